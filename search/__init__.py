@@ -1,0 +1,84 @@
+"""Find the pictures that look like this one, in your own folders (以图搜图).
+
+    from search import Engine
+    with Engine.open() as engine:
+        engine.sync("~/Pictures")
+        hits = engine.search(image="query.jpg", k=10)
+
+Nothing heavy is imported before it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from search.engine import Engine as Engine
+    from search.errors import (
+        InputError as InputError,
+        LibraryError as LibraryError,
+        LockedError as LockedError,
+        LookalikeError as LookalikeError,
+        ModelError as ModelError,
+        NotFoundError as NotFoundError,
+        PictureError as PictureError,
+        QueryError as QueryError,
+        StorageError as StorageError,
+    )
+    from search.images import Crop as Crop
+    from search.query import Query as Query, Term as Term
+    from search.records import (
+        CheckReport as CheckReport,
+        Facts as Facts,
+        Hit as Hit,
+        Hits as Hits,
+        IndexReport as IndexReport,
+        Progress as Progress,
+        RootStatus as RootStatus,
+        Skip as Skip,
+        Status as Status,
+    )
+    from search.settings import Settings as Settings
+
+_HOMES = {
+    "engine": ("Engine",),
+    "errors": (
+        "InputError",
+        "LibraryError",
+        "LockedError",
+        "LookalikeError",
+        "ModelError",
+        "NotFoundError",
+        "PictureError",
+        "QueryError",
+        "StorageError",
+    ),
+    "images": ("Crop",),
+    "query": ("Query", "Term"),
+    "records": (
+        "CheckReport",
+        "Facts",
+        "Hit",
+        "Hits",
+        "IndexReport",
+        "Progress",
+        "RootStatus",
+        "Skip",
+        "Status",
+    ),
+    "settings": ("Settings",),
+}
+_MODULES = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'search' has no attribute {name!r}")
+    return getattr(import_module(f"search.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,187 @@
+"""What goes in and out of the engine: plain, frozen records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, overload
+
+Kind = Literal["identical", "copy", "similar"]
+
+
+def shown(path: str) -> str:
+    """A file system path as text that any encoder takes: bytes that are not UTF-8 become \\xNN."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What can be read off a picture without a model.
+
+    type: `jpeg`, `png`, ...; width, height: pixels of the upright original; bytes: file size.
+    taken: local time as `YYYY-MM-DDTHH:MM:SS`; latitude, longitude: degrees, north and east
+    positive. palette: up to five colours `#rrggbb`, most frequent first. exif: tag name -> value.
+    """
+
+    type: str
+    width: int
+    height: int
+    bytes: int
+    taken: str | None = None
+    camera: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    palette: tuple[str, ...] = ()
+    exif: dict[str, str | int | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A file or folder that was passed over, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """What one sync did. Counts are files, but for `embedded` (vectors computed by this run) and
+    `pictures` (in the library now). `offline`: files kept although they could not be looked at."""
+
+    added: int = 0
+    changed: int = 0
+    moved: int = 0
+    removed: int = 0
+    unchanged: int = 0
+    offline: int = 0
+    embedded: int = 0
+    pictures: int = 0
+    skipped: tuple[Skip, ...] = ()
+    seconds: float = 0.0
+
+    def __add__(self, later: IndexReport) -> IndexReport:
+        """Two syncs, one after the other."""
+        counts = ("added", "changed", "moved", "removed", "unchanged", "offline", "embedded")
+        total = {name: getattr(self, name) + getattr(later, name) for name in counts}
+        skipped, seconds = self.skipped + later.skipped, self.seconds + later.seconds
+        return IndexReport(**total, pictures=later.pictures, skipped=skipped, seconds=seconds)
+
+    def to_json(self) -> dict[str, Any]:
+        """As `index --json` prints it."""
+        return {
+            **asdict(self),
+            "skipped": [{"path": shown(s.path), "reason": s.reason} for s in self.skipped],
+            "seconds": round(self.seconds, 3),
+        }
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A moment of a sync. `done` of `total` files; `report` comes with the last one."""
+
+    phase: Literal["scan", "index", "embed", "finish"]
+    done: int
+    total: int
+    path: str | None = None
+    report: IndexReport | None = None
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A picture that was found.
+
+    id: SHA-256 of its bytes. path: one present file, paths: all. score: cosine in [-1, 1] under
+    the library's model. kind, probability: None where they were not computed. source, time: None
+    for pictures that are files.
+    """
+
+    id: str
+    path: str
+    paths: tuple[str, ...]
+    score: float
+    kind: Kind | None
+    probability: float | None
+    width: int
+    height: int
+    tags: tuple[str, ...] = ()
+    source: str | None = None
+    time: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As `search --json` prints it."""
+        return {**asdict(self), "path": shown(self.path), "paths": [shown(p) for p in self.paths]}
+
+
+@dataclass(frozen=True)
+class Hits(Sequence[Hit]):
+    """The answer to a query: hits, best first, with the time each stage took (milliseconds)."""
+
+    hits: tuple[Hit, ...]
+    model: str
+    query: dict[str, Any]
+    took_ms: dict[str, float]
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Hit, ...]: ...
+    def __getitem__(self, index: int | slice) -> Hit | tuple[Hit, ...]:
+        return self.hits[index]
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self.hits)
+
+    def to_json(self) -> dict[str, Any]:
+        """As `search --json` prints it."""
+        return {
+            "query": self.query,
+            "model": self.model,
+            "took_ms": self.took_ms,
+            "hits": [hit.to_json() for hit in self.hits],
+        }
+
+
+@dataclass(frozen=True)
+class RootStatus:
+    """An indexed folder: `state` is `online` or `offline`."""
+
+    path: str
+    state: Literal["online", "offline"]
+    files: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """The library at a glance. `embedded`: pictures with a vector under the library's model."""
+
+    home: str
+    model: str | None
+    fingerprint: str | None
+    pictures: int
+    embedded: int
+    files: int
+    roots: tuple[RootStatus, ...]
+    index: dict[str, Any]
+    version: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As `status --json` prints it."""
+        roots = [{**asdict(r), "path": shown(r.path)} for r in self.roots]
+        return {**asdict(self), "home": shown(self.home), "roots": roots}
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What `check` found. `problems` remain; `repaired` were derived data, made anew."""
+
+    pictures: int
+    files: int
+    problems: tuple[str, ...]
+    repaired: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As `check --json` prints it."""
+        return asdict(self)

@@ -1,0 +1,87 @@
+"""What can be read off a picture without a model: type, size, EXIF, date, place, palette."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from search.images import upright_size
+from search.records import Facts
+
+IGNORED = frozenset(("MakerNote", "UserComment", "PrintImageMatching", "JPEGInterchangeFormat"))
+
+
+def read(picture: Image.Image, rendition: Image.Image, size: int) -> Facts:
+    """picture: as opened; rendition: its upright RGB form; size: of the file in bytes."""
+    width, height = upright_size(picture)
+    try:
+        exif = picture.getexif()
+        details = exif.get_ifd(ExifTags.IFD.Exif)
+        place = exif.get_ifd(ExifTags.IFD.GPSInfo)
+    except Exception:  # EXIF is often broken and never essential
+        exif, details, place = Image.Exif(), {}, {}
+    named = {ExifTags.TAGS.get(k, str(k)): v for k, v in {**exif, **details}.items()}
+    readable = {k: v for k, v in ((k, _plain(v)) for k, v in named.items()) if v is not None}
+    make, model = str(readable.get("Make", "")), str(readable.get("Model", ""))
+    return Facts(
+        type={"MPO": "jpeg"}.get(picture.format or "", (picture.format or "").lower()),
+        width=width,
+        height=height,
+        bytes=size,
+        taken=_taken(readable),
+        camera=(model if model.startswith(make) else f"{make} {model}").strip() or None,
+        latitude=_degrees(place.get(2), place.get(1), "S", 90),
+        longitude=_degrees(place.get(4), place.get(3), "W", 180),
+        palette=palette(rendition),
+        exif={k: v for k, v in readable.items() if k not in IGNORED},
+    )
+
+
+def palette(rendition: Image.Image, colours: int = 5) -> tuple[str, ...]:
+    """The picture's main colours as `#rrggbb`, most frequent first."""
+    small = rendition.resize((48, 48), Image.Resampling.BOX, reducing_gap=1.0)
+    indexed = small.quantize(colours, Image.Quantize.FASTOCTREE)
+    counts = np.bincount(np.asarray(indexed).ravel(), minlength=colours)
+    table = indexed.getpalette() or []
+    order = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]]
+    return tuple("#{:02x}{:02x}{:02x}".format(*table[3 * i : 3 * i + 3]) for i in order)
+
+
+def _plain(value: Any) -> str | int | float | None:
+    """An EXIF value as JSON takes it; None for what has no plain form."""
+    if isinstance(value, str):
+        text = "".join(c for c in value.split("\0")[0].strip() if c.isprintable())
+        return text[:200] or None
+    if isinstance(value, bool | int):
+        return int(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
+        return None
+    return round(number, 6) if math.isfinite(number) else None
+
+
+def _taken(exif: dict[str, Any]) -> str | None:
+    for name in ("DateTimeOriginal", "DateTimeDigitized", "DateTime"):
+        try:
+            return datetime.strptime(str(exif[name])[:19], "%Y:%m:%d %H:%M:%S").isoformat()
+        except (KeyError, ValueError):
+            continue
+    return None
+
+
+def _degrees(parts: Any, side: Any, negative: str, most: float) -> float | None:
+    """Degrees, minutes, seconds and a compass letter -> signed degrees."""
+    try:
+        degrees, minutes, seconds = (float(Fraction(p)) for p in parts)
+        value = degrees + minutes / 60 + seconds / 3600
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
+        return None
+    if not 0 <= value <= most:
+        return None
+    return round(-value if str(side).upper().startswith(negative) else value, 7)

@@ -1,0 +1,232 @@
+"""Ordered, bounded decoding in worker processes: each source becomes a picture or a failure."""
+
+from __future__ import annotations
+
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar, cast
+
+import numpy as np
+
+import search
+from search.decoder import receive, send
+from search.embedders.base import Pixels, Preparation
+from search.images import Crop, Limits
+from search.records import Facts
+
+T = TypeVar("T")
+COMMAND = (sys.executable, "-P", "-W", "ignore", "-m", "search.decoder")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a picture is. path: a file, or data: its bytes. known: ids for which the hash alone is
+    wanted. crop: cut before scaling. facts: also rendition hash, facts and thumbnail."""
+
+    path: str | None = None
+    data: bytes | None = None
+    known: Collection[str] = ()
+    crop: Crop | None = None
+    facts: bool = True
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A decoded picture. Only `id` is there when it was among the known ones; `rendition`, `facts`
+    and `thumbnail` (WebP) where the source asked for facts; `pixels` where there is a preparation.
+    size: width and height of the upright original."""
+
+    id: str
+    size: tuple[int, int] | None = None
+    rendition: str | None = None
+    facts: Facts | None = None
+    thumbnail: bytes | None = None
+    pixels: Pixels | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A picture that could not be loaded. again: worth another try with the same bytes."""
+
+    reason: str
+    again: bool
+
+
+class _Worker:
+    """One decoding process, started when first needed and again after it died."""
+
+    def __init__(self, limits: Limits, command: tuple[str, ...]) -> None:
+        self._limits, self._command = limits, command
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._process.poll() is not None:
+            self.stop()
+            package = str(Path(search.__file__).resolve().parents[1])
+            path = os.pathsep.join(p for p in (package, os.environ.get("PYTHONPATH")) if p)
+            one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, **one, "PYTHONPATH": path},
+            )
+            send(self._input, {"limits": asdict(self._limits)})
+        return self._process
+
+    @property
+    def _input(self) -> BinaryIO:
+        return cast(BinaryIO, cast("subprocess.Popen[bytes]", self._process).stdin)
+
+    def ask(self, job: dict[str, Any], blobs: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
+        """Send a job and wait for its answer. Raises TimeoutError past the deadline, and EOFError
+        when the process died."""
+        late = threading.Event()
+        try:
+            process = self.start()
+        except (OSError, EOFError) as error:
+            raise EOFError(str(error)) from error
+
+        def kill() -> None:
+            late.set()
+            process.kill()
+
+        timer = threading.Timer(self._limits.seconds, kill)
+        timer.start()
+        try:
+            send(self._input, job, *blobs)
+            return receive(cast(BinaryIO, process.stdout))
+        except (OSError, EOFError) as error:
+            self.stop()
+            if late.is_set():
+                raise TimeoutError from error
+            raise EOFError(str(error)) from error
+        finally:
+            timer.cancel()
+
+    def stop(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    try:
+                        stream.close()
+                    except OSError:
+                        pass  # what was not sent need not be
+            process.wait()
+
+
+class Loader:
+    """A pool of decoding processes. Use as a context manager, from any thread."""
+
+    def __init__(
+        self, workers: int, limits: Limits | None = None, command: tuple[str, ...] = COMMAND
+    ) -> None:
+        """workers: processes, at least 1; command: what starts one (tests give bad ones)."""
+        self.limits = limits or Limits()
+        self.workers = workers
+        self._free: queue.LifoQueue[_Worker] = queue.LifoQueue()
+        self._all = [_Worker(self.limits, command) for _ in range(workers)]
+        for worker in self._all:
+            self._free.put(worker)
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def warm(self) -> None:
+        """Start one process in the background, so that the first picture need not wait for it."""
+
+        def start() -> None:
+            worker = self._free.get()
+            try:
+                worker.start()
+            finally:
+                self._free.put(worker)
+
+        self._threads.submit(start)
+
+    def close(self) -> None:
+        """Give up what is waiting and end the processes."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for worker in self._all:
+            worker.stop()
+        self._threads.shutdown()
+
+    def submit(self, source: Source, preparation: Preparation | None) -> Future[Loaded | Failure]:
+        """Decode one picture; the future does not raise for what is wrong with the picture."""
+        return self._threads.submit(self._load, source, preparation)
+
+    def load(
+        self,
+        sources: Iterable[tuple[T, Source]],
+        preparation: Preparation | None,
+        ahead: int = 64,
+    ) -> Iterator[tuple[T, Loaded | Failure]]:
+        """Decode many, in the order given, at most `ahead` of them before they are taken."""
+        waiting: deque[tuple[T, Future[Loaded | Failure]]] = deque()
+        try:
+            for key, source in sources:
+                waiting.append((key, self.submit(source, preparation)))
+                if len(waiting) >= ahead:
+                    first, future = waiting.popleft()
+                    yield first, future.result()
+            while waiting:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+    def _load(self, source: Source, preparation: Preparation | None) -> Loaded | Failure:
+        crop = source.crop
+        job = {
+            "path": source.path,
+            "known": list(source.known),
+            "crop": asdict(crop) if crop else None,
+            "facts": source.facts,
+            "prepare": asdict(preparation) if preparation else None,
+        }
+        worker = self._free.get()
+        try:
+            reply, blobs = worker.ask(job, [] if source.data is None else [source.data])
+            return _loaded(reply, blobs, preparation)
+        except TimeoutError:
+            return Failure(f"decoding took longer than {self.limits.seconds:g} s", again=False)
+        except (EOFError, KeyError, TypeError, ValueError):
+            return Failure("the decoder died on it", again=False)
+        finally:
+            self._free.put(worker)
+
+
+def _loaded(
+    reply: dict[str, Any], blobs: list[bytes], preparation: Preparation | None
+) -> Loaded | Failure:
+    if "error" in reply:
+        return Failure(str(reply["error"]), bool(reply["again"]))
+    pixels = None
+    if preparation and "size" in reply:
+        side = preparation.size
+        pixels = np.frombuffer(blobs.pop(), np.uint8).reshape(side, side, 3)
+    facts = reply.get("facts")
+    return Loaded(
+        id=reply["id"],
+        size=tuple(reply["size"]) if "size" in reply else None,
+        rendition=reply.get("rendition"),
+        facts=Facts(**{**facts, "palette": tuple(facts["palette"])}) if facts else None,
+        thumbnail=blobs.pop() if facts else None,
+        pixels=pixels,
+    )

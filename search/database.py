@@ -1,0 +1,148 @@
+"""The catalog's database: opening, pragmas, migrations, transactions, errors."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, create_engine, event, func, insert, select
+from sqlalchemy.exc import DatabaseError
+
+from search import schema
+from search.errors import LibraryError, LockedError, StorageError
+
+NETWORK = frozenset("nfs nfs4 cifs smb smb3 smbfs 9p afs ceph glusterfs fuse.sshfs ncpfs".split())
+
+
+def _first(connection: Connection) -> None:
+    schema.metadata.create_all(connection)
+    connection.execute(insert(schema.meta).values(key="library", value=uuid.uuid4().hex))
+
+
+MIGRATIONS = (_first,)
+"""Numbered from 1. Each runs once, in one transaction with its record; never edited, only added."""
+
+
+class Database:
+    """SQLite in a file (WAL, synchronous FULL), or whatever else SQLAlchemy has a URL for."""
+
+    def __init__(self, target: Path | str) -> None:
+        """target: the file, or a database URL. Raises LibraryError when it cannot be used."""
+        self._file = target if isinstance(target, Path) else None
+        if self._file:
+            refuse_network(self._file.parent)
+        self.engine = create_engine(f"sqlite:///{target}" if self._file else str(target))
+        if self.engine.dialect.name == "sqlite":
+            event.listen(self.engine, "connect", _connect)
+            event.listen(self.engine, "begin", _begin)
+        self._migrate()
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One consistent view."""
+        with self._translated(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction: all of it or nothing."""
+        with self._translated(), self.engine.connect() as connection:
+            connection = connection.execution_options(write=True)
+            with connection.begin():
+                yield connection
+
+    def integrity(self) -> list[str]:
+        """What the database itself finds wrong; for SQLite, pages and references."""
+        if self.engine.dialect.name != "sqlite":
+            return []
+        with self.read() as connection:
+            said = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check")]
+            loose = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+        problems = [f"catalog: {line}" for line in said if line != "ok"]
+        return problems + [f"catalog: {row[0]} row {row[1]} refers to nothing" for row in loose]
+
+    def _migrate(self) -> None:
+        with self.write() as connection:
+            schema.migrations.create(connection, checkfirst=True)
+            done = connection.scalar(select(func.max(schema.migrations.c.version))) or 0
+            if done > len(MIGRATIONS):
+                raise LibraryError(
+                    f"the library in {self._where()} was written by a newer lookalike (schema "
+                    f"{done}, this one knows {len(MIGRATIONS)}); upgrade, or give another --home"
+                )
+            for version, migrate in enumerate(MIGRATIONS[done:], done + 1):
+                migrate(connection)
+                connection.execute(
+                    insert(schema.migrations).values(version=version, at=time.time())
+                )
+
+    def _where(self) -> str:
+        return str(self._file.parent) if self._file else self.engine.url.render_as_string()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except DatabaseError as error:
+            text = str(error.orig)
+            where = self._where()
+            if "locked" in text:
+                raise LockedError(f"the catalog in {where} is locked; try again") from error
+            if "full" in text or "readonly" in text or "I/O" in text or "unable to open" in text:
+                raise StorageError(
+                    f"cannot write to {where} ({text}); free some space or check its permissions, "
+                    "then run the same command again: it goes on where it stopped"
+                ) from error
+            if "malformed" in text or "not a database" in text:
+                raise LibraryError(
+                    f"the catalog in {where} is damaged ({text}); restore a copy of it, or move "
+                    "the folder away and index again"
+                ) from error
+            raise
+
+
+def _connect(connection: sqlite3.Connection, _: Any) -> None:
+    connection.isolation_level = None  # transactions begin where `_begin` says
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "busy_timeout=10000",
+        "cache_size=-65536",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    write = connection.get_execution_options().get("write")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def refuse_network(home: Path, mounts: Path = Path("/proc/mounts")) -> None:
+    """Raise LibraryError when the folder is on a network file system, where SQLite's write-ahead
+    log and file locks cannot be trusted."""
+    try:
+        lines = mounts.read_text().splitlines()
+    except OSError:  # not Linux
+        return
+    place, kind = "", ""
+    for line in lines:
+        _, point, fs, *_ = line.split(" ")
+        point = point.replace("\\040", " ")
+        inside = os.path.join(home.resolve(), "").startswith(os.path.join(point, ""))
+        if inside and len(point) >= len(place):
+            place, kind = point, fs
+    if kind in NETWORK:
+        raise LibraryError(
+            f"{home} is on a network file system ({kind} at {place}), where a catalog gets lost; "
+            "give a --home on a local disk (the pictures may stay where they are)"
+        )

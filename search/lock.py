@@ -1,0 +1,53 @@
+"""One writer at a time: a lock that its holder's end releases, and that tells who holds it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from search.errors import LockedError
+
+
+@contextmanager
+def writing(home: Path, seconds: float, waiting: Callable[[str], None]) -> Iterator[None]:
+    """Hold the library's write lock.
+
+    seconds: how long to wait for another writer; waiting: called once with who that is.
+    Raises LockedError, which names the holder, when it does not finish in time.
+    """
+    lock = FileLock(home / "write.lock")
+    note = home / "writer.json"
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            waiting(f"waiting for {_holder(note)}, which is writing to this library")
+            lock.acquire(timeout=seconds)
+    except Timeout:
+        raise LockedError(
+            f"{_holder(note)} is writing to the library in {home}; wait until it is done, "
+            "or stop it (nothing will be lost), then run this again"
+        ) from None
+    try:
+        words = " ".join([os.path.basename(sys.argv[0] or "python"), *sys.argv[1:]])
+        held = {"pid": os.getpid(), "command": words[:200], "since": time.strftime("%H:%M:%S")}
+        note.write_text(json.dumps(held))
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+        lock.release()
+
+
+def _holder(note: Path) -> str:
+    try:
+        held = json.loads(note.read_text())
+        return f"process {held['pid']} ({held['command']}, since {held['since']})"
+    except (OSError, ValueError, KeyError):
+        return "another process"

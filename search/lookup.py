@@ -1,0 +1,201 @@
+"""What a search asks of the catalog: the change log, vectors, and the facts of hits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Select, and_, func, select
+
+from search.catalog import Model, chunks, unpack
+from search.database import Database
+from search.embedders.base import Vectors
+from search.errors import NotFoundError, QueryError
+from search.schema import changes, files, meta, pictures, roots, tags, vectors
+
+
+@dataclass(frozen=True)
+class Described:
+    """A picture as a hit shows it."""
+
+    id: str
+    width: int
+    height: int
+    paths: tuple[str, ...]
+    tags: tuple[str, ...]
+
+
+class Lookup:
+    """Read-only questions. Threads may share it."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def library(self) -> str:
+        """A name that no other catalog has: a snapshot of another one is never taken for ours."""
+        with self.database.read() as c:
+            return str(c.scalar(select(meta.c.value).where(meta.c.key == "library")))
+
+    def sequence(self, model: Model) -> int:
+        """The last entry of the change log."""
+        query = select(func.max(changes.c.sequence)).where(changes.c.model == model.id)
+        with self.database.read() as c:
+            return c.scalar(query) or 0
+
+    def changed_since(self, model: Model, sequence: int) -> tuple[int, set[int]]:
+        """The last sequence, and the pictures that any entry after `sequence` names."""
+        query = select(changes.c.sequence, changes.c.picture).where(
+            changes.c.model == model.id, changes.c.sequence > sequence
+        )
+        with self.database.read() as c:
+            rows = c.execute(query).all()
+        return max([sequence, *(r.sequence for r in rows)]), {r.picture for r in rows}
+
+    def present(self, model: Model, numbers: Collection[int]) -> tuple[list[int], Vectors]:
+        """Which of these pictures are searchable under the model, and their (n, dim) vectors."""
+        rows: list[Any] = []
+        with self.database.read() as c:
+            for part in chunks(numbers):
+                rows += c.execute(_searchable(model).where(vectors.c.picture.in_(part))).all()
+        return [int(r.picture) for r in rows], unpack([r.data for r in rows], model.dim)
+
+    def everything(self, model: Model) -> Iterator[tuple[list[int], Vectors]]:
+        """All searchable pictures with their vectors, in blocks."""
+        with self.database.read() as c:
+            query = _searchable(model).order_by(vectors.c.picture)
+            for rows in c.execute(query).partitions(8192):
+                yield [int(r.picture) for r in rows], unpack([r.data for r in rows], model.dim)
+
+    def count(self, model: Model | None) -> dict[str, int]:
+        """How many pictures and files there are, and vectors under the model."""
+        held = select(func.count()).select_from(pictures).where(pictures.c.orphaned.is_(None))
+        with self.database.read() as c:
+            result = {
+                "pictures": c.scalar(held) or 0,
+                "files": c.scalar(select(func.count()).where(files.c.picture.is_not(None))) or 0,
+                "embedded": 0,
+            }
+            if model:
+                rows = _searchable(model).subquery()
+                result["embedded"] = c.scalar(select(func.count()).select_from(rows)) or 0
+        return result
+
+    def files_by_root(self) -> dict[int, int]:
+        """Root id -> files that hold a picture."""
+        query = select(files.c.root, func.count()).where(files.c.picture.is_not(None))
+        with self.database.read() as c:
+            return {row[0]: row[1] for row in c.execute(query.group_by(files.c.root))}
+
+    def lacking(self, model: Model) -> list[tuple[int, tuple[str, ...]]]:
+        """Pictures with files and no vector under the model, with their paths."""
+        have = select(vectors.c.picture).where(vectors.c.model == model.id)
+        query = _places().where(files.c.picture.not_in(have)).order_by(files.c.picture)
+        found: dict[int, list[str]] = {}
+        with self.database.read() as c:
+            for number, path in _paths(c.execute(query)):
+                found.setdefault(number, []).append(path)
+        return [(number, tuple(paths)) for number, paths in found.items()]
+
+    def identities(self, numbers: Collection[int]) -> dict[int, str]:
+        """number -> id."""
+        found = {}
+        with self.database.read() as c:
+            for part in chunks(numbers):
+                query = select(pictures.c.number, pictures.c.id)
+                for row in c.execute(query.where(pictures.c.number.in_(part))):
+                    found[int(row.number)] = str(row.id)
+        return found
+
+    def describe(self, numbers: Collection[int]) -> dict[int, Described]:
+        """What hits show, by number; pictures without files are left out."""
+        found: dict[int, list[str]] = {}
+        named: dict[int, list[str]] = {}
+        rows: list[Any] = []
+        with self.database.read() as c:
+            for part in chunks(numbers):
+                for number, path in _paths(c.execute(_places().where(files.c.picture.in_(part)))):
+                    found.setdefault(number, []).append(path)
+                for row in c.execute(select(tags).where(tags.c.picture.in_(part))):
+                    named.setdefault(row.picture, []).append(row.tag)
+                columns = (pictures.c.number, pictures.c.id, pictures.c.width, pictures.c.height)
+                rows += c.execute(select(*columns).where(pictures.c.number.in_(part))).all()
+        return {
+            r.number: Described(
+                r.id,
+                r.width,
+                r.height,
+                tuple(sorted(found[r.number])),
+                tuple(sorted(named.get(r.number, ()))),
+            )
+            for r in rows
+            if r.number in found
+        }
+
+    def resolve(self, identity: str) -> int:
+        """A whole id, or an unmistakable beginning of at least 6 digits -> number.
+
+        Raises QueryError for what is no id, NotFoundError where there is no such picture.
+        """
+        identity = identity.lower()
+        if not 6 <= len(identity) <= 64 or set(identity) - set("0123456789abcdef"):
+            raise QueryError(
+                f"id:{identity} is no id; an id has 64 hexadecimal digits, of which the first 6 or "
+                "more may do (`lookalike search --json` prints them)"
+            )
+        query = select(pictures.c.number).where(pictures.c.orphaned.is_(None))
+        with self.database.read() as c:
+            rows = c.execute(query.where(pictures.c.id.startswith(identity)).limit(2)).all()
+        if not rows:
+            raise NotFoundError(f"no picture in the library has id {identity}")
+        if len(rows) > 1:
+            raise QueryError(
+                f"several pictures have ids that begin with {identity}; give more of it"
+            )
+        return int(rows[0].number)
+
+    def distinct_files(self) -> Iterator[tuple[str, int, str]]:
+        """(id, number, path) of every file that holds a picture."""
+        query = (
+            _places()
+            .add_columns(pictures.c.id)
+            .join(pictures, pictures.c.number == files.c.picture)
+        )
+        with self.database.read() as c:
+            for row in c.execute(query.order_by(files.c.root, files.c.path)):
+                yield row.id, row.picture, os.fsdecode(os.path.join(row.root_path, row.path))
+
+    def dangling(self) -> int:
+        """How many pictures are neither orphans nor at any file."""
+        left = select(files.c.picture).where(files.c.picture.is_not(None))
+        query = select(func.count()).select_from(pictures)
+        query = query.where(pictures.c.orphaned.is_(None), pictures.c.number.not_in(left))
+        with self.database.read() as c:
+            return c.scalar(query) or 0
+
+
+def _searchable(model: Model) -> Select[Any]:
+    return (
+        select(vectors.c.picture, vectors.c.data)
+        .join(pictures, and_(pictures.c.number == vectors.c.picture, pictures.c.orphaned.is_(None)))
+        .where(vectors.c.model == model.id)
+    )
+
+
+def _places() -> Select[Any]:
+    columns = (files.c.picture, files.c.path, roots.c.path.label("root_path"))
+    return select(*columns).join(roots, roots.c.id == files.c.root)
+
+
+def _paths(rows: Any) -> Iterator[tuple[int, str]]:
+    for row in rows:
+        if row.picture is not None:
+            yield int(row.picture), os.fsdecode(os.path.join(row.root_path, row.path))
+
+
+def rescore(query: Vectors, stored: Vectors) -> Vectors:
+    """(dim,) and (n, dim), both of unit length -> n cosines, clipped to [-1, 1]."""
+    scores: Vectors = np.clip(stored @ query, -1.0, 1.0)
+    return scores

@@ -1,0 +1,81 @@
+"""A folder -> the pictures in it, told by name; nothing is opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from search.images import SUFFIXES
+from search.records import Skip
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file as the folder lists it. path: relative to the root, with `/`; size in bytes;
+    mtime_ns: last change in nanoseconds."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+@dataclass
+class Listing:
+    """entries by path; unreadable: folders (relative, `` for the root) that could not be listed."""
+
+    entries: dict[str, Entry] = field(default_factory=dict)
+    unreadable: list[Skip] = field(default_factory=list)
+
+
+def excluded(path: str, patterns: Sequence[str]) -> bool:
+    """Whether a relative path, or its last part, matches a glob. `*` also matches `/`."""
+    name = path.rpartition("/")[2]
+    return any(fnmatchcase(path, p) or fnmatchcase(name, p) for p in patterns)
+
+
+def scan(root: Path, within: str = "", exclude: Sequence[str] = ()) -> Listing:
+    """List the pictures below `root`, or below its subfolder `within`.
+
+    Hidden files and folders are left out, symbolic links are not followed, and a folder that
+    cannot be read is noted instead of failing. Raises OSError only when the start itself cannot
+    be listed.
+    """
+    listing = Listing()
+    patterns = [p.rstrip("/") for p in exclude if p]
+    folders = _list(root, within, patterns, listing)
+    while folders:
+        folder = folders.pop()
+        try:
+            folders += _list(root, folder, patterns, listing)
+        except OSError as error:
+            listing.unreadable.append(Skip(folder, error.strerror or str(error)))
+    return listing
+
+
+def _list(root: Path, folder: str, patterns: Sequence[str], listing: Listing) -> list[str]:
+    """Take the pictures of one folder into the listing; return its subfolders."""
+    folders = []
+    with os.scandir(os.path.join(root, folder)) as entries:
+        for entry in entries:
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.name.startswith(".") or excluded(path, patterns):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(path)
+            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+                _take(entry, path, listing)
+    return folders
+
+
+def _take(entry: os.DirEntry[str], path: str, listing: Listing) -> None:
+    if not entry.is_file(follow_symlinks=False):
+        return
+    try:
+        stat = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:  # gone since the folder was listed
+        return
+    listing.entries[path] = Entry(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)

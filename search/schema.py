@@ -1,0 +1,117 @@
+"""The catalog's tables. `search.catalog` has their migrations and all that is done with them.
+
+Paths are the bytes of the file system (`os.fsencode`), since names need not be UTF-8.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+Number = BigInteger().with_variant(Integer, "sqlite")
+
+migrations = Table(
+    "migrations",
+    metadata,
+    Column("version", Integer, primary_key=True),
+    Column("at", Float, nullable=False),
+)
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+roots = Table(
+    "roots",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("path", LargeBinary, nullable=False, unique=True),
+    Column("device", Number, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("exclude", JSON, nullable=False),
+)
+
+pictures = Table(
+    "pictures",
+    metadata,
+    Column("number", Number, primary_key=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("rendition", String(64), nullable=False),
+    Column("type", String(16), nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("bytes", Number, nullable=False),
+    Column("taken", String(32)),
+    Column("facts", JSON, nullable=False),
+    Column("orphaned", Float),  # when its last file went, in seconds since 1970
+    Index("pictures_rendition", "rendition"),
+    Index("pictures_bytes", "bytes"),
+    sqlite_autoincrement=True,  # a number is never given twice: indexes are keyed by it
+)
+
+files = Table(
+    "files",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("root", Number, ForeignKey("roots.id"), nullable=False),
+    Column("path", LargeBinary, nullable=False),
+    Column("size", Number, nullable=False),
+    Column("mtime_ns", Number, nullable=False),
+    Column("inode", Number, nullable=False),
+    Column("picture", Number, ForeignKey("pictures.number")),
+    Column("reason", Text),  # why it has no picture
+    UniqueConstraint("root", "path"),
+    Index("files_picture", "picture"),
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("fingerprint", String(64), nullable=False, unique=True),
+    Column("dim", Integer, nullable=False),
+)
+
+vectors = Table(
+    "vectors",
+    metadata,
+    Column("model", Number, ForeignKey("models.id"), primary_key=True),
+    Column("picture", Number, ForeignKey("pictures.number"), primary_key=True),
+    Column("data", LargeBinary, nullable=False),  # dim x fp16, little-endian
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("sequence", Number, primary_key=True),
+    Column("model", Number, nullable=False),
+    Column("picture", Number, nullable=False),
+    Column("operation", String(8), nullable=False),  # add, remove
+    Index("changes_model", "model", "sequence"),
+    sqlite_autoincrement=True,
+)
+
+tags = Table(
+    "tags",
+    metadata,
+    Column("picture", Number, ForeignKey("pictures.number"), primary_key=True),
+    Column("tag", String(200), primary_key=True),
+)

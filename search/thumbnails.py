@@ -1,0 +1,41 @@
+"""Thumbnails on disk, by picture id, in sharded folders; derived, so any of them may be missing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from search.errors import StorageError
+
+
+class Thumbnails:
+    """WebP files `ab/cd/abcd....webp` below a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def path(self, identity: str) -> Path:
+        """Where a picture's thumbnail is, or would be."""
+        return self._folder / identity[:2] / identity[2:4] / f"{identity}.webp"
+
+    def write(self, identity: str, data: bytes) -> None:
+        """Raises StorageError when the disk does not take it."""
+        path = self.path(identity)
+        partial = path.with_suffix(f".{os.getpid()}.part")
+        try:
+            try:
+                partial.write_bytes(data)
+            except FileNotFoundError:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                partial.write_bytes(data)
+            os.replace(partial, path)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise StorageError(
+                f"cannot write {path}: {error.strerror}; free some space, then run the same "
+                "command again: it goes on where it stopped"
+            ) from error
+
+    def delete(self, identity: str) -> None:
+        """Remove a picture's thumbnail if there is one."""
+        self.path(identity).unlink(missing_ok=True)

@@ -1,0 +1,68 @@
+"""A snapshot file: a JSON head and a body under one checksum, whole or not there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+from search.errors import StorageError
+
+MAGIC = b"LKLX1\n"
+START = len(MAGIC) + 4
+
+
+class SnapshotError(Exception):
+    """A snapshot that is missing, torn or foreign; the index is to be rebuilt."""
+
+
+def name(library: str, fingerprint: str) -> str:
+    """The file of a model's snapshot; no other catalog or model has the same."""
+    return f"{library[:8]}-{fingerprint}.faiss"
+
+
+def write(path: Path, head: dict[str, Any], body: bytes) -> None:
+    """Raises StorageError when the disk does not take it; an earlier snapshot then stays."""
+    text = json.dumps(head).encode()
+    data = MAGIC + struct.pack(">I", len(text)) + text + body
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(data)
+            file.write(hashlib.sha256(data).digest())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise StorageError(
+            f"cannot write {path}: {error.strerror}; free some space (nothing is lost: the index "
+            "is made again from the catalog)"
+        ) from error
+
+
+def read(path: Path) -> tuple[dict[str, Any], memoryview]:
+    """Head and body. Raises SnapshotError."""
+    try:
+        data = memoryview(path.read_bytes())
+        if data[: len(MAGIC)] != MAGIC or hashlib.sha256(data[:-32]).digest() != data[-32:]:
+            raise ValueError("the checksum differs")
+        (length,) = struct.unpack(">I", data[len(MAGIC) : START])
+        return json.loads(bytes(data[START : START + length])), data[START + length : -32]
+    except (OSError, ValueError, struct.error) as error:
+        raise SnapshotError(f"{path}: {error}") from error
+
+
+def sequence(path: Path) -> int | None:
+    """The entry of the change log that a snapshot ends with, from its head alone; None where
+    there is none to be read."""
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack(">I", file.read(START)[len(MAGIC) :])
+            return int(json.loads(file.read(length))["sequence"])
+    except (OSError, ValueError, KeyError, TypeError, struct.error):
+        return None

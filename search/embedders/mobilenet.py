@@ -1,0 +1,89 @@
+"""MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381, table 2) with two linear heads.
+
+Batch norm is folded into the convolutions, so that training and inference are the same network.
+One head is for retrieval, the other in the text space of CLIP ViT-B/32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from search.embedders.base import Pixels
+from search.runtime import torch
+
+# expansion, channels out, blocks, stride of the first: table 2 of the paper
+STAGES = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+FEATURES, DIM = 1280, 512
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def _conv(
+    cin: int, cout: int, kernel: int = 1, stride: int = 1, groups: int = 1, relu: bool = True
+) -> torch.nn.Sequential:
+    layer = torch.nn.Conv2d(cin, cout, kernel, stride, kernel // 2, groups=groups)
+    return torch.nn.Sequential(layer, *([torch.nn.ReLU6(inplace=True)] if relu else []))
+
+
+class Block(torch.nn.Module):
+    """Inverted residual: expand, depthwise 3x3, project; added to its input where shapes allow."""
+
+    def __init__(self, cin: int, cout: int, expansion: int, stride: int) -> None:
+        super().__init__()
+        hidden = cin * expansion
+        layers = [_conv(cin, hidden)] if expansion > 1 else []
+        layers += [_conv(hidden, hidden, 3, stride, hidden), _conv(hidden, cout, relu=False)]
+        self.layers = torch.nn.Sequential(*layers)
+        self.residual = stride == 1 and cin == cout
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, cin, H, W) -> (B, cout, H / stride, W / stride)."""
+        y: torch.Tensor = self.layers(x)
+        return x + y if self.residual else y
+
+
+class MiniNet(torch.nn.Module):
+    """Pictures -> features -> a retrieval vector, and a vector in CLIP's text space."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[torch.nn.Module] = [_conv(3, 32, 3, 2)]
+        width = 32
+        for expansion, cout, blocks, stride in STAGES:
+            for i in range(blocks):
+                layers.append(Block(width, cout, expansion, stride if i == 0 else 1))
+                width = cout
+        layers.append(_conv(width, FEATURES))
+        self.body = torch.nn.Sequential(*layers)
+        self.retrieval = torch.nn.Linear(FEATURES, DIM)
+        self.name = torch.nn.Linear(FEATURES, DIM)
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, 3, S, S) RGB, ImageNet-normalised -> (B, 1280)."""
+        y: torch.Tensor = self.body(x).mean((2, 3))
+        return y
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, 3, S, S) RGB, ImageNet-normalised -> (B, 512): retrieval vectors of unit length."""
+        return torch.nn.functional.normalize(self.retrieval(self.features(x)), dim=1)
+
+    def convolutions(self) -> Iterator[torch.nn.Conv2d]:
+        """The 52 convolutions from the picture up."""
+        return (m for m in self.body.modules() if isinstance(m, torch.nn.Conv2d))
+
+
+def normalise(pixels: Sequence[Pixels], device: torch.device | str = "cpu") -> torch.Tensor:
+    """n pictures (S, S, 3) uint8 -> (n, 3, S, S) float32, ImageNet-normalised, channels last."""
+    x = torch.from_numpy(np.stack(pixels)).to(device).permute(0, 3, 1, 2).float()
+    mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1) * 255
+    std = torch.tensor(STD, device=device).view(1, 3, 1, 1) * 255
+    return x.sub_(mean).div_(std)

@@ -1,0 +1,317 @@
+"""The facade: everything a caller does with a library goes through `Engine`."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, partial
+from importlib.metadata import version
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from search.catalog import Catalog, Model
+from search.database import Database
+from search.embedders.base import Embedder, Pixels, Vectors
+from search.embedders.registry import check_name, open_embedder
+from search.errors import LibraryError, ModelError, NotFoundError
+from search.images import Crop, Limits
+from search.indexer import Indexer
+from search.loader import Loader
+from search.lock import writing
+from search.lookup import Lookup
+from search.query import Picture, Query
+from search.records import CheckReport, Hits, IndexReport, Progress, RootStatus, Status
+from search.settings import Settings
+from search.thumbnails import Thumbnails
+from search.vectors import snapshot
+
+if TYPE_CHECKING:
+    from search.runtime import Runtime
+    from search.searcher import Searcher
+    from search.vectors.live import LiveIndex
+
+CATALOG = "catalog.sqlite"
+
+
+class Engine:
+    """A library of pictures: index folders, find pictures by picture. Threads may share it.
+
+    Use as a context manager. The model is loaded when it is first needed.
+    """
+
+    def __init__(self, settings: Settings, say: Callable[[str], None] = lambda _: None) -> None:
+        """say: takes the rare line for the user, as when another writer is waited for."""
+        self.settings, self._say = settings, say
+        self.home = settings.home.expanduser().resolve()
+        self._asked = None if settings.model in (None, "auto") else check_name(settings.model)
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LibraryError(
+                f"cannot make the library's folder {self.home}: {error.strerror}; "
+                "give another --home"
+            ) from error
+        self._database = Database(self.home / CATALOG)
+        self._catalog, self._lookup = Catalog(self._database), Lookup(self._database)
+        self._thumbnails = Thumbnails(self.home / "thumbnails")
+        self._embedders: dict[str, Embedder] = {}
+        self._live: LiveIndex | None = None
+        self._opening = threading.RLock()
+
+    @classmethod
+    def open(
+        cls,
+        home: str | PathLike[str] | None = None,
+        model: str | None = None,
+        device: str | None = None,
+        **more: Any,
+    ) -> Engine:
+        """Open the library in `home`, or make one there.
+
+        model: for a new library, or to change to; None takes the library's own. more: other
+        settings by name, and `say`. Raises LookalikeError.
+        """
+        say = more.pop("say", lambda _: None)
+        return cls(Settings.load(home=home, model=model, device=device, **more), say)
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the decoding processes and the inference thread."""
+        if "_loader" in self.__dict__:
+            self._loader.close()
+        if "_runtime" in self.__dict__:
+            self._runtime.close()
+        self._database.close()
+
+    # indexing ----------------------------------------------------------------------------------
+
+    def index(
+        self,
+        path: str | PathLike[str],
+        exclude: Sequence[str] | None = None,
+        allow_empty: bool = False,
+    ) -> Iterator[Progress]:
+        """Make the library agree with a folder; the last progress carries the report.
+
+        exclude: globs to leave out, remembered with the folder. allow_empty: believe a known
+        folder that lists nothing. Raises LookalikeError; what was committed by then stays.
+        """
+        serving = self._catalog.serving()
+        name = self._asked or (serving.name if serving else check_name("auto"))
+        place = Path(os.path.abspath(os.path.expanduser(path)))
+        if not place.exists() and not any(
+            place.is_relative_to(r.path) for r in self._catalog.roots()
+        ):
+            raise NotFoundError(f"{place} is not there; give a folder of pictures")
+        with writing(self.home, self.settings.lock_seconds, self._say):
+            self._loader.warm()
+            embedder = self._embedder(name)
+            if serving is None and self._asked is None:
+                self._say(f"model: {name}, which comes with lookalike; {embedder.terms}")
+            model = self._catalog.model(name, embedder.fingerprint, embedder.dim)
+            indexer = Indexer(
+                self._catalog,
+                self._lookup,
+                self._loader,
+                self._thumbnails,
+                model,
+                embedder.preparation,
+                lambda pixels: self._embed(embedder, pixels),
+                self.home,
+            )
+            for progress in indexer.sync(place, exclude, allow_empty):
+                if progress.report is not None:
+                    self._save_index()
+                yield progress
+
+    def sync(
+        self,
+        path: str | PathLike[str],
+        exclude: Sequence[str] | None = None,
+        allow_empty: bool = False,
+    ) -> IndexReport:
+        """As `index`, to the end."""
+        *_, last = self.index(path, exclude, allow_empty)
+        if last.report is None:
+            raise LibraryError(f"indexing {path} ended early; run it again")
+        return last.report
+
+    def _save_index(self) -> None:
+        """Write a snapshot, if the catalog has changed since the last one."""
+        model = self._catalog.serving()
+        if model is None:
+            return
+        path = self.home / "index" / snapshot.name(self._lookup.library(), model.fingerprint)
+        if self._lookup.sequence(model) != snapshot.sequence(path):
+            self._runtime.run(lambda: self._live_index(model).save())
+
+    def forget(self, path: str | PathLike[str]) -> int:
+        """Take a folder or file out of the library; returns how many files that were.
+
+        Nothing on disk changes but the library's own thumbnails. Raises NotFoundError for a path
+        that the library does not have.
+        """
+        place = Path(os.path.abspath(os.path.expanduser(path)))
+        with writing(self.home, self.settings.lock_seconds, self._say):
+            count, dropped = 0, False
+            for root in self._catalog.roots():
+                if Path(root.path).is_relative_to(place):
+                    within = ""
+                elif place.is_relative_to(root.path):
+                    within = str(place.relative_to(root.path))
+                else:
+                    continue
+                known = self._catalog.files(root)
+                chosen = [
+                    file.id
+                    for name, file in known.items()
+                    if not within or name == within or name.startswith(within + "/")
+                ]
+                count += len(chosen)
+                for identity in self._catalog.purge(self._catalog.remove_files(chosen)):
+                    self._thumbnails.delete(identity)
+                if not within:
+                    self._catalog.drop_root(root)
+                    dropped = True
+        if not count and not dropped:
+            roots = ", ".join(r.path for r in self._catalog.roots()) or "none yet"
+            raise NotFoundError(f"{place} is not in the library; its folders: {roots}")
+        return count
+
+    # searching ---------------------------------------------------------------------------------
+
+    def search(
+        self,
+        query: Query | None = None,
+        *,
+        image: Picture | Sequence[Picture] | None = None,
+        vector: Sequence[float] | None = None,
+        crop: Crop | Sequence[float | str] | None = None,
+        k: int = 10,
+        min_score: float | None = None,
+    ) -> Hits:
+        """The pictures most like the query's, best first: a Query, or what `Query.of` takes.
+
+        image: a path, `id:ID`, the bytes of a file, a PIL picture, or a list of them that add
+        up. k: 1 to 10000. min_score: cosine in [-1, 1]. Raises LookalikeError.
+        """
+        if query is None:
+            query = Query.of(image, vector=vector, crop=crop, k=k, min_score=min_score)
+        return self._searcher().answer(query)
+
+    # looking after it --------------------------------------------------------------------------
+
+    def status(self) -> Status:
+        """The library at a glance; loads no model."""
+        model = self._catalog.serving()
+        counts, by_root = self._lookup.count(model), self._lookup.files_by_root()
+        roots = tuple(
+            RootStatus(
+                root.path,
+                "online" if root.state == "online" and os.path.isdir(root.path) else "offline",
+                by_root.get(root.id, 0),
+            )
+            for root in self._catalog.roots()
+        )
+        sequence = self._lookup.sequence(model) if model else 0
+        return Status(
+            home=str(self.home),
+            model=model.name if model else None,
+            fingerprint=model.fingerprint if model else None,
+            roots=roots,
+            index={"kind": "flat", "generation": sequence},
+            version=version("lookalike"),
+            **counts,
+        )
+
+    def check(self, deep: bool = False) -> CheckReport:
+        """Whether catalog, index, thumbnails and files agree; what is derived is mended.
+
+        deep: read every file again and compare its content.
+        """
+        from search.checker import Checker
+
+        checker = Checker(self._catalog, self._lookup, self._loader, self._thumbnails)
+        with writing(self.home, self.settings.lock_seconds, self._say):
+            model = self._catalog.serving()
+            problems, repaired = list(checker.catalog(model)), list[str]()
+            if model:
+                live = self._runtime.run(lambda: self._live_index(model))
+                repaired += self._runtime.run(lambda: list(checker.index(model, live)))
+                self._runtime.run(live.save)
+            problems += checker.files(deep, repaired)
+        return checker.report(model, problems, repaired)
+
+    # parts, made when first needed -------------------------------------------------------------
+
+    @cached_property
+    def _loader(self) -> Loader:
+        s = self.settings
+        limits = Limits(s.max_pixels, s.max_bytes, s.decode_seconds, s.decode_memory)
+        return Loader(s.workers, limits)
+
+    @cached_property
+    def _runtime(self) -> Runtime:
+        from search.runtime import Runtime
+
+        return Runtime(self.settings.threads)
+
+    def _embedder(self, name: str) -> Embedder:
+        with self._opening:
+            if name not in self._embedders:
+                self._embedders[name] = open_embedder(name, self.settings.device)
+            return self._embedders[name]
+
+    def _embed(self, embedder: Embedder, pixels: Sequence[Pixels]) -> Vectors:
+        """Vectors of many, in pieces between which a query may go first."""
+        step = embedder.batch
+        parts = [
+            self._runtime.submit(partial(embedder.embed, pixels[i : i + step]))
+            for i in range(0, len(pixels), step)
+        ]
+        empty: Vectors = np.empty((0, embedder.dim), np.float32)
+        return np.concatenate([empty, *(part.result() for part in parts)])
+
+    def _live_index(self, model: Model) -> LiveIndex:
+        """The index of a model. On the inference thread."""
+        from search.vectors.live import LiveIndex
+
+        if self._live is None or self._live.model.fingerprint != model.fingerprint:
+            self._live = LiveIndex(self._lookup, model, self.home / "index")
+        return self._live
+
+    def _searcher(self) -> Searcher:
+        from search.searcher import Searcher
+
+        model = self._catalog.serving()
+        if model is None:
+            raise LibraryError(
+                f"the library in {self.home} is empty: run `lookalike index FOLDER` first"
+            )
+        if self._asked not in (None, model.name):
+            raise ModelError(
+                f"this library answers with {model.name} and has no vectors of {self._asked}; run "
+                f"`lookalike --model {self._asked} index FOLDER` to change it, or leave --model out"
+            )
+        self._loader.warm()
+        live = self._runtime.run(lambda: self._live_index(model), urgent=True)
+
+        def embedder() -> Embedder:
+            opened = self._embedder(model.name)
+            if opened.fingerprint != model.fingerprint:
+                raise ModelError(
+                    f"the library was indexed with other weights of {model.name}; index its "
+                    "folders again (vectors are made anew, nothing else)"
+                )
+            return opened
+
+        return Searcher(self._lookup, self._loader, self._runtime, embedder, model, live)

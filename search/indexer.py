@@ -1,0 +1,283 @@
+"""Sync: a folder -> the catalog. Scan, diff, load, embed, commit; it yields its progress.
+
+Each batch is one small transaction, so an interrupted run goes on where it stopped. Removals come
+last, when everything that could explain them as moves has been read.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from search.catalog import Broken, Catalog, File, Found, Model, Root
+from search.diff import Plan, diff
+from search.embedders.base import Pixels, Preparation, Vectors
+from search.errors import InputError, NotFoundError
+from search.loader import Failure, Loaded, Loader, Source
+from search.lookup import Lookup
+from search.records import IndexReport, Progress, Skip
+from search.scan import Entry, Listing, scan
+from search.thumbnails import Thumbnails
+
+BATCH = 32
+
+
+class Indexer:
+    """Syncs folders into one catalog under one model. Its caller holds the write lock."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        lookup: Lookup,
+        loader: Loader,
+        thumbnails: Thumbnails,
+        model: Model,
+        preparation: Preparation,
+        embed: Callable[[Sequence[Pixels]], Vectors],
+        home: Path,
+    ) -> None:
+        self._catalog, self._lookup, self._loader = catalog, lookup, loader
+        self._thumbnails, self._model, self._preparation = thumbnails, model, preparation
+        self._embed, self._home = embed, home
+
+    def sync(
+        self, path: str | Path, exclude: Sequence[str] | None = None, allow_empty: bool = False
+    ) -> Iterator[Progress]:
+        """Make the catalog agree with a folder.
+
+        exclude: globs to leave out, remembered with the root; None keeps the remembered ones.
+        allow_empty: believe a root that lists nothing, or that another file system has taken.
+        Raises InputError and NotFoundError for what cannot be synced; a picture that cannot be
+        read is only skipped.
+        """
+        begun = time.monotonic()
+        full = Path(os.path.abspath(os.path.expanduser(path))).resolve()
+        root, within = self._root(full)
+        yield Progress("scan", 0, 0, str(full))
+        listing, device = self._list(full, root, within, exclude)
+        known = self._catalog.files(root, within) if root else {}
+        pictures = sum(file.picture is not None for file in known.values())
+        if root and (listing is None or self._away(known, listing, root, device, allow_empty)):
+            if not within:
+                self._catalog.set_root(root, state="offline")
+            report = self._report(begun, IndexReport(offline=pictures))
+            yield Progress("finish", 0, 0, str(full), report)
+            return
+        if listing is None:
+            raise NotFoundError(f"{path} is not there; give a folder of pictures")
+        if root is None:
+            root = self._catalog.add_root(str(full), device, exclude or ())
+            known = self._catalog.files(root)
+        elif not within:
+            patterns = list(root.exclude if exclude is None else exclude)
+            self._catalog.set_root(root, state="online", device=device, exclude=patterns)
+        yield from self._apply(root, diff(known, listing), known, begun)
+
+    def _root(self, full: Path) -> tuple[Root | None, str]:
+        """The root that a folder is or is in, with its place within."""
+        for root in self._catalog.roots():
+            if full.is_relative_to(root.path):
+                within = str(full.relative_to(root.path))
+                return root, "" if within == "." else within
+        return None, ""
+
+    def _list(
+        self, full: Path, root: Root | None, within: str, exclude: Sequence[str] | None
+    ) -> tuple[Listing | None, int]:
+        """The listing, and the device; None for a root that is not there."""
+        base = Path(root.path) if root else full
+        patterns = list(root.exclude if root and exclude is None else exclude or ())
+        if self._home.is_relative_to(base):  # thumbnails are no pictures of the user's
+            patterns.append(glob.escape(str(self._home.relative_to(base))))
+        if full.is_file():
+            raise InputError(f"{full} is a file; give the folder it is in")
+        try:
+            return scan(base, within, patterns), os.stat(full).st_dev
+        except FileNotFoundError:
+            if root and within and os.path.isdir(base):
+                raise NotFoundError(
+                    f"{full} is not there; index {base} to take out what was in it"
+                ) from None
+            return None, 0
+        except OSError as error:
+            if root:
+                return None, 0
+            raise InputError(
+                f"{full} cannot be read: {error.strerror}; give yourself permission to list it"
+            ) from error
+
+    @staticmethod
+    def _away(
+        known: dict[str, File], listing: Listing, root: Root, device: int, allow_empty: bool
+    ) -> bool:
+        """Whether the root only seems empty: nothing is listed where there were files, or another
+        file system is in its place and holds few of them."""
+        if allow_empty or not known or listing.unreadable and not listing.entries:
+            return False
+        if not listing.entries:
+            return True
+        there = sum(
+            (e.size, e.mtime_ns) == (known[p].size, known[p].mtime_ns)
+            for p, e in listing.entries.items()
+            if p in known
+        )
+        return device != root.device and there * 2 < len(known)
+
+    def _apply(
+        self, root: Root, plan: Plan, known: dict[str, File], begun: float
+    ) -> Iterator[Progress]:
+        run = _Run(root, known, skips=list(plan.skipped), moved=len(plan.moves))
+        run.unchanged = plan.unchanged
+        self._catalog.move(plan.moves)
+        yield from self._read(run, plan.read)
+        yield from self._fill(run)
+        run.settle(plan.vanished, self._catalog.numbers(run.new) if plan.vanished else {})
+        self._catalog.remove_files([file.id for file in plan.vanished.values()])
+        for identity in self._catalog.purge():
+            self._thumbnails.delete(identity)
+        serving = self._catalog.serving()
+        if serving and serving.id != self._model.id and not self._lookup.lacking(self._model):
+            self._catalog.serve(self._model)
+        total = len(plan.read)
+        report = self._report(begun, run.report(plan.hidden))
+        yield Progress("finish", total, total, root.path, report)
+
+    def _read(self, run: _Run, entries: Sequence[Entry]) -> Iterator[Progress]:
+        """Load new and changed files and commit them batch by batch."""
+        sizes = self._catalog.ids_by_size(self._model) if entries else {}
+        if entries and self._catalog.serving() is None:
+            self._catalog.serve(self._model)
+        sources = (
+            (
+                entry,
+                Source(os.path.join(run.root.path, entry.path), known=sizes.get(entry.size, ())),
+            )
+            for entry in entries
+        )
+        waiting: list[tuple[Entry, Loaded | Failure]] = []
+        loaded = self._loader.load(sources, self._preparation, ahead=3 * BATCH)
+        for done, (entry, result) in enumerate(loaded, 1):
+            waiting.append((entry, result))
+            if len(waiting) == BATCH or done == len(entries):
+                self._commit(run, waiting)
+                waiting.clear()
+                yield Progress("index", done, len(entries), entry.path)
+
+    def _commit(self, run: _Run, batch: Sequence[tuple[Entry, Loaded | Failure]]) -> None:
+        """Embed what no vector is there for, once per rendition, and enter the batch."""
+        fresh = {
+            r.rendition: r.pixels
+            for _, r in batch
+            if isinstance(r, Loaded) and r.rendition and r.pixels is not None
+        }
+        for rendition in self._catalog.embedded(self._model, fresh):
+            del fresh[rendition]
+        vectors = dict(zip(fresh, self._embed(list(fresh.values())), strict=True))
+        run.embedded += len(vectors)
+        numbers = self._catalog.numbers({r.id for _, r in batch if isinstance(r, Loaded)})
+        found: list[Found | Broken] = []
+        for entry, result in batch:
+            if isinstance(result, Failure):
+                if run.failed(entry, result):
+                    found.append(Broken(entry, result.reason))
+                continue
+            run.loaded(entry, result.id, numbers.get(result.id))
+            if result.thumbnail is not None:
+                self._thumbnails.write(result.id, result.thumbnail)
+            vector = vectors.get(result.rendition) if result.rendition else None
+            found.append(Found(entry, result.id, result.rendition, result.facts, vector))
+        self._catalog.record(run.root, self._model, found)
+
+    def _fill(self, run: _Run) -> Iterator[Progress]:
+        """Embed pictures that have files and no vector: those of another model."""
+        counts = self._lookup.count(self._model)
+        if counts["pictures"] == counts["embedded"]:
+            return
+        lacking = self._lookup.lacking(self._model)
+        identities = self._lookup.identities([number for number, _ in lacking])
+        sources = ((item, Source(_present(item[1]), facts=False)) for item in lacking)
+        batch: dict[int, Pixels] = {}
+        loaded = self._loader.load(sources, self._preparation, ahead=3 * BATCH)
+        for done, ((number, paths), result) in enumerate(loaded, 1):
+            if isinstance(result, Failure):
+                run.skips.append(
+                    Skip(paths[0], f"not yet under {self._model.name}: {result.reason}")
+                )
+            elif result.id == identities[number] and result.pixels is not None:
+                batch[number] = result.pixels
+            if len(batch) == BATCH or done == len(lacking):
+                vectors = self._embed(list(batch.values()))
+                self._catalog.add_vectors(self._model, dict(zip(batch, vectors, strict=True)))
+                run.embedded += len(batch)
+                batch.clear()
+                yield Progress("embed", done, len(lacking), paths[0])
+
+    def _report(self, begun: float, report: IndexReport) -> IndexReport:
+        pictures = self._lookup.count(None)["pictures"]
+        return replace(report, pictures=pictures, seconds=time.monotonic() - begun)
+
+
+@dataclass
+class _Run:
+    """The counts of one sync. new: ids found under names that were not known."""
+
+    root: Root
+    known: dict[str, File]
+    skips: list[Skip]
+    moved: int = 0
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    embedded: int = 0
+    new: list[str] = field(default_factory=list)
+
+    def failed(self, entry: Entry, failure: Failure) -> bool:
+        """Note a failure; whether it is to be remembered with the file."""
+        if failure.again and not os.path.lexists(os.path.join(self.root.path, entry.path)):
+            return False  # gone since the folder was listed: the next sync sees that
+        self.skips.append(Skip(entry.path, failure.reason))
+        return not failure.again
+
+    def loaded(self, entry: Entry, identity: str, number: int | None) -> None:
+        """Note a picture; `number`: what the catalog calls it, if it knows it."""
+        before = self.known.get(entry.path)
+        if before is None or before.picture is None:
+            self.added += 1
+            self.new.append(identity)
+        elif before.picture == number:
+            self.unchanged += 1
+        else:
+            self.changed += 1
+
+    def settle(self, vanished: dict[str, File], numbers: dict[str, int]) -> None:
+        """A file that vanished while its picture turned up under a new name has moved."""
+        new = Counter(numbers[identity] for identity in self.new if identity in numbers)
+        gone = Counter(file.picture for file in vanished.values() if file.picture is not None)
+        moved = (new & gone).total()
+        self.moved += moved
+        self.added -= moved
+        self.removed += gone.total() - moved
+
+    def report(self, offline: int) -> IndexReport:
+        skips = (Skip(os.path.join(self.root.path, s.path), s.reason) for s in self.skips)
+        return IndexReport(
+            added=self.added,
+            changed=self.changed,
+            moved=self.moved,
+            removed=self.removed,
+            unchanged=self.unchanged,
+            offline=offline,
+            embedded=self.embedded,
+            skipped=tuple(sorted(skips, key=lambda s: s.path)),
+        )
+
+
+def _present(paths: Sequence[str]) -> str:
+    """One of a picture's files that is there, if any is."""
+    return next((p for p in paths if os.path.exists(p)), paths[0])

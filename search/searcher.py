@@ -1,0 +1,151 @@
+"""A query -> hits: decode its pictures, embed them, search, score again from the catalog."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from os import fspath
+
+import numpy as np
+from PIL import Image
+
+from search.catalog import Model
+from search.embedders.base import Embedder, Pixels, Vectors
+from search.errors import InputError, LibraryError, NotFoundError, PictureError, QueryError
+from search.images import render
+from search.loader import Failure, Loader, Source
+from search.lookup import Described, Lookup, rescore
+from search.query import Picture, Query, Term, combine
+from search.records import Hit, Hits
+from search.runtime import Runtime
+from search.vectors.live import LiveIndex
+
+
+class Searcher:
+    """Answers queries under one model. Threads may share it."""
+
+    def __init__(
+        self,
+        lookup: Lookup,
+        loader: Loader,
+        runtime: Runtime,
+        embedder: Callable[[], Embedder],
+        model: Model,
+        live: LiveIndex,
+    ) -> None:
+        """embedder: loads the model; not called for queries that need none. live: used on the
+        inference thread alone."""
+        self._lookup, self._loader, self._runtime = lookup, loader, runtime
+        self._embedder, self._model, self._live = embedder, model, live
+
+    def answer(self, query: Query) -> Hits:
+        """Best first. Raises LookalikeError for what cannot be answered."""
+        clock = [time.perf_counter()]
+        pixels = [self._pixels(term) for term in query.terms]
+        clock.append(time.perf_counter())
+        vector = combine(self._vectors(query.terms, pixels), [t.weight for t in query.terms])
+        clock.append(time.perf_counter())
+        found = self._runtime.run(lambda: self._nearest(vector, query.k), urgent=True)
+        hits = [
+            self._hit(described, score)
+            for described, score in found
+            if query.min_score is None or score >= query.min_score
+        ]
+        clock.append(time.perf_counter())
+        stages = zip(("decode", "embed", "search"), clock, clock[1:], strict=False)
+        took = {name: 1000 * (end - begin) for name, begin, end in stages}
+        took |= {"verify": 0.0, "total": 1000 * (clock[-1] - clock[0])}
+        rounded = {name: round(ms, 3) for name, ms in took.items()}
+        return Hits(tuple(hits), self._model.name, query.to_json(), rounded)
+
+    def _nearest(self, vector: Vectors, k: int) -> list[tuple[Described, float]]:
+        """Pictures with scores from the catalog's vectors, best first."""
+        index = self._live.refresh()
+        if not len(index):
+            raise LibraryError("the library holds no pictures: run `lookalike index FOLDER` first")
+        _, numbers = index.search(vector, k)
+        present, stored = self._lookup.present(self._model, numbers.tolist())
+        scores = dict(zip(present, rescore(vector, stored).tolist(), strict=True))
+        described = self._lookup.describe(present)
+        ranked = sorted(described, key=lambda n: (-scores[n], n))
+        return [(described[n], scores[n]) for n in ranked]
+
+    @staticmethod
+    def _hit(described: Described, score: float) -> Hit:
+        there = next((p for p in described.paths if os.path.exists(p)), described.paths[0])
+        return Hit(
+            id=described.id,
+            path=there,
+            paths=described.paths,
+            score=score,
+            kind=None,
+            probability=None,
+            width=described.width,
+            height=described.height,
+            tags=described.tags,
+        )
+
+    def _vectors(self, terms: Sequence[Term], pixels: Sequence[Pixels | None]) -> Vectors:
+        """(n, dim) unit vectors of the terms; `pixels` of those that are to be embedded."""
+        rows = np.empty((len(terms), self._model.dim), np.float32)
+        fresh = [p for p in pixels if p is not None]
+        if fresh:
+            embedder = self._embedder()
+            embedded = iter(self._runtime.run(lambda: embedder.embed(fresh), urgent=True))
+        for i, (term, prepared) in enumerate(zip(terms, pixels, strict=True)):
+            if prepared is not None:
+                rows[i] = next(embedded)
+            elif term.identity is not None:
+                rows[i] = self._stored(term.identity)
+            else:
+                rows[i] = self._given(term.vector or ())
+        return rows
+
+    def _stored(self, identity: str) -> Vectors:
+        present, stored = self._lookup.present(self._model, [self._lookup.resolve(identity)])
+        if not present:
+            raise NotFoundError(f"picture {identity} has no vector yet; index its folder again")
+        row: Vectors = stored[0]
+        return row
+
+    def _given(self, values: Sequence[float]) -> Vectors:
+        row = np.asarray(values, np.float32)
+        norm = float(np.linalg.norm(row))
+        if row.shape != (self._model.dim,) or not norm:
+            raise QueryError(
+                f"a vector of length {len(row)} for {self._model.name}, whose vectors have length "
+                f"{self._model.dim} and are not all zero"
+            )
+        unit: Vectors = row / np.float32(norm)
+        return unit
+
+    def _pixels(self, term: Term) -> Pixels | None:
+        """The prepared picture of a term that is to be embedded."""
+        if term.image is None or term.identity is not None:
+            return None
+        preparation = self._embedder().preparation
+        if isinstance(term.image, Image.Image):
+            return preparation(render(term.image.copy(), term.crop))
+        data = term.image if isinstance(term.image, bytes) else None
+        path = None if isinstance(term.image, bytes) else _path(term.image)
+        source = Source(path, data, crop=term.crop, facts=False)
+        result = self._loader.submit(source, preparation).result()
+        if isinstance(result, Failure):
+            raise PictureError(f"{path or 'the picture'}: {result.reason}")
+        if result.pixels is None:
+            raise PictureError(f"{path or 'the picture'} could not be decoded; try again")
+        return result.pixels
+
+
+def _path(image: Picture) -> str:
+    """A query file's absolute path, if it is there. Raises InputError and NotFoundError."""
+    given = fspath(image)  # type: ignore[arg-type]
+    if str(given).startswith(("http://", "https://")):
+        raise InputError(f"{given}: addresses cannot be searched by yet; save the picture first")
+    full = os.path.abspath(os.path.expanduser(given))
+    if os.path.isdir(full):
+        raise InputError(f"{full} is a folder; give a picture (`lookalike index` takes folders)")
+    if not os.path.exists(full):
+        raise NotFoundError(f"{full} is not there; give a picture file, `id:ID` or `-`")
+    return full

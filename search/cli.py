@@ -1,0 +1,215 @@
+"""The `lookalike` command. Exit status: 0 done, 1 failed, 2 wrong usage."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from search import console
+from search.errors import LookalikeError
+
+if TYPE_CHECKING:
+    from search.engine import Engine
+    from search.query import Query
+
+app = typer.Typer(
+    name="lookalike",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+CROP = "\0crop:"
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+class InOrder(TyperCommand):
+    """A command whose --crop stays behind the IMAGE it was written after."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Turn each --crop into a marked argument, since arguments keep their order."""
+        rest, ordered = list(args), []
+        while rest:
+            word = rest.pop(0)
+            if word == "--":
+                ordered += [word, *rest]
+                break
+            if word == "--crop" and rest:
+                word = f"--crop={rest.pop(0)}"
+            ordered.append(CROP + word[7:] if word.startswith("--crop=") else word)
+        return super().parse_args(ctx, ordered)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"lookalike {version('lookalike')}")
+        raise typer.Exit
+
+
+@app.callback()
+def settings(
+    context: typer.Context,
+    home: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the library (default: LOOKALIKE_HOME, or the user's data)."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="auto, mini or mini:/path/to/weights (default: the library's own)."),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Device the model runs on: cpu, cuda.")] = None,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Find the pictures that look like this one, in your own folders."""
+    context.obj = {"home": home, "model": model, "device": device}
+
+
+def _open(context: typer.Context) -> Engine:
+    from search.engine import Engine
+
+    return Engine.open(**context.obj, say=console.note)
+
+
+def _print(document: dict[str, Any]) -> None:
+    typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
+
+
+@app.command()
+def index(
+    context: typer.Context,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Folders of pictures.")],
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GLOB", help="Leave out; remembered for the folder. Repeatable."),
+    ] = None,
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help="Believe a known folder that is empty now.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Sync folders: add what is new, follow what moved, take out what is gone."""
+    reports, failed = [], False
+    with _open(context) as engine:
+        for path in paths:
+            try:
+                reports.append(console.follow(engine.index(path, exclude, allow_empty)))
+            except LookalikeError as error:
+                if len(paths) == 1:
+                    raise
+                console.note(f"lookalike: {error}")
+                failed = True
+    if reports:
+        report = sum(reports[1:], reports[0])
+        _print(report.to_json()) if as_json else console.indexed(report)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command(cls=InOrder)
+def search(
+    context: typer.Context,
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGE...",
+            help="A file, id:ID, or - for standard input; several add up.",
+        ),
+    ],
+    k: Annotated[int, typer.Option("-k", help="How many pictures, 1 to 10000.")] = 10,
+    min_score: Annotated[
+        float | None, typer.Option(metavar="S", help="Only pictures with at least this score.")
+    ] = None,
+    crop: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="X,Y,W,H", help="Part of the IMAGE before it: pixels, or shares like 25%."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find the pictures that look like IMAGE, best first."""
+    query = _query(images, k, min_score)
+    with _open(context) as engine:
+        hits = engine.search(query)
+    _print(hits.to_json()) if as_json else console.found(hits)
+
+
+def _query(words: list[str], k: int, min_score: float | None) -> Query:
+    """Images and the crops behind them -> a query."""
+    from search.query import Query, Term, parse_crop
+
+    terms: list[Term] = []
+    for word in words:
+        if not word.startswith(CROP):
+            terms.append(Term(image=sys.stdin.buffer.read() if word == "-" else word))
+        elif terms and terms[-1].crop is None:
+            terms[-1] = Term(image=terms[-1].image, crop=parse_crop(word[len(CROP) :]))
+        else:
+            raise typer.BadParameter("--crop follows the IMAGE that it is of")
+    return Query(tuple(terms), k, min_score)
+
+
+@app.command()
+def status(context: typer.Context, as_json: AsJson = False) -> None:
+    """Show what is in the library."""
+    with _open(context) as engine:
+        found = engine.status()
+    _print(found.to_json()) if as_json else console.standing(found)
+
+
+@app.command()
+def check(
+    context: typer.Context,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read every file and compare its content.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Test that catalog, index, thumbnails and files agree; mend what can be made anew."""
+    with _open(context) as engine:
+        report = engine.check(deep)
+    _print(report.to_json()) if as_json else console.checked(report)
+    if report.problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def forget(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="An indexed folder, or a part of one.")],
+    as_json: AsJson = False,
+) -> None:
+    """Take a folder out of the library. The pictures themselves stay where they are."""
+    with _open(context) as engine:
+        files = engine.forget(path)
+        left = engine.status()
+    if as_json:
+        _print({"files": files, "pictures": left.pictures})
+        return
+    console.out().print(f"{files} files forgotten; {left.pictures} pictures in the library")
+    if any(path.resolve().is_relative_to(root.path) for root in left.roots):
+        console.note("the next sync of its folder takes it in again, unless given --exclude")
+
+
+def main() -> None:
+    """Run the command, and turn what goes wrong into a line and an exit status."""
+    try:
+        app()
+    except LookalikeError as error:
+        console.note(f"lookalike: {error}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        console.note("lookalike: stopped; the same command goes on from here")
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)

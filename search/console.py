@@ -1,0 +1,150 @@
+"""How the command line talks: progress, tables, sizes. Standard output is for answers alone."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from search.records import CheckReport, Hits, IndexReport, Progress, Status, shown
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PHASES = {"scan": "looking", "index": "indexing", "embed": "embedding", "finish": "finishing"}
+EVERY = 5.0  # seconds between plain lines
+
+
+def note(text: str) -> None:
+    """A line for the user beside the answer."""
+    sys.stderr.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
+    sys.stderr.flush()
+
+
+def out() -> Console:
+    """Standard output; never wraps or shortens when it is not a terminal."""
+    from rich.console import Console
+
+    return Console(soft_wrap=not sys.stdout.isatty(), highlight=False, emoji=False)
+
+
+def follow(events: Iterable[Progress]) -> IndexReport:
+    """Show progress on standard error, a bar on a terminal and lines elsewhere; the report."""
+    shower = _bar if sys.stderr.isatty() else _lines
+    report = IndexReport()
+    for event in shower(events):
+        report = event.report or report
+    return report
+
+
+def _bar(events: Iterable[Progress]) -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress as Bar,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        """Pictures a second."""
+
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed or 0:.0f}/s")
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate())
+    with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+        task = bar.add_task("looking", total=None)
+        for event in events:
+            total = event.total or None
+            bar.update(task, description=PHASES[event.phase], completed=event.done, total=total)
+            yield event
+
+
+def _lines(events: Iterable[Progress]) -> Iterator[Progress]:
+    begun = last = time.monotonic()
+    for event in events:
+        now = time.monotonic()
+        if event.phase in ("index", "embed") and event.done and now - last >= EVERY:
+            rate = event.done / (now - begun)
+            left = (event.total - event.done) / rate
+            phase = PHASES[event.phase]
+            note(f"{phase} {event.done} of {event.total}, {rate:.0f}/s, {left:.0f} s left")
+            last = now
+        yield event
+
+
+def indexed(report: IndexReport) -> None:
+    """What a sync did."""
+    parts = [
+        f"{count} {name}"
+        for name in ("added", "changed", "moved", "removed", "unchanged", "offline")
+        if (count := getattr(report, name))
+    ]
+    say = out().print
+    say(
+        f"{', '.join(parts) or 'nothing to do'}; "
+        f"{report.embedded} embedded in {report.seconds:.1f} s"
+    )
+    if report.skipped:
+        say(f"{len(report.skipped)} skipped:")
+        for skip in report.skipped[:20]:
+            say(f"  {shown(skip.path)}: {skip.reason}", markup=False)
+        if len(report.skipped) > 20:
+            say(f"  ... and {len(report.skipped) - 20} more (`--json` lists all)")
+    say(f"{report.pictures} pictures in the library")
+
+
+def found(hits: Hits) -> None:
+    """Hits as a table."""
+    from rich import box
+    from rich.table import Table
+
+    console = out()
+    if not hits:
+        console.print("nothing at or above that score")
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("score", justify="right")
+    table.add_column("picture", overflow="fold")
+    table.add_column("size", justify="right", no_wrap=True)
+    table.add_column("id", no_wrap=True)
+    if not console.is_terminal:
+        for hit in hits:
+            size = f"{hit.width}x{hit.height}"
+            console.print(
+                f"{hit.score:.3f}  {shown(hit.path)}  {size}  {hit.id[:12]}", markup=False
+            )
+        return
+    from rich.text import Text
+
+    for hit in hits:
+        size = f"{hit.width} x {hit.height}"
+        table.add_row(f"{hit.score:.3f}", Text(shown(hit.path)), size, hit.id[:12])
+    console.print(table)
+
+
+def standing(status: Status) -> None:
+    """The library at a glance."""
+    say = out().print
+    say(f"home      {shown(status.home)}", markup=False)
+    say(f"model     {status.model or 'none yet'}", markup=False)
+    say(f"pictures  {status.pictures}, {status.embedded} searchable, in {status.files} files")
+    for root in status.roots:
+        say(f"folder    {shown(root.path)}: {root.files} files, {root.state}", markup=False)
+
+
+def checked(report: CheckReport) -> None:
+    """What a check found."""
+    say = out().print
+    for line in report.repaired:
+        say(f"mended: {shown(line)}", markup=False)
+    for line in report.problems:
+        say(f"problem: {shown(line)}", markup=False)
+    verdict = f"{len(report.problems)} problems" if report.problems else "all is well"
+    say(f"{report.pictures} pictures, {report.files} files: {verdict}")

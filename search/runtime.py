@@ -17,8 +17,8 @@ from typing import TypeVar
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import faiss
-import torch
+import torch  # isort: skip
+import faiss  # isort: skip
 
 __all__ = ["Runtime", "faiss", "torch"]
 

@@ -35,16 +35,16 @@ class Mini:
     terms = "its weights are for non-commercial use (they learned from ImageNet pictures)"
 
     def __init__(self, device: str = "cpu", weights: Path | None = None) -> None:
-        """weights: another file of the same kind; by default the one in the package.
+        """weights: another file of the same kind (`path`); by default the one in the package.
 
         Raises ModelError when the file is missing or is not one of this network.
         """
-        self._path = weights or Path(str(files("search.embedders") / "weights" / WEIGHTS))
+        self.path = weights or Path(str(files("search.embedders") / "weights" / WEIGHTS))
         self._device = device
         self._net: MiniNet | None = None
         try:
-            digest = hashlib.sha256(self._path.read_bytes()).hexdigest()
-            with safe_open(self._path, framework="numpy") as file:
+            digest = hashlib.sha256(self.path.read_bytes()).hexdigest()
+            with safe_open(self.path, framework="numpy") as file:
                 self.preparation = Preparation(
                     **json.loads(file.metadata()["config"])["preparation"]
                 )
@@ -61,18 +61,21 @@ class Mini:
 
         if not pixels:
             return np.empty((0, self.dim), np.float32)
-        net = self._net or self._load()
+        net = self.load()
         with torch.inference_mode():
             vectors: Vectors = net(normalise(pixels, self._device)).cpu().numpy()
         return vectors
 
-    def _load(self) -> MiniNet:
+    def load(self) -> MiniNet:
+        """The network, read into memory. Raises ModelError."""
         from search.embedders.mobilenet import MiniNet
         from search.runtime import torch
 
+        if self._net is not None:
+            return self._net
         try:
             net = MiniNet().eval()
-            with safe_open(self._path, framework="pt") as file:
+            with safe_open(self.path, framework="pt") as file:
                 net.load_state_dict({key: file.get_tensor(key).float() for key in file.keys()})
             net.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         except Exception as error:  # also a device that is not there
@@ -82,6 +85,6 @@ class Mini:
 
     def _foreign(self, error: Exception) -> ModelError:
         return ModelError(
-            f"the weights of mini in {self._path} cannot be used on {self._device} ({error}); "
+            f"the weights of mini in {self.path} cannot be used on {self._device} ({error}); "
             "give another file or device, or reinstall the package"
         )

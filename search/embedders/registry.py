@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from search.embedders.base import Embedder
@@ -11,13 +12,15 @@ NAMES = "auto, mini, mini:/path/to/weights.safetensors"
 
 
 def check_name(name: str) -> str:
-    """The name, if it is one; `auto` is what this version takes for it.
+    """The name, if it is one, with `auto` resolved and a path made absolute.
 
     Raises ModelError that lists the names.
     """
     kind, _, path = name.partition(":")
-    if name in ("auto", "mini") or (kind == "mini" and path):
-        return "mini" if name == "auto" else name
+    if name in ("auto", "mini"):
+        return "mini"
+    if kind == "mini" and path:
+        return f"mini:{os.path.abspath(os.path.expanduser(path))}"
     if kind == "diffusion":
         raise ModelError(f"model {name} is not part of this version; give one of: {NAMES}")
     raise ModelError(f"there is no model {name}; give one of: {NAMES}")
@@ -29,6 +32,6 @@ def open_embedder(name: str, device: str) -> Embedder:
     from search.embedders.mini import Mini
 
     path = name.partition(":")[2]
-    embedder = Mini(device, Path(path).expanduser() if path else None)
+    embedder = Mini(device, Path(path) if path else None)
     embedder.name = name
     return embedder

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 import struct
 import sys
@@ -41,7 +42,10 @@ def receive(stream: BinaryIO, most: int = 2**31) -> tuple[dict[str, Any], list[b
     try:
         (length,) = struct.unpack(">I", _exactly(stream, 4))
         header = json.loads(_exactly(stream, min(length, 2**26)))
-        blobs = [_exactly(stream, n) for n in header.pop("blobs") if 0 <= n <= most]
+        lengths = header.pop("blobs")
+        if not all(0 <= n <= most for n in lengths):
+            raise ValueError("a blob of impossible length")
+        blobs = [_exactly(stream, n) for n in lengths]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise EOFError(f"no message: {error}") from error
     return header, blobs
@@ -56,13 +60,20 @@ def _exactly(stream: BinaryIO, n: int) -> bytes:
 
 def read_file(path: str, limits: images.Limits) -> bytes:
     """A regular file's bytes. Raises PictureError for other things and beyond the limit."""
-    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
-        info = os.fstat(file.fileno())
-        if not stat.S_ISREG(info.st_mode):
-            raise PictureError("not a regular file")
-        if info.st_size > limits.bytes:
-            raise PictureError(f"the file has {info.st_size} bytes, more than {limits.bytes}")
-        return file.read(limits.bytes + 1)
+
+    def unblocked(name: str, flags: int) -> int:
+        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+    try:
+        with open(path, "rb", opener=unblocked) as file:
+            info = os.fstat(file.fileno())
+            if not stat.S_ISREG(info.st_mode):
+                raise PictureError("not a regular file")
+            if info.st_size > limits.bytes:
+                raise PictureError(f"the file has {info.st_size} bytes, more than {limits.bytes}")
+            return file.read(limits.bytes + 1)
+    except IsADirectoryError:
+        raise PictureError("not a regular file") from None
 
 
 def decode(
@@ -82,7 +93,7 @@ def decode(
     blobs = []
     if job["facts"]:
         reply["rendition"] = images.rendition_hash(rendition)
-        reply["facts"] = asdict(facts.read(images.identify(data, limits), rendition, len(data)))
+        reply["facts"] = asdict(facts.read(opened, rendition, size, len(data)))
         blobs.append(images.thumbnail(rendition))
     if job["prepare"]:
         blobs.append(Preparation(**job["prepare"])(rendition).tobytes())
@@ -101,6 +112,8 @@ def answer(
         return {"error": f"it needs more memory than the limit {limits.memory}", "again": False}, []
     except OSError as error:
         return {"error": error.strerror or str(error), "again": True}, []
+    except Exception as error:  # what nobody thought of costs one picture as well
+        return {"error": f"it cannot be decoded: {error!r}", "again": False}, []
 
 
 def limit(limits: images.Limits) -> None:
@@ -124,6 +137,7 @@ def leave_with(parent: int) -> None:
 
 def main() -> None:
     """Answer jobs until standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's: it ends this one
     requests = sys.stdin.buffer
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a codec prints must not end up among the replies
@@ -131,6 +145,7 @@ def main() -> None:
     header, _ = receive(requests)
     limits = images.Limits(**header["limits"])
     limit(limits)
+    send(replies, {"ready": True})
     while True:
         try:
             job, blobs = receive(requests, limits.bytes + 1)
@@ -139,7 +154,9 @@ def main() -> None:
         if resource is not None:  # even a codec that never lets go of the interpreter ends
             used = resource.getrusage(resource.RUSAGE_SELF)
             soft = int(used.ru_utime + used.ru_stime + limits.seconds) + 5
-            resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
+            _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+            soft = soft if hard == resource.RLIM_INFINITY else min(soft, hard)
+            resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
         reply, out = answer(job, blobs[0] if blobs else None, limits)
         send(replies, reply, *out)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from datetime import datetime
 from fractions import Fraction
 from typing import Any
@@ -10,29 +11,24 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image
 
-from search.images import upright_size
 from search.records import Facts
 
 IGNORED = frozenset(("MakerNote", "UserComment", "PrintImageMatching", "JPEGInterchangeFormat"))
 
 
-def read(picture: Image.Image, rendition: Image.Image, size: int) -> Facts:
-    """picture: as opened; rendition: its upright RGB form; size: of the file in bytes."""
-    width, height = upright_size(picture)
-    try:
-        exif = picture.getexif()
-        details = exif.get_ifd(ExifTags.IFD.Exif)
-        place = exif.get_ifd(ExifTags.IFD.GPSInfo)
-    except Exception:  # EXIF is often broken and never essential
-        exif, details, place = Image.Exif(), {}, {}
-    named = {ExifTags.TAGS.get(k, str(k)): v for k, v in {**exif, **details}.items()}
+def read(picture: Image.Image, rendition: Image.Image, size: tuple[int, int], length: int) -> Facts:
+    """picture: opened, decoded or not; rendition: its upright RGB form; size: width and height of
+    the upright original; length: of the file in bytes."""
+    entries = {**_directory(picture), **_directory(picture, ExifTags.IFD.Exif)}
+    place = _directory(picture, ExifTags.IFD.GPSInfo)
+    named = {ExifTags.TAGS.get(k, str(k)): v for k, v in entries.items()}
     readable = {k: v for k, v in ((k, _plain(v)) for k, v in named.items()) if v is not None}
     make, model = str(readable.get("Make", "")), str(readable.get("Model", ""))
     return Facts(
         type={"MPO": "jpeg"}.get(picture.format or "", (picture.format or "").lower()),
-        width=width,
-        height=height,
-        bytes=size,
+        width=size[0],
+        height=size[1],
+        bytes=length,
         taken=_taken(readable),
         camera=(model if model.startswith(make) else f"{make} {model}").strip() or None,
         latitude=_degrees(place.get(2), place.get(1), "S", 90),
@@ -52,6 +48,19 @@ def palette(rendition: Image.Image, colours: int = 5) -> tuple[str, ...]:
     return tuple("#{:02x}{:02x}{:02x}".format(*table[3 * i : 3 * i + 3]) for i in order)
 
 
+def _directory(picture: Image.Image, number: int | None = None) -> dict[int, Any]:
+    """What can be read of an EXIF directory: it is often broken and never essential."""
+    found: dict[int, Any] = {}
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            exif = picture.getexif()
+            for tag, value in (exif.get_ifd(number) if number else exif).items():
+                found[tag] = value
+    except Exception:
+        pass
+    return found
+
+
 def _plain(value: Any) -> str | int | float | None:
     """An EXIF value as JSON takes it; None for what has no plain form."""
     if isinstance(value, str):
@@ -59,6 +68,8 @@ def _plain(value: Any) -> str | int | float | None:
         return text[:200] or None
     if isinstance(value, bool | int):
         return int(value)
+    if isinstance(value, bytes):
+        return None
     try:
         number = float(value)
     except (TypeError, ValueError, ZeroDivisionError, OverflowError):

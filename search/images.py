@@ -23,7 +23,7 @@ pillow_heif.register_heif_opener(thumbnails=False)
 DECODE_RULE = 1
 """Version of everything between a file's bytes and a rendition; part of every fingerprint."""
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "HEIF", "AVIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "HEIF", "AVIF")
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .gif .tif .tiff .bmp .dib"
     " .heic .heif .hif .avif".split()
@@ -65,12 +65,14 @@ class Crop:
         x, y, w, h = (
             v * end if share else v for v, end, share in zip(given, ends, self.shares, strict=True)
         )
-        if not (x >= 0 and y >= 0 and w >= 1 and h >= 1) or x + w > width + 1 or y + h > height + 1:
+        right, bottom = min(x + w, width), min(y + h, height)
+        inside = x >= 0 and y >= 0 and x + w <= width + 1 and y + h <= height + 1
+        if not (inside and right - x >= 1 and bottom - y >= 1):
             raise PictureError(
                 f"crop {x:g},{y:g},{w:g},{h:g} is not within the picture of {width} x {height}; "
                 "give X,Y,W,H in pixels of the upright picture, or each as a share like 25%"
             )
-        return x, y, min(x + w, width), min(y + h, height)
+        return x, y, right, bottom
 
 
 def content_hash(data: bytes) -> str:
@@ -91,11 +93,12 @@ def identify(data: bytes, limits: Limits) -> Image.Image:
     if len(data) > limits.bytes:
         raise PictureError(f"the file has {len(data)} bytes, more than the limit {limits.bytes}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             picture = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError:
         raise PictureError(f"it has more pixels than the limit {limits.pixels}") from None
+    except MemoryError:
+        raise
     except Exception as error:
         raise PictureError(
             "not a picture that can be read; JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC and AVIF can"
@@ -107,9 +110,12 @@ def identify(data: bytes, limits: Limits) -> Image.Image:
 
 
 def orientation(picture: Image.Image) -> int:
-    """EXIF orientation 1..8; 1 where there is none or it is nonsense."""
+    """EXIF orientation 1..8; 1 where there is none, it is nonsense or the codec sees to it."""
+    if picture.format == "TIFF":  # Pillow turns it when it loads, and swaps its size before
+        return 1
     try:
-        value = picture.getexif().get(ORIENTATION, 1)
+        with warnings.catch_warnings(action="ignore"):
+            value = picture.getexif().get(ORIENTATION, 1)
     except Exception:  # EXIF is often broken and never essential
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
@@ -133,8 +139,7 @@ def render(picture: Image.Image, crop: Crop | None = None) -> Image.Image:
     A crop is cut before scaling. Raises PictureError when the pixels cannot be decoded.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             return _render(picture, crop)
     except (PictureError, MemoryError):
         raise
@@ -175,10 +180,11 @@ def _scalable(picture: Image.Image) -> Image.Image:
     if picture.mode in ("L", "RGB", "CMYK") and "transparency" not in picture.info:
         return picture
     if picture.mode.startswith(("I", "F")):  # 16 or 32 bits a channel
-        values = np.nan_to_num(np.asarray(picture).astype(np.float32))
-        top = 65535.0 if picture.mode.startswith("I") else (1.0 if values.max() <= 1 else 255.0)
-        if picture.mode == "I" and values.max() > 65535:
-            top = float(values.max())
+        values = np.asarray(picture).astype(np.float32)
+        most = float(values.max(where=np.isfinite(values), initial=0.0))
+        values = np.nan_to_num(values, nan=0.0, posinf=most)
+        tops = (65535.0,) if picture.mode.startswith("I") else (1.0, 255.0, 65535.0)
+        top = next((t for t in tops if most <= t), most)
         return Image.fromarray((values / top * 255).clip(0, 255).astype(np.uint8))
     if picture.has_transparency_data:
         return picture.convert("RGBA")

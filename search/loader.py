@@ -23,6 +23,7 @@ from search.images import Crop, Limits
 from search.records import Facts
 
 T = TypeVar("T")
+START = 60.0  # seconds until a process is up, however busy the machine
 COMMAND = (sys.executable, "-P", "-W", "ignore", "-m", "search.decoder")
 
 
@@ -67,51 +68,63 @@ class _Worker:
         self._limits, self._command = limits, command
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._process.poll() is not None:
-            self.stop()
-            package = str(Path(search.__file__).resolve().parents[1])
-            path = os.pathsep.join(p for p in (package, os.environ.get("PYTHONPATH")) if p)
-            one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-            self._process = subprocess.Popen(
+    def start(self) -> None:
+        """Raises ChildProcessError when no process can be started."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        self.stop()
+        package = str(Path(search.__file__).resolve().parents[1])
+        path = os.pathsep.join(p for p in (package, os.environ.get("PYTHONPATH")) if p)
+        one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        try:
+            self._process = process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env={**os.environ, **one, "PYTHONPATH": path},
             )
-            send(self._input, {"limits": asdict(self._limits)})
-        return self._process
-
-    @property
-    def _input(self) -> BinaryIO:
-        return cast(BinaryIO, cast("subprocess.Popen[bytes]", self._process).stdin)
+            self._exchange(process, {"limits": asdict(self._limits)}, [], START)
+        except (OSError, EOFError) as error:
+            raise ChildProcessError(str(error)) from error
 
     def ask(self, job: dict[str, Any], blobs: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
-        """Send a job and wait for its answer. Raises TimeoutError past the deadline, and EOFError
-        when the process died."""
+        """Send a job and wait for its answer. Raises TimeoutError past the deadline, EOFError when
+        the process died, and ChildProcessError when none can be started."""
+        self.start()
+        process = self._process
+        if process is None:
+            raise ChildProcessError("the loader was closed")
+        return self._exchange(process, job, blobs, self._limits.seconds)
+
+    def _exchange(
+        self,
+        process: subprocess.Popen[bytes],
+        header: dict[str, Any],
+        blobs: list[bytes],
+        seconds: float,
+    ) -> tuple[dict[str, Any], list[bytes]]:
         late = threading.Event()
-        try:
-            process = self.start()
-        except (OSError, EOFError) as error:
-            raise EOFError(str(error)) from error
 
         def kill() -> None:
             late.set()
             process.kill()
 
-        timer = threading.Timer(self._limits.seconds, kill)
+        timer = threading.Timer(seconds, kill)
         timer.start()
         try:
-            send(self._input, job, *blobs)
+            send(cast(BinaryIO, process.stdin), header, *blobs)
             return receive(cast(BinaryIO, process.stdout))
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, ValueError) as error:  # ValueError: `stop` closed the stream
             self.stop()
             if late.is_set():
                 raise TimeoutError from error
             raise EOFError(str(error)) from error
         finally:
             timer.cancel()
+            timer.join()
+            if late.is_set():  # it may have been killed just after it answered
+                self.stop()
 
     def stop(self) -> None:
         process, self._process = self._process, None
@@ -135,6 +148,7 @@ class Loader:
         """workers: processes, at least 1; command: what starts one (tests give bad ones)."""
         self.limits = limits or Limits()
         self.workers = workers
+        self._closed = False
         self._free: queue.LifoQueue[_Worker] = queue.LifoQueue()
         self._all = [_Worker(self.limits, command) for _ in range(workers)]
         for worker in self._all:
@@ -161,10 +175,13 @@ class Loader:
 
     def close(self) -> None:
         """Give up what is waiting and end the processes."""
+        self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
         for worker in self._all:
             worker.stop()
         self._threads.shutdown()
+        for worker in self._all:  # a thread may have been about to start one
+            worker.stop()
 
     def submit(self, source: Source, preparation: Preparation | None) -> Future[Loaded | Failure]:
         """Decode one picture; the future does not raise for what is wrong with the picture."""
@@ -192,6 +209,9 @@ class Loader:
                 future.cancel()
 
     def _load(self, source: Source, preparation: Preparation | None) -> Loaded | Failure:
+        if source.data is not None and len(source.data) > self.limits.bytes:
+            size, most = len(source.data), self.limits.bytes
+            return Failure(f"the file has {size} bytes, more than the limit {most}", again=False)
         crop = source.crop
         job = {
             "path": source.path,
@@ -204,9 +224,13 @@ class Loader:
         try:
             reply, blobs = worker.ask(job, [] if source.data is None else [source.data])
             return _loaded(reply, blobs, preparation)
+        except ChildProcessError as error:  # says nothing about the picture
+            return Failure(f"no decoding process could be started: {error}", again=True)
         except TimeoutError:
             return Failure(f"decoding took longer than {self.limits.seconds:g} s", again=False)
-        except (EOFError, KeyError, TypeError, ValueError):
+        except (EOFError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
+            if self._closed:
+                return Failure("the loader was closed", again=True)
             return Failure("the decoder died on it", again=False)
         finally:
             self._free.put(worker)

@@ -1,0 +1,468 @@
+"""Pictures come back in order, whatever a codec does, and no process is left behind."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import search.loader
+from search import facts, images
+from search.embedders.base import Preparation
+from search.images import Crop, Limits
+from search.loader import Failure, Loaded, Loader, Source
+
+PREPARATION = Preparation(32)
+POSIX = pytest.mark.skipif(os.name != "posix", reason="needs POSIX")
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+
+# The real decoder, but for some bytes on which it misbehaves; it tells in $MARKS who it is.
+HOSTILE = """
+import os, re, signal, sys, time
+from pathlib import Path
+from search import decoder, images
+marks, real = Path(os.environ["MARKS"]), images.identify
+(marks / f"process {os.getpid()}").touch()
+def identify(data, limits):
+    if data == b"hang":
+        (marks / "hanging").touch()
+        time.sleep(600)
+    if data == b"spin":
+        (marks / "hanging").touch()
+        re.match("(a+)+$", "a" * 60 + "b")  # for ages, and no other thread gets to run
+    if data == b"exit":
+        os._exit(0)
+    if data == b"segfault":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if data == b"raise":
+        raise BaseException("a codec gone mad")
+    if data == b"surprise":
+        raise KeyError("nobody thought of this")
+    if data == b"chatter":
+        os.write(1, b"chatter" * 100)
+        print("chatter", flush=True)
+    return real(data, limits)
+images.identify = identify
+decoder.main()
+"""
+COMMAND = (sys.executable, "-P", "-c", HOSTILE)
+
+# A parent that leaves one child hanging in a job and one idle, and tells when that is so.
+PARENT = """
+import sys, time
+from search.images import Limits
+from search.loader import Loader, Source
+loader = Loader(2, Limits(seconds=float(sys.argv[3])), (sys.executable, "-P", "-c", sys.argv[1]))
+loader.submit(Source(data=sys.argv[2].encode()), None)
+loader.submit(Source(data=sys.stdin.buffer.read()), None).result()
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def encoded(picture, kind="PNG", **options):
+    out = io.BytesIO()
+    picture.save(out, kind, **options)
+    return out.getvalue()
+
+
+def noise(width, height, seed=0):
+    generator = np.random.default_rng(seed)
+    return Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+PICTURE = encoded(noise(60, 40))
+PLAIN = Source(data=PICTURE)
+
+
+@pytest.fixture(scope="module")
+def loader():
+    with Loader(2) as loader:
+        yield loader
+
+
+@pytest.fixture
+def marks(tmp_path, monkeypatch):
+    folder = tmp_path / "marks"
+    folder.mkdir()
+    monkeypatch.setenv("MARKS", str(folder))
+    return folder
+
+
+def processes(marks):
+    return sorted(int(p.name.split()[1]) for p in marks.glob("process *"))
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    try:  # one that nobody has waited for yet has ended all the same
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return not Path("/proc/self/stat").exists()
+
+
+def until(condition, seconds=60):
+    """Whether it comes true; the time is there to end a test that fails."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def one(loader, source, preparation=None):
+    return loader.submit(source, preparation).result()
+
+
+def test_a_loaded_picture_is_what_the_modules_make_of_it(loader):
+    data = encoded(noise(1500, 1100), "JPEG", comment=b"hello")
+    opened = images.identify(data, Limits())
+    rendition = images.render(opened)
+    loaded = one(loader, Source(data=data), PREPARATION)
+    assert loaded.id == images.content_hash(data)
+    assert loaded.size == (1500, 1100)
+    assert loaded.rendition == images.rendition_hash(rendition)
+    assert loaded.facts == facts.read(opened, rendition, (1500, 1100), len(data))
+    assert loaded.thumbnail == images.thumbnail(rendition)
+    assert np.array_equal(loaded.pixels, PREPARATION(rendition))
+
+
+def test_only_what_was_asked_for_comes_back(loader):
+    identity = images.content_hash(PICTURE)
+    assert one(loader, Source(data=PICTURE, facts=False)) == Loaded(identity, (60, 40))
+    bare = one(loader, Source(data=PICTURE, facts=False), PREPARATION)
+    assert bare.pixels.shape == (32, 32, 3)
+    assert (bare.rendition, bare.facts, bare.thumbnail) == (None, None, None)
+    full = one(loader, PLAIN)
+    assert full.pixels is None and full.facts and full.thumbnail and full.rendition
+
+
+def test_a_path_and_its_bytes_give_the_same(loader, tmp_path):
+    path = tmp_path / "picture with spaces, ü and no suffix"
+    path.write_bytes(PICTURE)
+    assert one(loader, Source(path=str(path))) == one(loader, PLAIN)
+
+
+@LINUX
+def test_a_file_name_need_not_be_text(loader, tmp_path):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.png")
+    Path(path).write_bytes(PICTURE)
+    assert one(loader, Source(path=path)) == one(loader, PLAIN)
+
+
+def test_a_known_picture_is_only_hashed(loader):
+    broken = b"no picture at all"
+    known = (images.content_hash(broken), images.content_hash(PICTURE))
+    assert one(loader, Source(data=broken, known=known), PREPARATION) == Loaded(known[0])
+    assert one(loader, Source(data=PICTURE, known=known[:1])).size == (60, 40)
+
+
+def test_a_crop_is_cut_before_scaling(loader):
+    picture = noise(3000, 1000)
+    crop = Crop(2100, 300, 64, 64)
+    cut = one(loader, Source(data=encoded(picture), crop=crop, facts=False), PREPARATION)
+    assert cut.size == (3000, 1000)
+    assert np.array_equal(cut.pixels, PREPARATION(picture.crop((2100, 300, 2164, 364))))
+    shares = Crop(0.7, 0.3, 64, 64, (True, True, False, False))
+    same = one(loader, Source(data=encoded(picture), crop=shares, facts=False), PREPARATION)
+    assert np.array_equal(same.pixels, cut.pixels)
+
+
+def test_a_crop_beyond_the_picture_fails_and_says_so(loader):
+    failure = one(loader, Source(data=PICTURE, crop=Crop(0, 0, 100, 10)))
+    assert "not within the picture of 60 x 40" in failure.reason
+    assert not failure.again
+
+
+@pytest.mark.parametrize("workers", (1, 3))
+def test_the_order_is_kept_and_a_bad_picture_costs_only_itself(workers):
+    large, broken = encoded(noise(900, 900)), PICTURE[:500]
+    datas = [(large, PICTURE, broken, b"")[i % 4] + bytes(i * (i % 4 < 2)) for i in range(24)]
+    with Loader(workers) as loader:
+        results = list(loader.load(enumerate(Source(data=d) for d in datas), PREPARATION, ahead=7))
+    assert [key for key, _ in results] == list(range(24))
+    for key, result in results:
+        if key % 4 < 2:
+            assert result.id == images.content_hash(datas[key])
+        else:
+            assert isinstance(result, Failure) and not result.again
+
+
+@pytest.mark.parametrize("ahead", (1, 4))
+def test_look_ahead_is_bounded(loader, ahead):
+    taken = []
+
+    def sources():
+        for number in range(20):
+            taken.append(number)
+            yield number, PLAIN
+
+    for done, (key, _) in enumerate(loader.load(sources(), None, ahead=ahead)):
+        assert key == done
+        assert len(taken) <= min(done + ahead, 20)
+    assert len(taken) == 20
+
+
+def test_a_load_may_be_given_up(loader):
+    endless = loader.load(((n, PLAIN) for n in iter(int, 1)), None, ahead=4)
+    next(endless)
+    endless.close()
+    assert one(loader, PLAIN).size == (60, 40)
+
+
+def test_many_threads_may_share_a_loader(loader):
+    pictures = [encoded(noise(20 + n, 20)) for n in range(8)]
+    found = {}
+
+    def work(n):
+        found[n] = [one(loader, Source(data=pictures[n])).size for _ in range(5)]
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {n: [(20 + n, 20)] * 5 for n in range(8)}
+
+
+# What is given is no picture, or no file
+
+
+@POSIX
+@pytest.mark.parametrize("kind", ("folder", "fifo", "missing", "loop", "nul", "device"))
+def test_what_is_no_file_fails_with_a_reason_and_never_waits(loader, tmp_path, kind):
+    path = str(tmp_path / "thing")
+    if kind == "folder":
+        os.mkdir(path)
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "loop":
+        os.symlink(path, path)
+    path = {"nul": "a\0b", "device": "/dev/zero"}.get(kind, path)
+    result = one(loader, Source(path=path))
+    reason, again = {
+        "folder": ("not a regular file", False),
+        "fifo": ("not a regular file", False),
+        "device": ("not a regular file", False),
+        "missing": ("No such file", True),
+        "loop": ("symbolic link", True),
+        "nul": ("null byte", False),
+    }[kind]
+    assert reason in result.reason
+    assert result.again == again
+    assert one(loader, PLAIN).size == (60, 40)
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() == 0, reason="root may read anything")
+def test_an_unreadable_file_may_be_tried_again(loader, tmp_path):
+    path = tmp_path / "secret.png"
+    path.write_bytes(PICTURE)
+    path.chmod(0)
+    assert one(loader, Source(path=str(path))) == Failure("Permission denied", again=True)
+
+
+@LINUX
+def test_a_file_that_cannot_be_read_may_be_tried_again(loader):
+    assert one(loader, Source(path="/proc/self/mem")) == Failure("Input/output error", again=True)
+
+
+@LINUX
+def test_failures_leave_no_file_open(tmp_path, marks):
+    with Loader(1, command=COMMAND) as loader:
+        one(loader, PLAIN)
+        (pid,) = processes(marks)
+        before = os.listdir(f"/proc/{pid}/fd")
+        for path in (tmp_path, tmp_path / "missing", "/dev/zero"):
+            one(loader, Source(path=str(path)))
+        assert os.listdir(f"/proc/{pid}/fd") == before
+
+
+def test_bytes_and_pixels_are_limited(tmp_path):
+    path = tmp_path / "large"
+    path.write_bytes(bytes(5001))
+    with Loader(1, Limits(bytes=5000, pixels=500)) as loader:
+        for source in (Source(data=bytes(5001)), Source(path=str(path)), Source(data=bytes(9**7))):
+            failure = one(loader, source)
+            assert "bytes, more than" in failure.reason and not failure.again
+        failure = one(loader, Source(data=encoded(Image.new("RGB", (60, 40)))))
+        assert "60 x 40 pixels" in failure.reason
+        assert one(loader, Source(data=encoded(Image.new("RGB", (20, 20))))).size == (20, 20)
+
+
+@LINUX
+def test_memory_is_limited():
+    glass = Image.new("P", (13000, 13000))  # small as a file, 700 MB as RGBA
+    data = encoded(glass, transparency=0, compress_level=1)
+    with Loader(1, Limits(memory=400 * 2**20)) as loader:
+        failure = one(loader, Source(data=data))
+        assert failure == Failure(f"it needs more memory than the limit {400 * 2**20}", again=False)
+        assert one(loader, PLAIN).size == (60, 40)
+
+
+# A codec that misbehaves
+
+
+@POSIX
+@pytest.mark.parametrize("how", ("exit", "segfault", "raise"))
+def test_a_codec_that_dies_costs_one_picture(marks, how):
+    sources = [PLAIN, Source(data=how.encode()), PLAIN, PLAIN]
+    with Loader(1, command=COMMAND) as loader:
+        results = [result for _, result in loader.load(enumerate(sources), None)]
+    assert results[1] == Failure("the decoder died on it", again=False)
+    assert {type(r) for r in results[:1] + results[2:]} == {Loaded}
+    assert len(processes(marks)) == 2
+
+
+def test_a_codec_that_hangs_costs_one_picture(marks):
+    sources = [PLAIN, Source(data=b"hang"), Source(data=b"spin"), PLAIN, PLAIN]
+    with Loader(2, Limits(seconds=2), COMMAND) as loader:
+        results = [result for _, result in loader.load(enumerate(sources), None)]
+    assert results[1] == results[2] == Failure("decoding took longer than 2 s", again=False)
+    assert {type(r) for r in results[:1] + results[3:]} == {Loaded}
+
+
+def test_a_codec_that_prints_or_raises_does_not_end_its_process(marks):
+    with Loader(1, command=COMMAND) as loader:
+        assert isinstance(one(loader, PLAIN), Loaded)
+        assert "not a picture" in one(loader, Source(data=b"chatter")).reason
+        assert "nobody thought of this" in one(loader, Source(data=b"surprise")).reason
+        assert isinstance(one(loader, PLAIN), Loaded)
+    assert len(processes(marks)) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    (
+        '{"id": "x", "size": [1, 2]}, []',
+        '{"id": "x", "size": [1, 2]}, [b"pixels"]',
+        '{"id": "x", "size": 3}, [b"x" * 3072]',
+        '{"id": "x", "facts": {"type": "png"}}, []',
+        '{"id": "x", "facts": "png"}, []',
+        '{"size": [1, 2]}, [b"x" * 3072]',
+        '{"error": "no again"}, []',
+    ),
+)
+def test_a_nonsensical_answer_is_a_failure(answer):
+    code = f"from search import decoder; decoder.answer = lambda *_: ({answer}); decoder.main()"
+    with Loader(1, command=(sys.executable, "-P", "-c", code)) as loader:
+        failure = one(loader, PLAIN, PREPARATION)
+    assert failure == Failure("the decoder died on it", again=False)
+
+
+@pytest.mark.parametrize("command", ((sys.executable, "-c", ""), ("/does/not/exist",)))
+def test_a_process_that_does_not_start_says_nothing_about_the_picture(command):
+    with Loader(1, command=command) as loader:
+        failure = one(loader, PLAIN)
+    assert "could be started" in failure.reason and failure.again
+
+
+# Processes come and go
+
+
+@pytest.mark.parametrize("workers", (1, 2))
+def test_there_are_as_many_processes_as_workers_and_none_before_the_first_picture(marks, workers):
+    with Loader(workers, command=COMMAND) as loader:
+        assert processes(marks) == []
+        list(loader.load(((n, PLAIN) for n in range(20)), None))
+        assert len(processes(marks)) == workers
+
+
+def test_a_warm_loader_has_its_first_process(marks):
+    with Loader(1, command=COMMAND) as loader:
+        loader.warm()
+        assert until(lambda: len(processes(marks)) == 1)
+        (before,) = processes(marks)
+        one(loader, PLAIN)
+        assert processes(marks) == [before]
+
+
+@POSIX
+def test_closing_ends_every_process_even_a_hanging_one(marks):
+    loader = Loader(2, Limits(seconds=3600), COMMAND)
+    hanging = loader.submit(Source(data=b"hang"), None)
+    one(loader, PLAIN)
+    assert until((marks / "hanging").exists)
+    pids = processes(marks)
+    assert len(pids) == 2 and all(alive(pid) for pid in pids)
+    threading.Thread(target=loader.close, daemon=True).start()
+    assert until(lambda: not any(alive(pid) for pid in pids))
+    assert hanging.result() == Failure("the loader was closed", again=True)
+
+
+def test_closing_ends_a_process_that_is_just_being_started(monkeypatch):
+    real, begun, started = subprocess.Popen, threading.Event(), []
+
+    def slow(*args, **options):
+        begun.set()
+        time.sleep(0.3)  # long enough for `close` to look for processes and find none
+        started.append(real(*args, **options))
+        return started[-1]
+
+    monkeypatch.setattr(search.loader.subprocess, "Popen", slow)
+    loader = Loader(1)
+    loader.warm()
+    assert begun.wait(60)
+    loader.close()
+    assert [process.poll() is not None for process in started] == [True]
+
+
+@POSIX
+@pytest.mark.parametrize(
+    "how, seconds",
+    [
+        ("hang", 600),
+        # only a limit on its processor time, the deadline and 5 s, can end this one
+        pytest.param("spin", 1, marks=[pytest.mark.slow, LINUX]),
+    ],
+)
+def test_children_are_gone_when_the_parent_is_killed(marks, how, seconds):
+    command = (sys.executable, "-c", PARENT, HOSTILE, how, str(seconds))
+    parent = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with parent:
+        parent.stdin.write(PICTURE)
+        parent.stdin.close()
+        assert parent.stdout.readline() == b"ready\n"
+        assert until((marks / "hanging").exists)
+        pids = processes(marks)
+        assert len(pids) == 2
+        if how == "hang":
+            assert all(alive(pid) for pid in pids)
+        parent.kill()
+    assert until(lambda: not any(alive(pid) for pid in pids))
+
+
+@POSIX
+def test_ctrl_c_is_the_parents(marks):
+    with Loader(1, command=COMMAND) as loader:
+        one(loader, PLAIN)
+        (pid,) = processes(marks)
+        os.kill(pid, signal.SIGINT)
+        assert isinstance(one(loader, PLAIN), Loaded)
+        assert processes(marks) == [pid]
+
+
+def test_a_decoding_process_imports_nothing_from_where_it_runs(tmp_path, monkeypatch):
+    for name in ("json", "PIL", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')")
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search" / "__init__.py").write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(tmp_path)
+    with Loader(1) as loader:
+        assert isinstance(one(loader, PLAIN), Loaded)
+
+
+def test_a_decoding_process_knows_no_model():
+    code = "import search.decoder, sys; print(*{m.partition('.')[0] for m in sys.modules})"
+    out = subprocess.run((sys.executable, "-c", code), capture_output=True, check=True, text=True)
+    assert {"torch", "faiss", "sqlalchemy", "open_clip"}.isdisjoint(out.stdout.split())

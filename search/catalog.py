@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -111,14 +111,13 @@ class Catalog:
     # models ------------------------------------------------------------------------------------
 
     def model(self, name: str, fingerprint: str, dim: int) -> Model:
-        """The model with this fingerprint, entered if it is new."""
+        """The model with this fingerprint, entered if it is new, under this name from now on."""
+        values = {"name": name, "fingerprint": fingerprint, "dim": dim}
+        same = models.c.fingerprint == fingerprint
         with self.database.write() as c:
-            row = c.execute(select(models).where(models.c.fingerprint == fingerprint)).first()
-            if row is None:
-                values = {"name": name, "fingerprint": fingerprint, "dim": dim}
-                key = c.execute(insert(models).values(values)).inserted_primary_key
-                return Model(int(key[0]) if key else 0, **values)  # type: ignore[arg-type]
-        return Model(*row)
+            if not c.execute(update(models).where(same).values(values)).rowcount:
+                c.execute(insert(models).values(values))
+            return Model(*c.execute(select(models).where(same)).one())
 
     def serving(self) -> Model | None:
         """The model that the library answers with."""
@@ -145,21 +144,27 @@ class Catalog:
         return [Root(r.id, os.fsdecode(r.path), r.device, r.state, tuple(r.exclude)) for r in rows]
 
     def add_root(self, path: str, device: int, exclude: Sequence[str]) -> Root:
-        """Enter a folder; the files of roots inside it become its own."""
-        prefix = os.fsencode(os.path.join(path, ""))
+        """Enter a folder as online, or what changed of it."""
+        where, name = roots.c.path == os.fsencode(path), {"path": os.fsencode(path)}
+        values = {"device": device, "state": "online", "exclude": list(exclude)}
         with self.database.write() as c:
-            values = {"path": os.fsencode(path), "device": device, "state": "online"}
-            c.execute(insert(roots).values(values | {"exclude": list(exclude)}))
-            new = c.execute(select(roots.c.id).where(roots.c.path == values["path"])).scalar_one()
-            for old in c.execute(select(roots).where(roots.c.id != new)).all():
-                if old.path.startswith(prefix):
-                    within = old.path[len(prefix) :] + b"/"
-                    held = select(files.c.id, files.c.path).where(files.c.root == old.id)
-                    for row in c.execute(held).all():
-                        moved = {"root": new, "path": within + row.path}
-                        c.execute(update(files).where(files.c.id == row.id).values(moved))
-                    c.execute(delete(roots).where(roots.c.id == old.id))
-        return Root(int(new), path, device, "online", tuple(exclude))
+            if not c.execute(update(roots).where(where).values(values)).rowcount:
+                c.execute(insert(roots).values(values | name))
+            key = c.execute(select(roots.c.id).where(where)).scalar_one()
+        return Root(int(key), path, device, "online", tuple(exclude))
+
+    def adopt(self, root: Root, inner: Root, exclude: Sequence[str]) -> Root:
+        """Make the files of a root that is inside another one files of that one."""
+        place = os.fsencode(os.path.relpath(inner.path, root.path)) + b"/"
+        with self.database.write() as c:
+            held = c.execute(select(files.c.id, files.c.path).where(files.c.root == inner.id))
+            rows = [{"key": row.id, "path": place + row.path, "root": root.id} for row in held]
+            if rows:
+                c.execute(update(files).where(files.c.id == bindparam("key")), rows)
+            c.execute(delete(roots).where(roots.c.id == inner.id))
+            values = update(roots).where(roots.c.id == root.id).values(exclude=list(exclude))
+            c.execute(values)
+        return replace(root, exclude=tuple(exclude))
 
     def set_root(self, root: Root, **values: Any) -> None:
         """Change state, device or exclude of a root."""
@@ -212,7 +217,7 @@ class Catalog:
         """Enter what was read, in one transaction."""
         found = [item for item in batch if isinstance(item, Found)]
         with self.database.write() as c:
-            numbers = self._pictures(c, found)
+            numbers, fresh = self._pictures(c, found)
             self._vectors(c, model, found, numbers)
             paths = [os.fsencode(item.entry.path) for item in batch]
             held = select(files.c.path, files.c.id, files.c.picture)
@@ -235,7 +240,7 @@ class Catalog:
                 was = before[path].picture
                 if was is not None and was != picture:
                     left.add(was)
-                    if picture is not None:
+                    if picture is not None and picture in fresh:  # not another one that was there
                         self._copy_tags(c, [was], picture)
             if new:
                 c.execute(insert(files), new)
@@ -243,25 +248,13 @@ class Catalog:
                 c.execute(update(files).where(files.c.id == bindparam("key")), old)
             self._orphan(c, left)
 
-    def touch(self, seen: Sequence[tuple[int, Entry]]) -> None:
-        """Files (by id) whose content is as before: note size, time, inode."""
-        rows = [
-            {"key": k, "size": e.size, "mtime_ns": e.mtime_ns, "inode": e.inode} for k, e in seen
-        ]
-        if rows:
-            with self.database.write() as c:
-                c.execute(update(files).where(files.c.id == bindparam("key")), rows)
-
     def move(self, moves: Sequence[tuple[int, Entry]]) -> None:
-        """Files (by id) that are the same file under another name."""
+        """Files (by id) that are the same file under another name, which no other file has."""
         if not moves:
             return
-        change = update(files).where(files.c.id == bindparam("key"))
-        aside = [{"key": key, "path": b"/%d" % key} for key, _ in moves]
-        final = [{"key": key, "path": os.fsencode(entry.path)} for key, entry in moves]
+        rows = [{"key": key, "path": os.fsencode(entry.path)} for key, entry in moves]
         with self.database.write() as c:
-            c.execute(change, aside)  # first out of each other's way: names may have been swapped
-            c.execute(change, final)
+            c.execute(update(files).where(files.c.id == bindparam("key")), rows)
 
     def remove_files(self, keys: Collection[int]) -> list[int]:
         """Drop files; returns the pictures that lost their last one and became orphans."""
@@ -283,8 +276,8 @@ class Catalog:
         with self.database.write() as c:
             self._insert_vectors(c, model, {n: pack(v) for n, v in found.items()})
 
-    def _pictures(self, c: Connection, found: Sequence[Found]) -> dict[str, int]:
-        """Enter new pictures, take orphans back; id -> number."""
+    def _pictures(self, c: Connection, found: Sequence[Found]) -> tuple[dict[str, int], set[int]]:
+        """Enter new pictures, take orphans back; id -> number, and the numbers of these two."""
         by_id = {item.id: item for item in found}
         query = select(pictures.c.id, pictures.c.number, pictures.c.orphaned)
         query = query.where(pictures.c.id.in_(by_id))
@@ -295,7 +288,7 @@ class Catalog:
             self._log(c, back, "add")
         rows = [self._row(item) for item in by_id.values() if item.id not in known]
         if not rows:
-            return {identity: row.number for identity, row in known.items()}
+            return {identity: row.number for identity, row in known.items()}, set(back)
         renditions = {row["rendition"] for row in rows}
         twins = select(pictures.c.rendition, pictures.c.number)
         twins = twins.where(pictures.c.rendition.in_(renditions))
@@ -306,7 +299,7 @@ class Catalog:
             for row in rows:
                 if row["rendition"] == rendition:
                     self._copy_tags(c, [number], numbers[row["id"]])
-        return numbers
+        return numbers, {*back, *(numbers[row["id"]] for row in rows)}
 
     @staticmethod
     def _row(found: Found) -> dict[str, Any]:
@@ -380,8 +373,9 @@ class Catalog:
         """Drop these orphans, or all that are older than 30 days; returns their ids."""
         limit = self._clock() - (ORPHAN_SECONDS if numbers is None else 0)
         query = select(pictures.c.number, pictures.c.id).where(pictures.c.orphaned <= limit)
+        named = None if numbers is None else set(numbers)
         with self.database.write() as c:
-            rows = [r for r in c.execute(query).all() if numbers is None or r.number in numbers]
+            rows = [r for r in c.execute(query).all() if named is None or r.number in named]
             for part in chunks(row.number for row in rows):
                 for column in (vectors.c.picture, tags.c.picture, pictures.c.number):
                     c.execute(delete(column.table).where(column.in_(part)))

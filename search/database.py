@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,14 @@ from search.errors import LibraryError, LockedError, StorageError
 NETWORK = frozenset("nfs nfs4 cifs smb smb3 smbfs 9p afs ceph glusterfs fuse.sshfs ncpfs".split())
 
 
-def _first(connection: Connection) -> None:
+def _create(connection: Connection) -> None:
+    """A new catalog, as the last migration would leave an old one."""
     schema.metadata.create_all(connection)
     connection.execute(insert(schema.meta).values(key="library", value=uuid.uuid4().hex))
 
 
-MIGRATIONS = (_first,)
-"""Numbered from 1. Each runs once, in one transaction with its record; never edited, only added."""
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = ()
+"""The first makes version 2 of a catalog of version 1, and so on; never edited, only added."""
 
 
 class Database:
@@ -74,16 +75,18 @@ class Database:
         with self.write() as connection:
             schema.migrations.create(connection, checkfirst=True)
             done = connection.scalar(select(func.max(schema.migrations.c.version))) or 0
-            if done > len(MIGRATIONS):
+            newest = len(MIGRATIONS) + 1
+            if done > newest:
                 raise LibraryError(
                     f"the library in {self._where()} was written by a newer lookalike (schema "
-                    f"{done}, this one knows {len(MIGRATIONS)}); upgrade, or give another --home"
+                    f"{done}, this one knows {newest}); upgrade, or give another --home"
                 )
-            for version, migrate in enumerate(MIGRATIONS[done:], done + 1):
+            steps = MIGRATIONS[done - 1 :] if done else (_create,)
+            for migrate in steps:
                 migrate(connection)
-                connection.execute(
-                    insert(schema.migrations).values(version=version, at=time.time())
-                )
+            if steps:
+                record = insert(schema.migrations).values(version=newest, at=time.time())
+                connection.execute(record)
 
     def _where(self) -> str:
         return str(self._file.parent) if self._file else self.engine.url.render_as_string()
@@ -131,7 +134,7 @@ def refuse_network(home: Path, mounts: Path = Path("/proc/mounts")) -> None:
     """Raise LibraryError when the folder is on a network file system, where SQLite's write-ahead
     log and file locks cannot be trusted."""
     try:
-        lines = mounts.read_text().splitlines()
+        lines = os.fsdecode(mounts.read_bytes()).splitlines()
     except OSError:  # not Linux
         return
     place, kind = "", ""

@@ -56,13 +56,17 @@ class Indexer:
         read is only skipped.
         """
         begun = time.monotonic()
-        full = Path(os.path.abspath(os.path.expanduser(path))).resolve()
+        full = Path(os.path.realpath(os.path.expanduser(path)))
+        if full.is_relative_to(self._home):
+            raise InputError(f"{full} is the library's own folder; give a folder of pictures")
         root, within = self._root(full)
         yield Progress("scan", 0, 0, str(full))
         listing, device = self._list(full, root, within, exclude)
         known = self._catalog.files(root, within) if root else {}
         pictures = sum(file.picture is not None for file in known.values())
-        if root and (listing is None or self._away(known, listing, root, device, allow_empty)):
+        if root and (
+            listing is None or self._away(known, listing, root, within, device, allow_empty)
+        ):
             if not within:
                 self._catalog.set_root(root, state="offline")
             report = self._report(begun, IndexReport(offline=pictures))
@@ -70,34 +74,51 @@ class Indexer:
             return
         if listing is None:
             raise NotFoundError(f"{path} is not there; give a folder of pictures")
-        if root is None:
-            root = self._catalog.add_root(str(full), device, exclude or ())
+        if not within:
+            patterns = root.exclude if root and exclude is None else tuple(exclude or ())
+            root = self._adopt(full, device, patterns, listing)
             known = self._catalog.files(root)
-        elif not within:
-            patterns = list(root.exclude if exclude is None else exclude)
-            self._catalog.set_root(root, state="online", device=device, exclude=patterns)
+        if root is None:
+            raise NotFoundError(f"{path} is not there; give a folder of pictures")
         yield from self._apply(root, diff(known, listing), known, begun)
 
     def _root(self, full: Path) -> tuple[Root | None, str]:
-        """The root that a folder is or is in, with its place within."""
-        for root in self._catalog.roots():
-            if full.is_relative_to(root.path):
-                within = str(full.relative_to(root.path))
-                return root, "" if within == "." else within
-        return None, ""
+        """The innermost root that a folder is or is in, with its place within."""
+        around = [root for root in self._catalog.roots() if full.is_relative_to(root.path)]
+        if not around:
+            return None, ""
+        root = max(around, key=lambda root: len(root.path))
+        within = str(full.relative_to(root.path))
+        return root, "" if within == "." else within
+
+    def _adopt(self, full: Path, device: int, exclude: Sequence[str], listing: Listing) -> Root:
+        """Enter a root as online; roots inside it become part of it, with what they exclude.
+
+        One of which nothing is listed is offline and stays a root of its own.
+        """
+        root = self._catalog.add_root(str(full), device, exclude)
+        for inner in self._catalog.roots():
+            if inner.id == root.id or not Path(inner.path).is_relative_to(full):
+                continue
+            place = str(Path(inner.path).relative_to(full))
+            if any(path.startswith(f"{place}/") for path in listing.entries):
+                start = f"/{glob.escape(place)}/"
+                left = [start + more + p for p in inner.exclude for more in ("", "*/")]
+                root = self._catalog.adopt(root, inner, (*root.exclude, *left))
+                if left:
+                    listing.entries = self._scan(full, "", root.exclude).entries
+        return root
 
     def _list(
         self, full: Path, root: Root | None, within: str, exclude: Sequence[str] | None
     ) -> tuple[Listing | None, int]:
         """The listing, and the device; None for a root that is not there."""
         base = Path(root.path) if root else full
-        patterns = list(root.exclude if root and exclude is None else exclude or ())
-        if self._home.is_relative_to(base):  # thumbnails are no pictures of the user's
-            patterns.append(glob.escape(str(self._home.relative_to(base))))
+        patterns = root.exclude if root and exclude is None else exclude or ()
         if full.is_file():
             raise InputError(f"{full} is a file; give the folder it is in")
         try:
-            return scan(base, within, patterns), os.stat(full).st_dev
+            return self._scan(base, within, patterns), os.stat(full).st_dev
         except FileNotFoundError:
             if root and within and os.path.isdir(base):
                 raise NotFoundError(
@@ -111,13 +132,25 @@ class Indexer:
                 f"{full} cannot be read: {error.strerror}; give yourself permission to list it"
             ) from error
 
+    def _scan(self, base: Path, within: str, exclude: Sequence[str]) -> Listing:
+        """Scan, but for the library's own folder: thumbnails are no pictures of the user's."""
+        if self._home.is_relative_to(base):
+            own = "/" + glob.escape(str(self._home.relative_to(base)))
+            return scan(base, within, (*exclude, own))
+        return scan(base, within, exclude)
+
     @staticmethod
     def _away(
-        known: dict[str, File], listing: Listing, root: Root, device: int, allow_empty: bool
+        known: dict[str, File],
+        listing: Listing,
+        root: Root,
+        within: str,
+        device: int,
+        allow_empty: bool,
     ) -> bool:
         """Whether the root only seems empty: nothing is listed where there were files, or another
         file system is in its place and holds few of them."""
-        if allow_empty or not known or listing.unreadable and not listing.entries:
+        if allow_empty or not known:
             return False
         if not listing.entries:
             return True
@@ -126,7 +159,7 @@ class Indexer:
             for p, e in listing.entries.items()
             if p in known
         )
-        return device != root.device and there * 2 < len(known)
+        return not within and device != root.device and there * 2 < len(known)
 
     def _apply(
         self, root: Root, plan: Plan, known: dict[str, File], begun: float

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from search.errors import LockedError
+from search.errors import LockedError, StorageError
 
 
 @contextmanager
@@ -20,9 +20,10 @@ def writing(home: Path, seconds: float, waiting: Callable[[str], None]) -> Itera
     """Hold the library's write lock.
 
     seconds: how long to wait for another writer; waiting: called once with who that is.
-    Raises LockedError, which names the holder, when it does not finish in time.
+    Raises LockedError, which names the holder, when it does not finish in time, and StorageError
+    where no lock can be made.
     """
-    lock = FileLock(home / "write.lock")
+    lock = FileLock(home / "write.lock", thread_local=False)  # runs may change threads
     note = home / "writer.json"
     try:
         try:
@@ -35,10 +36,18 @@ def writing(home: Path, seconds: float, waiting: Callable[[str], None]) -> Itera
             f"{_holder(note)} is writing to the library in {home}; wait until it is done, "
             "or stop it (nothing will be lost), then run this again"
         ) from None
+    except OSError as error:
+        raise StorageError(
+            f"cannot write to {home} ({error.strerror}); check its permissions, or give another "
+            "--home"
+        ) from error
     try:
         words = " ".join([os.path.basename(sys.argv[0] or "python"), *sys.argv[1:]])
         held = {"pid": os.getpid(), "command": words[:200], "since": time.strftime("%H:%M:%S")}
-        note.write_text(json.dumps(held))
+        try:
+            note.write_text(json.dumps(held))
+        except OSError:  # a full disk: what needs the space will say so
+            pass
         yield
     finally:
         note.unlink(missing_ok=True)

@@ -45,6 +45,13 @@ class Lookup:
         with self.database.read() as c:
             return c.scalar(query) or 0
 
+    def stamp(self, model: Model, sequence: int) -> int:
+        """What an entry of the change log shares with no other, in any copy of the catalog; 0
+        where there is no such entry."""
+        query = select(changes.c.stamp).where(changes.c.model == model.id)
+        with self.database.read() as c:
+            return c.scalar(query.where(changes.c.sequence == sequence)) or 0
+
     def changed_since(self, model: Model, sequence: int) -> tuple[int, set[int]]:
         """The last sequence, and the pictures that any entry after `sequence` names."""
         query = select(changes.c.sequence, changes.c.picture).where(
@@ -197,5 +204,6 @@ def _paths(rows: Any) -> Iterator[tuple[int, str]]:
 
 def rescore(query: Vectors, stored: Vectors) -> Vectors:
     """(dim,) and (n, dim), both of unit length -> n cosines, clipped to [-1, 1]."""
-    scores: Vectors = np.clip(stored @ query, -1.0, 1.0)
+    # row by row, so that a score does not depend on which others are computed with it
+    scores: Vectors = np.clip((stored * query).sum(axis=1), -1.0, 1.0)
     return scores

@@ -5,6 +5,8 @@ Paths are the bytes of the file system (`os.fsencode`), since names need not be 
 
 from __future__ import annotations
 
+import secrets
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -105,6 +107,8 @@ changes = Table(
     Column("model", Number, nullable=False),
     Column("picture", Number, nullable=False),
     Column("operation", String(8), nullable=False),  # add, remove
+    # tells this entry from the one that another copy of the catalog has under its number
+    Column("stamp", Number, nullable=False, default=lambda: secrets.randbits(62)),
     Index("changes_model", "model", "sequence"),
     sqlite_autoincrement=True,
 )

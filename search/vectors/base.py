@@ -22,12 +22,14 @@ class VectorIndex(Protocol):
     threads at once.
 
     kind: the tier, as `status` shows it. dim: length of a vector. sequence: the last entry of the
-    change log that is in it. generation: counts the entries applied since it was made.
+    change log that is in it; stamp: of that entry, when it was saved. generation: counts the
+    entries applied since it was made.
     """
 
     kind: str
     dim: int
     sequence: int
+    stamp: int
     generation: int
 
     def __len__(self) -> int: ...

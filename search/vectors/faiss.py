@@ -14,6 +14,8 @@ from search.vectors import snapshot
 from search.vectors.base import Numbers
 from search.vectors.snapshot import SnapshotError
 
+COUNTS = ("sequence", "stamp", "generation")
+
 
 class FlatIndex:
     """Exact search over float32 vectors; see `search.vectors.base.VectorIndex`."""
@@ -21,7 +23,7 @@ class FlatIndex:
     kind = "flat"
 
     def __init__(self, dim: int) -> None:
-        self.dim, self.sequence, self.generation = dim, 0, 0
+        self.dim, self.sequence, self.stamp, self.generation = dim, 0, 0, 0
         self._index: Any = faiss.IndexIDMap2(faiss.IndexFlatIP(dim))
 
     def __len__(self) -> int:
@@ -66,7 +68,7 @@ class FlatIndex:
 
     def save(self, path: Path) -> None:
         """Write a snapshot with its sequence and checksum; either all of it is there or none."""
-        head = {name: getattr(self, name) for name in ("kind", "dim", "sequence", "generation")}
+        head = {"kind": self.kind, "dim": self.dim} | {n: getattr(self, n) for n in COUNTS}
         snapshot.write(path, head, faiss.serialize_index(self._index).tobytes())
 
     @classmethod
@@ -76,6 +78,9 @@ class FlatIndex:
         if (head.get("kind"), head.get("dim")) != (cls.kind, dim):
             raise SnapshotError(f"{path} is of another kind or length of vectors")
         self = cls(dim)
-        self._index = faiss.deserialize_index(np.frombuffer(body, np.uint8))
-        self.sequence, self.generation = int(head["sequence"]), int(head["generation"])
+        try:
+            self.sequence, self.stamp, self.generation = (int(head[name]) for name in COUNTS)
+            self._index = faiss.deserialize_index(np.frombuffer(body, np.uint8))
+        except (KeyError, RuntimeError) as error:  # whole, but of another version
+            raise SnapshotError(f"{path}: {error}") from error
         return self

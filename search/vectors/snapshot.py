@@ -52,7 +52,10 @@ def read(path: Path) -> tuple[dict[str, Any], memoryview]:
         if data[: len(MAGIC)] != MAGIC or hashlib.sha256(data[:-32]).digest() != data[-32:]:
             raise ValueError("the checksum differs")
         (length,) = struct.unpack(">I", data[len(MAGIC) : START])
-        return json.loads(bytes(data[START : START + length])), data[START + length : -32]
+        head = json.loads(bytes(data[START : START + length]))
+        if not isinstance(head, dict):
+            raise ValueError("the head is no object")
+        return head, data[START + length : -32]
     except (OSError, ValueError, struct.error) as error:
         raise SnapshotError(f"{path}: {error}") from error
 

@@ -1,0 +1,128 @@
+"""Pictures, libraries and a counted `mini` for the tests."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from search import Engine
+from search.embedders.mini import Mini
+from search.loader import Loader
+from search.runtime import Runtime
+
+
+@cache
+def jpeg(seed: int, comment: str = "") -> bytes:
+    """The bytes of a small picture; `comment` changes them and not the pixels."""
+    blocks = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(blocks).resize((48, 40), Image.Resampling.NEAREST).save(out, "JPEG")
+    data, note = out.getvalue(), comment.encode()
+    segment = b"\xff\xfe" + (len(note) + 2).to_bytes(2, "big") + note if note else b""
+    return data[:2] + segment + data[2:]
+
+
+def identity(seed: int, comment: str = "") -> str:
+    """The id of that picture."""
+    return hashlib.sha256(jpeg(seed, comment)).hexdigest()
+
+
+def paint(path: Path, seed: int, comment: str = "") -> Path:
+    """Write that picture, and its folders."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(jpeg(seed, comment))
+    return path
+
+
+def forbid(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Make a folder unreadable, for root as well."""
+    real = os.scandir
+
+    def scandir(path: str) -> os.ScandirIterator[str]:
+        if Path(path) == folder:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+
+
+class Counted(Mini):
+    """`mini` that notes how many vectors it computed."""
+
+    computed = 0
+
+    def embed(self, pixels: Any) -> Any:
+        self.computed += len(pixels)
+        return super().embed(pixels)
+
+
+@cache
+def parts() -> tuple[Loader, Runtime, Counted]:
+    """What takes long to start, for all tests at once."""
+    return Loader(2), Runtime(1), Counted()
+
+
+def open_library(home: Path, **settings: Any) -> Engine:
+    """An engine with the shared parts; close it with `close_library`."""
+    engine = Engine.open(home, **settings)
+    engine._loader, engine._runtime, engine._embedders["mini"] = parts()
+    return engine
+
+
+def close_library(engine: Engine) -> None:
+    engine._database.close()
+
+
+@pytest.hookimpl
+def pytest_sessionfinish() -> None:
+    if parts.cache_info().currsize:
+        parts()[0].close()
+        parts()[1].close()
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests do not see the settings of who runs them."""
+    for name in [name for name in os.environ if name.startswith("LOOKALIKE_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty folder for pictures."""
+    path = tmp_path / "pictures"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def library(home: Path) -> Iterator[Callable[..., Engine]]:
+    """Opens engines, by default on `home`, that are closed when the test ends."""
+    opened: list[Engine] = []
+
+    def open_one(where: Path = home, **settings: Any) -> Engine:
+        opened.append(open_library(where, **settings))
+        return opened[-1]
+
+    yield open_one
+    for engine in opened:
+        close_library(engine)
+
+
+@pytest.fixture
+def engine(library: Callable[..., Engine]) -> Engine:
+    return library()

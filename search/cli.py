@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand
 
 from search import console
-from search.errors import LookalikeError
+from search.errors import LookalikeError, QueryError
 
 if TYPE_CHECKING:
     from search.engine import Engine
@@ -94,9 +95,14 @@ def index(
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="Believe a known folder that is empty now.")
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Stay, and sync whenever something changes.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Sync folders: add what is new, follow what moved, take out what is gone."""
+    if watch and as_json:
+        raise typer.BadParameter("--json prints one document, and --watch has no end")
     reports, failed = [], False
     with _open(context) as engine:
         for path in paths:
@@ -107,11 +113,29 @@ def index(
                     raise
                 console.note(f"lookalike: {error}")
                 failed = True
-    if reports:
-        report = sum(reports[1:], reports[0])
-        _print(report.to_json()) if as_json else console.indexed(report)
+        if reports:
+            report = sum(reports[1:], reports[0])
+            _print(report.to_json()) if as_json else console.indexed(report)
+        if watch:
+            _watch(engine, [path for path in paths if path.is_dir()])
     if failed:
         raise typer.Exit(1)
+
+
+def _watch(engine: Engine, paths: list[Path]) -> None:
+    """Sync folders as they change, until Ctrl-C."""
+    console.note("watching; Ctrl-C ends it")
+    try:
+        for path in engine.watch(paths):
+            try:
+                report = console.follow(engine.index(path))
+            except LookalikeError as error:
+                console.note(f"lookalike: {error}")
+            else:
+                if report.added + report.changed + report.moved + report.removed:
+                    console.indexed(report)
+    except (KeyboardInterrupt, _Stopped):
+        console.note("stopped watching")
 
 
 @app.command(cls=InOrder)
@@ -200,14 +224,23 @@ def forget(
         console.note("the next sync of its folder takes it in again, unless given --exclude")
 
 
+class _Stopped(Exception):
+    """Ctrl-C."""
+
+
+def _stop(*_: object) -> NoReturn:
+    raise _Stopped
+
+
 def main() -> None:
     """Run the command, and turn what goes wrong into a line and an exit status."""
+    signal.signal(signal.SIGINT, _stop)
     try:
         app()
     except LookalikeError as error:
         console.note(f"lookalike: {error}")
-        sys.exit(1)
-    except KeyboardInterrupt:
+        sys.exit(2 if isinstance(error, QueryError) else 1)
+    except _Stopped:
         console.note("lookalike: stopped; the same command goes on from here")
         sys.exit(1)
     except BrokenPipeError:

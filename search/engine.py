@@ -25,6 +25,7 @@ from search.lock import writing
 from search.lookup import Lookup
 from search.query import Picture, Query
 from search.records import CheckReport, Hits, IndexReport, Progress, RootStatus, Status
+from search.scan import watch
 from search.settings import Settings
 from search.thumbnails import Thumbnails
 from search.vectors import snapshot
@@ -107,7 +108,7 @@ class Engine:
         """
         serving = self._catalog.serving()
         name = self._asked or (serving.name if serving else check_name("auto"))
-        place = Path(os.path.abspath(os.path.expanduser(path)))
+        place = Path(os.path.realpath(os.path.expanduser(path)))
         if not place.exists() and not any(
             place.is_relative_to(r.path) for r in self._catalog.roots()
         ):
@@ -145,6 +146,10 @@ class Engine:
             raise LibraryError(f"indexing {path} ended early; run it again")
         return last.report
 
+    def watch(self, paths: Sequence[str | PathLike[str]]) -> Iterator[Path]:
+        """Wait for changes, without end: yields each of the folders that wants a sync."""
+        return watch([Path(os.path.abspath(os.path.expanduser(path))).resolve() for path in paths])
+
     def _save_index(self) -> None:
         """Write a snapshot, if the catalog has changed since the last one."""
         model = self._catalog.serving()
@@ -162,8 +167,11 @@ class Engine:
         """
         place = Path(os.path.abspath(os.path.expanduser(path)))
         with writing(self.home, self.settings.lock_seconds, self._say):
-            count, dropped = 0, False
-            for root in self._catalog.roots():
+            count, dropped, roots = 0, False, self._catalog.roots()
+            paths = [Path(root.path) for root in roots]
+            if not any(p.is_relative_to(place) or place.is_relative_to(p) for p in paths):
+                place = Path(os.path.realpath(place))
+            for root in roots:
                 if Path(root.path).is_relative_to(place):
                     within = ""
                 elif place.is_relative_to(root.path):
@@ -183,8 +191,8 @@ class Engine:
                     self._catalog.drop_root(root)
                     dropped = True
         if not count and not dropped:
-            roots = ", ".join(r.path for r in self._catalog.roots()) or "none yet"
-            raise NotFoundError(f"{place} is not in the library; its folders: {roots}")
+            names = ", ".join(root.path for root in roots) or "none yet"
+            raise NotFoundError(f"{place} is not in the library; its folders: {names}")
         return count
 
     # searching ---------------------------------------------------------------------------------
@@ -285,7 +293,7 @@ class Engine:
         """The index of a model. On the inference thread."""
         from search.vectors.live import LiveIndex
 
-        if self._live is None or self._live.model.fingerprint != model.fingerprint:
+        if self._live is None or self._live.model != model:
             self._live = LiveIndex(self._lookup, model, self.home / "index")
         return self._live
 

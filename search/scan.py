@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -32,9 +32,13 @@ class Listing:
 
 
 def excluded(path: str, patterns: Sequence[str]) -> bool:
-    """Whether a relative path, or its last part, matches a glob. `*` also matches `/`."""
+    """Whether a relative path, or its last part, matches a glob. `*` also matches `/`; a glob that
+    begins with `/` matches whole paths only."""
     name = path.rpartition("/")[2]
-    return any(fnmatchcase(path, p) or fnmatchcase(name, p) for p in patterns)
+    return any(
+        fnmatchcase(f"/{path}", p) if p[0] == "/" else fnmatchcase(path, p) or fnmatchcase(name, p)
+        for p in patterns
+    )
 
 
 def scan(root: Path, within: str = "", exclude: Sequence[str] = ()) -> Listing:
@@ -45,7 +49,7 @@ def scan(root: Path, within: str = "", exclude: Sequence[str] = ()) -> Listing:
     be listed.
     """
     listing = Listing()
-    patterns = [p.rstrip("/") for p in exclude if p]
+    patterns = [p.rstrip("/") for p in exclude if p.rstrip("/")]
     folders = _list(root, within, patterns, listing)
     while folders:
         folder = folders.pop()
@@ -79,3 +83,32 @@ def _take(entry: os.DirEntry[str], path: str, listing: Listing) -> None:
     except FileNotFoundError:  # gone since the folder was listed
         return
     listing.entries[path] = Entry(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+def watch(folders: Sequence[Path]) -> Iterator[Path]:
+    """Wait for changes, without end: yields each folder in which a picture or a folder changed.
+
+    Once it listens, every folder is yielded, for what happened before.
+    """
+    from watchfiles import watch as changes
+
+    def counts(_: object, path: str) -> bool:
+        suffix = os.path.splitext(path)[1].lower()
+        return suffix in SUFFIXES or not suffix
+
+    batches = changes(
+        *folders,
+        watch_filter=counts,
+        debounce=2000,
+        step=200,
+        rust_timeout=1000,
+        yield_on_timeout=True,
+        ignore_permission_denied=True,
+    )
+    listening = False
+    for batch in batches:
+        paths = [Path(path) for _, path in batch]
+        for folder in folders:
+            if not listening or any(path.is_relative_to(folder) for path in paths):
+                yield folder
+        listening = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tomllib import TOMLDecodeError
 
 from platformdirs import user_config_path, user_data_path
 from pydantic import Field, ValidationError
@@ -19,11 +20,18 @@ from search.errors import InputError
 CONFIG = user_config_path("lookalike") / "config.toml"
 
 
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Settings(BaseSettings):
     """Set by argument, else by `LOOKALIKE_<NAME>`, else by `config.toml` in the user's
     configuration folder, else as here."""
 
-    model_config = SettingsConfigDict(env_prefix="LOOKALIKE_", toml_file=CONFIG, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="LOOKALIKE_", toml_file=CONFIG, extra="forbid", use_attribute_docstrings=True
+    )
 
     home: Path = Field(default_factory=lambda: user_data_path("lookalike"))
     """Folder of the library: catalog, index, thumbnails. On a local disk."""
@@ -31,9 +39,9 @@ class Settings(BaseSettings):
     """Model for a new library, or to change to: `auto`, `mini`, `mini:/path/to/weights`."""
     device: str = "cpu"
     """torch device that the model runs on."""
-    threads: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1)
+    threads: int = Field(default_factory=_cores, ge=1)
     """Threads of the one OpenMP pool."""
-    workers: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1)
+    workers: int = Field(default_factory=_cores, ge=1)
     """Processes that decode pictures."""
     max_pixels: int = Field(178_956_970, ge=1, le=178_956_970)
     """Pictures with more pixels are skipped."""
@@ -65,6 +73,10 @@ class Settings(BaseSettings):
         """
         try:
             return cls(**{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
+        except (OSError, TOMLDecodeError) as error:
+            raise InputError(
+                f"{CONFIG} cannot be read: {error}; mend it or move it away"
+            ) from error
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"])

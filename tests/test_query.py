@@ -1,0 +1,106 @@
+"""Queries: what they take, what they refuse, how they are spelled."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from search import Crop, Query, QueryError, Term
+from search.query import MAX_K, combine, parse_crop
+
+finite = st.floats(-1e6, 1e6, allow_nan=False)
+
+
+def test_several_pictures_make_several_terms() -> None:
+    query = Query.of(["a.jpg", b"bytes", "id:abcdef"], k=3, min_score=0.5)
+    assert [term.image for term in query.terms] == ["a.jpg", b"bytes", "id:abcdef"]
+    assert query.to_json() == {
+        "terms": [
+            {"image": "a.jpg", "weight": 1.0},
+            {"image": 0, "weight": 1.0},
+            {"image": "id:abcdef", "weight": 1.0},
+        ],
+        "k": 3,
+        "min_score": 0.5,
+    }
+
+
+def test_the_spelling_is_json() -> None:
+    query = Query((Term(image="ä\udcff.jpg", crop=parse_crop("10%,0,50%,20")), Term(vector=(1.0,))))
+    said = json.loads(json.dumps(query.to_json()))
+    assert said["terms"][0] == {"image": "ä\\xff.jpg", "weight": 1.0, "crop": ["10%", 0, "50%", 20]}
+
+
+@pytest.mark.parametrize("k", [0, -1, MAX_K + 1])
+def test_k_has_bounds(k: int) -> None:
+    with pytest.raises(QueryError, match="1 to 10000"):
+        Query.of("a.jpg", k=k)
+
+
+@pytest.mark.parametrize("score", [1.01, -2, float("nan"), float("inf")])
+def test_min_score_is_a_cosine(score: float) -> None:
+    with pytest.raises(QueryError, match="cosine"):
+        Query.of("a.jpg", min_score=score)
+
+
+def test_a_query_needs_a_term() -> None:
+    with pytest.raises(QueryError, match="at least one"):
+        Query.of([])
+    with pytest.raises(QueryError, match="one of"):
+        Term()
+    with pytest.raises(QueryError, match="one of"):
+        Term(image="a.jpg", vector=(1.0,))
+
+
+@pytest.mark.parametrize("weight", [0.0, float("nan"), float("inf")])
+def test_a_weight_is_a_number_that_counts(weight: float) -> None:
+    with pytest.raises(QueryError, match="weight"):
+        Term(image="a.jpg", weight=weight)
+
+
+def test_a_crop_goes_with_one_file() -> None:
+    with pytest.raises(QueryError, match="one picture"):
+        Query.of(["a.jpg", "b.jpg"], crop="0,0,1,1")
+    with pytest.raises(QueryError, match="needs a file"):
+        Query.of("id:abcdef", crop="0,0,1,1")
+
+
+@given(st.lists(st.tuples(st.floats(1, 1000), st.booleans()), min_size=4, max_size=4))
+def test_a_crop_is_read_as_it_is_written(parts: list[tuple[float, bool]]) -> None:
+    text = ",".join(f"{value}%" if share else str(value) for value, share in parts)
+    crop = parse_crop(text)
+    assert crop.shares == tuple(share for _, share in parts)
+    wanted = [value / 100 if share else value for value, share in parts]
+    assert [crop.x, crop.y, crop.width, crop.height] == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1,2,3", "1,2,3,4,5", "a,b,c,d", "0,0,0,5", "0,0,5,-1", "-1,0,5,5", "nan,0,1,1"]
+)
+def test_a_crop_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(QueryError, match="crop"):
+        parse_crop(text)
+
+
+def test_a_share_is_of_the_upright_picture() -> None:
+    assert Crop(0.25, 10, 0.5, 20, (True, False, True, False)).box(400, 100) == (100, 10, 300, 30)
+
+
+@given(st.lists(st.lists(finite, min_size=3, max_size=3), min_size=1, max_size=4))
+def test_terms_combine_to_a_unit_vector_or_are_refused(rows: list[list[float]]) -> None:
+    array = np.asarray(rows, np.float32)
+    try:
+        vector = combine(array, [1.0] * len(rows))
+    except QueryError:
+        assert np.linalg.norm(array.sum(0)) < 1e-2 * max(1.0, float(np.abs(array).max()))
+    else:
+        assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
+        assert vector.dtype == np.float32
+
+
+def test_terms_that_cancel_out_are_refused() -> None:
+    with pytest.raises(QueryError, match="cancel"):
+        combine(np.array([[1.0, 0.0], [1.0, 0.0]]), [1.0, -1.0])

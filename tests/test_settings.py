@@ -1,0 +1,45 @@
+"""Where settings come from, and what is said about wrong ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from search import InputError, Settings, settings
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The configuration file, moved to where a test can write it."""
+    path = tmp_path / "config.toml"
+    monkeypatch.setattr(settings, "CONFIG", path)
+    monkeypatch.setitem(Settings.model_config, "toml_file", path)
+    return path
+
+
+def test_an_argument_beats_the_environment_which_beats_the_file(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Settings.load().decode_seconds == 30
+    config.write_text("decode_seconds = 1\nworkers = 7")
+    assert Settings.load().decode_seconds == 1
+    monkeypatch.setenv("LOOKALIKE_DECODE_SECONDS", "2")
+    assert Settings.load().decode_seconds == 2
+    assert Settings.load(decode_seconds=3).decode_seconds == 3
+    assert Settings.load(decode_seconds=None).workers == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("workers = 0", "LOOKALIKE_WORKERS"),
+        ("worker = 2", "worker"),
+        ("max_pixels = 999999999", "LOOKALIKE_MAX_PIXELS"),
+        ("workers =", "cannot be read"),
+    ],
+)
+def test_a_wrong_setting_is_named(config: Path, text: str, said: str) -> None:
+    config.write_text(text)
+    with pytest.raises(InputError, match=said):
+        Settings.load()

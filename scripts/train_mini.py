@@ -1,6 +1,6 @@
 """Train `mini`, the encoder in the package: transfer learning from MobileNetV2 on small pictures.
 
-    python scripts/train_mini.py --data DATA --out RUN [--minutes 70]
+    python scripts/train_mini.py --data DATA --out RUN [--minutes 66 | --steps N]
 
 DATA holds mobilenetv2/conv_*.npy (Apache-2.0), photos64-train-*.zip, photos64-classes.json,
 clip-vit-b32-names.{npy,json} and clothing/train. The student starts as the teacher and sees 160 px;
@@ -27,17 +27,21 @@ import math
 import random
 import time
 import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
+from edits import attack, box, hue
+from PIL import Image, ImageEnhance, ImageOps
 from safetensors.torch import save_file
 
 from search.embedders.base import Preparation
 from search.embedders.mobilenet import DIM, MiniNet, normalise
 
+Say = Callable[[str], None]
 HELD_OUT = 20  # the first wnids in sorted order: no labels of theirs are used
 SHARE = {"photos64": 18, "clothing": 8, "mosaic": 6}  # pictures of each kind in a batch
 
@@ -56,11 +60,6 @@ def teacher(data: Path) -> MiniNet:
         conv.weight.data = torch.from_numpy(np.load(file))
         conv.bias.data = torch.from_numpy(np.load(bias))
     return net.to(memory_format=torch.channels_last)
-
-
-def hue(picture: Image.Image, shift: int) -> Image.Image:
-    h, s, v = picture.convert("HSV").split()
-    return Image.merge("HSV", (h.point(lambda p: (p + shift) % 256), s, v)).convert("RGB")
 
 
 EDITS = (  # the teacher's target is the mean over these
@@ -98,85 +97,10 @@ def mosaic(pictures: list[bytes], rng: random.Random) -> bytes:
     return out.getvalue()
 
 
-def _box(picture: Image.Image, area: float, rng: random.Random) -> Image.Image:
-    w, h = picture.size
-    ratio = math.exp(rng.uniform(-0.25, 0.25))
-    cw, ch = min(w, w * math.sqrt(area) * ratio), min(h, h * math.sqrt(area) / ratio)
-    x, y = rng.uniform(0, w - cw), rng.uniform(0, h - ch)
-    return picture.crop((round(x), round(y), max(round(x + cw), 8), max(round(y + ch), 8)))
-
-
-def _jpeg(picture: Image.Image, quality: int) -> Image.Image:
-    out = io.BytesIO()
-    picture.save(out, "JPEG", quality=quality)
-    return Image.open(out).convert("RGB")
-
-
-def _noise(picture: Image.Image, sigma: float, rng: random.Random) -> Image.Image:
-    noise = np.random.default_rng(rng.getrandbits(32)).normal(0, sigma, (*picture.size[::-1], 3))
-    return Image.fromarray(np.clip(np.asarray(picture) + noise, 0, 255).astype(np.uint8))
-
-
-def _shrink(picture: Image.Image, by: float) -> Image.Image:
-    w, h = picture.size
-    small = picture.resize((max(8, int(w * by)), max(8, int(h * by))), Image.Resampling.BILINEAR)
-    return small.resize((w, h), Image.Resampling.BICUBIC)
-
-
-def _paste(picture: Image.Image, rng: random.Random) -> Image.Image:
-    w, h = picture.size
-    colour = tuple(rng.randrange(256) for _ in range(3))
-    canvas = Image.new(
-        "RGB", (int(w * rng.uniform(1.1, 1.7)), int(h * rng.uniform(1.1, 1.6))), colour
-    )
-    canvas.paste(picture, (rng.randint(0, canvas.width - w), rng.randint(0, canvas.height - h)))
-    return canvas
-
-
-def _cover(picture: Image.Image, rng: random.Random) -> Image.Image:
-    picture = picture.copy()
-    w, h = picture.size
-    draw = ImageDraw.Draw(picture)
-    colour = tuple(rng.randrange(256) for _ in range(3))
-    if rng.random() < 0.5:
-        draw.rectangle((0, h * rng.uniform(0.75, 0.9), w, h), fill=colour)
-    x, y, r = rng.uniform(0, w), rng.uniform(0, h), min(w, h) * rng.uniform(0.1, 0.25)
-    draw.ellipse((x - r, y - r, x + r, y + r), fill=colour)
-    return picture
-
-
-def attack(picture: Image.Image, rng: random.Random) -> Image.Image:
-    """One edit of the kinds that people make: crops, turns, recompression, colours, covers."""
-    w, h = picture.size
-    choices = (
-        lambda: _box(picture, rng.uniform(0.3, 0.7), rng),
-        lambda: _box(picture, rng.uniform(0.3, 0.7), rng),
-        lambda: picture.rotate(
-            rng.uniform(-30, 30), Image.Resampling.BILINEAR, fillcolor=(128,) * 3
-        ),
-        lambda: picture.transpose(
-            rng.choice((Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_270))
-        ),
-        lambda: ImageOps.flip(picture),
-        lambda: _jpeg(picture, rng.randint(8, 40)),
-        lambda: _shrink(picture, rng.uniform(0.2, 0.5)),
-        lambda: picture.filter(ImageFilter.GaussianBlur(rng.uniform(1, 0.012 * min(w, h) + 1))),
-        lambda: _noise(picture, rng.uniform(15, 60), rng),
-        lambda: ImageOps.grayscale(picture).convert("RGB"),
-        lambda: hue(picture, rng.randint(-60, 60)),
-        lambda: ImageEnhance.Brightness(picture).enhance(rng.uniform(0.3, 0.7)),
-        lambda: ImageEnhance.Contrast(picture).enhance(rng.uniform(0.5, 2.3)),
-        lambda: _cover(picture, rng),
-        lambda: _paste(picture, rng),
-        lambda: picture.resize((max(8, int(w * rng.uniform(0.6, 1))), h)),
-    )
-    return rng.choice(choices)()
-
-
 def views(data: bytes, prepare: Preparation, rng: random.Random) -> tuple[np.ndarray, np.ndarray]:
     """A gentle view and an attacked one of the same picture, prepared."""
     picture = Image.open(io.BytesIO(data)).convert("RGB")
-    gentle = _box(picture, rng.uniform(0.65, 1), rng) if rng.random() < 0.7 else picture
+    gentle = box(picture, rng.uniform(0.65, 1), rng) if rng.random() < 0.7 else picture
     if rng.random() < 0.5:
         gentle = ImageOps.mirror(gentle)
     if rng.random() < 0.5:
@@ -255,156 +179,159 @@ def labelled_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return total / (labels >= 0).sum().clamp(min=1)
 
 
-def groups(net: MiniNet, rate: float) -> list[dict]:
+def groups(net: MiniNet, prototypes: torch.nn.Parameter, rate: float) -> list[dict]:
     """Early layers learn at a tenth of the last one's rate; heads faster than all."""
     layers = list(net.body)
     out = [
         {"params": list(layer.parameters()), "peak": rate * (0.1 + 0.9 * i / (len(layers) - 1))}
         for i, layer in enumerate(layers)
     ]
-    return [
-        *out,
-        {"params": [*net.retrieval.parameters(), *net.name.parameters()], "peak": 3 * rate},
-    ]
+    heads = [*net.retrieval.parameters(), *net.name.parameters(), prototypes]
+    return [*out, {"params": heads, "peak": 3 * rate}]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=70, help="whole budget, targets included")
-    parser.add_argument("--size", type=int, default=160)
-    parser.add_argument("--per-class", type=int, default=150)
-    parser.add_argument("--rate", type=float, default=2e-4)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    begun = time.time()
-    args.out.mkdir(parents=True, exist_ok=True)
-    rng = random.Random(args.seed)
-    torch.manual_seed(args.seed)
+@dataclass
+class Task:
+    """What is learned from, by row: encoded pictures with their kind, the teacher's features
+    (n, 1280), the place of the class among those with labels, and of its name among all names
+    (-1: none). names: (N, 512) unit vectors."""
 
-    def say(text: str) -> None:
-        line = f"{time.time() - begun:7.0f}s  {text}"
-        print(line, flush=True)
-        with (args.out / "log.txt").open("a") as log:
-            log.write(line + "\n")
+    pools: dict[str, list[tuple[int, bytes]]]
+    table: torch.Tensor
+    label: torch.Tensor
+    called: torch.Tensor
+    names: torch.Tensor
 
+
+def gather(data: Path, size: int, per_class: int, rng: random.Random) -> Task:
+    """Read the pictures and ask the teacher."""
     small: dict[str, list[bytes]] = {}
-    for part in sorted(args.data.glob("photos64-train-*.zip")):
+    for part in sorted(data.glob("photos64-train-*.zip")):
         with zipfile.ZipFile(part) as archive:
             for name in archive.namelist():
                 if name.endswith(".jpg"):
                     small.setdefault(name.split("/")[0], []).append(archive.read(name))
     wnids = sorted(small)
+    photos = [(w, b) for w in wnids for b in rng.sample(small[w], min(per_class, len(small[w])))]
+    clothing = [p.read_bytes() for p in sorted((data / "clothing" / "train").glob("*/*"))]
+    plain = [b for _, b in photos]
+    mosaics = [mosaic(plain, rng) for _ in range(min(3000, len(plain)))]
+    old = teacher(data)
+    sharp = [targets(old, clothing, 224, len(EDITS)), targets(old, mosaics, 224, 1)]
+    table = torch.cat([*sharp, targets(old, plain, size, 1)])
     labelled = wnids[HELD_OUT:]
-    photos = [
-        (w, b) for w in wnids for b in rng.sample(small[w], min(args.per_class, len(small[w])))
-    ]
-    clothing = [p.read_bytes() for p in sorted((args.data / "clothing" / "train").glob("*/*"))]
-    mosaics = [mosaic([b for _, b in photos], rng) for _ in range(3000)]
-    say(f"{len(photos)} small pictures, {len(clothing)} clothes, {len(mosaics)} mosaics")
-
-    old = teacher(args.data)
-    table = torch.cat(
-        [
-            targets(old, clothing, 224, len(EDITS)),
-            targets(old, mosaics, 224, 1),
-            targets(old, [b for _, b in photos], args.size, 1),
-        ]
-    )
-    say("teacher's targets ready")
-    names, known = class_names(args.data, labelled)
+    names, known = class_names(data, labelled)
     offset = len(clothing) + len(mosaics)
-    label = torch.full((len(table),), -1)
-    called = torch.full((len(table),), -1)
+    label, called = torch.full((len(table),), -1), torch.full((len(table),), -1)
     for i, (wnid, _) in enumerate(photos):
         if wnid in labelled:
             label[offset + i] = labelled.index(wnid)
             called[offset + i] = known.get(wnid, -1)
-
-    student = copy.deepcopy(old)
-    directions = torch.linalg.svd(table, full_matrices=False).Vh[:DIM]  # keeps the cosines
-    student.retrieval.weight.data, student.retrieval.bias.data[:] = directions.clone(), 0.0
-    goal = F.normalize(table @ directions.T, dim=1)
-    have = called >= 0
-    x, y = table[have], names[called[have]] - names.mean(0)
-    ridge = torch.linalg.solve(x.T @ x + 0.01 * len(x) * torch.eye(x.shape[1]), x.T @ y)
-    student.name.weight.data, student.name.bias.data[:] = ridge.T.clone(), 0.0
-    prototypes = torch.nn.Parameter(
-        F.normalize(torch.stack([goal[label == c].mean(0) for c in range(len(labelled))]), dim=1)
-    )
-    centred = F.normalize(names - names.mean(0), dim=1)
-
     pools = {
         "clothing": list(enumerate(clothing)),
         "mosaic": [(len(clothing) + i, b) for i, b in enumerate(mosaics)],
-        "photos64": [(offset + i, b) for i, (_, b) in enumerate(photos)],
+        "photos64": [(offset + i, b) for i, b in enumerate(plain)],
     }
-    loader = torch.utils.data.DataLoader(
-        Batches(pools, args.size, args.seed), batch_size=None, num_workers=1, prefetch_factor=4
-    )
-    groups_ = [*groups(student, args.rate), {"params": [prototypes], "peak": 3 * args.rate}]
-    optimiser = torch.optim.AdamW(groups_, lr=args.rate, weight_decay=0.01, betas=(0.9, 0.98))
-    average = copy.deepcopy(student)
-    validation = args.data / "clothing" / "validation"
-    say(f"start: clothing validation mAP, 1-NN {follow(average, validation, args.size)}")
+    return Task(pools, table, label, called, names)
 
-    steps, step, began, sums = math.inf, 0, time.time(), {}
-    ends = begun + 60 * args.minutes - 30
-    for rows, first, second in loader:
-        if step == 40:  # the rate is known: fix the number of steps
-            steps = step + int((ends - time.time()) / ((time.time() - began) / step))
-            say(f"{steps} steps")
-        progress = step / steps if steps < math.inf else 0.0
-        scale = min(1, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * min(1, progress)))
-        for group in optimiser.param_groups:
-            group["lr"] = group["peak"] * scale
+
+class Lesson:
+    """The student with its goals and losses."""
+
+    def __init__(self, task: Task, student: MiniNet) -> None:
+        """The heads start in closed form: the directions that keep the teacher's cosines, and
+        ridge regression onto the vectors of the names."""
+        self.task, self.student = task, student
+        if len(task.table) < DIM:
+            raise SystemExit(f"{len(task.table)} pictures are too few: the recipe needs {DIM}")
+        directions = torch.linalg.svd(task.table, full_matrices=False).Vh[:DIM]
+        student.retrieval.weight.data, student.retrieval.bias.data[:] = directions.clone(), 0.0
+        self.goal = F.normalize(task.table @ directions.T, dim=1)
+        have, middle = task.called >= 0, task.names.mean(0)
+        x, y = task.table[have], task.names[task.called[have]] - middle
+        ridge = torch.linalg.solve(x.T @ x + 0.01 * len(x) * torch.eye(x.shape[1]), x.T @ y)
+        student.name.weight.data, student.name.bias.data[:] = ridge.T.clone(), 0.0
+        self.centred = F.normalize(task.names - middle, dim=1)
+        classes = int(task.label.max()) + 1
+        means = torch.stack([self.goal[task.label == c].mean(0) for c in range(classes)])
+        self.prototypes = torch.nn.Parameter(F.normalize(means, dim=1))
+
+    def losses(
+        self, rows: torch.Tensor, first: np.ndarray, second: np.ndarray
+    ) -> dict[str, torch.Tensor]:
+        """Two views (n, S, S, 3) of the pictures in `rows` -> the five terms, weighted."""
         n = len(rows)
-        features = student.features(normalise([*first, *second]))
-        z = F.normalize(student.retrieval(features), dim=1)
-        a, b, t = z[:n], z[n:], goal[rows]
-        loss = {"distil": 2 * (1 - (a * t).sum(1)).mean() + (1 - (b * t).sum(1)).mean()}
+        features = self.student.features(normalise([*first, *second]))
+        z = F.normalize(self.student.retrieval(features), dim=1)
+        a, b, t = z[:n], z[n:], self.goal[rows]
         hide = torch.eye(n) * -1e4
         wanted = F.softmax(t @ t.T / 0.1 + hide, 1)
-        loss["relate"] = sum(
+        relate = [
             F.kl_div(F.log_softmax(v @ v.T / 0.1 + hide, 1), wanted, reduction="batchmean")
             for v in (a, b)
-        )
-        logits = a @ b.T / 0.1
-        same = torch.arange(n)
-        loss["instance"] = 0.15 * (F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same))
-        classed, named = label[rows].repeat(2), called[rows].repeat(2)
-        loss["classes"] = 0.15 * labelled_loss(z @ F.normalize(prototypes, dim=1).T / 0.06, classed)
-        spoken = F.normalize(student.name(features), dim=1)
-        loss["names"] = 0.15 * labelled_loss(spoken @ centred.T / 0.05, named)
-        total = sum(loss.values())
+        ]
+        logits, same = a @ b.T / 0.1, torch.arange(n)
+        classed, named = self.task.label[rows].repeat(2), self.task.called[rows].repeat(2)
+        apart = z @ F.normalize(self.prototypes, dim=1).T / 0.06
+        spoken = F.normalize(self.student.name(features), dim=1) @ self.centred.T / 0.05
+        return {
+            "distil": 2 * (1 - (a * t).sum(1)).mean() + (1 - (b * t).sum(1)).mean(),
+            "relate": relate[0] + relate[1],
+            "instance": 0.15 * (F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same)),
+            "classes": 0.15 * labelled_loss(apart, classed),
+            "names": 0.15 * labelled_loss(spoken, named),
+        }
+
+
+def train(lesson: Lesson, args: argparse.Namespace, say: Say, begun: float) -> None:
+    """Run the lesson within its budget; the weights are an average over the last steps."""
+    student, average = lesson.student, copy.deepcopy(lesson.student)
+    validation = args.data / "clothing" / "validation"
+    batches = Batches(lesson.task.pools, args.size, args.seed)
+    loader = torch.utils.data.DataLoader(batches, batch_size=None, num_workers=1, prefetch_factor=4)
+    optimiser = torch.optim.AdamW(
+        groups(student, lesson.prototypes, args.rate), args.rate, (0.9, 0.98), weight_decay=0.01
+    )
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+
+    def note(step: int) -> None:
+        score = follow(average, validation, args.size)
+        say(f"step {step}: clothing validation mAP {score[0]:.4f}, 1-NN {score[1]:.4f}")
+        write(average, args, step, begun)
+
+    note(0)
+    ends, began = begun + 60 * args.minutes - 30, time.time()
+    steps, sums = args.steps, dict[str, float]()
+    for step, (rows, first, second) in enumerate(loader, 1):
+        if steps is None and step > 40:  # the rate is known: fix the number of steps
+            steps = step + int((ends - time.time()) / ((time.time() - began) / step))
+            say(f"{steps} steps")
+        progress = min(1.0, (step - 1) / steps) if steps else 0.0
+        scale = min(1, step / 100) * 0.5 * (1 + math.cos(math.pi * progress))
+        for group in optimiser.param_groups:
+            group["lr"] = group["peak"] * scale
+        losses = lesson.losses(rows, first, second)
+        total = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(total):
             raise SystemExit(f"the loss is not finite at step {step}: try a lower --rate")
         optimiser.zero_grad()
         total.backward()
-        torch.nn.utils.clip_grad_norm_(
-            [p for g in optimiser.param_groups for p in g["params"]], 1.0
-        )
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
-        step += 1
         decay = min(0.998, (1 + step) / (10 + step))
         with torch.no_grad():
             for kept, new in zip(average.parameters(), student.parameters(), strict=True):
                 kept.lerp_(new, 1 - decay)
-        for key, value in loss.items():
-            sums[key] = sums.get(key, 0.0) + value.item()
+        for key, value in losses.items():
+            sums[key] = sums.get(key, 0.0) + value.item() / 50
         if step % 50 == 0:
-            say(f"step {step}  " + "  ".join(f"{k} {v / 50:.4f}" for k, v in sums.items()))
-            sums = {}
-        if step % 300 == 0:
-            score = follow(average, validation, args.size)
-            say(f"step {step}: clothing validation mAP {score[0]:.4f}, 1-NN {score[1]:.4f}")
-            write(average, args, step, begun)
-        if step >= steps or time.time() > ends:
+            say(f"step {step}  " + "  ".join(f"{k} {v:.4f}" for k, v in sums.items()))
+            sums.clear()
+        if step == steps or (args.steps is None and time.time() > ends):
             break
-    write(average, args, step, begun)
-    score = follow(average, validation, args.size)
-    say(f"done, {step} steps: clothing validation mAP {score[0]:.4f}, 1-NN {score[1]:.4f}")
+        if step % 300 == 0:
+            note(step)
+    note(step)
 
 
 def write(net: MiniNet, args: argparse.Namespace, step: int, begun: float) -> None:
@@ -418,6 +345,33 @@ def write(net: MiniNet, args: argparse.Namespace, step: int, begun: float) -> No
     }
     state = {key: value.half().contiguous() for key, value in net.state_dict().items()}
     save_file(state, args.out / "mini.safetensors", {"config": json.dumps(config)})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=66, help="whole budget, targets included")
+    parser.add_argument("--steps", type=int, help="a number of steps instead of a budget")
+    parser.add_argument("--size", type=int, default=160)
+    parser.add_argument("--per-class", type=int, default=150)
+    parser.add_argument("--rate", type=float, default=2e-4)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    begun = time.time()
+    args.out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(args.seed)
+
+    def say(text: str) -> None:
+        line = f"{time.time() - begun:7.0f}s  {text}"
+        print(line, flush=True)
+        with (args.out / "log.txt").open("a") as log:
+            log.write(line + "\n")
+
+    task = gather(args.data, args.size, args.per_class, random.Random(args.seed))
+    counts = ", ".join(f"{len(pool)} {kind}" for kind, pool in task.pools.items())
+    say(f"pictures: {counts}; the teacher's targets are ready")
+    train(Lesson(task, teacher(args.data)), args, say, begun)
 
 
 if __name__ == "__main__":

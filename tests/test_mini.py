@@ -1,0 +1,170 @@
+"""The encoder in the package: its contract, its weights, its card, its recipe."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file, save_file
+
+from search import ModelError
+from search.embedders.base import Embedder, Preparation
+from search.embedders.mini import Mini
+from search.embedders.mobilenet import FEATURES, STAGES, MiniNet, normalise
+from search.embedders.registry import open_embedder
+from search.runtime import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+WEIGHTS = ROOT / "search" / "embedders" / "weights"
+
+
+@pytest.fixture(scope="module")
+def mini() -> Mini:
+    return Mini()
+
+
+def pixels(n: int, size: int = 160) -> list[np.ndarray]:
+    return list(np.random.default_rng(0).integers(0, 256, (n, size, size, 3), np.uint8))
+
+
+def changed(tmp_path: Path, **config: object) -> Path:
+    """The shipped weights with another configuration."""
+    path = tmp_path / "other.safetensors"
+    save_file(load_file(WEIGHTS / "mini.safetensors"), path, {"config": json.dumps(config)})
+    return path
+
+
+def test_it_keeps_the_contract(mini: Mini) -> None:
+    assert isinstance(mini, Embedder)
+    vectors = mini.embed(pixels(5))
+    assert vectors.shape == (5, mini.dim) == (5, 512) and vectors.dtype == np.float32
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(5), abs=1e-5)
+    assert mini.embed([]).shape == (0, 512)
+
+
+def test_a_picture_alone_and_in_a_batch_are_the_same(mini: Mini) -> None:
+    batch = pixels(7)
+    alone = np.concatenate([mini.embed([p]) for p in batch])
+    assert np.abs(alone - mini.embed(batch)).max() < 1e-5
+
+
+def test_the_network_is_mobilenet_v2() -> None:
+    net = MiniNet()
+    convolutions = list(net.convolutions())
+    assert len(convolutions) == 52 and all(c.bias is not None for c in convolutions)
+    # 2,223,872 with batch norm, of whose two parameters a channel folding leaves one
+    assert sum(p.numel() for p in net.body.parameters()) == 2_223_872 - 17_056
+    x, shapes = torch.zeros(1, 3, 224, 224), []
+    for layer in net.body:
+        x = layer(x)
+        shapes.append(tuple(x.shape[1:]))
+    assert shapes[0] == (32, 112, 112) and shapes[-1] == (FEATURES, 7, 7)
+    assert [s for s in shapes[1:-1]].count((64, 14, 14)) == STAGES[3][2]
+
+
+def test_pictures_are_normalised_as_imagenet_is() -> None:
+    white = normalise([np.full((2, 2, 3), 255, np.uint8)])
+    assert white.shape == (1, 3, 2, 2)
+    wanted = [(1 - m) / s for m, s in ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))]
+    assert white[0, :, 0, 0].tolist() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_two_heads_do_not_touch_each_other(mini: Mini) -> None:
+    net = mini.load()
+    features = net.features(normalise(pixels(2)))
+    before = net.name(features)
+    weight = net.retrieval.weight.data.clone()
+    net.retrieval.weight.data *= 2
+    assert torch.equal(net.name(features), before) and before.shape == (2, 512)
+    net.retrieval.weight.data = weight
+
+
+def test_the_fingerprint_follows_weights_and_preparation(mini: Mini, tmp_path: Path) -> None:
+    assert Mini().fingerprint == mini.fingerprint
+    same = changed(tmp_path, preparation={"size": 160, "fit": "squash"})
+    assert Mini(weights=same).fingerprint != mini.fingerprint
+    assert open_embedder(f"mini:{same}", "cpu").name == f"mini:{same}"
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"\x08\0\0\0\0\0\0\0{}      "])
+def test_a_file_of_something_else_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "weights").write_bytes(content)
+    with pytest.raises(ModelError, match="cannot be used"):
+        Mini(weights=tmp_path / "weights")
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    state = load_file(WEIGHTS / "mini.safetensors")
+    del state["name.bias"]
+    config = json.dumps({"preparation": {"size": 160}})
+    save_file(state, tmp_path / "other.safetensors", {"config": config})
+    with pytest.raises(ModelError, match="name.bias"):
+        Mini(weights=tmp_path / "other.safetensors").embed(pixels(1))
+
+
+def test_a_device_that_is_not_there_is_said() -> None:
+    with pytest.raises(ModelError, match="meta7"):
+        Mini("meta7").embed(pixels(1))
+
+
+def test_the_card_is_of_these_weights() -> None:
+    card = (WEIGHTS / "mini.md").read_text()
+    data = (WEIGHTS / "mini.safetensors").read_bytes()
+    assert hashlib.sha256(data).hexdigest() in card
+    assert len(data) <= 12e6
+    for word in ("Apache-2.0", "ImageNet", "CC0", "train_mini.py", "photos-dev", "seed"):
+        assert word in card
+
+
+def test_crop_and_squash_see_what_they_say() -> None:
+    picture = Image.new("RGB", (300, 100), "red")
+    picture.paste("blue", (100, 0, 200, 100))
+    cropped, squashed = Preparation(30)(picture), Preparation(30, "squash")(picture)
+    assert (cropped[5:-5, 5:-5] == (0, 0, 255)).all()
+    assert (squashed[:, :5] == (255, 0, 0)).all() and (squashed[:, 14:16] == (0, 0, 255)).all()
+
+
+@pytest.mark.slow
+def test_the_recipe_runs(tmp_path: Path) -> None:
+    """On made-up pictures and a made-up teacher: a few steps, and weights that load."""
+    rng = np.random.default_rng(0)
+    torch.manual_seed(0)
+    (tmp_path / "mobilenetv2").mkdir()
+    for i, conv in enumerate(MiniNet().convolutions()):
+        np.save(tmp_path / "mobilenetv2" / f"conv_{i}_weight.npy", conv.weight.data.numpy())
+        np.save(tmp_path / "mobilenetv2" / f"conv_{i}_bias.npy", conv.bias.data.numpy())
+    classes = {f"n{i:08d}": f"thing {i}, other name" for i in range(24)}
+    (tmp_path / "photos64-classes.json").write_text(json.dumps(classes))
+    names = [{"name": f"thing {i}", "synonyms": []} for i in range(0, 24, 2)]
+    (tmp_path / "clip-vit-b32-names.json").write_text(json.dumps(names))
+    np.save(tmp_path / "clip-vit-b32-names.npy", rng.normal(size=(12, 512)).astype(np.float16))
+
+    def photo(path: Path, size: int) -> bytes:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (size, size, 3), np.uint8)).save(path)
+        return path.read_bytes()
+
+    with zipfile.ZipFile(tmp_path / "photos64-train-0.zip", "w") as archive:
+        for wnid in classes:
+            for i in range(11):
+                archive.writestr(f"{wnid}/{i}.jpg", photo(tmp_path / "one.jpg", 64))
+    for part in ("train", "validation"):
+        for i in range(4):
+            photo(tmp_path / "clothing" / part / f"c{i % 2}" / f"{i}.jpg", 96)
+    recipe = ROOT / "scripts" / "train_mini.py"
+    words = ["--data", tmp_path, "--out", tmp_path / "run", "--steps", "2", "--size", "32"]
+    command = [sys.executable, recipe, *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"step 2: clothing validation mAP 0\.\d+", done.stdout)
+    made = Mini(weights=tmp_path / "run" / "mini.safetensors")
+    assert made.preparation == Preparation(32)
+    assert np.isfinite(made.embed(pixels(2, 32))).all()

@@ -1,0 +1,77 @@
+"""What is installed: the wheel's contents, set-up by script, and no need of a network."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import search
+
+ROOT = Path(__file__).resolve().parents[1]
+SAMPLES = Path(search.__file__).parent / "samples"
+COMMAND = Path(sys.executable).with_name("lookalike")
+IN_VENV = Path(sys.prefix).resolve() == ROOT / ".venv"
+CUT_OFF = ("unshare", "--net", "--map-root-user")
+
+
+def can_cut_off() -> bool:
+    """Whether a process without a network can be made here."""
+    if shutil.which("unshare") is None:
+        return False
+    return subprocess.run([*CUT_OFF, "true"], capture_output=True).returncode == 0
+
+
+def test_the_wheel_holds_all_that_is_needed(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        names = set(wheel.namelist())
+    here = {p for p in (ROOT / "search").rglob("*") if p.is_file() and "__pycache__" not in p.parts}
+    assert {str(p.relative_to(ROOT)) for p in here} <= names
+    metadata = {name.split("/", 1)[1] for name in names if ".dist-info/" in name}
+    assert {"licenses/LICENSE", "licenses/search/embedders/weights/NOTICE"} <= metadata
+
+
+@pytest.mark.skipif(not can_cut_off(), reason="no process can be cut off from the network here")
+def test_everything_works_with_the_network_cut_off(tmp_path: Path) -> None:
+    environment = {**os.environ, "LOOKALIKE_HOME": str(tmp_path)}
+
+    def run(*words: str | Path) -> bytes:
+        command = [*CUT_OFF, COMMAND, *words]
+        return subprocess.run(command, env=environment, check=True, capture_output=True).stdout
+
+    assert json.loads(run("index", "--json", SAMPLES))["embedded"] == 110
+    hits = json.loads(run("search", "--json", SAMPLES / "hat" / "01.jpg"))["hits"]
+    assert hits[0]["path"] == str(SAMPLES / "hat" / "01.jpg") and hits[0]["score"] >= 0.999
+
+
+@pytest.mark.skipif(not IN_VENV, reason="scripts/run would make a virtual environment of its own")
+def test_run_takes_the_samples_into_an_empty_library_only(tmp_path: Path) -> None:
+    environment = {**os.environ, "LOOKALIKE_HOME": str(tmp_path / "home")}
+
+    def run(*words: str | Path) -> str:
+        command = [ROOT / "scripts" / "run", *words]
+        done = subprocess.run(
+            command, env=environment, check=True, capture_output=True, text=True, cwd=tmp_path
+        )
+        return done.stdout
+
+    assert "110 added" in run()
+    assert "added" not in run("--no-serve", "--port", "9000")
+    folder = tmp_path / "my photos"
+    shutil.copytree(SAMPLES / "hat", folder)
+    (folder / "12.jpg").write_bytes((folder / "01.jpg").read_bytes() + b"\0")  # another picture
+    said = run(folder, "--no-serve")
+    assert "12 added; 0 embedded" in said  # all of them look like one that is there
+    command = said.strip().splitlines()[-1].strip()
+    found = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True)
+    assert "my photos/01.jpg" in found.stdout or "samples/hat/01.jpg" in found.stdout
+    wrong = subprocess.run([ROOT / "scripts" / "run", "--nonsense"], capture_output=True)
+    assert wrong.returncode == 2 and b"FOLDER" in wrong.stderr

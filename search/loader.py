@@ -222,15 +222,25 @@ class Loader:
         }
         worker = self._free.get()
         try:
-            reply, blobs = worker.ask(job, [] if source.data is None else [source.data])
-            return _loaded(reply, blobs, preparation)
-        except ChildProcessError as error:  # says nothing about the picture
-            return Failure(f"no decoding process could be started: {error}", again=True)
-        except TimeoutError:
-            return Failure(f"decoding took longer than {self.limits.seconds:g} s", again=False)
-        except (EOFError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
-            if self._closed:
-                return Failure("the loader was closed", again=True)
+            for _ in range(2):  # a process may have been killed for no fault of this picture
+                try:
+                    reply, blobs = worker.ask(job, [] if source.data is None else [source.data])
+                    return _loaded(reply, blobs, preparation)
+                except ChildProcessError as error:  # says nothing about the picture
+                    return Failure(f"no decoding process could be started: {error}", again=True)
+                except TimeoutError:
+                    late = f"decoding took longer than {self.limits.seconds:g} s"
+                    return Failure(late, again=False)
+                except (
+                    EOFError,
+                    LookupError,
+                    TypeError,
+                    ValueError,
+                    AttributeError,
+                    RecursionError,
+                ):
+                    if self._closed:
+                        return Failure("the loader was closed", again=True)
             return Failure("the decoder died on it", again=False)
         finally:
             self._free.put(worker)

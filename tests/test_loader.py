@@ -39,6 +39,9 @@ def identify(data, limits):
         re.match("(a+)+$", "a" * 60 + "b")  # for ages, and no other thread gets to run
     if data == b"exit":
         os._exit(0)
+    if data.endswith(b"exit once") and not (marks / "once").exists():
+        (marks / "once").touch()
+        os._exit(0)
     if data == b"segfault":
         os.kill(os.getpid(), signal.SIGSEGV)
     if data == b"raise":
@@ -313,6 +316,12 @@ def test_memory_is_limited():
 # A codec that misbehaves
 
 
+def test_a_process_that_was_killed_costs_nothing(marks):
+    with Loader(1, command=COMMAND) as loader:
+        result = loader.submit(Source(data=PICTURE + b"exit once"), PREPARATION).result()
+    assert isinstance(result, Loaded) and (marks / "once").exists()
+
+
 @POSIX
 @pytest.mark.parametrize("how", ("exit", "segfault", "raise"))
 def test_a_codec_that_dies_costs_one_picture(marks, how):
@@ -321,7 +330,7 @@ def test_a_codec_that_dies_costs_one_picture(marks, how):
         results = [result for _, result in loader.load(enumerate(sources), None)]
     assert results[1] == Failure("the decoder died on it", again=False)
     assert {type(r) for r in results[:1] + results[2:]} == {Loaded}
-    assert len(processes(marks)) == 2
+    assert len(processes(marks)) == 3  # the first, one that tried again, one for the others
 
 
 def test_a_codec_that_hangs_costs_one_picture(marks):

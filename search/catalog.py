@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sqlalchemy import Connection, Select, and_, bindparam, delete, insert, select, update
@@ -50,8 +50,7 @@ class Root:
     exclude: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(NamedTuple):
     """A file as it was when last read; `picture` is None for a skipped one, with its reason."""
 
     id: int
@@ -179,10 +178,9 @@ class Catalog:
         c = files.c
         columns = (c.path, c.id, c.size, c.mtime_ns, c.inode, c.picture, c.reason)
         with self.database.read() as connection:
-            rows = connection.execute(select(*columns).where(c.root == root.id))
-            return {
-                os.fsdecode(row[0]): File(*row[1:]) for row in rows if row[0].startswith(prefix)
-            }
+            rows = connection.execute(select(*columns).where(c.root == root.id)).all()
+        decode = os.fsdecode
+        return {decode(path): File(*row) for path, *row in rows if path.startswith(prefix)}
 
     def ids_by_size(self, model: Model) -> dict[int, set[str]]:
         """File size -> ids of pictures of that size which have a vector: hashing tells the rest."""

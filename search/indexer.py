@@ -76,8 +76,9 @@ class Indexer:
             raise NotFoundError(f"{path} is not there; give a folder of pictures")
         if not within:
             patterns = root.exclude if root and exclude is None else tuple(exclude or ())
-            root = self._adopt(full, device, patterns, listing)
-            known = self._catalog.files(root)
+            root, adopted = self._adopt(full, device, patterns, listing)
+            if adopted:
+                known = self._catalog.files(root)
         if root is None:
             raise NotFoundError(f"{path} is not there; give a folder of pictures")
         yield from self._apply(root, diff(known, listing), known, begun)
@@ -91,12 +92,15 @@ class Indexer:
         within = str(full.relative_to(root.path))
         return root, "" if within == "." else within
 
-    def _adopt(self, full: Path, device: int, exclude: Sequence[str], listing: Listing) -> Root:
+    def _adopt(
+        self, full: Path, device: int, exclude: Sequence[str], listing: Listing
+    ) -> tuple[Root, bool]:
         """Enter a root as online; roots inside it become part of it, with what they exclude.
 
-        One of which nothing is listed is offline and stays a root of its own.
+        One of which nothing is listed is offline and stays a root of its own. Also tells whether
+        there was any that did not.
         """
-        root = self._catalog.add_root(str(full), device, exclude)
+        root, adopted = self._catalog.add_root(str(full), device, exclude), False
         for inner in self._catalog.roots():
             if inner.id == root.id or not Path(inner.path).is_relative_to(full):
                 continue
@@ -104,10 +108,10 @@ class Indexer:
             if any(path.startswith(f"{place}/") for path in listing.entries):
                 start = f"/{glob.escape(place)}/"
                 left = [start + more + p for p in inner.exclude for more in ("", "*/")]
-                root = self._catalog.adopt(root, inner, (*root.exclude, *left))
+                root, adopted = self._catalog.adopt(root, inner, (*root.exclude, *left)), True
                 if left:
                     listing.entries = self._scan(full, "", root.exclude).entries
-        return root
+        return root, adopted
 
     def _list(
         self, full: Path, root: Root | None, within: str, exclude: Sequence[str] | None
@@ -154,12 +158,14 @@ class Indexer:
             return False
         if not listing.entries:
             return True
+        if within or device == root.device:
+            return False
         there = sum(
             (e.size, e.mtime_ns) == (known[p].size, known[p].mtime_ns)
             for p, e in listing.entries.items()
             if p in known
         )
-        return not within and device != root.device and there * 2 < len(known)
+        return there * 2 < len(known)
 
     def _apply(
         self, root: Root, plan: Plan, known: dict[str, File], begun: float

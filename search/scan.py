@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import NamedTuple
 
 from search.images import SUFFIXES
 from search.records import Skip
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A file as the folder lists it. path: relative to the root, with `/`; size in bytes;
     mtime_ns: last change in nanoseconds."""
 
@@ -66,7 +66,7 @@ def _list(root: Path, folder: str, patterns: Sequence[str], listing: Listing) ->
     with os.scandir(os.path.join(root, folder)) as entries:
         for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.name.startswith(".") or excluded(path, patterns):
+            if entry.name.startswith(".") or (patterns and excluded(path, patterns)):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 folders.append(path)

@@ -7,6 +7,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,6 +25,7 @@ from search.records import Facts
 
 T = TypeVar("T")
 START = 60.0  # seconds until a process is up, however busy the machine
+TICK = 0.1  # seconds between looks at the deadlines
 COMMAND = (sys.executable, "-P", "-W", "ignore", "-m", "search.decoder")
 
 
@@ -67,6 +69,8 @@ class _Worker:
     def __init__(self, limits: Limits, command: tuple[str, ...]) -> None:
         self._limits, self._command = limits, command
         self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+        self._due: float | None = None  # when to kill it; None while idle, or once it was
 
     def start(self) -> None:
         """Raises ChildProcessError when no process can be started."""
@@ -104,27 +108,30 @@ class _Worker:
         blobs: list[bytes],
         seconds: float,
     ) -> tuple[dict[str, Any], list[bytes]]:
-        late = threading.Event()
-
-        def kill() -> None:
-            late.set()
-            process.kill()
-
-        timer = threading.Timer(seconds, kill)
-        timer.start()
+        with self._lock:
+            self._due = time.monotonic() + seconds
         try:
             send(cast(BinaryIO, process.stdin), header, *blobs)
             return receive(cast(BinaryIO, process.stdout))
         except (OSError, EOFError, ValueError) as error:  # ValueError: `stop` closed the stream
+            with self._lock:
+                late = self._due is None
             self.stop()
-            if late.is_set():
+            if late:
                 raise TimeoutError from error
             raise EOFError(str(error)) from error
         finally:
-            timer.cancel()
-            timer.join()
-            if late.is_set():  # it may have been killed just after it answered
+            with self._lock:
+                late, self._due = self._due is None, None
+            if late:  # it may have been killed just after it answered
                 self.stop()
+
+    def enforce(self) -> None:
+        """Kill the process if it is past its deadline."""
+        with self._lock:
+            if self._due is not None and time.monotonic() > self._due and self._process:
+                self._process.kill()
+                self._due = None
 
     def stop(self) -> None:
         process, self._process = self._process, None
@@ -148,12 +155,13 @@ class Loader:
         """workers: processes, at least 1; command: what starts one (tests give bad ones)."""
         self.limits = limits or Limits()
         self.workers = workers
-        self._closed = False
+        self._closed = threading.Event()
         self._free: queue.LifoQueue[_Worker] = queue.LifoQueue()
         self._all = [_Worker(self.limits, command) for _ in range(workers)]
         for worker in self._all:
             self._free.put(worker)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+        threading.Thread(target=self._enforce, name="deadlines", daemon=True).start()
 
     def __enter__(self) -> Loader:
         return self
@@ -175,7 +183,7 @@ class Loader:
 
     def close(self) -> None:
         """Give up what is waiting and end the processes."""
-        self._closed = True
+        self._closed.set()
         self._threads.shutdown(wait=False, cancel_futures=True)
         for worker in self._all:
             worker.stop()
@@ -208,6 +216,11 @@ class Loader:
             for _, future in waiting:
                 future.cancel()
 
+    def _enforce(self) -> None:
+        while not self._closed.wait(TICK):
+            for worker in self._all:
+                worker.enforce()
+
     def _load(self, source: Source, preparation: Preparation | None) -> Loaded | Failure:
         if source.data is not None and len(source.data) > self.limits.bytes:
             size, most = len(source.data), self.limits.bytes
@@ -239,7 +252,7 @@ class Loader:
                     AttributeError,
                     RecursionError,
                 ):
-                    if self._closed:
+                    if self._closed.is_set():
                         return Failure("the loader was closed", again=True)
             return Failure("the decoder died on it", again=False)
         finally:

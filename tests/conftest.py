@@ -82,11 +82,28 @@ def close_library(engine: Engine) -> None:
     engine._database.close()
 
 
-@pytest.hookimpl
-def pytest_sessionfinish() -> None:
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not there")
+unexcused: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember what was skipped for want of data that is there."""
+    if report.skipped and "../shared/data" in str(report.longrepr) and DATA.is_dir():
+        unexcused.append(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
     if parts.cache_info().currsize:
         parts()[0].close()
         parts()[1].close()
+    if unexcused and os.environ.get("CI"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for name in unexcused:
+        terminalreporter.write_line(f"{name} was skipped although ../shared/data is there")
 
 
 @pytest.fixture(autouse=True)

@@ -1,22 +1,19 @@
-"""What the issue of quality promises, on the pictures beside the project, where they are."""
+"""What is promised of `mini` and of the whole, on the pictures beside the project."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import DATA, needs_data
 from PIL import Image
 
 from search import Engine
 from search.embedders.mini import Mini
 
-ROOT = Path(__file__).resolve().parents[1]
-DATA = ROOT.parent / "shared" / "data"
-
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not there")
+pytestmark = needs_data
 
 
 @pytest.fixture(scope="module")

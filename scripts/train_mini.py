@@ -12,6 +12,9 @@ its targets are the teacher's features at 224 px, averaged over edits of the pic
     classes    photos64 classes apart, all but the 20 that are kept for measuring
     names      the name head near the CLIP text vector of the class, among all names of the list
 
+What is written is a blend of early and last weights (Wortsman et al. 2022, arXiv:2109.01903): on
+kinds of pictures that no training saw the early ones are better, on those it saw the last.
+
 Clothing's class names and labels are not read; pictures for measuring are never opened here, but
 for clothing/validation, which the log follows. The network stays the same shape, so batch norm
 stays folded. Sharp pictures are a fixed share of every batch (clothing, mosaics of small ones).
@@ -300,6 +303,7 @@ def train(lesson: Lesson, args: argparse.Namespace, say: Say, begun: float) -> N
         write(average, args, step, begun)
 
     note(0)
+    early = copy.deepcopy(average)
     ends, began = begun + 60 * args.minutes - 30, time.time()
     steps, sums = args.steps, dict[str, float]()
     for step, (rows, first, second) in enumerate(loader, 1):
@@ -329,8 +333,13 @@ def train(lesson: Lesson, args: argparse.Namespace, say: Say, begun: float) -> N
             sums.clear()
         if step == steps or (args.steps is None and time.time() > ends):
             break
+        if step == args.early:
+            early = copy.deepcopy(average)
         if step % 300 == 0:
             note(step)
+    with torch.no_grad():
+        for kept, before in zip(average.parameters(), early.parameters(), strict=True):
+            kept.lerp_(before, 1 - args.late)
     note(step)
 
 
@@ -341,6 +350,7 @@ def write(net: MiniNet, args: argparse.Namespace, step: int, begun: float) -> No
         "steps": step,
         "pictures": step * sum(SHARE.values()),
         "seconds": round(time.time() - begun),
+        "late": args.late,
         "seed": args.seed,
     }
     state = {key: value.half().contiguous() for key, value in net.state_dict().items()}
@@ -356,6 +366,8 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=160)
     parser.add_argument("--per-class", type=int, default=150)
     parser.add_argument("--rate", type=float, default=2e-4)
+    parser.add_argument("--early", type=int, default=300, help="step of the early weights")
+    parser.add_argument("--late", type=float, default=0.2, help="share of the last weights")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     begun = time.time()

@@ -51,14 +51,16 @@ class Root:
 
 
 class File(NamedTuple):
-    """A file as it was when last read; `picture` is None for a skipped one, with its reason."""
+    """A file as it was when last read; `picture` is None for a skipped one, with its reason and
+    the rule under which it was skipped."""
 
     id: int
     size: int
     mtime_ns: int
     inode: int
     picture: int | None
-    reason: str | None
+    reason: str | None = None
+    rule: str | None = None
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,11 @@ class Found:
 
 @dataclass(frozen=True)
 class Broken:
-    """A file that holds no usable picture."""
+    """A file that holds no usable picture under a rule (`Loader.rule`)."""
 
     entry: Entry
     reason: str
+    rule: str
 
 
 def chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
@@ -165,10 +168,10 @@ class Catalog:
             c.execute(values)
         return replace(root, exclude=tuple(exclude))
 
-    def set_root(self, root: Root, **values: Any) -> None:
-        """Change state, device or exclude of a root."""
+    def set_offline(self, root: Root) -> None:
+        """Note that a root is away."""
         with self.database.write() as c:
-            c.execute(update(roots).where(roots.c.id == root.id).values(values))
+            c.execute(update(roots).where(roots.c.id == root.id).values(state="offline"))
 
     # what a sync asks --------------------------------------------------------------------------
 
@@ -176,7 +179,7 @@ class Catalog:
         """Files of a root, or of its subfolder, by relative path."""
         prefix = os.fsencode(os.path.join(within, "")) if within else b""
         c = files.c
-        columns = (c.path, c.id, c.size, c.mtime_ns, c.inode, c.picture, c.reason)
+        columns = (c.path, c.id, c.size, c.mtime_ns, c.inode, c.picture, c.reason, c.rule)
         with self.database.read() as connection:
             rows = connection.execute(select(*columns).where(c.root == root.id)).all()
         decode = os.fsdecode
@@ -218,7 +221,7 @@ class Catalog:
             numbers, fresh = self._pictures(c, found)
             self._vectors(c, model, found, numbers)
             paths = [os.fsencode(item.entry.path) for item in batch]
-            held = select(files.c.path, files.c.id, files.c.picture)
+            held = select(files.c.path, files.c.id, files.c.picture, files.c.was)
             held = held.where(files.c.root == root.id, files.c.path.in_(paths))
             before = {row.path: row for row in c.execute(held)}
             new, old, left = [], [], set()
@@ -230,12 +233,14 @@ class Catalog:
                     "inode": item.entry.inode,
                     "picture": picture,
                     "reason": item.reason if isinstance(item, Broken) else None,
+                    "rule": item.rule if isinstance(item, Broken) else None,
+                    "was": picture,
                 }
                 if path not in before:
                     new.append(values | {"root": root.id, "path": path})
                     continue
-                old.append(values | {"key": before[path].id})
-                was = before[path].picture
+                was = before[path].was
+                old.append(values | {"key": before[path].id, "was": picture or was})
                 if was is not None and was != picture:
                     left.add(was)
                     if picture is not None and picture in fresh:  # not another one that was there

@@ -49,8 +49,12 @@ class Checker:
     def files(self, deep: bool, repaired: list[str]) -> Iterator[str]:
         """What is wrong with originals; missing thumbnails are made again. deep: read every
         file and compare its content with what was indexed."""
-        places = list(self._lookup.distinct_files())
-        offline = [r.path for r in self._catalog.roots() if not os.path.isdir(r.path)]
+        places = list(self._lookup.places())
+        offline = [
+            r.path
+            for r in self._catalog.roots()
+            if r.state == "offline" or not os.path.isdir(r.path)
+        ]
         yield from (f"{path}: offline" for path in offline)
         wanted = []
         for identity, _, path in places:
@@ -63,7 +67,7 @@ class Checker:
             if deep or not thumbnail:
                 source = Source(path, known=(identity,) if thumbnail else ())
                 wanted.append(((identity, path), source))
-        made = 0
+        made = set()
         for (identity, path), result in self._loader.load(wanted, None):
             if isinstance(result, Failure):
                 yield f"{path}: {result.reason}"
@@ -71,9 +75,9 @@ class Checker:
                 yield f"{path}: changed since it was indexed; index its folder again"
             elif result.thumbnail is not None:
                 self._thumbnails.write(identity, result.thumbnail)
-                made += 1
+                made.add(identity)
         if made:
-            repaired.append(f"{made} missing thumbnails were made again")
+            repaired.append(f"{len(made)} missing thumbnails were made again")
 
     def report(self, model: Model | None, problems: list[str], repaired: list[str]) -> CheckReport:
         """The findings with the library's counts."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from search import console
 from search.errors import LookalikeError, QueryError
@@ -18,15 +18,30 @@ if TYPE_CHECKING:
     from search.engine import Engine
     from search.query import Query
 
-app = typer.Typer(
-    name="lookalike",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
 CROP = "\0crop:"
+STDIN = 2**30  # bytes of standard input that are read at most
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+LATER = frozenset(
+    "variants augment duplicates tag embed backup serve diffusion --text --not --not-text --weight"
+    " --query --where --kind --collapse --expand --restore --mask --verify --html".split()
+)
+
+
+def _later(word: str) -> None:
+    """Refuse what the contract promises and this version does not have."""
+    if word.partition("=")[0] in LATER:
+        raise typer.BadParameter(f"{word.partition('=')[0]} is not part of this version yet")
+
+
+class Commands(TyperGroup):
+    """The commands there are, and a word about those that are to come."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As any group does."""
+        _later(args[0])
+        return super().resolve_command(ctx, args)
 
 
 class InOrder(TyperCommand):
@@ -42,8 +57,19 @@ class InOrder(TyperCommand):
                 break
             if word == "--crop" and rest:
                 word = f"--crop={rest.pop(0)}"
+            _later(word if word.startswith("--") else "")
             ordered.append(CROP + word[7:] if word.startswith("--crop=") else word)
         return super().parse_args(ctx, ordered)
+
+
+app = typer.Typer(
+    name="lookalike",
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
 
 
 def _version(wanted: bool) -> None:
@@ -90,7 +116,10 @@ def index(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Folders of pictures.")],
     exclude: Annotated[
         list[str] | None,
-        typer.Option(metavar="GLOB", help="Leave out; remembered for the folder. Repeatable."),
+        typer.Option(
+            metavar="GLOB",
+            help="Leave out, such as raw or */raw/*; kept for the folder. Repeatable.",
+        ),
     ] = None,
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="Believe a known folder that is empty now.")
@@ -116,7 +145,7 @@ def index(
         if reports:
             report = sum(reports[1:], reports[0])
             _print(report.to_json()) if as_json else console.indexed(report)
-        if watch:
+        if watch and reports:
             _watch(engine, [path for path in paths if path.is_dir()])
     if failed:
         raise typer.Exit(1)
@@ -174,7 +203,7 @@ def _query(words: list[str], k: int, min_score: float | None) -> Query:
     terms: list[Term] = []
     for word in words:
         if not word.startswith(CROP):
-            terms.append(Term(image=sys.stdin.buffer.read() if word == "-" else word))
+            terms.append(Term(image=sys.stdin.buffer.read(STDIN) if word == "-" else word))
         elif terms and terms[-1].crop is None:
             terms[-1] = Term(image=terms[-1].image, crop=parse_crop(word[len(CROP) :]))
         else:
@@ -224,7 +253,7 @@ def forget(
         console.note("the next sync of its folder takes it in again, unless given --exclude")
 
 
-class _Stopped(Exception):
+class _Stopped(BaseException):
     """Ctrl-C."""
 
 

@@ -16,9 +16,15 @@ PHASES = {"scan": "looking", "index": "indexing", "embed": "embedding", "finish"
 EVERY = 5.0  # seconds between plain lines
 
 
+def line(text: str) -> str:
+    """Text as one line that any terminal takes: what would move the cursor is escaped."""
+    plain = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown(text))
+    return "".join(plain)
+
+
 def note(text: str) -> None:
     """A line for the user beside the answer."""
-    sys.stderr.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
+    sys.stderr.write(line(text) + "\n")
     sys.stderr.flush()
 
 
@@ -68,13 +74,16 @@ def _bar(events: Iterable[Progress]) -> Iterator[Progress]:
 
 def _lines(events: Iterable[Progress]) -> Iterator[Progress]:
     begun = last = time.monotonic()
+    phase = None
     for event in events:
         now = time.monotonic()
+        if event.phase != phase:
+            phase, begun = event.phase, now
         if event.phase in ("index", "embed") and event.done and now - last >= EVERY:
             rate = event.done / (now - begun)
             left = (event.total - event.done) / rate
-            phase = PHASES[event.phase]
-            note(f"{phase} {event.done} of {event.total}, {rate:.0f}/s, {left:.0f} s left")
+            done = f"{PHASES[event.phase]} {event.done} of {event.total}"
+            note(f"{done}, {rate:.0f}/s, {left:.0f} s left")
             last = now
         yield event
 
@@ -91,10 +100,13 @@ def indexed(report: IndexReport) -> None:
         f"{', '.join(parts) or 'nothing to do'}; "
         f"{report.embedded} embedded in {report.seconds:.1f} s"
     )
+    if report.offline:
+        say("offline files are kept: a folder that is empty all at once may be a missing disk")
+        say("  (`index --allow-empty` or `forget` takes them out)")
     if report.skipped:
         say(f"{len(report.skipped)} skipped:")
         for skip in report.skipped[:20]:
-            say(f"  {shown(skip.path)}: {skip.reason}", markup=False)
+            say(f"  {line(skip.path)}: {skip.reason}", markup=False)
         if len(report.skipped) > 20:
             say(f"  ... and {len(report.skipped) - 20} more (`--json` lists all)")
     say(f"{report.pictures} pictures in the library")
@@ -117,34 +129,32 @@ def found(hits: Hits) -> None:
     if not console.is_terminal:
         for hit in hits:
             size = f"{hit.width}x{hit.height}"
-            console.print(
-                f"{hit.score:.3f}  {shown(hit.path)}  {size}  {hit.id[:12]}", markup=False
-            )
+            console.print(f"{hit.score:.3f}  {line(hit.path)}  {size}  {hit.id[:12]}", markup=False)
         return
     from rich.text import Text
 
     for hit in hits:
         size = f"{hit.width} x {hit.height}"
-        table.add_row(f"{hit.score:.3f}", Text(shown(hit.path)), size, hit.id[:12])
+        table.add_row(f"{hit.score:.3f}", Text(line(hit.path)), size, hit.id[:12])
     console.print(table)
 
 
 def standing(status: Status) -> None:
     """The library at a glance."""
     say = out().print
-    say(f"home      {shown(status.home)}", markup=False)
+    say(f"home      {line(status.home)}", markup=False)
     say(f"model     {status.model or 'none yet'}", markup=False)
     say(f"pictures  {status.pictures}, {status.embedded} searchable, in {status.files} files")
     for root in status.roots:
-        say(f"folder    {shown(root.path)}: {root.files} files, {root.state}", markup=False)
+        say(f"folder    {line(root.path)}: {root.files} files, {root.state}", markup=False)
 
 
 def checked(report: CheckReport) -> None:
     """What a check found."""
     say = out().print
-    for line in report.repaired:
-        say(f"mended: {shown(line)}", markup=False)
-    for line in report.problems:
-        say(f"problem: {shown(line)}", markup=False)
+    for text in report.repaired:
+        say(f"mended: {line(text)}", markup=False)
+    for text in report.problems:
+        say(f"problem: {line(text)}", markup=False)
     verdict = f"{len(report.problems)} problems" if report.problems else "all is well"
     say(f"{report.pictures} pictures, {report.files} files: {verdict}")

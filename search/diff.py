@@ -23,7 +23,7 @@ class Plan:
     skipped: list[Skip] = field(default_factory=list)
 
 
-def diff(known: dict[str, File], listing: Listing) -> Plan:
+def diff(known: dict[str, File], listing: Listing, rule: str) -> Plan:
     """Compare what the catalog knows with what the folder lists: by size, time and inode.
 
     A new name with the size, time and inode of a file that went is that file, moved.
@@ -54,6 +54,8 @@ def diff(known: dict[str, File], listing: Listing) -> Plan:
             entry.inode,
         ):
             plan.read.append(entry)
+        elif before.reason is not None and before.rule != rule:
+            plan.read.append(entry)  # other limits or codecs: it may be readable now
         elif before.reason is not None:
             plan.skipped.append(Skip(path, before.reason))
         else:

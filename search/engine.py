@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from search.catalog import Catalog, Model
 from search.database import Database
 from search.embedders.base import Embedder, Pixels, Vectors
 from search.embedders.registry import check_name, open_embedder
-from search.errors import LibraryError, ModelError, NotFoundError
+from search.errors import LibraryError, ModelError, NotFoundError, QueryError
 from search.images import Crop, Limits
 from search.indexer import Indexer
 from search.loader import Loader
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from search.searcher import Searcher
     from search.vectors.live import LiveIndex
 
+T = TypeVar("T")
 CATALOG = "catalog.sqlite"
 
 
@@ -106,8 +107,6 @@ class Engine:
         exclude: globs to leave out, remembered with the folder. allow_empty: believe a known
         folder that lists nothing. Raises LookalikeError; what was committed by then stays.
         """
-        serving = self._catalog.serving()
-        name = self._asked or (serving.name if serving else check_name("auto"))
         place = Path(os.path.realpath(os.path.expanduser(path)))
         if not place.exists() and not any(
             place.is_relative_to(r.path) for r in self._catalog.roots()
@@ -115,6 +114,8 @@ class Engine:
             raise NotFoundError(f"{place} is not there; give a folder of pictures")
         with writing(self.home, self.settings.lock_seconds, self._say):
             self._loader.warm()
+            serving = self._catalog.serving()
+            name = self._asked or (serving.name if serving else check_name("auto"))
             embedder = self._embedder(name)
             if serving is None and self._asked is None:
                 self._say(f"model: {name}, which comes with lookalike; {embedder.terms}")
@@ -148,7 +149,8 @@ class Engine:
 
     def watch(self, paths: Sequence[str | PathLike[str]]) -> Iterator[Path]:
         """Wait for changes, without end: yields each of the folders that wants a sync."""
-        return watch([Path(os.path.abspath(os.path.expanduser(path))).resolve() for path in paths])
+        folders = [Path(os.path.realpath(os.path.expanduser(path))) for path in paths]
+        return watch(folders, self.home)
 
     def _save_index(self) -> None:
         """Write a snapshot, if the catalog has changed since the last one."""
@@ -199,7 +201,7 @@ class Engine:
 
     def search(
         self,
-        query: Query | None = None,
+        query: Query | Picture | None = None,
         *,
         image: Picture | Sequence[Picture] | None = None,
         vector: Sequence[float] | None = None,
@@ -207,13 +209,19 @@ class Engine:
         k: int = 10,
         min_score: float | None = None,
     ) -> Hits:
-        """The pictures most like the query's, best first: a Query, or what `Query.of` takes.
+        """The pictures most like the query's, best first: a Query, a picture, or what `Query.of`
+        takes.
 
         image: a path, `id:ID`, the bytes of a file, a PIL picture, or a list of them that add
         up. k: 1 to 10000. min_score: cosine in [-1, 1]. Raises LookalikeError.
         """
-        if query is None:
+        if not isinstance(query, Query):
+            if query is not None and image is not None:
+                raise QueryError("give one picture or a list of them, not both `query` and `image`")
+            image = image if query is None else query
             query = Query.of(image, vector=vector, crop=crop, k=k, min_score=min_score)
+        elif (image, vector, crop, k, min_score) != (None, None, None, 10, None):
+            raise QueryError("a Query holds its own terms, k and min_score; give nothing beside it")
         return self._searcher().answer(query)
 
     # looking after it --------------------------------------------------------------------------
@@ -265,13 +273,21 @@ class Engine:
     def _loader(self) -> Loader:
         s = self.settings
         limits = Limits(s.max_pixels, s.max_bytes, s.decode_seconds, s.decode_memory)
-        return Loader(s.workers, limits)
+        return self._once("_loader", lambda: Loader(s.workers, limits))
 
     @cached_property
     def _runtime(self) -> Runtime:
         from search.runtime import Runtime
 
-        return Runtime(self.settings.threads)
+        return self._once("_runtime", lambda: Runtime(self.settings.threads))
+
+    def _once(self, name: str, make: Callable[[], T]) -> T:
+        """One part for all threads, whoever comes first."""
+        with self._opening:
+            if name not in self.__dict__:
+                self.__dict__[name] = make()
+            part: T = self.__dict__[name]
+            return part
 
     def _embedder(self, name: str) -> Embedder:
         with self._opening:

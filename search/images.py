@@ -136,7 +136,8 @@ def fitted(width: float, height: float) -> tuple[int, int]:
 def render(picture: Image.Image, crop: Crop | None = None) -> Image.Image:
     """An opened picture -> upright RGB, first frame, alpha over white, scaled as `fitted` says.
 
-    A crop is cut before scaling. Raises PictureError when the pixels cannot be decoded.
+    A crop is cut before scaling. A picture of a file may be left decoded at a smaller size. Raises
+    PictureError when the pixels cannot be decoded.
     """
     try:
         with warnings.catch_warnings(action="ignore"):

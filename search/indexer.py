@@ -21,7 +21,7 @@ from search.errors import InputError, NotFoundError
 from search.loader import Failure, Loaded, Loader, Source
 from search.lookup import Lookup
 from search.records import IndexReport, Progress, Skip
-from search.scan import Entry, Listing, scan
+from search.scan import Entry, Listing, excluded, scan
 from search.thumbnails import Thumbnails
 
 BATCH = 32
@@ -55,11 +55,32 @@ class Indexer:
         Raises InputError and NotFoundError for what cannot be synced; a picture that cannot be
         read is only skipped.
         """
+        begun, reports = time.monotonic(), list[IndexReport]()
+        places = [Path(os.path.realpath(os.path.expanduser(path)))]
+        for place in places:  # which grow by roots of their own inside the first
+            for progress in self._sync(place, exclude if not reports else None, allow_empty):
+                if progress.report is None:
+                    yield progress
+                else:
+                    reports.append(progress.report)
+            places += [Path(r.path) for r in self._inner(place) if Path(r.path) not in places]
+        total = self._report(begun, sum(reports[1:], reports[0]))
+        yield Progress("finish", 1, 1, str(places[0]), total)
+
+    def _inner(self, place: Path) -> list[Root]:
+        """Roots below a folder."""
+        inner = [r for r in self._catalog.roots() if Path(r.path).is_relative_to(place)]
+        return [root for root in inner if root.path != str(place)]
+
+    def _sync(
+        self, full: Path, exclude: Sequence[str] | None, allow_empty: bool
+    ) -> Iterator[Progress]:
         begun = time.monotonic()
-        full = Path(os.path.realpath(os.path.expanduser(path)))
         if full.is_relative_to(self._home):
             raise InputError(f"{full} is the library's own folder; give a folder of pictures")
         root, within = self._root(full)
+        if root and within and exclude is not None:
+            raise InputError(f"{full} is a part of {root.path}; give --exclude with that one")
         yield Progress("scan", 0, 0, str(full))
         listing, device = self._list(full, root, within, exclude)
         known = self._catalog.files(root, within) if root else {}
@@ -68,20 +89,20 @@ class Indexer:
             listing is None or self._away(known, listing, root, within, device, allow_empty)
         ):
             if not within:
-                self._catalog.set_root(root, state="offline")
+                self._catalog.set_offline(root)
             report = self._report(begun, IndexReport(offline=pictures))
             yield Progress("finish", 0, 0, str(full), report)
             return
         if listing is None:
-            raise NotFoundError(f"{path} is not there; give a folder of pictures")
+            raise NotFoundError(f"{full} is not there; give a folder of pictures")
         if not within:
-            patterns = root.exclude if root and exclude is None else tuple(exclude or ())
+            patterns = root.exclude if root and exclude is None else _globs(exclude or ())
             root, adopted = self._adopt(full, device, patterns, listing)
             if adopted:
                 known = self._catalog.files(root)
         if root is None:
-            raise NotFoundError(f"{path} is not there; give a folder of pictures")
-        yield from self._apply(root, diff(known, listing), known, begun)
+            raise NotFoundError(f"{full} is not there; give a folder of pictures")
+        yield from self._apply(root, diff(known, listing, self._loader.rule), known, begun)
 
     def _root(self, full: Path) -> tuple[Root | None, str]:
         """The innermost root that a folder is or is in, with its place within."""
@@ -97,20 +118,19 @@ class Indexer:
     ) -> tuple[Root, bool]:
         """Enter a root as online; roots inside it become part of it, with what they exclude.
 
-        One of which nothing is listed is offline and stays a root of its own. Also tells whether
-        there was any that did not.
+        One that is away, or on a file system of its own, stays a root of its own, and what is
+        listed in its place is not taken. Also tells whether any was adopted.
         """
         root, adopted = self._catalog.add_root(str(full), device, exclude), False
-        for inner in self._catalog.roots():
-            if inner.id == root.id or not Path(inner.path).is_relative_to(full):
-                continue
+        for inner in self._inner(full):
             place = str(Path(inner.path).relative_to(full))
-            if any(path.startswith(f"{place}/") for path in listing.entries):
-                start = f"/{glob.escape(place)}/"
-                left = [start + more + p for p in inner.exclude for more in ("", "*/")]
+            mine = [path for path in listing.entries if path.startswith(f"{place}/")]
+            if mine and inner.device == device:
+                left = _below(place, inner.exclude)
                 root, adopted = self._catalog.adopt(root, inner, (*root.exclude, *left)), True
-                if left:
-                    listing.entries = self._scan(full, "", root.exclude).entries
+                mine = [path for path in mine if excluded(path, left)]
+            for path in mine:
+                del listing.entries[path]
         return root, adopted
 
     def _list(
@@ -118,7 +138,7 @@ class Indexer:
     ) -> tuple[Listing | None, int]:
         """The listing, and the device; None for a root that is not there."""
         base = Path(root.path) if root else full
-        patterns = root.exclude if root and exclude is None else exclude or ()
+        patterns = root.exclude if root and exclude is None else _globs(exclude or ())
         if full.is_file():
             raise InputError(f"{full} is a file; give the folder it is in")
         try:
@@ -223,7 +243,7 @@ class Indexer:
         for entry, result in batch:
             if isinstance(result, Failure):
                 if run.failed(entry, result):
-                    found.append(Broken(entry, result.reason))
+                    found.append(Broken(entry, result.reason, self._loader.rule))
                 continue
             run.loaded(entry, result.id, numbers.get(result.id))
             if result.thumbnail is not None:
@@ -247,7 +267,12 @@ class Indexer:
                 run.skips.append(
                     Skip(paths[0], f"not yet under {self._model.name}: {result.reason}")
                 )
-            elif result.id == identities[number] and result.pixels is not None:
+            elif result.id != identities[number] or result.pixels is None:
+                reason = (
+                    f"changed since it was indexed; index its folder to have {self._model.name}"
+                )
+                run.skips.append(Skip(paths[0], reason))
+            else:
                 batch[number] = result.pixels
             if len(batch) == BATCH or done == len(lacking):
                 vectors = self._embed(list(batch.values()))
@@ -315,6 +340,19 @@ class _Run:
             embedded=self.embedded,
             skipped=tuple(sorted(skips, key=lambda s: s.path)),
         )
+
+
+def _globs(patterns: Sequence[str]) -> tuple[str, ...]:
+    """Globs as they are kept: no empty ones, no `/` at the end."""
+    return tuple(stripped for p in patterns if (stripped := p.rstrip("/")))
+
+
+def _below(place: str, patterns: Sequence[str]) -> list[str]:
+    """Globs of a root, as globs of one that it is a subfolder of."""
+    start = f"/{glob.escape(place)}"
+    anchored = [start + p for p in patterns if p[0] == "/"]
+    loose = [start + more + p for p in patterns if p[0] != "/" for more in ("/", "/*/")]
+    return [*anchored, *loose, *(f"{p}/*" for p in (*anchored, *loose))]
 
 
 def _present(paths: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import queue
 import subprocess
@@ -16,11 +17,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
 import numpy as np
+import PIL
+import pillow_heif
 
 import search
 from search.decoder import receive, send
 from search.embedders.base import Pixels, Preparation
-from search.images import Crop, Limits
+from search.images import DECODE_RULE, Crop, Limits
 from search.records import Facts
 
 T = TypeVar("T")
@@ -155,6 +158,10 @@ class Loader:
         """workers: processes, at least 1; command: what starts one (tests give bad ones)."""
         self.limits = limits or Limits()
         self.workers = workers
+        codecs = (PIL.__version__, pillow_heif.__version__, DECODE_RULE)
+        said = repr((self.limits, codecs)).encode()
+        self.rule = hashlib.sha256(said).hexdigest()[:16]
+        """Changes when a picture that failed may succeed: with limits, codecs, decode rule."""
         self._closed = threading.Event()
         self._free: queue.LifoQueue[_Worker] = queue.LifoQueue()
         self._all = [_Worker(self.limits, command) for _ in range(workers)]
@@ -233,6 +240,8 @@ class Loader:
             "facts": source.facts,
             "prepare": asdict(preparation) if preparation else None,
         }
+        if self._closed.is_set():
+            return Failure("the loader was closed", again=True)
         worker = self._free.get()
         try:
             for _ in range(2):  # a process may have been killed for no fault of this picture
@@ -241,9 +250,9 @@ class Loader:
                     return _loaded(reply, blobs, preparation)
                 except ChildProcessError as error:  # says nothing about the picture
                     return Failure(f"no decoding process could be started: {error}", again=True)
-                except TimeoutError:
+                except TimeoutError:  # a stalled disk does that to a healthy picture
                     late = f"decoding took longer than {self.limits.seconds:g} s"
-                    return Failure(late, again=False)
+                    return Failure(late, again=True)
                 except (
                     EOFError,
                     LookupError,

@@ -19,12 +19,13 @@ from search.schema import changes, files, meta, pictures, roots, tags, vectors
 
 @dataclass(frozen=True)
 class Described:
-    """A picture as a hit shows it."""
+    """A picture as a hit shows it. stats: size and mtime_ns of the files when they were read."""
 
     id: str
     width: int
     height: int
     paths: tuple[str, ...]
+    stats: tuple[tuple[int, int], ...]
     tags: tuple[str, ...]
 
 
@@ -118,28 +119,26 @@ class Lookup:
 
     def describe(self, numbers: Collection[int]) -> dict[int, Described]:
         """What hits show, by number; pictures without files are left out."""
-        found: dict[int, list[str]] = {}
+        found: dict[int, list[tuple[str, tuple[int, int]]]] = {}
         named: dict[int, list[str]] = {}
         rows: list[Any] = []
+        places = _places().add_columns(files.c.size, files.c.mtime_ns)
         with self.database.read() as c:
             for part in chunks(numbers):
-                for number, path in _paths(c.execute(_places().where(files.c.picture.in_(part)))):
-                    found.setdefault(number, []).append(path)
+                for row in c.execute(places.where(files.c.picture.in_(part))):
+                    place = (_path(row), (row.size, row.mtime_ns))
+                    found.setdefault(row.picture, []).append(place)
                 for row in c.execute(select(tags).where(tags.c.picture.in_(part))):
                     named.setdefault(row.picture, []).append(row.tag)
                 columns = (pictures.c.number, pictures.c.id, pictures.c.width, pictures.c.height)
                 rows += c.execute(select(*columns).where(pictures.c.number.in_(part))).all()
-        return {
-            r.number: Described(
-                r.id,
-                r.width,
-                r.height,
-                tuple(sorted(found[r.number])),
-                tuple(sorted(named.get(r.number, ()))),
-            )
-            for r in rows
-            if r.number in found
-        }
+        described = {}
+        for r in rows:
+            if r.number in found:
+                paths, stats = zip(*sorted(found[r.number]), strict=True)
+                names = tuple(sorted(named.get(r.number, ())))
+                described[r.number] = Described(r.id, r.width, r.height, paths, stats, names)
+        return described
 
     def resolve(self, identity: str) -> int:
         """A whole id, or an unmistakable beginning of at least 6 digits -> number.
@@ -163,8 +162,8 @@ class Lookup:
             )
         return int(rows[0].number)
 
-    def distinct_files(self) -> Iterator[tuple[str, int, str]]:
-        """(id, number, path) of every file that holds a picture."""
+    def places(self) -> Iterator[tuple[str, int, str]]:
+        """(id, number, path) of every file that holds a picture; copies share an id."""
         query = (
             _places()
             .add_columns(pictures.c.id)
@@ -172,7 +171,7 @@ class Lookup:
         )
         with self.database.read() as c:
             for row in c.execute(query.order_by(files.c.root, files.c.path)):
-                yield row.id, row.picture, os.fsdecode(os.path.join(row.root_path, row.path))
+                yield row.id, row.picture, _path(row)
 
     def dangling(self) -> int:
         """How many pictures are neither orphans nor at any file."""
@@ -196,10 +195,14 @@ def _places() -> Select[Any]:
     return select(*columns).join(roots, roots.c.id == files.c.root)
 
 
+def _path(row: Any) -> str:
+    return os.fsdecode(os.path.join(row.root_path, row.path))
+
+
 def _paths(rows: Any) -> Iterator[tuple[int, str]]:
     for row in rows:
         if row.picture is not None:
-            yield int(row.picture), os.fsdecode(os.path.join(row.root_path, row.path))
+            yield int(row.picture), _path(row)
 
 
 def rescore(query: Vectors, stored: Vectors) -> Vectors:

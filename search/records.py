@@ -90,9 +90,9 @@ class Progress:
 class Hit:
     """A picture that was found.
 
-    id: SHA-256 of its bytes. path: one present file, paths: all. score: cosine in [-1, 1] under
-    the library's model. kind, probability: None where they were not computed. source, time: None
-    for pictures that are files.
+    id: SHA-256 of its bytes. path: one file, present and unchanged if any is; paths: all. score:
+    cosine in [-1, 1] under the library's model. kind, probability: None where they were not
+    computed. source, time: None for pictures that are files.
     """
 
     id: str
@@ -184,4 +184,5 @@ class CheckReport:
 
     def to_json(self) -> dict[str, Any]:
         """As `check --json` prints it."""
-        return asdict(self)
+        problems, repaired = map(shown, self.problems), map(shown, self.repaired)
+        return asdict(self) | {"problems": list(problems), "repaired": list(repaired)}

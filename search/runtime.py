@@ -15,6 +15,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
+from search.errors import LibraryError
+
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch  # isort: skip
@@ -30,7 +32,7 @@ class Runtime:
 
     def __init__(self, threads: int) -> None:
         """threads: size of the OpenMP pool."""
-        self._threads = threads
+        self._threads, self._closed = threads, False
         self._order = itertools.count()
         self._work: queue.PriorityQueue[tuple[int, int, Callable[[], None] | None]]
         self._work = queue.PriorityQueue()
@@ -38,8 +40,11 @@ class Runtime:
         self._thread.start()
 
     def submit(self, work: Callable[[], T], urgent: bool = False) -> Future[T]:
-        """Queue a piece of work of at most 100 ms or so; urgent pieces go before the others."""
+        """Queue a piece of work; urgent pieces go before the others, and wait for the one at work:
+        what is long is handed over in pieces of at most 100 ms or so."""
         future: Future[T] = Future()
+        if self._closed:
+            raise LibraryError("the library was closed; open it again")
 
         def piece() -> None:
             if not future.set_running_or_notify_cancel():
@@ -58,6 +63,7 @@ class Runtime:
 
     def close(self) -> None:
         """Finish what is queued, then end the thread."""
+        self._closed = True
         self._work.put((2, next(self._order), None))
         self._thread.join()
 

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
+from search.errors import InputError
 from search.images import SUFFIXES
 from search.records import Skip
 
@@ -85,16 +86,19 @@ def _take(entry: os.DirEntry[str], path: str, listing: Listing) -> None:
     listing.entries[path] = Entry(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
 
-def watch(folders: Sequence[Path]) -> Iterator[Path]:
-    """Wait for changes, without end: yields each folder in which a picture or a folder changed.
+def watch(folders: Sequence[Path], but: Path) -> Iterator[Path]:
+    """Wait for changes, without end: yields each folder in which something changed, other than
+    below `but`.
 
-    Once it listens, every folder is yielded, for what happened before.
+    Once it listens, every folder is yielded, for what happened before. Raises InputError when the
+    system cannot watch.
     """
     from watchfiles import watch as changes
 
+    own = os.path.join(but, "")
+
     def counts(_: object, path: str) -> bool:
-        suffix = os.path.splitext(path)[1].lower()
-        return suffix in SUFFIXES or not suffix
+        return not path.startswith(own)
 
     batches = changes(
         *folders,
@@ -106,7 +110,13 @@ def watch(folders: Sequence[Path]) -> Iterator[Path]:
         ignore_permission_denied=True,
     )
     listening = False
-    for batch in batches:
+    while True:
+        try:
+            batch = next(batches)
+        except OSError as error:
+            raise InputError(
+                f"these folders cannot be watched: {error}; leave --watch out"
+            ) from error
         paths = [Path(path) for _, path in batch]
         for folder in folders:
             if not listening or any(path.is_relative_to(folder) for path in paths):

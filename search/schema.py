@@ -1,4 +1,4 @@
-"""The catalog's tables. `search.catalog` has their migrations and all that is done with them.
+"""The catalog's tables. `search.database` has their migrations.
 
 Paths are the bytes of the file system (`os.fsencode`), since names need not be UTF-8.
 """
@@ -64,7 +64,6 @@ pictures = Table(
     Column("facts", JSON, nullable=False),
     Column("orphaned", Float),  # when its last file went, in seconds since 1970
     Index("pictures_rendition", "rendition"),
-    Index("pictures_bytes", "bytes"),
     sqlite_autoincrement=True,  # a number is never given twice: indexes are keyed by it
 )
 
@@ -79,6 +78,8 @@ files = Table(
     Column("inode", Number, nullable=False),
     Column("picture", Number, ForeignKey("pictures.number")),
     Column("reason", Text),  # why it has no picture
+    Column("rule", String(16)),  # under which limits and codecs that was so
+    Column("was", Number),  # the last picture that it held
     UniqueConstraint("root", "path"),
     Index("files_picture", "picture"),
 )

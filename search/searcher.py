@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from os import fspath
 
 import numpy as np
@@ -42,11 +42,13 @@ class Searcher:
     def answer(self, query: Query) -> Hits:
         """Best first. Raises LookalikeError for what cannot be answered."""
         clock = [time.perf_counter()]
-        pixels = [self._pixels(term) for term in query.terms]
+        asked = [self._decoded(term) for term in query.terms]
+        pixels = [prepared for prepared, _ in asked]
         clock.append(time.perf_counter())
         vector = combine(self._vectors(query.terms, pixels), [t.weight for t in query.terms])
         clock.append(time.perf_counter())
-        found = self._runtime.run(lambda: self._nearest(vector, query.k), urgent=True)
+        own = {identity for _, identity in asked}
+        found = self._runtime.run(lambda: self._nearest(vector, query.k, own), urgent=True)
         hits = [
             self._hit(described, score)
             for described, score in found
@@ -59,8 +61,11 @@ class Searcher:
         rounded = {name: round(ms, 3) for name, ms in took.items()}
         return Hits(tuple(hits), self._model.name, query.to_json(), rounded)
 
-    def _nearest(self, vector: Vectors, k: int) -> list[tuple[Described, float]]:
-        """Pictures with scores from the catalog's vectors, best first."""
+    def _nearest(
+        self, vector: Vectors, k: int, own: Collection[str | None]
+    ) -> list[tuple[Described, float]]:
+        """Pictures with scores from the catalog's vectors, best first; of equals, those whose ids
+        are in `own` come first."""
         index = self._live.refresh()
         if not len(index):
             raise LibraryError("the library holds no pictures: run `lookalike index FOLDER` first")
@@ -68,12 +73,12 @@ class Searcher:
         present, stored = self._lookup.present(self._model, numbers.tolist())
         scores = dict(zip(present, rescore(vector, stored).tolist(), strict=True))
         described = self._lookup.describe(present)
-        ranked = sorted(described, key=lambda n: (-scores[n], n))
+        ranked = sorted(described, key=lambda n: (-scores[n], described[n].id not in own, n))
         return [(described[n], scores[n]) for n in ranked]
 
     @staticmethod
     def _hit(described: Described, score: float) -> Hit:
-        there = next((p for p in described.paths if os.path.exists(p)), described.paths[0])
+        there = min(zip(described.paths, described.stats, strict=True), key=_doubt)[0]
         return Hit(
             id=described.id,
             path=there,
@@ -120,13 +125,17 @@ class Searcher:
         unit: Vectors = row / np.float32(norm)
         return unit
 
-    def _pixels(self, term: Term) -> Pixels | None:
-        """The prepared picture of a term that is to be embedded."""
+    def _decoded(self, term: Term) -> tuple[Pixels | None, str | None]:
+        """The prepared picture of a term that is to be embedded, and its id where it has one."""
         if term.image is None or term.identity is not None:
-            return None
+            return None, None
         preparation = self._embedder().preparation
         if isinstance(term.image, Image.Image):
-            return preparation(render(term.image.copy(), term.crop))
+            try:
+                given = term.image.copy()  # it stays the caller's
+            except OSError as error:
+                raise PictureError(f"the picture cannot be decoded: {error}") from error
+            return preparation(render(given, term.crop)), None
         data = term.image if isinstance(term.image, bytes) else None
         path = None if isinstance(term.image, bytes) else _path(term.image)
         source = Source(path, data, crop=term.crop, facts=False)
@@ -135,7 +144,17 @@ class Searcher:
             raise PictureError(f"{path or 'the picture'}: {result.reason}")
         if result.pixels is None:
             raise PictureError(f"{path or 'the picture'} could not be decoded; try again")
-        return result.pixels
+        return result.pixels, result.id
+
+
+def _doubt(place: tuple[str, tuple[int, int]]) -> int:
+    """Whether a file still is what was indexed: 0 as far as can be told, 1 away, 2 changed."""
+    path, known = place
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return 1
+    return 0 if (stat.st_size, stat.st_mtime_ns) == known else 2
 
 
 def _path(image: Picture) -> str:

@@ -30,7 +30,11 @@ class Settings(BaseSettings):
     configuration folder, else as here."""
 
     model_config = SettingsConfigDict(
-        env_prefix="LOOKALIKE_", toml_file=CONFIG, extra="forbid", use_attribute_docstrings=True
+        env_prefix="LOOKALIKE_",
+        toml_file=CONFIG,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        env_ignore_empty=True,
     )
 
     home: Path = Field(default_factory=lambda: user_data_path("lookalike"))

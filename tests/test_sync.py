@@ -49,7 +49,7 @@ def fill(folder: Path, seeds: range) -> None:
 
 def held(engine: Engine) -> dict[str, str]:
     """Path -> id of every file in the library that holds a picture."""
-    return {path: name for name, _, path in engine._lookup.distinct_files()}
+    return {path: name for name, _, path in engine._lookup.places()}
 
 
 def content(folder: Path) -> dict[str, str]:
@@ -198,6 +198,47 @@ def test_other_metadata_takes_over_vector_and_tags(engine: Engine, folder: Path)
     assert tags == {"a.jpg": ("beach",), "b.jpg": (), "c.jpg": ("beach",)}
 
 
+def test_a_file_caught_while_it_is_saved_keeps_its_tags(engine: Engine, folder: Path) -> None:
+    path = paint(folder / "a.jpg", 0)
+    engine.sync(folder)
+    engine._catalog.tag(engine._lookup.resolve(identity(0)), ["beach"])
+    path.write_bytes(jpeg(1)[:300])
+    assert len(engine.sync(folder).skipped) == 1
+    path.write_bytes(jpeg(1))
+    engine.sync(folder)
+    assert engine.search(image=f"id:{identity(1)}")[0].tags == ("beach",)
+
+
+def test_a_skipped_file_is_tried_again_under_other_limits(
+    library: Open, folder: Path, home: Path
+) -> None:
+    paint(folder / "a.jpg", 0)
+    with Engine.open(home, max_pixels=100) as engine:
+        assert "pixels" in engine.sync(folder).skipped[0].reason
+    report = library().sync(folder)
+    assert (report.added, report.skipped) == (1, ())
+
+
+def test_a_hit_names_a_file_that_still_is_the_picture(engine: Engine, folder: Path) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        paint(folder / name, 0)
+    engine.sync(folder)
+    paint(folder / "a.jpg", 1, "another picture now")
+    assert engine.search(image=f"id:{identity(0)}")[0].path == str(folder / "b.jpg")
+    (folder / "b.jpg").unlink()
+    hit = engine.search(image=f"id:{identity(0)}")[0]
+    assert hit.path == str(folder / "b.jpg") and len(hit.paths) == 2  # away, not another picture
+
+
+def test_of_twins_the_one_that_was_asked_for_comes_first(engine: Engine, folder: Path) -> None:
+    for i in range(3):
+        paint(folder / f"{i}.jpg", 0, f"comment {i}")
+    engine.sync(folder)
+    for i in range(3):
+        hits = engine.search(image=folder / f"{i}.jpg")
+        assert hits[0].path == str(folder / f"{i}.jpg") and hits[2].score == hits[0].score
+
+
 def test_a_file_edited_in_place_takes_its_tags_along(engine: Engine, folder: Path) -> None:
     paint(folder / "a.jpg", 1)
     engine.sync(folder)
@@ -332,13 +373,13 @@ def test_another_disk_in_its_place_is_offline_and_the_same_pictures_are_not(
     fill(folder, range(4))
     engine.sync(folder)
     (root,) = engine._catalog.roots()
-    engine._catalog.set_root(root, device=root.device + 1)
+    engine._catalog.add_root(root.path, root.device + 1, root.exclude)
     assert counts(engine.sync(folder)) == {"unchanged": 4, "pictures": 4}  # a new device number
     assert engine._catalog.roots()[0].device == root.device
     for seed in range(4):
         (folder / f"{seed}.jpg").unlink()
     paint(folder / "foreign.jpg", 9)
-    engine._catalog.set_root(root, device=root.device + 1)
+    engine._catalog.add_root(root.path, root.device + 1, root.exclude)
     assert counts(engine.sync(folder)) == {"offline": 4, "pictures": 4}
     report = counts(engine.sync(folder, allow_empty=True))
     assert report == {"added": 1, "removed": 4, "embedded": 1, "pictures": 1}
@@ -427,12 +468,50 @@ def test_a_root_that_is_away_is_taken_over_when_it_is_back(engine: Engine, folde
     engine.sync(folder / "sub")
     (folder / "sub").rename(folder.parent / "unplugged")
     (folder / "sub").mkdir()
-    assert counts(engine.sync(folder)) == {"added": 1, "embedded": 1, "pictures": 3}
+    report = counts(engine.sync(folder))
+    assert report == {"added": 1, "offline": 2, "embedded": 1, "pictures": 3}
     assert len(engine.status().roots) == 2
     (folder / "sub").rmdir()
     (folder.parent / "unplugged").rename(folder / "sub")
     assert counts(engine.sync(folder)) == {"unchanged": 3, "pictures": 3}
     assert [(root.path, root.files) for root in engine.status().roots] == [(str(folder), 3)]
+
+
+def test_a_root_on_a_disk_of_its_own_stays_one(engine: Engine, folder: Path) -> None:
+    fill(folder / "usb", range(2))
+    paint(folder / "2.jpg", 2)
+    engine.sync(folder / "usb")
+    [root] = engine._catalog.roots()
+    engine._catalog.add_root(root.path, root.device + 1, ())
+    report = counts(engine.sync(folder))
+    assert report == {"added": 1, "unchanged": 2, "embedded": 1, "pictures": 3}
+    assert len(engine.status().roots) == 2
+    engine._catalog.add_root(root.path, root.device + 1, ())
+    shutil.rmtree(folder / "usb")
+    (folder / "usb").mkdir()
+    paint(folder / "usb" / "stray.jpg", 7)  # in the empty place where the disk was
+    assert counts(engine.sync(folder))["offline"] == 2
+    assert engine.status().pictures == 3
+
+
+def test_excludes_survive_one_root_in_another_in_another(engine: Engine, folder: Path) -> None:
+    for name in ("a/b/0.jpg", "a/b/raw/1.jpg", "a/b/top/2.jpg", "a/b/x/top/3.jpg"):
+        paint(folder / name, int(name[-5]))
+    engine.sync(folder / "a" / "b", exclude=["raw/", "/top", ""])
+    for outer in (folder / "a", folder):
+        for _ in range(2):
+            engine.sync(outer)
+            names = {Path(path).relative_to(folder).as_posix() for path in held(engine)}
+            assert names == {"a/b/0.jpg", "a/b/x/top/3.jpg"}
+
+
+def test_a_part_of_a_root_keeps_its_excludes(engine: Engine, folder: Path) -> None:
+    fill(folder / "sub", range(2))
+    paint(folder / "sub" / "raw" / "2.jpg", 2)
+    engine.sync(folder, exclude=["raw"])
+    assert counts(engine.sync(folder / "sub")) == {"unchanged": 2, "pictures": 2}
+    with pytest.raises(InputError, match="part of"):
+        engine.sync(folder / "sub", exclude=["1.jpg"])
 
 
 def test_what_an_inner_root_excludes_stays_excluded(engine: Engine, folder: Path) -> None:

@@ -13,6 +13,8 @@ from search.errors import InputError
 from search.images import SUFFIXES
 from search.records import Skip
 
+ENDINGS = frozenset(suffix[1:] for suffix in SUFFIXES)
+
 
 class Entry(NamedTuple):
     """A file as the folder lists it. path: relative to the root, with `/`; size in bytes;
@@ -64,21 +66,22 @@ def scan(root: Path, within: str = "", exclude: Sequence[str] = ()) -> Listing:
 def _list(root: Path, folder: str, patterns: Sequence[str], listing: Listing) -> list[str]:
     """Take the pictures of one folder into the listing; return its subfolders."""
     folders = []
+    before = f"{folder}/" if folder else ""
     with os.scandir(os.path.join(root, folder)) as entries:
         for entry in entries:
-            path = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.name.startswith(".") or (patterns and excluded(path, patterns)):
+            name = entry.name
+            path = before + name
+            if name.startswith(".") or (patterns and excluded(path, patterns)):
                 continue
-            if entry.is_dir(follow_symlinks=False):
-                folders.append(path)
-            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+            _, dot, ending = name.rpartition(".")
+            if dot and ending.lower() in ENDINGS and entry.is_file(follow_symlinks=False):
                 _take(entry, path, listing)
+            elif entry.is_dir(follow_symlinks=False):
+                folders.append(path)
     return folders
 
 
 def _take(entry: os.DirEntry[str], path: str, listing: Listing) -> None:
-    if not entry.is_file(follow_symlinks=False):
-        return
     try:
         stat = entry.stat(follow_symlinks=False)
     except FileNotFoundError:  # gone since the folder was listed

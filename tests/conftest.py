@@ -82,7 +82,7 @@ def close_library(engine: Engine) -> None:
     engine._database.close()
 
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+DATA = (Path(__file__).resolve().parents[2] / "shared" / "data").resolve()
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not there")
 unexcused: list[str] = []
 

@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from search.engine import Engine as Engine
     from search.errors import (
+        CropError as CropError,
+        EmptyError as EmptyError,
+        FieldError as FieldError,
         InputError as InputError,
         LibraryError as LibraryError,
         LockedError as LockedError,
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
         NotFoundError as NotFoundError,
         PictureError as PictureError,
         QueryError as QueryError,
+        SizeError as SizeError,
         StorageError as StorageError,
     )
     from search.images import Crop as Crop
@@ -44,6 +48,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "engine": ("Engine",),
     "errors": (
+        "CropError",
+        "EmptyError",
+        "FieldError",
         "InputError",
         "LibraryError",
         "LockedError",
@@ -52,6 +59,7 @@ _HOMES = {
         "NotFoundError",
         "PictureError",
         "QueryError",
+        "SizeError",
         "StorageError",
     ),
     "images": ("Crop",),

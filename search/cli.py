@@ -145,7 +145,7 @@ def search(
         list[str],
         typer.Argument(
             metavar="IMAGE...",
-            help="A file, id:ID, or - for standard input; several add up.",
+            help="A file, a URL, id:ID, or - for standard input; several add up.",
         ),
     ],
     k: Annotated[int, typer.Option("-k", help="How many pictures, 1 to 10000.")] = 10,

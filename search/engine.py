@@ -17,7 +17,7 @@ from search.catalog import Catalog, Model
 from search.database import Database
 from search.embedders.base import Embedder, Pixels, Vectors
 from search.embedders.registry import check_name, open_embedder
-from search.errors import LibraryError, ModelError, NotFoundError
+from search.errors import EmptyError, LibraryError, ModelError, NotFoundError
 from search.images import Crop, Limits
 from search.indexer import Indexer
 from search.loader import Loader
@@ -31,6 +31,7 @@ from search.thumbnails import Thumbnails
 from search.vectors import snapshot
 
 if TYPE_CHECKING:
+    from search.fetch import Fetcher
     from search.runtime import Runtime
     from search.searcher import Searcher
     from search.vectors.live import LiveIndex
@@ -209,8 +210,8 @@ class Engine:
     ) -> Hits:
         """The pictures most like the query's, best first: a Query, or what `Query.of` takes.
 
-        image: a path, `id:ID`, the bytes of a file, a PIL picture, or a list of them that add
-        up. k: 1 to 10000. min_score: cosine in [-1, 1]. Raises LookalikeError.
+        image: a path, a URL, `id:ID`, the bytes of a file, a PIL picture, or a list of them that
+        add up. k: 1 to 10000. min_score: cosine in [-1, 1]. Raises LookalikeError.
         """
         if query is None:
             query = Query.of(image, vector=vector, crop=crop, k=k, min_score=min_score)
@@ -273,6 +274,12 @@ class Engine:
 
         return Runtime(self.settings.threads)
 
+    @cached_property
+    def _fetcher(self) -> Fetcher:
+        from search.fetch import Fetcher
+
+        return Fetcher(self.settings.fetch_bytes, self.settings.fetch_seconds)
+
     def _embedder(self, name: str) -> Embedder:
         with self._opening:
             if name not in self._embedders:
@@ -302,7 +309,7 @@ class Engine:
 
         model = self._catalog.serving()
         if model is None:
-            raise LibraryError(
+            raise EmptyError(
                 f"the library in {self.home} is empty: run `lookalike index FOLDER` first"
             )
         if self._asked not in (None, model.name):
@@ -322,4 +329,7 @@ class Engine:
                 )
             return opened
 
-        return Searcher(self._lookup, self._loader, self._runtime, embedder, model, live)
+        def fetch(url: str) -> bytes:
+            return self._fetcher.fetch(url)
+
+        return Searcher(self._lookup, self._loader, self._runtime, embedder, model, live, fetch)

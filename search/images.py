@@ -16,7 +16,7 @@ import numpy as np
 import pillow_heif
 from PIL import Image, ImageOps
 
-from search.errors import PictureError
+from search.errors import CropError, PictureError, SizeError
 
 pillow_heif.register_heif_opener(thumbnails=False)
 
@@ -58,7 +58,7 @@ class Crop:
     def box(self, width: int, height: int) -> tuple[float, float, float, float]:
         """Left, top, right, bottom in pixels of a width x height picture.
 
-        Raises PictureError when the box is empty or not within the picture.
+        Raises CropError when the box is empty or not within the picture.
         """
         ends = (width, height, width, height)
         given = (self.x, self.y, self.width, self.height)
@@ -68,7 +68,7 @@ class Crop:
         right, bottom = min(x + w, width), min(y + h, height)
         inside = x >= 0 and y >= 0 and x + w <= width + 1 and y + h <= height + 1
         if not (inside and right - x >= 1 and bottom - y >= 1):
-            raise PictureError(
+            raise CropError(
                 f"crop {x:g},{y:g},{w:g},{h:g} is not within the picture of {width} x {height}; "
                 "give X,Y,W,H in pixels of the upright picture, or each as a share like 25%"
             )
@@ -91,12 +91,12 @@ def identify(data: bytes, limits: Limits) -> Image.Image:
     if not data:
         raise PictureError("the file is empty")
     if len(data) > limits.bytes:
-        raise PictureError(f"the file has {len(data)} bytes, more than the limit {limits.bytes}")
+        raise SizeError(f"the file has {len(data)} bytes, more than the limit {limits.bytes}")
     try:
         with warnings.catch_warnings(action="ignore"):
             picture = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError:
-        raise PictureError(f"it has more pixels than the limit {limits.pixels}") from None
+        raise SizeError(f"it has more pixels than the limit {limits.pixels}") from None
     except MemoryError:
         raise
     except Exception as error:
@@ -105,7 +105,7 @@ def identify(data: bytes, limits: Limits) -> Image.Image:
         ) from error
     width, height = picture.size
     if width * height > limits.pixels:
-        raise PictureError(f"it has {width} x {height} pixels, more than {limits.pixels}")
+        raise SizeError(f"it has {width} x {height} pixels, more than {limits.pixels}")
     return picture
 
 

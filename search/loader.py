@@ -19,11 +19,13 @@ import numpy as np
 import search
 from search.decoder import receive, send
 from search.embedders.base import Pixels, Preparation
+from search.errors import CropError, PictureError, SizeError
 from search.images import Crop, Limits
 from search.records import Facts
 
 T = TypeVar("T")
 START = 60.0  # seconds until a process is up, however busy the machine
+ERRORS: dict[str, type[PictureError]] = {"CropError": CropError, "SizeError": SizeError}
 COMMAND = (sys.executable, "-P", "-W", "ignore", "-m", "search.decoder")
 
 
@@ -55,10 +57,12 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Failure:
-    """A picture that could not be loaded. again: worth another try with the same bytes."""
+    """A picture that could not be loaded. again: worth another try with the same bytes; error:
+    what to raise for it."""
 
     reason: str
     again: bool
+    error: type[PictureError] = PictureError
 
 
 class _Worker:
@@ -211,7 +215,9 @@ class Loader:
     def _load(self, source: Source, preparation: Preparation | None) -> Loaded | Failure:
         if source.data is not None and len(source.data) > self.limits.bytes:
             size, most = len(source.data), self.limits.bytes
-            return Failure(f"the file has {size} bytes, more than the limit {most}", again=False)
+            return Failure(
+                f"the file has {size} bytes, more than the limit {most}", False, SizeError
+            )
         crop = source.crop
         job = {
             "path": source.path,
@@ -240,7 +246,8 @@ def _loaded(
     reply: dict[str, Any], blobs: list[bytes], preparation: Preparation | None
 ) -> Loaded | Failure:
     if "error" in reply:
-        return Failure(str(reply["error"]), bool(reply["again"]))
+        error = ERRORS.get(str(reply.get("type")), PictureError)
+        return Failure(str(reply["error"]), bool(reply["again"]), error)
     pixels = None
     if preparation and "size" in reply:
         side = preparation.size

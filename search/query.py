@@ -18,7 +18,7 @@ from search.records import shown
 MAX_K = 10_000
 
 Picture: TypeAlias = "str | PathLike[str] | bytes | Image.Image"
-"""A path, `id:ID`, the bytes of a file, or a decoded picture."""
+"""A path, a URL, `id:ID`, the bytes of a file, or a decoded picture."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,13 @@ class Term:
         """The id, where the image is `id:ID`."""
         if isinstance(self.image, str) and self.image.startswith("id:"):
             return self.image[3:]
+        return None
+
+    @property
+    def address(self) -> str | None:
+        """The URL, where the image is one."""
+        if isinstance(self.image, str) and self.image.lower().startswith(("http://", "https://")):
+            return self.image
         return None
 
     def to_json(self, place: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from search.catalog import Model
 from search.embedders.base import Embedder, Pixels, Vectors
-from search.errors import InputError, LibraryError, NotFoundError, PictureError, QueryError
+from search.errors import EmptyError, InputError, NotFoundError, PictureError, QueryError
 from search.images import render
 from search.loader import Failure, Loader, Source
 from search.lookup import Described, Lookup, rescore
@@ -33,11 +33,13 @@ class Searcher:
         embedder: Callable[[], Embedder],
         model: Model,
         live: LiveIndex,
+        fetch: Callable[[str], bytes],
     ) -> None:
         """embedder: loads the model; not called for queries that need none. live: used on the
-        inference thread alone."""
+        inference thread alone. fetch: a URL's content."""
         self._lookup, self._loader, self._runtime = lookup, loader, runtime
         self._embedder, self._model, self._live = embedder, model, live
+        self._fetch = fetch
 
     def answer(self, query: Query) -> Hits:
         """Best first. Raises LookalikeError for what cannot be answered."""
@@ -63,7 +65,7 @@ class Searcher:
         """Pictures with scores from the catalog's vectors, best first."""
         index = self._live.refresh()
         if not len(index):
-            raise LibraryError("the library holds no pictures: run `lookalike index FOLDER` first")
+            raise EmptyError("the library holds no pictures: run `lookalike index FOLDER` first")
         _, numbers = index.search(vector, k)
         present, stored = self._lookup.present(self._model, numbers.tolist())
         scores = dict(zip(present, rescore(vector, stored).tolist(), strict=True))
@@ -127,22 +129,25 @@ class Searcher:
         preparation = self._embedder().preparation
         if isinstance(term.image, Image.Image):
             return preparation(render(term.image.copy(), term.crop))
-        data = term.image if isinstance(term.image, bytes) else None
-        path = None if isinstance(term.image, bytes) else _path(term.image)
+        path, data, name = None, None, "the picture"
+        if isinstance(term.image, bytes):
+            data = term.image
+        elif term.address is not None:
+            data, name = self._fetch(term.address), term.address
+        else:
+            path = name = _path(term.image)
         source = Source(path, data, crop=term.crop, facts=False)
         result = self._loader.submit(source, preparation).result()
         if isinstance(result, Failure):
-            raise PictureError(f"{path or 'the picture'}: {result.reason}")
+            raise result.error(f"{name}: {result.reason}")
         if result.pixels is None:
-            raise PictureError(f"{path or 'the picture'} could not be decoded; try again")
+            raise PictureError(f"{name} could not be decoded; try again")
         return result.pixels
 
 
 def _path(image: Picture) -> str:
     """A query file's absolute path, if it is there. Raises InputError and NotFoundError."""
     given = fspath(image)  # type: ignore[arg-type]
-    if str(given).startswith(("http://", "https://")):
-        raise InputError(f"{given}: addresses cannot be searched by yet; save the picture first")
     full = os.path.abspath(os.path.expanduser(given))
     if os.path.isdir(full):
         raise InputError(f"{full} is a folder; give a picture (`lookalike index` takes folders)")

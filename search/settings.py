@@ -51,6 +51,10 @@ class Settings(BaseSettings):
     """A picture that takes longer to decode is skipped."""
     decode_memory: int = Field(4 * 2**30, ge=2**28)
     """Bytes of address space that a decoding process may take."""
+    fetch_bytes: int = Field(64 * 2**20, ge=1)
+    """What a URL answers with may not be larger."""
+    fetch_seconds: float = Field(20.0, gt=0)
+    """A URL that takes longer to answer is refused."""
     lock_seconds: float = Field(10.0, ge=0)
     """How long a writer waits for another one."""
 

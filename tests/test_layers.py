@@ -21,6 +21,7 @@ ORDER = (
     "images",
     "facts",
     "scan",
+    "fetch",
     "query",
     "schema",
     "runtime",

@@ -224,6 +224,27 @@ def forget(
         console.note("the next sync of its folder takes it in again, unless given --exclude")
 
 
+@app.command()
+def serve(
+    context: typer.Context,
+    host: Annotated[
+        str, typer.Option(metavar="H", help="Address to listen on; others need LOOKALIKE_TOKEN.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="P", help="Port; 0 takes any free one.")] = 8000,
+    allow: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR", help="Folder that may be indexed over HTTP, with all in it. Repeatable."
+        ),
+    ] = None,
+) -> None:
+    """Serve the HTTP API, until Ctrl-C."""
+    from search.api.server import serve as run
+
+    with _open(context) as engine:
+        run(engine, host, port, allow or [], typer.echo)
+
+
 class _Stopped(Exception):
     """Ctrl-C."""
 

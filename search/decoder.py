@@ -86,6 +86,8 @@ def decode(
     if identity in job["known"]:
         return {"id": identity}, []
     opened = images.identify(data, limits)
+    if job["preview"]:
+        return {"id": identity, "preview": True}, [images.preview(opened)]
     crop = images.Crop(**job["crop"]) if job["crop"] else None
     size = images.upright_size(opened)
     rendition = images.render(opened, crop)

@@ -9,22 +9,33 @@ from functools import cached_property, partial
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from search.album import Album
 from search.catalog import Catalog, Model
 from search.database import Database
-from search.embedders.base import Embedder, Pixels, Vectors
+from search.embedders.base import Embedder, Pixels, Preparation, Vectors
 from search.embedders.registry import check_name, open_embedder
-from search.errors import EmptyError, LibraryError, ModelError, NotFoundError
+from search.errors import EmptyError, LibraryError, ModelError, NotFoundError, PictureError
 from search.images import Crop, Limits
 from search.indexer import Indexer
-from search.loader import Loader
-from search.lock import writing
+from search.keeper import Keeper
+from search.loader import Failure, Loaded, Loader, Source
+from search.lock import Pen, writing
 from search.lookup import Lookup
-from search.query import Picture, Query
-from search.records import CheckReport, Hits, IndexReport, Progress, RootStatus, Status
+from search.query import Picture as Given, Query
+from search.records import (
+    CheckReport,
+    Hits,
+    IndexReport,
+    Page,
+    Picture,
+    Progress,
+    RootStatus,
+    Status,
+)
 from search.scan import watch
 from search.settings import Settings
 from search.thumbnails import Thumbnails
@@ -60,6 +71,9 @@ class Engine:
         self._database = Database(self.home / CATALOG)
         self._catalog, self._lookup = Catalog(self._database), Lookup(self._database)
         self._thumbnails = Thumbnails(self.home / "thumbnails")
+        self._keeper = Keeper(self._catalog, self._thumbnails, self.home / "kept")
+        self._album = Album(self._lookup, self._thumbnails, self._load)
+        self._pen = Pen(self.home, settings.lock_seconds, say)
         self._embedders: dict[str, Embedder] = {}
         self._live: LiveIndex | None = None
         self._opening = threading.RLock()
@@ -114,7 +128,7 @@ class Engine:
             place.is_relative_to(r.path) for r in self._catalog.roots()
         ):
             raise NotFoundError(f"{place} is not there; give a folder of pictures")
-        with writing(self.home, self.settings.lock_seconds, self._say):
+        with self._pen.hold():
             self._loader.warm()
             embedder = self._embedder(name)
             if serving is None and self._asked is None:
@@ -130,7 +144,7 @@ class Engine:
                 lambda pixels: self._embed(embedder, pixels),
                 self.home,
             )
-            for progress in indexer.sync(place, exclude, allow_empty):
+            for progress in self._pen.steps(indexer.sync(place, exclude, allow_empty)):
                 if progress.report is not None:
                     self._save_index()
                 yield progress
@@ -202,7 +216,7 @@ class Engine:
         self,
         query: Query | None = None,
         *,
-        image: Picture | Sequence[Picture] | None = None,
+        image: Given | Sequence[Given] | None = None,
         vector: Sequence[float] | None = None,
         crop: Crop | Sequence[float | str] | None = None,
         k: int = 10,
@@ -216,6 +230,64 @@ class Engine:
         if query is None:
             query = Query.of(image, vector=vector, crop=crop, k=k, min_score=min_score)
         return self._searcher().answer(query)
+
+    # pictures ----------------------------------------------------------------------------------
+
+    def keep(self, data: bytes) -> Picture:
+        """Keep a picture in the library's own folder, with its bytes as they are: searchable at
+        once, even while a folder is being indexed. Raises LookalikeError."""
+        model = self._catalog.serving()
+        if model is not None:
+            self._refuse_other(model)
+            embedder = self._fitting(model)
+        else:
+            embedder = self._embedder(self._asked or check_name("auto"))
+        loaded = self._load(Source(data=data), embedder.preparation)
+        if loaded.pixels is None:
+            raise PictureError("the picture was not decoded; try again")
+        pixels = [loaded.pixels]
+        vector = self._runtime.run(lambda: embedder.embed(pixels)[0], urgent=True)
+        with self._pen.borrow():
+            serving = self._catalog.serving()
+            if serving and serving.fingerprint != embedder.fingerprint:
+                raise ModelError(f"the library has changed to {serving.name} just now; try again")
+            model = self._catalog.model(embedder.name, embedder.fingerprint, embedder.dim)
+            if serving is None:
+                self._catalog.serve(model)
+            self._keeper.keep(data, loaded, model, vector)
+        return self.picture(loaded.id)
+
+    def picture(self, identity: str) -> Picture:
+        """What is known of a picture, by its id or the beginning of it.
+
+        Raises QueryError for what is no id, NotFoundError where there is no such picture.
+        """
+        return self._album.picture(identity)
+
+    def pictures(self, page: int = 1, size: int = 100) -> Page:
+        """Some of the pictures, the last that came first. page: from 1."""
+        return self._album.page(page, size)
+
+    def thumbnail(self, identity: str) -> bytes:
+        """WebP, long side at most 256; made again where it is missing. Raises as `original`."""
+        return self._album.thumbnail(identity)
+
+    def preview(self, identity: str) -> bytes:
+        """JPEG, long side at most 1600. Raises as `original`."""
+        return self._album.preview(identity)
+
+    def original(self, identity: str) -> tuple[Picture, BinaryIO]:
+        """A picture and its file, opened for reading.
+
+        Raises as `picture`, and NotFoundError where no file of it is as it was indexed.
+        """
+        return self._album.original(identity)
+
+    def _load(self, source: Source, preparation: Preparation | None = None) -> Loaded:
+        loaded = self._loader.submit(source, preparation).result()
+        if isinstance(loaded, Failure):
+            raise loaded.error(f"the picture: {loaded.reason}")
+        return loaded
 
     # looking after it --------------------------------------------------------------------------
 
@@ -304,6 +376,24 @@ class Engine:
             self._live = LiveIndex(self._lookup, model, self.home / "index")
         return self._live
 
+    def _refuse_other(self, model: Model) -> None:
+        """Raises ModelError when another model was asked for than the library's."""
+        if self._asked not in (None, model.name):
+            raise ModelError(
+                f"this library answers with {model.name} and has no vectors of {self._asked}; run "
+                f"`lookalike --model {self._asked} index FOLDER` to change it, or leave --model out"
+            )
+
+    def _fitting(self, model: Model) -> Embedder:
+        """The embedder that a model's vectors came from."""
+        opened = self._embedder(model.name)
+        if opened.fingerprint != model.fingerprint:
+            raise ModelError(
+                f"the library was indexed with other weights of {model.name}; index its "
+                "folders again (vectors are made anew, nothing else)"
+            )
+        return opened
+
     def _searcher(self) -> Searcher:
         from search.searcher import Searcher
 
@@ -312,22 +402,12 @@ class Engine:
             raise EmptyError(
                 f"the library in {self.home} is empty: run `lookalike index FOLDER` first"
             )
-        if self._asked not in (None, model.name):
-            raise ModelError(
-                f"this library answers with {model.name} and has no vectors of {self._asked}; run "
-                f"`lookalike --model {self._asked} index FOLDER` to change it, or leave --model out"
-            )
+        self._refuse_other(model)
         self._loader.warm()
         live = self._runtime.run(lambda: self._live_index(model), urgent=True)
 
         def embedder() -> Embedder:
-            opened = self._embedder(model.name)
-            if opened.fingerprint != model.fingerprint:
-                raise ModelError(
-                    f"the library was indexed with other weights of {model.name}; index its "
-                    "folders again (vectors are made anew, nothing else)"
-                )
-            return opened
+            return self._fitting(model)
 
         def fetch(url: str) -> bytes:
             return self._fetcher.fetch(url)

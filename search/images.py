@@ -30,6 +30,7 @@ SUFFIXES = frozenset(
 )
 SHORT, LONG = 512, 2048
 THUMBNAIL = 256
+PREVIEW = 1600
 ORIENTATION = 0x0112
 
 
@@ -127,31 +128,33 @@ def upright_size(picture: Image.Image) -> tuple[int, int]:
     return (height, width) if orientation(picture) >= 5 else (width, height)
 
 
-def fitted(width: float, height: float) -> tuple[int, int]:
+def fitted(width: float, height: float, short: int = SHORT, long: int = LONG) -> tuple[int, int]:
     """The size of a rendition: short side at most 512, long side at most 2048, never enlarged."""
-    scale = min(1.0, SHORT / min(width, height), LONG / max(width, height))
+    scale = min(1.0, short / min(width, height), long / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def render(picture: Image.Image, crop: Crop | None = None) -> Image.Image:
+def render(
+    picture: Image.Image, crop: Crop | None = None, short: int = SHORT, long: int = LONG
+) -> Image.Image:
     """An opened picture -> upright RGB, first frame, alpha over white, scaled as `fitted` says.
 
     A crop is cut before scaling. Raises PictureError when the pixels cannot be decoded.
     """
     try:
         with warnings.catch_warnings(action="ignore"):
-            return _render(picture, crop)
+            return _render(picture, crop, short, long)
     except (PictureError, MemoryError):
         raise
     except Exception as error:  # codecs raise whatever they like
         raise PictureError(f"broken {picture.format or 'picture'}: {error}") from error
 
 
-def _render(picture: Image.Image, crop: Crop | None) -> Image.Image:
+def _render(picture: Image.Image, crop: Crop | None, short: int, long: int) -> Image.Image:
     turn = orientation(picture)
     width, height = upright_size(picture)
     box = crop.box(width, height) if crop else (0.0, 0.0, float(width), float(height))
-    target = fitted(box[2] - box[0], box[3] - box[1])
+    target = fitted(box[2] - box[0], box[3] - box[1], short, long)
     if picture.format in ("JPEG", "MPO"):  # decode at 1/2, 1/4 or 1/8 where that is enough
         share = target[0] / (box[2] - box[0])
         picture.draft(None, (math.ceil(picture.width * share), math.ceil(picture.height * share)))
@@ -207,4 +210,11 @@ def thumbnail(rendition: Image.Image) -> bytes:
     small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BICUBIC, reducing_gap=2.0)
     out = io.BytesIO()
     small.save(out, "WEBP", quality=78, method=1)
+    return out.getvalue()
+
+
+def preview(picture: Image.Image) -> bytes:
+    """An opened picture -> JPEG that any browser shows, long side at most 1600, no metadata."""
+    out = io.BytesIO()
+    render(picture, short=PREVIEW, long=PREVIEW).save(out, "JPEG", quality=88)
     return out.getvalue()

@@ -32,20 +32,22 @@ COMMAND = (sys.executable, "-P", "-W", "ignore", "-m", "search.decoder")
 @dataclass(frozen=True)
 class Source:
     """Where a picture is. path: a file, or data: its bytes. known: ids for which the hash alone is
-    wanted. crop: cut before scaling. facts: also rendition hash, facts and thumbnail."""
+    wanted. crop: cut before scaling. facts: also rendition hash, facts and thumbnail. preview: that
+    and nothing else."""
 
     path: str | None = None
     data: bytes | None = None
     known: Collection[str] = ()
     crop: Crop | None = None
     facts: bool = True
+    preview: bool = False
 
 
 @dataclass(frozen=True)
 class Loaded:
     """A decoded picture. Only `id` is there when it was among the known ones; `rendition`, `facts`
     and `thumbnail` (WebP) where the source asked for facts; `pixels` where there is a preparation.
-    size: width and height of the upright original."""
+    preview: JPEG. size: width and height of the upright original."""
 
     id: str
     size: tuple[int, int] | None = None
@@ -53,6 +55,7 @@ class Loaded:
     facts: Facts | None = None
     thumbnail: bytes | None = None
     pixels: Pixels | None = None
+    preview: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -224,6 +227,7 @@ class Loader:
             "known": list(source.known),
             "crop": asdict(crop) if crop else None,
             "facts": source.facts,
+            "preview": source.preview,
             "prepare": asdict(preparation) if preparation else None,
         }
         worker = self._free.get()
@@ -260,4 +264,5 @@ def _loaded(
         facts=Facts(**{**facts, "palette": tuple(facts["palette"])}) if facts else None,
         thumbnail=blobs.pop() if facts else None,
         pixels=pixels,
+        preview=blobs.pop() if "preview" in reply else None,
     )

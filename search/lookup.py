@@ -14,6 +14,8 @@ from search.catalog import Model, chunks, unpack
 from search.database import Database
 from search.embedders.base import Vectors
 from search.errors import NotFoundError, QueryError
+from search.originals import Place
+from search.records import Facts
 from search.schema import changes, files, meta, pictures, roots, tags, vectors
 
 
@@ -26,6 +28,10 @@ class Described:
     height: int
     paths: tuple[str, ...]
     tags: tuple[str, ...]
+
+    def there(self) -> str:
+        """One of its files that is present, if any is."""
+        return next((p for p in self.paths if os.path.exists(p)), self.paths[0])
 
 
 class Lookup:
@@ -140,6 +146,38 @@ class Lookup:
             for r in rows
             if r.number in found
         }
+
+    def facts(self, numbers: Collection[int]) -> dict[int, Facts]:
+        """What was read off these pictures."""
+        found = {}
+        names = ("type", "width", "height", "bytes", "taken")
+        columns = [pictures.c[name] for name in names]
+        query = select(pictures.c.number, pictures.c.facts, *columns)
+        with self.database.read() as c:
+            for part in chunks(numbers):
+                for row in c.execute(query.where(pictures.c.number.in_(part))):
+                    more = {**row.facts, "palette": tuple(row.facts["palette"])}
+                    found[int(row.number)] = Facts(
+                        **{name: getattr(row, name) for name in names}, **more
+                    )
+        return found
+
+    def places(self, number: int) -> list[Place]:
+        """The files of a picture."""
+        columns = (files.c.path, files.c.size, files.c.mtime_ns, roots.c.path.label("root_path"))
+        query = select(*columns).join(roots, roots.c.id == files.c.root)
+        with self.database.read() as c:
+            rows = c.execute(query.where(files.c.picture == number)).all()
+        return [
+            Place(os.fsdecode(r.root_path), os.fsdecode(r.path), r.size, r.mtime_ns) for r in rows
+        ]
+
+    def newest(self, skip: int, count: int) -> list[int]:
+        """Pictures by when they came, the last one first."""
+        query = select(pictures.c.number).where(pictures.c.orphaned.is_(None))
+        query = query.order_by(pictures.c.number.desc()).offset(skip).limit(count)
+        with self.database.read() as c:
+            return [int(row.number) for row in c.execute(query)]
 
     def resolve(self, identity: str) -> int:
         """A whole id, or an unmistakable beginning of at least 6 digits -> number.

@@ -75,10 +75,9 @@ class Searcher:
 
     @staticmethod
     def _hit(described: Described, score: float) -> Hit:
-        there = next((p for p in described.paths if os.path.exists(p)), described.paths[0])
         return Hit(
             id=described.id,
-            path=there,
+            path=described.there(),
             paths=described.paths,
             score=score,
             kind=None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import socket
 import threading
@@ -435,3 +436,118 @@ def test_metrics_count_by_route_and_not_by_name(client: httpx.Client) -> None:
     assert 'route="/api/v1/search",status="200"' in text
     assert 'lookalike_search_seconds_count{stage="embed"}' in text
     assert "nobody" not in text
+
+
+# pictures --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def keeping(library: Callable[..., Engine], folder: Path) -> Iterator[tuple[httpx.Client, Engine]]:
+    """A client of an engine of its own over one picture."""
+    (folder / "a b'ü.jpg").write_bytes(jpeg(1))
+    engine = library(upload_bytes=400_000)
+    engine.sync(folder)
+    with serving(engine) as client:
+        yield client, engine
+
+
+def test_an_uploaded_picture_is_kept_and_found(keeping: tuple[httpx.Client, Engine]) -> None:
+    client, engine = keeping
+    response = client.post("/api/v1/images", files=files(jpeg(2)))
+    assert response.status_code == 201
+    said = response.json()
+    assert said == engine.picture(said["id"]).to_json()
+    assert Path(said["path"]).is_relative_to(engine.home / "kept")
+    assert response.headers["Location"] == f"/api/v1/images/{said['id']}"
+    hits = client.post("/api/v1/search", files=files(jpeg(2))).json()["hits"]
+    assert hits[0]["id"] == said["id"] and hits[0]["score"] >= 0.999
+    assert client.get(f"{response.headers['Location']}/file").content == jpeg(2)
+    assert client.post("/api/v1/images", files=files(jpeg(2))).json() == said
+
+
+def test_what_cannot_be_kept_is_refused(keeping: tuple[httpx.Client, Engine]) -> None:
+    client, engine = keeping
+    post = client.post
+    problem(post("/api/v1/images", files=files(b"hello")), 415, "not a picture")
+    problem(post("/api/v1/images", files=files(jpeg(2)[:-100])), 415)
+    problem(post("/api/v1/images", files=files(b"x" * 500_000)), 413)
+    problem(post("/api/v1/images", files=files(jpeg(2), jpeg(3))), 413, "more than 1")
+    problem(post("/api/v1/images", files=[("picture", ("a", b"x"))]), 422, "picture")
+    problem(post("/api/v1/images", json={}), 415)
+    problem(post("/api/v1/images", data={"image": "x"}), 415)
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    problem(post("/api/v1/images", content=b"--x--\r\n", headers=kind), 422, "missing")
+    assert engine.status().pictures == 1 and not (engine.home / "kept").exists()
+
+
+def test_pictures_are_listed_and_described(keeping: tuple[httpx.Client, Engine]) -> None:
+    client, engine = keeping
+    said = client.get("/api/v1/images").json()
+    assert said == engine.pictures().to_json()
+    assert (said["total"], said["pages"], len(said["images"])) == (1, 1, 1)
+    name = said["images"][0]["id"]
+    assert client.get(f"/api/v1/images/{name[:8]}").json() == said["images"][0]
+    assert client.get("/api/v1/images?page=2").json()["images"] == []
+    for bad in ("0", "-1", "x", "9" * 30):
+        problem(client.get(f"/api/v1/images?page={bad}"), 422, "page")
+    problem(client.get("/api/v1/images?where=type%3Djpeg"), 400, "not part of this version")
+    for bad in ("0" * 64, "abcdef", "nonsense", "..", "%2e%2e%2fetc", "a" * 65, "%00"):
+        for part in ("", "/thumbnail", "/preview", "/file"):
+            problem(client.get(f"/api/v1/images/{bad}{part}"), 404)
+
+
+def test_a_picture_comes_small_shown_and_whole(keeping: tuple[httpx.Client, Engine]) -> None:
+    client, engine = keeping
+    picture = engine.pictures().pictures[0]
+    kinds = {"thumbnail": "image/webp", "preview": "image/jpeg", "file": "image/jpeg"}
+    for part, media in kinds.items():
+        response = client.get(f"/api/v1/images/{picture.id}/{part}")
+        assert response.status_code == 200 and response.headers["content-type"] == media
+        assert "sandbox" in response.headers["Content-Security-Policy"]
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        with Image.open(io.BytesIO(response.content)) as opened:
+            assert opened.size == (48, 40)
+        tag = {"If-None-Match": response.headers["ETag"]}
+        again = client.get(f"/api/v1/images/{picture.id}/{part}", headers=tag)
+        assert (again.status_code, again.content) == (304, b"")
+    assert response.content == jpeg(1)
+    assert response.headers["Content-Disposition"] == (
+        "inline; filename*=UTF-8''a%20b%27%C3%BC.jpg"
+    )
+
+
+def test_a_file_that_was_swapped_is_not_shown(
+    keeping: tuple[httpx.Client, Engine], tmp_path: Path
+) -> None:
+    client, engine = keeping
+    picture = engine.pictures().pictures[0]
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"s" * len(jpeg(1)))
+    path = Path(picture.path)
+    path.unlink()
+    path.symlink_to(secret)
+    problem(client.get(f"/api/v1/images/{picture.id}/file"), 404, "index its folder again")
+    problem(client.get(f"/api/v1/images/{picture.id}/preview"), 404, "index its folder again")
+    assert client.get(f"/api/v1/images/{picture.id}/thumbnail").status_code == 200
+
+
+def test_a_viewer_that_leaves_leaves_no_open_file(
+    keeping: tuple[httpx.Client, Engine], folder: Path
+) -> None:
+    client, engine = keeping
+    out = io.BytesIO()
+    Image.effect_noise((3000, 3000), 90).save(out, "BMP")
+    large = folder / "large.bmp"
+    large.write_bytes(out.getvalue())
+    engine.sync(folder)
+    name = engine.pictures().pictures[0].id
+    request = f"GET /api/v1/images/{name}/file HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+
+    def opened() -> bool:
+        links = Path("/proc/self/fd").iterdir()
+        return any(os.path.lexists(one) and os.readlink(one) == str(large) for one in links)
+
+    connection = raw(client, request)
+    until(opened)
+    connection.close()
+    until(lambda: not opened())

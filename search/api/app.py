@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from search.api import problems, search, system
+from search.api import images, problems, search, system
 from search.api.auth import Access, Gate
 from search.api.deps import Context
 from search.api.metrics import Counted
@@ -34,7 +34,7 @@ def create_app(
     )
     access = access or Access()
     app.state.context = context = Context(engine, access, allow)
-    for router in (search.router, system.router):
+    for router in (search.router, images.router, system.router):
         app.include_router(router)
     problems.install(app)
     app.add_middleware(Gate, access=access, most=engine.settings.upload_bytes)

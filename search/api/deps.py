@@ -58,6 +58,7 @@ class Context:
     metrics: Metrics = field(default_factory=Metrics)
     searches: Turns = field(default_factory=lambda: Turns(8, 32))
     looks: Turns = field(default_factory=lambda: Turns(8, 256))
+    previews: Turns = field(default_factory=lambda: Turns(2, 64))
 
     async def look(self, call: Callable[[], T]) -> T:
         """A short question, off the event loop."""

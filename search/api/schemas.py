@@ -44,6 +44,34 @@ class AnswerJson(BaseModel):
     hits: list[HitJson]
 
 
+class ImageJson(BaseModel):
+    """A picture of the library, and what was read off it."""
+
+    id: str
+    path: str
+    paths: list[str]
+    type: str
+    width: int
+    height: int
+    bytes: int
+    taken: str | None
+    camera: str | None
+    latitude: float | None
+    longitude: float | None
+    palette: list[str]
+    exif: dict[str, Any]
+    tags: list[str]
+
+
+class PageJson(BaseModel):
+    """Some of the library's pictures, the last that came first."""
+
+    page: int
+    pages: int
+    total: int
+    images: list[ImageJson]
+
+
 class RootJson(BaseModel):
     """An indexed folder."""
 

@@ -6,46 +6,24 @@ import io
 import json
 import os
 import shutil
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from conftest import close_library, jpeg, open_library
 from PIL import Image
+from serving import files, problem, raw, serving, until
 
 import search
 from search import Engine, Query
-from search.api.app import create_app
 from search.api.auth import COOKIE, Access
 from search.api.server import serve
 from search.errors import InputError
 
 SAMPLES = Path(search.__file__).parent / "samples"
 HAT = SAMPLES / "hat" / "03.jpg"
-
-
-@contextmanager
-def serving(engine: Engine, access: Access | None = None, **more: Any) -> Iterator[httpx.Client]:
-    """A client of a real server in a thread."""
-    app = create_app(engine, access, **more)
-    config = uvicorn.Config(app, log_config=None, access_log=False, proxy_headers=False)
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        with httpx.Client(base_url=address, trust_env=False, timeout=30) as client:
-            client.app = app  # type: ignore[attr-defined]
-            yield client
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -69,21 +47,6 @@ def shared(photos: Path) -> Iterator[Engine]:
 def client(shared: Engine) -> Iterator[httpx.Client]:
     with serving(shared) as client:
         yield client
-
-
-def problem(response: httpx.Response, status: int, said: str = "") -> dict[str, Any]:
-    """The response is that problem, and tells nothing about the code."""
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    document: dict[str, Any] = response.json()
-    assert document["status"] == status and document["title"] and document["type"]
-    assert said.lower() in document["detail"].lower()
-    assert "Traceback" not in response.text and ".py" not in response.text
-    return document
-
-
-def files(*data: bytes) -> list[tuple[str, tuple[str, bytes, str]]]:
-    return [("image", ("a.jpg", one, "image/jpeg")) for one in data]
 
 
 # searching -------------------------------------------------------------------------------------
@@ -231,14 +194,6 @@ def test_a_body_without_a_length_ends_at_the_limit(client: httpx.Client) -> None
     problem(client.post("/api/v1/search", content=endless(), headers=kind), 413)
 
 
-def raw(client: httpx.Client, text: bytes) -> socket.socket:
-    """A connection that has sent this."""
-    url = client.base_url
-    connection = socket.create_connection((url.host, url.port), timeout=10)
-    connection.sendall(text)
-    return connection
-
-
 def test_a_browser_that_leaves_leaves_nothing_behind(client: httpx.Client) -> None:
     head = (
         b"POST /api/v1/search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 300000\r\n"
@@ -252,14 +207,6 @@ def test_a_browser_that_leaves_leaves_nothing_behind(client: httpx.Client) -> No
         connection.close()
         until(lambda: context.searches.held == 0)
     assert client.post("/api/v1/search", files=files(jpeg(1))).status_code == 200
-
-
-def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Wait for it."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_too_many_searches_at_once_are_told_to_come_back(

@@ -126,3 +126,47 @@ def test_an_interrupt_ends_it_even_while_somebody_uploads(home: Path) -> None:
         assert process.wait(15) == 0
         assert time.monotonic() - begun < 8
         connection.close()
+
+
+def test_a_stop_cancels_the_job_lets_its_followers_go_and_loses_nothing(
+    home: Path, tmp_path: Path
+) -> None:
+    pictures = tmp_path / "pictures"
+    shutil.copytree(SAMPLES, pictures)
+    whole = (SAMPLES / "hat" / "01.jpg").read_bytes()
+    for i in range(400):  # enough that it cannot be done before it is told to stop
+        (pictures / f"{i}.jpg").write_bytes(whole + i.to_bytes(4, "big"))
+    words = ("--allow", tmp_path)
+    with server(tmp_path / "home", *words, LOOKALIKE_WORKERS="1") as (process, client):
+        name = client.post("/api/v1/index", json={"path": str(pictures)}).json()["job"]
+        with client.stream("GET", f"/api/v1/jobs/{name}/events") as response:
+            lines = response.iter_lines()
+            while '"phase": "index"' not in next(lines):
+                pass
+            begun = time.monotonic()
+            process.terminate()
+            rest = list(lines)
+        assert not any("done" in line for line in rest if line.startswith("event"))
+        assert process.wait(15) == 0
+        assert time.monotonic() - begun < 10
+    with search.Engine.open(tmp_path / "home") as engine:
+        before = engine.status().pictures
+        assert 0 < before < 510 and engine.check().problems == ()
+        assert engine.sync(pictures).pictures == 510
+
+
+def test_a_job_is_cancelled_over_the_wire(home: Path, tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    shutil.copytree(SAMPLES, pictures)
+    with server(tmp_path / "home", "--allow", pictures) as (_, client):
+        refused = client.post("/api/v1/index", json={"path": str(home)})
+        assert refused.status_code == 403
+        name = client.post("/api/v1/index", json={"path": str(pictures)}).json()["job"]
+        with client.stream("GET", f"/api/v1/jobs/{name}/events") as response:
+            lines = response.iter_lines()
+            while '"phase": "index"' not in next(lines):
+                pass
+            assert client.delete(f"/api/v1/jobs/{name}").status_code in (200, 202)
+            last = [line for line in lines if line.startswith("event")][-1]
+        assert last in ("event: cancelled", "event: done")
+        assert client.get("/api/v1/status").json()["pictures"] > 0

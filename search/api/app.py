@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import anyio
 from fastapi import FastAPI
 
-from search.api import images, problems, search, system
+from search.api import images, index, problems, search, system
 from search.api.auth import Access, Gate
 from search.api.deps import Context
 from search.api.metrics import Counted
@@ -31,16 +33,29 @@ def create_app(
         description="Find the pictures that look like this one, in your own folders.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan,
     )
     access = access or Access()
     app.state.context = context = Context(engine, access, allow)
-    for router in (search.router, images.router, system.router):
+    for router in (search.router, images.router, index.router, system.router):
         app.include_router(router)
     problems.install(app)
     app.add_middleware(Gate, access=access, most=engine.settings.upload_bytes)
     app.add_middleware(Counted, metrics=context.metrics)
     _describe(app)
     return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Jobs end with the server; a run that is cut short goes on when it is started again."""
+    context: Context = app.state.context
+    try:
+        yield
+    finally:
+        context.stopping = True
+        await anyio.to_thread.run_sync(context.jobs.close)
 
 
 def _describe(app: FastAPI) -> None:

@@ -14,6 +14,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from search.api.auth import Access
+from search.api.jobs import Jobs
 from search.api.metrics import Metrics
 from search.api.problems import Problem
 from search.engine import Engine
@@ -50,12 +51,16 @@ class Turns:
 
 @dataclass
 class Context:
-    """One server's parts. allow: folders that may be indexed; None for the defaults of loopback."""
+    """One server's parts. allow: folders that may be indexed; None for the defaults of loopback.
+    followers: of jobs; stopping: whether they are to be let go."""
 
     engine: Engine
     access: Access
     allow: Sequence[Path] | None = None
     metrics: Metrics = field(default_factory=Metrics)
+    jobs: Jobs = field(default_factory=Jobs)
+    followers: int = 0
+    stopping: bool = False
     searches: Turns = field(default_factory=lambda: Turns(8, 32))
     looks: Turns = field(default_factory=lambda: Turns(8, 256))
     previews: Turns = field(default_factory=lambda: Turns(2, 64))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,7 +28,7 @@ class Metrics:
         self._stages = Histogram(
             "lookalike_search_seconds", "Stages of a search", ("stage",), registry=self._registry
         )
-        self.jobs = Gauge(
+        self._jobs = Gauge(
             "lookalike_jobs", "Jobs that wait or run", ("state",), registry=self._registry
         )
 
@@ -35,6 +36,11 @@ class Metrics:
         """Note an answer's times."""
         for stage, ms in hits.took_ms.items():
             self._stages.labels(stage).observe(ms / 1000)
+
+    def working(self, jobs: Mapping[str, int]) -> None:
+        """Note how many jobs wait and run."""
+        for state in ("queued", "running"):
+            self._jobs.labels(state).set(jobs.get(state, 0))
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Note a request. route: its template, so that ids make no series of their own."""

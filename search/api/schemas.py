@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -92,6 +92,49 @@ class StatusJson(BaseModel):
     roots: list[RootJson]
     index: dict[str, Any]
     version: str
+
+
+class IndexJson(BaseModel):
+    """A folder to index."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    path: str = Field(min_length=1, max_length=4096, description="Absolute, or from `~`.")
+
+
+class StartedJson(BaseModel):
+    """The id of the job that was started."""
+
+    job: str
+
+
+class ProgressJson(BaseModel):
+    """A moment of a job: `done` of `total` files."""
+
+    phase: str
+    done: int
+    total: int
+    path: str | None
+
+
+class JobJson(BaseModel):
+    """A job. created, finished: seconds since 1970."""
+
+    id: str
+    kind: str
+    path: str
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    created: float
+    finished: float | None
+    progress: ProgressJson | None
+    report: dict[str, Any] | None = Field(description="As `lookalike index --json` prints it.")
+    error: str | None
+
+
+class JobsJson(BaseModel):
+    """The jobs, the last one first."""
+
+    jobs: list[JobJson]
 
 
 class LoginJson(BaseModel):

@@ -16,6 +16,7 @@ import uvicorn
 
 from search.api.app import create_app
 from search.api.auth import Access
+from search.api.deps import Context
 from search.engine import Engine
 from search.errors import InputError
 from search.settings import Settings
@@ -31,9 +32,9 @@ def _calm(record: logging.LogRecord) -> bool:
 class _Server(uvicorn.Server):
     """Says where it is once it answers, and ends without raising the signal again."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, context: Context, ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._context, self._ready = context, ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -42,7 +43,7 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.force_exit = self.should_exit  # the second time without waiting
-        self.should_exit = True
+        self.should_exit = self._context.stopping = True  # followers of jobs would never leave
 
 
 def serve(
@@ -86,7 +87,7 @@ def serve(
     )
     logging.getLogger("uvicorn.error").addFilter(_calm)
     with listening:
-        _Server(config, lambda: announce(address)).run(sockets=[listening])
+        _Server(config, app.state.context, lambda: announce(address)).run(sockets=[listening])
 
 
 def _address(host: str, port: int) -> tuple[tuple[int, str, int], bool]:

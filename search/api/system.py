@@ -73,6 +73,7 @@ async def ready(here: Here) -> dict[str, str]:
 @router.get("/metrics", summary="Counts and times for Prometheus", response_class=Response)
 async def metrics(here: Here) -> Response:
     """In Prometheus' text format."""
+    here.metrics.working(here.jobs.count())
     return Response(here.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from functools import cached_property, partial
 from importlib.metadata import version
 from os import PathLike
@@ -144,10 +145,11 @@ class Engine:
                 lambda pixels: self._embed(embedder, pixels),
                 self.home,
             )
-            for progress in self._pen.steps(indexer.sync(place, exclude, allow_empty)):
-                if progress.report is not None:
-                    self._save_index()
-                yield progress
+            with closing(self._pen.steps(indexer.sync(place, exclude, allow_empty))) as steps:
+                for progress in steps:
+                    if progress.report is not None:
+                        self._save_index()
+                    yield progress
 
     def sync(
         self,

@@ -73,7 +73,8 @@ class Pen:
     def __init__(self, home: Path, seconds: float, waiting: Callable[[str], None]) -> None:
         """As for `writing`."""
         self._home, self._seconds, self._say = home, seconds, waiting
-        self._step, self._held, self._askers = threading.Lock(), False, 0
+        self._step, self._held = threading.Lock(), False
+        self._count, self._askers = threading.Lock(), 0
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -86,7 +87,7 @@ class Pen:
                 with self._step:  # whoever borrowed it finishes first
                     self._held = False
 
-    def steps(self, run: Generator[T, None, None]) -> Iterator[T]:
+    def steps(self, run: Generator[T, None, None]) -> Generator[T, None, None]:
         """A run's items. Within `hold`; between two of them it is lent."""
         try:
             while True:
@@ -104,11 +105,13 @@ class Pen:
     @contextmanager
     def borrow(self) -> Iterator[None]:
         """The lock for a moment: between two steps of a run of this engine, else as `writing`."""
-        self._askers += 1
+        with self._count:
+            self._askers += 1
         try:
             self._step.acquire()
         finally:
-            self._askers -= 1
+            with self._count:
+                self._askers -= 1
         try:
             if self._held:
                 yield

@@ -19,9 +19,15 @@ from search.records import shown
 
 MAX_K = 10_000
 MAX_TERMS = 64
+MAX_ADDRESSES = 4
 
 Picture: TypeAlias = "str | PathLike[str] | bytes | Image.Image"
 """A path, a URL, `id:ID`, the bytes of a file, or a decoded picture."""
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is meant as a URL."""
+    return text.lower().startswith(("http://", "https://"))
 
 
 @dataclass(frozen=True)
@@ -57,9 +63,7 @@ class Term:
     @property
     def address(self) -> str | None:
         """The URL, where the image is one."""
-        if isinstance(self.image, str) and self.image.lower().startswith(("http://", "https://")):
-            return self.image
-        return None
+        return self.image if isinstance(self.image, str) and is_address(self.image) else None
 
     def to_json(self, place: int) -> dict[str, Any]:
         """place: among the pictures that were given as data."""
@@ -132,6 +136,8 @@ class Query:
         made = tuple(term.term(files) for term in terms)
         if unused := set(range(len(files))) - {term.image for term in terms}:
             raise QueryError(f"no term of the query names file {min(unused)}; give it one")
+        if sum(term.address is not None for term in made) > MAX_ADDRESSES:
+            raise QueryError(f"more than {MAX_ADDRESSES} URLs in one query; save the pictures")
         return cls(made, spelled.k, spelled.min_score)
 
     def to_json(self) -> dict[str, Any]:
@@ -196,7 +202,7 @@ class TermJson(BaseModel):
             image = files[self.image]
         elif self.image is not None:
             image = self.image
-            if not image.lower().startswith(("id:", "http://", "https://")):
+            if not (image.startswith("id:") or is_address(image)):  # else it would be a path
                 raise QueryError(
                     f"image {image[:100]!r}: give the number of an uploaded file, `id:ID` or a URL"
                 )
@@ -255,8 +261,10 @@ def combine(vectors: np.ndarray[Any, Any], weights: Sequence[float]) -> np.ndarr
 
     Raises QueryError when they cancel out.
     """
-    total = np.asarray(weights, np.float32) @ np.asarray(vectors, np.float32)
+    shares = np.asarray(weights, np.float64)
+    total = (shares / np.abs(shares).max()) @ np.asarray(vectors, np.float64)
     norm = float(np.linalg.norm(total))
     if norm < 1e-6:
         raise QueryError("the terms of the query cancel out; change their weights")
-    return (total / norm).astype(np.float32)
+    unit: np.ndarray[Any, Any] = (total / norm).astype(np.float32)
+    return unit

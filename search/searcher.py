@@ -111,14 +111,15 @@ class Searcher:
         return row
 
     def _given(self, values: Sequence[float]) -> Vectors:
-        row = np.asarray(values, np.float32)
-        norm = float(np.linalg.norm(row))
-        if row.shape != (self._model.dim,) or not norm:
+        row = np.asarray(values, np.float64)
+        largest = float(np.abs(row).max(initial=0.0))
+        if row.shape != (self._model.dim,) or not largest:
             raise QueryError(
                 f"a vector of length {len(row)} for {self._model.name}, whose vectors have length "
                 f"{self._model.dim} and are not all zero"
             )
-        unit: Vectors = row / np.float32(norm)
+        row /= largest  # so that no square is beyond what a number holds
+        unit: Vectors = (row / np.linalg.norm(row)).astype(np.float32)
         return unit
 
     def _pixels(self, term: Term) -> Pixels | None:

@@ -112,6 +112,13 @@ def test_http_and_python_give_the_same_answer(
         ({"limit": 5}, 422, "limit"),
         ({"k": 0}, 400, "1 to 10000"),
         ({"k": "ten"}, 422, "k"),
+        ('{"k": 1' + "0" * 400 + "}", 400, "1 to 10000"),
+        ('{"k": 1' + "0" * 5000 + "}", 400, "no JSON"),
+        ('{"\\ud800": 1}', 422, ""),
+        ('{"terms": [{"image": 0}, {"image": "id:\\ud800"}]}', 400, "no id"),
+        ('{"terms": [{"image": 0, "weight": 1' + "0" * 400 + "}]}", 422, "terms.0.weight"),
+        ({"terms": [{"image": 0, "crop": ["1e400%", 0, 1, 1]}]}, 400, "crop"),
+        ({"terms": [{"image": "https://a\ud800.org/"}, {"image": 0}]}, 400, "no address"),
         ({"terms": [{"image": 0}, {"image": "http://127.0.0.1:1/"}]}, 400, "public internet"),
         ({"terms": [{"image": 0}, {"image": "http://[::1]/a.jpg"}]}, 400, "public internet"),
         ({"terms": [{"image": 0}, {"image": "https://nothing.invalid/"}]}, 400, "no address"),
@@ -125,6 +132,19 @@ def test_a_bad_query_says_what_is_wrong(
     document = problem(response, status, said)
     if status == 422:
         assert said in document["errors"][0]["field"]
+
+
+def test_a_huge_vector_is_as_good_as_a_small_one(client: httpx.Client, shared: Engine) -> None:
+    dim = shared._catalog.serving().dim  # type: ignore[union-attr]
+    said = [
+        client.post("/api/v1/search", json={"terms": [{"vector": [scale] * dim, "weight": weight}]})
+        for scale, weight in ((1.0, 1.0), (1e300, 1.0), (1e-300, 1.0), (1.0, 1e300))
+    ]
+    for response in said:
+        assert response.status_code == 200, response.text
+        scores = [hit["score"] for hit in response.json()["hits"]]
+        wanted = [hit["score"] for hit in said[0].json()["hits"]]
+        assert scores == pytest.approx(wanted, abs=1e-6)
 
 
 def whole(kind: str = "PNG") -> bytes:
@@ -311,8 +331,15 @@ def test_with_a_token_nothing_is_told_without_it(shared: Engine) -> None:
         assert client.get("/healthz").status_code == client.get("/readyz").status_code == 200
         for said in ("Bearer wrong", "Bearer", "Basic cmlnaHQ=", "right ä", "Bearer right"):
             problem(client.get("/api/v1/status", headers={"Authorization": said.encode()}), 401)
-        given = {"Authorization": "Bearer right ä".encode("latin-1")}
-        assert client.get("/api/v1/status", headers=given).status_code == 200
+        problem(client.get("/api/v1/status", headers={"Authorization": b"Bearer \xff"}), 401)
+        problem(client.post("/api/v1/login", json={"token": "x" * 5000}), 422)
+        problem(client.post("/api/v1/login", content=b"x" * 500_000), 413)
+        kind = {"Content-Type": "application/json"}
+        half = client.post("/api/v1/login", content=b'{"token": "\\ud800"}', headers=kind)
+        assert half.status_code in (401, 422)
+        for encoding in ("latin-1", "utf-8"):
+            given = {"Authorization": "Bearer right ä".encode(encoding)}
+            assert client.get("/api/v1/status", headers=given).status_code == 200
 
 
 def test_the_page_logs_in_to_a_cookie_that_scripts_cannot_see(shared: Engine) -> None:

@@ -177,6 +177,9 @@ def test_json_of_the_wrong_shape_is_refused_by_field(said: object, where: str) -
         ({"terms": [{"image": 1}]}, "0 is the first"),
         ({"terms": [{"image": "/etc/passwd"}]}, "uploaded file"),
         ({"terms": [{"image": "file:///etc/passwd"}]}, "uploaded file"),
+        ({"terms": [{"image": "ID:../etc/passwd"}]}, "uploaded file"),
+        ({"terms": [{"image": " http://example.org"}]}, "uploaded file"),
+        ({"terms": [{"image": 0}, *[{"image": "HTTP://a.org"}] * 5]}, "more than 4 URLs"),
         ({"terms": [{"image": 0}, {"text": "beach"}]}, "text terms are not part of this version"),
         ({"terms": [{"image": 0, "vector": [1]}]}, "one of image and vector"),
         ({"terms": [{"image": 0, "weight": 0}]}, "weight"),
@@ -198,3 +201,9 @@ def test_json_that_cannot_be_answered_says_why(said: object, why: str) -> None:
     with pytest.raises(QueryError, match=why) as caught:
         Query.from_json(said, [b"file"])  # type: ignore[arg-type]
     assert not isinstance(caught.value, FieldError) or why == "no JSON|query"
+
+
+def test_huge_weights_are_as_good_as_small_ones() -> None:
+    rows = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
+    assert combine(rows, [3e300, 4e300]) == pytest.approx([0.6, 0.8])
+    assert combine(rows, [3e-300, 4e-300]) == pytest.approx([0.6, 0.8])

@@ -24,6 +24,8 @@ from search.api.problems import Problem
 
 COOKIE = "lookalike"
 SESSION_SECONDS = 30 * 86400
+LARGE = frozenset({"/api/v1/search", "/api/v1/images"})
+MOST = 2**20  # bytes of a body elsewhere
 OPEN = frozenset({"/", "/healthz", "/readyz", "/api/v1/login"})
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -65,7 +67,8 @@ class Access:
             return True
         kind, _, given = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer":
-            return self.is_token(given.strip())
+            sent = given.strip().encode("latin-1")  # as it came: most programs send UTF-8
+            return self.is_token(sent.decode(errors="replace")) or self.is_token(given.strip())
         try:
             morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
         except CookieError:
@@ -74,7 +77,9 @@ class Access:
 
     def is_token(self, given: str) -> bool:
         """Compare without telling how much of it is right."""
-        return self.token is not None and hmac.compare_digest(given.encode(), self.token.encode())
+        return self.token is not None and hmac.compare_digest(
+            given.encode(errors="replace"), self.token.encode()
+        )
 
     def session(self) -> str:
         """A cookie's value: when it ends, and proof that whoever made it had the token."""
@@ -104,7 +109,7 @@ class Gate:
     """The middleware in front of everything."""
 
     def __init__(self, app: ASGIApp, access: Access, most: int) -> None:
-        """most: bytes of a request's body."""
+        """most: bytes of a request's body, where pictures are uploaded."""
         self._app, self._access, self._most = app, access, most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -126,7 +131,7 @@ class Gate:
         except Problem as problem:
             await problems.of(problem)(scope, receive, dressed)
             return
-        await self._app(scope, self._counted(receive), dressed)
+        await self._app(scope, self._counted(scope, receive), dressed)
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         """Raises Problem for who may not ask."""
@@ -142,23 +147,27 @@ class Gate:
         if path not in OPEN and not self._access.admits(headers):
             raise Problem(401, "send the token: `Authorization: Bearer TOKEN`, or log in first")
         length = headers.get("content-length", "")
-        if length.isdecimal() and int(length[:20]) > self._most:
-            raise self._large()
+        if length.isdecimal() and int(length[:20]) > self._limit(scope):
+            raise _large(self._limit(scope))
 
-    def _large(self) -> Problem:
-        return Problem(413, f"the request has more than {self._most} bytes; send less at once")
+    def _limit(self, scope: Scope) -> int:
+        return self._most if scope["path"] in LARGE else min(self._most, MOST)
 
-    def _counted(self, receive: Receive) -> Receive:
+    def _counted(self, scope: Scope, receive: Receive) -> Receive:
         """A body that says nothing about its length, or lies, ends at the limit as well."""
-        seen = 0
+        seen, most = 0, self._limit(scope)
 
         async def counted() -> Message:
             nonlocal seen
             message = await receive()
             if message["type"] == "http.request":
                 seen += len(message.get("body", b""))
-                if seen > self._most:
-                    raise self._large()
+                if seen > most:
+                    raise _large(most)
             return message
 
         return counted
+
+
+def _large(most: int) -> Problem:
+    return Problem(413, f"the request has more than {most} bytes; send less at once")

@@ -39,6 +39,11 @@ class Problem(Exception):
         self.status, self.detail, self.retry, self.more = status, detail, retry, more or {}
 
 
+def clean(text: str) -> str:
+    """Text that any encoder takes: JSON and file names may hold halves of characters."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def response(
     status: int,
     detail: str,
@@ -46,6 +51,7 @@ def response(
     more: Mapping[str, Any] | None = None,
 ) -> JSONResponse:
     """A problem document; its title is the status's own phrase."""
+    detail = clean(detail)
     phrases = {s.value: s.phrase for s in HTTPStatus}
     said = {"type": "about:blank", "title": phrases.get(status, "Error"), "status": status}
     return JSONResponse(
@@ -62,7 +68,7 @@ def of(problem: Problem) -> JSONResponse:
 
 
 def _fields(fields: Sequence[tuple[str, str]]) -> JSONResponse:
-    listed = [{"field": where, "message": what} for where, what in fields]
+    listed = [{"field": clean(where)[:200], "message": clean(what)} for where, what in fields]
     detail = "; ".join(f"{where}: {what}" for where, what in fields)[:2000]
     return response(422, detail, more={"errors": listed})
 
@@ -72,7 +78,7 @@ def _library(error: errors.LookalikeError) -> JSONResponse:
         return _fields(error.fields)
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     retry = {"Retry-After": str(RETRY)} if status == 503 else None
-    return response(status, str(error).encode("utf-8", "backslashreplace").decode(), retry)
+    return response(status, str(error), retry)
 
 
 def install(app: FastAPI) -> None:

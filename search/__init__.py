@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from search.engine import Engine as Engine
     from search.errors import (
+        CropError as CropError,
+        EmptyError as EmptyError,
+        FieldError as FieldError,
         InputError as InputError,
         LibraryError as LibraryError,
         LockedError as LockedError,
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
         NotFoundError as NotFoundError,
         PictureError as PictureError,
         QueryError as QueryError,
+        SizeError as SizeError,
         StorageError as StorageError,
     )
     from search.images import Crop as Crop
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
         Hit as Hit,
         Hits as Hits,
         IndexReport as IndexReport,
+        Page as Page,
+        Picture as Picture,
         Progress as Progress,
         RootStatus as RootStatus,
         Skip as Skip,
@@ -44,6 +50,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "engine": ("Engine",),
     "errors": (
+        "CropError",
+        "EmptyError",
+        "FieldError",
         "InputError",
         "LibraryError",
         "LockedError",
@@ -52,6 +61,7 @@ _HOMES = {
         "NotFoundError",
         "PictureError",
         "QueryError",
+        "SizeError",
         "StorageError",
     ),
     "images": ("Crop",),
@@ -62,6 +72,8 @@ _HOMES = {
         "Hit",
         "Hits",
         "IndexReport",
+        "Page",
+        "Picture",
         "Progress",
         "RootStatus",
         "Skip",

@@ -49,7 +49,7 @@ class Checker:
     def files(self, deep: bool, repaired: list[str]) -> Iterator[str]:
         """What is wrong with originals; missing thumbnails are made again. deep: read every
         file and compare its content with what was indexed."""
-        places = list(self._lookup.places())
+        places = list(self._lookup.every_place())
         offline = [
             r.path
             for r in self._catalog.roots()

@@ -24,7 +24,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")
 
 
 LATER = frozenset(
-    "variants augment duplicates tag embed backup serve diffusion --text --not --not-text --weight"
+    "variants augment duplicates tag embed backup diffusion --text --not --not-text --weight"
     " --query --where --kind --collapse --expand --restore --mask --verify --html".split()
 )
 
@@ -174,7 +174,7 @@ def search(
         list[str],
         typer.Argument(
             metavar="IMAGE...",
-            help="A file, id:ID, or - for standard input; several add up.",
+            help="A file, a URL, id:ID, or - for standard input; several add up.",
         ),
     ],
     k: Annotated[int, typer.Option("-k", help="How many pictures, 1 to 10000.")] = 10,
@@ -251,6 +251,27 @@ def forget(
     console.out().print(f"{files} files forgotten; {left.pictures} pictures in the library")
     if any(path.resolve().is_relative_to(root.path) for root in left.roots):
         console.note("the next sync of its folder takes it in again, unless given --exclude")
+
+
+@app.command()
+def serve(
+    context: typer.Context,
+    host: Annotated[
+        str, typer.Option(metavar="H", help="Address to listen on; others need LOOKALIKE_TOKEN.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="P", help="Port; 0 takes any free one.")] = 8000,
+    allow: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR", help="Folder that may be indexed over HTTP, with all in it. Repeatable."
+        ),
+    ] = None,
+) -> None:
+    """Serve the HTTP API, until Ctrl-C."""
+    from search.api.server import serve as run
+
+    with _open(context) as engine:
+        run(engine, host, port, allow or [], typer.echo)
 
 
 class _Stopped(BaseException):

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from search import facts, images
 from search.embedders.base import Preparation
-from search.errors import PictureError
+from search.errors import PictureError, SizeError
 
 try:
     import resource
@@ -70,7 +70,7 @@ def read_file(path: str, limits: images.Limits) -> bytes:
             if not stat.S_ISREG(info.st_mode):
                 raise PictureError("not a regular file")
             if info.st_size > limits.bytes:
-                raise PictureError(f"the file has {info.st_size} bytes, more than {limits.bytes}")
+                raise SizeError(f"the file has {info.st_size} bytes, more than {limits.bytes}")
             return file.read(limits.bytes + 1)
     except IsADirectoryError:
         raise PictureError("not a regular file") from None
@@ -86,6 +86,8 @@ def decode(
     if identity in job["known"]:
         return {"id": identity}, []
     opened = images.identify(data, limits)
+    if job["preview"]:
+        return {"id": identity, "preview": True}, [images.preview(opened)]
     crop = images.Crop(**job["crop"]) if job["crop"] else None
     size = images.upright_size(opened)
     rendition = images.render(opened, crop)
@@ -107,7 +109,7 @@ def answer(
     try:
         return decode(job, data, limits)
     except PictureError as error:
-        return {"error": str(error), "again": False}, []
+        return {"error": str(error), "again": False, "type": type(error).__name__}, []
     except MemoryError:
         return {"error": f"it needs more memory than the limit {limits.memory}", "again": False}, []
     except OSError as error:

@@ -5,32 +5,53 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from functools import cached_property, partial
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
 
+from search.album import Album
 from search.catalog import Catalog, Model
 from search.database import Database
-from search.embedders.base import Embedder, Pixels, Vectors
+from search.embedders.base import Embedder, Pixels, Preparation, Vectors
 from search.embedders.registry import check_name, open_embedder
-from search.errors import LibraryError, ModelError, NotFoundError, QueryError
+from search.errors import (
+    EmptyError,
+    LibraryError,
+    ModelError,
+    NotFoundError,
+    PictureError,
+    QueryError,
+)
+from search.forget import forget
 from search.images import Crop, Limits
 from search.indexer import Indexer
-from search.loader import Loader
-from search.lock import writing
+from search.keeper import Keeper
+from search.loader import Failure, Loaded, Loader, Source
+from search.lock import Pen, writing
 from search.lookup import Lookup
-from search.query import Picture, Query
-from search.records import CheckReport, Hits, IndexReport, Progress, RootStatus, Status
+from search.query import Picture as Given, Query
+from search.records import (
+    CheckReport,
+    Hits,
+    IndexReport,
+    Page,
+    Picture,
+    Progress,
+    RootStatus,
+    Status,
+)
 from search.scan import watch
 from search.settings import Settings
 from search.thumbnails import Thumbnails
 from search.vectors import snapshot
 
 if TYPE_CHECKING:
+    from search.fetch import Fetcher
     from search.runtime import Runtime
     from search.searcher import Searcher
     from search.vectors.live import LiveIndex
@@ -60,6 +81,9 @@ class Engine:
         self._database = Database(self.home / CATALOG)
         self._catalog, self._lookup = Catalog(self._database), Lookup(self._database)
         self._thumbnails = Thumbnails(self.home / "thumbnails")
+        self._keeper = Keeper(self._catalog, self._thumbnails, self.home / "kept")
+        self._album = Album(self._lookup, self._thumbnails, self._load)
+        self._pen = Pen(self.home, settings.lock_seconds, say)
         self._embedders: dict[str, Embedder] = {}
         self._live: LiveIndex | None = None
         self._opening = threading.RLock()
@@ -112,7 +136,7 @@ class Engine:
             place.is_relative_to(r.path) for r in self._catalog.roots()
         ):
             raise NotFoundError(f"{place} is not there; give a folder of pictures")
-        with writing(self.home, self.settings.lock_seconds, self._say):
+        with self._pen.hold():
             self._loader.warm()
             serving = self._catalog.serving()
             name = self._asked or (serving.name if serving else check_name("auto"))
@@ -130,10 +154,11 @@ class Engine:
                 lambda pixels: self._embed(embedder, pixels),
                 self.home,
             )
-            for progress in indexer.sync(place, exclude, allow_empty):
-                if progress.report is not None:
-                    self._save_index()
-                yield progress
+            with closing(self._pen.steps(indexer.sync(place, exclude, allow_empty))) as steps:
+                for progress in steps:
+                    if progress.report is not None:
+                        self._save_index()
+                    yield progress
 
     def sync(
         self,
@@ -167,43 +192,16 @@ class Engine:
         Nothing on disk changes but the library's own thumbnails. Raises NotFoundError for a path
         that the library does not have.
         """
-        place = Path(os.path.abspath(os.path.expanduser(path)))
-        with writing(self.home, self.settings.lock_seconds, self._say):
-            count, dropped, roots = 0, False, self._catalog.roots()
-            paths = [Path(root.path) for root in roots]
-            if not any(p.is_relative_to(place) or place.is_relative_to(p) for p in paths):
-                place = Path(os.path.realpath(place))
-            for root in roots:
-                if Path(root.path).is_relative_to(place):
-                    within = ""
-                elif place.is_relative_to(root.path):
-                    within = str(place.relative_to(root.path))
-                else:
-                    continue
-                known = self._catalog.files(root)
-                chosen = [
-                    file.id
-                    for name, file in known.items()
-                    if not within or name == within or name.startswith(within + "/")
-                ]
-                count += len(chosen)
-                for identity in self._catalog.purge(self._catalog.remove_files(chosen)):
-                    self._thumbnails.delete(identity)
-                if not within:
-                    self._catalog.drop_root(root)
-                    dropped = True
-        if not count and not dropped:
-            names = ", ".join(root.path for root in roots) or "none yet"
-            raise NotFoundError(f"{place} is not in the library; its folders: {names}")
-        return count
+        with self._pen.hold():
+            return forget(self._catalog, self._thumbnails, path)
 
     # searching ---------------------------------------------------------------------------------
 
     def search(
         self,
-        query: Query | Picture | None = None,
+        query: Query | Given | None = None,
         *,
-        image: Picture | Sequence[Picture] | None = None,
+        image: Given | Sequence[Given] | None = None,
         vector: Sequence[float] | None = None,
         crop: Crop | Sequence[float | str] | None = None,
         k: int = 10,
@@ -212,8 +210,8 @@ class Engine:
         """The pictures most like the query's, best first: a Query, a picture, or what `Query.of`
         takes.
 
-        image: a path, `id:ID`, the bytes of a file, a PIL picture, or a list of them that add
-        up. k: 1 to 10000. min_score: cosine in [-1, 1]. Raises LookalikeError.
+        image: a path, a URL, `id:ID`, the bytes of a file, a PIL picture, or a list of them that
+        add up. k: 1 to 10000. min_score: cosine in [-1, 1]. Raises LookalikeError.
         """
         if not isinstance(query, Query):
             if query is not None and image is not None:
@@ -223,6 +221,64 @@ class Engine:
         elif (image, vector, crop, k, min_score) != (None, None, None, 10, None):
             raise QueryError("a Query holds its own terms, k and min_score; give nothing beside it")
         return self._searcher().answer(query)
+
+    # pictures ----------------------------------------------------------------------------------
+
+    def keep(self, data: bytes) -> Picture:
+        """Keep a picture in the library's own folder, with its bytes as they are: searchable at
+        once, even while a folder is being indexed. Raises LookalikeError."""
+        model = self._catalog.serving()
+        if model is not None:
+            self._refuse_other(model)
+            embedder = self._fitting(model)
+        else:
+            embedder = self._embedder(self._asked or check_name("auto"))
+        loaded = self._load(Source(data=data), embedder.preparation)
+        if loaded.pixels is None:
+            raise PictureError("the picture was not decoded; try again")
+        pixels = [loaded.pixels]
+        vector = self._runtime.run(lambda: embedder.embed(pixels)[0], urgent=True)
+        with self._pen.borrow():
+            serving = self._catalog.serving()
+            if serving and serving.fingerprint != embedder.fingerprint:
+                raise ModelError(f"the library has changed to {serving.name} just now; try again")
+            model = self._catalog.model(embedder.name, embedder.fingerprint, embedder.dim)
+            if serving is None:
+                self._catalog.serve(model)
+            self._keeper.keep(data, loaded, model, vector)
+        return self.picture(loaded.id)
+
+    def picture(self, identity: str) -> Picture:
+        """What is known of a picture, by its id or the beginning of it.
+
+        Raises QueryError for what is no id, NotFoundError where there is no such picture.
+        """
+        return self._album.picture(identity)
+
+    def pictures(self, page: int = 1, size: int = 100) -> Page:
+        """Some of the pictures, the last that came first. page: from 1."""
+        return self._album.page(page, size)
+
+    def thumbnail(self, identity: str) -> bytes:
+        """WebP, long side at most 256; made again where it is missing. Raises as `original`."""
+        return self._album.thumbnail(identity)
+
+    def preview(self, identity: str) -> bytes:
+        """JPEG, long side at most 1600. Raises as `original`."""
+        return self._album.preview(identity)
+
+    def original(self, identity: str) -> tuple[Picture, BinaryIO]:
+        """A picture and its file, opened for reading.
+
+        Raises as `picture`, and NotFoundError where no file of it is as it was indexed.
+        """
+        return self._album.original(identity)
+
+    def _load(self, source: Source, preparation: Preparation | None = None) -> Loaded:
+        loaded = self._loader.submit(source, preparation).result()
+        if isinstance(loaded, Failure):
+            raise loaded.error(f"the picture: {loaded.reason}")
+        return loaded
 
     # looking after it --------------------------------------------------------------------------
 
@@ -289,6 +345,12 @@ class Engine:
             part: T = self.__dict__[name]
             return part
 
+    @cached_property
+    def _fetcher(self) -> Fetcher:
+        from search.fetch import Fetcher
+
+        return Fetcher(self.settings.fetch_bytes, self.settings.fetch_seconds)
+
     def _embedder(self, name: str) -> Embedder:
         with self._opening:
             if name not in self._embedders:
@@ -313,29 +375,40 @@ class Engine:
             self._live = LiveIndex(self._lookup, model, self.home / "index")
         return self._live
 
-    def _searcher(self) -> Searcher:
-        from search.searcher import Searcher
-
-        model = self._catalog.serving()
-        if model is None:
-            raise LibraryError(
-                f"the library in {self.home} is empty: run `lookalike index FOLDER` first"
-            )
+    def _refuse_other(self, model: Model) -> None:
+        """Raises ModelError when another model was asked for than the library's."""
         if self._asked not in (None, model.name):
             raise ModelError(
                 f"this library answers with {model.name} and has no vectors of {self._asked}; run "
                 f"`lookalike --model {self._asked} index FOLDER` to change it, or leave --model out"
             )
+
+    def _fitting(self, model: Model) -> Embedder:
+        """The embedder that a model's vectors came from."""
+        opened = self._embedder(model.name)
+        if opened.fingerprint != model.fingerprint:
+            raise ModelError(
+                f"the library was indexed with other weights of {model.name}; index its "
+                "folders again (vectors are made anew, nothing else)"
+            )
+        return opened
+
+    def _searcher(self) -> Searcher:
+        from search.searcher import Searcher
+
+        model = self._catalog.serving()
+        if model is None:
+            raise EmptyError(
+                f"the library in {self.home} is empty: run `lookalike index FOLDER` first"
+            )
+        self._refuse_other(model)
         self._loader.warm()
         live = self._runtime.run(lambda: self._live_index(model), urgent=True)
 
         def embedder() -> Embedder:
-            opened = self._embedder(model.name)
-            if opened.fingerprint != model.fingerprint:
-                raise ModelError(
-                    f"the library was indexed with other weights of {model.name}; index its "
-                    "folders again (vectors are made anew, nothing else)"
-                )
-            return opened
+            return self._fitting(model)
 
-        return Searcher(self._lookup, self._loader, self._runtime, embedder, model, live)
+        def fetch(url: str) -> bytes:
+            return self._fetcher.fetch(url)
+
+        return Searcher(self._lookup, self._loader, self._runtime, embedder, model, live, fetch)

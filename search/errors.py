@@ -3,15 +3,23 @@
     LookalikeError          the root: catch this
     ├── InputError          something that was given is wrong
     │   ├── PictureError    bytes that are no picture, a broken one, or one beyond the limits
+    │   │   ├── SizeError   a picture beyond the limits
+    │   │   └── CropError   a crop that is not within its picture
     │   ├── NotFoundError   a path or an id that is not there
     │   └── QueryError      a query that cannot be answered as it stands
+    │       └── FieldError  a query whose JSON has unknown fields, or values of the wrong type
     ├── ModelError          a model that is unknown, cannot be loaded, or is not the library's
     └── LibraryError        the library's home cannot be used
+        ├── EmptyError      nothing to search in
         ├── LockedError     another process is writing to it
         └── StorageError    the disk is full or refuses to write
 
 A message says what was given, what was expected and what to do.
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class LookalikeError(Exception):
@@ -26,6 +34,14 @@ class PictureError(InputError):
     """Bytes that are no picture, a broken one, or one beyond the limits."""
 
 
+class SizeError(PictureError):
+    """A picture beyond the limits."""
+
+
+class CropError(PictureError):
+    """A crop that is not within its picture."""
+
+
 class NotFoundError(InputError):
     """A path or an id that is not there."""
 
@@ -34,12 +50,25 @@ class QueryError(InputError):
     """A query that cannot be answered as it stands."""
 
 
+class FieldError(QueryError):
+    """A query whose JSON has unknown fields, or values of the wrong type: `fields` has where and
+    what, for each of them."""
+
+    def __init__(self, fields: Sequence[tuple[str, str]]) -> None:
+        self.fields = tuple(fields)
+        super().__init__("; ".join(f"{where}: {what}" for where, what in self.fields))
+
+
 class ModelError(LookalikeError):
     """A model that is unknown, cannot be loaded, or is not the library's."""
 
 
 class LibraryError(LookalikeError):
     """The library's home cannot be used."""
+
+
+class EmptyError(LibraryError):
+    """Nothing to search in."""
 
 
 class LockedError(LibraryError):

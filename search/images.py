@@ -16,7 +16,7 @@ import numpy as np
 import pillow_heif
 from PIL import Image, ImageOps
 
-from search.errors import PictureError
+from search.errors import CropError, PictureError, SizeError
 
 pillow_heif.register_heif_opener(thumbnails=False)
 
@@ -30,6 +30,7 @@ SUFFIXES = frozenset(
 )
 SHORT, LONG = 512, 2048
 THUMBNAIL = 256
+PREVIEW = 1600
 ORIENTATION = 0x0112
 
 
@@ -58,7 +59,7 @@ class Crop:
     def box(self, width: int, height: int) -> tuple[float, float, float, float]:
         """Left, top, right, bottom in pixels of a width x height picture.
 
-        Raises PictureError when the box is empty or not within the picture.
+        Raises CropError when the box is empty or not within the picture.
         """
         ends = (width, height, width, height)
         given = (self.x, self.y, self.width, self.height)
@@ -68,7 +69,7 @@ class Crop:
         right, bottom = min(x + w, width), min(y + h, height)
         inside = x >= 0 and y >= 0 and x + w <= width + 1 and y + h <= height + 1
         if not (inside and right - x >= 1 and bottom - y >= 1):
-            raise PictureError(
+            raise CropError(
                 f"crop {x:g},{y:g},{w:g},{h:g} is not within the picture of {width} x {height}; "
                 "give X,Y,W,H in pixels of the upright picture, or each as a share like 25%"
             )
@@ -91,12 +92,12 @@ def identify(data: bytes, limits: Limits) -> Image.Image:
     if not data:
         raise PictureError("the file is empty")
     if len(data) > limits.bytes:
-        raise PictureError(f"the file has {len(data)} bytes, more than the limit {limits.bytes}")
+        raise SizeError(f"the file has {len(data)} bytes, more than the limit {limits.bytes}")
     try:
         with warnings.catch_warnings(action="ignore"):
             picture = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError:
-        raise PictureError(f"it has more pixels than the limit {limits.pixels}") from None
+        raise SizeError(f"it has more pixels than the limit {limits.pixels}") from None
     except MemoryError:
         raise
     except Exception as error:
@@ -105,7 +106,7 @@ def identify(data: bytes, limits: Limits) -> Image.Image:
         ) from error
     width, height = picture.size
     if width * height > limits.pixels:
-        raise PictureError(f"it has {width} x {height} pixels, more than {limits.pixels}")
+        raise SizeError(f"it has {width} x {height} pixels, more than {limits.pixels}")
     return picture
 
 
@@ -127,13 +128,15 @@ def upright_size(picture: Image.Image) -> tuple[int, int]:
     return (height, width) if orientation(picture) >= 5 else (width, height)
 
 
-def fitted(width: float, height: float) -> tuple[int, int]:
+def fitted(width: float, height: float, short: int = SHORT, long: int = LONG) -> tuple[int, int]:
     """The size of a rendition: short side at most 512, long side at most 2048, never enlarged."""
-    scale = min(1.0, SHORT / min(width, height), LONG / max(width, height))
+    scale = min(1.0, short / min(width, height), long / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def render(picture: Image.Image, crop: Crop | None = None) -> Image.Image:
+def render(
+    picture: Image.Image, crop: Crop | None = None, short: int = SHORT, long: int = LONG
+) -> Image.Image:
     """An opened picture -> upright RGB, first frame, alpha over white, scaled as `fitted` says.
 
     A crop is cut before scaling. A picture of a file may be left decoded at a smaller size. Raises
@@ -141,18 +144,18 @@ def render(picture: Image.Image, crop: Crop | None = None) -> Image.Image:
     """
     try:
         with warnings.catch_warnings(action="ignore"):
-            return _render(picture, crop)
+            return _render(picture, crop, short, long)
     except (PictureError, MemoryError):
         raise
     except Exception as error:  # codecs raise whatever they like
         raise PictureError(f"broken {picture.format or 'picture'}: {error}") from error
 
 
-def _render(picture: Image.Image, crop: Crop | None) -> Image.Image:
+def _render(picture: Image.Image, crop: Crop | None, short: int, long: int) -> Image.Image:
     turn = orientation(picture)
     width, height = upright_size(picture)
     box = crop.box(width, height) if crop else (0.0, 0.0, float(width), float(height))
-    target = fitted(box[2] - box[0], box[3] - box[1])
+    target = fitted(box[2] - box[0], box[3] - box[1], short, long)
     if picture.format in ("JPEG", "MPO"):  # decode at 1/2, 1/4 or 1/8 where that is enough
         share = target[0] / (box[2] - box[0])
         picture.draft(None, (math.ceil(picture.width * share), math.ceil(picture.height * share)))
@@ -208,4 +211,11 @@ def thumbnail(rendition: Image.Image) -> bytes:
     small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BICUBIC, reducing_gap=2.0)
     out = io.BytesIO()
     small.save(out, "WEBP", quality=78, method=1)
+    return out.getvalue()
+
+
+def preview(picture: Image.Image) -> bytes:
+    """An opened picture -> JPEG that any browser shows, long side at most 1600, no metadata."""
+    out = io.BytesIO()
+    render(picture, short=PREVIEW, long=PREVIEW).save(out, "JPEG", quality=88)
     return out.getvalue()

@@ -10,7 +10,7 @@ import glob
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -47,7 +47,7 @@ class Indexer:
 
     def sync(
         self, path: str | Path, exclude: Sequence[str] | None = None, allow_empty: bool = False
-    ) -> Iterator[Progress]:
+    ) -> Generator[Progress, None, None]:
         """Make the catalog agree with a folder.
 
         exclude: globs to leave out, remembered with the root; None keeps the remembered ones.
@@ -76,9 +76,10 @@ class Indexer:
         self, full: Path, exclude: Sequence[str] | None, allow_empty: bool
     ) -> Iterator[Progress]:
         begun = time.monotonic()
-        if full.is_relative_to(self._home):
-            raise InputError(f"{full} is the library's own folder; give a folder of pictures")
         root, within = self._root(full)
+        own = full.is_relative_to(self._home)
+        if own and not (root and Path(root.path).is_relative_to(self._home)):  # see `keeper`
+            raise InputError(f"{full} is the library's own folder; give a folder of pictures")
         if root and within and exclude is not None:
             raise InputError(f"{full} is a part of {root.path}; give --exclude with that one")
         yield Progress("scan", 0, 0, str(full))

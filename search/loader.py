@@ -23,32 +23,36 @@ import pillow_heif
 import search
 from search.decoder import receive, send
 from search.embedders.base import Pixels, Preparation
+from search.errors import CropError, PictureError, SizeError
 from search.images import DECODE_RULE, Crop, Limits
 from search.records import Facts
 
 T = TypeVar("T")
 START = 60.0  # seconds until a process is up, however busy the machine
 TICK = 0.1  # seconds between looks at the deadlines
+ERRORS: dict[str, type[PictureError]] = {"CropError": CropError, "SizeError": SizeError}
 COMMAND = (sys.executable, "-P", "-W", "ignore", "-m", "search.decoder")
 
 
 @dataclass(frozen=True)
 class Source:
     """Where a picture is. path: a file, or data: its bytes. known: ids for which the hash alone is
-    wanted. crop: cut before scaling. facts: also rendition hash, facts and thumbnail."""
+    wanted. crop: cut before scaling. facts: also rendition hash, facts and thumbnail. preview: that
+    and nothing else."""
 
     path: str | None = None
     data: bytes | None = None
     known: Collection[str] = ()
     crop: Crop | None = None
     facts: bool = True
+    preview: bool = False
 
 
 @dataclass(frozen=True)
 class Loaded:
     """A decoded picture. Only `id` is there when it was among the known ones; `rendition`, `facts`
     and `thumbnail` (WebP) where the source asked for facts; `pixels` where there is a preparation.
-    size: width and height of the upright original."""
+    preview: JPEG. size: width and height of the upright original."""
 
     id: str
     size: tuple[int, int] | None = None
@@ -56,14 +60,17 @@ class Loaded:
     facts: Facts | None = None
     thumbnail: bytes | None = None
     pixels: Pixels | None = None
+    preview: bytes | None = None
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A picture that could not be loaded. again: worth another try with the same bytes."""
+    """A picture that could not be loaded. again: worth another try with the same bytes; error:
+    what to raise for it."""
 
     reason: str
     again: bool
+    error: type[PictureError] = PictureError
 
 
 class _Worker:
@@ -231,13 +238,16 @@ class Loader:
     def _load(self, source: Source, preparation: Preparation | None) -> Loaded | Failure:
         if source.data is not None and len(source.data) > self.limits.bytes:
             size, most = len(source.data), self.limits.bytes
-            return Failure(f"the file has {size} bytes, more than the limit {most}", again=False)
+            return Failure(
+                f"the file has {size} bytes, more than the limit {most}", False, SizeError
+            )
         crop = source.crop
         job = {
             "path": source.path,
             "known": list(source.known),
             "crop": asdict(crop) if crop else None,
             "facts": source.facts,
+            "preview": source.preview,
             "prepare": asdict(preparation) if preparation else None,
         }
         if self._closed.is_set():
@@ -272,7 +282,8 @@ def _loaded(
     reply: dict[str, Any], blobs: list[bytes], preparation: Preparation | None
 ) -> Loaded | Failure:
     if "error" in reply:
-        return Failure(str(reply["error"]), bool(reply["again"]))
+        error = ERRORS.get(str(reply.get("type")), PictureError)
+        return Failure(str(reply["error"]), bool(reply["again"]), error)
     pixels = None
     if preparation and "size" in reply:
         side = preparation.size
@@ -285,4 +296,5 @@ def _loaded(
         facts=Facts(**{**facts, "palette": tuple(facts["palette"])}) if facts else None,
         thumbnail=blobs.pop() if facts else None,
         pixels=pixels,
+        preview=blobs.pop() if "preview" in reply else None,
     )

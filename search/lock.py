@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
 from search.errors import LockedError, StorageError
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -60,3 +64,59 @@ def _holder(note: Path) -> str:
         return f"process {held['pid']} ({held['command']}, since {held['since']})"
     except (OSError, ValueError, KeyError):
         return "another process"
+
+
+class Pen:
+    """The write lock as one engine's threads share it: a long run lends it between its steps, so
+    that what takes a moment need not wait for the end. Threads may share it."""
+
+    def __init__(self, home: Path, seconds: float, waiting: Callable[[str], None]) -> None:
+        """As for `writing`."""
+        self._home, self._seconds, self._say = home, seconds, waiting
+        self._step, self._held = threading.Lock(), False
+        self._count, self._askers = threading.Lock(), 0
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """As `writing`, lent by `steps`."""
+        with writing(self._home, self._seconds, self._say):
+            self._held = True
+            try:
+                yield
+            finally:
+                with self._step:  # whoever borrowed it finishes first
+                    self._held = False
+
+    def steps(self, run: Generator[T, None, None]) -> Generator[T, None, None]:
+        """A run's items. Within `hold`; between two of them it is lent."""
+        try:
+            while True:
+                with self._step:
+                    try:
+                        item = next(run)
+                    except StopIteration:
+                        return
+                yield item
+                if self._askers:  # locks are not fair: let one of them in
+                    time.sleep(0.02)
+        finally:
+            run.close()
+
+    @contextmanager
+    def borrow(self) -> Iterator[None]:
+        """The lock for a moment: between two steps of a run of this engine, else as `writing`."""
+        with self._count:
+            self._askers += 1
+        try:
+            self._step.acquire()
+        finally:
+            with self._count:
+                self._askers -= 1
+        try:
+            if self._held:
+                yield
+            else:
+                with writing(self._home, self._seconds, self._say):
+                    yield
+        finally:
+            self._step.release()

@@ -14,6 +14,8 @@ from search.catalog import Model, chunks, unpack
 from search.database import Database
 from search.embedders.base import Vectors
 from search.errors import NotFoundError, QueryError
+from search.originals import Place
+from search.records import Facts
 from search.schema import changes, files, meta, pictures, roots, tags, vectors
 
 
@@ -27,6 +29,10 @@ class Described:
     paths: tuple[str, ...]
     stats: tuple[tuple[int, int], ...]
     tags: tuple[str, ...]
+
+    def there(self) -> str:
+        """One of its files, present and unchanged if any is."""
+        return min(zip(self.paths, self.stats, strict=True), key=_doubt)[0]
 
 
 class Lookup:
@@ -140,6 +146,38 @@ class Lookup:
                 described[r.number] = Described(r.id, r.width, r.height, paths, stats, names)
         return described
 
+    def facts(self, numbers: Collection[int]) -> dict[int, Facts]:
+        """What was read off these pictures."""
+        found = {}
+        names = ("type", "width", "height", "bytes", "taken")
+        columns = [pictures.c[name] for name in names]
+        query = select(pictures.c.number, pictures.c.facts, *columns)
+        with self.database.read() as c:
+            for part in chunks(numbers):
+                for row in c.execute(query.where(pictures.c.number.in_(part))):
+                    more = {**row.facts, "palette": tuple(row.facts["palette"])}
+                    found[int(row.number)] = Facts(
+                        **{name: getattr(row, name) for name in names}, **more
+                    )
+        return found
+
+    def places(self, number: int) -> list[Place]:
+        """The files of a picture."""
+        columns = (files.c.path, files.c.size, files.c.mtime_ns, roots.c.path.label("root_path"))
+        query = select(*columns).join(roots, roots.c.id == files.c.root)
+        with self.database.read() as c:
+            rows = c.execute(query.where(files.c.picture == number)).all()
+        return [
+            Place(os.fsdecode(r.root_path), os.fsdecode(r.path), r.size, r.mtime_ns) for r in rows
+        ]
+
+    def newest(self, skip: int, count: int) -> list[int]:
+        """Pictures by when they came, the last one first."""
+        query = select(pictures.c.number).where(pictures.c.orphaned.is_(None))
+        query = query.order_by(pictures.c.number.desc()).offset(skip).limit(count)
+        with self.database.read() as c:
+            return [int(row.number) for row in c.execute(query)]
+
     def resolve(self, identity: str) -> int:
         """A whole id, or an unmistakable beginning of at least 6 digits -> number.
 
@@ -162,7 +200,7 @@ class Lookup:
             )
         return int(rows[0].number)
 
-    def places(self) -> Iterator[tuple[str, int, str]]:
+    def every_place(self) -> Iterator[tuple[str, int, str]]:
         """(id, number, path) of every file that holds a picture; copies share an id."""
         query = (
             _places()
@@ -193,6 +231,16 @@ def _searchable(model: Model) -> Select[Any]:
 def _places() -> Select[Any]:
     columns = (files.c.picture, files.c.path, roots.c.path.label("root_path"))
     return select(*columns).join(roots, roots.c.id == files.c.root)
+
+
+def _doubt(place: tuple[str, tuple[int, int]]) -> int:
+    """Whether a file still is what was indexed: 0 as far as can be told, 1 away, 2 changed."""
+    path, known = place
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return 1
+    return 0 if (stat.st_size, stat.st_mtime_ns) == known else 2
 
 
 def _path(row: Any) -> str:

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from search.errors import QueryError
+from search.errors import FieldError, QueryError
 from search.images import Crop
 from search.records import shown
 
 MAX_K = 10_000
+MAX_TERMS = 64
+MAX_ADDRESSES = 4
 
 Picture: TypeAlias = "str | PathLike[str] | bytes | Image.Image"
-"""A path, `id:ID`, the bytes of a file, or a decoded picture."""
+"""A path, a URL, `id:ID`, the bytes of a file, or a decoded picture."""
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is meant as a URL."""
+    return text.lower().startswith(("http://", "https://"))
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,11 @@ class Term:
         if isinstance(self.image, str) and self.image.startswith("id:"):
             return self.image[3:]
         return None
+
+    @property
+    def address(self) -> str | None:
+        """The URL, where the image is one."""
+        return self.image if isinstance(self.image, str) and is_address(self.image) else None
 
     def to_json(self, place: int) -> dict[str, Any]:
         """place: among the pictures that were given as data."""
@@ -106,6 +120,26 @@ class Query:
             terms.append(Term(vector=tuple(float(v) for v in vector)))
         return cls(tuple(terms), k, min_score)
 
+    @classmethod
+    def from_json(cls, said: str | bytes | dict[str, Any], files: Sequence[bytes] = ()) -> Query:
+        """The query that a JSON text or object spells, strictly; files: what `image: N` names.
+
+        Without `terms` each file is one. A path is no image here: who sends JSON may not be who
+        owns the files. Raises FieldError for a wrong shape and QueryError for what cannot be
+        answered.
+        """
+        spelled = QueryJson.read(said)
+        spelled.refuse_what_is_to_come()
+        terms = spelled.terms
+        if terms is None:
+            terms = [TermJson.model_validate({"image": i}) for i in range(len(files))]
+        made = tuple(term.term(files) for term in terms)
+        if unused := set(range(len(files))) - {term.image for term in terms}:
+            raise QueryError(f"no term of the query names file {min(unused)}; give it one")
+        if sum(term.address is not None for term in made) > MAX_ADDRESSES:
+            raise QueryError(f"more than {MAX_ADDRESSES} URLs in one query; save the pictures")
+        return cls(made, spelled.k, spelled.min_score)
+
     def to_json(self) -> dict[str, Any]:
         """The query as every interface spells it."""
         terms, place = [], 0
@@ -138,13 +172,99 @@ def parse_crop(parts: str | Sequence[float | str]) -> Crop:
     return Crop(x, y, width, height, (shares[0], shares[1], shares[2], shares[3]))
 
 
+class TermJson(BaseModel):
+    """One part of a query: an image, a text or a vector, with its weight."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    image: Annotated[int, Field(ge=0)] | str | None = Field(
+        None, description="An uploaded file by its place (0 is the first), `id:ID`, or a URL."
+    )
+    text: str | None = Field(None, description="Not in this version.")
+    vector: list[float] | None = Field(
+        None, max_length=65536, description="Under the library's model; any length but zero."
+    )
+    weight: float = Field(1.0, description="Negative to search away from it; not 0.")
+    crop: Annotated[list[float | str], Field(min_length=4, max_length=4)] | None = Field(
+        None, description="x, y, w, h: pixels of the upright picture, or shares like `25%`."
+    )
+
+    def term(self, files: Sequence[bytes]) -> Term:
+        """Raises QueryError for what is no term."""
+        if self.text is not None:
+            raise QueryError("text terms are not part of this version; give a picture")
+        image: Picture | None = None
+        if isinstance(self.image, int):
+            if self.image >= len(files):
+                raise QueryError(
+                    f"image {self.image}: there are {len(files)} uploaded files; 0 is the first"
+                )
+            image = files[self.image]
+        elif self.image is not None:
+            image = self.image
+            if not (image.startswith("id:") or is_address(image)):  # else it would be a path
+                raise QueryError(
+                    f"image {image[:100]!r}: give the number of an uploaded file, `id:ID` or a URL"
+                )
+        crop = parse_crop(self.crop) if self.crop is not None else None
+        vector = tuple(self.vector) if self.vector is not None else None
+        return Term(image=image, vector=vector, weight=self.weight, crop=crop)
+
+
+class QueryJson(BaseModel):
+    """A query as every interface spells it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    terms: Annotated[list[TermJson], Field(max_length=MAX_TERMS)] | None = Field(
+        None, description="They add up. Without it, each uploaded file is one."
+    )
+    where: list[str] = Field([], description="Not in this version.")
+    k: int = Field(10, description=f"How many pictures, 1 to {MAX_K}.")
+    min_score: float | None = Field(None, description="Cosine below which none are given.")
+    kind: str | None = Field(None, description="Not in this version.")
+    collapse: bool = Field(False, description="Not in this version.")
+    expand: int = Field(0, description="Not in this version.")
+    restore: bool = Field(False, description="Not in this version.")
+    verify: bool = Field(False, description="Not in this version.")
+
+    @classmethod
+    def read(cls, said: str | bytes | dict[str, Any]) -> QueryJson:
+        """Raises QueryError for what is no JSON, and FieldError for the wrong shape."""
+        if isinstance(said, str | bytes):
+            try:
+                said = json.loads(said)
+            except (ValueError, RecursionError) as error:
+                raise QueryError(f"the query is no JSON: {error}") from error
+        try:
+            return cls.model_validate(said)
+        except ValidationError as error:
+            raise FieldError(
+                [
+                    (".".join(map(str, one["loc"])) or "query", one["msg"])
+                    for one in error.errors(include_url=False, include_input=False)
+                ]
+            ) from error
+
+    def refuse_what_is_to_come(self) -> None:
+        """Raises QueryError for a field of the contract that this version lacks."""
+        for name in ("where", "kind", "collapse", "expand", "restore", "verify"):
+            usual = type(self).model_fields[name].default
+            if getattr(self, name) != usual:
+                raise QueryError(
+                    f"{name} is not part of this version; leave it out, or give {json.dumps(usual)}"
+                )
+
+
 def combine(vectors: np.ndarray[Any, Any], weights: Sequence[float]) -> np.ndarray[Any, Any]:
     """(n, dim) unit vectors, weighted and added, as one unit vector (dim,) float32.
 
     Raises QueryError when they cancel out.
     """
-    total = np.asarray(weights, np.float32) @ np.asarray(vectors, np.float32)
+    shares = np.asarray(weights, np.float64)
+    total = (shares / np.abs(shares).max()) @ np.asarray(vectors, np.float64)
     norm = float(np.linalg.norm(total))
     if norm < 1e-6:
         raise QueryError("the terms of the query cancel out; change their weights")
-    return (total / norm).astype(np.float32)
+    unit: np.ndarray[Any, Any] = (total / norm).astype(np.float32)
+    return unit

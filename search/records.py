@@ -36,6 +36,38 @@ class Facts:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A picture of the library. id: SHA-256 of its bytes. path: one present file, paths: all."""
+
+    id: str
+    path: str
+    paths: tuple[str, ...]
+    facts: Facts
+    tags: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As `/images/{id}` answers."""
+        paths = {"path": shown(self.path), "paths": [shown(p) for p in self.paths]}
+        facts = {**asdict(self.facts), "palette": list(self.facts.palette)}
+        return {"id": self.id, **paths, **facts, "tags": list(self.tags)}
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some of the library's pictures, newest first. page: from 1; total: in the library."""
+
+    page: int
+    pages: int
+    total: int
+    pictures: tuple[Picture, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As `/images` answers."""
+        counts = {"page": self.page, "pages": self.pages, "total": self.total}
+        return {**counts, "images": [picture.to_json() for picture in self.pictures]}
+
+
+@dataclass(frozen=True)
 class Skip:
     """A file or folder that was passed over, and why."""
 

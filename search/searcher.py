@@ -12,7 +12,7 @@ from PIL import Image
 
 from search.catalog import Model
 from search.embedders.base import Embedder, Pixels, Vectors
-from search.errors import InputError, LibraryError, NotFoundError, PictureError, QueryError
+from search.errors import EmptyError, InputError, NotFoundError, PictureError, QueryError
 from search.images import render
 from search.loader import Failure, Loader, Source
 from search.lookup import Described, Lookup, rescore
@@ -33,11 +33,13 @@ class Searcher:
         embedder: Callable[[], Embedder],
         model: Model,
         live: LiveIndex,
+        fetch: Callable[[str], bytes],
     ) -> None:
         """embedder: loads the model; not called for queries that need none. live: used on the
-        inference thread alone."""
+        inference thread alone. fetch: a URL's content."""
         self._lookup, self._loader, self._runtime = lookup, loader, runtime
         self._embedder, self._model, self._live = embedder, model, live
+        self._fetch = fetch
 
     def answer(self, query: Query) -> Hits:
         """Best first. Raises LookalikeError for what cannot be answered."""
@@ -68,7 +70,7 @@ class Searcher:
         are in `own` come first."""
         index = self._live.refresh()
         if not len(index):
-            raise LibraryError("the library holds no pictures: run `lookalike index FOLDER` first")
+            raise EmptyError("the library holds no pictures: run `lookalike index FOLDER` first")
         _, numbers = index.search(vector, k)
         present, stored = self._lookup.present(self._model, numbers.tolist())
         scores = dict(zip(present, rescore(vector, stored).tolist(), strict=True))
@@ -78,10 +80,9 @@ class Searcher:
 
     @staticmethod
     def _hit(described: Described, score: float) -> Hit:
-        there = min(zip(described.paths, described.stats, strict=True), key=_doubt)[0]
         return Hit(
             id=described.id,
-            path=there,
+            path=described.there(),
             paths=described.paths,
             score=score,
             kind=None,
@@ -115,14 +116,15 @@ class Searcher:
         return row
 
     def _given(self, values: Sequence[float]) -> Vectors:
-        row = np.asarray(values, np.float32)
-        norm = float(np.linalg.norm(row))
-        if row.shape != (self._model.dim,) or not norm:
+        row = np.asarray(values, np.float64)
+        largest = float(np.abs(row).max(initial=0.0))
+        if row.shape != (self._model.dim,) or not largest:
             raise QueryError(
                 f"a vector of length {len(row)} for {self._model.name}, whose vectors have length "
                 f"{self._model.dim} and are not all zero"
             )
-        unit: Vectors = row / np.float32(norm)
+        row /= largest  # so that no square is beyond what a number holds
+        unit: Vectors = (row / np.linalg.norm(row)).astype(np.float32)
         return unit
 
     def _decoded(self, term: Term) -> tuple[Pixels | None, str | None]:
@@ -136,32 +138,25 @@ class Searcher:
             except OSError as error:
                 raise PictureError(f"the picture cannot be decoded: {error}") from error
             return preparation(render(given, term.crop)), None
-        data = term.image if isinstance(term.image, bytes) else None
-        path = None if isinstance(term.image, bytes) else _path(term.image)
+        path, data, name = None, None, "the picture"
+        if isinstance(term.image, bytes):
+            data = term.image
+        elif term.address is not None:
+            data, name = self._fetch(term.address), term.address
+        else:
+            path = name = _path(term.image)
         source = Source(path, data, crop=term.crop, facts=False)
         result = self._loader.submit(source, preparation).result()
         if isinstance(result, Failure):
-            raise PictureError(f"{path or 'the picture'}: {result.reason}")
+            raise result.error(f"{name}: {result.reason}")
         if result.pixels is None:
-            raise PictureError(f"{path or 'the picture'} could not be decoded; try again")
+            raise PictureError(f"{name} could not be decoded; try again")
         return result.pixels, result.id
-
-
-def _doubt(place: tuple[str, tuple[int, int]]) -> int:
-    """Whether a file still is what was indexed: 0 as far as can be told, 1 away, 2 changed."""
-    path, known = place
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return 1
-    return 0 if (stat.st_size, stat.st_mtime_ns) == known else 2
 
 
 def _path(image: Picture) -> str:
     """A query file's absolute path, if it is there. Raises InputError and NotFoundError."""
     given = fspath(image)  # type: ignore[arg-type]
-    if str(given).startswith(("http://", "https://")):
-        raise InputError(f"{given}: addresses cannot be searched by yet; save the picture first")
     full = os.path.abspath(os.path.expanduser(given))
     if os.path.isdir(full):
         raise InputError(f"{full} is a folder; give a picture (`lookalike index` takes folders)")

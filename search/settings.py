@@ -7,7 +7,7 @@ from pathlib import Path
 from tomllib import TOMLDecodeError
 
 from platformdirs import user_config_path, user_data_path
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -55,6 +55,18 @@ class Settings(BaseSettings):
     """A picture that takes longer to decode is skipped."""
     decode_memory: int = Field(4 * 2**30, ge=2**28)
     """Bytes of address space that a decoding process may take."""
+    token: SecretStr | None = None
+    """Asked for by `lookalike serve`; a server that others can reach needs one."""
+    token_file: Path | None = None
+    """File that holds the token, where `token` is not set."""
+    upload_bytes: int = Field(64 * 2**20, ge=1)
+    """An HTTP request may not be larger."""
+    upload_files: int = Field(16, ge=1)
+    """An HTTP request may not bring more pictures."""
+    fetch_bytes: int = Field(64 * 2**20, ge=1)
+    """What a URL answers with may not be larger."""
+    fetch_seconds: float = Field(20.0, gt=0)
+    """A URL that takes longer to answer is refused."""
     lock_seconds: float = Field(10.0, ge=0)
     """How long a writer waits for another one."""
 

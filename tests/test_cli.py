@@ -213,7 +213,7 @@ def test_broken_pictures_are_skipped_with_their_reason(tmp_path: Path) -> None:
         (("search", "id:0000000000"), 1, "no picture"),
         (("search", "id:xyz"), 2, "hexadecimal"),
         (("search", "."), 1, "is a folder"),
-        (("search", "https://example.org/a.jpg"), 1, "save the picture first"),
+        (("search", "http://127.0.0.1:9/a.jpg"), 1, "not on the public internet"),
         (("search", str(SAMPLES / "LICENSE")), 1, "not a picture"),
         (("search", str(SAMPLES / "hat/01.jpg"), "-k", "0"), 2, "1 to 10000"),
         (("search", str(SAMPLES / "hat/01.jpg"), "--crop", "1,2,3"), 2, "X,Y,W,H"),

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def test_run_takes_the_samples_into_an_empty_library_only(tmp_path: Path) -> Non
         )
         return done.stdout
 
-    assert "110 added" in run()
+    assert "110 added" in run("--no-serve")
     assert "added" not in run("--no-serve", "--port", "9000")
     folder = tmp_path / "my photos"
     shutil.copytree(SAMPLES / "hat", folder)
@@ -73,5 +74,21 @@ def test_run_takes_the_samples_into_an_empty_library_only(tmp_path: Path) -> Non
     command = said.strip().splitlines()[-1].strip()
     found = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True)
     assert "my photos/01.jpg" in found.stdout or "samples/hat/01.jpg" in found.stdout
-    wrong = subprocess.run([ROOT / "scripts" / "run", "--nonsense"], capture_output=True)
-    assert wrong.returncode == 2 and b"FOLDER" in wrong.stderr
+    for words in (["--nonsense"], ["--port"], ["--port", "http"], ["--port=-1"]):
+        wrong = subprocess.run([ROOT / "scripts" / "run", *words], capture_output=True)
+        assert wrong.returncode == 2 and b"FOLDER" in wrong.stderr
+
+
+@pytest.mark.skipif(not IN_VENV, reason="scripts/run would make a virtual environment of its own")
+def test_run_serves_what_it_indexed(tmp_path: Path) -> None:
+    environment = {**os.environ, "LOOKALIKE_HOME": str(tmp_path / "home")}
+    command = [ROOT / "scripts" / "run", SAMPLES / "hat", "--port", "0"]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    lines = [process.stdout.readline().strip() for _ in range(3)]
+    assert lines[0].startswith("11 added") and lines[2].startswith("http://127.0.0.1:")
+    with urllib.request.urlopen(f"{lines[2]}/api/v1/status") as answer:
+        assert json.load(answer)["pictures"] == 11
+    process.terminate()
+    assert process.wait(30) == 0
+    process.stdout.close()

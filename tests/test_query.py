@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from search import Crop, Query, QueryError, Term
+from search import Crop, FieldError, Query, QueryError, Term
 from search.query import MAX_K, combine, parse_crop
 
 finite = st.floats(-1e6, 1e6, allow_nan=False)
@@ -104,3 +104,106 @@ def test_terms_combine_to_a_unit_vector_or_are_refused(rows: list[list[float]]) 
 def test_terms_that_cancel_out_are_refused() -> None:
     with pytest.raises(QueryError, match="cancel"):
         combine(np.array([[1.0, 0.0], [1.0, 0.0]]), [1.0, -1.0])
+
+
+def test_json_spells_the_same_query_as_python() -> None:
+    said = {
+        "terms": [
+            {"image": 1, "weight": 2, "crop": ["10%", 0, "50%", 20]},
+            {"image": 0},
+            {"image": "id:abcdef", "weight": -0.5},
+            {"image": "https://example.org/a.jpg"},
+            {"vector": [1, 0.5]},
+        ],
+        "where": [],
+        "k": 3,
+        "min_score": 0.25,
+        "kind": None,
+        "collapse": False,
+        "expand": 0,
+        "restore": False,
+        "verify": False,
+    }
+    wanted = Query(
+        (
+            Term(image=b"two", weight=2, crop=parse_crop("10%,0,50%,20")),
+            Term(image=b"one"),
+            Term(image="id:abcdef", weight=-0.5),
+            Term(image="https://example.org/a.jpg"),
+            Term(vector=(1.0, 0.5)),
+        ),
+        k=3,
+        min_score=0.25,
+    )
+    assert Query.from_json(said, [b"one", b"two"]) == wanted
+    assert Query.from_json(json.dumps(said), [b"one", b"two"]) == wanted
+    assert Query.from_json({}, [b"one", b"two"]) == Query.of([b"one", b"two"])
+
+
+@pytest.mark.parametrize(
+    ("said", "where"),
+    [
+        ({"tems": []}, "tems"),
+        ({"k": "10"}, "k"),
+        ({"k": 1.5}, "k"),
+        ({"k": True}, "k"),
+        ({"terms": {}}, "terms"),
+        ({"terms": [{"image": 0, "wight": 1}]}, "terms.0.wight"),
+        ({"terms": [{"image": 0, "weight": "1"}]}, "terms.0.weight"),
+        ({"terms": [{"image": 0, "crop": [1, 2, 3]}]}, "terms.0.crop"),
+        ({"terms": [{"image": -1}]}, "terms.0.image"),
+        ({"terms": [{"vector": ["a"]}]}, "terms.0.vector.0"),
+        ({"terms": [{"image": 0}] * 65}, "terms"),
+        ({"min_score": "high"}, "min_score"),
+        ({"verify": 1}, "verify"),
+        ([], "query"),
+        ("7", "query"),
+        ('{"k": 1e999}', "k"),
+    ],
+)
+def test_json_of_the_wrong_shape_is_refused_by_field(said: object, where: str) -> None:
+    with pytest.raises(FieldError) as caught:
+        Query.from_json(said, [b"file"])  # type: ignore[arg-type]
+    assert any(field.startswith(where) for field, _ in caught.value.fields)
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("{", "no JSON"),
+        (b"\xff", "no JSON"),
+        ("[" * 100_000, "no JSON|query"),
+        ({"terms": []}, "no term|at least one"),
+        ({"terms": [{"image": 1}]}, "0 is the first"),
+        ({"terms": [{"image": "/etc/passwd"}]}, "uploaded file"),
+        ({"terms": [{"image": "file:///etc/passwd"}]}, "uploaded file"),
+        ({"terms": [{"image": "ID:../etc/passwd"}]}, "uploaded file"),
+        ({"terms": [{"image": " http://example.org"}]}, "uploaded file"),
+        ({"terms": [{"image": 0}, *[{"image": "HTTP://a.org"}] * 5]}, "more than 4 URLs"),
+        ({"terms": [{"image": 0}, {"text": "beach"}]}, "text terms are not part of this version"),
+        ({"terms": [{"image": 0, "vector": [1]}]}, "one of image and vector"),
+        ({"terms": [{"image": 0, "weight": 0}]}, "weight"),
+        ({"terms": [{"image": 0, "crop": [0, 0, 0, 5]}]}, "crop"),
+        ({"terms": [{"image": 0, "crop": ["a", 0, 1, 5]}]}, "crop"),
+        ({"terms": [{"image": "id:abcdef", "crop": [0, 0, 1, 1]}, {"image": 0}]}, "needs a file"),
+        ({"terms": [{"image": "id:abcdef"}]}, "no term of the query names file 0"),
+        ({"k": 0}, "1 to 10000"),
+        ({"min_score": 2}, "cosine"),
+        ({"where": ["type=jpeg"]}, "where is not part of this version"),
+        ({"kind": "copy"}, "kind is not part"),
+        ({"collapse": True}, "collapse is not part"),
+        ({"expand": 2}, "expand is not part"),
+        ({"restore": True}, "restore is not part"),
+        ({"verify": True}, "verify is not part"),
+    ],
+)
+def test_json_that_cannot_be_answered_says_why(said: object, why: str) -> None:
+    with pytest.raises(QueryError, match=why) as caught:
+        Query.from_json(said, [b"file"])  # type: ignore[arg-type]
+    assert not isinstance(caught.value, FieldError) or why == "no JSON|query"
+
+
+def test_huge_weights_are_as_good_as_small_ones() -> None:
+    rows = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
+    assert combine(rows, [3e300, 4e300]) == pytest.approx([0.6, 0.8])
+    assert combine(rows, [3e-300, 4e-300]) == pytest.approx([0.6, 0.8])

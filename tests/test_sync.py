@@ -49,7 +49,7 @@ def fill(folder: Path, seeds: range) -> None:
 
 def held(engine: Engine) -> dict[str, str]:
     """Path -> id of every file in the library that holds a picture."""
-    return {path: name for name, _, path in engine._lookup.places()}
+    return {path: name for name, _, path in engine._lookup.every_place()}
 
 
 def content(folder: Path) -> dict[str, str]:

@@ -1,0 +1,83 @@
+"""Single pictures of the library: what is known of them, and how they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import BinaryIO
+
+from search.errors import NotFoundError
+from search.loader import Loaded, Source
+from search.lookup import Lookup
+from search.originals import open_original
+from search.records import Page, Picture
+from search.thumbnails import Thumbnails
+
+
+class Album:
+    """Read-only, but for thumbnails that are made again. Threads may share it.
+
+    Its methods take an id or the beginning of one; they raise QueryError for what is no id and
+    NotFoundError where there is no such picture, or no file of it that is as it was indexed.
+    """
+
+    def __init__(
+        self, lookup: Lookup, thumbnails: Thumbnails, load: Callable[[Source], Loaded]
+    ) -> None:
+        """load: decodes, or raises PictureError."""
+        self._lookup, self._thumbnails, self._load = lookup, thumbnails, load
+
+    def picture(self, identity: str) -> Picture:
+        """What is known of a picture."""
+        if found := self._pictures([self._lookup.resolve(identity)]):
+            return found[0]
+        raise NotFoundError(f"no picture in the library has id {identity}")
+
+    def page(self, page: int, size: int) -> Page:
+        """Some of the pictures, the last that came first. page: from 1."""
+        total = self._lookup.count(None)["pictures"]
+        found = self._pictures(self._lookup.newest((page - 1) * size, size))
+        return Page(page, -(-total // size), total, tuple(found))
+
+    def thumbnail(self, identity: str) -> bytes:
+        """WebP, made again where it is missing."""
+        picture = self.picture(identity)
+        try:
+            return self._thumbnails.path(picture.id).read_bytes()
+        except OSError:
+            made = self._decoded(picture, Source()).thumbnail or b""
+            self._thumbnails.write(picture.id, made)
+            return made
+
+    def preview(self, identity: str) -> bytes:
+        """JPEG, made each time."""
+        return self._decoded(self.picture(identity), Source(preview=True)).preview or b""
+
+    def original(self, identity: str) -> tuple[Picture, BinaryIO]:
+        """A picture and its file, opened; never a link, nor a file that has changed since."""
+        picture = self.picture(identity)
+        for place in self._lookup.places(self._lookup.resolve(picture.id)):
+            if file := open_original(place):
+                return picture, file
+        raise NotFoundError(
+            f"no file of picture {picture.id[:12]} is as it was indexed; index its folder again"
+        )
+
+    def _pictures(self, numbers: Sequence[int]) -> list[Picture]:
+        described, facts = self._lookup.describe(numbers), self._lookup.facts(numbers)
+        return [
+            Picture(d.id, d.there(), d.paths, facts[number], d.tags)
+            for number in numbers
+            if (d := described.get(number)) and number in facts
+        ]
+
+    def _decoded(self, picture: Picture, source: Source) -> Loaded:
+        """A source without a path or data, made of the picture's file."""
+        _, file = self.original(picture.id)
+        with file:
+            loaded = self._load(replace(source, data=file.read()))
+        if loaded.id != picture.id:
+            raise NotFoundError(
+                f"{picture.path} has changed since it was indexed; index its folder again"
+            )
+        return loaded

@@ -1,0 +1,173 @@
+"""Who may ask: loopback or a token, the right Host and Origin, within a size; headers of answers.
+
+A page of another site must not reach this server through a visitor's browser: a name that leads
+here by DNS rebinding shows in Host, a form or script of another page in Origin or Sec-Fetch-Site.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from ipaddress import ip_address
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from search.api import problems
+from search.api.problems import Problem
+
+COOKIE = "lookalike"
+SESSION_SECONDS = 30 * 86400
+LARGE = frozenset({"/api/v1/search", "/api/v1/images"})
+MOST = 2**20  # bytes of a body elsewhere
+OPEN = frozenset({"/", "/healthz", "/readyz", "/api/v1/login"})
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
+
+
+@dataclass(frozen=True)
+class Access:
+    """The rules of one server. host: that it was started on; token: asked for where there is one;
+    local: whether it listens on loopback only."""
+
+    host: str = "127.0.0.1"
+    token: str | None = None
+    local: bool = True
+    clock: Callable[[], float] = time.time
+
+    def knows(self, host: str) -> bool:
+        """Whether a Host header means this server: a name that somebody else may point here, as
+        rebinding does, is none of ours."""
+        name = _hostname(host)
+        if name in ("localhost", self.host.lower()):
+            return True
+        try:
+            address = ip_address(name)
+        except ValueError:
+            own = socket.gethostname().lower()
+            return not self.local and name in (own, f"{own}.local")
+        return address.is_loopback or not self.local  # an address cannot be rebound
+
+    def admits(self, headers: Headers) -> bool:
+        """Whether a request carries the token, or the cookie that a login gave for it."""
+        if self.token is None:
+            return True
+        kind, _, given = headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer":
+            sent = given.strip().encode("latin-1")  # as it came: most programs send UTF-8
+            return self.is_token(sent.decode(errors="replace")) or self.is_token(given.strip())
+        try:
+            morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        except CookieError:
+            return False
+        return morsel is not None and self._is_session(morsel.value)
+
+    def is_token(self, given: str) -> bool:
+        """Compare without telling how much of it is right."""
+        return self.token is not None and hmac.compare_digest(
+            given.encode(errors="replace"), self.token.encode()
+        )
+
+    def session(self) -> str:
+        """A cookie's value: when it ends, and proof that whoever made it had the token."""
+        head = f"{int(self.clock()) + SESSION_SECONDS}.{secrets.token_hex(8)}"
+        return f"{head}.{self._sign(head)}"
+
+    def _is_session(self, value: str) -> bool:
+        head, _, signature = value.rpartition(".")
+        if not hmac.compare_digest(signature.encode(), self._sign(head).encode()):
+            return False
+        return int(head.split(".")[0]) > self.clock()
+
+    def _sign(self, head: str) -> str:
+        key = hashlib.sha256(f"lookalike session:{self.token}".encode()).digest()
+        return hmac.new(key, head.encode(), hashlib.sha256).hexdigest()
+
+
+def _hostname(host: str) -> str:
+    """A Host header without its port, in lower case."""
+    name = host.strip().lower()
+    if name.startswith("["):
+        return name[1:].partition("]")[0]
+    return name.partition(":")[0].rstrip(".")
+
+
+class Gate:
+    """The middleware in front of everything."""
+
+    def __init__(self, app: ASGIApp, access: Access, most: int) -> None:
+        """most: bytes of a request's body, where pictures are uploaded."""
+        self._app, self._access, self._most = app, access, most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+
+        async def dressed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                given = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    given.setdefault(name, value)
+            await send(message)
+
+        try:
+            self._check(scope, headers)
+        except Problem as problem:
+            await problems.of(problem)(scope, receive, dressed)
+            return
+        await self._app(scope, self._counted(scope, receive), dressed)
+
+    def _check(self, scope: Scope, headers: Headers) -> None:
+        """Raises Problem for who may not ask."""
+        host, path = headers.get("host", ""), scope["path"]
+        if not self._access.knows(host):
+            raise Problem(403, f"this server is not {host[:100]!r}; use the address it printed")
+        origin = headers.get("origin")
+        if origin is not None and origin.lower().partition("://")[2] != host.lower():
+            raise Problem(403, "requests from pages of other sites are not allowed")
+        site = headers.get("sec-fetch-site", "none")
+        if path.startswith("/api/") and site not in ("none", "same-origin"):
+            raise Problem(403, "requests from pages of other sites are not allowed")
+        if path not in OPEN and not self._access.admits(headers):
+            raise Problem(401, "send the token: `Authorization: Bearer TOKEN`, or log in first")
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length[:20]) > self._limit(scope):
+            raise _large(self._limit(scope))
+
+    def _limit(self, scope: Scope) -> int:
+        return self._most if scope["path"] in LARGE else min(self._most, MOST)
+
+    def _counted(self, scope: Scope, receive: Receive) -> Receive:
+        """A body that says nothing about its length, or lies, ends at the limit as well."""
+        seen, most = 0, self._limit(scope)
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            if message["type"] == "http.request":
+                seen += len(message.get("body", b""))
+                if seen > most:
+                    raise _large(most)
+            return message
+
+        return counted
+
+
+def _large(most: int) -> Problem:
+    return Problem(413, f"the request has more than {most} bytes; send less at once")

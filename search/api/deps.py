@@ -1,0 +1,140 @@
+"""What the routes share: the engine, bounded turns, and reading of uploads."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import anyio
+from fastapi import Depends, Request
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+
+from search.api.auth import Access
+from search.api.jobs import Jobs
+from search.api.metrics import Metrics
+from search.api.problems import Problem
+from search.engine import Engine
+from search.errors import FieldError
+
+T = TypeVar("T")
+
+MOST_JSON = 2**20  # bytes of a JSON body or field
+UPLOAD_SECONDS = 120.0
+
+
+class Turns:
+    """A bounded number of calls at once, in threads, and a bounded number that wait."""
+
+    def __init__(self, running: int, waiting: int) -> None:
+        self._limiter = anyio.CapacityLimiter(running)
+        self._most, self.held = running + waiting, 0
+
+    @asynccontextmanager
+    async def admit(self) -> AsyncIterator[None]:
+        """Hold a place. Raises Problem 503 when all are held."""
+        if self.held >= self._most:
+            raise Problem(503, "too much is being asked at once; try again in a second", retry=1)
+        self.held += 1
+        try:
+            yield
+        finally:
+            self.held -= 1
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """Wait for a turn and call in a thread."""
+        return await anyio.to_thread.run_sync(call, limiter=self._limiter)
+
+
+@dataclass
+class Context:
+    """One server's parts. allow: folders that may be indexed; None for the defaults of loopback.
+    followers: of jobs; stopping: whether they are to be let go."""
+
+    engine: Engine
+    access: Access
+    allow: Sequence[Path] | None = None
+    metrics: Metrics = field(default_factory=Metrics)
+    jobs: Jobs = field(default_factory=Jobs)
+    followers: int = 0
+    stopping: bool = False
+    searches: Turns = field(default_factory=lambda: Turns(8, 32))
+    looks: Turns = field(default_factory=lambda: Turns(8, 256))
+    previews: Turns = field(default_factory=lambda: Turns(2, 64))
+
+    async def look(self, call: Callable[[], T]) -> T:
+        """A short question, off the event loop."""
+        async with self.looks.admit():
+            return await self.looks.run(call)
+
+
+async def _context(request: Request) -> Context:
+    context: Context = request.app.state.context
+    return context
+
+
+Here = Annotated[Context, Depends(_context)]
+
+
+@dataclass
+class Given:
+    """What a request brought: files in their order, and the JSON, if any."""
+
+    files: list[bytes]
+    said: bytes | str | None = None
+
+
+async def read(request: Request, files: int, text: str | None) -> Given:
+    """The body: multipart with `image` files and a JSON field named `text`, or that JSON alone.
+
+    files: how many images at most. Raises Problem and FieldError for anything else.
+    """
+    try:
+        with anyio.fail_after(UPLOAD_SECONDS):
+            kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if kind == "multipart/form-data":
+                return await _multipart(request, files, text)
+            if kind == "application/json" and text is not None:
+                return Given([], await _json(request))
+    except TimeoutError:
+        raise Problem(408, f"the request took longer than {UPLOAD_SECONDS:g} s") from None
+    raise Problem(415, f"send {'multipart/form-data' if text is None else 'multipart or JSON'}")
+
+
+async def _json(request: Request) -> bytes:
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > MOST_JSON:
+            raise Problem(413, f"the JSON has more than {MOST_JSON} bytes")
+    return bytes(data)
+
+
+async def _multipart(request: Request, files: int, text: str | None) -> Given:
+    given, wrong = Given([]), list[tuple[str, str]]()
+    try:
+        form = await request.form(max_files=files + 1, max_fields=8, max_part_size=MOST_JSON)
+    except HTTPException as error:
+        large = "Too many files" in error.detail or "maximum size" in error.detail
+        raise Problem(413 if large else 400, f"the upload is broken: {error.detail}") from error
+    try:
+        for name, value in form.multi_items():
+            if name == "image" and isinstance(value, UploadFile):
+                if len(given.files) == files:
+                    raise Problem(413, f"more than {files} files in one request")
+                given.files.append(await value.read())
+            elif name == "image":
+                wrong.append((name, "is a file"))
+            elif name == text and given.said is None:
+                said = await value.read(MOST_JSON) if isinstance(value, UploadFile) else value
+                given.said = said
+            else:
+                wrong.append((name[:100], "is not a field of this request, or is there twice"))
+    finally:
+        await form.close()
+    if wrong:
+        raise FieldError(wrong)
+    return given

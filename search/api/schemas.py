@@ -1,0 +1,186 @@
+"""What goes over HTTP, for OpenAPI and for checking what comes in."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from search.query import QueryJson
+
+
+class ProblemJson(BaseModel):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[dict[str, str]] | None = Field(None, description="With 422: field and message.")
+
+
+class HitJson(BaseModel):
+    """A picture that was found."""
+
+    id: str
+    path: str
+    paths: list[str]
+    score: float
+    kind: str | None
+    probability: float | None
+    width: int
+    height: int
+    tags: list[str]
+    source: str | None
+    time: float | None
+
+
+class AnswerJson(BaseModel):
+    """The answer to a query: hits, best first."""
+
+    query: dict[str, Any]
+    model: str
+    took_ms: dict[str, float]
+    hits: list[HitJson]
+
+
+class ImageJson(BaseModel):
+    """A picture of the library, and what was read off it."""
+
+    id: str
+    path: str
+    paths: list[str]
+    type: str
+    width: int
+    height: int
+    bytes: int
+    taken: str | None
+    camera: str | None
+    latitude: float | None
+    longitude: float | None
+    palette: list[str]
+    exif: dict[str, Any]
+    tags: list[str]
+
+
+class PageJson(BaseModel):
+    """Some of the library's pictures, the last that came first."""
+
+    page: int
+    pages: int
+    total: int
+    images: list[ImageJson]
+
+
+class RootJson(BaseModel):
+    """An indexed folder."""
+
+    path: str
+    state: str
+    files: int
+
+
+class StatusJson(BaseModel):
+    """The library at a glance."""
+
+    home: str
+    model: str | None
+    fingerprint: str | None
+    pictures: int
+    embedded: int
+    files: int
+    roots: list[RootJson]
+    index: dict[str, Any]
+    version: str
+
+
+class IndexJson(BaseModel):
+    """A folder to index."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    path: str = Field(min_length=1, max_length=4096, description="Absolute, or from `~`.")
+
+
+class StartedJson(BaseModel):
+    """The id of the job that was started."""
+
+    job: str
+
+
+class ProgressJson(BaseModel):
+    """A moment of a job: `done` of `total` files."""
+
+    phase: str
+    done: int
+    total: int
+    path: str | None
+
+
+class JobJson(BaseModel):
+    """A job. created, finished: seconds since 1970."""
+
+    id: str
+    kind: str
+    path: str
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    created: float
+    finished: float | None
+    progress: ProgressJson | None
+    report: dict[str, Any] | None = Field(description="As `lookalike index --json` prints it.")
+    error: str | None
+
+
+class JobsJson(BaseModel):
+    """The jobs, the last one first."""
+
+    jobs: list[JobJson]
+
+
+class LoginJson(BaseModel):
+    """What the page sends to get its cookie."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    token: str = Field(max_length=4096)
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI of the refusals that a route has beside those that all have."""
+    content = {"application/problem+json": {"schema": ProblemJson.model_json_schema()}}
+    says = {
+        400: "What was wrong with the request",
+        401: "No token",
+        403: "Not allowed",
+        404: "Not there",
+        408: "Too slow",
+        413: "Too large",
+        415: "Not a picture",
+        422: "Wrong fields",
+        429: "Too many",
+        503: "Busy; Retry-After says for how long",
+    }
+    return {
+        status: {"description": says[status], "content": content}
+        for status in sorted({401, 403, 503, *statuses})
+    }
+
+
+def upload(images: str, text: str | None = None) -> dict[str, Any]:
+    """OpenAPI of a multipart body with `image` files. images: said of them; text: the name of the
+    JSON field, which may also come alone."""
+    fields: dict[str, Any] = {
+        "image": {
+            "type": "array",
+            "items": {"type": "string", "format": "binary"},
+            "description": images,
+        }
+    }
+    body: dict[str, Any] = {}
+    if text is not None:
+        query = QueryJson.model_json_schema(ref_template="#/components/schemas/{model}")
+        query.pop("$defs", None)
+        fields[text] = query
+        body["application/json"] = {"schema": query}
+    body["multipart/form-data"] = {"schema": {"type": "object", "properties": fields}}
+    return {"requestBody": {"required": True, "content": body}}

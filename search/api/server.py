@@ -1,0 +1,134 @@
+"""`lookalike serve`: a socket, the app, one process, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from search.api.app import create_app
+from search.api.auth import Access
+from search.api.deps import Context
+from search.engine import Engine
+from search.errors import InputError
+from search.settings import Settings
+
+SECONDS = 3  # for requests that are under way when it is told to stop
+
+
+def _calm(record: logging.LogRecord) -> bool:
+    """Whether a line is worth logging: that a request was cut short at the end is not."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
+class _Server(uvicorn.Server):
+    """Says where it is once it answers, and ends without raising the signal again."""
+
+    def __init__(self, config: uvicorn.Config, context: Context, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._context, self._ready = context, ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.force_exit = self.should_exit  # the second time without waiting
+        self.should_exit = self._context.stopping = True  # followers of jobs would never leave
+
+
+def serve(
+    engine: Engine,
+    host: str,
+    port: int,
+    allow: Sequence[Path],
+    announce: Callable[[str], None],
+) -> None:
+    """Answer until SIGINT or SIGTERM. announce: takes the address once it answers.
+
+    port: 0 for any. allow: folders that may be indexed; when empty, on loopback, the user's home
+    and the indexed folders. Raises InputError for an address that cannot be served.
+    """
+    where, local = _address(host, port)
+    token = _token(engine.settings)
+    if not local and token is None:
+        raise InputError(
+            f"{host} can be reached by others, so it needs a token: set LOOKALIKE_TOKEN, or "
+            "token_file in the configuration"
+        )
+    folders = [Path(os.path.realpath(path.expanduser())) for path in allow]
+    if missing := [str(path) for path in folders if not path.is_dir()]:
+        raise InputError(f"--allow {missing[0]}: no folder; give one that is there")
+    access = Access(host=host, token=token, local=local)
+    app = create_app(engine, access, folders if folders or not local else None)
+    listening = _listen(host, where)
+    shown = f"[{host}]" if ":" in host else host
+    if host in ("0.0.0.0", "::"):
+        shown = "127.0.0.1" if host == "0.0.0.0" else "[::1]"
+    address = f"http://{shown}:{listening.getsockname()[1]}"
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        lifespan="on",
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=SECONDS,
+    )
+    logging.getLogger("uvicorn.error").addFilter(_calm)
+    with listening:
+        _Server(config, app.state.context, lambda: announce(address)).run(sockets=[listening])
+
+
+def _address(host: str, port: int) -> tuple[tuple[int, str, int], bool]:
+    """Family, address and port to listen on, and whether that is loopback."""
+    if not 0 <= port <= 65535:
+        raise InputError(f"--port {port}: give 0 to 65535")
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise InputError(f"--host {host}: no address of this machine") from error
+    family, *_, place = found[0]
+    address = str(place[0])
+    return (family, address, port), ip_address(address.partition("%")[0]).is_loopback
+
+
+def _listen(host: str, where: tuple[int, str, int]) -> socket.socket:
+    family, address, port = where
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":  # elsewhere it would let two servers share a port
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((address, port))
+        listening.listen(256)
+    except OSError as error:
+        listening.close()
+        if error.errno == errno.EADDRINUSE:
+            raise InputError(f"port {port} is taken; give another --port") from error
+        raise InputError(f"cannot serve on {host}, port {port}: {error.strerror}") from error
+    return listening
+
+
+def _token(settings: Settings) -> str | None:
+    """The token, if one was set. Raises InputError for a file that holds none."""
+    if settings.token is not None:
+        return settings.token.get_secret_value() or None
+    if settings.token_file is None:
+        return None
+    try:
+        token = settings.token_file.expanduser().read_text().strip()
+    except (OSError, UnicodeError) as error:
+        raise InputError(f"{settings.token_file} cannot be read for the token: {error}") from error
+    if not token:
+        raise InputError(f"{settings.token_file} is empty; write the token into it")
+    return token

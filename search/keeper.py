@@ -1,0 +1,72 @@
+"""Pictures that are given to the library to keep: files of its own, in a root of their own.
+
+`kept/ab/abcd....jpg` below the library's folder, with the bytes as they came. The root is like any
+other (a sync of it follows what happened to its files), but for one thing: it is the only folder
+inside the library's own that may be synced, and only `keep` makes it a root. A sync of a folder
+around it passes the library's own folder by, so it never takes what is kept for gone.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from search.catalog import Catalog, Found, Model
+from search.embedders.base import Vectors
+from search.errors import PictureError, StorageError
+from search.loader import Loaded
+from search.scan import Entry
+from search.thumbnails import Thumbnails
+
+SUFFIX = {"jpeg": "jpg", "heif": "heic"}
+
+
+class Keeper:
+    """Writes pictures below a folder and enters them in the catalog."""
+
+    def __init__(self, catalog: Catalog, thumbnails: Thumbnails, folder: Path) -> None:
+        self._catalog, self._thumbnails, self._folder = catalog, thumbnails, folder
+
+    def keep(self, data: bytes, loaded: Loaded, model: Model, vector: Vectors) -> None:
+        """Keep a picture; one that is kept already stays as it is. Its caller may write.
+
+        Raises StorageError when the disk does not take it; then nothing is left of it.
+        """
+        if loaded.facts is None or loaded.rendition is None or loaded.thumbnail is None:
+            raise PictureError("the picture was not decoded whole; try again")
+        suffix = SUFFIX.get(loaded.facts.type, loaded.facts.type)
+        name = f"{loaded.id[:2]}/{loaded.id}.{suffix}"
+        path = self._folder / name
+        there = path.is_file() and path.stat().st_size == len(data)
+        try:
+            if not there:
+                _write(path, data)
+            info = path.stat()
+        except OSError as error:
+            raise StorageError(
+                f"cannot write {path}: {error.strerror}; free some space, then try again"
+            ) from error
+        try:
+            self._thumbnails.write(loaded.id, loaded.thumbnail)
+            entry = Entry(name, info.st_size, info.st_mtime_ns, info.st_ino)
+            root = self._catalog.add_root(str(self._folder), info.st_dev, ())
+            found = Found(entry, loaded.id, loaded.rendition, loaded.facts, vector)
+            self._catalog.record(root, model, [found])
+        except BaseException:
+            if not there:
+                path.unlink(missing_ok=True)
+            raise
+
+
+def _write(path: Path, data: bytes) -> None:
+    """All of it or nothing, and on the disk before the catalog says so."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")  # hidden: no sync takes it
+    try:
+        with open(partial, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,61 @@
+"""The user's own files, opened for reading: only what was indexed, where it was indexed.
+
+Between a sync and a request a file may have been replaced by a link to anywhere, or a folder above
+it may have. So every step below the root is opened without following links, and the file that was
+opened must have the size and time that the catalog knows.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from typing import BinaryIO
+
+FILE = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+FOLDER = FILE | getattr(os, "O_DIRECTORY", 0)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A file as the catalog knows it. path: relative to the root, with `/`."""
+
+    root: str
+    path: str
+    size: int
+    mtime_ns: int
+
+
+def open_original(place: Place) -> BinaryIO | None:
+    """The file for reading, or None when it is not what was indexed any more."""
+    try:
+        handle = _open(place)
+    except OSError:
+        return None
+    info = os.fstat(handle)
+    same = (info.st_size, info.st_mtime_ns) == (place.size, place.mtime_ns)
+    if stat.S_ISREG(info.st_mode) and same:
+        return os.fdopen(handle, "rb")
+    os.close(handle)
+    return None
+
+
+def _open(place: Place) -> int:
+    """Raises OSError for links, and for whatever else is in the way."""
+    *folders, name = place.path.split("/")
+    if {"", ".", ".."} & {*folders, name}:
+        raise FileNotFoundError(place.path)
+    if os.open not in os.supports_dir_fd:  # Windows: a look before the leap
+        full = os.path.join(place.root, *folders, name)
+        if os.path.realpath(full) != os.path.abspath(full):
+            raise FileNotFoundError(full)
+        return os.open(full, FILE | getattr(os, "O_BINARY", 0))
+    here = os.open(place.root, FOLDER)
+    try:
+        for folder in folders:
+            inner = os.open(folder, FOLDER, dir_fd=here)
+            os.close(here)
+            here = inner
+        return os.open(name, FILE, dir_fd=here)
+    finally:
+        os.close(here)

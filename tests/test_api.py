@@ -204,6 +204,20 @@ def test_bodies_of_the_wrong_kind_are_refused(client: httpx.Client) -> None:
     problem(client.get("/api/v1/../../etc/passwd"), 404)
 
 
+def test_an_upload_that_is_cut_off_is_not_half_taken(client: httpx.Client) -> None:
+    head = b"--x\r\nContent-Disposition: form-data; name=image; filename=a.jpg\r\n\r\n"
+    part = head + jpeg(1) + b"\r\n"
+    for kind in ("multipart/form-data; boundary=x", 'Multipart/Form-Data; charset=a; boundary="x"'):
+
+        def post(body: bytes, kind: str = kind) -> httpx.Response:
+            return client.post("/api/v1/search", content=body, headers={"Content-Type": kind})
+
+        for body in (b"", head[:20], part[:-200], part, part + head, part + part[:-200]):
+            problem(post(body), 400, "broken")
+        assert post(part + b"--x--\r\n").status_code == 200
+        assert post(part + b"--x--").status_code == 200
+
+
 def test_a_body_without_a_length_ends_at_the_limit(client: httpx.Client) -> None:
     def endless() -> Iterator[bytes]:
         yield b"--x\r\nContent-Disposition: form-data; name=image; filename=a\r\n\r\n"

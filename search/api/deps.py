@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from email.message import Message as EmailMessage
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -12,6 +13,7 @@ import anyio
 from fastapi import Depends, Request
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive
 
 from search.api.auth import Access
 from search.api.jobs import Jobs
@@ -24,6 +26,7 @@ T = TypeVar("T")
 
 MOST_JSON = 2**20  # bytes of a JSON body or field
 UPLOAD_SECONDS = 120.0
+TAIL = 1024  # bytes in which the end of a multipart body is
 
 
 class Turns:
@@ -115,8 +118,9 @@ async def _json(request: Request) -> bytes:
 
 async def _multipart(request: Request, files: int, text: str | None) -> Given:
     given, wrong = Given([]), list[tuple[str, str]]()
+    whole = Request(request.scope, _to_the_end(request))
     try:
-        form = await request.form(max_files=files + 1, max_fields=8, max_part_size=MOST_JSON)
+        form = await whole.form(max_files=files + 1, max_fields=8, max_part_size=MOST_JSON)
     except HTTPException as error:
         large = "Too many files" in error.detail or "maximum size" in error.detail
         raise Problem(413 if large else 400, f"the upload is broken: {error.detail}") from error
@@ -138,3 +142,22 @@ async def _multipart(request: Request, files: int, text: str | None) -> Given:
     if wrong:
         raise FieldError(wrong)
     return given
+
+
+def _to_the_end(request: Request) -> Receive:
+    """A multipart body that raises Problem when it ends before its last part does: the parser
+    would drop that part without a word, and leave its file open."""
+    kind = EmailMessage()
+    kind["Content-Type"] = request.headers["content-type"]
+    end = f"--{kind.get_param('boundary', '')}--".encode("latin-1", "replace")
+    tail = bytearray()
+
+    async def receive() -> Message:
+        message = await request.receive()
+        tail.extend(message.get("body", b"")[-TAIL:])
+        del tail[:-TAIL]
+        if message["type"] == "http.request" and not message.get("more_body") and end not in tail:
+            raise Problem(400, "the upload is broken: it ends before its last part does")
+        return message
+
+    return receive

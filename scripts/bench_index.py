@@ -1,6 +1,6 @@
 """How fast indexing is: decoding alone, embedding alone, end to end, and memory, in one run.
 
-scripts/bench index [--photos 600] [--large 24] [--rounds 3] [--seed 0]
+scripts/bench index [--photos 600] [--large 96] [--rounds 3] [--seed 0]
 
 Photographs of 400 px, and of 12 megapixels, are made from the sample pictures that come with the
 project: cut a little differently and saved again, so that no two are the same. Each round times the
@@ -93,7 +93,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--photos", type=int, default=600)
-    parser.add_argument("--large", type=int, default=24)
+    parser.add_argument("--large", type=int, default=96)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(

@@ -8,107 +8,21 @@ picture to an index or removes it writes the change log in the same transaction.
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any
 
-import numpy as np
-from sqlalchemy import Connection, Select, and_, bindparam, delete, insert, select, update
-from sqlalchemy.dialects.postgresql import insert as upsert_postgres
-from sqlalchemy.dialects.sqlite import insert as upsert_sqlite
+from sqlalchemy import Select, and_, bindparam, delete, insert, select, update
 
-from search.database import Database
-from search.embedders.base import Vectors
-from search.errors import NotFoundError
-from search.records import Facts
+from search.recording import File, Model, Recorder, Root, chunks
 from search.scan import Entry
 from search.schema import changes, files, meta, models, pictures, roots, tags, vectors
 
 ORPHAN_SECONDS = 30 * 86400.0
-CHUNK = 5000  # values in one IN (...)
 
 
-@dataclass(frozen=True)
-class Model:
-    """A model as the catalog knows it."""
-
-    id: int
-    name: str
-    fingerprint: str
-    dim: int
-
-
-@dataclass(frozen=True)
-class Root:
-    """An indexed folder. device: of its file system, as `stat` tells it."""
-
-    id: int
-    path: str
-    device: int
-    state: str
-    exclude: tuple[str, ...]
-
-
-class File(NamedTuple):
-    """A file as it was when last read; `picture` is None for a skipped one, with its reason and
-    the rule under which it was skipped."""
-
-    id: int
-    size: int
-    mtime_ns: int
-    inode: int
-    picture: int | None
-    reason: str | None = None
-    rule: str | None = None
-
-
-@dataclass(frozen=True)
-class Found:
-    """A file that was read. facts and rendition: None for a picture the catalog has. vector:
-    (dim,) float32 where it was computed, None where the catalog has it or its rendition's."""
-
-    entry: Entry
-    id: str
-    rendition: str | None = None
-    facts: Facts | None = None
-    vector: Vectors | None = None
-
-
-@dataclass(frozen=True)
-class Broken:
-    """A file that holds no usable picture under a rule (`Loader.rule`)."""
-
-    entry: Entry
-    reason: str
-    rule: str
-
-
-def chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
-    """Lists short enough for one statement."""
-    values = list(values)
-    return (values[i : i + CHUNK] for i in range(0, len(values), CHUNK))
-
-
-def pack(vector: Vectors) -> bytes:
-    """float32 -> little-endian fp16 bytes."""
-    return vector.astype("<f2").tobytes()
-
-
-def unpack(rows: Sequence[bytes], dim: int) -> Vectors:
-    """n x fp16 bytes -> (n, dim) float32 of unit length."""
-    array = np.frombuffer(b"".join(rows), "<f2").reshape(len(rows), dim).astype(np.float32)
-    norms = np.linalg.norm(array, axis=1, keepdims=True)
-    result: Vectors = (array / np.maximum(norms, 1e-12)).astype(np.float32)
-    return result
-
-
-class Catalog:
+class Catalog(Recorder):
     """All reading and writing of the tables. Threads may share it."""
-
-    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
-        """clock: seconds since 1970, for orphans."""
-        self.database, self._clock = database, clock
 
     # models ------------------------------------------------------------------------------------
 
@@ -212,44 +126,7 @@ class Catalog:
         with self.database.read() as c:
             return [r for part in chunks(values) for r in c.execute(query.where(column.in_(part)))]
 
-    # what a sync writes ------------------------------------------------------------------------
-
-    def record(self, root: Root, model: Model, batch: Sequence[Found | Broken]) -> None:
-        """Enter what was read, in one transaction."""
-        found = [item for item in batch if isinstance(item, Found)]
-        with self.database.write() as c:
-            numbers, fresh = self._pictures(c, found)
-            self._vectors(c, model, found, numbers)
-            paths = [os.fsencode(item.entry.path) for item in batch]
-            held = select(files.c.path, files.c.id, files.c.picture, files.c.was)
-            held = held.where(files.c.root == root.id, files.c.path.in_(paths))
-            before = {row.path: row for row in c.execute(held)}
-            new, old, left = [], [], set()
-            for item, path in zip(batch, paths, strict=True):
-                picture = numbers[item.id] if isinstance(item, Found) else None
-                values = {
-                    "size": item.entry.size,
-                    "mtime_ns": item.entry.mtime_ns,
-                    "inode": item.entry.inode,
-                    "picture": picture,
-                    "reason": item.reason if isinstance(item, Broken) else None,
-                    "rule": item.rule if isinstance(item, Broken) else None,
-                    "was": picture,
-                }
-                if path not in before:
-                    new.append(values | {"root": root.id, "path": path})
-                    continue
-                was = before[path].was
-                old.append(values | {"key": before[path].id, "was": picture or was})
-                if was is not None and was != picture:
-                    left.add(was)
-                    if picture is not None and picture in fresh:  # not another one that was there
-                        self._copy_tags(c, [was], picture)
-            if new:
-                c.execute(insert(files), new)
-            if old:
-                c.execute(update(files).where(files.c.id == bindparam("key")), old)
-            self._orphan(c, left)
+    # what goes ------------------------------------------------------------------------------
 
     def move(self, moves: Sequence[tuple[int, Entry]]) -> None:
         """Files (by id) that are the same file under another name, which no other file has."""
@@ -274,104 +151,6 @@ class Catalog:
         with self.database.write() as c:
             c.execute(delete(roots).where(roots.c.id == root.id))
 
-    def add_vectors(self, model: Model, found: dict[int, Vectors]) -> None:
-        """Vectors of pictures that are in the catalog, by number, in one transaction."""
-        with self.database.write() as c:
-            self._insert_vectors(c, model, {n: pack(v) for n, v in found.items()})
-
-    def _pictures(self, c: Connection, found: Sequence[Found]) -> tuple[dict[str, int], set[int]]:
-        """Enter new pictures, take orphans back; id -> number, and the numbers of these two."""
-        by_id = {item.id: item for item in found}
-        query = select(pictures.c.id, pictures.c.number, pictures.c.orphaned)
-        query = query.where(pictures.c.id.in_(by_id))
-        known = {row.id: row for row in c.execute(query)}
-        back = [row.number for row in known.values() if row.orphaned is not None]
-        if back:
-            c.execute(update(pictures).where(pictures.c.number.in_(back)).values(orphaned=None))
-            self._log(c, back, "add")
-        rows = [self._row(item) for item in by_id.values() if item.id not in known]
-        if not rows:
-            return {identity: row.number for identity, row in known.items()}, set(back)
-        renditions = {row["rendition"] for row in rows}
-        twins = select(pictures.c.rendition, pictures.c.number)
-        twins = twins.where(pictures.c.rendition.in_(renditions))
-        before = [tuple(row) for row in c.execute(twins)]
-        c.execute(insert(pictures), rows)
-        numbers = {row.id: int(row.number) for row in c.execute(query)}
-        for rendition, number in before:  # only metadata changed: the tags stay with it
-            for row in rows:
-                if row["rendition"] == rendition:
-                    self._copy_tags(c, [number], numbers[row["id"]])
-        return numbers, {*back, *(numbers[row["id"]] for row in rows)}
-
-    @staticmethod
-    def _row(found: Found) -> dict[str, Any]:
-        if found.facts is None or found.rendition is None:
-            raise NotFoundError(f"picture {found.id} went while it was indexed; index again")
-        details = asdict(found.facts)
-        row = {key: details.pop(key) for key in ("type", "width", "height", "bytes", "taken")}
-        return row | {"id": found.id, "rendition": found.rendition, "facts": details}
-
-    def _vectors(
-        self, c: Connection, model: Model, found: Sequence[Found], numbers: dict[str, int]
-    ) -> None:
-        """Enter the vectors that were computed, and copy those of the same rendition."""
-        rows = {numbers[f.id]: pack(f.vector) for f in found if f.vector is not None}
-        lacking = {f.rendition: f.id for f in found if f.vector is None and f.rendition}
-        if lacking:
-            same = (
-                select(pictures.c.rendition, vectors.c.data)
-                .join(vectors, vectors.c.picture == pictures.c.number)
-                .where(pictures.c.rendition.in_(lacking), vectors.c.model == model.id)
-            )
-            data = {row.rendition: row.data for row in c.execute(same)}
-            computed = {f.rendition: pack(f.vector) for f in found if f.vector is not None}
-            for f in found:
-                if f.vector is None and f.rendition:
-                    copied = data.get(f.rendition) or computed.get(f.rendition)
-                    if copied:
-                        rows.setdefault(numbers[f.id], copied)
-        self._insert_vectors(c, model, rows)
-
-    def _insert_vectors(self, c: Connection, model: Model, rows: dict[int, bytes]) -> None:
-        if not rows:
-            return
-        have = select(vectors.c.picture).where(vectors.c.model == model.id)
-        held = {row[0] for row in c.execute(have.where(vectors.c.picture.in_(rows)))}
-        new = [{"model": model.id, "picture": n, "data": d} for n, d in rows.items()]
-        new = [row for row in new if row["picture"] not in held]
-        if new:
-            c.execute(insert(vectors), new)
-            logged = [{k: row[k] for k in ("model", "picture")} for row in new]
-            c.execute(insert(changes), [row | {"operation": "add"} for row in logged])
-
-    def _upsert(self, table: Any) -> Any:
-        postgres = self.database.engine.dialect.name == "postgresql"
-        return upsert_postgres(table) if postgres else upsert_sqlite(table)
-
-    def _log(self, c: Connection, numbers: Collection[int], operation: str) -> None:
-        """Log for every model that holds the pictures."""
-        held = select(vectors.c.model, vectors.c.picture).where(vectors.c.picture.in_(numbers))
-        rows = [
-            {"model": row.model, "picture": row.picture, "operation": operation}
-            for row in c.execute(held)
-        ]
-        if rows:
-            c.execute(insert(changes), rows)
-
-    def _orphan(self, c: Connection, numbers: Collection[int]) -> list[int]:
-        """Mark those of the pictures that have no file left."""
-        if not numbers:
-            return []
-        left = select(files.c.id).where(files.c.picture == pictures.c.number).exists()
-        alone = select(pictures.c.number).where(pictures.c.number.in_(numbers), ~left)
-        gone = [row[0] for row in c.execute(alone.where(pictures.c.orphaned.is_(None)))]
-        if gone:
-            now = update(pictures).where(pictures.c.number.in_(gone))
-            c.execute(now.values(orphaned=self._clock()))
-            self._log(c, gone, "remove")
-        return gone
-
     def purge(self, numbers: Collection[int] | None = None) -> list[str]:
         """Drop these orphans, or all that are older than 30 days; returns their ids."""
         limit = self._clock() - (ORPHAN_SECONDS if numbers is None else 0)
@@ -383,18 +162,3 @@ class Catalog:
                 for column in (vectors.c.picture, tags.c.picture, pictures.c.number):
                     c.execute(delete(column.table).where(column.in_(part)))
         return [row.id for row in rows]
-
-    # tags --------------------------------------------------------------------------------------
-
-    def tag(self, number: int, names: Iterable[str]) -> None:
-        """Give a picture tags; those it has already stay."""
-        with self.database.write() as c:
-            for name in names:
-                values = {"picture": number, "tag": name}
-                c.execute(self._upsert(tags).values(values).on_conflict_do_nothing())
-
-    def _copy_tags(self, c: Connection, sources: Collection[int], target: int) -> None:
-        names = c.execute(select(tags.c.tag).where(tags.c.picture.in_(sources))).all()
-        for (name,) in names:
-            values = {"picture": target, "tag": name}
-            c.execute(self._upsert(tags).values(values).on_conflict_do_nothing())

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from search.catalog import Catalog, Model
+from search.catalog import Catalog
 from search.loader import Failure, Loader, Source
 from search.lookup import Lookup
+from search.recording import Model
 from search.records import CheckReport
 from search.thumbnails import Thumbnails
 from search.vectors.live import LiveIndex

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from search.catalog import File
+from search.recording import File
 from search.records import Skip
 from search.scan import Entry, Listing
 

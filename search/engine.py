@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 import numpy as np
 
 from search.album import Album
-from search.catalog import Catalog, Model
+from search.catalog import Catalog
 from search.database import Database
 from search.embedders.base import Embedder, Pixels, Preparation, Vectors
 from search.embedders.registry import check_name, open_embedder
@@ -35,6 +35,7 @@ from search.loader import Failure, Loaded, Loader, Source
 from search.lock import Pen, writing
 from search.lookup import Lookup
 from search.query import Picture as Given, Query
+from search.recording import Model
 from search.records import (
     CheckReport,
     Hits,

@@ -14,12 +14,13 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from search.catalog import Broken, Catalog, File, Found, Model, Root
+from search.catalog import Catalog
 from search.diff import Plan, diff
 from search.embedders.base import Pixels, Preparation, Vectors
 from search.errors import InputError, NotFoundError
 from search.loader import Failure, Loaded, Loader, Source
 from search.lookup import Lookup
+from search.recording import Broken, File, Found, Model, Root
 from search.records import IndexReport, Progress, Skip
 from search.scan import Entry, Listing, excluded, scan
 from search.thumbnails import Thumbnails

@@ -11,10 +11,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from search.catalog import Catalog, Found, Model
+from search.catalog import Catalog
 from search.embedders.base import Vectors
 from search.errors import PictureError, StorageError
 from search.loader import Loaded
+from search.recording import Found, Model
 from search.scan import Entry
 from search.thumbnails import Thumbnails
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Select, and_, func, select
 
-from search.catalog import Model, chunks, unpack
 from search.database import Database
 from search.embedders.base import Vectors
 from search.errors import NotFoundError, QueryError
 from search.originals import Place
+from search.recording import Model, chunks, unpack
 from search.records import Facts
 from search.schema import changes, files, meta, pictures, roots, tags, vectors
 

@@ -10,13 +10,13 @@ from os import fspath
 import numpy as np
 from PIL import Image
 
-from search.catalog import Model
 from search.embedders.base import Embedder, Pixels, Vectors
 from search.errors import EmptyError, InputError, NotFoundError, PictureError, QueryError
 from search.images import render
 from search.loader import Failure, Loader, Source
 from search.lookup import Described, Lookup, rescore
 from search.query import Picture, Query, Term, combine
+from search.recording import Model
 from search.records import Hit, Hits
 from search.runtime import Runtime
 from search.vectors.live import LiveIndex

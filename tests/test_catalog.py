@@ -25,10 +25,11 @@ from search import (
     StorageError,
     schema,
 )
-from search.catalog import Broken, Catalog, File, Found, Model, Root, chunks, pack, unpack
+from search.catalog import Catalog
 from search.database import Database, refuse_network
 from search.lock import writing
 from search.lookup import Lookup
+from search.recording import Broken, File, Found, Model, Root, chunks, pack, unpack
 from search.records import Facts
 from search.scan import Entry
 

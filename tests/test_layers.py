@@ -29,6 +29,7 @@ ORDER = (
     "decoder",
     "loader",
     "database",
+    "recording",
     "catalog",
     "diff",
     "originals",

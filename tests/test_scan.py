@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import forbid, paint
 
-from search.catalog import File
 from search.diff import diff
+from search.recording import File
 from search.records import Skip
 from search.scan import Entry, Listing, excluded, scan
 

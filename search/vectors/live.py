@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from search.catalog import Model
 from search.lookup import Lookup
+from search.recording import Model
 from search.vectors import snapshot
 from search.vectors.base import VectorIndex
 from search.vectors.faiss import FlatIndex

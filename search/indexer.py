@@ -76,7 +76,6 @@ class Indexer:
     def _sync(
         self, full: Path, exclude: Sequence[str] | None, allow_empty: bool
     ) -> Iterator[Progress]:
-        begun = time.monotonic()
         root, within = self._root(full)
         own = full.is_relative_to(self._home)
         if own and not (root and Path(root.path).is_relative_to(self._home)):  # see `keeper`
@@ -84,7 +83,8 @@ class Indexer:
         if root and within and exclude is not None:
             raise InputError(f"{full} is a part of {root.path}; give --exclude with that one")
         yield Progress("scan", 0, 0, str(full))
-        listing, device = self._list(full, root, within, exclude)
+        patterns = root.exclude if root and exclude is None else _globs(exclude or ())
+        listing, device = self._list(full, root, within, patterns)
         known = self._catalog.files(root, within) if root else {}
         pictures = sum(file.picture is not None for file in known.values())
         if root and (
@@ -92,19 +92,17 @@ class Indexer:
         ):
             if not within:
                 self._catalog.set_offline(root)
-            report = self._report(begun, IndexReport(offline=pictures))
-            yield Progress("finish", 0, 0, str(full), report)
+            yield Progress("finish", 0, 0, str(full), IndexReport(offline=pictures))
             return
         if listing is None:
             raise NotFoundError(f"{full} is not there; give a folder of pictures")
         if not within:
-            patterns = root.exclude if root and exclude is None else _globs(exclude or ())
             root, adopted = self._adopt(full, device, patterns, listing)
             if adopted:
                 known = self._catalog.files(root)
         if root is None:
             raise NotFoundError(f"{full} is not there; give a folder of pictures")
-        yield from self._apply(root, diff(known, listing, self._loader.rule), known, begun)
+        yield from self._apply(root, diff(known, listing, self._loader.rule), known)
 
     def _root(self, full: Path) -> tuple[Root | None, str]:
         """The innermost root that a folder is or is in, with its place within."""
@@ -136,15 +134,14 @@ class Indexer:
         return root, adopted
 
     def _list(
-        self, full: Path, root: Root | None, within: str, exclude: Sequence[str] | None
+        self, full: Path, root: Root | None, within: str, exclude: Sequence[str]
     ) -> tuple[Listing | None, int]:
         """The listing, and the device; None for a root that is not there."""
         base = Path(root.path) if root else full
-        patterns = root.exclude if root and exclude is None else _globs(exclude or ())
         if full.is_file():
             raise InputError(f"{full} is a file; give the folder it is in")
         try:
-            return self._scan(base, within, patterns), os.stat(full).st_dev
+            return self._scan(base, within, exclude), os.stat(full).st_dev
         except FileNotFoundError:
             if root and within and os.path.isdir(base):
                 raise NotFoundError(
@@ -189,9 +186,7 @@ class Indexer:
         )
         return there * 2 < len(known)
 
-    def _apply(
-        self, root: Root, plan: Plan, known: dict[str, File], begun: float
-    ) -> Iterator[Progress]:
+    def _apply(self, root: Root, plan: Plan, known: dict[str, File]) -> Iterator[Progress]:
         run = _Run(root, known, skips=list(plan.skipped), moved=len(plan.moves))
         run.unchanged = plan.unchanged
         self._catalog.move(plan.moves)
@@ -205,8 +200,7 @@ class Indexer:
         if serving and serving.id != self._model.id and not self._lookup.lacking(self._model):
             self._catalog.serve(self._model)
         total = len(plan.read)
-        report = self._report(begun, run.report(plan.hidden))
-        yield Progress("finish", total, total, root.path, report)
+        yield Progress("finish", total, total, root.path, run.report(plan.hidden))
 
     def _read(self, run: _Run, entries: Sequence[Entry]) -> Iterator[Progress]:
         """Load new and changed files and commit them batch by batch."""

@@ -1,0 +1,104 @@
+"""Checkpoints: weights in safetensors and, beside them, JSON that tells what they are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib.resources import files as packaged
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load as read_tensors
+from torch import Tensor
+
+from diffusion import files
+from diffusion.denoiser import Denoiser
+from diffusion.errors import CheckpointError, ConfigError
+from diffusion.presets import Config
+
+FORMAT, VERSION = "lookalike diffusion", 1
+SHIPPED = "ddpm.safetensors"
+
+
+def save(
+    path: Path,
+    config: Config,
+    weights: dict[str, Tensor],
+    about: dict[str, Any],
+    half: bool = False,
+) -> None:
+    """Write `path` (.safetensors) and the .json beside it, each whole or not at all.
+
+    weights: of the network, by name. about: what else is to be known: data, step, metrics,
+    `encoder` (name and fingerprint) of a model under vectors, `classes` of one under classes. half:
+    store float16. Raises DiffusionError when the disk does not take them.
+    """
+    kind = torch.float16 if half else torch.float32
+    files.write_tensors(path, {name: w.to(kind) for name, w in weights.items()}, {"format": FORMAT})
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    head = {"format": FORMAT, "version": VERSION, "config": config.to_json(), "sha256": digest}
+    files.write_json(path.with_suffix(".json"), {**head, **about})
+
+
+def load(
+    path: str | Path | None = None, device: str = "cpu", encoder: str | None = None
+) -> Denoiser:
+    """The model of a checkpoint, ready to sample from; without a path, the one that is shipped.
+
+    `about` of what comes back is the JSON beside the weights. encoder: the fingerprint of the
+    encoder whose vectors will condition it, where that is known. Raises CheckpointError for a file
+    that is missing, damaged, foreign, newer, or of another encoder.
+    """
+    place = shipped() if path is None else Path(path)
+    about = describe(place)
+    named = about.get("encoder", {}).get("fingerprint")
+    if encoder is not None and named != encoder:
+        raise CheckpointError(
+            f"{place} was trained on vectors of the encoder {named}, not {encoder}; give a "
+            "checkpoint of that one"
+        )
+    try:
+        data = place.read_bytes()
+        if hashlib.sha256(data).hexdigest() != about["sha256"]:
+            raise CheckpointError(
+                f"{place} is damaged, or not what its JSON tells of; get it again"
+            )
+        model = Denoiser(Config.of(about["config"]))
+        model.net.load_state_dict({k: v.float() for k, v in read_tensors(data).items()})
+        model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    except CheckpointError:
+        raise
+    except Exception as error:  # every way in which a file can be foreign, or a device not there
+        raise CheckpointError(f"{place} cannot be used on {device}: {error}") from error
+    model.about = about
+    return model.eval().requires_grad_(False)
+
+
+def shipped() -> Path:
+    """Where the weights in the package are."""
+    return Path(str(packaged("diffusion") / "weights" / SHIPPED))
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """The JSON beside the weights. Raises CheckpointError."""
+    beside = path.with_suffix(".json")
+    missing = next((file for file in (path, beside) if not file.is_file()), None)
+    if missing:
+        raise CheckpointError(
+            f"{missing} is not there; a checkpoint is a .safetensors file with its .json beside it"
+        )
+    try:
+        about = json.loads(beside.read_text(encoding="utf-8"))
+        if not isinstance(about, dict) or about.get("format") != FORMAT:
+            raise ValueError("it is of another format")
+        version = int(about["version"])
+        if version <= VERSION:
+            Config.of(about["config"])
+    except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
+        raise CheckpointError(f"{beside} tells of no checkpoint of lookalike: {error}") from error
+    if version > VERSION:
+        raise CheckpointError(
+            f"{path} was written by a newer lookalike (format {version}, here {VERSION}); update"
+        )
+    return about

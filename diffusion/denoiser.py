@@ -1,0 +1,128 @@
+"""The denoiser D(x; sigma): a network, what it predicts, and how a guess of x_0 comes out of it.
+
+x = x_0 + sigma eps throughout. Around the network F (Karras et al. 2022, eq. 7),
+
+    D(x; sigma) = c_skip x + c_out F(c_in x; time(sigma), condition)
+    c_in = 1 / sqrt(sigma^2 + sigma_data^2)
+
+    F predicts   c_skip                                   c_out
+    eps          1                                        -sigma
+    x_0          0                                        1
+    v            sigma_data^2 / (sigma^2 + sigma_data^2)  -sigma sigma_data c_in
+
+With sigma_data = 1 this v is that of Salimans and Ho (2022, arXiv:2202.00512), and with any other
+it is Karras' F with its sign turned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from diffusion.presets import Config
+from diffusion.schedule import noise
+from diffusion.unet import UNet
+
+Denoise: TypeAlias = Callable[[Tensor, float], Tensor]
+"""x (B, C, H, W) and its sigma -> the expected x_0 (B, C, H, W)."""
+
+MOST_SNR = 5.0
+
+
+class Denoiser(nn.Module):
+    """A network under its configuration; see the module's text for the equations."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.noise = noise(config.noise, config.steps)
+        self.net = UNet(config.shape)
+        self.about: dict[str, Any] = {}  # of the checkpoint it came from
+
+    def scales(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B,) float64 -> c_skip, c_out, c_in, each (B,) float64."""
+        sigma, data = sigma.double(), self.config.sigma_data
+        spread = (sigma**2 + data**2).sqrt()
+        if self.config.target == "eps":
+            return torch.ones_like(sigma), -sigma, 1 / spread
+        if self.config.target == "x0":
+            return torch.zeros_like(sigma), torch.ones_like(sigma), 1 / spread
+        return (data / spread) ** 2, -sigma * data / spread, 1 / spread
+
+    def weights(self, sigma: Tensor) -> Tensor:
+        """(B,) weights of the squared error of F.
+
+        `min-snr-5` is min(SNR, 5) on the error of x_0 (Hang et al. 2023, arXiv:2303.09556), which
+        c_out^2 brings to the target: min(SNR, 5) / SNR for eps, min(SNR, 5) / (SNR + 1) for v.
+        """
+        if self.config.weighting == "uniform":
+            return torch.ones_like(sigma)
+        return (1 / sigma**2).clamp(max=MOST_SNR) * self.scales(sigma)[1] ** 2
+
+    def forward(self, x: Tensor, sigma: Tensor, condition: Tensor | None = None) -> Tensor:
+        """x (B, 3, H, W), sigma (B,), condition as `UNet.embed` has it -> x_0 (B, 3, H, W)."""
+        skip, out, _ = (_over(c, x) for c in self.scales(sigma))
+        return skip * x + out * self.predict(x, sigma, condition)
+
+    def predict(self, x: Tensor, sigma: Tensor, condition: Tensor | None = None) -> Tensor:
+        """F alone, in the precision of x."""
+        into = _over(self.scales(sigma)[2], x) * x
+        f: Tensor = self.net(into, self.noise.time(sigma).float(), condition)
+        return f.to(x.dtype)
+
+    def loss(self, x0: Tensor, sigma: Tensor, eps: Tensor, condition: Tensor | None) -> Tensor:
+        """Weighted mean squared error of F for each picture, (B,) (algorithm 1, for any target)."""
+        x = x0 + _over(sigma, x0) * eps
+        skip, out, _ = (_over(c, x) for c in self.scales(sigma))
+        wanted = eps if self.config.target == "eps" else (x0 - skip * x) / out
+        error = (self.predict(x, sigma, condition) - wanted).square().flatten(1).mean(1)
+        return error * self.weights(sigma).to(error.dtype)
+
+    def denoise(
+        self,
+        condition: Tensor | None = None,
+        guidance: float = 1.0,
+        interval: tuple[float, float] = (0.0, float("inf")),
+    ) -> Denoise:
+        """A function for the samplers.
+
+        guidance: w of D_u + w (D_c - D_u) (Ho and Salimans 2022, arXiv:2207.12598); 1 is none and
+        costs one pass instead of two. interval: sigmas between which it acts (Kynkaanniemi et al.
+        2024, arXiv:2404.07724); elsewhere the condition alone does.
+        """
+        return _Denoise(self, condition, guidance, interval)
+
+
+class _Denoise:
+    """See `Denoiser.denoise`."""
+
+    def __init__(
+        self,
+        model: Denoiser,
+        condition: Tensor | None,
+        guidance: float,
+        interval: tuple[float, float],
+    ) -> None:
+        self._model, self._condition = model, condition
+        self._guidance, self._interval = guidance, interval
+
+    def __call__(self, x: Tensor, sigma: float) -> Tensor:
+        low, high = self._interval
+        sigmas = torch.full((len(x),), sigma, dtype=torch.float64, device=x.device)
+        condition = self._condition
+        if condition is None or self._guidance == 1 or not low <= sigma <= high:
+            guess: Tensor = self._model(x, sigmas, condition)
+            return guess
+        nothing = torch.full_like(condition, -1 if condition.ndim == 1 else 0)
+        both = self._model(x.repeat(2, 1, 1, 1), sigmas.repeat(2), torch.cat([nothing, condition]))
+        without, under = both.chunk(2)
+        guided: Tensor = without + self._guidance * (under - without)
+        return guided
+
+
+def _over(scale: Tensor, x: Tensor) -> Tensor:
+    """(B,) float64 -> (B, 1, 1, 1) in the precision of x."""
+    return scale.to(x.dtype)[:, None, None, None]

@@ -1,0 +1,51 @@
+"""Pictures of a training: grids and the loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from diffusion import files
+from diffusion.data import to_bytes
+
+
+def tiled(x: Tensor, columns: int | None = None, gap: int = 2, scale: int = 1) -> Image.Image:
+    """(N, 3, S, S) in -1..1 -> one picture, row by row, as square as can be."""
+    count, _, height, width = x.shape
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 255, np.uint8)
+    for i, picture in enumerate(to_bytes(x).permute(0, 2, 3, 1).cpu().numpy()):
+        top, left = (gap + (i // columns) * (height + gap), gap + (i % columns) * (width + gap))
+        sheet[top : top + height, left : left + width] = picture
+    whole = Image.fromarray(sheet)
+    return whole.resize((whole.width * scale, whole.height * scale), Image.Resampling.NEAREST)
+
+
+def save_png(path: Path, picture: Image.Image) -> None:
+    """PNG: nothing is lost. Raises DiffusionError when the disk does not take it."""
+    files.replace(path, lambda partial: picture.save(partial, "PNG"))
+
+
+def draw_loss(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    """The loss over the steps, and its running mean, from the lines of stats.jsonl."""
+    from matplotlib.figure import Figure
+
+    steps = np.array([line["step"] for line in lines])
+    losses = np.array([line["loss"] for line in lines])
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(steps, losses, color="#c3cbd6", linewidth=0.8, label="loss")
+    width = max(1, len(losses) // 25)
+    smooth = np.convolve(losses, np.ones(width) / width, "valid")
+    axes.plot(steps[width - 1 :], smooth, color="#2457c5", linewidth=1.6, label="running mean")
+    axes.set(xlabel="step", ylabel="loss", yscale="log")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    files.replace(path, lambda partial: figure.savefig(partial, format="png", dpi=110))

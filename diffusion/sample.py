@@ -1,0 +1,74 @@
+"""Pictures out of a model: start from noise, walk down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from diffusion.denoiser import Denoiser
+from diffusion.errors import ConfigError
+from diffusion.samplers import SAMPLERS, grid, normals
+
+BATCH = 64
+MOST_SEED = 2**64
+
+
+def sample(
+    model: Denoiser,
+    n: int = 1,
+    *,
+    seed: int = 0,
+    condition: Tensor | None = None,
+    steps: int = 15,
+    sampler: str = "dpmpp_2m",
+    guidance: float = 1.0,
+    interval: tuple[float, float] = (0.0, float("inf")),
+) -> Tensor:
+    """n pictures, (n, 3, S, S) float32 in -1..1, on the model's device.
+
+    seed: the first has it, the next seed + 1, and so on; a picture is the same alone or among
+    others. condition: (n,) classes or (n, D) unit vectors; None for none. guidance, interval: as
+    `Denoiser.denoise`. Raises ConfigError.
+    """
+    parts = list(samples(model, n, seed, condition, steps, sampler, guidance, interval))
+    return torch.cat(parts)
+
+
+def samples(
+    model: Denoiser,
+    n: int,
+    seed: int,
+    condition: Tensor | None,
+    steps: int,
+    sampler: str,
+    guidance: float,
+    interval: tuple[float, float],
+) -> Iterator[Tensor]:
+    """As `sample`, batch by batch."""
+    if n < 1 or sampler not in SAMPLERS or not 0 <= seed <= MOST_SEED - n:
+        raise ConfigError(
+            f"n {n}, sampler {sampler!r}, seed {seed}: give at least 1, one of "
+            f"{', '.join(SAMPLERS)}, and 64 bits"
+        )
+    wanted = model.config.shape
+    fits = condition is None or (
+        condition.shape == ((n,) if wanted.condition == "class" else (n, wanted.width))
+    )
+    if not fits or (condition is not None and wanted.condition == "none"):
+        raise ConfigError(f"the condition does not fit a model of condition {wanted.condition}")
+    device = str(next(model.parameters()).device)
+    side = model.config.size
+    sigmas = grid(model.noise, steps)
+    for first in range(0, n, BATCH):
+        part = range(first, min(n, first + BATCH))
+        under = None if condition is None else condition[part.start : part.stop].to(device)
+        normal = normals([seed + i for i in part], (3, side, side), device)
+        with torch.inference_mode():
+            x = sigmas[0] * normal()
+            for state in SAMPLERS[sampler](
+                model.denoise(under, guidance, interval), x, sigmas, normal
+            ):
+                x = state.x
+            yield x.clamp(-1, 1)

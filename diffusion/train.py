@@ -1,0 +1,214 @@
+"""Training: algorithm 1 of Ho et al. 2020 for any noise, target and condition.
+
+All that is random in a step follows from the seed and the step's number, so a run that was killed
+and goes on ends where it would have ended. Several GPUs each take their part of the same batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from diffusion.data import to_unit
+from diffusion.denoiser import Denoiser
+from diffusion.ema import Average
+from diffusion.errors import ConfigError, TrainingError
+from diffusion.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a step learns from: x0 (B, 3, H, W) in -1..1, sigma (B,), eps as x0, condition."""
+
+    x0: Tensor
+    sigma: Tensor
+    eps: Tensor
+    condition: Tensor | None
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among those that train together (torchrun sets them up)."""
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def join(cls, device: str) -> World:
+        """Meet the others, where there are any."""
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return cls()
+        if not torch.distributed.is_initialized():
+            torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        return cls(torch.distributed.get_rank(), torch.distributed.get_world_size())
+
+
+def pick(device: str) -> str:
+    """`auto` -> what there is; anything else if it is there. Raises ConfigError."""
+    there = torch.cuda.is_available()
+    if device == "auto":
+        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if there else "cpu"
+    if device != "cpu" and not (device.startswith("cuda") and there):
+        raise ConfigError(f"device {device}: there is no such device here; give cpu, or auto")
+    return device
+
+
+class Trainer:
+    """A model, its optimiser and its average, one step at a time."""
+
+    def __init__(
+        self,
+        model: Denoiser,
+        images: Tensor,
+        conditions: Tensor | None,
+        recipe: Recipe,
+        seed: int,
+        world: World,
+        compiled: bool = False,
+    ) -> None:
+        """model: on its device. images: (N, 3, S, S) uint8, moved there when it has room.
+        conditions: (N,) classes or (N, D) vectors; None for none. seed: of everything."""
+        self.model, self.recipe, self._seed, self.world = model, recipe, seed, world
+        self.device = next(model.parameters()).device
+        gpu = self.device.type == "cuda"
+        if gpu and images.numel() < torch.cuda.mem_get_info(self.device)[0] // 2:
+            images = images.to(self.device)
+        shape = model.config.shape
+        if conditions is None and shape.condition != "none":  # a model that could have one
+            size = (len(images),) if shape.condition == "class" else (len(images), shape.width)
+            conditions = torch.full(size, -1 if shape.condition == "class" else 0)
+        self.images = images
+        self.conditions = None if conditions is None else conditions.to(images.device)
+        self.step = 0
+        self.average = Average(model.net, recipe.average)
+        self.optimiser = torch.optim.AdamW(
+            model.net.parameters(),
+            lr=recipe.lr,
+            betas=(0.9, 0.99),
+            weight_decay=recipe.decay,
+            fused=True,
+        )
+        loss: nn.Module = _Loss(model)
+        if compiled:
+            loss = torch.compile(loss)  # type: ignore[assignment]
+        self._loss = DistributedDataParallel(loss) if world.size > 1 else loss
+
+    def batch(self, step: int) -> Batch:
+        """What step `step` learns from: this process' part of it."""
+        recipe, total = self.recipe, self.recipe.batch
+        generator = torch.Generator(self.device).manual_seed(_mixed(self._seed, step))
+
+        def uniform() -> Tensor:
+            return torch.rand(total, generator=generator, device=self.device, dtype=torch.float64)
+
+        sigma, flips, drops = self.model.noise.draw(uniform()), uniform() < 0.5, uniform()
+        side = self.images.shape[-1]
+        eps = torch.randn((total, 3, side, side), generator=generator, device=self.device)
+        part = slice(
+            *(r * total // self.world.size for r in (self.world.rank, self.world.rank + 1))
+        )
+        order = self._order(step)[part].to(self.images.device)
+        x0 = to_unit(self.images[order].to(self.device, non_blocking=True))
+        if recipe.flip:
+            x0 = torch.where(flips[part, None, None, None], x0.flip(-1), x0)
+        condition = None
+        if self.conditions is not None:
+            condition = self.conditions[order].to(self.device)
+            nothing = torch.full_like(condition, -1 if condition.ndim == 1 else 0)
+            dropped = (drops[part] < recipe.drop).view(-1, *[1] * (condition.ndim - 1))
+            condition = torch.where(dropped, nothing, condition)
+        layout = torch.channels_last
+        return Batch(x0.contiguous(memory_format=layout), sigma[part], eps[part], condition)
+
+    def _order(self, step: int) -> Tensor:
+        """(B,) places: every picture once an epoch, each epoch shuffled anew."""
+        count = len(self.images)
+        first = step * self.recipe.batch
+        at = torch.arange(first, first + self.recipe.batch)
+        epochs = range(int(at[0]) // count, int(at[-1]) // count + 1)
+        shuffled = torch.cat([_shuffled(count, self._seed, epoch) for epoch in epochs])
+        return shuffled[at - epochs.start * count]
+
+    def advance(self, steps: int) -> Tensor:
+        """Do one step of `steps`; returns its loss, where it was computed."""
+        torch.manual_seed(_mixed(self._seed + 1, self.step))  # for dropout
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.recipe.rate(self.step, steps)
+        batch = self.batch(self.step)
+        self.optimiser.zero_grad(set_to_none=False)
+        with torch.autocast(self.device.type, torch.bfloat16, self.device.type == "cuda"):
+            loss: Tensor = self._loss(batch.x0, batch.sigma, batch.eps, batch.condition)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.model.net.parameters(), self.recipe.clip)
+        self.optimiser.step()
+        self.average.update(self.model.net, self.step)
+        self.step += 1
+        return loss.detach()
+
+    def state(self) -> dict[str, Tensor]:
+        """All that a run goes on from, by name."""
+        kept = {f"ema.{name}": w for name, w in self.average.weights.items()}
+        for name, parameter in self.model.net.named_parameters():
+            kept[f"net.{name}"] = parameter
+            for key, value in self.optimiser.state[parameter].items():
+                kept[f"adam.{key}.{name}"] = value
+        return kept
+
+    @torch.no_grad()
+    def restore(self, state: dict[str, Tensor], step: int) -> None:
+        """Go on from what `state` gave. Raises TrainingError when it is of another model."""
+        self.step = step
+        try:
+            for name, parameter in self.model.net.named_parameters():
+                parameter.copy_(state[f"net.{name}"])
+                self.average.weights[name].copy_(state[f"ema.{name}"])
+                moments = {  # in the layout of the parameter, which the fused optimiser relies on
+                    key: torch.empty_like(parameter).copy_(state[f"adam.{key}.{name}"])
+                    for key in ("exp_avg", "exp_avg_sq")
+                }
+                steps = state[f"adam.step.{name}"].to(self.device)
+                self.optimiser.state[parameter] = {"step": steps, **moments}
+        except (KeyError, RuntimeError) as error:
+            raise TrainingError(f"the run's state is of another model: {error}") from error
+
+    def begin_from(self, weights: dict[str, Tensor]) -> None:
+        """Take weights to start with. Raises TrainingError when they are of another network."""
+        try:
+            self.model.net.load_state_dict(weights)
+        except RuntimeError as error:
+            raise TrainingError(f"these weights are of another network: {error}") from error
+        self.average = Average(self.model.net, self.recipe.average)
+
+
+class _Loss(nn.Module):
+    """The mean loss of a batch, as a module that can be compiled and shared among GPUs."""
+
+    def __init__(self, model: Denoiser) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x0: Tensor, sigma: Tensor, eps: Tensor, condition: Tensor | None) -> Tensor:
+        return self.model.loss(x0, sigma, eps, condition).mean()
+
+
+def _mixed(seed: int, step: int) -> int:
+    """A 63-bit seed for a step, unrelated to its neighbours'."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {step}".encode()).digest()[:8], "big") >> 1
+
+
+@lru_cache(maxsize=3)
+def _shuffled(count: int, seed: int, epoch: int) -> Tensor:
+    generator = torch.Generator().manual_seed(_mixed(seed, -1 - epoch))
+    return torch.randperm(count, generator=generator)
+
+
+def epochs(step: int, batch: int, count: int) -> Iterator[int]:
+    """Epochs that end with step `step`."""
+    yield from range(step * batch // count + 1, (step + 1) * batch // count + 1)

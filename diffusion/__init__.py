@@ -1,27 +1,52 @@
-"""Denoising diffusion (DDPM) in torch: train it, sample from it, and look inside.
+"""Denoising diffusion (DDPM) in torch: train it, sample from it, look inside.
 
-from diffusion import load, sample
-pictures = sample(load(), 16)                # the shipped model; (16, 3, 64, 64) in -1..1
+    from diffusion import load, sample
+    pictures = sample(load(), 16)                # the shipped model; (16, 3, 64, 64) in -1..1
+
+Nothing heavy is imported before it is used.
 """
 
-from diffusion.checkpoint import load
-from diffusion.denoiser import Denoiser
-from diffusion.errors import DiffusionError
-from diffusion.presets import Config, preset
-from diffusion.run import Options, Progress, Run
-from diffusion.sample import sample
-from diffusion.unet import Shape, UNet
+from __future__ import annotations
 
-__all__ = [
-    "Config",
-    "Denoiser",
-    "DiffusionError",
-    "Options",
-    "Progress",
-    "Run",
-    "Shape",
-    "UNet",
-    "load",
-    "preset",
-    "sample",
-]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from diffusion.checkpoint import load as load
+    from diffusion.denoiser import Denoiser as Denoiser
+    from diffusion.errors import (
+        CheckpointError as CheckpointError,
+        ConfigError as ConfigError,
+        DataError as DataError,
+        DiffusionError as DiffusionError,
+        TrainingError as TrainingError,
+    )
+    from diffusion.options import Options as Options, Progress as Progress
+    from diffusion.presets import Config as Config, preset as preset
+    from diffusion.run import Run as Run, train as train
+    from diffusion.sampling import sample as sample
+    from diffusion.unet import Shape as Shape, UNet as UNet
+
+_HOMES = {
+    "checkpoint": ("load",),
+    "denoiser": ("Denoiser",),
+    "errors": ("CheckpointError", "ConfigError", "DataError", "DiffusionError", "TrainingError"),
+    "options": ("Options", "Progress"),
+    "presets": ("Config", "preset"),
+    "run": ("Run", "train"),
+    "sampling": ("sample",),
+    "unet": ("Shape", "UNet"),
+}
+_MODULES = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'diffusion' has no attribute {name!r}")
+    return getattr(import_module(f"diffusion.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

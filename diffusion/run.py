@@ -1,4 +1,4 @@
-"""A run folder: what a training leaves behind, and what it goes on from."""
+"""A training from beginning to end: data, budget, the loop, what is left behind."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from diffusion import checkpoint, files
+from diffusion import checkpoint
 from diffusion.data import Pictures, match, read, read_vectors
 from diffusion.denoiser import Denoiser
 from diffusion.errors import ConfigError, TrainingError
-from diffusion.plots import draw_loss, save_png, tiled
+from diffusion.folder import Folder
+from diffusion.options import Options, Progress
+from diffusion.plots import tiled
 from diffusion.presets import Config, preset
 from diffusion.recipe import RECIPES, Recipe, plateau
-from diffusion.sample import sample
-from diffusion.train import Trainer, World, epochs, pick
+from diffusion.sampling import sample
+from diffusion.trainer import Trainer, World, epochs, pick
 
 GRID, PASSES = 16, 20  # pictures of a grid, and network passes that each costs at most
-SHARE = 0.1  # of a run's time that grids may take
+SHARE = 0.05  # of a run's time that grids may take
 RESERVE = 0.04  # of a budget: for writing, and for a rate that was measured too high
 MEASURE = (12, 0.03)  # the rate is known after these many steps and this share of the budget
 SAVE_SECONDS = 120.0
@@ -35,83 +36,29 @@ ENDLESS = 10**9
 LIKE = ("minutes", "steps", "device", "compiled", "run")  # options that may differ on resuming
 
 
-@dataclass(frozen=True)
-class Options:
-    """What the user says; None leaves it to the preset.
-
-    data: folders and zips. run: the run folder. minutes or steps: how long (default: 60 minutes).
-    embeddings: a file of conditioning vectors. classes: condition on the folders' names. start: a
-    checkpoint to start from, or `shipped`. The others as in `Recipe`, `Config` and `pick`.
-    """
-
-    data: tuple[str, ...]
-    run: str
-    preset: str = "tiny"
-    minutes: float | None = None
-    steps: int | None = None
-    embeddings: str | None = None
-    classes: bool = False
-    start: str | None = None
-    size: int | None = None
-    batch: int | None = None
-    lr: float | None = None
-    drop: float | None = None
-    seed: int = 0
-    device: str = "auto"
-    compiled: bool | None = None
-
-    def __post_init__(self) -> None:
-        if self.minutes is not None and self.steps is not None:
-            raise ConfigError("give minutes or steps, not both")
-        if not (self.minutes is None or 0 < self.minutes < math.inf) or (self.steps or 1) < 1:
-            raise ConfigError("minutes is above 0, and steps at least 1")
-        if self.classes and self.embeddings:
-            raise ConfigError("a model has one condition: give classes or embeddings")
-
-    @property
-    def budget(self) -> float | None:
-        """Seconds of the whole run; None where its steps are given."""
-        return None if self.steps else 60 * (self.minutes or 60.0)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """One look at a run. steps: None while the rate is being measured. loss: mean since the last
-    look. rate: pictures a second. left: seconds. grid: a picture grid that was just written.
-    said: a line for the user. finished: the run is over."""
-
-    step: int
-    steps: int | None
-    loss: float | None = None
-    rate: float | None = None
-    left: float | None = None
-    grid: Path | None = None
-    said: str | None = None
-    finished: bool = False
-
-
 class Run:
     """One training in one folder; `go` does it. `stop` may be set: it then ends after the step."""
 
     def __init__(self, options: Options) -> None:
         """Reads the data, and what is in the folder. Raises DiffusionError."""
-        self._begun = time.monotonic()
+        self._begun = self._saved = time.monotonic()
         self.options, self.stop = options, False
-        self.folder = Path(options.run).expanduser()
-        self._earlier = _read_config(self.folder, options)
         device = pick(options.device)
+        self.world = World.join(device)
+        self.folder = Folder(options.run, writes=not self.world.rank)
+        earlier = self.folder.config()
+        if earlier:
+            _same(options, earlier)
         self._start = None
         if options.start:
             self._start = checkpoint.load(None if options.start == "shipped" else options.start)
         config = self._start.config if self._start else preset(options.preset)
         config = replace(config, size=options.size or config.size)
-        self.pictures, conditions, self.encoder = _read_data(options, config.size)
+        self.pictures, conditions, self.encoder = _read(options, config.size)
         self.config = self._conditioned(config, conditions)
         self.recipe = _recipe(options, config.preset)
         torch.manual_seed(options.seed)
         model = Denoiser(self.config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.world = World.join(device)
-        compiled = device != "cpu" if options.compiled is None else options.compiled
         self.trainer = Trainer(
             model,
             self.pictures.images,
@@ -119,59 +66,63 @@ class Run:
             self.recipe,
             options.seed,
             self.world,
-            compiled,
+            device != "cpu" if options.compiled is None else options.compiled,
         )
         if self._start:
             self.trainer.begin_from(self._start.net.state_dict())
-        self._sampled = copy.deepcopy(model)
+        self._sampled = copy.deepcopy(model).eval()
         self._before = self._trained = self._grids = 0.0  # seconds: earlier goes, steps, grids
-        self._saved = self._begun
-        self.steps = self._planned()
+        self.steps = self._resumed(earlier) if earlier else options.steps
 
     def go(self) -> Iterator[Progress]:
         """Train to the end. Raises TrainingError for a loss that is no number, and
         DiffusionError when the disk is full; the folder then holds the last good state."""
-        trainer, total = self.trainer, torch.zeros((), device=self.trainer.device)
+        trainer = self.trainer
         if self.steps is not None and trainer.step >= self.steps:
-            said = f"{self.folder} is finished: {trainer.step} steps; more minutes go on with it"
+            said = f"the run is finished, {self.steps} steps; more minutes or steps go on with it"
             yield Progress(trainer.step, self.steps, said=said, finished=True)
             return
         self._write_config()
-        self._log(f"{len(self.pictures)} pictures, step {trainer.step} of {self.steps or '?'}")
-        every, looked = (10 if trainer.device.type == "cpu" else 100), trainer.step
-        first = trainer.step + 3  # the steps before are slower
-        measured = first, 0.0
+        self.folder.log(
+            f"{len(self.pictures)} pictures, step {trainer.step} of {self.steps or '?'}"
+        )
         try:
-            while not self.stop and (self.steps is None or trainer.step < self.steps):
-                begun = time.monotonic()
-                total += trainer.advance(self.steps or ENDLESS)
-                step = trainer.step
-                if self.steps is None:
-                    total.item()  # so that a GPU has done it
-                self._trained += time.monotonic() - begun
-                if self.steps is None:
-                    if step == first:
-                        measured = step, self._trained
-                    self._measure(*measured)
-                last = step == self.steps
-                due = time.monotonic() - self._saved > SAVE_SECONDS
-                turned = self.steps is not None and step == plateau(self.steps)
-                if step % every == 0 or last or due or turned or self.stop:
-                    begun = time.monotonic()
-                    loss = self._look(total / (step - looked), step)
-                    self._trained += time.monotonic() - begun
-                    total, looked = torch.zeros_like(total), step
-                    yield self._progress(loss)
-                if due or last or turned or self.stop:
-                    self._save(turned)
-                if last or any(epochs(step - 1, self.recipe.batch, len(self.pictures))):
-                    yield from self._draw(last)
+            yield from self._loop()
         except GeneratorExit:  # at a yield, between two steps
             self._save()
             raise
         if not self.stop:
-            self._log(f"finished after {self._elapsed():.0f} s")
+            self.folder.log(f"finished after {self._elapsed():.0f} s")
         yield Progress(trainer.step, self.steps, finished=not self.stop)
+
+    def _loop(self) -> Iterator[Progress]:
+        trainer, total = self.trainer, torch.zeros((), device=self.trainer.device)
+        every, looked = (10 if trainer.device.type == "cpu" else 100), trainer.step
+        first = trainer.step + 3  # the steps before are slower
+        spent = 0.0
+        while not self.stop and (self.steps is None or trainer.step < self.steps):
+            begun = time.monotonic()
+            total += trainer.advance(self.steps or ENDLESS)
+            step = trainer.step
+            if self.steps is None:
+                total.item()  # so that a GPU has done it
+            self._trained += time.monotonic() - begun
+            if self.steps is None and step >= first:
+                spent = self._trained if step == first else spent
+                self._measure(step - first, self._trained - spent)
+            last = step == self.steps
+            turned = self.steps is not None and step == plateau(self.steps)
+            save = last or turned or self.stop or time.monotonic() - self._saved > SAVE_SECONDS
+            if save or step % every == 0:
+                begun = time.monotonic()
+                loss = self._look(total / (step - looked))
+                self._trained += time.monotonic() - begun
+                total, looked = torch.zeros_like(total), step
+                yield self._progress(loss)
+            if save:
+                self._save(turned)
+            if last or any(epochs(step - 1, self.recipe.batch, len(self.pictures))):
+                yield from self._draw(last)
 
     # what to train -------------------------------------------------------------------------------
 
@@ -198,71 +149,59 @@ class Run:
         self.encoder = about.get("encoder")
         return config
 
-    def _planned(self) -> int | None:
-        """Steps of the whole run, if they are known; the trainer goes back to the state that they
-        go on from."""
-        earlier = self._earlier
-        if not earlier:
-            return self.options.steps
+    def _resumed(self, earlier: dict[str, Any]) -> int | None:
+        """Steps of the whole run, if they are known, going on from the state they ask for: a longer
+        run begins where the learning rate began to fall. Raises ConfigError."""
         if earlier["pictures"] != _digest(self.pictures):
-            raise ConfigError(
-                f"the pictures have changed since {self.folder} began; give another run"
-            )
-        self._restore("state.safetensors")
+            raise ConfigError("the pictures have changed since the run began; give another run")
+        self._restore("state")
         planned: int | None = earlier["steps"]
-        said = self.options.steps or self.options.minutes or 60.0
-        before = earlier["options"]["steps"] or earlier["options"]["minutes"] or 60.0
-        if planned is None or said == before:
+        if planned is None or _length(asdict(self.options)) == _length(earlier["options"]):
             return planned
-        if said < before or bool(self.options.steps) != bool(earlier["options"]["steps"]):
-            raise ConfigError(f"{self.folder} was begun for {before:g}; give as much, or more")
-        turn = plateau(planned)
-        if self.trainer.step > turn:
-            self._restore("plateau.safetensors")
+        (now, unit), (before, other) = (
+            _length(asdict(self.options)),
+            _length(earlier["options"]),
+        )
+        if unit != other or now < before:
+            raise ConfigError(f"the run was begun for {before:g} {other}; give as many, or more")
+        if self.trainer.step > plateau(planned):
+            self._restore("plateau")
         return self.options.steps
 
-    def _measure(self, first: int, seconds: float) -> None:
-        """Fix the number of steps, once the rate is known."""
-        budget, trainer = self.options.budget, self.trainer
+    def _measure(self, steps: int, seconds: float) -> None:
+        """Fix the number of steps, once the rate is known. All processes come here together."""
+        budget, trainer, planned = self.options.budget, self.trainer, 0
         if budget is None:
             return
-        steps, spent, planned = trainer.step - first, self._trained - seconds, 0
-        if steps >= MEASURE[0] and spent >= MEASURE[1] * budget:
-            left = budget * (1 - RESERVE - SHARE / 2) - self._elapsed()
-            planned = trainer.step + max(1, int(left / (spent / steps)))
+        if steps >= MEASURE[0] and seconds >= MEASURE[1] * budget:
+            left = budget * (1 - RESERVE - SHARE) - self._elapsed()
+            planned = trainer.step + max(1, int(left / (seconds / steps)))
         if self.world.size > 1:  # the first decides for all
             agreed = torch.tensor(planned, device=trainer.device)
             torch.distributed.broadcast(agreed, 0)
             planned = int(agreed)
-        if not planned:
-            return
-        self.steps = planned
-        self._log(f"{spent / steps:.4f} s a step: {planned} steps")
-        self._write_config()
+        if planned:
+            self.steps = planned
+            self.folder.log(f"{seconds / steps:.4f} s a step: {planned} steps")
+            self._write_config()
 
     def _elapsed(self) -> float:
         return self._before + time.monotonic() - self._begun
 
     # what is left behind -------------------------------------------------------------------------
 
-    def _look(self, mean: Tensor, step: int) -> float:
+    def _look(self, mean: Tensor) -> float:
         """The mean loss, written down. Raises TrainingError when it is no number."""
-        loss = float(mean)
+        loss, step = float(mean), self.trainer.step
         rate = self.recipe.rate(step - 1, self.steps or ENDLESS)
         if not math.isfinite(loss):
             raise TrainingError(
-                f"the loss is {loss} at step {step} (learning rate {rate:.2g}); {self.folder} "
-                "keeps the last good state: try a smaller lr in another run folder"
+                f"the loss is {loss} at step {step} (learning rate {rate:.2g}); the run keeps its "
+                "last good state: try a smaller lr in another run"
             )
-        seen = step * self.recipe.batch
-        line = {
-            "step": step,
-            "pictures": seen,
-            "loss": loss,
-            "lr": rate,
-            "seconds": self._elapsed(),
-        }
-        self._append("stats.jsonl", json.dumps(line))
+        seen, seconds = step * self.recipe.batch, round(self._elapsed(), 3)
+        said = {"step": step, "pictures": seen, "loss": loss, "lr": rate, "seconds": seconds}
+        self.folder.note(said)
         return loss
 
     def _progress(self, loss: float) -> Progress:
@@ -273,7 +212,7 @@ class Run:
 
     def _draw(self, last: bool) -> Iterator[Progress]:
         """A grid from the average, unless grids have had their share of the time."""
-        if self.world.rank or (not last and self._grids > SHARE / 2 * self._elapsed()):
+        if self.world.rank or (not last and self._grids > SHARE * self._elapsed()):
             return
         begun, trainer = time.monotonic(), self.trainer
         count = min(GRID, len(self.pictures))
@@ -281,35 +220,27 @@ class Run:
         under = trainer.conditions
         self._sampled.net.load_state_dict(trainer.average.weights)
         drawn = sample(
-            self._sampled.eval(),
+            self._sampled,
             count,
             condition=None if under is None else under[places.to(under.device)],
             steps=PASSES,
         )
-        path = self.folder / "grids" / f"{trainer.step:07d}.png"
-        save_png(path, tiled(drawn))
+        path = self.folder.grid(trainer.step, tiled(drawn))
         self._grids += time.monotonic() - begun
         yield Progress(trainer.step, self.steps, grid=path)
 
     def _save(self, turned: bool = False) -> None:
-        """State, checkpoint and loss plot. turned: the learning rate falls from here; a longer
-        run goes on from this state."""
+        """State, checkpoint and plot. turned: the learning rate falls from here on."""
         self._saved = time.monotonic()
         if self.world.rank or not self.trainer.step:
             return
-        about = {"step": str(self.trainer.step), "seconds": str(self._elapsed())}
-        about["trained"] = str(self._trained)
+        about = {"step": self.trainer.step, "seconds": self._elapsed(), "trained": self._trained}
         state = self.trainer.state()
         for name in ("plateau", "state") if turned else ("state",):
-            files.write_tensors(self.folder / f"{name}.safetensors", state, about)
-        checkpoint.save(
-            self.folder / "checkpoint.safetensors",
-            self.config,
-            self.trainer.average.weights,
-            self.about(),
-        )
-        lines = (self.folder / "stats.jsonl").read_text().splitlines()
-        draw_loss(self.folder / "loss.png", [json.loads(line) for line in lines])
+            self.folder.save(name, state, about)
+        path, weights = self.folder.path / "checkpoint.safetensors", self.trainer.average.weights
+        checkpoint.save(path, self.config, weights, self.about())
+        self.folder.plot()
 
     def about(self) -> dict[str, Any]:
         """What a checkpoint of this run tells of itself."""
@@ -329,72 +260,55 @@ class Run:
         return told
 
     def _restore(self, name: str) -> None:
-        """Go on from a saved state; statistics after it are dropped."""
-        path = self.folder / name
-        if not path.exists():
+        """Go on from a saved state, if there is one."""
+        found = self.folder.load(name)
+        if found is None:
             return
+        state, about = found
         try:
-            with safe_open(path, framework="pt") as file:
-                about = file.metadata() or {}
-                state = {key: file.get_tensor(key) for key in file.keys()}
             self.trainer.restore(state, int(about["step"]))
             self._before, self._trained = float(about["seconds"]), float(about["trained"])
-        except (OSError, KeyError, ValueError, SafetensorError) as error:
-            raise TrainingError(f"{path} is damaged ({error}); remove it to begin anew") from error
-        stats = self.folder / "stats.jsonl"
-        if stats.exists() and not self.world.rank:
-            lines = stats.read_text().splitlines(keepends=True)
-            kept = [line for line in lines if json.loads(line)["step"] <= self.trainer.step]
-            files.replace(stats, lambda partial: partial.write_text("".join(kept)))
+        except (KeyError, TypeError, ValueError) as error:
+            raise TrainingError(f"{name}.safetensors is of no run: {error}") from error
+        self.folder.forget_after(self.trainer.step)
 
     def _write_config(self) -> None:
-        if not self.world.rank:
-            document = {
-                "options": asdict(self.options),
-                "config": self.config.to_json(),
-                "recipe": asdict(self.recipe),
-                "steps": self.steps,
-                "pictures": _digest(self.pictures),
-            }
-            files.write_json(self.folder / "config.json", document)
-
-    def _log(self, line: str) -> None:
-        self._append("log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}")
-
-    def _append(self, name: str, line: str) -> None:
-        if self.world.rank:
-            return
-        try:
-            with (self.folder / name).open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
-        except OSError as error:
-            raise TrainingError(f"cannot write {self.folder / name}: {error.strerror}") from error
+        document = {
+            "options": asdict(self.options),
+            "config": self.config.to_json(),
+            "recipe": asdict(self.recipe),
+            "steps": self.steps,
+            "pictures": _digest(self.pictures),
+        }
+        self.folder.write_config(document)
 
 
-def _read_config(folder: Path, options: Options) -> dict[str, Any] | None:
-    """What a run folder began with. Raises ConfigError when that was another run."""
-    path = folder / "config.json"
-    if not path.exists():
-        return None
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        said = {k: v for k, v in found["options"].items() if k not in LIKE}
-        found["steps"], found["pictures"]
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise ConfigError(f"{path} is not readable ({error}); give another run folder") from error
-    wanted = {k: v for k, v in json.loads(json.dumps(asdict(options))).items() if k not in LIKE}
-    differing = [k for k in wanted if wanted[k] != said.get(k)]
+def train(data: Sequence[str | Path], run: str | Path, **options: Any) -> Iterator[Progress]:
+    """Train on folders and zips, into a run folder; options as `Options` has them.
+
+    It yields its progress; a loop that breaks off leaves a run that the same call goes on with.
+    """
+    yield from Run(Options(tuple(map(str, data)), str(run), **options)).go()
+
+
+def _same(options: Options, earlier: dict[str, Any]) -> None:
+    """Raises ConfigError when the folder's run was another one."""
+    wanted = json.loads(json.dumps(asdict(options)))
+    differing = [k for k in wanted if k not in LIKE and wanted[k] != earlier["options"].get(k)]
     if differing:
         raise ConfigError(
-            f"{folder} holds a run with other {', '.join(differing)}; give another run folder, or "
+            f"{options.run} holds a run with other {', '.join(differing)}; give another run, or "
             "the same options to go on with it"
         )
-    return found
 
 
-def _read_data(
-    options: Options, size: int
-) -> tuple[Pictures, Tensor | None, dict[str, str] | None]:
+def _length(options: dict[str, Any]) -> tuple[float, str]:
+    if options["steps"]:
+        return options["steps"], "steps"
+    return options["minutes"] or 60.0, "minutes"
+
+
+def _read(options: Options, size: int) -> tuple[Pictures, Tensor | None, dict[str, str] | None]:
     """Pictures, their conditions, and the encoder of those. Raises DiffusionError."""
     pictures = read(options.data, size)
     if options.embeddings:

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from diffusion.data import read_vectors
 from diffusion.denoiser import Denoiser
-from diffusion.errors import ConfigError
+from diffusion.errors import CheckpointError, ConfigError
 from diffusion.samplers import SAMPLERS, grid, normals
 
 BATCH = 64
 MOST_SEED = 2**64
+EVERYWHERE = (0.0, float("inf"))
 
 
 def sample(
@@ -24,7 +26,7 @@ def sample(
     steps: int = 15,
     sampler: str = "dpmpp_2m",
     guidance: float = 1.0,
-    interval: tuple[float, float] = (0.0, float("inf")),
+    interval: tuple[float, float] = EVERYWHERE,
 ) -> Tensor:
     """n pictures, (n, 3, S, S) float32 in -1..1, on the model's device.
 
@@ -72,3 +74,32 @@ def samples(
             ):
                 x = state.x
             yield x.clamp(-1, 1)
+
+
+def condition_on(
+    model: Denoiser, n: int, vectors: str | None = None, name: str | None = None
+) -> Tensor | None:
+    """The condition of n pictures: the vectors in a file, in turn, or a class by its name.
+
+    Raises ConfigError for what the model is not conditioned on, DataError for a file without
+    vectors, and CheckpointError for vectors of another encoder.
+    """
+    if vectors and name:
+        raise ConfigError("a model has one condition: give vectors or a class")
+    kind, about = model.config.shape.condition, model.about
+    if name:
+        classes = about.get("classes", [])
+        if kind != "class" or name not in classes:
+            raise ConfigError(f"the model knows no class {name!r}; it knows {classes or 'none'}")
+        return torch.full((n,), classes.index(name))
+    if not vectors:
+        return None
+    found = read_vectors(vectors)
+    if kind != "vector":
+        raise ConfigError(f"the model's condition is {kind}; leave the vectors out")
+    if found.encoder != about.get("encoder"):
+        raise CheckpointError(
+            f"{vectors} holds vectors of {found.encoder}, the model was trained on those of "
+            f"{about.get('encoder')}; make them with that one"
+        )
+    return found.rows[torch.arange(n) % len(found.rows)].float()

@@ -1,0 +1,218 @@
+"""`lookalike diffusion`: train, sample, and look at what a model does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from diffusion.errors import ConfigError, DiffusionError
+
+if TYPE_CHECKING:
+    from diffusion.options import Progress
+
+EVERY = 10.0  # seconds between plain lines
+SHOWN = 100  # pictures of a grid at most
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads leave the cores to others
+
+app = typer.Typer(
+    name="diffusion",
+    help="Train a diffusion model on your own pictures, and sample from it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(metavar="C", help="A checkpoint (.safetensors); without one, the shipped model."),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Seed = Annotated[int, typer.Option(metavar="S", help="Of the first picture; 64 bits.")]
+
+
+@app.command()
+def train(
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DATA...", help="Folders of pictures, or zips; a folder in them is a class."
+        ),
+    ],
+    preset: Annotated[str, typer.Option(help="article, tiny or base.")] = "tiny",
+    run: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Run folder.  [default: runs/PRESET]")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(metavar="M", help="Budget of the whole run.  [default: 60]")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", help="Steps, in place of it.")] = None,
+    embeddings: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Condition on vectors that `lookalike embed` wrote."),
+    ] = None,
+    classes: Annotated[
+        bool, typer.Option("--classes", help="Condition on the folders' names.")
+    ] = False,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", metavar="C", help="Start from a checkpoint, or from `shipped`."),
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(metavar="PX", help="Side of the pictures.  [default: 64]")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(metavar="B", help="Pictures a step.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    drop: Annotated[
+        float | None, typer.Option(help="Share of pictures trained without condition.")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="S", help="Of everything that is random.")] = 0,
+    device: Device = "auto",
+    compiled: Annotated[
+        bool | None, typer.Option("--compile/--no-compile", help="By default on a GPU only.")
+    ] = None,
+) -> None:
+    """Train on pictures. The same command goes on with a run that was stopped."""
+    from diffusion.options import Options
+    from diffusion.run import Run
+
+    options = Options(
+        tuple(data),
+        run or f"runs/{preset}",
+        preset=preset,
+        minutes=minutes,
+        steps=steps,
+        embeddings=embeddings,
+        classes=classes,
+        start=start,
+        size=size,
+        batch=batch,
+        lr=lr,
+        drop=drop,
+        seed=seed,
+        device=device,
+        compiled=compiled,
+    )
+    _note("reading pictures")
+    training = Run(options)
+    pictures = training.pictures
+    for name, reason in pictures.skipped[:10]:
+        _note(f"skipped {name}: {reason}")
+    _note(f"{len(pictures)} pictures, {len(pictures.skipped)} skipped; the run is in {options.run}")
+
+    def stop(*_: object) -> None:
+        training.stop = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    if not _follow(training.go()):
+        _note("stopped; the same command goes on from here")
+        raise typer.Exit(1)
+    _note(f"{options.run}: checkpoint.safetensors, grids, loss.png")
+
+
+@app.command()
+def sample(
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where they go.")],
+    n: Annotated[int, typer.Option("-n", min=1, max=100_000, help="How many.")] = 16,
+    checkpoint: Checkpoint = None,
+    like: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Condition on the vectors in a file, in turn."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--class", metavar="NAME", help="Condition on a class.")
+    ] = None,
+    steps: Annotated[int, typer.Option(metavar="N", help="Steps of the sampler.")] = 15,
+    sampler: Annotated[str, typer.Option(help="ancestral, ddim, heun or dpmpp_2m.")] = "dpmpp_2m",
+    guidance: Annotated[float, typer.Option(metavar="W", help="1 is none.")] = 1.0,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Make pictures: a PNG each, named by its seed, and all of them in grid.png."""
+    import torch
+    from PIL import Image
+
+    from diffusion.checkpoint import load
+    from diffusion.data import to_bytes
+    from diffusion.plots import save_png, tiled
+    from diffusion.sampling import EVERYWHERE, condition_on, samples
+    from diffusion.trainer import pick
+
+    model = load(checkpoint, pick(device))
+    under = condition_on(model, n, like, name)
+    made, shown = 0, list[torch.Tensor]()
+    for part in samples(model, n, seed, under, steps, sampler, guidance, EVERYWHERE):
+        for picture in to_bytes(part).permute(0, 2, 3, 1).cpu().numpy():
+            save_png(out / f"{seed + made:05d}.png", Image.fromarray(picture))
+            made += 1
+        shown.append(part[: max(0, SHOWN - made + len(part))])
+        _note(f"{made} of {n}")
+    save_png(out / "grid.png", tiled(torch.cat(shown)))
+
+
+def _follow(events: Iterable[Progress]) -> bool:
+    """Show progress on standard error; whether the run came to its end."""
+    finished = False
+    show = _bar if sys.stderr.isatty() else _lines
+    for event in show(events):
+        finished = event.finished
+    return finished
+
+
+def _lines(events: Iterable[Progress]) -> Iterable[Progress]:
+    last = -EVERY
+    for event in events:
+        now = time.monotonic()
+        if event.said:
+            _note(event.said)
+        if event.loss is not None and (now - last >= EVERY or event.step == event.steps):
+            _note(_told(event))
+            last = now
+        yield event
+
+
+def _told(event: Progress) -> str:
+    left = f", {event.left:.0f} s left" if event.left is not None else ", measuring"
+    return (
+        f"step {event.step} of {event.steps or '?'}, loss {event.loss:.4f}, "
+        f"{event.rate:.0f} pictures/s{left}"
+    )
+
+
+def _bar(events: Iterable[Progress]) -> Iterable[Progress]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("measuring", total=None)
+        for event in events:
+            if event.said:
+                bar.console.print(event.said, highlight=False, markup=False)
+            if event.loss is not None:
+                said = _told(event).partition(", measuring")[0].rpartition(",")[0]
+                bar.update(task, description=said, completed=event.step, total=event.steps)
+            yield event
+
+
+def _note(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def main() -> None:
+    """Run the command by itself (`python -m diffusion`): exit status 0, 1 failed, 2 wrong usage."""
+    try:
+        app()
+    except DiffusionError as error:
+        _note(f"lookalike: {error}")
+        sys.exit(2 if isinstance(error, ConfigError) else 1)

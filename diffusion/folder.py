@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ class Folder:
 
     def plot(self) -> None:
         """The loss so far."""
-        if self._writes:
+        if self._writes and find_spec("matplotlib"):  # a machine that only trains may lack it
             draw_loss(self.path / "loss.png", self._statistics())
 
     def _statistics(self) -> list[dict[str, Any]]:

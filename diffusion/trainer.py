@@ -110,7 +110,8 @@ class Trainer:
 
         sigma, flips, drops = self.model.noise.draw(uniform()), uniform() < 0.5, uniform()
         side = self.images.shape[-1]
-        eps = torch.randn((total, 3, side, side), generator=generator, device=self.device)
+        drawn = torch.randn((total, side, side, 3), generator=generator, device=self.device)
+        eps = drawn.permute(0, 3, 1, 2)  # laid out as the network has it
         part = slice(
             *(r * total // self.world.size for r in (self.world.rank, self.world.rank + 1))
         )

@@ -17,9 +17,12 @@ def moments(features: Tensor) -> tuple[Tensor, Tensor]:
     """(N, D) -> mean (D,) and unbiased covariance (D, D). Raises DataError for N < 2."""
     if features.ndim != 2 or len(features) < 2:
         raise DataError(f"features of the shape {tuple(features.shape)}: give at least 2 rows")
-    x = features.double()
-    centred = x - (mean := x.mean(0))
-    return mean, centred.T @ centred / (len(x) - 1)
+    mean = features.mean(0, dtype=torch.float64)
+    total = torch.zeros(len(mean), len(mean), dtype=torch.float64, device=mean.device)
+    for part in torch.split(features, 4096):  # never all of a large reference in float64
+        centred = part.double() - mean
+        total.addmm_(centred.T, centred)
+    return mean, total / (len(features) - 1)
 
 
 def frechet(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> float:

@@ -135,7 +135,8 @@ def main() -> None:
     held = read([args.data / "photos64-val.zip"], side).images
     held = evenly(held, min(len(held), args.n or (1000 if args.device == "cpu" else 5000)))
     reference = read(zips, side).images
-    reference = evenly(reference, min(len(reference), args.reference or len(reference)))
+    total = len(reference)
+    reference = evenly(reference, min(total, args.reference or total))
     measure = Measure(
         encoder(args.data, args.device),
         "MobileNetV2 at 224 px",
@@ -159,7 +160,7 @@ def main() -> None:
         )
         if args.out:
             write(args.out, f"{sampler}-{steps}-{guidance:g}", pictures, reference, rows[-1])
-    report = Report.of(measure, rows + measure.yardsticks(held), about(args, model))
+    report = Report.of(measure, rows + measure.yardsticks(held), about(args, model, total))
     print(report.table())
     if args.out:
         text = json.dumps(report.to_json(), indent=1, ensure_ascii=False)
@@ -175,7 +176,7 @@ def write(
     save_png(folder / f"{name}-nearest.png", sheet(pictures, reference, row))
 
 
-def about(args: argparse.Namespace, model: Denoiser) -> dict:
+def about(args: argparse.Namespace, model: Denoiser, total: int) -> dict:
     """What a figure is to be read with."""
     gpu = torch.cuda.get_device_name() if args.device != "cpu" else ""
     machine = gpu or f"{os.cpu_count()} cores of {platform.machine()}"
@@ -185,6 +186,7 @@ def about(args: argparse.Namespace, model: Denoiser) -> dict:
         "weights": known["sha256"][:16],
         "step": known.get("step"),
         "seen": known.get("seen"),
+        "reference": f"of {total} training pictures",
         "machine": machine,
     }
     if args.device == "cpu":

@@ -14,9 +14,10 @@ from PIL import Image
 from torch import Tensor
 
 from diffusion import files
-from diffusion.data import square, to_bytes, to_unit
+from diffusion.data import square, to_unit
 from diffusion.denoiser import Denoiser
 from diffusion.errors import ConfigError
+from diffusion.plots import tiled
 from diffusion.samplers import ancestral, grid, normals
 from diffusion.schedule import Noise, Steps
 
@@ -42,11 +43,13 @@ STYLE = {
 class Process:
     """Both chains at the same noise levels, the least first.
 
-    sigmas: of the columns; the first is 0. forward: the picture at them; reverse: the sampler's
-    states; expected: what the model made of those, the picture itself at sigma 0; each
-    (columns, 3, S, S), noisy ones over sqrt(1 + sigma^2), which is the x_t of Ho et al.
+    steps: of the way back. sigmas: of the columns; the first is 0. forward: the picture at them;
+    reverse: the sampler's states; expected: what the model made of those, the picture itself at
+    sigma 0; each (columns, 3, S, S), noisy ones over sqrt(1 + sigma^2), which is the x_t of Ho et
+    al.
     """
 
+    steps: int
     sigmas: tuple[float, ...]
     forward: Tensor
     reverse: Tensor
@@ -65,9 +68,19 @@ def process(
     """Noise a picture; then start from pure noise and take algorithm 2 back.
 
     condition: (1,) class or (1, D) vector for the way back; None for none. steps: of the way back,
-    a network pass each; columns: how many levels are kept, evenly spaced in t; under continuous
-    noise in arctan sigma, which is the t of a cosine schedule. Raises ConfigError.
+    a network pass each, and no more than the schedule has. columns: how many levels are kept,
+    evenly spaced in t; under continuous noise in arctan sigma, which is the t of a cosine schedule.
+    Raises ConfigError.
     """
+    if isinstance(model.noise, Steps):
+        steps = min(steps, len(model.noise.betas))
+    shape = model.config.shape
+    known = {"class": (1,), "vector": (1, shape.width)}.get(shape.condition)
+    if condition is not None and tuple(condition.shape) != known:
+        raise ConfigError(
+            f"the model's condition is {shape.condition}, of the shape {known}: not one of the "
+            f"shape {tuple(condition.shape)}"
+        )
     if not 2 <= columns <= steps + 1:
         raise ConfigError(f"{columns} columns of {steps} steps: give 2 to {steps + 1}")
     device, side = str(next(model.parameters()).device), model.config.size
@@ -75,14 +88,13 @@ def process(
     shown = _columns(model.noise, sigmas, columns)
     normal = normals([seed], (3, side, side), device)
     under = None if condition is None else condition.to(device)
-    x = sigmas[0] * normal()
+    eps, x = normal(), sigmas[0] * normal()
     xs, guesses = [x], list[Tensor]()
     for state in ancestral(model.denoise(under), x, sigmas, normal):
         xs.append(state.x)
         guesses.append(state.x0)
     guesses.append(xs[-1])
     x0 = to_unit(torch.tensor(square(picture, side)).permute(2, 0, 1)).to(device)
-    eps = normals([seed + 1], (3, side, side), device)()[0]
     levels = torch.tensor([sigmas[i] for i in shown], device=device)[:, None, None, None]
     scale = (1 + levels**2).sqrt()
     chains = (
@@ -91,7 +103,7 @@ def process(
         torch.cat([guesses[i] for i in shown]),
     )
     parts = [chain.flip(0).float().cpu() for chain in chains]
-    return Process(tuple(sigmas[i] for i in reversed(shown)), *parts)
+    return Process(steps, tuple(sigmas[i] for i in reversed(shown)), *parts)
 
 
 def _columns(noise: Noise, sigmas: Sequence[float], columns: int) -> list[int]:
@@ -130,7 +142,7 @@ def draw_process(
         )
         _draw_chains(above, found, model.noise, condition is not None)
         _draw_schedule(below, found.sigmas, model.noise)
-        caption = _caption(model, condition is not None, seed, steps)
+        caption = _caption(model, condition is not None, seed, found.steps)
         below.supxlabel(caption, x=0.995, ha="right", fontsize=11, color=SOFT)
 
         def write(partial: Path) -> None:
@@ -153,7 +165,7 @@ def _caption(model: Denoiser, conditioned: bool, seed: int, steps: int) -> str:
 
 
 def _draw_chains(figure: Any, found: Process, noise: Noise, conditioned: bool) -> None:
-    axes = figure.subplots(3, len(found.sigmas))
+    axis = figure.subplots()
     t, before = ("t", "{t-1}") if _stepped(noise) else (r"\sigma", "s")
     given = ", c" if conditioned else ""
     rows = (
@@ -161,14 +173,15 @@ def _draw_chains(figure: Any, found: Process, noise: Noise, conditioned: bool) -
         (found.reverse, r"$\longleftarrow$  reverse", rf"$p_\theta(x_{before} \mid x_{t}{given})$"),
         (found.expected, "expected", rf"$\hat{{x}}_0(x_{t}{given})$"),
     )
-    for line, (pictures, name, formula) in zip(axes, rows, strict=True):
-        for axis, image in zip(line, to_bytes(pictures).permute(0, 2, 3, 1).numpy(), strict=True):
-            axis.imshow(image, interpolation="nearest")
-            axis.set(xticks=[], yticks=[])
-            axis.spines[:].set_visible(False)
-        line[0].set_ylabel(f"{name}\n{formula}", rotation=0, ha="right", va="center", labelpad=8)
-    for axis, label in zip(axes[0], _labels(found.sigmas, noise), strict=True):
-        axis.set_title(label, fontsize=13, pad=5)
+    side, columns = found.forward.shape[-1], len(found.sigmas)
+    gap = max(1, side // 16)
+    axis.imshow(tiled(torch.cat([row[0] for row in rows]), columns, gap), interpolation="nearest")
+    centres = [gap + side / 2 + i * (side + gap) - 0.5 for i in range(columns)]
+    axis.set_xticks(centres, _labels(found.sigmas, noise))
+    axis.set_yticks(centres[:3], [f"{name}\n{formula}" for _, name, formula in rows])
+    axis.xaxis.tick_top()
+    axis.tick_params(length=0, labelcolor=INK, labelsize=13)
+    axis.spines[:].set_visible(False)
 
 
 def _labels(sigmas: Sequence[float], noise: Noise) -> list[str]:

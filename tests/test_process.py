@@ -34,7 +34,7 @@ def unit() -> Tensor:
 def test_the_forward_chain_is_the_closed_form() -> None:
     model = Denoiser(LINEAR).eval()
     found = process(model, picture(), seed=4, steps=20)
-    noise, eps = model.noise, normals([5], (3, 16, 16))()
+    noise, eps = model.noise, normals([4], (3, 16, 16))()
     if not isinstance(noise, Steps):
         raise TypeError(noise)
     torch.testing.assert_close(found.forward[0], unit())
@@ -57,6 +57,11 @@ def test_columns_go_from_the_picture_to_pure_noise(config: Config, steps: int) -
         assert chain.shape == (10, 3, 16, 16)
     for chain in (found.forward, found.reverse):
         assert float(chain[-1].std()) == pytest.approx(1, abs=0.1)
+
+
+def test_the_way_back_has_no_more_steps_than_the_schedule() -> None:
+    model = Denoiser(replace(LINEAR, steps=15)).eval()
+    assert process(model, picture()).steps == 15
 
 
 def test_continuous_noise_is_shown_where_pictures_change() -> None:
@@ -113,6 +118,11 @@ def test_a_conditioned_figure_is_drawn(tmp_path: Path) -> None:
 def test_what_cannot_be_drawn_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         process(Denoiser(EDM), picture(), steps=8)
+    for condition in (torch.ones(1, 4), torch.zeros(1, dtype=torch.int64)):
+        with pytest.raises(ConfigError):
+            process(Denoiser(EDM), picture(), condition, steps=9)
+    with pytest.raises(ConfigError):
+        process(Denoiser(EDM.conditioned("vector", 5)), picture(), torch.ones(1, 4), steps=9)
     (tmp_path / "file").write_text("")
     with pytest.raises(DiffusionError):
         draw_process(Denoiser(EDM).eval(), picture(), tmp_path / "file" / "a.png", steps=9)

@@ -78,11 +78,12 @@ def made(
         rows += len(inputs[0])
 
     hook, begun, parts = model.net.register_forward_pre_hook(count), time.monotonic(), []
+    tell = told(f"samples, {how}")
     for first in range(0, n, CHUNK):
         size = min(CHUNK, n - first)
         part = None if under is None else under[first : first + size]
         parts.append(to_bytes(sample(model, size, seed=seed + first, condition=part, **how)).cpu())
-        told(f"samples, {how}")(first + size, n)
+        tell(first + size, n)
     hook.remove()
     return torch.cat(parts), rows / n, time.monotonic() - begun
 

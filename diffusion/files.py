@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
         write(partial)
         os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         why = error.strerror or error
         raise DiffusionError(
             f"cannot write {path}: {why}; free some space or give another folder"

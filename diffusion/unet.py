@@ -194,20 +194,35 @@ class UNet(nn.Module):
             told = told + self.condition(condition.to(told.dtype) * math.sqrt(width))
         return F.silu(told)
 
-    def forward(self, x: Tensor, time: Tensor, condition: Tensor | None = None) -> Tensor:
-        """x (B, 3, H, W) of about unit variance, time (B,) of a thousand -> (B, 3, H, W)."""
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor,
+        condition: Tensor | None = None,
+        until: nn.Module | None = None,
+    ) -> Tensor:
+        """x (B, 3, H, W) of about unit variance, time (B,) of a thousand -> (B, 3, H, W).
+
+        until: a residual block, behind which it stops and gives that one's output (B, C, h, w).
+        """
         told = self.embed(time, condition)
-        h = self.stem(F.pixel_unshuffle(x, self.shape.patch))
+        h: Tensor = self.stem(F.pixel_unshuffle(x, self.shape.patch))
         carried = list[Tensor]()
         for i, level in enumerate(self.down):
             h = F.avg_pool2d(h, 2) if i else h
             for block in _list(level):
                 carried.append(h := block(h, told))
+                if block is until:
+                    return h
         for block in self.middle:
             h = block(h, told)
+            if block is until:
+                return h
         for i, level in reversed(list(enumerate(self.up))):
             for block in _list(level):
                 h = block(torch.cat([h, carried.pop()], dim=1), told)
+                if block is until:
+                    return h
             h = F.interpolate(h, scale_factor=2.0) if i else h
         return F.pixel_shuffle(self.head(F.silu(self.norm(h))), self.shape.patch)
 

@@ -1,0 +1,199 @@
+"""How good the pictures of a DDPM are, by the measure that its card quotes, in one run.
+
+scripts/bench ddpm [--data ../shared/data] [--checkpoint C] [--n N] [--out DIR] [--guidance W...]
+
+One sample for each of n photos64-val pictures, conditioned on its vector by the encoder that the
+checkpoint names, against the photos64-train pictures: Frechet distance, KID, precision, recall and
+nearest training picture over the pooled features of MobileNetV2 at 224 px (bicubic). Beside it, by
+the same measure and n: the val pictures themselves, through 32 px and back, and through JPEG q10.
+Features of real pictures are kept under --cache, so that a second run is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+from bench_models import teacher
+from PIL import Image
+
+from diffusion import Denoiser, load, sample
+from diffusion.data import read, to_bytes
+from diffusion.evaluate import Encode, Measure, Report, Row, sheet
+from diffusion.plots import save_png, tiled
+from search.embedders.base import Preparation
+from search.embedders.mini import Mini
+from search.embedders.mobilenet import normalise
+from search.runtime import torch
+
+CHUNK = 50  # samples between two lines of progress
+MOST_PASSES = 15
+
+
+def photographs(images: torch.Tensor) -> list[Image.Image]:
+    """(B, 3, S, S) uint8 -> pictures."""
+    return [Image.fromarray(a) for a in images.permute(0, 2, 3, 1).contiguous().numpy()]
+
+
+def encoder(data: Path, device: str) -> Encode:
+    """MobileNetV2's pooled features at 224 px, not normalised."""
+    net, prepare = teacher(data).to(device), Preparation(224)
+
+    def encode(images: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            pixels = normalise([prepare(p) for p in photographs(images)], device)
+            return net.features(pixels)
+
+    return encode
+
+
+def conditions(images: torch.Tensor, mini: Mini) -> torch.Tensor:
+    """(N, 512): the vectors of the pictures."""
+    pixels = [mini.preparation(p) for p in photographs(images)]
+    parts = [mini.embed(pixels[i : i + 16]) for i in range(0, len(pixels), 16)]
+    return torch.from_numpy(np.concatenate(parts))
+
+
+def evenly(images: torch.Tensor, n: int) -> torch.Tensor:
+    """n of them, evenly spaced: of the classes, which are in order, alike."""
+    return images[torch.arange(n) * len(images) // n]
+
+
+def made(
+    model: Denoiser, under: torch.Tensor | None, n: int, seed: int, how: dict
+) -> tuple[torch.Tensor, float, float]:
+    """n samples as uint8, network passes for each, and seconds."""
+    rows = 0
+
+    def count(net: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        nonlocal rows
+        rows += len(inputs[0])
+
+    hook, begun, parts = model.net.register_forward_pre_hook(count), time.monotonic(), []
+    tell = told(f"samples, {how}")
+    for first in range(0, n, CHUNK):
+        size = min(CHUNK, n - first)
+        part = None if under is None else under[first : first + size]
+        parts.append(to_bytes(sample(model, size, seed=seed + first, condition=part, **how)).cpu())
+        tell(first + size, n)
+    hook.remove()
+    return torch.cat(parts), rows / n, time.monotonic() - begun
+
+
+def told(what: str):
+    """Progress to standard error, at most a line each five seconds."""
+    last = time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > 5 or done == total:
+            last = time.monotonic()
+            print(f"\r{what}: {done} of {total} ", end="", file=sys.stderr, flush=True)
+            if done == total:
+                print(file=sys.stderr)
+
+    return tell
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    root = Path(__file__).resolve().parents[2]
+    parser.add_argument("--data", type=Path, default=root / "shared" / "data")
+    parser.add_argument("--checkpoint", type=Path, help="default: the shipped one")
+    parser.add_argument("--n", type=int, help="default: 5000, on a CPU 1000")
+    parser.add_argument("--reference", type=int, help="use only so many training pictures")
+    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "lookalike")
+    parser.add_argument("--out", type=Path, help="a folder for grid, nearest pairs and JSON")
+    parser.add_argument("--steps", type=int, nargs="+", default=[15])
+    parser.add_argument("--sampler", nargs="+", default=["dpmpp_2m"])
+    parser.add_argument("--guidance", type=float, nargs="+", default=[1.0])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = arguments()
+    zips = sorted(args.data.glob("photos64-train-*.zip"))
+    if not zips:
+        raise SystemExit(f"{args.data} has no photos64-train-*.zip; give --data")
+    mini = Mini()
+    model = load(args.checkpoint, args.device)
+    vectors = model.config.shape.condition == "vector"
+    if vectors:  # refused unless these are the encoder's
+        model = load(args.checkpoint, args.device, encoder=mini.fingerprint)
+    side = model.config.size
+    held = read([args.data / "photos64-val.zip"], side).images
+    held = evenly(held, min(len(held), args.n or (1000 if args.device == "cpu" else 5000)))
+    reference = read(zips, side).images
+    total = len(reference)
+    reference = evenly(reference, min(total, args.reference or total))
+    measure = Measure(
+        encoder(args.data, args.device),
+        "MobileNetV2 at 224 px",
+        reference,
+        args.seed,
+        args.cache,
+        told("features"),
+    )
+    rows: list[Row] = []
+    under = conditions(held, mini) if vectors else None
+    for steps, sampler, guidance in product(args.steps, args.sampler, args.guidance):
+        how = {"steps": steps, "sampler": sampler, "guidance": guidance}
+        pictures, passes, seconds = made(model, under, len(held), args.seed, how)
+        over = " (over 15)" if passes > MOST_PASSES else ""
+        rows.append(
+            measure.row(
+                f"{sampler} {steps}, guidance {guidance:g}: {passes:g} passes{over}, "
+                f"{len(held) / seconds:.1f}/s",
+                pictures,
+            )
+        )
+        if args.out:
+            write(args.out, f"{sampler}-{steps}-{guidance:g}", pictures, reference, rows[-1])
+    report = Report.of(measure, rows + measure.yardsticks(held), about(args, model, total))
+    print(report.table())
+    if args.out:
+        text = json.dumps(report.to_json(), indent=1, ensure_ascii=False)
+        (args.out / "report.json").write_text(text + "\n", encoding="utf-8")
+
+
+def write(
+    folder: Path, name: str, pictures: torch.Tensor, reference: torch.Tensor, row: Row
+) -> None:
+    """A grid of samples, and the samples that are nearest to a training picture beside it."""
+    grid = evenly(pictures, min(64, len(pictures)))
+    save_png(folder / f"{name}-grid.png", tiled(grid.float() / 127.5 - 1, scale=2))
+    save_png(folder / f"{name}-nearest.png", sheet(pictures, reference, row))
+
+
+def about(args: argparse.Namespace, model: Denoiser, total: int) -> dict:
+    """What a figure is to be read with."""
+    gpu = torch.cuda.get_device_name() if args.device != "cpu" else ""
+    machine = gpu or f"{os.cpu_count()} cores of {platform.machine()}"
+    known = model.about
+    said = {
+        "preset": model.config.preset,
+        "weights": known["sha256"][:16],
+        "step": known.get("step"),
+        "seen": known.get("seen"),
+        "reference": f"of {total} training pictures",
+        "machine": machine,
+    }
+    if args.device == "cpu":
+        said["note"] = "measured on a CPU, not to be compared with another n"
+    return said
+
+
+if __name__ == "__main__":
+    main()

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from diffusion.errors import ConfigError
 from diffusion.schedule import LogNormal, Steps, cosine, linear, noise, zero_terminal
@@ -104,6 +104,7 @@ def test_a_sigma_tells_its_step_in_units_of_a_thousand(steps: Steps) -> None:
     assert steps.time(beyond).tolist() == [0, (len(steps.betas) - 1) * scale]
 
 
+@settings(max_examples=50, deadline=None, derandomize=True)
 @given(st.floats(0, 1, exclude_max=True))
 def test_every_draw_is_a_step(uniform: float) -> None:
     drawn = LINEAR.draw(torch.tensor([uniform], dtype=torch.float64))

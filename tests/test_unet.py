@@ -185,7 +185,14 @@ def test_a_configuration_goes_through_json(name: str, condition: tuple[str, int]
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"size": 30}, {"size": 0}, {"target": "score"}, {"weighting": "snr"}, {"sigma_data": 0.0}],
+    [
+        {"size": 30},
+        {"size": 0},
+        {"target": "score"},
+        {"weighting": "snr"},
+        {"sigma_data": 0.0},
+        {"sigma_data": float("nan")},
+    ],
 )
 def test_a_configuration_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=str(next(iter(wrong.values())))):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from diffusion import files
 from diffusion.denoiser import Denoiser
-from diffusion.errors import CheckpointError, ConfigError
+from diffusion.errors import CheckpointError
 from diffusion.presets import Config
 
 FORMAT, VERSION = "lookalike diffusion", 1
@@ -28,17 +28,23 @@ def save(
     about: dict[str, Any],
     half: bool = False,
 ) -> None:
-    """Write `path` (.safetensors) and the .json beside it, each whole or not at all.
+    """Write `path` (.safetensors) and the .json beside it, both whole or neither.
 
     weights: of the network, by name. about: what else is to be known: data, step, metrics,
     `encoder` (name and fingerprint) of a model under vectors, `classes` of one under classes. half:
     store float16. Raises DiffusionError when the disk does not take them.
     """
     kind = torch.float16 if half else torch.float32
-    files.write_tensors(path, {name: w.to(kind) for name, w in weights.items()}, {"format": FORMAT})
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    data = files.to_safetensors({n: w.to(kind) for n, w in weights.items()}, {"format": FORMAT})
+    digest = hashlib.sha256(data).hexdigest()
     head = {"format": FORMAT, "version": VERSION, "config": config.to_json(), "sha256": digest}
-    files.write_json(path.with_suffix(".json"), {**head, **about})
+    text = files.to_json({**head, **about})
+    files.replace_all(
+        {
+            path: lambda partial: partial.write_bytes(data),
+            path.with_suffix(".json"): lambda partial: partial.write_bytes(text),
+        }
+    )
 
 
 def load(
@@ -52,7 +58,7 @@ def load(
     """
     place = shipped() if path is None else Path(path)
     about = describe(place)
-    named = about.get("encoder", {}).get("fingerprint")
+    named = about["encoder"]["fingerprint"] if "encoder" in about else None
     if encoder is not None and named != encoder:
         raise CheckpointError(
             f"{place} was trained on vectors of the encoder {named}, not {encoder}; give a "
@@ -95,7 +101,9 @@ def describe(path: Path) -> dict[str, Any]:
         version = int(about["version"])
         if version <= VERSION:
             Config.of(about["config"])
-    except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
+            if "encoder" in about:
+                about["encoder"]["fingerprint"]
+    except Exception as error:  # every way in which it can be foreign
         raise CheckpointError(f"{beside} tells of no checkpoint of lookalike: {error}") from error
     if version > VERSION:
         raise CheckpointError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,27 +20,47 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
 
     Raises DiffusionError when the disk does not take it; what was there then stays.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    replace_all({path: write})
+
+
+def replace_all(writes: Mapping[Path, Callable[[Path], object]]) -> None:
+    """As `replace`, for files that belong together: none is put in its place before all are made.
+
+    Raises DiffusionError.
+    """
+    partials = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in writes}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(partial)
-        os.replace(partial, path)
+        for path, write in writes.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(partials[path])
+        for path, partial in partials.items():
+            os.replace(partial, path)
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
         why = error.strerror or error
         raise DiffusionError(
             f"cannot write {path}: {why}; free some space or give another folder"
         ) from error
+    finally:
+        for partial in partials.values():
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+
+
+def to_json(document: Any) -> bytes:
+    """As people can read it."""
+    return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def write_json(path: Path, document: Any) -> None:
     """Raises DiffusionError."""
-    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-    replace(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+    replace(path, lambda partial: partial.write_bytes(to_json(document)))
+
+
+def to_safetensors(tensors: dict[str, Tensor], about: dict[str, str]) -> bytes:
+    """A safetensors file with its metadata."""
+    return save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, about)
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, str]) -> None:
     """A safetensors file with its metadata. Raises DiffusionError."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    replace(path, lambda partial: partial.write_bytes(save(plain, about)))
+    replace(path, lambda partial: partial.write_bytes(to_safetensors(tensors, about)))

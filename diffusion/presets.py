@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -37,7 +38,8 @@ class Config:
                 f"size {self.size}: the {self.preset} network takes multiples of "
                 f"{self.shape.multiple} pixels"
             )
-        if self.target not in TARGETS or self.weighting not in WEIGHTINGS or self.sigma_data <= 0:
+        known = self.target in TARGETS and self.weighting in WEIGHTINGS
+        if not known or not 0 < self.sigma_data < math.inf:
             raise ConfigError(
                 f"target {self.target!r}, weighting {self.weighting!r}, sigma_data "
                 f"{self.sigma_data}: give one of {TARGETS}, one of {WEIGHTINGS}, and above 0"

@@ -46,11 +46,15 @@ def normals(seeds: Sequence[int], shape: Sequence[int], device: str = "cpu") -> 
 
 
 def karras(start: float, steps: int, lowest: float = 0.002, rho: float = 7.0) -> list[float]:
-    """steps + 1 sigmas from `start` to 0, close where it matters (Karras et al. 2022, eq. 5)."""
+    """steps + 1 sigmas from `start` to 0, close where it matters (Karras et al. 2022, eq. 5).
+
+    From twice the lowest or less there is one step.
+    """
     if steps < 1 or not lowest > 0:
         raise ConfigError(f"{steps} steps down to sigma {lowest}: give at least 1, and above 0")
-    last = min(lowest, start)
-    ends = start ** (1 / rho), last ** (1 / rho)
+    if start <= 2 * lowest:
+        return [start, 0.0]
+    ends = start ** (1 / rho), lowest ** (1 / rho)
     shares = [i / (steps - 1) if steps > 1 else 0.0 for i in range(steps)]
     return [start, *((ends[0] + s * (ends[1] - ends[0])) ** rho for s in shares[1:]), 0.0]
 
@@ -66,16 +70,19 @@ def trailing(noise: Steps, steps: int, start: float | None = None) -> list[float
     if not 1 <= steps or (start is None and steps > total):
         raise ConfigError(f"{steps} steps of {total}: give 1 to {total}")
     steps = min(steps, total)
-    at = [math.floor(total - i * total / steps + 0.5) - 1 for i in range(steps)]
+    at = [round(total - i * total / steps) - 1 for i in range(steps)]
     chosen = [min(float(noise.sigmas[t]), noise.highest) for t in at]
     return [*chosen, 0.0] if start is None else [min(start, noise.highest), *chosen[1:], 0.0]
 
 
 def grid(noise: Noise, steps: int, start: float | None = None) -> list[float]:
     """The sigmas to walk from `start` (default: pure noise) down, as the model's noise has them."""
+    if start is not None and not start > 0:
+        raise ConfigError(f"a start from sigma {start}: give a number above 0")
     if isinstance(noise, Steps):
         return trailing(noise, steps, start)
-    return karras(min(start or noise.highest, noise.highest), steps, noise.lowest)
+    highest = noise.highest
+    return karras(highest if start is None else min(start, highest), steps, noise.lowest)
 
 
 def _pairs(sigmas: Sequence[float]) -> Iterator[tuple[int, float, float]]:

@@ -11,6 +11,7 @@ from diffusion.data import read_vectors
 from diffusion.denoiser import Denoiser
 from diffusion.errors import CheckpointError, ConfigError
 from diffusion.samplers import SAMPLERS, grid, normals
+from diffusion.unet import Shape
 
 BATCH = 64
 MOST_SEED = 2**64
@@ -54,12 +55,7 @@ def samples(
             f"n {n}, sampler {sampler!r}, seed {seed}: give at least 1, one of "
             f"{', '.join(SAMPLERS)}, and 64 bits"
         )
-    wanted = model.config.shape
-    fits = condition is None or (
-        condition.shape == ((n,) if wanted.condition == "class" else (n, wanted.width))
-    )
-    if not fits or (condition is not None and wanted.condition == "none"):
-        raise ConfigError(f"the condition does not fit a model of condition {wanted.condition}")
+    _check(condition, n, model.config.shape)
     device = str(next(model.parameters()).device)
     side = model.config.size
     sigmas = grid(model.noise, steps)
@@ -103,3 +99,17 @@ def condition_on(
             f"{about.get('encoder')}; make them with that one"
         )
     return found.rows[torch.arange(n) % len(found.rows)].float()
+
+
+def _check(condition: Tensor | None, n: int, shape: Shape) -> None:
+    """Raises ConfigError for a condition that is not one of n for a model of that shape."""
+    if condition is None:
+        return
+    kind, wanted = shape.condition, (n,) if shape.condition == "class" else (n, shape.width)
+    if kind == "none" or tuple(condition.shape) != wanted:
+        raise ConfigError(
+            f"a condition of {tuple(condition.shape)} for {n} pictures of a model of condition "
+            f"{kind}: give {wanted if kind != 'none' else 'none'}"
+        )
+    if kind == "class" and not ((condition >= -1) & (condition < shape.width)).all():
+        raise ConfigError(f"classes are 0 to {shape.width - 1}, and -1 for none")

@@ -46,8 +46,9 @@ class Shape:
         wrong = (
             not self.channels
             or len(self.attention) != len(self.channels)
+            or min(self.head, self.blocks, self.patch) < 1
             or any(c < 1 or c % self.head for c in self.channels)
-            or min(self.blocks, self.patch) < 1
+            or self.channels[0] % 2
             or self.condition not in ("none", "class", "vector")
             or (self.condition != "none") != (self.width > 0)
         )

@@ -1,0 +1,192 @@
+"""The same noise through `diffusers`: where both define the same thing, both give the same.
+
+Theirs mix, x_t = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) eps, and hold float32 tables; ours add,
+so states are divided by sqrt(1 + sigma^2) to be compared.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    EDMDPMSolverMultistepScheduler,
+    EDMEulerScheduler,
+    HeunDiscreteScheduler,
+)
+from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
+from torch import Tensor
+
+from diffusion import Denoiser
+from diffusion.presets import Config
+from diffusion.samplers import State, ancestral, ddim, dpmpp_2m, grid, heun, karras, trailing
+from diffusion.schedule import LogNormal, Steps, cosine, linear, zero_terminal
+from diffusion.unet import Shape
+
+BETAS = {"linear": linear, "squaredcos_cap_v2": cosine}
+PLAIN = {"beta_start": 1e-4, "beta_end": 0.02, "timestep_spacing": "trailing"}
+PREDICTIONS = ("epsilon", "sample", "v_prediction")
+NEAR = 1e-5
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+def close(ours: Tensor, theirs: Tensor) -> None:
+    assert ours.shape == theirs.shape
+    assert (ours - theirs).abs().max() < NEAR
+
+
+def guess(x: Tensor, t: float) -> Tensor:
+    """An x_0 for x_t as good as any: bounded as pictures are, and no Gaussian's."""
+    return 0.8 * torch.tanh(1.5 * x + math.sin(t / 100))
+
+
+class Pair:
+    """One starting noise and one stream of it for both; ours runs, theirs is compared."""
+
+    def __init__(self, steps: Steps) -> None:
+        self.steps = steps
+        rng = torch.Generator().manual_seed(3)
+        self.x = torch.randn(2, 3, 4, 4, dtype=torch.float64, generator=rng)
+        self.noises = torch.randn(1000, 2, 3, 4, 4, dtype=torch.float64, generator=rng)
+        stream = iter(self.noises)
+        self.normal = lambda: next(stream)
+
+    def denoise(self, x: Tensor, sigma: float) -> Tensor:
+        t = float(self.steps.time(torch.tensor([sigma])))
+        return guess(x / math.sqrt(1 + sigma**2), t)
+
+    def start(self, sigmas: list[float]) -> Tensor:
+        return math.sqrt(1 + sigmas[0] ** 2) * self.x
+
+    def told(self, kind: str, x: Tensor, t: int) -> Tensor:
+        """What a network that predicts `kind` says when it means `guess`."""
+        x0, kept = guess(x, t), self.steps.alpha_bar[t]
+        eps = (x - kept.sqrt() * x0) / (1 - kept).sqrt()
+        v = kept.sqrt() * eps - (1 - kept).sqrt() * x0
+        return {"epsilon": eps, "sample": x0, "v_prediction": v}[kind]
+
+    def compare(self, states: Iterator[State], theirs: Any, count: int, **options: Any) -> None:
+        """Every state of ours against every state of theirs."""
+        theirs.alphas_cumprod = self.steps.alpha_bar  # a thousand steps add float32 up to 1e-5
+        theirs.set_timesteps(count)
+        x, noises, kind = self.x, iter(self.noises), theirs.config.prediction_type
+        for t, state in zip(theirs.timesteps, states, strict=True):
+            if options.get("eta"):
+                options["variance_noise"] = next(noises)
+            x = theirs.step(self.told(kind, x, int(t)), int(t), x, **options).prev_sample
+            close(state.x / math.sqrt(1 + state.sigma**2), x)
+
+
+@pytest.mark.parametrize("kind", BETAS)
+def test_schedules(kind: str) -> None:
+    theirs = DDPMScheduler(beta_schedule=kind, **PLAIN)
+    steps = Steps(BETAS[kind]())
+    close(steps.betas, theirs.betas)
+    close(steps.alpha_bar, theirs.alphas_cumprod)
+    rescaled = rescale_zero_terminal_snr(torch.linspace(1e-4, 0.02, 1000))
+    close(zero_terminal(linear()), rescaled)
+
+
+@pytest.mark.parametrize("kind", BETAS)
+def test_the_forward_process(kind: str) -> None:
+    theirs, steps = DDPMScheduler(beta_schedule=kind, **PLAIN), Steps(BETAS[kind]())
+    x0, eps = torch.rand(1000, 3, 2, 2) * 2 - 1, torch.randn(1000, 3, 2, 2)
+    t = torch.arange(1000)
+    close(steps.forward(x0, t, eps), theirs.add_noise(x0, eps, t))
+
+
+@pytest.mark.parametrize("kind", BETAS)
+@pytest.mark.parametrize(
+    "count, variance, name",  # their `fixed_large` takes beta of all the steps, also over some
+    [(1000, "posterior", "fixed_small"), (1000, "beta", "fixed_large")]
+    + [(count, "posterior", "fixed_small") for count in (50, 16)],
+)
+def test_ancestral_is_their_ddpm(
+    kind: str, count: int, variance: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = DDPMScheduler(
+        beta_schedule=kind, variance_type=name, clip_sample=False, prediction_type="sample", **PLAIN
+    )
+    pair = Pair(Steps(BETAS[kind]()))
+    sigmas, drawn = trailing(pair.steps, count), iter(pair.noises)
+    source = "diffusers.schedulers.scheduling_ddpm.randn_tensor"
+    monkeypatch.setattr(source, lambda *_, **__: next(drawn))
+    states = ancestral(pair.denoise, pair.start(sigmas), sigmas, pair.normal, variance)
+    pair.compare(states, theirs, count)
+
+
+@pytest.mark.parametrize("predicts", PREDICTIONS)
+@pytest.mark.parametrize("count", [50, 20])  # theirs walks others unevenly
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_ddim_is_theirs(predicts: str, count: int, eta: float) -> None:
+    theirs = DDIMScheduler(clip_sample=False, prediction_type=predicts, **PLAIN)
+    pair = Pair(Steps(linear()))
+    sigmas = trailing(pair.steps, count)
+    states = ddim(pair.denoise, pair.start(sigmas), sigmas, pair.normal, eta)
+    pair.compare(states, theirs, count, eta=eta)
+
+
+@pytest.mark.parametrize("kind, predicts", [*((k, "sample") for k in BETAS), ("linear", "epsilon")])
+@pytest.mark.parametrize("count", [20, 15, 6])
+def test_dpmpp_2m_is_theirs(kind: str, predicts: str, count: int) -> None:
+    theirs = DPMSolverMultistepScheduler(
+        beta_schedule=kind,
+        prediction_type=predicts,
+        solver_order=2,
+        final_sigmas_type="zero",
+        **PLAIN,
+    )
+    pair = Pair(Steps(BETAS[kind]()))
+    sigmas = trailing(pair.steps, count)
+    pair.compare(dpmpp_2m(pair.denoise, pair.start(sigmas), sigmas), theirs, count)
+
+
+@pytest.mark.parametrize("count", [20, 15])
+def test_heun_is_theirs(count: int) -> None:
+    """Theirs adds as ours does, and gives a state after each pass, two of them for a step."""
+    theirs = HeunDiscreteScheduler(beta_schedule="linear", **PLAIN)
+    theirs.set_timesteps(count)
+    pair = Pair(Steps(linear()))
+    sigmas = trailing(pair.steps, count)
+    x = start = pair.start(sigmas)
+    found = []
+    for t in theirs.timesteps:
+        told = pair.told("epsilon", theirs.scale_model_input(x, t), int(t))
+        x = theirs.step(told, t, x).prev_sample
+        found.append(x)
+    states = list(heun(pair.denoise, start, sigmas))
+    for state, other in zip(states, [*found[1::2], found[-1]], strict=True):
+        close(state.x / math.sqrt(1 + state.sigma**2), other / math.sqrt(1 + state.sigma**2))
+
+
+def edm() -> Denoiser:
+    """Our denoiser, with a formula in the place of its network."""
+    model = Denoiser(Config("edm", Shape((32,), 1, (False,)), size=4)).double()
+    model.net.forward = lambda x, time, _: torch.sin(2 * x + time[:, None, None, None] / 300)  # type: ignore[method-assign,assignment]
+    return model
+
+
+@pytest.mark.parametrize("name", ["ddim", "dpmpp_2m"])
+@pytest.mark.parametrize("count", [20, 15])
+def test_edm_noise_and_scaling_are_theirs(name: str, count: int) -> None:
+    """Sigmas, c_skip, c_out, c_in and c_noise under `v`, through two solvers."""
+    ours, kind = (ddim, EDMEulerScheduler) if name == "ddim" else (
+        dpmpp_2m, EDMDPMSolverMultistepScheduler,
+    )  # fmt: skip
+    theirs = kind(prediction_type="v_prediction")
+    theirs.set_timesteps(count)
+    sigmas = grid(LogNormal(), count)
+    assert sigmas == karras(80, count) == pytest.approx(theirs.sigmas.tolist(), rel=NEAR)
+    start = x = 80 * torch.randn(2, 3, 4, 4, dtype=torch.float64)
+    model = edm()
+    for t, state in zip(theirs.timesteps, ours(model.denoise(), start, sigmas), strict=True):
+        told = torch.full((2,), 1000 * float(t), dtype=torch.float64)
+        x = theirs.step(model.net(theirs.scale_model_input(x, t), told, None), t, x).prev_sample
+        assert ((state.x - x).abs() / (1 + x.abs())).max() < NEAR

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,16 @@ import torch
 from hypothesis import HealthCheck, given, settings, strategies as st
 from safetensors.torch import save_file
 
-from diffusion import Config, Denoiser, DiffusionError, Shape, checkpoint, load, sample
+from diffusion import (
+    Config,
+    Denoiser,
+    DiffusionError,
+    Shape,
+    checkpoint,
+    load,
+    sample,
+    sampling,
+)
 from diffusion.errors import CheckpointError, ConfigError
 
 CONFIG = Config("test", Shape((32, 32), 1, (False, True)), size=8)
@@ -224,6 +232,6 @@ def test_a_picture_is_the_same_alone_or_among_others(sampler: str) -> None:
 def test_more_than_a_batch_is_as_many_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     model, labels = denoiser(CONFIG.conditioned("class", 3)).eval(), torch.tensor([0, 1, 2, 0, 1])
     whole = sample(model, 5, condition=labels, steps=2)
-    monkeypatch.setattr(sys.modules["diffusion.sample"], "BATCH", 2)
+    monkeypatch.setattr(sampling, "BATCH", 2)
     parts = sample(model, 5, condition=labels, steps=2)
     assert torch.allclose(whole, parts, atol=1e-3)

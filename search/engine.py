@@ -34,7 +34,7 @@ from search.keeper import Keeper
 from search.loader import Failure, Loaded, Loader, Source
 from search.lock import Pen, writing
 from search.lookup import Lookup
-from search.query import Picture as Given, Query
+from search.query import Picture as Given, Query, is_address
 from search.recording import Model
 from search.records import (
     CheckReport,
@@ -225,9 +225,10 @@ class Engine:
 
     # pictures ----------------------------------------------------------------------------------
 
-    def keep(self, data: bytes) -> Picture:
-        """Keep a picture in the library's own folder, with its bytes as they are: searchable at
-        once, even while a folder is being indexed. Raises LookalikeError."""
+    def keep(self, picture: bytes | str) -> Picture:
+        """Keep a picture (its bytes, or a URL) in the library's own folder, with its bytes as they
+        are: searchable at once, even while a folder is being indexed. Raises LookalikeError."""
+        data = picture if isinstance(picture, bytes) else self._content(picture)
         model = self._catalog.serving()
         if model is not None:
             self._refuse_other(model)
@@ -264,9 +265,12 @@ class Engine:
         """WebP, long side at most 256; made again where it is missing. Raises as `original`."""
         return self._album.thumbnail(identity)
 
-    def preview(self, identity: str) -> bytes:
-        """JPEG, long side at most 1600. Raises as `original`."""
-        return self._album.preview(identity)
+    def preview(self, picture: str | bytes) -> bytes:
+        """JPEG, long side at most 1600; of an id, a URL or a file's bytes. Raises as `original`."""
+        if isinstance(picture, str) and not is_address(picture):
+            return self._album.preview(picture)
+        data = picture if isinstance(picture, bytes) else self._content(picture)
+        return self._load(Source(data=data, preview=True)).preview or b""
 
     def original(self, identity: str) -> tuple[Picture, BinaryIO]:
         """A picture and its file, opened for reading.
@@ -274,6 +278,12 @@ class Engine:
         Raises as `picture`, and NotFoundError where no file of it is as it was indexed.
         """
         return self._album.original(identity)
+
+    def _content(self, name: str) -> bytes:
+        """What a URL or `id:ID` stands for."""
+        if name.startswith("id:"):
+            return self._album.content(name[3:])
+        return self._fetcher.fetch(name)
 
     def _load(self, source: Source, preparation: Preparation | None = None) -> Loaded:
         loaded = self._loader.submit(source, preparation).result()
@@ -406,10 +416,5 @@ class Engine:
         self._loader.warm()
         live = self._runtime.run(lambda: self._live_index(model), urgent=True)
 
-        def embedder() -> Embedder:
-            return self._fitting(model)
-
-        def fetch(url: str) -> bytes:
-            return self._fetcher.fetch(url)
-
-        return Searcher(self._lookup, self._loader, self._runtime, embedder, model, live, fetch)
+        embedder, content = partial(self._fitting, model), self._content
+        return Searcher(self._lookup, self._loader, self._runtime, embedder, model, live, content)

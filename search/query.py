@@ -50,8 +50,6 @@ class Term:
             raise QueryError(f"weight {self.weight} of a term: give a finite number other than 0")
         if self.vector is not None and not all(map(math.isfinite, self.vector)):
             raise QueryError("a term's vector holds something that is not a finite number")
-        if self.crop and self.identity:
-            raise QueryError("a crop needs a file: for a picture of the library give its path")
 
     @property
     def identity(self) -> str | None:

@@ -33,13 +33,13 @@ class Searcher:
         embedder: Callable[[], Embedder],
         model: Model,
         live: LiveIndex,
-        fetch: Callable[[str], bytes],
+        content: Callable[[str], bytes],
     ) -> None:
         """embedder: loads the model; not called for queries that need none. live: used on the
-        inference thread alone. fetch: a URL's content."""
+        inference thread alone. content: of a URL or `id:ID`."""
         self._lookup, self._loader, self._runtime = lookup, loader, runtime
         self._embedder, self._model, self._live = embedder, model, live
-        self._fetch = fetch
+        self._content = content
 
     def answer(self, query: Query) -> Hits:
         """Best first. Raises LookalikeError for what cannot be answered."""
@@ -129,7 +129,7 @@ class Searcher:
 
     def _decoded(self, term: Term) -> tuple[Pixels | None, str | None]:
         """The prepared picture of a term that is to be embedded, and its id where it has one."""
-        if term.image is None or term.identity is not None:
+        if term.image is None or (term.identity is not None and term.crop is None):
             return None, None
         preparation = self._embedder().preparation
         if isinstance(term.image, Image.Image):
@@ -141,8 +141,9 @@ class Searcher:
         path, data, name = None, None, "the picture"
         if isinstance(term.image, bytes):
             data = term.image
-        elif term.address is not None:
-            data, name = self._fetch(term.address), term.address
+        elif isinstance(term.image, str) and (term.address or term.identity):
+            name = term.image
+            data = self._content(name)
         else:
             path = name = _path(term.image)
         source = Source(path, data, crop=term.crop, facts=False)

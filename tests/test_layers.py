@@ -61,6 +61,7 @@ ORDER = (
     "api.images",
     "api.index",
     "api.system",
+    "api.web",
     "api.app",
     "api.server",
     "console",

@@ -17,6 +17,7 @@ const REMEMBERED = 12; // answers, so that going back takes no time
 const STEPS = [FEW, 1000, 5000, MOST];
 
 let route = null;
+let leaving = false; // the picture that is shown large, by going back
 let searching = null;
 let browsed = null; // {items, page, pages, total} of the start
 const uploads = new Map(); // number -> {blob, name}
@@ -43,7 +44,7 @@ const panel = new QueryPanel({
 });
 const library = new Library(() => {
   forget();
-  if (!route.q && route.upload === null) run(route);
+  run(route, scrollY);
 });
 
 receive(take);
@@ -100,12 +101,14 @@ function show(next, y) {
   const same = route && key(route) === key(next);
   const was = route?.see;
   route = next;
+  leaving = false;
   if (!same) run(next, y);
   if (next.see) look(next.see);
   else if (detail.isOpen) {
     detail.close();
     const place = grid.items.findIndex((item) => was && item.id.startsWith(was));
     if (same && place >= 0) grid.focus(place);
+    else byId('found').focus({ preventScroll: true });
   }
 }
 
@@ -114,10 +117,12 @@ async function run(next, y = 0) {
   searching = new AbortController();
   const asking = Boolean(next.q) || next.upload !== null;
   document.body.classList.toggle('asking', asking);
+  document.body.classList.toggle('alone', isWords(next));
   byId('words').value = idOf(next.q) ? '' : next.q;
   byId('more').hidden = true;
   clear();
   byId('found-title').textContent = say(asking ? 'results' : 'newest', { n: 0 });
+  if (!asking) document.title = say('title');
   if (asking) await answer(next, y, searching.signal);
   else await start(y, searching.signal);
 }
@@ -147,9 +152,13 @@ async function answer(next, y, signal) {
   }
 }
 
+function isWords({ q, upload }) {
+  return upload === null && !idOf(q) && !isAddress(q);
+}
+
 /** The term of a query that a route is. */
 function term({ q, crop, upload }) {
-  if (upload === null && !idOf(q) && !isAddress(q)) return { text: q };
+  if (isWords({ q, upload })) return { text: q };
   const made = { image: upload === null ? q : 0 };
   return crop ? { ...made, crop: crop.map((part) => `${part}%`) } : made;
 }
@@ -186,7 +195,7 @@ async function start(y, signal) {
     list(images, false, y);
     heading(say('newest'), say('pictures', { n: total }));
     document.body.classList.toggle('empty', !total);
-    if (!total) emptiness(opener());
+    if (!total) emptiness([opener()]);
   } catch (error) {
     if (error.name !== 'AbortError') fail(error);
   }
@@ -215,6 +224,7 @@ function list(items, scored, y = 0) {
   document.body.classList.remove('busy', 'empty');
   grid.show(items, scored);
   scrollTo(0, y);
+  if (route.see) detail.ends(...around(route.see));
 }
 
 function busy(text) {
@@ -229,10 +239,12 @@ function heading(title, about) {
 
 function fail(error) {
   list([], true);
-  byId('summary').textContent = '';
-  byId('found-title').textContent = '';
-  if (error.status === 404 && library.status?.pictures === 0) emptiness(opener());
-  else complain(error, () => run(route));
+  heading('', '');
+  document.body.classList.toggle('alone', !route.crop); // a crop that is refused can be drawn anew
+  const keep = { text: say('keep'), act: () => panel.keep() };
+  if (error.status === 404 && library.status?.pictures === 0) {
+    emptiness(panel.source ? [opener(), keep] : [opener()]);
+  } else complain(error, () => run(route));
 }
 
 function remember(name, found) {
@@ -256,6 +268,8 @@ function see(id) {
 }
 
 function unsee() {
+  if (leaving || !route.see) return;
+  leaving = true;
   if (history.state?.opened) history.back();
   else enter({ ...route, see: '' }, true, scrollY);
 }
@@ -275,7 +289,12 @@ function step(by) {
 }
 
 function look(id) {
+  detail.ends(...around(id));
+  detail.show(id, grid.items[placeOf(id)]);
+}
+
+/** Whether there is a picture before and one after. */
+function around(id) {
   const place = placeOf(id);
-  const ends = [place > 0, place >= 0 && place < grid.items.length - 1];
-  detail.show(id, grid.items[place], ends);
+  return [place > 0, place >= 0 && place < grid.items.length - 1];
 }

@@ -1,7 +1,7 @@
 // One picture, large, with its facts.
 
 import * as api from './api.js';
-import { byId, node, parts } from './node.js';
+import { breaking, byId, node, parts } from './node.js';
 import { write, short } from './route.js';
 import { bytes, knows, moment, say } from './words.js';
 
@@ -13,6 +13,9 @@ export class Detail {
     this.dialog.addEventListener('cancel', (event) => {
       event.preventDefault();
       close();
+    });
+    this.dialog.addEventListener('close', () => {
+      if (this.id) close(); // the browser closed it by itself
     });
     this.dialog.addEventListener('click', (event) => {
       if (event.target === this.dialog || event.target.id === 'detail-stage') close();
@@ -35,14 +38,17 @@ export class Detail {
     return this.dialog.open;
   }
 
-  /** id: whole or its beginning; hit: with its score, if it is a result; ends: whether there is
-   * one before and one after. */
-  async show(id, hit, ends) {
+  /** Whether there is a picture before and one after. */
+  ends(before, after) {
+    byId('detail-previous').disabled = !before;
+    byId('detail-next').disabled = !after;
+  }
+
+  /** id: whole or its beginning; hit: with its score, if it is a result. */
+  async show(id, hit) {
     this.loading?.abort();
     this.loading = new AbortController();
     this.id = id;
-    byId('detail-previous').disabled = !ends[0];
-    byId('detail-next').disabled = !ends[1];
     byId('detail-gone').hidden = true;
     this.image.classList.remove('ready');
     this.image.alt = '';
@@ -67,6 +73,7 @@ export class Detail {
   }
 
   close() {
+    this.id = null;
     this.loading?.abort();
     this.image.removeAttribute('src');
     this.dialog.close();
@@ -88,8 +95,8 @@ export class Detail {
       ['place', place && `${found.latitude.toFixed(5)}, ${found.longitude.toFixed(5)}`],
       ['palette', found.palette.length && swatches(found.palette)],
       ['tags', found.tags.join(', ')],
-      ['path', parts(found.path).folder],
-      ...found.paths.filter((path) => path !== found.path).map((path) => ['also', path]),
+      ['path', breaking(parts(found.path).folder)],
+      ...found.paths.filter((path) => path !== found.path).map((path) => ['also', breaking(path)]),
       ['id', node('code', { text: short(found.id), title: found.id })],
     ];
     const shown = rows.filter(([, value]) => value);
@@ -102,7 +109,7 @@ export class Detail {
 }
 
 function fact(name, value) {
-  return [node('dt', { text: name }), node('dd', {}, value)];
+  return [node('dt', { text: name }), node('dd', {}, ...[value].flat())];
 }
 
 function swatches(palette) {

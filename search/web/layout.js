@@ -1,6 +1,6 @@
 // Pictures of many shapes -> rows of one width, as a pure function.
 
-const NARROWEST = 0.68;
+const NARROWEST = 0.75;
 const WIDEST = 1.9;
 
 /** The shape that a picture is shown in: extreme ones are cut, so that each can be seen. */
@@ -26,8 +26,9 @@ export function layout(shapes, width, { target, gap, below }) {
     const room = width - gap * (to - from - 1);
     const before = sum - ratio(shapes[to - 1]);
     const full = sum * target >= room;
-    if (full && to - from > 1 && (width - gap * (to - from - 2)) / before < target * 1.18) {
-      to -= 1; // closer to the height that is wanted without the last one
+    const without = (width - gap * (to - from - 2)) / before;
+    if (full && to - from > 1 && without / target < target / (room / sum)) {
+      to -= 1; // nearer to the height that is wanted without the last one
       sum = before;
     }
     const fitting = (width - gap * (to - from - 1)) / sum;

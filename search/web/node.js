@@ -41,6 +41,11 @@ export function near(folder) {
   return names.length > 2 ? `…/${names.slice(-2).join('/')}` : folder;
 }
 
+/** A path that may break after its separators. */
+export function breaking(path) {
+  return path.split(/(?<=[/\\])/).flatMap((part) => [part, node('wbr')]);
+}
+
 /** Say something in passing, to eyes and to screen readers. */
 export function tell(text) {
   const toast = byId('toast');

@@ -20,7 +20,7 @@ export class QueryPanel {
     this.image.addEventListener('load', () => this.stage.classList.add('ready'));
     this.image.addEventListener('error', () => this.#unshown());
     byId('crop-start').addEventListener('click', () => this.#toggle(crop));
-    byId('keep').addEventListener('click', () => this.#keep());
+    byId('keep').addEventListener('click', () => this.keep());
     byId('copy').addEventListener('click', () => this.#copy());
     byId('copy').hidden = !navigator.clipboard;
   }
@@ -35,7 +35,7 @@ export class QueryPanel {
     byId('query-kind').textContent = say(
       `query_${upload ? 'upload' : id ? 'id' : url ? 'url' : 'text'}`,
     );
-    byId('query-name').textContent = upload ? upload.name : (url ?? (id ? '' : route.q));
+    this.#call(upload ? upload.name : (url ?? (id ? '' : route.q)));
     byId('query-note').hidden = !upload;
     byId('keep').hidden = !this.source;
     byId('copy').hidden = Boolean(upload) || !navigator.clipboard;
@@ -84,10 +84,15 @@ export class QueryPanel {
     else this.stage.hidden = true;
   }
 
+  #call(name) {
+    byId('query-name').textContent = name;
+    document.title = name ? `${name} – ${say('title')}` : say('title');
+  }
+
   async #name(id) {
     try {
       const found = await api.picture(id);
-      if (this.shown === id) byId('query-name').textContent = parts(found.path).name;
+      if (this.shown === id) this.#call(parts(found.path).name);
     } catch {
       // the search says what is wrong
     }
@@ -108,7 +113,8 @@ export class QueryPanel {
     crop(null);
   }
 
-  async #keep() {
+  /** Put the picture into the library. */
+  async keep() {
     const button = byId('keep');
     const words = button.lastElementChild;
     button.disabled = true;

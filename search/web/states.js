@@ -8,11 +8,12 @@ const RETRY = new Set([0, 408, 429, 500, 503]);
 /** Say something there. actions: {text, act} of its buttons. */
 export function state(symbol, title, hint = '', actions = []) {
   const buttons = actions.map(({ text, act }) =>
-    node('button', { type: 'button', class: 'main', text, click: act }),
+    node('button', { type: 'button', class: text === actions[0].text ? 'main' : '', text, click: act }),
   );
   const said = [node('h2', { text: title })];
   if (hint) said.push(node('p', { text: hint }));
-  byId('state').replaceChildren(icon(symbol), ...said, ...buttons);
+  if (buttons.length) said.push(node('div', { class: 'buttons' }, ...buttons));
+  byId('state').replaceChildren(icon(symbol), ...said);
   byId('state').hidden = false;
 }
 
@@ -26,11 +27,16 @@ export function clear() {
 export function complain(error, again) {
   const status = error.status ?? -1;
   const title = say(knows(`problem_${status}`) ? `problem_${status}` : 'problem');
-  const hint = status === 0 ? say('problem_0_hint') : (error.detail ?? String(error));
+  const hint = status === 0 ? say('problem_0_hint') : (sentence(error.detail ?? String(error)));
   state('warning', title, hint, RETRY.has(status) ? [{ text: say('again'), act: again }] : []);
 }
 
-/** Say that the library is empty; add: what adds a folder. */
-export function emptiness(add) {
-  state('folder', say('empty'), say('empty_hint'), [add]);
+/** What the server says, as a sentence. */
+export function sentence(detail) {
+  return detail.replace(/^[a-z](?=[a-z]* )/, (letter) => letter.toUpperCase());
+}
+
+/** Say that the library is empty; actions: what fills it. */
+export function emptiness(actions) {
+  state('folder', say('empty'), say('empty_hint'), actions);
 }

@@ -187,6 +187,8 @@ async def _given(request: Request) -> bytes | str:
         url = AddressJson.model_validate_json(given.said).url
     except ValidationError as error:
         said = error.errors(include_url=False, include_input=False)
+        if said[0]["type"] == "json_invalid":
+            raise Problem(400, "the body is no JSON") from error
         raise FieldError([(".".join(map(str, one["loc"])), one["msg"]) for one in said]) from error
     if not is_address(url):
         raise FieldError([("url", "give an address that begins with http:// or https://")])

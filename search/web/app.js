@@ -24,7 +24,7 @@ const uploads = new Map(); // number -> {blob, name}
 const answers = new Map(); // key of a route -> answer
 
 translate(document);
-api.onLocked(login);
+api.onLocked(() => login(reload));
 history.scrollRestoration = 'manual';
 
 const grid = new Grid(byId('grid'), {
@@ -94,6 +94,15 @@ function take({ file, id, url, text, folder }) {
   else if (url || text) enter({ ...START, q: url ?? text });
   else if (folder) state('folder', say('a_folder'), say('a_folder_hint'), [opener()]);
   else state('warning', say('not_picture'), say('not_picture_hint'));
+}
+
+/** Pictures that were refused before somebody logged in are asked for again. */
+function reload() {
+  if (document.body.classList.contains('asking')) {
+    panel.adopt(null);
+    panel.show(route, uploads.get(route.upload));
+  }
+  if (route.see) look(route.see);
 }
 
 /** Show a route; of the one that is shown, change what differs. */

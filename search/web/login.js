@@ -6,8 +6,8 @@ import { knows, say } from './words.js';
 
 let waiting = null;
 
-/** Resolves once somebody is logged in, however many ask at once. */
-export function login() {
+/** Resolves once somebody is logged in, however many ask at once. after(): called then, once. */
+export function login(after) {
   waiting ??= new Promise((resolve) => {
     const dialog = byId('login');
     const field = byId('token');
@@ -25,14 +25,15 @@ export function login() {
       }
       field.value = '';
       byId('login-form').removeEventListener('submit', submit);
-      dialog.removeEventListener('cancel', stay);
+      dialog.removeEventListener('close', stay);
       dialog.close();
       waiting = null;
+      after();
       resolve();
     };
-    const stay = (event) => event.preventDefault();
+    const stay = () => dialog.showModal(); // Escape leads nowhere: nothing works without a token
     byId('login-form').addEventListener('submit', submit);
-    dialog.addEventListener('cancel', stay);
+    dialog.addEventListener('close', stay);
     dialog.showModal();
     field.focus();
   });

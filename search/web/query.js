@@ -45,7 +45,8 @@ export class QueryPanel {
     if (id) this.#name(id);
   }
 
-  /** What is shown is the library's picture with this id: no need to load it again. */
+  /** What is shown is the library's picture with this id, and need not be loaded again; null for
+   * nothing. */
   adopt(id) {
     this.shown = id;
   }

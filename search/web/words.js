@@ -13,7 +13,7 @@ const EN = {
   library: 'Library',
   drop: 'Drop a picture here',
   drop_hint: 'or paste it, or paste its address',
-  touch_hint: 'Take one, or paste its address above',
+  touch_hint: 'Choose one, take one, or paste its address',
   drop_now: 'Drop it anywhere',
   newest: 'Newest in the library',
   pictures_one: '{n} picture',

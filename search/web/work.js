@@ -103,7 +103,7 @@ function summary(report) {
   said.push(say('seconds', { n: report.seconds }));
   const parts = [node('p', { class: 'counts', text: said.join(' · ') })];
   if (report.skipped.length) {
-    const list = node('ul', { class: 'skipped' });
+    const list = node('ul', { class: 'skipped', 'aria-label': say('skipped', { n: report.skipped.length }) });
     for (const { path, reason } of report.skipped.slice(0, 500)) {
       list.append(node('li', {}, node('b', { text: path }), node('span', { text: reason })));
     }

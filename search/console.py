@@ -73,14 +73,15 @@ def _bar(events: Iterable[Progress]) -> Iterator[Progress]:
 
 
 def _lines(events: Iterable[Progress]) -> Iterator[Progress]:
-    begun = last = time.monotonic()
+    begun = last = before = time.monotonic()
     phase = None
     for event in events:
         now = time.monotonic()
-        if event.phase != phase:
-            phase, begun = event.phase, now
+        if event.phase != phase:  # its first part was done since the event before
+            phase, begun = event.phase, before
+        before = now
         if event.phase in ("index", "embed") and event.done and now - last >= EVERY:
-            rate = event.done / (now - begun)
+            rate = event.done / max(now - begun, 1e-3)
             left = (event.total - event.done) / rate
             done = f"{PHASES[event.phase]} {event.done} of {event.total}"
             note(f"{done}, {rate:.0f}/s, {left:.0f} s left")

@@ -267,7 +267,7 @@ def serve(
         ),
     ] = None,
 ) -> None:
-    """Serve the HTTP API, until Ctrl-C."""
+    """Serve the page and the HTTP API, until Ctrl-C."""
     from search.api.server import serve as run
 
     with _open(context) as engine:

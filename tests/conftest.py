@@ -74,7 +74,7 @@ def parts() -> tuple[Loader, Runtime, Counted]:
 def open_library(home: Path, **settings: Any) -> Engine:
     """An engine with the shared parts; close it with `close_library`."""
     engine = Engine.open(home, **settings)
-    engine._loader, engine._runtime, engine._embedders["mini"] = parts()
+    engine._loader, engine._runtime, engine._models.opened["mini"] = parts()
     return engine
 
 

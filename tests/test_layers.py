@@ -47,6 +47,7 @@ ORDER = (
     "vectors.live",
     "forget",
     "indexer",
+    "models",
     "searcher",
     "checker",
     "engine",

@@ -69,7 +69,8 @@ class Engine:
         """say: takes the rare line for the user, as when another writer is waited for."""
         self.settings, self._say = settings, say
         self.home = settings.home.expanduser().resolve()
-        self._models = Models(settings.model, settings.device, lambda: self._runtime, say)
+        notes = self.home / "models"
+        self._models = Models(settings.model, settings.device, notes, lambda: self._runtime, say)
         try:
             self.home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -134,6 +135,7 @@ class Engine:
             place.is_relative_to(r.path) for r in self._catalog.roots()
         ):
             raise NotFoundError(f"{place} is not there; give a folder of pictures")
+        yield from self._models.fetch(self._catalog.serving())
         with self._pen.hold():
             self._loader.warm()
             embedder = self._models.choose(self._catalog.serving())
@@ -196,6 +198,7 @@ class Engine:
         query: Query | Given | None = None,
         *,
         image: Given | Sequence[Given] | None = None,
+        text: str | Sequence[str] | None = None,
         vector: Sequence[float] | None = None,
         crop: Crop | Sequence[float | str] | None = None,
         k: int = 10,
@@ -205,14 +208,15 @@ class Engine:
         takes.
 
         image: a path, a URL, `id:ID`, the bytes of a file, a PIL picture, or a list of them that
-        add up. k: 1 to 10000. min_score: cosine in [-1, 1]. Raises LookalikeError.
+        add up. text: what is to be seen, or a list; it needs a CLIP model. k: 1 to 10000.
+        min_score: cosine in [-1, 1]. Raises LookalikeError.
         """
         if not isinstance(query, Query):
             if query is not None and image is not None:
                 raise QueryError("give one picture or a list of them, not both `query` and `image`")
             image = image if query is None else query
-            query = Query.of(image, vector=vector, crop=crop, k=k, min_score=min_score)
-        elif (image, vector, crop, k, min_score) != (None, None, None, 10, None):
+            query = Query.of(image, text=text, vector=vector, crop=crop, k=k, min_score=min_score)
+        elif (image, text, vector, crop, k, min_score) != (None, None, None, None, 10, None):
             raise QueryError("a Query holds its own terms, k and min_score; give nothing beside it")
         return self._searcher().answer(query)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 REACH = 4.5  # seconds until the hub must have said what it has
-STALL = 20.0  # seconds without a new byte until a download is given up
+STALL = 10.0  # seconds without a new byte until a download is given up
 TICK = 0.2
 
 

@@ -187,6 +187,8 @@ class OpenClip:
         except Exception as error:  # every way in which a file can be foreign, or a device away
             reason = (str(error).strip() or type(error).__name__).splitlines()
             shown = " ".join(line.strip() for line in reason[:3])[:300]
+            if "weights_only" in shown:  # torch then tells how to run what is in the file
+                shown = "it is no plain state dict, or damaged"
             raise ModelError(
                 f"the weights {self.path} cannot be used as {self._arch} on {self._device}: "
                 f"{shown}; give a state dict of {self._arch} as .safetensors or .pt, or take the "

@@ -10,7 +10,7 @@ from os import fspath
 import numpy as np
 from PIL import Image
 
-from search.embedders.base import Embedder, Pixels, Vectors
+from search.embedders.base import Embedder, Pixels, TextEmbedder, Vectors
 from search.errors import EmptyError, InputError, NotFoundError, PictureError, QueryError
 from search.images import render
 from search.loader import Failure, Loader, Source
@@ -44,6 +44,8 @@ class Searcher:
     def answer(self, query: Query) -> Hits:
         """Best first. Raises LookalikeError for what cannot be answered."""
         clock = [time.perf_counter()]
+        if any(term.text is not None for term in query.terms):
+            self._wordy()  # before any picture is decoded for nothing
         asked = [self._decoded(term) for term in query.terms]
         pixels = [prepared for prepared, _ in asked]
         clock.append(time.perf_counter())
@@ -99,14 +101,30 @@ class Searcher:
         if fresh:
             embedder = self._embedder()
             embedded = iter(self._runtime.run(lambda: embedder.embed(fresh), urgent=True))
+        texts = [term.text for term in terms if term.text is not None]
+        if texts:
+            words = self._wordy()
+            spoken = iter(self._runtime.run(lambda: words.embed_text(texts), urgent=True))
         for i, (term, prepared) in enumerate(zip(terms, pixels, strict=True)):
             if prepared is not None:
                 rows[i] = next(embedded)
+            elif term.text is not None:
+                rows[i] = next(spoken)
             elif term.identity is not None:
                 rows[i] = self._stored(term.identity)
             else:
                 rows[i] = self._given(term.vector or ())
         return rows
+
+    def _wordy(self) -> TextEmbedder:
+        """The embedder, for texts. Raises QueryError where it has no text side."""
+        embedder = self._embedder()
+        if isinstance(embedder, TextEmbedder):
+            return embedder
+        raise QueryError(
+            f"texts need a CLIP model, and this library's is {self._model.name}; run "
+            "`lookalike --model ViT-B-32 index FOLDER` to change it, or give a picture"
+        )
 
     def _stored(self, identity: str) -> Vectors:
         present, stored = self._lookup.present(self._model, [self._lookup.resolve(identity)])

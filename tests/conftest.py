@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -14,11 +15,16 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import save_file
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test goes to the hub, or finds what its reader has
+os.environ["HF_HUB_CACHE"] = os.path.join(tempfile.gettempdir(), "lookalike-no-weights")
 
 from search import Engine
+from search.embedders import zoo
 from search.embedders.mini import Mini
 from search.loader import Loader
-from search.runtime import Runtime
+from search.runtime import Runtime, torch
 
 
 @cache
@@ -75,8 +81,20 @@ def parts() -> tuple[Loader, Runtime, Counted]:
 def open_library(home: Path, **settings: Any) -> Engine:
     """An engine with the shared parts; close it with `close_library`."""
     engine = Engine.open(home, **settings)
-    engine._loader, engine._runtime, engine._embedders["mini"] = parts()
+    engine._loader, engine._runtime, engine._models.opened["mini"] = parts()
     return engine
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a small open_clip model with random weights in a file."""
+    path = tmp_path_factory.mktemp("clip") / "random.safetensors"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = zoo.library().create_model("ViT-S-32-alt")
+    state = {key: value.half().contiguous() for key, value in net.state_dict().items()}
+    save_file(state, path)
+    return f"ViT-S-32-alt:{path}"
 
 
 def close_library(engine: Engine) -> None:

@@ -743,7 +743,7 @@ def test_nothing_comes_from_elsewhere_and_nothing_is_complained_of(
 def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A server of a library with thousands of pictures, entered without being embedded."""
     engine = open_library(tmp_path_factory.mktemp("crowd") / "home")
-    embedder = engine._embedder("mini")
+    embedder = engine._models.open("mini")
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(HITS, embedder.dim)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)

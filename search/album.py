@@ -53,6 +53,12 @@ class Album:
         """JPEG, made each time."""
         return self._decoded(self.picture(identity), Source(preview=True)).preview or b""
 
+    def content(self, identity: str) -> bytes:
+        """The bytes of its file."""
+        _, file = self.original(identity)
+        with file:
+            return file.read()
+
     def original(self, identity: str) -> tuple[Picture, BinaryIO]:
         """A picture and its file, opened; never a link, nor a file that has changed since."""
         picture = self.picture(identity)
@@ -73,9 +79,7 @@ class Album:
 
     def _decoded(self, picture: Picture, source: Source) -> Loaded:
         """A source without a path or data, made of the picture's file."""
-        _, file = self.original(picture.id)
-        with file:
-            loaded = self._load(replace(source, data=file.read()))
+        loaded = self._load(replace(source, data=self.content(picture.id)))
         if loaded.id != picture.id:
             raise NotFoundError(
                 f"{picture.path} has changed since it was indexed; index its folder again"

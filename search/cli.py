@@ -9,30 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 
-from search import console
+from search import console, words
 from search.errors import LookalikeError, QueryError
 
 if TYPE_CHECKING:
     from search.engine import Engine
-    from search.query import Query
 
-CROP = "\0crop:"
-STDIN = 2**30  # bytes of standard input that are read at most
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-
-
-LATER = frozenset(
-    "variants augment duplicates tag embed backup diffusion --text --not --not-text --weight"
-    " --query --where --kind --collapse --expand --restore --mask --verify --html".split()
-)
-
-
-def _later(word: str) -> None:
-    """Refuse what the contract promises and this version does not have."""
-    if word.partition("=")[0] in LATER:
-        raise typer.BadParameter(f"{word.partition('=')[0]} is not part of this version yet")
 
 
 class Commands(TyperGroup):
@@ -40,26 +25,8 @@ class Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """As any group does."""
-        _later(args[0])
+        words.later(args[0])
         return super().resolve_command(ctx, args)
-
-
-class InOrder(TyperCommand):
-    """A command whose --crop stays behind the IMAGE it was written after."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Turn each --crop into a marked argument, since arguments keep their order."""
-        rest, ordered = list(args), []
-        while rest:
-            word = rest.pop(0)
-            if word == "--":
-                ordered += [word, *rest]
-                break
-            if word == "--crop" and rest:
-                word = f"--crop={rest.pop(0)}"
-            _later(word if word.startswith("--") else "")
-            ordered.append(CROP + word[7:] if word.startswith("--crop=") else word)
-        return super().parse_args(ctx, ordered)
 
 
 app = typer.Typer(
@@ -89,7 +56,7 @@ def settings(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="auto, mini or mini:/path/to/weights (default: the library's own)."),
+        typer.Option(help="auto, mini, or an open_clip ARCH, ARCH:TAG or ARCH:/path/to/weights."),
     ] = None,
     device: Annotated[str | None, typer.Option(help="Device the model runs on: cpu, cuda.")] = None,
     version: Annotated[
@@ -167,19 +134,34 @@ def _watch(engine: Engine, paths: list[Path]) -> None:
         console.note("stopped watching")
 
 
-@app.command(cls=InOrder)
+@app.command(cls=words.InOrder)
 def search(
     context: typer.Context,
     images: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="IMAGE...",
             help="A file, a URL, id:ID, or - for standard input; several add up.",
         ),
-    ],
+    ] = None,
     k: Annotated[int, typer.Option("-k", help="How many pictures, 1 to 10000.")] = 10,
-    min_score: Annotated[
-        float | None, typer.Option(metavar="S", help="Only pictures with at least this score.")
+    text: Annotated[
+        list[str] | None,
+        typer.Option(metavar="T", help="What is to be seen; needs a CLIP model. Repeatable."),
+    ] = None,
+    away: Annotated[
+        list[str] | None,
+        typer.Option("--not", metavar="IMAGE", help="Search away from a picture. Repeatable."),
+    ] = None,
+    away_text: Annotated[
+        list[str] | None,
+        typer.Option("--not-text", metavar="T", help="Search away from a text. Repeatable."),
+    ] = None,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="W", help="Of the first IMAGE or --text; again for the second, and so on."
+        ),
     ] = None,
     crop: Annotated[
         list[str] | None,
@@ -187,28 +169,16 @@ def search(
             metavar="X,Y,W,H", help="Part of the IMAGE before it: pixels, or shares like 25%."
         ),
     ] = None,
+    min_score: Annotated[
+        float | None, typer.Option(metavar="S", help="Only pictures with at least this score.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Find the pictures that look like IMAGE, best first."""
-    query = _query(images, k, min_score)
+    query = words.query(images or [], k, min_score)
     with _open(context) as engine:
         hits = engine.search(query)
     _print(hits.to_json()) if as_json else console.found(hits)
-
-
-def _query(words: list[str], k: int, min_score: float | None) -> Query:
-    """Images and the crops behind them -> a query."""
-    from search.query import Query, Term, parse_crop
-
-    terms: list[Term] = []
-    for word in words:
-        if not word.startswith(CROP):
-            terms.append(Term(image=sys.stdin.buffer.read(STDIN) if word == "-" else word))
-        elif terms and terms[-1].crop is None:
-            terms[-1] = Term(image=terms[-1].image, crop=parse_crop(word[len(CROP) :]))
-        else:
-            raise typer.BadParameter("--crop follows the IMAGE that it is of")
-    return Query(tuple(terms), k, min_score)
 
 
 @app.command()
@@ -267,7 +237,7 @@ def serve(
         ),
     ] = None,
 ) -> None:
-    """Serve the HTTP API, until Ctrl-C."""
+    """Serve the page and the HTTP API, until Ctrl-C."""
     from search.api.server import serve as run
 
     with _open(context) as engine:

@@ -12,7 +12,13 @@ from search.records import CheckReport, Hits, IndexReport, Progress, Status, sho
 if TYPE_CHECKING:
     from rich.console import Console
 
-PHASES = {"scan": "looking", "index": "indexing", "embed": "embedding", "finish": "finishing"}
+PHASES = {
+    "fetch": "fetching the model, MB",
+    "scan": "looking",
+    "index": "indexing",
+    "embed": "embedding",
+    "finish": "finishing",
+}
 EVERY = 5.0  # seconds between plain lines
 
 
@@ -73,14 +79,15 @@ def _bar(events: Iterable[Progress]) -> Iterator[Progress]:
 
 
 def _lines(events: Iterable[Progress]) -> Iterator[Progress]:
-    begun = last = time.monotonic()
+    begun = last = before = time.monotonic()
     phase = None
     for event in events:
         now = time.monotonic()
-        if event.phase != phase:
-            phase, begun = event.phase, now
-        if event.phase in ("index", "embed") and event.done and now - last >= EVERY:
-            rate = event.done / (now - begun)
+        if event.phase != phase:  # which began when the one before it ended
+            phase, begun = event.phase, before
+        before = now
+        if event.phase in ("fetch", "index", "embed") and event.done and now - last >= EVERY:
+            rate = event.done / max(now - begun, 1e-3)
             left = (event.total - event.done) / rate
             done = f"{PHASES[event.phase]} {event.done} of {event.total}"
             note(f"{done}, {rate:.0f}/s, {left:.0f} s left")

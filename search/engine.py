@@ -12,13 +12,10 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-import numpy as np
-
 from search.album import Album
 from search.catalog import Catalog
 from search.database import Database
-from search.embedders.base import Embedder, Pixels, Preparation, Vectors
-from search.embedders.registry import check_name, open_embedder
+from search.embedders.base import Preparation
 from search.errors import (
     EmptyError,
     LibraryError,
@@ -34,7 +31,8 @@ from search.keeper import Keeper
 from search.loader import Failure, Loaded, Loader, Source
 from search.lock import Pen, writing
 from search.lookup import Lookup
-from search.query import Picture as Given, Query
+from search.models import Models
+from search.query import Picture as Given, Query, is_address
 from search.recording import Model
 from search.records import (
     CheckReport,
@@ -71,7 +69,8 @@ class Engine:
         """say: takes the rare line for the user, as when another writer is waited for."""
         self.settings, self._say = settings, say
         self.home = settings.home.expanduser().resolve()
-        self._asked = None if settings.model in (None, "auto") else check_name(settings.model)
+        notes = self.home / "models"
+        self._models = Models(settings.model, settings.device, notes, lambda: self._runtime, say)
         try:
             self.home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -85,7 +84,6 @@ class Engine:
         self._keeper = Keeper(self._catalog, self._thumbnails, self.home / "kept")
         self._album = Album(self._lookup, self._thumbnails, self._load)
         self._pen = Pen(self.home, settings.lock_seconds, say)
-        self._embedders: dict[str, Embedder] = {}
         self._live: LiveIndex | None = None
         self._opening = threading.RLock()
 
@@ -137,14 +135,11 @@ class Engine:
             place.is_relative_to(r.path) for r in self._catalog.roots()
         ):
             raise NotFoundError(f"{place} is not there; give a folder of pictures")
+        yield from self._models.fetch(self._catalog.serving())
         with self._pen.hold():
             self._loader.warm()
-            serving = self._catalog.serving()
-            name = self._asked or (serving.name if serving else check_name("auto"))
-            embedder = self._embedder(name)
-            if serving is None and self._asked is None:
-                self._say(f"model: {name}, which comes with lookalike; {embedder.terms}")
-            model = self._catalog.model(name, embedder.fingerprint, embedder.dim)
+            embedder = self._models.choose(self._catalog.serving())
+            model = self._catalog.model(embedder.name, embedder.fingerprint, embedder.dim)
             indexer = Indexer(
                 self._catalog,
                 self._lookup,
@@ -152,7 +147,7 @@ class Engine:
                 self._thumbnails,
                 model,
                 embedder.preparation,
-                lambda pixels: self._embed(embedder, pixels),
+                lambda pixels: self._models.embed(embedder, pixels),
                 self.home,
             )
             with closing(self._pen.steps(indexer.sync(place, exclude, allow_empty))) as steps:
@@ -203,6 +198,7 @@ class Engine:
         query: Query | Given | None = None,
         *,
         image: Given | Sequence[Given] | None = None,
+        text: str | Sequence[str] | None = None,
         vector: Sequence[float] | None = None,
         crop: Crop | Sequence[float | str] | None = None,
         k: int = 10,
@@ -212,28 +208,25 @@ class Engine:
         takes.
 
         image: a path, a URL, `id:ID`, the bytes of a file, a PIL picture, or a list of them that
-        add up. k: 1 to 10000. min_score: cosine in [-1, 1]. Raises LookalikeError.
+        add up. text: what is to be seen, or a list; it needs a CLIP model. k: 1 to 10000.
+        min_score: cosine in [-1, 1]. Raises LookalikeError.
         """
         if not isinstance(query, Query):
             if query is not None and image is not None:
                 raise QueryError("give one picture or a list of them, not both `query` and `image`")
             image = image if query is None else query
-            query = Query.of(image, vector=vector, crop=crop, k=k, min_score=min_score)
-        elif (image, vector, crop, k, min_score) != (None, None, None, 10, None):
+            query = Query.of(image, text=text, vector=vector, crop=crop, k=k, min_score=min_score)
+        elif (image, text, vector, crop, k, min_score) != (None, None, None, None, 10, None):
             raise QueryError("a Query holds its own terms, k and min_score; give nothing beside it")
         return self._searcher().answer(query)
 
     # pictures ----------------------------------------------------------------------------------
 
-    def keep(self, data: bytes) -> Picture:
-        """Keep a picture in the library's own folder, with its bytes as they are: searchable at
-        once, even while a folder is being indexed. Raises LookalikeError."""
-        model = self._catalog.serving()
-        if model is not None:
-            self._refuse_other(model)
-            embedder = self._fitting(model)
-        else:
-            embedder = self._embedder(self._asked or check_name("auto"))
+    def keep(self, picture: bytes | str) -> Picture:
+        """Keep a picture (its bytes, or a URL) in the library's own folder, with its bytes as they
+        are: searchable at once, even while a folder is being indexed. Raises LookalikeError."""
+        data = picture if isinstance(picture, bytes) else self._content(picture)
+        embedder = self._models.at_once(self._catalog.serving())
         loaded = self._load(Source(data=data), embedder.preparation)
         if loaded.pixels is None:
             raise PictureError("the picture was not decoded; try again")
@@ -264,9 +257,12 @@ class Engine:
         """WebP, long side at most 256; made again where it is missing. Raises as `original`."""
         return self._album.thumbnail(identity)
 
-    def preview(self, identity: str) -> bytes:
-        """JPEG, long side at most 1600. Raises as `original`."""
-        return self._album.preview(identity)
+    def preview(self, picture: str | bytes) -> bytes:
+        """JPEG, long side at most 1600; of an id, a URL or a file's bytes. Raises as `original`."""
+        if isinstance(picture, str) and not is_address(picture):
+            return self._album.preview(picture)
+        data = picture if isinstance(picture, bytes) else self._content(picture)
+        return self._load(Source(data=data, preview=True)).preview or b""
 
     def original(self, identity: str) -> tuple[Picture, BinaryIO]:
         """A picture and its file, opened for reading.
@@ -274,6 +270,12 @@ class Engine:
         Raises as `picture`, and NotFoundError where no file of it is as it was indexed.
         """
         return self._album.original(identity)
+
+    def _content(self, name: str) -> bytes:
+        """What a URL or `id:ID` stands for."""
+        if name.startswith("id:"):
+            return self._album.content(name[3:])
+        return self._fetcher.fetch(name)
 
     def _load(self, source: Source, preparation: Preparation | None = None) -> Loaded:
         loaded = self._loader.submit(source, preparation).result()
@@ -352,22 +354,6 @@ class Engine:
 
         return Fetcher(self.settings.fetch_bytes, self.settings.fetch_seconds)
 
-    def _embedder(self, name: str) -> Embedder:
-        with self._opening:
-            if name not in self._embedders:
-                self._embedders[name] = open_embedder(name, self.settings.device)
-            return self._embedders[name]
-
-    def _embed(self, embedder: Embedder, pixels: Sequence[Pixels]) -> Vectors:
-        """Vectors of many, in pieces between which a query may go first."""
-        step = embedder.batch
-        parts = [
-            self._runtime.submit(partial(embedder.embed, pixels[i : i + step]))
-            for i in range(0, len(pixels), step)
-        ]
-        empty: Vectors = np.empty((0, embedder.dim), np.float32)
-        return np.concatenate([empty, *(part.result() for part in parts)])
-
     def _live_index(self, model: Model) -> LiveIndex:
         """The index of a model. On the inference thread."""
         from search.vectors.live import LiveIndex
@@ -375,24 +361,6 @@ class Engine:
         if self._live is None or self._live.model != model:
             self._live = LiveIndex(self._lookup, model, self.home / "index")
         return self._live
-
-    def _refuse_other(self, model: Model) -> None:
-        """Raises ModelError when another model was asked for than the library's."""
-        if self._asked not in (None, model.name):
-            raise ModelError(
-                f"this library answers with {model.name} and has no vectors of {self._asked}; run "
-                f"`lookalike --model {self._asked} index FOLDER` to change it, or leave --model out"
-            )
-
-    def _fitting(self, model: Model) -> Embedder:
-        """The embedder that a model's vectors came from."""
-        opened = self._embedder(model.name)
-        if opened.fingerprint != model.fingerprint:
-            raise ModelError(
-                f"the library was indexed with other weights of {model.name}; index its "
-                "folders again (vectors are made anew, nothing else)"
-            )
-        return opened
 
     def _searcher(self) -> Searcher:
         from search.searcher import Searcher
@@ -402,14 +370,9 @@ class Engine:
             raise EmptyError(
                 f"the library in {self.home} is empty: run `lookalike index FOLDER` first"
             )
-        self._refuse_other(model)
+        self._models.refuse_other(model)
         self._loader.warm()
         live = self._runtime.run(lambda: self._live_index(model), urgent=True)
 
-        def embedder() -> Embedder:
-            return self._fitting(model)
-
-        def fetch(url: str) -> bytes:
-            return self._fetcher.fetch(url)
-
-        return Searcher(self._lookup, self._loader, self._runtime, embedder, model, live, fetch)
+        embedder, content = partial(self._models.fitting, model), self._content
+        return Searcher(self._lookup, self._loader, self._runtime, embedder, model, live, content)

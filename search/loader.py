@@ -286,8 +286,7 @@ def _loaded(
         return Failure(str(reply["error"]), bool(reply["again"]), error)
     pixels = None
     if preparation and "size" in reply:
-        side = preparation.size
-        pixels = np.frombuffer(blobs.pop(), np.uint8).reshape(side, side, 3)
+        pixels = np.frombuffer(blobs.pop(), np.uint8).reshape(preparation.shape)
     facts = reply.get("facts")
     return Loaded(
         id=reply["id"],

@@ -20,6 +20,7 @@ from search.records import shown
 MAX_K = 10_000
 MAX_TERMS = 64
 MAX_ADDRESSES = 4
+MAX_TEXT = 1000
 
 Picture: TypeAlias = "str | PathLike[str] | bytes | Image.Image"
 """A path, a URL, `id:ID`, the bytes of a file, or a decoded picture."""
@@ -32,26 +33,32 @@ def is_address(text: str) -> bool:
 
 @dataclass(frozen=True)
 class Term:
-    """One part of a query: exactly one of image and vector.
+    """One part of a query: exactly one of image, text and vector.
 
     weight: how much it counts; negative to search away from it. crop: of the image, cut before
-    scaling. vector: under the library's model, any length but zero.
+    scaling. vector: under the library's model, any length but zero. text: what is to be seen, for
+    a library whose model has a text side.
     """
 
     image: Picture | None = None
     vector: tuple[float, ...] | None = None
     weight: float = 1.0
     crop: Crop | None = None
+    text: str | None = None
 
     def __post_init__(self) -> None:
-        if (self.image is None) == (self.vector is None):
-            raise QueryError("a term of a query is one of image and vector")
+        if sum(part is not None for part in (self.image, self.text, self.vector)) != 1:
+            raise QueryError("a term of a query is one of image, text and vector")
+        if self.text is not None and not 1 <= len(self.text.strip()) <= MAX_TEXT:
+            raise QueryError(f"a text of a query has 1 to {MAX_TEXT} characters")
+        if self.text is not None and not self.text.isascii():
+            _refuse_surrogates(self.text)
+        if self.crop and self.image is None:
+            raise QueryError("a crop is of a picture; give its term an image")
         if not math.isfinite(self.weight) or self.weight == 0:
             raise QueryError(f"weight {self.weight} of a term: give a finite number other than 0")
         if self.vector is not None and not all(map(math.isfinite, self.vector)):
             raise QueryError("a term's vector holds something that is not a finite number")
-        if self.crop and self.identity:
-            raise QueryError("a crop needs a file: for a picture of the library give its path")
 
     @property
     def identity(self) -> str | None:
@@ -70,6 +77,8 @@ class Term:
         said: dict[str, Any] = {"weight": self.weight}
         if self.vector is not None:
             return {"vector": list(self.vector), **said}
+        if self.text is not None:
+            return {"text": self.text, **said}
         if self.crop:
             values = (self.crop.x, self.crop.y, self.crop.width, self.crop.height)
             pairs = zip(values, self.crop.shares, strict=True)
@@ -89,7 +98,7 @@ class Query:
 
     def __post_init__(self) -> None:
         if not self.terms:
-            raise QueryError("a query needs at least one picture")
+            raise QueryError("a query needs at least one picture or text")
         if not 1 <= self.k <= MAX_K:
             raise QueryError(f"k is {self.k}; give 1 to {MAX_K}")
         if self.min_score is not None and not -1 <= self.min_score <= 1:
@@ -100,12 +109,14 @@ class Query:
         cls,
         image: Picture | Sequence[Picture] | None = None,
         *,
+        text: str | Sequence[str] | None = None,
         vector: Sequence[float] | None = None,
         crop: Crop | Sequence[float | str] | None = None,
         k: int = 10,
         min_score: float | None = None,
     ) -> Query:
-        """A query of one picture or several, which add up; a crop belongs to the only one."""
+        """A query of pictures and texts, one or several, which add up; a crop belongs to the only
+        picture."""
         if image is None:
             images: list[Picture] = []
         elif isinstance(image, Sequence) and not isinstance(image, str | bytes):
@@ -116,6 +127,7 @@ class Query:
             raise QueryError("a crop goes with one picture; build a Query of Terms for several")
         box = crop if isinstance(crop, Crop) or crop is None else parse_crop(crop)
         terms = [Term(image=one, crop=box) for one in images]
+        terms += [Term(text=one) for one in ([text] if isinstance(text, str) else text or ())]
         if vector is not None:
             terms.append(Term(vector=tuple(float(v) for v in vector)))
         return cls(tuple(terms), k, min_score)
@@ -149,6 +161,13 @@ class Query:
         return {"terms": terms, "k": self.k, "min_score": self.min_score}
 
 
+def _refuse_surrogates(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise QueryError("a text of a query holds something that is no character") from None
+
+
 def parse_crop(parts: str | Sequence[float | str]) -> Crop:
     """`X,Y,W,H` or four values; each is pixels, or a share such as `25%`.
 
@@ -180,7 +199,7 @@ class TermJson(BaseModel):
     image: Annotated[int, Field(ge=0)] | str | None = Field(
         None, description="An uploaded file by its place (0 is the first), `id:ID`, or a URL."
     )
-    text: str | None = Field(None, description="Not in this version.")
+    text: str | None = Field(None, description="What is to be seen; for a library of a CLIP model.")
     vector: list[float] | None = Field(
         None, max_length=65536, description="Under the library's model; any length but zero."
     )
@@ -191,8 +210,6 @@ class TermJson(BaseModel):
 
     def term(self, files: Sequence[bytes]) -> Term:
         """Raises QueryError for what is no term."""
-        if self.text is not None:
-            raise QueryError("text terms are not part of this version; give a picture")
         image: Picture | None = None
         if isinstance(self.image, int):
             if self.image >= len(files):
@@ -208,7 +225,7 @@ class TermJson(BaseModel):
                 )
         crop = parse_crop(self.crop) if self.crop is not None else None
         vector = tuple(self.vector) if self.vector is not None else None
-        return Term(image=image, vector=vector, weight=self.weight, crop=crop)
+        return Term(image, vector, self.weight, crop, self.text)
 
 
 class QueryJson(BaseModel):

@@ -109,9 +109,10 @@ class IndexReport:
 
 @dataclass(frozen=True)
 class Progress:
-    """A moment of a sync. `done` of `total` files; `report` comes with the last one."""
+    """A moment of a sync. `done` of `total` files, or megabytes while a model is fetched; `report`
+    comes with the last one."""
 
-    phase: Literal["scan", "index", "embed", "finish"]
+    phase: Literal["fetch", "scan", "index", "embed", "finish"]
     done: int
     total: int
     path: str | None = None

@@ -21,8 +21,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch  # isort: skip
 import faiss  # isort: skip
+from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ["Runtime", "faiss", "torch"]
+__all__ = ["Runtime", "faiss", "flops", "torch"]
 
 T = TypeVar("T")
 
@@ -32,7 +33,7 @@ class Runtime:
 
     def __init__(self, threads: int) -> None:
         """threads: size of the OpenMP pool."""
-        self._threads, self._closed = threads, False
+        self._threads, self._closed, self._urgent = threads, False, False
         self._order = itertools.count()
         self._work: queue.PriorityQueue[tuple[int, int, Callable[[], None] | None]]
         self._work = queue.PriorityQueue()
@@ -61,6 +62,18 @@ class Runtime:
         """Queue a piece of work and wait for its result."""
         return self.submit(work, urgent).result()
 
+    def breathe(self) -> None:
+        """Do the urgent pieces that wait. A long piece calls this between its parts."""
+        while not self._urgent:  # an urgent one lets nobody go first
+            try:
+                piece = self._work.get_nowait()
+            except queue.Empty:
+                return
+            if piece[0] or piece[2] is None:
+                self._work.put(piece)
+                return
+            self._do(piece[2], urgent=True)
+
     def close(self) -> None:
         """Finish what is queued, then end the thread."""
         self._closed = True
@@ -71,7 +84,21 @@ class Runtime:
         torch.set_num_threads(self._threads)
         faiss.omp_set_num_threads(self._threads)
         while True:
-            piece = self._work.get()[2]
+            priority, _, piece = self._work.get()
             if piece is None:
                 return
+            self._do(piece, urgent=not priority)
+
+    def _do(self, piece: Callable[[], None], urgent: bool) -> None:
+        self._urgent = urgent
+        try:
             piece()
+        finally:
+            self._urgent = False
+
+
+def flops(call: Callable[[], torch.Tensor]) -> tuple[int, torch.Tensor]:
+    """What a call costs in floating point operations, and what it returned."""
+    with torch.enable_grad(), FlopCounterMode(display=False) as counter:  # no fused kernels then
+        returned = call()
+    return counter.get_total_flops(), returned.detach()

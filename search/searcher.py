@@ -10,7 +10,7 @@ from os import fspath
 import numpy as np
 from PIL import Image
 
-from search.embedders.base import Embedder, Pixels, Vectors
+from search.embedders.base import Embedder, Pixels, TextEmbedder, Vectors
 from search.errors import EmptyError, InputError, NotFoundError, PictureError, QueryError
 from search.images import render
 from search.loader import Failure, Loader, Source
@@ -33,17 +33,19 @@ class Searcher:
         embedder: Callable[[], Embedder],
         model: Model,
         live: LiveIndex,
-        fetch: Callable[[str], bytes],
+        content: Callable[[str], bytes],
     ) -> None:
         """embedder: loads the model; not called for queries that need none. live: used on the
-        inference thread alone. fetch: a URL's content."""
+        inference thread alone. content: of a URL or `id:ID`."""
         self._lookup, self._loader, self._runtime = lookup, loader, runtime
         self._embedder, self._model, self._live = embedder, model, live
-        self._fetch = fetch
+        self._content = content
 
     def answer(self, query: Query) -> Hits:
         """Best first. Raises LookalikeError for what cannot be answered."""
         clock = [time.perf_counter()]
+        if any(term.text is not None for term in query.terms):
+            self._wordy()  # before any picture is decoded for nothing
         asked = [self._decoded(term) for term in query.terms]
         pixels = [prepared for prepared, _ in asked]
         clock.append(time.perf_counter())
@@ -99,14 +101,30 @@ class Searcher:
         if fresh:
             embedder = self._embedder()
             embedded = iter(self._runtime.run(lambda: embedder.embed(fresh), urgent=True))
+        texts = [term.text for term in terms if term.text is not None]
+        if texts:
+            words = self._wordy()
+            spoken = iter(self._runtime.run(lambda: words.embed_text(texts), urgent=True))
         for i, (term, prepared) in enumerate(zip(terms, pixels, strict=True)):
             if prepared is not None:
                 rows[i] = next(embedded)
+            elif term.text is not None:
+                rows[i] = next(spoken)
             elif term.identity is not None:
                 rows[i] = self._stored(term.identity)
             else:
                 rows[i] = self._given(term.vector or ())
         return rows
+
+    def _wordy(self) -> TextEmbedder:
+        """The embedder, for texts. Raises QueryError where it has no text side."""
+        embedder = self._embedder()
+        if isinstance(embedder, TextEmbedder):
+            return embedder
+        raise QueryError(
+            f"texts need a CLIP model, and this library's is {self._model.name}; run "
+            "`lookalike --model ViT-B-32 index FOLDER` to change it, or give a picture"
+        )
 
     def _stored(self, identity: str) -> Vectors:
         present, stored = self._lookup.present(self._model, [self._lookup.resolve(identity)])
@@ -129,7 +147,7 @@ class Searcher:
 
     def _decoded(self, term: Term) -> tuple[Pixels | None, str | None]:
         """The prepared picture of a term that is to be embedded, and its id where it has one."""
-        if term.image is None or term.identity is not None:
+        if term.image is None or (term.identity is not None and term.crop is None):
             return None, None
         preparation = self._embedder().preparation
         if isinstance(term.image, Image.Image):
@@ -141,8 +159,9 @@ class Searcher:
         path, data, name = None, None, "the picture"
         if isinstance(term.image, bytes):
             data = term.image
-        elif term.address is not None:
-            data, name = self._fetch(term.address), term.address
+        elif isinstance(term.image, str) and (term.address or term.identity):
+            name = term.image
+            data = self._content(name)
         else:
             path = name = _path(term.image)
         source = Source(path, data, crop=term.crop, facts=False)

@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     home: Path = Field(default_factory=lambda: user_data_path("lookalike"))
     """Folder of the library: catalog, index, thumbnails. On a local disk."""
     model: str | None = None
-    """Model for a new library, or to change to: `auto`, `mini`, `mini:/path/to/weights`."""
+    """Model for a new library, or to change to: `auto`, `mini`, or one of open_clip."""
     device: str = "cpu"
     """torch device that the model runs on."""
     threads: int = Field(default_factory=_cores, ge=1)

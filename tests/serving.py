@@ -29,9 +29,11 @@ def serving(engine: Engine, access: Access | None = None, **more: Any) -> Iterat
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
         with httpx.Client(base_url=address, trust_env=False, timeout=30) as client:
             client.app = app  # type: ignore[attr-defined]
-            yield client
-        server.should_exit = True
-        thread.join()
+            try:
+                yield client
+            finally:
+                server.should_exit = True
+                thread.join()
 
 
 def problem(response: httpx.Response, status: int, said: str = "") -> dict[str, Any]:

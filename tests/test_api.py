@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import close_library, jpeg, open_library
+from conftest import close_library, identity, jpeg, open_library
 from PIL import Image
 from serving import files, problem, raw, serving, until
 
@@ -461,11 +461,40 @@ def test_what_cannot_be_kept_is_refused(keeping: tuple[httpx.Client, Engine]) ->
     problem(post("/api/v1/images", files=files(b"x" * 500_000)), 413)
     problem(post("/api/v1/images", files=files(jpeg(2), jpeg(3))), 413, "more than 1")
     problem(post("/api/v1/images", files=[("picture", ("a", b"x"))]), 422, "picture")
-    problem(post("/api/v1/images", json={}), 415)
     problem(post("/api/v1/images", data={"image": "x"}), 415)
     kind = {"Content-Type": "multipart/form-data; boundary=x"}
     problem(post("/api/v1/images", content=b"--x--\r\n", headers=kind), 422, "missing")
     assert engine.status().pictures == 1 and not (engine.home / "kept").exists()
+
+
+def test_a_url_is_kept_and_shown(
+    keeping: tuple[httpx.Client, Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, engine = keeping
+    url = {"url": "https://example.org/a.jpg"}
+    monkeypatch.setattr(engine._fetcher, "fetch", lambda _: jpeg(3))
+    for shown in (
+        client.post("/api/v1/images/preview", json=url),
+        client.post("/api/v1/images/preview", files=files(jpeg(3))),
+    ):
+        assert shown.headers["Content-Type"] == "image/jpeg" and shown.status_code == 200
+        assert Image.open(io.BytesIO(shown.content)).size == (48, 40)
+    assert engine.status().pictures == 1
+    assert client.post("/api/v1/images", json=url).json()["id"] == identity(3)
+    monkeypatch.setattr(engine._fetcher, "fetch", lambda _: b"<html>")
+    for path in ("/api/v1/images", "/api/v1/images/preview"):
+        problem(client.post(path, json=url), 415, "not a picture")
+    monkeypatch.undo()
+    for path in ("/api/v1/images", "/api/v1/images/preview"):
+        problem(client.post(path, json={"url": "http://127.0.0.1/a.jpg"}), 400, "public internet")
+        problem(client.post(path, json={"url": "/etc/passwd"}), 422, "http")
+        problem(client.post(path, json={"url": 1}), 422, "url")
+        problem(client.post(path, json={}), 422, "url")
+        problem(client.post(path, json={**url, "more": 1}), 422, "more")
+        kind = {"Content-Type": "application/json"}
+        problem(client.post(path, content=b"{", headers=kind), 400, "no JSON")
+        problem(client.post(path, content=b"x" * 300_000, headers=kind), 400, "no JSON")
+        problem(client.post(path, files=files(jpeg(1), jpeg(2))), 413, "more than 1")
 
 
 def test_pictures_are_listed_and_described(keeping: tuple[httpx.Client, Engine]) -> None:

@@ -256,3 +256,33 @@ def test_a_file_that_is_not_what_was_indexed_is_not_opened(
     for show in (engine.original, engine.preview, engine.thumbnail):
         with pytest.raises(NotFoundError, match="index its folder again"):
             show(identity(1))
+
+
+def test_a_url_is_kept_and_shown_as_its_picture(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def fetch(url: str) -> bytes:
+        asked.append(url)
+        return jpeg(1)
+
+    monkeypatch.setattr(engine._fetcher, "fetch", fetch)
+    with Image.open(io.BytesIO(engine.preview("https://example.org/a.jpg"))) as shown:
+        assert (shown.format, shown.size) == ("JPEG", (48, 40))
+    assert engine.status().pictures == 0
+    assert engine.keep("https://example.org/a.jpg").id == identity(1)
+    assert kept(engine, 1).read_bytes() == jpeg(1)
+    assert asked == ["https://example.org/a.jpg"] * 2
+
+
+def test_a_crop_of_a_kept_picture_is_that_of_its_file(engine: Engine) -> None:
+    for seed in range(4):
+        engine.keep(jpeg(seed))
+    by_id = engine.search(image=f"id:{identity(1)[:12]}", crop="10%,0,60%,50%")
+    by_file = engine.search(image=jpeg(1), crop="10%,0,60%,50%")
+    assert [(h.id, h.score) for h in by_id] == [(h.id, h.score) for h in by_file]
+    assert by_id[0].score < 0.9999
+    kept(engine, 1).unlink()
+    with pytest.raises(NotFoundError, match="as it was indexed"):
+        engine.search(image=f"id:{identity(1)}", crop="10%,0,60%,50%")

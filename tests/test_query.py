@@ -28,6 +28,17 @@ def test_several_pictures_make_several_terms() -> None:
     }
 
 
+def test_pictures_and_texts_add_up() -> None:
+    query = Query.of("a.jpg", text=["sand", "sea"])
+    assert [(term.image, term.text) for term in query.terms] == [
+        ("a.jpg", None),
+        (None, "sand"),
+        (None, "sea"),
+    ]
+    assert query.to_json()["terms"][2] == {"text": "sea", "weight": 1.0}
+    assert Query.of(text="sea").terms == (Term(text="sea"),)
+
+
 def test_the_spelling_is_json() -> None:
     query = Query((Term(image="ä\udcff.jpg", crop=parse_crop("10%,0,50%,20")), Term(vector=(1.0,))))
     said = json.loads(json.dumps(query.to_json()))
@@ -61,11 +72,10 @@ def test_a_weight_is_a_number_that_counts(weight: float) -> None:
         Term(image="a.jpg", weight=weight)
 
 
-def test_a_crop_goes_with_one_file() -> None:
+def test_a_crop_goes_with_one_picture() -> None:
     with pytest.raises(QueryError, match="one picture"):
         Query.of(["a.jpg", "b.jpg"], crop="0,0,1,1")
-    with pytest.raises(QueryError, match="needs a file"):
-        Query.of("id:abcdef", crop="0,0,1,1")
+    assert Query.of("id:abcdef", crop="0,0,1,1").terms[0].crop is not None
 
 
 @given(st.lists(st.tuples(st.floats(1, 1000), st.booleans()), min_size=4, max_size=4))
@@ -114,6 +124,7 @@ def test_json_spells_the_same_query_as_python() -> None:
             {"image": "id:abcdef", "weight": -0.5},
             {"image": "https://example.org/a.jpg"},
             {"vector": [1, 0.5]},
+            {"text": "海 beach", "weight": -2},
         ],
         "where": [],
         "k": 3,
@@ -131,6 +142,7 @@ def test_json_spells_the_same_query_as_python() -> None:
             Term(image="id:abcdef", weight=-0.5),
             Term(image="https://example.org/a.jpg"),
             Term(vector=(1.0, 0.5)),
+            Term(text="海 beach", weight=-2),
         ),
         k=3,
         min_score=0.25,
@@ -180,12 +192,15 @@ def test_json_of_the_wrong_shape_is_refused_by_field(said: object, where: str) -
         ({"terms": [{"image": "ID:../etc/passwd"}]}, "uploaded file"),
         ({"terms": [{"image": " http://example.org"}]}, "uploaded file"),
         ({"terms": [{"image": 0}, *[{"image": "HTTP://a.org"}] * 5]}, "more than 4 URLs"),
-        ({"terms": [{"image": 0}, {"text": "beach"}]}, "text terms are not part of this version"),
-        ({"terms": [{"image": 0, "vector": [1]}]}, "one of image and vector"),
+        ({"terms": [{"image": 0}, {"text": " "}]}, "1 to 1000 characters"),
+        ({"terms": [{"image": 0}, {"text": "a" * 1001}]}, "1 to 1000 characters"),
+        ({"terms": [{"image": 0}, {"text": "\ud800"}]}, "no character"),
+        ({"terms": [{"image": 0}, {"text": "sea", "crop": [0, 0, 5, 5]}]}, "crop is of a picture"),
+        ({"terms": [{"image": 0, "text": "sea"}]}, "one of image, text and vector"),
+        ({"terms": [{"image": 0, "vector": [1]}]}, "one of image, text and vector"),
         ({"terms": [{"image": 0, "weight": 0}]}, "weight"),
         ({"terms": [{"image": 0, "crop": [0, 0, 0, 5]}]}, "crop"),
         ({"terms": [{"image": 0, "crop": ["a", 0, 1, 5]}]}, "crop"),
-        ({"terms": [{"image": "id:abcdef", "crop": [0, 0, 1, 1]}, {"image": 0}]}, "needs a file"),
         ({"terms": [{"image": "id:abcdef"}]}, "no term of the query names file 0"),
         ({"k": 0}, "1 to 10000"),
         ({"min_score": 2}, "cosine"),

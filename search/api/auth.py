@@ -24,9 +24,10 @@ from search.api.problems import Problem
 
 COOKIE = "lookalike"
 SESSION_SECONDS = 30 * 86400
-LARGE = frozenset({"/api/v1/search", "/api/v1/images"})
+LARGE = frozenset({"/api/v1/search", "/api/v1/images", "/api/v1/images/preview"})
 MOST = 2**20  # bytes of a body elsewhere
 OPEN = frozenset({"/", "/healthz", "/readyz", "/api/v1/login"})
+PAGE = "/web/"  # below it are the page's own files, which are open too: they hold no data
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -144,7 +145,8 @@ class Gate:
         site = headers.get("sec-fetch-site", "none")
         if path.startswith("/api/") and site not in ("none", "same-origin"):
             raise Problem(403, "requests from pages of other sites are not allowed")
-        if path not in OPEN and not self._access.admits(headers):
+        is_open = path in OPEN or path.startswith(PAGE)
+        if not is_open and not self._access.admits(headers):
             raise Problem(401, "send the token: `Authorization: Bearer TOKEN`, or log in first")
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length[:20]) > self._limit(scope):

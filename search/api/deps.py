@@ -91,7 +91,7 @@ class Given:
 
 
 async def read(request: Request, files: int, text: str | None) -> Given:
-    """The body: multipart with `image` files and a JSON field named `text`, or that JSON alone.
+    """The body: multipart with `image` files and perhaps a JSON field named `text`, or JSON alone.
 
     files: how many images at most. Raises Problem and FieldError for anything else.
     """
@@ -100,11 +100,11 @@ async def read(request: Request, files: int, text: str | None) -> Given:
             kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             if kind == "multipart/form-data":
                 return await _multipart(request, files, text)
-            if kind == "application/json" and text is not None:
+            if kind == "application/json":
                 return Given([], await _json(request))
     except TimeoutError:
         raise Problem(408, f"the request took longer than {UPLOAD_SECONDS:g} s") from None
-    raise Problem(415, f"send {'multipart/form-data' if text is None else 'multipart or JSON'}")
+    raise Problem(415, "send multipart/form-data or application/json")
 
 
 async def _json(request: Request) -> bytes:

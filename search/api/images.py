@@ -7,13 +7,15 @@ from typing import Annotated, Any, BinaryIO
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import ValidationError
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from search.api.deps import Context, Here, read
 from search.api.problems import Problem
-from search.api.schemas import ImageJson, PageJson, problems, upload
+from search.api.schemas import AddressJson, ImageJson, PageJson, problems, upload
 from search.errors import FieldError
+from search.query import is_address
 from search.records import Picture, shown
 
 router = APIRouter(prefix="/api/v1/images", tags=["images"])
@@ -74,17 +76,32 @@ def _headers(request: Request, identity: str, kind: str, media: str) -> tuple[di
     status_code=201,
     response_model=ImageJson,
     responses=problems(400, 408, 413, 415, 422),
-    openapi_extra=upload("The picture, one of them."),
+    openapi_extra=upload("The picture, one of them.", AddressJson),
 )
 async def keep(request: Request, here: Here) -> JSONResponse:
-    """Multipart with one `image`. One that is kept already stays as it is."""
+    """Multipart with one `image`, or JSON with its `url`. One that is kept already stays as it
+    is."""
     async with here.searches.admit():
-        given = await read(request, 1, None)
-        if not given.files:
-            raise FieldError([("image", "is missing")])
-        picture = await here.searches.run(lambda: here.engine.keep(given.files[0]))
+        given = await _given(request)
+        picture = await here.searches.run(lambda: here.engine.keep(given))
     where = {"Location": f"/api/v1/images/{picture.id}"}
     return JSONResponse(picture.to_json(), status_code=201, headers=where)
+
+
+@router.post(
+    "/preview",
+    summary="A JPEG that any browser shows, of a picture that is not in the library",
+    response_class=Response,
+    responses={200: {"content": {"image/jpeg": {}}}, **problems(400, 408, 413, 415, 422)},
+    openapi_extra=upload("The picture, one of them.", AddressJson),
+)
+async def show(request: Request, here: Here) -> Response:
+    """Multipart with one `image`, or JSON with its `url`; long side at most 1600, upright."""
+    async with here.previews.admit():
+        given = await _given(request)
+        data = await here.previews.run(lambda: here.engine.preview(given))
+    headers = {"Content-Type": "image/jpeg", "Content-Security-Policy": SANDBOX}
+    return Response(data, headers=headers)
 
 
 @router.get(
@@ -157,6 +174,25 @@ async def file(identity: str, request: Request, here: Here) -> Response:
     called = quote(shown(picture.path.rpartition("/")[2]), safe="")
     headers["Content-Disposition"] = f"inline; filename*=UTF-8''{called}"
     return FileResponse(here, opened, picture.facts.bytes, headers)
+
+
+async def _given(request: Request) -> bytes | str:
+    """The bytes of the picture that a request brings, or its URL. Raises FieldError."""
+    given = await read(request, 1, None)
+    if given.files:
+        return given.files[0]
+    if given.said is None:
+        raise FieldError([("image", "is missing")])
+    try:
+        url = AddressJson.model_validate_json(given.said).url
+    except ValidationError as error:
+        said = error.errors(include_url=False, include_input=False)
+        if said[0]["type"] == "json_invalid":
+            raise Problem(400, "the body is no JSON") from error
+        raise FieldError([(".".join(map(str, one["loc"])), one["msg"]) for one in said]) from error
+    if not is_address(url):
+        raise FieldError([("url", "give an address that begins with http:// or https://")])
+    return url
 
 
 async def _picture(here: Context, identity: str) -> Picture:

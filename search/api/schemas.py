@@ -6,8 +6,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from search.query import QueryJson
-
 
 class ProblemJson(BaseModel):
     """RFC 9457."""
@@ -61,6 +59,14 @@ class ImageJson(BaseModel):
     palette: list[str]
     exif: dict[str, Any]
     tags: list[str]
+
+
+class AddressJson(BaseModel):
+    """A picture that is to be fetched."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    url: str = Field(min_length=1, max_length=4096, description="Of the public internet.")
 
 
 class PageJson(BaseModel):
@@ -166,9 +172,9 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def upload(images: str, text: str | None = None) -> dict[str, Any]:
-    """OpenAPI of a multipart body with `image` files. images: said of them; text: the name of the
-    JSON field, which may also come alone."""
+def upload(images: str, alone: type[BaseModel], text: str | None = None) -> dict[str, Any]:
+    """OpenAPI of a multipart body with `image` files. images: said of them; alone: the JSON that
+    may come instead; text: the name of the field that takes it beside files."""
     fields: dict[str, Any] = {
         "image": {
             "type": "array",
@@ -176,11 +182,10 @@ def upload(images: str, text: str | None = None) -> dict[str, Any]:
             "description": images,
         }
     }
-    body: dict[str, Any] = {}
+    schema = alone.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)
     if text is not None:
-        query = QueryJson.model_json_schema(ref_template="#/components/schemas/{model}")
-        query.pop("$defs", None)
-        fields[text] = query
-        body["application/json"] = {"schema": query}
+        fields[text] = schema
+    body: dict[str, Any] = {"application/json": {"schema": schema}}
     body["multipart/form-data"] = {"schema": {"type": "object", "properties": fields}}
     return {"requestBody": {"required": True, "content": body}}

@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse
 
 from search.api.deps import Here, read
 from search.api.schemas import AnswerJson, problems, upload
-from search.query import Query
+from search.query import Query, QueryJson
 from search.records import Hits
 
 router = APIRouter(prefix="/api/v1", tags=["search"])
@@ -18,7 +18,7 @@ router = APIRouter(prefix="/api/v1", tags=["search"])
     summary="Find the pictures that look like the query's, best first",
     response_model=AnswerJson,
     responses=problems(400, 404, 408, 413, 415, 422),
-    openapi_extra=upload("The query's files; `image: 0` is the first.", "query"),
+    openapi_extra=upload("The query's files; `image: 0` is the first.", QueryJson, "query"),
 )
 async def search(request: Request, here: Here) -> JSONResponse:
     """Multipart with `image` files and `query` (JSON), or the JSON alone."""

@@ -82,9 +82,3 @@ async def documentation(request: Request) -> HTMLResponse:
     """What this API takes and answers, to read."""
     page = docs.render(request.app.openapi())
     return HTMLResponse(page, headers={"Content-Security-Policy": docs.POLICY})
-
-
-@router.get("/", include_in_schema=False)
-async def start(request: Request) -> dict[str, str]:
-    """A hint until there is a page."""
-    return {"name": "lookalike", "version": request.app.version, "docs": "/docs"}

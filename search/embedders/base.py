@@ -14,54 +14,121 @@ Pixels = npt.NDArray[np.uint8]
 Vectors = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Preparation:
-    """Fit an upright RGB picture to a model's square input.
+    """Fit an upright RGB picture to a model's input.
 
     It is plain data, so it travels to the decoding processes and the pictures come back small.
 
-    size: side of the square in pixels, at least 1.
-    fit: `crop` scales the short side to `size` and takes the centre square (as open_clip does by
-        default), `squash` scales both sides to `size`.
+    size: height of the input in pixels, at least 1; width: the same unless given.
+    fit: `crop` takes the centre square, scaled to `size`; `squash` scales both sides; `shortest`
+        and `longest` scale that side to whole pixels and take the centre, the latter with `fill`
+        (0 to 255) around it. The last three do as open_clip does, to the pixel.
+    resample: the filter, antialiased.
     """
 
     size: int
-    fit: Literal["crop", "squash"] = "crop"
+    fit: Literal["crop", "squash", "shortest", "longest"] = "crop"
+    width: int | None = None
+    resample: Literal["bicubic", "bilinear"] = "bicubic"
+    fill: int = 0
+
+    def __repr__(self) -> str:
+        """It is part of fingerprints: a new field that is left at its default changes none."""
+        own = {name: getattr(self, name) for name in ("size", "fit")}
+        own |= {
+            name: getattr(self, name)
+            for name in ("width", "resample", "fill")
+            if getattr(self, name) != getattr(type(self), name)
+        }
+        return f"Preparation({', '.join(f'{name}={value!r}' for name, value in own.items())})"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of what it makes: height, width, 3."""
+        return self.size, self.width or self.size, 3
 
     def __call__(self, picture: Image.Image) -> Pixels:
-        """RGB picture -> (size, size, 3) uint8, by antialiased bicubic resampling."""
-        box: tuple[float, float, float, float] | None = None
-        if self.fit == "crop":
-            width, height = picture.size
-            side = min(width, height)
-            left, top = (width - side) / 2, (height - side) / 2
+        """RGB picture -> uint8 of `shape`."""
+        height, width, _ = self.shape
+        filters = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+        resample = filters[self.resample]
+        if self.fit == "squash":
+            fitted = picture.resize((width, height), resample)
+        elif self.fit == "crop":
+            side = min(picture.size)
+            left, top = (picture.width - side) / 2, (picture.height - side) / 2
             box = (left, top, left + side, top + side)
-        square = picture.resize((self.size, self.size), Image.Resampling.BICUBIC, box)
-        return np.asarray(square, dtype=np.uint8)
+            fitted = picture.resize((width, height), resample, box)
+        else:
+            fitted = self._centre(picture, resample)
+        return np.asarray(fitted, dtype=np.uint8)
+
+    def _centre(self, picture: Image.Image, resample: Image.Resampling) -> Image.Image:
+        """Scaled to whole pixels with its shape kept, then cut or filled to the input's size."""
+        height, width, _ = self.shape
+        w, h = picture.size
+        if self.fit == "shortest" and height == width:
+            short, long = min(w, h), max(w, h)
+            to = (height, height * long // short) if w <= h else (height * long // short, height)
+        else:
+            least = self.fit == "shortest"
+            ratio = (min if least else max)(h / height, w / width)
+            to = (max(1, round(w / ratio)), max(1, round(h / ratio)))
+            resample = Image.Resampling.BICUBIC if least else resample  # as open_clip has it
+        left, top = round((to[0] - width) / 2), round((to[1] - height) / 2)
+        if to[0] * to[1] > 64 * width * height:  # nearly a line: only the part that is kept
+            x, y = w / to[0], h / to[1]
+            box = (left * x, top * y, (left + width) * x, (top + height) * y)
+            return picture.resize((width, height), resample, box)
+        scaled = picture.resize(to, resample)
+        if self.fit == "shortest":
+            return scaled.crop((left, top, left + width, top + height))
+        fitted = Image.new("RGB", (width, height), (self.fill,) * 3)
+        fitted.paste(scaled, ((width - to[0]) // 2, (height - to[1]) // 2))
+        return fitted
 
 
 @runtime_checkable
 class Embedder(Protocol):
     """A model that turns prepared pictures into unit vectors.
 
-    An embedder is used by one thread at a time (the inference thread of `search.runtime`).
+    An embedder is used by one thread at a time (the inference thread of `search.runtime`). It is
+    made without its network, which `load` or the first picture brings in.
 
     name: what a user types after `--model`.
     fingerprint: hexadecimal; changes whenever the same picture could get another vector
         (architecture, weights, preparation, decode rule). Vectors of two fingerprints never mix.
     dim: length of a vector.
     terms: what its weights may be used for, in one line.
-    batch: pictures a call should get for good throughput within 100 ms or so.
+    batch: pictures a call should get for good throughput, once it is loaded.
     preparation: applied to each picture before `embed`.
     """
 
     name: str
     fingerprint: str
     dim: int
-    batch: int
     terms: str
     preparation: Preparation
 
+    @property
+    def batch(self) -> int: ...
+
+    def load(self) -> object:
+        """Read the network into memory, unless it is there. Raises ModelError."""
+        ...
+
     def embed(self, pixels: Sequence[Pixels]) -> Vectors:
-        """n prepared pictures, each (size, size, 3) uint8 -> (n, dim) float32 of unit length."""
+        """n prepared pictures, each uint8 of `preparation.shape` -> (n, dim) float32 of unit
+        length. What is long calls back between its parts, so that a query may go first."""
+        ...
+
+
+@runtime_checkable
+class TextEmbedder(Embedder, Protocol):
+    """An embedder whose vectors of texts and of pictures can be compared."""
+
+    def embed_text(self, texts: Sequence[str]) -> Vectors:
+        """n texts -> (n, dim) float32 of unit length. Raises ModelError where the words cannot be
+        split as the model wants them."""
         ...

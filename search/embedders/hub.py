@@ -1,0 +1,155 @@
+"""Weights from the Hugging Face hub, through the cache that other programs share.
+
+A hub that cannot be reached is given up within seconds. A file gets its name in the cache when all
+of it is there, so that a download which broke off is never taken for whole.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+REACH = 4.5  # seconds until the hub must have said what it has
+STALL = 10.0  # seconds without a new byte until a download is given up
+TICK = 0.2
+
+
+def cached(repo: str, names: Sequence[str]) -> Path | None:
+    """The first of the files that is in the cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in names:
+        found = try_to_load_from_cache(repo, name)
+        if isinstance(found, str):
+            return Path(found)
+    return None
+
+
+def fetch(repo: str, names: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Bring the first of the files that the hub has into the cache, unless one is there.
+
+    Yields the bytes that came and those there are, now and then. Raises ConnectionError with the
+    reason in a few words.
+    """
+    if cached(repo, names):
+        return
+    name = reach(repo, names)
+    watch = _Watch()
+    download = _Call(lambda: _download(repo, name, watch))
+    seen, since = 0, time.monotonic()
+    try:
+        while not download.ended(TICK):
+            if watch.done > seen:
+                seen, since = watch.done, time.monotonic()
+            elif time.monotonic() - since > STALL:
+                raise ConnectionError("the download stands still")
+            yield watch.done, watch.total
+    finally:
+        watch.over = True
+    try:
+        download.result()
+    except Exception as error:  # the network's, the hub's, the disk's
+        raise ConnectionError(f"the download broke off: {_brief(error)}") from error
+
+
+def reach(repo: str, names: Sequence[str]) -> str:
+    """The first of the files that the hub has. Raises ConnectionError, within seconds."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise ConnectionError("the hub is out of reach")
+    asked = _Call(lambda: _first(repo, names))  # looking up a name knows no time limit
+    if not asked.ended(REACH):
+        raise ConnectionError("the hub is out of reach")
+    name: str = asked.result()
+    return name
+
+
+def _first(repo: str, names: Sequence[str]) -> str:
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+
+    for name in names:
+        try:
+            get_hf_file_metadata(hf_hub_url(repo, name), timeout=REACH)
+            return name
+        except EntryNotFoundError:
+            continue
+        except HfHubHTTPError as error:
+            status = error.response.status_code if error.response is not None else "nothing"
+            raise ConnectionError(f"the hub answered {status}") from error
+        except Exception as error:  # whatever its client library raises
+            raise ConnectionError("the hub is out of reach") from error
+    raise ConnectionError(f"the hub has none of {', '.join(names)} in {repo}")
+
+
+@dataclass
+class _Watch:
+    """What a download tells, and is told."""
+
+    done: int = 0
+    total: int = 0
+    over: bool = False
+
+
+def _download(repo: str, name: str, watch: _Watch) -> None:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
+
+    class Bar(tqdm):
+        """A progress bar that shows nothing and tells the watch."""
+
+        def __init__(self, *args: Any, **more: Any) -> None:
+            super().__init__(*args, **{**more, "disable": True})  # type: ignore[no-untyped-call]
+            self._came, watch.total = 0, more.get("total") or watch.total
+
+        def update(self, n: float | None = 1) -> None:
+            self._came += int(n or 0)
+            watch.done = max(watch.done, self._came)
+            if watch.over:
+                raise ConnectionError("nobody waits for it any more")
+
+    log = logging.getLogger("huggingface_hub")
+    level = log.level
+    log.setLevel(logging.CRITICAL)  # what matters is raised
+    try:
+        hf_hub_download(repo, name, tqdm_class=Bar, etag_timeout=REACH)
+    finally:
+        log.setLevel(level)
+
+
+class _Call:
+    """A call in a thread that nobody has to wait for."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(call,), name="hub", daemon=True)
+        self._thread.start()
+
+    def _run(self, call: Callable[[], Any]) -> None:
+        try:
+            self._result = call()
+        except BaseException as error:
+            self._error = error
+
+    def ended(self, seconds: float) -> bool:
+        """Wait for it for so long."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def result(self) -> Any:
+        """What it returned, or raises what it raised."""
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
+def _brief(error: BaseException) -> str:
+    """The first line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -1,0 +1,243 @@
+"""`openclip`: any model of open_clip, with weights from its hub, the cache or your own file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from search.embedders import hub, zoo
+from search.embedders.base import Pixels, Vectors
+from search.embedders.notes import Notes, file_hash
+from search.errors import ModelError
+from search.images import DECODE_RULE
+
+if TYPE_CHECKING:
+    from search.runtime import torch
+
+PART = 6e9  # FLOPs between two breaths: well under 100 ms on two modest cores
+MOST, MOST_GPU = 16, 64  # pictures in a batch
+
+
+class OpenClip:
+    """The embedder over an open_clip model; see `search.embedders.base.TextEmbedder`.
+
+    Pictures and texts go through the model as open_clip's `encode_image` and `encode_text` take
+    them; on a GPU in bfloat16, elsewhere in float32.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        device: str = "cpu",
+        notes: Notes | None = None,
+        breathe: Callable[[], None] = lambda: None,
+    ) -> None:
+        """name: ARCH, ARCH:TAG or ARCH:/path/to/weights. breathe: called between the parts of what
+        takes long. Goes to no network. Raises ModelError."""
+        notes = notes or Notes()
+        self._device, self._breathe = device, breathe
+        self._arch, self.name, self.path, recipe = _located(name, notes)
+        config = zoo.config(self._arch)
+        self.dim: int = config["embed_dim"]
+        self.preparation = recipe.preparation(config)
+        self._mean, self._std = recipe.mean, recipe.std
+        self._quick = recipe.quick_gelu or config.get("quick_gelu", False)
+        own = f"the file {self.path.name} is yours" if not recipe.repo else ""
+        self.terms = own or f"the card of its weights is that of {recipe.repo} on the hub"
+        try:
+            digest = file_hash(self.path, notes)
+        except OSError as error:
+            raise ModelError(
+                f"the weights {self.path} cannot be read: {error.strerror}; give a file of "
+                f"{self._arch} as {self._arch}:/path/to/weights"
+            ) from error
+        said = (json.dumps(config, sort_keys=True), self._quick, digest, self.preparation)
+        text = f"openclip {said} {self._mean} {self._std} decode {DECODE_RULE}"
+        self.fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
+        self._batch, self._parts = 1, 0
+        self._model: Any = None
+        self._tokenizer: Callable[[list[str]], torch.Tensor] | None = None
+
+    @property
+    def batch(self) -> int:
+        """By the FLOPs of a picture, once it is loaded."""
+        return self._batch
+
+    def load(self) -> Any:
+        """The open_clip model. Raises ModelError."""
+        if self._model is None:
+            with self._blamed(), warnings.catch_warnings(action="ignore"):
+                self._model = self._read()
+        return self._model
+
+    def embed(self, pixels: Sequence[Pixels]) -> Vectors:
+        """n prepared pictures, each uint8 of `preparation.shape` -> (n, dim) float32."""
+        from search.runtime import torch
+
+        if not pixels:
+            return np.empty((0, self.dim), np.float32)
+        model = self.load()
+        with torch.inference_mode(), self._precision():
+            vectors = model.encode_image(self._normalised(pixels), normalize=True)
+        return self._plain(vectors)
+
+    def embed_text(self, texts: Sequence[str]) -> Vectors:
+        """n texts -> (n, dim) float32 of unit length; a text beyond the model's context is cut."""
+        from search.runtime import torch
+
+        if not texts:
+            return np.empty((0, self.dim), np.float32)
+        model, tokens = self.load(), self._tokens(list(texts))
+        with torch.inference_mode(), self._precision():
+            vectors = model.encode_text(tokens.to(self._device), normalize=True)
+        return self._plain(vectors)
+
+    def _read(self) -> Any:
+        """Build the network and read the weights into it."""
+        from search.runtime import flops, torch
+
+        model = zoo.library().create_model(
+            self._arch,
+            pretrained=str(self.path),
+            force_quick_gelu=self._quick,
+            weights_only=True,
+        )
+        model.eval().to(self._device, memory_format=torch.channels_last)
+        self._part(model.visual)
+        blank = [np.zeros(self.preparation.shape, np.uint8)]
+        cost, vector = flops(lambda: model.encode_image(self._normalised(blank)))
+        if vector.shape != (1, self.dim):
+            raise ValueError(f"its vectors have length {vector.shape[-1]}, not {self.dim}")
+        if torch.device(self._device).type == "cpu":
+            self._batch = max(1, min(MOST, int(PART * self._parts / max(cost, 1))))
+        else:
+            self._batch = MOST_GPU
+        return model
+
+    def _part(self, tower: Any) -> None:
+        """Let others go first before each block of a tower, and count the blocks."""
+        from search.runtime import torch
+
+        def before(*_: object) -> None:
+            self._parts += 1
+            self._breathe()
+
+        lists = (torch.nn.ModuleList, torch.nn.Sequential)
+        blocks = (child for m in tower.modules() if isinstance(m, lists) for child in m.children())
+        for block in {id(block): block for block in blocks}.values():
+            if any(True for _ in block.children()):  # a layer alone is no block
+                block.register_forward_pre_hook(before)
+
+    def _normalised(self, pixels: Sequence[Pixels]) -> torch.Tensor:
+        """n pictures (H, W, 3) uint8 -> (n, 3, H, W) float32, channels last, as open_clip does."""
+        from search.runtime import torch
+
+        x = torch.from_numpy(np.stack(pixels)).to(self._device).permute(0, 3, 1, 2).float()
+        mean, std = (
+            torch.tensor(v, device=x.device)[:, None, None] for v in (self._mean, self._std)
+        )
+        return x.div_(255).sub_(mean).div_(std)
+
+    def _precision(self) -> Any:
+        from search.runtime import torch
+
+        kind = torch.device(self._device).type
+        return torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda")
+
+    @staticmethod
+    def _plain(vectors: torch.Tensor) -> Vectors:
+        """Unit vectors of any precision -> float32, of unit length again."""
+        from search.runtime import torch
+
+        array: Vectors = torch.nn.functional.normalize(vectors.float(), dim=-1).cpu().numpy()
+        return array
+
+    def _tokens(self, texts: list[str]) -> torch.Tensor:
+        """(n, context) whole numbers. Raises ModelError where the tokenizer cannot be had."""
+        if self._tokenizer is None:
+            self._tokenizer = self._words()
+        return self._tokenizer(texts)
+
+    def _words(self) -> Any:
+        """The tokenizer: with open_clip for most models, from the hub for some."""
+        repo = zoo.config(self._arch)["text_cfg"].get("hf_tokenizer_name")
+        try:
+            if repo and hub.cached(repo, ("tokenizer_config.json",)) is None:
+                hub.reach(repo, ("tokenizer_config.json",))
+            with warnings.catch_warnings(action="ignore"):
+                return zoo.library().get_tokenizer(self._arch)
+        except Exception as error:  # whatever its libraries raise
+            raise ModelError(
+                f"texts for {self.name} need the tokenizer {repo}, which cannot be had: {error}; "
+                "pictures need none, and ViT-B-32 brings its own"
+            ) from error
+
+    @contextmanager
+    def _blamed(self) -> Iterator[None]:
+        """What goes wrong with a file becomes a ModelError that says so."""
+        try:
+            yield
+        except Exception as error:  # every way in which a file can be foreign, or a device away
+            reason = (str(error).strip() or type(error).__name__).splitlines()
+            shown = " ".join(line.strip() for line in reason[:3])[:300]
+            if "weights_only" in shown:  # torch then tells how to run what is in the file
+                shown = "it is no plain state dict, or damaged"
+            raise ModelError(
+                f"the weights {self.path} cannot be used as {self._arch} on {self._device}: "
+                f"{shown}; give a state dict of {self._arch} as .safetensors or .pt, or take the "
+                "damaged file away and fetch it again"
+            ) from error
+
+
+def _located(name: str, notes: Notes) -> tuple[str, str, Path, zoo.Recipe]:
+    """Architecture, whole name, file and recipe of a model by name. Raises ModelError."""
+    arch, _, which = name.partition(":")
+    recipes = zoo.recipes(arch, notes)
+    if is_path(which):  # how pictures are prepared is the architecture's affair
+        usual = recipes[zoo.default_tag(arch, list(recipes))] if recipes else zoo.Recipe()
+        plain = {"repo": "", "quick_gelu": False}
+        return arch, name, Path(which), zoo.Recipe(**{**vars(usual), **plain})
+    tag = _tag(arch, which, recipes)
+    whole, recipe = f"{arch}:{tag}", recipes[tag]
+    path = hub.cached(recipe.repo, recipe.files)
+    if path is None:
+        raise ModelError(
+            f"the weights of {whole} are not here; `lookalike --model {whole} index FOLDER` "
+            "fetches them"
+        )
+    return arch, whole, path, recipe
+
+
+def _tag(arch: str, tag: str, recipes: dict[str, zoo.Recipe]) -> str:
+    given = tag.lower().replace("-", "_")
+    if not tag:
+        return zoo.default_tag(arch, list(recipes))
+    if given not in recipes:
+        there = ", ".join(recipes) or "none"
+        raise ModelError(
+            f"{arch} has no weights called {tag}; there are: {there}; a file is given as "
+            f"{arch}:/path/to/weights"
+        )
+    return given
+
+
+def needed(name: str, notes: Notes) -> tuple[str, tuple[str, ...]] | None:
+    """Repository and files of weights that are to be fetched for a model, if any are."""
+    arch, _, which = name.partition(":")
+    if is_path(which):
+        return None
+    known = zoo.recipes(arch, notes)
+    recipe = known[_tag(arch, which, known)]
+    return None if hub.cached(recipe.repo, recipe.files) else (recipe.repo, recipe.files)
+
+
+def is_path(which: str) -> bool:
+    """Whether what follows an architecture is a file; else it is a tag."""
+    return "/" in which or "\\" in which or which.startswith("~") or "." in which

@@ -1,0 +1,160 @@
+"""The models of one library: the one asked for, the one it answers with, those in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from search.embedders import hub, openclip
+from search.embedders.base import Embedder, Pixels, Vectors
+from search.embedders.notes import Notes
+from search.embedders.registry import check_name, open_embedder
+from search.embedders.zoo import DEFAULT, DEFAULT_RECIPE
+from search.errors import ModelError
+from search.recording import Model
+from search.records import Progress
+
+if TYPE_CHECKING:
+    from search.runtime import Runtime
+
+ARCH = DEFAULT.partition(":")[0]
+MB = 1_000_000
+
+
+class Models:
+    """Fetches weights, opens embedders and runs them on the inference thread.
+
+    A new library of which no model is asked gets CLIP if its weights are in the cache or can be
+    fetched, else `mini`. Threads may share it.
+    """
+
+    def __init__(
+        self,
+        asked: str | None,
+        device: str,
+        folder: Path,
+        runtime: Callable[[], Runtime],
+        say: Callable[[str], None],
+    ) -> None:
+        """asked: a name of the user's, None or `auto` for the library's own. folder: for notes
+        about weights. say: takes the line that tells which model a new library gets. Raises
+        ModelError for what is no name."""
+        self.asked = None if asked in (None, "auto") else check_name(asked)
+        self.opened: dict[str, Embedder] = {}
+        self._device, self._notes = device, Notes(folder)
+        self._runtime, self._say = runtime, say
+        self._opening = threading.RLock()
+        self._refused: str | None = None  # why a new library does not get CLIP
+
+    def fetch(self, serving: Model | None) -> Iterator[Progress]:
+        """Bring in the weights that a sync of a library that answers with `serving` needs.
+
+        Raises ModelError where they cannot be had and the model was asked for by name.
+        """
+        name = self.asked or (serving.name if serving else None)
+        if name is None:
+            try:
+                yield from self._fetch(DEFAULT_RECIPE.repo, DEFAULT_RECIPE.files)
+                self._refused = None
+            except ConnectionError as error:
+                self._refused = str(error)
+        elif not name.startswith("mini") and (weights := openclip.needed(name, self._notes)):
+            try:
+                yield from self._fetch(*weights)
+            except ConnectionError as error:
+                raise ModelError(
+                    f"the weights of {name} cannot be had: {error}; try again later, or give a "
+                    f"file as {name.partition(':')[0]}:/path/to/weights"
+                ) from error
+
+    @staticmethod
+    def _fetch(repo: str, files: Sequence[str]) -> Iterator[Progress]:
+        for done, total in hub.fetch(repo, files):
+            yield Progress("fetch", done // MB, total // MB, repo)
+
+    def choose(self, serving: Model | None) -> Embedder:
+        """What a sync of a library that answers with `serving` is to embed with, after `fetch`."""
+        if serving is None and self.asked is None:
+            return self._auto()
+        embedder = self.open(self.asked or (serving.name if serving else DEFAULT))
+        if serving and serving.fingerprint != embedder.fingerprint:
+            self._say(
+                f"model: {embedder.name} instead of {serving.name}, which answers until all "
+                "pictures have their new vectors"
+            )
+        return embedder
+
+    def _auto(self) -> Embedder:
+        """The model of a new library; says which and why in one line."""
+        if hub.cached(DEFAULT_RECIPE.repo, DEFAULT_RECIPE.files):
+            embedder, which, other = self.open(DEFAULT), "", "mini"
+        else:
+            reason = self._refused or "its weights are not in the cache"
+            embedder, other = self.open("mini"), ARCH
+            which = f", which comes with lookalike (no {ARCH}: {reason})"
+        self._say(
+            f"model: {embedder.name}{which}; {embedder.terms}; "
+            f"`lookalike --model {other} index FOLDER` changes it"
+        )
+        return embedder
+
+    def at_once(self, serving: Model | None) -> Embedder:
+        """What one picture of a library that answers with `serving` is to embed with; fetches
+        nothing."""
+        if serving is None:
+            return self.choose(None)
+        self.refuse_other(serving)
+        return self.fitting(serving)
+
+    def open(self, name: str) -> Embedder:
+        """The embedder of that name. Raises ModelError."""
+        with self._opening:
+            if name not in self.opened:
+                self.opened[name] = open_embedder(name, self._device, self._notes, self._breathe)
+            return self.opened[name]
+
+    def _breathe(self) -> None:
+        self._runtime().breathe()
+
+    def fitting(self, model: Model) -> Embedder:
+        """The embedder that a model's vectors came from."""
+        opened = self.open(self.asked or model.name)
+        if opened.fingerprint != model.fingerprint:
+            raise ModelError(
+                f"the library was indexed with other weights of {model.name}; index its "
+                "folders again (vectors are made anew, nothing else)"
+            )
+        return opened
+
+    def refuse_other(self, model: Model) -> None:
+        """Raises ModelError when another model was asked for than the library's."""
+        if self.asked in (None, model.name):
+            return
+        try:
+            same = self.open(self.asked).fingerprint == model.fingerprint
+        except ModelError:  # weights that are not here cannot be the library's
+            same = False
+        if not same:
+            raise ModelError(
+                f"this library answers with {model.name} and has no vectors of {self.asked}; run "
+                f"`lookalike --model {self.asked} index FOLDER` to change it, or leave --model out"
+            )
+
+    def embed(self, embedder: Embedder, pixels: Sequence[Pixels]) -> Vectors:
+        """Vectors of many, in pieces between which a query may go first."""
+        empty: Vectors = np.empty((0, embedder.dim), np.float32)
+        if not pixels:
+            return empty
+        runtime = self._runtime()
+        runtime.run(embedder.load)
+        step = embedder.batch
+        parts = [
+            runtime.submit(partial(embedder.embed, pixels[i : i + step]))
+            for i in range(0, len(pixels), step)
+        ]
+        return np.concatenate([empty, *(part.result() for part in parts)])

@@ -1,0 +1,110 @@
+// The HTTP API: what it answers, or the Problem that it has.
+
+/** A refusal. status: of HTTP, 0 when nothing answered; detail: what the server says of it. */
+export class Problem extends Error {
+  constructor(status, detail = '') {
+    super(detail);
+    this.status = status;
+    this.detail = detail;
+  }
+}
+
+let askToken = null;
+
+/** ask: called when the server wants a token; resolves once somebody is logged in. */
+export function onLocked(ask) {
+  askToken = ask;
+}
+
+async function call(path, options = {}) {
+  for (;;) {
+    let response;
+    try {
+      response = await fetch(`/api/v1/${path}`, options);
+    } catch (error) {
+      if (error.name === 'AbortError') throw error;
+      throw new Problem(0);
+    }
+    if (response.ok) return response;
+    if (response.status !== 401 || path === 'login') throw await problem(response);
+    await askToken();
+  }
+}
+
+async function problem(response) {
+  try {
+    return new Problem(response.status, (await response.json()).detail ?? '');
+  } catch {
+    return new Problem(response.status, response.statusText);
+  }
+}
+
+async function json(path, options) {
+  const response = await call(path, options);
+  try {
+    return await response.json();
+  } catch (error) {
+    if (error.name === 'AbortError') throw error;
+    throw new Problem(0);
+  }
+}
+
+function said(value, more = {}) {
+  const headers = { 'Content-Type': 'application/json' };
+  return { method: 'POST', headers, body: JSON.stringify(value), ...more };
+}
+
+function uploaded(blob, query, more = {}) {
+  const body = new FormData();
+  body.append('image', blob, 'picture');
+  if (query) body.append('query', JSON.stringify(query));
+  return { method: 'POST', body, ...more };
+}
+
+function given(source) {
+  return source instanceof Blob ? uploaded(source) : said({ url: source });
+}
+
+/** Hits. term: of the query; blob: the picture that it names as 0, if any. */
+export function search(term, k, blob, signal) {
+  const query = { terms: [term], k };
+  return json('search', blob ? uploaded(blob, query, { signal }) : said(query, { signal }));
+}
+
+/** A page of the library's pictures, the newest first. */
+export function pictures(page, signal) {
+  return json(`images?page=${page}`, { signal });
+}
+
+/** What is known of a picture. */
+export function picture(id, signal) {
+  return json(`images/${encodeURIComponent(id)}`, { signal });
+}
+
+/** Keep a picture: a Blob or a URL. */
+export function keep(source) {
+  return json('images', given(source));
+}
+
+/** A JPEG of a Blob or URL, as a Blob. */
+export async function preview(source, signal) {
+  const response = await call('images/preview', { ...given(source), signal });
+  return response.blob();
+}
+
+/** Where a picture of the library is shown: thumbnail, preview or file. */
+export function address(id, kind) {
+  return `/api/v1/images/${encodeURIComponent(id)}/${kind}`;
+}
+
+export const status = () => json('status');
+export const jobs = () => json('jobs');
+export const job = (id) => json(`jobs/${id}`);
+export const index = (path) => json('index', said({ path }));
+export const cancel = (id) => json(`jobs/${id}`, { method: 'DELETE' });
+export const login = (token) => call('login', said({ token }));
+
+/** The events of a job. */
+export function events(id) {
+  return new EventSource(`/api/v1/jobs/${id}/events`);
+}

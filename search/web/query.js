@@ -1,0 +1,139 @@
+// What is searched for, beside the results: the picture with its crop, and what can be done with it.
+
+import * as api from './api.js';
+import { Crop } from './crop.js';
+import { byId, parts, tell } from './node.js';
+import { idOf, isAddress } from './route.js';
+import { say } from './words.js';
+
+export class QueryPanel {
+  /** crop(box): a box was drawn, or taken away; kept(picture): the picture is in the library. */
+  constructor({ crop, kept }) {
+    this.kept = kept;
+    this.image = byId('query-image');
+    this.stage = byId('stage');
+    this.crop = new Crop(byId('crop-frame'), (box) => {
+      this.#buttons(box);
+      crop(box);
+    });
+    this.image.alt = say('query_alt');
+    this.image.addEventListener('load', () => this.stage.classList.add('ready'));
+    this.image.addEventListener('error', () => this.#unshown());
+    byId('crop-start').addEventListener('click', () => this.#toggle(crop));
+    byId('keep').addEventListener('click', () => this.keep());
+    byId('copy').addEventListener('click', () => this.#copy());
+    byId('copy').hidden = !navigator.clipboard;
+  }
+
+  /** Show a route's query. upload: {blob, name} of a picture that is only in this tab. */
+  show(route, upload) {
+    const id = idOf(route.q);
+    const url = isAddress(route.q) ? route.q : null;
+    const source = upload ? upload.blob : (url ?? id);
+    this.crop.set(route.crop);
+    this.source = upload ? upload.blob : url;
+    byId('query-kind').textContent = say(
+      `query_${upload ? 'upload' : id ? 'id' : url ? 'url' : 'text'}`,
+    );
+    this.#call(upload ? upload.name : (url ?? (id ? '' : route.q)));
+    byId('query-note').hidden = !upload;
+    byId('keep').hidden = !this.source;
+    byId('copy').hidden = Boolean(upload) || !navigator.clipboard;
+    this.stage.hidden = byId('crop-start').hidden = byId('crop-note').hidden = !source;
+    this.#buttons(route.crop);
+    if (source !== this.shown) this.#picture(source, id, url);
+    if (id) this.#name(id);
+  }
+
+  /** What is shown is the library's picture with this id, and need not be loaded again; null for
+   * nothing. */
+  adopt(id) {
+    this.shown = id;
+  }
+
+  #picture(source, id, url) {
+    this.shown = source;
+    this.fallen = false;
+    this.loading?.abort();
+    this.loading = new AbortController();
+    this.stage.classList.remove('ready');
+    this.image.removeAttribute('src');
+    if (source instanceof Blob) this.#put(source);
+    else if (id) this.image.src = api.address(id, 'preview');
+    else if (url) this.#ask(url);
+  }
+
+  #put(blob) {
+    if (this.made) URL.revokeObjectURL(this.made);
+    this.made = URL.createObjectURL(blob);
+    this.image.src = this.made;
+  }
+
+  /** Have the server make a picture that this browser shows. */
+  async #ask(source) {
+    this.fallen = true;
+    try {
+      const blob = await api.preview(source, this.loading.signal);
+      if (this.shown === source) this.#put(blob);
+    } catch {
+      if (this.shown === source) this.stage.hidden = true; // the search says what is wrong
+    }
+  }
+
+  #unshown() {
+    if (this.shown instanceof Blob && !this.fallen) this.#ask(this.shown);
+    else this.stage.hidden = true;
+  }
+
+  #call(name) {
+    byId('query-name').textContent = name;
+    document.title = name ? `${name} – ${say('title')}` : say('title');
+  }
+
+  async #name(id) {
+    try {
+      const found = await api.picture(id);
+      if (this.shown === id) this.#call(parts(found.path).name);
+    } catch {
+      // the search says what is wrong
+    }
+  }
+
+  #buttons(box) {
+    byId('crop-start').lastElementChild.textContent = say(box ? 'crop_clear' : 'crop');
+    byId('crop-note').hidden = Boolean(box) || this.stage.hidden;
+  }
+
+  #toggle(crop) {
+    if (!this.crop.value) {
+      this.crop.begin();
+      return;
+    }
+    this.crop.set(null);
+    this.#buttons(null);
+    crop(null);
+  }
+
+  /** Put the picture into the library. */
+  async keep() {
+    const button = byId('keep');
+    const words = button.lastElementChild;
+    button.disabled = true;
+    words.textContent = say('keeping');
+    try {
+      const found = await api.keep(this.source);
+      tell(say('kept'));
+      this.kept(found);
+    } catch (error) {
+      tell(error.detail || say(`problem_${error.status}`));
+    } finally {
+      button.disabled = false;
+      words.textContent = say('keep');
+    }
+  }
+
+  async #copy() {
+    await navigator.clipboard.writeText(location.href);
+    tell(say('copied'));
+  }
+}

@@ -1,0 +1,21 @@
+"""What a run says while it goes on, where there is no terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from search import console
+from search.records import Progress
+
+
+def test_a_first_batch_that_takes_long_has_a_rate_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter([0.0, 1.0, 9.0, 17.0])  # the start, and when each event comes
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+    events = [Progress("scan", 0, 0), Progress("index", 64, 256), Progress("index", 128, 256)]
+    assert list(console._lines(events)) == events
+    assert capsys.readouterr().err.splitlines() == [
+        "indexing 64 of 256, 8/s, 24 s left",
+        "indexing 128 of 256, 8/s, 16 s left",
+    ]

@@ -1,0 +1,327 @@
+"""open_clip behind the contract: preparation, vectors, fingerprint, names, foreign files."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from search import ModelError
+from search.embedders import zoo
+from search.embedders.base import Embedder, Preparation, TextEmbedder
+from search.embedders.mini import Mini
+from search.embedders.notes import Notes, file_hash
+from search.embedders.openclip import MOST, PART, OpenClip
+from search.embedders.registry import check_name, open_embedder
+from search.runtime import Runtime, torch
+
+open_clip = zoo.library()
+from open_clip.transform import PreprocessCfg, image_transform_v2  # noqa: E402
+
+WORDS = ["a hat", "two shoes on a wooden floor", "帽子"]
+
+
+def photo(width: int, height: int, seed: int = 0) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    small = Image.fromarray(rng.integers(0, 256, (9, 7, 3), dtype=np.uint8))
+    return small.resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture(scope="module")
+def ours(clip: str) -> OpenClip:
+    return OpenClip(clip)
+
+
+@pytest.fixture(scope="module")
+def theirs(clip: str) -> tuple[torch.nn.Module, object]:
+    """The same weights, loaded by open_clip itself, and its transform."""
+    name, _, path = clip.partition(":")
+    model, _, transform = open_clip.create_model_and_transforms(name, pretrained=path)
+    return model.eval(), transform
+
+
+# preparation -----------------------------------------------------------------------------------
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.tuples(st.integers(1, 700), st.integers(1, 700)),
+    st.sampled_from([224, 225, (224, 160), (60, 90)]),
+    st.sampled_from(["shortest", "squash", "longest"]),
+    st.sampled_from(["bicubic", "bilinear"]),
+)
+def test_pictures_are_prepared_as_open_clip_does_to_the_pixel(
+    size: tuple[int, int], to: int | tuple[int, int], fit: str, resample: str
+) -> None:
+    picture = photo(*size)
+    config = PreprocessCfg(to, "RGB", (0,) * 3, (1,) * 3, resample, fit, 128)
+    try:
+        wanted = image_transform_v2(config, False)(picture)
+    except ValueError:  # open_clip takes no picture that would be scaled to nothing
+        return
+    height, width = (to, None) if isinstance(to, int) else to
+    made = Preparation(height, fit, width, resample, 128)(picture)  # type: ignore[arg-type]
+    assert torch.equal(torch.tensor(made).permute(2, 0, 1).float().div(255), wanted)
+
+
+@pytest.mark.parametrize("size", [(1, 2048), (2048, 1), (1, 1)])
+@pytest.mark.parametrize("fit", ["shortest", "longest", "squash"])
+def test_lines_and_points_are_prepared_in_little_memory(size: tuple[int, int], fit: str) -> None:
+    made = Preparation(224, fit)(Image.new("RGB", size, "red"))  # type: ignore[arg-type]
+    assert made.shape == (224, 224, 3) and [255, 0, 0] in made[111:113].reshape(-1, 3).tolist()
+
+
+def test_each_model_is_prepared_as_its_weights_were_trained() -> None:
+    """Sizes, filters and colours of every model there is agree with open_clip's own tables."""
+    for arch in open_clip.list_models():
+        config = zoo.config(arch)
+        size = config["vision_cfg"]["image_size"]
+        for tag, recipe in zoo.recipes(arch, Notes()).items():
+            said = open_clip.get_pretrained_cfg(arch, tag)
+            preparation = recipe.preparation(config)
+            assert preparation.shape == (size, size, 3)
+            assert (preparation.fit, preparation.resample) == (
+                said["resize_mode"],
+                said["interpolation"],
+            )
+            assert (recipe.mean, recipe.std) == (said["mean"], said["std"])
+            assert recipe.repo and recipe.files
+
+
+def test_the_default_is_in_open_clips_table() -> None:
+    arch, _, tag = zoo.DEFAULT.partition(":")
+    assert zoo.recipes(arch, Notes())[tag] == zoo.DEFAULT_RECIPE
+
+
+# vectors ---------------------------------------------------------------------------------------
+
+
+def test_it_keeps_the_contract(ours: OpenClip) -> None:
+    assert isinstance(ours, TextEmbedder) and isinstance(ours, Embedder)
+    assert not isinstance(Mini(), TextEmbedder)
+    vectors = ours.embed([ours.preparation(photo(300, 200, i)) for i in range(3)])
+    assert vectors.shape == (3, ours.dim) and vectors.dtype == np.float32
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(3), abs=1e-6)
+    assert ours.embed([]).shape == ours.embed_text([]).shape == (0, ours.dim)
+
+
+def test_vectors_of_pictures_are_those_of_open_clip(ours: OpenClip, theirs: tuple) -> None:
+    model, transform = theirs
+    photos = [photo(300, 200), photo(200, 333, 1), photo(224, 224, 2), photo(50, 900, 3)]
+    with torch.no_grad():
+        wanted = model.encode_image(torch.stack([transform(p) for p in photos]), normalize=True)
+    made = ours.embed([ours.preparation(p) for p in photos])
+    assert np.abs(made - wanted.numpy()).max() < 1e-5
+
+
+def test_vectors_of_texts_are_those_of_open_clip(ours: OpenClip, theirs: tuple) -> None:
+    with torch.no_grad():
+        wanted = theirs[0].encode_text(open_clip.get_tokenizer("ViT-S-32-alt")(WORDS), True)
+    assert np.abs(ours.embed_text(WORDS) - wanted.numpy()).max() < 1e-5
+
+
+def test_a_picture_alone_and_in_a_batch_are_the_same(ours: OpenClip) -> None:
+    batch = [ours.preparation(photo(90, 80, i)) for i in range(5)]
+    alone = np.concatenate([ours.embed([p]) for p in batch])
+    assert np.abs(alone - ours.embed(batch)).max() < 1e-5
+
+
+def test_a_query_goes_first_between_the_blocks_of_a_batch(clip: str) -> None:
+    runtime, order = Runtime(1), list[str]()
+    embedder = OpenClip(clip, breathe=runtime.breathe)
+    runtime.run(embedder.load)
+    picture = [embedder.preparation(photo(90, 80))]
+
+    def long() -> None:
+        asked = runtime.submit(lambda: order.append("query"), urgent=True)
+        runtime.submit(lambda: order.append("other"))
+        embedder.embed(picture)
+        assert asked.done()
+        order.append("batch")
+
+    runtime.run(long)
+    runtime.close()
+    assert order == ["query", "batch", "other"]
+
+
+def test_the_batch_follows_the_cost_of_a_picture(ours: OpenClip) -> None:
+    ours.load()
+    blocks, dim, tokens, patch = 12, 384, 50, 32 * 32 * 3
+    each = 2 * tokens * dim * dim * 12 + 4 * tokens * tokens * dim  # of a block
+    cost = blocks * each + 2 * (tokens - 1) * patch * dim
+    assert ours.batch == min(MOST, int(PART * blocks / cost))
+
+
+# fingerprint and files -------------------------------------------------------------------------
+
+
+def test_the_fingerprint_is_of_the_weights_and_not_of_their_place(
+    clip: str, ours: OpenClip, tmp_path: Path
+) -> None:
+    path = Path(clip.partition(":")[2])
+    copy = tmp_path / "copy.safetensors"
+    shutil.copy(path, copy)
+    assert OpenClip(f"ViT-S-32-alt:{copy}").fingerprint == ours.fingerprint
+    assert OpenClip(f"ViT-S-32:{copy}").fingerprint != ours.fingerprint
+    data = bytearray(copy.read_bytes())
+    data[-1] ^= 1
+    copy.write_bytes(data)
+    assert OpenClip(f"ViT-S-32-alt:{copy}").fingerprint != ours.fingerprint
+
+
+def test_a_hash_is_noted_until_the_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes, path = Notes(tmp_path / "notes"), tmp_path / "weights"
+    path.write_bytes(b"one")
+    first = file_hash(path, notes)
+    (note,) = (tmp_path / "notes").iterdir()
+    with monkeypatch.context() as patch:
+        patch.setattr("hashlib.file_digest", None)
+        assert file_hash(path, notes) == first
+    path.write_bytes(b"two")
+    second = file_hash(path, notes)
+    assert second != first
+    for torn in (b"", b"{", b"[]", b'{"key": "other", "value": "lie"}'):
+        for file in (tmp_path / "notes").iterdir():
+            file.write_bytes(torn)
+        assert file_hash(path, notes) == second
+
+
+def test_nothing_heavy_is_read_before_the_first_picture(clip: str, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    notes = tmp_path / "notes"
+    OpenClip(clip, notes=Notes(notes))  # the table of weights is noted once
+    code = (
+        "import sys; from pathlib import Path; from search.embedders.notes import Notes;"
+        "from search.embedders.registry import open_embedder;"
+        f"e = open_embedder({clip!r}, 'cpu', Notes(Path({str(notes)!r})));"
+        "print(e.fingerprint, *({'torch', 'open_clip', 'faiss'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [OpenClip(clip).fingerprint]
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".bin", ".safetensors"])
+def test_state_dicts_of_every_kind_are_read(
+    clip: str, ours: OpenClip, tmp_path: Path, suffix: str
+) -> None:
+    state = load_file(clip.partition(":")[2])
+    path = tmp_path / f"weights{suffix}"
+    if suffix == ".safetensors":
+        save_file({f"module.{key}": value for key, value in state.items()}, path)
+    else:
+        torch.save({"epoch": 3, "state_dict": state} if suffix == ".pt" else state, path)
+    other = OpenClip(f"ViT-S-32-alt:{path}")
+    picture = [ours.preparation(photo(90, 80))]
+    assert np.array_equal(other.embed(picture), ours.embed(picture))
+    assert other.fingerprint != ours.fingerprint
+
+
+class Hostile:
+    """What a pickle would run."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return Path.touch, (Path("hostile"),)
+
+
+@pytest.mark.parametrize("kind", ["empty", "text", "cut", "foreign", "partial", "pickle", "dict"])
+def test_a_file_of_something_else_is_refused(
+    clip: str, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = Path(clip.partition(":")[2])
+    path = tmp_path / ("w.pt" if kind in ("pickle", "dict") else "w.safetensors")
+    if kind in ("empty", "text"):
+        path.write_bytes(b"" if kind == "empty" else b"not weights at all " * 9)
+    elif kind == "cut":
+        path.write_bytes(source.read_bytes()[:-1000])
+    elif kind == "foreign":
+        save_file({"weight": torch.zeros(3)}, path)
+    elif kind == "partial":
+        state = load_file(source)
+        del state["visual.proj"]
+        save_file(state, path)
+    else:
+        torch.save(Hostile() if kind == "pickle" else {"a": [1, 2]}, path)
+    embedder = OpenClip(f"ViT-S-32-alt:{path}")
+    with pytest.raises(ModelError, match=r"cannot be used as ViT-S-32-alt on cpu: .+; give a"):
+        embedder.embed([np.zeros((224, 224, 3), np.uint8)])
+    assert not (tmp_path / "hostile").exists()
+
+
+def test_weights_of_another_architecture_are_refused(clip: str) -> None:
+    other = OpenClip(f"ViT-S-32:{clip.partition(':')[2]}")
+    with pytest.raises(ModelError, match="state dict of ViT-S-32"):
+        other.embed_text(["a hat"])
+
+
+@pytest.mark.parametrize("path", ["/nowhere/weights.pt", "/"])
+def test_a_file_that_cannot_be_read_is_said(path: str) -> None:
+    with pytest.raises(ModelError, match=r"cannot be read: .+ViT-B-32:/path"):
+        OpenClip(f"ViT-B-32:{path}")
+
+
+def test_a_device_that_is_not_there_is_said(clip: str) -> None:
+    with pytest.raises(ModelError, match="on meta7"):
+        OpenClip(clip, "meta7").embed([np.zeros((224, 224, 3), np.uint8)])
+
+
+# names -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "means"),
+    [
+        ("mini", "mini"),
+        ("ViT-B-32", "ViT-B-32"),
+        ("ViT-B/32", "ViT-B-32"),
+        ("ViT-L-14:datacomp_xl_s13b_b90k", "ViT-L-14:datacomp_xl_s13b_b90k"),
+        ("RN50:/a/../b/w.pt", "RN50:/b/w.pt"),
+    ],
+)
+def test_names(name: str, means: str) -> None:
+    assert check_name(name) == means
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("vit-b-32", "ViT-B-32"), ("ViTB32", "ViT-B-32"), ("RN5O", "RN50")]
+)
+def test_a_name_that_is_misspelt_gets_its_neighbours(name: str, near: str) -> None:
+    with pytest.raises(ModelError, match=rf"no model {name}; did you mean .*{near}.* one of"):
+        check_name(name)
+
+
+def test_an_architecture_alone_takes_its_default_tag() -> None:
+    wanted = {"ViT-B-32": "laion2b_s34b_b79k", "ViT-L-14": "laion2b_s32b_b82k", "RN50": "openai"}
+    for arch, tag in wanted.items():
+        assert zoo.default_tag(arch, list(zoo.recipes(arch, Notes()))) == tag
+        with pytest.raises(ModelError, match=f"{arch}:{tag} are not here.*index FOLDER"):
+            open_embedder(arch, "cpu")
+
+
+def test_tags_that_there_are_not() -> None:
+    with pytest.raises(ModelError, match=r"no weights called nonsense; there are: openai"):
+        OpenClip("ViT-B-32:nonsense")
+    with pytest.raises(ModelError, match=r"no weights of ViT-S-32; give ViT-S-32:/path"):
+        OpenClip("ViT-S-32")
+
+
+def test_texts_need_a_tokenizer_that_some_models_have_elsewhere(
+    clip: str, ours: OpenClip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreign = zoo.config("ViT-S-32-alt")
+    foreign["text_cfg"]["hf_tokenizer_name"] = "somebody/words"
+    embedder = OpenClip(clip)
+    monkeypatch.setattr(zoo, "config", lambda _: foreign)
+    picture = [ours.preparation(photo(90, 80))]
+    assert np.array_equal(embedder.embed(picture), ours.embed(picture))
+    with pytest.raises(ModelError, match=r"somebody/words, which cannot be had: .*reach; pictures"):
+        embedder.embed_text(["a hat"])

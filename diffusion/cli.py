@@ -6,15 +6,19 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from diffusion.errors import ConfigError, DiffusionError
+from diffusion.errors import ConfigError, DataError, DiffusionError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from diffusion.evaluate import Encode
     from diffusion.options import Progress
 
 EVERY = 10.0  # seconds between plain lines
@@ -157,6 +161,106 @@ def sample(
         shown.append(part[: max(0, SHOWN - made + len(part))])
         _note(f"{made} of {n}")
     save_png(out / "grid.png", tiled(torch.cat(shown)))
+
+
+@app.command()
+def process(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="A PNG.")],
+    checkpoint: Checkpoint = None,
+    steps: Annotated[int, typer.Option(metavar="N", help="Steps of the way back.")] = 250,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Draw how a picture turns into noise, how noise turns into a picture, and the schedule."""
+    from PIL import Image
+
+    from diffusion.checkpoint import load
+    from diffusion.process import draw_process
+    from diffusion.trainer import pick
+
+    try:
+        picture = Image.open(image)
+        picture.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{image} is no picture that can be read: {error}") from error
+    draw_process(load(checkpoint, pick(device)), picture, out, seed=seed, steps=steps)
+
+
+@app.command()
+def evaluate(
+    context: typer.Context,
+    data: Annotated[
+        list[str], typer.Option(metavar="DIR", help="The reference: a folder or zip. Repeatable.")
+    ],
+    n: Annotated[int, typer.Option("-n", min=20, help="How many samples.")] = 1000,
+    checkpoint: Checkpoint = None,
+    embeddings: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Condition on these vectors of DIR.")
+    ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A TorchScript encoder, such as Inception's."),
+    ] = None,
+    steps: Annotated[int, typer.Option(metavar="N", help="Steps of the sampler.")] = 15,
+    sampler: Annotated[str, typer.Option(help="ancestral, ddim, heun or dpmpp_2m.")] = "dpmpp_2m",
+    guidance: Annotated[float, typer.Option(metavar="W", help="1 is none.")] = 1.0,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="DIR", help="For sheets of samples.")
+    ] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Measure samples against pictures that are held out of DIR, and against the rest of it.
+
+    Frechet distance, KID, precision and recall, beside the held-out pictures themselves and those
+    after a known harm. The samples are conditioned on the vectors of the held-out pictures.
+    """
+    from diffusion.checkpoint import load
+    from diffusion.data import match, read, read_vectors, to_bytes
+    from diffusion.evaluate import Measure, Report, held_out, load_features, sheet
+    from diffusion.plots import save_png
+    from diffusion.sampling import same_encoder, sample as draw
+    from diffusion.trainer import pick
+
+    where = pick(device)
+    model = load(checkpoint, where)
+    if features is None and not (context.obj or {}).get("encode"):
+        raise ConfigError("give --features, an encoder to measure with")
+    encode = load_features(features, where) if features else _product(context.obj["encode"])
+    pictures, under = read(data, model.config.size), None
+    if embeddings:
+        vectors = read_vectors(embeddings)
+        same_encoder(model, vectors, embeddings)
+        pictures, under = match(pictures, vectors)
+    rest, held = held_out(len(pictures), n, seed)
+    measure = Measure(encode, str(features or "the library's model"), pictures.images[rest], seed)
+    drawn = draw(
+        model,
+        n,
+        seed=seed,
+        condition=None if under is None else under[held].float(),
+        steps=steps,
+        sampler=sampler,
+        guidance=guidance,
+    )
+    made = to_bytes(drawn).cpu()
+    row = measure.row(f"{sampler} {steps}, guidance {guidance:g}", made)
+    about = {"weights": model.about["sha256"][:16], "step": model.about.get("step")}
+    rows = [row, *measure.yardsticks(pictures.images[held])]
+    typer.echo(Report.of(measure, rows, about).table())
+    if out:
+        save_png(out / "nearest.png", sheet(made, pictures.images[rest], row))
+
+
+def _product(encode: Callable[[NDArray[np.uint8]], NDArray[np.float32]]) -> Encode:
+    """The encoder of the product that this command is a part of, over tensors."""
+    import torch
+
+    def encoded(images: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(encode(images.permute(0, 2, 3, 1).numpy()))
+
+    return encoded
 
 
 def _follow(events: Iterable[Progress]) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from diffusion.data import read_vectors
+from diffusion.data import Vectors, read_vectors
 from diffusion.denoiser import Denoiser
 from diffusion.errors import CheckpointError, ConfigError
 from diffusion.samplers import SAMPLERS, grid, normals
@@ -72,6 +72,16 @@ def samples(
             yield x.clamp(-1, 1)
 
 
+def same_encoder(model: Denoiser, found: Vectors, name: str) -> None:
+    """Raises CheckpointError for vectors of another encoder than the model's."""
+    known = model.about.get("encoder")
+    if known is None or found.encoder["fingerprint"] != known["fingerprint"]:
+        raise CheckpointError(
+            f"{name} holds vectors of {found.encoder}, the model was trained on those of {known}; "
+            "make them with that one"
+        )
+
+
 def condition_on(
     model: Denoiser, n: int, vectors: str | None = None, name: str | None = None
 ) -> Tensor | None:
@@ -93,11 +103,7 @@ def condition_on(
     found = read_vectors(vectors)
     if kind != "vector":
         raise ConfigError(f"the model's condition is {kind}; leave the vectors out")
-    if found.encoder != about.get("encoder"):
-        raise CheckpointError(
-            f"{vectors} holds vectors of {found.encoder}, the model was trained on those of "
-            f"{about.get('encoder')}; make them with that one"
-        )
+    same_encoder(model, found, vectors)
     return found.rows[torch.arange(n) % len(found.rows)].float()
 
 

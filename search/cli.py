@@ -11,11 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from diffusion import cli as diffusion
+from diffusion.errors import ConfigError, DiffusionError
 from search import console, words
 from search.errors import LookalikeError, QueryError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from search.engine import Engine
+
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -37,6 +43,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+app.add_typer(diffusion.app, name="diffusion")
+
+
+class Encoder:
+    """The library's model, for `lookalike diffusion`; opened when it is first asked."""
+
+    def __init__(self, context: typer.Context) -> None:
+        self._context = context
+        self._engine: Engine | None = None
+
+    def __call__(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(B, H, W, 3) uint8 -> (B, D) float32, unit length."""
+        if self._engine is None:
+            self._engine = _open(self._context)
+            self._context.call_on_close(self._engine.close)
+        return self._engine.encode(pictures)
 
 
 def _version(wanted: bool) -> None:
@@ -64,13 +88,14 @@ def settings(
     ] = False,
 ) -> None:
     """Find the pictures that look like this one, in your own folders."""
-    context.obj = {"home": home, "model": model, "device": device}
+    context.obj = {"home": home, "model": model, "device": device, "encode": Encoder(context)}
 
 
 def _open(context: typer.Context) -> Engine:
     from search.engine import Engine
 
-    return Engine.open(**context.obj, say=console.note)
+    said = {name: context.obj[name] for name in ("home", "model", "device")}
+    return Engine.open(**said, say=console.note)
 
 
 def _print(document: dict[str, Any]) -> None:
@@ -224,6 +249,25 @@ def forget(
 
 
 @app.command()
+def embed(
+    context: typer.Context,
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Folders of pictures, or zips.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="A .safetensors file.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write the vectors of pictures to a file, such as `diffusion train --embeddings` takes."""
+    with _open(context) as engine:
+        report = console.follow(engine.embed(paths, out))
+    if as_json:
+        said = report.to_json()
+        _print({name: said[name] for name in ("embedded", "skipped", "seconds")})
+    else:
+        console.embedded(report, out)
+
+
+@app.command()
 def serve(
     context: typer.Context,
     host: Annotated[
@@ -260,6 +304,9 @@ def main() -> None:
     except LookalikeError as error:
         console.note(f"lookalike: {error}")
         sys.exit(2 if isinstance(error, QueryError) else 1)
+    except DiffusionError as error:
+        console.note(f"lookalike: {error}")
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
     except _Stopped:
         console.note("lookalike: stopped; the same command goes on from here")
         sys.exit(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.records import CheckReport, Hits, IndexReport, Progress, Status, shown
@@ -110,13 +111,24 @@ def indexed(report: IndexReport) -> None:
     if report.offline:
         say("offline files are kept: a folder that is empty all at once may be a missing disk")
         say("  (`index --allow-empty` or `forget` takes them out)")
+    _skipped(report)
+    say(f"{report.pictures} pictures in the library")
+
+
+def embedded(report: IndexReport, file: Path) -> None:
+    """What `embed` did."""
+    out().print(f"{report.embedded} vectors in {report.seconds:.1f} s: {line(str(file))}")
+    _skipped(report)
+
+
+def _skipped(report: IndexReport) -> None:
+    say = out().print
     if report.skipped:
         say(f"{len(report.skipped)} skipped:")
         for skip in report.skipped[:20]:
             say(f"  {line(skip.path)}: {skip.reason}", markup=False)
         if len(report.skipped) > 20:
             say(f"  ... and {len(report.skipped) - 20} more (`--json` lists all)")
-    say(f"{report.pictures} pictures in the library")
 
 
 def found(hits: Hits) -> None:

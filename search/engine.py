@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -12,10 +12,12 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
+from PIL import Image
+
 from search.album import Album
 from search.catalog import Catalog
 from search.database import Database
-from search.embedders.base import Preparation
+from search.embedders.base import Pixels, Preparation, Vectors
 from search.errors import (
     EmptyError,
     LibraryError,
@@ -190,6 +192,33 @@ class Engine:
         """
         with self._pen.hold():
             return forget(self._catalog, self._thumbnails, path)
+
+    def embed(
+        self, paths: Sequence[str | PathLike[str]], out: str | PathLike[str]
+    ) -> Iterator[Progress]:
+        """Write the vectors of folders and zips of pictures to a file, by the library's model; the
+        library stays as it is. The last progress carries the report. Raises LookalikeError."""
+        from search.export import export
+
+        yield from self._models.fetch(self._catalog.serving())
+        embedder = self._models.choose(self._catalog.serving())
+        yield from export(
+            [Path(path).expanduser() for path in paths],
+            Path(out).expanduser(),
+            self._loader,
+            embedder,
+            lambda pixels: self._models.embed(embedder, pixels),
+            self.settings.max_bytes,
+        )
+
+    def encode(self, pictures: Iterable[Pixels]) -> Vectors:
+        """(n, height, width, 3) uint8 RGB -> (n, dim) float32 unit vectors by the library's model.
+
+        Raises LookalikeError.
+        """
+        embedder = self._models.at_once(self._catalog.serving())
+        prepared = [embedder.preparation(Image.fromarray(picture)) for picture in pictures]
+        return self._models.embed(embedder, prepared)
 
     # searching ---------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ MARK = "\0"  # before what stays in its place among the images; no argument can 
 ORDERED = ("--crop", "--text", "--not", "--not-text", "--weight")
 STDIN = 2**30  # bytes of standard input that are read at most
 LATER = frozenset(
-    "variants augment duplicates tag embed backup diffusion"
+    "variants augment duplicates tag backup"
     " --query --where --kind --collapse --expand --restore --mask --verify --html".split()
 )
 

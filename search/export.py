@@ -1,0 +1,118 @@
+"""Vectors of folders and zips of pictures, into a file for others; no library is touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save
+
+from search.embedders.base import Embedder, Pixels, Vectors
+from search.errors import InputError, NotFoundError, StorageError
+from search.loader import Failure, Loader, Source
+from search.records import IndexReport, Progress, Skip
+from search.scan import ENDINGS, scan
+
+BATCH = 64
+AHEAD = 3 * BATCH
+
+
+def export(
+    paths: Sequence[Path],
+    out: Path,
+    loader: Loader,
+    embedder: Embedder,
+    embed: Callable[[Sequence[Pixels]], Vectors],
+    most: int,
+) -> Iterator[Progress]:
+    """Embed all pictures and write a safetensors file: `vectors` (n, dim) float16 and, in the
+    metadata, `names` (JSON: paths relative to what was given), `model` and `fingerprint`.
+
+    most: bytes of a picture in a zip. The last progress carries the report. A picture that cannot
+    be read is skipped. Raises InputError for what holds no pictures, or the same name twice, and
+    StorageError.
+    """
+    begun = time.monotonic()
+    yield Progress("scan", 0, 0, str(paths[0]))
+    listed = [(path, name) for path in paths for name in _names(path)]
+    names = [name for _, name in listed]
+    if not names:
+        raise InputError(f"there is no picture in {', '.join(map(str, paths))}")
+    if len(set(names)) < len(names):
+        twice = next(name for name in sorted(names) if names.count(name) > 1)
+        raise InputError(f"{twice} is there twice, and vectors go by name; give one at a time")
+    kept, rows, skips = list[str](), list[Vectors](), list[Skip]()
+    pixels: list[Pixels] = []
+    loaded = loader.load(_sources(listed, most), embedder.preparation, ahead=AHEAD)
+    for done, (name, result) in enumerate(loaded, 1):
+        if isinstance(result, Failure) or result.pixels is None:
+            skips.append(Skip(name, getattr(result, "reason", "it was not decoded")))
+        else:
+            kept.append(name)
+            pixels.append(result.pixels)
+        if len(pixels) == BATCH or done == len(names):
+            rows.append(embed(pixels))
+            pixels = []
+            yield Progress("embed", done, len(names), name)
+    if not kept:
+        raise InputError(f"no picture can be read: {skips[0].path}: {skips[0].reason}")
+    about = {"names": json.dumps(kept), "model": embedder.name, "fingerprint": embedder.fingerprint}
+    _write(out, save({"vectors": np.concatenate(rows).astype(np.float16)}, about))
+    report = IndexReport(embedded=len(kept), skipped=tuple(skips), seconds=time.monotonic() - begun)
+    yield Progress("finish", len(names), len(names), str(out), report)
+
+
+def _names(path: Path) -> list[str]:
+    """Relative paths of the pictures in a folder or zip, sorted."""
+    if path.is_dir():
+        return sorted(scan(path).entries)
+    if not path.exists():
+        raise NotFoundError(f"{path} is not there; give folders or zips of pictures")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return sorted(name for name in archive.namelist() if _wanted(name))
+    except (OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is neither a folder nor a zip of pictures: {error}") from error
+
+
+def _wanted(name: str) -> bool:
+    last = name.rpartition("/")[2]
+    return not last.startswith(".") and last.rpartition(".")[2].lower() in ENDINGS
+
+
+def _sources(listed: Sequence[tuple[Path, str]], most: int) -> Iterator[tuple[str, Source]]:
+    """Where each picture is; of a zip, its bytes, read when they are wanted."""
+    opened: zipfile.ZipFile | None = None
+    try:
+        for path, name in listed:
+            if path.is_dir():
+                yield name, Source(str(path / name), facts=False)
+                continue
+            if opened is None or opened.filename != str(path):
+                if opened:
+                    opened.close()
+                opened = zipfile.ZipFile(path)
+            try:
+                data = opened.read(name) if opened.getinfo(name).file_size <= most else b""
+            except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError):
+                data = b""  # which is skipped, as any file that is no picture
+            yield name, Source(data=data, facts=False)
+    finally:
+        if opened:
+            opened.close()
+
+
+def _write(out: Path, data: bytes) -> None:
+    partial = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data)
+        os.replace(partial, out)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise StorageError(f"cannot write {out}: {error.strerror}; free some space") from error

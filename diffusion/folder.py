@@ -77,18 +77,20 @@ class Folder:
     def forget_after(self, step: int) -> None:
         """Drop statistics of later steps: they are about to be done again."""
         path = self.path / "stats.jsonl"
-        if self._writes and path.exists():
+        if self._writes and self._statistics():
             kept = [line for line in self._statistics() if line["step"] <= step]
             text = "".join(json.dumps(line) + "\n" for line in kept)
             files.replace(path, lambda partial: partial.write_text(text, encoding="utf-8"))
 
     def plot(self) -> None:
         """The loss so far."""
-        if self._writes and find_spec("matplotlib"):  # a machine that only trains may lack it
-            draw_loss(self.path / "loss.png", self._statistics())
+        lines = self._statistics()
+        if self._writes and lines and find_spec("matplotlib"):  # not where one only trains
+            draw_loss(self.path / "loss.png", lines)
 
     def _statistics(self) -> list[dict[str, Any]]:
-        lines = (self.path / "stats.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+        path = self.path / "stats.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
         return [json.loads(line) for line in lines if line.endswith("\n")]  # the last may be torn
 
     def _append(self, name: str, line: str) -> None:

@@ -37,8 +37,9 @@ class Options:
     def __post_init__(self) -> None:
         if self.minutes is not None and self.steps is not None:
             raise ConfigError("give minutes or steps, not both")
-        if not (self.minutes is None or 0 < self.minutes < math.inf) or (self.steps or 1) < 1:
-            raise ConfigError("minutes is above 0, and steps at least 1")
+        counts = (number for number in (self.steps, self.size) if number is not None)
+        if not (self.minutes is None or 0 < self.minutes < math.inf) or min(counts, default=1) < 1:
+            raise ConfigError("minutes is above 0, and steps and size at least 1")
         if self.classes and self.embeddings:
             raise ConfigError("a model has one condition: give classes or embeddings")
 

@@ -55,6 +55,7 @@ class Run:
         config = self._start.config if self._start else preset(options.preset)
         config = replace(config, size=options.size or config.size)
         self.pictures, conditions, self.encoder = _read(options, config.size)
+        self._digest = _digest(self.pictures, conditions)
         self.config = self._conditioned(config, conditions)
         self.recipe = _recipe(options, config.preset)
         torch.manual_seed(options.seed)
@@ -82,6 +83,7 @@ class Run:
             said = f"the run is finished, {self.steps} steps; more minutes or steps go on with it"
             yield Progress(trainer.step, self.steps, said=said, finished=True)
             return
+        self._save()  # a run that is made longer has gone back to its plateau
         self._write_config()
         self.folder.log(
             f"{len(self.pictures)} pictures, step {trainer.step} of {self.steps or '?'}"
@@ -99,7 +101,7 @@ class Run:
         trainer, total = self.trainer, torch.zeros((), device=self.trainer.device)
         every, looked = (10 if trainer.device.type == "cpu" else 100), trainer.step
         first = trainer.step + 3  # the steps before are slower
-        spent = 0.0
+        spent, known = 0.0, 1  # known: since which step it is known when to turn
         while not self.stop and (self.steps is None or trainer.step < self.steps):
             begun = time.monotonic()
             total += trainer.advance(self.steps or ENDLESS)
@@ -110,8 +112,9 @@ class Run:
             if self.steps is None and step >= first:
                 spent = self._trained if step == first else spent
                 self._measure(step - first, self._trained - spent)
+                known = step
             last = step == self.steps
-            turned = self.steps is not None and step == plateau(self.steps)
+            turned = self.steps is not None and step == max(plateau(self.steps), known)
             save = last or turned or self.stop or time.monotonic() - self._saved > SAVE_SECONDS
             if save or step % every == 0:
                 begun = time.monotonic()
@@ -152,8 +155,10 @@ class Run:
     def _resumed(self, earlier: dict[str, Any]) -> int | None:
         """Steps of the whole run, if they are known, going on from the state they ask for: a longer
         run begins where the learning rate began to fall. Raises ConfigError."""
-        if earlier["pictures"] != _digest(self.pictures):
-            raise ConfigError("the pictures have changed since the run began; give another run")
+        if earlier["pictures"] != self._digest:
+            raise ConfigError(
+                "the pictures or their vectors have changed since the run began; give another run"
+            )
         self._restore("state")
         planned: int | None = earlier["steps"]
         if planned is None or _length(asdict(self.options)) == _length(earlier["options"]):
@@ -260,9 +265,10 @@ class Run:
         return told
 
     def _restore(self, name: str) -> None:
-        """Go on from a saved state, if there is one."""
+        """Go on from a saved state, if there is one, else from the beginning."""
         found = self.folder.load(name)
         if found is None:
+            self.folder.forget_after(self.trainer.step)
             return
         state, about = found
         try:
@@ -278,7 +284,7 @@ class Run:
             "config": self.config.to_json(),
             "recipe": asdict(self.recipe),
             "steps": self.steps,
-            "pictures": _digest(self.pictures),
+            "pictures": self._digest,
         }
         self.folder.write_config(document)
 
@@ -321,11 +327,18 @@ def _read(options: Options, size: int) -> tuple[Pictures, Tensor | None, dict[st
 
 
 def _recipe(options: Options, name: str) -> Recipe:
+    if name not in RECIPES:
+        raise ConfigError(
+            f"nothing is known of how to train {name!r}, of {', '.join(RECIPES)} only"
+        )
     said = {key: getattr(options, key) for key in ("batch", "lr", "drop")}
     return replace(RECIPES[name], **{k: v for k, v in said.items() if v is not None})
 
 
-def _digest(pictures: Pictures) -> str:
+def _digest(pictures: Pictures, conditions: Tensor | None) -> str:
+    """Of all that is trained on."""
     digest = hashlib.sha256("\n".join(pictures.names).encode())
-    digest.update(pictures.images.numpy().tobytes())
+    for tensor in (pictures.images, conditions):
+        if tensor is not None:
+            digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()[:16]

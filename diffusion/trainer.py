@@ -7,6 +7,7 @@ and goes on ends where it would have ended. Several GPUs each take their part of
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -51,13 +52,16 @@ class World:
 
 
 def pick(device: str) -> str:
-    """`auto` -> what there is; anything else if it is there. Raises ConfigError."""
-    there = torch.cuda.is_available()
-    if device == "auto":
-        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if there else "cpu"
-    if device != "cpu" and not (device.startswith("cuda") and there):
+    """`auto` -> what there is, `cuda` -> this process' own; `cpu` and `cuda:N` if it is there.
+
+    Raises ConfigError.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    found = {"auto": own if count else "cpu", "cuda": own}.get(device, device)
+    if found not in ("cpu", *(f"cuda:{i}" for i in range(count))):
         raise ConfigError(f"device {device}: there is no such device here; give cpu, or auto")
-    return device
+    return found
 
 
 class Trainer:
@@ -75,6 +79,8 @@ class Trainer:
     ) -> None:
         """model: on its device. images: (N, 3, S, S) uint8, moved there when it has room.
         conditions: (N,) classes or (N, D) vectors; None for none. seed: of everything."""
+        if recipe.batch < world.size:
+            raise ConfigError(f"a batch of {recipe.batch} is too small for {world.size} processes")
         self.model, self.recipe, self._seed, self.world = model, recipe, seed, world
         self.device = next(model.parameters()).device
         gpu = self.device.type == "cuda"
@@ -138,7 +144,8 @@ class Trainer:
         return shuffled[at - epochs.start * count]
 
     def advance(self, steps: int) -> Tensor:
-        """Do one step of `steps`; returns its loss, where it was computed."""
+        """Do one step of `steps`; returns its loss, where it was computed: no number, when the
+        gradient is none."""
         torch.manual_seed(_mixed(self._seed + 1, self.step))  # for dropout
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.rate(self.step, steps)
@@ -147,11 +154,11 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, self.device.type == "cuda"):
             loss: Tensor = self._loss(batch.x0, batch.sigma, batch.eps, batch.condition)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.model.net.parameters(), self.recipe.clip)
+        norm = nn.utils.clip_grad_norm_(self.model.net.parameters(), self.recipe.clip)
         self.optimiser.step()
         self.average.update(self.model.net, self.step)
         self.step += 1
-        return loss.detach()
+        return torch.where(norm.isfinite(), loss.detach(), math.nan)
 
     def state(self) -> dict[str, Tensor]:
         """All that a run goes on from, by name."""

@@ -6,12 +6,12 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+import diffusion
 import search
-
-PACKAGE = Path(search.__file__).parent
 
 # A module may import only what stands above it (search/__init__.py is lazy and imports nothing).
 ORDER = (
@@ -74,6 +74,34 @@ ORDER = (
     "cli",
     "__main__",
 )
+DIFFUSION = (
+    "errors",
+    "schedule",
+    "unet",
+    "presets",
+    "denoiser",
+    "ema",
+    "samplers",
+    "files",
+    "checkpoint",
+    "data",
+    "sampling",
+    "recipe",
+    "trainer",
+    "plots",
+    "process",
+    "features",
+    "likelihood",
+    "distance",
+    "evaluate",
+    "options",
+    "folder",
+    "run",
+    "cli",
+    "__main__",
+)
+PACKAGES = {search: ORDER, diffusion: DIFFUSION}
+ALL = [(package, name) for package, order in PACKAGES.items() for name in order]
 FACADE = {"engine", "query", "records", "settings", "errors"}
 EDGES = {"cli": FACADE | {"console", "words", "api.server"}, "words": FACADE} | {
     name: FACADE | {other for other in ORDER if other.startswith("api.")}
@@ -82,35 +110,60 @@ EDGES = {"cli": FACADE | {"console", "words", "api.server"}, "words": FACADE} | 
 }
 
 
-def modules() -> dict[str, Path]:
-    found = {}
-    for path in PACKAGE.rglob("*.py"):
-        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+PLAIN = {"torch", "numpy", "PIL", "safetensors"}  # all that diffusion needs
+BESIDE = {"cli": {"typer", "rich"}, "plots": {"matplotlib"}, "process": {"matplotlib"}}
+BRIDGES = {"cli", "variants", "embedders.diffusion"}  # where search may see diffusion
+
+
+def modules(package: ModuleType = search) -> dict[str, Path]:
+    found, folder = {}, Path(str(package.__file__)).parent
+    for path in folder.rglob("*.py"):
+        name = ".".join(path.relative_to(folder).with_suffix("").parts)
         if not name.endswith("__init__"):
             found[name] = path
     return found
 
 
-def imported(path: Path) -> set[str]:
-    """Modules of `search` that a file imports anywhere, by dotted name within the package."""
+def named(path: Path) -> set[str]:
+    """All that a file imports anywhere, by dotted name, and all that it may be importing."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    inner = {name.removeprefix("search.") for name in names if name.startswith("search.")}
-    return inner & set(modules())
+    return names
 
 
-def test_every_module_has_its_place() -> None:
-    assert sorted(ORDER) == sorted(modules())
+def imported(path: Path, package: ModuleType = search) -> set[str]:
+    """Modules of the package that a file imports anywhere, by dotted name within it."""
+    start = f"{package.__name__}."
+    inner = {name.removeprefix(start) for name in named(path) if name.startswith(start)}
+    return inner & set(modules(package))
 
 
-@pytest.mark.parametrize("name", ORDER)
-def test_a_module_imports_only_what_stands_above_it(name: str) -> None:
-    above = set(ORDER[: ORDER.index(name)])
-    assert imported(modules()[name]) <= above
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_module_has_its_place(package: ModuleType) -> None:
+    assert sorted(PACKAGES[package]) == sorted(modules(package))
+
+
+@pytest.mark.parametrize("package, name", ALL)
+def test_a_module_imports_only_what_stands_above_it(package: ModuleType, name: str) -> None:
+    above = set(PACKAGES[package][: PACKAGES[package].index(name)])
+    assert imported(modules(package)[name], package) <= above
+
+
+@pytest.mark.parametrize("name", DIFFUSION)
+def test_diffusion_stands_alone(name: str) -> None:
+    whence = {module.split(".")[0] for module in named(modules(diffusion)[name])}
+    allowed = PLAIN | BESIDE.get(name, set()) | {"diffusion"} | sys.stdlib_module_names
+    assert whence <= allowed
+
+
+def test_search_sees_diffusion_over_bridges_only() -> None:
+    for name, path in modules().items():
+        whence = {module.split(".")[0] for module in named(path)}
+        assert "diffusion" not in whence or name in BRIDGES, name
 
 
 def test_the_edge_sees_only_the_facade() -> None:
@@ -127,30 +180,34 @@ def test_only_runtime_imports_torch_and_faiss() -> None:
         assert not heavy or name == "runtime", name
 
 
-def test_library_code_neither_asserts_nor_exits() -> None:
-    for name, path in modules().items():
+@pytest.mark.parametrize("package", PACKAGES)
+def test_library_code_neither_asserts_nor_exits(package: ModuleType) -> None:
+    for name, path in modules(package).items():
         for node in ast.walk(ast.parse(path.read_text())):
             assert not isinstance(node, ast.Assert), name
             if isinstance(node, ast.Attribute) and node.attr == "exit":
                 assert name == "cli"
 
 
-def test_files_stay_small() -> None:
-    longest = {name: len(path.read_text().splitlines()) for name, path in modules().items()}
+@pytest.mark.parametrize("package", PACKAGES)
+def test_files_stay_small(package: ModuleType) -> None:
+    longest = {n: len(path.read_text().splitlines()) for n, path in modules(package).items()}
     assert {name: n for name, n in longest.items() if n > 420} == {}
 
 
-def test_exports_are_what_they_say() -> None:
-    assert search.__all__ == sorted(set(search.__all__))
-    for name in search.__all__:
-        thing = getattr(search, name)
-        assert thing.__doc__ and thing.__module__.startswith("search.")
+@pytest.mark.parametrize("package", PACKAGES)
+def test_exports_are_what_they_say(package: ModuleType) -> None:
+    assert package.__all__ == sorted(set(package.__all__))
+    for name in package.__all__:
+        thing = getattr(package, name)
+        assert thing.__doc__ and thing.__module__.startswith(f"{package.__name__}.")
     with pytest.raises(AttributeError):
-        search.nothing_of_the_kind  # noqa: B018
+        package.nothing_of_the_kind  # noqa: B018
 
 
-def test_everything_public_is_documented() -> None:
-    for name, path in modules().items():
+@pytest.mark.parametrize("package", PACKAGES)
+def test_everything_public_is_documented(package: ModuleType) -> None:
+    for name, path in modules(package).items():
         tree = ast.parse(path.read_text())
         assert ast.get_docstring(tree), name
         for node in tree.body:
@@ -159,10 +216,12 @@ def test_everything_public_is_documented() -> None:
 
 
 @pytest.mark.parametrize(
-    "what", ["search", "search.cli", "search.decoder", "search.engine", "search.api.server"]
+    "what",
+    ["search", "search.cli", "search.decoder", "search.engine", "search.api.server"]
+    + ["diffusion", "diffusion.cli", "diffusion.options"],
 )
 def test_importing_stays_light(what: str) -> None:
-    heavy = "{'torch', 'faiss', 'open_clip', 'huggingface_hub'}"
+    heavy = "{'torch', 'faiss', 'open_clip', 'huggingface_hub', 'matplotlib'}"
     code = f"import {what}, sys; print(*({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
@@ -184,6 +243,13 @@ print(count() - before)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return int(done.stdout)
+
+
+def test_diffusion_needs_neither_search_nor_a_plot_to_train() -> None:
+    found = "{'search', 'matplotlib', 'typer'} & set(sys.modules)"
+    code = f"import diffusion.run, diffusion.evaluate, sys; print(*{found})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")

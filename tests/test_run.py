@@ -1,0 +1,496 @@
+"""A training from end to end: what it leaves, how it goes on, when it refuses."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+import training
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from training import CONFIG, finish, options, paint
+
+from diffusion import DiffusionError, Options, Run, checkpoint, load, sample
+from diffusion.errors import ConfigError, DataError, TrainingError
+from diffusion.folder import Folder
+from diffusion.recipe import plateau
+
+MODULE = sys.modules[Run.__module__]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small networks on few cores, and the same sums in every process."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """No plots, and cheap grids, where they are not what is tested: they take most of the time."""
+    monkeypatch.setattr(MODULE, "PASSES", 1)
+    if not request.node.name.endswith("[loss]"):
+        monkeypatch.setattr(Folder, "plot", lambda _: None)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return paint(tmp_path / "data", 10)
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether two runs hold the same weights, averages and moments, and the same checkpoint."""
+    ours, theirs = (load_file(run / "state.safetensors") for run in (one, other))
+    names = ours.keys() == theirs.keys() and all(torch.equal(ours[n], theirs[n]) for n in ours)
+    files = [(run / "checkpoint.safetensors").read_bytes() for run in (one, other)]
+    return names and files[0] == files[1]
+
+
+def begin(run: Run, steps: int) -> None:
+    """Do as many steps and stop, as a first Ctrl-C does."""
+    advance = run.trainer.advance
+
+    def counted(planned: int) -> torch.Tensor:
+        run.stop = run.trainer.step + 1 >= steps
+        return advance(planned)
+
+    run.trainer.advance = counted  # type: ignore[method-assign]
+    finish(run)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 24 steps over ten pictures that nothing disturbed, with all that belongs to it."""
+    place, before = tmp_path_factory.mktemp("whole"), torch.get_num_threads()
+    torch.set_num_threads(1)
+    finish(Run(options(paint(place / "data", 10), place / "run", steps=24)))
+    torch.set_num_threads(before)
+    return place / "run"
+
+
+def test_a_run_leaves_what_it_promises(whole: Path) -> None:
+    found = {path.relative_to(whole).as_posix() for path in whole.rglob("*") if path.is_file()}
+    grids = {name for name in found if name.startswith("grids/")}
+    assert found - grids == {
+        *("config.json", "log.txt", "stats.jsonl", "loss.png"),
+        *("checkpoint.safetensors", "checkpoint.json", "state.safetensors", "plateau.safetensors"),
+    }
+    config = json.loads((whole / "config.json").read_text())
+    assert config["steps"] == 24 and config["options"]["seed"] == 0
+    assert config["recipe"]["batch"] == 8 and config["config"]["preset"] == "small"
+    said = lines(whole)
+    assert [line["step"] for line in said] == [10, 18, 20, 24]
+    assert set(said[0]) == {"step", "pictures", "loss", "lr", "seconds"}
+    assert said[-1]["pictures"] == 24 * 8 and said[-1]["loss"] < said[0]["loss"]
+    assert "24" in (whole / "log.txt").read_text()
+
+
+def test_grids_and_plots_are_png(whole: Path) -> None:
+    """The article's code saves its pictures as JPEG, which smears them."""
+    grids = sorted((whole / "grids").iterdir())
+    assert grids[-1].name == "0000024.png" and len(grids) >= 2
+    for path in (*grids, whole / "loss.png"):
+        with Image.open(path) as picture:
+            picture.load()
+            assert picture.format == "PNG"
+    with Image.open(grids[-1]) as picture:  # 10 pictures of 16 pixels, 4 in a row
+        assert picture.size == (4 * 18 + 2, 3 * 18 + 2)
+
+
+def test_a_checkpoint_of_a_run_needs_nothing_else(whole: Path, tmp_path: Path) -> None:
+    for name in ("checkpoint.safetensors", "checkpoint.json"):
+        (tmp_path / name).write_bytes((whole / name).read_bytes())
+    model = load(tmp_path / "checkpoint.safetensors")
+    assert model.config == CONFIG and sample(model, 2).shape == (2, 3, 16, 16)
+    about = model.about
+    assert (about["step"], about["seen"], about["pictures"], about["data"]) == (
+        24,
+        192,
+        10,
+        ["data"],
+    )
+
+
+def test_a_finished_run_says_so_and_is_left_alone(whole: Path) -> None:
+    before = {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()}
+    (progress,) = finish(Run(options(whole.parent / "data", whole, steps=24)))
+    assert progress.finished and progress.step == 24
+    assert progress.said and "finished" in progress.said
+    assert before == {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()}
+
+
+def test_a_run_that_was_stopped_ends_where_it_would_have(
+    whole: Path, data: Path, tmp_path: Path
+) -> None:
+    for steps in (1, 11, 20):
+        begin(Run(options(data, tmp_path / "run", steps=24)), steps)
+        assert load(tmp_path / "run" / "checkpoint.safetensors").about["step"] == steps
+    last = finish(Run(options(data, tmp_path / "run", steps=24)))[-1]
+    assert last.finished and last.step == 24
+    assert same(whole, tmp_path / "run")
+
+
+def child(data: Path, run: Path, steps: int) -> subprocess.Popen[str]:
+    command = [sys.executable, training.__file__, str(data), str(run), str(steps), "1"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_run_that_was_killed_ends_where_it_would_have(
+    whole: Path, data: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with child(data, run, 24) as process:
+        assert process.stdin and process.stdout
+        for step in range(1, 8):
+            assert process.stdout.readline() == f"{step}\n"
+            process.stdin.write("\n")
+            process.stdin.flush()
+        os.kill(process.pid, signal.SIGKILL)  # in the middle of what follows step 7
+    assert process.returncode == -signal.SIGKILL
+    with (run / "stats.jsonl").open("a") as file:
+        file.write('{"step": 8, "pic')  # as if in the middle of a line
+    again = Run(options(data, run, steps=24))
+    assert 6 <= again.trainer.step <= 8
+    finish(again)
+    assert same(whole, run)
+    steps = [line["step"] for line in lines(run)]
+    assert steps == sorted(set(steps)) and steps[-1] == 24
+
+
+def test_a_run_killed_before_its_first_state_begins_anew(
+    whole: Path, data: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    begin(Run(options(data, run, steps=24)), 11)
+    (run / "state.safetensors").unlink()
+    again = Run(options(data, run, steps=24))
+    assert again.trainer.step == 0
+    finish(again)
+    assert same(whole, run)
+    assert [line["step"] for line in lines(run)] == [10, 18, 20, 24]
+
+
+def test_a_loop_that_breaks_off_is_saved(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    for progress in Run(options(data, run, steps=24, batch=10)).go():
+        assert progress.grid  # after one step, which was an epoch
+        break
+    assert Run(options(data, run, steps=24, batch=10)).trainer.step == 1
+    assert load(run / "checkpoint.safetensors").about["step"] == 1
+
+
+def test_a_larger_budget_lengthens_what_stays(data: Path, tmp_path: Path) -> None:
+    """A finished run goes on from where its learning rate began to fall, as if it had been given
+    the larger budget to begin with."""
+    long, short = tmp_path / "long", tmp_path / "short"
+    finish(Run(options(data, long, steps=32)))
+    finish(Run(options(data, short, steps=16)))
+    assert load_file(short / "plateau.safetensors").keys()
+    longer = Run(options(data, short, steps=32))
+    assert longer.trainer.step == plateau(16) == 12
+    begin(longer, 14)  # and it may be stopped again
+    finish(Run(options(data, short, steps=32)))
+    assert same(long, short)
+    assert [line["lr"] for line in lines(short)][-1] == [line["lr"] for line in lines(long)][-1]
+
+
+def test_a_longer_run_killed_at_once_still_goes_on_from_the_plateau(
+    data: Path, tmp_path: Path
+) -> None:
+    long, short = tmp_path / "long", tmp_path / "short"
+    finish(Run(options(data, long, steps=32)))
+    finish(Run(options(data, short, steps=16)))
+    killed = Run(options(data, short, steps=32))
+
+    def die(_: int) -> torch.Tensor:
+        raise KeyboardInterrupt
+
+    killed.trainer.advance = die  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        finish(killed)
+    finish(Run(options(data, short, steps=32)))
+    assert same(long, short)
+
+
+@pytest.mark.parametrize("less", [{"steps": 8}, {"minutes": 16.0}, {"minutes": 500.0}])
+def test_a_smaller_budget_or_another_kind_is_refused(whole: Path, less: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="24"):
+        Run(options(whole.parent / "data", whole, **less))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"seed": 1}, {"batch": 4}, {"lr": 0.1}, {"drop": 0.5}, {"size": 32}, {"preset": "tiny"}],
+)
+def test_other_options_are_refused(whole: Path, other: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(other))):
+        Run(options(whole.parent / "data", whole, **{"steps": 24, **other}))
+
+
+def test_other_pictures_are_refused(data: Path, tmp_path: Path) -> None:
+    begin(Run(options(data, tmp_path / "run", steps=24)), 2)
+    training.blocks(99).save(data / "3.png")
+    with pytest.raises(ConfigError, match="changed"):
+        Run(options(data, tmp_path / "run", steps=24))
+
+
+def vectors(path: Path, count: int, seed: int = 0, name: str = "abc") -> str:
+    rows = torch.randn(count, 6, generator=torch.Generator().manual_seed(seed))
+    names = json.dumps([f"{i}.png" for i in range(count)])
+    rows = torch.nn.functional.normalize(rows, dim=1).half()
+    save_file({"vectors": rows}, path, {"names": names, "model": "mini", "fingerprint": name})
+    return str(path)
+
+
+def test_other_vectors_are_refused(data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "v.safetensors"
+    said: dict[str, Any] = {"steps": 24, "embeddings": vectors(path, 10)}
+    begin(Run(options(data, tmp_path / "run", **said)), 2)
+    assert Run(options(data, tmp_path / "run", **said)).trainer.step == 2
+    vectors(path, 10, seed=1)
+    with pytest.raises(ConfigError, match="changed"):
+        Run(options(data, tmp_path / "run", **said))
+
+
+def test_a_model_under_vectors_names_its_encoder(data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "run" / "checkpoint.safetensors"
+    said: dict[str, Any] = {"steps": 2, "embeddings": vectors(tmp_path / "v.safetensors", 7)}
+    finish(Run(options(data, tmp_path / "run", **said)))
+    model = load(path, encoder="abc")
+    assert model.config.shape.condition == "vector" and model.config.shape.width == 6
+    assert model.about["pictures"] == 7  # those that have a vector
+    tuned = {"start": str(path), "steps": 2, "preset": "small"}
+    for given in ({"embeddings": said["embeddings"]}, {}):
+        begin(Run(options(data, tmp_path / f"tuned{len(given)}", **tuned, **given)), 1)
+        found = load(tmp_path / f"tuned{len(given)}" / "checkpoint.safetensors")
+        assert found.about["encoder"]["fingerprint"] == "abc"
+    other = vectors(tmp_path / "w.safetensors", 7, name="xyz")
+    with pytest.raises(ConfigError, match="xyz"):
+        Run(options(data, tmp_path / "refused", **tuned, embeddings=other))
+    assert not (tmp_path / "refused").exists()
+
+
+def test_a_model_under_classes_names_them(tmp_path: Path) -> None:
+    data = paint(tmp_path / "data", 3, classes=True)
+    finish(Run(options(data, tmp_path / "run", steps=2, classes=True)))
+    model = load(tmp_path / "run" / "checkpoint.safetensors")
+    assert model.about["classes"] == ["c0", "c1", "c2"]
+    assert model.config.shape.condition == "class" and model.config.shape.width == 3
+    with pytest.raises(ConfigError, match="folders"):
+        Run(options(paint(tmp_path / "flat", 3), tmp_path / "no", steps=2, classes=True))
+
+
+def test_fine_tuning_begins_with_the_weights(data: Path, whole: Path, tmp_path: Path) -> None:
+    start = str(whole / "checkpoint.safetensors")
+    run = Run(options(data, tmp_path / "run", steps=2, start=start))
+    given = load(start).net.state_dict()
+    for name, weight in run.trainer.model.net.named_parameters():
+        assert torch.equal(weight, given[name])
+        assert torch.equal(run.trainer.average.weights[name], given[name])
+    finish(run)
+    assert Run(options(data, tmp_path / "run", steps=2, start=start)).trainer.step == 2
+
+
+def test_weights_of_an_unknown_preset_are_refused(
+    data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "own.safetensors"
+    model = load(whole / "checkpoint.safetensors")
+    config = training.Config("own", CONFIG.shape, size=16)
+    checkpoint.save(path, config, model.net.state_dict(), {})
+    with pytest.raises(ConfigError, match="own"):
+        Run(options(data, tmp_path / "run", steps=2, start=str(path)))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Run], Run]:
+    """A clock by which each step of a run takes a second, and nothing else takes any time."""
+    now = [0.0]
+    monkeypatch.setattr(MODULE, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def timed(run: Run) -> Run:
+        advance = run.trainer.advance
+
+        def counted(planned: int) -> torch.Tensor:
+            now[0] += 1
+            return advance(planned)
+
+        run.trainer.advance = counted  # type: ignore[method-assign]
+        return run
+
+    return timed
+
+
+def test_a_budget_of_minutes_fixes_the_steps_from_the_rate(
+    data: Path, tmp_path: Path, clock: Callable[[Run], Run]
+) -> None:
+    run = tmp_path / "run"
+    said = finish(clock(Run(options(data, run, minutes=1.0))))
+    looks = [progress for progress in said if progress.loss is not None]
+    assert looks[0].steps is None and looks[0].rate == pytest.approx(8)
+    steps = json.loads((run / "config.json").read_text())["steps"]
+    assert said[-1].finished and said[-1].step == steps
+    assert 50 < steps == lines(run)[-1]["seconds"] <= 60
+    assert looks[-1].left == 0
+    again = finish(Run(options(data, run, minutes=1.0)))
+    assert again[0].finished and again[0].step == steps
+    longer = clock(Run(options(data, run, minutes=2.0)))
+    assert longer.trainer.step == plateau(steps)
+    assert 108 < finish(longer)[-1].step <= 120
+    assert 108 < lines(run)[-1]["seconds"] <= 120
+
+
+def test_steps_fixed_late_still_leave_a_plateau(
+    data: Path, tmp_path: Path, clock: Callable[[Run], Run]
+) -> None:
+    """Measuring may take most of a short budget: the rate was to fall from a step already done."""
+    run = tmp_path / "run"
+    finish(clock(Run(options(data, run, minutes=0.3))))
+    steps = json.loads((run / "config.json").read_text())["steps"]
+    assert plateau(steps) < 15 < steps  # measured over twelve steps after the first three
+    longer = Run(options(data, run, minutes=20.0))
+    assert longer.trainer.step == 15
+
+
+def test_a_loss_that_is_no_number_stops_the_run_with_its_last_good_state(
+    data: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    begin(Run(options(data, run, steps=24)), 5)
+    good = load_file(run / "state.safetensors")
+    again = Run(options(data, run, steps=24))
+    again.trainer.model.net.stem.weight.register_hook(lambda grad: grad * float("nan"))
+    with pytest.raises(TrainingError, match=r"nan at step 10 .* smaller lr"):
+        finish(again)
+    kept = load_file(run / "state.safetensors")
+    assert all(torch.equal(kept[name], good[name]) for name in good)
+    assert load(run / "checkpoint.safetensors").about["step"] == 5
+    assert all(line["step"] <= 5 for line in lines(run))
+
+
+@pytest.mark.parametrize("full", ["state", "checkpoint", "config", "grids", "loss", "stats", "log"])
+def test_a_full_disk_stops_the_run_and_leaves_the_last_state(
+    full: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    begin(Run(options(data, run, steps=6)), 3)
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    real = Path.open, os.replace
+
+    def refuse(path: Path) -> None:
+        if full in Path(path).relative_to(run).as_posix():
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def opened(self: Path, *args: Any, **options: Any) -> Any:
+        if args and args[0] in ("a", "wb", "w"):
+            refuse(self)
+        return real[0](self, *args, **options)
+
+    def replaced(one: Path, other: Path) -> None:
+        refuse(other)
+        real[1](one, other)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", opened)
+        patched.setattr(os, "replace", replaced)
+        with pytest.raises(DiffusionError, match="No space left on device"):
+            finish(Run(options(data, run, steps=6)))
+    assert not [path for path in run.rglob("*") if ".part" in path.name]
+    for name in ("state.safetensors", "checkpoint.safetensors", "checkpoint.json"):
+        if full in name:
+            assert (run / name).read_bytes() == before[run / name]
+    load(run / "checkpoint.safetensors")
+    finish(Run(options(data, run, steps=6)))  # there is room again
+
+
+@pytest.mark.parametrize("name", ["state", "plateau"])
+def test_a_damaged_state_is_told(data: Path, tmp_path: Path, name: str) -> None:
+    run = tmp_path / "run"
+    finish(Run(options(data, run, steps=8)))
+    (run / f"{name}.safetensors").write_bytes(b"no state")
+    with pytest.raises(TrainingError, match="damaged"):
+        Run(options(data, run, steps=16))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "3", '{"options": []}', "{"])
+def test_a_folder_of_something_else_is_refused(data: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text(text)
+    with pytest.raises(ConfigError, match="not readable"):
+        Run(options(data, tmp_path / "run", steps=24))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"steps": 0},
+        {"steps": -1},
+        {"minutes": 0.0},
+        {"minutes": float("nan")},
+        {"minutes": float("inf")},
+        {"minutes": 1.0, "steps": 1},
+        {"classes": True, "embeddings": "v"},
+        {"size": 0},
+    ],
+)
+def test_options_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        Options(("data",), "run", **wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong, error",
+    [
+        ({"size": 17}, ConfigError),
+        ({"preset": "huge"}, ConfigError),
+        ({"device": "cuda:99"}, ConfigError),
+        ({"batch": 0}, ConfigError),
+        ({"lr": -1.0}, ConfigError),
+        ({"start": "nothing.safetensors"}, DiffusionError),
+        ({"embeddings": "nothing.safetensors"}, DataError),
+    ],
+)
+def test_a_run_that_cannot_be_leaves_no_folder(
+    data: Path, tmp_path: Path, wrong: dict[str, Any], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        Run(options(data, tmp_path / "run", **{"steps": 2, **wrong}))
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(DataError):
+        (tmp_path / "empty").mkdir()
+        Run(options(tmp_path / "empty", tmp_path / "run", steps=2))
+    assert not (tmp_path / "run").exists()
+
+
+def test_two_processes_end_where_one_does(data: Path, tmp_path: Path) -> None:
+    """Through torchrun, on the same batches, to what the order of sums leaves."""
+    finish(Run(options(data, tmp_path / "one", steps=5)))
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"),
+        *(training.__file__, str(data), str(tmp_path / "two"), "5", "1"),
+    ]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    one, two = (load_file(tmp_path / name / "state.safetensors") for name in ("one", "two"))
+    begun = load_file(tmp_path / "one" / "plateau.safetensors")
+    assert one.keys() == two.keys()
+    far = max((one[name] - two[name]).abs().max().item() for name in one)
+    moved = max((one[name] - begun[name]).abs().max().item() for name in one if "adam" not in name)
+    assert far < 1e-4 < moved
+    assert [line["step"] for line in lines(tmp_path / "two")] == [1, 2, 3, 4, 5]

@@ -1,0 +1,297 @@
+"""One step at a time: what a batch is, what a step does, what a state holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from training import CONFIG, blocks, paint
+
+from diffusion import Config, Denoiser, Shape, run as training_run, sample
+from diffusion.data import read, to_unit
+from diffusion.errors import ConfigError, TrainingError
+from diffusion.recipe import RECIPES, Recipe, plateau
+from diffusion.schedule import Steps
+
+Trainer, World = training_run.Trainer, training_run.World
+epochs, pick = training_run.epochs, training_run.pick
+RECIPE = RECIPES["small"]
+
+
+def pictures(count: int) -> torch.Tensor:
+    """Each of one grey, so that a batch tells whom it is of."""
+    greys = torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1)
+    return greys.expand(-1, 3, 16, 16).contiguous()
+
+
+def trainer(
+    config: Config = CONFIG,
+    images: torch.Tensor | None = None,
+    conditions: torch.Tensor | None = None,
+    seed: int = 0,
+    world: Any = None,
+    **recipe: Any,
+) -> Any:
+    torch.manual_seed(0)
+    model = Denoiser(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    images = pictures(20) if images is None else images
+    said = replace(RECIPE, **recipe)
+    return Trainer(model, images, conditions, said, seed, world or World())
+
+
+def shown(batch: Any) -> list[int]:
+    """Which pictures a batch is of."""
+    return ((batch.x0.mean((1, 2, 3)) + 1) * 127.5).round().int().tolist()
+
+
+def test_every_picture_comes_once_an_epoch_and_in_another_order() -> None:
+    one = trainer(batch=8)
+    seen = [i for step in range(10) for i in shown(one.batch(step))]
+    rounds = [seen[i : i + 20] for i in range(0, 80, 20)]
+    assert all(sorted(part) == list(range(20)) for part in rounds)
+    assert len({tuple(part) for part in rounds}) == 4
+    assert rounds[0] != [i for s in range(3) for i in shown(trainer(seed=1, batch=8).batch(s))][:20]
+
+
+def test_a_batch_may_be_larger_than_the_data() -> None:
+    seen = shown(trainer(images=pictures(3), batch=10).batch(1))
+    assert len(seen) == 10 and set(seen) == {0, 1, 2}
+    assert max(seen.count(i) for i in range(3)) <= 5
+
+
+def test_epochs_end_where_all_have_been_seen() -> None:
+    assert [list(epochs(step, 8, 20)) for step in range(5)] == [[], [], [1], [], [2]]
+    assert list(epochs(0, 10, 3)) == [1, 2, 3]
+
+
+def test_a_step_follows_from_its_number_and_the_seed_alone() -> None:
+    one, other = trainer(), trainer()
+    one.batch(3), torch.rand(5)
+    for step in (7, 2):
+        ours, theirs = one.batch(step), other.batch(step)
+        assert torch.equal(ours.x0, theirs.x0) and torch.equal(ours.eps, theirs.eps)
+        assert torch.equal(ours.sigma, theirs.sigma)
+    assert not torch.equal(one.batch(2).eps, one.batch(3).eps)
+    assert not torch.equal(one.batch(2).eps, trainer(seed=1).batch(2).eps)
+
+
+def test_noise_is_standard_and_its_levels_are_the_schedules() -> None:
+    one = trainer(batch=512)
+    batch = one.batch(0)
+    assert abs(batch.eps.mean().item()) < 0.01 and abs(batch.eps.std().item() - 1) < 0.01
+    assert batch.x0.abs().max() <= 1 and batch.sigma.dtype == torch.float64
+    assert batch.sigma.log().mean().item() == pytest.approx(-0.5, abs=0.25)
+
+
+def test_the_first_step_of_the_schedule_is_trained() -> None:
+    """The article's code draws t from 1; its first step, t = 0 here, is sampled untrained."""
+    config = replace(CONFIG, noise="linear", steps=4)
+    one = trainer(config, batch=256)
+    noise = one.model.noise
+    assert isinstance(noise, Steps)
+    drawn, counts = one.batch(0).sigma.unique(return_counts=True)
+    assert torch.equal(drawn, noise.sigmas) and counts.min() > 40
+    heard = set[float]()
+    forward = one.model.net.forward
+    one.model.net.forward = lambda x, t, c: heard.update(t.tolist()) or forward(x, t, c)
+    one.advance(10)
+    assert heard == {0, 250, 500, 750}
+
+
+@pytest.mark.parametrize("kind", ["class", "vector"])
+def test_each_picture_has_a_coin_of_its_own(kind: str) -> None:
+    """The article's code tosses one for a whole batch."""
+    width = 20 if kind == "class" else 4
+    conditions = torch.arange(20) if kind == "class" else torch.ones(20, 4)
+    one = trainer(CONFIG.conditioned(kind, width), conditions=conditions, batch=400, drop=0.3)
+    batch = one.batch(0)
+    dropped = batch.condition == -1 if kind == "class" else (batch.condition == 0).all(1)
+    assert 0.2 < dropped.float().mean().item() < 0.4
+    if kind == "class":  # and those that stay are the pictures' own
+        own = torch.tensor(shown(batch))
+        assert torch.equal(batch.condition[~dropped], own[~dropped])
+    assert not torch.equal(dropped, one.batch(1).condition.view(400, -1)[:, 0] < 1)
+    always, never = (
+        trainer(one.model.config, conditions=conditions, drop=drop).batch(0).condition
+        for drop in (1.0, 0.0)
+    )
+    assert (always <= 0).all() and (kind == "class" or (never == 1).all())
+
+
+def test_a_model_that_could_be_told_more_is_told_nothing() -> None:
+    for kind, width in (("class", 3), ("vector", 4)):
+        batch = trainer(CONFIG.conditioned(kind, width)).batch(0)
+        assert (batch.condition == (-1 if kind == "class" else 0)).all()
+
+
+def test_half_of_the_pictures_are_mirrored_or_none() -> None:
+    ramp = torch.arange(16, dtype=torch.uint8).expand(20, 3, 16, 16).contiguous()
+    batch = trainer(images=ramp, batch=400, flip=True).batch(0)
+    mirrored = (batch.x0[:, 0, 0, 0] > batch.x0[:, 0, 0, -1]).float().mean().item()
+    assert 0.4 < mirrored < 0.6
+    batch = trainer(images=ramp, batch=400, flip=False).batch(0)
+    assert torch.equal(batch.x0, to_unit(ramp[:1]).expand(400, -1, -1, -1))
+
+
+def test_processes_share_one_batch() -> None:
+    conditions = torch.arange(20)
+    config = CONFIG.conditioned("class", 20)
+    whole = trainer(config, conditions=conditions, batch=7).batch(3)
+    parts = [Trainer.batch(trainer_of(rank, config, conditions), 3) for rank in range(3)]
+    for name in ("x0", "sigma", "eps", "condition"):
+        together = torch.cat([getattr(part, name) for part in parts])
+        assert torch.equal(together, getattr(whole, name))
+
+
+def test_a_batch_is_at_least_one_picture_a_process() -> None:
+    with pytest.raises(ConfigError, match="batch of 2"):
+        trainer(world=World(0, 3), batch=2)
+
+
+def trainer_of(rank: int, config: Config, conditions: torch.Tensor) -> Any:
+    """One of three that train together, but for the meeting."""
+    one = trainer(config, conditions=conditions, batch=7)
+    one.world = World(rank, 3)
+    return one
+
+
+def test_a_step_clips_the_gradient_and_follows_the_rate() -> None:
+    one = trainer(warmup=4, lr=1e-2)
+    before = [p.detach().clone() for p in one.model.net.parameters()]
+    loss = one.advance(100)
+    assert loss.isfinite() and not loss.requires_grad and one.step == 1
+    grads = [p.grad for p in one.model.net.parameters()]
+    assert torch.cat([g.flatten() for g in grads]).norm().item() <= RECIPE.clip * 1.01
+    assert one.optimiser.param_groups[0]["lr"] == pytest.approx(1e-2 / 4)
+    assert any(
+        not torch.equal(a, b) for a, b in zip(before, one.model.net.parameters(), strict=True)
+    )
+
+
+def test_the_learning_rate_rises_stays_and_falls() -> None:
+    recipe = Recipe(batch=1, lr=1.0 - 1e-9, average="power:0.1", warmup=10)
+    rates = [recipe.rate(step, 100) for step in range(100)]
+    assert rates[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
+    assert rates[10:75] == pytest.approx([1] * 65) and plateau(100) == 75
+    assert rates[75:] == pytest.approx([(100 - i) / 25 for i in range(75, 100)])
+    longer = [recipe.rate(step, 200) for step in range(200)]
+    assert longer[:75] == rates[:75]  # a longer run only lengthens what stays
+    assert recipe.rate(0, 1) > 0
+
+
+@pytest.mark.parametrize("wrong", [{"batch": 0}, {"lr": 0.0}, {"lr": 1.0}, {"drop": 1.1}])
+def test_a_recipe_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        replace(RECIPE, **wrong)
+
+
+def test_a_state_is_all_there_is() -> None:
+    """Steps after a state are the same in another trainer that takes it over, bit for bit."""
+    dropping = replace(CONFIG, shape=replace(CONFIG.shape, dropout=0.2))
+    one, other = trainer(dropping), trainer(dropping, seed=0)
+    for _ in range(3):
+        one.advance(10)
+    kept = {name: value.detach().clone().contiguous() for name, value in one.state().items()}
+    for _ in range(3):
+        one.advance(10)
+    for _ in range(2):
+        other.advance(10)  # a life of its own, to be overwritten
+    other.restore(kept, 3)
+    for _ in range(3):
+        other.advance(10)
+    ours, theirs = one.state(), other.state()
+    assert ours.keys() == theirs.keys() and one.step == other.step == 6
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert any(not torch.equal(ours[name], kept[name]) for name in ours)
+
+
+def test_a_state_of_another_model_is_refused() -> None:
+    one = trainer()
+    one.advance(10)
+    wider = trainer(replace(CONFIG, shape=replace(CONFIG.shape, channels=(32, 32))))
+    for state in (one.state(), {}):
+        with pytest.raises(TrainingError, match="another model"):
+            wider.restore(state, 1)
+    with pytest.raises(TrainingError, match="another network"):
+        wider.begin_from(one.model.net.state_dict())
+
+
+def test_weights_to_begin_from_are_in_the_average_too() -> None:
+    one, other = trainer(), trainer()
+    one.advance(10)
+    other.begin_from(one.model.net.state_dict())
+    for name, weight in one.model.net.named_parameters():
+        assert torch.equal(other.average.weights[name], weight)
+
+
+def test_a_gradient_that_is_no_number_is_told() -> None:
+    one = trainer()
+    assert one.advance(10).isfinite()
+    one.model.net.stem.weight.register_hook(lambda grad: grad * float("inf"))
+    assert not one.advance(10).isfinite()
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:7", "cuda:x", "mps", "tpu", ""])
+def test_a_device_that_is_not_there_is_refused(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="no such device"):
+        pick(device)
+    assert pick("auto") == pick("cpu") == "cpu"
+
+
+def test_devices_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for device, found in {"auto": "cuda:0", "cuda": "cuda:0", "cuda:1": "cuda:1"}.items():
+        assert pick(device) == found
+    assert pick("cpu") == "cpu"
+    monkeypatch.setitem(os.environ, "LOCAL_RANK", "1")
+    assert (pick("auto"), pick("cuda")) == ("cuda:1", "cuda:1")
+    for device in ("cuda:2", "cuda:x"):
+        with pytest.raises(ConfigError, match="no such device"):
+            pick(device)
+
+
+@pytest.mark.slow
+def test_four_pictures_can_be_learned_by_heart(tmp_path: Path) -> None:
+    shape = Shape((32, 32), 1, (False, True), head=16, condition="class", width=4)
+    known = read([paint(tmp_path, 4, classes=True)], 8)
+    assert known.classes == ("c0", "c1", "c2", "c3")
+    one = trainer(
+        Config("small", shape, size=8),
+        *(known.images, known.labels),
+        batch=16,
+        lr=3e-3,
+        warmup=10,
+        flip=False,
+    )
+    for _ in range(250):
+        one.advance(250)
+    model = one.model
+    model.net.load_state_dict(one.average.weights)
+    wanted = torch.arange(4).repeat(2)
+    drawn = sample(model.eval(), 8, condition=wanted)
+    errors = (drawn[:, None] - to_unit(known.images)).square().flatten(2).mean(2)
+    own = torch.nn.functional.one_hot(wanted).bool()
+    assert errors[own].max() < 0.06
+    assert errors[~own].min() > 0.4
+
+
+def test_pictures_of_the_tests_are_unlike_each_other() -> None:
+    far: Callable[[int, int], float] = lambda a, b: (  # noqa: E731
+        (to_unit(pixels(a)) - to_unit(pixels(b))).square().mean().item()
+    )
+    assert all(far(a, b) > 0.8 for a in range(4) for b in range(a))
+
+
+def pixels(seed: int) -> torch.Tensor:
+    import numpy as np
+
+    return torch.from_numpy(np.array(blocks(seed)))

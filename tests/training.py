@@ -1,0 +1,67 @@
+"""A model that trains in seconds, and pictures for it; as a program, a training step by step.
+
+python training.py DATA RUN STEPS THREADS: says each step, and waits for a line before the next.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from diffusion import Config, Options, Progress, Run, Shape
+from diffusion.folder import Folder
+from diffusion.presets import PRESETS
+from diffusion.recipe import RECIPES, Recipe
+
+CONFIG = Config("small", Shape((16, 32), 1, (False, True), head=16), size=16)
+PRESETS["small"] = CONFIG
+RECIPES["small"] = Recipe(batch=8, lr=2e-3, average="power:0.1", warmup=5)
+
+
+def blocks(seed: int) -> Image.Image:
+    """A picture unlike all others: 4 x 4 blocks, each channel of each full or empty."""
+    values = np.random.default_rng(seed).integers(0, 2, (4, 4, 3), dtype=np.uint8) * 255
+    return Image.fromarray(values).resize((16, 16), Image.Resampling.NEAREST)
+
+
+def paint(folder: Path, count: int, classes: bool = False) -> Path:
+    """A folder of such pictures, or of folders of one each."""
+    for i in range(count):
+        path = folder / (f"c{i}/{i}.png" if classes else f"{i}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        blocks(i).save(path)
+    return folder
+
+
+def options(data: Path, run: Path, **said: Any) -> Options:
+    """Of a run of that model on the CPU."""
+    return Options((str(data),), str(run), **{"preset": "small", "device": "cpu", **said})
+
+
+def finish(run: Run) -> list[Progress]:
+    """Train to the end."""
+    return list(run.go())
+
+
+def main() -> Iterator[int]:
+    data, folder, steps, threads = sys.argv[1:]
+    torch.set_num_threads(int(threads))
+    run_module, Folder.plot = sys.modules[Run.__module__], lambda _: None  # type: ignore[method-assign]
+    run_module.SAVE_SECONDS, run_module.PASSES = 0, 1  # type: ignore[attr-defined]
+    run = Run(options(Path(data), Path(folder), steps=int(steps)))
+    for progress in run.go():
+        if progress.loss is not None:
+            yield progress.step
+
+
+if __name__ == "__main__":
+    for step in main():
+        sys.stdout.write(f"{step}\n")
+        sys.stdout.flush()
+        sys.stdin.readline()

@@ -42,7 +42,7 @@ class Runtime:
 
     def submit(self, work: Callable[[], T], urgent: bool = False) -> Future[T]:
         """Queue a piece of work; urgent pieces go before the others, and wait for the one at work:
-        what is long is handed over in pieces of at most 100 ms or so."""
+        what is long is handed over in pieces of at most 100 ms or so, or breathes as often."""
         future: Future[T] = Future()
         if self._closed:
             raise LibraryError("the library was closed; open it again")

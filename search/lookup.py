@@ -76,12 +76,17 @@ class Lookup:
                 rows += c.execute(_searchable(model).where(vectors.c.picture.in_(part))).all()
         return [int(r.picture) for r in rows], unpack([r.data for r in rows], model.dim)
 
-    def everything(self, model: Model) -> Iterator[tuple[list[int], Vectors]]:
-        """All searchable pictures with their vectors, in blocks."""
-        with self.database.read() as c:
-            query = _searchable(model).order_by(vectors.c.picture)
-            for rows in c.execute(query).partitions(8192):
-                yield [int(r.picture) for r in rows], unpack([r.data for r in rows], model.dim)
+    def everything(self, model: Model, block: int = 8192) -> Iterator[tuple[list[int], Vectors]]:
+        """All searchable pictures with their vectors, by number, in blocks. Each is read by itself,
+        so that a reader may take its time."""
+        query, last = _searchable(model).order_by(vectors.c.picture).limit(block), 0
+        while True:
+            with self.database.read() as c:
+                rows = c.execute(query.where(vectors.c.picture > last)).all()
+            if not rows:
+                return
+            last = rows[-1].picture
+            yield [int(r.picture) for r in rows], unpack([r.data for r in rows], model.dim)
 
     def count(self, model: Model | None) -> dict[str, int]:
         """How many pictures and files there are, and vectors under the model."""

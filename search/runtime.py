@@ -33,6 +33,7 @@ class Runtime:
     def __init__(self, threads: int) -> None:
         """threads: size of the OpenMP pool."""
         self._threads, self._closed = threads, False
+        self._door = threading.Lock()  # nothing is queued behind the end
         self._order = itertools.count()
         self._work: queue.PriorityQueue[tuple[int, int, Callable[[], None] | None]]
         self._work = queue.PriorityQueue()
@@ -43,8 +44,6 @@ class Runtime:
         """Queue a piece of work; urgent pieces go before the others, and wait for the one at work:
         what is long is handed over in pieces of at most 100 ms or so."""
         future: Future[T] = Future()
-        if self._closed:
-            raise LibraryError("the library was closed; open it again")
 
         def piece() -> None:
             if not future.set_running_or_notify_cancel():
@@ -54,7 +53,10 @@ class Runtime:
             except BaseException as error:
                 future.set_exception(error)
 
-        self._work.put((0 if urgent else 1, next(self._order), piece))
+        with self._door:
+            if self._closed:
+                raise LibraryError("the library was closed; open it again")
+            self._work.put((0 if urgent else 1, next(self._order), piece))
         return future
 
     def run(self, work: Callable[[], T], urgent: bool = False) -> T:
@@ -63,8 +65,9 @@ class Runtime:
 
     def close(self) -> None:
         """Finish what is queued, then end the thread."""
-        self._closed = True
-        self._work.put((2, next(self._order), None))
+        with self._door:
+            self._closed = True
+            self._work.put((2, next(self._order), None))
         self._thread.join()
 
     def _run(self) -> None:

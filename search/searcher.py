@@ -71,10 +71,11 @@ class Searcher:
         index = self._live.refresh()
         if not len(index):
             raise EmptyError("the library holds no pictures: run `lookalike index FOLDER` first")
-        _, numbers = index.search(vector, k)
-        present, stored = self._lookup.present(self._model, numbers.tolist())
+        numbers = index.search(vector, k).tolist()
+        present, stored = self._lookup.present(self._model, numbers)
         scores = dict(zip(present, rescore(vector, stored).tolist(), strict=True))
-        described = self._lookup.describe(present)
+        best = sorted(present, key=lambda n: (-scores[n], n))[:k]
+        described = self._lookup.describe(best)
         ranked = sorted(described, key=lambda n: (-scores[n], described[n].id not in own, n))
         return [(described[n], scores[n]) for n in ranked]
 

@@ -78,7 +78,7 @@ def _lines(events: Iterable[Progress]) -> Iterator[Progress]:
     for event in events:
         now = time.monotonic()
         if event.phase != phase:
-            phase, begun = event.phase, now
+            phase, begun, last = event.phase, now, now
         if event.phase in ("index", "embed") and event.done and now - last >= EVERY:
             rate = event.done / (now - begun)
             left = (event.total - event.done) / rate

@@ -169,7 +169,7 @@ class Loader:
         said = repr((self.limits, codecs)).encode()
         self.rule = hashlib.sha256(said).hexdigest()[:16]
         """Changes when a picture that failed may succeed: with limits, codecs, decode rule."""
-        self._closed = threading.Event()
+        self._closed, self._warmed = threading.Event(), threading.Event()
         self._free: queue.LifoQueue[_Worker] = queue.LifoQueue()
         self._all = [_Worker(self.limits, command) for _ in range(workers)]
         for worker in self._all:
@@ -184,7 +184,11 @@ class Loader:
         self.close()
 
     def warm(self) -> None:
-        """Start one process in the background, so that the first picture need not wait for it."""
+        """Start one process in the background, so that the first picture need not wait for it;
+        later calls do nothing."""
+        if self._warmed.is_set():
+            return
+        self._warmed.set()
 
         def start() -> None:
             worker = self._free.get()

@@ -159,6 +159,7 @@ class Engine:
             with closing(self._pen.steps(indexer.sync(place, exclude, allow_empty))) as steps:
                 for progress in steps:
                     if progress.report is not None and (serving := self._catalog.serving()):
+                        yield Progress("finish", 0, 0, progress.path)
                         self._shelf.fit(serving)
                         self._shelf.save(serving)
                     yield progress

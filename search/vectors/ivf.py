@@ -15,8 +15,7 @@ from search.vectors.base import Kind, Numbers
 from search.vectors.clusters import kmeans
 from search.vectors.faiss import FaissIndex
 
-SHARE = 0.99  # of the ten nearest, that are to be in the clusters looked at
-FEW = 1000  # filtered down to so many, all are scored again
+SHARE = 0.995  # of the ten nearest, that are to be in the clusters looked at
 
 
 class IvfIndex(FaissIndex):
@@ -79,12 +78,12 @@ class IvfIndex(FaissIndex):
         k = min(k, left)
         if not k:
             return np.empty(0, np.int64)
-        more = min(left, 2 * k + 32 if only is None else max(2 * k + 32, FEW))
+        more = min(left, 2 * k + 32)
         ids = None if only is None else np.fromiter(only, np.int64, len(only))
         lists = self._index.nlist
         # the fewer are left, and the more are wanted, the farther off they are
-        probes = lists if more == left else math.ceil(self.probes * len(self) / left)
-        probes = max(probes, math.ceil(4 * more * lists / left))
+        probes = math.ceil(self.probes * len(self) / left * (max(k, 10) / 10) ** 0.25)
+        probes = lists if more == left else max(probes, math.ceil(4 * more * lists / left))
         while True:
             probes = min(probes, lists)
             found = self._find(query, more, _looking(probes, ids))

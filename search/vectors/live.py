@@ -19,7 +19,7 @@ from search.vectors.ivf import IvfIndex
 from search.vectors.snapshot import SnapshotError
 
 BLOCK = 2048  # vectors read and added in one piece
-SAMPLE = 64  # vectors for each cluster that clusters are made from
+SAMPLE = 40  # vectors for each cluster that clusters are made from
 QUERIES = 256  # stored vectors that new clusters are tried with
 
 Pieces = Generator[None, None, None]

@@ -189,7 +189,8 @@ class Lookup:
             )
         query = select(pictures.c.number).where(pictures.c.orphaned.is_(None))
         with self.database.read() as c:
-            rows = c.execute(query.where(pictures.c.id.startswith(identity)).limit(2)).all()
+            begins = and_(pictures.c.id >= identity, pictures.c.id < identity + "g")  # by the index
+            rows = c.execute(query.where(begins).limit(2)).all()
         if not rows:
             raise NotFoundError(f"no picture in the library has id {identity}")
         if len(rows) > 1:

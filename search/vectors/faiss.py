@@ -11,12 +11,14 @@ import numpy as np
 from search.embedders.base import Vectors
 from search.runtime import faiss
 from search.vectors.base import Kind, Numbers
+from search.vectors.snapshot import SnapshotError
 
 
 class FaissIndex(ABC):
     """See `search.vectors.base.VectorIndex`."""
 
     kind: Kind
+    HOLDS: type
     SAVED: tuple[str, ...] = ("sequence", "stamp", "made")
 
     def __init__(self, index: Any) -> None:
@@ -61,7 +63,9 @@ class FaissIndex(ABC):
 
     @classmethod
     def restore(cls, head: dict[str, Any], index: Any) -> Self:
-        """From what a snapshot holds. Raises KeyError where the head lacks something."""
+        """From what a snapshot holds. Raises SnapshotError where it does not go together."""
+        if not isinstance(index, cls.HOLDS) or any(name not in head for name in cls.SAVED):
+            raise SnapshotError("head and body do not go together")
         self = cls(index)
         for name in cls.SAVED:
             setattr(self, name, int(head[name]))

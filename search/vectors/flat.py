@@ -16,6 +16,7 @@ class FlatIndex(FaissIndex):
     """Exact search over float32 vectors."""
 
     kind: Kind = "flat"
+    HOLDS = faiss.IndexIDMap2
 
     @classmethod
     def empty(cls, dim: int) -> FlatIndex:

@@ -26,6 +26,7 @@ class IvfIndex(FaissIndex):
     """
 
     kind: Kind = "ivf"
+    HOLDS = faiss.IndexIVFScalarQuantizer
     SAVED = (*FaissIndex.SAVED, "probes")
 
     def __init__(self, index: Any) -> None:

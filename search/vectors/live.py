@@ -34,7 +34,7 @@ def load(path: Path, dim: int) -> FlatIndex | IvfIndex:
     try:
         index = faiss.deserialize_index(np.frombuffer(body, np.uint8))
         return (FlatIndex if head["kind"] == "flat" else IvfIndex).restore(head, index)
-    except (KeyError, RuntimeError) as error:  # whole, but of another version
+    except RuntimeError as error:  # whole, but of another version
         raise SnapshotError(f"{path}: {error}") from error
 
 
@@ -59,8 +59,9 @@ class LiveIndex:
         catalog's vectors; nothing is embedded. tier, large: as `wanted` takes them."""
         self._lookup, self.model, self._tier, self._large = lookup, model, tier, large
         self.path = folder / snapshot.name(lookup.library(), model.fingerprint)
-        self.rebuilt = False
-        self.index: VectorIndex = self._load() or self.rebuild()
+        found = self._load()
+        self.rebuilt = found is None
+        self.index: VectorIndex = finish(self._flat()) if found is None else found
 
     def refresh(self) -> VectorIndex:
         """Apply what the change log has gained."""
@@ -69,7 +70,8 @@ class LiveIndex:
 
     def rebuild(self) -> VectorIndex:
         """A new index of all searchable vectors in the catalog, of the tier that takes no
-        training."""
+        training; the snapshot is not believed any more. The caller holds the write lock."""
+        self.path.unlink(missing_ok=True)
         self.index, self.rebuilt = finish(self._flat()), True
         return self.index
 

@@ -27,6 +27,7 @@ ORDER = (
     "runtime",
     "embedders.base",
     "decoder",
+    "worker",
     "loader",
     "database",
     "recording",

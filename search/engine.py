@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from search.fetch import Fetcher
     from search.runtime import Runtime
     from search.searcher import Searcher
+    from search.vectors.live import LiveIndex
 
 T = TypeVar("T")
 CATALOG = "catalog.sqlite"
@@ -279,7 +280,7 @@ class Engine:
         return self._album.original(identity)
 
     def _load(self, source: Source, preparation: Preparation | None = None) -> Loaded:
-        loaded = self._loader.submit(source, preparation).result()
+        loaded = self._loader.submit(source, preparation, urgent=True).result()
         if isinstance(loaded, Failure):
             raise loaded.error(f"the picture: {loaded.reason}")
         return loaded
@@ -363,7 +364,7 @@ class Engine:
 
     def _embed(self, embedder: Embedder, pixels: Sequence[Pixels]) -> Vectors:
         """Vectors of many, in pieces between which a query may go first."""
-        step = embedder.batch
+        step = self._runtime.portion(embedder.batch)
         parts = [
             self._runtime.submit(partial(embedder.embed, pixels[i : i + step]))
             for i in range(0, len(pixels), step)
@@ -399,10 +400,12 @@ class Engine:
             )
         self._refuse_other(model)
         self._loader.warm()
-        live = self._runtime.run(lambda: self._shelf.live(model), urgent=True)
 
         def embedder() -> Embedder:
             return self._fitting(model)
+
+        def live() -> LiveIndex:
+            return self._shelf.live(model)
 
         def fetch(url: str) -> bytes:
             return self._fetcher.fetch(url)

@@ -32,43 +32,57 @@ class Searcher:
         runtime: Runtime,
         embedder: Callable[[], Embedder],
         model: Model,
-        live: LiveIndex,
+        live: Callable[[], LiveIndex],
         fetch: Callable[[str], bytes],
     ) -> None:
-        """embedder: loads the model; not called for queries that need none. live: used on the
-        inference thread alone. fetch: a URL's content."""
+        """embedder: loads the model; not called for queries that need none. live: opens the index;
+        on the inference thread alone. fetch: a URL's content."""
         self._lookup, self._loader, self._runtime = lookup, loader, runtime
         self._embedder, self._model, self._live = embedder, model, live
         self._fetch = fetch
 
     def answer(self, query: Query) -> Hits:
         """Best first. Raises LookalikeError for what cannot be answered."""
-        clock = [time.perf_counter()]
-        asked = [self._decoded(term) for term in query.terms]
-        pixels = [prepared for prepared, _ in asked]
-        clock.append(time.perf_counter())
-        vector = combine(self._vectors(query.terms, pixels), [t.weight for t in query.terms])
-        clock.append(time.perf_counter())
-        own = {identity for _, identity in asked}
-        found = self._runtime.run(lambda: self._nearest(vector, query.k, own), urgent=True)
+        with self._runtime.ahead():
+            found, took = self._found(query)
+        begun = time.perf_counter()
         hits = [
             self._hit(described, score)
             for described, score in found
             if query.min_score is None or score >= query.min_score
         ]
+        took["search"] += time.perf_counter() - begun
+        took |= {"verify": 0.0, "total": sum(took.values())}
+        rounded = {name: round(1000 * seconds, 3) for name, seconds in took.items()}
+        return Hits(tuple(hits), self._model.name, query.to_json(), rounded)
+
+    def _found(self, query: Query) -> tuple[list[tuple[Described, float]], dict[str, float]]:
+        """Pictures with scores, best first, and the seconds that each stage took."""
+        clock = [time.perf_counter()]
+        asked = [self._decoded(term) for term in query.terms]
+        pixels = [prepared for prepared, _ in asked]
+        embedder = self._embedder() if any(p is not None for p in pixels) else None
+        own = {identity for _, identity in asked}
+        clock.append(time.perf_counter())
+
+        def find() -> list[tuple[Described, float]]:
+            vectors = self._vectors(query.terms, pixels, embedder)
+            vector = combine(vectors, [t.weight for t in query.terms])
+            clock.append(time.perf_counter())
+            return self._nearest(vector, query.k, own)
+
+        # one piece of work, since each may have to wait for one of somebody else's
+        found = self._runtime.run(find, urgent=True)
         clock.append(time.perf_counter())
         stages = zip(("decode", "embed", "search"), clock, clock[1:], strict=False)
-        took = {name: 1000 * (end - begin) for name, begin, end in stages}
-        took |= {"verify": 0.0, "total": 1000 * (clock[-1] - clock[0])}
-        rounded = {name: round(ms, 3) for name, ms in took.items()}
-        return Hits(tuple(hits), self._model.name, query.to_json(), rounded)
+        return found, {name: end - begin for name, begin, end in stages}
 
     def _nearest(
         self, vector: Vectors, k: int, own: Collection[str | None]
     ) -> list[tuple[Described, float]]:
         """Pictures with scores from the catalog's vectors, best first; of equals, those whose ids
-        are in `own` come first."""
-        index = self._live.refresh()
+        are in `own` come first. On the inference thread."""
+        index = self._live().refresh()
         if not len(index):
             raise EmptyError("the library holds no pictures: run `lookalike index FOLDER` first")
         numbers = index.search(vector, k).tolist()
@@ -93,13 +107,14 @@ class Searcher:
             tags=described.tags,
         )
 
-    def _vectors(self, terms: Sequence[Term], pixels: Sequence[Pixels | None]) -> Vectors:
-        """(n, dim) unit vectors of the terms; `pixels` of those that are to be embedded."""
+    def _vectors(
+        self, terms: Sequence[Term], pixels: Sequence[Pixels | None], embedder: Embedder | None
+    ) -> Vectors:
+        """(n, dim) unit vectors of the terms; `pixels` of those that are to be embedded. On the
+        inference thread."""
         rows = np.empty((len(terms), self._model.dim), np.float32)
         fresh = [p for p in pixels if p is not None]
-        if fresh:
-            embedder = self._embedder()
-            embedded = iter(self._runtime.run(lambda: embedder.embed(fresh), urgent=True))
+        embedded = iter(embedder.embed(fresh)) if embedder else iter(())
         for i, (term, prepared) in enumerate(zip(terms, pixels, strict=True)):
             if prepared is not None:
                 rows[i] = next(embedded)
@@ -147,7 +162,7 @@ class Searcher:
         else:
             path = name = _path(term.image)
         source = Source(path, data, crop=term.crop, facts=False)
-        result = self._loader.submit(source, preparation).result()
+        result = self._loader.submit(source, preparation, urgent=True).result()
         if isinstance(result, Failure):
             raise result.error(f"{name}: {result.reason}")
         if result.pixels is None:

@@ -35,7 +35,6 @@ from search.lock import Pen, writing
 from search.lookup import Lookup
 from search.models import Models
 from search.query import Picture as Given, Query, is_address
-from search.recording import Model
 from search.records import (
     CheckReport,
     Hits,
@@ -49,13 +48,12 @@ from search.records import (
 from search.scan import watch
 from search.settings import Settings
 from search.thumbnails import Thumbnails
-from search.vectors import snapshot
+from search.vectors.shelf import Shelf
 
 if TYPE_CHECKING:
     from search.fetch import Fetcher
     from search.runtime import Runtime
     from search.searcher import Searcher
-    from search.vectors.live import LiveIndex
 
 T = TypeVar("T")
 CATALOG = "catalog.sqlite"
@@ -86,7 +84,9 @@ class Engine:
         self._keeper = Keeper(self._catalog, self._thumbnails, self.home / "kept")
         self._album = Album(self._lookup, self._thumbnails, self._load)
         self._pen = Pen(self.home, settings.lock_seconds, say)
-        self._live: LiveIndex | None = None
+        self._shelf = Shelf(
+            self._lookup, lambda: self._runtime, self.home / "index", settings.index
+        )
         self._opening = threading.RLock()
 
     @classmethod
@@ -154,8 +154,10 @@ class Engine:
             )
             with closing(self._pen.steps(indexer.sync(place, exclude, allow_empty))) as steps:
                 for progress in steps:
-                    if progress.report is not None:
-                        self._save_index()
+                    if progress.report is not None and (serving := self._catalog.serving()):
+                        yield Progress("finish", 0, 0, progress.path)
+                        self._shelf.fit(serving)
+                        self._shelf.save(serving)
                     yield progress
 
     def sync(
@@ -175,14 +177,14 @@ class Engine:
         folders = [Path(os.path.realpath(os.path.expanduser(path))) for path in paths]
         return watch(folders, self.home)
 
-    def _save_index(self) -> None:
-        """Write a snapshot, if the catalog has changed since the last one."""
+    def tend(self) -> None:
+        """Bring the index to the tier that suits the size of the library (setting `index`), where
+        it is of another: done at the end of every `index`; a server that others index for does it
+        from time to time. Searches go on meanwhile. Raises LookalikeError."""
         model = self._catalog.serving()
-        if model is None:
-            return
-        path = self.home / "index" / snapshot.name(self._lookup.library(), model.fingerprint)
-        if self._lookup.sequence(model) != snapshot.sequence(path):
-            self._runtime.run(lambda: self._live_index(model).save())
+        if model is not None and self._shelf.fit(model):
+            with self._pen.borrow():
+                self._shelf.save(model)
 
     def forget(self, path: str | PathLike[str]) -> int:
         """Take a folder or file out of the library; returns how many files that were.
@@ -307,7 +309,7 @@ class Engine:
         return self._fetcher.fetch(name)
 
     def _load(self, source: Source, preparation: Preparation | None = None) -> Loaded:
-        loaded = self._loader.submit(source, preparation).result()
+        loaded = self._loader.submit(source, preparation, urgent=True).result()
         if isinstance(loaded, Failure):
             raise loaded.error(f"the picture: {loaded.reason}")
         return loaded
@@ -326,13 +328,12 @@ class Engine:
             )
             for root in self._catalog.roots()
         )
-        sequence = self._lookup.sequence(model) if model else 0
         return Status(
             home=str(self.home),
             model=model.name if model else None,
             fingerprint=model.fingerprint if model else None,
             roots=roots,
-            index={"kind": "flat", "generation": sequence},
+            index=self._shelf.status(model),
             version=version("lookalike"),
             **counts,
         )
@@ -349,9 +350,10 @@ class Engine:
             model = self._catalog.serving()
             problems, repaired = list(checker.catalog(model)), list[str]()
             if model:
-                live = self._runtime.run(lambda: self._live_index(model))
+                live = self._runtime.run(lambda: self._shelf.live(model))
                 repaired += self._runtime.run(lambda: list(checker.index(model, live)))
-                self._runtime.run(live.save)
+                self._shelf.fit(model)
+                self._shelf.save(model)
             problems += checker.files(deep, repaired)
         return checker.report(model, problems, repaired)
 
@@ -383,14 +385,6 @@ class Engine:
 
         return Fetcher(self.settings.fetch_bytes, self.settings.fetch_seconds)
 
-    def _live_index(self, model: Model) -> LiveIndex:
-        """The index of a model. On the inference thread."""
-        from search.vectors.live import LiveIndex
-
-        if self._live is None or self._live.model != model:
-            self._live = LiveIndex(self._lookup, model, self.home / "index")
-        return self._live
-
     def _searcher(self) -> Searcher:
         from search.searcher import Searcher
 
@@ -401,7 +395,7 @@ class Engine:
             )
         self._models.refuse_other(model)
         self._loader.warm()
-        live = self._runtime.run(lambda: self._live_index(model), urgent=True)
 
         embedder, content = partial(self._models.fitting, model), self._content
+        live = partial(self._shelf.live, model)
         return Searcher(self._lookup, self._loader, self._runtime, embedder, model, live, content)

@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import itertools
 import queue
-import subprocess
-import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import PIL
 import pillow_heif
 
-import search
-from search.decoder import receive, send
 from search.embedders.base import Pixels, Preparation
 from search.errors import CropError, PictureError, SizeError
 from search.images import DECODE_RULE, Crop, Limits
 from search.records import Facts
+from search.worker import COMMAND, Worker
 
 T = TypeVar("T")
-START = 60.0  # seconds until a process is up, however busy the machine
 TICK = 0.1  # seconds between looks at the deadlines
 ERRORS: dict[str, type[PictureError]] = {"CropError": CropError, "SizeError": SizeError}
-COMMAND = (sys.executable, "-P", "-W", "ignore", "-m", "search.decoder")
 
 
 @dataclass(frozen=True)
@@ -73,87 +67,12 @@ class Failure:
     error: type[PictureError] = PictureError
 
 
-class _Worker:
-    """One decoding process, started when first needed and again after it died."""
+class _Turn(NamedTuple):
+    """A picture that waits for a process."""
 
-    def __init__(self, limits: Limits, command: tuple[str, ...]) -> None:
-        self._limits, self._command = limits, command
-        self._process: subprocess.Popen[bytes] | None = None
-        self._lock = threading.Lock()
-        self._due: float | None = None  # when to kill it; None while idle, or once it was
-
-    def start(self) -> None:
-        """Raises ChildProcessError when no process can be started."""
-        if self._process is not None and self._process.poll() is None:
-            return
-        self.stop()
-        package = str(Path(search.__file__).resolve().parents[1])
-        path = os.pathsep.join(p for p in (package, os.environ.get("PYTHONPATH")) if p)
-        one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        try:
-            self._process = process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env={**os.environ, **one, "PYTHONPATH": path},
-            )
-            self._exchange(process, {"limits": asdict(self._limits)}, [], START)
-        except (OSError, EOFError) as error:
-            raise ChildProcessError(str(error)) from error
-
-    def ask(self, job: dict[str, Any], blobs: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
-        """Send a job and wait for its answer. Raises TimeoutError past the deadline, EOFError when
-        the process died, and ChildProcessError when none can be started."""
-        self.start()
-        process = self._process
-        if process is None:
-            raise ChildProcessError("the loader was closed")
-        return self._exchange(process, job, blobs, self._limits.seconds)
-
-    def _exchange(
-        self,
-        process: subprocess.Popen[bytes],
-        header: dict[str, Any],
-        blobs: list[bytes],
-        seconds: float,
-    ) -> tuple[dict[str, Any], list[bytes]]:
-        with self._lock:
-            self._due = time.monotonic() + seconds
-        try:
-            send(cast(BinaryIO, process.stdin), header, *blobs)
-            return receive(cast(BinaryIO, process.stdout))
-        except (OSError, EOFError, ValueError) as error:  # ValueError: `stop` closed the stream
-            with self._lock:
-                late = self._due is None
-            self.stop()
-            if late:
-                raise TimeoutError from error
-            raise EOFError(str(error)) from error
-        finally:
-            with self._lock:
-                late, self._due = self._due is None, None
-            if late:  # it may have been killed just after it answered
-                self.stop()
-
-    def enforce(self) -> None:
-        """Kill the process if it is past its deadline."""
-        with self._lock:
-            if self._due is not None and time.monotonic() > self._due and self._process:
-                self._process.kill()
-                self._due = None
-
-    def stop(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            for stream in (process.stdin, process.stdout):
-                if stream is not None:
-                    try:
-                        stream.close()
-                    except OSError:
-                        pass  # what was not sent need not be
-            process.wait()
+    source: Source
+    preparation: Preparation | None
+    future: Future[Loaded | Failure]
 
 
 class Loader:
@@ -169,12 +88,14 @@ class Loader:
         said = repr((self.limits, codecs)).encode()
         self.rule = hashlib.sha256(said).hexdigest()[:16]
         """Changes when a picture that failed may succeed: with limits, codecs, decode rule."""
-        self._closed = threading.Event()
-        self._free: queue.LifoQueue[_Worker] = queue.LifoQueue()
-        self._all = [_Worker(self.limits, command) for _ in range(workers)]
+        self._closed, self._warmed = threading.Event(), threading.Event()
+        self._free: queue.LifoQueue[Worker] = queue.LifoQueue()
+        self._all = [Worker(self.limits, command) for _ in range(workers)]
         for worker in self._all:
             self._free.put(worker)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+        self._waiting: queue.PriorityQueue[tuple[int, int, _Turn]] = queue.PriorityQueue()
+        self._order = itertools.count()
         threading.Thread(target=self._enforce, name="deadlines", daemon=True).start()
 
     def __enter__(self) -> Loader:
@@ -184,7 +105,11 @@ class Loader:
         self.close()
 
     def warm(self) -> None:
-        """Start one process in the background, so that the first picture need not wait for it."""
+        """Start one process in the background, so that the first picture need not wait for it;
+        later calls do nothing."""
+        if self._warmed.is_set():
+            return
+        self._warmed.set()
 
         def start() -> None:
             worker = self._free.get()
@@ -199,15 +124,24 @@ class Loader:
         """Give up what is waiting and end the processes."""
         self._closed.set()
         self._threads.shutdown(wait=False, cancel_futures=True)
+        with suppress(queue.Empty):
+            while True:
+                self._waiting.get_nowait()[2].future.cancel()
         for worker in self._all:
             worker.stop()
         self._threads.shutdown()
         for worker in self._all:  # a thread may have been about to start one
             worker.stop()
 
-    def submit(self, source: Source, preparation: Preparation | None) -> Future[Loaded | Failure]:
-        """Decode one picture; the future does not raise for what is wrong with the picture."""
-        return self._threads.submit(self._load, source, preparation)
+    def submit(
+        self, source: Source, preparation: Preparation | None, urgent: bool = False
+    ) -> Future[Loaded | Failure]:
+        """Decode one picture; the future does not raise for what is wrong with the picture.
+        urgent: before those that are not, as someone waits for it."""
+        turn = _Turn(source, preparation, Future())
+        self._waiting.put((0 if urgent else 1, next(self._order), turn))
+        self._threads.submit(self._next)
+        return turn.future
 
     def load(
         self,
@@ -229,6 +163,18 @@ class Loader:
         finally:
             for _, future in waiting:
                 future.cancel()
+
+    def _next(self) -> None:
+        """Decode what is most urgent of all that waits: as many calls as there are pictures."""
+        try:
+            turn = self._waiting.get_nowait()[2]
+        except queue.Empty:  # the loader was closed
+            return
+        if turn.future.set_running_or_notify_cancel():
+            try:
+                turn.future.set_result(self._load(turn.source, turn.preparation))
+            except BaseException as error:
+                turn.future.set_exception(error)
 
     def _enforce(self) -> None:
         while not self._closed.wait(TICK):

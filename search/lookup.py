@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Select, and_, func, select
+from sqlalchemy import BindParameter, Select, and_, bindparam, func, select
 
 from search.database import Database
 from search.embedders.base import Vectors
@@ -61,11 +61,8 @@ class Lookup:
 
     def changed_since(self, model: Model, sequence: int) -> tuple[int, set[int]]:
         """The last sequence, and the pictures that any entry after `sequence` names."""
-        query = select(changes.c.sequence, changes.c.picture).where(
-            changes.c.model == model.id, changes.c.sequence > sequence
-        )
         with self.database.read() as c:
-            rows = c.execute(query).all()
+            rows = c.execute(LATER, {"model": model.id, "sequence": sequence}).all()
         return max([sequence, *(r.sequence for r in rows)]), {r.picture for r in rows}
 
     def present(self, model: Model, numbers: Collection[int]) -> tuple[list[int], Vectors]:
@@ -73,15 +70,21 @@ class Lookup:
         rows: list[Any] = []
         with self.database.read() as c:
             for part in chunks(numbers):
-                rows += c.execute(_searchable(model).where(vectors.c.picture.in_(part))).all()
+                rows += c.execute(PRESENT, {"model": model.id, "numbers": part}).all()
         return [int(r.picture) for r in rows], unpack([r.data for r in rows], model.dim)
 
-    def everything(self, model: Model) -> Iterator[tuple[list[int], Vectors]]:
-        """All searchable pictures with their vectors, in blocks."""
-        with self.database.read() as c:
-            query = _searchable(model).order_by(vectors.c.picture)
-            for rows in c.execute(query).partitions(8192):
-                yield [int(r.picture) for r in rows], unpack([r.data for r in rows], model.dim)
+    def everything(self, model: Model, block: int = 8192) -> Iterator[tuple[list[int], Vectors]]:
+        """All searchable pictures with their vectors, by number, in blocks. Each is read by itself,
+        so that a reader may take its time."""
+        query = _vectors().where(vectors.c.picture > bindparam("last"))
+        query, last = query.order_by(vectors.c.picture).limit(block), 0
+        while True:
+            with self.database.read() as c:
+                rows = c.execute(query, {"model": model.id, "last": last}).all()
+            if not rows:
+                return
+            last = rows[-1].picture
+            yield [int(r.picture) for r in rows], unpack([r.data for r in rows], model.dim)
 
     def count(self, model: Model | None) -> dict[str, int]:
         """How many pictures and files there are, and vectors under the model."""
@@ -93,8 +96,8 @@ class Lookup:
                 "embedded": 0,
             }
             if model:
-                rows = _searchable(model).subquery()
-                result["embedded"] = c.scalar(select(func.count()).select_from(rows)) or 0
+                counted = select(func.count()).select_from(_vectors().subquery())
+                result["embedded"] = c.scalar(counted, {"model": model.id}) or 0
         return result
 
     def files_by_root(self) -> dict[int, int]:
@@ -125,25 +128,20 @@ class Lookup:
 
     def describe(self, numbers: Collection[int]) -> dict[int, Described]:
         """What hits show, by number; pictures without files are left out."""
-        found: dict[int, list[tuple[str, tuple[int, int]]]] = {}
+        found: dict[int, list[Any]] = {}
         named: dict[int, list[str]] = {}
-        rows: list[Any] = []
-        places = _places().add_columns(files.c.size, files.c.mtime_ns)
         with self.database.read() as c:
             for part in chunks(numbers):
-                for row in c.execute(places.where(files.c.picture.in_(part))):
-                    place = (_path(row), (row.size, row.mtime_ns))
-                    found.setdefault(row.picture, []).append(place)
-                for row in c.execute(select(tags).where(tags.c.picture.in_(part))):
+                for row in c.execute(SHOWN, {"numbers": part}):
+                    found.setdefault(row.number, []).append(row)
+                for row in c.execute(TAGGED, {"numbers": part}):
                     named.setdefault(row.picture, []).append(row.tag)
-                columns = (pictures.c.number, pictures.c.id, pictures.c.width, pictures.c.height)
-                rows += c.execute(select(*columns).where(pictures.c.number.in_(part))).all()
         described = {}
-        for r in rows:
-            if r.number in found:
-                paths, stats = zip(*sorted(found[r.number]), strict=True)
-                names = tuple(sorted(named.get(r.number, ())))
-                described[r.number] = Described(r.id, r.width, r.height, paths, stats, names)
+        for number, rows in found.items():
+            places = sorted((_path(r), (r.size, r.mtime_ns)) for r in rows)
+            paths, stats = zip(*places, strict=True)
+            first, names = rows[0], tuple(sorted(named.get(number, ())))
+            described[number] = Described(first.id, first.width, first.height, paths, stats, names)
         return described
 
     def facts(self, numbers: Collection[int]) -> dict[int, Facts]:
@@ -191,7 +189,8 @@ class Lookup:
             )
         query = select(pictures.c.number).where(pictures.c.orphaned.is_(None))
         with self.database.read() as c:
-            rows = c.execute(query.where(pictures.c.id.startswith(identity)).limit(2)).all()
+            begins = and_(pictures.c.id >= identity, pictures.c.id < identity + "g")  # by the index
+            rows = c.execute(query.where(begins).limit(2)).all()
         if not rows:
             raise NotFoundError(f"no picture in the library has id {identity}")
         if len(rows) > 1:
@@ -220,17 +219,34 @@ class Lookup:
             return c.scalar(query) or 0
 
 
-def _searchable(model: Model) -> Select[Any]:
+def _vectors() -> Select[Any]:
+    """Searchable ones, of the `model` that is given when it is asked."""
     return (
         select(vectors.c.picture, vectors.c.data)
         .join(pictures, and_(pictures.c.number == vectors.c.picture, pictures.c.orphaned.is_(None)))
-        .where(vectors.c.model == model.id)
+        .where(vectors.c.model == bindparam("model"))
     )
 
 
 def _places() -> Select[Any]:
     columns = (files.c.picture, files.c.path, roots.c.path.label("root_path"))
     return select(*columns).join(roots, roots.c.id == files.c.root)
+
+
+# What every query asks: made once, so that SQLAlchemy need not put them together each time.
+_NUMBERS: BindParameter[Any] = bindparam("numbers", expanding=True)
+PRESENT = _vectors().where(vectors.c.picture.in_(_NUMBERS))
+SHOWN = (
+    select(pictures.c.number, pictures.c.id, pictures.c.width, pictures.c.height)
+    .add_columns(files.c.path, files.c.size, files.c.mtime_ns, roots.c.path.label("root_path"))
+    .join(files, files.c.picture == pictures.c.number)
+    .join(roots, roots.c.id == files.c.root)
+    .where(pictures.c.number.in_(_NUMBERS))
+)
+TAGGED = select(tags).where(tags.c.picture.in_(_NUMBERS))
+LATER = select(changes.c.sequence, changes.c.picture).where(
+    changes.c.model == bindparam("model"), changes.c.sequence > bindparam("sequence")
+)
 
 
 def _doubt(place: tuple[str, tuple[int, int]]) -> int:

@@ -152,7 +152,7 @@ class Models:
             return empty
         runtime = self._runtime()
         runtime.run(embedder.load)
-        step = embedder.batch
+        step = runtime.portion(embedder.batch)
         parts = [
             runtime.submit(partial(embedder.embed, pixels[i : i + step]))
             for i in range(0, len(pixels), step)

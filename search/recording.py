@@ -83,10 +83,10 @@ class Broken:
     rule: str
 
 
-def chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
+def chunks(values: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:
     """Lists short enough for one statement."""
     values = list(values)
-    return (values[i : i + CHUNK] for i in range(0, len(values), CHUNK))
+    return (values[i : i + size] for i in range(0, len(values), size))
 
 
 def pack(vector: Vectors) -> bytes:

@@ -32,51 +32,69 @@ class Searcher:
         runtime: Runtime,
         embedder: Callable[[], Embedder],
         model: Model,
-        live: LiveIndex,
+        live: Callable[[], LiveIndex],
         content: Callable[[str], bytes],
     ) -> None:
-        """embedder: loads the model; not called for queries that need none. live: used on the
-        inference thread alone. content: of a URL or `id:ID`."""
+        """embedder: loads the model; not called for queries that need none. live: opens the index;
+        on the inference thread alone. content: of a URL or `id:ID`."""
         self._lookup, self._loader, self._runtime = lookup, loader, runtime
         self._embedder, self._model, self._live = embedder, model, live
         self._content = content
 
     def answer(self, query: Query) -> Hits:
         """Best first. Raises LookalikeError for what cannot be answered."""
-        clock = [time.perf_counter()]
-        if any(term.text is not None for term in query.terms):
-            self._wordy()  # before any picture is decoded for nothing
-        asked = [self._decoded(term) for term in query.terms]
-        pixels = [prepared for prepared, _ in asked]
-        clock.append(time.perf_counter())
-        vector = combine(self._vectors(query.terms, pixels), [t.weight for t in query.terms])
-        clock.append(time.perf_counter())
-        own = {identity for _, identity in asked}
-        found = self._runtime.run(lambda: self._nearest(vector, query.k, own), urgent=True)
+        with self._runtime.ahead():
+            found, took = self._found(query)
+        begun = time.perf_counter()
         hits = [
             self._hit(described, score)
             for described, score in found
             if query.min_score is None or score >= query.min_score
         ]
+        took["search"] += time.perf_counter() - begun
+        took |= {"verify": 0.0, "total": sum(took.values())}
+        rounded = {name: round(1000 * seconds, 3) for name, seconds in took.items()}
+        return Hits(tuple(hits), self._model.name, query.to_json(), rounded)
+
+    def _found(self, query: Query) -> tuple[list[tuple[Described, float]], dict[str, float]]:
+        """Pictures with scores, best first, and the seconds that each stage took."""
+        clock = [time.perf_counter()]
+        if any(term.text is not None for term in query.terms):
+            _wordy(self._embedder())  # before any picture is decoded for nothing
+        asked = [self._decoded(term) for term in query.terms]
+        pixels = [prepared for prepared, _ in asked]
+        wanted = any(
+            p is not None or t.text is not None for t, p in zip(query.terms, pixels, strict=True)
+        )
+        embedder = self._embedder() if wanted else None
+        own = {identity for _, identity in asked}
+        clock.append(time.perf_counter())
+
+        def find() -> list[tuple[Described, float]]:
+            vectors = self._vectors(query.terms, pixels, embedder)
+            vector = combine(vectors, [t.weight for t in query.terms])
+            clock.append(time.perf_counter())
+            return self._nearest(vector, query.k, own)
+
+        # one piece of work, since each may have to wait for one of somebody else's
+        found = self._runtime.run(find, urgent=True)
         clock.append(time.perf_counter())
         stages = zip(("decode", "embed", "search"), clock, clock[1:], strict=False)
-        took = {name: 1000 * (end - begin) for name, begin, end in stages}
-        took |= {"verify": 0.0, "total": 1000 * (clock[-1] - clock[0])}
-        rounded = {name: round(ms, 3) for name, ms in took.items()}
-        return Hits(tuple(hits), self._model.name, query.to_json(), rounded)
+        return found, {name: end - begin for name, begin, end in stages}
 
     def _nearest(
         self, vector: Vectors, k: int, own: Collection[str | None]
     ) -> list[tuple[Described, float]]:
         """Pictures with scores from the catalog's vectors, best first; of equals, those whose ids
-        are in `own` come first."""
-        index = self._live.refresh()
+        are in `own` come first. On the inference thread."""
+        index = self._live().refresh()
         if not len(index):
             raise EmptyError("the library holds no pictures: run `lookalike index FOLDER` first")
-        _, numbers = index.search(vector, k)
-        present, stored = self._lookup.present(self._model, numbers.tolist())
+        numbers = index.search(vector, k).tolist()
+        present, stored = self._lookup.present(self._model, numbers)
         scores = dict(zip(present, rescore(vector, stored).tolist(), strict=True))
-        described = self._lookup.describe(present)
+        best = sorted(present, key=lambda n: (-scores[n], n))[:k]
+        described = self._lookup.describe(best)
         ranked = sorted(described, key=lambda n: (-scores[n], described[n].id not in own, n))
         return [(described[n], scores[n]) for n in ranked]
 
@@ -94,17 +112,16 @@ class Searcher:
             tags=described.tags,
         )
 
-    def _vectors(self, terms: Sequence[Term], pixels: Sequence[Pixels | None]) -> Vectors:
-        """(n, dim) unit vectors of the terms; `pixels` of those that are to be embedded."""
+    def _vectors(
+        self, terms: Sequence[Term], pixels: Sequence[Pixels | None], embedder: Embedder | None
+    ) -> Vectors:
+        """(n, dim) unit vectors of the terms; `pixels` of those that are to be embedded. On the
+        inference thread."""
         rows = np.empty((len(terms), self._model.dim), np.float32)
         fresh = [p for p in pixels if p is not None]
-        if fresh:
-            embedder = self._embedder()
-            embedded = iter(self._runtime.run(lambda: embedder.embed(fresh), urgent=True))
+        embedded = iter(embedder.embed(fresh)) if embedder and fresh else iter(())
         texts = [term.text for term in terms if term.text is not None]
-        if texts:
-            words = self._wordy()
-            spoken = iter(self._runtime.run(lambda: words.embed_text(texts), urgent=True))
+        spoken = iter(_wordy(embedder).embed_text(texts)) if embedder and texts else iter(())
         for i, (term, prepared) in enumerate(zip(terms, pixels, strict=True)):
             if prepared is not None:
                 rows[i] = next(embedded)
@@ -115,16 +132,6 @@ class Searcher:
             else:
                 rows[i] = self._given(term.vector or ())
         return rows
-
-    def _wordy(self) -> TextEmbedder:
-        """The embedder, for texts. Raises QueryError where it has no text side."""
-        embedder = self._embedder()
-        if isinstance(embedder, TextEmbedder):
-            return embedder
-        raise QueryError(
-            f"texts need a CLIP model, and this library's is {self._model.name}; run "
-            "`lookalike --model ViT-B-32 index FOLDER` to change it, or give a picture"
-        )
 
     def _stored(self, identity: str) -> Vectors:
         present, stored = self._lookup.present(self._model, [self._lookup.resolve(identity)])
@@ -165,12 +172,22 @@ class Searcher:
         else:
             path = name = _path(term.image)
         source = Source(path, data, crop=term.crop, facts=False)
-        result = self._loader.submit(source, preparation).result()
+        result = self._loader.submit(source, preparation, urgent=True).result()
         if isinstance(result, Failure):
             raise result.error(f"{name}: {result.reason}")
         if result.pixels is None:
             raise PictureError(f"{name} could not be decoded; try again")
         return result.pixels, result.id
+
+
+def _wordy(embedder: Embedder) -> TextEmbedder:
+    """The embedder, for texts. Raises QueryError where it has no text side."""
+    if isinstance(embedder, TextEmbedder):
+        return embedder
+    raise QueryError(
+        f"texts need a CLIP model, and this library's is {embedder.name}; run "
+        "`lookalike --model ViT-B-32 index FOLDER` to change it, or give a picture"
+    )
 
 
 def _path(image: Picture) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from tomllib import TOMLDecodeError
+from typing import Literal
 
 from platformdirs import user_config_path, user_data_path
 from pydantic import Field, SecretStr, ValidationError
@@ -43,6 +44,8 @@ class Settings(BaseSettings):
     """Model for a new library, or to change to: `auto`, `mini`, or one of open_clip."""
     device: str = "cpu"
     """torch device that the model runs on."""
+    index: Literal["auto", "flat", "ivf"] = "auto"
+    """Search of every vector (`flat`), of those in the nearest clusters (`ivf`), or by size."""
     threads: int = Field(default_factory=_cores, ge=1)
     """Threads of the one OpenMP pool."""
     workers: int = Field(default_factory=_cores, ge=1)

@@ -15,6 +15,8 @@ import pytest
 from PIL import Image
 
 import search
+from search import console
+from search.records import Progress
 
 SAMPLES = Path(search.__file__).parent / "samples"
 COMMAND = Path(sys.executable).with_name("lookalike")
@@ -311,3 +313,16 @@ def test_watching_takes_in_what_comes(tmp_path: Path) -> None:
     assert process.returncode == 0 and "stopped watching" in said
     wrong = run(tmp_path / "home", "index", folder, "--watch", "--json", code=2)
     assert b"no end" in wrong.stderr
+
+
+def test_progress_in_lines_has_a_rate_from_the_first_one_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = [Progress("fetch", 300, 600), Progress("index", 3, 9), Progress("finish", 9, 9)]
+    times = iter([0.0, 6.0, 12.0, 12.0])
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(times))
+    console.follow(events)
+    assert capsys.readouterr().err.splitlines() == [
+        "fetching the model, MB 300 of 600, 50/s, 6 s left",
+        "indexing 3 of 9, 0/s, 12 s left",
+    ]

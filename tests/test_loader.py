@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import search.loader
+import search.worker
 from search import facts, images
 from search.embedders.base import Preparation
 from search.images import Crop, Limits
@@ -224,6 +224,32 @@ def test_a_load_may_be_given_up(loader):
     assert one(loader, PLAIN).size == (60, 40)
 
 
+def test_a_picture_that_someone_waits_for_goes_first():
+    done = []
+    with Loader(1) as one:
+        worker = one._free.get()  # so that all of them wait
+        futures = {name: one.submit(Source(data=b"x"), None) for name in "abc"}
+        assert until(lambda: one._waiting.qsize() == 2)  # the first has its turn already
+        futures["u"] = one.submit(Source(data=b"x"), None, urgent=True)
+        for name, future in futures.items():
+            future.add_done_callback(lambda _, name=name: done.append(name))
+        one._free.put(worker)
+        for future in futures.values():
+            assert isinstance(future.result(), Failure)
+    assert done == list("aubc")
+
+
+def test_what_waits_is_given_up_when_the_loader_is_closed():
+    one = Loader(1)
+    worker = one._free.get()
+    waiting = [one.submit(Source(data=b"x"), None) for _ in range(5)]
+    assert until(lambda: one._waiting.qsize() == 4)
+    threading.Timer(0.1, lambda: one._free.put(worker)).start()
+    one.close()
+    assert isinstance(waiting[0].result(), Failure)
+    assert all(future.cancelled() for future in waiting[1:])
+
+
 def test_many_threads_may_share_a_loader(loader):
     pictures = [encoded(noise(20 + n, 20)) for n in range(8)]
     found = {}
@@ -418,7 +444,7 @@ def test_closing_ends_a_process_that_is_just_being_started(monkeypatch):
         started.append(real(*args, **options))
         return started[-1]
 
-    monkeypatch.setattr(search.loader.subprocess, "Popen", slow)
+    monkeypatch.setattr(search.worker.subprocess, "Popen", slow)
     loader = Loader(1)
     loader.warm()
     assert begun.wait(60)

@@ -650,6 +650,18 @@ def test_a_narrow_phone_scrolls_one_way_only(page: Page, base: str, path: str) -
     assert out == []
 
 
+def test_at_no_width_do_parts_of_the_bar_overlap(page: Page, base: str) -> None:
+    page.open(base)
+    for width in (360, 480, 641, 768, 861, 1001, 1280, 1920):
+        page.resize(width, 800)
+        page.wait("innerWidth === arguments[0]", width)
+        edges = page.js(
+            "['.brand', '.box', '.library'].flatMap(css => "
+            "(r => [r.left, r.right])(document.querySelector(css).getBoundingClientRect()))"
+        )
+        assert edges == sorted(edges) and edges[0] >= 0 and edges[-1] <= width, width
+
+
 def test_keys_alone_do_it_all(page: Page, base: str) -> None:
     page.open(base)
     page.press(Keys.TAB)

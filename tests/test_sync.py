@@ -1077,7 +1077,7 @@ class Folders:
         seeds = {identity(*picture): picture[0] for picture in self.all_pictures()}
         wanted = sorted(number for number, name in by_number.items() if name in seeds)
         for live in (
-            self.engine._live_index(model),
+            self.engine._shelf.live(model),
             LiveIndex(lookup, model, self.base / "home/index"),
         ):
             assert runtime.run(lambda live=live: live.refresh().numbers().tolist()) == wanted

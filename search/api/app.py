@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -16,7 +18,11 @@ from search.api.auth import Access, Gate
 from search.api.deps import Context
 from search.api.metrics import Counted
 from search.engine import Engine
+from search.errors import LookalikeError
 from search.query import QueryJson
+
+TEND = 30.0  # seconds
+log = logging.getLogger("lookalike")
 
 
 def create_app(
@@ -51,11 +57,24 @@ def create_app(
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Jobs end with the server; a run that is cut short goes on when it is started again."""
     context: Context = app.state.context
+    over = threading.Event()
+    threading.Thread(target=_tend, args=(context.engine, over), name="tend", daemon=True).start()
     try:
         yield
     finally:
+        over.set()
         context.stopping = True
         await anyio.to_thread.run_sync(context.jobs.close)
+
+
+def _tend(engine: Engine, over: threading.Event) -> None:
+    """Now and then see to the index: others may have added to the library."""
+    while not over.wait(TEND):
+        try:
+            engine.tend()
+        except LookalikeError as error:
+            if not over.is_set():
+                log.warning("the index was not brought up to size: %s", error)
 
 
 def _describe(app: FastAPI) -> None:

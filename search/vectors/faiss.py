@@ -1,38 +1,42 @@
-"""The index over FAISS: an exact flat tier."""
+"""What the tiers over FAISS share: an index with ids, and its snapshot."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection
-from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from search.embedders.base import Vectors
 from search.runtime import faiss
-from search.vectors import snapshot
-from search.vectors.base import Numbers
+from search.vectors.base import Kind, Numbers
 from search.vectors.snapshot import SnapshotError
 
-COUNTS = ("sequence", "stamp", "generation")
 
+class FaissIndex(ABC):
+    """See `search.vectors.base.VectorIndex`."""
 
-class FlatIndex:
-    """Exact search over float32 vectors; see `search.vectors.base.VectorIndex`."""
+    kind: Kind
+    HOLDS: type
+    SAVED: tuple[str, ...] = ("sequence", "stamp", "made")
 
-    kind = "flat"
-
-    def __init__(self, dim: int) -> None:
-        self.dim, self.sequence, self.stamp, self.generation = dim, 0, 0, 0
-        self._index: Any = faiss.IndexIDMap2(faiss.IndexFlatIP(dim))
+    def __init__(self, index: Any) -> None:
+        """index: the FAISS one; it takes and removes vectors by id."""
+        self.dim, self.sequence, self.stamp = int(index.d), 0, 0
+        self.made = int(index.ntotal)
+        self._index = index
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
 
+    @abstractmethod
     def numbers(self) -> Numbers:
         """All picture numbers in it, ascending."""
-        result: Numbers = np.sort(faiss.vector_to_array(self._index.id_map))
-        return result
+
+    @abstractmethod
+    def search(self, query: Vectors, k: int, only: Collection[int] | None = None) -> Numbers:
+        """As `VectorIndex.search`."""
 
     def replace(self, numbers: Collection[int], vectors: Vectors) -> None:
         """Add (n, dim) float32 vectors, in place of those of the same numbers."""
@@ -42,45 +46,33 @@ class FlatIndex:
         if len(numbers):
             ids = np.fromiter(numbers, np.int64, len(numbers))
             self._index.add_with_ids(np.ascontiguousarray(vectors, np.float32), ids)
-            self.generation += 1
 
     def remove(self, numbers: Collection[int]) -> None:
         """Drop pictures; unknown numbers are ignored."""
-        ids = np.fromiter(numbers, np.int64, len(numbers))
-        if len(ids) and len(self) and self._index.remove_ids(ids):
-            self.generation += 1
+        if len(numbers) and len(self):
+            self._index.remove_ids(np.fromiter(numbers, np.int64, len(numbers)))
 
-    def search(
-        self, query: Vectors, k: int, only: Collection[int] | None = None
-    ) -> tuple[Vectors, Numbers]:
-        """(dim,) float32 -> cosines and picture numbers of the min(k, n) nearest, best first."""
-        k = min(k, len(self))
-        if k == 0 or (only is not None and not only):
-            return np.empty(0, np.float32), np.empty(0, np.int64)
-        parameters = None
-        if only is not None:
-            ids = np.fromiter(only, np.int64, len(only))
-            parameters = faiss.SearchParameters(sel=faiss.IDSelectorBatch(ids))  # type: ignore[call-arg]
-        rows = np.ascontiguousarray(query, np.float32).reshape(1, self.dim)
-        scores, numbers = self._index.search(rows, k, params=parameters)
-        found = numbers[0] >= 0
-        return scores[0][found], numbers[0][found]
+    def head(self) -> dict[str, Any]:
+        """The head of a snapshot."""
+        head = {"kind": self.kind, "dim": self.dim, "count": len(self)}
+        return head | {name: getattr(self, name) for name in self.SAVED}
 
-    def save(self, path: Path) -> None:
-        """Write a snapshot with its sequence and checksum; either all of it is there or none."""
-        head = {"kind": self.kind, "dim": self.dim} | {n: getattr(self, n) for n in COUNTS}
-        snapshot.write(path, head, faiss.serialize_index(self._index).tobytes())
+    def body(self) -> bytes:
+        """The body of a snapshot."""
+        return bytes(faiss.serialize_index(self._index))
 
     @classmethod
-    def load(cls, path: Path, dim: int) -> FlatIndex:
-        """Read a snapshot. Raises SnapshotError when it is not whole, or not of this length."""
-        head, body = snapshot.read(path)
-        if (head.get("kind"), head.get("dim")) != (cls.kind, dim):
-            raise SnapshotError(f"{path} is of another kind or length of vectors")
-        self = cls(dim)
-        try:
-            self.sequence, self.stamp, self.generation = (int(head[name]) for name in COUNTS)
-            self._index = faiss.deserialize_index(np.frombuffer(body, np.uint8))
-        except (KeyError, RuntimeError) as error:  # whole, but of another version
-            raise SnapshotError(f"{path}: {error}") from error
+    def restore(cls, head: dict[str, Any], index: Any) -> Self:
+        """From what a snapshot holds. Raises SnapshotError where it does not go together."""
+        if not isinstance(index, cls.HOLDS) or any(name not in head for name in cls.SAVED):
+            raise SnapshotError("head and body do not go together")
+        self = cls(index)
+        for name in cls.SAVED:
+            setattr(self, name, int(head[name]))
         return self
+
+    def _find(self, query: Vectors, k: int, parameters: Any) -> Numbers:
+        """Numbers of up to k, best first."""
+        rows = np.ascontiguousarray(query, np.float32).reshape(1, self.dim)
+        found: Numbers = self._index.search(rows, k, params=parameters)[1][0]
+        return found[found >= 0]

@@ -45,6 +45,13 @@ def write(path: Path, head: dict[str, Any], body: bytes) -> None:
         ) from error
 
 
+def sweep(path: Path) -> None:
+    """Take away other snapshots, with what torn writes left. For who holds the write lock."""
+    for other in path.parent.glob("*.faiss*"):
+        if other != path:
+            other.unlink(missing_ok=True)
+
+
 def read(path: Path) -> tuple[dict[str, Any], memoryview]:
     """Head and body. Raises SnapshotError."""
     try:
@@ -60,12 +67,12 @@ def read(path: Path) -> tuple[dict[str, Any], memoryview]:
         raise SnapshotError(f"{path}: {error}") from error
 
 
-def sequence(path: Path) -> int | None:
-    """The entry of the change log that a snapshot ends with, from its head alone; None where
-    there is none to be read."""
+def head(path: Path) -> dict[str, Any]:
+    """The head of a snapshot, from its first bytes alone; empty where there is none to be read."""
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack(">I", file.read(START)[len(MAGIC) :])
-            return int(json.loads(file.read(length))["sequence"])
-    except (OSError, ValueError, KeyError, TypeError, struct.error):
-        return None
+            found = json.loads(file.read(min(length, 2**16)))
+            return found if isinstance(found, dict) else {}
+    except (OSError, ValueError, struct.error):
+        return {}

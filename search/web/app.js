@@ -8,7 +8,7 @@ import { Grid } from './grid.js';
 import { login } from './login.js';
 import { byId } from './node.js';
 import { QueryPanel } from './query.js';
-import { FEW, MOST, idOf, isAddress, key, read, short, write } from './route.js';
+import { FEW, MOST, idOf, isWords, key, read, short, term, write } from './route.js';
 import { clear, complain, emptiness, state } from './states.js';
 import { say, translate } from './words.js';
 
@@ -159,17 +159,6 @@ async function answer(next, y, signal) {
   } catch (error) {
     if (error.name !== 'AbortError' && next === route) fail(error);
   }
-}
-
-function isWords({ q, upload }) {
-  return upload === null && !idOf(q) && !isAddress(q);
-}
-
-/** The term of a query that a route is. */
-function term({ q, crop, upload }) {
-  if (isWords({ q, upload })) return { text: q };
-  const made = { image: upload === null ? q : 0 };
-  return crop ? { ...made, crop: crop.map((part) => `${part}%`) } : made;
 }
 
 /** A dropped picture that the library holds has an address: that of the library's. */

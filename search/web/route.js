@@ -55,3 +55,15 @@ export function write({ q, crop, k, see, upload }) {
 export function key({ q, crop, k, upload }) {
   return JSON.stringify([q, crop, k, upload]);
 }
+
+/** Whether a route is a query of words. */
+export function isWords({ q, upload }) {
+  return upload === null && !idOf(q) && !isAddress(q);
+}
+
+/** The term of a query that a route is. */
+export function term({ q, crop, upload }) {
+  if (isWords({ q, upload })) return { text: q };
+  const made = { image: upload === null ? q : 0 };
+  return crop ? { ...made, crop: crop.map((part) => `${part}%`) } : made;
+}

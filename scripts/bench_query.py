@@ -1,0 +1,180 @@
+"""What a query costs without its embedding, and what the clustered tier misses, in one run.
+
+scripts/bench query [--data ../shared/data] [--cache FILE.npy] [--queries 500] [--seed 0]
+
+The library holds all photos64 pictures under `mini`, but for the queries, which are drawn from its
+validation part: their vectors are put into a real catalog, their files are empty. Exact search and
+what the product chooses answer the same queries through `Engine.search`, one after the other;
+recall@10 is against the matrix product. Then with a filter that leaves 1 % of the pictures. The
+index alone is timed for libraries of several sizes, which is where the border of `auto` comes from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import os
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from search import Engine
+from search.embedders.mini import Mini
+from search.images import Limits, identify, render
+from search.lookup import rescore
+from search.recording import Found, pack, unpack
+from search.records import Facts
+from search.runtime import Runtime
+from search.scan import Entry
+from search.settings import Settings
+from search.vectors.flat import FlatIndex
+
+K = 10
+ZIPS = (*(f"photos64-train-{i}.zip" for i in range(5)), "photos64-val.zip")
+
+
+def embedded(data: Path, cache: Path) -> np.ndarray:
+    """(n, 512) fp16 vectors of the pictures of all zips, in their order; kept in a file."""
+    if not cache.exists():
+        mini, rows = Mini(), []
+        for name in ZIPS:
+            print(f"embedding {name}", flush=True)
+            with zipfile.ZipFile(data / name) as file:
+                entries = [e for e in file.namelist() if e.endswith(".jpg")]
+                for i in range(0, len(entries), mini.batch):
+                    pictures = [file.read(e) for e in entries[i : i + mini.batch]]
+                    opened = [render(identify(p, Limits())) for p in pictures]
+                    rows.append(mini.embed([mini.preparation(p) for p in opened]))
+        out = io.BytesIO()
+        np.save(out, np.concatenate(rows).astype("<f2"))
+        cache.write_bytes(out.getvalue())
+    vectors: np.ndarray = np.load(cache)
+    return vectors
+
+
+def fill(engine: Engine, folder: Path, rows: np.ndarray) -> None:
+    """A library of these vectors, whose pictures are empty files."""
+    catalog, mini = engine._catalog, Mini()
+    model = catalog.model(mini.name, mini.fingerprint, mini.dim)
+    root = catalog.add_root(str(folder), os.stat(folder).st_dev, ())
+    facts = Facts("jpeg", 64, 64, 0)
+    found: list[Found] = []
+    for i, row in enumerate(rows):
+        name = f"{i // 1000:03d}/{i:06d}.jpg"
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        stat, identity = path.stat(), hashlib.sha256(name.encode()).hexdigest()
+        entry = Entry(name, 0, stat.st_mtime_ns, stat.st_ino)
+        found.append(Found(entry, identity, identity, facts, row.astype(np.float32)))
+        if len(found) == 1000 or i == len(rows) - 1:
+            catalog.record(root, model, found)
+            found.clear()
+    catalog.serve(model)
+
+
+def timed(call: Callable[[np.ndarray], Sequence[int]], queries: np.ndarray) -> tuple[list, str]:
+    """Answers, and the milliseconds that they took."""
+    answers, took = [], []
+    for query in queries[:20]:  # warms up
+        call(query)
+    for query in queries:
+        begun = time.perf_counter()
+        answers.append(call(query))
+        took.append(1000 * (time.perf_counter() - begun))
+    return answers, f"{np.percentile(took, 50):8.2f} {np.percentile(took, 95):8.2f}"
+
+
+def recall(answers: Sequence[Sequence[int]], truth: np.ndarray) -> str:
+    """The share of the exact ten nearest that was found."""
+    shares = [np.isin(t, a).mean() for a, t in zip(answers, truth, strict=True)]
+    return f"{np.mean(shares):8.4f}"
+
+
+def sizes(rows: np.ndarray, queries: np.ndarray, runtime: Runtime) -> None:
+    """Exact search alone, by the number of vectors."""
+    print(f"\n{'exact search alone':34}{'':8} {'p50 ms':>8} {'p95 ms':>8}")
+    for n in (5000, 10_000, 20_000, 30_000, 40_000):
+        index = FlatIndex.empty(rows.shape[1])
+        index.replace(range(n), rows[:n])
+        _, took = runtime.run(lambda index=index: timed(lambda q: index.search(q, K), queries))
+        print(f"{n:>34}{'':8} {took}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    cache = Path(tempfile.gettempdir()) / "photos64-mini.npy"
+    parser.add_argument("--cache", type=Path, default=cache)
+    parser.add_argument("--queries", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    random = np.random.default_rng(args.seed)
+    rows = embedded(args.data, args.cache)
+    drawn = len(rows) - 5000 + random.permutation(5000)[: args.queries]
+    rows = unpack([pack(row) for row in rows], rows.shape[1])  # as the catalog gives them back
+    queries, rows = rows[drawn], np.delete(rows, drawn, 0)
+    exact = np.argsort(-(queries @ rows.T), 1)[:, :K] + 1  # pictures are numbered from 1
+    few = np.sort(random.permutation(len(rows))[: len(rows) // 100])
+    filtered = few[np.argsort(-(queries @ rows[few].T), 1)[:, :K]] + 1
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "pictures"
+        folder.mkdir()
+        print(f"{len(rows)} pictures, {len(queries)} queries, k = {K}, seed {args.seed}")
+        with Engine.open(home=f"{place}/home") as engine:
+            fill(engine, folder, rows)
+        print(f"{'':34}{'recall':>8} {'p50 ms':>8} {'p95 ms':>8}")
+        for tier in ("flat", "auto"):
+            with Engine.open(home=f"{place}/home", index=tier) as engine:
+                begun = time.perf_counter()
+                engine.tend()
+                seconds = time.perf_counter() - begun
+                kind = engine.status().index["kind"]
+                measure(engine, f"{tier}: {kind}", queries, exact, few + 1, filtered)
+                print(f"{'':4}made ready in {seconds:.1f} s")
+    runtime = Runtime(Settings.load().threads)
+    sizes(rows, queries, runtime)
+    runtime.close()
+
+
+def measure(
+    engine: Engine,
+    name: str,
+    queries: np.ndarray,
+    exact: np.ndarray,
+    few: np.ndarray,
+    filtered: np.ndarray,
+) -> None:
+    """The rows of one tier."""
+    model = engine._catalog.serving()
+    numbers = {
+        identity: n for n, identity in engine._lookup.identities(exact.ravel().tolist()).items()
+    }
+
+    def whole(query: np.ndarray) -> list[int]:
+        hits = engine.search(vector=query.tolist(), k=K)
+        return [numbers.get(hit.id, 0) for hit in hits]
+
+    answers, took = timed(whole, queries)
+    print(f"{name + ', whole query':34}{recall(answers, exact)} {took}")
+    runtime, live = engine._runtime, engine._shelf.live(model)
+    answers, took = runtime.run(lambda: timed(lambda q: live.index.search(q, K), queries))
+    print(f"{name + ', index alone':34}{recall(answers, exact)} {took}")
+
+    def within(query: np.ndarray) -> list[int]:
+        found = live.refresh().search(query, K, few)
+        present, stored = engine._lookup.present(model, found.tolist())
+        best = np.argsort(-rescore(query, stored))[:K]
+        return [present[i] for i in best]
+
+    answers, took = runtime.run(lambda: timed(within, queries))
+    print(f"{name + ', of 1 %':34}{recall(answers, filtered)} {took}")
+
+
+if __name__ == "__main__":
+    main()

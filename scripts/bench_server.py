@@ -1,0 +1,151 @@
+"""What indexing a folder does to the answers of a server, in one run.
+
+scripts/bench server [--folder DIR] [--photos 4000] [--seconds 30] [--rate 2] [--seed 0]
+
+A real server on this machine holds the sample pictures. Uploaded pictures are searched for, `rate`
+times a second whether or not the last answer has come: first while nothing else is done, then while
+a folder is indexed over HTTP (photographs of 400 px, made as `bench index` makes them, or those of
+--folder, of which copies are indexed). Between the two the folder is indexed alone for a while.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+from bench_index import SAMPLES, make
+
+
+@contextmanager
+def serving(home: Path, allow: Path) -> Iterator[str]:
+    """A server in a process of its own; its address."""
+    command = [sys.executable, "-m", "search", "--home", str(home), "serve", "--port", "0"]
+    process = subprocess.Popen(
+        [*command, "--allow", str(allow)], stdout=subprocess.PIPE, text=True, env=os.environ
+    )
+    try:
+        found = re.search(r"http://\S+", process.stdout.readline() if process.stdout else "")
+        if found is None:
+            raise SystemExit("the server did not start")
+        yield found[0]
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+class Asker:
+    """Queries at a steady rate."""
+
+    def __init__(self, address: str, rate: float) -> None:
+        self.rate = rate
+        self._api = httpx.Client(base_url=f"{address}/api/v1", timeout=30, trust_env=False)
+        self.pictures = [path.read_bytes() for path in sorted(SAMPLES.glob("*/*.jpg"))]
+        self.took: list[float] = []
+        self.errors: list[str] = []
+
+    def ask(self, i: int) -> None:
+        data = self.pictures[i % len(self.pictures)]
+        begun = time.perf_counter()
+        try:
+            answer = self._api.post("/search", files={"image": ("a.jpg", data, "image/jpeg")})
+            answer.raise_for_status()
+            self.took.append(1000 * (time.perf_counter() - begun))
+        except httpx.HTTPError as error:
+            self.errors.append(repr(error))
+
+    def run(self, seconds: float) -> str:
+        """Median, 95th percentile, number and errors of so many seconds; p95 in `self.last`."""
+        self.took, self.errors, threads = [], [], []
+        begun = time.perf_counter()
+        for i in range(int(seconds * self.rate)):
+            time.sleep(max(0.0, begun + i / self.rate - time.perf_counter()))
+            threads.append(threading.Thread(target=self.ask, args=(i,)))
+            threads[-1].start()
+        for thread in threads:
+            thread.join()
+        for error in self.errors[:3]:
+            print(error)
+        middle, self.last = np.percentile(self.took or [np.nan], (50, 95))
+        return f"{middle:9.0f} {self.last:9.0f} {len(self.took):6} {len(self.errors):7}"
+
+
+class Job:
+    """Indexing of a folder over HTTP."""
+
+    def __init__(self, address: str, folder: Path) -> None:
+        self._api = httpx.Client(base_url=f"{address}/api/v1", timeout=60, trust_env=False)
+        answer = self._api.post("/index", json={"path": str(folder)})
+        answer.raise_for_status()
+        self._job = f"/jobs/{answer.json()['job']}"
+
+    def done(self) -> int:
+        """Pictures that this job has indexed so far; the number of a job that is over is lost."""
+        said = self._api.get(self._job).json()
+        if said["state"] not in ("queued", "running"):
+            raise SystemExit(f"the job ended early: {said}; give more --photos")
+        return int((said["progress"] or {}).get("done", 0))
+
+    def rate(self, seconds: float) -> float:
+        """Pictures a second, over the next seconds."""
+        begun, before = time.perf_counter(), self.done()
+        time.sleep(seconds)
+        return (self.done() - before) / (time.perf_counter() - begun)
+
+    def cancel(self) -> None:
+        self._api.delete(self._job)
+        while self._api.get(self._job).json()["state"] == "running":
+            time.sleep(0.1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--photos", type=int, default=4000)
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--rate", type=float, default=2.0)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "pictures"
+        if args.folder:
+            shutil.copytree(args.folder, folder)
+        else:
+            folder.mkdir()
+            make(folder, args.photos, None, args.seed)
+        home = Path(place) / "home"
+        command = [sys.executable, "-m", "search", "--home", str(home), "index", str(SAMPLES)]
+        subprocess.run(command, check=True, capture_output=True)
+        with serving(home, folder) as address:
+            asker = Asker(address, args.rate)
+            asker.run(4)  # warms up
+            print(f"{os.cpu_count()} cores, {args.rate:g} queries/s, seed {args.seed}")
+            print(f"{'':22}{'p50 ms':>9} {'p95 ms':>9} {'n':>6} {'errors':>7} {'indexed/s':>10}")
+            print(f"{'idle':22}{asker.run(args.seconds)}", flush=True)
+            idle = asker.last
+            job = Job(address, folder)
+            while not job.done():  # until it lists no more
+                time.sleep(0.2)
+            alone = job.rate(args.seconds / 3)
+            print(f"{'indexing, no queries':22}{'':34} {alone:10.1f}", flush=True)
+            begun, before = time.perf_counter(), job.done()
+            said = asker.run(args.seconds)
+            rate = (job.done() - before) / (time.perf_counter() - begun)
+            print(f"{'indexing':22}{said} {rate:10.1f}")
+            job.cancel()
+            print(f"p95: {asker.last - idle:+.0f} ms (target <= +100)")
+
+
+if __name__ == "__main__":
+    main()

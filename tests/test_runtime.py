@@ -1,0 +1,79 @@
+"""The inference thread: who goes first, who waits, and its end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+import search.runtime
+from search.errors import LibraryError
+from search.runtime import Runtime
+
+
+@pytest.fixture
+def runtime() -> Iterator[Runtime]:
+    made = Runtime(1)
+    yield made
+    made.close()
+
+
+def test_urgent_work_goes_first_and_the_rest_in_order(runtime: Runtime) -> None:
+    gate, done = threading.Event(), list[str]()
+    runtime.submit(gate.wait)
+    futures = [runtime.submit(lambda n=name: done.append(n)) for name in "ab"]
+    futures += [runtime.submit(lambda n=name: done.append(n), urgent=True) for name in "uv"]
+    gate.set()
+    for future in futures:
+        future.result()
+    assert "".join(done) == "uvab"
+
+
+def test_other_work_lets_one_pass_who_will_soon_ask(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search.runtime, "PATIENCE", 3600.0)
+    done = list[str]()
+    with runtime.ahead(), runtime.ahead():
+        other = runtime.submit(lambda: done.append("other"))
+        runtime.run(lambda: done.append("urgent"), urgent=True)
+        assert not other.done()
+    other.result()
+    assert done == ["urgent", "other"]
+
+
+def test_its_patience_has_an_end(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search.runtime, "PATIENCE", 0.01)
+    with runtime.ahead():
+        assert [runtime.run(lambda n=n: n) for n in range(3)] == [0, 1, 2]
+
+
+def test_pieces_are_smaller_while_people_ask(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert runtime.portion(16) == 16
+    with runtime.ahead():
+        pass
+    monkeypatch.setattr(search.runtime, "RECENT", 3600.0)
+    assert [runtime.portion(n) for n in (1, 3, 16)] == [1, 1, 4]
+    monkeypatch.setattr(search.runtime, "RECENT", -1.0)
+    assert runtime.portion(16) == 16
+
+
+def test_errors_come_back_and_the_thread_goes_on(runtime: Runtime) -> None:
+    with pytest.raises(ZeroDivisionError):
+        runtime.run(lambda: 1 / 0)
+    assert runtime.run(lambda: 5) == 5
+
+
+def test_what_is_queued_is_finished_and_nothing_comes_after_the_end() -> None:
+    runtime, gate = Runtime(1), threading.Event()
+    first, second = runtime.submit(gate.wait), runtime.submit(lambda: 7)
+    closing = threading.Thread(target=runtime.close)
+    closing.start()
+    gate.set()
+    closing.join()
+    assert first.done() and second.result() == 7
+    with pytest.raises(LibraryError, match="closed"):
+        runtime.submit(lambda: 1)

@@ -29,6 +29,7 @@ ORDER = (
     "decoder",
     "worker",
     "loader",
+    "export",
     "database",
     "recording",
     "catalog",

@@ -63,7 +63,7 @@ class Models:
                 self._refused = None
             except ConnectionError as error:
                 self._refused = str(error)
-        elif not name.startswith("mini") and (weights := openclip.needed(name, self._notes)):
+        elif name.partition(":")[0] != "mini" and (weights := openclip.needed(name, self._notes)):
             try:
                 yield from self._fetch(*weights)
             except ConnectionError as error:
@@ -79,9 +79,10 @@ class Models:
 
     def choose(self, serving: Model | None) -> Embedder:
         """What a sync of a library that answers with `serving` is to embed with, after `fetch`."""
-        if serving is None and self.asked is None:
+        name = self.asked or (serving.name if serving else None)
+        if name is None:
             return self._auto()
-        embedder = self.open(self.asked or (serving.name if serving else DEFAULT))
+        embedder = self.open(name)
         if serving and serving.fingerprint != embedder.fingerprint:
             self._say(
                 f"model: {embedder.name} instead of {serving.name}, which answers until all "

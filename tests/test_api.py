@@ -106,7 +106,7 @@ def test_http_and_python_give_the_same_answer(
         ({"terms": [{"image": 0, "crop": [0, 0, 1]}]}, 422, "crop"),
         ({"terms": [{"image": 0}, {"vector": [1, 2]}]}, 400, "length"),
         ({"terms": [{"image": 0}, {"image": 0, "weight": -1}]}, 400, "cancel"),
-        ({"terms": [{"image": 0}, {"text": "beach"}]}, 400, "not part of this version"),
+        ({"terms": [{"image": 0}, {"text": "beach"}]}, 400, "need a CLIP model"),
         ({"where": ["type=jpeg"]}, 400, "where is not part of this version"),
         ({"verify": True}, 400, "not part of this version"),
         ({"limit": 5}, 422, "limit"),

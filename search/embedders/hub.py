@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-REACH = 4.5  # seconds until the hub must have said what it has
+REACH = 4.0  # seconds until the hub must have said what it has
 STALL = 10.0  # seconds without a new byte until a download is given up
 TICK = 0.2
 

@@ -20,6 +20,11 @@ from search.schema import changes, files, meta, models, pictures, roots, tags, v
 
 ORPHAN_SECONDS = 30 * 86400.0
 
+# asked for by every query, so it is put together once
+SERVING = (
+    select(models).join(meta, meta.c.value == models.c.fingerprint).where(meta.c.key == "model")
+)
+
 
 class Catalog(Recorder):
     """All reading and writing of the tables. Threads may share it."""
@@ -37,9 +42,8 @@ class Catalog(Recorder):
 
     def serving(self) -> Model | None:
         """The model that the library answers with."""
-        query = select(models).join(meta, meta.c.value == models.c.fingerprint)
         with self.database.read() as c:
-            row = c.execute(query.where(meta.c.key == "model")).first()
+            row = c.execute(SERVING).first()
         return Model(*row) if row else None
 
     def serve(self, model: Model) -> None:

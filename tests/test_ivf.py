@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from conftest import identity, paint
 from hypothesis import given, settings, strategies as st
+from serving import serving, until
 
 from search import Engine
 from search.catalog import Catalog
 from search.database import Database
-from search.errors import InputError, LibraryError
+from search.errors import InputError, LibraryError, StorageError
 from search.lookup import Lookup, rescore
 from search.recording import Found, Model
 from search.records import Facts
@@ -478,3 +479,32 @@ def test_a_sync_trains_and_a_search_does_not(library: Open, folder: Path) -> Non
     assert reader.status().index["kind"] == "flat"
     report = library(index="ivf").sync(folder)  # which finds nothing new
     assert report.unchanged == 20 and library().status().index["kind"] == "ivf"
+
+
+def test_a_server_brings_the_index_up_to_size_by_itself(
+    library: Open, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(folder, range(20))
+    library(index="flat").sync(folder)
+    monkeypatch.setattr("search.api.app.TEND", 0.05)
+    with serving(library(index="ivf")) as client:
+        until(lambda: client.get("/api/v1/status").json()["index"]["kind"] == "ivf", 60)
+        answer = client.post("/api/v1/search", json={"terms": [{"image": f"id:{identity(3)}"}]})
+        assert answer.json()["hits"][0]["id"] == identity(3)
+    assert library().status().index["kind"] == "ivf"
+
+
+def test_a_server_outlives_a_disk_that_is_full(
+    library: Open, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(folder, range(20))
+    library(index="flat").sync(folder)
+
+    def full(*_: object) -> None:
+        raise StorageError("no space left")
+
+    monkeypatch.setattr("search.api.app.TEND", 0.05)
+    monkeypatch.setattr(snapshot, "write", full)
+    with serving(library(index="ivf")) as client:
+        until(lambda: "no space left" in caplog.text, 60)
+        assert client.get("/api/v1/status").json()["index"]["kind"] == "ivf"  # it answers anyway

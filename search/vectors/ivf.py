@@ -79,7 +79,7 @@ class IvfIndex(FaissIndex):
         k = min(k, left)
         if not k:
             return np.empty(0, np.int64)
-        more = min(left, 2 * k + 32)
+        more = min(left, k + k // 2 + 10)
         ids = None if only is None else np.fromiter(only, np.int64, len(only))
         lists = self._index.nlist
         # the fewer are left, and the more are wanted, the farther off they are

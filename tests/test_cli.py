@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -320,7 +321,7 @@ def test_progress_in_lines_has_a_rate_from_the_first_one_on(
 ) -> None:
     events = [Progress("fetch", 300, 600), Progress("index", 3, 9), Progress("finish", 9, 9)]
     times = iter([0.0, 6.0, 12.0, 12.0])
-    monkeypatch.setattr(console.time, "monotonic", lambda: next(times))
+    monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: next(times)))
     console.follow(events)
     assert capsys.readouterr().err.splitlines() == [
         "fetching the model, MB 300 of 600, 50/s, 6 s left",

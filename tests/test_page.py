@@ -417,7 +417,7 @@ def test_a_folder_added_here_is_found_when_its_bar_is_full(
         page.find("#folder-path").send_keys(str(folder), Keys.ENTER)
         page.wait("document.querySelector('.work progress')?.value === 1")
         page.wait("document.querySelector('.work').dataset.state === 'done'")
-        said = page.find(".work").text
+        said = page.text(".work")
         assert "60 added" in said and "1 file skipped" in said
         page.click(".work summary")
         assert "broken.jpg" in page.text(".skipped") and "not a picture" in page.text(".skipped")
@@ -470,7 +470,7 @@ def test_progress_with_rate_and_time_left_and_cancel(
     page.click(".work .quiet")
     going.release(200)
     page.wait("document.querySelector('.work[data-state=cancelled]')")
-    assert "Cancelled" in page.find(".work").text
+    assert "Cancelled" in page.text(".work")
     assert closed.wait(10) and not page.find("#library-bar").is_displayed()
 
 

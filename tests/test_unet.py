@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from diffusion.errors import ConfigError
-from diffusion.presets import PRESETS, Config, preset
+from diffusion.presets import Config, preset
 from diffusion.unet import Attention, Shape, UNet, sinusoidal
 
 SMALL = Shape((32, 64), 2, (False, True), patch=2)
@@ -32,7 +32,7 @@ def pictures(count: int, height: int, width: int | None = None) -> Tensor:
     return torch.randn(count, 3, height, width or height, generator=rng)
 
 
-@pytest.mark.parametrize("name", sorted(PRESETS))
+@pytest.mark.parametrize("name", ["article", "base", "tiny"])
 def test_presets_cost_what_they_promise(name: str) -> None:
     parameters, gflop = {"tiny": (3e6, 0.6), "base": (16e6, 5), "article": (24e6, 15)}[name]
     with torch.device("meta"):
@@ -176,7 +176,7 @@ def test_a_shape_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("condition", [("none", 0), ("class", 7), ("vector", 512)])
-@pytest.mark.parametrize("name", sorted(PRESETS))
+@pytest.mark.parametrize("name", ["article", "base", "tiny"])
 def test_a_configuration_goes_through_json(name: str, condition: tuple[str, int]) -> None:
     config = preset(name).conditioned(*condition)
     assert Config.of(config.to_json()) == config

@@ -535,7 +535,7 @@ def test_a_folder_dropped_here_is_explained(page: Page, base: str, photos: Path)
     page.drop(photos)
     assert "does not tell where a folder is" in page.said()
     page.click("#state button")
-    assert page.find("#folder-path").is_displayed()
+    page.wait("document.getElementById('folder-path').checkVisibility()")
 
 
 def test_a_server_that_is_gone_and_comes_back(

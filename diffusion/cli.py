@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 EVERY = 10.0  # seconds between plain lines
 SHOWN = 100  # pictures of a grid at most
+BITS = 50, 20  # pictures and steps of each that bits per dimension are counted over
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads leave the cores to others
 
@@ -115,9 +116,13 @@ def train(
     def stop(*_: object) -> None:
         training.stop = True
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-    if not _follow(training.go()):
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        finished = _follow(training.go())
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if not finished:
         _note("stopped; the same command goes on from here")
         raise typer.Exit(1)
     _note(f"{options.run}: checkpoint.safetensors, grids, loss.png")
@@ -219,8 +224,10 @@ def evaluate(
     from diffusion.checkpoint import load
     from diffusion.data import match, read, read_vectors, to_bytes
     from diffusion.evaluate import Measure, Report, held_out, load_features, sheet
+    from diffusion.likelihood import bits
     from diffusion.plots import save_png
     from diffusion.sampling import same_encoder, sample as draw
+    from diffusion.schedule import Steps
     from diffusion.trainer import pick
 
     where = pick(device)
@@ -249,6 +256,11 @@ def evaluate(
     about = {"weights": model.about["sha256"][:16], "step": model.about.get("step")}
     rows = [row, *measure.yardsticks(pictures.images[held])]
     typer.echo(Report.of(measure, rows, about).table())
+    if isinstance(model.noise, Steps):  # the article's kind, which has a likelihood
+        some = held[: BITS[0]]
+        given = None if under is None else under[some].float()
+        found = bits(model, pictures.images[some], given, steps=BITS[1], seed=seed)
+        typer.echo(f"{found.bits:.3f} ± {found.error:.3f} bits per dimension, n {found.n}")
     if out:
         save_png(out / "nearest.png", sheet(made, pictures.images[rest], row))
 

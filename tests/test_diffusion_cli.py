@@ -1,0 +1,112 @@
+"""The commands of diffusion: what they leave behind, and how they refuse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import paint
+from typer.testing import CliRunner
+
+from diffusion import Config, Denoiser, DiffusionError, Shape, checkpoint
+from diffusion.cli import app
+from diffusion.errors import CheckpointError, ConfigError, DataError
+
+STEPS = Config(
+    "small",
+    Shape((16, 16), 1, (False, True), head=16),
+    size=16,
+    noise="linear",
+    steps=50,
+    target="eps",
+    sigma_data=1.0,
+)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of three classes."""
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    torch.manual_seed(0)
+    config = STEPS.conditioned("class", 3)
+    weights = Denoiser(config).net.state_dict()
+    checkpoint.save(path, config, weights, {"classes": ["a", "b", "c"]})
+    return path
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    for seed in range(60):
+        paint(tmp_path / "pictures" / f"{seed}.jpg", seed)
+    return tmp_path / "pictures"
+
+
+def run(*words: str | Path, fails: type[DiffusionError] | None = None, **given: object) -> str:
+    """The command's output; an error of ours comes out as it is, for the edge to tell."""
+    result = CliRunner().invoke(app, [str(word) for word in words], obj=given or None)
+    if fails is None:
+        assert result.exception is None, result.exception
+    else:
+        assert isinstance(result.exception, fails), result.exception
+    return str(result.exception or result.stdout)
+
+
+def test_samples_are_named_by_their_seeds(weights: Path, tmp_path: Path) -> None:
+    more = ("--checkpoint", weights, "--steps", "3", "--device", "cpu")
+    run("sample", "-n", "3", "-o", tmp_path / "all", "--seed", "5", "--class", "b", *more)
+    names = ["00005.png", "00006.png", "00007.png", "grid.png"]
+    assert sorted(path.name for path in (tmp_path / "all").iterdir()) == names
+    run("sample", "-n", "1", "-o", tmp_path / "one", "--seed", "6", "--class", "b", *more)
+    pair = [(tmp_path / place / "00006.png").read_bytes() for place in ("all", "one")]
+    assert pair[0] == pair[1]
+
+
+def test_a_class_that_is_not_known_is_refused(weights: Path, tmp_path: Path) -> None:
+    words = ("sample", "-o", tmp_path, "--checkpoint", weights, "--class", "z")
+    assert "'a', 'b', 'c'" in run(*words, fails=ConfigError)
+
+
+def test_vectors_are_refused_by_a_model_of_classes(weights: Path, tmp_path: Path) -> None:
+    words = ("sample", "-o", tmp_path, "--checkpoint", weights, "--like", tmp_path / "none")
+    assert "lookalike embed" in run(*words, fails=DataError)
+
+
+def test_the_process_is_drawn(weights: Path, pictures: Path, tmp_path: Path) -> None:
+    words = ("--checkpoint", weights, "-o", tmp_path / "p.png", "--steps", "12")
+    run("process", pictures / "1.jpg", *words)
+    assert (tmp_path / "p.png").stat().st_size > 10_000
+    (tmp_path / "text.jpg").write_text("no picture")
+    assert "no picture" in run("process", tmp_path / "text.jpg", *words, fails=DataError)
+
+
+def test_an_evaluation_has_a_floor_yardsticks_and_bits(
+    weights: Path, pictures: Path, tmp_path: Path
+) -> None:
+    def encode(images):  # type: ignore[no-untyped-def]
+        return images.reshape(len(images), -1)[:, ::64].astype("float32") / 255
+
+    words = ("evaluate", "--data", pictures, "-n", "20", "--checkpoint", weights, "--steps", "3")
+    said = run(*words, "-o", tmp_path / "out", encode=encode)
+    for what in ("held out (floor)", "through 8 px", "JPEG q10", "bits per dimension, n 20"):
+        assert what in said
+    assert (tmp_path / "out" / "nearest.png").exists()
+    assert "--features" in run(*words, fails=ConfigError)
+
+
+def test_training_tells_what_it_skipped(pictures: Path, tmp_path: Path) -> None:
+    (pictures / "broken.jpg").write_bytes(b"nothing")
+    words = ("--run", tmp_path / "run", "--batch", "2", "--device", "cpu")
+    run("train", pictures, "--steps", "2", *words)
+    left = {path.name for path in (tmp_path / "run").iterdir()}
+    assert left >= {"config.json", "log.txt", "stats.jsonl", "grids", "loss.png"}
+    assert left >= {"checkpoint.safetensors", "checkpoint.json"}
+    assert json.loads((tmp_path / "run" / "checkpoint.json").read_text())["pictures"] == 60
+    run("train", pictures, "--steps", "1", "--minutes", "1", *words, fails=ConfigError)
+    nowhere = ("--run", tmp_path / "other", "--device", "cpu")
+    run("train", tmp_path / "nowhere", *nowhere, fails=DataError)
+
+
+def test_a_checkpoint_that_is_not_there_is_told(tmp_path: Path) -> None:
+    run("sample", "-o", tmp_path, "--checkpoint", tmp_path / "x", fails=CheckpointError)

@@ -1,0 +1,77 @@
+"""The diffusion model in the package: what its card says is true, and it denoises."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import diffusion
+from diffusion import Denoiser, checkpoint, load, sample
+from diffusion.data import read, to_unit
+from search.embedders.mini import Mini
+
+SAMPLES = Path(__file__).resolve().parents[1] / "search" / "samples"
+CARD = checkpoint.shipped().with_suffix(".md").read_text()
+
+
+@pytest.fixture(scope="module")
+def model() -> Denoiser:
+    return load()
+
+
+def test_the_card_is_of_these_weights(model: Denoiser) -> None:
+    digest = hashlib.sha256(checkpoint.shipped().read_bytes()).hexdigest()
+    assert digest == model.about["sha256"] and digest in CARD
+    assert f"{model.about['seen']:,} pictures" in CARD
+
+
+def test_it_is_conditioned_on_the_encoder_in_the_package(model: Denoiser) -> None:
+    mini = Mini()
+    assert model.about["encoder"] == {"name": "mini", "fingerprint": mini.fingerprint}
+    assert model.config.shape.width == mini.dim
+    load(encoder=mini.fingerprint)
+
+
+def test_all_weights_together_are_small() -> None:
+    root = Path(diffusion.__file__).parents[1]
+    weights = [*root.glob("*/weights/*.safetensors"), *root.glob("*/*/weights/*.safetensors")]
+    assert len(weights) == 2 and sum(path.stat().st_size for path in weights) < 45_000_000
+
+
+@pytest.mark.parametrize("sigma", [0.3, 1.0, 3.0])
+def test_it_denoises_pictures_it_has_not_seen(model: Denoiser, sigma: float) -> None:
+    """Far better than the best that shrinking towards the mean of all pictures can do."""
+    x0 = to_unit(read([SAMPLES], model.config.size).images[:32])
+    eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
+    guess = model(x0 + sigma * eps, torch.full((len(x0),), sigma))
+    mean = x0.mean((0, 2, 3), keepdim=True)
+    variance = (x0 - mean).square().mean()
+    shrunk = mean + variance / (variance + sigma**2) * (x0 + sigma * eps - mean)
+    assert (guess - x0).square().mean() < 0.6 * (shrunk - x0).square().mean()
+
+
+def test_samples_are_pictures(model: Denoiser) -> None:
+    drawn = sample(model, 4, steps=8)
+    assert drawn.shape == (4, 3, 64, 64) and drawn.abs().max() <= 1
+    neighbours = (drawn[..., 1:] - drawn[..., :-1]).square().mean() / drawn.var()
+    assert neighbours < 1  # of independent pixels it is 2
+
+
+def test_the_commands_need_nothing_but_the_package(tmp_path: Path) -> None:
+    environment = {**os.environ, "HOME": str(tmp_path), "OMP_WAIT_POLICY": "PASSIVE"}
+    command = [sys.executable, "-m", "search", "diffusion"]
+    picture = str(SAMPLES / "hat" / "01.jpg")
+    for words in (
+        ["sample", "-n", "4", "-o", "out", "--steps", "4"],
+        ["process", picture, "-o", "process.png", "--steps", "10"],
+    ):
+        subprocess.run([*command, *words], cwd=tmp_path, env=environment, check=True)
+    made = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert made == ["00000.png", "00001.png", "00002.png", "00003.png", "grid.png"]
+    assert (tmp_path / "process.png").stat().st_size > 10_000

@@ -28,6 +28,13 @@ from diffusion.recipe import plateau
 MODULE = sys.modules[Run.__module__]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def preset() -> Iterator[None]:
+    """The preset that these runs are of."""
+    with training.small_preset():
+        yield
+
+
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """Small networks on few cores, and the same sums in every process."""

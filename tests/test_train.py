@@ -10,17 +10,16 @@ from typing import Any
 
 import pytest
 import torch
-from training import CONFIG, blocks, paint
+from training import CONFIG, RECIPE, blocks, paint
 
 from diffusion import Config, Denoiser, Shape, run as training_run, sample
 from diffusion.data import read, to_unit
 from diffusion.errors import ConfigError, TrainingError
-from diffusion.recipe import RECIPES, Recipe, plateau
+from diffusion.recipe import Recipe, plateau
 from diffusion.schedule import Steps
 
 Trainer, World = training_run.Trainer, training_run.World
 epochs, pick = training_run.epochs, training_run.pick
-RECIPE = RECIPES["small"]
 
 
 def pictures(count: int) -> torch.Tensor:

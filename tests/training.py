@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,15 @@ from diffusion.presets import PRESETS
 from diffusion.recipe import RECIPES, Recipe
 
 CONFIG = Config("small", Shape((16, 32), 1, (False, True), head=16), size=16)
-PRESETS["small"] = CONFIG
-RECIPES["small"] = Recipe(batch=8, lr=2e-3, average="power:0.1", warmup=5)
+RECIPE = Recipe(batch=8, lr=2e-3, average="power:0.1", warmup=5)
+
+
+@contextmanager
+def small_preset() -> Iterator[None]:
+    """A preset `small`, as long as it lasts."""
+    PRESETS["small"], RECIPES["small"] = CONFIG, RECIPE
+    yield
+    del PRESETS["small"], RECIPES["small"]
 
 
 def blocks(seed: int) -> Image.Image:
@@ -61,7 +69,8 @@ def main() -> Iterator[int]:
 
 
 if __name__ == "__main__":
-    for step in main():
-        sys.stdout.write(f"{step}\n")
-        sys.stdout.flush()
-        sys.stdin.readline()
+    with small_preset():
+        for step in main():
+            sys.stdout.write(f"{step}\n")
+            sys.stdout.flush()
+            sys.stdin.readline()

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import diffusion
-from diffusion import Denoiser, checkpoint, load, sample
+from diffusion import Denoiser, Options, Run, checkpoint, load, sample
 from diffusion.data import read, to_unit
 from search.embedders.mini import Mini
 
@@ -61,6 +61,20 @@ def test_samples_are_pictures(model: Denoiser) -> None:
     assert drawn.shape == (4, 3, 64, 64) and drawn.abs().max() <= 1
     neighbours = (drawn[..., 1:] - drawn[..., :-1]).square().mean() / drawn.var()
     assert neighbours < 1  # of independent pixels it is 2
+
+
+def test_a_run_can_start_from_it(model: Denoiser, tmp_path: Path) -> None:
+    """Without vectors it goes on as it does where the condition was dropped."""
+    options = Options(
+        (str(SAMPLES),), str(tmp_path), start="shipped", steps=1, batch=2, device="cpu"
+    )
+    run = Run(options)
+    begun = run.trainer.model.net.state_dict()
+    assert all(torch.equal(begun[name], w) for name, w in model.net.state_dict().items())
+    *_, last = run.go()
+    assert last.finished
+    tuned = load(tmp_path / "checkpoint.safetensors")
+    assert tuned.config == model.config and tuned.about["encoder"] == model.about["encoder"]
 
 
 def test_the_commands_need_nothing_but_the_package(tmp_path: Path) -> None:

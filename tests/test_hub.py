@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from conftest import paint
 from huggingface_hub import constants, file_download
+from huggingface_hub.utils import close_session
 
 from search import Engine, ModelError
 from search.embedders import hub, zoo
@@ -79,6 +80,7 @@ class Server(ThreadingHTTPServer):
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[str, bytes], str]]:
     """Makes the hub one that behaves in a way and has a file; its address."""
+    close_session()  # with its connections to the hubs of other tests
     server = Server(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     address = f"http://127.0.0.1:{server.server_address[1]}"

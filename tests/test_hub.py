@@ -34,6 +34,8 @@ class Hub(BaseHTTPRequestHandler):
     way = "well"
     has = FILES[1]
     asked: list[str] = []
+    used = False  # this connection
+    over = threading.Event()  # the test is; nothing hangs any longer
 
     def do_HEAD(self) -> None:
         self.answer(b"")
@@ -42,9 +44,13 @@ class Hub(BaseHTTPRequestHandler):
         self.answer(self.content)
 
     def answer(self, content: bytes) -> None:
+        if self.way == "idle" and self.used:
+            self.close_connection = True
+            return
+        self.used = True
         self.asked.append(f"{self.command} {self.path}")
         if self.way == "silent":
-            time.sleep(60)
+            self.over.wait(60)
         wrong = {"broken": 500, "private": 401, "gone": 404}.get(self.way)
         status = wrong or (200 if self.path.endswith(f"/{self.has}") else 404)
         self.send_response(status)
@@ -60,8 +66,8 @@ class Hub(BaseHTTPRequestHandler):
             self.wfile.write(content[:part])
             self.wfile.flush()
             if self.way == "stalls":
-                time.sleep(60)
-        self.close_connection = self.way != "well"
+                self.over.wait(60)
+            self.close_connection = self.way not in ("well", "idle")
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -80,7 +86,7 @@ class Server(ThreadingHTTPServer):
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[str, bytes], str]]:
     """Makes the hub one that behaves in a way and has a file; its address."""
-    close_session()  # with its connections to the hubs of other tests
+    Hub.over.clear()
     server = Server(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     address = f"http://127.0.0.1:{server.server_address[1]}"
@@ -93,6 +99,13 @@ def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[
         return address
 
     yield start
+    monkeypatch.setattr(Hub, "way", "gone")  # what is tried again ends
+    Hub.over.set()
+    for thread in threading.enumerate():
+        if thread.name == "hub":
+            thread.join(20)
+            assert not thread.is_alive()
+    close_session()
     server.shutdown()
     server.server_close()
 
@@ -132,6 +145,12 @@ def test_a_file_is_fetched_once(serve: Callable[..., str], tmp_path: Path) -> No
     assert fetch() == [] and Hub.asked == []
 
 
+def test_a_connection_that_the_hub_closed_is_opened_again(serve: Callable[..., str]) -> None:
+    serve("idle")
+    fetch()
+    assert hub.cached(REPO, FILES) is not None
+
+
 @pytest.mark.parametrize(
     ("way", "said"),
     [
@@ -155,7 +174,7 @@ def test_a_hub_that_cannot_be_reached_is_given_up(
             port = closed.getsockname()[1]
         point(monkeypatch, f"http://127.0.0.1:{port}", tmp_path / "cache")
     if way == "nameless":  # the lookup of its name hangs
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(60))
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: Hub.over.wait(60) and [])
         point(monkeypatch, "http://hub.test", tmp_path / "cache")
     monkeypatch.setattr(hub, "REACH", 0.5)
     begun = time.monotonic()

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def _first(repo: str, names: Sequence[str]) -> str:
 
     for name in names:
         try:
-            get_hf_file_metadata(hf_hub_url(repo, name), timeout=REACH)
+            _twice(partial(get_hf_file_metadata, hf_hub_url(repo, name), timeout=REACH))
             return name
         except EntryNotFoundError:
             continue
@@ -118,7 +119,7 @@ def _download(repo: str, name: str, watch: _Watch) -> None:
     level = log.level
     log.setLevel(logging.CRITICAL)  # what matters is raised
     try:
-        hf_hub_download(repo, name, tqdm_class=Bar, etag_timeout=REACH)
+        _twice(lambda: hf_hub_download(repo, name, tqdm_class=Bar, etag_timeout=REACH))
     finally:
         log.setLevel(level)
 
@@ -148,6 +149,18 @@ class _Call:
         if self._error is not None:
             raise self._error
         return self._result
+
+
+def _twice(call: Callable[[], Any]) -> None:
+    """Call again what fails without an answer: the hub may have closed an idle connection."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        call()
+    except HfHubHTTPError:
+        raise
+    except Exception:  # whatever the client library raises
+        call()
 
 
 def _brief(error: BaseException) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from selenium import webdriver
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -52,7 +53,14 @@ class Page:
         return self.driver.find_element(By.CSS_SELECTOR, css)
 
     def click(self, css: str) -> None:
-        self.find(css).click()
+        """Click what is there, once it stays while it is clicked."""
+        waiting = WebDriverWait(
+            self.driver,
+            SECONDS,
+            poll_frequency=0.03,
+            ignored_exceptions=[NoSuchElementException, StaleElementReferenceException],
+        )
+        waiting.until(lambda _: self.find(css).click() or True, css)
 
     def text(self, css: str) -> str:
         return str(self.js("document.querySelector(arguments[0]).textContent", css))

@@ -246,7 +246,7 @@ def test_a_picture_large_with_its_facts_and_more_like_it(
 ) -> None:
     page.open(base, LINK)
     page.results()
-    page.find("#grid li:nth-child(2) a").click()
+    page.click("#grid li:nth-child(2) a")
     page.wait("document.querySelectorAll('#detail-facts dd').length > 4")
     shown = page.find("#detail-facts").text
     identity = page.js("new URLSearchParams(location.search).get('see')")

@@ -45,6 +45,7 @@ ORDER = (
     "embedders.notes",
     "embedders.hub",
     "embedders.zoo",
+    "embedders.packed",
     "embedders.openclip",
     "embedders.registry",
     "vectors.snapshot",

@@ -29,7 +29,7 @@ class OpenClip:
     """The embedder over an open_clip model; see `search.embedders.base.TextEmbedder`.
 
     Pictures and texts go through the model as open_clip's `encode_image` and `encode_text` take
-    them; on a GPU in bfloat16, elsewhere in float32.
+    them; on a GPU in bfloat16, elsewhere in float32 with the products of `search.embedders.packed`.
     """
 
     def __init__(
@@ -101,6 +101,7 @@ class OpenClip:
 
     def _read(self) -> Any:
         """Build the network and read the weights into it."""
+        from search.embedders.packed import pack
         from search.runtime import flops, torch
 
         model = zoo.library().create_model(
@@ -117,6 +118,7 @@ class OpenClip:
             raise ValueError(f"its vectors have length {vector.shape[-1]}, not {self.dim}")
         if torch.device(self._device).type == "cpu":
             self._batch = max(1, min(MOST, int(PART * self._parts / max(cost, 1))))
+            pack(model.visual)
         else:
             self._batch = MOST_GPU
         return model

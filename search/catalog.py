@@ -101,7 +101,7 @@ class Catalog(Recorder):
         with self.database.read() as connection:
             rows = connection.execute(select(*columns).where(c.root == root.id)).all()
         decode = os.fsdecode
-        return {decode(path): File(*row) for path, *row in rows if path.startswith(prefix)}
+        return {decode(r[0]): File._make(r[1:]) for r in rows if r[0].startswith(prefix)}
 
     def ids_by_size(self, model: Model) -> dict[int, set[str]]:
         """File size -> ids of pictures of that size which have a vector: hashing tells the rest."""

@@ -28,6 +28,7 @@ from search.loader import Source
 from search.lock import writing
 from search.query import Picture as Given, Query, is_address
 from search.records import (
+    AugmentProgress,
     CheckReport,
     Hits,
     IndexReport,
@@ -222,6 +223,22 @@ class Engine(Library):
         if last.made is None:
             raise LibraryError("the variants ended early; ask again")
         return last.made
+
+    def augment(
+        self,
+        path: str | PathLike[str],
+        *,
+        output: str | PathLike[str],
+        n: int = 4,
+        regime: str = "near",
+        seed: int = 0,
+    ) -> Iterator[AugmentProgress]:
+        """Make a training set in `output`: n variants of each picture of a folder, as
+        `search.augment` lays them out. The last progress carries the report; what is there already
+        is not made again. Raises LookalikeError, for what is asked at once."""
+        from search.augment import Augmentation
+
+        return Augmentation(self._studio, Path(path), Path(output), n, regime, seed).run()
 
     # pictures ----------------------------------------------------------------------------------
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, overload
+
+from search.errors import StorageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -124,7 +129,7 @@ class Progress:
     """A moment of a sync. `done` of `total` files, or megabytes while a model is fetched; `report`
     comes with the last one."""
 
-    phase: Literal["fetch", "scan", "index", "embed", "finish"]
+    phase: Literal["fetch", "scan", "index", "embed", "draw", "finish"]
     done: int
     total: int
     path: str | None = None
@@ -246,10 +251,27 @@ class Variant:
     sigma: float
     similarity: float
 
-    def to_json(self, path: str | None = None) -> dict[str, Any]:
-        """As `variants --json` prints it, once it is a file."""
-        facts = {"seed": self.seed, "sigma": self.sigma, "similarity": self.similarity}
-        return facts if path is None else {"path": shown(path), **facts}
+    def save(self, folder: Path, stem: str) -> Path:
+        """Write it to a folder as PNG, named by a stem, its seed and its sigma; whole or not at
+        all. Raises StorageError."""
+        path = folder / f"{stem}-seed{self.seed}-sigma{self.sigma:g}.png"
+        partial = folder / f".{path.name}.part"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.picture.save(partial, "PNG")
+            os.replace(partial, path)
+        except OSError as error:
+            with suppress(OSError):
+                partial.unlink()
+            raise StorageError(
+                f"cannot write {shown(str(path))}: {error.strerror or error}; free some space or "
+                "give another folder"
+            ) from error
+        return path
+
+    def to_json(self) -> dict[str, Any]:
+        """As `variants --json` prints it, beside its path."""
+        return {"seed": self.seed, "sigma": self.sigma, "similarity": self.similarity}
 
 
 @dataclass(frozen=True)

@@ -112,12 +112,12 @@ class Queue:
         self._change = threading.Condition()
 
     @contextmanager
-    def place(self) -> Iterator[Callable[[], bool]]:
+    def place(self, patient: bool) -> Iterator[Callable[[], bool]]:
         """Within, there is a place in the queue; what comes back waits a moment, and tells whether
-        it is the first. Raises BusyError."""
+        it is the first. Raises BusyError where the queue is long, unless patient."""
         ticket = object()
         with self._change:
-            if len(self._line) > WAITING:
+            if len(self._line) > WAITING and not patient:
                 raise BusyError(f"{WAITING} others are waiting for variants; try again later")
             self._line.append(ticket)
 
@@ -159,10 +159,13 @@ class Studio:
         self._opened: tuple[Denoiser, Embedder | None] | None = None
         self._known: dict[tuple[str, int], dict[str, Bounds]] = {}
 
-    def vary(self, image: Picture, wanted: Wanted) -> Generator[VariantProgress, None, None]:
-        """Variants of a picture, while they are made. Raises LookalikeError."""
+    def vary(
+        self, image: Picture, wanted: Wanted, patient: bool = False
+    ) -> Generator[VariantProgress, None, None]:
+        """Variants of a picture, while they are made. patient: waits in any queue. Raises
+        LookalikeError."""
         begun = time.monotonic()
-        with self._queue.place() as first:
+        with self._queue.place(patient) as first:
             total = wanted.n * wanted.dial.steps
             yield VariantProgress(0, total)
             while not first():
@@ -234,11 +237,9 @@ class Studio:
         while (step := self._runtime.run(piece)) is not None:
             yield step
 
-    def picture(self, image: Picture) -> Image.Image:
-        """What `search` takes for a picture -> RGB, upright, as it is embedded.
-
-        Raises InputError.
-        """
+    def picture(self, image: Picture, urgent: bool = True) -> Image.Image:
+        """What `search` takes for a picture -> RGB, upright, as it is embedded. urgent: decoded
+        before others. Raises InputError."""
         if isinstance(image, Image.Image):
             try:
                 return render(image.copy())
@@ -252,14 +253,16 @@ class Studio:
         else:
             path = name = located(image)
         source = Source(path, data, facts=False)
-        width, height = fitted(*(self._load(source, None, name).size or (1, 1)))
-        pixels = self._load(source, Preparation(height, "squash", width), name).pixels
+        width, height = fitted(*(self._load(source, None, name, urgent).size or (1, 1)))
+        pixels = self._load(source, Preparation(height, "squash", width), name, urgent).pixels
         if pixels is None:
             raise PictureError(f"{name} could not be decoded; try again")
         return Image.fromarray(pixels)
 
-    def _load(self, source: Source, preparation: Preparation | None, name: str) -> Loaded:
-        result = self._loader.submit(source, preparation, urgent=True).result()
+    def _load(
+        self, source: Source, preparation: Preparation | None, name: str, urgent: bool
+    ) -> Loaded:
+        result = self._loader.submit(source, preparation, urgent).result()
         if isinstance(result, Failure):
             raise result.error(f"{name}: {result.reason}")
         return result

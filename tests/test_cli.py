@@ -232,7 +232,7 @@ def test_broken_pictures_are_skipped_with_their_reason(tmp_path: Path) -> None:
         (("--model", "diffusion", "status"), 1, "not part of this version"),
         (("--model", "mini:/nowhere", "search", str(SAMPLES / "hat/01.jpg")), 1, "index FOLDER"),
         (("frobnicate",), 2, "No such command"),
-        (("variants", "a.jpg"), 2, "variants is not part of this version yet"),
+        (("duplicates",), 2, "duplicates is not part of this version yet"),
         (("search", "a.jpg", "--where", "x"), 2, "--where is not part of this version yet"),
         (("--home", "/proc/nowhere", "status"), 1, "--home"),
     ],

@@ -61,6 +61,7 @@ ORDER = (
     "searcher",
     "gate",
     "variants",
+    "augment",
     "checker",
     "library",
     "engine",

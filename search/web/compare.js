@@ -13,6 +13,11 @@ export class Compare {
     byId('compare-search').addEventListener('click', () => search(this.variant));
     byId('compare-keep').addEventListener('click', () => keep(this.variant));
     dismiss(this.dialog);
+    this.both = byId('compare-both');
+    this.both.addEventListener('pointerdown', (event) => this.both.setPointerCapture(event.pointerId));
+    for (const name of ['pointerdown', 'pointermove']) {
+      this.both.addEventListener(name, (event) => this.#dragged(event));
+    }
     const hold = byId('compare-hold');
     for (const name of ['pointerdown', 'keydown']) {
       hold.addEventListener(name, (event) => {
@@ -27,7 +32,7 @@ export class Compare {
   /** query: an <img> of the picture it was made of; variant: as the API answers, named. */
   show(query, variant) {
     this.variant = variant;
-    byId('compare-both').style.setProperty('--ratio', query.naturalWidth / query.naturalHeight || 1);
+    this.both.style.setProperty('--ratio', query.naturalWidth / query.naturalHeight || 1);
     byId('compare-query').src = query.src;
     byId('compare-query').alt = say('query_alt');
     byId('compare-variant').src = variant.url;
@@ -43,6 +48,13 @@ export class Compare {
 
   close() {
     if (this.dialog.open) this.dialog.close();
+  }
+
+  #dragged({ buttons, clientX }) {
+    if (!buttons) return;
+    const { left, width } = this.both.getBoundingClientRect();
+    this.edge.value = Math.round((100 * (clientX - left)) / width);
+    this.#wipe();
   }
 
   #hold(held) {

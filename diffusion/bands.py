@@ -12,7 +12,7 @@ Planes = NDArray[np.float32]
 """(C, H, W)."""
 
 SLIMMEST = 4.0  # times as long as wide; what is slimmer is squeezed to that
-CHANGED = 0.15  # root mean square change, in -1..1, at which 1 / e of the detail is left
+CHANGED = 0.3  # root mean square change, in -1..1, at which 1 / e of the detail is left
 NEIGHBOURS = 4  # pixels of the low band a side that are one place of the change
 
 

@@ -16,6 +16,8 @@ from diffusion.errors import ConfigError
 from diffusion.samplers import State, dpmpp_2m, grid, normals
 from diffusion.sampling import BATCH, MOST_SEED, check_condition
 
+LAST = 0.1  # sigma from which one step leads to the picture: below it a small model adds specks
+FINE = 5.0  # sigma below which the layout is the picture's
 MOST_STEPS, MOST_GUIDANCE = 1000, 20.0
 
 
@@ -30,7 +32,7 @@ class Dial:
     steps: int
 
 
-REGIMES = {"near": Dial(0.5, 1.0, 6), "same": Dial(1.5, 1.5, 10), "concept": Dial(80.0, 2.5, 15)}
+REGIMES = {"near": Dial(0.3, 2.0, 3), "same": Dial(1.0, 3.0, 5), "concept": Dial(80.0, 4.0, 12)}
 """A near copy, the same subject, the same concept."""
 
 
@@ -65,6 +67,12 @@ def dial(
             f"{MOST_GUIDANCE:g} (1 is none), and 1 to {MOST_STEPS} steps"
         )
     return chosen
+
+
+def working_side(model: Denoiser, chosen: Dial) -> int:
+    """Side in pixels of the square that a picture is to be as large as for the model: its own, or
+    twice that where the picture still says what is where, so that more of it is seen."""
+    return model.config.size * (2 if chosen.sigma < FINE else 1)
 
 
 def _between(sigma: float) -> Dial:
@@ -127,7 +135,7 @@ def states(
         return
     device = str(next(model.parameters()).device)
     highest = model.noise.highest
-    sigmas = grid(model.noise, chosen.steps, min(chosen.sigma, highest))
+    sigmas = grid(model.noise, chosen.steps, min(chosen.sigma, highest), LAST)
     x = sigmas[0] * normals(seeds, tuple(picture.shape), device)()
     if chosen.sigma < highest:
         x = picture.to(device) + x

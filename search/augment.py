@@ -14,7 +14,7 @@ import os
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -139,7 +139,9 @@ class Augmentation:
         _write(path, "".join(_lines(rows) for rows in whole.values()))
         return whole
 
-    def _pictures(self, names: list[str]) -> Iterator[tuple[str, Image.Image | InputError]]:
+    def _pictures(
+        self, names: list[str]
+    ) -> Generator[tuple[str, Image.Image | InputError], None, None]:
         """Decoded some ahead, in order."""
 
         def load(name: str) -> Image.Image | InputError:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Kind = Literal["identical", "copy", "similar"]
-REGIMES: Mapping[str, float] = MappingProxyType({"near": 0.5, "same": 1.5, "concept": 80.0})
+REGIMES: Mapping[str, float] = MappingProxyType({"near": 0.3, "same": 1.0, "concept": 80.0})
 """How far a variant is from its query, by name: the noise it starts under, sigma."""
 SIGMAS = (0.0, 80.0)
 """Least and most of it: the query itself, and pure noise, which any larger sigma means as well."""

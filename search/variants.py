@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from diffusion import CheckpointError, ConfigError, Denoiser, load
 from diffusion.bands import Bands
 from diffusion.checkpoint import describe, shipped
-from diffusion.variation import Dial, dial, states
+from diffusion.variation import Dial, dial, states, working_side
 from search.embedders.base import Embedder, Pixels, Preparation, Vectors
 from search.embedders.notes import Notes
 from search.errors import BusyError, ModelError, PictureError, QueryError
@@ -41,13 +41,13 @@ from search.records import (
 from search.runtime import Runtime, torch
 from search.searcher import located
 
-GROUP = 4  # candidates that go through the network together: a pass of them takes under 100 ms
+GROUP = 4  # pictures of the model's size that go through it together: under 100 ms a pass
 TRIES = 3  # candidates for each variant that is wanted, at most
 SHOWN = 3  # steps from one look at the pictures to the next
 WAITING = 16  # jobs in the queue
 TICK = 0.2  # seconds between two looks at the queue
 ENOUGH, SOME = 200, 1000  # pictures that make a library its own measure of strangers; taken at most
-NEAR, SAME = 0.87, 11.0  # sigmas up to which a regime's gate holds, where none was named
+NEAR, SAME = 0.55, 9.0  # sigmas up to which a regime's gate holds, where none was named
 
 
 class Asked(TypedDict, total=False):
@@ -179,14 +179,17 @@ class Studio:
         model, encoder = self._model()
         bands = Bands(
             picture.resize(size, Image.Resampling.LANCZOS),
-            model.config.size,
+            working_side(model, wanted.dial),
             model.config.shape.multiple,
         )
+        together = max(1, GROUP * model.config.size**2 // bands.low[0].size)
         embedder = self._models.at_once(self._serving())
         query = self._embed(embedder, [picture])[0]
         condition = None
         if encoder is not None:
-            condition = torch.from_numpy(self._embed(encoder, [picture])[0])
+            seen = (model.config.size,) * 2  # as when the model was trained
+            small = ImageOps.fit(picture, seen, Image.Resampling.LANCZOS)
+            condition = torch.from_numpy(self._embed(encoder, [small])[0])
         gate = self._bounds(embedder, wanted.gate) if wanted.gate else Bounds(-np.inf)
         passed, others = list[Variant](), list[Variant]()
         drawn, done, steps = 0, 0, wanted.dial.steps
@@ -194,7 +197,7 @@ class Studio:
         sigma = min(wanted.dial.sigma, SIGMAS[1])
         while len(passed) < wanted.n and drawn < most:
             short = min(wanted.n - len(passed), most - drawn)
-            count = min(short, self._runtime.portion(GROUP))
+            count = min(short, self._runtime.portion(together))
             seeds = range(wanted.seed + drawn, wanted.seed + drawn + count)
             total = (drawn + wanted.n - len(passed)) * steps
             made = [bands.over(bands.low)] * count
@@ -276,7 +279,7 @@ class Studio:
             if self._opened is None:
                 try:
                     self._opened = self._open()
-                except CheckpointError as error:
+                except (CheckpointError, ModelError) as error:
                     raise ModelError(f"no variants can be made: {error}") from error
             return self._opened
 

@@ -110,7 +110,7 @@ def test_four_variants_of_a_clothing_photo(page: Page, base: str, client: httpx.
     assert page.js("document.querySelector('[aria-pressed=true]').dataset.regime") == "same"
     assert page.text("#make-go") == "Make 4 variants"
     page.click("#make-go")
-    page.wait(f"{DONE} === 4")
+    until(lambda: page.js(DONE) == 4, 240)  # on a machine that much else keeps busy
     assert "4 variants in" in page.text("#make-state")
     job = client.get("/api/v1/jobs").json()["jobs"][0]
     made = job["report"]["variants"]
@@ -201,17 +201,21 @@ def test_the_regimes_show_less_and_less_of_the_picture(page: Page, base: str) ->
 def test_the_dial_by_keys(page: Page, base: str, client: httpx.Client) -> None:
     begin(page, base)
     page.js("document.getElementById('make-sigma').focus()")
-    said = f"{FOCUSED}.getAttribute('aria-valuetext')"
-    assert page.js(said).startswith("Same subject, σ 1.5")
+
+    def told() -> tuple[str, float]:
+        where, _, sigma = page.js(f"{FOCUSED}.getAttribute('aria-valuetext')").partition(", σ ")
+        return where, float(sigma)
+
+    assert told() == ("Same subject", pytest.approx(REGIMES["same"], rel=0.05))
     page.press(Keys.HOME)
-    assert page.js(said) == "Nearer than a near copy, σ 0.1"
+    assert told() == ("Nearer than a near copy", pytest.approx(REGIMES["near"] / 5, rel=0.1))
     page.press(Keys.END)
-    assert page.js(said).startswith("Same concept, σ 80")
+    assert told() == ("Same concept", pytest.approx(REGIMES["concept"], rel=0.05))
     page.press(*[Keys.PAGE_DOWN] * 3)
-    assert page.js(said).startswith("Same subject to Same concept")
+    assert told()[0] == "Same subject to Same concept"
     assert page.js("document.querySelectorAll('#make-regimes [aria-pressed=true]').length") == 0
     page.press(*[Keys.PAGE_DOWN] * 4)
-    sigma = float(page.js(said).partition("σ ")[2])
+    sigma = told()[1]
     page.press(Keys.TAB)
     fill(page, "#make-n", 1)
     page.press(Keys.ENTER)

@@ -225,13 +225,17 @@ def test_a_cancelled_job_ends_and_keeps_nothing(client: httpx.Client, paced: Pac
     assert len(client.app.state.context.made._kept) == kept  # type: ignore[attr-defined]
 
 
-def test_who_goes_away_cancels(client: httpx.Client, paced: Paced) -> None:
-    body = json.dumps({"id": ID, **QUICK, "steps": 1000}).encode()
-    head = (
-        f"POST /api/v1/variants HTTP/1.1\r\nHost: {client.base_url.netloc.decode()}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+@pytest.mark.parametrize("way", ["file", "id"])
+def test_who_goes_away_cancels(client: httpx.Client, paced: Paced, way: str) -> None:
+    options = {**QUICK, "steps": 1000}
+    said: dict[str, Any] = {"json": {"id": ID, **options}}
+    if way == "file":
+        said = {"files": files(HAT.read_bytes()), "data": {"options": json.dumps(options)}}
+    request = client.build_request("POST", "/api/v1/variants", **said)
+    head = b"".join(b"%s: %s\r\n" % pair for pair in request.headers.raw)
+    connection = raw(
+        client, b"POST /api/v1/variants HTTP/1.1\r\n" + head + b"\r\n" + request.read()
     )
-    connection = raw(client, head.encode() + body)
     until(lambda: paced.at_once == 1)
     job = client.get("/api/v1/jobs").json()["jobs"][0]
     assert job["kind"] == "variants" and job["state"] == "running"

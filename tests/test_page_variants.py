@@ -165,6 +165,14 @@ def test_of_a_picture_that_is_only_in_this_tab(page: Page, base: str, tmp_path: 
     assert page.js("document.querySelector('#make-tiles a').download").startswith("my hat variant")
 
 
+def test_of_a_part_of_a_picture(page: Page, base: str) -> None:
+    begin(page, base, f"{LINK}&crop=10,20,50,25")
+    make(page)
+    image = page.find("#make-tiles img")
+    size = page.js("[arguments[0].naturalWidth, arguments[0].naturalHeight]", image)
+    assert size == [384, pytest.approx(384 * (0.25 * 534) / (0.5 * 400), abs=3)]
+
+
 def test_of_a_picture_that_is_shown_large(page: Page, base: str, client: httpx.Client) -> None:
     page.open(base, f"{LINK}&see={ID[:16]}", seen="document.querySelector('#detail-image.ready')")
     page.click("#detail-make")

@@ -34,7 +34,7 @@ from search.records import MOST_VARIANTS, REGIMES, SIGMAS, AugmentProgress, Vari
 
 router = APIRouter(prefix="/api/v1", tags=["variants"])
 
-WAITING = 8  # requests behind the one that is at work
+WAITING = 12  # requests behind the one that is at work
 LOOK_SECONDS = 0.05
 SMALL = 128  # pixels of a picture on the way
 
@@ -64,13 +64,14 @@ async def dial() -> JSONResponse:
 async def make(request: Request, here: Here) -> JSONResponse:
     """Multipart with one `image` and `options` (JSON), or JSON with `id` or `url`. One request is
     worked on at a time, and searches go before it; who goes away cancels it."""
-    given = await read(request, 1, "options")
-    wanted = parsed(WantedJson, given.said or b"{}")
-    picture = await _picture(here, given, wanted)
-    options = wanted.model_dump(exclude={"id", "url", "wait"})
-    steps = await here.look(lambda: here.engine.vary(picture, **options))
-    name = picture if isinstance(picture, str) else ""
-    job = here.jobs.start("variants", name, None, lambda: _moments(steps, here.made), WAITING)
+    async with here.searches.admit():  # as many uploads at once as of searches
+        given = await read(request, 1, "options")
+        wanted = parsed(WantedJson, given.said or b"{}")
+        picture = await _picture(here, given, wanted)
+        options = wanted.model_dump(exclude={"id", "url", "wait"})
+        steps = await here.look(lambda: here.engine.vary(picture, **options))
+        name = picture if isinstance(picture, str) else ""
+        job = here.jobs.start("variants", name, None, lambda: _moments(steps, here.made), WAITING)
     if not wanted.wait:
         return _started(job)
     await _over(job, request, here)

@@ -22,9 +22,11 @@ export class QueryPanel {
     this.image.addEventListener('error', () => this.#unshown());
     byId('crop-start').addEventListener('click', () => this.#toggle(crop));
     byId('keep').addEventListener('click', () => this.keep());
-    byId('query-make').addEventListener('click', () => {
+    byId('query-make').addEventListener('click', async () => {
       const name = byId('query-name').textContent;
-      make({ source: this.given, src: this.image.src, name });
+      const blob = this.crop.value && (await cut(this.image, this.crop.value));
+      if (blob) make({ source: { blob }, src: this.#cutout(blob), name });
+      else make({ source: this.given, src: this.image.src, name });
     });
     byId('copy').addEventListener('click', () => this.#copy());
     byId('copy').hidden = !navigator.clipboard;
@@ -84,6 +86,12 @@ export class QueryPanel {
     if (this.made) URL.revokeObjectURL(this.made);
     this.made = URL.createObjectURL(blob);
     this.image.src = this.made;
+  }
+
+  #cutout(blob) {
+    if (this.part) URL.revokeObjectURL(this.part);
+    this.part = URL.createObjectURL(blob);
+    return this.part;
   }
 
   /** Have the server make a picture that this browser shows. */
@@ -153,4 +161,13 @@ export class QueryPanel {
     await navigator.clipboard.writeText(location.href);
     tell(say('copied'));
   }
+}
+
+/** A part of an image, as a file. box: [x, y, w, h] in per cent. */
+function cut(image, box) {
+  const { naturalWidth: width, naturalHeight: height } = image;
+  const [x, y, w, h] = box.map((part, i) => Math.round((part / 100) * (i % 2 ? height : width)));
+  const canvas = new OffscreenCanvas(Math.max(1, w), Math.max(1, h));
+  canvas.getContext('2d').drawImage(image, -x, -y);
+  return canvas.convertToBlob();
 }

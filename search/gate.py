@@ -11,9 +11,9 @@ from search.embedders.base import Vectors
 
 SAME = 0.999  # cosine from which two pictures are one, and say nothing about strangers
 SHARES: dict[str, tuple[float, float | None]] = {
-    "near": (0.95, None),
-    "same": (0.5, 0.99),
-    "concept": (0.25, 0.95),
+    "near": (0.75, None),
+    "same": (0.25, 0.99),
+    "concept": (0.05, 0.95),
 }
 """Of each regime: the share of pairs of strangers that are less alike than a variant and its query
 must be, and the share of pictures whose nearest stranger is less alike than they may be."""

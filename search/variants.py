@@ -175,7 +175,7 @@ class Studio:
     def _vary(
         self, picture: Image.Image, wanted: Wanted, begun: float
     ) -> Generator[VariantProgress, None, None]:
-        size = _scaled(*picture.size, wanted.size)
+        size = scaled(*picture.size, wanted.size)
         model, encoder = self._model()
         bands = Bands(
             picture.resize(size, Image.Resampling.LANCZOS),
@@ -330,7 +330,7 @@ class Studio:
         return [found.least, found.most]
 
 
-def _scaled(width: int, height: int, long: int) -> tuple[int, int]:
+def scaled(width: int, height: int, long: int) -> tuple[int, int]:
     """Width and height of a shape, with a long side of so many pixels."""
     scale = long / max(width, height)
     return max(1, round(width * scale)), max(1, round(height * scale))

@@ -256,6 +256,8 @@ def test_back_and_forward(page: Page, base: str, unknown: Path) -> None:
     assert page.text("#query-name") == "my hat.png"
     page.driver.refresh()
     assert "only in this tab" in page.said()
+    page.choose(unknown)  # the first of this visit, and another one than that
+    assert page.results("22 results")[0].startswith("03.jpg")
 
 
 def test_a_picture_large_with_its_facts_and_more_like_it(

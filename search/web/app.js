@@ -97,7 +97,7 @@ function follow(event) {
 function take({ files, id, url, text, folder }) {
   for (const dialog of document.querySelectorAll('dialog[open]:not(#login)')) dialog.close();
   if (files) {
-    const upload = uploads.size + 1;
+    const upload = Math.max(Date.now(), ...uploads.keys()) + 1; // none that the history knows
     const name = files.length > 1 ? say('pictures', { n: files.length }) : files[0].name;
     uploads.set(upload, { blobs: files, name: name || say('query_upload') });
     enter({ ...START, upload });

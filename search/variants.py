@@ -32,7 +32,6 @@ from search.query import Picture, Term
 from search.recording import Model
 from search.records import (
     MOST_VARIANTS,
-    SIGMAS,
     VARIANT_SIZES,
     Variant,
     VariantProgress,
@@ -193,7 +192,7 @@ class Studio:
         passed, others = list[Variant](), list[Variant]()
         drawn, done, steps = 0, 0, wanted.dial.steps
         most = wanted.n * TRIES if wanted.gate else wanted.n
-        sigma = min(wanted.dial.sigma, SIGMAS[1])
+        sigma = min(wanted.dial.sigma, model.noise.highest)
         while len(passed) < wanted.n and drawn < most:
             short = min(wanted.n - len(passed), most - drawn)
             count = min(short, self._runtime.portion(GROUP))

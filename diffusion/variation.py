@@ -17,7 +17,6 @@ from diffusion.samplers import State, dpmpp_2m, grid, normals
 from diffusion.sampling import BATCH, MOST_SEED, check_condition
 
 LAST = 0.1  # sigma from which one step leads to the picture: below it a small model adds specks
-FINE = 5.0  # sigma below which the layout is the picture's
 MOST_STEPS, MOST_GUIDANCE = 1000, 20.0
 
 
@@ -67,12 +66,6 @@ def dial(
             f"{MOST_GUIDANCE:g} (1 is none), and 1 to {MOST_STEPS} steps"
         )
     return chosen
-
-
-def working_side(model: Denoiser, chosen: Dial) -> int:
-    """Side in pixels of the square that a picture is to be as large as for the model: its own, or
-    twice that where the picture still says what is where, so that more of it is seen."""
-    return model.config.size * (2 if chosen.sigma < FINE else 1)
 
 
 def _between(sigma: float) -> Dial:

@@ -9,8 +9,8 @@ matrices, in the same round. Medians over rounds.
 
 Likeness: cosine under mini between a picture and a variant of it, for n pictures of DIR (default:
 the samples); how often the picture itself is the nearest of all in DIR; the share of pairs of
-strangers that are less alike. Beside the way it is done (own shape, twice the side below sigma 5):
-at the model's own side, and squeezed to a square. 95 % intervals by bootstrap over pictures.
+strangers that are less alike. Beside the way it is done (64 px, own shape): at twice
+the side, and squeezed to a square. 95 % intervals by bootstrap over pictures.
 --out: a WebP that shows a few of each.
 """
 
@@ -23,20 +23,20 @@ from pathlib import Path
 
 import numpy as np
 from bench_diffusion import product, seconds
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 import search
 from diffusion import Denoiser, load
 from diffusion.bands import Bands
-from diffusion.variation import REGIMES, Dial, states, working_side
+from diffusion.variation import REGIMES, Dial, states
 from search.embedders.mini import Mini
 from search.images import render
 from search.runtime import flops, torch
 from search.variants import scaled
 
 SAMPLES = Path(search.__file__).parent / "samples"
-SIZE, CELL, SHOWN = 256, 128, 6
-WAYS = {"own shape": (True, None), "at the model's side": (True, 1), "squeezed": (False, None)}
+SIZE, CELL, HEAD, SHOWN = 256, 128, 40, 6
+WAYS = {"own shape": (True, 1), "twice the side": (True, 2), "squeezed": (False, 1)}
 
 
 def drawn(model: Denoiser, bands: Bands, seeds: range, dial: Dial, vector: torch.Tensor) -> list:
@@ -53,7 +53,7 @@ def cost(model: Denoiser, rounds: int) -> None:
     print("| --- | --- | --- | --- | --- | --- | --- |")
     picture, vector = Image.new("RGB", (SIZE, SIZE), "grey"), torch.zeros(model.config.shape.width)
     for name, dial in REGIMES.items():
-        side = working_side(model, dial)
+        side = model.config.size
         bands = Bands(picture, side, model.config.shape.multiple)
         x, sigma = torch.zeros(1, 3, side, side), torch.ones(1, dtype=torch.float64)
         gflop = flops(lambda x=x, sigma=sigma: model(x, sigma, vector[None]))[0] / 1e9
@@ -100,12 +100,11 @@ def likeness(model: Denoiser, folder: Path, n: int, seed: int, out: Path | None)
     print("| --- | --- | --- | --- | --- | --- |")
     for name, dial in REGIMES.items():
         for way, (own, times) in WAYS.items():
-            side, begun, made = working_side(model, dial), time.monotonic(), []
+            begun, made = time.monotonic(), []
             for i, picture in enumerate(chosen):
                 size = scaled(*picture.size, SIZE)
                 canvas = picture.resize(size if own else (SIZE, SIZE), Image.Resampling.LANCZOS)
-                wide = model.config.size * times if times else side
-                bands = Bands(canvas, wide, model.config.shape.multiple)
+                bands = Bands(canvas, model.config.size * times, model.config.shape.multiple)
                 seeds = range(seed + i, seed + i + 1)
                 one = drawn(model, bands, seeds, dial, torch.from_numpy(under[i]))[0]
                 made.append(one.resize(size, Image.Resampling.LANCZOS))
@@ -127,12 +126,15 @@ def likeness(model: Denoiser, folder: Path, n: int, seed: int, out: Path | None)
 
 def sheet(rows: list[list[Image.Image]]) -> Image.Image:
     """A row for each picture: itself, then a variant for each regime and way."""
-    page = Image.new("RGB", (len(rows[0]) * CELL, len(rows) * CELL), "white")
+    page = Image.new("RGB", (len(rows[0]) * CELL, len(rows) * CELL + HEAD), "white")
+    names = ["query", *(f"{regime}\n{way}" for regime in REGIMES for way in WAYS)]
+    for x, name in enumerate(names):
+        ImageDraw.Draw(page).text((x * CELL + 4, 4), name, "black", ImageFont.load_default(13))
     for y, row in enumerate(rows):
         for x, picture in enumerate(row):
             one = ImageOps.contain(picture, (CELL - 6, CELL - 6), Image.Resampling.LANCZOS)
             left, top = (CELL - one.width) // 2, (CELL - one.height) // 2
-            page.paste(one, (x * CELL + left, y * CELL + top))
+            page.paste(one, (x * CELL + left, HEAD + y * CELL + top))
     return page
 
 
@@ -142,14 +144,15 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, default=SAMPLES)
     parser.add_argument("--n", type=int, default=24)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="of the first table; 0 for none")
     parser.add_argument("--checkpoint", type=Path, help="default: the shipped one")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="a WebP of some of them")
     args = parser.parse_args()
     model = load(args.checkpoint)
     print(f"{torch.get_num_threads()} threads, weights {model.about['sha256'][:12]}\n")
-    cost(model, args.rounds)
+    if args.rounds:
+        cost(model, args.rounds)
     likeness(model, args.data, args.n, args.seed, args.out)
 
 

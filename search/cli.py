@@ -258,17 +258,14 @@ def variants(
         last = console.watch(events, lambda event: Progress("draw", event.done, event.total))
     if last is None or last.made is None:
         raise LibraryError("the variants ended early; run it again")
-    made = [(variant.save(out, words.stem(image)), variant) for variant in last.made]
-    if last.made.passed < n > 1:
-        console.note(
-            f"{last.made.passed} of {n} are as like it as they should be, of {last.made.drawn} "
-            "that were tried; the best of the others are with them"
-        )
+    files = [(variant.save(out, words.stem(image)), variant) for variant in last.made]
+    if n > 1:
+        console.passed(last.made)
     if as_json:
-        listed = [{"path": shown(str(path)), **variant.to_json()} for path, variant in made]
+        listed = [{"path": shown(str(path)), **variant.to_json()} for path, variant in files]
         _print({"variants": listed, "seconds": round(last.made.seconds, 3)})
     else:
-        console.drawn(made)
+        console.drawn(files)
 
 
 @app.command()

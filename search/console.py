@@ -17,6 +17,7 @@ from search.records import (
     Skip,
     Status,
     Variant,
+    Variants,
     shown,
 )
 
@@ -147,6 +148,15 @@ def embedded(report: IndexReport, file: Path) -> None:
     """What `embed` did."""
     out().print(f"{report.embedded} vectors in {report.seconds:.1f} s: {line(str(file))}")
     _skipped(report.skipped)
+
+
+def passed(made: Variants) -> None:
+    """A word where the gate let fewer pass than there are."""
+    if made.passed < len(made):
+        note(
+            f"{made.passed} of {len(made)} are as like it as they should be, of {made.drawn} that "
+            "were tried; the best of the others are with them"
+        )
 
 
 def drawn(made: Sequence[tuple[Path, Variant]]) -> None:

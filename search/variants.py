@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 from diffusion import CheckpointError, ConfigError, Denoiser, load
 from diffusion.bands import Bands
 from diffusion.checkpoint import describe, shipped
-from diffusion.variation import Dial, dial, states, working_side
+from diffusion.variation import Dial, dial, states
 from search.embedders.base import Embedder, Pixels, Preparation, Vectors
 from search.embedders.notes import Notes
 from search.errors import BusyError, ModelError, PictureError, QueryError
@@ -32,7 +32,6 @@ from search.query import Picture, Term
 from search.recording import Model
 from search.records import (
     MOST_VARIANTS,
-    SIGMAS,
     VARIANT_SIZES,
     Variant,
     VariantProgress,
@@ -41,7 +40,7 @@ from search.records import (
 from search.runtime import Runtime, torch
 from search.searcher import located
 
-GROUP = 4  # pictures of the model's size that go through it together: under 100 ms a pass
+GROUP = 4  # candidates that go through the network together: a pass of them takes under 100 ms
 TRIES = 3  # candidates for each variant that is wanted, at most
 SHOWN = 3  # steps from one look at the pictures to the next
 WAITING = 16  # jobs in the queue
@@ -179,10 +178,9 @@ class Studio:
         model, encoder = self._model()
         bands = Bands(
             picture.resize(size, Image.Resampling.LANCZOS),
-            working_side(model, wanted.dial),
+            model.config.size,
             model.config.shape.multiple,
         )
-        together = max(1, GROUP * model.config.size**2 // bands.low[0].size)
         embedder = self._models.at_once(self._serving())
         query = self._embed(embedder, [picture])[0]
         condition = None
@@ -194,10 +192,10 @@ class Studio:
         passed, others = list[Variant](), list[Variant]()
         drawn, done, steps = 0, 0, wanted.dial.steps
         most = wanted.n * TRIES if wanted.gate else wanted.n
-        sigma = min(wanted.dial.sigma, SIGMAS[1])
+        sigma = min(wanted.dial.sigma, model.noise.highest)
         while len(passed) < wanted.n and drawn < most:
             short = min(wanted.n - len(passed), most - drawn)
-            count = min(short, self._runtime.portion(together))
+            count = min(short, self._runtime.portion(GROUP))
             seeds = range(wanted.seed + drawn, wanted.seed + drawn + count)
             total = (drawn + wanted.n - len(passed)) * steps
             made = [bands.over(bands.low)] * count

@@ -78,6 +78,15 @@ def test_it_is_in_class_folders_with_a_manifest(
     assert digests(photos) == before
 
 
+def test_torchvision_reads_it_as_it_is(engine: Engine, photos: Path, tmp_path: Path) -> None:
+    from torchvision.datasets import ImageFolder
+
+    augment(engine, photos, tmp_path / "out")
+    found = ImageFolder(str(tmp_path / "out"))
+    assert found.classes == ["hat", "shoe"] and len(found) == 8
+    assert found[0][0].mode == "RGB"
+
+
 def test_a_line_tells_how_to_make_its_picture_again(
     engine: Engine, photos: Path, tmp_path: Path
 ) -> None:

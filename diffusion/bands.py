@@ -37,23 +37,30 @@ class Bands:
         self.low = _resized(self._full, low, Image.Resampling.LANCZOS).clip(-1, 1)
         self._detail = self._full - self._up(self.low)
 
-    def over(self, low: Planes) -> Image.Image:
+    def over(self, low: Planes, detail: bool = True) -> Image.Image:
         """A variant of the low band, (3, h, w) in -1..1, as a picture in full size: the detail
         comes back in proportion to how little was changed there, and all of it where nothing was.
+
+        detail: False for a variant that owes the picture nothing.
         """
+        if not detail:
+            return _picture(self._up(low))
         change = low - self.low
         h, w = change.shape[1:]
         places = (math.ceil(w / NEIGHBOURS), math.ceil(h / NEIGHBOURS))
         energy = np.square(change).mean(0, keepdims=True)
         local = self._up(_resized(energy, places, Image.Resampling.BOX), Image.Resampling.BILINEAR)
         lost = 1 - np.exp(-local.clip(0) / CHANGED**2)
-        full = self._full + self._up(change) - lost * self._detail
-        pixels = ((full + 1) * 127.5).round().clip(0, 255).astype(np.uint8)
-        return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+        return _picture(self._full + self._up(change) - lost * self._detail)
 
     def _up(self, planes: Planes, resample: Image.Resampling = Image.Resampling.BICUBIC) -> Planes:
         h, w = self._full.shape[1:]
         return _resized(planes, (w, h), resample)
+
+
+def _picture(planes: Planes) -> Image.Image:
+    pixels = ((planes + 1) * 127.5).round().clip(0, 255).astype(np.uint8)
+    return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
 
 
 def _resized(planes: Planes, size: tuple[int, int], resample: Image.Resampling) -> Planes:

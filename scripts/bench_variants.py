@@ -44,7 +44,8 @@ def drawn(model: Denoiser, bands: Bands, seeds: range, dial: Dial, vector: torch
     with torch.inference_mode():
         for state in states(model, torch.from_numpy(bands.low), seeds, dial, vector):
             x = state.x
-    return [bands.over(low) for low in x.clamp(-1, 1).numpy()]
+    detail = dial.sigma < model.noise.highest
+    return [bands.over(low, detail) for low in x.clamp(-1, 1).numpy()]
 
 
 def cost(model: Denoiser, rounds: int) -> None:

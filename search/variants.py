@@ -193,6 +193,7 @@ class Studio:
         drawn, done, steps = 0, 0, wanted.dial.steps
         most = wanted.n * TRIES if wanted.gate else wanted.n
         sigma = min(wanted.dial.sigma, model.noise.highest)
+        detail = sigma < model.noise.highest
         while len(passed) < wanted.n and drawn < most:
             short = min(wanted.n - len(passed), most - drawn)
             count = min(short, self._runtime.portion(GROUP))
@@ -202,7 +203,7 @@ class Studio:
             for step, low in self._walk(model, bands, seeds, wanted.dial, condition):
                 done += count
                 if step % SHOWN == 0 or step == steps:
-                    made = [bands.over(one) for one in low]
+                    made = [bands.over(one, detail) for one in low]
                     pictures = (*(v.picture for v in passed), *made)
                     yield VariantProgress(done, max(done, total), pictures)
             likenesses = np.clip(self._embed(embedder, made) @ query, -1.0, 1.0)

@@ -125,6 +125,17 @@ def test_the_size_is_that_of_the_long_side(engine: Engine, size: int) -> None:
     assert engine.variants(tall, n=1, size=size)[0].picture.size == (size // 2, size)
 
 
+@pytest.mark.usefixtures("no_gate")
+def test_pure_noise_knows_the_vector_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two pictures under one vector have the same variant, and under sigma 1 they have not."""
+    monkeypatch.setattr(
+        engine._studio, "_embed", lambda embedder, some: np.full((len(some), 512), 512**-0.5, "f4")
+    )
+    for sigma, same in ((80, True), (1, False)):
+        pair = [engine.variants(jpeg(s), n=1, sigma=sigma)[0].picture.tobytes() for s in (0, 1)]
+        assert (pair[0] == pair[1]) == same
+
+
 # the gate -------------------------------------------------------------------------------------
 
 

@@ -169,6 +169,13 @@ def test_detail_goes_where_something_changed_and_stays_elsewhere() -> None:
     assert rough[1] < 0.4 * rough[0]
 
 
+def test_without_its_detail_a_picture_is_not_in_its_variant() -> None:
+    pictures = noise(200, 100), Image.new("RGB", (200, 100))
+    low = np.random.default_rng(1).random(Bands(pictures[0], 64, 8).low.shape, np.float32)
+    pair = [Bands(picture, 64, 8).over(low, detail=False).tobytes() for picture in pictures]
+    assert pair[0] == pair[1]
+
+
 def test_a_change_of_the_low_band_shows_in_the_picture() -> None:
     bands = Bands(Image.new("RGB", (200, 100), (100, 100, 100)), 64, 8)
     made = np.asarray(bands.over(bands.low + 0.2), np.float32)

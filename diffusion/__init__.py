@@ -1,7 +1,8 @@
 """Denoising diffusion (DDPM) in torch: train it, sample from it, look inside.
 
-    from diffusion import load, sample
+    from diffusion import load, sample, variants
     pictures = sample(load(), 16)                # the shipped model; (16, 3, 64, 64) in -1..1
+    more = variants(load(), pictures[0], 4)      # like that one; `regime` or `sigma` says how much
 
 Nothing heavy is imported before it is used.
 """
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from diffusion.run import Run as Run, train as train
     from diffusion.sampling import sample as sample
     from diffusion.unet import Shape as Shape, UNet as UNet
+    from diffusion.variation import variants as variants
 
 _HOMES = {
     "checkpoint": ("load",),
@@ -36,6 +38,7 @@ _HOMES = {
     "run": ("Run", "train"),
     "sampling": ("sample",),
     "unet": ("Shape", "UNet"),
+    "variation": ("variants",),
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -75,14 +75,19 @@ def trailing(noise: Steps, steps: int, start: float | None = None) -> list[float
     return [*chosen, 0.0] if start is None else [min(start, noise.highest), *chosen[1:], 0.0]
 
 
-def grid(noise: Noise, steps: int, start: float | None = None) -> list[float]:
-    """The sigmas to walk from `start` (default: pure noise) down, as the model's noise has them."""
+def grid(noise: Noise, steps: int, start: float | None = None, lowest: float = 0.0) -> list[float]:
+    """The sigmas to walk from `start` (default: pure noise) down, as the model's noise has them.
+
+    lowest: of continuous noise, the last sigma before 0, where that is not the noise's own.
+    """
     if start is not None and not start > 0:
         raise ConfigError(f"a start from sigma {start}: give a number above 0")
     if isinstance(noise, Steps):
         return trailing(noise, steps, start)
     highest = noise.highest
-    return karras(highest if start is None else min(start, highest), steps, noise.lowest)
+    return karras(
+        highest if start is None else min(start, highest), steps, max(noise.lowest, lowest)
+    )
 
 
 def _pairs(sigmas: Sequence[float]) -> Iterator[tuple[int, float, float]]:

@@ -55,7 +55,7 @@ def samples(
             f"n {n}, sampler {sampler!r}, seed {seed}: give at least 1, one of "
             f"{', '.join(SAMPLERS)}, and 64 bits"
         )
-    _check(condition, n, model.config.shape)
+    check_condition(condition, n, model.config.shape)
     device = str(next(model.parameters()).device)
     side = model.config.size
     sigmas = grid(model.noise, steps)
@@ -107,7 +107,7 @@ def condition_on(
     return found.rows[torch.arange(n) % len(found.rows)].float()
 
 
-def _check(condition: Tensor | None, n: int, shape: Shape) -> None:
+def check_condition(condition: Tensor | None, n: int, shape: Shape) -> None:
     """Raises ConfigError for a condition that is not one of n for a model of that shape."""
     if condition is None:
         return

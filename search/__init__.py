@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from search.engine import Engine as Engine
     from search.errors import (
+        BusyError as BusyError,
         CropError as CropError,
         EmptyError as EmptyError,
         FieldError as FieldError,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from search.images import Crop as Crop
     from search.query import Query as Query, Term as Term
     from search.records import (
+        AugmentProgress as AugmentProgress,
+        AugmentReport as AugmentReport,
         CheckReport as CheckReport,
         Facts as Facts,
         Hit as Hit,
@@ -44,12 +47,16 @@ if TYPE_CHECKING:
         RootStatus as RootStatus,
         Skip as Skip,
         Status as Status,
+        Variant as Variant,
+        VariantProgress as VariantProgress,
+        Variants as Variants,
     )
     from search.settings import Settings as Settings
 
 _HOMES = {
     "engine": ("Engine",),
     "errors": (
+        "BusyError",
         "CropError",
         "EmptyError",
         "FieldError",
@@ -67,6 +74,8 @@ _HOMES = {
     "images": ("Crop",),
     "query": ("Query", "Term"),
     "records": (
+        "AugmentProgress",
+        "AugmentReport",
         "CheckReport",
         "Facts",
         "Hit",
@@ -78,6 +87,9 @@ _HOMES = {
         "RootStatus",
         "Skip",
         "Status",
+        "Variant",
+        "VariantProgress",
+        "Variants",
     ),
     "settings": ("Settings",),
 }

@@ -10,8 +10,10 @@ from search.loader import Failure, Loader, Source
 from search.lookup import Lookup
 from search.recording import Model
 from search.records import CheckReport
+from search.runtime import Runtime
 from search.thumbnails import Thumbnails
 from search.vectors.live import LiveIndex
+from search.vectors.shelf import Shelf
 
 
 class Checker:
@@ -26,6 +28,19 @@ class Checker:
     ) -> None:
         self._catalog, self._lookup = catalog, lookup
         self._loader, self._thumbnails = loader, thumbnails
+
+    def check(self, shelf: Shelf, runtime: Runtime, deep: bool) -> CheckReport:
+        """Look at everything. Its caller holds the write lock. deep: as `files` has it."""
+        model = self._catalog.serving()
+        problems, repaired = list(self.catalog(model)), list[str]()
+        if model:
+            live = runtime.run(lambda: shelf.live(model))
+            repaired += runtime.run(lambda: list(self.index(model, live)))
+            shelf.fit(model)
+            shelf.save(model)
+        problems += self.files(deep, repaired)
+        counts = self._lookup.count(model)
+        return CheckReport(counts["pictures"], counts["files"], tuple(problems), tuple(repaired))
 
     def catalog(self, model: Model | None) -> Iterator[str]:
         """What is wrong with the catalog itself."""
@@ -79,8 +94,3 @@ class Checker:
                 made.add(identity)
         if made:
             repaired.append(f"{len(made)} missing thumbnails were made again")
-
-    def report(self, model: Model | None, problems: list[str], repaired: list[str]) -> CheckReport:
-        """The findings with the library's counts."""
-        counts = self._lookup.count(model)
-        return CheckReport(counts["pictures"], counts["files"], tuple(problems), tuple(repaired))

@@ -14,7 +14,8 @@ from typer.core import TyperGroup
 from diffusion import cli as diffusion
 from diffusion.errors import ConfigError, DiffusionError
 from search import console, words
-from search.errors import LookalikeError, QueryError
+from search.errors import LibraryError, LookalikeError, QueryError
+from search.records import Progress, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Out = Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where they go.")]
+Many = Annotated[int, typer.Option("-n", help="How many of a picture, 1 to 64.")]
+FirstSeed = Annotated[int, typer.Option(metavar="S", help="Of the first; the next has S + 1.")]
+Checkpoint = Annotated[
+    Path | None, typer.Option(metavar="C", help="Weights other than the shipped ones.")
+]
 
 
 class Commands(TyperGroup):
@@ -91,11 +98,11 @@ def settings(
     context.obj = {"home": home, "model": model, "device": device, "encode": Encoder(context)}
 
 
-def _open(context: typer.Context) -> Engine:
+def _open(context: typer.Context, **more: Any) -> Engine:
     from search.engine import Engine
 
     said = {name: context.obj[name] for name in ("home", "model", "device")}
-    return Engine.open(**said, say=console.note)
+    return Engine.open(**said, **more, say=console.note)
 
 
 def _print(document: dict[str, Any]) -> None:
@@ -204,6 +211,84 @@ def search(
     with _open(context) as engine:
         hits = engine.search(query)
     _print(hits.to_json()) if as_json else console.found(hits)
+
+
+@app.command()
+def variants(
+    context: typer.Context,
+    image: Annotated[
+        str,
+        typer.Argument(metavar="IMAGE", help="A file, a URL, id:ID, or - for standard input."),
+    ],
+    out: Out,
+    n: Many = 4,
+    regime: Annotated[
+        str | None, typer.Option(metavar="R", help="near, same or concept (default: same).")
+    ] = None,
+    sigma: Annotated[
+        float | None,
+        typer.Option(metavar="S", help="Noise instead of a regime: 0 to 80, pure noise."),
+    ] = None,
+    guidance: Annotated[
+        float | None, typer.Option(metavar="W", help="Towards what IMAGE is of; 1 is none.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", help="Steps back from the noise.")
+    ] = None,
+    seed: FirstSeed = 0,
+    size: Annotated[int, typer.Option(metavar="PX", help="Long side, 64 to 512.")] = 256,
+    checkpoint: Checkpoint = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make pictures like IMAGE: PNG files, named by seed and sigma.
+
+    The first n that are neither copies nor strangers are taken; -n 1 makes that of the seed.
+    """
+    with _open(context, checkpoint=checkpoint) as engine:
+        events = engine.vary(
+            words.image(image),
+            n=n,
+            regime=regime,
+            sigma=sigma,
+            guidance=guidance,
+            steps=steps,
+            seed=seed,
+            size=size,
+        )
+        last = console.watch(events, lambda event: Progress("draw", event.done, event.total))
+    if last is None or last.made is None:
+        raise LibraryError("the variants ended early; run it again")
+    files = [(variant.save(out, words.stem(image)), variant) for variant in last.made]
+    if n > 1:
+        console.passed(last.made)
+    if as_json:
+        listed = [{"path": shown(str(path)), **variant.to_json()} for path, variant in files]
+        _print({"variants": listed, "seconds": round(last.made.seconds, 3)})
+    else:
+        console.drawn(files)
+
+
+@app.command()
+def augment(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="A folder of pictures, or of classes of them.")],
+    out: Out,
+    n: Many = 4,
+    regime: Annotated[str, typer.Option(metavar="R", help="near, same or concept.")] = "near",
+    seed: FirstSeed = 0,
+    checkpoint: Checkpoint = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a training set: n variants of each picture, in class folders, with a manifest.
+
+    The same command goes on where it stopped.
+    """
+    with _open(context, checkpoint=checkpoint) as engine:
+        events = engine.augment(path, output=out, n=n, regime=regime, seed=seed)
+        last = console.watch(events, lambda e: Progress("draw", e.done, e.total, e.path))
+    if last is None or last.report is None:
+        raise LibraryError("the augmentation ended early; run it again")
+    _print(last.report.to_json()) if as_json else console.augmented(last.report)
 
 
 @app.command()

@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from search.records import CheckReport, Hits, IndexReport, Progress, Status, shown
+from search.records import (
+    AugmentReport,
+    CheckReport,
+    Hits,
+    IndexReport,
+    Progress,
+    Skip,
+    Status,
+    Variant,
+    Variants,
+    shown,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+T = TypeVar("T")
 PHASES = {
     "fetch": "fetching the model, MB",
     "scan": "looking",
     "index": "indexing",
     "embed": "embedding",
+    "draw": "drawing",
     "finish": "finishing",
 }
 EVERY = 5.0  # seconds between plain lines
@@ -44,11 +57,23 @@ def out() -> Console:
 
 def follow(events: Iterable[Progress]) -> IndexReport:
     """Show progress on standard error, a bar on a terminal and lines elsewhere; the report."""
-    shower = _bar if sys.stderr.isatty() else _lines
-    report = IndexReport()
-    for event in shower(events):
-        report = event.report or report
-    return report
+    last = watch(events, lambda event: event)
+    return (last and last.report) or IndexReport()
+
+
+def watch(events: Iterable[T], told: Callable[[T], Progress]) -> T | None:
+    """As `follow`, for events of any kind; told: how one is shown. The last event."""
+    last: T | None = None
+
+    def progress() -> Iterator[Progress]:
+        nonlocal last
+        for event in events:
+            last = event
+            yield told(event)
+
+    for _ in (_bar if sys.stderr.isatty() else _lines)(progress()):
+        pass
+    return last
 
 
 def _bar(events: Iterable[Progress]) -> Iterator[Progress]:
@@ -87,7 +112,11 @@ def _lines(events: Iterable[Progress]) -> Iterator[Progress]:
         if event.phase != phase:  # which began when the one before it ended
             phase, begun = event.phase, before
         before = now
-        if event.phase in ("fetch", "index", "embed") and event.done and now - last >= EVERY:
+        if (
+            event.phase in ("fetch", "index", "embed", "draw")
+            and event.done
+            and now - last >= EVERY
+        ):
             rate = event.done / max(now - begun, 1e-3)
             left = (event.total - event.done) / rate
             done = f"{PHASES[event.phase]} {event.done} of {event.total}"
@@ -111,24 +140,48 @@ def indexed(report: IndexReport) -> None:
     if report.offline:
         say("offline files are kept: a folder that is empty all at once may be a missing disk")
         say("  (`index --allow-empty` or `forget` takes them out)")
-    _skipped(report)
+    _skipped(report.skipped)
     say(f"{report.pictures} pictures in the library")
 
 
 def embedded(report: IndexReport, file: Path) -> None:
     """What `embed` did."""
     out().print(f"{report.embedded} vectors in {report.seconds:.1f} s: {line(str(file))}")
-    _skipped(report)
+    _skipped(report.skipped)
 
 
-def _skipped(report: IndexReport) -> None:
+def passed(made: Variants) -> None:
+    """A word where the gate let fewer pass than there are."""
+    if made.passed < len(made):
+        note(
+            f"{made.passed} of {len(made)} are as like it as they should be, of {made.drawn} that "
+            "were tried; the best of the others are with them"
+        )
+
+
+def drawn(made: Sequence[tuple[Path, Variant]]) -> None:
+    """Variants, and where they are."""
+    for path, variant in made:
+        likeness = f"{variant.similarity:.3f}"
+        out().print(f"{likeness}  {line(str(path))}", markup=False)
+
+
+def augmented(report: AugmentReport) -> None:
+    """What `augment` did."""
+    made = f"{report.made} variants made in {report.seconds:.1f} s"
+    had = f"{report.unchanged} of {report.pictures} pictures had theirs"
+    out().print(f"{made}; {had}: {line(report.output)}", markup=False)
+    _skipped(report.skipped)
+
+
+def _skipped(skipped: Sequence[Skip]) -> None:
     say = out().print
-    if report.skipped:
-        say(f"{len(report.skipped)} skipped:")
-        for skip in report.skipped[:20]:
+    if skipped:
+        say(f"{len(skipped)} skipped:")
+        for skip in skipped[:20]:
             say(f"  {line(skip.path)}: {skip.reason}", markup=False)
-        if len(report.skipped) > 20:
-            say(f"  ... and {len(report.skipped) - 20} more (`--json` lists all)")
+        if len(skipped) > 20:
+            say(f"  ... and {len(skipped) - 20} more (`--json` lists all)")
 
 
 def found(hits: Hits) -> None:

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from functools import cached_property, partial
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Unpack
 
 from PIL import Image
 
-from search.album import Album
-from search.catalog import Catalog
-from search.database import Database
-from search.embedders.base import Pixels, Preparation, Vectors
+from search.embedders.base import Pixels, Vectors
 from search.errors import (
-    EmptyError,
     LibraryError,
     ModelError,
     NotFoundError,
@@ -27,15 +21,14 @@ from search.errors import (
     QueryError,
 )
 from search.forget import forget
-from search.images import Crop, Limits
+from search.images import Crop
 from search.indexer import Indexer
-from search.keeper import Keeper
-from search.loader import Failure, Loaded, Loader, Source
-from search.lock import Pen, writing
-from search.lookup import Lookup
-from search.models import Models
+from search.library import Library
+from search.loader import Source
+from search.lock import writing
 from search.query import Picture as Given, Query, is_address
 from search.records import (
+    AugmentProgress,
     CheckReport,
     Hits,
     IndexReport,
@@ -44,50 +37,21 @@ from search.records import (
     Progress,
     RootStatus,
     Status,
+    VariantProgress,
+    Variants,
 )
 from search.scan import watch
 from search.settings import Settings
-from search.thumbnails import Thumbnails
-from search.vectors.shelf import Shelf
 
 if TYPE_CHECKING:
-    from search.fetch import Fetcher
-    from search.runtime import Runtime
-    from search.searcher import Searcher
-
-T = TypeVar("T")
-CATALOG = "catalog.sqlite"
+    from search.variants import Asked
 
 
-class Engine:
+class Engine(Library):
     """A library of pictures: index folders, find pictures by picture. Threads may share it.
 
     Use as a context manager. The model is loaded when it is first needed.
     """
-
-    def __init__(self, settings: Settings, say: Callable[[str], None] = lambda _: None) -> None:
-        """say: takes the rare line for the user, as when another writer is waited for."""
-        self.settings, self._say = settings, say
-        self.home = settings.home.expanduser().resolve()
-        notes = self.home / "models"
-        self._models = Models(settings.model, settings.device, notes, lambda: self._runtime, say)
-        try:
-            self.home.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise LibraryError(
-                f"cannot make the library's folder {self.home}: {error.strerror}; "
-                "give another --home"
-            ) from error
-        self._database = Database(self.home / CATALOG)
-        self._catalog, self._lookup = Catalog(self._database), Lookup(self._database)
-        self._thumbnails = Thumbnails(self.home / "thumbnails")
-        self._keeper = Keeper(self._catalog, self._thumbnails, self.home / "kept")
-        self._album = Album(self._lookup, self._thumbnails, self._load)
-        self._pen = Pen(self.home, settings.lock_seconds, say)
-        self._shelf = Shelf(
-            self._lookup, lambda: self._runtime, self.home / "index", settings.index
-        )
-        self._opening = threading.RLock()
 
     @classmethod
     def open(
@@ -110,14 +74,6 @@ class Engine:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def close(self) -> None:
-        """End the decoding processes and the inference thread."""
-        if "_loader" in self.__dict__:
-            self._loader.close()
-        if "_runtime" in self.__dict__:
-            self._runtime.close()
-        self._database.close()
 
     # indexing ----------------------------------------------------------------------------------
 
@@ -251,6 +207,39 @@ class Engine:
             raise QueryError("a Query holds its own terms, k and min_score; give nothing beside it")
         return self._searcher().answer(query)
 
+    # making more -------------------------------------------------------------------------------
+
+    def vary(self, image: Given, **asked: Unpack[Asked]) -> Iterator[VariantProgress]:
+        """Variants of a picture, given as to `search`, while they are made; the last progress
+        carries them, and closing the iterator ends it. asked: see `search.variants.Asked`. Raises
+        LookalikeError, for what is asked at once."""
+        from search.variants import Wanted
+
+        return self._studio.vary(image, Wanted.of(**asked))
+
+    def variants(self, image: Given, **asked: Unpack[Asked]) -> Variants:
+        """As `vary`, to the end."""
+        *_, last = self.vary(image, **asked)
+        if last.made is None:
+            raise LibraryError("the variants ended early; ask again")
+        return last.made
+
+    def augment(
+        self,
+        path: str | PathLike[str],
+        *,
+        output: str | PathLike[str],
+        n: int = 4,
+        regime: str = "near",
+        seed: int = 0,
+    ) -> Iterator[AugmentProgress]:
+        """Make a training set in `output`: n variants of each picture of a folder, as
+        `search.augment` lays them out. The last progress carries the report; what is there already
+        is not made again. Raises LookalikeError, for what is asked at once."""
+        from search.augment import Augmentation
+
+        return Augmentation(self._studio, Path(path), Path(output), n, regime, seed).run()
+
     # pictures ----------------------------------------------------------------------------------
 
     def keep(self, picture: bytes | str) -> Picture:
@@ -302,18 +291,6 @@ class Engine:
         """
         return self._album.original(identity)
 
-    def _content(self, name: str) -> bytes:
-        """What a URL or `id:ID` stands for."""
-        if name.startswith("id:"):
-            return self._album.content(name[3:])
-        return self._fetcher.fetch(name)
-
-    def _load(self, source: Source, preparation: Preparation | None = None) -> Loaded:
-        loaded = self._loader.submit(source, preparation, urgent=True).result()
-        if isinstance(loaded, Failure):
-            raise loaded.error(f"the picture: {loaded.reason}")
-        return loaded
-
     # looking after it --------------------------------------------------------------------------
 
     def status(self) -> Status:
@@ -347,55 +324,4 @@ class Engine:
 
         checker = Checker(self._catalog, self._lookup, self._loader, self._thumbnails)
         with writing(self.home, self.settings.lock_seconds, self._say):
-            model = self._catalog.serving()
-            problems, repaired = list(checker.catalog(model)), list[str]()
-            if model:
-                live = self._runtime.run(lambda: self._shelf.live(model))
-                repaired += self._runtime.run(lambda: list(checker.index(model, live)))
-                self._shelf.fit(model)
-                self._shelf.save(model)
-            problems += checker.files(deep, repaired)
-        return checker.report(model, problems, repaired)
-
-    # parts, made when first needed -------------------------------------------------------------
-
-    @cached_property
-    def _loader(self) -> Loader:
-        s = self.settings
-        limits = Limits(s.max_pixels, s.max_bytes, s.decode_seconds, s.decode_memory)
-        return self._once("_loader", lambda: Loader(s.workers, limits))
-
-    @cached_property
-    def _runtime(self) -> Runtime:
-        from search.runtime import Runtime
-
-        return self._once("_runtime", lambda: Runtime(self.settings.threads))
-
-    def _once(self, name: str, make: Callable[[], T]) -> T:
-        """One part for all threads, whoever comes first."""
-        with self._opening:
-            if name not in self.__dict__:
-                self.__dict__[name] = make()
-            part: T = self.__dict__[name]
-            return part
-
-    @cached_property
-    def _fetcher(self) -> Fetcher:
-        from search.fetch import Fetcher
-
-        return Fetcher(self.settings.fetch_bytes, self.settings.fetch_seconds)
-
-    def _searcher(self) -> Searcher:
-        from search.searcher import Searcher
-
-        model = self._catalog.serving()
-        if model is None:
-            raise EmptyError(
-                f"the library in {self.home} is empty: run `lookalike index FOLDER` first"
-            )
-        self._models.refuse_other(model)
-        self._loader.warm()
-
-        embedder, content = partial(self._models.fitting, model), self._content
-        live = partial(self._shelf.live, model)
-        return Searcher(self._lookup, self._loader, self._runtime, embedder, model, live, content)
+            return checker.check(self._shelf, self._runtime, deep)

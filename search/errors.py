@@ -9,6 +9,7 @@
     │   └── QueryError      a query that cannot be answered as it stands
     │       └── FieldError  a query whose JSON has unknown fields, or values of the wrong type
     ├── ModelError          a model that is unknown, cannot be loaded, or is not the library's
+    ├── BusyError           more is waiting than may wait
     └── LibraryError        the library's home cannot be used
         ├── EmptyError      nothing to search in
         ├── LockedError     another process is writing to it
@@ -61,6 +62,10 @@ class FieldError(QueryError):
 
 class ModelError(LookalikeError):
     """A model that is unknown, cannot be loaded, or is not the library's."""
+
+
+class BusyError(LookalikeError):
+    """More is waiting than may wait."""
 
 
 class LibraryError(LookalikeError):

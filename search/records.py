@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, overload
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from search.errors import StorageError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 Kind = Literal["identical", "copy", "similar"]
+REGIMES: Mapping[str, float] = MappingProxyType({"near": 0.3, "same": 1.0, "concept": 80.0})
+"""How far a variant is from its query, by name: the noise it starts under, sigma."""
+SIGMAS = (0.0, 80.0)
+"""Least and most of it: the query itself, and pure noise, which any larger sigma means as well."""
+MOST_VARIANTS = 64
+"""As many are made at a time."""
+VARIANT_SIZES = (64, 512)
+"""Least and most pixels of a variant's long side."""
 
 
 def shown(path: str) -> str:
@@ -112,7 +129,7 @@ class Progress:
     """A moment of a sync. `done` of `total` files, or megabytes while a model is fetched; `report`
     comes with the last one."""
 
-    phase: Literal["fetch", "scan", "index", "embed", "finish"]
+    phase: Literal["fetch", "scan", "index", "embed", "draw", "finish"]
     done: int
     total: int
     path: str | None = None
@@ -219,3 +236,112 @@ class CheckReport:
         """As `check --json` prints it."""
         problems, repaired = map(shown, self.problems), map(shown, self.repaired)
         return asdict(self) | {"problems": list(problems), "repaired": list(repaired)}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A picture made from a query.
+
+    picture: RGB. seed: makes it again. sigma: noise it started under. similarity: cosine to the
+    query in [-1, 1] under the library's model.
+    """
+
+    picture: Image
+    seed: int
+    sigma: float
+    similarity: float
+
+    def save(self, folder: Path, stem: str) -> Path:
+        """Write it to a folder as PNG, named by a stem, its seed and its sigma; whole or not at
+        all. Raises StorageError."""
+        path = folder / f"{stem}-seed{self.seed}-sigma{self.sigma:g}.png"
+        partial = folder / f".{path.name}.part"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.picture.save(partial, "PNG")
+            os.replace(partial, path)
+        except OSError as error:
+            with suppress(OSError):
+                partial.unlink()
+            raise StorageError(
+                f"cannot write {shown(str(path))}: {error.strerror or error}; free some space or "
+                "give another folder"
+            ) from error
+        return path
+
+    def to_json(self) -> dict[str, Any]:
+        """As `variants --json` prints it, beside its path."""
+        return {"seed": self.seed, "sigma": self.sigma, "similarity": self.similarity}
+
+
+@dataclass(frozen=True)
+class Variants(Sequence[Variant]):
+    """Variants of one query: those that passed the gate, by seed, then the best of the others.
+
+    seconds: all it took. drawn: candidates that were tried; passed: how many of these variants
+    passed the gate. One alone is the picture of its seed, and no gate is asked.
+    """
+
+    variants: tuple[Variant, ...]
+    seconds: float
+    drawn: int
+    passed: int
+
+    @overload
+    def __getitem__(self, index: int) -> Variant: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Variant, ...]: ...
+    def __getitem__(self, index: int | slice) -> Variant | tuple[Variant, ...]:
+        return self.variants[index]
+
+    def __len__(self) -> int:
+        return len(self.variants)
+
+    def __iter__(self) -> Iterator[Variant]:
+        return iter(self.variants)
+
+
+@dataclass(frozen=True)
+class VariantProgress:
+    """A moment of making variants. `done` of `total` steps, of which there may be more than it
+    seemed. pictures: how they look by now, in the order of their seeds; none yet at first. `made`
+    comes with the last one."""
+
+    done: int
+    total: int
+    pictures: tuple[Image, ...] = ()
+    made: Variants | None = None
+
+
+@dataclass(frozen=True)
+class AugmentReport:
+    """What one run of `augment` did. Counts are pictures of the source, but for `made`: variants
+    written by this run. `unchanged`: had their variants already."""
+
+    output: str
+    pictures: int
+    made: int
+    unchanged: int
+    skipped: tuple[Skip, ...] = ()
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """As `augment --json` prints it."""
+        return {
+            **asdict(self),
+            "output": shown(self.output),
+            "skipped": [{"path": shown(s.path), "reason": s.reason} for s in self.skipped],
+            "seconds": round(self.seconds, 3),
+        }
+
+
+@dataclass(frozen=True)
+class AugmentProgress:
+    """A moment of an augmentation. `done` of `total` pictures of the source, of which `skipped`
+    could not be read; `report` comes with the last one."""
+
+    done: int
+    total: int
+    path: str | None = None
+    skipped: int = 0
+    report: AugmentReport | None = None

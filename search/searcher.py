@@ -170,7 +170,7 @@ class Searcher:
             name = term.image
             data = self._content(name)
         else:
-            path = name = _path(term.image)
+            path = name = located(term.image)
         source = Source(path, data, crop=term.crop, facts=False)
         result = self._loader.submit(source, preparation, urgent=True).result()
         if isinstance(result, Failure):
@@ -190,7 +190,7 @@ def _wordy(embedder: Embedder) -> TextEmbedder:
     )
 
 
-def _path(image: Picture) -> str:
+def located(image: Picture) -> str:
     """A query file's absolute path, if it is there. Raises InputError and NotFoundError."""
     given = fspath(image)  # type: ignore[arg-type]
     full = os.path.abspath(os.path.expanduser(given))

@@ -44,6 +44,8 @@ class Settings(BaseSettings):
     """Model for a new library, or to change to: `auto`, `mini`, or one of open_clip."""
     device: str = "cpu"
     """torch device that the model runs on."""
+    checkpoint: Path | None = None
+    """Weights of the diffusion model that makes variants."""
     index: Literal["auto", "flat", "ivf"] = "auto"
     """Search of every vector (`flat`), of those in the nearest clusters (`ivf`), or by size."""
     threads: int = Field(default_factory=_cores, ge=1)

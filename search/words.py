@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import typer
 from typer.core import TyperCommand
@@ -16,7 +19,7 @@ MARK = "\0"  # before what stays in its place among the images; no argument can 
 ORDERED = ("--crop", "--text", "--not", "--not-text", "--weight")
 STDIN = 2**30  # bytes of standard input that are read at most
 LATER = frozenset(
-    "variants augment duplicates tag backup"
+    "duplicates tag backup"
     " --query --where --kind --collapse --expand --restore --mask --verify --html".split()
 )
 
@@ -56,9 +59,9 @@ def query(arguments: list[str], k: int, min_score: float | None) -> Query:
     for word in arguments:
         option, _, value = word.removeprefix(MARK).partition("=")
         if not word.startswith(MARK):
-            terms.append(Term(image=_image(word)))
+            terms.append(Term(image=image(word)))
         elif option == "--not":
-            terms.append(Term(image=_image(value), weight=-1))
+            terms.append(Term(image=image(value), weight=-1))
         elif option in ("--text", "--not-text"):
             terms.append(Term(text=value, weight=1 if option == "--text" else -1))
         elif option == "--weight":
@@ -77,8 +80,18 @@ def query(arguments: list[str], k: int, min_score: float | None) -> Query:
     return Query(tuple(terms), k, min_score)
 
 
-def _image(word: str) -> str | bytes:
+def image(word: str) -> str | bytes:
+    """What an IMAGE stands for: standard input where it is `-`."""
     return sys.stdin.buffer.read(STDIN) if word == "-" else word
+
+
+def stem(word: str) -> str:
+    """What files made of an IMAGE are called."""
+    if word.startswith("id:"):
+        return word[3:15]
+    name = PurePath(urlsplit(word).path if "://" in word else word).stem
+    plain = re.sub(r"[^\w.-]+", "-", name).strip(".-")[:80]
+    return plain or "picture"
 
 
 def _weight(value: str) -> float:

@@ -232,7 +232,7 @@ def test_broken_pictures_are_skipped_with_their_reason(tmp_path: Path) -> None:
         (("--model", "diffusion", "status"), 1, "not part of this version"),
         (("--model", "mini:/nowhere", "search", str(SAMPLES / "hat/01.jpg")), 1, "index FOLDER"),
         (("frobnicate",), 2, "No such command"),
-        (("variants", "a.jpg"), 2, "variants is not part of this version yet"),
+        (("duplicates",), 2, "duplicates is not part of this version yet"),
         (("search", "a.jpg", "--where", "x"), 2, "--where is not part of this version yet"),
         (("--home", "/proc/nowhere", "status"), 1, "--home"),
     ],
@@ -327,3 +327,44 @@ def test_progress_in_lines_has_a_rate_from_the_first_one_on(
         "fetching the model, MB 300 of 600, 50/s, 6 s left",
         "indexing 3 of 9, 0/s, 12 s left",
     ]
+
+
+def test_variants_are_files_that_tell_how_to_make_them_again(
+    library: tuple[Path, Path], tmp_path: Path
+) -> None:
+    home, photos = library
+    query = photos / "hat" / "03.jpg"
+    words = ("variants", query, "--steps", "1", "--seed", "7", "--size", "96", "--json", "-o")
+    said = [json.loads(run(home, *words, tmp_path / name).stdout) for name in ("a", "b")]
+    first, again = (document["variants"] for document in said)
+    assert said[0]["seconds"] > 0 and len(first) == 4
+    for one, same in zip(first, again, strict=True):
+        assert set(one) == {"path", "seed", "sigma", "similarity"}
+        assert Path(one["path"]).read_bytes() == Path(same["path"]).read_bytes()
+        assert f"seed{one['seed']}-sigma{one['sigma']:g}" in one["path"]
+        with Image.open(one["path"]) as picture:
+            assert max(picture.size) == 96
+    made = run(
+        home, "variants", "-", "-n", "1", "--sigma", "0.5", "-o", tmp_path, stdin=query.read_bytes()
+    )
+    assert str(tmp_path / "picture-seed0-sigma0.5.png") in made.stdout.decode()
+    assert (tmp_path / "picture-seed0-sigma0.5.png").exists()
+
+
+def test_a_training_set_goes_on(library: tuple[Path, Path], tmp_path: Path) -> None:
+    home, photos = library
+    words = ("augment", photos / "shoes", "-n", "1", "-o", tmp_path / "set", "--json")
+    first, again = (json.loads(run(home, *words).stdout) for _ in range(2))
+    assert (first["made"], again["made"], again["unchanged"]) == (11, 0, 11)
+    assert len(list((tmp_path / "set" / "shoes").glob("*.png"))) == 11
+
+
+@pytest.mark.parametrize(
+    "more, code", [(("-n", "0"), 2), (("--sigma", "-1"), 2), (("--checkpoint", "/nowhere"), 1)]
+)
+def test_variants_that_cannot_be_are_refused(
+    library: tuple[Path, Path], tmp_path: Path, more: tuple[str, ...], code: int
+) -> None:
+    words = ("variants", library[1] / "hat" / "01.jpg", "-o", tmp_path / "out", *more)
+    assert run(library[0], *words, code=code).stdout == b""
+    assert not (tmp_path / "out").exists()

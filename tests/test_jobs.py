@@ -231,6 +231,22 @@ def test_one_runs_the_others_wait_and_more_are_refused() -> None:
     jobs.close()
 
 
+def test_a_kind_of_jobs_waits_for_its_own_only() -> None:
+    jobs, go, at_once = Jobs(waiting=1), threading.Event(), threading.Event()
+    at_once.set()
+    long = [jobs.start("index", name, name, gated(go)) for name in ("/a",)]
+    until(lambda: long[0].state == "running")
+    long.append(jobs.start("index", "/b", "/b", gated(go)))
+    other = jobs.start("variants", "", None, gated(at_once))
+    until(lambda: other.over)
+    assert other.state == "done" and [job.state for job in long] == ["running", "queued"]
+    assert [job.id for job in jobs.all()] == [other.id, long[1].id, long[0].id]
+    same = [jobs.start("variants", "", None, gated(go), waiting=3) for _ in range(2)]  # no root
+    assert len({job.id for job in same}) == 2
+    go.set()
+    jobs.close()
+
+
 def test_jobs_that_are_over_are_forgotten_in_their_order() -> None:
     jobs, go = Jobs(remembered=3), threading.Event()
     go.set()

@@ -191,6 +191,23 @@ def test_a_format_that_no_browser_shows_is_shown(page: Page, base: str, tmp_path
     assert page.wait("document.querySelector('#stage.ready img').naturalWidth") == 150
 
 
+def test_several_pictures_add_up(page: Page, base: str, unknown: Path) -> None:
+    shoe = SAMPLES / "shoes" / "02.jpg"
+    page.open(base)
+    page.find("#file").send_keys(f"{unknown}\n{shoe}")
+    page.results("22 results")
+    parts = [("image", path.read_bytes()) for path in (unknown, shoe)]
+    answer = httpx.post(f"{base}/api/v1/search", files=parts, data={"query": '{"k": 22}'})
+    names = [hit["path"].rpartition("/")[2] for hit in answer.json()["hits"]]
+    assert [label.partition(",")[0] for label in page.labels()] == names[: len(page.labels())]
+    assert page.text("#query-name") == "2 pictures"
+    page.wait("[...document.querySelectorAll('#several img')].every(i => i.naturalWidth)")
+    assert not page.find("#keep").is_displayed() and not page.find("#stage").is_displayed()
+    page.choose(HAT)
+    assert page.results()[0].endswith("score 1.00")
+    assert not page.find("#several").is_displayed() and page.find("#stage").is_displayed()
+
+
 def test_a_phone_offers_its_camera(page: Page, base: str, unknown: Path) -> None:
     page.open(base)
     assert not page.find(".bar .camera").is_displayed()
@@ -239,6 +256,8 @@ def test_back_and_forward(page: Page, base: str, unknown: Path) -> None:
     assert page.text("#query-name") == "my hat.png"
     page.driver.refresh()
     assert "only in this tab" in page.said()
+    page.choose(unknown)  # the first of this visit, and another one than that
+    assert page.results("22 results")[0].startswith("03.jpg")
 
 
 def test_a_picture_large_with_its_facts_and_more_like_it(

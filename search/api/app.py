@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 from fastapi import FastAPI
 
-from search.api import images, index, problems, search, system, web
+from search.api import images, index, problems, search, system, variants, web
 from search.api.auth import Access, Gate
 from search.api.deps import Context
 from search.api.metrics import Counted
@@ -44,8 +44,8 @@ def create_app(
     )
     access = access or Access()
     app.state.context = context = Context(engine, access, allow)
-    for router in (search.router, images.router, index.router, system.router, web.router):
-        app.include_router(router)
+    for part in (search, images, variants, index, system, web):
+        app.include_router(part.router)
     problems.install(app)
     app.add_middleware(Gate, access=access, most=engine.settings.upload_bytes)
     app.add_middleware(Counted, metrics=context.metrics)

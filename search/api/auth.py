@@ -24,7 +24,7 @@ from search.api.problems import Problem
 
 COOKIE = "lookalike"
 SESSION_SECONDS = 30 * 86400
-LARGE = frozenset({"/api/v1/search", "/api/v1/images", "/api/v1/images/preview"})
+LARGE = frozenset(f"/api/v1/{name}" for name in ("search", "images", "images/preview", "variants"))
 MOST = 2**20  # bytes of a body elsewhere
 OPEN = frozenset({"/", "/healthz", "/readyz", "/api/v1/login"})
 PAGE = "/web/"  # below it are the page's own files, which are open too: they hold no data

@@ -11,18 +11,21 @@ from typing import Annotated, TypeVar
 
 import anyio
 from fastapi import Depends, Request
+from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
 from search.api.auth import Access
 from search.api.jobs import Jobs
+from search.api.made import Made
 from search.api.metrics import Metrics
 from search.api.problems import Problem
 from search.engine import Engine
 from search.errors import FieldError
 
 T = TypeVar("T")
+Shape = TypeVar("Shape", bound=BaseModel)
 
 MOST_JSON = 2**20  # bytes of a JSON body or field
 UPLOAD_SECONDS = 120.0
@@ -62,6 +65,7 @@ class Context:
     allow: Sequence[Path] | None = None
     metrics: Metrics = field(default_factory=Metrics)
     jobs: Jobs = field(default_factory=Jobs)
+    made: Made = field(default_factory=Made)
     followers: int = 0
     stopping: bool = False
     searches: Turns = field(default_factory=lambda: Turns(8, 32))
@@ -105,6 +109,17 @@ async def read(request: Request, files: int, text: str | None) -> Given:
     except TimeoutError:
         raise Problem(408, f"the request took longer than {UPLOAD_SECONDS:g} s") from None
     raise Problem(415, "send multipart/form-data or application/json")
+
+
+def parsed(shape: type[Shape], said: bytes | str) -> Shape:
+    """JSON as a model has it. Raises Problem 400 for no JSON, and FieldError for another shape."""
+    try:
+        return shape.model_validate_json(said)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_input=False)
+        if wrong[0]["type"] == "json_invalid":
+            raise Problem(400, "the body is no JSON") from error
+        raise FieldError([(".".join(map(str, one["loc"])), one["msg"]) for one in wrong]) from error
 
 
 async def _json(request: Request) -> bytes:

@@ -7,11 +7,10 @@ from typing import Annotated, Any, BinaryIO
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import ValidationError
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from search.api.deps import Context, Here, read
+from search.api.deps import Context, Here, parsed, read
 from search.api.problems import Problem
 from search.api.schemas import AddressJson, ImageJson, PageJson, problems, upload
 from search.errors import FieldError
@@ -183,13 +182,7 @@ async def _given(request: Request) -> bytes | str:
         return given.files[0]
     if given.said is None:
         raise FieldError([("image", "is missing")])
-    try:
-        url = AddressJson.model_validate_json(given.said).url
-    except ValidationError as error:
-        said = error.errors(include_url=False, include_input=False)
-        if said[0]["type"] == "json_invalid":
-            raise Problem(400, "the body is no JSON") from error
-        raise FieldError([(".".join(map(str, one["loc"])), one["msg"]) for one in said]) from error
+    url = parsed(AddressJson, given.said).url
     if not is_address(url):
         raise FieldError([("url", "give an address that begins with http:// or https://")])
     return url

@@ -24,24 +24,33 @@ BEAT_SECONDS = 15.0
 MOST_FOLLOWERS = 64
 
 
-def folder(here: Context, given: str) -> tuple[str, str]:
-    """The folder that is meant, and the indexed root it is in (or itself).
+def allowed(here: Context, field: str, given: str) -> tuple[Path, list[Path]]:
+    """The place that a field means, without links, and the indexed roots around it.
 
-    Raises Problem 403 for one that is not allowed, before anything is told about it, 404 for one
-    that is not there, and 400 for what is no folder.
+    Raises Problem 400 for what is no absolute path, and 403 for one that is not allowed, before
+    anything is told about it.
     """
     wanted = os.path.expanduser(given)
     if "\0" in wanted or not os.path.isabs(wanted):
-        raise Problem(400, "path: give the absolute path of a folder")
+        raise Problem(400, f"{field}: give the absolute path of a folder")
     place = Path(os.path.realpath(wanted))
     roots = [Path(root.path) for root in here.engine.status().roots]
-    allowed = here.allow
-    if allowed is None:
+    folders = here.allow
+    if folders is None:
         home = os.path.realpath(os.path.expanduser("~"))
-        allowed = [*([Path(home)] if os.path.isabs(home) else []), *roots]
-    if not any(place.is_relative_to(one) for one in allowed):
-        raise Problem(403, "this folder may not be indexed here; start the server with --allow DIR")
-    around = [root for root in roots if place.is_relative_to(root)]
+        folders = [*([Path(home)] if os.path.isabs(home) else []), *roots]
+    if not any(place.is_relative_to(one) for one in folders):
+        said = "this folder is not allowed here; start the server with --allow DIR"
+        raise Problem(403, f"{field}: {said}")
+    return place, [root for root in roots if place.is_relative_to(root)]
+
+
+def folder(here: Context, given: str) -> tuple[str, str]:
+    """The folder that is meant, and the indexed root it is in (or itself).
+
+    Raises Problem as `allowed`, 404 for one that is not there, and 400 for what is no folder.
+    """
+    place, around = allowed(here, "path", given)
     if not place.exists() and not around:
         raise Problem(404, "path: there is no such folder")
     if place.exists() and not place.is_dir():

@@ -1,4 +1,4 @@
-"""Long work: one job at a time, a bounded queue of others, and what became of the last ones."""
+"""Long work: one job of a kind at a time, a bounded queue of others, and what became of them."""
 
 from __future__ import annotations
 
@@ -6,35 +6,60 @@ import logging
 import secrets
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from search.api.problems import Problem
 from search.errors import LookalikeError
-from search.records import IndexReport, Progress, shown
+from search.records import Progress, shown
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
-Run = Callable[[], Iterator[Progress]]
 log = logging.getLogger("lookalike.jobs")
+
+
+class Report(Protocol):
+    """What a job did."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As its command prints it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Moment:
+    """How far work is that makes pictures. pictures: small ones on the way, as `data:` URLs;
+    report: with the last one."""
+
+    phase: str
+    done: int
+    total: int
+    path: str | None = None
+    pictures: tuple[str, ...] = ()
+    report: Report | None = None
+
+
+Run = Callable[[], Iterator[Progress | Moment]]
 
 
 @dataclass
 class Job:
-    """Work and what is known of it. root: of which one job is taken at a time; version: grows
-    with every change, so that who watches sees that there is one. Times in seconds since 1970."""
+    """Work and what is known of it. root: of which one job of a kind is taken at a time, if any;
+    version: grows with every change, so that who watches sees that there is one; failure: the
+    error, where it is the caller's to act on. Times in seconds since 1970."""
 
     id: str
     kind: str
     path: str
-    root: str
+    root: str | None
     state: State = "queued"
     created: float = field(default_factory=time.time)
     finished: float | None = None
-    progress: Progress | None = None
-    report: IndexReport | None = None
+    progress: Progress | Moment | None = None
+    report: Report | None = None
     error: str | None = None
+    failure: LookalikeError | None = None
     version: int = 1
     stop: threading.Event = field(default_factory=threading.Event)
 
@@ -57,6 +82,7 @@ class Job:
             "done": now.done,
             "total": now.total,
             "path": now.path and shown(now.path),
+            "pictures": list(now.pictures) if isinstance(now, Moment) else [],
         }
         return {
             "id": self.id,
@@ -72,38 +98,50 @@ class Job:
 
 
 class Jobs:
-    """Runs jobs in a thread of its own. Threads may share it."""
+    """Runs jobs, each kind in a thread of its own. Threads may share it."""
 
     def __init__(self, waiting: int = 16, remembered: int = 100) -> None:
-        """waiting: jobs in the queue; remembered: jobs that are over."""
+        """waiting: jobs in a queue; remembered: jobs of a kind that are over."""
         self._waiting, self._remembered = waiting, remembered
         self._jobs: dict[str, Job] = {}
-        self._queue: deque[tuple[Job, Run]] = deque()
+        self._queues: defaultdict[str, deque[tuple[Job, Run]]] = defaultdict(deque)
+        self._threads: dict[str, threading.Thread] = {}
         self._change = threading.Condition()
-        self._thread: threading.Thread | None = None
         self._closed = False
 
-    def start(self, kind: str, path: str, root: str, run: Run) -> Job:
-        """Queue a job. Raises Problem 429 when its root has one, or the queue is full."""
+    def start(
+        self, kind: str, path: str, root: str | None, run: Run, waiting: int | None = None
+    ) -> Job:
+        """Queue a job. waiting: how many of its kind may wait, where others than usual.
+
+        Raises Problem 429 when its root has one, or the queue is full.
+        """
         with self._change:
             if self._closed:
                 raise Problem(503, "the server is stopping", retry=5)
-            for other in self._jobs.values():
-                if other.root == root and not other.over:
-                    said = f"job {other.id} is at this folder; wait for it, or cancel it"
-                    raise Problem(429, said, retry=5, more={"job": other.id})
-            if len(self._queue) >= self._waiting:
-                said = f"{self._waiting} jobs are waiting; try again when one is done"
-                raise Problem(429, said, retry=30)
+            self._refuse(kind, root, self._waiting if waiting is None else waiting)
             job = Job(secrets.token_hex(8), kind, path, root)
             self._jobs[job.id] = job
-            self._queue.append((job, run))
-            self._forget()
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
-                self._thread.start()
+            self._queues[kind].append((job, run))
+            self._forget(kind)
+            if kind not in self._threads:
+                thread = threading.Thread(
+                    target=self._work, args=(kind,), name=f"jobs of {kind}", daemon=True
+                )
+                self._threads[kind] = thread
+                thread.start()
             self._change.notify_all()
         return job
+
+    def _refuse(self, kind: str, root: str | None, most: int) -> None:
+        """Raises Problem 429 for a job that cannot be queued."""
+        for other in self._jobs.values():
+            if root is not None and (other.kind, other.root) == (kind, root) and not other.over:
+                said = f"job {other.id} is at this folder; wait for it, or cancel it"
+                raise Problem(429, said, retry=5, more={"job": other.id})
+        if len(self._queues[kind]) >= most:
+            said = f"{most} jobs are waiting; try again when one is done"
+            raise Problem(429, said, retry=10)
 
     def all(self) -> list[Job]:
         """Every job that is remembered, the last one first."""
@@ -124,7 +162,8 @@ class Jobs:
         with self._change:
             job.stop.set()
             if job.state == "queued":
-                self._queue = deque(item for item in self._queue if item[0] is not job)
+                waiting = self._queues[job.kind]
+                self._queues[job.kind] = deque(item for item in waiting if item[0] is not job)
                 job.change(state="cancelled", finished=time.time())
         return job
 
@@ -140,31 +179,33 @@ class Jobs:
         for job in self.all():
             if not job.over:
                 self.cancel(job.id)
-        if self._thread is not None:
-            self._thread.join(seconds)
+        end = time.monotonic() + seconds
+        for thread in self._threads.values():
+            thread.join(max(0.0, end - time.monotonic()))
 
-    def _forget(self) -> None:
-        over = [job.id for job in self._jobs.values() if job.over]
+    def _forget(self, kind: str) -> None:
+        over = [job.id for job in self._jobs.values() if job.kind == kind and job.over]
         for identity in over[: max(0, len(over) - self._remembered)]:
             del self._jobs[identity]
 
-    def _work(self) -> None:
+    def _work(self, kind: str) -> None:
         while True:
             with self._change:
-                while not self._queue and not self._closed:
+                while not self._queues[kind] and not self._closed:
                     self._change.wait()
-                if not self._queue:
+                if not self._queues[kind]:
                     return
-                job, run = self._queue.popleft()
+                job, run = self._queues[kind].popleft()
                 job.change(state="running")
             try:
                 self._follow(job, run)
             except LookalikeError as error:
-                job.change(state="failed", error=shown(str(error)), finished=time.time())
+                said = shown(str(error))
+                job.change(error=said, failure=error, finished=time.time(), state="failed")
             except Exception:
                 log.exception("job %s failed", job.id)
                 said = "something went wrong here; the server's log has more"
-                job.change(state="failed", error=said, finished=time.time())
+                job.change(error=said, finished=time.time(), state="failed")
 
     @staticmethod
     def _follow(job: Job, run: Run) -> None:
@@ -179,4 +220,5 @@ class Jobs:
         finally:
             if close := getattr(steps, "close", None):  # gives the write lock back
                 close()
-        job.change(state="done" if job.report else "cancelled", finished=time.time())
+        state = "cancelled" if job.report is None else "done"
+        job.change(finished=time.time(), state=state)

@@ -114,13 +114,73 @@ class StartedJson(BaseModel):
     job: str
 
 
+class WantedJson(BaseModel):
+    """Which variants to make."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    id: str | None = Field(None, max_length=100, description="Of a picture in the library.")
+    url: str | None = Field(None, max_length=4096, description="Of the public internet.")
+    n: int = Field(4, description="How many.")
+    regime: Literal["near", "same", "concept"] | None = Field(
+        None, description="Near copies, the same subject (default), or the same concept."
+    )
+    sigma: float | None = Field(
+        None, description="Noise to begin from, in place of a regime; the more the further away."
+    )
+    guidance: float | None = Field(None, description="How strictly to follow the picture.")
+    steps: int | None = Field(None, description="Of denoising.")
+    seed: int = Field(0, description="Of the first; those of the others follow.")
+    size: int = Field(256, description="Pixels of the long side.")
+    wait: bool = Field(True, description="False for a job instead of the answer.")
+
+
+class VariantJson(BaseModel):
+    """A picture that was made. similarity: to the one it was made of, under the library's model."""
+
+    id: str
+    url: str
+    seed: int
+    sigma: float
+    similarity: float
+
+
+class VariantsJson(BaseModel):
+    """The answer; it took so many seconds."""
+
+    variants: list[VariantJson]
+    seconds: float
+
+
+class DialJson(BaseModel):
+    """n: of variants at most; sigma: least and most; regimes: the sigma of each."""
+
+    n: int
+    sigma: tuple[float, float]
+    regimes: dict[str, float]
+
+
+class AugmentJson(BaseModel):
+    """A training set to make."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    path: str = Field(min_length=1, max_length=4096, description="Absolute, or from `~`.")
+    output: str = Field(min_length=1, max_length=4096, description="Where it is written.")
+    n: int = Field(4, description="Variants of each picture.")
+    regime: Literal["near", "same", "concept"] = Field("near", description="As for variants.")
+    seed: int = 0
+
+
 class ProgressJson(BaseModel):
-    """A moment of a job: `done` of `total` files."""
+    """A moment of a job: `done` of `total` files, or passes of making variants. pictures: small
+    ones on the way, as `data:` URLs."""
 
     phase: str
     done: int
     total: int
     path: str | None
+    pictures: list[str]
 
 
 class JobJson(BaseModel):
@@ -133,7 +193,9 @@ class JobJson(BaseModel):
     created: float
     finished: float | None
     progress: ProgressJson | None
-    report: dict[str, Any] | None = Field(description="As `lookalike index --json` prints it.")
+    report: dict[str, Any] | None = Field(
+        description="As `lookalike index --json` prints it, or as `POST /variants` answers."
+    )
     error: str | None
 
 

@@ -54,21 +54,33 @@ function said(value, more = {}) {
   return { method: 'POST', headers, body: JSON.stringify(value), ...more };
 }
 
-function uploaded(blob, query, more = {}) {
+/** Pictures in a form; fields: JSON beside them, by name. */
+function uploaded(blobs, fields = {}, more = {}) {
   const body = new FormData();
-  body.append('image', blob, 'picture');
-  if (query) body.append('query', JSON.stringify(query));
+  for (const blob of blobs) body.append('image', blob, 'picture');
+  for (const [name, value] of Object.entries(fields)) body.append(name, JSON.stringify(value));
   return { method: 'POST', body, ...more };
 }
 
 function given(source) {
-  return source instanceof Blob ? uploaded(source) : said({ url: source });
+  return source instanceof Blob ? uploaded([source]) : said({ url: source });
 }
 
-/** Hits. term: of the query; blob: the picture that it names as 0, if any. */
-export function search(term, k, blob, signal) {
-  const query = { terms: [term], k };
-  return json('search', blob ? uploaded(blob, query, { signal }) : said(query, { signal }));
+/** Hits. terms: of the query; blobs: the pictures that they name as 0, 1, and so on. */
+export function search(terms, k, blobs, signal) {
+  const query = { terms, k };
+  return json('search', blobs.length ? uploaded(blobs, { query }, { signal }) : said(query, { signal }));
+}
+
+/** A job that makes variants. source: {id}, {url} or {blob}; options: as the API has them. */
+export function vary({ blob, ...named }, options) {
+  const asked = { ...options, wait: false };
+  return json('variants', blob ? uploaded([blob], { options: asked }) : said({ ...named, ...asked }));
+}
+
+/** A variant, as a Blob. */
+export async function variant(id) {
+  return (await call(`variants/${id}.png`)).blob();
 }
 
 /** A page of the library's pictures, the newest first. */
@@ -101,7 +113,8 @@ export const status = () => json('status');
 export const jobs = () => json('jobs');
 export const job = (id) => json(`jobs/${id}`);
 export const index = (path) => json('index', said({ path }));
-export const cancel = (id) => json(`jobs/${id}`, { method: 'DELETE' });
+export const dial = () => json('variants');
+export const cancel = (id, more) => json(`jobs/${id}`, { method: 'DELETE', ...more });
 export const login = (token) => call('login', said({ token }));
 
 /** The events of a job. */

@@ -6,9 +6,10 @@ import { Library } from './folders.js';
 import { receive } from './give.js';
 import { Grid } from './grid.js';
 import { login } from './login.js';
+import { Maker } from './make.js';
 import { byId } from './node.js';
 import { QueryPanel } from './query.js';
-import { FEW, MOST, idOf, isWords, key, read, short, term, write } from './route.js';
+import { FEW, MOST, idOf, isWords, key, read, short, terms, write } from './route.js';
 import { clear, complain, emptiness, state } from './states.js';
 import { say, translate } from './words.js';
 
@@ -20,7 +21,7 @@ let route = null;
 let leaving = false; // the picture that is shown large, by going back
 let searching = null;
 let browsed = null; // {items, page, pages, total} of the start
-const uploads = new Map(); // number -> {blob, name}
+const uploads = new Map(); // number -> {blobs, name}
 const answers = new Map(); // key of a route -> answer
 
 translate(document);
@@ -32,7 +33,15 @@ const grid = new Grid(byId('grid'), {
   link: (item) => write({ ...route, see: item.id }),
   end: () => browse(),
 });
-const detail = new Detail({ close: unsee, step, go: follow });
+const maker = new Maker({
+  search: (file) => take({ files: [file] }),
+  kept: () => {
+    forget();
+    library.refresh().catch(() => {});
+  },
+});
+const make = (given) => maker.open(given);
+const detail = new Detail({ close: unsee, step, go: follow, make });
 const panel = new QueryPanel({
   crop: (crop) => enter({ ...route, crop, see: '' }),
   kept: (found) => {
@@ -41,6 +50,7 @@ const panel = new QueryPanel({
     enter({ ...route, q: `id:${short(found.id)}`, upload: null }, true);
     library.refresh().catch(() => {});
   },
+  make,
 });
 const library = new Library(() => {
   forget();
@@ -84,11 +94,12 @@ function follow(event) {
 }
 
 /** What was dropped, pasted or chosen. */
-function take({ file, id, url, text, folder }) {
+function take({ files, id, url, text, folder }) {
   for (const dialog of document.querySelectorAll('dialog[open]:not(#login)')) dialog.close();
-  if (file) {
-    const upload = uploads.size + 1;
-    uploads.set(upload, { blob: file, name: file.name || say('query_upload') });
+  if (files) {
+    const upload = Math.max(Date.now(), ...uploads.keys()) + 1; // none that the history knows
+    const name = files.length > 1 ? say('pictures', { n: files.length }) : files[0].name;
+    uploads.set(upload, { blobs: files, name: name || say('query_upload') });
     enter({ ...START, upload });
   } else if (id) enter({ ...START, q: `id:${short(id)}` });
   else if (url || text) enter({ ...START, q: url ?? text });
@@ -148,7 +159,7 @@ async function answer(next, y, signal) {
   panel.show(next, upload);
   busy(say('searching'));
   try {
-    const found = answers.get(key(next)) ?? (await api.search(term(next), next.k, upload?.blob, signal));
+    const found = answers.get(key(next)) ?? (await api.search(terms(next, upload), next.k, upload?.blobs ?? [], signal));
     remember(key(next), found);
     list(found.hits, true, y);
     const took = say('took', { n: Math.round(found.took_ms.total) });
@@ -163,8 +174,9 @@ async function answer(next, y, signal) {
 
 /** A dropped picture that the library holds has an address: that of the library's. */
 async function recognise(upload, found, shown) {
-  if (!crypto.subtle) return; // without TLS, off this machine: it can still be kept
-  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', await upload.blob.arrayBuffer()));
+  const [blob, another] = upload.blobs;
+  if (another || !crypto.subtle) return; // without TLS, off this machine: it can still be kept
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', await blob.arrayBuffer()));
   const id = [...digest].map((byte) => byte.toString(16).padStart(2, '0')).join('');
   if (shown !== route || !found.hits.some((hit) => hit.id === id)) return;
   route = { ...route, q: `id:${short(id)}`, upload: null };

@@ -6,8 +6,9 @@ import { write, short } from './route.js';
 import { bytes, knows, moment, say } from './words.js';
 
 export class Detail {
-  /** close(): it is to be closed; step(by): another picture; go(event): a link to results. */
-  constructor({ close, step, go }) {
+  /** close(): it is to be closed; step(by): another picture; go(event): a link to results;
+   * make(given): variants of it are wanted. */
+  constructor({ close, step, go, make }) {
     this.dialog = byId('detail');
     this.image = byId('detail-image');
     this.dialog.addEventListener('cancel', (event) => {
@@ -28,6 +29,9 @@ export class Detail {
     byId('detail-previous').addEventListener('click', () => step(-1));
     byId('detail-next').addEventListener('click', () => step(1));
     byId('detail-similar').addEventListener('click', go);
+    byId('detail-make').addEventListener('click', () => {
+      make({ source: { id: this.id }, src: this.image.src, name: this.image.alt });
+    });
     this.image.addEventListener('load', () => this.image.classList.add('ready'));
     this.image.addEventListener('error', () => {
       byId('detail-gone').hidden = false;

@@ -35,7 +35,7 @@ export class Library {
     const [status, { jobs }] = await Promise.all([api.status(), api.jobs()]);
     this.#show(status);
     for (const job of jobs.reverse()) {
-      if (job.state === 'queued' || job.state === 'running') this.#follow(job);
+      if (job.kind === 'index' && ['queued', 'running'].includes(job.state)) this.#follow(job);
     }
     return status;
   }

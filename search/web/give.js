@@ -24,15 +24,20 @@ function unpacked(text) {
   return new File([bytes], type.replace('/', '.'), { type });
 }
 
-/** What a drop or a clipboard holds: {file}, {id}, {url}, {text}, {folder} or nothing of that. */
+/** The pictures among files; the first file, where none seems to be one. */
+function pictures(files) {
+  const found = files.filter((one) => one.type.startsWith('image/') || /\.(hei[cf]|avif)$/i.test(one.name));
+  return found.length ? found : files.slice(0, 1);
+}
+
+/** What a drop or a clipboard holds: {files}, {id}, {url}, {text}, {folder} or nothing of that. */
 function held(transfer) {
   const id = transfer.getData('application/x-lookalike');
   if (id) return { id };
   const item = [...transfer.items].find((one) => one.kind === 'file');
   if (item?.webkitGetAsEntry?.()?.isDirectory) return { folder: true };
-  const files = [...transfer.files];
-  const file = files.find((one) => one.type.startsWith('image/')) ?? files[0];
-  if (file) return { file };
+  const files = pictures([...transfer.files]);
+  if (files.length) return { files };
   const page = new DOMParser().parseFromString(transfer.getData('text/html'), 'text/html');
   const listed = transfer.getData('text/uri-list').split(/\r?\n/).find((line) => line && line[0] !== '#');
   const plain = transfer.getData('text/plain').trim();
@@ -42,7 +47,7 @@ function held(transfer) {
     if (own) return { id: own };
     if (isAddress(text)) return { url: text };
     const data = unpacked(text);
-    if (data) return { file: data };
+    if (data) return { files: [data] };
   }
   return plain ? { text: plain } : {};
 }
@@ -79,7 +84,7 @@ export function receive(take) {
   for (const name of ['file', 'shot']) {
     const input = byId(name);
     input.addEventListener('change', () => {
-      if (input.files.length) take({ file: input.files[0] });
+      if (input.files.length) take({ files: pictures([...input.files]) });
       input.value = '';
     });
   }

@@ -46,6 +46,14 @@ export function breaking(path) {
   return path.split(/(?<=[/\\])/).flatMap((part) => [part, node('wbr')]);
 }
 
+/** Close a dialog by a click beside it. */
+export function dismiss(dialog) {
+  dialog.addEventListener('click', ({ target, clientX: x, clientY: y }) => {
+    const { left, right, top, bottom } = dialog.getBoundingClientRect();
+    if (target === dialog && (x < left || x > right || y < top || y > bottom)) dialog.close();
+  });
+}
+
 /** Say something in passing, to eyes and to screen readers. */
 export function tell(text) {
   const toast = byId('toast');

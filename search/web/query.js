@@ -2,13 +2,14 @@
 
 import * as api from './api.js';
 import { Crop } from './crop.js';
-import { byId, parts, tell } from './node.js';
+import { byId, node, parts, tell } from './node.js';
 import { idOf, isAddress } from './route.js';
 import { say } from './words.js';
 
 export class QueryPanel {
-  /** crop(box): a box was drawn, or taken away; kept(picture): the picture is in the library. */
-  constructor({ crop, kept }) {
+  /** crop(box): a box was drawn, or taken away; kept(picture): the picture is in the library;
+   * make(given): variants of it are wanted. */
+  constructor({ crop, kept, make }) {
     this.kept = kept;
     this.image = byId('query-image');
     this.stage = byId('stage');
@@ -21,28 +22,46 @@ export class QueryPanel {
     this.image.addEventListener('error', () => this.#unshown());
     byId('crop-start').addEventListener('click', () => this.#toggle(crop));
     byId('keep').addEventListener('click', () => this.keep());
+    byId('query-make').addEventListener('click', async () => {
+      const name = byId('query-name').textContent;
+      const blob = this.crop.value && (await cut(this.image, this.crop.value));
+      if (blob) make({ source: { blob }, src: this.#cutout(blob), name });
+      else make({ source: this.given, src: this.image.src, name });
+    });
     byId('copy').addEventListener('click', () => this.#copy());
     byId('copy').hidden = !navigator.clipboard;
   }
 
-  /** Show a route's query. upload: {blob, name} of a picture that is only in this tab. */
+  /** Show a route's query. upload: {blobs, name} of pictures that are only in this tab. */
   show(route, upload) {
     const id = idOf(route.q);
     const url = isAddress(route.q) ? route.q : null;
-    const source = upload ? upload.blob : (url ?? id);
+    const several = upload && upload.blobs.length > 1;
+    const blob = several ? null : upload?.blobs[0];
+    const source = blob ?? url ?? id;
     this.crop.set(route.crop);
-    this.source = upload ? upload.blob : url;
-    byId('query-kind').textContent = say(
-      `query_${upload ? 'upload' : id ? 'id' : url ? 'url' : 'text'}`,
-    );
+    this.source = blob ?? url;
+    this.given = blob ? { blob } : id ? { id } : { url };
+    this.#several(several ? upload.blobs : []);
+    const kind = `query_${upload ? 'upload' : id ? 'id' : url ? 'url' : 'text'}`;
+    byId('query-kind').textContent = say(several ? 'several' : kind);
     this.#call(upload ? upload.name : (url ?? (id ? '' : route.q)));
-    byId('query-note').hidden = !upload;
+    byId('query-note').hidden = !blob;
     byId('keep').hidden = !this.source;
     byId('copy').hidden = Boolean(upload) || !navigator.clipboard;
-    this.stage.hidden = byId('crop-start').hidden = byId('crop-note').hidden = !source;
+    for (const part of ['stage', 'crop-start', 'query-make', 'crop-note']) byId(part).hidden = !source;
     this.#buttons(route.crop);
     if (source !== this.shown) this.#picture(source, id, url);
     if (id) this.#name(id);
+  }
+
+  /** Pictures that add up, small, in place of one large. */
+  #several(blobs) {
+    for (const url of this.urls ?? []) URL.revokeObjectURL(url);
+    this.urls = blobs.map((blob) => URL.createObjectURL(blob));
+    const images = this.urls.map((src, i) => node('img', { src, alt: blobs[i].name }));
+    byId('several').replaceChildren(...images.map((image) => node('li', {}, image)));
+    byId('several').hidden = !blobs.length;
   }
 
   /** What is shown is the library's picture with this id, and need not be loaded again; null for
@@ -67,6 +86,12 @@ export class QueryPanel {
     if (this.made) URL.revokeObjectURL(this.made);
     this.made = URL.createObjectURL(blob);
     this.image.src = this.made;
+  }
+
+  #cutout(blob) {
+    if (this.part) URL.revokeObjectURL(this.part);
+    this.part = URL.createObjectURL(blob);
+    return this.part;
   }
 
   /** Have the server make a picture that this browser shows. */
@@ -136,4 +161,13 @@ export class QueryPanel {
     await navigator.clipboard.writeText(location.href);
     tell(say('copied'));
   }
+}
+
+/** A part of an image, as a file. box: [x, y, w, h] in per cent. */
+function cut(image, box) {
+  const { naturalWidth: width, naturalHeight: height } = image;
+  const [x, y, w, h] = box.map((part, i) => Math.round((part / 100) * (i % 2 ? height : width)));
+  const canvas = new OffscreenCanvas(Math.max(1, w), Math.max(1, h));
+  canvas.getContext('2d').drawImage(image, -x, -y);
+  return canvas.convertToBlob();
 }

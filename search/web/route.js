@@ -2,7 +2,7 @@
 //
 // A route is {q, crop, k, see, upload}: q is `id:ID`, a URL or words; crop is [x, y, w, h] in
 // per cent of the picture; see is the id of the picture that is shown large; upload is the number
-// of a picture that is only in this tab, for which q is empty.
+// of pictures that are only in this tab, for which q is empty.
 
 export const FEW = 200;
 export const MOST = 10_000;
@@ -61,9 +61,9 @@ export function isWords({ q, upload }) {
   return upload === null && !idOf(q) && !isAddress(q);
 }
 
-/** The term of a query that a route is. */
-export function term({ q, crop, upload }) {
-  if (isWords({ q, upload })) return { text: q };
-  const made = { image: upload === null ? q : 0 };
-  return crop ? { ...made, crop: crop.map((part) => `${part}%`) } : made;
+/** The terms of a query that a route is, of which an upload has one for each of its blobs. */
+export function terms({ q, crop, upload }, { blobs } = { blobs: [] }) {
+  if (isWords({ q, upload })) return [{ text: q }];
+  const cut = crop ? { crop: crop.map((part) => `${part}%`) } : {};
+  return upload === null ? [{ image: q, ...cut }] : blobs.map((_, image) => ({ image, ...cut }));
 }

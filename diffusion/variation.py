@@ -1,0 +1,136 @@
+"""Variants of a picture: noise it, then walk back under what it is of (Meng et al. 2022,
+arXiv:2108.01073). One dial, sigma, says how much of the picture goes under in the noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffusion.denoiser import Denoiser
+from diffusion.errors import ConfigError
+from diffusion.samplers import State, dpmpp_2m, grid, normals
+from diffusion.sampling import BATCH, MOST_SEED, check_condition
+
+LAST = 0.1  # sigma from which one step leads to the picture: below it a small model adds specks
+MOST_STEPS, MOST_GUIDANCE = 1000, 20.0
+
+
+@dataclass(frozen=True)
+class Dial:
+    """sigma: noise over the picture, from 0 (the picture itself) up; from the model's highest on
+    nothing is left of it but the condition. guidance: as `Denoiser.denoise` has it. steps: of the
+    way back, a network pass each, two under guidance."""
+
+    sigma: float
+    guidance: float
+    steps: int
+
+
+REGIMES = {"near": Dial(0.3, 2.0, 3), "same": Dial(1.0, 3.0, 5), "concept": Dial(80.0, 4.0, 12)}
+"""A near copy, the same subject, the same concept."""
+
+
+def dial(
+    regime: str | None = None,
+    sigma: float | None = None,
+    guidance: float | None = None,
+    steps: int | None = None,
+) -> Dial:
+    """A regime, or any sigma, with what else is said of it; `same` where nothing is.
+
+    Between the regimes, guidance and steps follow log sigma. Raises ConfigError.
+    """
+    if regime is not None and sigma is not None:
+        raise ConfigError("a regime has its own sigma; give one of the two")
+    if sigma is None:
+        if regime is not None and regime not in REGIMES:
+            raise ConfigError(f"there is no regime {regime!r}; give one of {', '.join(REGIMES)}")
+        usual = REGIMES[regime or "same"]
+    else:
+        if not 0 <= sigma < math.inf:
+            raise ConfigError(f"sigma {sigma}: give a number from 0, and 80 for pure noise")
+        usual = _between(sigma)
+    chosen = Dial(
+        usual.sigma,
+        usual.guidance if guidance is None else guidance,
+        usual.steps if steps is None else steps,
+    )
+    if not 0 <= chosen.guidance <= MOST_GUIDANCE or not 1 <= chosen.steps <= MOST_STEPS:
+        raise ConfigError(
+            f"guidance {chosen.guidance}, {chosen.steps} steps: give a guidance from 0 to "
+            f"{MOST_GUIDANCE:g} (1 is none), and 1 to {MOST_STEPS} steps"
+        )
+    return chosen
+
+
+def _between(sigma: float) -> Dial:
+    known = sorted(REGIMES.values(), key=lambda one: one.sigma)
+    at, places = math.log(max(sigma, 1e-6)), [math.log(one.sigma) for one in known]
+    guidance = np.interp(at, places, [one.guidance for one in known])
+    steps = np.interp(at, places, [one.steps for one in known])
+    return Dial(float(sigma), round(float(guidance), 2), round(float(steps)))
+
+
+@torch.inference_mode()
+def variants(
+    model: Denoiser,
+    picture: Tensor,
+    n: int = 4,
+    *,
+    regime: str | None = None,
+    sigma: float | None = None,
+    guidance: float | None = None,
+    steps: int | None = None,
+    condition: Tensor | None = None,
+    seed: int = 0,
+) -> Tensor:
+    """n variants of a picture, (n, 3, H, W) float32 in -1..1, on the model's device.
+
+    picture: (3, H, W) in -1..1, H and W multiples of `model.config.shape.multiple`. regime, sigma,
+    guidance, steps: as `dial`. condition: what the picture is of, a (D,) unit vector or a class,
+    ()-shaped; None for none. seed: the first has it, the next seed + 1, and so on; one is the same
+    alone or among others. Raises ConfigError.
+    """
+    chosen = dial(regime, sigma, guidance, steps)
+    if n < 1 or not 0 <= seed <= MOST_SEED - n:
+        raise ConfigError(f"n {n}, seed {seed}: give at least 1, and 64 bits")
+    parts = []
+    for first in range(seed, seed + n, BATCH):
+        seeds = range(first, min(seed + n, first + BATCH))
+        x = picture.to(next(model.parameters()).device).float().repeat(len(seeds), 1, 1, 1)
+        for state in states(model, picture, seeds, chosen, condition):
+            x = state.x
+        parts.append(x.clamp(-1, 1))
+    return torch.cat(parts)
+
+
+def states(
+    model: Denoiser,
+    picture: Tensor,
+    seeds: Sequence[int],
+    chosen: Dial,
+    condition: Tensor | None = None,
+) -> Iterator[State]:
+    """The way back, a network pass for each state; none from sigma 0. Else as `variants`."""
+    multiple = model.config.shape.multiple
+    if picture.ndim != 3 or len(picture) != 3 or any(s % multiple for s in picture.shape[1:]):
+        raise ConfigError(
+            f"a picture of {tuple(picture.shape)}: give (3, H, W), H and W multiples of {multiple}"
+        )
+    under = None if condition is None else condition.expand(len(seeds), *condition.shape)
+    check_condition(under, len(seeds), model.config.shape)
+    if chosen.sigma == 0:
+        return
+    device = str(next(model.parameters()).device)
+    highest = model.noise.highest
+    sigmas = grid(model.noise, chosen.steps, min(chosen.sigma, highest), LAST)
+    x = sigmas[0] * normals(seeds, tuple(picture.shape), device)()
+    if chosen.sigma < highest:
+        x = picture.to(device) + x
+    under = None if under is None else under.to(device)
+    yield from dpmpp_2m(model.denoise(under, chosen.guidance), x, sigmas)

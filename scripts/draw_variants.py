@@ -1,0 +1,70 @@
+"""Draw variants of a few pictures, by regime and by checkpoint, side by side:
+
+    python scripts/draw_variants.py OUT.webp [--of DIR] [--checkpoint C...] [--n 4] [--seed 0]
+
+A row for each picture (default: some of the samples): the picture itself and then, for each regime,
+the first variant of each checkpoint that the gate lets pass. `shipped` is the one in the package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+import search
+from search import Engine
+from search.records import REGIMES
+
+SAMPLES = Path(search.__file__).parent / "samples"
+CELL, HEAD, TOGETHER = 128, 40, 2
+
+
+def rows(files: list[Path], checkpoints: list[str], seed: int) -> list[list[Image.Image]]:
+    """A picture, then its variants."""
+    drawn = [[Image.open(file).convert("RGB")] for file in files]
+    with tempfile.TemporaryDirectory() as home:
+        made = {}
+        for name in checkpoints:
+            own = None if name == "shipped" else Path(name)
+            with Engine.open(home, model="mini", checkpoint=own) as engine:
+                for file in files:
+                    for regime in REGIMES:
+                        found = engine.variants(file, n=TOGETHER, regime=regime, seed=seed)
+                        made[file, regime, name] = found[0].picture
+    for file, row in zip(files, drawn, strict=True):
+        row += [made[file, regime, name] for regime in REGIMES for name in checkpoints]
+    return drawn
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--of", type=Path, default=SAMPLES)
+    parser.add_argument("--checkpoint", nargs="+", default=["shipped"])
+    parser.add_argument("--n", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    files = sorted(args.of.rglob("*.jpg"))
+    files = [files[(2 * i + 1) * len(files) // (2 * args.n)] for i in range(args.n)]
+    drawn = rows(files, args.checkpoint, args.seed)
+    page = Image.new("RGB", (len(drawn[0]) * CELL, args.n * CELL + HEAD), "white")
+    shown = [name if name == "shipped" else "tuned" for name in args.checkpoint]
+    alone = len(shown) == 1
+    heads = [regime if alone else f"{regime}\n{name}" for regime in REGIMES for name in shown]
+    for x, name in enumerate(["query", *heads]):
+        ImageDraw.Draw(page).text((x * CELL + 4, 4), name, "black", ImageFont.load_default(13))
+    for y, row in enumerate(drawn):
+        for x, picture in enumerate(row):
+            one = ImageOps.contain(picture, (CELL - 6, CELL - 6), Image.Resampling.LANCZOS)
+            left, top = (CELL - one.width) // 2, (CELL - one.height) // 2
+            page.paste(one, (x * CELL + left, HEAD + y * CELL + top))
+    page.save(args.out, "WebP", quality=80, method=6)
+
+
+if __name__ == "__main__":
+    main()

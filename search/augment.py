@@ -1,0 +1,204 @@
+"""A training set out of a folder: variants of each picture in its class folder, and a manifest.
+
+    OUTPUT/CLASS/NAME-seedS-sigmaX.png      torchvision's ImageFolder reads these
+    OUTPUT/metadata.jsonl                   and Hugging Face's imagefolder this with them
+
+A line of the manifest tells a picture's `file_name`, `label`, `source`, `seed`, `sigma` and
+`similarity`. Pictures are written before their lines, so that what a line tells of is there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import zlib
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from PIL import Image
+
+from search.errors import InputError, LockedError, NotFoundError, StorageError
+from search.records import AugmentProgress, AugmentReport, Skip, Variants
+from search.scan import scan
+from search.variants import Studio, Wanted
+
+MANIFEST = "metadata.jsonl"
+ABOUT = ".lookalike.json"
+LOCK = ".lookalike.lock"
+AHEAD = 4  # pictures that are decoded before they are wanted
+
+Row = dict[str, Any]
+
+
+class Augmentation:
+    """One folder's. What is asked for is checked at once; `run` does it."""
+
+    def __init__(
+        self, studio: Studio, source: Path, output: Path, n: int, regime: str, seed: int
+    ) -> None:
+        """Raises InputError, NotFoundError and QueryError."""
+        Wanted.of(n=n, seed=seed + 2**32)  # each source has seeds of its own up to there
+        self._wanted = replace(Wanted.of(n=n, regime=regime, seed=seed), gate=regime)
+        self._studio = studio
+        full = Path(os.path.realpath(source.expanduser()))
+        if not full.exists():
+            raise NotFoundError(f"{full} is not there; give a folder of pictures")
+        single = full.is_file()
+        self._source = full.parent if single else full
+        self._names = [full.name] if single else sorted(scan(full).entries)
+        if not self._names:
+            raise InputError(f"there is no picture in {full}")
+        self._output = Path(os.path.realpath(output.expanduser()))
+        if self._output.is_relative_to(self._source) or self._source.is_relative_to(self._output):
+            raise InputError(
+                f"{self._output} and {self._source} are one within the other; give another output, "
+                "so that the originals stay by themselves"
+            )
+        self._about = {"source": str(self._source), "n": n, "regime": regime, "seed": seed}
+        self._refuse_others()
+
+    def _refuse_others(self) -> None:
+        """Raises InputError for an output that holds anything but the beginning of the same."""
+        try:
+            held = os.listdir(self._output)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise InputError(f"{self._output}: {error.strerror}; give another output") from error
+        try:
+            known = json.loads((self._output / ABOUT).read_text())
+        except (OSError, ValueError):
+            known = None
+        if set(held) - {LOCK} and known != self._about:
+            raise InputError(
+                f"{self._output} holds something else ({known or 'unknown'}), not the beginning of "
+                f"{self._about}; give a new folder"
+            )
+
+    def run(self) -> Iterator[AugmentProgress]:
+        """Make what is not there yet. Raises LookalikeError; what was made by then stays."""
+        begun, total = time.monotonic(), len(self._names)
+        skips, made = list[Skip](), 0
+        yield AugmentProgress(0, total, self._names[0])
+        with self._alone():
+            rows = self._kept()
+            todo = [name for name in self._names if name not in rows]
+            done = total - len(todo)
+            with closing(self._pictures(todo)) as pictures:
+                for name, picture in pictures:
+                    if isinstance(picture, InputError):
+                        skips.append(Skip(name, str(picture)))
+                    else:
+                        made += self._write(name, self._made(name, picture))
+                    done += 1
+                    yield AugmentProgress(done, total, name, len(skips))
+        unchanged = total - len(todo)
+        seconds = time.monotonic() - begun
+        report = AugmentReport(str(self._output), total, made, unchanged, tuple(skips), seconds)
+        yield AugmentProgress(total, total, None, len(skips), report)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """The output to ourselves."""
+        try:
+            self._output.mkdir(parents=True, exist_ok=True)
+            with FileLock(self._output / LOCK, timeout=0, thread_local=False):
+                _write(self._output / ABOUT, json.dumps(self._about))
+                yield
+        except Timeout:
+            raise LockedError(f"another run is writing to {self._output}; wait for it") from None
+        except OSError as error:
+            raise StorageError(
+                f"cannot write to {self._output}: {error.strerror or error}; free some space or "
+                "give another output"
+            ) from error
+
+    def _kept(self) -> dict[str, list[Row]]:
+        """Source -> its lines of the manifest, where all of them and their pictures are there; the
+        manifest keeps no others."""
+        path, found = self._output / MANIFEST, dict[str, list[Row]]()
+        for line in path.read_text().splitlines() if path.exists() else ():
+            try:
+                row = json.loads(line)
+                found.setdefault(row["source"], []).append(row)
+            except (ValueError, LookupError, TypeError):
+                pass  # a line that was cut off: its source is done again
+        whole = {
+            source: rows
+            for source, rows in found.items()
+            if len(rows) == self._wanted.n
+            and all((self._output / row["file_name"]).is_file() for row in rows)
+        }
+        _write(path, "".join(_lines(rows) for rows in whole.values()))
+        return whole
+
+    def _pictures(
+        self, names: list[str]
+    ) -> Generator[tuple[str, Image.Image | InputError], None, None]:
+        """Decoded some ahead, in order."""
+
+        def load(name: str) -> Image.Image | InputError:
+            try:
+                return self._studio.picture(str(self._source / name), urgent=False)
+            except InputError as error:
+                return error
+
+        waiting: deque[tuple[str, Future[Image.Image | InputError]]] = deque()
+        with ThreadPoolExecutor(AHEAD, thread_name_prefix="augment") as pool:
+            try:
+                for name in names:
+                    waiting.append((name, pool.submit(load, name)))
+                    if len(waiting) > AHEAD:
+                        first, future = waiting.popleft()
+                        yield first, future.result()
+                while waiting:
+                    first, future = waiting.popleft()
+                    yield first, future.result()
+            finally:
+                for _, future in waiting:
+                    future.cancel()
+
+    def _made(self, name: str, picture: Image.Image) -> Variants:
+        """A source's own seeds follow from its name, so that no two begin under the same noise."""
+        seed = self._wanted.seed + zlib.crc32(os.fsencode(name))
+        *_, last = self._studio.vary(picture, replace(self._wanted, seed=seed), patient=True)
+        if last.made is None:
+            raise StorageError(f"the variants of {name} ended early; run it again")
+        return last.made
+
+    def _write(self, name: str, variants: Variants) -> int:
+        """The pictures, and then their lines; how many."""
+        place = name if "/" in name else f"{self._source.name}/{name}"
+        folder, _, stem = place.rpartition("/")
+        rows = []
+        for variant in variants:
+            path = variant.save(self._output / folder, stem)
+            rows.append(
+                {
+                    "file_name": path.relative_to(self._output).as_posix(),
+                    "label": place.partition("/")[0],
+                    "source": name,
+                    **variant.to_json(),
+                }
+            )
+        with open(self._output / MANIFEST, "a") as manifest:
+            manifest.write(_lines(rows))
+        return len(rows)
+
+
+def _lines(rows: list[Row]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_text(text)
+    os.replace(partial, path)

@@ -1,0 +1,335 @@
+"""More like this: the bridge to `diffusion`. A picture is noised and walked back under its vector;
+what comes out is kept where the gate lets it pass."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from diffusion import CheckpointError, ConfigError, Denoiser, load
+from diffusion.bands import Bands
+from diffusion.checkpoint import describe, shipped
+from diffusion.variation import Dial, dial, states
+from search.embedders.base import Embedder, Pixels, Preparation, Vectors
+from search.embedders.notes import Notes
+from search.errors import BusyError, ModelError, PictureError, QueryError
+from search.gate import SHARES, Bounds, bounds
+from search.images import fitted, render
+from search.loader import Failure, Loaded, Loader, Source
+from search.lookup import Lookup
+from search.models import Models
+from search.query import Picture, Term
+from search.recording import Model
+from search.records import (
+    MOST_VARIANTS,
+    VARIANT_SIZES,
+    Variant,
+    VariantProgress,
+    Variants,
+)
+from search.runtime import Runtime, torch
+from search.searcher import located
+
+GROUP = 4  # candidates that go through the network together: a pass of them takes under 100 ms
+TRIES = 3  # candidates for each variant that is wanted, at most
+SHOWN = 3  # steps from one look at the pictures to the next
+WAITING = 16  # jobs in the queue
+TICK = 0.2  # seconds between two looks at the queue
+ENOUGH, SOME = 200, 1000  # pictures that make a library its own measure of strangers; taken at most
+NEAR, SAME = 0.55, 9.0  # sigmas up to which a regime's gate holds, where none was named
+
+
+class Asked(TypedDict, total=False):
+    """What variants are asked for: n of them, 1 to 64; regime (`near`, `same`, `concept`; `same`
+    where nothing is said) or sigma, from 0, where 80 and more is pure noise; guidance, 0 to 20,
+    1 is none; steps, 1 to 1000; seed of the first candidate, 64 bits; size of the long side, 64 to
+    512 pixels."""
+
+    n: int
+    regime: str | None
+    sigma: float | None
+    guidance: float | None
+    steps: int | None
+    seed: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The same, checked. gate: whose bounds candidates have to pass; None lets all pass."""
+
+    n: int
+    dial: Dial
+    seed: int
+    size: int
+    gate: str | None
+
+    @classmethod
+    def of(
+        cls,
+        n: int = 4,
+        regime: str | None = None,
+        sigma: float | None = None,
+        guidance: float | None = None,
+        steps: int | None = None,
+        seed: int = 0,
+        size: int = 256,
+    ) -> Wanted:
+        """Raises QueryError."""
+        if not 1 <= n <= MOST_VARIANTS:
+            raise QueryError(f"n is {n}; give 1 to {MOST_VARIANTS}")
+        if not 0 <= seed <= 2**64 - TRIES * n:
+            raise QueryError(f"seed {seed}: give a whole number of 64 bits, from 0")
+        least, most = VARIANT_SIZES
+        if not least <= size <= most:
+            raise QueryError(f"size is {size}; give {least} to {most} pixels")
+        try:
+            chosen = dial(regime, sigma, guidance, steps)
+        except ConfigError as error:
+            raise QueryError(str(error)) from error
+        if regime is None:
+            at = chosen.sigma
+            regime = "near" if at <= NEAR else "same" if at <= SAME else "concept"
+        return cls(n, chosen, seed, size, regime if n > 1 else None)
+
+
+class Queue:
+    """One at a time, in the order they came. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._line: deque[object] = deque()
+        self._change = threading.Condition()
+
+    @contextmanager
+    def place(self, patient: bool) -> Iterator[Callable[[], bool]]:
+        """Within, there is a place in the queue; what comes back waits a moment, and tells whether
+        it is the first. Raises BusyError where the queue is long, unless patient."""
+        ticket = object()
+        with self._change:
+            if len(self._line) > WAITING and not patient:
+                raise BusyError(f"{WAITING} others are waiting for variants; try again later")
+            self._line.append(ticket)
+
+        def first() -> bool:
+            with self._change:
+                return self._change.wait_for(lambda: self._line[0] is ticket, TICK)
+
+        try:
+            yield first
+        finally:
+            with self._change:
+                self._line.remove(ticket)
+                self._change.notify_all()
+
+
+class Studio:
+    """Makes variants, for one library. Threads may share it: their work is done one by one, a
+    network pass at a time in the inference thread, where searches go first."""
+
+    def __init__(
+        self,
+        models: Models,
+        lookup: Lookup,
+        loader: Loader,
+        runtime: Runtime,
+        serving: Callable[[], Model | None],
+        content: Callable[[str], bytes],
+        notes: Notes,
+        checkpoint: Path | None,
+        device: str,
+    ) -> None:
+        """serving: the library's model. content: of a URL or `id:ID`. checkpoint: other weights
+        than those in the package."""
+        self._models, self._lookup, self._loader = models, lookup, loader
+        self._runtime, self._serving, self._content = runtime, serving, content
+        self._notes, self._device = notes, device
+        self._checkpoint = shipped() if checkpoint is None else checkpoint.expanduser()
+        self._queue, self._opening = Queue(), threading.Lock()
+        self._opened: tuple[Denoiser, Embedder | None] | None = None
+        self._known: dict[tuple[str, int], dict[str, Bounds]] = {}
+
+    def vary(
+        self, image: Picture, wanted: Wanted, patient: bool = False
+    ) -> Generator[VariantProgress, None, None]:
+        """Variants of a picture, while they are made. patient: waits in any queue. Raises
+        LookalikeError."""
+        begun = time.monotonic()
+        with self._queue.place(patient) as first:
+            total = wanted.n * wanted.dial.steps
+            yield VariantProgress(0, total)
+            while not first():
+                yield VariantProgress(0, total)
+            yield from self._vary(self.picture(image), wanted, begun)
+
+    def _vary(
+        self, picture: Image.Image, wanted: Wanted, begun: float
+    ) -> Generator[VariantProgress, None, None]:
+        size = scaled(*picture.size, wanted.size)
+        model, encoder = self._model()
+        bands = Bands(
+            picture.resize(size, Image.Resampling.LANCZOS),
+            model.config.size,
+            model.config.shape.multiple,
+        )
+        embedder = self._models.at_once(self._serving())
+        query = self._embed(embedder, [picture])[0]
+        condition = None
+        if encoder is not None:
+            seen = (model.config.size,) * 2  # as when the model was trained
+            small = ImageOps.fit(picture, seen, Image.Resampling.LANCZOS)
+            condition = torch.from_numpy(self._embed(encoder, [small])[0])
+        gate = self._bounds(embedder, wanted.gate) if wanted.gate else Bounds(-np.inf)
+        passed, others = list[Variant](), list[Variant]()
+        drawn, done, steps = 0, 0, wanted.dial.steps
+        most = wanted.n * TRIES if wanted.gate else wanted.n
+        sigma = min(wanted.dial.sigma, model.noise.highest)
+        detail = sigma < model.noise.highest
+        while len(passed) < wanted.n and drawn < most:
+            short = min(wanted.n - len(passed), most - drawn)
+            count = min(short, self._runtime.portion(GROUP))
+            seeds = range(wanted.seed + drawn, wanted.seed + drawn + count)
+            total = (drawn + wanted.n - len(passed)) * steps
+            made = [bands.over(bands.low)] * count
+            for step, low in self._walk(model, bands, seeds, wanted.dial, condition):
+                done += count
+                if step % SHOWN == 0 or step == steps:
+                    made = [bands.over(one, detail) for one in low]
+                    pictures = (*(v.picture for v in passed), *made)
+                    yield VariantProgress(done, max(done, total), pictures)
+            likenesses = np.clip(self._embed(embedder, made) @ query, -1.0, 1.0)
+            for seed, one, likeness in zip(seeds, made, likenesses.tolist(), strict=True):
+                passes = not gate.beyond(likeness)
+                (passed if passes else others).append(Variant(one, seed, sigma, likeness))
+            drawn += count
+        others.sort(key=lambda variant: gate.beyond(variant.similarity))
+        chosen = (*passed, *others)[: wanted.n]
+        result = Variants(chosen, time.monotonic() - begun, drawn, len(passed))
+        done = max(done, drawn * steps)
+        yield VariantProgress(done, done, tuple(v.picture for v in chosen), result)
+
+    def _walk(
+        self,
+        model: Denoiser,
+        bands: Bands,
+        seeds: Sequence[int],
+        chosen: Dial,
+        condition: torch.Tensor | None,
+    ) -> Iterator[tuple[int, Vectors]]:
+        """Each step, and the low bands that are expected after it; one piece of work a step."""
+        walk = states(model, torch.from_numpy(bands.low), seeds, chosen, condition)
+
+        def piece() -> tuple[int, Vectors] | None:
+            with torch.inference_mode():
+                state = next(walk, None)
+                if state is None:
+                    return None
+                seen = state.x0 if state.step < state.steps else state.x
+                return state.step, seen.clamp(-1, 1).float().cpu().numpy()
+
+        while (step := self._runtime.run(piece)) is not None:
+            yield step
+
+    def picture(self, image: Picture, urgent: bool = True) -> Image.Image:
+        """What `search` takes for a picture -> RGB, upright, as it is embedded. urgent: decoded
+        before others. Raises InputError."""
+        if isinstance(image, Image.Image):
+            try:
+                return render(image.copy())
+            except OSError as error:
+                raise PictureError(f"the picture cannot be decoded: {error}") from error
+        term, path, data, name = Term(image=image), None, None, "the picture"
+        if isinstance(image, bytes):
+            data = image
+        elif isinstance(image, str) and (term.address or term.identity):
+            name, data = image, self._content(image)
+        else:
+            path = name = located(image)
+        source = Source(path, data, facts=False)
+        width, height = fitted(*(self._load(source, None, name, urgent).size or (1, 1)))
+        pixels = self._load(source, Preparation(height, "squash", width), name, urgent).pixels
+        if pixels is None:
+            raise PictureError(f"{name} could not be decoded; try again")
+        return Image.fromarray(pixels)
+
+    def _load(
+        self, source: Source, preparation: Preparation | None, name: str, urgent: bool
+    ) -> Loaded:
+        result = self._loader.submit(source, preparation, urgent).result()
+        if isinstance(result, Failure):
+            raise result.error(f"{name}: {result.reason}")
+        return result
+
+    def _embed(self, embedder: Embedder, pictures: Sequence[Image.Image]) -> Vectors:
+        return self._models.embed(embedder, [embedder.preparation(p) for p in pictures])
+
+    def _model(self) -> tuple[Denoiser, Embedder | None]:
+        """The diffusion model, and the encoder whose vectors it was trained on."""
+        with self._opening:
+            if self._opened is None:
+                try:
+                    self._opened = self._open()
+                except (CheckpointError, ModelError) as error:
+                    raise ModelError(f"no variants can be made: {error}") from error
+            return self._opened
+
+    def _open(self) -> tuple[Denoiser, Embedder | None]:
+        place = self._checkpoint
+        named, encoder, print_ = describe(place).get("encoder"), None, None
+        if named is not None:
+            encoder = self._models.open(str(named.get("name", "mini")))
+            print_ = encoder.fingerprint
+        model = self._runtime.run(lambda: load(place, self._device, print_))
+        return model, encoder if model.config.shape.condition == "vector" else None
+
+    def _bounds(self, embedder: Embedder, regime: str) -> Bounds:
+        """Between what the gate lets pass, measured on the library, or on the samples while it is
+        small."""
+        model = self._serving()
+        large = model is not None and self._lookup.count(model)["embedded"] >= ENOUGH
+        sequence = self._lookup.sequence(model) if model and large else 0
+        key = (embedder.fingerprint, sequence)
+        if key not in self._known:
+            self._known = {key: {}}  # what was before an index changed is of no use
+        known = self._known[key]
+        if regime not in known:
+            if model and large:
+                known[regime] = bounds(self._some(model), regime)
+            else:
+                text = f"gate of {embedder.fingerprint} over the samples: {regime} {SHARES[regime]}"
+                said = self._notes.recall(text, lambda: self._measured(embedder, regime))
+                known[regime] = Bounds(*said)
+        return known[regime]
+
+    def _some(self, model: Model) -> Vectors:
+        """Vectors of pictures of the library, at random but always the same."""
+        last = self._lookup.newest(0, 1)[0]
+        numbers = np.random.default_rng(0).permutation(last)[: 4 * SOME] + 1
+        return self._lookup.present(model, numbers.tolist())[1][:SOME]
+
+    def _measured(self, embedder: Embedder, regime: str) -> list[float]:
+        paths = sorted(Path(str(files("search"))).glob("samples/*/*.jpg"))
+        sources = [(path, Source(str(path), facts=False)) for path in paths]
+        loaded = self._loader.load(sources, embedder.preparation)
+        pixels: list[Pixels] = [
+            result.pixels
+            for _, result in loaded
+            if isinstance(result, Loaded) and result.pixels is not None
+        ]
+        found = bounds(self._models.embed(embedder, pixels), regime)
+        return [found.least, found.most]
+
+
+def scaled(width: int, height: int, long: int) -> tuple[int, int]:
+    """Width and height of a shape, with a long side of so many pixels."""
+    scale = long / max(width, height)
+    return max(1, round(width * scale)), max(1, round(height * scale))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import close_library, open_library, paint
+from conftest import DATA, close_library, needs_data, open_library, paint
 from PIL import Image
 from test_variants import save
 
@@ -214,3 +216,14 @@ def test_a_folder_without_pictures_is_refused(engine: Engine, tmp_path: Path) ->
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no picture"):
         engine.augment(tmp_path / "empty", output=tmp_path / "out")
+
+
+@needs_data
+@pytest.mark.slow
+def test_what_variants_add_is_measured(tmp_path: Path) -> None:
+    script = Path(__file__).resolve().parents[1] / "scripts" / "bench_augment.py"
+    command = [sys.executable, script, "--short", "--data", DATA, "--home", tmp_path / "home"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    cells = [line.split("|") for line in done.stdout.splitlines() if line.startswith("| 2")]
+    assert [row[2].strip() for row in cells] == ["none", "flips and crops", "variants", "both"]
+    assert all(0 <= float(row[3].split()[0]) <= 1 for row in cells)

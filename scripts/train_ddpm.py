@@ -1,11 +1,13 @@
 """The recipe of the diffusion model that ships: vectors by `mini`, then training on them.
 
     python scripts/train_ddpm.py --data DATA --out RUN [--preset tiny] [--minutes 75]
+    python scripts/train_ddpm.py --data DATA --out RUN --adopt [--minutes 115]
     python scripts/train_ddpm.py --out RUN --ship
 
 DATA holds photos64-train-*.zip. The first command goes on with a run that was stopped, and trains
-further when it is given more minutes; the second puts the run's weights, in half precision, into
-the package. On a GPU it takes the GPU. It needs torch, numpy, Pillow and safetensors.
+further when it is given more minutes; the second does so after `mini` has changed, with vectors
+that are made anew; the third puts the run's weights, in half precision, into the package. On a GPU
+it takes the GPU. It needs torch, numpy, Pillow and safetensors.
 """
 
 from __future__ import annotations
@@ -32,17 +34,18 @@ import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from diffusion import checkpoint, files  # noqa: E402
+from diffusion.data import match, read, read_vectors  # noqa: E402
 from diffusion.options import Options  # noqa: E402
-from diffusion.run import Run  # noqa: E402
+from diffusion.run import Run, digest  # noqa: E402
 from diffusion.trainer import pick  # noqa: E402
 from search.embedders.mini import Mini  # noqa: E402
 
 CHUNK = 512
 
 
-def embed(zips: list[Path], out: Path, device: str) -> None:
+def embed(zips: list[Path], out: Path, device: str, weights: Path | None = None) -> None:
     """Vectors of all pictures of the zips by `mini`, as `lookalike embed` writes them."""
-    mini, names, rows = Mini(device), list[str](), list[torch.Tensor]()
+    mini, names, rows = Mini(device, weights), list[str](), list[torch.Tensor]()
 
     def prepared(data: bytes):  # type: ignore[no-untyped-def]
         return mini.preparation(Image.open(io.BytesIO(data)).convert("RGB"))
@@ -67,8 +70,14 @@ def train(options: argparse.Namespace) -> None:
     if not zips:
         sys.exit(f"there is no photos64-train-*.zip in {options.data}")
     vectors = options.out / "vectors.safetensors"
+    if vectors.exists() and read_vectors(vectors).encoder["fingerprint"] != Mini().fingerprint:
+        if not options.adopt:
+            sys.exit(f"{vectors} is by another mini; --adopt makes it anew, for the same run")
+        vectors.unlink()
     if not vectors.exists():
         embed(zips, vectors, pick("auto"))
+    if options.adopt:
+        adopt(options.out, zips, vectors)
     run = Run(
         Options(
             tuple(map(str, zips)),
@@ -84,6 +93,16 @@ def train(options: argparse.Namespace) -> None:
     for event in run.go():
         if event.said or event.loss is not None:
             print(event.said or event, flush=True)
+
+
+def adopt(out: Path, zips: list[Path], vectors: Path) -> None:
+    """Let a run, perhaps in another place than it was begun in, go on with these vectors."""
+    config = json.loads((out / "config.json").read_text())
+    known = read_vectors(vectors)
+    pictures, rows = match(read(zips, config["config"]["size"]), known)
+    config["pictures"] = digest(pictures, rows)
+    config["options"] |= {"data": [str(path) for path in zips], "embeddings": str(vectors)}
+    files.write_json(out / "config.json", config)
 
 
 def ship(out: Path) -> None:
@@ -107,6 +126,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--batch", type=int)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--adopt", action="store_true", help="the encoder has changed")
     parser.add_argument("--ship", action="store_true")
     options = parser.parse_args()
     if options.ship:

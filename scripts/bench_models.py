@@ -240,6 +240,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="weights of mini other than the shipped ones")
     parser.add_argument("--only", choices=("mini", "ddpm"))
     parser.add_argument("--ways", action="store_true")
+    parser.add_argument("--cache", type=Path, help="as `scripts/bench ddpm` has it")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     if not (args.data / "photos-dev").is_dir():
@@ -251,6 +252,7 @@ def main() -> None:
         measure(args, mini)
     if args.only != "mini":
         words = ["--data", str(args.data), "--seed", str(args.seed), "--reference", "10000"]
+        words += ["--cache", str(args.cache)] if args.cache else []
         print(f"\n{bench_ddpm.report(bench_ddpm.arguments(words)).table()}")
 
 

@@ -172,9 +172,10 @@ class Training:
             if self.step % 50 == 0:
                 self.say(f"step {self.step}  {said(sums)}")
                 sums.clear()
-            if self.step % SNAPSHOT == 0:
+            over = self.step == self.steps or (args.steps is None and time.time() > ends)
+            if over or self.step % SNAPSHOT == 0:
                 self._save()
-            if self.step == self.steps or (args.steps is None and time.time() > ends):
+            if over:
                 break
 
     def _advance(self, rows: torch.Tensor, one: np.ndarray, two: np.ndarray) -> dict[str, float]:

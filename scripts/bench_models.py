@@ -70,7 +70,8 @@ def histogram(pictures: Sequence[Image.Image]) -> np.ndarray:
 
 
 def hashes(paths: Sequence[Path]) -> None:
-    """Which files are measured."""
+    """Which files were measured."""
+    print()
     for path in paths:
         data = path.read_bytes()
         digest = hashlib.sha256(data).hexdigest()
@@ -247,13 +248,13 @@ def main() -> None:
         raise SystemExit(f"{args.data} has no photos-dev; give --data")
     mini = Mini(weights=args.weights)
     print(f"mini {mini.fingerprint}; {torch.get_num_threads()} threads; seed {args.seed}")
-    hashes([mini.path, mini.path.with_name(NAMES), checkpoint.shipped()])
     if args.only != "ddpm":
         measure(args, mini)
     if args.only != "mini":
         words = ["--data", str(args.data), "--seed", str(args.seed), "--reference", "10000"]
         words += ["--cache", str(args.cache)] if args.cache else []
         print(f"\n{bench_ddpm.report(bench_ddpm.arguments(words)).table()}")
+    hashes([mini.path, mini.path.with_name(NAMES), checkpoint.shipped()])
 
 
 def measure(args: argparse.Namespace, mini: Mini) -> None:
@@ -270,8 +271,8 @@ def measure(args: argparse.Namespace, mini: Mini) -> None:
     if args.ways:
         ways(mini)
     retrieval(args.data, models, args.seed)
-    naming(args.data, next(iter(models.values())), mini, args.seed)
     copies(args.data, models, args.seed)
+    naming(args.data, next(iter(models.values())), mini, args.seed)
 
 
 if __name__ == "__main__":

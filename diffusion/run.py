@@ -55,7 +55,7 @@ class Run:
         config = self._start.config if self._start else preset(options.preset)
         config = replace(config, size=options.size or config.size)
         self.pictures, conditions, self.encoder = _read(options, config.size)
-        self._digest = _digest(self.pictures, conditions)
+        self._digest = digest(self.pictures, conditions)
         self.config = self._conditioned(config, conditions)
         self.recipe = _recipe(options, config.preset)
         torch.manual_seed(options.seed)
@@ -335,10 +335,10 @@ def _recipe(options: Options, name: str) -> Recipe:
     return replace(RECIPES[name], **{k: v for k, v in said.items() if v is not None})
 
 
-def _digest(pictures: Pictures, conditions: Tensor | None) -> str:
-    """Of all that is trained on."""
-    digest = hashlib.sha256("\n".join(pictures.names).encode())
+def digest(pictures: Pictures, conditions: Tensor | None) -> str:
+    """Of all that is trained on, in hexadecimal."""
+    said = hashlib.sha256("\n".join(pictures.names).encode())
     for tensor in (pictures.images, conditions):
         if tensor is not None:
-            digest.update(tensor.numpy().tobytes())
-    return digest.hexdigest()[:16]
+            said.update(tensor.numpy().tobytes())
+    return said.hexdigest()[:16]

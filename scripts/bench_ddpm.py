@@ -18,11 +18,12 @@ import platform
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
 import numpy as np
-from bench_models import teacher
+from lesson import teacher
 from PIL import Image
 
 from diffusion import Denoiser, load, sample
@@ -103,7 +104,8 @@ def told(what: str):
     return tell
 
 
-def arguments() -> argparse.Namespace:
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """What is asked for on the command line, or by `words`."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -119,11 +121,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--guidance", type=float, nargs="+", default=[1.0])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 def main() -> None:
-    args = arguments()
+    print(report(arguments()).table())
+
+
+def report(args: argparse.Namespace) -> Report:
+    """Samples, measured beside the yardsticks."""
     zips = sorted(args.data.glob("photos64-train-*.zip"))
     if not zips:
         raise SystemExit(f"{args.data} has no photos64-train-*.zip; give --data")
@@ -161,11 +167,11 @@ def main() -> None:
         )
         if args.out:
             write(args.out, f"{sampler}-{steps}-{guidance:g}", pictures, reference, rows[-1])
-    report = Report.of(measure, rows + measure.yardsticks(held), about(args, model, total))
-    print(report.table())
+    made_of = Report.of(measure, rows + measure.yardsticks(held), about(args, model, total))
     if args.out:
-        text = json.dumps(report.to_json(), indent=1, ensure_ascii=False)
+        text = json.dumps(made_of.to_json(), indent=1, ensure_ascii=False)
         (args.out / "report.json").write_text(text + "\n", encoding="utf-8")
+    return made_of
 
 
 def write(

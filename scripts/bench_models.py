@@ -1,54 +1,50 @@
-"""How good `mini` is, beside the network it began as, in one run.
+"""How good the models in the package are, beside their references, in one run.
 
-scripts/bench models [--data ../shared/data] [--seed 0]
+scripts/bench models [--data ../shared/data] [--seed 0] [--only mini|ddpm] [--ways]
 
-Category retrieval: leave-one-out mAP and 1-NN over the pictures of a set, a picture is right when
-its folder is the query's; 95 % intervals by bootstrap over queries. Edited copies: the first of
-every five of photos-dev, attacked, among all of photos-dev and clothing (test, train): the share
-whose original comes first, by cosine of the embedding alone. Speed: pictures/s of one network in
-batches of 16, all cores, and as a ratio to the teacher at 224 px.
+`mini`, beside the network it began as. Category retrieval: leave-one-out mAP and 1-NN; 95 %
+intervals by bootstrap over queries. Naming: whether the first, or one of the first five, of the
+names that it knows is the picture's. Edited copies: the first of every five of photos-dev,
+attacked, among all of photos-dev and clothing (test, train). Speed: pictures/s in batches of 16 and
+the milliseconds of one picture, all cores; with --ways also in other memory formats and runtimes.
+
+The DDPM, beside pictures through 32 px and through JPEG: `scripts/bench ddpm`, on a CPU with 1,000
+samples against 10,000 training pictures.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
-import random
+import hashlib
+import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import bench_ddpm
 import numpy as np
-from edits import hue, jpeg, noise
-from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
-from train_mini import HELD_OUT, class_names, teacher
+from lesson import HELD_OUT, class_names, teacher
+from PIL import Image
+from retrieval import (
+    HARD,
+    PLAIN,
+    Embed,
+    archive,
+    categories,
+    folder,
+    interval,
+    recall,
+    vectors,
+)
+from train_names import CLOTHES
 
+from diffusion import checkpoint
 from search.embedders.base import Preparation
-from search.embedders.mini import Mini
+from search.embedders.mini import NAMES, Mini
 from search.embedders.mobilenet import normalise
+from search.embedders.names import RELIABLE, Names
 from search.runtime import torch
-
-Load = Callable[[], Image.Image]
-Embed = Callable[[Sequence[Image.Image]], np.ndarray]
-
-
-def folder(path: Path) -> tuple[list[Load], np.ndarray]:
-    """Pictures of a class-per-folder tree, opened when they are asked for, and their classes."""
-    paths = sorted(p for p in path.glob("*/*") if p.is_file())
-    labels = np.unique([p.parent.name for p in paths], return_inverse=True)[1]
-    return [lambda p=p: Image.open(p).convert("RGB") for p in paths], labels
-
-
-def archive(path: Path, classes: int, each: int) -> tuple[list[Load], np.ndarray]:
-    """The first `classes` of a zip, `each` pictures of every one."""
-    with zipfile.ZipFile(path) as file:
-        names = sorted(n for n in file.namelist() if n.endswith(".jpg"))
-        kinds = sorted({n.split("/")[0] for n in names})[:classes]
-        chosen = [n for k in kinds for n in [m for m in names if m.startswith(k)][:each]]
-        data = [file.read(n) for n in chosen]
-    labels = np.unique([n.split("/")[0] for n in chosen], return_inverse=True)[1]
-    return [lambda d=d: Image.open(io.BytesIO(d)).convert("RGB") for d in data], labels
 
 
 def network(net: torch.nn.Module, size: int) -> Embed:
@@ -73,187 +69,71 @@ def histogram(pictures: Sequence[Image.Image]) -> np.ndarray:
     return array / np.linalg.norm(array, axis=1, keepdims=True)
 
 
-def vectors(embed: Embed, loads: Sequence[Load]) -> np.ndarray:
-    parts = [embed([f() for f in loads[i : i + 16]]) for i in range(0, len(loads), 16)]
-    return np.concatenate(parts)
+def hashes(paths: Sequence[Path]) -> None:
+    """Which files were measured."""
+    print()
+    for path in paths:
+        data = path.read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        print(f"{path.name:<20}{len(data) / 1e6:>6.1f} MB  sha256 {digest}")
 
 
-def categories(x: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Average precision and 1-NN of every query."""
-    scores = x @ x.T
-    np.fill_diagonal(scores, -2)
-    relevant = (labels[np.argsort(-scores, 1)] == labels[:, None])[:, :-1]
-    precision = np.cumsum(relevant, 1) / np.arange(1, relevant.shape[1] + 1)
-    return (precision * relevant).sum(1) / relevant.sum(1), relevant[:, 0].astype(float)
-
-
-def interval(values: np.ndarray, seed: int) -> str:
-    """Mean with a 95 % bootstrap interval."""
-    draws = np.random.default_rng(seed).integers(0, len(values), (2000, len(values)))
-    low, high = np.percentile(values[draws].mean(1), [2.5, 97.5])
-    return f"{values.mean():.3f} [{low:.3f}, {high:.3f}]"
-
-
-def cut(p: Image.Image, area: float, x: float, y: float) -> Image.Image:
-    """A part of the picture; x, y: where in the free room, 0..1."""
-    w, h = (round(s * area**0.5) for s in p.size)
-    left, top = round((p.width - w) * x), round((p.height - h) * y)
-    return p.crop((left, top, left + w, top + h))
-
-
-def turned(p: Image.Image, degrees: float) -> Image.Image:
-    return p.rotate(degrees, Image.Resampling.BICUBIC, expand=True, fillcolor=(128, 128, 128))
-
-
-def marked(p: Image.Image) -> Image.Image:
-    p = p.copy()
-    draw = ImageDraw.Draw(p)
-    draw.rectangle((0, p.height * 0.78, p.width, p.height), fill="black")
-    draw.text((p.width * 0.05, p.height * 0.85), "SOME TEXT ON A BAR", fill="white")
-    r, x, y = min(p.size) * 0.12, p.width * 0.75, p.height * 0.3
-    draw.ellipse((x - r, y - r, x + r, y + r), fill="red")
-    return p
-
-
-def pasted(p: Image.Image) -> Image.Image:
-    page = Image.new("RGB", (round(p.width * 1.7), round(p.height * 1.6)), (236, 239, 241))
-    ImageDraw.Draw(page).rectangle((0, 0, page.width, page.height * 0.08), fill=(40, 60, 90))
-    page.paste(p, (round(p.width * 0.3), round(p.height * 0.35)))
-    return page
-
-
-def collage(p: Image.Image) -> Image.Image:
-    """The picture as a quarter of a page of stripes."""
-    page = Image.new("RGB", (p.width * 2, p.height * 2), "white")
-    draw = ImageDraw.Draw(page)
-    for i in range(0, page.width + page.height, 24):
-        draw.line((i, 0, i - page.height, page.height), fill=(200, 60, 40), width=10)
-    page.paste(p, (p.width, 0))
-    return page
-
-
-def resaved(p: Image.Image, share: float, quality: int) -> Image.Image:
-    return jpeg(p.resize((round(p.width * share), round(p.height * share))), quality)
-
-
-PLAIN: dict[str, Callable[[Image.Image, random.Random], Image.Image]] = {
-    "crop 50 % centre": lambda p, r: cut(p, 0.5, 0.5, 0.5),
-    "crop 50 % corner": lambda p, r: cut(p, 0.5, 0, 0),
-    "crop 30 % corner": lambda p, r: cut(p, 0.3, 1, 1),
-    "flip sideways": lambda p, r: ImageOps.mirror(p),
-    "flip upside down": lambda p, r: ImageOps.flip(p),
-    "rotate 10": lambda p, r: turned(p, 10),
-    "rotate 25": lambda p, r: turned(p, 25),
-    "rotate 90": lambda p, r: turned(p, 90),
-    "JPEG q10": lambda p, r: jpeg(p, 10),
-    "half size q30": lambda p, r: resaved(p, 0.5, 30),
-    "quarter size q50": lambda p, r: resaved(p, 0.25, 50),
-    "blur 3": lambda p, r: p.filter(ImageFilter.GaussianBlur(3)),
-    "noise 25": lambda p, r: noise(p, 25, r),
-    "noise 60": lambda p, r: noise(p, 60, r),
-    "grey": lambda p, r: ImageOps.grayscale(p).convert("RGB"),
-    "hue +40": lambda p, r: hue(p, 40),
-    "brightness x .35": lambda p, r: ImageEnhance.Brightness(p).enhance(0.35),
-    "contrast x 2.2": lambda p, r: ImageEnhance.Contrast(p).enhance(2.2),
-    "text bar and disc": lambda p, r: marked(p),
-    "white border 20 %": lambda p, r: ImageOps.expand(p, round(min(p.size) * 0.2), "white"),
-    "in a screenshot": lambda p, r: pasted(p),
-    "squeezed to 60 %": lambda p, r: p.resize((round(p.width * 0.6), p.height)),
-}
-HARD: dict[str, Callable[[Image.Image, random.Random], Image.Image]] = {
-    "crop 10 %": lambda p, r: cut(p, 0.1, r.random(), r.random()),
-    "crop 30 % + flip + rotate": lambda p, r: turned(ImageOps.mirror(cut(p, 0.3, 0.5, 0.5)), 25),
-    "three plain in a row": lambda p, r: three(p, r),
-    "quarter of a collage": lambda p, r: collage(p),
-}
-
-
-def three(p: Image.Image, rng: random.Random) -> Image.Image:
-    for name in rng.sample(sorted(PLAIN), 3):
-        p = PLAIN[name](p, rng)
-    return p
-
-
-def rates(models: dict[str, tuple[torch.nn.Module, int]]) -> dict[str, float]:
-    """Pictures/s of each network, the medians of five turns."""
-    found: dict[str, list[float]] = {name: [] for name in models}
-    with torch.inference_mode():
-        for turn in range(6):
-            for name, (net, size) in models.items():
-                x = torch.rand(16, 3, size, size).to(memory_format=torch.channels_last)
-                begun = time.perf_counter()
-                for _ in range(3):
-                    net.features(x)
-                if turn:  # the first one warms up
-                    found[name].append(48 / (time.perf_counter() - begun))
-    return {name: float(np.median(values)) for name, values in found.items()}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    root = Path(__file__).resolve().parents[2]
-    parser.add_argument("--data", type=Path, default=root / "shared" / "data")
-    parser.add_argument("--weights", type=Path, help="weights of mini other than the shipped ones")
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    if not (args.data / "photos-dev").is_dir():
-        raise SystemExit(f"{args.data} has no photos-dev; give --data")
-    mini, old = Mini(weights=args.weights), teacher(args.data)
-    mini.embed([np.zeros((mini.preparation.size,) * 2 + (3,), np.uint8)])
-    models: dict[str, Embed] = {
-        f"mini, {mini.preparation.size} px": lambda p: mini.embed([mini.preparation(x) for x in p]),
-        "MobileNetV2, 224 px": network(old, 224),
-        "MobileNetV2, 160 px": network(old, 160),
-        "colour histogram": histogram,
-    }
+def retrieval(data: Path, models: dict[str, Embed], seed: int) -> None:
     sets = {
-        "clothing test": folder(args.data / "clothing" / "test"),
-        "photos64-val": archive(args.data / "photos64-val.zip", 20, 25),
-        "photos-dev": folder(args.data / "photos-dev"),
+        "clothing test": folder(data / "clothing" / "test"),
+        "photos64-val": archive(data / "photos64-val.zip", slice(HELD_OUT), 25),
+        "photos-dev": folder(data / "photos-dev"),
     }
-    print(
-        f"mini {mini.fingerprint}, {mini.path.stat().st_size / 1e6:.1f} MB; "
-        f"{torch.get_num_threads()} threads; seed {args.seed}\n"
-    )
-    print(f"{'category retrieval':<22}{'set':<16}{'n':>5}  {'mAP [95 %]':<22}{'1-NN [95 %]':<22}")
+    print(f"\n{'category retrieval':<22}{'set':<16}{'n':>5}  {'mAP [95 %]':<22}{'1-NN [95 %]':<22}")
     for title, (loads, labels) in sets.items():
         for name, embed in models.items():
             ap, nn = categories(vectors(embed, loads), labels)
-            said = f"{interval(ap, args.seed):<22}{interval(nn, args.seed):<22}"
+            said = f"{interval(ap, seed):<22}{interval(nn, seed)}"
             print(f"{name:<22}{title:<16}{len(labels):>5}  {said}", flush=True)
-    naming(args.data, mini, args.seed)
-    copies(args.data, models, args.seed)
-    size = mini.preparation.size
-    speed = rates({"mini": (mini.load(), size), "224": (old, 224), "160": (old, 160)})
-    print(
-        f"\npictures/s: mini {speed['mini']:.0f}, MobileNetV2 at 224 px {speed['224']:.0f}, at "
-        f"160 px {speed['160']:.0f}; mini is {speed['mini'] / speed['224']:.2f}x the 224 px one"
-    )
 
 
-def naming(data: Path, mini: Mini, seed: int) -> None:
-    """How often the name head calls a class by its name, among all names of the list."""
+def naming(data: Path, embed: Embed, mini: Mini, seed: int) -> None:
+    """How often the nearest name of the table is the picture's."""
+    table = mini.names()
     with zipfile.ZipFile(data / "photos64-val.zip") as file:
         wnids = sorted({n.split("/")[0] for n in file.namelist() if n.endswith(".jpg")})
-    loads, labels = archive(data / "photos64-val.zip", len(wnids), 25)
-    names, known = class_names(data, wnids)
-    centred = torch.nn.functional.normalize(names - names.mean(0), dim=1)
-    print("\nnaming photos64-val: classes whose name is in the list, among all names [95 %]")
-    for title, chosen in (("seen in training", wnids[HELD_OUT:]), ("unseen", wnids[:HELD_OUT])):
-        rows = [i for i, k in enumerate(labels) if wnids[k] in chosen and wnids[k] in known]
-        pixels = [mini.preparation(loads[i]()) for i in rows]
-        ranks = []
-        with torch.inference_mode():
-            for j in range(0, len(rows), 16):
-                spoken = mini.load().name(mini.load().features(normalise(pixels[j : j + 16])))
-                scores = spoken @ centred.T
-                right = torch.tensor([known[wnids[labels[i]]] for i in rows[j : j + 16]])
-                own = scores.gather(1, right[:, None])
-                ranks += (scores > own).sum(1).tolist()
-        for top in (1, 5):
-            hits = np.array([rank < top for rank in ranks], float)
-            said = interval(hits, seed)
-            print(f"  {title:<18}n {len(ranks):>5}  names {len(names)}  top-{top} {said}")
+    loads, labels = archive(data / "photos64-val.zip", slice(None), 25)
+    x, listed = vectors(embed, loads), class_names(data, wnids)[1]
+    # the taught names stand first, in the order of their classes
+    right = labels[:, None] - HELD_OUT == np.arange(len(table.names))[None]
+    taught = labels >= HELD_OUT
+    in_list = taught & np.array([wnids[k] in listed for k in labels])
+    print(f"\nnaming among {len(table.names)} names [95 %]")
+    _named("photos64-val, names of the list", x[in_list], right[in_list], table, seed)
+    _named("photos64-val, all taught", x[taught], right[taught], table, seed)
+    other = taught & (np.arange(len(labels)) % 2 == 1)  # the even ones chose what is searched for
+    _found("photos64-val", x[other], right[other], table, seed)
+    loads, labels = folder(data / "clothing" / "test")
+    owner = [kind for kind, (_, called) in enumerate(sorted(CLOTHES.items())) for _ in called]
+    right = labels[:, None] == np.array([-1] * (len(table.names) - len(owner)) + owner)[None]
+    x = vectors(embed, loads)
+    _named("clothing test, all guessed", x, right, table, seed)
+    _found("clothing test", x, right, table, seed)
+    print(f"  searched for: {', '.join(table.known())}")
+
+
+def _named(title: str, x: np.ndarray, right: np.ndarray, table: Names, seed: int) -> None:
+    order = np.argsort(-(x @ table.vectors.T), 1)
+    for top in (1, 5):
+        hits = np.take_along_axis(right, order[:, :top], 1).any(1).astype(float)
+        print(f"  {title:<34}n {len(hits):>5}  top-{top} {interval(hits, seed)}")
+
+
+def _found(title: str, x: np.ndarray, right: np.ndarray, table: Names, seed: int) -> None:
+    """Of the first ten pictures by a name, the share that is right; mean over the names that are
+    searched for and have pictures there."""
+    shares = [
+        right[np.argsort(-(x @ table.vectors[row]))[:10], row].mean()
+        for row, name in enumerate(table.names)
+        if name.precision >= RELIABLE and right[:, row].any()
+    ]
+    said = interval(np.array(shares), seed) if shares else "none is searched for"
+    print(f"  {title + ', first ten by name':<34}names {len(shares):>3}  {said}")
 
 
 def copies(data: Path, models: dict[str, Embed], seed: int) -> None:
@@ -268,16 +148,131 @@ def copies(data: Path, models: dict[str, Embed], seed: int) -> None:
     for kind, attacks in (("plain", PLAIN), ("hard", HARD)):
         table: dict[str, list[float]] = {name: [] for name in names}
         for title, attack in attacks.items():
-            edited = [
-                (lambda q=q, a=attack: a(loads[q](), random.Random(seed + q))) for q in queries
-            ]
             for name in names:
-                found = (vectors(models[name], edited) @ index[name].T).argmax(1)
-                table[name].append(float((found == np.array(queries)).mean()))
+                found = recall(models[name], loads, queries, index[name], attack, seed)
+                table[name].append(float(found.mean()))
             row = "".join(f"{table[n][-1]:>22.2f}" for n in names)
             print(f"  {title:<26}{row}", flush=True)
         mean = "".join(f"{np.mean(table[n]):>22.3f}" for n in names)
         print(f"{'mean of ' + kind:<28}{mean}", flush=True)
+
+
+def timed(runs: dict[str, Callable[[], object]], turns: int, times: int) -> dict[str, float]:
+    """Seconds of one call of each, the medians of so many turns, after one that warms up."""
+    found: dict[str, list[float]] = {name: [] for name in runs}
+    with torch.inference_mode():
+        for turn in range(turns + 1):
+            for name, run in runs.items():
+                begun = time.perf_counter()
+                for _ in range(times):
+                    run()
+                if turn:
+                    found[name].append((time.perf_counter() - begun) / times)
+    return {name: float(np.median(values)) for name, values in found.items()}
+
+
+def speed(mini: Mini, old: torch.nn.Module) -> None:
+    size = mini.preparation.size
+    nets = {f"mini, {size} px": (mini.load(), size), "MobileNetV2, 224 px": (old, 224)}
+    nets["MobileNetV2, 160 px"] = (old, 160)
+    print(f"\n{'speed of the network':<22}{'pictures/s, 16':>16}{'ms of one':>12}")
+    each = {}
+    for count, turns, times in ((16, 5, 3), (1, 9, 10)):
+        inputs = {
+            name: torch.rand(count, 3, side, side).to(memory_format=torch.channels_last)
+            for name, (_, side) in nets.items()
+        }
+        runs = {n: lambda n=n, x=inputs: nets[n][0].features(x[n]) for n in nets}
+        each[count] = timed(runs, turns, times)
+    for name in nets:
+        print(f"{name:<22}{16 / each[16][name]:>16.0f}{1000 * each[1][name]:>12.1f}")
+    ratio = each[16]["MobileNetV2, 224 px"] / each[16][f"mini, {size} px"]
+    print(f"mini is {ratio:.2f}x the 224 px one")
+
+
+def ways(mini: Mini) -> None:
+    """The same network in other memory formats and runtimes, those that are installed."""
+    size, net = mini.preparation.size, mini.load()
+    plain, compiled = type(net)().eval(), torch.compile(net)
+    plain.load_state_dict(net.state_dict())
+    print(f"\n{'other ways to run mini':<26}{'pictures/s, 16':>16}{'ms of one':>12}")
+    rows: dict[str, dict[int, float]] = {}
+    for count, turns, times in ((16, 5, 3), (1, 9, 10)):
+        x = torch.rand(count, 3, size, size)
+        last = x.to(memory_format=torch.channels_last)
+        runs = {
+            "channels_last, as it is": lambda x=last: net(x),
+            "contiguous": lambda x=x: plain(x),
+            "torch.compile": lambda x=last: compiled(x),
+        }
+        for name, seconds in timed(runs | exported(plain, x), turns, times).items():
+            rows.setdefault(name, {})[count] = seconds
+    for name, seconds in rows.items():
+        print(f"{name:<26}{16 / seconds[16]:>16.0f}{1000 * seconds[1]:>12.1f}")
+
+
+def exported(net: torch.nn.Module, x: torch.Tensor) -> dict[str, Callable[[], object]]:
+    """ONNX Runtime and OpenVINO, where they are installed."""
+    runs: dict[str, Callable[[], object]] = {}
+    try:
+        import openvino
+
+        model = openvino.compile_model(openvino.convert_model(net, example_input=x), "CPU")
+        runs["OpenVINO"] = lambda: model(x.numpy())
+    except ImportError:
+        pass
+    try:
+        import onnxruntime
+
+        with tempfile.TemporaryDirectory() as place:
+            path = f"{place}/mini.onnx"
+            torch.onnx.export(net, (x,), path, input_names=["x"])
+            session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        runs["ONNX Runtime"] = lambda: session.run(None, {"x": x.numpy()})
+    except ImportError:
+        pass
+    return runs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    root = Path(__file__).resolve().parents[2]
+    parser.add_argument("--data", type=Path, default=root / "shared" / "data")
+    parser.add_argument("--weights", type=Path, help="weights of mini other than the shipped ones")
+    parser.add_argument("--only", choices=("mini", "ddpm"))
+    parser.add_argument("--ways", action="store_true")
+    parser.add_argument("--cache", type=Path, help="as `scripts/bench ddpm` has it")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    if not (args.data / "photos-dev").is_dir():
+        raise SystemExit(f"{args.data} has no photos-dev; give --data")
+    mini = Mini(weights=args.weights)
+    print(f"mini {mini.fingerprint}; {torch.get_num_threads()} threads; seed {args.seed}")
+    if args.only != "ddpm":
+        measure(args, mini)
+    if args.only != "mini":
+        words = ["--data", str(args.data), "--seed", str(args.seed), "--reference", "10000"]
+        words += ["--cache", str(args.cache)] if args.cache else []
+        print(f"\n{bench_ddpm.report(bench_ddpm.arguments(words)).table()}")
+    hashes([mini.path, mini.path.with_name(NAMES), checkpoint.shipped()])
+
+
+def measure(args: argparse.Namespace, mini: Mini) -> None:
+    """All that is asked of `mini`."""
+    old = teacher(args.data)
+    mini.embed([np.zeros((mini.preparation.size,) * 2 + (3,), np.uint8)])
+    models: dict[str, Embed] = {
+        f"mini, {mini.preparation.size} px": lambda p: mini.embed([mini.preparation(x) for x in p]),
+        "MobileNetV2, 224 px": network(old, 224),
+        "MobileNetV2, 160 px": network(old, 160),
+        "colour histogram": histogram,
+    }
+    speed(mini, old)
+    if args.ways:
+        ways(mini)
+    retrieval(args.data, models, args.seed)
+    copies(args.data, models, args.seed)
+    naming(args.data, next(iter(models.values())), mini, args.seed)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """Train `mini`, the encoder in the package: transfer learning from MobileNetV2 on small pictures.
 
     python scripts/train_mini.py --data DATA --out RUN [--minutes 66 | --steps N]
+    python scripts/train_mini.py --data DATA --out RUN --from WEIGHTS [--minutes 40]
 
 DATA holds mobilenetv2/conv_*.npy (Apache-2.0), photos64-train-*.zip, photos64-classes.json,
-clip-vit-b32-names.{npy,json} and clothing/train. The student starts as the teacher and sees 160 px;
-its targets are the teacher's features at 224 px, averaged over edits of the picture. Five terms:
+clip-vit-b32-names.{npy,json} and clothing/train. The student starts as the teacher, or as earlier
+weights of its own (`--from`), and sees 160 px; its targets are the teacher's features at 224 px,
+averaged over edits of the picture, or its own earlier vectors of it. Five terms:
 
     distil     both views of a picture near the target of the untouched picture
     relate     similarities within the batch as among the targets (KL)
@@ -12,111 +14,66 @@ its targets are the teacher's features at 224 px, averaged over edits of the pic
     classes    photos64 classes apart, all but the 20 that are kept for measuring
     names      the name head near the CLIP text vector of the class, among all names of the list
 
-What is written is a blend of early and last weights (Wortsman et al. 2022, arXiv:2109.01903): on
-kinds of pictures that no training saw the early ones are better, on those it saw the last.
+What is written is a blend of two weights (Wortsman et al. 2022, arXiv:2109.01903): those of an
+early step, or with --from those begun with, and the last average. `--choose` tries shares on
+validation data: clothing/validation by class and under attack, photos64-val of 20 classes that are
+not the ones kept for measuring. A run that is stopped goes on from its last snapshot.
 
-Clothing's class names and labels are not read; pictures for measuring are never opened here, but
-for clothing/validation, which the log follows. The network stays the same shape, so batch norm
-stays folded. Sharp pictures are a fixed share of every batch (clothing, mosaics of small ones).
+Clothing's class names and labels are not read, but for clothing/validation in those figures. The
+network stays the same shape, so batch norm stays folded. Sharp pictures are a fixed share of every
+batch (clothing, mosaics of small ones).
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import io
 import json
 import math
+import os
 import random
 import time
-import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from edits import attack, box, hue
+from edits import attacks, box
+from lesson import HELD_OUT, Lesson, gather, opened, teacher
 from PIL import Image, ImageEnhance, ImageOps
+from retrieval import HARD, PLAIN, archive, categories, folder, recall, vectors
+from safetensors import safe_open
 from safetensors.torch import save_file
 
+from diffusion.ema import Average
 from search.embedders.base import Preparation
-from search.embedders.mobilenet import DIM, MiniNet, normalise
+from search.embedders.mini import Mini
+from search.embedders.mobilenet import MiniNet, normalise
 
 Say = Callable[[str], None]
-HELD_OUT = 20  # the first wnids in sorted order: no labels of theirs are used
 SHARE = {"photos64": 18, "clothing": 8, "mosaic": 6}  # pictures of each kind in a batch
+WEIGHTS = {"distil": 1.0, "relate": 1.0, "instance": 0.15, "classes": 0.15, "names": 0.15}
+SNAPSHOT = 100  # steps between two
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def teacher(data: Path) -> MiniNet:
-    """MobileNetV2 as published: the convolutions in the order of the topology."""
-    net = MiniNet().eval()
-    files = sorted(
-        (data / "mobilenetv2").glob("*_weight.npy"), key=lambda p: int(p.name.split("_")[1])
-    )
-    convolutions = list(net.convolutions())
-    if len(files) != len(convolutions):
-        raise SystemExit(f"{data}/mobilenetv2: {len(files)} convolutions, expected 52")
-    for file, conv in zip(files, convolutions, strict=True):
-        bias = file.with_name(file.name.replace("weight", "bias"))
-        conv.weight.data = torch.from_numpy(np.load(file))
-        conv.bias.data = torch.from_numpy(np.load(bias))
-    return net.to(memory_format=torch.channels_last)
-
-
-EDITS = (  # the teacher's target is the mean over these
-    lambda p: p,
-    ImageOps.mirror,
-    lambda p: ImageOps.grayscale(p).convert("RGB"),
-    lambda p: hue(p, 60),
-    lambda p: hue(p, -80),
-    lambda p: ImageEnhance.Brightness(p).enhance(0.5),
-)
-
-
-def targets(net: MiniNet, pictures: list[bytes], size: int, edits: int) -> torch.Tensor:
-    """n encoded pictures -> (n, 1280): mean over edits of unit teacher features at size px."""
-    prepare, out = Preparation(size), []
-    with torch.inference_mode():
-        for i in range(0, len(pictures), 32):
-            batch = [Image.open(io.BytesIO(b)).convert("RGB") for b in pictures[i : i + 32]]
-            views = [
-                F.normalize(net.features(normalise([prepare(edit(p)) for p in batch])), dim=1)
-                for edit in EDITS[:edits]
-            ]
-            out.append(F.normalize(sum(views), dim=1))
-    return torch.cat(out)
-
-
-def mosaic(pictures: list[bytes], rng: random.Random) -> bytes:
-    """Nine small pictures side by side: sharp at the student's input size."""
-    sheet = Image.new("RGB", (192, 192))
-    for i in range(9):
-        tile = Image.open(io.BytesIO(rng.choice(pictures))).convert("RGB")
-        sheet.paste(tile, (64 * (i % 3), 64 * (i // 3)))
-    out = io.BytesIO()
-    sheet.save(out, "PNG")
-    return out.getvalue()
-
-
-def views(data: bytes, prepare: Preparation, rng: random.Random) -> tuple[np.ndarray, np.ndarray]:
+def views(
+    picture: Image.Image, other: Image.Image, prepare: Preparation, rng: random.Random
+) -> tuple[np.ndarray, np.ndarray]:
     """A gentle view and an attacked one of the same picture, prepared."""
-    picture = Image.open(io.BytesIO(data)).convert("RGB")
     gentle = box(picture, rng.uniform(0.65, 1), rng) if rng.random() < 0.7 else picture
     if rng.random() < 0.5:
         gentle = ImageOps.mirror(gentle)
     if rng.random() < 0.5:
         gentle = ImageEnhance.Color(gentle).enhance(rng.uniform(0.3, 1.5))
         gentle = ImageEnhance.Brightness(gentle).enhance(rng.uniform(0.7, 1.3))
-    hard = attack(picture, rng)
-    if rng.random() < 0.3:
-        hard = attack(hard, rng)
-    return prepare(gentle), prepare(hard)
+    return prepare(gentle), prepare(attacks(picture, rng, other))
 
 
 class Batches(torch.utils.data.IterableDataset):
-    """Endless batches: (gentle, hard) pixels, and the row of each picture in the target table."""
+    """Endless batches: the row of each picture in the target table, (gentle, hard) pixels."""
 
     def __init__(self, pools: dict[str, list[tuple[int, bytes]]], size: int, seed: int) -> None:
         self.pools, self.prepare, self.seed = pools, Preparation(size), seed
@@ -131,55 +88,45 @@ class Batches(torch.utils.data.IterableDataset):
                     if not queues[kind]:
                         queues[kind] = rng.sample(self.pools[kind], len(self.pools[kind]))
                     row, data = queues[kind].pop()
-                    a, b = views(data, self.prepare, rng)
+                    other = opened(rng.choice(self.pools[kind])[1])
+                    a, b = views(opened(data), other, self.prepare, rng)
                     rows.append(row), first.append(a), second.append(b)
             yield torch.tensor(rows), np.stack(first), np.stack(second)
 
 
-def class_names(data: Path, wnids: list[str]) -> tuple[torch.Tensor, dict[str, int]]:
-    """All names' CLIP vectors (N, 512), and the row of each wnid whose name is in the list."""
-    vectors = torch.from_numpy(np.load(data / "clip-vit-b32-names.npy").astype(np.float32))
-    rows: dict[str, int] = {}
-    for i, entry in enumerate(json.loads((data / "clip-vit-b32-names.json").read_text())):
-        for name in (entry["name"], *entry["synonyms"]):
-            rows.setdefault(name.lower(), i)
-    classes = json.loads((data / "photos64-classes.json").read_text())
-    found = {}
-    for wnid in wnids:
-        for name in classes[wnid].lower().split(", "):
-            if name in rows:
-                found[wnid] = rows[name]
-                break
-    return F.normalize(vectors, dim=1), found
+class Exam:
+    """What a choice is made by. No picture of it is trained on; the 20 classes of photos64 are not
+    those of the test, and their training pictures have been learned with their labels."""
+
+    def __init__(self, data: Path) -> None:
+        self.clothes = folder(data / "clothing" / "validation")
+        chosen = slice(HELD_OUT, 2 * HELD_OUT)
+        self.small = archive(data / "photos64-val.zip", chosen, 20)
+
+    def __call__(self, net: MiniNet, size: int) -> dict[str, float]:
+        """mAP of both sets, recall@1 of every 14th piece of clothing under attack."""
+        prepare = Preparation(size)
+
+        def embed(pictures):
+            with torch.inference_mode():
+                return net(normalise([prepare(p) for p in pictures])).numpy()
+
+        loads, labels = self.clothes
+        clothes, small = vectors(embed, loads), vectors(embed, self.small[0])
+        index, queries = np.concatenate([clothes, small]), range(0, len(loads), 14)
+        kinds = {"plain": PLAIN, "hard": HARD}
+        found = {
+            "clothing": float(categories(clothes, labels)[0].mean()),
+            "photos64": float(categories(small, self.small[1])[0].mean()),
+        }
+        for kind, edits in kinds.items():
+            each = [recall(embed, loads, queries, index, edit, 0) for edit in edits.values()]
+            found[kind] = float(np.mean(each))
+        return found | {"mean": sum(found.values()) / len(found)}
 
 
-def category_scores(vectors: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Leave-one-out mAP and 1-NN of (n, d) unit vectors."""
-    scores = vectors @ vectors.T
-    np.fill_diagonal(scores, -2)
-    relevant = (labels[np.argsort(-scores, 1)] == labels[:, None])[:, :-1]
-    precision = np.cumsum(relevant, 1) / np.arange(1, relevant.shape[1] + 1)
-    return float(((precision * relevant).sum(1) / relevant.sum(1)).mean()), float(
-        relevant[:, 0].mean()
-    )
-
-
-def follow(net: MiniNet, folder: Path, size: int) -> tuple[float, float]:
-    """mAP and 1-NN over a class-per-folder tree that is not trained on."""
-    paths = sorted(folder.glob("*/*"))
-    labels = np.unique([p.parent.name for p in paths], return_inverse=True)[1]
-    prepare, out = Preparation(size), []
-    with torch.inference_mode():
-        for i in range(0, len(paths), 32):
-            batch = [prepare(Image.open(p).convert("RGB")) for p in paths[i : i + 32]]
-            out.append(net(normalise(batch)))
-    return category_scores(torch.cat(out).numpy(), labels)
-
-
-def labelled_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean cross entropy over the rows that have a label; 0 where a batch has none."""
-    total = F.cross_entropy(logits, labels, ignore_index=-1, reduction="sum")
-    return total / (labels >= 0).sum().clamp(min=1)
+def said(scores: dict[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
 
 
 def groups(net: MiniNet, prototypes: torch.nn.Parameter, rate: float) -> list[dict]:
@@ -193,184 +140,157 @@ def groups(net: MiniNet, prototypes: torch.nn.Parameter, rate: float) -> list[di
     return [*out, {"params": heads, "peak": 3 * rate}]
 
 
-@dataclass
-class Task:
-    """What is learned from, by row: encoded pictures with their kind, the teacher's features
-    (n, 1280), the place of the class among those with labels, and of its name among all names
-    (-1: none). names: (N, 512) unit vectors."""
+class Training:
+    """The steps of a lesson, and the average of the weights over them."""
 
-    pools: dict[str, list[tuple[int, bytes]]]
-    table: torch.Tensor
-    label: torch.Tensor
-    called: torch.Tensor
-    names: torch.Tensor
+    def __init__(self, lesson: Lesson, args: argparse.Namespace, say: Say) -> None:
+        self.lesson, self.args, self.say = lesson, args, say
+        self.average = Average(lesson.student, args.average)
+        self.optimiser = torch.optim.AdamW(
+            groups(lesson.student, lesson.prototypes, args.rate), args.rate, (0.9, 0.98)
+        )
+        self.parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
+        self.step, self.steps = 0, args.steps
+        self.state = args.out / "state.safetensors"
+        if self.state.exists():
+            self._restore()
 
+    def run(self, ends: float) -> None:
+        """To the last step; the number of steps is fixed once the rate is known."""
+        args, sums, began, first = self.args, dict[str, float](), time.time(), self.step
+        batches = Batches(self.lesson.task.pools, args.size, args.seed + 7919 * self.step)
+        loader = torch.utils.data.DataLoader(
+            batches, batch_size=None, num_workers=1, prefetch_factor=4
+        )
+        for rows, one, two in loader:
+            if self.steps is None and self.step - first > 30:
+                pace = (time.time() - began) / (self.step - first)
+                self.steps = self.step + max(1, int((ends - time.time()) / pace))
+                self.say(f"{self.steps} steps, {pace:.2f} s each")
+            for key, value in self._advance(rows, one, two).items():
+                sums[key] = sums.get(key, 0.0) + value / 50
+            if self.step % 50 == 0:
+                self.say(f"step {self.step}  {said(sums)}")
+                sums.clear()
+            over = self.step == self.steps or (args.steps is None and time.time() > ends)
+            if over or self.step % SNAPSHOT == 0:
+                self._save()
+            if over:
+                break
 
-def gather(data: Path, size: int, per_class: int, rng: random.Random) -> Task:
-    """Read the pictures and ask the teacher."""
-    small: dict[str, list[bytes]] = {}
-    for part in sorted(data.glob("photos64-train-*.zip")):
-        with zipfile.ZipFile(part) as archive:
-            for name in archive.namelist():
-                if name.endswith(".jpg"):
-                    small.setdefault(name.split("/")[0], []).append(archive.read(name))
-    wnids = sorted(small)
-    photos = [(w, b) for w in wnids for b in rng.sample(small[w], min(per_class, len(small[w])))]
-    clothing = [p.read_bytes() for p in sorted((data / "clothing" / "train").glob("*/*"))]
-    plain = [b for _, b in photos]
-    mosaics = [mosaic(plain, rng) for _ in range(min(3000, len(plain)))]
-    old = teacher(data)
-    sharp = [targets(old, clothing, 224, len(EDITS)), targets(old, mosaics, 224, 1)]
-    table = torch.cat([*sharp, targets(old, plain, size, 1)])
-    labelled = wnids[HELD_OUT:]
-    names, known = class_names(data, labelled)
-    offset = len(clothing) + len(mosaics)
-    label, called = torch.full((len(table),), -1), torch.full((len(table),), -1)
-    for i, (wnid, _) in enumerate(photos):
-        if wnid in labelled:
-            label[offset + i] = labelled.index(wnid)
-            called[offset + i] = known.get(wnid, -1)
-    pools = {
-        "clothing": list(enumerate(clothing)),
-        "mosaic": [(len(clothing) + i, b) for i, b in enumerate(mosaics)],
-        "photos64": [(offset + i, b) for i, b in enumerate(plain)],
-    }
-    return Task(pools, table, label, called, names)
-
-
-class Lesson:
-    """The student with its goals and losses."""
-
-    def __init__(self, task: Task, student: MiniNet) -> None:
-        """The heads start in closed form: the directions that keep the teacher's cosines, and
-        ridge regression onto the vectors of the names."""
-        self.task, self.student = task, student
-        if len(task.table) < DIM:
-            raise SystemExit(f"{len(task.table)} pictures are too few: the recipe needs {DIM}")
-        directions = torch.linalg.svd(task.table, full_matrices=False).Vh[:DIM]
-        student.retrieval.weight.data, student.retrieval.bias.data[:] = directions.clone(), 0.0
-        self.goal = F.normalize(task.table @ directions.T, dim=1)
-        have, middle = task.called >= 0, task.names.mean(0)
-        x, y = task.table[have], task.names[task.called[have]] - middle
-        ridge = torch.linalg.solve(x.T @ x + 0.01 * len(x) * torch.eye(x.shape[1]), x.T @ y)
-        student.name.weight.data, student.name.bias.data[:] = ridge.T.clone(), 0.0
-        self.centred = F.normalize(task.names - middle, dim=1)
-        classes = int(task.label.max()) + 1
-        means = torch.stack([self.goal[task.label == c].mean(0) for c in range(classes)])
-        self.prototypes = torch.nn.Parameter(F.normalize(means, dim=1))
-
-    def losses(
-        self, rows: torch.Tensor, first: np.ndarray, second: np.ndarray
-    ) -> dict[str, torch.Tensor]:
-        """Two views (n, S, S, 3) of the pictures in `rows` -> the five terms, weighted."""
-        n = len(rows)
-        features = self.student.features(normalise([*first, *second]))
-        z = F.normalize(self.student.retrieval(features), dim=1)
-        a, b, t = z[:n], z[n:], self.goal[rows]
-        hide = torch.eye(n) * -1e4
-        wanted = F.softmax(t @ t.T / 0.1 + hide, 1)
-        relate = [
-            F.kl_div(F.log_softmax(v @ v.T / 0.1 + hide, 1), wanted, reduction="batchmean")
-            for v in (a, b)
-        ]
-        logits, same = a @ b.T / 0.1, torch.arange(n)
-        classed, named = self.task.label[rows].repeat(2), self.task.called[rows].repeat(2)
-        apart = z @ F.normalize(self.prototypes, dim=1).T / 0.06
-        spoken = F.normalize(self.student.name(features), dim=1) @ self.centred.T / 0.05
-        return {
-            "distil": 2 * (1 - (a * t).sum(1)).mean() + (1 - (b * t).sum(1)).mean(),
-            "relate": relate[0] + relate[1],
-            "instance": 0.15 * (F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same)),
-            "classes": 0.15 * labelled_loss(apart, classed),
-            "names": 0.15 * labelled_loss(spoken, named),
-        }
-
-
-def train(lesson: Lesson, args: argparse.Namespace, say: Say, begun: float) -> None:
-    """Run the lesson within its budget; the weights are an average over the last steps."""
-    student, average = lesson.student, copy.deepcopy(lesson.student)
-    validation = args.data / "clothing" / "validation"
-    batches = Batches(lesson.task.pools, args.size, args.seed)
-    loader = torch.utils.data.DataLoader(batches, batch_size=None, num_workers=1, prefetch_factor=4)
-    optimiser = torch.optim.AdamW(
-        groups(student, lesson.prototypes, args.rate), args.rate, (0.9, 0.98), weight_decay=0.01
-    )
-    parameters = [p for group in optimiser.param_groups for p in group["params"]]
-
-    def note(step: int) -> None:
-        score = follow(average, validation, args.size)
-        say(f"step {step}: clothing validation mAP {score[0]:.4f}, 1-NN {score[1]:.4f}")
-        write(average, args, step, begun)
-
-    note(0)
-    early = copy.deepcopy(average)
-    ends, began = begun + 60 * args.minutes - 30, time.time()
-    steps, sums = args.steps, dict[str, float]()
-    for step, (rows, first, second) in enumerate(loader, 1):
-        if steps is None and step > 40:  # the rate is known: fix the number of steps
-            steps = step + int((ends - time.time()) / ((time.time() - began) / step))
-            say(f"{steps} steps")
-        progress = min(1.0, (step - 1) / steps) if steps else 0.0
-        scale = min(1, step / 100) * 0.5 * (1 + math.cos(math.pi * progress))
-        for group in optimiser.param_groups:
+    def _advance(self, rows: torch.Tensor, one: np.ndarray, two: np.ndarray) -> dict[str, float]:
+        progress = min(1.0, self.step / self.steps) if self.steps else 0.0
+        scale = min(1, (self.step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * progress))
+        for group in self.optimiser.param_groups:
             group["lr"] = group["peak"] * scale
-        losses = lesson.losses(rows, first, second)
+        losses = self.lesson.losses(rows, one, two)
         total = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(total):
-            raise SystemExit(f"the loss is not finite at step {step}: try a lower --rate")
-        optimiser.zero_grad()
+            raise SystemExit(f"the loss is not finite at step {self.step}: try a lower --rate")
+        self.optimiser.zero_grad()
         total.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
-        decay = min(0.998, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for kept, new in zip(average.parameters(), student.parameters(), strict=True):
-                kept.lerp_(new, 1 - decay)
-        for key, value in losses.items():
-            sums[key] = sums.get(key, 0.0) + value.item() / 50
-        if step % 50 == 0:
-            say(f"step {step}  " + "  ".join(f"{k} {v:.4f}" for k, v in sums.items()))
-            sums.clear()
-        if step == steps or (args.steps is None and time.time() > ends):
-            break
-        if step == args.early:
-            early = copy.deepcopy(average)
-        if step % 300 == 0:
-            note(step)
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimiser.step()
+        self.average.update(self.lesson.student, self.step)
+        self.step += 1
+        return {key: value.item() for key, value in losses.items()}
+
+    def averaged(self) -> MiniNet:
+        """A network of the averaged weights."""
+        net = copy.deepcopy(self.lesson.student).eval()
+        net.load_state_dict(self.average.weights)
+        return net
+
+    def _save(self) -> None:
+        """The average as a file of its own, and all that is needed to go on."""
+        write(self.averaged(), self.args, self.step, self.args.out / f"{self.step:05d}.safetensors")
+        kept = {f"average.{k}": v.contiguous() for k, v in self.average.weights.items()}
+        for i, p in enumerate(self.parameters):
+            moments = self.optimiser.state[p]
+            kept |= {f"{i}.p": p.data.contiguous(), f"{i}.m": moments["exp_avg"].contiguous()}
+            kept[f"{i}.v"] = moments["exp_avg_sq"].contiguous()
+        partial = self.state.with_suffix(".part")
+        save_file(kept, partial, {"step": str(self.step), "steps": json.dumps(self.steps)})
+        partial.replace(self.state)
+
+    def _restore(self) -> None:
+        with safe_open(self.state, framework="pt") as file:
+            self.step = int(file.metadata()["step"])
+            self.steps = self.steps or json.loads(file.metadata()["steps"])
+            for name in self.average.weights:
+                self.average.weights[name] = file.get_tensor(f"average.{name}")
+            for i, p in enumerate(self.parameters):
+                p.data.copy_(file.get_tensor(f"{i}.p"))
+                self.optimiser.state[p] = {
+                    "step": torch.tensor(float(self.step)),
+                    "exp_avg": file.get_tensor(f"{i}.m"),
+                    "exp_avg_sq": file.get_tensor(f"{i}.v"),
+                }
+        self.say(f"going on from step {self.step}")
+
+
+def blend(before: MiniNet, after: MiniNet, late: float) -> MiniNet:
+    """late: share of the second."""
+    net = copy.deepcopy(after)
     with torch.no_grad():
-        for kept, before in zip(average.parameters(), early.parameters(), strict=True):
-            kept.lerp_(before, 1 - args.late)
-    note(step)
+        for kept, old in zip(net.parameters(), before.parameters(), strict=True):
+            kept.lerp_(old, 1 - late)
+    return net
 
 
-def write(net: MiniNet, args: argparse.Namespace, step: int, begun: float) -> None:
+def write(net: MiniNet, args: argparse.Namespace, step: int, path: Path) -> None:
     """Half-precision weights that say how they want their pictures."""
     config = {
         "preparation": {"size": args.size, "fit": "crop"},
         "steps": step,
         "pictures": step * sum(SHARE.values()),
-        "seconds": round(time.time() - begun),
         "late": args.late,
         "seed": args.seed,
     }
     state = {key: value.half().contiguous() for key, value in net.state_dict().items()}
-    save_file(state, args.out / "mini.safetensors", {"config": json.dumps(config)})
+    save_file(state, path, {"config": json.dumps(config)})
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def weights(path: Path) -> MiniNet:
+    """The network of a file of its own kind."""
+    return Mini(weights=path).load()
+
+
+def choose(args: argparse.Namespace, before: MiniNet, after: MiniNet, say: Say) -> float:
+    """The share of the last weights with the best mean on validation data."""
+    exam, found = Exam(args.data), {}
+    for late in SHARES:
+        scores = exam(blend(before, after, late), args.size)
+        found[late] = scores["mean"]
+        say(f"share {late:.2f}: {said(scores)}")
+    return max(found, key=lambda late: found[late])
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--from", dest="start", type=Path, help="weights of mini to go on from")
     parser.add_argument("--minutes", type=float, default=66, help="whole budget, targets included")
     parser.add_argument("--steps", type=int, help="a number of steps instead of a budget")
     parser.add_argument("--size", type=int, default=160)
     parser.add_argument("--per-class", type=int, default=150)
+    parser.add_argument("--held", type=int, default=HELD_OUT, help="classes without their labels")
     parser.add_argument("--rate", type=float, default=2e-4)
+    parser.add_argument("--teacher", type=float, default=0.0, help="its share beside --from")
+    parser.add_argument("--without", nargs="*", default=[], choices=WEIGHTS, help="terms")
+    parser.add_argument("--average", default="power:0.1", help="or constant:0.998")
     parser.add_argument("--early", type=int, default=300, help="step of the early weights")
-    parser.add_argument("--late", type=float, default=0.2, help="share of the last weights")
+    parser.add_argument("--late", type=float, help="share of the last weights; else chosen")
+    parser.add_argument("--targets", type=Path, help="where the answers of the teachers are kept")
     parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    begun = time.time()
+    return parser.parse_args()
+
+
+def main() -> None:
+    args, begun = arguments(), time.time()
     args.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(args.seed)
 
@@ -380,10 +300,27 @@ def main() -> None:
         with (args.out / "log.txt").open("a") as log:
             log.write(line + "\n")
 
-    task = gather(args.data, args.size, args.per_class, random.Random(args.seed))
+    start = Mini(weights=args.start) if args.start else None
+    cache = args.targets or args.out / "targets"
+    old = teacher(args.data) if args.teacher or not start else None
+    task = gather(args.data, args.per_class, args.held, args.seed, (old, start), cache)
     counts = ", ".join(f"{len(pool)} {kind}" for kind, pool in task.pools.items())
-    say(f"pictures: {counts}; the teacher's targets are ready")
-    train(Lesson(task, teacher(args.data)), args, say, begun)
+    say(f"pictures: {counts}; their targets are ready")
+    student = weights(args.start) if args.start else teacher(args.data)
+    before = copy.deepcopy(student)
+    terms = WEIGHTS | dict.fromkeys(args.without, 0.0)
+    training = Training(Lesson(task, student, args.teacher, terms), args, say)
+    training.run(begun + 60 * args.minutes - 90)
+    after = training.averaged()
+    if (early := args.out / f"{args.early:05d}.safetensors").exists() and not args.start:
+        before = weights(early)
+    elif not args.start:
+        before = after
+    if args.late is None:
+        args.late = choose(args, before, after, say)
+    net = blend(before, after, args.late)
+    write(net, args, training.step, args.out / "mini.safetensors")
+    say(f"share {args.late:.2f} of step {training.step}: {said(Exam(args.data)(net, args.size))}")
 
 
 if __name__ == "__main__":

@@ -179,7 +179,7 @@ def search(
     k: Annotated[int, typer.Option("-k", help="How many pictures, 1 to 10000.")] = 10,
     text: Annotated[
         list[str] | None,
-        typer.Option(metavar="T", help="What is to be seen; needs a CLIP model. Repeatable."),
+        typer.Option(metavar="T", help="What is to be seen; mini knows only names. Repeatable."),
     ] = None,
     away: Annotated[
         list[str] | None,

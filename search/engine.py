@@ -195,7 +195,7 @@ class Engine(Library):
         takes.
 
         image: a path, a URL, `id:ID`, the bytes of a file, a PIL picture, or a list of them that
-        add up. text: what is to be seen, or a list; it needs a CLIP model. k: 1 to 10000.
+        add up. text: what is to be seen, or a list; mini knows only names. k: 1 to 10000.
         min_score: cosine in [-1, 1]. Raises LookalikeError.
         """
         if not isinstance(query, Query):

@@ -199,7 +199,9 @@ class TermJson(BaseModel):
     image: Annotated[int, Field(ge=0)] | str | None = Field(
         None, description="An uploaded file by its place (0 is the first), `id:ID`, or a URL."
     )
-    text: str | None = Field(None, description="What is to be seen; for a library of a CLIP model.")
+    text: str | None = Field(
+        None, description="What is to be seen; `mini` knows only names of things."
+    )
     vector: list[float] | None = Field(
         None, max_length=65536, description="Under the library's model; any length but zero."
     )

@@ -41,6 +41,7 @@ ORDER = (
     "keeper",
     "album",
     "embedders.mobilenet",
+    "embedders.names",
     "embedders.mini",
     "embedders.notes",
     "embedders.hub",

@@ -134,7 +134,8 @@ def test_crop_and_squash_see_what_they_say() -> None:
 
 @pytest.mark.slow
 def test_the_recipe_runs(tmp_path: Path) -> None:
-    """On made-up pictures and a made-up teacher: a few steps, and weights that load."""
+    """On made-up pictures and a made-up teacher: a few steps, weights that load, and more from
+    them."""
     rng = np.random.default_rng(0)
     torch.manual_seed(0)
     (tmp_path / "mobilenetv2").mkdir()
@@ -152,19 +153,26 @@ def test_the_recipe_runs(tmp_path: Path) -> None:
         Image.fromarray(rng.integers(0, 256, (size, size, 3), np.uint8)).save(path)
         return path.read_bytes()
 
-    with zipfile.ZipFile(tmp_path / "photos64-train-0.zip", "w") as archive:
-        for wnid in classes:
-            for i in range(11):
-                archive.writestr(f"{wnid}/{i}.jpg", photo(tmp_path / "one.jpg", 64))
+    for part, count in (("train-0", 11), ("val", 2)):
+        with zipfile.ZipFile(tmp_path / f"photos64-{part}.zip", "w") as archive:
+            for wnid in classes:
+                for i in range(count):
+                    archive.writestr(f"{wnid}/{i}.jpg", photo(tmp_path / "one.jpg", 64))
     for part in ("train", "validation"):
         for i in range(4):
             photo(tmp_path / "clothing" / part / f"c{i % 2}" / f"{i}.jpg", 96)
-    recipe = ROOT / "scripts" / "train_mini.py"
-    words = ["--data", tmp_path, "--out", tmp_path / "run", "--steps", "2", "--size", "32"]
-    command = [sys.executable, recipe, *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"step 2: clothing validation mAP 0\.\d+", done.stdout)
-    made = Mini(weights=tmp_path / "run" / "mini.safetensors")
+    weights = tmp_path / "run" / "mini.safetensors"
+    common = ["--data", tmp_path, "--steps", "2", "--size", "32", "--late", "0.5"]
+    for words in (
+        ["--out", tmp_path / "run"],
+        ["--out", tmp_path / "tuned", "--from", weights],
+    ):
+        command = [sys.executable, ROOT / "scripts" / "train_mini.py", *words, *common]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert re.search(r"share 0.50 of step 2: clothing 0\.\d+", done.stdout)
+    first, tuned = (load_file(tmp_path / run / "mini.safetensors") for run in ("run", "tuned"))
+    assert any((first[key] != tuned[key]).any() for key in first)
+    made = Mini(weights=weights)
     assert made.preparation == Preparation(32)
     assert np.isfinite(made.embed(pixels(2, 32))).all()

@@ -41,7 +41,7 @@ def test_it_is_conditioned_on_the_encoder_in_the_package(model: Denoiser) -> Non
 def test_all_weights_together_are_small() -> None:
     root = Path(diffusion.__file__).parents[1]
     weights = [*root.glob("*/weights/*.safetensors"), *root.glob("*/*/weights/*.safetensors")]
-    assert len(weights) == 2 and sum(path.stat().st_size for path in weights) < 45_000_000
+    assert len(weights) == 3 and sum(path.stat().st_size for path in weights) < 45_000_000
 
 
 @pytest.mark.parametrize("sigma", [0.3, 1.0, 3.0])

@@ -82,9 +82,12 @@ def test_texts_and_pictures_add_up_by_their_weights(engine: Engine) -> None:
     assert [h.score for h in hits] == pytest.approx([h.score for h in wanted], abs=1e-5)
 
 
-def test_a_model_without_a_text_side_says_what_to_do(library: Open, folder: Path) -> None:
+def test_a_model_without_a_text_side_says_what_to_do(
+    library: Open, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     paint(folder / "a.jpg", 1)
     library().sync(folder)
+    monkeypatch.delattr("search.embedders.mini.Mini.embed_text")
     with pytest.raises(QueryError, match=r"need a CLIP model.*is mini.*--model ViT-B-32 index"):
         library().search(text="a hat")
     with serving(library()) as client:

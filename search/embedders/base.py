@@ -130,5 +130,5 @@ class TextEmbedder(Embedder, Protocol):
 
     def embed_text(self, texts: Sequence[str]) -> Vectors:
         """n texts -> (n, dim) float32 of unit length. Raises ModelError where the words cannot be
-        split as the model wants them."""
+        split as the model wants them, and QueryError for words that it does not know."""
         ...

@@ -16,19 +16,21 @@ import numpy as np
 from safetensors import safe_open
 
 from search.embedders.base import Pixels, Preparation, Vectors
+from search.embedders.names import Names
 from search.errors import ModelError
 from search.images import DECODE_RULE
 
 if TYPE_CHECKING:
     from search.embedders.mobilenet import MiniNet
 
-WEIGHTS = "mini.safetensors"
+WEIGHTS, NAMES = "mini.safetensors", "names.safetensors"
 HEAD = "retrieval.weight"
 
 
 class Mini:
-    """The embedder over `MiniNet`; see `search.embedders.base.Embedder`. The network is loaded
-    when the first picture comes: a sync that finds nothing new never pays for torch."""
+    """The embedder over `MiniNet`; see `search.embedders.base.TextEmbedder`, whose texts here are
+    names of things alone. The network is loaded when the first picture comes: a sync that finds
+    nothing new never pays for torch."""
 
     name = "mini"
     batch = 16
@@ -42,6 +44,7 @@ class Mini:
         self.path = weights or Path(str(files("search.embedders") / "weights" / WEIGHTS))
         self._device = device
         self._net: MiniNet | None = None
+        self._names: Names | None = None
         try:
             digest = hashlib.sha256(self.path.read_bytes()).hexdigest()
             with safe_open(self.path, framework="numpy") as file:
@@ -65,6 +68,17 @@ class Mini:
         with torch.inference_mode():
             vectors: Vectors = net(normalise(pixels, self._device)).cpu().numpy()
         return vectors
+
+    def embed_text(self, texts: Sequence[str]) -> Vectors:
+        """n names of things -> (n, 512) float32 of unit length. Raises QueryError for a text that
+        is no name in its table, and ModelError where that is missing."""
+        return self.names().embed(texts)
+
+    def names(self) -> Names:
+        """The names that it finds by: a file beside the weights. Raises ModelError."""
+        if self._names is None:
+            self._names = Names(self.path.with_name(NAMES), self.fingerprint)
+        return self._names
 
     def load(self) -> MiniNet:
         """The network, read into memory. Raises ModelError."""

@@ -1,0 +1,102 @@
+"""The parts that the recipe of `mini` and its measuring share: attacks, scores, names."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import random
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+Script = Callable[[str], ModuleType]
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
+    """Imports a script by name, for this test alone."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    yield importlib.import_module
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", "")).startswith(str(ROOT / "scripts")):
+            del sys.modules[name]
+
+
+def picture(width: int, height: int, seed: int = 0) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (300, 40), (256, 340)])
+def test_an_attacked_picture_is_one(script: Script, size: tuple[int, int]) -> None:
+    edits = script("edits")
+    given, other, rng = picture(*size), picture(50, 90, 1), random.Random(0)
+    before = given.tobytes()
+    for _ in range(60):
+        made = edits.attacks(given, rng, other)
+        assert made.mode == "RGB" and min(made.size) >= 8 and max(made.size) < 6000
+    assert given.tobytes() == before
+
+
+def test_a_page_holds_the_whole_picture(script: Script) -> None:
+    edits = script("edits")
+    red = Image.new("RGB", (40, 30), (255, 0, 1))
+    for seed in range(20):
+        for put in (edits.on_page, edits.quarter):
+            page = put(red, random.Random(seed), Image.new("RGB", (10, 10)))
+            assert page.width > red.width and page.height > red.height
+            kept = (np.asarray(page) == (255, 0, 1)).all(-1)
+            assert kept.sum() >= 40 * 30
+
+
+def test_average_precision_and_nearest_neighbour_in_closed_form(script: Script) -> None:
+    """Two classes on a circle: each query's neighbours are known."""
+    degrees = np.radians([0.0, 10.0, 25.0, 90.0])
+    x = np.stack([np.cos(degrees), np.sin(degrees)], 1)
+    precision, first = script("retrieval").categories(x, np.array([0, 1, 0, 1]))
+    assert precision == pytest.approx([1 / 2, 1 / 3, 1 / 2, 1 / 2])
+    assert first.tolist() == [0, 0, 0, 0]
+
+
+def test_recall_is_of_the_picture_itself(script: Script) -> None:
+    retrieval = script("retrieval")
+    loads = [lambda seed=seed: picture(9, 9, seed) for seed in range(6)]
+
+    def embed(pictures: list[Image.Image]) -> np.ndarray:
+        rows = np.stack([np.asarray(p, np.float64).ravel() - 127.5 for p in pictures])
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    index = retrieval.vectors(embed, loads)
+    untouched = retrieval.recall(embed, loads, [0, 3, 5], index, lambda p, _: p, 0)
+    assert untouched.tolist() == [1, 1, 1]
+    swapped = retrieval.recall(embed, loads, [0, 3], index, lambda p, _: picture(9, 9, 5), 0)
+    assert swapped.tolist() == [0, 0]
+
+
+def test_a_class_is_found_in_the_list_of_names(script: Script, tmp_path: Path) -> None:
+    """By any of its words, and without what the list puts in brackets."""
+    listed = [("crane (bird)", ["heron"]), ("cup", ["mug"]), ("sandal (type of shoe)", [])]
+    names = [{"name": name, "synonyms": [name, *more]} for name, more in listed]
+    (tmp_path / "clip-vit-b32-names.json").write_text(json.dumps(names))
+    np.save(tmp_path / "clip-vit-b32-names.npy", np.eye(3, 4, dtype=np.float16) * 2)
+    classes = {"n1": "sandal", "n2": "beaker, Mug", "n3": "shoe"}
+    (tmp_path / "photos64-classes.json").write_text(json.dumps(classes))
+    vectors, rows = script("lesson").class_names(tmp_path, ["n1", "n2", "n3"])
+    assert rows == {"n1": 2, "n2": 1} and vectors.tolist() == np.eye(3, 4).tolist()
+
+
+def test_a_classifier_points_at_its_classes(script: Script) -> None:
+    from search.runtime import torch
+
+    corners = torch.eye(3).repeat(40, 1)
+    blurred = corners + 0.2 * torch.randn(120, 3, generator=torch.Generator().manual_seed(0))
+    x = torch.nn.functional.normalize(blurred, dim=1)
+    found = script("train_names").classifier(x, torch.arange(120) % 3, steps=50)
+    assert (found @ torch.eye(3)).argmax(1).tolist() == [0, 1, 2]
+    assert torch.linalg.norm(found, dim=1).tolist() == pytest.approx([1, 1, 1], abs=1e-5)

@@ -362,7 +362,7 @@ def serve(
     allow: Annotated[
         list[Path] | None,
         typer.Option(
-            metavar="DIR", help="Folder that may be indexed over HTTP, with all in it. Repeatable."
+            metavar="DIR", help="Folder that may be used over HTTP, with all in it. Repeatable."
         ),
     ] = None,
 ) -> None:

@@ -117,9 +117,9 @@ def test_a_device_that_is_not_there_is_said() -> None:
 
 def test_the_card_is_of_these_weights() -> None:
     card = (WEIGHTS / "mini.md").read_text()
-    data = (WEIGHTS / "mini.safetensors").read_bytes()
-    assert hashlib.sha256(data).hexdigest() in card
-    assert len(data) <= 12e6
+    data, names = ((WEIGHTS / f"{name}.safetensors").read_bytes() for name in ("mini", "names"))
+    assert hashlib.sha256(data).hexdigest() in card and hashlib.sha256(names).hexdigest() in card
+    assert len(data) + len(names) <= 12e6
     for word in ("Apache-2.0", "ImageNet", "CC0", "train_mini.py", "photos-dev", "seed"):
         assert word in card
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -77,3 +80,26 @@ def test_what_is_queued_is_finished_and_nothing_comes_after_the_end() -> None:
     assert first.done() and second.result() == 7
     with pytest.raises(LibraryError, match="closed"):
         runtime.submit(lambda: 1)
+
+
+FAULTS = """
+import resource, numpy, search.runtime
+from search.embedders.mini import Mini
+mini = Mini()
+pixels = [numpy.zeros(mini.preparation.shape, numpy.uint8)] * mini.batch
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(2):
+    mini.embed(pixels)
+before = faults()
+for _ in range(5):
+    mini.embed(pixels)
+print((faults() - before) / 5 * resource.getpagesize() / len(pixels))
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"), reason="needs glibc"
+)
+def test_memory_of_a_network_is_not_asked_for_anew() -> None:
+    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, check=True)
+    assert float(done.stdout) < 2e6  # bytes a picture; what passes through its layers is 15 MB

@@ -14,7 +14,6 @@ from safetensors.torch import load_file, save_file
 from search import ModelError
 from search.embedders import zoo
 from search.embedders.base import Embedder, Preparation, TextEmbedder
-from search.embedders.mini import Mini
 from search.embedders.notes import Notes, file_hash
 from search.embedders.openclip import MOST, PART, OpenClip
 from search.embedders.registry import check_name, open_embedder
@@ -103,7 +102,6 @@ def test_the_default_is_in_open_clips_table() -> None:
 
 def test_it_keeps_the_contract(ours: OpenClip) -> None:
     assert isinstance(ours, TextEmbedder) and isinstance(ours, Embedder)
-    assert not isinstance(Mini(), TextEmbedder)
     vectors = ours.embed([ours.preparation(photo(300, 200, i)) for i in range(3)])
     assert vectors.shape == (3, ours.dim) and vectors.dtype == np.float32
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(3), abs=1e-6)

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -25,6 +25,9 @@ from search.embedders import zoo
 from search.embedders.mini import Mini
 from search.loader import Loader
 from search.runtime import Runtime, torch
+
+if TYPE_CHECKING:
+    from browsing import Page
 
 
 @cache
@@ -167,3 +170,23 @@ def library(home: Path) -> Iterator[Callable[..., Engine]]:
 @pytest.fixture
 def engine(library: Callable[..., Engine]) -> Engine:
     return library()
+
+
+@pytest.fixture(scope="session")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """The one browser of all tests."""
+    from browsing import browsing
+
+    with browsing(tmp_path_factory.mktemp("profile")) as page:
+        yield page
+
+
+@pytest.fixture
+def page(tab: Page) -> Iterator[Page]:
+    """The browser, as it was when it began."""
+    yield tab
+    tab.driver.get("about:blank")
+    tab.resize(1280, 800)
+    tab.media()
+    tab.driver.delete_all_cookies()
+    tab.complaints(), tab.requests()

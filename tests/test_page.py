@@ -75,23 +75,6 @@ def base(client: httpx.Client) -> str:
     return str(client.base_url)
 
 
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with browsing(tmp_path_factory.mktemp("profile")) as page:
-        yield page
-
-
-@pytest.fixture
-def page(tab: Page) -> Iterator[Page]:
-    """The one browser, as it was when it began."""
-    yield tab
-    tab.driver.get("about:blank")
-    tab.resize(1280, 800)
-    tab.media()
-    tab.driver.delete_all_cookies()
-    tab.complaints(), tab.requests()
-
-
 @pytest.fixture
 def unknown(tmp_path: Path) -> Path:
     """A picture that looks like the hat and is not in the library."""

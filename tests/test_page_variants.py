@@ -55,22 +55,6 @@ def base(client: httpx.Client) -> str:
     return str(client.base_url)
 
 
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with browsing(tmp_path_factory.mktemp("profile")) as page:
-        yield page
-
-
-@pytest.fixture
-def page(tab: Page) -> Iterator[Page]:
-    """The one browser, as it was when it began."""
-    yield tab
-    tab.driver.get("about:blank")
-    tab.resize(1280, 800)
-    tab.media()
-    tab.complaints(), tab.requests()
-
-
 @pytest.fixture
 def paced(shared: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Paced]:
     """The engine makes a step of variants when it is let go."""

@@ -48,11 +48,16 @@ class Augmentation:
         self._wanted = replace(Wanted.of(n=n, regime=regime, seed=seed), gate=regime)
         self._studio = studio
         full = Path(os.path.realpath(source.expanduser()))
-        if not full.exists():
+        if not os.path.exists(full):
             raise NotFoundError(f"{full} is not there; give a folder of pictures")
         single = full.is_file()
         self._source = full.parent if single else full
-        self._names = [full.name] if single else sorted(scan(full).entries)
+        try:
+            self._names = [full.name] if single else sorted(scan(full).entries)
+        except OSError as error:
+            raise InputError(
+                f"{full} cannot be listed: {error.strerror}; give a folder of pictures"
+            ) from error
         if not self._names:
             raise InputError(f"there is no picture in {full}")
         self._output = Path(os.path.realpath(output.expanduser()))
@@ -61,7 +66,8 @@ class Augmentation:
                 f"{self._output} and {self._source} are one within the other; give another output, "
                 "so that the originals stay by themselves"
             )
-        self._about = {"source": str(self._source), "n": n, "regime": regime, "seed": seed}
+        asked = {"source": str(self._source), "n": n, "regime": regime, "seed": seed}
+        self._about = asked | studio.marks()
         self._refuse_others()
 
     def _refuse_others(self) -> None:
@@ -110,6 +116,7 @@ class Augmentation:
         try:
             self._output.mkdir(parents=True, exist_ok=True)
             with FileLock(self._output / LOCK, timeout=0, thread_local=False):
+                self._refuse_others()  # it may have waited long for its turn
                 _write(self._output / ABOUT, json.dumps(self._about))
                 yield
         except Timeout:

@@ -33,12 +33,17 @@ class Bounds:
 
 
 def bounds(vectors: Vectors, regime: str) -> Bounds:
-    """Of a regime, measured on (n, dim) unit vectors of different pictures, n >= 3."""
+    """Of a regime, measured on (n, dim) unit vectors of pictures; where no two of them are
+    strangers, all pass."""
     below, above = SHARES[regime]
     cosines = vectors @ vectors.T
-    cosines[cosines > SAME] = -1.0
+    cosines[cosines > SAME] = np.nan
+    np.fill_diagonal(cosines, np.nan)
     pairs = cosines[np.triu_indices(len(cosines), 1)]
-    least = float(np.quantile(pairs, below))
+    if np.isnan(pairs).all():
+        return Bounds(-math.inf)
+    least = float(np.nanquantile(pairs, below))
     if above is None:
         return Bounds(least)
-    return Bounds(least, float(np.quantile(cosines.max(1), above)))
+    nearest = np.nanmax(cosines[~np.isnan(cosines).all(1)], 1)
+    return Bounds(least, float(np.quantile(nearest, above)))

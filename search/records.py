@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +21,7 @@ REGIMES: Mapping[str, float] = MappingProxyType({"near": 0.3, "same": 1.0, "conc
 """How far a variant is from its query, by name: the noise it starts under, sigma."""
 SIGMAS = (0.0, 80.0)
 """Least and most of it: the query itself, and pure noise, which any larger sigma means as well."""
+MOST_STEM = 180  # bytes of a name that a variant's begins with
 MOST_VARIANTS = 64
 """As many are made at a time."""
 VARIANT_SIZES = (64, 512)
@@ -238,6 +240,15 @@ class CheckReport:
         return asdict(self) | {"problems": list(problems), "repaired": list(repaired)}
 
 
+def _short(stem: str) -> str:
+    """A stem that leaves room in the 255 bytes of a file's name; what is cut leaves a hash."""
+    encoded = os.fsencode(stem)
+    if len(encoded) <= MOST_STEM:
+        return stem
+    kept = encoded[: MOST_STEM - 9].decode(errors="ignore")
+    return f"{kept}-{hashlib.sha256(encoded).hexdigest()[:8]}"
+
+
 @dataclass(frozen=True)
 class Variant:
     """A picture made from a query.
@@ -254,7 +265,7 @@ class Variant:
     def save(self, folder: Path, stem: str) -> Path:
         """Write it to a folder as PNG, named by a stem, its seed and its sigma; whole or not at
         all. Raises StorageError."""
-        path = folder / f"{stem}-seed{self.seed}-sigma{self.sigma:g}.png"
+        path = folder / f"{_short(stem)}-seed{self.seed}-sigma{self.sigma:g}.png"
         partial = folder / f".{path.name}.part"
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ from diffusion.bands import Bands
 from diffusion.checkpoint import describe, shipped
 from diffusion.variation import Dial, dial, states
 from search.embedders.base import Embedder, Pixels, Preparation, Vectors
-from search.embedders.notes import Notes
+from search.embedders.notes import Notes, file_hash
 from search.errors import BusyError, ModelError, PictureError, QueryError
 from search.gate import SHARES, Bounds, bounds
 from search.images import fitted, render
@@ -45,6 +45,7 @@ TRIES = 3  # candidates for each variant that is wanted, at most
 SHOWN = 3  # steps from one look at the pictures to the next
 WAITING = 16  # jobs in the queue
 TICK = 0.2  # seconds between two looks at the queue
+RECENT = 100_000  # pictures that came last, of which those are drawn
 ENOUGH, SOME = 200, 1000  # pictures that make a library its own measure of strangers; taken at most
 NEAR, SAME = 0.55, 9.0  # sigmas up to which a regime's gate holds, where none was named
 
@@ -239,6 +240,15 @@ class Studio:
         while (step := self._runtime.run(piece)) is not None:
             yield step
 
+    def marks(self) -> dict[str, str]:
+        """What the same variants depend on beside what is asked: the weights, and the library's
+        model. Raises ModelError."""
+        try:
+            weights = file_hash(self._checkpoint, self._notes)
+        except OSError as error:
+            raise ModelError(f"no variants can be made: {error}; give other weights") from error
+        return {"weights": weights, "model": self._models.at_once(self._serving()).fingerprint}
+
     def picture(self, image: Picture, urgent: bool = True) -> Image.Image:
         """What `search` takes for a picture -> RGB, upright, as it is embedded. urgent: decoded
         before others. Raises InputError."""
@@ -302,8 +312,9 @@ class Studio:
             self._known = {key: {}}  # what was before an index changed is of no use
         known = self._known[key]
         if regime not in known:
-            if model and large:
-                known[regime] = bounds(self._some(model), regime)
+            some = self._some(model) if model and large else None
+            if some is not None and len(some) >= ENOUGH:
+                known[regime] = bounds(some, regime)
             else:
                 text = f"gate of {embedder.fingerprint} over the samples: {regime} {SHARES[regime]}"
                 said = self._notes.recall(text, lambda: self._measured(embedder, regime))
@@ -312,9 +323,8 @@ class Studio:
 
     def _some(self, model: Model) -> Vectors:
         """Vectors of pictures of the library, at random but always the same."""
-        last = self._lookup.newest(0, 1)[0]
-        numbers = np.random.default_rng(0).permutation(last)[: 4 * SOME] + 1
-        return self._lookup.present(model, numbers.tolist())[1][:SOME]
+        numbers = np.random.default_rng(0).permutation(self._lookup.newest(0, RECENT))
+        return self._lookup.present(model, numbers[: 4 * SOME].tolist())[1][:SOME]
 
     def _measured(self, embedder: Embedder, regime: str) -> list[float]:
         paths = sorted(Path(str(files("search"))).glob("samples/*/*.jpg"))

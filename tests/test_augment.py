@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -176,6 +177,37 @@ def test_an_output_of_something_else_is_refused(
     assert sorted(p.name for p in (tmp_path / "mine").iterdir()) == ["a.jpg"]
 
 
+def test_an_output_that_others_filled_meanwhile_is_left_alone(
+    engine: Engine, photos: Path, tmp_path: Path
+) -> None:
+    steps, theirs = engine.augment(photos, output=tmp_path / "out"), tmp_path / "out" / MANIFEST
+    theirs.parent.mkdir()
+    theirs.write_text("precious")
+    with pytest.raises(InputError, match="new folder"):
+        list(steps)
+    assert theirs.read_text() == "precious"
+
+
+def test_an_output_of_other_weights_is_refused(
+    engine: Engine, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    augment(engine, photos, tmp_path / "out", n=1)
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(b"other weights")
+    monkeypatch.setattr(engine._studio, "_checkpoint", other)
+    with pytest.raises(InputError, match="new folder"):
+        engine.augment(photos, output=tmp_path / "out", n=1)
+
+
+def test_long_names_are_cut(engine: Engine, tmp_path: Path) -> None:
+    names = ["狗" * 80 + tail + ".jpg" for tail in "ab"]
+    for i, name in enumerate(names):
+        paint(tmp_path / "dogs" / name, i)
+    report = augment(engine, tmp_path / "dogs", tmp_path / "out", n=1)[-1].report
+    assert report and report.made == 2
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 2
+
+
 def test_two_runs_at_one_output_do_not_meet(engine: Engine, photos: Path, tmp_path: Path) -> None:
     steps = engine.augment(photos, output=tmp_path / "out", n=1)
     next(steps), next(steps)
@@ -216,6 +248,11 @@ def test_a_folder_without_pictures_is_refused(engine: Engine, tmp_path: Path) ->
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no picture"):
         engine.augment(tmp_path / "empty", output=tmp_path / "out")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="cannot be listed"):
+        engine.augment(tmp_path / "pipe", output=tmp_path / "out")
+    with pytest.raises(NotFoundError):
+        engine.augment(tmp_path / ("a" * 300), output=tmp_path / "out")
 
 
 @needs_data

@@ -152,6 +152,24 @@ def test_bounds_are_percentiles_of_strangers() -> None:
     assert Bounds(0.2, 0.9).beyond(0.95) == pytest.approx(0.05)
 
 
+def test_where_nobody_is_a_stranger_all_pass() -> None:
+    same = np.tile(np.eye(4, dtype=np.float32)[:1], (300, 1))
+    for vectors in (same, same[:1], same[:0]):
+        assert bounds(vectors, "same") == Bounds(-math.inf)
+    mixed = np.concatenate([same, np.eye(4, dtype=np.float32)[1:]])
+    assert bounds(mixed, "same").least == 0
+
+
+def test_the_gate_of_a_library_that_forgot_most_of_its_pictures(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.variants.ENOUGH", 3)
+    monkeypatch.setattr(engine._studio._lookup, "newest", lambda *_: [10**6, 10**6 + 1])
+    monkeypatch.setattr(engine._studio, "_known", {})
+    asked = engine._studio._bounds(Mini(), "same")  # of the samples
+    assert -1 < asked.least < asked.most < 1
+
+
 def test_the_first_that_pass_are_taken(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine._studio, "_bounds", lambda *_: Bounds(-math.inf))
     free = engine.variants(jpeg(0), n=12)

@@ -51,9 +51,10 @@ def folder(here: Context, given: str) -> tuple[str, str]:
     Raises Problem as `allowed`, 404 for one that is not there, and 400 for what is no folder.
     """
     place, around = allowed(here, "path", given)
-    if not place.exists() and not around:
+    there = os.path.exists(place)
+    if not there and not around:
         raise Problem(404, "path: there is no such folder")
-    if place.exists() and not place.is_dir():
+    if there and not os.path.isdir(place):
         raise Problem(400, "path: it is a file; give the folder it is in")
     return str(place), str(max(around, key=lambda root: len(str(root)), default=place))
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from search.api.problems import Problem
@@ -220,5 +220,7 @@ class Jobs:
         finally:
             if close := getattr(steps, "close", None):  # gives the write lock back
                 close()
+            if isinstance(job.progress, Moment):  # nobody needs pictures on the way any longer
+                job.change(progress=replace(job.progress, pictures=()))
         state = "cancelled" if job.report is None else "done"
         job.change(finished=time.time(), state=state)

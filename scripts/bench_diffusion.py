@@ -104,11 +104,12 @@ def seconds(work: Callable[[], object], cuda: bool, least: float = 0.3) -> float
     return (time.perf_counter() - begun) / count
 
 
-def product(device: str) -> Callable[[], Tensor]:
-    """A product of two matrices, 2 * 2048^3 = 17.2 GFLOP; on a CPU by oneDNN, the quicker one."""
+def product(device: str, usual: bool = False) -> Callable[[], Tensor]:
+    """A product of two matrices, 2 * 2048^3 = 17.2 GFLOP; on a CPU by oneDNN, the quicker one,
+    unless torch's usual one is asked for."""
     kind = torch.bfloat16 if device == "cuda" else torch.float32
     a, b = (torch.randn(2048, 2048, device=device, dtype=kind) for _ in range(2))
-    if device == "cuda":
+    if usual or device == "cuda":
         return lambda: a @ b
     a, b = a.to_mkldnn(), b.to_mkldnn()
     return lambda: torch._C._nn.mkldnn_linear(a, b, None)
@@ -134,7 +135,7 @@ def compare(name: str, rounds: int, seed: int, device: str) -> None:
         "theirs": Subject(Plain(theirs(channels, blocks)), batch, torch.contiguous_format, device),
         "theirs, channels last": Subject(other, batch, last, device),
     }
-    machine = product(device)
+    machines = {"machine": product(device), "usual": product(device, usual=True)}
     rates: dict[tuple[str, str], list[float]] = {}
     for turn in range(rounds + 1):
         for title, subject in subjects.items():
@@ -142,9 +143,10 @@ def compare(name: str, rounds: int, seed: int, device: str) -> None:
                 took = seconds(getattr(subject, work), device == "cuda")
                 if turn:  # the first one warms up
                     rates.setdefault((title, work), []).append(batch / took)
-        took = seconds(machine, device == "cuda")
-        if turn:
-            rates.setdefault(("machine", ""), []).append(2 * 2048**3 / took / 1e9)
+        for which, multiply in machines.items():
+            took = seconds(multiply, device == "cuda")
+            if turn:
+                rates.setdefault((which, ""), []).append(2 * 2048**3 / took / 1e9)
     show(name, {key: np.array(value) for key, value in rates.items()}, costs, batch, seed)
 
 
@@ -155,11 +157,12 @@ def show(
     batch: int,
     seed: int,
 ) -> None:
-    machine = rates.pop(("machine", ""))
+    machine, usual = rates.pop(("machine", "")), rates.pop(("usual", ""))
     print(
         f"\n{name}, {costs[0]:.3f} GFLOP a forward (theirs {costs[1]:.3f}, "
         f"{costs[1] / costs[0] - 1:+.1%}), batches of {batch}, n = {len(machine)} rounds; "
-        f"the machine multiplies at {np.median(machine):.0f} GFLOP/s"
+        f"the machine multiplies at {np.median(machine):.0f} GFLOP/s, by torch's usual product at "
+        f"{np.median(usual):.0f}"
     )
     print(f"{'':<24}{'':<16}{'pictures/s':>12}   {'share of the machine':<22}ours / theirs")
     for work, title, passes in (("look", "forward", 1), ("train", "training step", 3)):

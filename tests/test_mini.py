@@ -132,6 +132,20 @@ def test_crop_and_squash_see_what_they_say() -> None:
     assert (squashed[:, :5] == (255, 0, 0)).all() and (squashed[:, 14:16] == (0, 0, 255)).all()
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_between_sees_half_of_what_crop_leaves_out(turned: bool) -> None:
+    picture = Image.new("RGB", (400, 100), "red")
+    picture.paste("blue", (100, 0, 300, 100))  # a centre of 2 to 1, as the root of 4 to 1
+    picture.paste("green", (105, 5, 295, 95))
+    picture = picture.transpose(Image.Transpose.ROTATE_90) if turned else picture
+    seen = Preparation(40, "between")(picture).astype(int)
+    assert (abs(seen[3:-3, 3:-3] - (0, 128, 0)) < 3).all()
+    for edge in (seen[0], seen[-1], seen[:, 0], seen[:, -1]):
+        assert (edge[3:-3, 2] > 100).all() and (edge[3:-3, 0] < 30).all()
+    square = picture.resize((90, 90))
+    assert (Preparation(40, "between")(square) == Preparation(40)(square)).all()
+
+
 @pytest.mark.slow
 def test_the_recipe_runs(tmp_path: Path) -> None:
     """On made-up pictures and a made-up teacher: a few steps, weights that load, and more from

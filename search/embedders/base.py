@@ -21,14 +21,16 @@ class Preparation:
     It is plain data, so it travels to the decoding processes and the pictures come back small.
 
     size: height of the input in pixels, at least 1; width: the same unless given.
-    fit: `crop` takes the centre square, scaled to `size`; `squash` scales both sides; `shortest`
-        and `longest` scale that side to whole pixels and take the centre, the latter with `fill`
-        (0 to 255) around it. The last three do as open_clip does, to the pixel.
+    fit: `crop` takes the centre square, scaled to `size`; `squash` scales both sides; `between`
+        is half-way: the centre, its proportions the geometric mean of the picture's and the
+        input's, is squashed; `shortest` and `longest` scale that side to whole pixels and take the
+        centre, the latter with `fill` (0 to 255) around it. `squash`, `shortest` and `longest` do
+        as open_clip does, to the pixel.
     resample: the filter, antialiased.
     """
 
     size: int
-    fit: Literal["crop", "squash", "shortest", "longest"] = "crop"
+    fit: Literal["crop", "squash", "between", "shortest", "longest"] = "crop"
     width: int | None = None
     resample: Literal["bicubic", "bilinear"] = "bicubic"
     fill: int = 0
@@ -60,6 +62,11 @@ class Preparation:
             left, top = (picture.width - side) / 2, (picture.height - side) / 2
             box = (left, top, left + side, top + side)
             fitted = picture.resize((width, height), resample, box)
+        elif self.fit == "between":
+            w, h = picture.size
+            ratio = (w / h * width / height) ** 0.5
+            x, y = (w - min(w, h * ratio)) / 2, (h - min(h, w / ratio)) / 2
+            fitted = picture.resize((width, height), resample, (x, y, w - x, h - y))
         else:
             fitted = self._centre(picture, resample)
         return np.asarray(fitted, dtype=np.uint8)

@@ -122,13 +122,14 @@ def likeness(model: Denoiser, folder: Path, n: int, seed: int, out: Path | None)
             for row, picture in zip(rows, made, strict=False):
                 row.append(picture)
     if out:
-        sheet(rows).save(out, "WebP", quality=80, method=6)
+        ways = [f"{regime}\n{way}" for regime in REGIMES for way in WAYS]
+        sheet(rows, ways).save(out, "WebP", quality=80, method=6)
 
 
-def sheet(rows: list[list[Image.Image]]) -> Image.Image:
-    """A row for each picture: itself, then a variant for each regime and way."""
+def sheet(rows: list[list[Image.Image]], columns: list[str]) -> Image.Image:
+    """A row for each picture: itself, then its variants, one of each column."""
     page = Image.new("RGB", (len(rows[0]) * CELL, len(rows) * CELL + HEAD), "white")
-    names = ["query", *(f"{regime}\n{way}" for regime in REGIMES for way in WAYS)]
+    names = ["query", *columns]
     for x, name in enumerate(names):
         ImageDraw.Draw(page).text((x * CELL + 4, 4), name, "black", ImageFont.load_default(13))
     for y, row in enumerate(rows):

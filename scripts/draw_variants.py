@@ -12,14 +12,15 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from bench_variants import sheet
+from PIL import Image
 
 import search
 from search import Engine
 from search.records import REGIMES
 
 SAMPLES = Path(search.__file__).parent / "samples"
-CELL, HEAD, TOGETHER = 128, 40, 2
+TOGETHER = 2
 
 
 def rows(files: list[Path], checkpoints: list[str], seed: int) -> list[list[Image.Image]]:
@@ -52,18 +53,10 @@ def main() -> None:
     files = sorted(args.of.rglob("*.jpg"))
     files = [files[(2 * i + 1) * len(files) // (2 * args.n)] for i in range(args.n)]
     drawn = rows(files, args.checkpoint, args.seed)
-    page = Image.new("RGB", (len(drawn[0]) * CELL, args.n * CELL + HEAD), "white")
     shown = [name if name == "shipped" else "tuned" for name in args.checkpoint]
     alone = len(shown) == 1
-    heads = [regime if alone else f"{regime}\n{name}" for regime in REGIMES for name in shown]
-    for x, name in enumerate(["query", *heads]):
-        ImageDraw.Draw(page).text((x * CELL + 4, 4), name, "black", ImageFont.load_default(13))
-    for y, row in enumerate(drawn):
-        for x, picture in enumerate(row):
-            one = ImageOps.contain(picture, (CELL - 6, CELL - 6), Image.Resampling.LANCZOS)
-            left, top = (CELL - one.width) // 2, (CELL - one.height) // 2
-            page.paste(one, (x * CELL + left, HEAD + y * CELL + top))
-    page.save(args.out, "WebP", quality=80, method=6)
+    columns = [regime if alone else f"{regime}\n{name}" for regime in REGIMES for name in shown]
+    sheet(drawn, columns).save(args.out, "WebP", quality=80, method=6)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,8 @@ import json
 import os
 import time
 import zlib
-from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from filelock import FileLock, Timeout
 from PIL import Image
 
 from search.errors import InputError, LockedError, NotFoundError, StorageError
+from search.loader import in_order
 from search.records import AugmentProgress, AugmentReport, Skip, Variants
 from search.scan import scan
 from search.variants import Studio, Wanted
@@ -157,20 +157,8 @@ class Augmentation:
             except InputError as error:
                 return error
 
-        waiting: deque[tuple[str, Future[Image.Image | InputError]]] = deque()
         with ThreadPoolExecutor(AHEAD, thread_name_prefix="augment") as pool:
-            try:
-                for name in names:
-                    waiting.append((name, pool.submit(load, name)))
-                    if len(waiting) > AHEAD:
-                        first, future = waiting.popleft()
-                        yield first, future.result()
-                while waiting:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            finally:
-                for _, future in waiting:
-                    future.cancel()
+            yield from in_order(((name, pool.submit(load, name)) for name in names), AHEAD + 1)
 
     def _made(self, name: str, picture: Image.Image) -> Variants:
         """A source's own seeds follow from its name, so that no two begin under the same noise."""

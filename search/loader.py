@@ -7,7 +7,7 @@ import itertools
 import queue
 import threading
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -24,8 +24,29 @@ from search.records import Facts
 from search.worker import COMMAND, Worker
 
 T = TypeVar("T")
+Result = TypeVar("Result")
 TICK = 0.1  # seconds between looks at the deadlines
 ERRORS: dict[str, type[PictureError]] = {"CropError": CropError, "SizeError": SizeError}
+
+
+def in_order(
+    begun: Iterable[tuple[T, Future[Result]]], ahead: int
+) -> Generator[tuple[T, Result], None, None]:
+    """What each future gives, in the order given; at most `ahead` are begun before they are taken,
+    and what is left is cancelled."""
+    waiting: deque[tuple[T, Future[Result]]] = deque()
+    try:
+        for one in begun:
+            waiting.append(one)
+            if len(waiting) >= ahead:
+                key, future = waiting.popleft()
+                yield key, future.result()
+        while waiting:
+            key, future = waiting.popleft()
+            yield key, future.result()
+    finally:
+        for _, future in waiting:
+            future.cancel()
 
 
 @dataclass(frozen=True)
@@ -150,19 +171,8 @@ class Loader:
         ahead: int = 64,
     ) -> Iterator[tuple[T, Loaded | Failure]]:
         """Decode many, in the order given, at most `ahead` of them before they are taken."""
-        waiting: deque[tuple[T, Future[Loaded | Failure]]] = deque()
-        try:
-            for key, source in sources:
-                waiting.append((key, self.submit(source, preparation)))
-                if len(waiting) >= ahead:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            while waiting:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        finally:
-            for _, future in waiting:
-                future.cancel()
+        begun = ((key, self.submit(source, preparation)) for key, source in sources)
+        return in_order(begun, ahead)
 
     def _next(self) -> None:
         """Decode what is most urgent of all that waits: as many calls as there are pictures."""

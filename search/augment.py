@@ -174,7 +174,7 @@ class Augmentation:
         folder, _, stem = place.rpartition("/")
         rows = []
         for variant in variants:
-            path = variant.save(self._output / folder, stem)
+            path = variant.save(self._output / folder, stem, replace=True)
             rows.append(
                 {
                     "file_name": path.relative_to(self._output).as_posix(),

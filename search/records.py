@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -262,14 +263,20 @@ class Variant:
     sigma: float
     similarity: float
 
-    def save(self, folder: Path, stem: str) -> Path:
+    def save(self, folder: Path, stem: str, replace: bool = False) -> Path:
         """Write it to a folder as PNG, named by a stem, its seed and its sigma; whole or not at
-        all. Raises StorageError."""
-        path = folder / f"{_short(stem)}-seed{self.seed}-sigma{self.sigma:g}.png"
+        all. A file of that name that is another picture stays, unless it is to be replaced: the
+        stem gets a number. Raises StorageError."""
+        out = io.BytesIO()
+        self.picture.save(out, "PNG")
+        path, number = folder / self._named(stem), 1
         partial = folder / f".{path.name}.part"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self.picture.save(partial, "PNG")
+            while not replace and path.exists() and path.read_bytes() != out.getvalue():
+                number += 1
+                path = folder / self._named(f"{stem}-{number}")
+            partial.write_bytes(out.getvalue())
             os.replace(partial, path)
         except OSError as error:
             with suppress(OSError):
@@ -279,6 +286,9 @@ class Variant:
                 "give another folder"
             ) from error
         return path
+
+    def _named(self, stem: str) -> str:
+        return f"{_short(stem)}-seed{self.seed}-sigma{self.sigma:g}.png"
 
     def to_json(self) -> dict[str, Any]:
         """As `variants --json` prints it, beside its path."""

@@ -20,7 +20,14 @@ from search import Engine, ModelError, NotFoundError, PictureError, QueryError
 from search.embedders.mini import Mini
 from search.errors import BusyError
 from search.gate import SHARES, Bounds, bounds
-from search.records import MOST_VARIANTS, REGIMES, SIGMAS, VARIANT_SIZES, Variants
+from search.records import (
+    MOST_VARIANTS,
+    REGIMES,
+    SIGMAS,
+    VARIANT_SIZES,
+    Variant,
+    Variants,
+)
 from search.variants import WAITING, Queue
 
 SMALL = Config("small", Shape((16, 32), 1, (False, True), head=16), size=16)
@@ -261,6 +268,23 @@ def test_closing_it_ends_it(engine: Engine) -> None:
         pass
     steps.close()  # type: ignore[attr-defined]
     assert len(engine.variants(jpeg(0), n=1, steps=2)) == 1
+
+
+def test_a_file_of_another_picture_stays(tmp_path: Path) -> None:
+    """Two pictures of one name, or one under other options, in one folder."""
+    made = [Variant(Image.new("RGB", (9, 9), c), 7, 0.5, 1.0) for c in ("red", "blue", "green")]
+    paths = [variant.save(tmp_path, "cat") for variant in made]
+    names = [f"{stem}-seed7-sigma0.5.png" for stem in ("cat", "cat-2", "cat-3")]
+    assert [path.name for path in paths] == names
+    assert [variant.save(tmp_path, "cat") for variant in made] == paths
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(names)
+    for variant, path in zip(made, paths, strict=True):
+        with Image.open(path) as picture:
+            assert picture.getpixel((0, 0)) == variant.picture.getpixel((0, 0))
+    assert made[2].save(tmp_path, "cat", replace=True) == paths[0]
+    assert paths[0].read_bytes() == paths[2].read_bytes() != paths[1].read_bytes()
+    long = [variant.save(tmp_path, "x" * 300) for variant in made]
+    assert len({path.name for path in long}) == 3
 
 
 # bad input ------------------------------------------------------------------------------------

@@ -1,8 +1,7 @@
-"""What `mini` learns from: pictures, the targets of its teachers, and the terms of the loss."""
+"""What `mini` learns from: pictures, what its guides say of them, and the terms of the loss."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import random
@@ -14,20 +13,16 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from edits import hue
-from PIL import Image, ImageEnhance, ImageOps
-from safetensors.torch import load_file, save_file
+from PIL import Image
 
 from search.embedders.base import Preparation
-from search.embedders.mini import Mini
 from search.embedders.mobilenet import DIM, MiniNet, normalise
 from search.embedders.names import plain
 
+BANK = 12_000  # pictures of photos64 among which neighbours are looked for, beside all clothing
+NEAR = 20  # of them for each
 HELD_OUT = 20  # the first wnids in sorted order: no labels of theirs are used
-SMALL = 160  # px at which the teacher sees the 64 px pictures; the sharp ones at 224
-Encoded = Sequence[bytes]
-See = Callable[[torch.Tensor], torch.Tensor]
-Askers = tuple[MiniNet | None, Mini | None]  # the teacher, and the earlier model
+Row = tuple[int, bytes]  # an encoded picture after its place in the tables
 
 
 def teacher(data: Path) -> MiniNet:
@@ -46,42 +41,16 @@ def teacher(data: Path) -> MiniNet:
     return net.to(memory_format=torch.channels_last)
 
 
-EDITS = (  # the teacher's target is the mean over these
-    lambda p: p,
-    ImageOps.mirror,
-    lambda p: ImageOps.grayscale(p).convert("RGB"),
-    lambda p: hue(p, 60),
-    lambda p: hue(p, -80),
-    lambda p: ImageEnhance.Brightness(p).enhance(0.5),
-)
-
-
 def opened(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data)).convert("RGB")
 
 
-@torch.inference_mode()
-def targets(see: See, pictures: Encoded, size: int, edits: int) -> torch.Tensor:
-    """n encoded pictures -> (n, d): mean over edits of unit vectors at size px."""
-    prepare, out = Preparation(size), []
-    for i in range(0, len(pictures), 32):
-        batch = [opened(b) for b in pictures[i : i + 32]]
-        views = [
-            F.normalize(see(normalise([prepare(edit(p)) for p in batch])), dim=1)
-            for edit in EDITS[:edits]
-        ]
-        out.append(F.normalize(sum(views), dim=1))
-    return torch.cat(out)
-
-
-def mosaic(pictures: Encoded, rng: random.Random) -> bytes:
-    """Nine small pictures side by side: sharp at the student's input size."""
-    sheet = Image.new("RGB", (192, 192))
-    for i in range(9):
-        sheet.paste(opened(rng.choice(pictures)), (64 * (i % 3), 64 * (i // 3)))
-    out = io.BytesIO()
-    sheet.save(out, "JPEG", quality=95)
-    return out.getvalue()
+def mosaic(pictures: Sequence[Row], side: int, rng: random.Random) -> Image.Image:
+    """Small pictures side by side, side x side of them: sharp at the student's input size."""
+    sheet = Image.new("RGB", (64 * side, 64 * side))
+    for i in range(side * side):
+        sheet.paste(opened(rng.choice(pictures)[1]), (64 * (i % side), 64 * (i // side)))
+    return sheet
 
 
 def class_names(data: Path, wnids: list[str]) -> tuple[torch.Tensor, dict[str, int]]:
@@ -103,6 +72,13 @@ def class_names(data: Path, wnids: list[str]) -> tuple[torch.Tensor, dict[str, i
     return F.normalize(vectors, dim=1), found
 
 
+def related(x: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
+    """KL of the similarities of each row of x (n, d) to the others from those of the goal."""
+    hide = torch.eye(len(x)) * -1e4
+    wanted = F.softmax(goal @ goal.T / 0.1 + hide, 1)
+    return F.kl_div(F.log_softmax(x @ x.T / 0.1 + hide, 1), wanted, reduction="batchmean")
+
+
 def labelled_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Mean cross entropy over the rows that have a label; 0 where a batch has none."""
     total = F.cross_entropy(logits, labels, ignore_index=-1, reduction="sum")
@@ -110,136 +86,152 @@ def labelled_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass
+class Batch:
+    """n pictures: rows of the tables (-1: none), a gentle and a hard view each as the student sees
+    them, and the gentle one as each guide does."""
+
+    rows: torch.Tensor
+    gentle: np.ndarray
+    hard: np.ndarray
+    views: list[np.ndarray]
+
+
+@dataclass
 class Task:
-    """What is learned from, by row: encoded pictures with their kind, the teacher's features
-    (n, 1280) and the earlier model's vectors (n, 512), None for who was not asked; the place of the
+    """What is learned from: encoded pictures by kind, each with its row; by row the place of the
     class among those with labels, and of its name among all names (-1: none). names: (N, 512) unit
     vectors."""
 
-    pools: dict[str, list[tuple[int, bytes]]]
-    table: torch.Tensor | None
-    own: torch.Tensor | None
+    pools: dict[str, list[Row]]
     label: torch.Tensor
     called: torch.Tensor
     names: torch.Tensor
 
+    def sample(self, most: int, seed: int) -> tuple[list[Image.Image], torch.Tensor]:
+        """At most so many of photos64, all clothing, and 400 mosaics; the rows of the first two."""
+        rng, photos = random.Random(seed), self.pools["photos64"]
+        chosen = rng.sample(photos, min(most, len(photos))) + self.pools["clothing"]
+        mosaics = [mosaic(photos, 3, rng) for _ in range(400)]
+        rows = torch.tensor([row for row, _ in chosen])
+        return [opened(data) for _, data in chosen] + mosaics, rows
 
-def gather(data: Path, per_class: int, held: int, seed: int, askers: Askers, cache: Path) -> Task:
-    """Read the pictures and ask the teacher, the earlier model, or both; what they answer is kept
-    in `cache`. held: so many classes keep their labels to themselves."""
-    rng, small = random.Random(seed), dict[str, list[bytes]]()
+
+def gather(data: Path, held: int) -> Task:
+    """Read the pictures. held: so many classes keep their labels to themselves."""
+    photos: list[tuple[str, bytes]] = []
     for part in sorted(data.glob("photos64-train-*.zip")):
         with zipfile.ZipFile(part) as archive:
-            for name in archive.namelist():
-                if name.endswith(".jpg"):
-                    small.setdefault(name.split("/")[0], []).append(archive.read(name))
-    wnids = sorted(small)
-    photos = [(w, b) for w in wnids for b in rng.sample(small[w], min(per_class, len(small[w])))]
-    clothing = [p.read_bytes() for p in sorted((data / "clothing" / "train").glob("*/*"))]
-    plain = [b for _, b in photos]
-    mosaics = [mosaic(plain, rng) for _ in range(min(1500, len(plain)))]
-    answers = _answers((clothing, mosaics, plain), askers, cache)
-    labelled = wnids[held:]
+            files = sorted(name for name in archive.namelist() if name.endswith(".jpg"))
+            photos += [(name.split("/")[0], archive.read(name)) for name in files]
+    labelled = sorted({wnid for wnid, _ in photos})[held:]
     names, known = class_names(data, labelled)
-    offset = len(clothing) + len(mosaics)
-    count = offset + len(plain)
-    label, called = torch.full((count,), -1), torch.full((count,), -1)
-    for i, (wnid, _) in enumerate(photos):
-        if wnid in labelled:
-            label[offset + i] = labelled.index(wnid)
-            called[offset + i] = known.get(wnid, -1)
-    pools = {
-        "clothing": list(enumerate(clothing)),
-        "mosaic": [(len(clothing) + i, b) for i, b in enumerate(mosaics)],
-        "photos64": [(offset + i, b) for i, b in enumerate(plain)],
-    }
-    return Task(pools, answers.get("table"), answers.get("own"), label, called, names)
+    place = {wnid: i for i, wnid in enumerate(labelled)}
+    clothing = [p.read_bytes() for p in sorted((data / "clothing" / "train").glob("*/*"))]
+    none = [-1] * len(clothing)
+    return Task(
+        {
+            "photos64": [(i, b) for i, (_, b) in enumerate(photos)],
+            "clothing": [(len(photos) + i, b) for i, b in enumerate(clothing)],
+        },
+        torch.tensor([place.get(wnid, -1) for wnid, _ in photos] + none),
+        torch.tensor([known.get(wnid, -1) for wnid, _ in photos] + none),
+        names,
+    )
 
 
-def _answers(
-    kinds: tuple[Encoded, Encoded, Encoded], askers: Askers, cache: Path
-) -> dict[str, torch.Tensor]:
-    """`table` and `own` of a Task, with what the cache has of the same pictures and weights."""
-    old, start = askers
-    parts: dict[str, list[torch.Tensor]] = {}
-    for pictures, size, edits in zip(kinds, (224, 224, SMALL), (len(EDITS), 1, 1), strict=True):
-        if pictures and old:
-            answer = _kept(cache, "teacher", old.features, pictures, size, edits)
-            parts.setdefault("table", []).append(answer)
-        if pictures and start:
-            side, who = start.preparation.size, start.fingerprint
-            parts.setdefault("own", []).append(_kept(cache, who, start.load(), pictures, side, 1))
-    return {name: torch.cat(part) for name, part in parts.items()}
+@dataclass
+class Guide:
+    """A network whose vectors of a view are, times `share`, a part of the goal for it."""
 
+    see: Callable[[torch.Tensor], torch.Tensor]
+    preparation: Preparation
+    share: float
 
-def _kept(
-    cache: Path, who: str, see: See, pictures: Encoded, size: int, edits: int
-) -> torch.Tensor:
-    """`targets`, from a file if they have been asked for before."""
-    asked = hashlib.sha256(f"{who} {size} {edits}".encode())
-    for picture in pictures:
-        asked.update(picture)
-    path = cache / f"{asked.hexdigest()[:16]}.safetensors"
-    if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        save_file({"targets": targets(see, pictures, size, edits)}, path)
-    return load_file(path)["targets"]
+    @torch.inference_mode()
+    def __call__(self, pixels: Sequence[np.ndarray]) -> torch.Tensor:
+        """n views as it wants them -> (n, d)."""
+        return self.share * F.normalize(self.see(normalise(pixels)), dim=1)
 
 
 class Lesson:
     """The student with its goals and losses."""
 
-    def __init__(self, task: Task, student: MiniNet, share: float, weights: dict[str, float]):
-        """Without earlier weights the heads start in closed form: the directions that keep the
-        teacher's cosines, and ridge regression onto the vectors of the names. With them the goals
-        are their own vectors of the untouched picture, and `share` times the teacher's, turned to
-        lie over them (orthogonal Procrustes). weights: of the terms."""
-        self.task, self.student, self.weights = task, student, weights
-        if len(task.label) < DIM:
-            raise SystemExit(f"{len(task.label)} pictures are too few: the recipe needs {DIM}")
+    def __init__(
+        self,
+        task: Task,
+        student: MiniNet,
+        guides: list[Guide],
+        weights: dict[str, float],
+        neighbours: float,
+        seed: int,
+    ) -> None:
+        """What is wanted of a view is what all guides say of it, side by side, in the 512
+        directions that keep most of its cosines. If the last guide has as many, they are turned to
+        lie over its vectors (orthogonal Procrustes): it is the student as it begins. Else the
+        student is the first guide as it begins, and its heads start in closed form: these
+        directions, and ridge regression onto the vectors of the names. weights: of the terms.
+        neighbours: how much those of a picture weigh in its goal."""
+        self.task, self.student, self.guides, self.weights = task, student, guides, weights
+        self.neighbours = neighbours
+        pictures, self.rows = task.sample(BANK if neighbours else BANK // 5, seed)
+        if len(pictures) < DIM:
+            raise SystemExit(f"{len(pictures)} pictures are too few: the recipe needs {DIM}")
+        parts = [self._asked(guide, pictures) for guide in guides]
+        said = torch.cat(parts, 1)
+        self.turn = torch.linalg.svd(said, full_matrices=False).Vh[:DIM].T
+        label, called = task.label[self.rows], task.called[self.rows]
         middle = task.names.mean(0)
-        if task.table is not None:
-            directions = torch.linalg.svd(task.table, full_matrices=False).Vh[:DIM]
-            self.goal = F.normalize(task.table @ directions.T, dim=1)
-        if task.own is None:
-            student.retrieval.weight.data, student.retrieval.bias.data[:] = directions.clone(), 0.0
-            have = task.called >= 0
-            x, y = task.table[have], task.names[task.called[have]] - middle
+        if parts[-1].shape[1] == DIM:
+            u, _, vh = torch.linalg.svd((said @ self.turn).T @ parts[-1])
+            self.turn = self.turn @ u @ vh
+        else:
+            student.retrieval.weight.data, student.retrieval.bias.data[:] = self.turn.T.clone(), 0.0
+            have = called >= 0
+            x, y = parts[0][: len(called)][have], task.names[called[have]] - middle
             ridge = torch.linalg.solve(x.T @ x + 0.01 * len(x) * torch.eye(x.shape[1]), x.T @ y)
             student.name.weight.data, student.name.bias.data[:] = ridge.T.clone(), 0.0
-        elif task.table is None:
-            self.goal = task.own
-        else:
-            u, _, vh = torch.linalg.svd(self.goal.T @ task.own)
-            self.goal = F.normalize(task.own + share * self.goal @ u @ vh, dim=1)
         self.centred = F.normalize(task.names - middle, dim=1)
-        classes = int(task.label.max()) + 1
-        means = torch.stack([self.goal[task.label == c].mean(0) for c in range(classes)])
+        self.bank = F.normalize(said @ self.turn, dim=1)[: len(self.rows)]
+        classes = range(int(label.max()) + 1)
+        means = torch.stack([self.bank[label == c].mean(0) for c in classes])
         self.prototypes = torch.nn.Parameter(F.normalize(means, dim=1))
 
-    def losses(
-        self, rows: torch.Tensor, first: np.ndarray, second: np.ndarray
-    ) -> dict[str, torch.Tensor]:
-        """Two views (n, S, S, 3) of the pictures in `rows` -> the five terms, weighted."""
-        n = len(rows)
-        features = self.student.features(normalise([*first, *second]))
+    @staticmethod
+    def _asked(guide: Guide, pictures: list[Image.Image]) -> torch.Tensor:
+        views = [guide.preparation(picture) for picture in pictures]
+        return torch.cat([guide(views[i : i + 32]) for i in range(0, len(views), 32)])
+
+    def goal(self, batch: Batch) -> torch.Tensor:
+        """(n, 512) of unit length: what the guides say of the gentle views, and of the pictures
+        nearest to them (Iscen et al. 2018, arXiv:1803.11095: what lies near by is much alike)."""
+        said = [guide(v) for guide, v in zip(self.guides, batch.views, strict=True)]
+        goal = F.normalize(torch.cat(said, 1) @ self.turn, dim=1)
+        known = batch.rows >= 0  # a mosaic is like nothing
+        near = goal[known] @ self.bank.T
+        near = near.masked_fill(batch.rows[known, None] == self.rows, 0)
+        scores, places = near.topk(min(NEAR, near.shape[1]))
+        mean = (scores.clamp(min=0)[..., None] ** 3 * self.bank[places]).sum(1)
+        goal[known] += self.neighbours * F.normalize(mean, dim=1)
+        return F.normalize(goal, dim=1)
+
+    def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """The five terms, weighted."""
+        n = len(batch.rows)
+        features = self.student.features(normalise([*batch.gentle, *batch.hard]))
         z = F.normalize(self.student.retrieval(features), dim=1)
-        a, b, t = z[:n], z[n:], self.goal[rows]
-        hide = torch.eye(n) * -1e4
-        wanted = F.softmax(t @ t.T / 0.1 + hide, 1)
-        relate = [
-            F.kl_div(F.log_softmax(v @ v.T / 0.1 + hide, 1), wanted, reduction="batchmean")
-            for v in (a, b)
-        ]
+        a, b, t = z[:n], z[n:], self.goal(batch)
         logits, same = a @ b.T / 0.1, torch.arange(n)
-        classed, named = self.task.label[rows].repeat(2), self.task.called[rows].repeat(2)
+        label, called = (
+            torch.where(batch.rows >= 0, of[batch.rows], -1).repeat(2)
+            for of in (self.task.label, self.task.called)
+        )
         apart = z @ F.normalize(self.prototypes, dim=1).T / 0.06
         spoken = F.normalize(self.student.name(features), dim=1) @ self.centred.T / 0.05
         terms = {
             "distil": 2 * (1 - (a * t).sum(1)).mean() + (1 - (b * t).sum(1)).mean(),
-            "relate": relate[0] + relate[1],
+            "relate": related(a, t) + related(b, t),
             "instance": F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same),
-            "classes": labelled_loss(apart, classed),
-            "names": labelled_loss(spoken, named),
+            "classes": labelled_loss(apart, label),
+            "names": labelled_loss(spoken, called),
         }
         return {name: self.weights[name] * term for name, term in terms.items()}

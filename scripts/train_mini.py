@@ -5,19 +5,21 @@
 
 DATA holds mobilenetv2/conv_*.npy (Apache-2.0), photos64-train-*.zip, photos64-classes.json,
 clip-vit-b32-names.{npy,json} and clothing/train. The student starts as the teacher, or as earlier
-weights of its own (`--from`), and sees 160 px; its targets are the teacher's features at 224 px,
-averaged over edits of the picture, or its own earlier vectors of it. Five terms:
+weights of its own (`--from`), and sees 160 px. In every step its guides look at the same gentle
+view as it does (Beyer et al. 2022, arXiv:2106.05237): the teacher at 224 px, and with --from the
+student as it began; what they say of the pictures nearest to it is added. Five terms:
 
-    distil     both views of a picture near the target of the untouched picture
-    relate     similarities within the batch as among the targets (KL)
+    distil     both views of a picture near what the guides say of the gentle one
+    relate     similarities within the batch as among the guides' (KL)
     instance   two edited views of a picture near each other, far from other pictures (InfoNCE)
     classes    photos64 classes apart, all but the 20 that are kept for measuring
     names      the name head near the CLIP text vector of the class, among all names of the list
 
-What is written is a blend of two weights (Wortsman et al. 2022, arXiv:2109.01903): those of an
-early step, or with --from those begun with, and the last average. `--choose` tries shares on
-validation data: clothing/validation by class and under attack, photos64-val of 20 classes that are
-not the ones kept for measuring. A run that is stopped goes on from its last snapshot.
+What is written is a blend of three (Wortsman et al. 2022, arXiv:2109.01903 and 2203.05482): the
+last average, the weights of an early step or with --from those begun with, and the teacher's, which
+keeps what it knows of other kinds of pictures. Each is scored on validation data:
+clothing/validation by class and under attack, photos64-val of 20 classes that are not the ones kept
+for measuring. A run that is stopped goes on from its last snapshot.
 
 Clothing's class names and labels are not read, but for clothing/validation in those figures. The
 network stays the same shape, so batch norm stays folded. Sharp pictures are a fixed share of every
@@ -33,7 +35,7 @@ import math
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -41,9 +43,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import torch
 from edits import attacks, box
-from lesson import HELD_OUT, Lesson, gather, opened, teacher
+from lesson import HELD_OUT, Batch, Guide, Lesson, Row, gather, mosaic, opened, teacher
 from PIL import Image, ImageEnhance, ImageOps
-from retrieval import HARD, PLAIN, archive, categories, folder, recall, vectors
+from retrieval import HARD, PLAIN, Embed, archive, categories, folder, recall, vectors
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -53,45 +55,54 @@ from search.embedders.mini import Mini
 from search.embedders.mobilenet import MiniNet, normalise
 
 Say = Callable[[str], None]
-SHARE = {"photos64": 18, "clothing": 8, "mosaic": 6}  # pictures of each kind in a batch
+SHARE = {"photos64": 16, "clothing": 8, "mosaic": 8}  # pictures of each kind in a batch
 WEIGHTS = {"distil": 1.0, "relate": 1.0, "instance": 0.15, "classes": 0.15, "names": 0.15}
 SNAPSHOT = 100  # steps between two
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def views(
-    picture: Image.Image, other: Image.Image, prepare: Preparation, rng: random.Random
-) -> tuple[np.ndarray, np.ndarray]:
-    """A gentle view and an attacked one of the same picture, prepared."""
-    gentle = box(picture, rng.uniform(0.65, 1), rng) if rng.random() < 0.7 else picture
+def gentle(picture: Image.Image, rng: random.Random) -> Image.Image:
+    """Most of the picture, perhaps mirrored, perhaps in other colours."""
+    if rng.random() < 0.7:
+        picture = box(picture, rng.uniform(0.65, 1), rng)
     if rng.random() < 0.5:
-        gentle = ImageOps.mirror(gentle)
+        picture = ImageOps.mirror(picture)
     if rng.random() < 0.5:
-        gentle = ImageEnhance.Color(gentle).enhance(rng.uniform(0.3, 1.5))
-        gentle = ImageEnhance.Brightness(gentle).enhance(rng.uniform(0.7, 1.3))
-    return prepare(gentle), prepare(attacks(picture, rng, other))
+        picture = ImageEnhance.Color(picture).enhance(rng.uniform(0.3, 1.5))
+        picture = ImageEnhance.Brightness(picture).enhance(rng.uniform(0.7, 1.3))
+    return picture
 
 
 class Batches(torch.utils.data.IterableDataset):
-    """Endless batches: the row of each picture in the target table, (gentle, hard) pixels."""
+    """Endless batches."""
 
-    def __init__(self, pools: dict[str, list[tuple[int, bytes]]], size: int, seed: int) -> None:
-        self.pools, self.prepare, self.seed = pools, Preparation(size), seed
+    def __init__(
+        self, pools: dict[str, list[Row]], own: Preparation, guides: list[Preparation], seed: int
+    ) -> None:
+        self.pools, self.own, self.guides, self.seed = pools, own, guides, seed
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Batch]:
         rng = random.Random(self.seed)
-        queues: dict[str, list[tuple[int, bytes]]] = {kind: [] for kind in self.pools}
+        queues: dict[str, list[Row]] = {kind: [] for kind in self.pools}
+
+        def drawn(kind: str) -> tuple[int, Image.Image]:
+            if kind == "mosaic":
+                return -1, mosaic(self.pools["photos64"], rng.choice((2, 3)), rng)
+            if not queues[kind]:
+                queues[kind] = rng.sample(self.pools[kind], len(self.pools[kind]))
+            row, data = queues[kind].pop()
+            return row, opened(data)
+
         while True:
-            rows, first, second = [], [], []
-            for kind, count in SHARE.items():
-                for _ in range(count):
-                    if not queues[kind]:
-                        queues[kind] = rng.sample(self.pools[kind], len(self.pools[kind]))
-                    row, data = queues[kind].pop()
-                    other = opened(rng.choice(self.pools[kind])[1])
-                    a, b = views(opened(data), other, self.prepare, rng)
-                    rows.append(row), first.append(a), second.append(b)
-            yield torch.tensor(rows), np.stack(first), np.stack(second)
+            pictures = [drawn(kind) for kind, count in SHARE.items() for _ in range(count)]
+            views = [gentle(picture, rng) for _, picture in pictures]
+            others = [opened(rng.choice(self.pools["clothing"])[1]) for _ in range(4)]
+            hard = [attacks(p, rng, rng.choice((*others, *views))) for _, p in pictures]
+            yield Batch(
+                torch.tensor([row for row, _ in pictures]),
+                np.stack([self.own(v) for v in views]),
+                np.stack([self.own(v) for v in hard]),
+                [np.stack([prepare(v) for v in views]) for prepare in self.guides],
+            )
 
 
 class Exam:
@@ -103,26 +114,38 @@ class Exam:
         chosen = slice(HELD_OUT, 2 * HELD_OUT)
         self.small = archive(data / "photos64-val.zip", chosen, 20)
 
-    def __call__(self, net: MiniNet, size: int) -> dict[str, float]:
-        """mAP of both sets, recall@1 of every 14th piece of clothing under attack."""
-        prepare = Preparation(size)
-
-        def embed(pictures):
-            with torch.inference_mode():
-                return net(normalise([prepare(p) for p in pictures])).numpy()
-
-        loads, labels = self.clothes
-        clothes, small = vectors(embed, loads), vectors(embed, self.small[0])
-        index, queries = np.concatenate([clothes, small]), range(0, len(loads), 14)
-        kinds = {"plain": PLAIN, "hard": HARD}
-        found = {
-            "clothing": float(categories(clothes, labels)[0].mean()),
-            "photos64": float(categories(small, self.small[1])[0].mean()),
-        }
-        for kind, edits in kinds.items():
+    def __call__(self, net: torch.nn.Module, prepare: Preparation) -> dict[str, float]:
+        """mAP of both sets, recall@1 of every seventh piece of clothing under attack."""
+        embed, (loads, _) = self._embed(net, prepare), self.clothes
+        index = np.concatenate([vectors(embed, loads), vectors(embed, self.small[0])])
+        found, queries = self._classes(index), range(0, len(loads), 7)
+        for kind, edits in {"plain": PLAIN, "hard": HARD}.items():
             each = [recall(embed, loads, queries, index, edit, 0) for edit in edits.values()]
             found[kind] = float(np.mean(each))
         return found | {"mean": sum(found.values()) / len(found)}
+
+    def classes(self, net: torch.nn.Module, prepare: Preparation) -> dict[str, float]:
+        """mAP of both sets."""
+        embed = self._embed(net, prepare)
+        return self._classes(
+            np.concatenate([vectors(embed, loads) for loads, _ in (self.clothes, self.small)])
+        )
+
+    def _classes(self, rows: np.ndarray) -> dict[str, float]:
+        parts = np.split(rows, [len(self.clothes[1])])
+        labels = {"clothing": self.clothes[1], "photos64": self.small[1]}
+        return {
+            name: float(categories(x, of)[0].mean())
+            for (name, of), x in zip(labels.items(), parts, strict=True)
+        }
+
+    @staticmethod
+    def _embed(net: torch.nn.Module, prepare: Preparation) -> Embed:
+        def embed(pictures: Sequence[Image.Image]) -> np.ndarray:
+            with torch.inference_mode():
+                return net(normalise([prepare(p) for p in pictures])).numpy()
+
+        return embed
 
 
 def said(scores: dict[str, float]) -> str:
@@ -135,6 +158,7 @@ def groups(net: MiniNet, prototypes: torch.nn.Parameter, rate: float) -> list[di
     out = [
         {"params": list(layer.parameters()), "peak": rate * (0.1 + 0.9 * i / (len(layers) - 1))}
         for i, layer in enumerate(layers)
+        if next(layer.parameters()).requires_grad
     ]
     heads = [*net.retrieval.parameters(), *net.name.parameters(), prototypes]
     return [*out, {"params": heads, "peak": 3 * rate}]
@@ -158,16 +182,19 @@ class Training:
     def run(self, ends: float) -> None:
         """To the last step; the number of steps is fixed once the rate is known."""
         args, sums, began, first = self.args, dict[str, float](), time.time(), self.step
-        batches = Batches(self.lesson.task.pools, args.size, args.seed + 7919 * self.step)
+        views = [guide.preparation for guide in self.lesson.guides]
+        batches = Batches(
+            self.lesson.task.pools, prepared(args), views, args.seed + 7919 * self.step
+        )
         loader = torch.utils.data.DataLoader(
             batches, batch_size=None, num_workers=1, prefetch_factor=4
         )
-        for rows, one, two in loader:
+        for batch in loader:
             if self.steps is None and self.step - first > 30:
                 pace = (time.time() - began) / (self.step - first)
                 self.steps = self.step + max(1, int((ends - time.time()) / pace))
                 self.say(f"{self.steps} steps, {pace:.2f} s each")
-            for key, value in self._advance(rows, one, two).items():
+            for key, value in self._advance(batch).items():
                 sums[key] = sums.get(key, 0.0) + value / 50
             if self.step % 50 == 0:
                 self.say(f"step {self.step}  {said(sums)}")
@@ -178,12 +205,12 @@ class Training:
             if over:
                 break
 
-    def _advance(self, rows: torch.Tensor, one: np.ndarray, two: np.ndarray) -> dict[str, float]:
+    def _advance(self, batch: Batch) -> dict[str, float]:
         progress = min(1.0, self.step / self.steps) if self.steps else 0.0
-        scale = min(1, (self.step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * progress))
+        scale = min(1, (self.step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * progress))
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak"] * scale
-        losses = self.lesson.losses(rows, one, two)
+        losses = self.lesson.losses(batch)
         total = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(total):
             raise SystemExit(f"the loss is not finite at step {self.step}: try a lower --rate")
@@ -229,41 +256,38 @@ class Training:
         self.say(f"going on from step {self.step}")
 
 
-def blend(before: MiniNet, after: MiniNet, late: float) -> MiniNet:
-    """late: share of the second."""
-    net = copy.deepcopy(after)
+def blend(last: MiniNet, begun: MiniNet, old: MiniNet, shares: Sequence[float]) -> MiniNet:
+    """The weighted mean of the three networks; the last has no heads: it gets the second's."""
+    net, nets = copy.deepcopy(last), (last, begun, copy.deepcopy(old))
+    for head in ("retrieval", "name"):
+        setattr(nets[2], head, getattr(begun, head))
     with torch.no_grad():
-        for kept, old in zip(net.parameters(), before.parameters(), strict=True):
-            kept.lerp_(old, 1 - late)
+        for kept, *parts in zip(net.parameters(), *(n.parameters() for n in nets), strict=True):
+            kept.copy_(sum(share * part for share, part in zip(shares, parts, strict=True)))
     return net
 
 
 def write(net: MiniNet, args: argparse.Namespace, step: int, path: Path) -> None:
     """Half-precision weights that say how they want their pictures."""
     config = {
-        "preparation": {"size": args.size, "fit": "crop"},
+        "preparation": {"size": args.size, "fit": args.fit},
         "steps": step,
         "pictures": step * sum(SHARE.values()),
-        "late": args.late,
+        "shares": args.shares,
         "seed": args.seed,
     }
     state = {key: value.half().contiguous() for key, value in net.state_dict().items()}
     save_file(state, path, {"config": json.dumps(config)})
 
 
+def prepared(args: argparse.Namespace) -> Preparation:
+    """How the student wants its pictures."""
+    return Preparation(args.size, args.fit)
+
+
 def weights(path: Path) -> MiniNet:
     """The network of a file of its own kind."""
     return Mini(weights=path).load()
-
-
-def choose(args: argparse.Namespace, before: MiniNet, after: MiniNet, say: Say) -> float:
-    """The share of the last weights with the best mean on validation data."""
-    exam, found = Exam(args.data), {}
-    for late in SHARES:
-        scores = exam(blend(before, after, late), args.size)
-        found[late] = scores["mean"]
-        say(f"share {late:.2f}: {said(scores)}")
-    return max(found, key=lambda late: found[late])
 
 
 def arguments() -> argparse.Namespace:
@@ -276,15 +300,22 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=66, help="whole budget, targets included")
     parser.add_argument("--steps", type=int, help="a number of steps instead of a budget")
     parser.add_argument("--size", type=int, default=160)
-    parser.add_argument("--per-class", type=int, default=150)
+    parser.add_argument("--fit", default="between", choices=("crop", "between", "squash"))
     parser.add_argument("--held", type=int, default=HELD_OUT, help="classes without their labels")
     parser.add_argument("--rate", type=float, default=2e-4)
-    parser.add_argument("--teacher", type=float, default=0.0, help="its share beside --from")
+    parser.add_argument("--share", type=float, default=0.7, help="of the teacher beside --from")
+    parser.add_argument("--neighbours", type=float, default=1.0, help="their share in a goal")
+    parser.add_argument("--frozen", type=int, default=0, help="layers that stay, from the first")
     parser.add_argument("--without", nargs="*", default=[], choices=WEIGHTS, help="terms")
     parser.add_argument("--average", default="power:0.1", help="or constant:0.998")
     parser.add_argument("--early", type=int, default=300, help="step of the early weights")
-    parser.add_argument("--late", type=float, help="share of the last weights; else chosen")
-    parser.add_argument("--targets", type=Path, help="where the answers of the teachers are kept")
+    parser.add_argument(
+        "--shares",
+        type=float,
+        nargs=3,
+        default=[1 / 3] * 3,
+        help="of the last weights, the early ones or those begun with, and the teacher's",
+    )
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
@@ -300,27 +331,28 @@ def main() -> None:
         with (args.out / "log.txt").open("a") as log:
             log.write(line + "\n")
 
-    start = Mini(weights=args.start) if args.start else None
-    cache = args.targets or args.out / "targets"
-    old = teacher(args.data) if args.teacher or not start else None
-    task = gather(args.data, args.per_class, args.held, args.seed, (old, start), cache)
-    counts = ", ".join(f"{len(pool)} {kind}" for kind, pool in task.pools.items())
-    say(f"pictures: {counts}; their targets are ready")
+    task = gather(args.data, args.held)
+    say("pictures: " + ", ".join(f"{len(pool)} {kind}" for kind, pool in task.pools.items()))
     student = weights(args.start) if args.start else teacher(args.data)
-    before = copy.deepcopy(student)
+    before, guides = copy.deepcopy(student), list[Guide]()
+    if args.share or not args.start:
+        share = args.share if args.start else 1.0
+        guides.append(Guide(teacher(args.data).features, Preparation(224), share))
+    if args.start:
+        start = Mini(weights=args.start)
+        guides.append(Guide(start.load(), start.preparation, 1.0))
+    student.body[: args.frozen].requires_grad_(False)
     terms = WEIGHTS | dict.fromkeys(args.without, 0.0)
-    training = Training(Lesson(task, student, args.teacher, terms), args, say)
+    training = Training(Lesson(task, student, guides, terms, args.neighbours, args.seed), args, say)
     training.run(begun + 60 * args.minutes - 90)
-    after = training.averaged()
-    if (early := args.out / f"{args.early:05d}.safetensors").exists() and not args.start:
-        before = weights(early)
-    elif not args.start:
-        before = after
-    if args.late is None:
-        args.late = choose(args, before, after, say)
-    net = blend(before, after, args.late)
+    after, exam = training.averaged(), Exam(args.data)
+    if not args.start:
+        early = args.out / f"{args.early:05d}.safetensors"
+        before = weights(early) if early.exists() else after
+    net = blend(after, before, teacher(args.data), args.shares)
     write(net, args, training.step, args.out / "mini.safetensors")
-    say(f"share {args.late:.2f} of step {training.step}: {said(Exam(args.data)(net, args.size))}")
+    for what, one in (("begun with", before), ("the last", after), ("the blend", net)):
+        say(f"{what}, step {training.step}: {said(exam(one, prepared(args)))}")
 
 
 if __name__ == "__main__":

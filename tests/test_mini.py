@@ -176,7 +176,7 @@ def test_the_recipe_runs(tmp_path: Path) -> None:
         for i in range(4):
             photo(tmp_path / "clothing" / part / f"c{i % 2}" / f"{i}.jpg", 96)
     weights = tmp_path / "run" / "mini.safetensors"
-    common = ["--data", tmp_path, "--steps", "2", "--size", "32", "--late", "0.5"]
+    common = ["--data", tmp_path, "--steps", "2", "--size", "32"]
     for words in (
         ["--out", tmp_path / "run"],
         ["--out", tmp_path / "tuned", "--from", weights],
@@ -184,9 +184,9 @@ def test_the_recipe_runs(tmp_path: Path) -> None:
         command = [sys.executable, ROOT / "scripts" / "train_mini.py", *words, *common]
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        assert re.search(r"share 0.50 of step 2: clothing 0\.\d+", done.stdout)
+        assert re.search(r"the blend, step 2: clothing 0\.\d+", done.stdout)
     first, tuned = (load_file(tmp_path / run / "mini.safetensors") for run in ("run", "tuned"))
     assert any((first[key] != tuned[key]).any() for key in first)
     made = Mini(weights=weights)
-    assert made.preparation == Preparation(32)
+    assert made.preparation == Preparation(32, "between")
     assert np.isfinite(made.embed(pixels(2, 32))).all()

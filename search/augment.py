@@ -3,8 +3,9 @@
     OUTPUT/CLASS/NAME-seedS-sigmaX.png      torchvision's ImageFolder reads these
     OUTPUT/metadata.jsonl                   and Hugging Face's imagefolder this with them
 
-A line of the manifest tells a picture's `file_name`, `label`, `source`, `seed`, `sigma` and
-`similarity`. Pictures are written before their lines, so that what a line tells of is there.
+A line of the manifest tells a picture's `file_name`, `label`, `source`, `modified` (the source's
+time in nanoseconds), `seed`, `sigma` and `similarity`. Pictures are written before their lines, so
+that what a line tells of is there; those of a source that was edited since are made again.
 """
 
 from __future__ import annotations
@@ -53,12 +54,15 @@ class Augmentation:
         single = full.is_file()
         self._source = full.parent if single else full
         try:
-            self._names = [full.name] if single else sorted(scan(full).entries)
+            if single:
+                self._sources = {full.name: full.stat().st_mtime_ns}
+            else:
+                self._sources = {name: e.mtime_ns for name, e in sorted(scan(full).entries.items())}
         except OSError as error:
             raise InputError(
                 f"{full} cannot be listed: {error.strerror}; give a folder of pictures"
             ) from error
-        if not self._names:
+        if not self._sources:
             raise InputError(f"there is no picture in {full}")
         self._output = Path(os.path.realpath(output.expanduser()))
         if self._output.is_relative_to(self._source) or self._source.is_relative_to(self._output):
@@ -90,12 +94,12 @@ class Augmentation:
 
     def run(self) -> Iterator[AugmentProgress]:
         """Make what is not there yet. Raises LookalikeError; what was made by then stays."""
-        begun, total = time.monotonic(), len(self._names)
+        begun, total = time.monotonic(), len(self._sources)
         skips, made = list[Skip](), 0
-        yield AugmentProgress(0, total, self._names[0])
+        yield AugmentProgress(0, total, next(iter(self._sources)))
         with self._alone():
             rows = self._kept()
-            todo = [name for name in self._names if name not in rows]
+            todo = [name for name in self._sources if name not in rows]
             done = total - len(todo)
             with closing(self._pictures(todo)) as pictures:
                 for name, picture in pictures:
@@ -128,8 +132,8 @@ class Augmentation:
             ) from error
 
     def _kept(self) -> dict[str, list[Row]]:
-        """Source -> its lines of the manifest, where all of them and their pictures are there; the
-        manifest keeps no others."""
+        """Source -> its lines of the manifest, where all of them and their pictures are there, made
+        of the source as it is; the manifest keeps no others."""
         path, found = self._output / MANIFEST, dict[str, list[Row]]()
         for line in path.read_text().splitlines() if path.exists() else ():
             try:
@@ -140,11 +144,14 @@ class Augmentation:
         whole = {
             source: rows
             for source, rows in found.items()
-            if len(rows) == self._wanted.n
-            and all((self._output / row["file_name"]).is_file() for row in rows)
+            if len(rows) == self._wanted.n and all(self._current(source, row) for row in rows)
         }
         _write(path, "".join(_lines(rows) for rows in whole.values()))
         return whole
+
+    def _current(self, source: str, row: Row) -> bool:
+        modified = self._sources.get(source, row.get("modified"))  # one that is gone keeps its own
+        return row.get("modified") == modified and (self._output / row["file_name"]).is_file()
 
     def _pictures(
         self, names: list[str]
@@ -180,6 +187,7 @@ class Augmentation:
                     "file_name": path.relative_to(self._output).as_posix(),
                     "label": place.partition("/")[0],
                     "source": name,
+                    "modified": self._sources[name],
                     **variant.to_json(),
                 }
             )

@@ -132,6 +132,20 @@ def test_what_was_cut_off_goes_on_to_the_same_end(
     assert by_name == sorted(rows(whole), key=lambda row: row["file_name"])
 
 
+def test_an_edited_source_is_done_again(engine: Engine, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    augment(engine, photos, out)
+    before = digests(out)
+    paint(photos / "hat" / "a.jpg", 9)
+    os.utime(photos / "hat" / "a.jpg", ns=(1, 1))
+    report = augment(engine, photos, out)[-1].report
+    assert report and (report.unchanged, report.made) == (3, 2)
+    changed = {k for k, v in digests(out).items() if before.get(k) != v}
+    made = {row["file_name"] for row in rows(out) if row["source"] == "hat/a.jpg"}
+    assert changed == made | {MANIFEST} and len(rows(out)) == 8 and set(digests(out)) == set(before)
+    assert {row["modified"] for row in rows(out) if row["source"] == "hat/a.jpg"} == {1}
+
+
 def test_a_finished_one_is_left_alone_and_a_new_picture_added(
     engine: Engine, photos: Path, tmp_path: Path
 ) -> None:

@@ -133,7 +133,7 @@ class Augmentation:
 
     def _kept(self) -> dict[str, list[Row]]:
         """Source -> its lines of the manifest, where all of them and their pictures are there, made
-        of the source as it is; the manifest keeps no others."""
+        of the source as it is; the manifest and the folder keep no others."""
         path, found = self._output / MANIFEST, dict[str, list[Row]]()
         for line in path.read_text().splitlines() if path.exists() else ():
             try:
@@ -147,6 +147,10 @@ class Augmentation:
             if len(rows) == self._wanted.n and all(self._current(source, row) for row in rows)
         }
         _write(path, "".join(_lines(rows) for rows in whole.values()))
+        for row in (row for source in found.keys() - whole for row in found[source]):
+            file = Path(os.path.realpath(self._output / row["file_name"]))
+            if file.suffix == ".png" and file.is_relative_to(self._output):
+                file.unlink(missing_ok=True)
         return whole
 
     def _current(self, source: str, row: Row) -> bool:

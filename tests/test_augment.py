@@ -135,15 +135,34 @@ def test_what_was_cut_off_goes_on_to_the_same_end(
 def test_an_edited_source_is_done_again(engine: Engine, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     augment(engine, photos, out)
-    before = digests(out)
+    before, old = digests(out), [row for row in rows(out) if row["source"] == "hat/a.jpg"]
     paint(photos / "hat" / "a.jpg", 9)
     os.utime(photos / "hat" / "a.jpg", ns=(1, 1))
     report = augment(engine, photos, out)[-1].report
     assert report and (report.unchanged, report.made) == (3, 2)
-    changed = {k for k, v in digests(out).items() if before.get(k) != v}
-    made = {row["file_name"] for row in rows(out) if row["source"] == "hat/a.jpg"}
-    assert changed == made | {MANIFEST} and len(rows(out)) == 8 and set(digests(out)) == set(before)
-    assert {row["modified"] for row in rows(out) if row["source"] == "hat/a.jpg"} == {1}
+    new = [row for row in rows(out) if row["source"] == "hat/a.jpg"]
+    assert [row["modified"] for row in new] == [1, 1] and len(rows(out)) == 8
+    names = {row["file_name"] for row in old + new}
+    after = digests(out)
+    assert {k for k in before | after if before.get(k) != after.get(k)} == names | {MANIFEST}
+    assert {row["file_name"] for row in rows(out)} == {k for k in after if k.endswith(".png")}
+
+
+def test_what_was_made_of_a_source_that_is_torn_now_goes(
+    engine: Engine, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    augment(engine, photos, out)
+    (photos / "hat" / "a.jpg").write_bytes(b"no picture any more")
+    paint(tmp_path / "other.png", 1)
+    lines = [row | {"file_name": "../other.png"} for row in rows(out)[:1]]
+    with open(out / MANIFEST, "a") as manifest:  # what is not of the set is never taken away
+        manifest.writelines(json.dumps(line) + "\n" for line in lines)
+    report = augment(engine, photos, out)[-1].report
+    assert report and [skip.path for skip in report.skipped] == ["hat/a.jpg", "shoe/torn.jpg"]
+    left = {p.relative_to(out).as_posix() for p in out.rglob("*.png")}
+    assert {row["file_name"] for row in rows(out)} == left and len(left) == 6
+    assert (tmp_path / "other.png").exists()
 
 
 def test_a_finished_one_is_left_alone_and_a_new_picture_added(

@@ -23,7 +23,8 @@ from pathlib import Path
 
 import numpy as np
 from bench_diffusion import product, seconds
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageOps
+from sheet import sheet
 
 import search
 from diffusion import Denoiser, load
@@ -35,7 +36,7 @@ from search.runtime import flops, torch
 from search.variants import scaled
 
 SAMPLES = Path(search.__file__).parent / "samples"
-SIZE, CELL, HEAD, SHOWN = 256, 128, 40, 6
+SIZE, SHOWN = 256, 6
 WAYS = {"own shape": (True, 1), "twice the side": (True, 2), "squeezed": (False, 1)}
 
 
@@ -124,20 +125,6 @@ def likeness(model: Denoiser, folder: Path, n: int, seed: int, out: Path | None)
     if out:
         ways = [f"{regime}\n{way}" for regime in REGIMES for way in WAYS]
         sheet(rows, ways).save(out, "WebP", quality=80, method=6)
-
-
-def sheet(rows: list[list[Image.Image]], columns: list[str]) -> Image.Image:
-    """A row for each picture: itself, then its variants, one of each column."""
-    page = Image.new("RGB", (len(rows[0]) * CELL, len(rows) * CELL + HEAD), "white")
-    names = ["query", *columns]
-    for x, name in enumerate(names):
-        ImageDraw.Draw(page).text((x * CELL + 4, 4), name, "black", ImageFont.load_default(13))
-    for y, row in enumerate(rows):
-        for x, picture in enumerate(row):
-            one = ImageOps.contain(picture, (CELL - 6, CELL - 6), Image.Resampling.LANCZOS)
-            left, top = (CELL - one.width) // 2, (CELL - one.height) // 2
-            page.paste(one, (x * CELL + left, HEAD + y * CELL + top))
-    return page
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from bench_variants import sheet
 from PIL import Image
+from sheet import sheet
 
 import search
 from search import Engine

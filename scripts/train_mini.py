@@ -1,13 +1,14 @@
 """Train `mini`, the encoder in the package: transfer learning from MobileNetV2 on small pictures.
 
-    python scripts/train_mini.py --data DATA --out RUN [--minutes 66 | --steps N]
-    python scripts/train_mini.py --data DATA --out RUN --from WEIGHTS [--minutes 40]
+    python scripts/train_mini.py --data DATA --out RUN [--minutes 80 | --steps N] [--from WEIGHTS]
 
-DATA holds mobilenetv2/conv_*.npy (Apache-2.0), photos64-train-*.zip, photos64-classes.json,
-clip-vit-b32-names.{npy,json} and clothing/train. The student starts as the teacher, or as earlier
-weights of its own (`--from`), and sees 160 px. In every step its guides look at the same gentle
-view as it does (Beyer et al. 2022, arXiv:2106.05237): the teacher at 224 px, and with --from the
-student as it began; what they say of the pictures nearest to it is added. Five terms:
+DATA holds mobilenetv2/conv_*.npy (Apache-2.0), photos64-{train-*,val}.zip, photos64-classes.json,
+clip-vit-b32-names.{npy,json} and clothing/{train,validation}. The student sees 160 px. It learns in
+rounds (Furlanello et al. 2018, arXiv:1805.04770): it starts as the teacher, and in each later round
+as what the round before gave; with --from, as these weights. In every step its guides look at the
+same gentle view as it does (Beyer et al. 2022, arXiv:2106.05237): the teacher at 224 px, and where
+it did not start as that, the student as it began; what they say of the pictures nearest to it is
+added. Five terms:
 
     distil     both views of a picture near what the guides say of the gentle one
     relate     similarities within the batch as among the guides' (KL)
@@ -15,11 +16,12 @@ student as it began; what they say of the pictures nearest to it is added. Five 
     classes    photos64 classes apart, all but the 20 that are kept for measuring
     names      the name head near the CLIP text vector of the class, among all names of the list
 
-What is written is a blend of three (Wortsman et al. 2022, arXiv:2109.01903 and 2203.05482): the
-last average, the weights of an early step or with --from those begun with, and the teacher's, which
-keeps what it knows of other kinds of pictures. Each is scored on validation data:
+A round gives a blend of three (Wortsman et al. 2022, arXiv:2109.01903 and 2203.05482): the last
+average, the weights begun with or, where those are the teacher's, of step 300, and the teacher's,
+which keeps what it knows of other kinds of pictures. Each is scored on validation data:
 clothing/validation by class and under attack, photos64-val of 20 classes that are not the ones kept
-for measuring. A run that is stopped goes on from its last snapshot.
+for measuring. RUN/mini.safetensors is what the last round gives. A run that is stopped goes on from
+its last snapshot, its minutes counted anew.
 
 Clothing's class names and labels are not read, but for clothing/validation in those figures. The
 network stays the same shape, so batch norm stays folded. Sharp pictures are a fixed share of every
@@ -34,6 +36,7 @@ import json
 import math
 import os
 import random
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -43,21 +46,22 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import torch
 from edits import attacks, box
-from lesson import HELD_OUT, Batch, Guide, Lesson, Row, gather, mosaic, opened, teacher
+from exam import Exam, said
+from lesson import HELD_OUT, Batch, Guide, Lesson, Row, Task, gather, mosaic, opened, teacher
 from PIL import Image, ImageEnhance, ImageOps
-from retrieval import HARD, PLAIN, Embed, archive, categories, folder, recall, vectors
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from diffusion.ema import Average
 from search.embedders.base import Preparation
 from search.embedders.mini import Mini
-from search.embedders.mobilenet import MiniNet, normalise
+from search.embedders.mobilenet import MiniNet
 
 Say = Callable[[str], None]
 SHARE = {"photos64": 16, "clothing": 8, "mosaic": 8}  # pictures of each kind in a batch
 WEIGHTS = {"distil": 1.0, "relate": 1.0, "instance": 0.15, "classes": 0.15, "names": 0.15}
 SNAPSHOT = 100  # steps between two
+EARLY = 300  # step of the snapshot that is a part of the blend of a round from the teacher
 
 
 def gentle(picture: Image.Image, rng: random.Random) -> Image.Image:
@@ -105,53 +109,6 @@ class Batches(torch.utils.data.IterableDataset):
             )
 
 
-class Exam:
-    """What a choice is made by. No picture of it is trained on; the 20 classes of photos64 are not
-    those of the test, and their training pictures have been learned with their labels."""
-
-    def __init__(self, data: Path) -> None:
-        self.clothes = folder(data / "clothing" / "validation")
-        chosen = slice(HELD_OUT, 2 * HELD_OUT)
-        self.small = archive(data / "photos64-val.zip", chosen, 20)
-
-    def __call__(self, net: torch.nn.Module, prepare: Preparation) -> dict[str, float]:
-        """mAP of both sets, recall@1 of every seventh piece of clothing under attack."""
-        embed, (loads, _) = self._embed(net, prepare), self.clothes
-        index = np.concatenate([vectors(embed, loads), vectors(embed, self.small[0])])
-        found, queries = self._classes(index), range(0, len(loads), 7)
-        for kind, edits in {"plain": PLAIN, "hard": HARD}.items():
-            each = [recall(embed, loads, queries, index, edit, 0) for edit in edits.values()]
-            found[kind] = float(np.mean(each))
-        return found | {"mean": sum(found.values()) / len(found)}
-
-    def classes(self, net: torch.nn.Module, prepare: Preparation) -> dict[str, float]:
-        """mAP of both sets."""
-        embed = self._embed(net, prepare)
-        return self._classes(
-            np.concatenate([vectors(embed, loads) for loads, _ in (self.clothes, self.small)])
-        )
-
-    def _classes(self, rows: np.ndarray) -> dict[str, float]:
-        parts = np.split(rows, [len(self.clothes[1])])
-        labels = {"clothing": self.clothes[1], "photos64": self.small[1]}
-        return {
-            name: float(categories(x, of)[0].mean())
-            for (name, of), x in zip(labels.items(), parts, strict=True)
-        }
-
-    @staticmethod
-    def _embed(net: torch.nn.Module, prepare: Preparation) -> Embed:
-        def embed(pictures: Sequence[Image.Image]) -> np.ndarray:
-            with torch.inference_mode():
-                return net(normalise([prepare(p) for p in pictures])).numpy()
-
-        return embed
-
-
-def said(scores: dict[str, float]) -> str:
-    return "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
-
-
 def groups(net: MiniNet, prototypes: torch.nn.Parameter, rate: float) -> list[dict]:
     """Early layers learn at a tenth of the last one's rate; heads faster than all."""
     layers = list(net.body)
@@ -182,6 +139,10 @@ class Training:
     def run(self, ends: float) -> None:
         """To the last step; the number of steps is fixed once the rate is known."""
         args, sums, began, first = self.args, dict[str, float](), time.time(), self.step
+        if self.step == self.steps:
+            return
+        if self.steps is None and time.time() > ends:
+            raise SystemExit("the goals took all the minutes: give more --minutes, or --steps")
         views = [guide.preparation for guide in self.lesson.guides]
         batches = Batches(
             self.lesson.task.pools, prepared(args), views, args.seed + 7919 * self.step
@@ -277,7 +238,9 @@ def write(net: MiniNet, args: argparse.Namespace, step: int, path: Path) -> None
         "seed": args.seed,
     }
     state = {key: value.half().contiguous() for key, value in net.state_dict().items()}
-    save_file(state, path, {"config": json.dumps(config)})
+    partial = path.with_suffix(".part")
+    save_file(state, partial, {"config": json.dumps(config)})
+    partial.replace(path)
 
 
 def prepared(args: argparse.Namespace) -> Preparation:
@@ -297,42 +260,34 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--from", dest="start", type=Path, help="weights of mini to go on from")
-    parser.add_argument("--minutes", type=float, default=66, help="whole budget, targets included")
-    parser.add_argument("--steps", type=int, help="a number of steps instead of a budget")
+    parser.add_argument("--rounds", type=int, default=2, choices=range(1, 10), metavar="N")
+    parser.add_argument("--minutes", type=float, default=80, help="of all rounds, goals included")
+    parser.add_argument("--steps", type=int, help="a number of steps a round instead of a budget")
     parser.add_argument("--size", type=int, default=160)
     parser.add_argument("--fit", default="between", choices=("crop", "between", "squash"))
     parser.add_argument("--held", type=int, default=HELD_OUT, help="classes without their labels")
-    parser.add_argument("--rate", type=float, default=2e-4)
-    parser.add_argument("--share", type=float, default=0.7, help="of the teacher beside --from")
+    parser.add_argument("--rate", type=float, default=3e-4)
+    parser.add_argument("--share", type=float, default=0.7, help="of the teacher beside the start")
     parser.add_argument("--neighbours", type=float, default=1.0, help="their share in a goal")
-    parser.add_argument("--frozen", type=int, default=0, help="layers that stay, from the first")
+    parser.add_argument(
+        "--frozen", type=int, default=7, help="first layers that stay, but from the teacher"
+    )
     parser.add_argument("--without", nargs="*", default=[], choices=WEIGHTS, help="terms")
-    parser.add_argument("--average", default="power:0.1", help="or constant:0.998")
-    parser.add_argument("--early", type=int, default=300, help="step of the early weights")
+    parser.add_argument("--average", default="power:0.1", help="of the weights over the steps")
     parser.add_argument(
         "--shares",
         type=float,
         nargs=3,
         default=[1 / 3] * 3,
-        help="of the last weights, the early ones or those begun with, and the teacher's",
+        help="of the last weights, the earlier ones, and the teacher's",
     )
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
 
-def main() -> None:
-    args, begun = arguments(), time.time()
-    args.out.mkdir(parents=True, exist_ok=True)
+def study(args: argparse.Namespace, task: Task, exam: Exam, ends: float, say: Say) -> None:
+    """One round, from args.start or the teacher, until about the time `ends`."""
     torch.manual_seed(args.seed)
-
-    def say(text: str) -> None:
-        line = f"{time.time() - begun:7.0f}s  {text}"
-        print(line, flush=True)
-        with (args.out / "log.txt").open("a") as log:
-            log.write(line + "\n")
-
-    task = gather(args.data, args.held)
-    say("pictures: " + ", ".join(f"{len(pool)} {kind}" for kind, pool in task.pools.items()))
     student = weights(args.start) if args.start else teacher(args.data)
     before, guides = copy.deepcopy(student), list[Guide]()
     if args.share or not args.start:
@@ -341,18 +296,53 @@ def main() -> None:
     if args.start:
         start = Mini(weights=args.start)
         guides.append(Guide(start.load(), start.preparation, 1.0))
-    student.body[: args.frozen].requires_grad_(False)
+        student.body[: args.frozen].requires_grad_(False)
     terms = WEIGHTS | dict.fromkeys(args.without, 0.0)
     training = Training(Lesson(task, student, guides, terms, args.neighbours, args.seed), args, say)
-    training.run(begun + 60 * args.minutes - 90)
-    after, exam = training.averaged(), Exam(args.data)
+    training.run(ends - 90)
+    after = training.averaged()
     if not args.start:
-        early = args.out / f"{args.early:05d}.safetensors"
+        early = args.out / f"{EARLY:05d}.safetensors"
         before = weights(early) if early.exists() else after
     net = blend(after, before, teacher(args.data), args.shares)
     write(net, args, training.step, args.out / "mini.safetensors")
-    for what, one in (("begun with", before), ("the last", after), ("the blend", net)):
+    for what, one in (("the earlier", before), ("the last", after), ("the blend", net)):
         say(f"{what}, step {training.step}: {said(exam(one, prepared(args)))}")
+
+
+def settled(args: argparse.Namespace) -> None:
+    """Write down what is asked for. Raises SystemExit if the folder is of another run."""
+    path, free = args.out / "run.json", ("data", "out", "minutes")
+    asked = {key: str(value) for key, value in vars(args).items() if key not in free}
+    args.out.mkdir(parents=True, exist_ok=True)
+    if path.exists() and (held := json.loads(path.read_text())) != asked:
+        others = {k: v for k, v in held.items() if asked.get(k) != v}
+        raise SystemExit(f"{args.out} is of a run with {others}: give another --out")
+    path.write_text(json.dumps(asked, indent=1))
+
+
+def main() -> None:
+    args, begun = arguments(), time.time()
+    settled(args)
+
+    def say(text: str) -> None:
+        line = f"{time.time() - begun:7.0f}s  {text}"
+        print(line, flush=True)
+        with (args.out / "log.txt").open("a") as log:
+            log.write(line + "\n")
+
+    task, exam, start = gather(args.data, args.held), Exam(args.data), args.start
+    say("pictures: " + ", ".join(f"{len(pool)} {kind}" for kind, pool in task.pools.items()))
+    for i in range(args.rounds):
+        one = argparse.Namespace(**vars(args))
+        one.out, one.start, one.seed = args.out / f"round{i + 1}", start, args.seed + i
+        one.out.mkdir(exist_ok=True)
+        start = one.out / "mini.safetensors"
+        if not start.exists():
+            left = begun + 60 * args.minutes - time.time()
+            say(f"round {i + 1} of {args.rounds}")
+            study(one, task, exam, time.time() + left / (args.rounds - i), say)
+    shutil.copyfile(start, args.out / "mini.safetensors")
 
 
 if __name__ == "__main__":

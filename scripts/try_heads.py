@@ -22,10 +22,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import torch
 import torch.nn.functional as F
 from edits import attacks
+from exam import Exam, said
 from lesson import HELD_OUT, gather, opened
 from PIL import Image
 from torch import nn
-from train_mini import Exam, said
 
 from search.embedders.base import Preparation
 from search.embedders.mini import Mini

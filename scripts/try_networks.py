@@ -21,10 +21,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import timm
 import torch
 import torch.nn.functional as F
+from exam import Exam
 from lesson import HELD_OUT, Guide, Lesson, gather, related, teacher
 from timm.utils.model import reparameterize_model
 from torch import nn
-from train_mini import Batches, Exam
+from train_mini import Batches
 
 from search.embedders.base import Preparation
 from search.embedders.mobilenet import DIM, FEATURES, MiniNet, normalise

@@ -175,18 +175,26 @@ def test_the_recipe_runs(tmp_path: Path) -> None:
     for part in ("train", "validation"):
         for i in range(4):
             photo(tmp_path / "clothing" / part / f"c{i % 2}" / f"{i}.jpg", 96)
-    weights = tmp_path / "run" / "mini.safetensors"
-    common = ["--data", tmp_path, "--steps", "2", "--size", "32"]
-    for words in (
-        ["--out", tmp_path / "run"],
-        ["--out", tmp_path / "tuned", "--from", weights],
-    ):
-        command = [sys.executable, ROOT / "scripts" / "train_mini.py", *words, *common]
-        done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    run, tuned = tmp_path / "run", tmp_path / "tuned"
+    weights = run / "mini.safetensors"
+
+    def recipe(out: Path, *words: str) -> str:
+        command = [sys.executable, ROOT / "scripts" / "train_mini.py", "--data", tmp_path]
+        command += ["--out", out, "--steps", "2", "--size", "32", *words]
+        done = subprocess.run(map(str, command), capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
-        assert re.search(r"the blend, step 2: clothing 0\.\d+", done.stdout)
-    first, tuned = (load_file(tmp_path / run / "mini.safetensors") for run in ("run", "tuned"))
-    assert any((first[key] != tuned[key]).any() for key in first)
-    made = Mini(weights=weights)
-    assert made.preparation == Preparation(32, "between")
-    assert np.isfinite(made.embed(pixels(2, 32))).all()
+        return done.stdout
+
+    assert len(re.findall(r"the blend, step 2: clothing 0\.\d+", recipe(run))) == 2
+    rounds = [load_file(run / name / "mini.safetensors") for name in ("round1", "round2")]
+    assert any((rounds[0][key] != rounds[1][key]).any() for key in rounds[0])
+    made = weights.read_bytes()
+    (run / "round2" / "mini.safetensors").unlink()
+    assert "going on from step 2" in recipe(run) and weights.read_bytes() == made
+    recipe(tuned, "--from", str(weights), "--rounds", "1")
+    assert (tuned / "mini.safetensors").read_bytes() != made
+    with pytest.raises(AssertionError, match=r"'seed': '0'.*give another --out"):
+        recipe(run, "--seed", "7")
+    mini = Mini(weights=weights)
+    assert mini.preparation == Preparation(32, "between")
+    assert np.isfinite(mini.embed(pixels(2, 32))).all()

@@ -19,8 +19,8 @@ from search.embedders.base import Preparation
 from search.embedders.mobilenet import DIM, MiniNet, normalise
 from search.embedders.names import plain
 
-BANK = 12_000  # pictures of photos64 among which neighbours are looked for, beside all clothing
-NEAR = 20  # of them for each
+SAMPLE = 4_000  # pictures of photos64 that the heads start from, beside all clothing
+NEAR = 20  # neighbours of a picture
 HELD_OUT = 20  # the first wnids in sorted order: no labels of theirs are used
 Row = tuple[int, bytes]  # an encoded picture after its place in the tables
 
@@ -100,12 +100,13 @@ class Batch:
 class Task:
     """What is learned from: encoded pictures by kind, each with its row; by row the place of the
     class among those with labels, and of its name among all names (-1: none). names: (N, 512) unit
-    vectors."""
+    vectors. clothing: its first row."""
 
     pools: dict[str, list[Row]]
     label: torch.Tensor
     called: torch.Tensor
     names: torch.Tensor
+    clothing: int
 
     def sample(self, most: int, seed: int) -> tuple[list[Image.Image], torch.Tensor]:
         """At most so many of photos64, all clothing, and 400 mosaics; the rows of the first two."""
@@ -136,6 +137,7 @@ def gather(data: Path, held: int) -> Task:
         torch.tensor([place.get(wnid, -1) for wnid, _ in photos] + none),
         torch.tensor([known.get(wnid, -1) for wnid, _ in photos] + none),
         names,
+        len(photos),
     )
 
 
@@ -170,16 +172,16 @@ class Lesson:
         lie over its vectors (orthogonal Procrustes): it is the student as it begins. Else the
         student is the first guide as it begins, and its heads start in closed form: these
         directions, and ridge regression onto the vectors of the names. weights: of the terms.
-        neighbours: how much those of a picture weigh in its goal."""
+        neighbours: how much those of a piece of clothing weigh in its goal."""
         self.task, self.student, self.guides, self.weights = task, student, guides, weights
         self.neighbours = neighbours
-        pictures, self.rows = task.sample(BANK if neighbours else BANK // 5, seed)
+        pictures, rows = task.sample(SAMPLE, seed)
         if len(pictures) < DIM:
             raise SystemExit(f"{len(pictures)} pictures are too few: the recipe needs {DIM}")
         parts = [self._asked(guide, pictures) for guide in guides]
         said = torch.cat(parts, 1)
         self.turn = torch.linalg.svd(said, full_matrices=False).Vh[:DIM].T
-        label, called = task.label[self.rows], task.called[self.rows]
+        label, called = task.label[rows], task.called[rows]
         middle = task.names.mean(0)
         if parts[-1].shape[1] == DIM:
             u, _, vh = torch.linalg.svd((said @ self.turn).T @ parts[-1])
@@ -191,9 +193,11 @@ class Lesson:
             ridge = torch.linalg.solve(x.T @ x + 0.01 * len(x) * torch.eye(x.shape[1]), x.T @ y)
             student.name.weight.data, student.name.bias.data[:] = ridge.T.clone(), 0.0
         self.centred = F.normalize(task.names - middle, dim=1)
-        self.bank = F.normalize(said @ self.turn, dim=1)[: len(self.rows)]
+        goals = F.normalize(said @ self.turn, dim=1)[: len(rows)]
+        clothing = rows >= task.clothing
+        self.rows, self.bank = rows[clothing], goals[clothing]
         classes = range(int(label.max()) + 1)
-        means = torch.stack([self.bank[label == c].mean(0) for c in classes])
+        means = torch.stack([goals[label == c].mean(0) for c in classes])
         self.prototypes = torch.nn.Parameter(F.normalize(means, dim=1))
 
     @staticmethod
@@ -202,16 +206,17 @@ class Lesson:
         return torch.cat([guide(views[i : i + 32]) for i in range(0, len(views), 32)])
 
     def goal(self, batch: Batch) -> torch.Tensor:
-        """(n, 512) of unit length: what the guides say of the gentle views, and of the pictures
-        nearest to them (Iscen et al. 2018, arXiv:1803.11095: what lies near by is much alike)."""
+        """(n, 512) of unit length: what the guides say of the gentle views, and of clothing, which
+        has no labels, what they say of the pieces nearest to it (Iscen et al. 2018,
+        arXiv:1803.11095: what lies near by is much alike)."""
         said = [guide(v) for guide, v in zip(self.guides, batch.views, strict=True)]
         goal = F.normalize(torch.cat(said, 1) @ self.turn, dim=1)
-        known = batch.rows >= 0  # a mosaic is like nothing
-        near = goal[known] @ self.bank.T
-        near = near.masked_fill(batch.rows[known, None] == self.rows, 0)
+        clothing = batch.rows >= self.task.clothing
+        near = goal[clothing] @ self.bank.T
+        near = near.masked_fill(batch.rows[clothing, None] == self.rows, 0)
         scores, places = near.topk(min(NEAR, near.shape[1]))
         mean = (scores.clamp(min=0)[..., None] ** 3 * self.bank[places]).sum(1)
-        goal[known] += self.neighbours * F.normalize(mean, dim=1)
+        goal[clothing] += self.neighbours * F.normalize(mean, dim=1)
         return F.normalize(goal, dim=1)
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:

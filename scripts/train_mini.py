@@ -5,10 +5,10 @@
 DATA holds mobilenetv2/conv_*.npy (Apache-2.0), photos64-{train-*,val}.zip, photos64-classes.json,
 clip-vit-b32-names.{npy,json} and clothing/{train,validation}. The student sees 160 px. It learns in
 rounds (Furlanello et al. 2018, arXiv:1805.04770): it starts as the teacher, and in each later round
-as what the round before gave; with --from, as these weights. In every step its guides look at the
-same gentle view as it does (Beyer et al. 2022, arXiv:2106.05237): the teacher at 224 px, and where
-it did not start as that, the student as it began; what they say of the pictures nearest to it is
-added. Five terms:
+as what the round before gave; --from WEIGHTS begins with the second. In every step its guides look
+at the same gentle view as it does (Beyer et al. 2022, arXiv:2106.05237): the teacher at 224 px, and
+in later rounds the student as it began. For clothing, which has no labels, what they say of the
+pieces nearest to it is added. Five terms:
 
     distil     both views of a picture near what the guides say of the gentle one
     relate     similarities within the batch as among the guides' (KL)
@@ -115,7 +115,6 @@ def groups(net: MiniNet, prototypes: torch.nn.Parameter, rate: float) -> list[di
     out = [
         {"params": list(layer.parameters()), "peak": rate * (0.1 + 0.9 * i / (len(layers) - 1))}
         for i, layer in enumerate(layers)
-        if next(layer.parameters()).requires_grad
     ]
     heads = [*net.retrieval.parameters(), *net.name.parameters(), prototypes]
     return [*out, {"params": heads, "peak": 3 * rate}]
@@ -260,13 +259,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--from", dest="start", type=Path, help="weights of mini to go on from")
-    parser.add_argument("--rounds", type=int, default=2, choices=range(1, 10), metavar="N")
-    parser.add_argument("--minutes", type=float, default=80, help="of all rounds, goals included")
+    parser.add_argument("--rounds", type=int, default=1, choices=range(1, 10), metavar="N")
+    parser.add_argument("--minutes", type=float, default=66, help="of all rounds, goals included")
     parser.add_argument("--steps", type=int, help="a number of steps a round instead of a budget")
     parser.add_argument("--size", type=int, default=160)
     parser.add_argument("--fit", default="between", choices=("crop", "between", "squash"))
     parser.add_argument("--held", type=int, default=HELD_OUT, help="classes without their labels")
-    parser.add_argument("--rate", type=float, default=3e-4)
+    parser.add_argument("--rate", type=float, default=2e-4)
     parser.add_argument("--share", type=float, default=0.7, help="of the teacher beside the start")
     parser.add_argument("--neighbours", type=float, default=1.0, help="their share in a goal")
     parser.add_argument(
@@ -296,7 +295,6 @@ def study(args: argparse.Namespace, task: Task, exam: Exam, ends: float, say: Sa
     if args.start:
         start = Mini(weights=args.start)
         guides.append(Guide(start.load(), start.preparation, 1.0))
-        student.body[: args.frozen].requires_grad_(False)
     terms = WEIGHTS | dict.fromkeys(args.without, 0.0)
     training = Training(Lesson(task, student, guides, terms, args.neighbours, args.seed), args, say)
     training.run(ends - 90)
@@ -333,15 +331,16 @@ def main() -> None:
 
     task, exam, start = gather(args.data, args.held), Exam(args.data), args.start
     say("pictures: " + ", ".join(f"{len(pool)} {kind}" for kind, pool in task.pools.items()))
-    for i in range(args.rounds):
+    first = 2 if start else 1
+    for number in range(first, first + args.rounds):
         one = argparse.Namespace(**vars(args))
-        one.out, one.start, one.seed = args.out / f"round{i + 1}", start, args.seed + i
+        one.out, one.start, one.seed = args.out / f"round{number}", start, args.seed + number - 1
         one.out.mkdir(exist_ok=True)
         start = one.out / "mini.safetensors"
         if not start.exists():
             left = begun + 60 * args.minutes - time.time()
-            say(f"round {i + 1} of {args.rounds}")
-            study(one, task, exam, time.time() + left / (args.rounds - i), say)
+            say(f"round {number}")
+            study(one, task, exam, time.time() + left / (first + args.rounds - number), say)
     shutil.copyfile(start, args.out / "mini.safetensors")
 
 

@@ -133,7 +133,7 @@ def test_crop_and_squash_see_what_they_say() -> None:
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_between_sees_half_of_what_crop_leaves_out(turned: bool) -> None:
+def test_between_sees_proportions_half_way_to_a_square(turned: bool) -> None:
     picture = Image.new("RGB", (400, 100), "red")
     picture.paste("blue", (100, 0, 300, 100))  # a centre of 2 to 1, as the root of 4 to 1
     picture.paste("green", (105, 5, 295, 95))
@@ -180,7 +180,7 @@ def test_the_recipe_runs(tmp_path: Path) -> None:
 
     def recipe(out: Path, *words: str) -> str:
         command = [sys.executable, ROOT / "scripts" / "train_mini.py", "--data", tmp_path]
-        command += ["--out", out, "--steps", "2", "--size", "32", *words]
+        command += ["--out", out, "--steps", "2", "--size", "32", "--rounds", "2", *words]
         done = subprocess.run(map(str, command), capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -50,8 +50,8 @@ from exam import Exam, said
 from lesson import HELD_OUT, Batch, Guide, Lesson, Row, Task, gather, mosaic, opened, teacher
 from PIL import Image, ImageEnhance, ImageOps
 from safetensors import safe_open
-from safetensors.torch import save_file
 
+from diffusion import files
 from diffusion.ema import Average
 from search.embedders.base import Preparation
 from search.embedders.mini import Mini
@@ -191,14 +191,12 @@ class Training:
     def _save(self) -> None:
         """The average as a file of its own, and all that is needed to go on."""
         write(self.averaged(), self.args, self.step, self.args.out / f"{self.step:05d}.safetensors")
-        kept = {f"average.{k}": v.contiguous() for k, v in self.average.weights.items()}
+        kept = {f"average.{k}": v for k, v in self.average.weights.items()}
         for i, p in enumerate(self.parameters):
             moments = self.optimiser.state[p]
-            kept |= {f"{i}.p": p.data.contiguous(), f"{i}.m": moments["exp_avg"].contiguous()}
-            kept[f"{i}.v"] = moments["exp_avg_sq"].contiguous()
-        partial = self.state.with_suffix(".part")
-        save_file(kept, partial, {"step": str(self.step), "steps": json.dumps(self.steps)})
-        partial.replace(self.state)
+            kept |= {f"{i}.p": p, f"{i}.m": moments["exp_avg"], f"{i}.v": moments["exp_avg_sq"]}
+        about = {"step": str(self.step), "steps": json.dumps(self.steps)}
+        files.write_tensors(self.state, kept, about)
 
     def _restore(self) -> None:
         with safe_open(self.state, framework="pt") as file:
@@ -236,10 +234,8 @@ def write(net: MiniNet, args: argparse.Namespace, step: int, path: Path) -> None
         "shares": args.shares,
         "seed": args.seed,
     }
-    state = {key: value.half().contiguous() for key, value in net.state_dict().items()}
-    partial = path.with_suffix(".part")
-    save_file(state, partial, {"config": json.dumps(config)})
-    partial.replace(path)
+    state = {key: value.half() for key, value in net.state_dict().items()}
+    files.write_tensors(path, state, {"config": json.dumps(config)})
 
 
 def prepared(args: argparse.Namespace) -> Preparation:
@@ -268,9 +264,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=2e-4)
     parser.add_argument("--share", type=float, default=0.7, help="of the teacher beside the start")
     parser.add_argument("--neighbours", type=float, default=1.0, help="their share in a goal")
-    parser.add_argument(
-        "--frozen", type=int, default=7, help="first layers that stay, but from the teacher"
-    )
     parser.add_argument("--without", nargs="*", default=[], choices=WEIGHTS, help="terms")
     parser.add_argument("--average", default="power:0.1", help="of the weights over the steps")
     parser.add_argument(
@@ -316,7 +309,7 @@ def settled(args: argparse.Namespace) -> None:
     if path.exists() and (held := json.loads(path.read_text())) != asked:
         others = {k: v for k, v in held.items() if asked.get(k) != v}
         raise SystemExit(f"{args.out} is of a run with {others}: give another --out")
-    path.write_text(json.dumps(asked, indent=1))
+    files.write_json(path, asked)
 
 
 def main() -> None:

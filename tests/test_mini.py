@@ -146,13 +146,12 @@ def test_between_sees_proportions_half_way_to_a_square(turned: bool) -> None:
     assert (Preparation(40, "between")(square) == Preparation(40)(square)).all()
 
 
-@pytest.mark.slow
-def test_the_recipe_runs(tmp_path: Path) -> None:
-    """On made-up pictures and a made-up teacher: a few steps, weights that load, and more from
-    them."""
-    rng = np.random.default_rng(0)
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Made-up pictures and a made-up teacher."""
+    tmp_path, rng = tmp_path / "data", np.random.default_rng(0)
     torch.manual_seed(0)
-    (tmp_path / "mobilenetv2").mkdir()
+    (tmp_path / "mobilenetv2").mkdir(parents=True)
     for i, conv in enumerate(MiniNet().convolutions()):
         np.save(tmp_path / "mobilenetv2" / f"conv_{i}_weight.npy", conv.weight.data.numpy())
         np.save(tmp_path / "mobilenetv2" / f"conv_{i}_bias.npy", conv.bias.data.numpy())
@@ -175,11 +174,17 @@ def test_the_recipe_runs(tmp_path: Path) -> None:
     for part in ("train", "validation"):
         for i in range(4):
             photo(tmp_path / "clothing" / part / f"c{i % 2}" / f"{i}.jpg", 96)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_the_recipe_runs(data: Path, tmp_path: Path) -> None:
+    """A few steps, weights that load, and more from them."""
     run, tuned = tmp_path / "run", tmp_path / "tuned"
     weights = run / "mini.safetensors"
 
     def recipe(out: Path, *words: str) -> str:
-        command = [sys.executable, ROOT / "scripts" / "train_mini.py", "--data", tmp_path]
+        command = [sys.executable, ROOT / "scripts" / "train_mini.py", "--data", data]
         command += ["--out", out, "--steps", "2", "--size", "32", "--rounds", "2", *words]
         done = subprocess.run(map(str, command), capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
@@ -198,3 +203,23 @@ def test_the_recipe_runs(tmp_path: Path) -> None:
     mini = Mini(weights=weights)
     assert mini.preparation == Preparation(32, "between")
     assert np.isfinite(mini.embed(pixels(2, 32))).all()
+
+
+@pytest.mark.slow
+def test_what_ships_can_be_made_again(data: Path, tmp_path: Path) -> None:
+    history = ["git", "-C", str(ROOT), "cat-file", "-e", "52cc5bc"]
+    if subprocess.run(history, capture_output=True).returncode:
+        pytest.skip("a clone without its history")
+    command = [str(ROOT / "scripts" / "remake_mini"), str(data), str(tmp_path / "out")]
+    command += ["--steps", "2", "--size", "32"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    runs = [load_file(tmp_path / "out" / n / "mini.safetensors") for n in ("first", "second")]
+    assert any((runs[0][key] != runs[1][key]).any() for key in runs[0])
+    mini = Mini(weights=tmp_path / "out" / "mini.safetensors")
+    assert mini.preparation == Preparation(32, "between")
+    assert np.isfinite(mini.embed(pixels(2, 32))).all()
+    (tmp_path / "out" / "third" / "done").unlink()
+    again = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert again.returncode == 0, again.stderr
+    assert "third, by the scripts" in again.stdout and "second, by" not in again.stdout

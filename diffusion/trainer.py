@@ -64,6 +64,15 @@ def pick(device: str) -> str:
     return found
 
 
+def halved(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 faster than float32: a GPU; a processor by its own
+    instructions for it, if torch is new enough to tell of them."""
+    if device.type != "cpu":
+        return True
+    able: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
 class Trainer:
     """A model, its optimiser and its average, one step at a time."""
 
@@ -83,6 +92,7 @@ class Trainer:
             raise ConfigError(f"a batch of {recipe.batch} is too small for {world.size} processes")
         self.model, self.recipe, self._seed, self.world = model, recipe, seed, world
         self.device = next(model.parameters()).device
+        self.halved = halved(self.device)
         gpu = self.device.type == "cuda"
         if gpu and images.numel() < torch.cuda.mem_get_info(self.device)[0] // 2:
             images = images.to(self.device)
@@ -151,7 +161,7 @@ class Trainer:
             group["lr"] = self.recipe.rate(self.step, steps)
         batch = self.batch(self.step)
         self.optimiser.zero_grad(set_to_none=False)
-        with torch.autocast(self.device.type, torch.bfloat16, self.device.type == "cuda"):
+        with torch.autocast(self.device.type, torch.bfloat16, self.halved):
             loss: Tensor = self._loss(batch.x0, batch.sigma, batch.eps, batch.condition)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.model.net.parameters(), self.recipe.clip)

@@ -17,6 +17,7 @@ from diffusion.data import read, to_unit
 from diffusion.errors import ConfigError, TrainingError
 from diffusion.recipe import Recipe, plateau
 from diffusion.schedule import Steps
+from diffusion.trainer import halved
 
 Trainer, World = training_run.Trainer, training_run.World
 epochs, pick = training_run.epochs, training_run.pick
@@ -256,6 +257,29 @@ def test_devices_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
     for device in ("cuda:2", "cuda:x"):
         with pytest.raises(ConfigError, match="no such device"):
             pick(device)
+
+
+@pytest.mark.parametrize(
+    ("able", "fast"), [({"avx512_bf16": True}, True), ({"amx_bf16": True}, True), ({}, False)]
+)
+def test_a_processor_takes_bfloat16_where_it_is_made_for_it(
+    able: dict[str, bool], fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
+    assert halved(torch.device("cpu")) is fast
+    assert halved(torch.device("cuda"))
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert not halved(torch.device("cpu"))
+
+
+def test_weights_and_their_average_stay_in_single_precision() -> None:
+    losses = []
+    for fast in (False, True):
+        one = trainer()
+        one.halved = fast
+        losses.append([one.advance(10).item() for _ in range(5)])
+        assert all(value.dtype == torch.float32 for value in one.state().values())
+    assert losses[0][1:] != losses[1][1:] and losses[0] == pytest.approx(losses[1], rel=0.03)
 
 
 @pytest.mark.slow

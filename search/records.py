@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, overload
+from uuid import uuid4
 
 from search.errors import StorageError
 
@@ -270,7 +271,7 @@ class Variant:
         out = io.BytesIO()
         self.picture.save(out, "PNG")
         path, number = folder / self._named(stem), 1
-        partial = folder / f".{path.name}.part"
+        partial = folder / f".{uuid4().hex}.part"  # others may be writing the same
         try:
             folder.mkdir(parents=True, exist_ok=True)
             while not replace and path.exists() and path.read_bytes() != out.getvalue():

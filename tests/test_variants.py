@@ -7,6 +7,7 @@ import json
 import math
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -285,6 +286,16 @@ def test_a_file_of_another_picture_stays(tmp_path: Path) -> None:
     assert paths[0].read_bytes() == paths[2].read_bytes() != paths[1].read_bytes()
     long = [variant.save(tmp_path, "x" * 300) for variant in made]
     assert len({path.name for path in long}) == 3
+
+
+def test_many_may_write_the_same_variant(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+    made = Variant(Image.fromarray(pixels), 7, 0.5, 1.0)
+    with ThreadPoolExecutor(8) as pool:
+        paths = set(pool.map(lambda _: made.save(tmp_path, "cat"), range(40)))
+    assert paths == set(tmp_path.iterdir()) and len(paths) == 1
+    with Image.open(paths.pop()) as picture:
+        assert (np.asarray(picture) == pixels).all()
 
 
 # bad input ------------------------------------------------------------------------------------

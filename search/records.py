@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, overload
-from uuid import uuid4
 
 from search.errors import StorageError
 
@@ -251,6 +251,19 @@ def _short(stem: str) -> str:
     return f"{kept}-{hashlib.sha256(encoded).hexdigest()[:8]}"
 
 
+def _placed(partial: Path, path: Path) -> bool:
+    """Give a file its name, unless another has it; whether a file like it has the name now."""
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        return path.read_bytes() == partial.read_bytes()
+    except OSError:  # a disk without links
+        if path.exists():
+            return path.read_bytes() == partial.read_bytes()
+        os.replace(partial, path)
+    return True
+
+
 @dataclass(frozen=True)
 class Variant:
     """A picture made from a query.
@@ -271,21 +284,23 @@ class Variant:
         out = io.BytesIO()
         self.picture.save(out, "PNG")
         path, number = folder / self._named(stem), 1
-        partial = folder / f".{uuid4().hex}.part"  # others may be writing the same
+        partial = folder / f".{os.getpid()}-{threading.get_ident()}.part"  # others write as well
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            while not replace and path.exists() and path.read_bytes() != out.getvalue():
+            partial.write_bytes(out.getvalue())
+            if replace:
+                os.replace(partial, path)
+            while not replace and not _placed(partial, path):
                 number += 1
                 path = folder / self._named(f"{stem}-{number}")
-            partial.write_bytes(out.getvalue())
-            os.replace(partial, path)
         except OSError as error:
-            with suppress(OSError):
-                partial.unlink()
             raise StorageError(
                 f"cannot write {shown(str(path))}: {error.strerror or error}; free some space or "
                 "give another folder"
             ) from error
+        finally:
+            with suppress(OSError):
+                partial.unlink()
         return path
 
     def _named(self, stem: str) -> str:

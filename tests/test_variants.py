@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -296,6 +297,24 @@ def test_many_may_write_the_same_variant(tmp_path: Path) -> None:
     assert paths == set(tmp_path.iterdir()) and len(paths) == 1
     with Image.open(paths.pop()) as picture:
         assert (np.asarray(picture) == pixels).all()
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_pictures_of_one_name_at_the_same_time_are_all_kept(
+    links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(os, "link", none)
+    made = [Variant(Image.new("RGB", (9, 9), (i, 0, 0)), 7, 0.5, 1.0) for i in range(32)]
+    with ThreadPoolExecutor(8 if links else 1) as pool:
+        paths = list(pool.map(lambda variant: variant.save(tmp_path, "cat"), made))
+    assert sorted(paths) == sorted(tmp_path.iterdir()) and len(set(paths)) == 32
+    for path, variant in zip(paths, made, strict=True):
+        with Image.open(path) as picture:
+            assert picture.getpixel((0, 0)) == variant.picture.getpixel((0, 0))
 
 
 # bad input ------------------------------------------------------------------------------------

@@ -42,8 +42,8 @@ def write(path: Path, head: dict[str, Any], body: bytes) -> None:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
         raise StorageError(
-            f"cannot write {path}: {error.strerror}; free some space (nothing is lost: the index "
-            "is made again from the catalog)"
+            f"cannot write {path}: {error.strerror or error}; free some space, or move what is in "
+            "its place (nothing is lost: the index is made again from the catalog)"
         ) from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -24,6 +25,7 @@ from search.runtime import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = ROOT / "search" / "embedders" / "weights"
+IN_VENV = Path(sys.prefix).resolve() == ROOT / ".venv"
 
 
 @pytest.fixture(scope="module")
@@ -206,10 +208,11 @@ def test_the_recipe_runs(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not IN_VENV, reason="scripts/setup would make a virtual environment of its own")
 def test_what_ships_can_be_made_again(data: Path, tmp_path: Path) -> None:
     history = ["git", "-C", str(ROOT), "cat-file", "-e", "52cc5bc"]
-    if subprocess.run(history, capture_output=True).returncode:
-        pytest.skip("a clone without its history")
+    if not shutil.which("git") or subprocess.run(history, capture_output=True).returncode:
+        pytest.skip("no git, or a clone without its history")
     command = [str(ROOT / "scripts" / "remake_mini"), str(data), str(tmp_path / "out")]
     command += ["--steps", "2", "--size", "32"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500)
@@ -223,3 +226,10 @@ def test_what_ships_can_be_made_again(data: Path, tmp_path: Path) -> None:
     again = subprocess.run(command, capture_output=True, text=True, timeout=500)
     assert again.returncode == 0, again.stderr
     assert "third, by the scripts" in again.stdout and "second, by" not in again.stdout
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "first").write_bytes(b"kept")
+    for out, words in (("out", ["--steps", "3"]), ("mine", [])):
+        other = [*command[:2], str(tmp_path / out), *words]
+        refused = subprocess.run(other, capture_output=True, text=True, timeout=60)
+        assert refused.returncode == 1 and "give another OUT" in refused.stderr
+    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["first"]

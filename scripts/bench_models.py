@@ -88,9 +88,9 @@ def retrieval(data: Path, models: dict[str, Embed], seed: int) -> None:
     print(f"\n{'category retrieval':<22}{'set':<16}{'n':>5}  {'mAP [95 %]':<25}1-NN [95 %]")
     for title, (loads, labels) in sets.items():
         found = [categories(vectors(embed, loads), labels) for embed in models.values()]
-        ours, theirs = found[:2]
+        ours, theirs = found[:2]  # mini, and the network that it began as
         less = ours[0] - theirs[0], ours[1] - theirs[1]
-        for name, (ap, nn) in zip([*models, "ours less the second"], [*found, less], strict=True):
+        for name, (ap, nn) in zip([*models, "mini less MobileNetV2"], [*found, less], strict=True):
             said = f"{interval(ap, seed):<25}{interval(nn, seed)}"
             print(f"{name:<22}{title:<16}{len(labels):>5}  {said}", flush=True)
 

@@ -180,7 +180,9 @@ def main() -> None:
     parser.add_argument("--from", dest="start", help="a checkpoint to fine-tune, or `shipped`")
     parser.add_argument("--lr", type=float, help="peak of the learning rate; less to fine-tune")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, help="else on a GPU")
+    parser.add_argument(
+        "--compile", action=argparse.BooleanOptionalAction, help="by default on a GPU only"
+    )
     parser.add_argument("--adopt", action="store_true", help="the encoder has changed")
     parser.add_argument("--ship", action="store_true")
     options = parser.parse_args()

@@ -248,7 +248,8 @@ def weights(path: Path) -> MiniNet:
     return Mini(weights=path).load()
 
 
-def arguments() -> argparse.Namespace:
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """What is asked for on the command line, or by `words`."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -274,7 +275,7 @@ def arguments() -> argparse.Namespace:
         help="of the last weights, the earlier ones, and the teacher's",
     )
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 def study(args: argparse.Namespace, task: Task, exam: Exam, ends: float, say: Say) -> None:

@@ -5,7 +5,7 @@
 Each try begins as MobileNetV2 with the heads that the recipe starts with, and learns as in its
 first round (`scripts/train_mini.py`), without neighbours: the same pictures and views in the same
 order. The average over the steps is scored by what the recipe chooses by; beside it the last
-weights as they are, and all terms again in another order, which tells how much chance does.
+weights as they are, and all terms again with another seed, which tells how much chance does.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=160)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    args.fit, args.rate, args.average, args.shares = "between", 2e-4, "power:0.1", [1, 0, 0]
+    recipe = vars(train_mini.arguments(["--data", str(args.data), "--out", ""]))
+    args = argparse.Namespace(**recipe | vars(args))
     exam, guide = Exam(args.data), Guide(teacher(args.data).features, Preparation(224), 1.0)
     task = gather(args.data, HELD_OUT)
     lesson = Lesson(task, teacher(args.data), [guide], WEIGHTS, 0.0, args.seed)
@@ -57,7 +58,7 @@ def main() -> None:
     training = learned(WEIGHTS, args.seed)
     show("all terms", training.averaged())
     show("the last weights", lesson.student)
-    show("in another order", learned(WEIGHTS, args.seed + 1).averaged())
+    show("with another seed", learned(WEIGHTS, args.seed + 1).averaged())
     for term in WEIGHTS:
         show(f"without {term}", learned(WEIGHTS | {term: 0.0}, args.seed).averaged())
 

@@ -272,6 +272,12 @@ def test_a_processor_takes_bfloat16_where_it_is_made_for_it(
     assert not halved(torch.device("cpu"))
 
 
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_training_asks_for_it(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": fast}, raising=False)
+    assert trainer().halved is fast
+
+
 def test_weights_and_their_average_stay_in_single_precision() -> None:
     losses = []
     for fast in (False, True):

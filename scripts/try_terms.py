@@ -4,8 +4,9 @@
 
 Each try begins as MobileNetV2 with the heads that the recipe starts with, and learns as in its
 first round (`scripts/train_mini.py`), without neighbours: the same pictures and views in the same
-order. The average over the steps is scored by what the recipe chooses by; beside it the last
-weights as they are, and all terms again with another seed, which tells how much chance does.
+order. The average over the steps is scored by what the recipe chooses by; beside it the same as a
+file keeps it, the last weights as they are, and all terms again with another seed, which tells how
+much chance does.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ def main() -> None:
     show("as it begins", begun)
     training = learned(WEIGHTS, args.seed)
     show("all terms", training.averaged())
+    show("in half precision", training.averaged().half().float())
     show("the last weights", lesson.student)
     show("with another seed", learned(WEIGHTS, args.seed + 1).averaged())
     for term in WEIGHTS:

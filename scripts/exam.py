@@ -26,7 +26,7 @@ class Exam:
 
     def __call__(self, net: torch.nn.Module, prepare: Preparation) -> dict[str, float]:
         """mAP of both sets, recall@1 of every seventh piece of clothing under attack."""
-        embed, (loads, _) = self._embed(net, prepare), self.clothes
+        embed, (loads, _) = self.embed(net, prepare), self.clothes
         index = np.concatenate([vectors(embed, loads), vectors(embed, self.small[0])])
         found, queries = self._classes(index), range(0, len(loads), 7)
         for kind, edits in {"plain": PLAIN, "hard": HARD}.items():
@@ -36,7 +36,7 @@ class Exam:
 
     def classes(self, net: torch.nn.Module, prepare: Preparation) -> dict[str, float]:
         """mAP of both sets."""
-        embed = self._embed(net, prepare)
+        embed = self.embed(net, prepare)
         return self._classes(
             np.concatenate([vectors(embed, loads) for loads, _ in (self.clothes, self.small)])
         )
@@ -50,7 +50,9 @@ class Exam:
         }
 
     @staticmethod
-    def _embed(net: torch.nn.Module, prepare: Preparation) -> Embed:
+    def embed(net: torch.nn.Module, prepare: Preparation) -> Embed:
+        """Pictures -> what the network makes of them."""
+
         def embed(pictures: Sequence[Image.Image]) -> np.ndarray:
             with torch.inference_mode():
                 return net(normalise([prepare(p) for p in pictures])).numpy()

@@ -113,7 +113,7 @@ def test_a_dropped_picture_shows_its_neighbours(page: Page, base: str, unknown: 
     labels = page.results("22 results")
     assert labels[0].startswith("03.jpg, …/photos/hat, score")
     assert page.text("#query-name") == "my hat.png"
-    assert page.wait("document.querySelector('#stage.ready img').naturalWidth") == 300
+    assert page.wait("document.querySelector('#stage.ready img')?.naturalWidth") == 300
     assert page.path() == "/" and page.find("#query-note").is_displayed()
 
 
@@ -145,7 +145,7 @@ def test_a_pasted_address_is_searched_by(
     page.press("v", held=Keys.CONTROL)
     assert page.results()[0].startswith("03.jpg, …/photos/hat, score")
     assert page.path() == f"/?q={web}/hat.png"
-    assert page.wait("document.querySelector('#stage.ready img').src").startswith("blob:")
+    assert page.wait("document.querySelector('#stage.ready img')?.src").startswith("blob:")
     assert not [url for url in page.requests() if "pictures.test" in url and base not in url]
 
 
@@ -171,7 +171,7 @@ def test_a_format_that_no_browser_shows_is_shown(page: Page, base: str, tmp_path
     page.open(base)
     page.choose(path)
     assert page.results()[0].startswith("03.jpg")
-    assert page.wait("document.querySelector('#stage.ready img').naturalWidth") == 150
+    assert page.wait("document.querySelector('#stage.ready img')?.naturalWidth") == 150
 
 
 def test_several_pictures_add_up(page: Page, base: str, unknown: Path) -> None:
@@ -418,7 +418,7 @@ def test_a_folder_added_here_is_found_when_its_bar_is_full(
         page.click("#state button")
         page.find("#folder-path").send_keys(str(folder), Keys.ENTER)
         page.wait("document.querySelector('.work progress')?.value === 1")
-        page.wait("document.querySelector('.work').dataset.state === 'done'")
+        page.wait("document.querySelector('.work')?.dataset.state === 'done'")
         said = page.text(".work")
         assert "60 added" in said and "1 file skipped" in said
         page.click(".work summary")
@@ -457,9 +457,9 @@ def test_progress_with_rate_and_time_left_and_cancel(
     page.wait("document.querySelector('.work[data-state=running]')")
     assert page.js("document.querySelector('.work progress').matches(':indeterminate')")
     going.release(2)
-    page.wait("document.querySelector('.counts').textContent.includes('2,000 of 100,000')")
+    page.wait("document.querySelector('.counts')?.textContent.includes('2,000 of 100,000')")
     going.release(3)
-    page.wait("/a second.*left/.test(document.querySelector('.counts').textContent)")
+    page.wait("/a second.*left/.test(document.querySelector('.counts')?.textContent)")
     assert page.js("document.querySelector('.work progress').value") == pytest.approx(
         0.05, abs=0.01
     )

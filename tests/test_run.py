@@ -487,7 +487,9 @@ def test_a_run_that_cannot_be_leaves_no_folder(
 
 def test_two_processes_end_where_one_does(data: Path, tmp_path: Path) -> None:
     """Through torchrun, on the same batches, to what the order of sums leaves."""
-    finish(Run(options(data, tmp_path / "one", steps=5)))
+    alone = Run(options(data, tmp_path / "one", steps=5))
+    alone.trainer.halved = False
+    finish(alone)
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"),
         *(training.__file__, str(data), str(tmp_path / "two"), "5", "1"),

@@ -63,6 +63,8 @@ def main() -> Iterator[int]:
     run_module, Folder.plot = sys.modules[Run.__module__], lambda _: None  # type: ignore[method-assign]
     run_module.SAVE_SECONDS, run_module.PASSES = 0, 1  # type: ignore[attr-defined]
     run = Run(options(Path(data), Path(folder), steps=int(steps)))
+    if run.world.size > 1:
+        run.trainer.halved = False  # bfloat16 makes more of the order of sums
     for progress in run.go():
         if progress.loss is not None:
             yield progress.step

@@ -255,9 +255,7 @@ def _placed(partial: Path, path: Path) -> bool:
     """Give a file its name, unless another has it; whether a file like it has the name now."""
     try:
         os.link(partial, path)
-    except FileExistsError:
-        return path.read_bytes() == partial.read_bytes()
-    except OSError:  # a disk without links
+    except OSError:  # the name is taken, or the disk has no links
         if path.exists():
             return path.read_bytes() == partial.read_bytes()
         os.replace(partial, path)

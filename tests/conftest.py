@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -106,6 +107,10 @@ def close_library(engine: Engine) -> None:
 
 DATA = (Path(__file__).resolve().parents[2] / "shared" / "data").resolve()
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not there")
+in_venv = pytest.mark.skipif(
+    Path(sys.prefix).resolve() != Path(__file__).resolve().parents[1] / ".venv",
+    reason="scripts/setup would make a virtual environment of its own",
+)
 unexcused: list[str] = []
 
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import in_venv
 
 import search
 from search import Settings
@@ -18,7 +19,6 @@ from search import Settings
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 SAMPLES = Path(search.__file__).parent / "samples"
-IN_VENV = Path(sys.prefix).resolve() == ROOT / ".venv"
 COMMAND = Path(sys.executable).with_name("lookalike")
 
 
@@ -85,7 +85,7 @@ def test_nothing_is_left_to_fill_in() -> None:
         assert not re.findall(r"^[A-Z]{4,}$", path.read_text(), re.MULTILINE), path
 
 
-@pytest.mark.skipif(not IN_VENV, reason="scripts/run would make a virtual environment of its own")
+@in_venv
 def test_the_two_commands_work(tmp_path: Path) -> None:
     pictures = tmp_path / "Pictures"
     shutil.copytree(SAMPLES / "hat", pictures)

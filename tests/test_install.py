@@ -12,13 +12,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from conftest import in_venv
 
 import search
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = Path(search.__file__).parent / "samples"
 COMMAND = Path(sys.executable).with_name("lookalike")
-IN_VENV = Path(sys.prefix).resolve() == ROOT / ".venv"
 CUT_OFF = ("unshare", "--net", "--map-root-user")
 
 
@@ -53,7 +53,7 @@ def test_everything_works_with_the_network_cut_off(tmp_path: Path) -> None:
     assert hits[0]["path"] == str(SAMPLES / "hat" / "01.jpg") and hits[0]["score"] >= 0.999
 
 
-@pytest.mark.skipif(not IN_VENV, reason="scripts/run would make a virtual environment of its own")
+@in_venv
 def test_run_takes_the_samples_into_an_empty_library_only(tmp_path: Path) -> None:
     environment = {**os.environ, "LOOKALIKE_HOME": str(tmp_path / "home")}
 
@@ -79,7 +79,7 @@ def test_run_takes_the_samples_into_an_empty_library_only(tmp_path: Path) -> Non
         assert wrong.returncode == 2 and b"FOLDER" in wrong.stderr
 
 
-@pytest.mark.skipif(not IN_VENV, reason="scripts/run would make a virtual environment of its own")
+@in_venv
 def test_run_serves_what_it_indexed(tmp_path: Path) -> None:
     environment = {**os.environ, "LOOKALIKE_HOME": str(tmp_path / "home")}
     command = [ROOT / "scripts" / "run", SAMPLES / "hat", "--port", "0"]

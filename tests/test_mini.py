@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import in_venv
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
@@ -25,7 +26,6 @@ from search.runtime import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = ROOT / "search" / "embedders" / "weights"
-IN_VENV = Path(sys.prefix).resolve() == ROOT / ".venv"
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +208,7 @@ def test_the_recipe_runs(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not IN_VENV, reason="scripts/setup would make a virtual environment of its own")
+@in_venv
 def test_what_ships_can_be_made_again(data: Path, tmp_path: Path) -> None:
     history = ["git", "-C", str(ROOT), "cat-file", "-e", "52cc5bc"]
     if not shutil.which("git") or subprocess.run(history, capture_output=True).returncode:

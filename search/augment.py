@@ -24,6 +24,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from PIL import Image
 
+from search import files
 from search.errors import InputError, LockedError, NotFoundError, StorageError
 from search.loader import in_order
 from search.records import AugmentProgress, AugmentReport, Skip, Variants
@@ -121,7 +122,7 @@ class Augmentation:
             self._output.mkdir(parents=True, exist_ok=True)
             with FileLock(self._output / LOCK, timeout=0, thread_local=False):
                 self._refuse_others()  # it may have waited long for its turn
-                _write(self._output / ABOUT, json.dumps(self._about))
+                files.write(self._output / ABOUT, json.dumps(self._about).encode())
                 yield
         except Timeout:
             raise LockedError(f"another run is writing to {self._output}; wait for it") from None
@@ -146,7 +147,7 @@ class Augmentation:
             for source, rows in found.items()
             if len(rows) == self._wanted.n and all(self._current(source, row) for row in rows)
         }
-        _write(path, "".join(_lines(rows) for rows in whole.values()))
+        files.write(path, "".join(_lines(rows) for rows in whole.values()).encode())
         for row in (row for source in found.keys() - whole for row in found[source]):
             file = Path(os.path.realpath(self._output / row["file_name"]))
             if file.suffix == ".png" and file.is_relative_to(self._output):
@@ -202,10 +203,3 @@ class Augmentation:
 
 def _lines(rows: list[Row]) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(text)
-    os.replace(partial, path)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save
 
+from search import files
 from search.embedders.base import Embedder, Pixels, Vectors
 from search.errors import InputError, NotFoundError, StorageError
 from search.loader import Failure, Loader, Source
@@ -109,12 +108,7 @@ def _sources(listed: Sequence[tuple[Path, str]], most: int) -> Iterator[tuple[st
 
 
 def _write(out: Path, data: bytes) -> None:
-    partial = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        os.replace(partial, out)
+        files.write(out, data)
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
         raise StorageError(f"cannot write {out}: {error.strerror}; free some space") from error

@@ -8,9 +8,9 @@ around it passes the library's own folder by, so it never takes what is kept for
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from search import files
 from search.catalog import Catalog
 from search.embedders.base import Vectors
 from search.errors import PictureError, StorageError
@@ -41,7 +41,7 @@ class Keeper:
         there = path.is_file() and path.stat().st_size == len(data)
         try:
             if not there:
-                _write(path, data)
+                files.write(path, data, durable=True)  # before the catalog says so
             info = path.stat()
         except OSError as error:
             raise StorageError(
@@ -57,17 +57,3 @@ class Keeper:
             if not there:
                 path.unlink(missing_ok=True)
             raise
-
-
-def _write(path: Path, data: bytes) -> None:
-    """All of it or nothing, and on the disk before the catalog says so."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")  # hidden: no sync takes it
-    try:
-        with open(partial, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

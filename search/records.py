@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from search import files
 from search.errors import StorageError
 
 if TYPE_CHECKING:
@@ -282,23 +281,19 @@ class Variant:
         out = io.BytesIO()
         self.picture.save(out, "PNG")
         path, number = folder / self._named(stem), 1
-        partial = folder / f".{os.getpid()}-{threading.get_ident()}.part"  # others write as well
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(out.getvalue())
-            if replace:
-                os.replace(partial, path)
-            while not replace and not _placed(partial, path):
-                number += 1
-                path = folder / self._named(f"{stem}-{number}")
+            with files.beside(path) as partial:
+                partial.write_bytes(out.getvalue())
+                if replace:
+                    os.replace(partial, path)
+                while not replace and not _placed(partial, path):
+                    number += 1
+                    path = folder / self._named(f"{stem}-{number}")
         except OSError as error:
             raise StorageError(
                 f"cannot write {shown(str(path))}: {error.strerror or error}; free some space or "
                 "give another folder"
             ) from error
-        finally:
-            with suppress(OSError):
-                partial.unlink()
         return path
 
     def _named(self, stem: str) -> str:

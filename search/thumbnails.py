@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from search import files
 from search.errors import StorageError
 
 
@@ -21,16 +21,9 @@ class Thumbnails:
     def write(self, identity: str, data: bytes) -> None:
         """Raises StorageError when the disk does not take it."""
         path = self.path(identity)
-        partial = path.with_suffix(f".{os.getpid()}.part")
         try:
-            try:
-                partial.write_bytes(data)
-            except FileNotFoundError:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                partial.write_bytes(data)
-            os.replace(partial, path)
+            files.write(path, data)
         except OSError as error:
-            partial.unlink(missing_ok=True)
             raise StorageError(
                 f"cannot write {path}: {error.strerror}; free some space, then run the same "
                 "command again: it goes on where it stopped"

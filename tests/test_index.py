@@ -353,7 +353,7 @@ def test_old_snapshots_and_torn_writes_are_swept(engine: Engine, folder: Path) -
     engine.sync(folder)
     (kept,) = snapshots(engine.home)
     (kept.parent / "0123-old.faiss").write_bytes(b"x")
-    (kept.parent / f"{kept.name}.99.part").write_bytes(b"x")
+    (kept.parent / ".99-1.part").write_bytes(b"x")
     fill(folder, range(2, 3))
     engine.sync(folder)
     assert snapshots(engine.home) == [kept]

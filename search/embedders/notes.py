@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from search import files
 
 
 class Notes:
@@ -29,17 +31,9 @@ class Notes:
         except (OSError, ValueError, LookupError, TypeError):
             pass
         value = find()
-        self._write(path, json.dumps({"key": key, "value": value}))
+        with suppress(OSError):  # it will be found out again
+            files.write(path, json.dumps({"key": key, "value": value}).encode())
         return json.loads(json.dumps(value))  # the same shapes, found or remembered
-
-    def _write(self, path: Path, text: str) -> None:
-        partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(text)
-            os.replace(partial, path)
-        except OSError:
-            pass  # it will be found out again
 
 
 def file_hash(path: Path, notes: Notes) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from search import files
 from search.errors import StorageError
 
 MAGIC = b"LKLX1\n"
@@ -28,19 +27,12 @@ def name(library: str, fingerprint: str) -> str:
 def write(path: Path, head: dict[str, Any], body: bytes) -> None:
     """Raises StorageError when the disk does not take it; an earlier snapshot then stays."""
     text = json.dumps(head).encode()
-    data = MAGIC + struct.pack(">I", len(text)) + text + body
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    front = MAGIC + struct.pack(">I", len(text)) + text
+    digest = hashlib.sha256(front)
+    digest.update(body)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(data)
-            file.write(hashlib.sha256(data).digest())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        files.write(path, b"".join((front, body, digest.digest())), durable=True)
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise StorageError(
             f"cannot write {path}: {error.strerror or error}; free some space, or move what is in "
             "its place (nothing is lost: the index is made again from the catalog)"
@@ -49,9 +41,10 @@ def write(path: Path, head: dict[str, Any], body: bytes) -> None:
 
 def sweep(path: Path) -> None:
     """Take away other snapshots, with what torn writes left. For who holds the write lock."""
-    for other in path.parent.glob("*.faiss*"):
-        if other != path:
-            other.unlink(missing_ok=True)
+    for pattern in ("*.faiss", "*.part"):
+        for other in path.parent.glob(pattern):
+            if other != path:
+                other.unlink(missing_ok=True)
 
 
 def read(path: Path) -> tuple[dict[str, Any], memoryview]:

@@ -1,0 +1,36 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """A hidden place of this thread's own in the folder of `path`, which is made when missing, to
+    write in before a rename; taken away in the end. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{os.getpid()}-{threading.get_ident()}.part")
+    try:
+        yield partial
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+
+
+def write(path: Path, data: bytes, durable: bool = False) -> None:
+    """Raises OSError when the disk does not take it; what was there then stays.
+
+    durable: the disk has the bytes when this returns, so that no loss of power tears them.
+    """
+    with beside(path) as partial:
+        with partial.open("wb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(partial, path)

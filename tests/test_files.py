@@ -1,0 +1,55 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+
+from search import files
+
+
+def test_a_file_is_made_with_its_folder_and_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "er" / "x"
+    files.write(path, b"first")
+    files.write(path, b"second", durable=True)
+    assert path.read_bytes() == b"second" and list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_full_disk_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "x"
+    files.write(path, b"first")
+    monkeypatch.setattr(os, "fsync" if durable else "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        files.write(path, b"second", durable)
+    assert path.read_bytes() == b"first" and list(tmp_path.iterdir()) == [path]
+
+
+def test_threads_that_write_the_same_file_do_not_meet(tmp_path: Path) -> None:
+    path, barrier = tmp_path / "x", Barrier(2, timeout=30)
+
+    def write(data: bytes) -> bytes:
+        with files.beside(path) as partial:
+            partial.write_bytes(data)
+            barrier.wait()
+            return partial.read_bytes()
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(write, [b"one", b"two"])) == [b"one", b"two"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_as_long_as_names_may_be_is_written(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 255)
+    files.write(path, b"x")
+    assert path.read_bytes() == b"x"

@@ -64,7 +64,7 @@ def test_eight_kills_cost_a_batch_each_and_nothing_else(
     before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.rglob("*.jpg")}
     log, moments = tmp_path / "computed", random.Random(1)
     for _ in range(KILLS):
-        computed = set(lines(log))
+        computed = lines(log)
         with start(home, folder, log) as process:
             assert process.stdout is not None
             for _ in range(moments.choice([0, 1, 2, 2, 3, 3])):  # scan, then batches of pictures
@@ -72,7 +72,7 @@ def test_eight_kills_cost_a_batch_each_and_nothing_else(
             time.sleep(moments.random() * 0.3)
             process.send_signal(signal.SIGKILL)
         assert process.returncode == -signal.SIGKILL
-        again = [line for line in lines(log)[len(computed) :] if line in computed]
+        again = set(lines(log)[len(computed) :]) & set(computed)
         assert len(again) <= BATCH
     engine = library(lock_seconds=0)  # the lock went with its holder
     assert engine.check().problems == ()

@@ -113,7 +113,7 @@ def adopt(out: Path, zips: list[Path], vectors: Path) -> None:
         after = read_vectors(made)
         across = fitted(after, before)
         for name in ("plateau", "state"):
-            turn(out / f"{name}.safetensors", across)
+            turn(out / f"{name}.safetensors", across, after.encoder["fingerprint"])
         turn_checkpoint(out / "checkpoint.safetensors", across, after.encoder)
         os.replace(made, vectors)
     pictures, rows = match(read(zips, config["config"]["size"]), read_vectors(vectors))
@@ -134,19 +134,27 @@ def fitted(new: Vectors, old: Vectors) -> torch.Tensor:
     return across
 
 
-def turn(path: Path, across: torch.Tensor) -> None:
-    """Put the map into the condition's layer: of the weights, their average and their momentum."""
+def turn(path: Path, across: torch.Tensor, fingerprint: str) -> None:
+    """Put the map into the condition's layer: of the weights, their average and their momentum.
+    Once: what was turned before the last try was killed is left as it is."""
+    if not path.exists():
+        return
     with safe_open(path, framework="pt") as file:
         about = file.metadata()
         state = {key: file.get_tensor(key) for key in file.keys()}
+    turned = {"turned": json.dumps(fingerprint)}
+    if turned.items() <= about.items():
+        return
     for kind in ("net", "ema", "adam.exp_avg"):
         state[f"{kind}.{LAYER}"] = state[f"{kind}.{LAYER}"] @ across.T
-    files.write_tensors(path, state, about)
+    files.write_tensors(path, state, about | turned)
 
 
 def turn_checkpoint(path: Path, across: torch.Tensor, encoder: dict[str, str]) -> None:
     """The same for what is sampled from, which then names the other encoder."""
     model = checkpoint.load(path)
+    if model.about["encoder"] == encoder:
+        return
     weights = model.net.state_dict()
     weights[LAYER] = weights[LAYER] @ across.T
     half = path == checkpoint.shipped()

@@ -10,8 +10,9 @@ from types import ModuleType
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from diffusion import Denoiser, checkpoint, load, preset
+from diffusion import Denoiser, checkpoint, files, load, preset
 from diffusion.data import Vectors
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,6 +51,21 @@ def test_the_map_leads_from_the_new_vectors_to_the_earlier_ones(recipe: ModuleTy
     assert (recipe.fitted(new, old) - rotation).abs().max() < 0.01
 
 
+def test_a_state_is_turned_once(recipe: ModuleType, tmp_path: Path) -> None:
+    path, names = tmp_path / "state.safetensors", ("net", "ema", "adam.exp_avg")
+    recipe.turn(path, torch.eye(8), "new")  # there is none
+    state = {f"{kind}.{recipe.LAYER}": torch.randn(5, 8) for kind in names}
+    files.write_tensors(path, state, {"step": "7"})
+    across = turned()[2]
+    for _ in range(2):
+        recipe.turn(path, across, "new")
+    for key, rows in load_file(path).items():
+        assert torch.allclose(rows, state[key] @ across.T)
+    recipe.turn(path, across.T, "newer")
+    for key, rows in load_file(path).items():
+        assert torch.allclose(rows, state[key], atol=1e-5)
+
+
 def test_a_turned_model_does_under_new_vectors_what_it_did(
     recipe: ModuleType, tmp_path: Path
 ) -> None:
@@ -62,7 +78,8 @@ def test_a_turned_model_does_under_new_vectors_what_it_did(
     new, _, rotation = turned(2)
     rows = new.rows.float()
     wanted = load(path).net.embed(torch.zeros(2), rows @ rotation)
-    recipe.turn_checkpoint(path, rotation, NEW)
+    for _ in range(2):  # the second finds it done
+        recipe.turn_checkpoint(path, rotation, NEW)
     found = load(path, encoder="new").net.embed(torch.zeros(2), rows)
     assert torch.allclose(found, wanted, atol=1e-4) and wanted.std() > 0.01
     said = json.loads(path.with_suffix(".json").read_text())

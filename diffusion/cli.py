@@ -52,7 +52,9 @@ def train(
             metavar="DATA...", help="Folders of pictures, or zips; a folder in them is a class."
         ),
     ],
-    preset: Annotated[str, typer.Option(help="article, tiny or base.")] = "tiny",
+    preset: Annotated[
+        str | None, typer.Option(help="article, tiny or base.  [default: tiny, or that of --from]")
+    ] = None,
     run: Annotated[
         str | None, typer.Option(metavar="DIR", help="Run folder.  [default: runs/PRESET]")
     ] = None,
@@ -91,7 +93,7 @@ def train(
 
     options = Options(
         tuple(data),
-        run or f"runs/{preset}",
+        run or f"runs/{preset or 'tiny'}",
         preset=preset,
         minutes=minutes,
         steps=steps,
@@ -163,7 +165,8 @@ def sample(
         for picture in to_bytes(part).permute(0, 2, 3, 1).cpu().numpy():
             save_png(out / f"{seed + made:05d}.png", Image.fromarray(picture))
             made += 1
-        shown.append(part[: max(0, SHOWN - made + len(part))])
+        if made - len(part) < SHOWN:  # a copy, for a part would hold the whole
+            shown.append(part[: SHOWN - made + len(part)].clone())
         _note(f"{made} of {n}")
     save_png(out / "grid.png", tiled(torch.cat(shown)))
 
@@ -219,7 +222,7 @@ def evaluate(
     """Measure samples against pictures that are held out of DIR, and against the rest of it.
 
     Frechet distance, KID, precision and recall, beside the held-out pictures themselves and those
-    after a known harm. The samples are conditioned on the vectors of the held-out pictures.
+    after a known harm. Given vectors, samples are conditioned on those of the held-out pictures.
     """
     from diffusion.checkpoint import load
     from diffusion.data import match, read, read_vectors, to_bytes
@@ -241,7 +244,6 @@ def evaluate(
         same_encoder(model, vectors, embeddings)
         pictures, under = match(pictures, vectors)
     rest, held = held_out(len(pictures), n, seed)
-    measure = Measure(encode, str(features or "the library's model"), pictures.images[rest], seed)
     drawn = draw(
         model,
         n,
@@ -252,8 +254,13 @@ def evaluate(
         guidance=guidance,
     )
     made = to_bytes(drawn).cpu()
+    measure = Measure(encode, str(features or "the library's model"), pictures.images[rest], seed)
     row = measure.row(f"{sampler} {steps}, guidance {guidance:g}", made)
-    about = {"weights": model.about["sha256"][:16], "step": model.about.get("step")}
+    about = {
+        "weights": model.about["sha256"][:16],
+        "step": model.about.get("step"),
+        "condition": "none" if under is None else "vectors",
+    }
     rows = [row, *measure.yardsticks(pictures.images[held])]
     typer.echo(Report.of(measure, rows, about).table())
     if isinstance(model.noise, Steps):  # the article's kind, which has a likelihood

@@ -129,7 +129,7 @@ def draw_process(
     steps: int = 250,
 ) -> None:
     """Write the figure of `process` as PNG. Raises DiffusionError."""
-    found = process(model, picture, condition, seed, steps)
+    found = process(model, picture, condition, seed, steps, min(COLUMNS, steps + 1))
     from matplotlib import rc_context
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine

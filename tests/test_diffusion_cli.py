@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import paint
+from PIL import Image
 from typer.testing import CliRunner
 
 from diffusion import Config, Denoiser, DiffusionError, Shape, checkpoint
@@ -63,6 +64,17 @@ def test_samples_are_named_by_their_seeds(weights: Path, tmp_path: Path) -> None
     assert pair[0] == pair[1]
 
 
+def test_the_grid_shows_the_first_hundred(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("diffusion.sampling.BATCH", 3)
+    monkeypatch.setattr("diffusion.cli.SHOWN", 4)
+    more = ("--checkpoint", weights, "--steps", "1", "--device", "cpu")
+    run("sample", "-n", "8", "-o", tmp_path, *more)
+    with Image.open(tmp_path / "grid.png") as grid:
+        assert grid.size == (2 * 18 + 2, 2 * 18 + 2)
+
+
 def test_a_class_that_is_not_known_is_refused(weights: Path, tmp_path: Path) -> None:
     words = ("sample", "-o", tmp_path, "--checkpoint", weights, "--class", "z")
     assert "'a', 'b', 'c'" in run(*words, fails=ConfigError)
@@ -77,6 +89,9 @@ def test_the_process_is_drawn(weights: Path, pictures: Path, tmp_path: Path) -> 
     words = ("--checkpoint", weights, "-o", tmp_path / "p.png", "--steps", "12")
     run("process", pictures / "1.jpg", *words)
     assert (tmp_path / "p.png").stat().st_size > 10_000
+    few = ("--checkpoint", weights, "-o", tmp_path / "few.png", "--steps", "3")
+    run("process", pictures / "1.jpg", *few)
+    assert (tmp_path / "few.png").exists()
     (tmp_path / "text.jpg").write_text("no picture")
     assert "no picture" in run("process", tmp_path / "text.jpg", *words, fails=DataError)
 
@@ -92,7 +107,10 @@ def test_an_evaluation_has_a_floor_yardsticks_and_bits(
     for what in ("held out (floor)", "through 8 px", "JPEG q10", "bits per dimension, n 20"):
         assert what in said
     assert (tmp_path / "out" / "nearest.png").exists()
+    assert "condition none" in said
     assert "--features" in run(*words, fails=ConfigError)
+    wrong = run(*words, "--sampler", "euler", encode=lambda _: pytest.fail(), fails=ConfigError)
+    assert "euler" in wrong  # before anything is measured
 
 
 def test_training_tells_what_it_skipped(pictures: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def save(
     about: dict[str, Any],
     half: bool = False,
 ) -> None:
-    """Write `path` (.safetensors) and the .json beside it, both whole or neither.
+    """Write `path` (.safetensors) and the .json beside it, none before both are made.
 
     weights: of the network, by name. about: what else is to be known: data, step, metrics,
     `encoder` (name and fingerprint) of a model under vectors, `classes` of one under classes. half:

@@ -10,8 +10,10 @@ import zipfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
+from statistics import median_low
 
 import numpy as np
 import torch
@@ -20,6 +22,11 @@ from safetensors import safe_open
 from torch import Tensor
 
 from diffusion.errors import DataError
+
+if find_spec("pillow_heif"):  # pictures of phones, where the product is
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener(thumbnails=False)
 
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .heic .heif .avif".split()
@@ -33,14 +40,15 @@ class Pictures:
     """Square pictures and what is known of them.
 
     images: (N, 3, S, S) uint8. names: paths within what they were read from. classes: names of the
-    folders they are in; labels: (N,) int64, each picture's class, -1 for none. skipped: (name,
-    reason) of files that could not be read.
+    folders they are in; labels: (N,) int64, each picture's class, -1 for none. side: pixels of the
+    short side that they had, the median. skipped: (name, reason) of files that could not be read.
     """
 
     images: Tensor
     names: list[str]
     labels: Tensor
     classes: tuple[str, ...]
+    side: int
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -50,7 +58,7 @@ class Pictures:
         """Some of them."""
         chosen = torch.as_tensor(places, dtype=torch.int64)
         names = [self.names[i] for i in places]
-        return Pictures(self.images[chosen], names, self.labels[chosen], self.classes, self.skipped)
+        return replace(self, images=self.images[chosen], names=names, labels=self.labels[chosen])
 
 
 def read(paths: Sequence[str | Path], size: int) -> Pictures:
@@ -61,13 +69,15 @@ def read(paths: Sequence[str | Path], size: int) -> Pictures:
     file that cannot be decoded is only skipped.
     """
     entries = [entry for path in paths for entry in _entries(Path(path).expanduser())]
-    names, images, skipped = list[str](), list[np.ndarray](), list[tuple[str, str]]()
+    names, sides, skipped = list[str](), list[int](), list[tuple[str, str]]()
+    images = np.empty((len(entries), 3, size, size), np.uint8)
     for name, result in _decoded(entries, size):
         if isinstance(result, str):
             skipped.append((name, result))
         else:
+            images[len(names)] = result[0].transpose(2, 0, 1)
             names.append(name)
-            images.append(result)
+            sides.append(result[1])
     said = ", ".join(str(path) for path in paths)
     if not names:
         why = f"; {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
@@ -75,12 +85,13 @@ def read(paths: Sequence[str | Path], size: int) -> Pictures:
     folders = [PurePosixPath(name).parts[0] if "/" in name else "" for name in names]
     classes = tuple(sorted(set(folders) - {""}))
     numbers = {name: i for i, name in enumerate(classes)} | {"": -1}
-    stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
     labels = torch.tensor([numbers[folder] for folder in folders])
-    return Pictures(stacked, names, labels, classes, skipped)
+    stacked = torch.from_numpy(images[: len(names)])
+    return Pictures(stacked, names, labels, classes, median_low(sides), skipped)
 
 
 Read = Callable[[], bytes]
+Decoded = tuple[np.ndarray, int] | str
 
 
 def _entries(path: Path) -> list[tuple[str, Read]]:
@@ -109,12 +120,11 @@ def _wanted(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
 
 
-def _decoded(
-    entries: Sequence[tuple[str, Read]], size: int
-) -> Iterator[tuple[str, np.ndarray | str]]:
-    """Names with (size, size, 3) uint8 or the reason why not, in order, some read ahead."""
+def _decoded(entries: Sequence[tuple[str, Read]], size: int) -> Iterator[tuple[str, Decoded]]:
+    """Names with (size, size, 3) uint8 and the short side before, or the reason why not, in order,
+    some read ahead."""
     workers = os.cpu_count() or 1
-    waiting: deque[tuple[str, Future[np.ndarray | str]]] = deque()
+    waiting: deque[tuple[str, Future[Decoded]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for name, read in entries:
             waiting.append((name, pool.submit(_decode, read, size)))
@@ -126,9 +136,11 @@ def _decoded(
             yield first, future.result()
 
 
-def _decode(read: Read, size: int) -> np.ndarray | str:
+def _decode(read: Read, size: int) -> Decoded:
     try:
-        return square(Image.open(io.BytesIO(read())), size)
+        picture = Image.open(io.BytesIO(read()))
+        side = min(picture.size)
+        return square(picture, size), side
     except Exception as error:  # codecs raise all kinds for broken files
         return f"{type(error).__name__}: {error}"
 

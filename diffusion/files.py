@@ -48,7 +48,8 @@ def replace_all(writes: Mapping[Path, Callable[[Path], object]]) -> None:
 
 def to_json(document: Any) -> bytes:
     """As people can read it."""
-    return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
+    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    return text.encode(errors="backslashreplace")  # of a name that is no UTF-8
 
 
 def write_json(path: Path, document: Any) -> None:

@@ -62,22 +62,28 @@ class Folder:
             said = {key: json.dumps(value) for key, value in about.items()}
             files.write_tensors(self.path / f"{name}.safetensors", state, said)
 
+    def has(self, name: str) -> bool:
+        """Whether `save` wrote it."""
+        return (self.path / f"{name}.safetensors").exists()
+
     def load(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """What `save` wrote, if it is there. Raises TrainingError when it is damaged."""
-        path = self.path / f"{name}.safetensors"
-        if not path.exists():
+        if not self.has(name):
             return None
+        path = self.path / f"{name}.safetensors"
         try:
             with safe_open(path, framework="pt") as file:
                 about = {key: json.loads(said) for key, said in (file.metadata() or {}).items()}
                 return {key: file.get_tensor(key) for key in file.keys()}, about
         except (OSError, ValueError, SafetensorError) as error:
-            raise TrainingError(f"{path} is damaged ({error}); remove it to begin anew") from error
+            raise TrainingError(
+                f"{path} is damaged ({error}); start another run from the checkpoint beside it"
+            ) from error
 
     def forget_after(self, step: int) -> None:
         """Drop statistics of later steps: they are about to be done again."""
         path = self.path / "stats.jsonl"
-        if self._writes and self._statistics():
+        if self._writes and path.exists():
             kept = [line for line in self._statistics() if line["step"] <= step]
             text = "".join(json.dumps(line) + "\n" for line in kept)
             files.replace(path, lambda partial: partial.write_text(text, encoding="utf-8"))

@@ -11,7 +11,7 @@ from diffusion.errors import ConfigError
 
 @dataclass(frozen=True)
 class Options:
-    """What the user says; None leaves it to the preset.
+    """What the user says; None leaves it to the preset, which is `tiny` or that of `start`.
 
     data: folders and zips. run: the run folder. minutes or steps: how long (default: 60 minutes).
     embeddings: a file of conditioning vectors. classes: condition on the folders' names. start: a
@@ -20,7 +20,7 @@ class Options:
 
     data: tuple[str, ...]
     run: str
-    preset: str = "tiny"
+    preset: str | None = None
     minutes: float | None = None
     steps: int | None = None
     embeddings: str | None = None
@@ -40,6 +40,8 @@ class Options:
         counts = (number for number in (self.steps, self.size) if number is not None)
         if not (self.minutes is None or 0 < self.minutes < math.inf) or min(counts, default=1) < 1:
             raise ConfigError("minutes is above 0, and steps and size at least 1")
+        if not 0 <= self.seed < 2**64:
+            raise ConfigError(f"a seed has 64 bits: give one from 0 on, not {self.seed}")
         if self.classes and self.embeddings:
             raise ConfigError("a model has one condition: give classes or embeddings")
 

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import math
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
@@ -52,9 +53,15 @@ class Run:
         self._start = None
         if options.start:
             self._start = checkpoint.load(None if options.start == "shipped" else options.start)
-        config = self._start.config if self._start else preset(options.preset)
+        config = self._start.config if self._start else preset(options.preset or "tiny")
+        if options.preset not in (None, config.preset):
+            raise ConfigError(
+                f"the weights to start from are of the preset {config.preset}, not "
+                f"{options.preset}; leave the preset out, or do not start from them"
+            )
         config = replace(config, size=options.size or config.size)
         self.pictures, conditions, self.encoder = _read(options, config.size)
+        self.classes = list(self.pictures.classes)
         self._digest = digest(self.pictures, conditions)
         self.config = self._conditioned(config, conditions)
         self.recipe = _recipe(options, config.preset)
@@ -91,7 +98,8 @@ class Run:
         try:
             yield from self._loop()
         except GeneratorExit:  # at a yield, between two steps
-            self._save()
+            if trainer.sound():
+                self._save()
             raise
         if not self.stop:
             self.folder.log(f"finished after {self._elapsed():.0f} s")
@@ -121,9 +129,9 @@ class Run:
                 loss = self._look(total / (step - looked))
                 self._trained += time.monotonic() - begun
                 total, looked = torch.zeros_like(total), step
+                if save:
+                    self._save(turned)
                 yield self._progress(loss)
-            if save:
-                self._save(turned)
             if last or any(epochs(step - 1, self.recipe.batch, len(self.pictures))):
                 yield from self._draw(last)
 
@@ -149,7 +157,7 @@ class Run:
                 f"the weights to start from are conditioned on {shape.condition} {known}, the data "
                 f"on {kind} {self.encoder or ''}; make the vectors with that encoder, or give none"
             )
-        self.encoder = about.get("encoder")
+        self.encoder, self.classes = about.get("encoder"), about.get("classes", [])
         return config
 
     def _resumed(self, earlier: dict[str, Any]) -> int | None:
@@ -161,7 +169,9 @@ class Run:
             )
         self._restore("state")
         planned: int | None = earlier["steps"]
-        if planned is None or _length(asdict(self.options)) == _length(earlier["options"]):
+        if planned is None:
+            return self.options.steps
+        if _length(asdict(self.options)) == _length(earlier["options"]):
             return planned
         (now, unit), (before, other) = (
             _length(asdict(self.options)),
@@ -170,6 +180,11 @@ class Run:
         if unit != other or now < before:
             raise ConfigError(f"the run was begun for {before:g} {other}; give as many, or more")
         if self.trainer.step > plateau(planned):
+            if not self.folder.has("plateau"):
+                raise TrainingError(
+                    f"{self.folder.path} has no plateau.safetensors, where a longer run begins: "
+                    "start another run from its checkpoint"
+                )
             self._restore("plateau")
         return self.options.steps
 
@@ -252,6 +267,7 @@ class Run:
         told: dict[str, Any] = {
             "data": [Path(path).name for path in self.options.data],
             "pictures": len(self.pictures),
+            "side": self.pictures.side,
             "seen": self.trainer.step * self.recipe.batch,
             "step": self.trainer.step,
             "seed": self.options.seed,
@@ -261,7 +277,7 @@ class Run:
         if self.encoder and self.config.shape.condition == "vector":
             told["encoder"] = self.encoder
         if self.config.shape.condition == "class":
-            told["classes"] = list(self.pictures.classes)
+            told["classes"] = self.classes
         return told
 
     def _restore(self, name: str) -> None:
@@ -337,8 +353,8 @@ def _recipe(options: Options, name: str) -> Recipe:
 
 def digest(pictures: Pictures, conditions: Tensor | None) -> str:
     """Of all that is trained on, in hexadecimal."""
-    said = hashlib.sha256("\n".join(pictures.names).encode())
+    said = hashlib.sha256(os.fsencode("\n".join(pictures.names)))
     for tensor in (pictures.images, conditions):
         if tensor is not None:
-            said.update(tensor.numpy().tobytes())
+            said.update(tensor.reshape(-1).numpy().data)
     return said.hexdigest()[:16]

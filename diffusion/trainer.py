@@ -98,8 +98,8 @@ class Trainer:
             images = images.to(self.device)
         shape = model.config.shape
         if conditions is None and shape.condition != "none":  # a model that could have one
-            size = (len(images),) if shape.condition == "class" else (len(images), shape.width)
-            conditions = torch.full(size, -1 if shape.condition == "class" else 0)
+            nothing = torch.tensor(-1) if shape.condition == "class" else torch.zeros(shape.width)
+            conditions = nothing.expand(len(images), *nothing.shape)
         self.images = images
         self.conditions = None if conditions is None else conditions.to(images.device)
         self.step = 0
@@ -169,6 +169,10 @@ class Trainer:
         self.average.update(self.model.net, self.step)
         self.step += 1
         return torch.where(norm.isfinite(), loss.detach(), math.nan)
+
+    def sound(self) -> bool:
+        """Whether all weights are numbers."""
+        return all(bool(w.isfinite().all()) for w in self.model.net.parameters())
 
     def state(self) -> dict[str, Tensor]:
         """All that a run goes on from, by name."""

@@ -58,6 +58,20 @@ def test_several_sources_add_up(tree: Path, tmp_path: Path) -> None:
     assert found.classes == ("cat", "dog", "eel") and found.labels.tolist()[4:] == [-1, 2, 2]
 
 
+def test_photographs_of_phones_are_read(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (64, 48), (200, 30, 60))
+    picture.save(tmp_path / "a.heic", quality=90)
+    found = read([tmp_path], 8)
+    assert found.names == ["a.heic"] and found.side == 48
+    assert found.images[0, :, 4, 4].tolist() == pytest.approx([200, 30, 60], abs=4)
+
+
+def test_the_side_is_that_of_most_pictures(tmp_path: Path) -> None:
+    for i, size in enumerate([(20, 12), (900, 700), (30, 300), (10, 40), (31, 30)]):
+        coloured(tmp_path / f"{i}.jpg", size=size)
+    assert read([tmp_path], 8).side == 30
+
+
 def test_only_some_of_the_pictures(tree: Path) -> None:
     some = read([tree], 8).only([4, 0])
     assert some.names == ["top.png", "cat/a.png"] and some.labels.tolist() == [-1, 0]

@@ -128,7 +128,12 @@ EDGES = {"cli": FACADE | {"console", "words", "api.server"}, "words": FACADE} | 
 
 
 PLAIN = {"torch", "numpy", "PIL", "safetensors"}  # all that diffusion needs
-BESIDE = {"cli": {"typer", "rich"}, "plots": {"matplotlib"}, "process": {"matplotlib"}}
+BESIDE = {
+    "cli": {"typer", "rich"},
+    "plots": {"matplotlib"},
+    "process": {"matplotlib"},
+    "data": {"pillow_heif"},  # where it is
+}
 BRIDGES = {"cli", "variants", "embedders.diffusion"}  # where search may see diffusion
 
 

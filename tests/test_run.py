@@ -235,6 +235,43 @@ def test_a_longer_run_killed_at_once_still_goes_on_from_the_plateau(
     assert same(long, short)
 
 
+@pytest.mark.parametrize("steps", [16, 32])
+def test_a_run_broken_off_where_the_rate_falls_can_be_lengthened(
+    data: Path, tmp_path: Path, steps: int
+) -> None:
+    long, short = tmp_path / "long", tmp_path / "short"
+    finish(Run(options(data, long, steps=64)))
+    finish(Run(options(data, short, steps=16)))
+    (short / "stats.jsonl").write_text("{")  # torn in its first line
+    if steps == 16:
+        for name in ("state", "plateau"):
+            (short / f"{name}.safetensors").unlink()
+    for progress in Run(options(data, short, steps=steps)).go():
+        if progress.step == plateau(steps) and progress.loss is not None:
+            break
+    finish(Run(options(data, short, steps=steps)))
+    longer = Run(options(data, short, steps=64))
+    assert longer.trainer.step == plateau(steps)
+    finish(longer)
+    assert same(long, short)
+
+
+def test_a_run_without_its_plateau_is_not_lengthened_from_elsewhere(
+    data: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    finish(Run(options(data, run, steps=16)))
+    (run / "plateau.safetensors").unlink()
+    with pytest.raises(TrainingError, match=r"no plateau.*from its checkpoint"):
+        Run(options(data, run, steps=32))
+
+
+def test_steps_may_be_given_where_minutes_had_not_become_any(data: Path, tmp_path: Path) -> None:
+    begin(Run(options(data, tmp_path / "run", minutes=60.0)), 2)
+    last = finish(Run(options(data, tmp_path / "run", steps=5)))[-1]
+    assert last.finished and last.step == last.steps == 5
+
+
 @pytest.mark.parametrize("less", [{"steps": 8}, {"minutes": 16.0}, {"minutes": 500.0}])
 def test_a_smaller_budget_or_another_kind_is_refused(whole: Path, less: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="24"):
@@ -301,6 +338,43 @@ def test_a_model_under_classes_names_them(tmp_path: Path) -> None:
     assert model.config.shape.condition == "class" and model.config.shape.width == 3
     with pytest.raises(ConfigError, match="folders"):
         Run(options(paint(tmp_path / "flat", 3), tmp_path / "no", steps=2, classes=True))
+
+
+def test_a_model_of_classes_keeps_their_names_on_other_pictures(tmp_path: Path) -> None:
+    data = paint(tmp_path / "data", 3, classes=True)
+    finish(Run(options(data, tmp_path / "run", steps=2, classes=True)))
+    start = str(tmp_path / "run" / "checkpoint.safetensors")
+    (data / "c1").rename(data / "eel")
+    finish(Run(options(data, tmp_path / "tuned", steps=2, start=start)))
+    model = load(tmp_path / "tuned" / "checkpoint.safetensors")
+    assert model.about["classes"] == ["c0", "c1", "c2"]
+
+
+def test_names_that_are_no_utf_8_are_trained_on(tmp_path: Path) -> None:
+    data = paint(tmp_path / "data\udce9", 2, classes=True)
+    (data / "c1").rename(data / "caf\udce9")
+    finish(Run(options(data, tmp_path / "run", steps=2, classes=True)))
+    assert "caf\udce9" in load(tmp_path / "run" / "checkpoint.safetensors").about["classes"]
+    assert Run(options(data, tmp_path / "run", steps=2, classes=True)).trainer.step == 2
+
+
+def test_a_checkpoint_tells_how_large_its_pictures_were(data: Path, tmp_path: Path) -> None:
+    for i in range(10, 23):
+        training.blocks(i).resize((90, 40)).save(data / f"{i}.png")
+    finish(Run(options(data, tmp_path / "run", steps=1)))
+    assert load(tmp_path / "run" / "checkpoint.safetensors").about["side"] == 40
+
+
+@pytest.mark.parametrize("start", [None, "shipped"])
+def test_the_preset_is_tiny_or_that_of_the_start(
+    data: Path, tmp_path: Path, start: str | None
+) -> None:
+    said: dict[str, Any] = {"steps": 1, "start": start, "size": 64}
+    run = Run(options(data, tmp_path / "run", preset=None, **said))
+    assert run.config.preset == "tiny"
+    if start:
+        with pytest.raises(ConfigError, match="preset tiny, not small"):
+            Run(options(data, tmp_path / "run", preset="small", **said))
 
 
 def test_fine_tuning_begins_with_the_weights(data: Path, whole: Path, tmp_path: Path) -> None:
@@ -391,6 +465,21 @@ def test_a_loss_that_is_no_number_stops_the_run_with_its_last_good_state(
     assert all(line["step"] <= 5 for line in lines(run))
 
 
+def test_breaking_off_after_a_loss_that_is_no_number_keeps_the_last_good_state(
+    data: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    begin(Run(options(data, run, steps=24)), 3)
+    good = load_file(run / "state.safetensors")
+    again = Run(options(data, run, steps=24))
+    again.trainer.model.net.stem.weight.register_hook(lambda grad: grad * float("nan"))
+    for progress in again.go():
+        assert progress.grid  # of an epoch that ends before the next look
+        break
+    kept = load_file(run / "state.safetensors")
+    assert all(torch.equal(kept[name], good[name]) for name in good)
+
+
 @pytest.mark.parametrize("full", ["state", "checkpoint", "config", "grids", "loss", "stats", "log"])
 def test_a_full_disk_stops_the_run_and_leaves_the_last_state(
     full: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -454,6 +543,8 @@ def test_a_folder_of_something_else_is_refused(data: Path, tmp_path: Path, text:
         {"minutes": 1.0, "steps": 1},
         {"classes": True, "embeddings": "v"},
         {"size": 0},
+        {"seed": -1},
+        {"seed": 2**64},
     ],
 )
 def test_options_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:

@@ -186,9 +186,7 @@ class Studio:
         query = self._embed(embedder, [picture])[0]
         condition = None
         if encoder is not None:
-            seen = (model.config.size,) * 2  # as when the model was trained
-            small = ImageOps.fit(picture, seen, Image.Resampling.LANCZOS)
-            condition = torch.from_numpy(self._embed(encoder, [small])[0])
+            condition = torch.from_numpy(self._embed(encoder, [seen_by(model, picture)])[0])
         gate = self._bounds(embedder, wanted.gate) if wanted.gate else Bounds(-np.inf)
         passed, others = list[Variant](), list[Variant]()
         drawn, done, steps = 0, 0, wanted.dial.steps
@@ -337,6 +335,18 @@ class Studio:
         ]
         found = bounds(self._models.embed(embedder, pixels), regime)
         return [found.least, found.most]
+
+
+def seen_by(model: Denoiser, picture: Image.Image) -> Image.Image:
+    """A picture like those whose vectors the model was trained on: no larger, and square where
+    they were as small as what it makes."""
+    side = model.about.get("side", model.config.size)
+    if side <= model.config.size:
+        return ImageOps.fit(picture, (model.config.size,) * 2, Image.Resampling.LANCZOS)
+    share = min(1.0, side / min(picture.size))
+    return picture.resize(
+        scaled(*picture.size, round(share * max(picture.size))), Image.Resampling.LANCZOS
+    )
 
 
 def scaled(width: int, height: int, long: int) -> tuple[int, int]:

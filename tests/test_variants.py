@@ -30,7 +30,7 @@ from search.records import (
     Variant,
     Variants,
 )
-from search.variants import WAITING, Queue
+from search.variants import WAITING, Queue, seen_by
 
 SMALL = Config("small", Shape((16, 32), 1, (False, True), head=16), size=16)
 
@@ -103,6 +103,23 @@ def test_every_way_to_give_a_picture_gives_the_same(engine: Engine, tmp_path: Pa
     ways = [path, str(path), jpeg(1), Image.open(path), f"id:{identity}", f"id:{identity[:8]}"]
     first, *others = [pixels(engine.variants(way, n=1, regime="near"))[0] for way in ways]
     assert all((first == other).all() for other in others)
+
+
+@pytest.mark.parametrize(
+    "about, size",
+    [
+        ({}, (16, 16)),
+        ({"side": 12}, (16, 16)),
+        ({"side": 50}, (80, 50)),
+        ({"side": 900}, (160, 100)),
+    ],
+)
+def test_the_condition_is_of_a_picture_as_in_training(
+    about: dict[str, int], size: tuple[int, int]
+) -> None:
+    model = Denoiser(SMALL)
+    model.about = about
+    assert seen_by(model, Image.new("RGB", (160, 100))).size == size
 
 
 @pytest.mark.usefixtures("no_gate")

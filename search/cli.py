@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -145,7 +146,7 @@ def index(
             report = sum(reports[1:], reports[0])
             _print(report.to_json()) if as_json else console.indexed(report)
         if watch and reports:
-            _watch(engine, [path for path in paths if path.is_dir()])
+            _watch(engine, [path for path in paths if os.path.isdir(path)])
     if failed:
         raise typer.Exit(1)
 

@@ -89,7 +89,7 @@ class Engine(Library):
         folder that lists nothing. Raises LookalikeError; what was committed by then stays.
         """
         place = Path(os.path.realpath(os.path.expanduser(path)))
-        if not place.exists() and not any(
+        if not os.path.exists(place) and not any(
             place.is_relative_to(r.path) for r in self._catalog.roots()
         ):
             raise NotFoundError(f"{place} is not there; give a folder of pictures")

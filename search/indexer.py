@@ -138,7 +138,7 @@ class Indexer:
     ) -> tuple[Listing | None, int]:
         """The listing, and the device; None for a root that is not there."""
         base = Path(root.path) if root else full
-        if full.is_file():
+        if os.path.isfile(full):
             raise InputError(f"{full} is a file; give the folder it is in")
         try:
             return self._scan(base, within, exclude), os.stat(full).st_dev

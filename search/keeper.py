@@ -16,7 +16,7 @@ from search.embedders.base import Vectors
 from search.errors import PictureError, StorageError
 from search.loader import Loaded
 from search.recording import Found, Model
-from search.scan import Entry
+from search.scan import Entry, marks
 from search.thumbnails import Thumbnails
 
 SUFFIX = {"jpeg": "jpg", "heif": "heic"}
@@ -49,7 +49,7 @@ class Keeper:
             ) from error
         try:
             self._thumbnails.write(loaded.id, loaded.thumbnail)
-            entry = Entry(name, info.st_size, info.st_mtime_ns, info.st_ino)
+            entry = Entry(name, *marks(info))
             root = self._catalog.add_root(str(self._folder), info.st_dev, ())
             found = Found(entry, loaded.id, loaded.rendition, loaded.facts, vector)
             self._catalog.record(root, model, [found])

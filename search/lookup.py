@@ -16,6 +16,7 @@ from search.errors import NotFoundError, QueryError
 from search.originals import Place
 from search.recording import Model, chunks, unpack
 from search.records import Facts
+from search.scan import marks
 from search.schema import changes, files, meta, pictures, roots, tags, vectors
 
 
@@ -256,7 +257,7 @@ def _doubt(place: tuple[str, tuple[int, int]]) -> int:
         stat = os.stat(path)
     except OSError:
         return 1
-    return 0 if (stat.st_size, stat.st_mtime_ns) == known else 2
+    return 0 if marks(stat)[:2] == known else 2
 
 
 def _path(row: Any) -> str:

@@ -12,6 +12,8 @@ import stat
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from search.scan import marks
+
 FILE = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 FOLDER = FILE | getattr(os, "O_DIRECTORY", 0)
 
@@ -33,7 +35,7 @@ def open_original(place: Place) -> BinaryIO | None:
     except OSError:
         return None
     info = os.fstat(handle)
-    same = (info.st_size, info.st_mtime_ns) == (place.size, place.mtime_ns)
+    same = marks(info)[:2] == (place.size, place.mtime_ns)
     if stat.S_ISREG(info.st_mode) and same:
         return os.fdopen(handle, "rb")
     os.close(handle)

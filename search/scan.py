@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from search.errors import InputError
 from search.images import SUFFIXES
@@ -24,6 +24,17 @@ class Entry(NamedTuple):
     size: int
     mtime_ns: int
     inode: int
+
+
+def marks(info: os.stat_result) -> tuple[int, int, int]:
+    """Size, time of the last change and inode, as numbers that the catalog can hold: of those that
+    have no room in 64 bits with a sign, as some file systems' inodes, the lowest bits."""
+    size, mtime, inode = info.st_size, info.st_mtime_ns, info.st_ino
+    return size, _signed(mtime), _signed(inode)
+
+
+def _signed(number: int) -> int:
+    return (number + 2**63) % 2**64 - 2**63
 
 
 @dataclass
@@ -86,7 +97,7 @@ def _take(entry: os.DirEntry[str], path: str, listing: Listing) -> None:
         stat = entry.stat(follow_symlinks=False)
     except FileNotFoundError:  # gone since the folder was listed
         return
-    listing.entries[path] = Entry(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    listing.entries[path] = Entry(path, *marks(stat))
 
 
 def watch(folders: Sequence[Path], but: Path) -> Iterator[Path]:
@@ -103,20 +114,25 @@ def watch(folders: Sequence[Path], but: Path) -> Iterator[Path]:
     def counts(_: object, path: str) -> bool:
         return not path.startswith(own)
 
-    batches = changes(
-        *folders,
-        watch_filter=counts,
-        debounce=2000,
-        step=200,
-        rust_timeout=1000,
-        yield_on_timeout=True,
-        ignore_permission_denied=True,
-    )
-    listening = False
+    def begin() -> Iterator[set[tuple[Any, str]]]:
+        return changes(
+            *folders,
+            watch_filter=counts,
+            debounce=2000,
+            step=200,
+            rust_timeout=1000,
+            yield_on_timeout=True,
+            ignore_permission_denied=True,
+        )
+
+    batches, listening = begin(), False
     while True:
         try:
             batch = next(batches)
-        except OSError as error:
+        except (OSError, UnicodeError, RuntimeError) as error:
+            if listening and isinstance(error, RuntimeError):  # a name that is not UTF-8: which
+                batches, listening = begin(), False  # is not told
+                continue
             raise InputError(
                 f"these folders cannot be watched: {error}; leave --watch out"
             ) from error

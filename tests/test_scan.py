@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from conftest import forbid, paint
 
+from search import InputError
 from search.diff import diff
 from search.recording import File
 from search.records import Skip
-from search.scan import Entry, Listing, excluded, scan
+from search.scan import Entry, Listing, excluded, marks, scan, watch
 
 
 def test_pictures_are_told_by_name_at_any_depth(folder: Path) -> None:
@@ -24,6 +25,32 @@ def test_an_entry_has_the_files_size_time_and_inode(folder: Path) -> None:
     stat = paint(folder / "a.jpg", 1).stat()
     expected = Entry("a.jpg", stat.st_size, stat.st_mtime_ns, stat.st_ino)
     assert scan(folder).entries == {"a.jpg": expected}
+
+
+def test_numbers_of_file_systems_have_room_in_the_catalog() -> None:
+    def of(mtime: int, inode: int) -> tuple[int, int, int]:
+        info = os.stat_result((0, inode, 0, 0, 0, 0, 5, 0, 0, 0, 0.0, 0.0, 0.0, 0, mtime, 0))
+        return marks(info)
+
+    assert of(7, 8) == (5, 7, 8)
+    assert of(-7, 2**63 - 1) == (5, -7, 2**63 - 1)
+    assert of(2**63 + 5, 2**64 - 1) == (5, 5 - 2**63, -1)
+
+
+def test_watching_goes_on_after_a_name_that_is_not_utf8(folder: Path, tmp_path: Path) -> None:
+    changes = watch([folder], tmp_path / "home")
+    assert next(changes) == folder
+    for name in (b"caf\xe9.jpg", b"b.jpg"):
+        try:
+            (Path(os.fsdecode(os.path.join(os.fsencode(folder), name)))).touch()
+        except OSError:
+            pytest.skip("this file system takes no such names")
+        assert next(changes) == folder
+
+
+def test_a_folder_that_cannot_be_watched_is_told(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be watched"):
+        next(watch([folder / "caf\udce9"], tmp_path / "home"))
 
 
 def test_hidden_files_and_folders_are_left_out(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import random
@@ -101,6 +102,35 @@ def test_a_file_that_was_only_touched_is_unchanged(engine: Engine, folder: Path)
     engine.sync(folder)
     os.utime(folder / "0.jpg", ns=(1, 1))
     assert counts(engine.sync(folder)) == {"unchanged": 2, "pictures": 2}
+
+
+def test_a_date_beyond_what_the_catalog_holds_is_no_trouble(engine: Engine, folder: Path) -> None:
+    fill(folder, range(2))
+    os.utime(folder / "0.jpg", ns=(0, 2**63 + 10**9))
+    assert counts(engine.sync(folder)) == {"added": 2, "embedded": 2, "pictures": 2}
+    assert counts(engine.sync(folder)) == {"unchanged": 2, "pictures": 2}
+    with engine.original(identity(0))[1] as file:
+        assert file.read() == jpeg(0)
+
+
+@pytest.mark.parametrize("wrong", [errno.ENOTCONN, errno.EIO, errno.EACCES])
+def test_a_disk_that_cannot_even_be_asked_is_offline(
+    engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch, wrong: int
+) -> None:
+    fill(folder, range(2))
+    engine.sync(folder)
+    real = os.stat
+
+    def stat(path: Any, *args: Any, **options: Any) -> os.stat_result:
+        if isinstance(path, (str, Path)) and Path(path) == folder:
+            raise OSError(wrong, os.strerror(wrong), str(path))
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    forbid(monkeypatch, folder)
+    assert counts(engine.sync(folder)) == {"offline": 2, "pictures": 2}
+    with pytest.raises(NotFoundError):
+        engine.sync(folder.parent / ("n" * 300))
 
 
 def test_a_move_embeds_nothing_by_rename_and_by_copy(engine: Engine, folder: Path) -> None:

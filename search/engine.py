@@ -15,6 +15,7 @@ from PIL import Image
 from search.embedders.base import Pixels, Vectors
 from search.errors import (
     LibraryError,
+    LookalikeError,
     ModelError,
     NotFoundError,
     PictureError,
@@ -205,7 +206,16 @@ class Engine(Library):
             query = Query.of(image, text=text, vector=vector, crop=crop, k=k, min_score=min_score)
         elif (image, text, vector, crop, k, min_score) != (None, None, None, None, 10, None):
             raise QueryError("a Query holds its own terms, k and min_score; give nothing beside it")
-        return self._searcher().answer(query)
+        while True:  # once more, where the library's model has changed meanwhile
+            searcher = self._searcher()
+            try:
+                hits = searcher.answer(query)
+            except LookalikeError:
+                if self._catalog.serving() == searcher.model:
+                    raise
+            else:
+                if hits or self._catalog.serving() == searcher.model:
+                    return hits
 
     # making more -------------------------------------------------------------------------------
 

@@ -38,7 +38,7 @@ class Searcher:
         """embedder: loads the model; not called for queries that need none. live: opens the index;
         on the inference thread alone. content: of a URL or `id:ID`."""
         self._lookup, self._loader, self._runtime = lookup, loader, runtime
-        self._embedder, self._model, self._live = embedder, model, live
+        self._embedder, self.model, self._live = embedder, model, live
         self._content = content
 
     def answer(self, query: Query) -> Hits:
@@ -54,7 +54,7 @@ class Searcher:
         took["search"] += time.perf_counter() - begun
         took |= {"verify": 0.0, "total": sum(took.values())}
         rounded = {name: round(1000 * seconds, 3) for name, seconds in took.items()}
-        return Hits(tuple(hits), self._model.name, query.to_json(), rounded)
+        return Hits(tuple(hits), self.model.name, query.to_json(), rounded)
 
     def _found(self, query: Query) -> tuple[list[tuple[Described, float]], dict[str, float]]:
         """Pictures with scores, best first, and the seconds that each stage took."""
@@ -91,7 +91,7 @@ class Searcher:
         if not len(index):
             raise EmptyError("the library holds no pictures: run `lookalike index FOLDER` first")
         numbers = index.search(vector, k).tolist()
-        present, stored = self._lookup.present(self._model, numbers)
+        present, stored = self._lookup.present(self.model, numbers)
         scores = dict(zip(present, rescore(vector, stored).tolist(), strict=True))
         best = sorted(present, key=lambda n: (-scores[n], n))[:k]
         described = self._lookup.describe(best)
@@ -117,7 +117,7 @@ class Searcher:
     ) -> Vectors:
         """(n, dim) unit vectors of the terms; `pixels` of those that are to be embedded. On the
         inference thread."""
-        rows = np.empty((len(terms), self._model.dim), np.float32)
+        rows = np.empty((len(terms), self.model.dim), np.float32)
         fresh = [p for p in pixels if p is not None]
         embedded = iter(embedder.embed(fresh)) if embedder and fresh else iter(())
         texts = [term.text for term in terms if term.text is not None]
@@ -134,7 +134,7 @@ class Searcher:
         return rows
 
     def _stored(self, identity: str) -> Vectors:
-        present, stored = self._lookup.present(self._model, [self._lookup.resolve(identity)])
+        present, stored = self._lookup.present(self.model, [self._lookup.resolve(identity)])
         if not present:
             raise NotFoundError(f"picture {identity} has no vector yet; index its folder again")
         row: Vectors = stored[0]
@@ -143,10 +143,10 @@ class Searcher:
     def _given(self, values: Sequence[float]) -> Vectors:
         row = np.asarray(values, np.float64)
         largest = float(np.abs(row).max(initial=0.0))
-        if row.shape != (self._model.dim,) or not largest:
+        if row.shape != (self.model.dim,) or not largest:
             raise QueryError(
-                f"a vector of length {len(row)} for {self._model.name}, whose vectors have length "
-                f"{self._model.dim} and are not all zero"
+                f"a vector of length {len(row)} for {self.model.name}, whose vectors have length "
+                f"{self.model.dim} and are not all zero"
             )
         row /= largest  # so that no square is beyond what a number holds
         unit: Vectors = (row / np.linalg.norm(row)).astype(np.float32)

@@ -762,6 +762,22 @@ def test_an_open_library_follows_a_change_of_model_there_and_back(
     assert found(reader, 0) == content(folder)
 
 
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_search_that_overlaps_a_change_of_model_is_done_again(
+    library: Open, folder: Path, other: str, monkeypatch: pytest.MonkeyPatch, opened: bool
+) -> None:
+    fill(folder, range(3))
+    engine = library()
+    library(model="mini").sync(folder)
+    if opened:
+        assert len(engine.search(image=jpeg(0))) == 3
+    searchers = [engine._searcher()]  # before the model changed
+    library(model=other).sync(folder)
+    fresh = engine._searcher
+    monkeypatch.setattr(engine, "_searcher", lambda: searchers.pop() if searchers else fresh())
+    assert len(engine.search(image=jpeg(0))) == 3 and not searchers
+
+
 # forget, check, status -------------------------------------------------------------------------
 
 

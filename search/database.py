@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, func, insert, select
+from sqlalchemy import URL, Connection, create_engine, event, func, insert, select
 from sqlalchemy.exc import DatabaseError
 
 from search import schema
@@ -38,7 +38,8 @@ class Database:
         self._file = target if isinstance(target, Path) else None
         if self._file:
             refuse_network(self._file.parent)
-        self.engine = create_engine(f"sqlite:///{target}" if self._file else str(target))
+        url = URL.create("sqlite", database=str(target)) if self._file else str(target)
+        self.engine = create_engine(url)
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine, "connect", _connect)
             event.listen(self.engine, "begin", _begin)

@@ -38,6 +38,13 @@ DAY = 86400.0
 FACTS = Facts(type="jpeg", width=4, height=3, bytes=10, palette=("#000000",), exif={"Make": "x"})
 
 
+@pytest.mark.parametrize("name", ["a?b", "c%41d", "e#f", "g:h@i"])
+def test_a_home_may_be_called_anything(tmp_path: Path, name: str) -> None:
+    home = tmp_path / name
+    close_library(open_library(home))
+    assert (home / "catalog.sqlite").is_file() and list(tmp_path.iterdir()) == [home]
+
+
 class Shelf:
     """A catalog with one root, one model and a clock that stands still."""
 

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from search.errors import LockedError, StorageError
 
 T = TypeVar("T")
+TRY = 0.5  # seconds that a run of the same engine waits at most for one that asks beside it
 
 
 @contextmanager
@@ -105,6 +106,27 @@ class Pen:
     @contextmanager
     def borrow(self) -> Iterator[None]:
         """The lock for a moment: between two steps of a run of this engine, else as `writing`."""
+        until, say = time.monotonic() + self._seconds, self._say
+        with ExitStack() as stack:
+            while True:
+                stack.enter_context(self._between())
+                if self._held:
+                    break
+                left = max(0.0, until - time.monotonic())
+                try:
+                    stack.enter_context(writing(self._home, min(left, TRY), say))
+                    break
+                except LockedError:
+                    if left <= TRY:
+                        raise
+                stack.close()  # a run of this engine may have it by now: it goes on, and lends it
+                say = _silent
+                time.sleep(0.02)
+            yield
+
+    @contextmanager
+    def _between(self) -> Iterator[None]:
+        """No step is being done within."""
         with self._count:
             self._askers += 1
         try:
@@ -113,10 +135,10 @@ class Pen:
             with self._count:
                 self._askers -= 1
         try:
-            if self._held:
-                yield
-            else:
-                with writing(self._home, self._seconds, self._say):
-                    yield
+            yield
         finally:
             self._step.release()
+
+
+def _silent(_: str) -> None:
+    """It was said already."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from conftest import identity, jpeg, paint
 from PIL import Image
 
 from search import Engine, InputError, LockedError, NotFoundError, PictureError, QueryError
-from search.lock import writing
+from search.lock import Pen, writing
 
 Open = Callable[..., Engine]
 
@@ -151,6 +153,45 @@ def test_another_writer_is_waited_for_and_named(library: Open, home: Path) -> No
     with writing(home, 1, lambda _: None), pytest.raises(LockedError, match="is writing"):
         engine.keep(jpeg(2))
     engine.keep(jpeg(2))
+
+
+def test_a_borrower_that_waited_first_does_not_keep_the_run_from_its_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run got the file lock while another thread of the same engine was waiting for it."""
+    waiting, held, done = threading.Event(), threading.Event(), threading.Event()
+
+    @contextmanager
+    def taken(home: Path, seconds: float, say: Callable[[str], None]) -> Iterator[None]:
+        if threading.current_thread() is not main and not done.is_set():
+            waiting.set()
+            held.wait(10)
+            time.sleep(seconds)
+            raise LockedError("it is held")
+        yield
+
+    monkeypatch.setattr("search.lock.writing", taken)
+    main, pen, got = threading.current_thread(), Pen(tmp_path, 60, lambda _: None), []
+
+    def borrow() -> None:
+        with pen.borrow():
+            got.append(pen._held)
+
+    other = threading.Thread(target=borrow)
+    other.start()
+    waiting.wait(10)
+
+    def run() -> Generator[None, None, None]:
+        until = time.monotonic() + 30
+        while not got and time.monotonic() < until:
+            yield
+
+    with pen.hold():
+        held.set()
+        list(pen.steps(run()))
+    done.set()
+    other.join()
+    assert got == [True]
 
 
 def test_an_abandoned_run_gives_the_lock_back(engine: Engine, folder: Path) -> None:

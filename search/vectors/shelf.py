@@ -33,7 +33,7 @@ class Shelf:
         self._lookup, self._runtime, self._folder = lookup, runtime, folder
         self._tier, self._large = tier, large
         self._live: LiveIndex | None = None
-        self._fitting = threading.Lock()
+        self._fitting, self._saving = threading.Lock(), threading.Lock()
 
     def live(self, model: Model) -> LiveIndex:
         """The index of a model. On the inference thread."""
@@ -62,12 +62,13 @@ class Shelf:
     def save(self, model: Model) -> None:
         """Write a snapshot, unless the one on disk is as new. The caller holds the write lock.
         Raises StorageError."""
-        if self._fits(model):
-            return
-        path = self._path(model)
-        if saved := self._runtime().run(lambda: self.live(model).unsaved()):
-            snapshot.write(path, *saved)  # not on the inference thread, which has queries to answer
-            snapshot.sweep(path)
+        with self._saving:  # two threads of one engine may hold that lock
+            if self._fits(model):
+                return
+            path = self._path(model)
+            if saved := self._runtime().run(lambda: self.live(model).unsaved()):
+                snapshot.write(path, *saved)  # not on the inference thread: queries go on there
+                snapshot.sweep(path)
 
     def status(self, model: Model | None) -> dict[str, Any]:
         """The tier that answers, and the last entry of the change log."""

@@ -147,6 +147,25 @@ def test_a_query_goes_first_between_the_blocks_of_a_batch(clip: str) -> None:
     assert order == ["query", "batch", "other"]
 
 
+def test_a_query_that_comes_while_a_model_is_read_waits_for_it(
+    clip: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime, read = Runtime(1), list[str]()
+    embedder, reading = OpenClip(clip, breathe=runtime.breathe), OpenClip._read
+
+    def noted(self: OpenClip) -> object:
+        read.append("in")
+        runtime.submit(embedder.load, urgent=True)
+        model = reading(self)
+        read.append("out")
+        return model
+
+    monkeypatch.setattr(OpenClip, "_read", noted)
+    runtime.run(embedder.load)
+    runtime.close()
+    assert read == ["in", "out"]
+
+
 def test_the_batch_follows_the_cost_of_a_picture(ours: OpenClip) -> None:
     ours.load()
     blocks, dim, tokens, patch = 12, 384, 50, 32 * 32 * 3

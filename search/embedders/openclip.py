@@ -129,7 +129,8 @@ class OpenClip:
 
         def before(*_: object) -> None:
             self._parts += 1
-            self._breathe()
+            if self._model is not None:  # while it is read nobody else could use it
+                self._breathe()
 
         lists = (torch.nn.ModuleList, torch.nn.Sequential)
         blocks = (child for m in tower.modules() if isinstance(m, lists) for child in m.children())

@@ -53,12 +53,14 @@ class Augmentation:
         if not os.path.exists(full):
             raise NotFoundError(f"{full} is not there; give a folder of pictures")
         single = full.is_file()
-        self._source = full.parent if single else full
+        self._source, self._unreadable = full.parent if single else full, list[Skip]()
         try:
             if single:
                 self._sources = {full.name: full.stat().st_mtime_ns}
             else:
-                self._sources = {name: e.mtime_ns for name, e in sorted(scan(full).entries.items())}
+                listing = scan(full)
+                self._sources = {name: e.mtime_ns for name, e in sorted(listing.entries.items())}
+                self._unreadable = listing.unreadable
         except OSError as error:
             raise InputError(
                 f"{full} cannot be listed: {error.strerror}; give a folder of pictures"
@@ -96,7 +98,7 @@ class Augmentation:
     def run(self) -> Iterator[AugmentProgress]:
         """Make what is not there yet. Raises LookalikeError; what was made by then stays."""
         begun, total = time.monotonic(), len(self._sources)
-        skips, made = list[Skip](), 0
+        skips, made = list(self._unreadable), 0
         yield AugmentProgress(0, total, next(iter(self._sources)))
         with self._alone():
             rows = self._kept()

@@ -179,7 +179,7 @@ def _skipped(skipped: Sequence[Skip]) -> None:
     if skipped:
         say(f"{len(skipped)} skipped:")
         for skip in skipped[:20]:
-            say(f"  {line(skip.path)}: {skip.reason}", markup=False)
+            say(f"  {line(skip.path)}: {line(skip.reason)}", markup=False)
         if len(skipped) > 20:
             say(f"  ... and {len(skipped) - 20} more (`--json` lists all)")
 

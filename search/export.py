@@ -39,26 +39,28 @@ def export(
     """
     begun = time.monotonic()
     yield Progress("scan", 0, 0, str(paths[0]))
-    listed = [(path, name) for path in paths for name in _names(path)]
+    kept, rows, skips = list[str](), list[Vectors](), list[Skip]()
+    listed = [(path, name) for path in paths for name in _names(path, skips)]
     names = [name for _, name in listed]
     if not names:
         raise InputError(f"there is no picture in {', '.join(map(str, paths))}")
     if len(set(names)) < len(names):
         twice = next(name for name in sorted(names) if names.count(name) > 1)
         raise InputError(f"{twice} is there twice, and vectors go by name; give one at a time")
-    kept, rows, skips = list[str](), list[Vectors](), list[Skip]()
     pixels: list[Pixels] = []
-    loaded = loader.load(_sources(listed, most), embedder.preparation, ahead=AHEAD)
-    for done, (name, result) in enumerate(loaded, 1):
+    ahead = AHEAD if all(path.is_dir() for path in paths) else 2 * loader.workers  # whole files
+    loaded = loader.load(_sources(listed, most, skips), embedder.preparation, ahead)
+    for name, result in loaded:
         if isinstance(result, Failure) or result.pixels is None:
             skips.append(Skip(name, getattr(result, "reason", "it was not decoded")))
         else:
             kept.append(name)
             pixels.append(result.pixels)
-        if len(pixels) == BATCH or done == len(names):
+        if len(pixels) == BATCH:
             rows.append(embed(pixels))
             pixels = []
-            yield Progress("embed", done, len(names), name)
+            yield Progress("embed", len(kept), len(names), name)
+    rows.append(embed(pixels))
     if not kept:
         raise InputError(f"no picture can be read: {skips[0].path}: {skips[0].reason}")
     about = {"names": json.dumps(kept), "model": embedder.name, "fingerprint": embedder.fingerprint}
@@ -67,10 +69,15 @@ def export(
     yield Progress("finish", len(names), len(names), str(out), report)
 
 
-def _names(path: Path) -> list[str]:
-    """Relative paths of the pictures in a folder or zip, sorted."""
+def _names(path: Path, skips: list[Skip]) -> list[str]:
+    """Relative paths of the pictures in a folder or zip, sorted; what cannot be listed is noted."""
     if path.is_dir():
-        return sorted(scan(path).entries)
+        try:
+            listing = scan(path)
+        except OSError as error:
+            raise InputError(f"{path} cannot be listed: {error.strerror}") from error
+        skips += listing.unreadable
+        return sorted(listing.entries)
     if not path.exists():
         raise NotFoundError(f"{path} is not there; give folders or zips of pictures")
     try:
@@ -85,8 +92,11 @@ def _wanted(name: str) -> bool:
     return not last.startswith(".") and last.rpartition(".")[2].lower() in ENDINGS
 
 
-def _sources(listed: Sequence[tuple[Path, str]], most: int) -> Iterator[tuple[str, Source]]:
-    """Where each picture is; of a zip, its bytes, read when they are wanted."""
+def _sources(
+    listed: Sequence[tuple[Path, str]], most: int, skips: list[Skip]
+) -> Iterator[tuple[str, Source]]:
+    """Where each picture is; of a zip, its bytes, read when they are wanted, unless they cannot be:
+    that is noted."""
     opened: zipfile.ZipFile | None = None
     try:
         for path, name in listed:
@@ -97,10 +107,15 @@ def _sources(listed: Sequence[tuple[Path, str]], most: int) -> Iterator[tuple[st
                 if opened:
                     opened.close()
                 opened = zipfile.ZipFile(path)
+            if opened.getinfo(name).file_size > most:
+                size = opened.getinfo(name).file_size
+                skips.append(Skip(name, f"the file has {size} bytes, more than the limit {most}"))
+                continue
             try:
-                data = opened.read(name) if opened.getinfo(name).file_size <= most else b""
-            except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError):
-                data = b""  # which is skipped, as any file that is no picture
+                data = opened.read(name)
+            except Exception as error:  # each way of packing has errors of its own
+                skips.append(Skip(name, f"it cannot be unpacked: {error}"))
+                continue
             yield name, Source(data=data, facts=False)
     finally:
         if opened:

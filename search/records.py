@@ -94,6 +94,10 @@ class Skip:
     path: str
     reason: str
 
+    def to_json(self) -> dict[str, str]:
+        """As reports hold it."""
+        return {"path": shown(self.path), "reason": shown(self.reason)}
+
 
 @dataclass(frozen=True)
 class IndexReport:
@@ -122,7 +126,7 @@ class IndexReport:
         """As `index --json` prints it."""
         return {
             **asdict(self),
-            "skipped": [{"path": shown(s.path), "reason": s.reason} for s in self.skipped],
+            "skipped": [skip.to_json() for skip in self.skipped],
             "seconds": round(self.seconds, 3),
         }
 
@@ -360,7 +364,7 @@ class AugmentReport:
         return {
             **asdict(self),
             "output": shown(self.output),
-            "skipped": [{"path": shown(s.path), "reason": s.reason} for s in self.skipped],
+            "skipped": [skip.to_json() for skip in self.skipped],
             "seconds": round(self.seconds, 3),
         }
 

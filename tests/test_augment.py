@@ -12,11 +12,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import DATA, close_library, needs_data, open_library, paint
+from conftest import DATA, close_library, forbid, needs_data, open_library, paint
 from PIL import Image
 from test_variants import save
 
-from search import AugmentProgress, Engine, InputError, LockedError, NotFoundError, QueryError
+from search import (
+    AugmentProgress,
+    Engine,
+    InputError,
+    LockedError,
+    NotFoundError,
+    QueryError,
+    console,
+)
 from search.augment import ABOUT, LOCK, MANIFEST
 
 
@@ -79,6 +87,21 @@ def test_it_is_in_class_folders_with_a_manifest(
     assert all(row["file_name"].startswith(f"{row['label']}/") for row in listed)
     assert len({row["seed"] for row in listed}) == 8
     assert digests(photos) == before
+
+
+def test_what_was_passed_over_is_told_whatever_it_is_called(
+    engine: Engine, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try:
+        (photos / "hat" / "caf\udce9.jpg").write_bytes(b"torn")
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    forbid(monkeypatch, photos / "shoe")
+    report = augment(engine, photos, tmp_path / "out", n=1)[-1].report
+    assert report and len(report.skipped) == 2
+    told = json.dumps(report.to_json(), ensure_ascii=False).encode()
+    assert b"hat/caf\\\\xe9.jpg" in told and b'"path": "shoe"' in told
+    console.augmented(report)  # to an output that takes UTF-8 alone
 
 
 def test_torchvision_reads_it_as_it_is(engine: Engine, photos: Path, tmp_path: Path) -> None:

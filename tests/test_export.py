@@ -6,16 +6,18 @@ import json
 import subprocess
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import jpeg, paint
+from conftest import forbid, jpeg, paint
 from PIL import Image
 
 from diffusion.data import read_vectors
 from search import Engine, IndexReport, InputError, NotFoundError, StorageError
+
+Open = Callable[..., Engine]
 
 
 def embedded(engine: Engine, paths: Sequence[Path], out: Path) -> IndexReport:
@@ -49,6 +51,27 @@ def test_a_folder_and_a_zip_of_it_have_the_vectors_of_a_library(
         for name, row in zip(found.names, found.rows.float().tolist(), strict=True):
             hit = engine.search(vector=row, k=1)[0]
             assert hit.path == str(folder / name) and hit.score > 0.999
+
+
+def test_what_cannot_be_unpacked_or_listed_is_told(
+    library: Open, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = library(max_bytes=50_000)
+    with zipfile.ZipFile(tmp_path / "all.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("a.jpg", "b.jpg"):
+            archive.writestr(name, jpeg(1))
+        archive.writestr("large.jpg", bytes(100_000))
+    data = bytearray((tmp_path / "all.zip").read_bytes())
+    data[40:60] = b"\xff" * 20  # in the first member
+    (tmp_path / "all.zip").write_bytes(data)
+    forbid(monkeypatch, folder / "1")
+    report = embedded(engine, [tmp_path / "all.zip", folder], tmp_path / "out.safetensors")
+    told = {skip.path: skip.reason for skip in report.skipped}
+    assert told.keys() == {"1", "a.jpg", "large.jpg", "0/broken.jpg"} and report.embedded == 4
+    assert "unpacked" in told["a.jpg"] and "100000 bytes" in told["large.jpg"]
+    forbid(monkeypatch, folder)
+    with pytest.raises(InputError, match="cannot be listed"):
+        embedded(engine, [folder], tmp_path / "out.safetensors")
 
 
 def test_the_library_stays_as_it_is(engine: Engine, folder: Path, tmp_path: Path) -> None:

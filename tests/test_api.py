@@ -224,8 +224,13 @@ def test_a_body_without_a_length_ends_at_the_limit(client: httpx.Client) -> None
         for _ in range(200):
             yield b"x" * 10_000
 
-    kind = {"Content-Type": "multipart/form-data; boundary=x"}
-    problem(client.post("/api/v1/search", content=endless(), headers=kind), 413)
+    for path, kind in (
+        ("search", "multipart/form-data; boundary=x"),
+        ("login", "application/json"),
+        ("index", "application/json"),
+    ):
+        sent = client.post(f"/api/v1/{path}", content=endless(), headers={"Content-Type": kind})
+        problem(sent, 413, "send less")
 
 
 def test_a_browser_that_leaves_leaves_nothing_behind(client: httpx.Client) -> None:
@@ -260,6 +265,8 @@ def test_too_many_searches_at_once_are_told_to_come_back(
     monkeypatch.setattr(shared, "search", broken)
     response = client.post("/api/v1/search", files=files(jpeg(1)))
     assert "secret" not in problem(response, 500)["detail"]
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Cache-Control"] == "no-store"
     assert turns.held == 0
 
 

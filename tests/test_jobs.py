@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -255,6 +257,32 @@ def test_jobs_that_are_over_are_forgotten_in_their_order() -> None:
         made.append(jobs.start("index", "/a", "/a", gated(go)))
         until(lambda: made[-1].over)
     assert [job.id for job in jobs.all()] == [job.id for job in made[:1:-1]]
+    jobs.close()
+
+
+def test_a_job_that_failed_holds_nothing_of_what_it_was_given() -> None:
+    class Upload:
+        """What a request sent."""
+
+    def asked() -> tuple[Callable[[], Iterator[Progress]], weakref.ref[Upload]]:
+        upload = Upload()
+
+        def run() -> Iterator[Progress]:
+            yield Progress("scan", 0, 0)
+            try:
+                raise OSError(str(upload))
+            except OSError as error:
+                raise LockedError("it is held") from error
+
+        return run, weakref.ref(upload)
+
+    jobs = Jobs()
+    run, held = asked()
+    failed = jobs.start("index", "/a", "/a", run)
+    del run
+    until(lambda: failed.over)
+    gc.collect()
+    until(lambda: held() is None)
     jobs.close()
 
 

@@ -14,7 +14,7 @@ import anyio
 from fastapi import FastAPI
 
 from search.api import images, index, problems, search, system, variants, web
-from search.api.auth import Access, Gate
+from search.api.auth import HEADERS, Access, Gate
 from search.api.deps import Context
 from search.api.metrics import Counted
 from search.engine import Engine
@@ -46,7 +46,7 @@ def create_app(
     app.state.context = context = Context(engine, access, allow)
     for part in (search, images, variants, index, system, web):
         app.include_router(part.router)
-    problems.install(app)
+    problems.install(app, HEADERS)
     app.add_middleware(Gate, access=access, most=engine.settings.upload_bytes)
     app.add_middleware(Counted, metrics=context.metrics)
     _describe(app)

@@ -136,6 +136,8 @@ async def _multipart(request: Request, files: int, text: str | None) -> Given:
     whole = Request(request.scope, _to_the_end(request))
     try:
         form = await whole.form(max_files=files + 1, max_fields=8, max_part_size=MOST_JSON)
+    except Problem:
+        raise
     except HTTPException as error:
         large = "Too many files" in error.detail or "maximum size" in error.detail
         raise Problem(413 if large else 400, f"the upload is broken: {error.detail}") from error

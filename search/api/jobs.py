@@ -201,11 +201,15 @@ class Jobs:
                 self._follow(job, run)
             except LookalikeError as error:
                 said = shown(str(error))
+                error.__traceback__ = error.__cause__ = error.__context__ = (
+                    None  # they hold uploads
+                )
                 job.change(error=said, failure=error, finished=time.time(), state="failed")
             except Exception:
                 log.exception("job %s failed", job.id)
                 said = "something went wrong here; the server's log has more"
                 job.change(error=said, finished=time.time(), state="failed")
+            del run
 
     @staticmethod
     def _follow(job: Job, run: Run) -> None:

@@ -28,15 +28,16 @@ STATUS: dict[type[errors.LookalikeError], int] = {
 RETRY = 5  # seconds after which a busy library may be free
 
 
-class Problem(Exception):
-    """A refusal with its status. retry: seconds after which another try makes sense; more: further
-    members of the document."""
+class Problem(HTTPException):
+    """A refusal with its status, also while FastAPI reads a body, where it takes all errors but
+    these for bad JSON. retry: seconds after which another try makes sense; more: further members
+    of the document."""
 
     def __init__(
         self, status: int, detail: str, retry: int | None = None, more: dict[str, Any] | None = None
     ) -> None:
-        super().__init__(detail)
-        self.status, self.detail, self.retry, self.more = status, detail, retry, more or {}
+        super().__init__(status, detail)
+        self.status, self.retry, self.more = status, retry, more or {}
 
 
 def clean(text: str) -> str:
@@ -81,8 +82,9 @@ def _library(error: errors.LookalikeError) -> JSONResponse:
     return response(status, str(error), retry)
 
 
-def install(app: FastAPI) -> None:
-    """Make every error of an app a problem document, and none a stack trace."""
+def install(app: FastAPI, headers: Mapping[str, str]) -> None:
+    """Make every error of an app a problem document, and none a stack trace. headers: of what no
+    middleware sees."""
 
     @app.exception_handler(Problem)
     async def problem(_: Request, error: Problem) -> JSONResponse:
@@ -109,4 +111,4 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unforeseen(_: Request, error: Exception) -> JSONResponse:
-        return response(500, "something went wrong here; the server's log has more")
+        return response(500, "something went wrong here; the server's log has more", headers)

@@ -363,6 +363,7 @@ def test_keeping_one(page: Page, home: Path) -> None:
         page.click("#make-tiles .tools button:last-child")
         page.wait("document.getElementById('library-count').textContent === '2'")
         assert "Kept" in page.text("#toast")
+        assert page.js("document.querySelector('dialog[open] #toast.shown')")  # over what is open
         variant = client.get("/api/v1/jobs").json()["jobs"][0]["report"]["variants"][0]
         kept = client.get("/api/v1/images").json()["images"][0]
         assert Path(kept["path"]).read_bytes() == client.get(variant["url"]).content

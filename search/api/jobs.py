@@ -201,9 +201,8 @@ class Jobs:
                 self._follow(job, run)
             except LookalikeError as error:
                 said = shown(str(error))
-                error.__traceback__ = error.__cause__ = error.__context__ = (
-                    None  # they hold uploads
-                )
+                # whose frames hold what was sent
+                error.__traceback__ = error.__cause__ = error.__context__ = None
                 job.change(error=said, failure=error, finished=time.time(), state="failed")
             except Exception:
                 log.exception("job %s failed", job.id)

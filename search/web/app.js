@@ -7,7 +7,7 @@ import { receive } from './give.js';
 import { Grid } from './grid.js';
 import { login } from './login.js';
 import { Maker } from './make.js';
-import { byId } from './node.js';
+import { byId, leave } from './node.js';
 import { QueryPanel } from './query.js';
 import { FEW, MOST, idOf, isWords, key, read, short, terms, write } from './route.js';
 import { clear, complain, emptiness, state } from './states.js';
@@ -15,12 +15,14 @@ import { say, translate } from './words.js';
 
 const START = { q: '', crop: null, k: FEW, see: '', upload: null };
 const REMEMBERED = 12; // answers, so that going back takes no time
+const NEAR = 5; // pictures to the end of those that are loaded
 const STEPS = [FEW, 1000, 5000, MOST];
 
 let route = null;
 let leaving = false; // the picture that is shown large, by going back
 let searching = null;
-let browsed = null; // {items, page, pages, total} of the start
+let browsed = null; // {items, page, pages, total} of the start; old: there are others by now
+let failed = false; // the last answer
 const uploads = new Map(); // number -> {blobs, name}
 const answers = new Map(); // key of a route -> answer
 
@@ -44,17 +46,20 @@ const make = (given) => maker.open(given);
 const detail = new Detail({ close: unsee, step, go: follow, make });
 const panel = new QueryPanel({
   crop: (crop) => enter({ ...route, crop, see: '' }),
-  kept: (found) => {
-    panel.adopt(short(found.id));
+  kept: (found, shown) => {
     forget();
-    enter({ ...route, q: `id:${short(found.id)}`, upload: null }, true);
+    if (shown) {
+      panel.adopt(short(found.id));
+      enter({ ...route, q: `id:${short(found.id)}`, upload: null }, true);
+    }
     library.refresh().catch(() => {});
   },
   make,
 });
 const library = new Library(() => {
   forget();
-  run(route, scrollY);
+  const reading = route.see || scrollY > innerHeight || byId('grid').contains(document.activeElement);
+  if (!reading) run(route, scrollY); // who reads on is not disturbed
 });
 
 receive(take);
@@ -63,7 +68,12 @@ byId('box').addEventListener('submit', (event) => {
   event.preventDefault();
   enter({ ...START, q: byId('words').value.trim() });
 });
-byId('more').addEventListener('click', () => {
+document.querySelector('.skip').addEventListener('click', (event) => {
+  event.preventDefault(); // an address of its own would be another place in the history
+  byId('found').focus();
+});
+byId('more').addEventListener('click', (event) => {
+  leave(event.currentTarget, byId('found'));
   enter({ ...route, k: STEPS.find((step) => step > route.k) ?? MOST }, true, scrollY);
 });
 addEventListener('popstate', (event) => {
@@ -122,7 +132,8 @@ function show(next, y) {
   const was = route?.see;
   route = next;
   leaving = false;
-  if (!same) run(next, y);
+  if (!same) byId('words').value = idOf(next.q) ? '' : next.q;
+  if (!same || failed) run(next, y);
   if (next.see) look(next.see);
   else if (detail.isOpen) {
     detail.close();
@@ -138,8 +149,8 @@ async function run(next, y = 0) {
   const asking = Boolean(next.q) || next.upload !== null;
   document.body.classList.toggle('asking', asking);
   document.body.classList.toggle('alone', isWords(next));
-  byId('words').value = idOf(next.q) ? '' : next.q;
   byId('more').hidden = true;
+  failed = false;
   clear();
   byId('found-title').textContent = say(asking ? 'results' : 'newest', { n: 0 });
   if (!asking) document.title = say('title');
@@ -168,7 +179,7 @@ async function answer(next, y, signal) {
     if (!found.hits.length) state('search', say('nothing'));
     if (upload) await recognise(upload, found, next);
   } catch (error) {
-    if (error.name !== 'AbortError' && next === route) fail(error);
+    if (error.name !== 'AbortError' && !signal.aborted) fail(error);
   }
 }
 
@@ -193,22 +204,20 @@ function refreshLinks() {
 
 /** The library's newest pictures, page by page. */
 async function start(y, signal) {
-  if (browsed) {
-    list(browsed.items, false, y);
-    heading(say('newest'), say('pictures', { n: browsed.total }));
-    return;
+  if (!browsed || browsed.old) {
+    busy(say('loading'));
+    try {
+      const { images, page, pages, total } = await api.pictures(1, signal);
+      browsed = { items: images, page, pages, total };
+    } catch (error) {
+      if (error.name !== 'AbortError') fail(error);
+      return;
+    }
   }
-  busy(say('loading'));
-  try {
-    const { images, page, pages, total } = await api.pictures(1, signal);
-    browsed = { items: images, page, pages, total };
-    list(images, false, y);
-    heading(say('newest'), say('pictures', { n: total }));
-    document.body.classList.toggle('empty', !total);
-    if (!total) emptiness([opener()]);
-  } catch (error) {
-    if (error.name !== 'AbortError') fail(error);
-  }
+  list(browsed.items, false, y);
+  heading(say('newest'), say('pictures', { n: browsed.total }));
+  document.body.classList.toggle('empty', !browsed.total);
+  if (!browsed.total) emptiness([opener()]);
 }
 
 /** The next page of the start, if there is one. */
@@ -222,12 +231,14 @@ async function browse() {
     const known = new Set(from.items.map((item) => item.id)); // some came since the first page
     grid.add(images.filter((item) => !known.has(item.id)));
     Object.assign(from, { items: grid.items, page });
+    from.loading = false;
+    if (route.see) detail.ends(...around(route.see));
+    grid.nudge();
   } catch {
     // scrolling on asks again
   } finally {
     from.loading = false;
   }
-  if (grid.items === from.items) grid.nudge();
 }
 
 function list(items, scored, y = 0) {
@@ -248,6 +259,7 @@ function heading(title, about) {
 }
 
 function fail(error) {
+  failed = true;
   list([], true);
   heading('', '');
   document.body.classList.toggle('alone', !route.crop); // a crop that is refused can be drawn anew
@@ -266,7 +278,7 @@ function remember(name, found) {
 /** The library has changed: ask again next time. */
 function forget() {
   answers.clear();
-  browsed = null;
+  if (browsed) browsed.old = true;
 }
 
 function opener() {
@@ -299,6 +311,7 @@ function step(by) {
 }
 
 function look(id) {
+  if (placeOf(id) >= grid.items.length - NEAR) browse();
   detail.ends(...around(id));
   detail.show(id, grid.items[placeOf(id)]);
 }

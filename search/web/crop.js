@@ -1,6 +1,6 @@
 // A box drawn on a picture: by mouse, finger or keys.
 
-import { node } from './node.js';
+import { byId, leave, node } from './node.js';
 import { say } from './words.js';
 
 const LEAST = 4; // per cent of the picture
@@ -112,6 +112,7 @@ export class Crop {
     if (event.key === 'Delete' || event.key === 'Backspace') {
       event.preventDefault();
       clearTimeout(this.timer);
+      leave(this.box, byId('crop-start'));
       this.set(null);
       this.changed(null);
       return;

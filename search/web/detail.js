@@ -1,7 +1,7 @@
 // One picture, large, with its facts.
 
 import * as api from './api.js';
-import { breaking, byId, node, parts } from './node.js';
+import { breaking, byId, leave, node, parts } from './node.js';
 import { write, short } from './route.js';
 import { bytes, knows, moment, say } from './words.js';
 
@@ -44,8 +44,11 @@ export class Detail {
 
   /** Whether there is a picture before and one after. */
   ends(before, after) {
-    byId('detail-previous').disabled = !before;
-    byId('detail-next').disabled = !after;
+    for (const [name, there] of [['previous', before], ['next', after]]) {
+      const button = byId(`detail-${name}`);
+      if (!there) leave(button, byId('detail-close'));
+      button.disabled = !there;
+    }
   }
 
   /** id: whole or its beginning; hit: with its score, if it is a result. */

@@ -1,7 +1,7 @@
 // The library's folders, and the work of adding them.
 
 import * as api from './api.js';
-import { byId, node } from './node.js';
+import { byId, dismiss, leave, node } from './node.js';
 import { Work } from './work.js';
 import { count, knows, say } from './words.js';
 
@@ -13,9 +13,7 @@ export class Library {
     this.works = new Map();
     byId('library').addEventListener('click', () => this.open());
     byId('folders-close').addEventListener('click', () => this.dialog.close());
-    this.dialog.addEventListener('click', (event) => {
-      if (event.target === this.dialog) this.dialog.close();
-    });
+    dismiss(this.dialog);
     byId('folder-form').addEventListener('submit', (event) => {
       event.preventDefault();
       const path = byId('folder-path').value.trim();
@@ -42,13 +40,17 @@ export class Library {
 
   #show(status) {
     this.status = status;
+    this.seen ??= held(status);
     byId('library-count').textContent = count(status.pictures);
     byId('library').setAttribute('aria-label', `${say('library')}, ${say('pictures', { n: status.pictures })}`);
     byId('library').title = say('library');
     const model = status.model ? [say('model', { name: status.model })] : [];
     byId('folders-summary').textContent = [say('pictures', { n: status.pictures }), ...model].join(' · ');
     const roots = status.roots.map((root) => this.#root(root));
+    const path = document.activeElement.closest?.('#roots li')?.dataset.path;
+    leave(byId('roots'), byId('folder-path'));
     byId('roots').replaceChildren(...(roots.length ? roots : [node('li', { class: 'none', text: say('no_folders') })]));
+    roots.find((root) => path && root.dataset.path === path)?.querySelector('button').focus();
   }
 
   #root(root) {
@@ -57,7 +59,7 @@ export class Library {
     const label = say('sync_path', { path: root.path });
     return node(
       'li',
-      {},
+      { 'data-path': root.path },
       node('span', { class: 'path', title: root.path }, node('bdi', { text: root.path })),
       node('span', { class: 'about', text: about }),
       node('button', {
@@ -93,6 +95,8 @@ export class Library {
         this.#total();
         const status = await api.status();
         this.#show(status);
+        if (held(status) === this.seen) return;
+        this.seen = held(status);
         this.changed(status);
       },
     });
@@ -109,4 +113,9 @@ export class Library {
     bar.hidden = !going.length;
     if (going.length) bar.value = going.reduce((sum, work) => sum + work.share, 0) / going.length;
   }
+}
+
+/** What differs when the library holds other pictures. */
+function held({ pictures, files, model, index }) {
+  return JSON.stringify([pictures, files, model, index.generation]);
 }

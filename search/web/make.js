@@ -123,7 +123,12 @@ export class Maker {
       if (this.job !== mine) return;
       this.#say(say('job_lost'), null);
       if (mine.events.readyState !== EventSource.CLOSED) return; // the browser comes again
-      mine.timer = setTimeout(() => this.#follow(mine, options), 2000);
+      mine.timer = setTimeout(async () => {
+        const error = await api.job(mine.id).then(() => null, (wrong) => wrong);
+        if (this.job !== mine) return;
+        if (error?.status === 404) this.#fail(error); // the server was started again
+        else this.#follow(mine, options);
+      }, 2000);
     });
   }
 
@@ -251,7 +256,8 @@ export class Maker {
   }
 
   async #keep(variant, button) {
-    button.disabled = true;
+    if (button.ariaDisabled) return;
+    button.ariaDisabled = 'true';
     const file = await this.#file(variant);
     try {
       if (!file) return;
@@ -261,7 +267,7 @@ export class Maker {
     } catch (error) {
       tell(error.detail || say(`problem_${error.status}`));
     } finally {
-      button.disabled = false;
+      button.ariaDisabled = null;
     }
   }
 

@@ -54,9 +54,16 @@ export function dismiss(dialog) {
   });
 }
 
-/** Say something in passing, to eyes and to screen readers. */
+/** An element is about to go, or to do nothing: if it has the focus, another gets it. */
+export function leave(element, other) {
+  if (element.contains(document.activeElement)) other.focus({ preventScroll: true });
+}
+
+/** Say something in passing, to eyes and to screen readers: over the dialog that is on top. */
 export function tell(text) {
   const toast = byId('toast');
+  const top = [...document.querySelectorAll('dialog[open]')].at(-1) ?? document.body;
+  if (toast.parentElement !== top) top.append(toast);
   toast.textContent = text;
   toast.classList.add('shown');
   clearTimeout(tell.timer);

@@ -2,13 +2,13 @@
 
 import * as api from './api.js';
 import { Crop } from './crop.js';
-import { byId, node, parts, tell } from './node.js';
+import { byId, leave, node, parts, tell } from './node.js';
 import { idOf, isAddress } from './route.js';
 import { say } from './words.js';
 
 export class QueryPanel {
-  /** crop(box): a box was drawn, or taken away; kept(picture): the picture is in the library;
-   * make(given): variants of it are wanted. */
+  /** crop(box): a box was drawn, or taken away; kept(picture, shown): the picture is in the library,
+   * and still what is shown, or not; make(given): variants of it are wanted. */
   constructor({ crop, kept, make }) {
     this.kept = kept;
     this.image = byId('query-image');
@@ -47,9 +47,10 @@ export class QueryPanel {
     byId('query-kind').textContent = say(several ? 'several' : kind);
     this.#call(upload ? upload.name : (url ?? (id ? '' : route.q)));
     byId('query-note').hidden = !blob;
-    byId('keep').hidden = !this.source;
     byId('copy').hidden = Boolean(upload) || !navigator.clipboard;
     for (const part of ['stage', 'crop-start', 'query-make', 'crop-note']) byId(part).hidden = !source;
+    if (!this.source) leave(byId('keep'), byId('query-make'));
+    byId('keep').hidden = !this.source;
     this.#buttons(route.crop);
     if (source !== this.shown) this.#picture(source, id, url);
     if (id) this.#name(id);
@@ -86,6 +87,7 @@ export class QueryPanel {
     if (this.made) URL.revokeObjectURL(this.made);
     this.made = URL.createObjectURL(blob);
     this.image.src = this.made;
+    this.stage.hidden = false;
   }
 
   #cutout(blob) {
@@ -100,14 +102,20 @@ export class QueryPanel {
     try {
       const blob = await api.preview(source, this.loading.signal);
       if (this.shown === source) this.#put(blob);
-    } catch {
-      if (this.shown === source) this.stage.hidden = true; // the search says what is wrong
+    } catch (error) {
+      if (error.name !== 'AbortError' && this.shown === source) this.#fail();
     }
   }
 
   #unshown() {
     if (this.shown instanceof Blob && !this.fallen) this.#ask(this.shown);
-    else this.stage.hidden = true;
+    else this.#fail();
+  }
+
+  /** There is nothing to look at: the search says what is wrong, and the next try asks again. */
+  #fail() {
+    this.stage.hidden = true;
+    this.shown = null;
   }
 
   #call(name) {
@@ -143,16 +151,18 @@ export class QueryPanel {
   async keep() {
     const button = byId('keep');
     const words = button.lastElementChild;
-    button.disabled = true;
+    const { source } = this;
+    if (button.ariaDisabled) return;
+    button.ariaDisabled = 'true';
     words.textContent = say('keeping');
     try {
-      const found = await api.keep(this.source);
+      const found = await api.keep(source);
       tell(say('kept'));
-      this.kept(found);
+      this.kept(found, this.source === source);
     } catch (error) {
       tell(error.detail || say(`problem_${error.status}`));
     } finally {
-      button.disabled = false;
+      button.ariaDisabled = null;
       words.textContent = say('keep');
     }
   }

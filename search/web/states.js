@@ -1,6 +1,6 @@
 // What stands where pictures would be: an empty library, an error, a hint.
 
-import { byId, icon, node } from './node.js';
+import { byId, icon, leave, node } from './node.js';
 import { knows, say } from './words.js';
 
 const RETRY = new Set([0, 408, 429, 500, 503]);
@@ -19,6 +19,7 @@ export function state(symbol, title, hint = '', actions = []) {
 
 /** Say nothing there. */
 export function clear() {
+  leave(byId('state'), byId('found'));
   byId('state').hidden = true;
   byId('state').replaceChildren();
 }

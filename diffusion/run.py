@@ -61,7 +61,7 @@ class Run:
             )
         config = replace(config, size=options.size or config.size)
         self.pictures, conditions, self.encoder = _read(options, config.size)
-        self.classes = list(self.pictures.classes)
+        self.classes, self.side = list(self.pictures.classes), self.pictures.side
         self._digest = digest(self.pictures, conditions)
         self.config = self._conditioned(config, conditions)
         self.recipe = _recipe(options, config.preset)
@@ -158,6 +158,8 @@ class Run:
                 f"on {kind} {self.encoder or ''}; make the vectors with that encoder, or give none"
             )
         self.encoder, self.classes = about.get("encoder"), about.get("classes", [])
+        if kind == "none":  # what it knows of a condition is what it knew
+            self.side = about.get("side", config.size)
         return config
 
     def _resumed(self, earlier: dict[str, Any]) -> int | None:
@@ -170,7 +172,10 @@ class Run:
         self._restore("state")
         planned: int | None = earlier["steps"]
         if planned is None:
-            return self.options.steps
+            steps, done = self.options.steps, self.trainer.step
+            if steps is not None and plateau(steps) <= done > 0:
+                raise ConfigError(f"the run has done {done} steps already; give more than {steps}")
+            return steps
         if _length(asdict(self.options)) == _length(earlier["options"]):
             return planned
         (now, unit), (before, other) = (
@@ -267,7 +272,7 @@ class Run:
         told: dict[str, Any] = {
             "data": [Path(path).name for path in self.options.data],
             "pictures": len(self.pictures),
-            "side": self.pictures.side,
+            "side": self.side,
             "seen": self.trainer.step * self.recipe.batch,
             "step": self.trainer.step,
             "seed": self.options.seed,
@@ -316,7 +321,9 @@ def train(data: Sequence[str | Path], run: str | Path, **options: Any) -> Iterat
 def _same(options: Options, earlier: dict[str, Any]) -> None:
     """Raises ConfigError when the folder's run was another one."""
     wanted = json.loads(json.dumps(asdict(options)))
-    differing = [k for k in wanted if k not in LIKE and wanted[k] != earlier["options"].get(k)]
+    was = earlier["options"] | {"preset": earlier["config"]["preset"]}
+    wanted["preset"] = wanted["preset"] or was["preset"]
+    differing = [k for k in wanted if k not in LIKE and wanted[k] != was.get(k)]
     if differing:
         raise ConfigError(
             f"{options.run} holds a run with other {', '.join(differing)}; give another run, or "

@@ -268,6 +268,8 @@ def test_a_run_without_its_plateau_is_not_lengthened_from_elsewhere(
 
 def test_steps_may_be_given_where_minutes_had_not_become_any(data: Path, tmp_path: Path) -> None:
     begin(Run(options(data, tmp_path / "run", minutes=60.0)), 2)
+    with pytest.raises(ConfigError, match="2 steps already"):
+        Run(options(data, tmp_path / "run", steps=2))
     last = finish(Run(options(data, tmp_path / "run", steps=5)))[-1]
     assert last.finished and last.step == last.steps == 5
 
@@ -362,7 +364,11 @@ def test_a_checkpoint_tells_how_large_its_pictures_were(data: Path, tmp_path: Pa
     for i in range(10, 23):
         training.blocks(i).resize((90, 40)).save(data / f"{i}.png")
     finish(Run(options(data, tmp_path / "run", steps=1)))
-    assert load(tmp_path / "run" / "checkpoint.safetensors").about["side"] == 40
+    start = tmp_path / "run" / "checkpoint.safetensors"
+    assert load(start).about["side"] == 40
+    other = options(paint(tmp_path / "other", 3), tmp_path / "tuned", steps=1, start=str(start))
+    finish(Run(other))  # without vectors, it knows of them what it knew
+    assert load(tmp_path / "tuned" / "checkpoint.safetensors").about["side"] == 40
 
 
 @pytest.mark.parametrize("start", [None, "shipped"])
@@ -372,9 +378,12 @@ def test_the_preset_is_tiny_or_that_of_the_start(
     said: dict[str, Any] = {"steps": 1, "start": start, "size": 64}
     run = Run(options(data, tmp_path / "run", preset=None, **said))
     assert run.config.preset == "tiny"
+    begin(run, 1)
+    for preset in ("tiny", None):
+        assert Run(options(data, tmp_path / "run", preset=preset, **said)).trainer.step == 1
     if start:
         with pytest.raises(ConfigError, match="preset tiny, not small"):
-            Run(options(data, tmp_path / "run", preset="small", **said))
+            Run(options(data, tmp_path / "other", preset="small", **said))
 
 
 def test_fine_tuning_begins_with_the_weights(data: Path, whole: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -48,7 +49,8 @@ def export(
         twice = next(name for name in sorted(names) if names.count(name) > 1)
         raise InputError(f"{twice} is there twice, and vectors go by name; give one at a time")
     pixels: list[Pixels] = []
-    ahead = AHEAD if all(path.is_dir() for path in paths) else 2 * loader.workers  # whole files
+    zipped = not all(os.path.isdir(path) for path in paths)
+    ahead = 2 * loader.workers if zipped else AHEAD  # whole files, or decoded pictures
     loaded = loader.load(_sources(listed, most, skips), embedder.preparation, ahead)
     for name, result in loaded:
         if isinstance(result, Failure) or result.pixels is None:
@@ -71,14 +73,14 @@ def export(
 
 def _names(path: Path, skips: list[Skip]) -> list[str]:
     """Relative paths of the pictures in a folder or zip, sorted; what cannot be listed is noted."""
-    if path.is_dir():
+    if os.path.isdir(path):
         try:
             listing = scan(path)
         except OSError as error:
             raise InputError(f"{path} cannot be listed: {error.strerror}") from error
         skips += listing.unreadable
         return sorted(listing.entries)
-    if not path.exists():
+    if not os.path.exists(path):
         raise NotFoundError(f"{path} is not there; give folders or zips of pictures")
     try:
         with zipfile.ZipFile(path) as archive:
@@ -100,7 +102,7 @@ def _sources(
     opened: zipfile.ZipFile | None = None
     try:
         for path, name in listed:
-            if path.is_dir():
+            if os.path.isdir(path):
                 yield name, Source(str(path / name), facts=False)
                 continue
             if opened is None or opened.filename != str(path):

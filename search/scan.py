@@ -125,12 +125,12 @@ def watch(folders: Sequence[Path], but: Path) -> Iterator[Path]:
             ignore_permission_denied=True,
         )
 
-    batches, listening = begin(), False
+    batches, listening, begun = begin(), False, False
     while True:
         try:
             batch = next(batches)
         except (OSError, UnicodeError, RuntimeError) as error:
-            if listening and isinstance(error, RuntimeError):  # a name that is not UTF-8: which
+            if begun and isinstance(error, RuntimeError):  # a name that is not UTF-8: which
                 batches, listening = begin(), False  # is not told
                 continue
             raise InputError(
@@ -140,4 +140,4 @@ def watch(folders: Sequence[Path], but: Path) -> Iterator[Path]:
         for folder in folders:
             if not listening or any(path.is_relative_to(folder) for path in paths):
                 yield folder
-        listening = True
+        listening = begun = True

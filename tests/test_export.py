@@ -97,6 +97,8 @@ def test_what_holds_no_pictures_is_refused(engine: Engine, tmp_path: Path) -> No
         embedded(engine, [tmp_path / "text.zip"], out)
     with pytest.raises(NotFoundError):
         embedded(engine, [tmp_path / "nowhere"], out)
+    with pytest.raises(NotFoundError):
+        embedded(engine, [tmp_path / ("n" * 300)], out)
 
 
 def test_a_place_that_cannot_be_written_is_told(

@@ -66,7 +66,7 @@ def serve(
             "token_file in the configuration"
         )
     folders = [Path(os.path.realpath(path.expanduser())) for path in allow]
-    if missing := [str(path) for path in folders if not path.is_dir()]:
+    if missing := [str(path) for path in folders if not os.path.isdir(path)]:
         raise InputError(f"--allow {missing[0]}: no folder; give one that is there")
     access = Access(host=host, token=token, local=local)
     app = create_app(engine, access, folders if folders or not local else None)

@@ -171,7 +171,8 @@ async def _over(job: Job, request: Request, here: Context) -> None:
         if not job.over:
             here.jobs.cancel(job.id)
     if job.failure is not None:
-        raise job.failure
+        failure, job.failure = job.failure, None  # its frames will hold what was sent
+        raise failure
     if job.state == "failed":
         raise Problem(500, job.error or "")
     if job.state == "cancelled":

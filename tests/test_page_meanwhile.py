@@ -90,7 +90,11 @@ def test_a_job_that_the_server_has_forgotten_ends(
 
 
 def test_the_end_of_a_job_that_added_nothing_disturbs_nobody(
-    page: Page, client: httpx.Client, base: str
+    page: Page,
+    client: httpx.Client,
+    base: str,
+    shared: Engine,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     jobs, go = client.app.state.context.jobs, threading.Event()  # type: ignore[attr-defined]
     jobs.start("index", "/same", "/same", gated(go))
@@ -98,10 +102,12 @@ def test_the_end_of_a_job_that_added_nothing_disturbs_nobody(
     page.wait("document.querySelector('.work[data-state=running]')")
     page.js("document.querySelector('#grid').firstChild.dataset.mark = 1")
     page.find("#words").send_keys("half a wo")
+    listed = list[int]()
+    monkeypatch.setattr(shared, "pictures", lambda page=1, size=100: listed.append(page))
     go.set()
     page.wait("document.querySelector('.work[data-state=done]')")
-    page.wait("document.getElementById('library-bar').hidden")
-    assert promised(page, ANSWERED) == 200
+    promised(page, "new Promise((done) => setTimeout(done, 500))")
+    assert listed == []
     assert page.js("document.getElementById('words').value") == "half a wo"
     assert page.js("document.querySelector('#grid').firstChild.dataset.mark") == "1"
 
@@ -132,6 +138,15 @@ def test_who_moves_on_while_a_picture_is_kept_is_not_thrown_back(
     page.wait("document.getElementById('toast').textContent.includes('Kept')")
     assert promised(page, ANSWERED) == 200
     assert page.path() == here and not page.find("#keep").is_displayed()
+    go.clear()
+    page.drop(unknown)
+    page.results("22 results")
+    page.click("#keep")
+    page.click(".brand")
+    page.results("Newest")
+    go.set()
+    page.wait("!document.getElementById('keep').ariaDisabled")
+    assert page.path() == "/" and page.results("Newest")
 
 
 def test_the_link_to_the_pictures_keeps_the_query(page: Page, base: str, unknown: Path) -> None:
@@ -246,9 +261,11 @@ def test_the_focus_outlives_what_goes_away(
         page.click("#library")
         page.wait("document.querySelector('#roots button')")
         page.js("document.querySelector('#roots button').focus()")
+        page.js("document.querySelector('#roots li').dataset.mark = 1")
         page.press(Keys.ENTER)  # look again
         page.wait("document.querySelector('.work[data-state=done]')")
-        page.wait(f"{FOCUSED}.closest('#roots')")
+        page.wait("!document.querySelector('#roots li').dataset.mark")
+        assert page.js(f"Boolean({FOCUSED}.closest('#roots'))")
     close_library(engine)
     page.open(str(crowd.base_url), f"/?q=id:{hashlib.sha256(bytes(4)).hexdigest()[:16]}")
     page.results("200 results")

@@ -48,7 +48,7 @@ const panel = new QueryPanel({
   crop: (crop) => enter({ ...route, crop, see: '' }),
   kept: (found, shown) => {
     forget();
-    if (shown) {
+    if (shown && document.body.classList.contains('asking')) {
       panel.adopt(short(found.id));
       enter({ ...route, q: `id:${short(found.id)}`, upload: null }, true);
     }

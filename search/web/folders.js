@@ -91,11 +91,11 @@ export class Library {
     if (this.works.has(job.id)) return;
     const work = new Work(job, {
       moved: () => this.#total(),
-      over: async () => {
+      over: async (report) => {
         this.#total();
         const status = await api.status();
         this.#show(status);
-        if (held(status) === this.seen) return;
+        if (held(status) === this.seen && !report?.moved) return;
         this.seen = held(status);
         this.changed(status);
       },

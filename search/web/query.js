@@ -126,7 +126,7 @@ export class QueryPanel {
   async #name(id) {
     try {
       const found = await api.picture(id);
-      if (this.shown === id) this.#call(parts(found.path).name);
+      if (this.given.id === id) this.#call(parts(found.path).name);
     } catch {
       // the search says what is wrong
     }

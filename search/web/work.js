@@ -9,7 +9,7 @@ const ALMOST = 0.99; // the bar is full when all can be found, not before
 const PAUSE = 1000; // milliseconds
 
 export class Work {
-  /** job: as the API answers; moved(): it went on; over(): nothing more will happen. */
+  /** job: as the API answers; moved(): it went on; over(report): nothing more will happen. */
   constructor(job, { moved, over }) {
     Object.assign(this, { id: job.id, moved, over, share: 0, isOver: false });
     this.bar = node('progress', { max: 1, 'aria-label': say('job_path', { path: job.path }) });
@@ -106,7 +106,7 @@ export class Work {
     this.counts.textContent = last ?? say('job_failed');
     if (error) this.rest.append(node('p', { class: 'wrong', text: error }));
     if (report) this.rest.append(...summary(report));
-    this.over();
+    this.over(report);
   }
 
   async #cancel() {

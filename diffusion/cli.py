@@ -222,7 +222,8 @@ def evaluate(
     """Measure samples against pictures that are held out of DIR, and against the rest of it.
 
     Frechet distance, KID, precision and recall, beside the held-out pictures themselves and those
-    after a known harm. Given vectors, samples are conditioned on those of the held-out pictures.
+    after a known harm. Samples are conditioned on the held-out pictures' vectors, where they are
+    given, and on their classes, where the model has the same.
     """
     from diffusion.checkpoint import load
     from diffusion.data import match, read, read_vectors, to_bytes
@@ -242,13 +243,16 @@ def evaluate(
     if embeddings:
         vectors = read_vectors(embeddings)
         same_encoder(model, vectors, embeddings)
-        pictures, under = match(pictures, vectors)
+        pictures, matched = match(pictures, vectors)
+        under = matched.float()
+    elif pictures.classes and list(pictures.classes) == model.about.get("classes"):
+        under = pictures.labels
     rest, held = held_out(len(pictures), n, seed)
     drawn = draw(
         model,
         n,
         seed=seed,
-        condition=None if under is None else under[held].float(),
+        condition=None if under is None else under[held],
         steps=steps,
         sampler=sampler,
         guidance=guidance,
@@ -259,13 +263,13 @@ def evaluate(
     about = {
         "weights": model.about["sha256"][:16],
         "step": model.about.get("step"),
-        "condition": "none" if under is None else "vectors",
+        "condition": "none" if under is None else model.config.shape.condition,
     }
     rows = [row, *measure.yardsticks(pictures.images[held])]
     typer.echo(Report.of(measure, rows, about).table())
     if isinstance(model.noise, Steps):  # the article's kind, which has a likelihood
         some = held[: BITS[0]]
-        given = None if under is None else under[some].float()
+        given = None if under is None else under[some]
         found = bits(model, pictures.images[some], given, steps=BITS[1], seed=seed)
         typer.echo(f"{found.bits:.3f} ± {found.error:.3f} bits per dimension, n {found.n}")
     if out:

@@ -108,6 +108,11 @@ def test_an_evaluation_has_a_floor_yardsticks_and_bits(
         assert what in said
     assert (tmp_path / "out" / "nearest.png").exists()
     assert "condition none" in said
+    for i, path in enumerate(sorted(pictures.iterdir())):
+        (pictures / "abc"[i % 3]).mkdir(exist_ok=True)
+        path.rename(pictures / "abc"[i % 3] / path.name)
+    classed = run(*words, encode=encode)
+    assert "condition class" in classed and classed.splitlines()[1] != said.splitlines()[1]
     assert "--features" in run(*words, fails=ConfigError)
     wrong = run(*words, "--sampler", "euler", encode=lambda _: pytest.fail(), fails=ConfigError)
     assert "euler" in wrong  # before anything is measured

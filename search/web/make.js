@@ -3,12 +3,12 @@
 import * as api from './api.js';
 import { Compare } from './compare.js';
 import { Dial } from './dial.js';
+import { follow } from './follow.js';
 import { byId, dismiss, icon, node, tell } from './node.js';
 import { sentence } from './states.js';
 import { arrange, blank, shaped } from './tiles.js';
 import { knows, say } from './words.js';
 
-const NAMES = ['progress', 'done', 'failed', 'cancelled'];
 const SEEDS = 1_000_000;
 const SIZE = 384; // pixels of the long side
 
@@ -96,7 +96,7 @@ export class Maker {
     if (!this.dial.regimes) return;
     if (this.again) this.#seed(Math.max(...this.made.map((variant) => variant.seed)) + 1);
     const options = this.#options();
-    const mine = { id: null, over: false };
+    const mine = { id: null };
     this.job = mine;
     this.#list(Array.from({ length: options.n }, () => null));
     byId('make-tiles').parentElement.scrollIntoView({ block: 'nearest' });
@@ -113,22 +113,10 @@ export class Maker {
   }
 
   #follow(mine, options) {
-    mine.events = api.events(mine.id);
-    for (const name of NAMES) {
-      mine.events.addEventListener(name, (event) => {
-        if (this.job === mine) this.#show(JSON.parse(event.data), options);
-      });
-    }
-    mine.events.addEventListener('error', () => {
-      if (this.job !== mine) return;
-      this.#say(say('job_lost'), null);
-      if (mine.events.readyState !== EventSource.CLOSED) return; // the browser comes again
-      mine.timer = setTimeout(async () => {
-        const error = await api.job(mine.id).then(() => null, (wrong) => wrong);
-        if (this.job !== mine) return;
-        if (error?.status === 404) this.#fail(error); // the server was started again
-        else this.#follow(mine, options);
-      }, 2000);
+    mine.unfollow = follow(mine.id, null, {
+      show: (job) => this.#show(job, options),
+      lost: () => this.#say(say('job_lost'), null),
+      gone: (problem) => this.#fail(problem),
     });
   }
 
@@ -170,9 +158,7 @@ export class Maker {
 
   /** The work has ended, or nobody wants it any more. */
   #end() {
-    const { events, timer } = this.job ?? {};
-    events?.close();
-    clearTimeout(timer);
+    this.job?.unfollow?.();
     this.job = null;
   }
 

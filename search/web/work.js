@@ -1,12 +1,11 @@
 // One job: how far it is, how fast, when it will be done, and what it passed over.
 
 import * as api from './api.js';
+import { follow } from './follow.js';
 import { byId, leave, node } from './node.js';
 import { say } from './words.js';
 
-const NAMES = ['progress', 'done', 'failed', 'cancelled'];
 const ALMOST = 0.99; // the bar is full when all can be found, not before
-const PAUSE = 1000; // milliseconds
 
 export class Work {
   /** job: as the API answers; moved(): it went on; over(report): nothing more will happen. */
@@ -26,48 +25,19 @@ export class Work {
     const head = node('div', { class: 'head' }, path, this.stop);
     this.element = node('li', { class: 'work' }, head, this.bar, this.counts, this.rest);
     this.#show(job);
-    this.#follow(job.state);
-  }
-
-  /** Listen to it; one that waits is asked for instead, since a browser holds few connections. */
-  #follow(state) {
     if (this.isOver) return;
-    if (state === 'queued') this.#later();
-    else this.#listen();
-  }
-
-  #later() {
-    clearTimeout(this.timer);
-    this.timer = setTimeout(async () => {
-      try {
-        const job = await api.job(this.id);
-        this.#show(job);
-        this.#follow(job.state);
-      } catch (error) {
-        if (error.status === 404) this.#gone();
-        else {
-          this.counts.textContent = say('job_lost');
-          this.#later();
-        }
-      }
-    }, PAUSE);
+    this.unfollow = follow(job.id, job.state, {
+      show: (now) => this.#show(now),
+      lost: () => {
+        this.counts.textContent = say('job_lost');
+      },
+      gone: () => this.#gone(),
+    });
   }
 
   /** The server was started again, and knows nothing of it. */
   #gone() {
     this.#show({ state: 'cancelled' });
-  }
-
-  #listen() {
-    this.source = api.events(this.id);
-    for (const name of NAMES) {
-      this.source.addEventListener(name, (event) => this.#show(JSON.parse(event.data)));
-    }
-    this.source.addEventListener('error', () => {
-      if (this.isOver) return;
-      this.counts.textContent = say('job_lost');
-      if (this.source.readyState === EventSource.CLOSED) this.#later(); // else the browser comes again
-    });
   }
 
   #show(job) {
@@ -98,8 +68,7 @@ export class Work {
 
   #end({ state, report, error }) {
     this.isOver = true;
-    this.source?.close();
-    clearTimeout(this.timer);
+    this.unfollow?.();
     leave(this.stop, byId('folders-close'));
     this.stop.remove();
     const last = { done: say('job_done'), cancelled: say('job_cancelled') }[state];

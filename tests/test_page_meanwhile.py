@@ -18,6 +18,7 @@ from serving import serving, until
 from test_page import FOCUSED, HAT, ID, LINK
 
 from search import Engine, Progress
+from search.api.jobs import Jobs
 from search.errors import StorageError
 from search.records import IndexReport
 
@@ -45,6 +46,14 @@ def gated(go: threading.Event) -> Callable[[], Iterator[Progress]]:
     return run
 
 
+def begun(client: httpx.Client, *names: str) -> tuple[Jobs, threading.Event]:
+    """Jobs of these names, that end once they may."""
+    jobs, go = client.app.state.context.jobs, threading.Event()  # type: ignore[attr-defined]
+    for name in names:
+        jobs.start("index", name, name, gated(go))
+    return jobs, go
+
+
 def promised(page: Page, code: str) -> Any:
     """What a promise in the page comes to."""
     page.driver.set_script_timeout(20)
@@ -59,9 +68,7 @@ def focus(page: Page) -> str:
 
 
 def test_many_jobs_at_once_leave_the_page_free(page: Page, client: httpx.Client, base: str) -> None:
-    jobs, go = client.app.state.context.jobs, threading.Event()  # type: ignore[attr-defined]
-    for i in range(9):
-        jobs.start("index", f"/many/{i}", f"/many/{i}", gated(go))
+    _, go = begun(client, *(f"/many/{i}" for i in range(9)))
     try:
         page.open(base)
         page.wait("document.querySelectorAll('.work').length === 9")
@@ -75,8 +82,7 @@ def test_many_jobs_at_once_leave_the_page_free(page: Page, client: httpx.Client,
 def test_a_job_that_the_server_has_forgotten_ends(
     page: Page, client: httpx.Client, base: str
 ) -> None:
-    jobs, go = client.app.state.context.jobs, threading.Event()  # type: ignore[attr-defined]
-    jobs.start("index", "/gone", "/gone", gated(go))
+    jobs, go = begun(client, "/gone")
     page.open(base)
     page.click("#library")
     page.wait("document.querySelector('.work[data-state=running]')")
@@ -96,8 +102,7 @@ def test_the_end_of_a_job_that_added_nothing_disturbs_nobody(
     shared: Engine,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    jobs, go = client.app.state.context.jobs, threading.Event()  # type: ignore[attr-defined]
-    jobs.start("index", "/same", "/same", gated(go))
+    _, go = begun(client, "/same")
     page.open(base)
     page.wait("document.querySelector('.work[data-state=running]')")
     page.js("document.querySelector('#grid').firstChild.dataset.mark = 1")

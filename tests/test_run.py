@@ -458,14 +458,20 @@ def test_steps_fixed_late_still_leave_a_plateau(
     assert longer.trainer.step == 15
 
 
+def spoiled(data: Path, run: Path, done: int) -> tuple[Run, dict[str, torch.Tensor]]:
+    """A run that goes on after so many good steps with losses that are no numbers, and its state
+    before."""
+    begin(Run(options(data, run, steps=24)), done)
+    again = Run(options(data, run, steps=24))
+    again.trainer.model.net.stem.weight.register_hook(lambda grad: grad * float("nan"))
+    return again, load_file(run / "state.safetensors")
+
+
 def test_a_loss_that_is_no_number_stops_the_run_with_its_last_good_state(
     data: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    begin(Run(options(data, run, steps=24)), 5)
-    good = load_file(run / "state.safetensors")
-    again = Run(options(data, run, steps=24))
-    again.trainer.model.net.stem.weight.register_hook(lambda grad: grad * float("nan"))
+    again, good = spoiled(data, run, 5)
     with pytest.raises(TrainingError, match=r"nan at step 10 .* smaller lr"):
         finish(again)
     kept = load_file(run / "state.safetensors")
@@ -478,10 +484,7 @@ def test_breaking_off_after_a_loss_that_is_no_number_keeps_the_last_good_state(
     data: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    begin(Run(options(data, run, steps=24)), 3)
-    good = load_file(run / "state.safetensors")
-    again = Run(options(data, run, steps=24))
-    again.trainer.model.net.stem.weight.register_hook(lambda grad: grad * float("nan"))
+    again, good = spoiled(data, run, 3)
     for progress in again.go():
         assert progress.grid  # of an epoch that ends before the next look
         break

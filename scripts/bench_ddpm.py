@@ -27,7 +27,7 @@ from lesson import teacher
 from PIL import Image
 
 from diffusion import Denoiser, load, sample
-from diffusion.data import read, to_bytes
+from diffusion.data import Pictures, read, to_bytes, to_unit
 from diffusion.evaluate import Encode, Measure, Report, Row, sheet
 from diffusion.plots import save_png, tiled
 from search.embedders.base import Preparation
@@ -37,6 +37,7 @@ from search.runtime import torch
 
 CHUNK = 50  # samples between two lines of progress
 MOST_PASSES = 15
+NEAREST = 40  # pairs that are shown
 
 
 def photographs(images: torch.Tensor) -> list[Image.Image]:
@@ -63,9 +64,9 @@ def conditions(images: torch.Tensor, mini: Mini) -> torch.Tensor:
     return torch.from_numpy(np.concatenate(parts))
 
 
-def evenly(images: torch.Tensor, n: int) -> torch.Tensor:
-    """n of them, evenly spaced: of the classes, which are in order, alike."""
-    return images[torch.arange(n) * len(images) // n]
+def evenly(count: int, n: int) -> torch.Tensor:
+    """(n,) places of so many, evenly spaced: of the classes, which are in order, alike."""
+    return torch.arange(n) * count // n
 
 
 def made(
@@ -140,14 +141,15 @@ def report(args: argparse.Namespace) -> Report:
         model = load(args.checkpoint, args.device, encoder=mini.fingerprint)
     side = model.config.size
     held = read([args.data / "photos64-val.zip"], side).images
-    held = evenly(held, min(len(held), args.n or (1000 if args.device == "cpu" else 5000)))
-    reference = read(zips, side).images
-    total = len(reference)
-    reference = evenly(reference, min(total, args.reference or total))
+    most = args.n or (1000 if args.device == "cpu" else 5000)
+    held = held[evenly(len(held), min(len(held), most))]
+    training = read(zips, side)
+    total = len(training)
+    reference = training.only(evenly(total, min(total, args.reference or total)).tolist())
     measure = Measure(
         encoder(args.data, args.device),
         "MobileNetV2 at 224 px",
-        reference,
+        reference.images,
         args.seed,
         args.cache,
         told("features"),
@@ -166,7 +168,8 @@ def report(args: argparse.Namespace) -> Report:
             )
         )
         if args.out:
-            write(args.out, f"{sampler}-{steps}-{guidance:g}", pictures, reference, rows[-1])
+            name = args.out / f"{sampler}-{steps}-{guidance:g}"
+            write(name, pictures, reference, rows[-1], args.seed)
     made_of = Report.of(measure, rows + measure.yardsticks(held), about(args, model, total))
     if args.out:
         text = json.dumps(made_of.to_json(), indent=1, ensure_ascii=False)
@@ -174,13 +177,15 @@ def report(args: argparse.Namespace) -> Report:
     return made_of
 
 
-def write(
-    folder: Path, name: str, pictures: torch.Tensor, reference: torch.Tensor, row: Row
-) -> None:
-    """A grid of samples, and the samples that are nearest to a training picture beside it."""
-    grid = evenly(pictures, min(64, len(pictures)))
-    save_png(folder / f"{name}-grid.png", tiled(grid.float() / 127.5 - 1, scale=2))
-    save_png(folder / f"{name}-nearest.png", sheet(pictures, reference, row))
+def write(name: Path, made: torch.Tensor, reference: Pictures, row: Row, seed: int) -> None:
+    """A grid of samples, and the samples that are nearest to a training picture beside it; also
+    their seeds, distances and the names of those."""
+    grid = made[evenly(len(made), min(64, len(made)))]
+    save_png(Path(f"{name}-grid.png"), tiled(to_unit(grid), scale=2))
+    save_png(Path(f"{name}-nearest.png"), sheet(made, reference.images, row, NEAREST))
+    order = row.distances.argsort()[:NEAREST].tolist()
+    lines = [f"{seed + i}  {row.distances[i]:.2f}  {reference.names[row.places[i]]}" for i in order]
+    Path(f"{name}-nearest.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def about(args: argparse.Namespace, model: Denoiser, total: int) -> dict:

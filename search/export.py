@@ -109,8 +109,7 @@ def _sources(
                 if opened:
                     opened.close()
                 opened = zipfile.ZipFile(path)
-            if opened.getinfo(name).file_size > most:
-                size = opened.getinfo(name).file_size
+            if (size := opened.getinfo(name).file_size) > most:
                 skips.append(Skip(name, f"the file has {size} bytes, more than the limit {most}"))
                 continue
             try:

@@ -130,8 +130,8 @@ def watch(folders: Sequence[Path], but: Path) -> Iterator[Path]:
         try:
             batch = next(batches)
         except (OSError, UnicodeError, RuntimeError) as error:
-            if begun and isinstance(error, RuntimeError):  # a name that is not UTF-8: which
-                batches, listening = begin(), False  # is not told
+            if begun and isinstance(error, RuntimeError):
+                batches, listening = begin(), False  # a name is not UTF-8, and not told
                 continue
             raise InputError(
                 f"these folders cannot be watched: {error}; leave --watch out"

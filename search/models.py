@@ -42,12 +42,13 @@ class Models:
         say: Callable[[str], None],
     ) -> None:
         """asked: a name of the user's, None or `auto` for the library's own. folder: for notes
-        about weights. say: takes the line that tells which model a new library gets. Raises
-        ModelError for what is no name."""
+        about weights. say: takes the line that tells which model a new library gets, which is not
+        told twice in a row. Raises ModelError for what is no name."""
         self.asked = None if asked in (None, "auto") else check_name(asked)
         self.opened: dict[str, Embedder] = {}
         self._device, self._notes = device, Notes(folder)
-        self._runtime, self._say = runtime, say
+        self._runtime, self._take = runtime, say
+        self._told = ""
         self._opening = threading.RLock()
         self._refused: str | None = None  # why a new library does not get CLIP
 
@@ -89,6 +90,11 @@ class Models:
                 "pictures have their new vectors"
             )
         return embedder
+
+    def _say(self, line: str) -> None:
+        if line != self._told:
+            self._told = line
+            self._take(line)
 
     def _auto(self) -> Embedder:
         """The model of a new library; says which and why in one line."""

@@ -320,3 +320,14 @@ def test_what_variants_add_is_measured(tmp_path: Path) -> None:
     cells = [line.split("|") for line in done.stdout.splitlines() if line.startswith("| 2")]
     assert [row[2].strip() for row in cells] == ["none", "flips and crops", "variants", "both"]
     assert all(0 <= float(row[3].split()[0]) <= 1 for row in cells)
+
+
+def test_a_new_library_tells_its_model_once(photos: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    weights = save(tmp_path / "small.safetensors")
+    engine = open_library(tmp_path / "home", checkpoint=weights, say=lines.append)
+    report = augment(engine, photos, tmp_path / "out")[-1].report
+    close_library(engine)
+    assert report and report.made == 8
+    (line,) = lines
+    assert line.startswith("model: ")

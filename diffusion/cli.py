@@ -258,7 +258,7 @@ def evaluate(
         guidance=guidance,
     )
     made = to_bytes(drawn).cpu()
-    measure = Measure(encode, str(features or "the library's model"), pictures.images[rest], seed)
+    measure = Measure(encode, str(features or context.obj["encode"]), pictures.images[rest], seed)
     row = measure.row(f"{sampler} {steps}, guidance {guidance:g}", made)
     about = {
         "weights": model.about["sha256"][:16],

@@ -65,10 +65,16 @@ class Encoder:
 
     def __call__(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(B, H, W, 3) uint8 -> (B, D) float32, unit length."""
+        return self._opened().encode(pictures)
+
+    def __str__(self) -> str:
+        return self._opened().encoder()
+
+    def _opened(self) -> Engine:
         if self._engine is None:
             self._engine = _open(self._context)
             self._context.call_on_close(self._engine.close)
-        return self._engine.encode(pictures)
+        return self._engine
 
 
 def _version(wanted: bool) -> None:

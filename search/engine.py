@@ -170,6 +170,14 @@ class Engine(Library):
             self.settings.max_bytes,
         )
 
+    def encoder(self) -> str:
+        """The library's model: its name, and the fingerprint of what its vectors depend on.
+
+        Raises LookalikeError.
+        """
+        embedder = self._models.at_once(self._catalog.serving())
+        return f"{embedder.name} {embedder.fingerprint}"
+
     def encode(self, pictures: Iterable[Pixels]) -> Vectors:
         """(n, height, width, 3) uint8 RGB -> (n, dim) float32 unit vectors by the library's model.
 

@@ -84,8 +84,12 @@ def test_the_commands_need_nothing_but_the_package(tmp_path: Path) -> None:
     for words in (
         ["sample", "-n", "4", "-o", "out", "--steps", "4"],
         ["process", picture, "-o", "process.png", "--steps", "10"],
+        ["evaluate", "--data", str(SAMPLES), "-n", "20", "--steps", "2"],
     ):
-        subprocess.run([*command, *words], cwd=tmp_path, env=environment, check=True)
+        done = subprocess.run(
+            [*command, *words], cwd=tmp_path, env=environment, check=True, stdout=subprocess.PIPE
+        )
+    assert f"under mini {Mini().fingerprint}; weights" in done.stdout.decode()
     made = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert made == ["00000.png", "00001.png", "00002.png", "00003.png", "grid.png"]
     assert (tmp_path / "process.png").stat().st_size > 10_000

@@ -199,9 +199,9 @@ class Studio:
             seeds = range(wanted.seed + drawn, wanted.seed + drawn + count)
             total = (drawn + wanted.n - len(passed)) * steps
             made = [bands.over(bands.low)] * count
-            for step, low in self._walk(model, bands, seeds, wanted.dial, condition):
+            for step, last, low in self._walk(model, bands, seeds, wanted.dial, condition):
                 done += count
-                if step % SHOWN == 0 or step == steps:
+                if step % SHOWN == 0 or last:
                     made = [bands.over(one, detail) for one in low]
                     pictures = (*(v.picture for v in passed), *made)
                     yield VariantProgress(done, max(done, total), pictures)
@@ -223,17 +223,19 @@ class Studio:
         seeds: Sequence[int],
         chosen: Dial,
         condition: torch.Tensor | None,
-    ) -> Iterator[tuple[int, Vectors]]:
-        """Each step, and the low bands that are expected after it; one piece of work a step."""
+    ) -> Iterator[tuple[int, bool, Vectors]]:
+        """Each step, whether it is the last, and the low bands that are expected after it; one
+        piece of work a step."""
         walk = states(model, torch.from_numpy(bands.low), seeds, chosen, condition)
 
-        def piece() -> tuple[int, Vectors] | None:
+        def piece() -> tuple[int, bool, Vectors] | None:
             with torch.inference_mode():
                 state = next(walk, None)
                 if state is None:
                     return None
-                seen = state.x0 if state.step < state.steps else state.x
-                return state.step, seen.clamp(-1, 1).float().cpu().numpy()
+                last = state.step == state.steps
+                seen = state.x if last else state.x0
+                return state.step, last, seen.clamp(-1, 1).float().cpu().numpy()
 
         while (step := self._runtime.run(piece)) is not None:
             yield step

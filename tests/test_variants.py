@@ -281,6 +281,12 @@ def test_a_search_goes_between_two_passes(engine: Engine) -> None:
     steps.close()  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("sigma", [0.03, 0.1, 0.2])
+def test_a_little_noise_leads_to_a_variant_too(engine: Engine, sigma: float) -> None:
+    same, other = (engine.variants(jpeg(0), n=1, sigma=s)[0].picture for s in (0, sigma))
+    assert same.size == other.size and same.tobytes() != other.tobytes()
+
+
 def test_closing_it_ends_it(engine: Engine) -> None:
     steps = engine.vary(jpeg(0), n=4, steps=1000)
     while not next(steps).pictures:

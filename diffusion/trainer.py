@@ -131,7 +131,9 @@ class Trainer:
         part = slice(
             *(r * total // self.world.size for r in (self.world.rank, self.world.rank + 1))
         )
-        order = self._order(step)[part].to(self.images.device)
+        order = self._order(step)[part]
+        if self.images.is_cuda:  # from where the card takes it without waiting for all it has to do
+            order = order.pin_memory().to(self.images.device, non_blocking=True)
         x0 = to_unit(self.images[order].to(self.device, non_blocking=True))
         if recipe.flip:
             x0 = torch.where(flips[part, None, None, None], x0.flip(-1), x0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -115,15 +114,8 @@ def train(
         _note(f"skipped {name}: {reason}")
     _note(f"{len(pictures)} pictures, {len(pictures.skipped)} skipped; the run is in {options.run}")
 
-    def stop(*_: object) -> None:
-        training.stop = True
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with training.until_stopped():
         finished = _follow(training.go())
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     if not finished:
         _note("stopped; the same command goes on from here")
         raise typer.Exit(1)

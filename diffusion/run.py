@@ -7,8 +7,10 @@ import hashlib
 import json
 import math
 import os
+import signal
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -53,7 +55,8 @@ class Run:
         self._start = None
         if options.start:
             self._start = checkpoint.load(None if options.start == "shipped" else options.start)
-        config = self._start.config if self._start else preset(options.preset or "tiny")
+        known = earlier["config"]["preset"] if earlier else "tiny"
+        config = self._start.config if self._start else preset(options.preset or known)
         if options.preset not in (None, config.preset):
             raise ConfigError(
                 f"the weights to start from are of the preset {config.preset}, not "
@@ -104,6 +107,20 @@ class Run:
         if not self.stop:
             self.folder.log(f"finished after {self._elapsed():.0f} s")
         yield Progress(trainer.step, self.steps, finished=not self.stop)
+
+    @contextmanager
+    def until_stopped(self) -> Iterator[None]:
+        """Within, in the main thread, Ctrl-C and SIGTERM set `stop`."""
+
+        def stop(*_: object) -> None:
+            self.stop = True
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _loop(self) -> Iterator[Progress]:
         trainer, total = self.trainer, torch.zeros((), device=self.trainer.device)
@@ -269,11 +286,12 @@ class Run:
 
     def about(self) -> dict[str, Any]:
         """What a checkpoint of this run tells of itself."""
+        before = self._start.about.get("seen", 0) if self._start else 0
         told: dict[str, Any] = {
             "data": [Path(path).name for path in self.options.data],
             "pictures": len(self.pictures),
             "side": self.side,
-            "seen": self.trainer.step * self.recipe.batch,
+            "seen": before + self.trainer.step * self.recipe.batch,
             "step": self.trainer.step,
             "seed": self.options.seed,
             "recipe": asdict(self.recipe),

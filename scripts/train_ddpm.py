@@ -14,6 +14,7 @@ safetensors.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import io
 import json
 import os
@@ -21,16 +22,18 @@ import sys
 import types
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-try:
-    import faiss  # noqa: F401
-except ImportError:  # the encoder lives beside it, and does not need it
-    sys.modules["faiss"] = types.ModuleType("faiss")
+for name in ("faiss", "pillow_heif"):  # the encoder lives beside them, and does not need them
+    if importlib.util.find_spec(name) is None:
+        sys.modules[name] = stub = types.ModuleType(name)
+        stub.__spec__ = ModuleSpec(name, None)
+        stub.register_heif_opener = lambda **_: None  # type: ignore[attr-defined]
 
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
@@ -95,9 +98,14 @@ def train(options: argparse.Namespace) -> None:
             compiled=options.compile,
         )
     )
-    for event in run.go():
-        if event.said or event.loss is not None:
-            print(event.said or event, flush=True)
+    finished = False
+    with run.until_stopped():
+        for event in run.go():
+            finished = event.finished
+            if event.said or event.loss is not None:
+                print(event.said or event, flush=True)
+    if not finished:
+        sys.exit("stopped; the same command goes on from here")
 
 
 def adopt(out: Path, zips: list[Path], vectors: Path) -> None:
@@ -181,7 +189,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--preset", default="tiny")
+    parser.add_argument("--preset", help="by default tiny, or that of --from")
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--batch", type=int)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import importlib
 import json
 import random
+import re
+import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
@@ -100,3 +104,53 @@ def test_a_classifier_points_at_its_classes(script: Script) -> None:
     found = script("train_names").classifier(x, torch.arange(120) % 3, steps=50)
     assert (found @ torch.eye(3)).argmax(1).tolist() == [0, 1, 2]
     assert torch.linalg.norm(found, dim=1).tolist() == pytest.approx([1, 1, 1], abs=1e-5)
+
+
+ALONE = """
+import runpy, sys
+from importlib.machinery import PathFinder
+
+found = PathFinder.find_spec
+
+def find_spec(name, path=None, target=None):
+    return None if name.partition(".")[0] in {absent} else found(name, path, target)
+
+PathFinder.find_spec = find_spec
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_the_ddpm_is_trained_with_four_packages_alone(tmp_path: Path) -> None:
+    """The recipe runs where nothing but torch, numpy, Pillow and safetensors is installed."""
+    wanted, needed = ["torch", "numpy", "pillow", "safetensors"], set[str]()
+    while wanted:
+        name = canonical(wanted.pop())
+        if name not in needed:
+            needed.add(name)
+            wanted += requirements(name)
+    ours = {canonical(name) for name in requirements("lookalike")} - needed
+    modules = metadata.packages_distributions()
+    absent = {m for m, names in modules.items() if {canonical(n) for n in names} & ours}
+    assert {"faiss", "pillow_heif", "sqlalchemy", "open_clip", "fastapi"} <= absent
+    with zipfile.ZipFile(tmp_path / "photos64-train-0.zip", "w") as archive:
+        for seed in range(3):
+            with archive.open(f"n01/{seed}.png", "w") as file:
+                picture(64, 64, seed).save(file, "PNG")
+    options = ("--data", tmp_path, "--out", tmp_path / "run", "--steps", "1", "--no-compile")
+    code, script = ALONE.format(absent=absent), ROOT / "scripts" / "train_ddpm.py"
+    subprocess.run([sys.executable, "-c", code, script, *options], check=True, cwd=tmp_path)
+    assert (tmp_path / "run" / "checkpoint.safetensors").exists()
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def requirements(name: str) -> list[str]:
+    """What a distribution needs here, without its extras."""
+    try:
+        said = metadata.requires(name) or []
+    except metadata.PackageNotFoundError:
+        return []
+    return [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in said if "extra ==" not in line]

@@ -386,6 +386,39 @@ def test_the_preset_is_tiny_or_that_of_the_start(
             Run(options(data, tmp_path / "other", preset="small", **said))
 
 
+def test_a_run_goes_on_with_its_preset(data: Path, tmp_path: Path) -> None:
+    begin(Run(options(data, tmp_path / "run", preset="small")), 1)
+    run = Run(options(data, tmp_path / "run", preset=None))
+    assert (run.config.preset, run.trainer.step) == ("small", 1)
+
+
+def test_pictures_that_the_start_has_seen_are_counted(data: Path, tmp_path: Path) -> None:
+    seen, start = [], None
+    for name in ("first", "second"):
+        finish(Run(options(data, tmp_path / name, steps=2, start=start)))
+        start = str(tmp_path / name / "checkpoint.safetensors")
+        seen.append(load(start).about["seen"])
+    assert seen[1] == 2 * seen[0] > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_between_two_steps(
+    data: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    run, before = Run(options(data, tmp_path / "run")), signal.getsignal(number)
+    advance = run.trainer.advance
+
+    def hit(planned: int) -> torch.Tensor:
+        signal.raise_signal(number)
+        return advance(planned)
+
+    run.trainer.advance = hit  # type: ignore[method-assign]
+    with run.until_stopped():
+        last = list(run.go())[-1]
+    assert not last.finished and signal.getsignal(number) is before
+    assert Run(options(data, tmp_path / "run")).trainer.step == run.trainer.step == 1
+
+
 def test_fine_tuning_begins_with_the_weights(data: Path, whole: Path, tmp_path: Path) -> None:
     start = str(whole / "checkpoint.safetensors")
     run = Run(options(data, tmp_path / "run", steps=2, start=start))

@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from diffusion import files
 from diffusion.data import to_bytes
+from diffusion.errors import ConfigError
+
+SOFTWARE = "lookalike"  # that made a PNG, as its text says
 
 
 def tiled(x: Tensor, columns: int | None = None, gap: int = 2, scale: int = 1) -> Image.Image:
@@ -30,7 +34,22 @@ def tiled(x: Tensor, columns: int | None = None, gap: int = 2, scale: int = 1) -
 
 def save_png(path: Path, picture: Image.Image) -> None:
     """PNG: nothing is lost. Raises DiffusionError when the disk does not take it."""
-    files.replace(path, lambda partial: picture.save(partial, "PNG"))
+    text = PngInfo()
+    text.add_text("Software", SOFTWARE)
+    files.replace(path, lambda partial: picture.save(partial, "PNG", pnginfo=text))
+
+
+def spare(path: Path) -> None:
+    """Raises ConfigError where a picture would take the place of anything that is none of ours."""
+    try:
+        with Image.open(path) as found:
+            if found.info.get("Software") == SOFTWARE:
+                return
+    except FileNotFoundError:
+        return
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError):
+        pass  # whatever it is, it stays
+    raise ConfigError(f"{path} is there, and was not made by lookalike: give another name")
 
 
 def draw_loss(path: Path, lines: Sequence[dict[str, Any]]) -> None:

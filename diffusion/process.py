@@ -17,7 +17,7 @@ from diffusion import files
 from diffusion.data import square, to_unit
 from diffusion.denoiser import Denoiser
 from diffusion.errors import ConfigError
-from diffusion.plots import tiled
+from diffusion.plots import SOFTWARE, tiled
 from diffusion.samplers import ancestral, grid, normals
 from diffusion.schedule import Noise, Steps
 
@@ -81,6 +81,8 @@ def process(
             f"the model's condition is {shape.condition}, of the shape {known}: not one of the "
             f"shape {tuple(condition.shape)}"
         )
+    if steps < 1 or not 0 <= seed < 2**64:
+        raise ConfigError(f"{steps} steps, seed {seed}: give at least 1, and 64 bits")
     if not 2 <= columns <= steps + 1:
         raise ConfigError(f"{columns} columns of {steps} steps: give 2 to {steps + 1}")
     device, side = str(next(model.parameters()).device), model.config.size
@@ -146,7 +148,10 @@ def draw_process(
         below.supxlabel(caption, x=0.995, ha="right", fontsize=11, color=SOFT)
 
         def write(partial: Path) -> None:
-            figure.savefig(partial, format="png", dpi=120, bbox_inches="tight", pad_inches=0.2)
+            said = {"Software": SOFTWARE}
+            figure.savefig(
+                partial, format="png", dpi=120, bbox_inches="tight", pad_inches=0.2, metadata=said
+            )
 
         files.replace(path, write)
 
@@ -178,7 +183,8 @@ def _draw_chains(figure: Any, found: Process, noise: Noise, conditioned: bool) -
     axis.imshow(tiled(torch.cat([row[0] for row in rows]), columns, gap), interpolation="nearest")
     centres = [gap + side / 2 + i * (side + gap) - 0.5 for i in range(columns)]
     axis.set_xticks(centres, _labels(found.sigmas, noise))
-    axis.set_yticks(centres[:3], [f"{name}\n{formula}" for _, name, formula in rows])
+    middles = [gap + side / 2 + i * (side + gap) - 0.5 for i in range(len(rows))]
+    axis.set_yticks(middles, [f"{name}\n{formula}" for _, name, formula in rows])
     axis.xaxis.tick_top()
     axis.tick_params(length=0, labelcolor=INK, labelsize=13)
     axis.spines[:].set_visible(False)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from search import files
@@ -35,10 +36,11 @@ def export(
     metadata, `names` (JSON: paths relative to what was given), `model` and `fingerprint`.
 
     most: bytes of a picture in a zip. The last progress carries the report. A picture that cannot
-    be read is skipped. Raises InputError for what holds no pictures, or the same name twice, and
-    StorageError.
+    be read is skipped. Raises InputError for what holds no pictures, or the same name twice, or an
+    `out` that is no such file, and StorageError.
     """
     begun = time.monotonic()
+    _spare(out)
     yield Progress("scan", 0, 0, str(paths[0]))
     kept, rows, skips = list[str](), list[Vectors](), list[Skip]()
     listed = [(path, name) for path in paths for name in _names(path, skips)]
@@ -69,6 +71,19 @@ def export(
     _write(out, save({"vectors": np.concatenate(rows).astype(np.float16)}, about))
     report = IndexReport(embedded=len(kept), skipped=tuple(skips), seconds=time.monotonic() - begun)
     yield Progress("finish", len(names), len(names), str(out), report)
+
+
+def _spare(out: Path) -> None:
+    """Raises InputError where the vectors would take the place of anything but vectors."""
+    if not os.path.lexists(out):
+        return
+    try:
+        with safe_open(out, framework="numpy") as file:
+            if "fingerprint" in (file.metadata() or {}):
+                return
+    except (OSError, SafetensorError):
+        pass  # whatever it is, it stays
+    raise InputError(f"{out} is there, and holds no vectors: give another name")
 
 
 def _names(path: Path, skips: list[Skip]) -> list[str]:

@@ -87,6 +87,19 @@ def test_names_that_stand_for_two_pictures_are_refused(
     assert not (tmp_path / "out.safetensors").exists()
 
 
+@pytest.mark.parametrize("name", ["0/0.jpg", "all.zip", "0"])
+def test_nothing_but_vectors_is_written_over(engine: Engine, folder: Path, name: str) -> None:
+    with zipfile.ZipFile(folder / "all.zip", "w") as archive:
+        archive.write(folder / "0" / "0.jpg", "0.jpg")
+    out = folder / name
+    before = out.is_file() and out.read_bytes()
+    with pytest.raises(InputError, match="give another name"):
+        embedded(engine, [folder], out)
+    assert (out.is_file() and out.read_bytes()) == before
+    again = folder / "vectors.safetensors"
+    assert embedded(engine, [folder], again) and embedded(engine, [folder], again)
+
+
 def test_what_holds_no_pictures_is_refused(engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.zip").write_text("no zip")

@@ -26,11 +26,14 @@ if TYPE_CHECKING:
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Out = Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where they go.")]
+Out = Annotated[
+    Path, typer.Option("-o", "--out", metavar="DIR", parser=words.path, help="Where they go.")
+]
 Many = Annotated[int, typer.Option("-n", help="How many of a picture, 1 to 64.")]
 FirstSeed = Annotated[int, typer.Option(metavar="S", help="Of the first; the next has S + 1.")]
 Checkpoint = Annotated[
-    Path | None, typer.Option(metavar="C", help="Weights other than the shipped ones.")
+    Path | None,
+    typer.Option(metavar="C", parser=words.path, help="Weights other than the shipped ones."),
 ]
 
 
@@ -90,7 +93,11 @@ def settings(
     context: typer.Context,
     home: Annotated[
         Path | None,
-        typer.Option(help="Folder of the library (default: LOOKALIKE_HOME, or the user's data)."),
+        typer.Option(
+            metavar="DIR",
+            parser=words.path,
+            help="Folder of the library (default: LOOKALIKE_HOME, or the user's data).",
+        ),
     ] = None,
     model: Annotated[
         str | None,
@@ -119,7 +126,10 @@ def _print(document: dict[str, Any]) -> None:
 @app.command()
 def index(
     context: typer.Context,
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Folders of pictures.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH...", parser=words.path, help="Folders of pictures."),
+    ],
     exclude: Annotated[
         list[str] | None,
         typer.Option(
@@ -160,6 +170,7 @@ def index(
 def _watch(engine: Engine, paths: list[Path]) -> None:
     """Sync folders as they change, until Ctrl-C."""
     console.note("watching; Ctrl-C ends it")
+    told: dict[Path, tuple[object, int]] = {}
     try:
         for path in engine.watch(paths):
             try:
@@ -167,8 +178,11 @@ def _watch(engine: Engine, paths: list[Path]) -> None:
             except LookalikeError as error:
                 console.note(f"lookalike: {error}")
             else:
-                if report.added + report.changed + report.moved + report.removed:
+                done = report.added + report.changed + report.moved + report.removed
+                left = report.skipped, report.offline
+                if done or left != told.get(path, ((), 0)):
                     console.indexed(report)
+                told[path] = left
     except (KeyboardInterrupt, _Stopped):
         console.note("stopped watching")
 
@@ -278,7 +292,12 @@ def variants(
 @app.command()
 def augment(
     context: typer.Context,
-    path: Annotated[Path, typer.Argument(help="A folder of pictures, or of classes of them.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PATH", parser=words.path, help="A folder of pictures, or of classes of them."
+        ),
+    ],
     out: Out,
     n: Many = 4,
     regime: Annotated[str, typer.Option(metavar="R", help="near, same or concept.")] = "near",
@@ -325,7 +344,14 @@ def check(
 @app.command()
 def forget(
     context: typer.Context,
-    path: Annotated[Path, typer.Argument(help="An indexed folder, or a part of one.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PATH",
+            parser=words.path,
+            help="An indexed folder, a part of one, or a folder above some.",
+        ),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Take a folder out of the library. The pictures themselves stay where they are."""
@@ -344,9 +370,13 @@ def forget(
 def embed(
     context: typer.Context,
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Folders of pictures, or zips.")
+        list[Path],
+        typer.Argument(metavar="PATH...", parser=words.path, help="Folders of pictures, or zips."),
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="A .safetensors file.")],
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", metavar="FILE", parser=words.path, help="A .safetensors file."),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Write the vectors of pictures to a file, such as `diffusion train --embeddings` takes."""
@@ -369,7 +399,9 @@ def serve(
     allow: Annotated[
         list[Path] | None,
         typer.Option(
-            metavar="DIR", help="Folder that may be used over HTTP, with all in it. Repeatable."
+            metavar="DIR",
+            parser=words.path,
+            help="Folder that may be used over HTTP, with all in it. Repeatable.",
         ),
     ] = None,
 ) -> None:

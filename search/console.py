@@ -139,7 +139,7 @@ def indexed(report: IndexReport) -> None:
     )
     if report.offline:
         say("offline files are kept: a folder that is empty all at once may be a missing disk")
-        say("  (`index --allow-empty` or `forget` takes them out)")
+        say("  (`forget` takes them out; `index --allow-empty` too, of a folder that is there)")
     _skipped(report.skipped)
     say(f"{report.pictures} pictures in the library")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import replace
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -22,6 +22,14 @@ LATER = frozenset(
     "duplicates tag backup"
     " --query --where --kind --collapse --expand --restore --mask --verify --html".split()
 )
+
+
+def path(word: str) -> Path:
+    """A path; an empty one, such as an unset variable leaves, is none, and not the folder that one
+    is in."""
+    if not word:
+        raise typer.BadParameter("an empty path; give a folder, or . for this one")
+    return Path(word)
 
 
 def later(word: str) -> None:

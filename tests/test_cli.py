@@ -228,6 +228,10 @@ def test_broken_pictures_are_skipped_with_their_reason(tmp_path: Path) -> None:
         (("index", "/nowhere"), 1, "is not there"),
         (("index", str(SAMPLES / "hat/01.jpg")), 1, "is a file"),
         (("forget", "/nowhere"), 1, "is not in the library"),
+        (("forget", ""), 2, "an empty path"),
+        (("index", str(SAMPLES / "hat"), ""), 2, "an empty path"),
+        (("--home", "", "status"), 2, "an empty path"),
+        (("--device", "foo", "search", str(SAMPLES / "hat/01.jpg")), 1, "the device 'foo'"),
         (("--model", "nonsense", "status"), 1, "there is no model nonsense"),
         (("--model", "diffusion", "status"), 1, "not part of this version"),
         (("--model", "mini:/nowhere", "search", str(SAMPLES / "hat/01.jpg")), 1, "index FOLDER"),
@@ -309,6 +313,10 @@ def test_watching_takes_in_what_comes(tmp_path: Path) -> None:
     assert "11 pictures" in process.stdout.readline()
     shutil.copy(SAMPLES / "pants" / "01.jpg", folder / "new.jpg")
     assert process.stdout.readline().startswith("1 added, 11 unchanged; 1 embedded")
+    assert "12 pictures" in process.stdout.readline()
+    (folder / "torn.jpg").write_bytes(b"no picture")
+    assert process.stdout.readline().startswith("12 unchanged; 0 embedded")
+    assert "torn.jpg" in process.stdout.readline() + process.stdout.readline()
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 0 and "stopped watching" in said

@@ -91,14 +91,20 @@ class Mini:
             net = MiniNet().eval()
             with safe_open(self.path, framework="pt") as file:
                 net.load_state_dict({key: file.get_tensor(key).float() for key in file.keys()})
-            net.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        except Exception as error:  # also a device that is not there
+        except Exception as error:
             raise self._foreign(error) from error
+        try:
+            net.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        except (RuntimeError, AssertionError) as error:
+            why = str(error).partition("\n")[0].partition(": ")[0]
+            raise ModelError(
+                f"mini cannot run on the device {self._device!r} ({why}); give cpu, or another"
+            ) from error
         self._net = net
         return net
 
     def _foreign(self, error: Exception) -> ModelError:
         return ModelError(
-            f"the weights of mini in {self.path} cannot be used on {self._device} ({error}); "
-            "give another file or device, or reinstall the package"
+            f"the weights of mini in {self.path} cannot be used ({error}); give another file, "
+            "or reinstall the package"
         )

@@ -41,6 +41,13 @@ Checkpoint = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Seed = Annotated[int, typer.Option(metavar="S", help="Of the first picture; 64 bits.")]
+Interval = Annotated[
+    tuple[float, float],
+    typer.Option(
+        metavar="LOW HIGH", help="Sigmas between which guidance acts.", show_default="everywhere"
+    ),
+]
+EVERYWHERE = (0.0, float("inf"))
 
 
 @app.command()
@@ -137,6 +144,7 @@ def sample(
     steps: Annotated[int, typer.Option(metavar="N", help="Steps of the sampler.")] = 15,
     sampler: Annotated[str, typer.Option(help="ancestral, ddim, heun or dpmpp_2m.")] = "dpmpp_2m",
     guidance: Annotated[float, typer.Option(metavar="W", help="1 is none.")] = 1.0,
+    interval: Interval = EVERYWHERE,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
@@ -146,14 +154,16 @@ def sample(
 
     from diffusion.checkpoint import load
     from diffusion.data import to_bytes
-    from diffusion.plots import save_png, tiled
-    from diffusion.sampling import EVERYWHERE, condition_on, samples
+    from diffusion.plots import save_png, spare, tiled
+    from diffusion.sampling import condition_on, samples
     from diffusion.trainer import pick
 
     model = load(checkpoint, pick(device))
     under = condition_on(model, n, like, name)
+    for name in (*(f"{seed + i:05d}.png" for i in range(n)), "grid.png"):
+        spare(out / name)
     made, shown = 0, list[torch.Tensor]()
-    for part in samples(model, n, seed, under, steps, sampler, guidance, EVERYWHERE):
+    for part in samples(model, n, seed, under, steps, sampler, guidance, interval):
         for picture in to_bytes(part).permute(0, 2, 3, 1).cpu().numpy():
             save_png(out / f"{seed + made:05d}.png", Image.fromarray(picture))
             made += 1
@@ -176,9 +186,11 @@ def process(
     from PIL import Image
 
     from diffusion.checkpoint import load
+    from diffusion.plots import spare
     from diffusion.process import draw_process
     from diffusion.trainer import pick
 
+    spare(out)
     try:
         picture = Image.open(image)
         picture.load()
@@ -205,6 +217,7 @@ def evaluate(
     steps: Annotated[int, typer.Option(metavar="N", help="Steps of the sampler.")] = 15,
     sampler: Annotated[str, typer.Option(help="ancestral, ddim, heun or dpmpp_2m.")] = "dpmpp_2m",
     guidance: Annotated[float, typer.Option(metavar="W", help="1 is none.")] = 1.0,
+    interval: Interval = EVERYWHERE,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", metavar="DIR", help="For sheets of samples.")
     ] = None,
@@ -215,17 +228,20 @@ def evaluate(
 
     Frechet distance, KID, precision and recall, beside the held-out pictures themselves and those
     after a known harm. Samples are conditioned on the held-out pictures' vectors, where they are
-    given, and on their classes, where the model has the same.
+    given, and on their classes, where the model has the same: so give pictures of which it was
+    trained on none, or a copy of a picture passes for a good sample.
     """
     from diffusion.checkpoint import load
     from diffusion.data import match, read, read_vectors, to_bytes
     from diffusion.evaluate import Measure, Report, held_out, load_features, sheet
     from diffusion.likelihood import bits
-    from diffusion.plots import save_png
-    from diffusion.sampling import same_encoder, sample as draw
+    from diffusion.plots import save_png, spare
+    from diffusion.sampling import same_encoder, sample as draw, way
     from diffusion.schedule import Steps
     from diffusion.trainer import pick
 
+    if out:
+        spare(out / "nearest.png")
     where = pick(device)
     model = load(checkpoint, where)
     if features is None and not (context.obj or {}).get("encode"):
@@ -248,10 +264,11 @@ def evaluate(
         steps=steps,
         sampler=sampler,
         guidance=guidance,
+        interval=interval,
     )
     made = to_bytes(drawn).cpu()
     measure = Measure(encode, str(features or context.obj["encode"]), pictures.images[rest], seed)
-    row = measure.row(f"{sampler} {steps}, guidance {guidance:g}", made)
+    row = measure.row(way(sampler, steps, guidance, interval), made)
     about = {
         "weights": model.about["sha256"][:16],
         "step": model.about.get("step"),

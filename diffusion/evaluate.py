@@ -240,7 +240,9 @@ def held_out(count: int, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Places of `count` pictures -> those of a reference, and of n that are kept out of it, both
     ascending. Raises DataError when less than half would be left."""
     if not 0 < 2 * n <= count:
-        raise DataError(f"{n} of {count} pictures held out: give 1 to {count // 2}, or more data")
+        raise DataError(
+            f"{n} of {count} pictures held out: that is more than half; give fewer, or more data"
+        )
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     return order[n:].sort().values, order[:n].sort().values
 

@@ -14,7 +14,7 @@ from diffusion.samplers import SAMPLERS, grid, normals
 from diffusion.unet import Shape
 
 BATCH = 64
-MOST_SEED = 2**64
+MOST_SEED, MOST_GUIDANCE = 2**64, 20.0
 EVERYWHERE = (0.0, float("inf"))
 
 
@@ -50,11 +50,17 @@ def samples(
     interval: tuple[float, float],
 ) -> Iterator[Tensor]:
     """As `sample`, batch by batch."""
-    if n < 1 or sampler not in SAMPLERS or not 0 <= seed <= MOST_SEED - n:
+    if n < 1 or not 0 <= seed <= MOST_SEED - n:
+        raise ConfigError(f"n {n}, seed {seed}: give at least 1, and 64 bits")
+    if sampler not in SAMPLERS:
+        raise ConfigError(f"there is no sampler {sampler!r}; give one of {', '.join(SAMPLERS)}")
+    if not 0 <= guidance <= MOST_GUIDANCE or not 0 <= interval[0] <= interval[1]:
         raise ConfigError(
-            f"n {n}, sampler {sampler!r}, seed {seed}: give at least 1, one of "
-            f"{', '.join(SAMPLERS)}, and 64 bits"
+            f"guidance {guidance} between the sigmas {interval}: give 0 to {MOST_GUIDANCE:g} (1 is "
+            "none), and two from 0 that ascend"
         )
+    if guidance != 1 and condition is None:
+        raise ConfigError("guidance is towards a condition: give one, or a guidance of 1")
     check_condition(condition, n, model.config.shape)
     device = str(next(model.parameters()).device)
     side = model.config.size
@@ -70,6 +76,12 @@ def samples(
             ):
                 x = state.x
             yield x.clamp(-1, 1)
+
+
+def way(sampler: str, steps: int, guidance: float, interval: tuple[float, float]) -> str:
+    """How samples are made, in words."""
+    where = "" if guidance == 1 or interval == EVERYWHERE else " in {:g}..{:g}".format(*interval)
+    return f"{sampler} {steps}, guidance {guidance:g}{where}"
 
 
 def same_encoder(model: Denoiser, found: Vectors, name: str) -> None:

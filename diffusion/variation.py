@@ -14,10 +14,10 @@ from torch import Tensor
 from diffusion.denoiser import Denoiser
 from diffusion.errors import ConfigError
 from diffusion.samplers import State, dpmpp_2m, grid, normals
-from diffusion.sampling import BATCH, MOST_SEED, check_condition
+from diffusion.sampling import BATCH, MOST_GUIDANCE, MOST_SEED, check_condition
 
 LAST = 0.1  # sigma from which one step leads to the picture: below it a small model adds specks
-MOST_STEPS, MOST_GUIDANCE = 1000, 20.0
+MOST_STEPS = 1000
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -205,6 +206,8 @@ def test_a_full_disk_leaves_what_was_there(
         {"condition": torch.tensor([0, 3])},
         {"condition": torch.tensor([0, -2])},
         {"condition": torch.zeros(2, 3)},
+        {"interval": (2.0, 1.0)},
+        {"interval": (math.nan, 1.0)},
     ],
 )
 def test_what_cannot_be_sampled_is_refused(wrong: dict[str, Any]) -> None:

@@ -75,6 +75,29 @@ def test_the_grid_shows_the_first_hundred(
         assert grid.size == (2 * 18 + 2, 2 * 18 + 2)
 
 
+def test_no_picture_of_the_user_is_written_over(
+    weights: Path, pictures: Path, tmp_path: Path
+) -> None:
+    mine = pictures / "00001.png"
+    Image.new("RGB", (9, 9)).save(mine)
+    before = mine.read_bytes()
+    more = ("--checkpoint", weights, "--steps", "2")
+    for words in (
+        ("process", mine, "-o", mine),
+        ("process", pictures / "1.jpg", "-o", mine),
+        ("sample", "-n", "2", "-o", pictures),
+    ):
+        assert "give another name" in run(*words, *more, fails=ConfigError)
+    assert mine.read_bytes() == before and not (pictures / "00000.png").exists()
+
+
+def test_guidance_has_bounds_and_something_to_go_by(weights: Path, tmp_path: Path) -> None:
+    words = ("sample", "-o", tmp_path, "--checkpoint", weights, "--steps", "2", "--guidance")
+    for wrong in ("nan", "-5", "1e9"):
+        assert "0 to 20" in run(*words, wrong, "--class", "a", fails=ConfigError)
+    assert "towards a condition" in run(*words, "3", fails=ConfigError)
+
+
 def test_a_class_that_is_not_known_is_refused(weights: Path, tmp_path: Path) -> None:
     words = ("sample", "-o", tmp_path, "--checkpoint", weights, "--class", "z")
     assert "'a', 'b', 'c'" in run(*words, fails=ConfigError)
@@ -92,6 +115,12 @@ def test_the_process_is_drawn(weights: Path, pictures: Path, tmp_path: Path) -> 
     few = ("--checkpoint", weights, "-o", tmp_path / "few.png", "--steps", "3")
     run("process", pictures / "1.jpg", *few)
     assert (tmp_path / "few.png").exists()
+    one = ("--checkpoint", weights, "-o", tmp_path / "few.png", "--steps")  # its own may go
+    run("process", pictures / "1.jpg", *one, "1")
+    assert "at least 1" in run("process", pictures / "1.jpg", *one, "0", fails=ConfigError)
+    assert "64 bits" in run(
+        "process", pictures / "1.jpg", *one, "1", "--seed", "-1", fails=ConfigError
+    )
     (tmp_path / "text.jpg").write_text("no picture")
     assert "no picture" in run("process", tmp_path / "text.jpg", *words, fails=DataError)
 
@@ -111,7 +140,9 @@ def test_an_evaluation_has_a_floor_yardsticks_and_bits(
     for i, path in enumerate(sorted(pictures.iterdir())):
         (pictures / "abc"[i % 3]).mkdir(exist_ok=True)
         path.rename(pictures / "abc"[i % 3] / path.name)
-    classed = run(*words, encode=encode)
+    guided = ("--guidance", "3", "--interval", "0.1", "1.5")
+    classed = run(*words, *guided, encode=encode)
+    assert "dpmpp_2m 3, guidance 3 in 0.1..1.5 " in classed
     assert "condition class" in classed and classed.splitlines()[1] != said.splitlines()[1]
     assert "--features" in run(*words, fails=ConfigError)
     wrong = run(*words, "--sampler", "euler", encode=lambda _: pytest.fail(), fails=ConfigError)

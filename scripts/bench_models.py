@@ -140,7 +140,7 @@ def _found(title: str, x: np.ndarray, right: np.ndarray, table: Names, seed: int
 
 
 def copies(data: Path, models: dict[str, Embed], seed: int) -> None:
-    """Recall@1 of attacked pictures, embedding alone."""
+    """Recall@1 of attacked pictures, embedding alone; intervals by bootstrap over the pictures."""
     places = (data / "photos-dev", data / "clothing" / "test", data / "clothing" / "train")
     loads = [load for place in places for load in folder(place)[0]]
     queries = range(0, len(folder(places[0])[0]), 5)
@@ -149,15 +149,17 @@ def copies(data: Path, models: dict[str, Embed], seed: int) -> None:
     print(f"\nedited copies: recall@1, {len(queries)} queries each, index of {len(loads)}")
     print(f"{'':<28}" + "".join(f"{name:>22}" for name in names))
     for kind, attacks in (("plain", PLAIN), ("hard", HARD)):
-        table: dict[str, list[float]] = {name: [] for name in names}
+        table: dict[str, list[np.ndarray]] = {name: [] for name in names}
         for title, attack in attacks.items():
             for name in names:
-                found = recall(models[name], loads, queries, index[name], attack, seed)
-                table[name].append(float(found.mean()))
-            row = "".join(f"{table[n][-1]:>22.2f}" for n in names)
+                table[name].append(recall(models[name], loads, queries, index[name], attack, seed))
+            row = "".join(f"{table[n][-1].mean():>22.2f}" for n in names)
             print(f"  {title:<26}{row}", flush=True)
-        mean = "".join(f"{np.mean(table[n]):>22.3f}" for n in names)
-        print(f"{'mean of ' + kind:<28}{mean}", flush=True)
+        means = {name: np.mean(table[name], 0) for name in names}
+        row = "".join(f"{interval(means[n], seed):>22}" for n in names)
+        print(f"{'mean of ' + kind:<28}{row}", flush=True)
+        less = interval(means[names[0]] - means[names[1]], seed)
+        print(f"  {names[0]} less {names[1]}: {less}", flush=True)
 
 
 def timed(runs: dict[str, Callable[[], object]], turns: int, times: int) -> dict[str, float]:

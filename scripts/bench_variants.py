@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from bench_diffusion import product, seconds
 from PIL import Image, ImageOps
+from retrieval import interval
 from sheet import sheet
 
 import search
@@ -72,13 +73,6 @@ def cost(model: Denoiser, rounds: int) -> None:
                 f"{passes * gflop:.0f} | {np.median(share):.2f} |",
                 flush=True,
             )
-
-
-def interval(values: np.ndarray, seed: int) -> str:
-    """Mean with a 95 % bootstrap interval."""
-    draws = np.random.default_rng(seed).integers(0, len(values), (2000, len(values)))
-    low, high = np.percentile(values[draws].mean(1), [2.5, 97.5])
-    return f"{values.mean():.3f} [{low:.3f}, {high:.3f}]"
 
 
 def likeness(model: Denoiser, folder: Path, n: int, seed: int, out: Path | None) -> None:

@@ -128,6 +128,14 @@ def test_an_interrupt_ends_it_even_while_somebody_uploads(home: Path) -> None:
         connection.close()
 
 
+def test_a_second_interrupt_ends_it_without_a_word(home: Path) -> None:
+    with server(home) as (process, _):
+        for _ in range(2):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.03)
+        assert process.wait(15) == 0
+
+
 def test_a_stop_cancels_the_job_lets_its_followers_go_and_loses_nothing(
     home: Path, tmp_path: Path
 ) -> None:

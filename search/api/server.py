@@ -26,7 +26,8 @@ SECONDS = 3  # for requests that are under way when it is told to stop
 
 def _calm(record: logging.LogRecord) -> bool:
     """Whether a line is worth logging: that a request was cut short at the end is not."""
-    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+    cut = record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError)
+    return not (cut or record.getMessage().rstrip().endswith("CancelledError"))
 
 
 class _Server(uvicorn.Server):

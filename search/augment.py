@@ -90,10 +90,18 @@ class Augmentation:
         except (OSError, ValueError):
             known = None
         if set(held) - {LOCK} and known != self._about:
-            raise InputError(
-                f"{self._output} holds something else ({known or 'unknown'}), not the beginning of "
-                f"{self._about}; give a new folder"
-            )
+            raise InputError(f"{self._output} {self._other(known)}; give a new folder")
+
+    def _other(self, known: Any) -> str:
+        """How what the output holds differs from what is asked for, in words."""
+        if not isinstance(known, dict):
+            return "holds something else"
+        differing = {k: v for k, v in self._about.items() if known.get(k) != v}
+        said = [
+            f"other {k}" if k in ("weights", "model") else f"{k} {known.get(k)}, not {v}"
+            for k, v in differing.items()  # digests tell nobody anything
+        ]
+        return f"was made with {'; '.join(said)}"
 
     def run(self) -> Iterator[AugmentProgress]:
         """Make what is not there yet. Raises LookalikeError; what was made by then stays."""
@@ -107,7 +115,8 @@ class Augmentation:
             with closing(self._pictures(todo)) as pictures:
                 for name, picture in pictures:
                     if isinstance(picture, InputError):
-                        skips.append(Skip(name, str(picture)))
+                        reason = str(picture).removeprefix(f"{self._source / name}: ")
+                        skips.append(Skip(name, reason))
                     else:
                         made += self._write(name, self._made(name, picture))
                     done += 1

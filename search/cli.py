@@ -301,7 +301,9 @@ def augment(
     out: Out,
     n: Many = 4,
     regime: Annotated[str, typer.Option(metavar="R", help="near, same or concept.")] = "near",
-    seed: FirstSeed = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="S", help="Each picture's own follow from it and its name.")
+    ] = 0,
     checkpoint: Checkpoint = None,
     as_json: AsJson = False,
 ) -> None:

@@ -339,8 +339,8 @@ class _Run:
 
 
 def _globs(patterns: Sequence[str]) -> tuple[str, ...]:
-    """Globs as they are kept: no empty ones, no `/` at the end."""
-    return tuple(stripped for p in patterns if (stripped := p.rstrip("/")))
+    """Globs as they are kept: no empty ones, no `./` before and no `/` at the end."""
+    return tuple(bare for p in patterns if (bare := p.removeprefix("./").rstrip("/")))
 
 
 def _below(place: str, patterns: Sequence[str]) -> list[str]:

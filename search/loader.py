@@ -7,7 +7,7 @@ import itertools
 import queue
 import threading
 from collections import deque
-from collections.abc import Collection, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -18,7 +18,7 @@ import PIL
 import pillow_heif
 
 from search.embedders.base import Pixels, Preparation
-from search.errors import CropError, PictureError, SizeError
+from search.errors import CropError, LibraryError, PictureError, SizeError
 from search.images import DECODE_RULE, Crop, Limits
 from search.records import Facts
 from search.worker import COMMAND, Worker
@@ -139,7 +139,7 @@ class Loader:
             finally:
                 self._free.put(worker)
 
-        self._threads.submit(start)
+        self._begin(start)
 
     def close(self) -> None:
         """Give up what is waiting and end the processes."""
@@ -161,8 +161,13 @@ class Loader:
         urgent: before those that are not, as someone waits for it."""
         turn = _Turn(source, preparation, Future())
         self._waiting.put((0 if urgent else 1, next(self._order), turn))
-        self._threads.submit(self._next)
+        self._begin(self._next)
         return turn.future
+
+    def _begin(self, work: Callable[[], None]) -> None:
+        if self._closed.is_set():
+            raise LibraryError("the library was closed; open it again")
+        self._threads.submit(work)
 
     def load(
         self,

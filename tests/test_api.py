@@ -200,7 +200,7 @@ def test_bodies_of_the_wrong_kind_are_refused(client: httpx.Client) -> None:
     kind = {"Content-Type": "application/json"}
     problem(post("/api/v1/search", content=b"\xff\xfe", headers=kind), 400, "no JSON")
     problem(client.get("/api/v1/search"), 405)
-    problem(client.get("/api/v1/nothing"), 404)
+    problem(client.get("/api/v1/nothing"), 404, "is no address of this version; /docs")
     problem(client.get("/api/v1/../../etc/passwd"), 404)
 
 

@@ -138,3 +138,13 @@ def test_settings_come_from_the_environment(
     monkeypatch.setenv("LOOKALIKE_WORKERS", "none")
     with pytest.raises(InputError, match="LOOKALIKE_WORKERS"):
         Engine.open()
+
+
+def test_a_closed_library_says_so(tmp_path: Path) -> None:
+    engine = Engine.open(tmp_path / "home", model="mini")
+    picture = SAMPLES / "hat" / "01.jpg"
+    engine.keep(picture.read_bytes())
+    engine.close()
+    for use in (lambda: engine.keep(b"a picture"), lambda: engine.search(image=str(picture))):
+        with pytest.raises(LibraryError, match="open it again"):
+            use()

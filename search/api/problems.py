@@ -102,8 +102,11 @@ def install(app: FastAPI, headers: Mapping[str, str]) -> None:
         return _fields([(".".join(map(str, one["loc"][1:])), one["msg"]) for one in said])
 
     @app.exception_handler(HTTPException)
-    async def http(_: Request, error: HTTPException) -> JSONResponse:
-        return response(error.status_code, str(error.detail), error.headers)
+    async def http(request: Request, error: HTTPException) -> JSONResponse:
+        detail = str(error.detail)
+        if error.status_code == 404 and not isinstance(error, Problem):  # of no route
+            detail = f"{request.url.path} is no address of this version; /docs lists those it has"
+        return response(error.status_code, detail, error.headers)
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, error: ClientDisconnect) -> JSONResponse:

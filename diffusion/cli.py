@@ -195,7 +195,8 @@ def process(
         picture = Image.open(image)
         picture.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{image} is no picture that can be read: {error}") from error
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"{image} is no picture that can be read: {why}") from error
     draw_process(load(checkpoint, pick(device)), picture, out, seed=seed, steps=steps)
 
 

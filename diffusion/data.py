@@ -103,7 +103,8 @@ def _entries(path: Path) -> list[tuple[str, Read]]:
     try:
         archive, lock = zipfile.ZipFile(path), threading.Lock()
     except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is neither a folder nor a zip of pictures: {error}") from error
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"{path} is neither a folder nor a zip of pictures: {why}") from error
 
     def reader(info: zipfile.ZipInfo) -> Read:
         def read() -> bytes:

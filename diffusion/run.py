@@ -63,11 +63,11 @@ class Run:
                 f"{options.preset}; leave the preset out, or do not start from them"
             )
         config = replace(config, size=options.size or config.size)
+        self.recipe = _recipe(options, config.preset)
         self.pictures, conditions, self.encoder = _read(options, config.size)
         self.classes, self.side = list(self.pictures.classes), self.pictures.side
         self._digest = digest(self.pictures, conditions)
         self.config = self._conditioned(config, conditions)
-        self.recipe = _recipe(options, config.preset)
         torch.manual_seed(options.seed)
         model = Denoiser(self.config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.trainer = Trainer(

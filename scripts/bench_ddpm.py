@@ -1,6 +1,7 @@
 """How good the pictures of a DDPM are, by the measure that its card quotes, in one run.
 
-scripts/bench ddpm [--data ../shared/data] [--checkpoint C] [--n N] [--out DIR] [--guidance W...]
+scripts/bench ddpm [--data ../shared/data] [--checkpoint C] [--n N] [--out DIR] [--steps N...]
+    [--guidance W...] [--interval LOW HIGH]
 
 One sample for each of n photos64-val pictures, conditioned on its vector by the encoder that the
 checkpoint names, against the photos64-train pictures: Frechet distance, KID, precision, recall and
@@ -18,7 +19,8 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
@@ -30,6 +32,7 @@ from diffusion import Denoiser, load, sample
 from diffusion.data import Pictures, read, to_bytes, to_unit
 from diffusion.evaluate import Encode, Measure, Report, Row, sheet
 from diffusion.plots import save_png, tiled
+from diffusion.sampling import EVERYWHERE, way
 from search.embedders.base import Preparation
 from search.embedders.mini import Mini
 from search.embedders.mobilenet import normalise
@@ -120,6 +123,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, nargs="+", default=[15])
     parser.add_argument("--sampler", nargs="+", default=["dpmpp_2m"])
     parser.add_argument("--guidance", type=float, nargs="+", default=[1.0])
+    parser.add_argument("--interval", type=float, nargs=2, default=EVERYWHERE)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return parser.parse_args(words)
@@ -129,8 +133,21 @@ def main() -> None:
     print(report(arguments()).table())
 
 
-def report(args: argparse.Namespace) -> Report:
-    """Samples, measured beside the yardsticks."""
+@dataclass(frozen=True)
+class Stand:
+    """A model, held-out pictures (uint8), what samples are conditioned on, one for each; what they
+    are measured by, its reference, and of how many training pictures that is."""
+
+    model: Denoiser
+    held: torch.Tensor
+    under: torch.Tensor | None
+    measure: Measure
+    reference: Pictures
+    total: int
+
+
+def stand(args: argparse.Namespace, chosen: Callable[[int], torch.Tensor]) -> Stand:
+    """chosen: of so many validation pictures, the places of those that are held out."""
     zips = sorted(args.data.glob("photos64-train-*.zip"))
     if not zips:
         raise SystemExit(f"{args.data} has no photos64-train-*.zip; give --data")
@@ -141,8 +158,7 @@ def report(args: argparse.Namespace) -> Report:
         model = load(args.checkpoint, args.device, encoder=mini.fingerprint)
     side = model.config.size
     held = read([args.data / "photos64-val.zip"], side).images
-    most = args.n or (1000 if args.device == "cpu" else 5000)
-    held = held[evenly(len(held), min(len(held), most))]
+    held = held[chosen(len(held))]
     training = read(zips, side)
     total = len(training)
     reference = training.only(evenly(total, min(total, args.reference or total)).tolist())
@@ -154,23 +170,27 @@ def report(args: argparse.Namespace) -> Report:
         args.cache,
         told("features"),
     )
-    rows: list[Row] = []
     under = conditions(held, mini) if vectors else None
+    return Stand(model, held, under, measure, reference, total)
+
+
+def report(args: argparse.Namespace) -> Report:
+    """Samples, measured beside the yardsticks."""
+    most = args.n or (1000 if args.device == "cpu" else 5000)
+    with_ = stand(args, lambda count: evenly(count, min(count, most)))
+    model, measure, n, rows = with_.model, with_.measure, len(with_.held), list[Row]()
     for steps, sampler, guidance in product(args.steps, args.sampler, args.guidance):
         how = {"steps": steps, "sampler": sampler, "guidance": guidance}
-        pictures, passes, seconds = made(model, under, len(held), args.seed, how)
+        how["interval"] = interval = tuple(args.interval)
+        pictures, passes, seconds = made(model, with_.under, n, args.seed, how)
         over = " (over 15)" if passes > MOST_PASSES else ""
-        rows.append(
-            measure.row(
-                f"{sampler} {steps}, guidance {guidance:g}: {passes:g} passes{over}, "
-                f"{len(held) / seconds:.1f}/s",
-                pictures,
-            )
-        )
+        said = f"{way(sampler, steps, guidance, interval)}: {passes:g} passes{over}"
+        rows.append(measure.row(f"{said}, {n / seconds:.1f}/s", pictures))
         if args.out:
             name = args.out / f"{sampler}-{steps}-{guidance:g}"
-            write(name, pictures, reference, rows[-1], args.seed)
-    made_of = Report.of(measure, rows + measure.yardsticks(held), about(args, model, total))
+            write(name, pictures, with_.reference, rows[-1], args.seed)
+    known = about(args, model, with_.total)
+    made_of = Report.of(measure, rows + measure.yardsticks(with_.held), known)
     if args.out:
         text = json.dumps(made_of.to_json(), indent=1, ensure_ascii=False)
         (args.out / "report.json").write_text(text + "\n", encoding="utf-8")

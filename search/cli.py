@@ -301,9 +301,7 @@ def augment(
     out: Out,
     n: Many = 4,
     regime: Annotated[str, typer.Option(metavar="R", help="near, same or concept.")] = "near",
-    seed: Annotated[
-        int, typer.Option(metavar="S", help="Each picture's own follow from it and its name.")
-    ] = 0,
+    seed: Annotated[int, typer.Option(metavar="S", help="From it each picture has its own.")] = 0,
     checkpoint: Checkpoint = None,
     as_json: AsJson = False,
 ) -> None:

@@ -19,6 +19,11 @@ from diffusion.schedule import Noise, Steps
 
 Normal = Callable[[], Tensor]
 
+LAST, FEW = 0.1, 15
+"""Of continuous noise, the sigma from which one step of at most so many leads to the picture: below
+it a small model adds specks, and few steps are worth more above it (scripts/try_samplers.py). With
+the square of more steps it falls, so that many are exact."""
+
 
 @dataclass(frozen=True)
 class State:
@@ -75,19 +80,15 @@ def trailing(noise: Steps, steps: int, start: float | None = None) -> list[float
     return [*chosen, 0.0] if start is None else [min(start, noise.highest), *chosen[1:], 0.0]
 
 
-def grid(noise: Noise, steps: int, start: float | None = None, lowest: float = 0.0) -> list[float]:
-    """The sigmas to walk from `start` (default: pure noise) down, as the model's noise has them.
-
-    lowest: of continuous noise, the last sigma before 0, where that is not the noise's own.
-    """
+def grid(noise: Noise, steps: int, start: float | None = None) -> list[float]:
+    """The sigmas to walk from `start` (default: pure noise) down: `trailing` of a schedule, else
+    `karras` down to LAST, or lower in more than FEW steps."""
     if start is not None and not start > 0:
         raise ConfigError(f"a start from sigma {start}: give a number above 0")
     if isinstance(noise, Steps):
         return trailing(noise, steps, start)
-    highest = noise.highest
-    return karras(
-        highest if start is None else min(start, highest), steps, max(noise.lowest, lowest)
-    )
+    last = max(noise.lowest, LAST * (FEW / max(FEW, steps)) ** 2)
+    return karras(noise.highest if start is None else min(start, noise.highest), steps, last)
 
 
 def _pairs(sigmas: Sequence[float]) -> Iterator[tuple[int, float, float]]:

@@ -16,7 +16,6 @@ from diffusion.errors import ConfigError
 from diffusion.samplers import State, dpmpp_2m, grid, normals
 from diffusion.sampling import BATCH, MOST_GUIDANCE, MOST_SEED, check_condition
 
-LAST = 0.1  # sigma from which one step leads to the picture: below it a small model adds specks
 MOST_STEPS = 1000
 
 
@@ -24,7 +23,7 @@ MOST_STEPS = 1000
 class Dial:
     """sigma: noise over the picture, from 0 (the picture itself) up; from the model's highest on
     nothing is left of it but the condition. guidance: as `Denoiser.denoise` has it. steps: of the
-    way back, a network pass each, two under guidance."""
+    way back, a network pass each, two under guidance; from a little sigma there are fewer."""
 
     sigma: float
     guidance: float
@@ -128,7 +127,7 @@ def states(
         return
     device = str(next(model.parameters()).device)
     highest = model.noise.highest
-    sigmas = grid(model.noise, chosen.steps, min(chosen.sigma, highest), LAST)
+    sigmas = grid(model.noise, chosen.steps, min(chosen.sigma, highest))
     x = sigmas[0] * normals(seeds, tuple(picture.shape), device)()
     if chosen.sigma < highest:
         x = picture.to(device) + x

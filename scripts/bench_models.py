@@ -258,7 +258,7 @@ def main() -> None:
     if args.only != "mini":
         words = ["--data", str(args.data), "--seed", str(args.seed), "--reference", "10000"]
         words += ["--cache", str(args.cache)] if args.cache else []
-        words += ["--steps", "12", "--guidance", "1", "3", "--interval", "0.1", "1.5"]
+        words += ["--steps", "12", "--guidance", "1", "3", "--interval", "0.2", "1.5"]
         print(f"\n{bench_ddpm.report(bench_ddpm.arguments(words)).table()}")
     hashes([mini.path, mini.path.with_name(NAMES), checkpoint.shipped()])
 

@@ -18,7 +18,7 @@ from diffusion.sampling import EVERYWHERE, way
 from search.runtime import torch
 
 SEED, BATCH = 1_000_000, 50
-LOW, MIDDLE = (0.1, 1.5), (0.3, 5.0)
+LOW, MIDDLE = (0.2, 1.5), (0.3, 5.0)
 # sampler, steps, guidance, interval, last, rho
 TRIES = (
     ("dpmpp_2m", 15, 1.0, EVERYWHERE, 0.002, 7.0),
@@ -32,12 +32,11 @@ TRIES = (
     ("ddim", 15, 1.0, EVERYWHERE, 0.05, 5.0),
     ("ancestral", 15, 1.0, EVERYWHERE, 0.05, 5.0),
     ("dpmpp_2m", 7, 3.0, EVERYWHERE, 0.002, 7.0),
-    ("dpmpp_2m", 7, 3.0, EVERYWHERE, 0.05, 5.0),
-    ("dpmpp_2m", 11, 3.0, MIDDLE, 0.05, 5.0),
-    ("dpmpp_2m", 12, 2.0, LOW, 0.05, 5.0),
-    ("dpmpp_2m", 12, 3.0, LOW, 0.05, 5.0),
-    ("dpmpp_2m", 12, 3.0, LOW, 0.1, 5.0),
-    ("dpmpp_2m", 12, 4.0, LOW, 0.05, 5.0),
+    ("dpmpp_2m", 7, 3.0, EVERYWHERE, 0.1, 7.0),
+    ("dpmpp_2m", 11, 3.0, MIDDLE, 0.1, 7.0),
+    ("dpmpp_2m", 12, 2.0, LOW, 0.1, 7.0),
+    ("dpmpp_2m", 12, 3.0, LOW, 0.1, 7.0),
+    ("dpmpp_2m", 12, 4.0, LOW, 0.1, 7.0),
 )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from diffusion.errors import ConfigError
 from diffusion.samplers import (
+    LAST,
     SAMPLERS,
     State,
     ancestral,
@@ -188,7 +189,7 @@ def test_any_sigma_can_be_started_from(name: str, start: float, steps: int) -> N
         sigmas = grid(kind, steps, start)
         assert sigmas[0] == start and sigmas[-1] == 0
         assert all(a > b for a, b in pairwise(sigmas))
-        assert len(sigmas) == steps + 1 or sigmas[0] < kind.lowest * 3
+        assert len(sigmas) == steps + 1 or sigmas[0] < 3 * max(kind.lowest, LAST)
         x = last(SAMPLERS[name](exact, column(start), sigmas, normals([0], (1, 1, 1))))
         assert x.isfinite().all()
 
@@ -213,7 +214,9 @@ def test_a_start_that_is_no_noise_is_refused(start: float) -> None:
 
 def test_a_start_above_the_highest_is_pure_noise() -> None:
     assert grid(LogNormal(), 7, 1e9) == grid(LogNormal(), 7)
-    assert grid(LogNormal(), 7)[0] == 80
+    assert grid(LogNormal(), 7) == karras(80, 7, LAST)
+    for steps, lowest in ((15, LAST), (30, LAST / 4), (1000, LogNormal().lowest)):
+        assert grid(LogNormal(), steps)[-2] == pytest.approx(lowest)
     assert grid(LINEAR, 7, 1e9) == grid(LINEAR, 7) == trailing(LINEAR, 7)
 
 

@@ -26,14 +26,11 @@ if TYPE_CHECKING:
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Out = Annotated[
-    Path, typer.Option("-o", "--out", metavar="DIR", parser=words.path, help="Where they go.")
-]
+Out = Annotated[Path, words.option("-o", "--out", metavar="DIR", help="Where they go.")]
 Many = Annotated[int, typer.Option("-n", help="How many of a picture, 1 to 64.")]
 FirstSeed = Annotated[int, typer.Option(metavar="S", help="Of the first; the next has S + 1.")]
 Checkpoint = Annotated[
-    Path | None,
-    typer.Option(metavar="C", parser=words.path, help="Weights other than the shipped ones."),
+    Path | None, words.option(metavar="C", help="Weights other than the shipped ones.")
 ]
 
 
@@ -93,9 +90,8 @@ def settings(
     context: typer.Context,
     home: Annotated[
         Path | None,
-        typer.Option(
+        words.option(
             metavar="DIR",
-            parser=words.path,
             help="Folder of the library (default: LOOKALIKE_HOME, or the user's data).",
         ),
     ] = None,
@@ -126,10 +122,7 @@ def _print(document: dict[str, Any]) -> None:
 @app.command()
 def index(
     context: typer.Context,
-    paths: Annotated[
-        list[Path],
-        typer.Argument(metavar="PATH...", parser=words.path, help="Folders of pictures."),
-    ],
+    paths: Annotated[list[Path], words.argument("PATH...", "Folders of pictures.")],
     exclude: Annotated[
         list[str] | None,
         typer.Option(
@@ -292,12 +285,7 @@ def variants(
 @app.command()
 def augment(
     context: typer.Context,
-    path: Annotated[
-        Path,
-        typer.Argument(
-            metavar="PATH", parser=words.path, help="A folder of pictures, or of classes of them."
-        ),
-    ],
+    path: Annotated[Path, words.argument("PATH", "A folder of pictures, or of classes of them.")],
     out: Out,
     n: Many = 4,
     regime: Annotated[str, typer.Option(metavar="R", help="near, same or concept.")] = "near",
@@ -345,12 +333,7 @@ def check(
 def forget(
     context: typer.Context,
     path: Annotated[
-        Path,
-        typer.Argument(
-            metavar="PATH",
-            parser=words.path,
-            help="An indexed folder, a part of one, or a folder above some.",
-        ),
+        Path, words.argument("PATH", "An indexed folder, a part of one, or a folder above some.")
     ],
     as_json: AsJson = False,
 ) -> None:
@@ -369,14 +352,8 @@ def forget(
 @app.command()
 def embed(
     context: typer.Context,
-    paths: Annotated[
-        list[Path],
-        typer.Argument(metavar="PATH...", parser=words.path, help="Folders of pictures, or zips."),
-    ],
-    out: Annotated[
-        Path,
-        typer.Option("-o", "--out", metavar="FILE", parser=words.path, help="A .safetensors file."),
-    ],
+    paths: Annotated[list[Path], words.argument("PATH...", "Folders of pictures, or zips.")],
+    out: Annotated[Path, words.option("-o", "--out", metavar="FILE", help="A .safetensors file.")],
     as_json: AsJson = False,
 ) -> None:
     """Write the vectors of pictures to a file, such as `diffusion train --embeddings` takes."""
@@ -398,9 +375,8 @@ def serve(
     port: Annotated[int, typer.Option(metavar="P", help="Port; 0 takes any free one.")] = 8000,
     allow: Annotated[
         list[Path] | None,
-        typer.Option(
+        words.option(
             metavar="DIR",
-            parser=words.path,
             help="Folder that may be used over HTTP, with all in it. Repeatable.",
         ),
     ] = None,

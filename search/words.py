@@ -32,6 +32,16 @@ def path(word: str) -> Path:
     return Path(word)
 
 
+def argument(metavar: str, help: str) -> Any:
+    """A path of a command, or several."""
+    return typer.Argument(metavar=metavar, parser=path, help=help)
+
+
+def option(*names: str, metavar: str, help: str) -> Any:
+    """An option that is a path."""
+    return typer.Option(*names, metavar=metavar, parser=path, help=help)
+
+
 def later(word: str) -> None:
     """Refuse what the contract promises and this version does not have."""
     if word.partition("=")[0] in LATER:

@@ -42,12 +42,11 @@ Checkpoint = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Seed = Annotated[int, typer.Option(metavar="S", help="Of the first picture; 64 bits.")]
 Interval = Annotated[
-    tuple[float, float],
+    tuple[float, float] | None,
     typer.Option(
         metavar="LOW HIGH", help="Sigmas between which guidance acts.", show_default="everywhere"
     ),
 ]
-EVERYWHERE = (0.0, float("inf"))
 
 
 @app.command()
@@ -144,7 +143,7 @@ def sample(
     steps: Annotated[int, typer.Option(metavar="N", help="Steps of the sampler.")] = 15,
     sampler: Annotated[str, typer.Option(help="ancestral, ddim, heun or dpmpp_2m.")] = "dpmpp_2m",
     guidance: Annotated[float, typer.Option(metavar="W", help="1 is none.")] = 1.0,
-    interval: Interval = EVERYWHERE,
+    interval: Interval = None,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
@@ -154,15 +153,17 @@ def sample(
 
     from diffusion.checkpoint import load
     from diffusion.data import to_bytes
+    from diffusion.denoiser import EVERYWHERE
     from diffusion.plots import save_png, spare, tiled
     from diffusion.sampling import condition_on, samples
     from diffusion.trainer import pick
 
     model = load(checkpoint, pick(device))
     under = condition_on(model, n, like, name)
-    for name in (*(f"{seed + i:05d}.png" for i in range(n)), "grid.png"):
-        spare(out / name)
+    for file in (*(f"{seed + i:05d}.png" for i in range(n)), "grid.png"):
+        spare(out / file)
     made, shown = 0, list[torch.Tensor]()
+    interval = interval or EVERYWHERE
     for part in samples(model, n, seed, under, steps, sampler, guidance, interval):
         for picture in to_bytes(part).permute(0, 2, 3, 1).cpu().numpy():
             save_png(out / f"{seed + made:05d}.png", Image.fromarray(picture))
@@ -218,7 +219,7 @@ def evaluate(
     steps: Annotated[int, typer.Option(metavar="N", help="Steps of the sampler.")] = 15,
     sampler: Annotated[str, typer.Option(help="ancestral, ddim, heun or dpmpp_2m.")] = "dpmpp_2m",
     guidance: Annotated[float, typer.Option(metavar="W", help="1 is none.")] = 1.0,
-    interval: Interval = EVERYWHERE,
+    interval: Interval = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", metavar="DIR", help="For sheets of samples.")
     ] = None,
@@ -234,6 +235,7 @@ def evaluate(
     """
     from diffusion.checkpoint import load
     from diffusion.data import match, read, read_vectors, to_bytes
+    from diffusion.denoiser import EVERYWHERE
     from diffusion.evaluate import Measure, Report, held_out, load_features, sheet
     from diffusion.likelihood import bits
     from diffusion.plots import save_png, spare
@@ -256,6 +258,7 @@ def evaluate(
         under = matched.float()
     elif pictures.classes and list(pictures.classes) == model.about.get("classes"):
         under = pictures.labels
+    interval = interval or EVERYWHERE
     rest, held = held_out(len(pictures), n, seed)
     drawn = draw(
         model,

@@ -30,6 +30,7 @@ Denoise: TypeAlias = Callable[[Tensor, float], Tensor]
 """x (B, C, H, W) and its sigma -> the expected x_0 (B, C, H, W)."""
 
 MOST_SNR = 5.0
+EVERYWHERE = (0.0, float("inf"))  # the sigmas between which guidance acts, where none are named
 
 
 class Denoiser(nn.Module):
@@ -85,7 +86,7 @@ class Denoiser(nn.Module):
         self,
         condition: Tensor | None = None,
         guidance: float = 1.0,
-        interval: tuple[float, float] = (0.0, float("inf")),
+        interval: tuple[float, float] = EVERYWHERE,
     ) -> Denoise:
         """A function for the samplers.
 

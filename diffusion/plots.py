@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
@@ -47,7 +47,7 @@ def spare(path: Path) -> None:
                 return
     except FileNotFoundError:
         return
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError):
+    except (OSError, ValueError, SyntaxError):
         pass  # whatever it is, it stays
     raise ConfigError(f"{path} is there, and was not made by lookalike: give another name")
 

@@ -19,6 +19,7 @@ from diffusion.denoiser import Denoiser
 from diffusion.errors import ConfigError
 from diffusion.plots import SOFTWARE, tiled
 from diffusion.samplers import ancestral, grid, normals
+from diffusion.sampling import MOST_SEED
 from diffusion.schedule import Noise, Steps
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def process(
             f"the model's condition is {shape.condition}, of the shape {known}: not one of the "
             f"shape {tuple(condition.shape)}"
         )
-    if steps < 1 or not 0 <= seed < 2**64:
+    if steps < 1 or not 0 <= seed < MOST_SEED:
         raise ConfigError(f"{steps} steps, seed {seed}: give at least 1, and 64 bits")
     if not 2 <= columns <= steps + 1:
         raise ConfigError(f"{columns} columns of {steps} steps: give 2 to {steps + 1}")

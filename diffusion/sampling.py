@@ -8,14 +8,13 @@ import torch
 from torch import Tensor
 
 from diffusion.data import Vectors, read_vectors
-from diffusion.denoiser import Denoiser
+from diffusion.denoiser import EVERYWHERE, Denoiser
 from diffusion.errors import CheckpointError, ConfigError
 from diffusion.samplers import SAMPLERS, grid, normals
 from diffusion.unet import Shape
 
 BATCH = 64
 MOST_SEED, MOST_GUIDANCE = 2**64, 20.0
-EVERYWHERE = (0.0, float("inf"))
 
 
 def sample(

@@ -30,9 +30,10 @@ from PIL import Image
 
 from diffusion import Denoiser, load, sample
 from diffusion.data import Pictures, read, to_bytes, to_unit
+from diffusion.denoiser import EVERYWHERE
 from diffusion.evaluate import Encode, Measure, Report, Row, sheet
 from diffusion.plots import save_png, tiled
-from diffusion.sampling import EVERYWHERE, way
+from diffusion.sampling import way
 from search.embedders.base import Preparation
 from search.embedders.mini import Mini
 from search.embedders.mobilenet import normalise
@@ -179,9 +180,9 @@ def report(args: argparse.Namespace) -> Report:
     most = args.n or (1000 if args.device == "cpu" else 5000)
     with_ = stand(args, lambda count: evenly(count, min(count, most)))
     model, measure, n, rows = with_.model, with_.measure, len(with_.held), list[Row]()
+    interval = tuple(args.interval)
     for steps, sampler, guidance in product(args.steps, args.sampler, args.guidance):
-        how = {"steps": steps, "sampler": sampler, "guidance": guidance}
-        how["interval"] = interval = tuple(args.interval)
+        how = {"steps": steps, "sampler": sampler, "guidance": guidance, "interval": interval}
         pictures, passes, seconds = made(model, with_.under, n, args.seed, how)
         over = " (over 15)" if passes > MOST_PASSES else ""
         said = f"{way(sampler, steps, guidance, interval)}: {passes:g} passes{over}"

@@ -13,8 +13,9 @@ import bench_ddpm
 from bench_ddpm import Stand, stand
 
 from diffusion.data import to_bytes
+from diffusion.denoiser import EVERYWHERE
 from diffusion.samplers import SAMPLERS, karras, normals
-from diffusion.sampling import EVERYWHERE, way
+from diffusion.sampling import way
 from search.runtime import torch
 
 SEED, BATCH = 1_000_000, 50

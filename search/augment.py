@@ -5,7 +5,8 @@
 
 A line of the manifest tells a picture's `file_name`, `label`, `source`, `modified` (the source's
 time in nanoseconds), `seed`, `sigma` and `similarity`. Pictures are written before their lines, so
-that what a line tells of is there; those of a source that was edited since are made again.
+that what a line tells of is there; those of a source that was edited since are made again, and
+those of one that is gone, or moved to another class, are taken out.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ class Augmentation:
         skips, made = list(self._unreadable), 0
         yield AugmentProgress(0, total, next(iter(self._sources)))
         with self._alone():
-            rows = self._kept()
+            rows, removed = self._kept()
             todo = [name for name in self._sources if name not in rows]
             done = total - len(todo)
             with closing(self._pictures(todo)) as pictures:
@@ -123,7 +124,9 @@ class Augmentation:
                     yield AugmentProgress(done, total, name, len(skips))
         unchanged = total - len(todo)
         seconds = time.monotonic() - begun
-        report = AugmentReport(str(self._output), total, made, unchanged, tuple(skips), seconds)
+        report = AugmentReport(
+            str(self._output), total, made, unchanged, removed, tuple(skips), seconds
+        )
         yield AugmentProgress(total, total, None, len(skips), report)
 
     @contextmanager
@@ -143,9 +146,10 @@ class Augmentation:
                 "give another output"
             ) from error
 
-    def _kept(self) -> dict[str, list[Row]]:
+    def _kept(self) -> tuple[dict[str, list[Row]], int]:
         """Source -> its lines of the manifest, where all of them and their pictures are there, made
-        of the source as it is; the manifest and the folder keep no others."""
+        of the source as it is; the manifest and the folder keep no others. And how many variants
+        were those of sources that are gone."""
         path, found = self._output / MANIFEST, dict[str, list[Row]]()
         for line in path.read_text().splitlines() if path.exists() else ():
             try:
@@ -159,15 +163,34 @@ class Augmentation:
             if len(rows) == self._wanted.n and all(self._current(source, row) for row in rows)
         }
         files.write(path, "".join(_lines(rows) for rows in whole.values()).encode())
-        for row in (row for source in found.keys() - whole for row in found[source]):
-            file = Path(os.path.realpath(self._output / row["file_name"]))
-            if file.suffix == ".png" and file.is_relative_to(self._output):
-                file.unlink(missing_ok=True)
-        return whole
+        removed = 0
+        for source in found.keys() - whole:
+            for row in found[source]:
+                file = Path(os.path.realpath(self._output / row["file_name"]))
+                if file.suffix == ".png" and file.is_relative_to(self._output):
+                    file.unlink(missing_ok=True)
+                    removed += self._gone(source)
+        return whole, removed
 
     def _current(self, source: str, row: Row) -> bool:
-        modified = self._sources.get(source, row.get("modified"))  # one that is gone keeps its own
-        return row.get("modified") == modified and (self._output / row["file_name"]).is_file()
+        modified = self._sources.get(source, row.get("modified"))  # one out of sight keeps its own
+        return (
+            not self._gone(source)
+            and row.get("modified") == modified
+            and (self._output / row["file_name"]).is_file()
+        )
+
+    def _gone(self, source: str) -> bool:
+        """Whether a source is not there any more, as far as can be told."""
+        if source in self._sources:
+            return False
+        try:
+            os.lstat(self._source / source)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            pass
+        return False
 
     def _pictures(
         self, names: list[str]

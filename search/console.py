@@ -170,7 +170,8 @@ def augmented(report: AugmentReport) -> None:
     """What `augment` did."""
     made = f"{report.made} variants made in {report.seconds:.1f} s"
     had = f"{report.unchanged} of {report.pictures} pictures had theirs"
-    out().print(f"{made}; {had}: {line(report.output)}", markup=False)
+    gone = f"; {report.removed} taken out, their pictures are gone" if report.removed else ""
+    out().print(f"{made}; {had}{gone}: {line(report.output)}", markup=False)
     _skipped(report.skipped)
 
 

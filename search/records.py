@@ -350,12 +350,14 @@ class VariantProgress:
 @dataclass(frozen=True)
 class AugmentReport:
     """What one run of `augment` did. Counts are pictures of the source, but for `made`: variants
-    written by this run. `unchanged`: had their variants already."""
+    written by this run, and `removed`: variants taken out since their source is gone. `unchanged`:
+    had their variants already."""
 
     output: str
     pictures: int
     made: int
     unchanged: int
+    removed: int = 0
     skipped: tuple[Skip, ...] = ()
     seconds: float = 0.0
 

@@ -189,6 +189,25 @@ def test_what_was_made_of_a_source_that_is_torn_now_goes(
     assert (tmp_path / "other.png").exists()
 
 
+def test_what_was_made_of_a_source_that_is_gone_goes(
+    engine: Engine, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A picture that moved to another class is of that one alone; what is out of sight stays."""
+    out = tmp_path / "out"
+    augment(engine, photos, out)
+    (photos / "hat" / "b.jpg").rename(photos / "shoe" / "b.jpg")
+    report = augment(engine, photos, out)[-1].report
+    assert report and (report.made, report.unchanged, report.removed) == (2, 3, 2)
+    assert {r["label"] for r in rows(out) if r["source"].endswith("b.jpg")} == {"shoe"}
+    assert {row["file_name"] for row in rows(out)} == {k for k in digests(out) if k[-4:] == ".png"}
+    forbid(monkeypatch, photos / "shoe")
+    again = augment(engine, photos, out)[-1].report
+    assert again and again.removed == 0 and len(rows(out)) == 8
+    augment(engine, photos / "hat", tmp_path / "one")
+    single = augment(engine, photos / "hat" / "a.jpg", tmp_path / "one")[-1].report
+    assert single and (single.made, single.unchanged, single.removed) == (0, 1, 0)
+
+
 def test_a_finished_one_is_left_alone_and_a_new_picture_added(
     engine: Engine, photos: Path, tmp_path: Path
 ) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -225,6 +227,7 @@ def evaluate(
     ] = None,
     seed: Seed = 0,
     device: Device = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Measure samples against pictures that are held out of DIR, and against the rest of it.
 
@@ -279,12 +282,18 @@ def evaluate(
         "condition": "none" if under is None else model.config.shape.condition,
     }
     rows = [row, *measure.yardsticks(pictures.images[held])]
-    typer.echo(Report.of(measure, rows, about).table())
+    report, bound = Report.of(measure, rows, about), None
+    if not as_json:
+        typer.echo(report.table())
     if isinstance(model.noise, Steps):  # the article's kind, which has a likelihood
         some = held[: BITS[0]]
         given = None if under is None else under[some]
-        found = bits(model, pictures.images[some], given, steps=BITS[1], seed=seed)
-        typer.echo(f"{found.bits:.3f} ± {found.error:.3f} bits per dimension, n {found.n}")
+        bound = bits(model, pictures.images[some], given, steps=BITS[1], seed=seed)
+    if as_json:
+        document = {**report.to_json(), "bits": bound and asdict(bound)}
+        typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
+    elif bound:
+        typer.echo(f"{bound.bits:.3f} ± {bound.error:.3f} bits per dimension, n {bound.n}")
     if out:
         save_png(out / "nearest.png", sheet(made, pictures.images[rest], row))
 

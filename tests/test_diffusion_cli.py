@@ -144,6 +144,10 @@ def test_an_evaluation_has_a_floor_yardsticks_and_bits(
     classed = run(*words, *guided, encode=encode)
     assert "dpmpp_2m 3, guidance 3 in 0.1..1.5 " in classed
     assert "condition class" in classed and classed.splitlines()[1] != said.splitlines()[1]
+    told = json.loads(run(*words, *guided, "--json", encode=encode))  # the same, and nothing else
+    row, about = told["rows"][0], told["about"]
+    assert f"{row['frechet']:.2f}" in classed.splitlines()[1] and about["condition"] == "class"
+    assert f"{told['bits']['bits']:.3f} ± " in classed.splitlines()[-1]
     assert "--features" in run(*words, fails=ConfigError)
     wrong = run(*words, "--sampler", "euler", encode=lambda _: pytest.fail(), fails=ConfigError)
     assert "euler" in wrong  # before anything is measured

@@ -99,13 +99,16 @@ def settings(
         str | None,
         typer.Option(help="auto, mini, or an open_clip ARCH, ARCH:TAG or ARCH:/path/to/weights."),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="Device the model runs on: cpu, cuda.")] = None,
+    device: Annotated[str | None, typer.Option(help="Device the models run on: cpu, cuda.")] = None,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
     """Find the pictures that look like this one, in your own folders."""
     context.obj = {"home": home, "model": model, "device": device, "encode": Encoder(context)}
+    if device:  # of the commands of diffusion too, where they have none of their own
+        names = ("train", "sample", "process", "evaluate")
+        context.default_map = {"diffusion": dict.fromkeys(names, {"device": device})}
 
 
 def _open(context: typer.Context, **more: Any) -> Engine:

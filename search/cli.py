@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Out = Annotated[Path, words.option("-o", "--out", metavar="DIR", help="Where they go.")]
+Out = Annotated[
+    Path, words.option("-o", "--out", metavar="DIR", help="Where they go.", parser=words.folder)
+]
 Many = Annotated[int, typer.Option("-n", help="How many of a picture, 1 to 64.")]
 FirstSeed = Annotated[int, typer.Option(metavar="S", help="Of the first; the next has S + 1.")]
 Checkpoint = Annotated[

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -32,14 +34,21 @@ def path(word: str) -> Path:
     return Path(word)
 
 
+def folder(word: str) -> Path:
+    """As `path`, where a folder is, or is to be made: told of a file before the work, not after."""
+    if os.path.lexists(word) and not os.path.isdir(word):
+        raise typer.BadParameter(f"{word} is a file; give a folder")
+    return path(word)
+
+
 def argument(metavar: str, help: str) -> Any:
     """A path of a command, or several."""
     return typer.Argument(metavar=metavar, parser=path, help=help)
 
 
-def option(*names: str, metavar: str, help: str) -> Any:
+def option(*names: str, metavar: str, help: str, parser: Callable[[str], Path] = path) -> Any:
     """An option that is a path."""
-    return typer.Option(*names, metavar=metavar, parser=path, help=help)
+    return typer.Option(*names, metavar=metavar, parser=parser, help=help)
 
 
 def later(word: str) -> None:

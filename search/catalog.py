@@ -19,6 +19,7 @@ from search.scan import Entry
 from search.schema import changes, files, meta, models, pictures, roots, tags, vectors
 
 ORPHAN_SECONDS = 30 * 86400.0
+MEANWHILE = "meanwhile"  # key of a model that nobody chose, and no folder was indexed with
 
 # asked for by every query, so it is put together once
 SERVING = (
@@ -46,11 +47,21 @@ class Catalog(Recorder):
             row = c.execute(SERVING).first()
         return Model(*row) if row else None
 
-    def serve(self, model: Model) -> None:
-        """Answer with this model from now on, and drop the vectors of all others."""
+    def chosen(self) -> Model | None:
+        """As `serving`, but None for one that only serves for the time being."""
+        with self.database.read() as c:
+            if c.execute(select(meta).where(meta.c.key == MEANWHILE)).first():
+                return None
+        return self.serving()
+
+    def serve(self, model: Model, meanwhile: bool = False) -> None:
+        """Answer with this model from now on, and drop the vectors of all others. meanwhile: until
+        a folder is indexed, which chooses anew."""
         with self.database.write() as c:
-            c.execute(delete(meta).where(meta.c.key == "model"))
+            c.execute(delete(meta).where(meta.c.key.in_(("model", MEANWHILE))))
             c.execute(insert(meta).values(key="model", value=model.fingerprint))
+            if meanwhile:
+                c.execute(insert(meta).values(key=MEANWHILE, value=model.fingerprint))
             c.execute(delete(vectors).where(vectors.c.model != model.id))
             c.execute(delete(changes).where(changes.c.model != model.id))
             c.execute(delete(models).where(models.c.id != model.id))

@@ -94,11 +94,13 @@ class Engine(Library):
             place.is_relative_to(r.path) for r in self._catalog.roots()
         ):
             raise NotFoundError(f"{place} is not there; give a folder of pictures")
-        yield from self._models.fetch(self._catalog.serving())
+        yield from self._models.fetch(self._catalog.chosen())
         with self._pen.hold():
             self._loader.warm()
-            embedder = self._models.choose(self._catalog.serving())
+            embedder = self._models.choose(self._catalog.chosen())
             model = self._catalog.model(embedder.name, embedder.fingerprint, embedder.dim)
+            if model == self._catalog.serving() != self._catalog.chosen():
+                self._catalog.serve(model)  # for good
             indexer = Indexer(
                 self._catalog,
                 self._lookup,
@@ -276,7 +278,7 @@ class Engine(Library):
                 raise ModelError(f"the library has changed to {serving.name} just now; try again")
             model = self._catalog.model(embedder.name, embedder.fingerprint, embedder.dim)
             if serving is None:
-                self._catalog.serve(model)
+                self._catalog.serve(model, meanwhile=self._models.asked is None)
             self._keeper.keep(data, loaded, model, vector)
         return self.picture(loaded.id)
 

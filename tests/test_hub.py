@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from conftest import paint
+from conftest import jpeg, paint
 from huggingface_hub import constants, file_download
 from huggingface_hub.utils import close_session
 
@@ -318,12 +318,41 @@ def test_without_the_hub_a_new_library_gets_mini_and_says_so(
 
 
 def test_a_picture_to_keep_waits_for_no_download(library: Open, serve: Callable[..., str]) -> None:
-    from conftest import jpeg
-
     serve("silent")
     engine = library()
     engine.keep(jpeg(1))
     assert engine.status().model == "mini" and Hub.asked == []
+
+
+@pytest.mark.parametrize("asked", [None, "mini"])
+def test_the_first_folder_chooses_the_model_unless_somebody_did(
+    library: Open,
+    folder: Path,
+    clip: str,
+    small: None,
+    serve: Callable[..., str],
+    asked: str | None,
+) -> None:
+    serve("well", weights(clip))
+    library(model=asked).keep(jpeg(1))
+    assert library().status().model == "mini"
+    paint(folder / "a.jpg", 2)
+    engine = library()
+    engine.sync(folder)
+    wanted = asked or "ViT-S-32-alt:small"
+    assert engine.status().model == wanted and engine.status().embedded == 2
+    assert engine.search(image=jpeg(1))[0].score >= 0.999
+
+
+def test_the_first_folder_settles_what_a_kept_picture_began(
+    library: Open, folder: Path, serve: Callable[..., str]
+) -> None:
+    serve("broken")
+    library().keep(jpeg(1))
+    paint(folder / "a.jpg", 2)
+    assert library().sync(folder).embedded == 1
+    asked = len(Hub.asked)
+    assert asked and library().sync(folder).embedded == 0 and len(Hub.asked) == asked
 
 
 def test_weights_asked_for_by_name_that_cannot_be_had_are_an_error(

@@ -313,6 +313,10 @@ class Engine(Library):
 
     # looking after it --------------------------------------------------------------------------
 
+    def ready(self) -> None:
+        """Raises StorageError where the catalog does not answer; costs next to nothing."""
+        self._catalog.serving()
+
     def status(self) -> Status:
         """The library at a glance; loads no model."""
         model = self._catalog.serving()

@@ -277,6 +277,15 @@ def test_an_empty_library_says_so(library: Callable[..., Engine]) -> None:
         assert client.get("/readyz").status_code == 200
 
 
+def test_whether_it_is_ready_asks_no_folder(
+    shared: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody may ask, and a disk of the network may never answer."""
+    with serving(shared) as client:
+        monkeypatch.setattr(Engine, "status", lambda _: pytest.fail("of every folder"))
+        assert client.get("/readyz").status_code == 200
+
+
 # who may ask -----------------------------------------------------------------------------------
 
 

@@ -134,6 +134,7 @@ def test_a_cancelled_job_ends_and_loses_nothing(
         ({"path": "{folder}/a.jpg"}, 400),
         ({"path": "pictures"}, 400),
         ({"path": "{folder}\0"}, 400),
+        ({"path": "~a\0"}, 400),
         ({"path": ""}, 422),
         ({"path": 7}, 422),
         ({"path": "x" * 5000}, 422),

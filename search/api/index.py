@@ -30,8 +30,8 @@ def allowed(here: Context, field: str, given: str) -> tuple[Path, list[Path]]:
     Raises Problem 400 for what is no absolute path, and 403 for one that is not allowed, before
     anything is told about it.
     """
-    wanted = os.path.expanduser(given)
-    if "\0" in wanted or not os.path.isabs(wanted):
+    wanted = "" if "\0" in given else os.path.expanduser(given)
+    if not os.path.isabs(wanted):
         raise Problem(400, f"{field}: give the absolute path of a folder")
     place = Path(os.path.realpath(wanted))
     roots = [Path(root.path) for root in here.engine.status().roots]

@@ -18,7 +18,7 @@ from serving import files, problem, raw, serving, until
 
 import search
 from search import Engine, Query
-from search.api.auth import COOKIE, Access
+from search.api.auth import Access
 from search.api.server import serve
 from search.errors import InputError
 
@@ -384,15 +384,24 @@ def test_the_page_logs_in_to_a_cookie_that_scripts_cannot_see(shared: Engine) ->
         assert response.status_code == 204
         said = response.headers["Set-Cookie"]
         assert "HttpOnly" in said and "samesite=strict" in said.lower() and "right" not in said
-        value = client.cookies[COOKIE]
+        value = client.cookies[access.cookie]
         assert client.get("/api/v1/status").status_code == 200
+        ours = f"{access.cookie}={value}"
+        for theirs in ('prefs={"dark":true}', "seen", "a=b c", "x=\u00e9", "a[0]=1", "lookalike=x"):
+            for cookies in (f"{theirs}; {ours}", f"{ours}; {theirs}"):  # of other servers here
+                with httpx.Client(base_url=client.base_url, trust_env=False) as other:
+                    given = {"Cookie": cookies.encode()}
+                    assert other.get("/api/v1/status", headers=given).status_code == 200
         for bad in (value[:-1] + ("0" if value[-1] != "0" else "1"), "9" + value, "x", "..", ""):
             with httpx.Client(base_url=client.base_url, trust_env=False) as other:
-                problem(other.get("/api/v1/status", headers={"Cookie": f"{COOKIE}={bad}"}), 401)
+                problem(
+                    other.get("/api/v1/status", headers={"Cookie": f"{access.cookie}={bad}"}), 401
+                )
         now[0] += 31 * 86400
         problem(client.get("/api/v1/status"), 401)
         client.delete("/api/v1/login")
         assert not client.cookies
+        assert Access(token="other").cookie != access.cookie
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])

@@ -576,6 +576,16 @@ def test_a_server_with_a_token_asks_for_it(page: Page, shared: Engine) -> None:
         assert page.results() and not page.js("document.getElementById('login').open")
 
 
+def test_a_browser_that_keeps_no_login_is_told(
+    page: Page, shared: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Access, "_is_session", lambda *_: False)
+    with serving(shared, Access(token="sesame")) as client:
+        page.open(str(client.base_url), LINK, seen="document.getElementById('login').open")
+        page.find("#token").send_keys("sesame", Keys.ENTER)
+        assert "did not keep the login" in page.said()
+
+
 # everybody ---------------------------------------------------------------------------------------
 
 

@@ -13,16 +13,15 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from ipaddress import ip_address
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from search.api import problems
 from search.api.problems import Problem
 
-COOKIE = "lookalike"
 SESSION_SECONDS = 30 * 86400
 LARGE = frozenset(f"/api/v1/{name}" for name in ("search", "images", "images/preview", "variants"))
 MOST = 2**20  # bytes of a body elsewhere
@@ -70,11 +69,13 @@ class Access:
         if kind.lower() == "bearer":
             sent = given.strip().encode("latin-1")  # as it came: most programs send UTF-8
             return self.is_token(sent.decode(errors="replace")) or self.is_token(given.strip())
-        try:
-            morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        except CookieError:
-            return False
-        return morsel is not None and self._is_session(morsel.value)
+        return self._is_session(cookie_parser(headers.get("cookie", "")).get(self.cookie, ""))
+
+    @property
+    def cookie(self) -> str:
+        """The name of the cookie: of this token's servers alone, since browsers share cookies
+        among all servers of a machine."""
+        return f"lookalike-{self._sign('name')[:8]}"
 
     def is_token(self, given: str) -> bool:
         """Compare without telling how much of it is right."""

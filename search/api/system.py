@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.responses import HTMLResponse, JSONResponse
 
 from search.api import docs
-from search.api.auth import COOKIE, SESSION_SECONDS
+from search.api.auth import SESSION_SECONDS
 from search.api.deps import Here
 from search.api.problems import Problem
 from search.api.schemas import LoginJson, StatusJson, problems
@@ -39,7 +39,7 @@ async def login(given: LoginJson, request: Request, here: Here) -> Response:
         raise Problem(401, "this is not the token")
     response = Response(status_code=204)
     response.set_cookie(
-        COOKIE,
+        here.access.cookie,
         here.access.session(),
         max_age=SESSION_SECONDS,
         httponly=True,
@@ -50,10 +50,10 @@ async def login(given: LoginJson, request: Request, here: Here) -> Response:
 
 
 @router.delete("/api/v1/login", summary="Forget the page's cookie", status_code=204)
-async def logout() -> Response:
+async def logout(here: Here) -> Response:
     """Log this browser out."""
     response = Response(status_code=204)
-    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    response.delete_cookie(here.access.cookie, httponly=True, samesite="strict")
     return response
 
 

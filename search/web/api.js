@@ -17,7 +17,7 @@ export function onLocked(ask) {
 }
 
 async function call(path, options = {}) {
-  for (;;) {
+  for (let asked = false; ; asked = true) {
     let response;
     try {
       response = await fetch(`/api/v1/${path}`, options);
@@ -27,6 +27,7 @@ async function call(path, options = {}) {
     }
     if (response.ok) return response;
     if (response.status !== 401 || path === 'login') throw await problem(response);
+    if (asked) throw new Problem(401); // logged in, and the browser does not say so
     await askToken();
   }
 }

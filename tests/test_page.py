@@ -371,6 +371,7 @@ def test_a_crop_is_made_by_keys(page: Page, base: str) -> None:
     page.press(Keys.ENTER)
     assert crop(page) == [15, 15, 70, 70]
     assert "15 % from the left" in page.js(f"{FOCUSED}.getAttribute('aria-label')")
+    page.press(Keys.ARROW_LEFT, Keys.ARROW_UP, held=Keys.CONTROL)  # the browser's own
     page.press(Keys.ARROW_RIGHT, Keys.ARROW_DOWN)
     page.wait("location.search.includes('crop=17,17,70,70')")
     page.press(Keys.ARROW_LEFT, Keys.ARROW_LEFT, held=Keys.SHIFT)

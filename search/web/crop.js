@@ -27,6 +27,7 @@ export class Crop {
 
   /** Show a box, or none. */
   set(value) {
+    clearTimeout(this.timer); // what keys did to the box before is of no matter now
     this.value = value;
     this.box.hidden = !value;
     if (!value) return;
@@ -109,9 +110,9 @@ export class Crop {
   }
 
   #pressed(event) {
+    if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own
     if (event.key === 'Delete' || event.key === 'Backspace') {
       event.preventDefault();
-      clearTimeout(this.timer);
       leave(this.box, byId('crop-start'));
       this.set(null);
       this.changed(null);
@@ -127,7 +128,6 @@ export class Crop {
       const from = [x + (corner.includes('e') ? w : 0), y + (corner.includes('s') ? h : 0)];
       this.#resize(corner, [from[0] + right, from[1] + down]);
     } else this.#move(this.value, right, down);
-    clearTimeout(this.timer);
     this.timer = setTimeout(() => this.#done(), PAUSE);
   }
 }

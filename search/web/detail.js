@@ -23,7 +23,7 @@ export class Detail {
     });
     this.dialog.addEventListener('keydown', (event) => {
       const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-      if (by) step(by);
+      if (by && !event.altKey && !event.ctrlKey && !event.metaKey) step(by); // the browser's own
     });
     byId('detail-close').addEventListener('click', close);
     byId('detail-previous').addEventListener('click', () => step(-1));

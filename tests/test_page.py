@@ -327,6 +327,21 @@ def test_keeping_makes_it_findable_and_gives_it_a_link(
     close_library(engine)
 
 
+def test_a_dialog_is_closed_by_a_click_beside_it_and_not_by_selecting_its_text(
+    page: Page, base: str
+) -> None:
+    page.open(base)
+    page.click("#library")
+    field = page.find("#folder-path")
+    field.send_keys("half a path")
+    out = 3 - round(field.rect["x"] + field.rect["width"] / 2)  # from its middle to the left edge
+    drag = ActionChains(page.driver, duration=20).move_to_element(field).click_and_hold()
+    drag.move_by_offset(out, 0).release().perform()
+    assert page.js("document.getElementById('folders').open && String(getSelection())")
+    ActionChains(page.driver, duration=20).click().perform()
+    page.wait("!document.getElementById('folders').open")
+
+
 # the crop ----------------------------------------------------------------------------------------
 
 

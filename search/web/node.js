@@ -46,11 +46,18 @@ export function breaking(path) {
   return path.split(/(?<=[/\\])/).flatMap((part) => [part, node('wbr')]);
 }
 
-/** Close a dialog by a click beside it. */
+/** Close a dialog by a click beside it, that began there too: text is selected past its edge. */
 export function dismiss(dialog) {
-  dialog.addEventListener('click', ({ target, clientX: x, clientY: y }) => {
+  let began = false;
+  const beside = ({ target, clientX: x, clientY: y }) => {
     const { left, right, top, bottom } = dialog.getBoundingClientRect();
-    if (target === dialog && (x < left || x > right || y < top || y > bottom)) dialog.close();
+    return target === dialog && (x < left || x > right || y < top || y > bottom);
+  };
+  dialog.addEventListener('pointerdown', (event) => {
+    began = beside(event);
+  });
+  dialog.addEventListener('click', (event) => {
+    if (began && beside(event)) dialog.close();
   });
 }
 

@@ -74,6 +74,8 @@ def test_many_jobs_at_once_leave_the_page_free(page: Page, client: httpx.Client,
         page.wait("document.querySelectorAll('.work').length === 9")
         page.wait("document.querySelector('.work[data-state=running]')")
         assert promised(page, ANSWERED) == 200
+        open_ends = "performance.getEntries().filter((e) => e.name.endsWith('/events')).length"
+        assert page.js(open_ends) == 0  # which all tabs of a browser share few of
     finally:
         go.set()
     page.wait("document.querySelectorAll('.work[data-state=done]').length === 9")

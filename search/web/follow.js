@@ -5,11 +5,11 @@ import * as api from './api.js';
 const NAMES = ['progress', 'done', 'failed', 'cancelled'];
 const PAUSE = 1000; // milliseconds
 
-/** Listen to a job; one that is `queued` is asked for instead, since a browser holds few
- * connections open. show(job): as the API answers, however often; lost(): nothing answers, and it
- * is tried again; gone(problem): the server was started again, and knows nothing of it. What comes
- * back ends it. */
-export function follow(id, state, { show, lost, gone }) {
+/** Listen to a job; one that is `queued`, or `long`, is asked for each second instead, since a
+ * browser holds few connections open, to all of its tabs. show(job): as the API answers, however
+ * often; lost(): nothing answers, and it is tried again; gone(problem): the server was started
+ * again, and knows nothing of it. What comes back ends it. */
+export function follow(id, state, { show, lost, gone, long = false }) {
   let source = null;
   let timer = null;
   let over = false;
@@ -56,7 +56,7 @@ export function follow(id, state, { show, lost, gone }) {
 
   function go(now) {
     if (over) return;
-    if (now === 'queued') later();
+    if (long || now === 'queued') later();
     else listen();
   }
 

@@ -27,6 +27,7 @@ export class Work {
     this.#show(job);
     if (this.isOver) return;
     this.unfollow = follow(job.id, job.state, {
+      long: true,
       show: (now) => this.#show(now),
       lost: () => {
         this.counts.textContent = say('job_lost');

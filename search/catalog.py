@@ -90,6 +90,9 @@ class Catalog(Recorder):
         with self.database.write() as c:
             held = c.execute(select(files.c.id, files.c.path).where(files.c.root == inner.id))
             rows = [{"key": row.id, "path": place + row.path, "root": root.id} for row in held]
+            for part in chunks([row["path"] for row in rows]):  # what is entered under both
+                both = files.c.root == root.id, files.c.path.in_(part)
+                c.execute(delete(files).where(*both))
             if rows:
                 c.execute(update(files).where(files.c.id == bindparam("key")), rows)
             c.execute(delete(roots).where(roots.c.id == inner.id))

@@ -100,6 +100,10 @@ class Indexer:
             root, adopted = self._adopt(full, device, patterns, listing)
             if adopted:
                 known = self._catalog.files(root)
+        elif root:
+            for inner in self._inner(full):
+                for path in _inside(listing, root, inner):
+                    del listing.entries[path]
         if root is None:
             raise NotFoundError(f"{full} is not there; give a folder of pictures")
         yield from self._apply(root, diff(known, listing, self._loader.rule), known)
@@ -123,10 +127,9 @@ class Indexer:
         """
         root, adopted = self._catalog.add_root(str(full), device, exclude), False
         for inner in self._inner(full):
-            place = str(Path(inner.path).relative_to(full))
-            mine = [path for path in listing.entries if path.startswith(f"{place}/")]
+            mine = _inside(listing, root, inner)
             if mine and inner.device == device:
-                left = _below(place, inner.exclude)
+                left = _below(str(Path(inner.path).relative_to(full)), inner.exclude)
                 root, adopted = self._catalog.adopt(root, inner, (*root.exclude, *left)), True
                 mine = [path for path in mine if excluded(path, left)]
             for path in mine:
@@ -341,6 +344,12 @@ class _Run:
 def _globs(patterns: Sequence[str]) -> tuple[str, ...]:
     """Globs as they are kept: no empty ones, no `./` before and no `/` at the end."""
     return tuple(bare for p in patterns if (bare := p.removeprefix("./").rstrip("/")))
+
+
+def _inside(listing: Listing, root: Root, inner: Root) -> list[str]:
+    """What is listed of a root in the place of another one, inside it."""
+    place = os.path.join(os.path.relpath(inner.path, root.path), "")
+    return [path for path in listing.entries if path.startswith(place)]
 
 
 def _below(place: str, patterns: Sequence[str]) -> list[str]:

@@ -573,6 +573,26 @@ def test_a_folder_inside_a_root_is_synced_as_part_of_it(engine: Engine, folder: 
     assert report == {"added": 1, "removed": 3, "unchanged": 1, "embedded": 1, "pictures": 2}
 
 
+@pytest.mark.parametrize("heal", [False, True])
+def test_a_root_inside_a_part_of_a_root_is_entered_once(
+    engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch, heal: bool
+) -> None:
+    (folder / "mid" / "usb").mkdir(parents=True)
+    engine.sync(folder / "mid" / "usb")
+    paint(folder / "0.jpg", 0)
+    engine.sync(folder)
+    fill(folder / "mid" / "usb", range(1, 3))
+    if heal:  # a library in which they are entered under both
+        monkeypatch.setattr("search.indexer._inside", lambda *_: [])
+    engine.sync(folder / "mid")
+    monkeypatch.undo()
+    assert engine.status().files == (5 if heal else 3)
+    for _ in range(2):
+        assert engine.sync(folder).pictures == 3 and engine.status().files == 3
+    assert held(engine) == content(folder) == found(engine, 0)
+    assert not engine.check(deep=True).problems
+
+
 def test_a_home_inside_a_folder_is_not_indexed_and_its_namesake_is(
     library: Open, folder: Path
 ) -> None:

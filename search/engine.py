@@ -99,8 +99,6 @@ class Engine(Library):
             self._loader.warm()
             embedder = self._models.choose(self._catalog.chosen())
             model = self._catalog.model(embedder.name, embedder.fingerprint, embedder.dim)
-            if model == self._catalog.serving() != self._catalog.chosen():
-                self._catalog.serve(model)  # for good
             indexer = Indexer(
                 self._catalog,
                 self._lookup,

@@ -193,6 +193,9 @@ class Indexer:
         run = _Run(root, known, skips=list(plan.skipped), moved=len(plan.moves))
         run.unchanged = plan.unchanged
         self._catalog.move(plan.moves)
+        if plan.read and self._catalog.chosen() is None:
+            yield from self._fill(run)  # what was kept before: few
+            self._catalog.serve(self._model)
         yield from self._read(run, plan.read)
         yield from self._fill(run)
         run.settle(plan.vanished, self._catalog.numbers(run.new) if plan.vanished else {})
@@ -208,8 +211,6 @@ class Indexer:
     def _read(self, run: _Run, entries: Sequence[Entry]) -> Iterator[Progress]:
         """Load new and changed files and commit them batch by batch."""
         sizes = self._catalog.ids_by_size(self._model) if entries else {}
-        if entries and self._catalog.serving() is None:
-            self._catalog.serve(self._model)
         sources = (
             (
                 entry,

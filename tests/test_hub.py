@@ -18,7 +18,7 @@ from conftest import jpeg, paint
 from huggingface_hub import constants, file_download
 from huggingface_hub.utils import close_session
 
-from search import Engine, ModelError
+from search import Engine, InputError, ModelError
 from search.embedders import hub, zoo
 
 REPO, FILES = zoo.DEFAULT_RECIPE.repo, zoo.DEFAULT_RECIPE.files
@@ -338,10 +338,24 @@ def test_the_first_folder_chooses_the_model_unless_somebody_did(
     assert library().status().model == "mini"
     paint(folder / "a.jpg", 2)
     engine = library()
+    with pytest.raises(InputError, match="is a file"):  # which settles nothing
+        engine.sync(folder / "a.jpg")
     engine.sync(folder)
     wanted = asked or "ViT-S-32-alt:small"
     assert engine.status().model == wanted and engine.status().embedded == 2
     assert engine.search(image=jpeg(1))[0].score >= 0.999
+
+
+def test_a_kept_picture_that_is_gone_does_not_hold_the_choice_up(
+    library: Open, folder: Path, clip: str, small: None, serve: Callable[..., str]
+) -> None:
+    serve("well", weights(clip))
+    Path(library().keep(jpeg(1)).path).unlink()
+    paint(folder / "a.jpg", 2)
+    engine = library()
+    engine.sync(folder)
+    assert engine.status().model == "ViT-S-32-alt:small"
+    assert engine.search(image=jpeg(2))[0].score >= 0.999
 
 
 def test_the_first_folder_settles_what_a_kept_picture_began(

@@ -203,8 +203,10 @@ class Indexer:
         for identity in self._catalog.purge():
             self._thumbnails.delete(identity)
         serving = self._catalog.serving()
-        if serving and serving.id != self._model.id and not self._lookup.lacking(self._model):
-            self._catalog.serve(self._model)
+        if serving and serving.id != self._model.id:
+            replaced = serving.name == self._model.name  # by other weights: it cannot answer
+            if replaced or not self._lookup.lacking(self._model):
+                self._catalog.serve(self._model)
         total = len(plan.read)
         yield Progress("finish", total, total, root.path, run.report(plan.hidden))
 

@@ -767,6 +767,27 @@ def test_a_model_change_waits_for_a_folder_that_is_away(
     assert new.status().model == other and len(found(new, 0)) == 4
 
 
+def test_new_weights_of_the_librarys_model_wait_for_no_folder_that_is_away(
+    library: Open, folder: Path, tmp_path: Path
+) -> None:
+    """The earlier ones are gone, so their vectors answer nobody."""
+    fill(folder, range(2))
+    fill(tmp_path / "usb", range(2, 4))
+    for place in (folder, tmp_path / "usb"):
+        library().sync(place)
+    (tmp_path / "usb").rename(tmp_path / "away")
+    engine, newer = library(), mini.Mini()
+    newer.fingerprint = "newer"
+    engine._models.opened["mini"] = newer
+    with pytest.raises(ModelError, match="other weights"):
+        engine.search(image=jpeg(0))
+    assert engine.sync(folder).embedded == 2
+    assert len(found(engine, 0)) == 2 and engine.status().fingerprint == "newer"
+    (tmp_path / "away").rename(tmp_path / "usb")
+    assert engine.sync(folder).embedded == 2
+    assert len(found(engine, 0)) == 4
+
+
 def test_an_open_library_follows_a_change_of_model_there_and_back(
     library: Open, folder: Path, other: str
 ) -> None:

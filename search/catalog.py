@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from sqlalchemy import Select, and_, bindparam, delete, insert, select, update
 
@@ -18,6 +20,7 @@ from search.recording import File, Model, Recorder, Root, chunks
 from search.scan import Entry
 from search.schema import changes, files, meta, models, pictures, roots, tags, vectors
 
+KEPT = b"kept"  # folder of the library's own folder
 ORPHAN_SECONDS = 30 * 86400.0
 MEANWHILE = "meanwhile"  # key of a model that nobody chose, and no folder was indexed with
 
@@ -99,6 +102,21 @@ class Catalog(Recorder):
             values = update(roots).where(roots.c.id == root.id).values(exclude=list(exclude))
             c.execute(values)
         return replace(root, exclude=tuple(exclude))
+
+    def at(self, home: Path) -> None:
+        """Note where the library's folder is; the root of what is kept in it moves with it."""
+        now = quote_from_bytes(os.fsencode(home))  # since it need not be UTF-8
+        with self.database.read() as c:
+            before = c.scalar(select(meta.c.value).where(meta.c.key == "home"))
+        if before == now:
+            return
+        with self.database.write() as c:
+            c.execute(delete(meta).where(meta.c.key == "home"))
+            c.execute(insert(meta).values(key="home", value=now))
+            if before is not None:
+                kept, there = (os.path.join(unquote_to_bytes(p), KEPT) for p in (before, now))
+                if not c.execute(select(roots).where(roots.c.path == there)).first():
+                    c.execute(update(roots).where(roots.c.path == kept).values(path=there))
 
     def set_offline(self, root: Root) -> None:
         """Note that a root is away."""

@@ -45,6 +45,18 @@ def test_a_library_may_begin_with_a_kept_picture(engine: Engine, folder: Path) -
     assert engine.sync(folder).pictures == 2
 
 
+def test_what_is_kept_moves_with_the_library(library: Open, home: Path) -> None:
+    library().keep(jpeg(1))
+    moved = home.rename(home.with_name("moved"))
+    engine = library(moved)
+    assert engine.picture(identity(1)).path == str(kept(engine, 1))
+    _, file = engine.original(identity(1))
+    with file:
+        assert file.read() == jpeg(1)
+    assert engine.check(deep=True).problems == ()
+    assert engine.sync(moved / "kept").unchanged == 1 and len(engine.status().roots) == 1
+
+
 def test_keeping_twice_is_keeping_once(engine: Engine) -> None:
     engine.keep(jpeg(1))
     before = kept(engine, 1).stat()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import BinaryIO
 
@@ -42,12 +43,12 @@ class Album:
     def thumbnail(self, identity: str) -> bytes:
         """WebP, made again where it is missing."""
         picture = self.picture(identity)
-        try:
-            return self._thumbnails.path(picture.id).read_bytes()
-        except OSError:
-            made = self._decoded(picture, Source()).thumbnail or b""
-            self._thumbnails.write(picture.id, made)
-            return made
+        if self._thumbnails.has(picture.id):
+            with suppress(OSError):
+                return self._thumbnails.path(picture.id).read_bytes()
+        made = self._decoded(picture, Source()).thumbnail or b""
+        self._thumbnails.write(picture.id, made)
+        return made
 
     def preview(self, identity: str) -> bytes:
         """JPEG, made each time."""

@@ -79,7 +79,7 @@ class Checker:
             if not os.path.exists(path):
                 yield f"{path}: gone since it was indexed; index its folder again"
                 continue
-            thumbnail = self._thumbnails.path(identity).exists()
+            thumbnail = self._thumbnails.has(identity)
             if deep or not thumbnail:
                 source = Source(path, known=(identity,) if thumbnail else ())
                 wanted.append(((identity, path), source))

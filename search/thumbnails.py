@@ -18,6 +18,13 @@ class Thumbnails:
         """Where a picture's thumbnail is, or would be."""
         return self._folder / identity[:2] / identity[2:4] / f"{identity}.webp"
 
+    def has(self, identity: str) -> bool:
+        """Whether it is there; an empty one, such as a power cut leaves, is none."""
+        try:
+            return self.path(identity).stat().st_size > 0
+        except OSError:
+            return False
+
     def write(self, identity: str, data: bytes) -> None:
         """Raises StorageError when the disk does not take it."""
         path = self.path(identity)

@@ -913,6 +913,10 @@ def test_check_makes_missing_thumbnails_again(engine: Engine, folder: Path) -> N
     report = engine.check()
     assert not report.problems and report.repaired == ("1 missing thumbnails were made again",)
     assert thumbnail.read_bytes() == before
+    thumbnail.write_bytes(b"")  # as a power cut leaves it
+    assert engine.check().repaired and thumbnail.read_bytes() == before
+    thumbnail.write_bytes(b"")
+    assert engine.thumbnail(identity(1)) == before == thumbnail.read_bytes()
 
 
 def test_check_says_which_root_is_offline(engine: Engine, folder: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from search.embedders.base import Pixels, Preparation
 from search.errors import CropError, LibraryError, PictureError, SizeError
 from search.images import DECODE_RULE, Crop, Limits
 from search.records import Facts
-from search.worker import COMMAND, Worker
+from search.worker import COMMAND, KilledError, Worker
 
 T = TypeVar("T")
 Result = TypeVar("Result")
@@ -213,7 +213,7 @@ class Loader:
         }
         if self._closed.is_set():
             return Failure("the loader was closed", again=True)
-        worker = self._free.get()
+        worker, killed = self._free.get(), False
         try:
             for _ in range(2):  # a process may have been killed for no fault of this picture
                 try:
@@ -231,9 +231,12 @@ class Loader:
                     ValueError,
                     AttributeError,
                     RecursionError,
-                ):
+                ) as error:
+                    killed = isinstance(error, KilledError)
                     if self._closed.is_set():
                         return Failure("the loader was closed", again=True)
+            if killed:  # a machine short of memory does that to a healthy picture
+                return Failure("the decoder was killed on it", again=True)
             return Failure("the decoder died on it", again=False)
         finally:
             self._free.put(worker)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -16,7 +17,12 @@ from search.decoder import receive, send
 from search.images import Limits
 
 START = 60.0  # seconds until a process is up, however busy the machine
+OUTSIDE = [getattr(signal, name, 0) for name in ("SIGKILL", "SIGTERM", "SIGXCPU")]
 COMMAND = (sys.executable, "-P", "-W", "ignore", "-m", "search.decoder")
+
+
+class KilledError(EOFError):
+    """The process did not die, but was killed: for its memory, its time, or by hand."""
 
 
 class Worker:
@@ -50,7 +56,8 @@ class Worker:
 
     def ask(self, job: dict[str, Any], blobs: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
         """Send a job and wait for its answer. Raises TimeoutError past the deadline, EOFError when
-        the process died, and ChildProcessError when none can be started."""
+        the process died (KilledError by a signal from outside), and ChildProcessError when none can
+        be started."""
         self.start()
         process = self._process
         if process is None:
@@ -72,10 +79,11 @@ class Worker:
         except (OSError, EOFError, ValueError) as error:  # ValueError: `stop` closed the stream
             with self._lock:
                 late = self._due is None
+            killed = not late and _killed(process)
             self.stop()
             if late:
                 raise TimeoutError from error
-            raise EOFError(str(error)) from error
+            raise (KilledError if killed else EOFError)(str(error)) from error
         finally:
             with self._lock:
                 late, self._due = self._due is None, None
@@ -100,3 +108,11 @@ class Worker:
                     except OSError:
                         pass  # what was not sent need not be
             process.wait()
+
+
+def _killed(process: subprocess.Popen[bytes]) -> bool:
+    """Whether a signal ended a process that a codec's own faults do not send."""
+    try:
+        return -process.wait(1) in OUTSIDE
+    except subprocess.TimeoutExpired:
+        return False

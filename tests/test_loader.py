@@ -42,6 +42,8 @@ def identify(data, limits):
     if data.endswith(b"exit once") and not (marks / "once").exists():
         (marks / "once").touch()
         os._exit(0)
+    if data == b"short of memory":
+        os.kill(os.getpid(), signal.SIGKILL)
     if data == b"segfault":
         os.kill(os.getpid(), signal.SIGSEGV)
     if data == b"raise":
@@ -357,6 +359,13 @@ def test_a_codec_that_dies_costs_one_picture(marks, how):
     assert results[1] == Failure("the decoder died on it", again=False)
     assert {type(r) for r in results[:1] + results[2:]} == {Loaded}
     assert len(processes(marks)) == 3  # the first, one that tried again, one for the others
+
+
+@POSIX
+def test_a_picture_whose_decoder_is_killed_is_tried_again_later(marks):
+    with Loader(1, command=COMMAND) as loader:
+        failure = one(loader, Source(data=b"short of memory"))
+    assert failure == Failure("the decoder was killed on it", again=True)
 
 
 def test_a_codec_that_hangs_costs_one_picture(marks):

@@ -11,10 +11,11 @@ import io
 import math
 import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pillow_heif
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from search.errors import CropError, PictureError, SizeError
 
@@ -175,6 +176,7 @@ def _render(picture: Image.Image, crop: Crop | None, short: int, long: int) -> I
     if picture.mode == "RGBA":
         white = Image.new("RGB", picture.size, "white")
         white.paste(picture, mask=picture.getchannel("A"))
+        white.info["icc_profile"] = picture.info.get("icc_profile")
         return white
     return picture if picture.mode == "RGB" else picture.convert("RGB")
 
@@ -210,12 +212,31 @@ def thumbnail(rendition: Image.Image) -> bytes:
     small = rendition.copy()
     small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BICUBIC, reducing_gap=2.0)
     out = io.BytesIO()
-    small.save(out, "WEBP", quality=78, method=1)
+    _in_srgb(small).save(out, "WEBP", quality=78, method=1)
     return out.getvalue()
 
 
 def preview(picture: Image.Image) -> bytes:
     """An opened picture -> JPEG that any browser shows, long side at most 1600, no metadata."""
     out = io.BytesIO()
-    render(picture, short=PREVIEW, long=PREVIEW).save(out, "JPEG", quality=88)
+    _in_srgb(render(picture, short=PREVIEW, long=PREVIEW)).save(out, "JPEG", quality=88)
     return out.getvalue()
+
+
+def _in_srgb(picture: Image.Image) -> Image.Image:
+    """RGB as its profile means it -> RGB as every browser shows it without one."""
+    profile = picture.info.get("icc_profile")
+    transform = _to_srgb(profile) if isinstance(profile, bytes) else None
+    return picture if transform is None else ImageCms.applyTransform(picture, transform) or picture
+
+
+@lru_cache(maxsize=16)
+def _to_srgb(profile: bytes) -> ImageCms.ImageCmsTransform | None:
+    """None for sRGB, for what is no profile of RGB, and for a broken one."""
+    try:
+        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "sRGB" in ImageCms.getProfileDescription(own):
+            return None
+        return ImageCms.buildTransform(own, ImageCms.createProfile("sRGB"), "RGB", "RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None

@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 
 from search import images
 from search.errors import PictureError
@@ -509,3 +509,29 @@ def test_a_thumbnail_is_a_small_webp_of_the_same_shape(size, wanted):
     assert rendition.tobytes() == before
     if size == (768, 512):
         assert distance(small, rendition.resize(wanted)) < 4
+
+
+def opened(data):
+    return Image.open(io.BytesIO(data))
+
+
+def swapped():
+    """A profile like sRGB in which what is called red is green."""
+    data = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for old, new in ((b"rXYZ", b"wait"), (b"gXYZ", b"rXYZ"), (b"wait", b"gXYZ")):
+        data = data.replace(old, new, 1)
+    return data.replace("sRGB".encode("utf-16-be"), "xRGB".encode("utf-16-be"))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_what_is_shown_has_the_colours_that_the_profile_means(kind, mode):
+    if (kind, mode) == ("JPEG", "RGBA"):
+        pytest.skip("JPEG has no alpha")
+    red = Image.new(mode, (40, 40), "red")
+    for profile, wanted in ((swapped(), 1), (b"broken", 0), (None, 0)):
+        data = encoded(red, kind, icc_profile=profile)
+        for shown in (images.thumbnail(rendered(data)), images.preview(opened(data))):
+            picture = opened(shown)
+            assert np.argmax(np.asarray(picture.convert("RGB"))[20, 20]) == wanted
+            assert "icc_profile" not in picture.info

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from contextlib import suppress
 from datetime import datetime
 from fractions import Fraction
 from typing import Any
@@ -64,6 +65,8 @@ def _directory(picture: Image.Image, number: int | None = None) -> dict[int, Any
 def _plain(value: Any) -> str | int | float | None:
     """An EXIF value as JSON takes it; None for what has no plain form."""
     if isinstance(value, str):
+        with suppress(UnicodeError):  # decoded as Latin-1, while most programs write UTF-8
+            value = value.encode("latin-1").decode()
         text = "".join(c for c in value.split("\0")[0].strip() if c.isprintable())
         return text[:200] or None
     if isinstance(value, bool | int):

@@ -197,6 +197,8 @@ def test_exif_values_are_plain():
         {
             BASE.ImageDescription: "  a\x07 caption\0 with a tail ",
             BASE.Artist: "x" * 1000,
+            BASE.Make: "Zürich 北京".encode(),
+            BASE.Model: "Zürich".encode("latin-1"),
             BASE.XResolution: IFDRational(72, 1),
             BASE.YResolution: IFDRational(1, 0),
             0xEEEE: 7,
@@ -207,6 +209,8 @@ def test_exif_values_are_plain():
     assert found == {
         "ImageDescription": "a caption",
         "Artist": "x" * 200,
+        "Make": "Zürich 北京",
+        "Model": "Zürich",
         "XResolution": 72.0,
         "61166": 7,
         "ISOSpeedRatings": 400,

@@ -260,7 +260,8 @@ def main() -> None:
         words += ["--cache", str(args.cache)] if args.cache else []
         words += ["--steps", "12", "--guidance", "1", "3", "--interval", "0.2", "1.5"]
         print(f"\n{bench_ddpm.report(bench_ddpm.arguments(words)).table()}")
-    hashes([mini.path, mini.path.with_name(NAMES), checkpoint.shipped()])
+    measured = [mini.path, mini.path.with_name(NAMES), checkpoint.shipped()]
+    hashes([path for path in measured if path.exists()])
 
 
 def measure(args: argparse.Namespace, mini: Mini) -> None:
@@ -278,7 +279,10 @@ def measure(args: argparse.Namespace, mini: Mini) -> None:
         ways(mini)
     retrieval(args.data, models, args.seed)
     copies(args.data, models, args.seed)
-    naming(args.data, next(iter(models.values())), mini, args.seed)
+    if mini.path.with_name(NAMES).exists():
+        naming(args.data, next(iter(models.values())), mini, args.seed)
+    else:
+        print("\nno names beside these weights: scripts/train_names.py --weights makes them")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import time
 import zlib
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -154,7 +154,7 @@ class Augmentation:
         for line in path.read_text().splitlines() if path.exists() else ():
             try:
                 row = json.loads(line)
-                found.setdefault(row["source"], []).append(row)
+                found.setdefault(row["source"], []).append(row | {"file_name": row["file_name"]})
             except (ValueError, LookupError, TypeError):
                 pass  # a line that was cut off: its source is done again
         whole = {
@@ -162,7 +162,6 @@ class Augmentation:
             for source, rows in found.items()
             if len(rows) == self._wanted.n and all(self._current(source, row) for row in rows)
         }
-        files.write(path, "".join(_lines(rows) for rows in whole.values()).encode())
         removed = 0
         for source in found.keys() - whole:
             for row in found[source]:
@@ -170,6 +169,10 @@ class Augmentation:
                 if file.suffix == ".png" and file.is_relative_to(self._output):
                     file.unlink(missing_ok=True)
                     removed += self._gone(source)
+                    with suppress(OSError):  # the last of its class: ImageFolder takes no empty one
+                        os.removedirs(file.parent)
+        # after the pictures, so that none is left of which no line tells
+        files.write(path, "".join(_lines(rows) for rows in whole.values()).encode())
         return whole, removed
 
     def _current(self, source: str, row: Row) -> bool:

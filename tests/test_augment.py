@@ -193,6 +193,8 @@ def test_what_was_made_of_a_source_that_is_gone_goes(
     engine: Engine, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A picture that moved to another class is of that one alone; what is out of sight stays."""
+    from torchvision.datasets import ImageFolder
+
     out = tmp_path / "out"
     augment(engine, photos, out)
     (photos / "hat" / "b.jpg").rename(photos / "shoe" / "b.jpg")
@@ -200,12 +202,37 @@ def test_what_was_made_of_a_source_that_is_gone_goes(
     assert report and (report.made, report.unchanged, report.removed) == (2, 3, 2)
     assert {r["label"] for r in rows(out) if r["source"].endswith("b.jpg")} == {"shoe"}
     assert {row["file_name"] for row in rows(out)} == {k for k in digests(out) if k[-4:] == ".png"}
+    (photos / "hat").rename(photos / "cap")
+    moved = augment(engine, photos, out)[-1].report
+    assert moved and (moved.made, moved.removed) == (4, 4)
+    assert ImageFolder(str(out)).classes == ["cap", "shoe"]
     forbid(monkeypatch, photos / "shoe")
     again = augment(engine, photos, out)[-1].report
     assert again and again.removed == 0 and len(rows(out)) == 8
-    augment(engine, photos / "hat", tmp_path / "one")
-    single = augment(engine, photos / "hat" / "a.jpg", tmp_path / "one")[-1].report
+    augment(engine, photos / "cap", tmp_path / "one")
+    single = augment(engine, photos / "cap" / "a.jpg", tmp_path / "one")[-1].report
     assert single and (single.made, single.unchanged, single.removed) == (0, 1, 0)
+
+
+def test_nothing_stays_behind_where_a_run_that_takes_out_is_stopped(
+    engine: Engine, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    augment(engine, photos, out)
+    (photos / "hat" / "a.jpg").rename(photos / "shoe" / "b.jpg")
+    real = Path.unlink
+
+    def stopped(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".png":
+            raise KeyboardInterrupt
+        real(path, missing_ok)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "unlink", stopped)
+        augment(engine, photos, out)
+    report = augment(engine, photos, out)[-1].report
+    assert report and report.removed == 2
+    assert {row["file_name"] for row in rows(out)} == {k for k in digests(out) if k[-4:] == ".png"}
 
 
 def test_a_finished_one_is_left_alone_and_a_new_picture_added(

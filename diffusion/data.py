@@ -152,11 +152,24 @@ def square(picture: Image.Image, size: int) -> np.ndarray:
         raise DataError(f"it has more than {MOST_PIXELS} pixels")
     picture.draft("RGB", (2 * size, 2 * size))
     picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith(("I", "F")):
+        picture = _of_bytes(picture)
     if picture.mode not in ("RGB", "L"):
         over = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", over.size, "white"), over)
     picture = ImageOps.fit(picture.convert("RGB"), (size, size), SHARPEST)
     return np.asarray(picture, dtype=np.uint8)
+
+
+def _of_bytes(picture: Image.Image) -> Image.Image:
+    """Grey of 16 or 32 bits -> of 8: the whole range of 16 bits, and of floats the least of 1, 255
+    and that which holds them."""
+    values = np.asarray(picture, dtype=np.float32)
+    most = float(values.max(where=np.isfinite(values), initial=0.0))
+    values = np.nan_to_num(values, nan=0.0, posinf=most)
+    tops = (1.0, 255.0, 65535.0) if picture.mode.startswith("F") else (65535.0,)
+    top = next((top for top in tops if most <= top), most)
+    return Image.fromarray((values / top * 255).clip(0, 255).astype(np.uint8))
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ if find_spec("pillow_heif"):  # pictures of phones, where the product is
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .heic .heif .avif".split()
 )
+RUN = {"config.json", "log.txt"}  # files by which the folder of a run is known
 MOST_PIXELS = 178_956_970
 SHARPEST = Image.Resampling.LANCZOS
 
@@ -97,9 +98,14 @@ Decoded = tuple[np.ndarray, int] | str
 def _entries(path: Path) -> list[tuple[str, Read]]:
     """Names within a folder or zip, sorted, each with what reads it. Raises DataError."""
     if path.is_dir():
-        found = [Path(at) / name for at, _, names in os.walk(path) for name in names]
-        inside = [(file.relative_to(path).as_posix(), file) for file in found if _wanted(file.name)]
-        return [(name, file.read_bytes) for name, file in sorted(inside)]
+        inside = list[tuple[str, Path]]()
+        for at, folders, names in os.walk(path):
+            if RUN <= set(names) and at != str(path):
+                folders.clear()  # what a run drew is no picture to learn from
+                continue
+            files = [Path(at) / name for name in names]
+            inside += [(file.relative_to(path).as_posix(), file) for file in files]
+        return [(name, file.read_bytes) for name, file in sorted(inside) if _wanted(name)]
     try:
         archive, lock = zipfile.ZipFile(path), threading.Lock()
     except (OSError, zipfile.BadZipFile) as error:
@@ -114,11 +120,13 @@ def _entries(path: Path) -> list[tuple[str, Read]]:
         return read
 
     inside_zip = {info.filename: info for info in archive.infolist() if not info.is_dir()}
-    return [(n, reader(inside_zip[n])) for n in sorted(inside_zip) if _wanted(n.rpartition("/")[2])]
+    return [(name, reader(inside_zip[name])) for name in sorted(inside_zip) if _wanted(name)]
 
 
 def _wanted(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
+    """Whether a path within a folder or zip is a picture's, and nothing in it hidden."""
+    shown = not any(part.startswith(".") for part in name.split("/"))
+    return shown and os.path.splitext(name)[1].lower() in SUFFIXES
 
 
 def _decoded(entries: Sequence[tuple[str, Read]], size: int) -> Iterator[tuple[str, Decoded]]:

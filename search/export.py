@@ -105,8 +105,8 @@ def _names(path: Path, skips: list[Skip]) -> list[str]:
 
 
 def _wanted(name: str) -> bool:
-    last = name.rpartition("/")[2]
-    return not last.startswith(".") and last.rpartition(".")[2].lower() in ENDINGS
+    shown = not any(part.startswith(".") for part in name.split("/"))
+    return shown and name.rpartition(".")[2].lower() in ENDINGS
 
 
 def _sources(

@@ -146,6 +146,29 @@ def test_grey_pictures_are_grey(tmp_path: Path, mode: str, white: object) -> Non
     assert (seen[:, :3] > 240).all() and (seen[:, 5:] < 15).all()
 
 
+@pytest.mark.parametrize("mode, top", [("I;16", 65535), ("I", 65535), ("F", 1.0), ("F", 65535.0)])
+def test_grey_of_many_bits_keeps_its_shades(tmp_path: Path, mode: str, top: float) -> None:
+    ramp = np.linspace(0, 1, 16)[None].repeat(16, 0) * top
+    kind = {"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]
+    seen = only(tmp_path, Image.fromarray(ramp.astype(kind)), "a.tif")
+    assert seen[4, :, 0].tolist() == pytest.approx(np.linspace(8, 247, 8), abs=6)
+
+
+def test_what_is_hidden_and_what_runs_drew_is_left_out(tmp_path: Path) -> None:
+    names = ("a/1.png", "a/.thumbnails/2.png", ".trash/3.png", "runs/tiny/grids/4.png")
+    for name in (*names, "runs/tiny/loss.png", "runs/5.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    for name in ("config.json", "log.txt"):
+        (tmp_path / "runs" / "tiny" / name).touch()
+    assert read([tmp_path], 8).names == ["a/1.png", "runs/5.png"]
+    assert read([tmp_path / "runs" / "tiny"], 8).names == ["grids/4.png", "loss.png"]
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for name in names[:3]:
+            archive.write(tmp_path / name, name)
+    assert read([tmp_path / "all.zip"], 8).names == ["a/1.png"]
+
+
 def test_what_is_transparent_is_white(tmp_path: Path) -> None:
     picture = Image.new("RGBA", (16, 16), (255, 0, 0, 0))
     picture.paste((0, 0, 255, 255), (0, 0, 8, 16))

@@ -41,6 +41,7 @@ def test_a_folder_and_a_zip_of_it_have_the_vectors_of_a_library(
         for path in folder.rglob("*.jpg"):
             archive.write(path, path.relative_to(folder))
         archive.writestr("notes.txt", "no picture")
+        archive.writestr(".thumbnails/0.jpg", "as in folders, left out")
     for place in (folder, tmp_path / "all.zip"):
         report = embedded(engine, [place], tmp_path / "out.safetensors")
         assert report.embedded == 5 and [s.path for s in report.skipped] == ["0/broken.jpg"]

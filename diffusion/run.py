@@ -276,12 +276,14 @@ class Run:
         self._saved = time.monotonic()
         if self.world.rank or not self.trainer.step:
             return
+        path, weights = self.folder.path / "checkpoint.safetensors", self.trainer.average.weights
+        checkpoint.save(path, self.config, weights, self.about())
         about = {"step": self.trainer.step, "seconds": self._elapsed(), "trained": self._trained}
         state = self.trainer.state()
         for name in ("plateau", "state") if turned else ("state",):
-            self.folder.save(name, state, about)
-        path, weights = self.folder.path / "checkpoint.safetensors", self.trainer.average.weights
-        checkpoint.save(path, self.config, weights, self.about())
+            self.folder.save(
+                name, state, about
+            )  # last: a run whose state is at its end is finished
         self.folder.plot()
 
     def about(self) -> dict[str, Any]:

@@ -560,6 +560,31 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_state(
     finish(Run(options(data, run, steps=6)))  # there is room again
 
 
+def test_a_run_is_not_finished_before_its_last_weights_are_written(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, real = Run(options(data, tmp_path / "run", steps=6)), checkpoint.save
+
+    def refuse(*given: Any) -> None:
+        if first.trainer.step == 6:
+            raise DiffusionError("No space left on device")
+        real(*given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "save", refuse)
+        with pytest.raises(DiffusionError, match="No space"):
+            finish(first)
+    finish(Run(options(data, tmp_path / "run", steps=6)))
+    assert load(tmp_path / "run" / "checkpoint.safetensors").about["step"] == 6
+
+
+def test_a_run_inside_its_data_goes_on(data: Path) -> None:
+    begin(Run(options(data, data / "runs" / "mine", steps=12)), 8)
+    assert list((data / "runs" / "mine" / "grids").iterdir())
+    again = Run(options(data, data / "runs" / "mine", steps=12))
+    assert len(again.pictures) == 10 and again.trainer.step
+
+
 @pytest.mark.parametrize("name", ["state", "plateau"])
 def test_a_damaged_state_is_told(data: Path, tmp_path: Path, name: str) -> None:
     run = tmp_path / "run"

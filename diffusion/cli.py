@@ -253,6 +253,7 @@ def evaluate(
     if features is None and not (context.obj or {}).get("encode"):
         raise ConfigError("give --features, an encoder to measure with")
     encode = load_features(features, where) if features else _product(context.obj["encode"])
+    name = str(features or context.obj["encode"])  # opens the library: before the work
     pictures, under = read(data, model.config.size), None
     if embeddings:
         vectors = read_vectors(embeddings)
@@ -274,7 +275,7 @@ def evaluate(
         interval=interval,
     )
     made = to_bytes(drawn).cpu()
-    measure = Measure(encode, str(features or context.obj["encode"]), pictures.images[rest], seed)
+    measure = Measure(encode, name, pictures.images[rest], seed)
     row = measure.row(way(sampler, steps, guidance, interval), made)
     about = {
         "weights": model.about["sha256"][:16],

@@ -97,7 +97,7 @@ class Engine(Library):
         yield from self._models.fetch(self._catalog.chosen())
         with self._pen.hold():
             self._loader.warm()
-            embedder = self._models.choose(self._catalog.chosen())
+            embedder = self._models.choose(self._catalog.chosen(), changes=True)
             model = self._catalog.model(embedder.name, embedder.fingerprint, embedder.dim)
             indexer = Indexer(
                 self._catalog,

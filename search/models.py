@@ -78,17 +78,19 @@ class Models:
         for done, total in hub.fetch(repo, files):
             yield Progress("fetch", done // MB, total // MB, repo)
 
-    def choose(self, serving: Model | None) -> Embedder:
-        """What a sync of a library that answers with `serving` is to embed with, after `fetch`."""
+    def choose(self, serving: Model | None, changes: bool = False) -> Embedder:
+        """What a sync of a library that answers with `serving` is to embed with, after `fetch`.
+        changes: say so where the library will have another model then."""
         name = self.asked or (serving.name if serving else None)
         if name is None:
             return self._auto()
         embedder = self.open(name)
-        if serving and serving.fingerprint != embedder.fingerprint:
-            self._say(
-                f"model: {embedder.name} instead of {serving.name}, which answers until all "
-                "pictures have their new vectors"
-            )
+        if changes and serving and serving.fingerprint != embedder.fingerprint:
+            until = "which answers until all pictures have their new vectors"
+            new = f"instead of {serving.name}, {until}"
+            if serving.name == embedder.name:
+                new = "has new weights: all pictures get new vectors, and can be found again then"
+            self._say(f"model: {embedder.name} {new}")
         return embedder
 
     def _say(self, line: str) -> None:

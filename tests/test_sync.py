@@ -710,10 +710,13 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_a_library_of_another_model_names_the_command(
-    library: Open, folder: Path, other: str
+    library: Open, folder: Path, tmp_path: Path, other: str
 ) -> None:
     fill(folder, range(2))
     library().sync(folder)
+    lines: list[str] = []
+    list(library(model=other, say=lines.append).embed([folder], tmp_path / "out.safetensors"))
+    assert lines == []  # the library stays as it is
     with pytest.raises(ModelError, match=f"lookalike --model {other} index"):
         library(model=other).search(image=jpeg(0))
     with pytest.raises(ModelError, match="one of"):
@@ -776,12 +779,16 @@ def test_new_weights_of_the_librarys_model_wait_for_no_folder_that_is_away(
     for place in (folder, tmp_path / "usb"):
         library().sync(place)
     (tmp_path / "usb").rename(tmp_path / "away")
-    engine, newer = library(), mini.Mini()
+    lines: list[str] = []
+    engine, newer = library(say=lines.append), mini.Mini()
     newer.fingerprint = "newer"
     engine._models.opened["mini"] = newer
     with pytest.raises(ModelError, match="other weights"):
         engine.search(image=jpeg(0))
     assert engine.sync(folder).embedded == 2
+    assert lines == [
+        "model: mini has new weights: all pictures get new vectors, and can be found again then"
+    ]
     assert len(found(engine, 0)) == 2 and engine.status().fingerprint == "newer"
     (tmp_path / "away").rename(tmp_path / "usb")
     assert engine.sync(folder).embedded == 2

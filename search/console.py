@@ -146,7 +146,8 @@ def indexed(report: IndexReport) -> None:
 
 def embedded(report: IndexReport, file: Path) -> None:
     """What `embed` did."""
-    out().print(f"{report.embedded} vectors in {report.seconds:.1f} s: {line(str(file))}")
+    made = f"{report.embedded} vectors in {report.seconds:.1f} s"
+    out().print(f"{made}: {line(str(file))}", markup=False)
     _skipped(report.skipped)
 
 

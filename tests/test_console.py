@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from search import console
-from search.records import Progress
+from search.records import IndexReport, Progress
 
 
 def test_a_first_batch_that_takes_long_has_a_rate_too(
@@ -19,3 +21,8 @@ def test_a_first_batch_that_takes_long_has_a_rate_too(
         "indexing 64 of 256, 8/s, 24 s left",
         "indexing 128 of 256, 8/s, 16 s left",
     ]
+
+
+def test_a_name_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    console.embedded(IndexReport(embedded=3), Path("[red]a[/y].safetensors"))
+    assert "[red]a[/y].safetensors" in capsys.readouterr().out

@@ -94,7 +94,7 @@ class Settings(BaseSettings):
         """
         try:
             return cls(**{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
-        except (OSError, TOMLDecodeError) as error:
+        except (OSError, TOMLDecodeError, UnicodeDecodeError) as error:
             raise InputError(
                 f"{CONFIG} cannot be read: {error}; mend it or move it away"
             ) from error

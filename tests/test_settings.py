@@ -43,3 +43,9 @@ def test_a_wrong_setting_is_named(config: Path, text: str, said: str) -> None:
     config.write_text(text)
     with pytest.raises(InputError, match=said):
         Settings.load()
+
+
+def test_a_file_that_is_not_utf8_is_named(config: Path) -> None:
+    config.write_bytes(b'home = "/tmp/caf\xe9"')
+    with pytest.raises(InputError, match="cannot be read"):
+        Settings.load()

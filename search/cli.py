@@ -160,7 +160,7 @@ def index(
             report = sum(reports[1:], reports[0])
             _print(report.to_json()) if as_json else console.indexed(report)
         if watch and reports:
-            _watch(engine, [path for path in paths if os.path.isdir(path)])
+            _watch(engine, [path for path in paths if os.path.isdir(path.expanduser())])
     if failed:
         raise typer.Exit(1)
 

@@ -231,6 +231,7 @@ def test_broken_pictures_are_skipped_with_their_reason(tmp_path: Path) -> None:
         (("forget", ""), 2, "an empty path"),
         (("index", str(SAMPLES / "hat"), ""), 2, "an empty path"),
         (("--home", "", "status"), 2, "an empty path"),
+        (("serve", "--port", "99999"), 2, "--port 99999: give 0 to 65535"),
         (("--device", "foo", "diffusion", "sample", "-o", "/nowhere"), 2, "no such device"),
         (("variants", str(SAMPLES / "hat/01.jpg"), "-o", str(SAMPLES / "LICENSE")), 2, "is a file"),
         (("--device", "foo", "search", str(SAMPLES / "hat/01.jpg")), 1, "the device 'foo'"),

@@ -74,7 +74,7 @@ def test_run_takes_the_samples_into_an_empty_library_only(tmp_path: Path) -> Non
     command = said.strip().splitlines()[-1].strip()
     found = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True)
     assert "my photos/01.jpg" in found.stdout or "samples/hat/01.jpg" in found.stdout
-    for words in (["--nonsense"], ["--port"], ["--port", "http"], ["--port=-1"]):
+    for words in (["--nonsense"], ["--port"], ["--port", "http"], ["--port=-1"], ["--port=65536"]):
         wrong = subprocess.run([ROOT / "scripts" / "run", *words], capture_output=True)
         assert wrong.returncode == 2 and b"FOLDER" in wrong.stderr
 

@@ -18,7 +18,7 @@ from search.api.app import create_app
 from search.api.auth import Access
 from search.api.deps import Context
 from search.engine import Engine
-from search.errors import InputError
+from search.errors import InputError, QueryError
 from search.settings import Settings
 
 SECONDS = 3  # for requests that are under way when it is told to stop
@@ -57,7 +57,8 @@ def serve(
     """Answer until SIGINT or SIGTERM. announce: takes the address once it answers.
 
     port: 0 for any. allow: folders that may be indexed; when empty, on loopback, the user's home
-    and the indexed folders. Raises InputError for an address that cannot be served.
+    and the indexed folders. Raises InputError for an address that cannot be served, and QueryError
+    for what is no port.
     """
     where, local = _address(host, port)
     token = _token(engine.settings)
@@ -94,7 +95,7 @@ def serve(
 def _address(host: str, port: int) -> tuple[tuple[int, str, int], bool]:
     """Family, address and port to listen on, and whether that is loopback."""
     if not 0 <= port <= 65535:
-        raise InputError(f"--port {port}: give 0 to 65535")
+        raise QueryError(f"--port {port}: give 0 to 65535")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:

@@ -20,7 +20,6 @@ from search.recording import File, Model, Recorder, Root, chunks
 from search.scan import Entry
 from search.schema import changes, files, meta, models, pictures, roots, tags, vectors
 
-KEPT = b"kept"  # folder of the library's own folder
 ORPHAN_SECONDS = 30 * 86400.0
 MEANWHILE = "meanwhile"  # key of a model that nobody chose, and no folder was indexed with
 
@@ -103,20 +102,21 @@ class Catalog(Recorder):
             c.execute(values)
         return replace(root, exclude=tuple(exclude))
 
-    def at(self, home: Path) -> None:
-        """Note where the library's folder is; the root of what is kept in it moves with it."""
-        now = quote_from_bytes(os.fsencode(home))  # since it need not be UTF-8
+    def keep_in(self, folder: Path) -> None:
+        """Note where the library keeps pictures: where that has moved, its root goes along."""
+        place = os.fsencode(folder)
+        now = quote_from_bytes(place)  # since it need not be UTF-8
         with self.database.read() as c:
-            before = c.scalar(select(meta.c.value).where(meta.c.key == "home"))
+            before = c.scalar(select(meta.c.value).where(meta.c.key == "kept"))
         if before == now:
             return
         with self.database.write() as c:
-            c.execute(delete(meta).where(meta.c.key == "home"))
-            c.execute(insert(meta).values(key="home", value=now))
-            if before is not None:
-                kept, there = (os.path.join(unquote_to_bytes(p), KEPT) for p in (before, now))
-                if not c.execute(select(roots).where(roots.c.path == there)).first():
-                    c.execute(update(roots).where(roots.c.path == kept).values(path=there))
+            c.execute(delete(meta).where(meta.c.key == "kept"))
+            c.execute(insert(meta).values(key="kept", value=now))
+            there = c.execute(select(roots).where(roots.c.path == place)).first()
+            if before is not None and there is None:
+                moved = update(roots).where(roots.c.path == unquote_to_bytes(before))
+                c.execute(moved.values(path=place))
 
     def set_offline(self, root: Root) -> None:
         """Note that a root is away."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, TypeVar
 
 from search.album import Album
-from search.catalog import KEPT, Catalog
+from search.catalog import Catalog
 from search.database import Database
 from search.embedders.base import Preparation
 from search.embedders.notes import Notes
@@ -52,9 +51,9 @@ class Library:
             ) from error
         self._database = Database(self.home / CATALOG)
         self._catalog, self._lookup = Catalog(self._database), Lookup(self._database)
-        self._catalog.at(self.home)
         self._thumbnails = Thumbnails(self.home / "thumbnails")
-        self._keeper = Keeper(self._catalog, self._thumbnails, self.home / os.fsdecode(KEPT))
+        self._catalog.keep_in(kept := self.home / "kept")
+        self._keeper = Keeper(self._catalog, self._thumbnails, kept)
         self._album = Album(self._lookup, self._thumbnails, self._load)
         self._pen = Pen(self.home, settings.lock_seconds, say)
         self._shelf = Shelf(

@@ -1,6 +1,6 @@
 // A box drawn on a picture: by mouse, finger or keys.
 
-import { byId, leave, node } from './node.js';
+import { browsers, byId, leave, node } from './node.js';
 import { say } from './words.js';
 
 const LEAST = 4; // per cent of the picture
@@ -110,7 +110,7 @@ export class Crop {
   }
 
   #pressed(event) {
-    if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own
+    if (browsers(event)) return;
     if (event.key === 'Delete' || event.key === 'Backspace') {
       event.preventDefault();
       leave(this.box, byId('crop-start'));

@@ -1,7 +1,7 @@
 // One picture, large, with its facts.
 
 import * as api from './api.js';
-import { breaking, byId, leave, node, parts } from './node.js';
+import { breaking, browsers, byId, leave, node, parts } from './node.js';
 import { write, short } from './route.js';
 import { bytes, knows, moment, say } from './words.js';
 
@@ -23,7 +23,7 @@ export class Detail {
     });
     this.dialog.addEventListener('keydown', (event) => {
       const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-      if (by && !event.altKey && !event.ctrlKey && !event.metaKey) step(by); // the browser's own
+      if (by && !browsers(event)) step(by);
     });
     byId('detail-close').addEventListener('click', close);
     byId('detail-previous').addEventListener('click', () => step(-1));

@@ -2,7 +2,7 @@
 
 import { address } from './api.js';
 import { layout, rowAt } from './layout.js';
-import { near, node, parts } from './node.js';
+import { browsers, near, node, parts } from './node.js';
 import { say } from './words.js';
 
 const CAPTION = 46; // pixels: two lines
@@ -193,7 +193,7 @@ export class Grid {
   }
 
   #pressed(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (browsers(event)) return;
     const place = this.#target(event.key);
     if (place === null) return;
     event.preventDefault();

@@ -46,6 +46,11 @@ export function breaking(path) {
   return path.split(/(?<=[/\\])/).flatMap((part) => [part, node('wbr')]);
 }
 
+/** Whether a key is the browser's own, such as Alt and an arrow. */
+export function browsers(event) {
+  return event.altKey || event.ctrlKey || event.metaKey;
+}
+
 /** Close a dialog by a click beside it, that began there too: text is selected past its edge. */
 export function dismiss(dialog) {
   let began = false;

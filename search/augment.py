@@ -154,7 +154,8 @@ class Augmentation:
         for line in path.read_text().splitlines() if path.exists() else ():
             try:
                 row = json.loads(line)
-                found.setdefault(row["source"], []).append(row | {"file_name": row["file_name"]})
+                source, _ = row["source"], row["file_name"]
+                found.setdefault(source, []).append(row)
             except (ValueError, LookupError, TypeError):
                 pass  # a line that was cut off: its source is done again
         whole = {
@@ -189,10 +190,8 @@ class Augmentation:
             return False
         try:
             os.lstat(self._source / source)
-        except (FileNotFoundError, NotADirectoryError):
-            return True
-        except OSError:
-            pass
+        except OSError as error:
+            return isinstance(error, FileNotFoundError | NotADirectoryError)
         return False
 
     def _pictures(

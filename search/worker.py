@@ -17,7 +17,7 @@ from search.decoder import receive, send
 from search.images import Limits
 
 START = 60.0  # seconds until a process is up, however busy the machine
-OUTSIDE = [getattr(signal, name, 0) for name in ("SIGKILL", "SIGTERM", "SIGXCPU")]
+OUTSIDE = {s for s in signal.Signals if s.name in ("SIGKILL", "SIGTERM", "SIGXCPU")}
 COMMAND = (sys.executable, "-P", "-W", "ignore", "-m", "search.decoder")
 
 

@@ -280,10 +280,9 @@ class Run:
         checkpoint.save(path, self.config, weights, self.about())
         about = {"step": self.trainer.step, "seconds": self._elapsed(), "trained": self._trained}
         state = self.trainer.state()
+        # after the checkpoint: a run whose state is at its end is finished
         for name in ("plateau", "state") if turned else ("state",):
-            self.folder.save(
-                name, state, about
-            )  # last: a run whose state is at its end is finished
+            self.folder.save(name, state, about)
         self.folder.plot()
 
     def about(self) -> dict[str, Any]:

@@ -86,10 +86,12 @@ class Models:
             return self._auto()
         embedder = self.open(name)
         if changes and serving and serving.fingerprint != embedder.fingerprint:
-            until = "which answers until all pictures have their new vectors"
-            new = f"instead of {serving.name}, {until}"
-            if serving.name == embedder.name:
-                new = "has new weights: all pictures get new vectors, and can be found again then"
+            new = (
+                "has new weights: all pictures get new vectors, and can be found again then"
+                if serving.name == embedder.name
+                else f"instead of {serving.name}, which answers until all pictures have their new "
+                "vectors"
+            )
             self._say(f"model: {embedder.name} {new}")
         return embedder
 

@@ -17,8 +17,10 @@ from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 
 import search
+from search.api.server import serve
 
 SAMPLES = Path(search.__file__).parent / "samples"
 COMMAND = Path(sys.executable).with_name("lookalike")
@@ -178,3 +180,18 @@ def test_a_job_is_cancelled_over_the_wire(home: Path, tmp_path: Path) -> None:
             last = [line for line in lines if line.startswith("event")][-1]
         assert last in ("event: cancelled", "event: done")
         assert client.get("/api/v1/status").json()["pictures"] > 0
+
+
+def test_the_listening_socket_names_its_protocol(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """asyncio sets TCP_NODELAY only on connections of such a socket."""
+    protocols = []
+
+    def run(_: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        protocols.extend(listening.proto for listening in sockets)
+
+    monkeypatch.setattr(uvicorn.Server, "run", run)
+    with search.Engine.open(tmp_path) as engine:
+        serve(engine, "127.0.0.1", 0, [], lambda address: None)
+    assert protocols == [socket.IPPROTO_TCP]

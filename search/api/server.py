@@ -107,7 +107,9 @@ def _address(host: str, port: int) -> tuple[tuple[int, str, int], bool]:
 
 def _listen(host: str, where: tuple[int, str, int]) -> socket.socket:
     family, address, port = where
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio sets TCP_NODELAY only on a socket whose protocol is named; without it each answer on
+    # a kept connection waits some 40 ms for the client's delayed acknowledgement
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if os.name == "posix":  # elsewhere it would let two servers share a port
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -99,6 +99,7 @@ vectors = Table(
     Column("model", Number, ForeignKey("models.id"), primary_key=True),
     Column("picture", Number, ForeignKey("pictures.number"), primary_key=True),
     Column("data", LargeBinary, nullable=False),  # dim x fp16, little-endian
+    Index("vectors_picture", "picture"),  # deleting a picture looks its vectors up by it
 )
 
 changes = Table(

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import close_library, identity, open_library, paint
-from sqlalchemy import Connection, event, insert, select
+from sqlalchemy import Connection, event, insert, select, update
 
 from search import (
     Engine,
@@ -338,6 +338,21 @@ def test_a_migration_runs_once(tmp_path: Path) -> None:
     database = Database(tmp_path / "d.sqlite")
     assert Lookup(database).library() != name
     database.close()
+
+
+def test_a_catalog_of_version_1_gets_the_index_by_picture(tmp_path: Path) -> None:
+    database = Database(tmp_path / "c.sqlite")
+    with database.write() as c:
+        c.exec_driver_sql("DROP INDEX vectors_picture")
+        c.execute(update(schema.migrations).values(version=1))
+    database.close()
+    database = Database(tmp_path / "c.sqlite")
+    with database.read() as c:
+        plan = c.exec_driver_sql("EXPLAIN QUERY PLAN DELETE FROM vectors WHERE picture = 1").all()
+        versions = c.scalars(select(schema.migrations.c.version)).all()
+    database.close()
+    assert "vectors_picture" in str(plan)
+    assert sorted(versions) == [1, 2]
 
 
 def test_a_newer_schema_is_refused(home: Path) -> None:

@@ -25,7 +25,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from lesson import teacher
+from networks import mobilenet
 from PIL import Image
 
 from diffusion import Denoiser, load, sample
@@ -36,7 +36,7 @@ from diffusion.plots import save_png, tiled
 from diffusion.sampling import way
 from search.embedders.base import Preparation
 from search.embedders.mini import Mini
-from search.embedders.mobilenet import normalise
+from search.embedders.mobilenet import to_tensor
 from search.runtime import torch
 
 CHUNK = 50  # samples between two lines of progress
@@ -51,12 +51,12 @@ def photographs(images: torch.Tensor) -> list[Image.Image]:
 
 def encoder(data: Path, device: str) -> Encode:
     """MobileNetV2's pooled features at 224 px, not normalised."""
-    net, prepare = teacher(data).to(device), Preparation(224)
+    net, prepare = mobilenet(data).to(device), Preparation(224)
 
     def encode(images: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
-            pixels = normalise([prepare(p) for p in photographs(images)], device)
-            return net.features(pixels)
+            pixels = [prepare(p) for p in photographs(images)]
+            return net.features(to_tensor(pixels, net.mean, net.std, device))
 
     return encode
 
@@ -152,7 +152,7 @@ def stand(args: argparse.Namespace, chosen: Callable[[int], torch.Tensor]) -> St
     zips = sorted(args.data.glob("photos64-train-*.zip"))
     if not zips:
         raise SystemExit(f"{args.data} has no photos64-train-*.zip; give --data")
-    mini = Mini()
+    mini = Mini(version="mini-1")  # the model that ships is conditioned on its vectors
     model = load(args.checkpoint, args.device)
     vectors = model.config.shape.condition == "vector"
     if vectors:  # refused unless these are the encoder's

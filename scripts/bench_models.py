@@ -1,13 +1,13 @@
 """How good the models in the package are, beside their references, in one run.
 
-scripts/bench models [--data ../shared/data] [--seed 0] [--only mini|ddpm] [--ways]
+scripts/bench models [--data ../shared/data] [--seed 0] [--only mini|ddpm]
 
-`mini`, beside the network it began as. Category retrieval: leave-one-out mAP and 1-NN; 95 %
-intervals by bootstrap over queries, also of the difference to that network. Naming: whether the
-first, or one of the first five, of the names that it knows is the picture's. Edited copies: the
-first of every five of photos-dev, attacked, among all of photos-dev and clothing (test, train).
-Speed: pictures/s in batches of 16 and the milliseconds of one picture, all cores; with --ways also
-in other memory formats and runtimes.
+`mini`, beside its teachers and the version before it. Category retrieval: leave-one-out mAP and
+1-NN; 95 % intervals by bootstrap over queries, also of the difference to EfficientNet-Lite2. Edited
+copies: the first of every five of photos-dev, attacked, among all of photos-dev and clothing (test,
+train). Words: the share of right pictures among the first ten by each word, on pictures that did
+not choose the words (photos64-val, every second one from the second on; photos-dev; clothing test).
+Speed: pictures/s in batches of 16 and the milliseconds of one picture, all cores.
 
 The DDPM, beside pictures through 32 px and through JPEG: `scripts/bench ddpm`, on a CPU with 1,000
 samples against 10,000 training pictures.
@@ -17,20 +17,21 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import tempfile
+import json
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import bench_ddpm
 import numpy as np
-from lesson import HELD_OUT, class_names, teacher
+from networks import efficientnet, mobilenet
 from PIL import Image
 from retrieval import (
     HARD,
+    HELD_OUT,
     PLAIN,
     Embed,
+    Load,
     archive,
     categories,
     folder,
@@ -38,23 +39,23 @@ from retrieval import (
     recall,
     vectors,
 )
-from train_names import CLOTHES
+from timm.data import ImageNetInfo
 
 from diffusion import checkpoint
 from search.embedders.base import Preparation
-from search.embedders.mini import NAMES, Mini
-from search.embedders.mobilenet import normalise
-from search.embedders.names import RELIABLE, Names
+from search.embedders.mini import WORDS, Mini
+from search.embedders.mobilenet import to_tensor
+from search.embedders.vocabulary import RELIABLE, Word
 from search.runtime import torch
 
 
 def network(net: torch.nn.Module, size: int) -> Embed:
-    """The teacher's pooled features as unit vectors."""
+    """A teacher's pooled features as unit vectors."""
     prepare = Preparation(size)
 
     def embed(pictures: Sequence[Image.Image]) -> np.ndarray:
         with torch.inference_mode():
-            features = net.features(normalise([prepare(p) for p in pictures]))
+            features = net.features(to_tensor([prepare(p) for p in pictures], net.mean, net.std))
         return torch.nn.functional.normalize(features, dim=1).numpy()
 
     return embed
@@ -80,63 +81,98 @@ def hashes(paths: Sequence[Path]) -> None:
 
 
 def retrieval(data: Path, models: dict[str, Embed], seed: int) -> None:
+    """mAP and 1-NN of every set and model, and the difference of the first two models."""
     sets = {
         "clothing test": folder(data / "clothing" / "test"),
         "photos64-val": archive(data / "photos64-val.zip", slice(HELD_OUT), 25),
         "photos-dev": folder(data / "photos-dev"),
     }
-    print(f"\n{'category retrieval':<22}{'set':<16}{'n':>5}  {'mAP [95 %]':<25}1-NN [95 %]")
+    print(f"\n{'category retrieval':<28}{'set':<16}{'n':>5}  {'mAP [95 %]':<25}1-NN [95 %]")
     for title, (loads, labels) in sets.items():
-        found = [categories(vectors(embed, loads), labels) for embed in models.values()]
-        ours, theirs = found[:2]  # mini, and the network that it began as
-        less = ours[0] - theirs[0], ours[1] - theirs[1]
-        for name, (ap, nn) in zip([*models, "mini less MobileNetV2"], [*found, less], strict=True):
-            said = f"{interval(ap, seed):<25}{interval(nn, seed)}"
-            print(f"{name:<22}{title:<16}{len(labels):>5}  {said}", flush=True)
+        scores = [categories(vectors(embed, loads), labels) for embed in models.values()]
+        first, second = scores[:2]
+        less = first[0] - second[0], first[1] - second[1]
+        names = [*models, "the first less the second"]
+        for name, (ap, nn) in zip(names, [*scores, less], strict=True):
+            text = f"{interval(ap, seed):<25}{interval(nn, seed)}"
+            print(f"{name:<28}{title:<16}{len(labels):>5}  {text}", flush=True)
 
 
-def naming(data: Path, embed: Embed, mini: Mini, seed: int) -> None:
-    """How often the nearest name of the table is the picture's."""
-    table = mini.names()
-    with zipfile.ZipFile(data / "photos64-val.zip") as file:
-        wnids = sorted({n.split("/")[0] for n in file.namelist() if n.endswith(".jpg")})
-    loads, labels = archive(data / "photos64-val.zip", slice(None), 25)
-    x, listed = vectors(embed, loads), class_names(data, wnids)[1]
-    # the taught names stand first, in the order of their classes
-    right = labels[:, None] - HELD_OUT == np.arange(len(table.names))[None]
-    taught = labels >= HELD_OUT
-    in_list = taught & np.array([wnids[k] in listed for k in labels])
-    print(f"\nnaming among {len(table.names)} names [95 %]")
-    _named("photos64-val, names of the list", x[in_list], right[in_list], table, seed)
-    _named("photos64-val, all taught", x[taught], right[taught], table, seed)
-    other = taught & (np.arange(len(labels)) % 2 == 1)  # the even ones chose what is searched for
-    _found("photos64-val", x[other], right[other], table, seed)
-    loads, labels = folder(data / "clothing" / "test")
-    owner = [kind for kind, (_, called) in enumerate(sorted(CLOTHES.items())) for _ in called]
-    right = labels[:, None] == np.array([-1] * (len(table.names) - len(owner)) + owner)[None]
-    x = vectors(embed, loads)
-    _named("clothing test, all guessed", x, right, table, seed)
-    _found("clothing test", x, right, table, seed)
-    print(f"  searched for: {', '.join(table.known())}")
+DEV_WORDS = {  # folder of photos-dev -> words for what it shows
+    "beach": ("beach",),
+    "buildings": ("building",),
+    "buses": ("bus",),
+    "dinosaurs": ("dinosaur",),
+}
+TEST_WORDS = {  # folder of clothing/test -> words
+    "dress": ("dress",),
+    "hat": ("hat",),
+    "outwear": ("coat",),
+    "pants": ("trousers", "jeans"),
+    "shoes": ("shoe", "sneakers"),
+    "shorts": ("shorts",),
+    "skirt": ("skirt",),
+    "t-shirt": ("t-shirt",),
+}
 
 
-def _named(title: str, x: np.ndarray, right: np.ndarray, table: Names, seed: int) -> None:
-    order = np.argsort(-(x @ table.vectors.T), 1)
-    for top in (1, 5):
-        hits = np.take_along_axis(right, order[:, :top], 1).any(1).astype(float)
-        print(f"  {title:<34}n {len(hits):>5}  top-{top} {interval(hits, seed)}")
+def words(data: Path, mini: Mini, seed: int) -> None:
+    """The share of right pictures among the first ten by each word, as a search ranks them."""
+    vocabulary = mini.vocabulary()
+    if vocabulary is None:
+        print("\nno words beside these weights: scripts/train/words.py makes them")
+        return
+    place = {wnid: i for i, wnid in enumerate(ImageNetInfo().label_names())}
+    listed = sorted(json.loads((data / "photos64-classes.json").read_text()))
+    loads, kinds = archive(data / "photos64-val.zip", slice(None), 25)
+    classes = np.array([place.get(listed[i], -1) for i in kinds[1::2]])
+    rank = ranking(mini, loads[1::2])
+    print(f"\nwords: {len(vocabulary.words)}; the share of right ones among the first ten [95 %]")
+    for title, chosen in (("all words", False), ("everyday words", True)):
+        shares = [
+            right[rank(word)[:10]].mean()
+            for word in vocabulary.words
+            if (word.everyday or not chosen)
+            and (right := np.isin(classes, word.classes)).sum() >= 10
+        ]
+        good = np.mean(np.array(shares) >= RELIABLE)
+        print(
+            f"  photos64-val, {title:<16}{len(shares):>4}  {interval(np.array(shares), seed)}",
+            end="",
+        )
+        print(f"  at least {RELIABLE}: {good:.2f}")
+    for name, table in (("photos-dev", DEV_WORDS), ("clothing/test", TEST_WORDS)):
+        loads, labels = folder(data / name)
+        shelves = sorted(p.name for p in (data / name).iterdir())
+        rank = ranking(mini, loads)
+        for shelf, asked in table.items():
+            for text in asked if shelf in shelves else ():
+                part = vocabulary.split(text)[0]
+                if part.word is None:
+                    print(f"  {name}: {text}: not known")
+                    continue
+                share = (labels[rank(part.word)[:10]] == shelves.index(shelf)).mean()
+                print(f"  {name}: {text:<16}{share:.1f}")
 
 
-def _found(title: str, x: np.ndarray, right: np.ndarray, table: Names, seed: int) -> None:
-    """Of the first ten pictures by a name, the share that is right; mean over the names that are
-    searched for and have pictures there."""
-    shares = [
-        right[np.argsort(-(x @ table.vectors[row]))[:10], row].mean()
-        for row, name in enumerate(table.names)
-        if name.precision >= RELIABLE and right[:, row].any()
-    ]
-    said = interval(np.array(shares), seed) if shares else "none is searched for"
-    print(f"  {title + ', first ten by name':<34}names {len(shares):>3}  {said}")
+def ranking(mini: Mini, loads: Sequence[Load]) -> Callable[[Word], np.ndarray]:
+    """Pictures -> a function from a word to their order, best first: by the probability of its
+    classes as it is stored at indexing, then by the cosine to its vector."""
+    vocabulary = mini.vocabulary()
+    x, names = list[np.ndarray](), list[dict[str, float]]()
+    for start in range(0, len(loads), 16):
+        pixels = [mini.preparation(load()) for load in loads[start : start + 16]]
+        rows, labels = mini.embed_with_labels(pixels)
+        x.append(rows)
+        names += [{label.name: label.score for label in one} for one in labels]
+    stacked = np.concatenate(x)
+
+    def rank(word: Word) -> np.ndarray:
+        classes = vocabulary.classes_of([word])
+        scores = np.array([sum(one.get(name, 0.0) for name in classes) for one in names])
+        return np.lexsort((-(stacked @ vocabulary.mean([word])), -scores))
+
+    return rank
 
 
 def copies(data: Path, models: dict[str, Embed], seed: int) -> None:
@@ -144,10 +180,10 @@ def copies(data: Path, models: dict[str, Embed], seed: int) -> None:
     places = (data / "photos-dev", data / "clothing" / "test", data / "clothing" / "train")
     loads = [load for place in places for load in folder(place)[0]]
     queries = range(0, len(folder(places[0])[0]), 5)
-    names = [name for name in models if name != "MobileNetV2, 160 px"]
+    names = list(models)
     index = {name: vectors(models[name], loads) for name in names}
     print(f"\nedited copies: recall@1, {len(queries)} queries each, index of {len(loads)}")
-    print(f"{'':<28}" + "".join(f"{name:>22}" for name in names))
+    print(f"{'':<28}" + "".join(f"{name:>28}" for name in names))
     for kind, attacks in (("plain", PLAIN), ("hard", HARD)):
         table: dict[str, list[np.ndarray]] = {name: [] for name in names}
         for title, attack in attacks.items():
@@ -156,7 +192,7 @@ def copies(data: Path, models: dict[str, Embed], seed: int) -> None:
             row = "".join(f"{table[n][-1].mean():>22.2f}" for n in names)
             print(f"  {title:<26}{row}", flush=True)
         means = {name: np.mean(table[name], 0) for name in names}
-        row = "".join(f"{interval(means[n], seed):>22}" for n in names)
+        row = "".join(f"{interval(means[n], seed):>28}" for n in names)
         print(f"{'mean of ' + kind:<28}{row}", flush=True)
         less = interval(means[names[0]] - means[names[1]], seed)
         print(f"  {names[0]} less {names[1]}: {less}", flush=True)
@@ -176,11 +212,9 @@ def timed(runs: dict[str, Callable[[], object]], turns: int, times: int) -> dict
     return {name: float(np.median(values)) for name, values in found.items()}
 
 
-def speed(mini: Mini, old: torch.nn.Module) -> None:
-    size = mini.preparation.size
-    nets = {f"mini, {size} px": (mini.load(), size), "MobileNetV2, 224 px": (old, 224)}
-    nets["MobileNetV2, 160 px"] = (old, 160)
-    print(f"\n{'speed of the network':<22}{'pictures/s, 16':>16}{'ms of one':>12}")
+def speed(nets: dict[str, tuple[torch.nn.Module, int]]) -> None:
+    """Pictures/s and milliseconds of each network. nets: with the size of the input."""
+    print(f"\n{'speed of the network':<28}{'pictures/s, 16':>16}{'ms of one':>12}")
     each = {}
     for count, turns, times in ((16, 5, 3), (1, 9, 10)):
         inputs = {
@@ -190,53 +224,7 @@ def speed(mini: Mini, old: torch.nn.Module) -> None:
         runs = {n: lambda n=n, x=inputs: nets[n][0].features(x[n]) for n in nets}
         each[count] = timed(runs, turns, times)
     for name in nets:
-        print(f"{name:<22}{16 / each[16][name]:>16.0f}{1000 * each[1][name]:>12.1f}")
-    ratio = each[16]["MobileNetV2, 224 px"] / each[16][f"mini, {size} px"]
-    print(f"mini is {ratio:.2f}x the 224 px one")
-
-
-def ways(mini: Mini) -> None:
-    """The same network in other memory formats and runtimes, those that are installed."""
-    size, net = mini.preparation.size, mini.load()
-    plain, compiled = type(net)().eval(), torch.compile(net)
-    plain.load_state_dict(net.state_dict())
-    print(f"\n{'other ways to run mini':<26}{'pictures/s, 16':>16}{'ms of one':>12}")
-    rows: dict[str, dict[int, float]] = {}
-    for count, turns, times in ((16, 5, 3), (1, 9, 10)):
-        x = torch.rand(count, 3, size, size)
-        last = x.to(memory_format=torch.channels_last)
-        runs = {
-            "channels_last, as it is": lambda x=last: net(x),
-            "contiguous": lambda x=x: plain(x),
-            "torch.compile": lambda x=last: compiled(x),
-        }
-        for name, seconds in timed(runs | exported(plain, x), turns, times).items():
-            rows.setdefault(name, {})[count] = seconds
-    for name, seconds in rows.items():
-        print(f"{name:<26}{16 / seconds[16]:>16.0f}{1000 * seconds[1]:>12.1f}")
-
-
-def exported(net: torch.nn.Module, x: torch.Tensor) -> dict[str, Callable[[], object]]:
-    """ONNX Runtime and OpenVINO, where they are installed."""
-    runs: dict[str, Callable[[], object]] = {}
-    try:
-        import openvino
-
-        model = openvino.compile_model(openvino.convert_model(net, example_input=x), "CPU")
-        runs["OpenVINO"] = lambda: model(x.numpy())
-    except ImportError:
-        pass
-    try:
-        import onnxruntime
-
-        with tempfile.TemporaryDirectory() as place:
-            path = f"{place}/mini.onnx"
-            torch.onnx.export(net, (x,), path, input_names=["x"])
-            session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        runs["ONNX Runtime"] = lambda: session.run(None, {"x": x.numpy()})
-    except ImportError:
-        pass
-    return runs
+        print(f"{name:<28}{16 / each[16][name]:>16.0f}{1000 * each[1][name]:>12.1f}")
 
 
 def main() -> None:
@@ -245,7 +233,6 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=root / "shared" / "data")
     parser.add_argument("--weights", type=Path, help="weights of mini other than the shipped ones")
     parser.add_argument("--only", choices=("mini", "ddpm"))
-    parser.add_argument("--ways", action="store_true")
     parser.add_argument("--cache", type=Path, help="as `scripts/bench ddpm` has it")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -260,29 +247,30 @@ def main() -> None:
         words += ["--cache", str(args.cache)] if args.cache else []
         words += ["--steps", "12", "--guidance", "1", "3", "--interval", "0.2", "1.5"]
         print(f"\n{bench_ddpm.report(bench_ddpm.arguments(words)).table()}")
-    measured = [mini.path, mini.path.with_name(NAMES), checkpoint.shipped()]
+    measured = [mini.path, mini.path.with_name(WORDS), checkpoint.shipped()]
     hashes([path for path in measured if path.exists()])
 
 
 def measure(args: argparse.Namespace, mini: Mini) -> None:
-    """All that is asked of `mini`."""
-    old = teacher(args.data)
-    mini.embed([np.zeros((mini.preparation.size,) * 2 + (3,), np.uint8)])
-    models: dict[str, Embed] = {
-        f"mini, {mini.preparation.size} px": lambda p: mini.embed([mini.preparation(x) for x in p]),
-        "MobileNetV2, 224 px": network(old, 224),
-        "MobileNetV2, 160 px": network(old, 160),
-        "colour histogram": histogram,
+    """All that is measured of `mini`."""
+    before = Mini(version="mini-1")
+    teachers = {
+        "EfficientNet-Lite2, 260 px": (efficientnet(args.data), 260),
+        "MobileNetV2, 224 px": (mobilenet(args.data), 224),
     }
-    speed(mini, old)
-    if args.ways:
-        ways(mini)
+    name = f"mini, {mini.preparation.size} px"
+
+    def embed_by(model: Mini) -> Embed:
+        return lambda pictures: model.embed([model.preparation(p) for p in pictures])
+
+    models: dict[str, Embed] = {name: embed_by(mini)}
+    models |= {title: network(*teacher) for title, teacher in teachers.items()}
+    models["mini-1, 160 px"] = embed_by(before)
+    models["colour histogram"] = histogram
+    speed({name: (mini.load(), mini.preparation.size), **teachers})
     retrieval(args.data, models, args.seed)
-    copies(args.data, models, args.seed)
-    if mini.path.with_name(NAMES).exists():
-        naming(args.data, next(iter(models.values())), mini, args.seed)
-    else:
-        print("\nno names beside these weights: scripts/train_names.py --weights makes them")
+    copies(args.data, {n: models[n] for n in models if n != "colour histogram"}, args.seed)
+    words(args.data, mini, args.seed)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What choices about `mini` are made by: pictures that nothing is trained on."""
+"""The validation scores that choices about `mini` are made by."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lesson import HELD_OUT
 from PIL import Image
-from retrieval import HARD, PLAIN, Embed, archive, categories, folder, recall, vectors
+from retrieval import HARD, HELD_OUT, PLAIN, Embed, archive, categories, folder, recall, vectors
 
 from search.embedders.base import Preparation
-from search.embedders.mobilenet import normalise
+from search.embedders.mobilenet import to_tensor
 
 
 class Exam:
-    """clothing/validation, and photos64-val of 20 classes that are not those of the test; training
-    pictures of these have been learned with their labels."""
+    """clothing/validation, and photos64-val of 20 classes that are not those of the test."""
 
     def __init__(self, data: Path) -> None:
         self.clothes = folder(data / "clothing" / "validation")
@@ -55,10 +53,11 @@ class Exam:
 
         def embed(pictures: Sequence[Image.Image]) -> np.ndarray:
             with torch.inference_mode():
-                return net(normalise([prepare(p) for p in pictures])).numpy()
+                return net(to_tensor([prepare(p) for p in pictures], net.mean, net.std)).numpy()
 
         return embed
 
 
-def said(scores: dict[str, float]) -> str:
+def as_text(scores: dict[str, float]) -> str:
+    """Names and values on one line."""
     return "  ".join(f"{name} {value:.4f}" for name, value in scores.items())

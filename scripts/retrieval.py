@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
 Load = Callable[[], Image.Image]
 Embed = Callable[[Sequence[Image.Image]], np.ndarray]
+HELD_OUT = 20  # the first wnids of photos64 in sorted order: the test set, never used in training
 
 
 def folder(path: Path) -> tuple[list[Load], np.ndarray]:

@@ -11,8 +11,11 @@ from search.errors import NotFoundError
 from search.loader import Loaded, Source
 from search.lookup import Lookup
 from search.originals import open_original
-from search.records import Page, Picture
+from search.recording import Model
+from search.records import Label, Page, Picture
 from search.thumbnails import Thumbnails
+
+Labels = tuple[Label, ...]
 
 
 class Album:
@@ -23,10 +26,17 @@ class Album:
     """
 
     def __init__(
-        self, lookup: Lookup, thumbnails: Thumbnails, load: Callable[[Source], Loaded]
+        self,
+        lookup: Lookup,
+        thumbnails: Thumbnails,
+        load: Callable[[Source], Loaded],
+        serving: Callable[[], Model | None],
+        labels: Callable[[Model, dict[int, Labels]], dict[int, Labels]],
     ) -> None:
-        """load: decodes, or raises PictureError."""
+        """load: decodes, or raises PictureError. serving: the model whose labels are shown.
+        labels: those that are stored -> those that are shown."""
         self._lookup, self._thumbnails, self._load = lookup, thumbnails, load
+        self._serving, self._labels = serving, labels
 
     def picture(self, identity: str) -> Picture:
         """What is known of a picture."""
@@ -72,8 +82,18 @@ class Album:
 
     def _pictures(self, numbers: Sequence[int]) -> list[Picture]:
         described, facts = self._lookup.describe(numbers), self._lookup.facts(numbers)
+        model = self._serving()
+        labels = self._labels(model, self._lookup.labels(model, numbers)) if model else {}
         return [
-            Picture(d.id, d.there(), d.paths, facts[number], d.tags)
+            Picture(
+                d.id,
+                d.there(),
+                d.paths,
+                facts[number],
+                d.tags,
+                labels.get(number, ()),
+                d.low_content,
+            )
             for number in numbers
             if (d := described.get(number)) and number in facts
         ]

@@ -18,7 +18,7 @@ from sqlalchemy import Select, and_, bindparam, delete, insert, select, update
 
 from search.recording import File, Model, Recorder, Root, chunks
 from search.scan import Entry
-from search.schema import changes, files, meta, models, pictures, roots, tags, vectors
+from search.schema import changes, files, labels, meta, models, pictures, roots, tags, vectors
 
 ORPHAN_SECONDS = 30 * 86400.0
 MEANWHILE = "meanwhile"  # key of a model that nobody chose, and no folder was indexed with
@@ -66,6 +66,7 @@ class Catalog(Recorder):
                 c.execute(insert(meta).values(key=MEANWHILE, value=model.fingerprint))
             c.execute(delete(vectors).where(vectors.c.model != model.id))
             c.execute(delete(changes).where(changes.c.model != model.id))
+            c.execute(delete(labels).where(labels.c.model != model.id))
             c.execute(delete(models).where(models.c.id != model.id))
 
     # roots -------------------------------------------------------------------------------------
@@ -195,6 +196,7 @@ class Catalog(Recorder):
         with self.database.write() as c:
             rows = [r for r in c.execute(query).all() if named is None or r.number in named]
             for part in chunks(row.number for row in rows):
-                for column in (vectors.c.picture, tags.c.picture, pictures.c.number):
-                    c.execute(delete(column.table).where(column.in_(part)))
+                for table in (vectors, labels, tags):
+                    c.execute(delete(table).where(table.c.picture.in_(part)))
+                c.execute(delete(pictures).where(pictures.c.number.in_(part)))
         return [row.id for row in rows]

@@ -198,7 +198,7 @@ def search(
     k: Annotated[int, typer.Option("-k", help="How many pictures, 1 to 10000.")] = 10,
     text: Annotated[
         list[str] | None,
-        typer.Option(metavar="T", help="What is to be seen; mini knows only names. Repeatable."),
+        typer.Option(metavar="T", help="What is to be seen; see `lookalike words`. Repeatable."),
     ] = None,
     away: Annotated[
         list[str] | None,
@@ -230,6 +230,21 @@ def search(
     with _open(context) as engine:
         hits = engine.search(query)
     _print(hits.to_json()) if as_json else console.found(hits)
+
+
+@app.command("words")
+def list_words(
+    context: typer.Context,
+    prefix: Annotated[
+        str, typer.Argument(metavar="PREFIX", help="What they begin with, such as ca or 汽.")
+    ] = "",
+    limit: Annotated[int, typer.Option("-n", help="How many at most.")] = 10_000,
+    as_json: AsJson = False,
+) -> None:
+    """List the words that `search --text` knows under the library's model."""
+    with _open(context) as engine:
+        found = engine.words(prefix, limit)
+    _print(found.to_json()) if as_json else console.list_words(found, prefix)
 
 
 @app.command()

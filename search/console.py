@@ -18,6 +18,7 @@ from search.records import (
     Status,
     Variant,
     Variants,
+    Words,
     shown,
 )
 
@@ -186,14 +187,44 @@ def _skipped(skipped: Sequence[Skip]) -> None:
             say(f"  ... and {len(skipped) - 20} more (`--json` lists all)")
 
 
+def list_words(found: Words, prefix: str) -> None:
+    """Words that can be searched by, a line each."""
+    if found.any_words:
+        note(f"{found.model} takes any words; there is no list")
+        return
+    if not found.words:
+        note(f"{found.model} knows no word that begins with {line(prefix)!r}, of {found.total}")
+    for word in found.words:
+        out().print(line(", ".join((word.word, *word.also))), markup=False)
+
+
+def understood(hits: Hits) -> None:
+    """How the texts of a query were read, where a part of one is not known."""
+    for one in hits.understood:
+        if not one.names and not one.unknown:
+            continue
+        parts = [f"searched for {', '.join(one.words)}"] if one.words else []
+        if one.names:
+            parts.append(f"{', '.join(one.names)}: looked for in the names of files and folders")
+        if one.unknown:
+            parts.append(f"{', '.join(one.unknown)}: not known, and in no name of a file or folder")
+        if one.suggestions:
+            parts.append(f"known words are {', '.join(one.suggestions)}")
+        note(line("; ".join([*parts, one.advice or ""]).strip("; ")))
+    if hits.low_content:
+        note("the query is blank (one colour): all blank pictures score the same")
+
+
 def found(hits: Hits) -> None:
     """Hits as a table."""
     from rich import box
     from rich.table import Table
 
     console = out()
+    understood(hits)
     if not hits:
-        console.print("nothing at or above that score")
+        none = any(one.unknown and not one.words for one in hits.understood)
+        console.print("nothing found" if none else "nothing at or above that score")
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("score", justify="right")

@@ -11,7 +11,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Index, Table, create_engine, event, func, insert, select
+from sqlalchemy import (
+    URL,
+    Connection,
+    Index,
+    Table,
+    create_engine,
+    event,
+    func,
+    insert,
+    inspect,
+    select,
+)
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.schema import CreateIndex
 
@@ -36,7 +47,18 @@ def _index(table: Table, name: str) -> Index:
     return next(index for index in table.indexes if index.name == name)
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_index_vectors_by_picture,)
+def _add_labels(connection: Connection) -> None:
+    """Version 3: labels of pictures, and whether a picture is blank."""
+    schema.labels.create(connection, checkfirst=True)
+    columns = {column["name"] for column in inspect(connection).get_columns("pictures")}
+    if "low_content" not in columns:
+        type_ = schema.pictures.c.low_content.type.compile(connection.dialect)
+        connection.exec_driver_sql(
+            f"ALTER TABLE pictures ADD COLUMN low_content {type_} DEFAULT 0 NOT NULL"
+        )
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_index_vectors_by_picture, _add_labels)
 """The first makes version 2 of a catalog of version 1, and so on; never edited, only added."""
 
 

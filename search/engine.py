@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Unpack
 
 from PIL import Image
 
-from search.embedders.base import Pixels, Vectors
+from search.embedders.base import Pixels, TextEmbedder, Vectors
+from search.embedders.vocabulary import LabelEmbedder
 from search.errors import (
     LibraryError,
     LookalikeError,
@@ -33,6 +34,7 @@ from search.records import (
     CheckReport,
     Hits,
     IndexReport,
+    KnownWord,
     Page,
     Picture,
     Progress,
@@ -40,6 +42,7 @@ from search.records import (
     Status,
     VariantProgress,
     Variants,
+    Words,
 )
 from search.scan import watch
 from search.settings import Settings
@@ -106,8 +109,9 @@ class Engine(Library):
                 self._thumbnails,
                 model,
                 embedder.preparation,
-                lambda pixels: self._models.embed(embedder, pixels),
+                lambda pixels: self._models.analyze(embedder, pixels),
                 self.home,
+                self._models.can_answer,
             )
             with closing(self._pen.steps(indexer.sync(place, exclude, allow_empty))) as steps:
                 for progress in steps:
@@ -204,7 +208,7 @@ class Engine(Library):
         takes.
 
         image: a path, a URL, `id:ID`, the bytes of a file, a PIL picture, or a list of them that
-        add up. text: what is to be seen, or a list; mini knows only names. k: 1 to 10000.
+        add up. text: what is to be seen, or a list; mini knows words (`words`). k: 1 to 10000.
         min_score: cosine in [-1, 1]. Raises LookalikeError.
         """
         if not isinstance(query, Query):
@@ -224,6 +228,25 @@ class Engine(Library):
             else:
                 if hits or self._catalog.serving() == searcher.model:
                     return hits
+
+    def words(self, prefix: str = "", limit: int = 50) -> Words:
+        """The words that the library's model can search by and that begin with a prefix.
+
+        limit: how many at most, from 1. A model with a text tower takes any words, and lists none.
+        Raises LookalikeError.
+        """
+        if limit < 1:
+            raise QueryError(f"limit is {limit}; give 1 or more")
+        embedder = self._models.at_once(self._catalog.serving())
+        if not isinstance(embedder, LabelEmbedder):
+            return Words(embedder.name, any_words=isinstance(embedder, TextEmbedder))
+        vocabulary = embedder.vocabulary()
+        found = vocabulary.complete(prefix, limit) if vocabulary else []
+        return Words(
+            embedder.name,
+            words=tuple(KnownWord(w.names[0], w.names[1:], w.precision) for w in found),
+            total=len(vocabulary.words) if vocabulary else 0,
+        )
 
     # making more -------------------------------------------------------------------------------
 
@@ -268,8 +291,10 @@ class Engine(Library):
         loaded = self._load(Source(data=data), embedder.preparation)
         if loaded.pixels is None:
             raise PictureError("the picture was not decoded; try again")
-        pixels = [loaded.pixels]
-        vector = self._runtime.run(lambda: embedder.embed(pixels)[0], urgent=True)
+        pixels = loaded.pixels
+        vector, content = self._runtime.run(
+            lambda: self._models.analyze_now(embedder, pixels), urgent=True
+        )
         with self._pen.borrow():
             serving = self._catalog.serving()
             if serving and serving.fingerprint != embedder.fingerprint:
@@ -277,7 +302,7 @@ class Engine(Library):
             model = self._catalog.model(embedder.name, embedder.fingerprint, embedder.dim)
             if serving is None:
                 self._catalog.serve(model, meanwhile=self._models.asked is None)
-            self._keeper.keep(data, loaded, model, vector)
+            self._keeper.keep(data, loaded, model, vector, content)
         return self.picture(loaded.id)
 
     def picture(self, identity: str) -> Picture:

@@ -21,8 +21,11 @@ from search.errors import CropError, PictureError, SizeError
 
 pillow_heif.register_heif_opener(thumbnails=False)
 
-DECODE_RULE = 1
-"""Version of everything between a file's bytes and a rendition; part of every fingerprint."""
+DECODE_RULE = 2
+"""Version of everything between a file's bytes and a rendition; part of every fingerprint.
+
+2: colour profiles are converted to sRGB.
+"""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "HEIF", "AVIF")
 SUFFIXES = frozenset(
@@ -138,7 +141,7 @@ def fitted(width: float, height: float, short: int = SHORT, long: int = LONG) ->
 def render(
     picture: Image.Image, crop: Crop | None = None, short: int = SHORT, long: int = LONG
 ) -> Image.Image:
-    """An opened picture -> upright RGB, first frame, alpha over white, scaled as `fitted` says.
+    """An opened picture -> upright sRGB, first frame, alpha over white, scaled as `fitted` says.
 
     A crop is cut before scaling. A picture of a file may be left decoded at a smaller size. Raises
     PictureError when the pixels cannot be decoded.
@@ -173,12 +176,13 @@ def _render(picture: Image.Image, crop: Crop | None, short: int, long: int) -> I
         picture = picture.resize(target, Image.Resampling.BICUBIC, box, reducing_gap=2.0)
     if not crop:
         picture = _upright(picture, turn)
+    profile = picture.info.get("icc_profile")
     if picture.mode == "RGBA":
+        alpha = picture.getchannel("A")
         white = Image.new("RGB", picture.size, "white")
-        white.paste(picture, mask=picture.getchannel("A"))
-        white.info["icc_profile"] = picture.info.get("icc_profile")
+        white.paste(_to_srgb(picture.convert("RGB"), profile), mask=alpha)
         return white
-    return picture if picture.mode == "RGB" else picture.convert("RGB")
+    return _to_srgb(picture, profile)
 
 
 def _scalable(picture: Image.Image) -> Image.Image:
@@ -212,31 +216,38 @@ def thumbnail(rendition: Image.Image) -> bytes:
     small = rendition.copy()
     small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BICUBIC, reducing_gap=2.0)
     out = io.BytesIO()
-    _in_srgb(small).save(out, "WEBP", quality=78, method=1)
+    small.save(out, "WEBP", quality=78, method=1)
     return out.getvalue()
 
 
 def preview(picture: Image.Image) -> bytes:
     """An opened picture -> JPEG that any browser shows, long side at most 1600, no metadata."""
     out = io.BytesIO()
-    _in_srgb(render(picture, short=PREVIEW, long=PREVIEW)).save(out, "JPEG", quality=88)
+    render(picture, short=PREVIEW, long=PREVIEW).save(out, "JPEG", quality=88)
     return out.getvalue()
 
 
-def _in_srgb(picture: Image.Image) -> Image.Image:
-    """RGB as its profile means it -> RGB as every browser shows it without one."""
-    profile = picture.info.get("icc_profile")
-    transform = _to_srgb(profile) if isinstance(profile, bytes) else None
-    return picture if transform is None else ImageCms.applyTransform(picture, transform) or picture
+def _to_srgb(picture: Image.Image, profile: object) -> Image.Image:
+    """L, RGB or CMYK under its profile -> RGB as a browser shows it. Without a profile that fits
+    the mode and can be read, the numbers are taken for sRGB."""
+    transform = _transform(profile, picture.mode) if isinstance(profile, bytes) else None
+    if transform is not None:
+        converted = ImageCms.applyTransform(picture, transform)
+        if converted is not None:
+            converted.info.pop("icc_profile", None)
+            return converted
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 @lru_cache(maxsize=16)
-def _to_srgb(profile: bytes) -> ImageCms.ImageCmsTransform | None:
-    """None for sRGB, for what is no profile of RGB, and for a broken one."""
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """None for sRGB, for a profile of another mode, and for a broken one."""
     try:
         own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if own.profile.xcolor_space.strip() != {"L": "GRAY"}.get(mode, mode):
+            return None
         if "sRGB" in ImageCms.getProfileDescription(own):
             return None
-        return ImageCms.buildTransform(own, ImageCms.createProfile("sRGB"), "RGB", "RGB")
+        return ImageCms.buildTransform(own, ImageCms.createProfile("sRGB"), mode, "RGB")
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return None

@@ -20,7 +20,7 @@ from search.embedders.base import Pixels, Preparation, Vectors
 from search.errors import InputError, NotFoundError
 from search.loader import Failure, Loaded, Loader, Source
 from search.lookup import Lookup
-from search.recording import Broken, File, Found, Model, Root
+from search.recording import Broken, Content, File, Found, Model, Root
 from search.records import IndexReport, Progress, Skip
 from search.scan import Entry, Listing, excluded, scan
 from search.thumbnails import Thumbnails
@@ -39,12 +39,15 @@ class Indexer:
         thumbnails: Thumbnails,
         model: Model,
         preparation: Preparation,
-        embed: Callable[[Sequence[Pixels]], Vectors],
+        analyze: Callable[[Sequence[Pixels]], list[tuple[Vectors, Content]]],
         home: Path,
+        can_answer: Callable[[Model], bool] = lambda model: True,
     ) -> None:
+        """analyze: prepared pictures -> the vector and content of each. can_answer: whether
+        queries can still be embedded as a model's vectors were."""
         self._catalog, self._lookup, self._loader = catalog, lookup, loader
         self._thumbnails, self._model, self._preparation = thumbnails, model, preparation
-        self._embed, self._home = embed, home
+        self._analyze, self._home, self._can_answer = analyze, home, can_answer
 
     def sync(
         self, path: str | Path, exclude: Sequence[str] | None = None, allow_empty: bool = False
@@ -204,8 +207,7 @@ class Indexer:
             self._thumbnails.delete(identity)
         serving = self._catalog.serving()
         if serving and serving.id != self._model.id:
-            replaced = serving.name == self._model.name  # by other weights: it cannot answer
-            if replaced or not self._lookup.lacking(self._model):
+            if not self._lookup.lacking(self._model) or not self._can_answer(serving):
                 self._catalog.serve(self._model)
         total = len(plan.read)
         yield Progress("finish", total, total, root.path, run.report(plan.hidden))
@@ -238,8 +240,8 @@ class Indexer:
         }
         for rendition in self._catalog.embedded(self._model, fresh):
             del fresh[rendition]
-        vectors = dict(zip(fresh, self._embed(list(fresh.values())), strict=True))
-        run.embedded += len(vectors)
+        analyzed = dict(zip(fresh, self._analyze(list(fresh.values())), strict=True))
+        run.embedded += len(analyzed)
         numbers = self._catalog.numbers({r.id for _, r in batch if isinstance(r, Loaded)})
         found: list[Found | Broken] = []
         for entry, result in batch:
@@ -250,8 +252,11 @@ class Indexer:
             run.loaded(entry, result.id, numbers.get(result.id))
             if result.thumbnail is not None:
                 self._thumbnails.write(result.id, result.thumbnail)
-            vector = vectors.get(result.rendition) if result.rendition else None
-            found.append(Found(entry, result.id, result.rendition, result.facts, vector))
+            item = Found(entry, result.id, result.rendition, result.facts)
+            if result.rendition in analyzed:
+                vector, content = analyzed[result.rendition]
+                item = replace(item, vector=vector, content=content)
+            found.append(item)
         self._catalog.record(run.root, self._model, found)
 
     def _fill(self, run: _Run) -> Iterator[Progress]:
@@ -277,8 +282,12 @@ class Indexer:
             else:
                 batch[number] = result.pixels
             if len(batch) == BATCH or done == len(lacking):
-                vectors = self._embed(list(batch.values()))
-                self._catalog.add_vectors(self._model, dict(zip(batch, vectors, strict=True)))
+                analyzed = dict(zip(batch, self._analyze(list(batch.values())), strict=True))
+                self._catalog.add_vectors(
+                    self._model,
+                    {number: vector for number, (vector, _) in analyzed.items()},
+                    {number: content for number, (_, content) in analyzed.items()},
+                )
                 run.embedded += len(batch)
                 batch.clear()
                 yield Progress("embed", done, len(lacking), paths[0])

@@ -15,7 +15,7 @@ from search.catalog import Catalog
 from search.embedders.base import Vectors
 from search.errors import PictureError, StorageError
 from search.loader import Loaded
-from search.recording import Found, Model
+from search.recording import Content, Found, Model
 from search.scan import Entry, marks
 from search.thumbnails import Thumbnails
 
@@ -28,7 +28,9 @@ class Keeper:
     def __init__(self, catalog: Catalog, thumbnails: Thumbnails, folder: Path) -> None:
         self._catalog, self._thumbnails, self._folder = catalog, thumbnails, folder
 
-    def keep(self, data: bytes, loaded: Loaded, model: Model, vector: Vectors) -> None:
+    def keep(
+        self, data: bytes, loaded: Loaded, model: Model, vector: Vectors, content: Content
+    ) -> None:
         """Keep a picture; one that is kept already stays as it is. Its caller may write.
 
         Raises StorageError when the disk does not take it; then nothing is left of it.
@@ -51,7 +53,7 @@ class Keeper:
             self._thumbnails.write(loaded.id, loaded.thumbnail)
             entry = Entry(name, *marks(info))
             root = self._catalog.add_root(str(self._folder), info.st_dev, ())
-            found = Found(entry, loaded.id, loaded.rendition, loaded.facts, vector)
+            found = Found(entry, loaded.id, loaded.rendition, loaded.facts, vector, content)
             self._catalog.record(root, model, [found])
         except BaseException:
             if not there:

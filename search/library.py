@@ -54,7 +54,9 @@ class Library:
         self._thumbnails = Thumbnails(self.home / "thumbnails")
         self._catalog.keep_in(kept := self.home / "kept")
         self._keeper = Keeper(self._catalog, self._thumbnails, kept)
-        self._album = Album(self._lookup, self._thumbnails, self._load)
+        self._album = Album(
+            self._lookup, self._thumbnails, self._load, self._catalog.serving, self._models.shown
+        )
         self._pen = Pen(self.home, settings.lock_seconds, say)
         self._shelf = Shelf(
             self._lookup, lambda: self._runtime, self.home / "index", settings.index

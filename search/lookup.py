@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import BindParameter, Select, and_, bindparam, func, select
+from sqlalchemy import (
+    BindParameter,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    func,
+    or_,
+    select,
+)
 
 from search.database import Database
 from search.embedders.base import Vectors
 from search.errors import NotFoundError, QueryError
 from search.originals import Place
 from search.recording import Model, chunks, unpack
-from search.records import Facts
+from search.records import Facts, Label
 from search.scan import marks
-from search.schema import changes, files, meta, pictures, roots, tags, vectors
+from search.schema import changes, files, labels, meta, pictures, roots, tags, vectors
 
 
 @dataclass(frozen=True)
@@ -30,6 +41,7 @@ class Described:
     paths: tuple[str, ...]
     stats: tuple[tuple[int, int], ...]
     tags: tuple[str, ...]
+    low_content: bool = False
 
     def there(self) -> str:
         """One of its files, present and unchanged if any is."""
@@ -142,7 +154,9 @@ class Lookup:
             places = sorted((_path(r), (r.size, r.mtime_ns)) for r in rows)
             paths, stats = zip(*places, strict=True)
             first, names = rows[0], tuple(sorted(named.get(number, ())))
-            described[number] = Described(first.id, first.width, first.height, paths, stats, names)
+            described[number] = Described(
+                first.id, first.width, first.height, paths, stats, names, bool(first.low_content)
+            )
         return described
 
     def facts(self, numbers: Collection[int]) -> dict[int, Facts]:
@@ -159,6 +173,62 @@ class Lookup:
                         **{name: getattr(row, name) for name in names}, **more
                     )
         return found
+
+    def labels(self, model: Model, numbers: Collection[int]) -> dict[int, tuple[Label, ...]]:
+        """What a model sees in these pictures, most probable first; none for most."""
+        found: dict[int, list[Label]] = {}
+        query = select(labels).where(labels.c.model == model.id).order_by(labels.c.score.desc())
+        with self.database.read() as c:
+            for part in chunks(numbers):
+                for row in c.execute(query.where(labels.c.picture.in_(part))):
+                    found.setdefault(int(row.picture), []).append(Label(row.label, row.score))
+        return {number: tuple(names) for number, names in found.items()}
+
+    def by_labels(
+        self, model: Model, names: Collection[str], most: int, least: float
+    ) -> dict[int, float]:
+        """Pictures in which a model sees one of these classes, the most probable first, with the
+        probability. least: below which a picture is left out, 0 to 1."""
+        total = func.sum(labels.c.score).label("total")
+        query = (
+            select(labels.c.picture, total)
+            .join(pictures, pictures.c.number == labels.c.picture)
+            .where(labels.c.model == model.id, labels.c.label.in_(names))
+            .where(pictures.c.orphaned.is_(None))
+            .group_by(labels.c.picture)
+            .having(total >= least)
+            .order_by(total.desc(), labels.c.picture)
+            .limit(most)
+        )
+        with self.database.read() as c:
+            return {int(row.picture): float(row.total) for row in c.execute(query)}
+
+    def by_name(self, word: str, most: int) -> list[int]:
+        """Pictures, the last that came first, that have a word in the name of a file (without its
+        suffix) or folder below their root, or in the root's own. A word is matched from its
+        beginning on, but for Chinese, Japanese and Korean ones, which have no spaces around them.
+
+        word: in lower case.
+        """
+        start = r"(?<![^\W\d_])" if word[:1] < "\u3000" else ""
+        begins = re.compile(start + re.escape(word), re.IGNORECASE)
+        query = select(roots.c.id, roots.c.path)
+        with self.database.read() as c:
+            whole = [
+                row.id
+                for row in c.execute(query)
+                if begins.search(os.path.basename(os.fsdecode(row.path)))
+            ]
+            within = func.instr(func.lower(cast(files.c.path, Text)), word) > 0
+            named = select(files.c.picture, files.c.path, files.c.root)
+            named = named.where(files.c.picture.is_not(None), or_(within, files.c.root.in_(whole)))
+            found: dict[int, None] = {}
+            for row in c.execute(named.order_by(files.c.picture.desc())):
+                if row.root in whole or begins.search(os.path.splitext(os.fsdecode(row.path))[0]):
+                    found.setdefault(int(row.picture))
+                if len(found) == most:
+                    break
+        return list(found)
 
     def places(self, number: int) -> list[Place]:
         """The files of a picture."""
@@ -239,6 +309,7 @@ _NUMBERS: BindParameter[Any] = bindparam("numbers", expanding=True)
 PRESENT = _vectors().where(vectors.c.picture.in_(_NUMBERS))
 SHOWN = (
     select(pictures.c.number, pictures.c.id, pictures.c.width, pictures.c.height)
+    .add_columns(pictures.c.low_content)
     .add_columns(files.c.path, files.c.size, files.c.mtime_ns, roots.c.path.label("root_path"))
     .join(files, files.c.picture == pictures.c.number)
     .join(roots, roots.c.id == files.c.root)

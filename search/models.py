@@ -6,24 +6,29 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from search.content import is_low_content
 from search.embedders import hub, openclip
 from search.embedders.base import Embedder, Pixels, Vectors
 from search.embedders.notes import Notes
-from search.embedders.registry import check_name, open_embedder
+from search.embedders.registry import check_name, is_shipped, open_embedder
+from search.embedders.vocabulary import LabelEmbedder
 from search.embedders.zoo import DEFAULT, DEFAULT_RECIPE
 from search.errors import ModelError
-from search.recording import Model
-from search.records import Progress
+from search.recording import Content, Model
+from search.records import Label, Progress
 
 if TYPE_CHECKING:
     from search.runtime import Runtime
 
+EARLIER = {"mini": ("mini-1",)}
+"""Names -> earlier versions of their weights that ship too."""
 ARCH = DEFAULT.partition(":")[0]
 MB = 1_000_000
+T = TypeVar("T")
 
 
 class Models:
@@ -64,7 +69,7 @@ class Models:
                 self._refused = None
             except ConnectionError as error:
                 self._refused = str(error)
-        elif name.partition(":")[0] != "mini" and (weights := openclip.needed(name, self._notes)):
+        elif not is_shipped(name) and (weights := openclip.needed(name, self._notes)):
             try:
                 yield from self._fetch(*weights)
             except ConnectionError as error:
@@ -86,12 +91,12 @@ class Models:
             return self._auto()
         embedder = self.open(name)
         if changes and serving and serving.fingerprint != embedder.fingerprint:
-            new = (
-                "has new weights: all pictures get new vectors, and can be found again then"
-                if serving.name == embedder.name
-                else f"instead of {serving.name}, which answers until all pictures have their new "
-                "vectors"
-            )
+            if serving.name != embedder.name:
+                new = f"instead of {serving.name}, which answers until all pictures have vectors"
+            elif self.can_answer(serving):
+                new = "has new weights: all pictures get new vectors; the old ones answer meanwhile"
+            else:
+                new = "has new weights: all pictures get new vectors, and can be found again then"
             self._say(f"model: {embedder.name} {new}")
         return embedder
 
@@ -133,14 +138,30 @@ class Models:
         self._runtime().breathe()
 
     def fitting(self, model: Model) -> Embedder:
-        """The embedder that a model's vectors came from."""
-        opened = self.open(self.asked or model.name)
-        if opened.fingerprint != model.fingerprint:
-            raise ModelError(
-                f"the library was indexed with other weights of {model.name}; index its "
-                "folders again (vectors are made anew, nothing else)"
-            )
-        return opened
+        """The embedder that a model's vectors came from. Raises ModelError."""
+        return self.matching(self.asked or model.name, model.fingerprint)
+
+    def matching(self, name: str, fingerprint: str) -> Embedder:
+        """The embedder of a name and fingerprint, of this version or an earlier one that ships.
+
+        Raises ModelError when there is none.
+        """
+        for version in (name, *EARLIER.get(name, ())):
+            opened = self.open(version)
+            if opened.fingerprint == fingerprint:
+                return opened
+        raise ModelError(
+            f"the library was indexed with other weights of {name}; index its folders again "
+            "(vectors are made anew, nothing else)"
+        )
+
+    def can_answer(self, model: Model) -> bool:
+        """Whether queries can be embedded as a model's vectors were."""
+        try:
+            self.matching(model.name, model.fingerprint)
+        except ModelError:
+            return False
+        return True
 
     def refuse_other(self, model: Model) -> None:
         """Raises ModelError when another model was asked for than the library's."""
@@ -159,13 +180,64 @@ class Models:
     def embed(self, embedder: Embedder, pixels: Sequence[Pixels]) -> Vectors:
         """Vectors of many, in pieces between which a query may go first."""
         empty: Vectors = np.empty((0, embedder.dim), np.float32)
+        return np.concatenate([empty, *self._in_parts(embedder, embedder.embed, pixels)])
+
+    def analyze(
+        self, embedder: Embedder, pixels: Sequence[Pixels]
+    ) -> list[tuple[Vectors, Content]]:
+        """As `embed`, a row each, with what is seen in every picture."""
+        flags = [is_low_content(one) for one in pixels]
+        rows: list[Vectors] = []
+        names: list[tuple[Label, ...]] = []
+        if isinstance(embedder, LabelEmbedder):
+            for part, labels in self._in_parts(embedder, embedder.embed_with_labels, pixels):
+                rows += list(part)
+                names += labels
+        else:
+            rows, names = list(self.embed(embedder, pixels)), [()] * len(pixels)
+        return [
+            (row, Content(() if flag else labels, flag))
+            for row, labels, flag in zip(rows, names, flags, strict=True)
+        ]
+
+    def shown(
+        self, model: Model, labels: dict[int, tuple[Label, ...]]
+    ) -> dict[int, tuple[Label, ...]]:
+        """Labels as they are stored -> as people see them, by picture."""
+        if not labels:
+            return {}
+        try:
+            embedder = self.matching(model.name, model.fingerprint)
+        except ModelError:  # labels of weights that are gone
+            return labels
+        vocabulary = embedder.vocabulary() if isinstance(embedder, LabelEmbedder) else None
+        if vocabulary is None:
+            return labels
+        return {number: vocabulary.summarize(names) for number, names in labels.items()}
+
+    @staticmethod
+    def analyze_now(embedder: Embedder, pixels: Pixels) -> tuple[Vectors, Content]:
+        """As `analyze`, of one picture, on the inference thread itself."""
+        if is_low_content(pixels):
+            return embedder.embed([pixels])[0], Content(low_content=True)
+        if isinstance(embedder, LabelEmbedder):
+            rows, labels = embedder.embed_with_labels([pixels])
+            return rows[0], Content(labels[0])
+        return embedder.embed([pixels])[0], Content()
+
+    def _in_parts(
+        self,
+        embedder: Embedder,
+        run: Callable[[Sequence[Pixels]], T],
+        pixels: Sequence[Pixels],
+    ) -> list[T]:
+        """What `run` returns for parts of the pictures, each a task of the inference thread."""
         if not pixels:
-            return empty
+            return []
         runtime = self._runtime()
         runtime.run(embedder.load)
         step = runtime.portion(embedder.batch)
         parts = [
-            runtime.submit(partial(embedder.embed, pixels[i : i + step]))
-            for i in range(0, len(pixels), step)
+            runtime.submit(partial(run, pixels[i : i + step])) for i in range(0, len(pixels), step)
         ]
-        return np.concatenate([empty, *(part.result() for part in parts)])
+        return [part.result() for part in parts]

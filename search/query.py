@@ -200,7 +200,7 @@ class TermJson(BaseModel):
         None, description="An uploaded file by its place (0 is the first), `id:ID`, or a URL."
     )
     text: str | None = Field(
-        None, description="What is to be seen; `mini` knows only names of things."
+        None, description="What is to be seen; `/api/v1/words` lists the words of `mini`."
     )
     vector: list[float] | None = Field(
         None, max_length=65536, description="Under the library's model; any length but zero."

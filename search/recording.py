@@ -14,16 +14,16 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert_postgres
 from sqlalchemy.dialects.sqlite import insert as upsert_sqlite
 
 from search.database import Database
 from search.embedders.base import Vectors
 from search.errors import NotFoundError
-from search.records import Facts
+from search.records import Facts, Label
 from search.scan import Entry
-from search.schema import changes, files, pictures, tags, vectors
+from search.schema import changes, files, labels, pictures, tags, vectors
 
 CHUNK = 5000  # values in one IN (...)
 
@@ -63,15 +63,25 @@ class File(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Content:
+    """What a model sees in a picture, most probable first, and whether the picture is blank."""
+
+    labels: tuple[Label, ...] = ()
+    low_content: bool = False
+
+
+@dataclass(frozen=True)
 class Found:
     """A file that was read. facts and rendition: None for a picture the catalog has. vector:
-    (dim,) float32 where it was computed, None where the catalog has it or its rendition's."""
+    (dim,) float32 where it was computed, None where the catalog has it or its rendition's; content
+    comes with it."""
 
     entry: Entry
     id: str
     rendition: str | None = None
     facts: Facts | None = None
     vector: Vectors | None = None
+    content: Content = Content()
 
 
 @dataclass(frozen=True)
@@ -147,10 +157,14 @@ class Recorder:
                 c.execute(update(files).where(files.c.id == bindparam("key")), old)
             self._orphan(c, left)
 
-    def add_vectors(self, model: Model, found: dict[int, Vectors]) -> None:
-        """Vectors of pictures that are in the catalog, by number, in one transaction."""
+    def add_vectors(
+        self, model: Model, found: dict[int, Vectors], contents: dict[int, Content] | None = None
+    ) -> None:
+        """Vectors of pictures that are in the catalog, by number, in one transaction. contents:
+        what is seen in them."""
         with self.database.write() as c:
             self._insert_vectors(c, model, {n: pack(v) for n, v in found.items()})
+            self._set_contents(c, model, contents or {})
 
     def _pictures(self, c: Connection, found: Sequence[Found]) -> tuple[dict[str, int], set[int]]:
         """Enter new pictures, take orphans back; id -> number, and the numbers of these two."""
@@ -190,21 +204,59 @@ class Recorder:
     ) -> None:
         """Enter the vectors that were computed, and copy those of the same rendition."""
         rows = {numbers[f.id]: pack(f.vector) for f in found if f.vector is not None}
+        contents = {numbers[f.id]: f.content for f in found if f.vector is not None}
         lacking = {f.rendition: f.id for f in found if f.vector is None and f.rendition}
         if lacking:
             same = (
-                select(pictures.c.rendition, vectors.c.data)
+                select(pictures.c.rendition, pictures.c.number, vectors.c.data)
                 .join(vectors, vectors.c.picture == pictures.c.number)
                 .where(pictures.c.rendition.in_(lacking), vectors.c.model == model.id)
             )
-            data = {row.rendition: row.data for row in c.execute(same)}
-            computed = {f.rendition: pack(f.vector) for f in found if f.vector is not None}
+            held = {row.rendition: row for row in c.execute(same)}
+            seen = self._contents(c, model, [row.number for row in held.values()])
+            known = {key: (row.data, seen[row.number]) for key, row in held.items()}
+            computed = {
+                f.rendition: (pack(f.vector), f.content) for f in found if f.vector is not None
+            }
             for f in found:
-                if f.vector is None and f.rendition:
-                    copied = data.get(f.rendition) or computed.get(f.rendition)
-                    if copied:
-                        rows.setdefault(numbers[f.id], copied)
+                copied = (computed | known).get(f.rendition) if f.vector is None else None
+                if copied and f.rendition:
+                    rows.setdefault(numbers[f.id], copied[0])
+                    contents.setdefault(numbers[f.id], copied[1])
         self._insert_vectors(c, model, rows)
+        self._set_contents(c, model, contents)
+
+    @staticmethod
+    def _contents(c: Connection, model: Model, numbers: Sequence[int]) -> dict[int, Content]:
+        """What the catalog holds of these pictures under a model."""
+        names: dict[int, list[Label]] = {}
+        query = select(labels).where(labels.c.model == model.id, labels.c.picture.in_(numbers))
+        for row in c.execute(query.order_by(labels.c.score.desc())):
+            names.setdefault(row.picture, []).append(Label(row.label, row.score))
+        flags = select(pictures.c.number, pictures.c.low_content)
+        return {
+            row.number: Content(tuple(names.get(row.number, ())), row.low_content)
+            for row in c.execute(flags.where(pictures.c.number.in_(numbers)))
+        }
+
+    @staticmethod
+    def _set_contents(c: Connection, model: Model, contents: dict[int, Content]) -> None:
+        """Replace labels and flags of pictures, by number."""
+        if not contents:
+            return
+        old = delete(labels).where(labels.c.model == model.id, labels.c.picture.in_(contents))
+        c.execute(old)
+        rows = [
+            {"picture": number, "model": model.id, "label": label.name, "score": label.score}
+            for number, content in contents.items()
+            for label in content.labels
+        ]
+        if rows:
+            c.execute(insert(labels), rows)
+        for flag in (False, True):
+            numbers = [n for n, content in contents.items() if content.low_content == flag]
+            change = update(pictures).where(pictures.c.number.in_(numbers))
+            c.execute(change.where(pictures.c.low_content != flag).values(low_content=flag))
 
     def _insert_vectors(self, c: Connection, model: Model, rows: dict[int, bytes]) -> None:
         if not rows:

@@ -35,6 +35,14 @@ def shown(path: str) -> str:
 
 
 @dataclass(frozen=True)
+class Label:
+    """What a model sees in a picture. score: its probability, 0 to 1."""
+
+    name: str
+    score: float
+
+
+@dataclass(frozen=True)
 class Facts:
     """What can be read off a picture without a model.
 
@@ -57,19 +65,27 @@ class Facts:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of the library. id: SHA-256 of its bytes. path: one present file, paths: all."""
+    """A picture of the library.
+
+    id: SHA-256 of its bytes. path: one present file, paths: all. tags: what people call it;
+    labels: what the library's model sees in it, with probabilities, most probable first.
+    low_content: it is blank, black, white or of one other colour.
+    """
 
     id: str
     path: str
     paths: tuple[str, ...]
     facts: Facts
     tags: tuple[str, ...] = ()
+    labels: tuple[Label, ...] = ()
+    low_content: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As `/images/{id}` answers."""
         paths = {"path": shown(self.path), "paths": [shown(p) for p in self.paths]}
         facts = {**asdict(self.facts), "palette": list(self.facts.palette)}
-        return {"id": self.id, **paths, **facts, "tags": list(self.tags)}
+        seen = {"labels": [asdict(label) for label in self.labels], "low_content": self.low_content}
+        return {"id": self.id, **paths, **facts, "tags": list(self.tags), **seen}
 
 
 @dataclass(frozen=True)
@@ -148,8 +164,10 @@ class Hit:
     """A picture that was found.
 
     id: SHA-256 of its bytes. path: one file, present and unchanged if any is; paths: all. score:
-    cosine in [-1, 1] under the library's model. kind, probability: None where they were not
-    computed. source, time: None for pictures that are files.
+    cosine in [-1, 1] under the library's model; for a query that is a single known word, the
+    probability that the model sees it, 0 to 1. kind, probability: None where they were not
+    computed. source, time: None for pictures that are files. low_content: the picture is blank,
+    so that its score says nothing of likeness.
     """
 
     id: str
@@ -163,6 +181,7 @@ class Hit:
     tags: tuple[str, ...] = ()
     source: str | None = None
     time: float | None = None
+    low_content: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As `search --json` prints it."""
@@ -170,13 +189,65 @@ class Hit:
 
 
 @dataclass(frozen=True)
+class Understood:
+    """How a text of a query was read.
+
+    words: the known words in it. names: its other words that are in the name of a file or folder.
+    unknown: those that are in neither. suggestions: known words that are written alike. advice:
+    what to do to search by any words, where some are unknown.
+    """
+
+    text: str
+    words: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    suggestions: tuple[str, ...] = ()
+    advice: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As `search --json` prints it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class KnownWord:
+    """A word to search by. also: its other names. precision: share of right pictures among the
+    first ten, 0 to 1; None where it was not measured."""
+
+    word: str
+    also: tuple[str, ...]
+    precision: float | None
+
+
+@dataclass(frozen=True)
+class Words:
+    """Words that a model can search by. any_words: it takes any words, so that none are listed.
+    total: how many it knows in all."""
+
+    model: str
+    words: tuple[KnownWord, ...] = ()
+    total: int = 0
+    any_words: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """As `words --json` prints it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
 class Hits(Sequence[Hit]):
-    """The answer to a query: hits, best first, with the time each stage took (milliseconds)."""
+    """The answer to a query: hits, best first, with the time each stage took (milliseconds).
+
+    understood: how its texts were read, where the model knows single words alone. low_content: a
+    picture of the query is blank.
+    """
 
     hits: tuple[Hit, ...]
     model: str
     query: dict[str, Any]
     took_ms: dict[str, float]
+    understood: tuple[Understood, ...] = ()
+    low_content: bool = False
 
     @overload
     def __getitem__(self, index: int) -> Hit: ...
@@ -197,6 +268,8 @@ class Hits(Sequence[Hit]):
             "query": self.query,
             "model": self.model,
             "took_ms": self.took_ms,
+            "understood": [one.to_json() for one in self.understood],
+            "low_content": self.low_content,
             "hits": [hit.to_json() for hit in self.hits],
         }
 

@@ -10,6 +10,7 @@ import secrets
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
@@ -63,6 +65,7 @@ pictures = Table(
     Column("taken", String(32)),
     Column("facts", JSON, nullable=False),
     Column("orphaned", Float),  # when its last file went, in seconds since 1970
+    Column("low_content", Boolean, nullable=False, default=False, server_default=text("0")),
     Index("pictures_rendition", "rendition"),
     sqlite_autoincrement=True,  # a number is never given twice: indexes are keyed by it
 )
@@ -113,6 +116,16 @@ changes = Table(
     Column("stamp", Number, nullable=False, default=lambda: secrets.randbits(62)),
     Index("changes_model", "model", "sequence"),
     sqlite_autoincrement=True,
+)
+
+labels = Table(  # what a model sees in a picture; `tags` are what people say of it
+    "labels",
+    metadata,
+    Column("picture", Number, ForeignKey("pictures.number"), primary_key=True),
+    Column("model", Number, ForeignKey("models.id"), primary_key=True),
+    Column("label", String(200), primary_key=True),
+    Column("score", Float, nullable=False),  # its probability
+    Index("labels_label", "model", "label", "score"),
 )
 
 tags = Table(

@@ -5,21 +5,45 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from os import fspath
 
 import numpy as np
 from PIL import Image
 
+from search.content import is_low_content
 from search.embedders.base import Embedder, Pixels, TextEmbedder, Vectors
+from search.embedders.vocabulary import LabelEmbedder, Vocabulary, Word, split_words
 from search.errors import EmptyError, InputError, NotFoundError, PictureError, QueryError
 from search.images import render
 from search.loader import Failure, Loader, Source
 from search.lookup import Described, Lookup, rescore
 from search.query import Picture, Query, Term, combine
 from search.recording import Model
-from search.records import Hit, Hits
+from search.records import Hit, Hits, Understood
 from search.runtime import Runtime
 from search.vectors.live import LiveIndex
+
+STAGES = ("decode", "embed", "search")
+MOST_SEEN, LEAST_SEEN = 20, 0.2  # pictures in which a word is seen, and the least probability
+MOST_NAMED = 500  # pictures that a word finds by the names of files and folders
+ADVICE = (
+    "to search by any words, change to a CLIP model: run `lookalike --model ViT-B-32 index FOLDER`"
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a text is searched for.
+
+    vector: None where no part of it is known. named: pictures that were found by the names of files
+    and folders. word: the classes of a text that is a single word, and nothing else.
+    """
+
+    understood: Understood
+    vector: tuple[float, ...] | None
+    named: tuple[int, ...]
+    word: tuple[str, ...] = ()
 
 
 class Searcher:
@@ -44,7 +68,8 @@ class Searcher:
     def answer(self, query: Query) -> Hits:
         """Best first. Raises LookalikeError for what cannot be answered."""
         with self._runtime.ahead():
-            found, took = self._found(query)
+            readings = self._read_texts(query)
+            found, took, blank = self._found(query, readings)
         begun = time.perf_counter()
         hits = [
             self._hit(described, score)
@@ -54,43 +79,135 @@ class Searcher:
         took["search"] += time.perf_counter() - begun
         took |= {"verify": 0.0, "total": sum(took.values())}
         rounded = {name: round(1000 * seconds, 3) for name, seconds in took.items()}
-        return Hits(tuple(hits), self.model.name, query.to_json(), rounded)
-
-    def _found(self, query: Query) -> tuple[list[tuple[Described, float]], dict[str, float]]:
-        """Pictures with scores, best first, and the seconds that each stage took."""
-        clock = [time.perf_counter()]
-        if any(term.text is not None for term in query.terms):
-            _wordy(self._embedder())  # before any picture is decoded for nothing
-        asked = [self._decoded(term) for term in query.terms]
-        pixels = [prepared for prepared, _ in asked]
-        wanted = any(
-            p is not None or t.text is not None for t, p in zip(query.terms, pixels, strict=True)
+        understood = tuple(reading.understood for reading in readings.values())
+        return Hits(
+            tuple(hits), self.model.name, query.to_json(), rounded, understood, low_content=blank
         )
-        embedder = self._embedder() if wanted else None
-        own = {identity for _, identity in asked}
+
+    def _found(
+        self, query: Query, readings: dict[int, Reading]
+    ) -> tuple[list[tuple[Described, float]], dict[str, float], bool]:
+        """Pictures with scores, best first, the seconds that each stage took, and whether a
+        picture of the query is blank. readings: of the texts, by the place of their term."""
+        clock = [time.perf_counter()]
+        terms = [
+            replace(term, text=None, vector=readings[i].vector) if i in readings else term
+            for i, term in enumerate(query.terms)
+            if i not in readings or readings[i].vector is not None
+        ]
+        if not terms:  # no word is known
+            return [], dict.fromkeys(STAGES, 0.0), False
+        decoded = [self._decoded(term) for term in terms]
+        pixels = [prepared for prepared, _ in decoded]
+        texts = any(term.text is not None for term in terms)
+        embedder = self._embedder() if texts or any(p is not None for p in pixels) else None
+        own = {identity for _, identity in decoded}
+        only_names = len(readings) == len(query.terms) and not any(
+            reading.understood.words for reading in readings.values()
+        )
+        among = [n for reading in readings.values() for n in reading.named] if only_names else None
+        word = readings[0].word if len(query.terms) == 1 and readings else None
+        if query.terms[0].weight < 0:
+            word = None
         clock.append(time.perf_counter())
 
         def find() -> list[tuple[Described, float]]:
-            vectors = self._vectors(query.terms, pixels, embedder)
-            vector = combine(vectors, [t.weight for t in query.terms])
+            vectors = self._vectors(terms, pixels, embedder)
+            vector = combine(vectors, [t.weight for t in terms])
             clock.append(time.perf_counter())
-            return self._nearest(vector, query.k, own)
+            nearest = self._nearest(vector, query.k, own, among)
+            return self._seen_first(word, nearest, query.k) if word else nearest
 
         # one piece of work, since each may have to wait for one of somebody else's
         found = self._runtime.run(find, urgent=True)
         clock.append(time.perf_counter())
-        stages = zip(("decode", "embed", "search"), clock, clock[1:], strict=False)
-        return found, {name: end - begin for name, begin, end in stages}
+        stages = zip(STAGES, clock, clock[1:], strict=False)
+        blank = any(is_low_content(one) for one in pixels if one is not None)
+        return found, {name: end - begin for name, begin, end in stages}, blank
+
+    def _read_texts(self, query: Query) -> dict[int, Reading]:
+        """How each text is read, by the place of its term, where the model knows single words or
+        none. A model with a text tower reads every text itself."""
+        texts = {i: term.text for i, term in enumerate(query.terms) if term.text is not None}
+        if not texts:
+            return {}
+        embedder = self._embedder()
+        if isinstance(embedder, TextEmbedder) and not isinstance(embedder, LabelEmbedder):
+            return {}
+        vocabulary = embedder.vocabulary() if isinstance(embedder, LabelEmbedder) else None
+        return {i: self._read(text, vocabulary) for i, text in texts.items()}
+
+    def _read(self, text: str, vocabulary: Vocabulary | None) -> Reading:
+        """A text -> the vector of its known words, and of the pictures that are named by others."""
+        parts = vocabulary.split(text) if vocabulary else split_words(text)
+        words = [part.word for part in parts if part.word]
+        others = list(dict.fromkeys(part.text for part in parts if not part.word))
+        rows: list[Vectors] = [self._vector_of(word, vocabulary) for word in words if vocabulary]
+        named: dict[int, None] = {}
+        names = []
+        for other in others:
+            numbers, stored = self._lookup.present(
+                self.model, self._lookup.by_name(other, MOST_NAMED)
+            )
+            if numbers:
+                names.append(other)
+                named |= dict.fromkeys(numbers)
+                mean = stored.mean(0)
+                rows.append(mean / max(float(np.linalg.norm(mean)), 1e-6))
+        unknown = tuple(other for other in others if other not in names)
+        near = vocabulary.nearest(*unknown) if vocabulary and unknown else []
+        understood = Understood(
+            text=text,
+            words=tuple(word.names[0] for word in words),
+            names=tuple(names),
+            unknown=unknown,
+            suggestions=tuple(near),
+            advice=ADVICE if others else None,
+        )
+        total = np.sum(rows, axis=0) if rows else None
+        vector = None if total is None else tuple(float(value) for value in total)
+        single = words[0] if len(words) == 1 and not others and vocabulary else None
+        classes = vocabulary.classes_of([single]) if single and vocabulary else []
+        return Reading(understood, vector, tuple(named), tuple(classes))
+
+    def _seen_first(
+        self, classes: Sequence[str], nearest: list[tuple[Described, float]], k: int
+    ) -> list[tuple[Described, float]]:
+        """The pictures in which the model sees one of the classes, by the probability of that, and
+        then the nearest others, with 0. Their order by the probability is better than by any
+        vector of the word (`scripts/bench models` measures it)."""
+        seen = self._lookup.by_labels(self.model, classes, k, 0.0)
+        described = self._lookup.describe(list(seen))
+        first = [(described[n], min(1.0, score)) for n, score in seen.items() if n in described]
+        ids = {one.id for one, _ in first}
+        rest = [(one, 0.0) for one, _ in nearest if one.id not in ids]
+        return [*first, *rest][:k]
+
+    def _vector_of(self, word: Word, vocabulary: Vocabulary) -> Vectors:
+        """The mean of the pictures in which the model sees a word, by their probability; where
+        there are none, the word's own vector."""
+        classes = vocabulary.classes_of([word])
+        seen = self._lookup.by_labels(self.model, classes, MOST_SEEN, LEAST_SEEN) if classes else {}
+        numbers, stored = self._lookup.present(self.model, list(seen))
+        if not numbers:
+            return vocabulary.mean([word])
+        total = np.array([seen[n] for n in numbers], np.float32) @ stored
+        unit: Vectors = total / max(float(np.linalg.norm(total)), 1e-6)
+        return unit
 
     def _nearest(
-        self, vector: Vectors, k: int, own: Collection[str | None]
+        self,
+        vector: Vectors,
+        k: int,
+        own: Collection[str | None],
+        among: Sequence[int] | None = None,
     ) -> list[tuple[Described, float]]:
         """Pictures with scores from the catalog's vectors, best first; of equals, those whose ids
-        are in `own` come first. On the inference thread."""
+        are in `own` come first. among: look at these pictures alone. On the inference thread."""
         index = self._live().refresh()
         if not len(index):
             raise EmptyError("the library holds no pictures: run `lookalike index FOLDER` first")
-        numbers = index.search(vector, k).tolist()
+        numbers = index.search(vector, k).tolist() if among is None else among
         present, stored = self._lookup.present(self.model, numbers)
         scores = dict(zip(present, rescore(vector, stored).tolist(), strict=True))
         best = sorted(present, key=lambda n: (-scores[n], n))[:k]
@@ -110,6 +227,7 @@ class Searcher:
             width=described.width,
             height=described.height,
             tags=described.tags,
+            low_content=described.low_content,
         )
 
     def _vectors(
@@ -121,7 +239,11 @@ class Searcher:
         fresh = [p for p in pixels if p is not None]
         embedded = iter(embedder.embed(fresh)) if embedder and fresh else iter(())
         texts = [term.text for term in terms if term.text is not None]
-        spoken = iter(_wordy(embedder).embed_text(texts)) if embedder and texts else iter(())
+        spoken = (
+            iter(embedder.embed_text(texts))
+            if isinstance(embedder, TextEmbedder) and texts
+            else iter(())
+        )
         for i, (term, prepared) in enumerate(zip(terms, pixels, strict=True)):
             if prepared is not None:
                 rows[i] = next(embedded)
@@ -178,16 +300,6 @@ class Searcher:
         if result.pixels is None:
             raise PictureError(f"{name} could not be decoded; try again")
         return result.pixels, result.id
-
-
-def _wordy(embedder: Embedder) -> TextEmbedder:
-    """The embedder, for texts. Raises QueryError where it has no text side."""
-    if isinstance(embedder, TextEmbedder):
-        return embedder
-    raise QueryError(
-        f"texts need a CLIP model, and this library's is {embedder.name}; run "
-        "`lookalike --model ViT-B-32 index FOLDER` to change it, or give a picture"
-    )
 
 
 def located(image: Picture) -> str:

@@ -296,8 +296,8 @@ class Studio:
         place = self._checkpoint
         named, encoder, print_ = describe(place).get("encoder"), None, None
         if named is not None:
-            encoder = self._models.open(str(named.get("name", "mini")))
-            print_ = encoder.fingerprint
+            print_ = str(named["fingerprint"])
+            encoder = self._models.matching(str(named.get("name", "mini")), print_)
         model = self._runtime.run(lambda: load(place, self._device, print_))
         return model, encoder if model.config.shape.condition == "vector" else None
 

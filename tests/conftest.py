@@ -75,6 +75,10 @@ class Counted(Mini):
         self.computed += len(pixels)
         return super().embed(pixels)
 
+    def embed_with_labels(self, pixels: Any) -> Any:
+        self.computed += len(pixels)
+        return super().embed_with_labels(pixels)
+
 
 @cache
 def parts() -> tuple[Loader, Runtime, Counted]:

@@ -65,7 +65,7 @@ def test_a_new_library_says_which_model_it_takes_and_its_terms(tmp_path: Path) -
         "skipped": [],
     }
     line = done.stderr.decode().splitlines()[0]
-    assert line.startswith("model: mini") and "non-commercial" in line
+    assert line.startswith("model: mini") and "commercially" in line
     again = run(tmp_path / "home", "index", tmp_path / "hat", "--json")
     assert json.loads(again.stdout)["unchanged"] == 11
     assert json.loads(again.stdout)["embedded"] == 0
@@ -89,6 +89,7 @@ def test_a_file_finds_itself_first(library: tuple[Path, Path]) -> None:
         "tags",
         "source",
         "time",
+        "low_content",
     ]
     assert len(answer["hits"]) == 5 and answer["model"] == "mini"
     assert set(answer["took_ms"]) == {"decode", "embed", "search", "verify", "total"}

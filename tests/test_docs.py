@@ -123,15 +123,6 @@ def test_the_python_snippet_runs(tmp_path: Path) -> None:
     assert path == str(SAMPLES / "hat" / "02.jpg") and float(score) >= 0.999
 
 
-def test_the_layout_is_the_real_one() -> None:
-    layout = next(b for b in blocks("text") if b.startswith("search/"))
-    parts = re.split(r"^(\w+)/", layout, flags=re.MULTILINE)
-    for package, text in zip(parts[1::2], parts[2::2], strict=True):
-        there = {p.name for p in (ROOT / package).glob("*.py")} - {"__init__.py", "__main__.py"}
-        if package in ("search", "diffusion"):
-            assert set(re.findall(r"\w+\.py", text)) == there
-
-
 def test_every_script_that_is_named_is_there() -> None:
     for name in set(re.findall(r"scripts/(\w+(?:\.py)?)", README)):
         assert (ROOT / "scripts" / name).exists(), name

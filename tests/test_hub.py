@@ -307,7 +307,7 @@ def test_without_the_hub_a_new_library_gets_mini_and_says_so(
     library(say=lines.append).sync(folder)
     (line,) = lines
     assert line.startswith("model: mini, which comes with lookalike (no ViT-B-32: ")
-    assert why in line and "non-commercial" in line
+    assert why in line and "commercially" in line
     assert "`lookalike --model ViT-B-32 index FOLDER` changes it" in line
     asked = len(Hub.asked)
     monkeypatch.setattr(Hub, "way", "well")

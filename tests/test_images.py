@@ -7,9 +7,10 @@ import zlib
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageDraw
 
 from search import images
+from search.content import is_low_content
 from search.errors import PictureError
 from search.images import Crop, Limits
 
@@ -534,3 +535,51 @@ def test_what_is_shown_has_the_colours_that_the_profile_means(kind, mode):
             picture = opened(shown)
             assert np.argmax(np.asarray(picture.convert("RGB"))[20, 20]) == wanted
             assert "icc_profile" not in picture.info
+
+
+def gray_profile():
+    """A grey ICC profile (version 2) with linear light: its numbers are darker than sRGB's."""
+    tags = {
+        b"desc": b"desc\0\0\0\0" + struct.pack(">I", 5) + b"gray\0" + bytes(79),
+        b"wtpt": b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061),
+        b"kTRC": b"curv\0\0\0\0" + struct.pack(">I", 0),
+        b"cprt": b"text\0\0\0\0none\0",
+    }
+    table, body, start = b"", b"", 128 + 4 + 12 * len(tags)
+    for name, data in tags.items():
+        data += bytes(-len(data) % 4)
+        table += struct.pack(">4sII", name, start + len(body), len(data))
+        body += data
+    size = start + len(body)
+    head = struct.pack(">I4sI4s4s4s", size, b"none", 0x02400000, b"mntr", b"GRAY", b"XYZ ")
+    head += struct.pack(">6H4s", 2020, 1, 1, 0, 0, 0, b"acsp") + bytes(28)
+    head += struct.pack(">3i", 63190, 65536, 54061)
+    return head + bytes(128 - len(head)) + struct.pack(">I", len(tags)) + table + body
+
+
+def test_renditions_are_srgb():
+    """Vectors and palettes are made of them."""
+    red = encoded(Image.new("RGB", (40, 40), "red"), "PNG", icc_profile=swapped())
+    assert np.argmax(np.asarray(rendered(red))[20, 20]) == 1
+    grey = encoded(Image.new("L", (40, 40), 128), "JPEG", icc_profile=gray_profile())
+    shown = np.asarray(rendered(grey))[20, 20]
+    assert shown.tolist() == pytest.approx([188] * 3, abs=2)  # linear .5 is 188 of 255 in sRGB
+    cmyk = Image.new("CMYK", (40, 40), (0, 255, 255, 0))
+    plain = np.asarray(rendered(encoded(cmyk, "JPEG", quality=95)))[20, 20]
+    assert plain[0] > 250 and plain[1:].max() < 5
+
+
+def test_a_profile_of_another_mode_is_ignored():
+    red = encoded(Image.new("RGB", (40, 40), "red"), "PNG", icc_profile=gray_profile())
+    assert np.asarray(rendered(red))[20, 20].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize("colour", ["black", "white", (200, 30, 60)])
+def test_a_picture_of_one_colour_has_low_content(colour):
+    blank = Image.new("RGB", (192, 192), colour)
+    assert is_low_content(np.asarray(blank))
+    noisy = np.asarray(blank).astype(int) + np.random.default_rng(0).integers(-8, 9, (192, 192, 3))
+    assert is_low_content(noisy.clip(0, 255).astype(np.uint8))
+    drawn = blank.copy()
+    ImageDraw.Draw(drawn).line((20, 20, 170, 150), fill=(90, 200, 10), width=2)
+    assert not is_low_content(np.asarray(drawn))

@@ -25,15 +25,15 @@ import hashlib, sys
 from search import Engine
 from search.embedders.mini import Mini
 
-log, embed = open(sys.argv[3], "ab", buffering=0), Mini.embed
+log, embed = open(sys.argv[3], "ab", buffering=0), Mini.embed_with_labels
 
 def noted(self, pixels):
-    vectors = embed(self, pixels)
+    embedded = embed(self, pixels)
     for one in pixels:
         log.write(hashlib.sha256(one.tobytes()).hexdigest().encode() + b"\\n")
-    return vectors
+    return embedded
 
-Mini.embed = noted
+Mini.embed_with_labels = noted
 with Engine.open(sys.argv[1], threads=1, workers=1) as engine:
     for progress in engine.index(sys.argv[2]):
         print(progress.phase, progress.done, flush=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import random
 import re
 import subprocess
@@ -83,27 +82,24 @@ def test_recall_is_of_the_picture_itself(script: Script) -> None:
     assert swapped.tolist() == [0, 0]
 
 
-def test_a_class_is_found_in_the_list_of_names(script: Script, tmp_path: Path) -> None:
-    """By any of its words, and without what the list puts in brackets."""
-    listed = [("crane (bird)", ["heron"]), ("cup", ["mug"]), ("sandal (type of shoe)", [])]
-    names = [{"name": name, "synonyms": [name, *more]} for name, more in listed]
-    (tmp_path / "clip-vit-b32-names.json").write_text(json.dumps(names))
-    np.save(tmp_path / "clip-vit-b32-names.npy", np.eye(3, 4, dtype=np.float16) * 2)
-    classes = {"n1": "sandal", "n2": "beaker, Mug", "n3": "shoe"}
-    (tmp_path / "photos64-classes.json").write_text(json.dumps(classes))
-    vectors, rows = script("lesson").class_names(tmp_path, ["n1", "n2", "n3"])
-    assert rows == {"n1": 2, "n2": 1} and vectors.tolist() == np.eye(3, 4).tolist()
+def test_the_teacher_is_the_published_network(script: Script, tmp_path: Path) -> None:
+    """Folded weights of timm's keys give timm's logits."""
+    import timm
+    from safetensors.torch import save_file
 
-
-def test_a_classifier_points_at_its_classes(script: Script) -> None:
     from search.runtime import torch
 
-    corners = torch.eye(3).repeat(40, 1)
-    blurred = corners + 0.2 * torch.randn(120, 3, generator=torch.Generator().manual_seed(0))
-    x = torch.nn.functional.normalize(blurred, dim=1)
-    found = script("train_names").classifier(x, torch.arange(120) % 3, steps=50)
-    assert (found @ torch.eye(3)).argmax(1).tolist() == [0, 1, 2]
-    assert torch.linalg.norm(found, dim=1).tolist() == pytest.approx([1, 1, 1], abs=1e-5)
+    torch.manual_seed(0)
+    published = timm.create_model("tf_efficientnet_lite2").eval()
+    for name, buffer in published.named_buffers():  # as after training, not 0 and 1
+        if name.endswith("running_var"):
+            buffer.uniform_(0.5, 2)
+    (tmp_path / "efficientnet-lite2").mkdir()
+    save_file(published.state_dict(), tmp_path / "efficientnet-lite2" / "weights.safetensors")
+    folded, x = script("networks").efficientnet(tmp_path), torch.randn(2, 3, 90, 90)
+    with torch.inference_mode():
+        expected, logits = published(x), folded.classes(folded.features(x))
+    assert logits.numpy() == pytest.approx(expected.numpy(), abs=1e-4)
 
 
 ALONE = """

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import close_library, forbid, identity, jpeg, open_library, paint, parts
+from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import save_file
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from search import (
     Engine,
@@ -701,7 +702,7 @@ def test_an_interrupted_run_removes_nothing_that_may_have_moved(
 def other(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The name of another model: `mini` with its weights disturbed."""
     path = tmp_path_factory.mktemp("weights") / "other.safetensors"
-    with safe_open(str(Path(mini.__file__).parent / "weights" / mini.WEIGHTS), "numpy") as file:
+    with safe_open(str(mini.Mini().path), "numpy") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}
         noise = np.random.default_rng(0).normal(size=tensors[mini.HEAD].shape)
         head = tensors[mini.HEAD] + noise.astype(tensors[mini.HEAD].dtype)
@@ -771,7 +772,7 @@ def test_a_model_change_waits_for_a_folder_that_is_away(
 
 
 def test_new_weights_of_the_librarys_model_wait_for_no_folder_that_is_away(
-    library: Open, folder: Path, tmp_path: Path
+    library: Open, folder: Path, tmp_path: Path, other: str
 ) -> None:
     """The earlier ones are gone, so their vectors answer nobody."""
     fill(folder, range(2))
@@ -780,8 +781,7 @@ def test_new_weights_of_the_librarys_model_wait_for_no_folder_that_is_away(
         library().sync(place)
     (tmp_path / "usb").rename(tmp_path / "away")
     lines: list[str] = []
-    engine, newer = library(say=lines.append), mini.Mini()
-    newer.fingerprint = "newer"
+    engine, newer = library(say=lines.append), mini.Mini(weights=Path(other[5:]))
     engine._models.opened["mini"] = newer
     with pytest.raises(ModelError, match="other weights"):
         engine.search(image=jpeg(0))
@@ -789,10 +789,55 @@ def test_new_weights_of_the_librarys_model_wait_for_no_folder_that_is_away(
     assert lines == [
         "model: mini has new weights: all pictures get new vectors, and can be found again then"
     ]
-    assert len(found(engine, 0)) == 2 and engine.status().fingerprint == "newer"
+    assert len(found(engine, 0)) == 2 and engine.status().fingerprint == newer.fingerprint
     (tmp_path / "away").rename(tmp_path / "usb")
     assert engine.sync(folder).embedded == 2
     assert len(found(engine, 0)) == 4
+
+
+def test_a_library_of_the_earlier_weights_answers_until_all_have_new_vectors(
+    library: Open, folder: Path, tmp_path: Path
+) -> None:
+    fill(folder, range(40))
+    fill(tmp_path / "usb", range(40, 42))
+    old = library(model="mini-1")
+    old.sync(folder)
+    old.sync(tmp_path / "usb")
+    with old._database.write() as c:  # as the version before called it
+        c.execute(update(schema.models).values(name="mini"))
+    close_library(old)
+    (tmp_path / "usb").rename(tmp_path / "away")
+    lines: list[str] = []
+    engine = library(say=lines.append)
+    assert len(found(engine, 3)) == 42 and engine.search(image=jpeg(3))[0].score > 0.999
+    run = engine.index(folder)
+    while next(run).phase != "embed":
+        pass
+    run.close()
+    assert engine.sync(folder).embedded == 8
+    assert "the old ones answer meanwhile" in lines[0]
+    assert engine.status().embedded == 42 and len(found(engine, 3)) == 42
+    (tmp_path / "away").rename(tmp_path / "usb")
+    assert engine.sync(folder).embedded == 2
+    assert engine.status().fingerprint == mini.Mini().fingerprint
+    assert len(found(engine, 3)) == 42 and engine.search(image=jpeg(3))[0].score > 0.999
+    assert library().search(text="qwertz").understood[0].unknown
+
+
+def test_blank_pictures_are_flagged(library: Open, folder: Path) -> None:
+    fill(folder, range(2))
+    for name in ("black", "white"):
+        Image.new("RGB", (80, 60), name).save(folder / f"{name}.png")
+    engine = library()
+    engine.sync(folder)
+    hits = engine.search(image=folder / "black.png", k=4)
+    assert hits.low_content
+    flagged = {Path(hit.path).name for hit in hits if hit.low_content}
+    assert flagged == {"black.png", "white.png"}
+    assert all(engine.picture(hit.id).low_content == hit.low_content for hit in hits)
+    kept = engine.keep((folder / "white.png").read_bytes())
+    assert kept.low_content and kept.labels == ()
+    assert not engine.search(image=folder / "0.jpg").low_content
 
 
 def test_an_open_library_follows_a_change_of_model_there_and_back(

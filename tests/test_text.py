@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import pytest
 from conftest import close_library, identity, jpeg, open_library, paint
-from serving import problem, serving
+from serving import serving
 from typer.testing import CliRunner
 
 from search import Engine, ModelError, Query, QueryError, Term
@@ -82,17 +82,19 @@ def test_texts_and_pictures_add_up_by_their_weights(engine: Engine) -> None:
     assert [h.score for h in hits] == pytest.approx([h.score for h in wanted], abs=1e-5)
 
 
-def test_a_model_without_a_text_side_says_what_to_do(
+def test_a_model_without_a_text_side_searches_names(
     library: Open, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paint(folder / "a.jpg", 1)
+    paint(folder / "my hat.jpg", 1)
+    paint(folder / "b.jpg", 2)
     library().sync(folder)
     monkeypatch.delattr("search.embedders.mini.Mini.embed_text")
-    with pytest.raises(QueryError, match=r"need a CLIP model.*is mini.*--model ViT-B-32 index"):
-        library().search(text="a hat")
-    with serving(library()) as client:
-        response = client.post("/api/v1/search", json={"terms": [{"text": "a hat"}]})
-        problem(response, 400, "need a CLIP model")
+    monkeypatch.delattr("search.embedders.mini.Mini.embed_with_labels")
+    monkeypatch.delattr("conftest.Counted.embed_with_labels")
+    hits = library().search(text="a hat")
+    assert [hit.path for hit in hits] == [str(folder / "my hat.jpg")]
+    assert "--model ViT-B-32" in (hits.understood[0].advice or "")
+    assert library().words().words == ()
 
 
 # the same everywhere ---------------------------------------------------------------------------

@@ -31,15 +31,54 @@ class HitJson(BaseModel):
     tags: list[str]
     source: str | None
     time: float | None
+    low_content: bool = Field(description="Blank: its score says nothing of likeness.")
+
+
+class UnderstoodJson(BaseModel):
+    """How a text of a query was read."""
+
+    text: str
+    words: list[str] = Field(description="The known words in it.")
+    names: list[str] = Field(description="Other words that are in names of files or folders.")
+    unknown: list[str] = Field(description="Words that are in neither.")
+    suggestions: list[str] = Field(description="Known words that are written alike.")
+    advice: str | None = Field(description="What to do to search by any words.")
+
+
+class KnownWordJson(BaseModel):
+    """A word to search by. precision: share of right pictures among the first ten; null where it
+    was not measured."""
+
+    word: str
+    also: list[str]
+    precision: float | None
+
+
+class WordsJson(BaseModel):
+    """Words of a model. any_words: it takes any, and lists none. total: how many it knows."""
+
+    model: str
+    words: list[KnownWordJson]
+    total: int
+    any_words: bool
 
 
 class AnswerJson(BaseModel):
-    """The answer to a query: hits, best first."""
+    """The answer to a query: hits, best first. low_content: a picture of the query is blank."""
 
     query: dict[str, Any]
     model: str
     took_ms: dict[str, float]
+    understood: list[UnderstoodJson]
+    low_content: bool
     hits: list[HitJson]
+
+
+class LabelJson(BaseModel):
+    """What the model sees in a picture. score: its probability."""
+
+    name: str
+    score: float
 
 
 class ImageJson(BaseModel):
@@ -58,7 +97,9 @@ class ImageJson(BaseModel):
     longitude: float | None
     palette: list[str]
     exif: dict[str, Any]
-    tags: list[str]
+    tags: list[str] = Field(description="What people call it.")
+    labels: list[LabelJson] = Field(description="What the model sees, most probable first.")
+    low_content: bool
 
 
 class AddressJson(BaseModel):

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter, Query as Parameter, Request
 from starlette.responses import JSONResponse
 
 from search.api.deps import Here, read
-from search.api.schemas import AnswerJson, problems, upload
+from search.api.schemas import AnswerJson, WordsJson, problems, upload
 from search.query import Query, QueryJson
 from search.records import Hits
 
 router = APIRouter(prefix="/api/v1", tags=["search"])
+
+
+@router.get(
+    "/words",
+    summary="The words that a text can be made of, by what they begin with",
+    response_model=WordsJson,
+    responses=problems(400, 422),
+)
+async def words(
+    here: Here,
+    prefix: Annotated[str, Parameter(max_length=100)] = "",
+    limit: Annotated[int, Parameter(ge=1, le=10_000)] = 50,
+) -> JSONResponse:
+    """As `lookalike words --json`. A CLIP model takes any words and lists none."""
+    return JSONResponse((await here.look(lambda: here.engine.words(prefix, limit))).to_json())
 
 
 @router.post(

@@ -1,6 +1,8 @@
 """`mini`: the small encoder that ships with the package, so that search works with no network.
 
-`weights/mini.md` tells how it was trained and how good it is.
+`weights/mini.md` describes how it was trained and how good it is. `mini-1` is the version before
+it: libraries that were indexed with it answer until they are indexed again, and the diffusion
+model that ships is conditioned on its vectors.
 """
 
 from __future__ import annotations
@@ -10,91 +12,132 @@ import json
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors import safe_open
 
 from search.embedders.base import Pixels, Preparation, Vectors
-from search.embedders.names import Names
+from search.embedders.vocabulary import Vocabulary
 from search.errors import ModelError
 from search.images import DECODE_RULE
+from search.records import Label
 
 if TYPE_CHECKING:
+    from search.embedders.efficientnet import EfficientNetLite
     from search.embedders.mobilenet import MiniNet
 
-WEIGHTS, NAMES = "mini.safetensors", "names.safetensors"
+VERSIONS = {"mini": DECODE_RULE, "mini-1": 1}
+"""The weights that ship, and the decode rule that each one's fingerprint names. `mini-1` keeps the
+rule that its libraries were made under: the rules differ for pictures with a colour profile alone.
+"""
+WORDS = "words.safetensors"
 HEAD = "retrieval.weight"
+TERMS = {
+    "mini": "its weights may be used commercially (trained on openly licensed pictures)",
+    "mini-1": "its weights are for non-commercial use (they learned from ImageNet pictures)",
+}
 
 
 class Mini:
-    """The embedder over `MiniNet`; see `search.embedders.base.TextEmbedder`, whose texts here are
-    names of things alone. The network is loaded when the first picture comes: a sync that finds
-    nothing new never pays for torch."""
+    """The embedder over `EfficientNetLite`, or over `MiniNet` for `mini-1`.
 
-    name = "mini"
+    See `search.embedders.vocabulary.LabelEmbedder`; of texts it knows words for things. The network
+    is loaded when the first picture comes: a sync that finds nothing new never imports torch.
+    """
+
     batch = 16
-    terms = "its weights are for non-commercial use (they learned from ImageNet pictures)"
 
-    def __init__(self, device: str = "cpu", weights: Path | None = None) -> None:
-        """weights: another file of the same kind (`path`); by default the one in the package.
+    def __init__(
+        self, device: str = "cpu", weights: Path | None = None, version: str = "mini"
+    ) -> None:
+        """weights: another file of the same kind; by default the shipped one of the version.
 
-        Raises ModelError when the file is missing or is not one of this network.
+        Raises ModelError when the file is missing or of another kind.
         """
-        self.path = weights or Path(str(files("search.embedders") / "weights" / WEIGHTS))
+        folder = Path(str(files("search.embedders") / "weights"))
+        self.path = weights or folder / f"{version}.safetensors"
+        self.name = version
+        self.terms = TERMS[version]
         self._device = device
-        self._net: MiniNet | None = None
-        self._names: Names | None = None
+        self._net: EfficientNetLite | MiniNet | None = None
+        self._vocabulary: Vocabulary | None = None
         try:
             digest = hashlib.sha256(self.path.read_bytes()).hexdigest()
             with safe_open(self.path, framework="numpy") as file:
-                self.preparation = Preparation(
-                    **json.loads(file.metadata()["config"])["preparation"]
-                )
+                self._config: dict[str, Any] = json.loads(file.metadata()["config"])
+                self.preparation = Preparation(**self._config["preparation"])
                 self.dim = int(file.get_slice(HEAD).get_shape()[0])
-        except Exception as error:  # every way in which a file can be foreign
+        except Exception as error:  # a foreign file fails in many ways
             raise self._foreign(error) from error
-        said = f"mini {digest} {self.preparation} decode {DECODE_RULE}"
-        self.fingerprint = hashlib.sha256(said.encode()).hexdigest()[:16]
+        parts = f"mini {digest} {self.preparation} decode {VERSIONS[version]}"
+        self.fingerprint = hashlib.sha256(parts.encode()).hexdigest()[:16]
 
     def embed(self, pixels: Sequence[Pixels]) -> Vectors:
         """n prepared pictures, each (size, size, 3) uint8 -> (n, 512) float32 of unit length."""
-        from search.embedders.mobilenet import normalise
+        return self._run(pixels)[0]
+
+    def embed_with_labels(
+        self, pixels: Sequence[Pixels]
+    ) -> tuple[Vectors, list[tuple[Label, ...]]]:
+        """As `embed`, with the labels of each picture; `mini-1` and weights without a vocabulary
+        give none."""
+        vectors, logits = self._run(pixels)
+        vocabulary = self.vocabulary()
+        if logits is None or vocabulary is None:
+            return vectors, [()] * len(pixels)
+        return vectors, vocabulary.labels(logits)
+
+    def embed_text(self, texts: Sequence[str]) -> Vectors:
+        """n texts -> (n, 512) float32 of unit length, by the known words in them.
+
+        Raises QueryError for a text without a known word.
+        """
+        vocabulary = self.vocabulary()
+        if vocabulary is None:
+            raise self._foreign("there is no table of words beside them")
+        return vocabulary.embed(texts)
+
+    def vocabulary(self) -> Vocabulary | None:
+        """The words that it can search by; None for weights without a table. Raises ModelError."""
+        path = self.path.with_name(WORDS)
+        if self._vocabulary is None and self.name != "mini-1" and path.exists():
+            self._vocabulary = Vocabulary(path, self.fingerprint)
+        return self._vocabulary
+
+    def _run(self, pixels: Sequence[Pixels]) -> tuple[Vectors, Vectors | None]:
+        """Vectors, and class logits where the network has a class head."""
+        from search.embedders.mobilenet import to_tensor
         from search.runtime import torch
 
         if not pixels:
-            return np.empty((0, self.dim), np.float32)
+            return np.empty((0, self.dim), np.float32), None
         net = self.load()
         with torch.inference_mode():
-            vectors: Vectors = net(normalise(pixels, self._device)).cpu().numpy()
-        return vectors
+            pooled = net.features(to_tensor(pixels, net.mean, net.std, self._device))
+            unit = torch.nn.functional.normalize(net.retrieval(pooled), dim=1)
+            classes = getattr(net, "classes", None)
+            logits = None if classes is None else classes(pooled).cpu().numpy()
+        vectors: Vectors = unit.cpu().numpy()
+        return vectors, logits
 
-    def embed_text(self, texts: Sequence[str]) -> Vectors:
-        """n names of things -> (n, 512) float32 of unit length. Raises QueryError for a text that
-        is no name in its table, and ModelError where that is missing."""
-        return self.names().embed(texts)
-
-    def names(self) -> Names:
-        """The names that it finds by: a file beside the weights. Raises ModelError."""
-        if self._names is None:
-            self._names = Names(self.path.with_name(NAMES), self.fingerprint)
-        return self._names
-
-    def load(self) -> MiniNet:
+    def load(self) -> EfficientNetLite | MiniNet:
         """The network, read into memory. Raises ModelError."""
+        from search.embedders.efficientnet import EfficientNetLite
         from search.embedders.mobilenet import MiniNet
         from search.runtime import torch
 
         if self._net is not None:
             return self._net
         try:
-            net = MiniNet().eval()
+            lite = self._config.get("network") == "efficientnet-lite"
+            net = EfficientNetLite(self._config["depths"]) if lite else MiniNet()
             with safe_open(self.path, framework="pt") as file:
                 net.load_state_dict({key: file.get_tensor(key).float() for key in file.keys()})
         except Exception as error:
             raise self._foreign(error) from error
         try:
-            net.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            net.eval().to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         except (RuntimeError, AssertionError) as error:
             why = str(error).partition("\n")[0].partition(": ")[0]
             raise ModelError(
@@ -103,7 +146,7 @@ class Mini:
         self._net = net
         return net
 
-    def _foreign(self, error: Exception) -> ModelError:
+    def _foreign(self, error: object) -> ModelError:
         return ModelError(
             f"the weights of mini in {self.path} cannot be used ({error}); give another file, "
             "or reinstall the package"

@@ -24,7 +24,6 @@ STAGES = (
     (6, 320, 1, 1),
 )
 FEATURES, DIM = 1280, 512
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def _conv(
@@ -52,7 +51,12 @@ class Block(torch.nn.Module):
 
 
 class MiniNet(torch.nn.Module):
-    """Pictures -> features -> a retrieval vector, and a vector in CLIP's text space."""
+    """Pictures -> features -> a retrieval vector, and a vector in CLIP's text space.
+
+    mean, std: by which its input is normalised, per channel, for RGB in [0, 1].
+    """
+
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,9 +85,17 @@ class MiniNet(torch.nn.Module):
         return (m for m in self.body.modules() if isinstance(m, torch.nn.Conv2d))
 
 
-def normalise(pixels: Sequence[Pixels], device: torch.device | str = "cpu") -> torch.Tensor:
-    """n pictures (S, S, 3) uint8 -> (n, 3, S, S) float32, ImageNet-normalised, channels last."""
+def to_tensor(
+    pixels: Sequence[Pixels],
+    mean: Sequence[float],
+    std: Sequence[float],
+    device: torch.device | str = "cpu",
+) -> torch.Tensor:
+    """n pictures (S, S, 3) uint8 -> (n, 3, S, S) float32, normalised, channels last.
+
+    mean, std: per channel, for RGB in [0, 1].
+    """
     x = torch.from_numpy(np.stack(pixels)).to(device).permute(0, 3, 1, 2).float()
-    mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1) * 255
-    std = torch.tensor(STD, device=device).view(1, 3, 1, 1) * 255
-    return x.sub_(mean).div_(std)
+    shift = torch.tensor(mean, device=device).view(1, 3, 1, 1) * 255
+    scale = torch.tensor(std, device=device).view(1, 3, 1, 1) * 255
+    return x.sub_(shift).div_(scale)

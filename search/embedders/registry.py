@@ -15,9 +15,16 @@ from search.errors import ModelError
 NAMES = "auto, mini, an open_clip model like ViT-B-32, ViT-B-32:TAG or ViT-B-32:/path/to/weights"
 
 
+def is_shipped(name: str) -> bool:
+    """Whether a name is of weights in the package, or of a file of the same kind."""
+    return name.partition(":")[0] in ("mini", "mini-1")
+
+
 def check_name(name: str) -> str:
     """The name, if it is one, with a path made absolute. Raises ModelError that lists the names."""
     kind, _, which = name.partition(":")
+    if name == "mini-1":
+        return name
     if kind == "mini":
         if ":" not in name:
             return name
@@ -51,10 +58,10 @@ def open_embedder(
     """
     name = check_name(name)
     kind, _, which = name.partition(":")
-    if kind != "mini":
+    if not is_shipped(name):
         return OpenClip(name, device, notes, breathe)
     from search.embedders.mini import Mini
 
-    embedder = Mini(device, Path(which) if which else None)
+    embedder = Mini(device, Path(which) if which else None, kind)
     embedder.name = name
     return embedder

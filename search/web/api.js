@@ -110,6 +110,11 @@ export function address(id, kind) {
   return `/api/v1/images/${encodeURIComponent(id)}/${kind}`;
 }
 
+/** Words that can be searched for and that begin with a prefix. */
+export function words(prefix, limit, signal) {
+  return json(`words?prefix=${encodeURIComponent(prefix)}&limit=${limit}`, { signal });
+}
+
 export const status = () => json('status');
 export const jobs = () => json('jobs');
 export const job = (id) => json(`jobs/${id}`);

@@ -10,6 +10,7 @@ import { Maker } from './make.js';
 import { byId, leave } from './node.js';
 import { QueryPanel } from './query.js';
 import { FEW, MOST, idOf, isWords, key, read, short, terms, write } from './route.js';
+import { reading, suggest } from './suggest.js';
 import { clear, complain, emptiness, state } from './states.js';
 import { say, translate } from './words.js';
 
@@ -63,6 +64,7 @@ const library = new Library(() => {
 });
 
 receive(take);
+suggest((q) => enter({ ...START, q }));
 for (const one of document.querySelectorAll('a[data-route]')) one.addEventListener('click', follow);
 byId('box').addEventListener('submit', (event) => {
   event.preventDefault();
@@ -151,6 +153,7 @@ async function run(next, y = 0) {
   document.body.classList.toggle('alone', isWords(next));
   byId('more').hidden = true;
   failed = false;
+  explain('');
   clear();
   byId('found-title').textContent = say(asking ? 'results' : 'newest', { n: 0 });
   if (!asking) document.title = say('title');
@@ -176,7 +179,8 @@ async function answer(next, y, signal) {
     const took = say('took', { n: Math.round(found.took_ms.total) });
     heading(say('results', { n: found.hits.length }), `${took} · ${found.model}`);
     byId('more').hidden = found.hits.length < next.k || next.k >= MOST;
-    if (!found.hits.length) state('search', say('nothing'));
+    explain(found.hits.length ? reading(found) : '');
+    if (!found.hits.length) state('search', say('nothing'), reading(found));
     if (upload) await recognise(upload, found, next);
   } catch (error) {
     if (error.name !== 'AbortError' && !signal.aborted) fail(error);
@@ -246,6 +250,12 @@ function list(items, scored, y = 0) {
   grid.show(items, scored);
   scrollTo(0, y);
   if (route.see) detail.ends(...around(route.see));
+}
+
+/** Say how the words of a query were read; nothing where there is nothing to say. */
+function explain(text) {
+  byId('understood').textContent = text;
+  byId('understood').hidden = !text;
 }
 
 function busy(text) {

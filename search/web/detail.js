@@ -3,7 +3,7 @@
 import * as api from './api.js';
 import { breaking, browsers, byId, leave, node, parts } from './node.js';
 import { write, short } from './route.js';
-import { bytes, knows, moment, say } from './words.js';
+import { bytes, knows, moment, percent, say } from './words.js';
 
 export class Detail {
   /** close(): it is to be closed; step(by): another picture; go(event): a link to results;
@@ -101,6 +101,8 @@ export class Detail {
       ['camera', found.camera],
       ['place', place && `${found.latitude.toFixed(5)}, ${found.longitude.toFixed(5)}`],
       ['palette', found.palette.length && swatches(found.palette)],
+      ['labels', found.labels.map(({ name, score }) => `${name} ${percent(score)}`).join(', ')],
+      ['content', found.low_content && say('blank')],
       ['tags', found.tags.join(', ')],
       ['path', breaking(parts(found.path).folder)],
       ...found.paths.filter((path) => path !== found.path).map((path) => ['also', breaking(path)]),

@@ -118,7 +118,8 @@ export class Grid {
   #make(place) {
     const item = this.items[place];
     const { folder, name } = parts(item.path);
-    const score = this.scored ? item.score.toFixed(2) : null;
+    const blank = item.low_content ? say('blank') : null;
+    const score = this.scored ? (blank ?? item.score.toFixed(2)) : null;
     const label = [name, near(folder), score && say('score', { score })].filter(Boolean).join(', ');
     const image = node('img', { alt: '', decoding: 'async', draggable: 'false' });
     const frame = node('span', { class: 'frame' }, image);

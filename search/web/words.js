@@ -98,6 +98,8 @@ const EN = {
   fact_camera: 'Camera',
   fact_place: 'Place',
   fact_palette: 'Colours',
+  fact_labels: 'Seen in it',
+  fact_content: 'Content',
   fact_tags: 'Tags',
   fact_path: 'Folder',
   fact_also: 'Also at',
@@ -150,6 +152,15 @@ const EN = {
   login_wrong: 'This is not the token.',
   again: 'Try again',
   nothing: 'Nothing looks like it',
+  blank: 'blank',
+  blank_query: 'Your picture is blank (one colour): all blank pictures score the same.',
+  words_known: 'Words that can be searched for',
+  words_any: 'The model {name} takes any words.',
+  understood_words: 'Searched for: {list}.',
+  understood_names: 'In names of files and folders: {list}.',
+  understood_unknown: 'Not known, and in no name of a file or folder: {list}.',
+  understood_suggestions: 'Known words: {list}.',
+  understood_advice: 'A CLIP model takes any words: lookalike --model ViT-B-32 index FOLDER',
   lost_upload: 'That picture was only in this tab',
   lost_upload_hint: 'Drop it again to search by it. A picture that you keep has a link of its own.',
   not_picture: 'That is no picture and no address of one',
@@ -264,6 +275,8 @@ const ZH = {
   fact_camera: '相机',
   fact_place: '地点',
   fact_palette: '颜色',
+  fact_labels: '识别内容',
+  fact_content: '内容',
   fact_tags: '标签',
   fact_path: '文件夹',
   fact_also: '另存于',
@@ -314,6 +327,15 @@ const ZH = {
   login_wrong: '令牌不正确。',
   again: '重试',
   nothing: '没有相似的图片',
+  blank: '空白',
+  blank_query: '你的图片是空白的（单一颜色）：所有空白图片的相似度都一样。',
+  words_known: '可以搜索的词',
+  words_any: '模型 {name} 可以理解任何文字。',
+  understood_words: '搜索了：{list}。',
+  understood_names: '在文件和文件夹名称中查找：{list}。',
+  understood_unknown: '无法识别，名称中也没有：{list}。',
+  understood_suggestions: '可用的词：{list}。',
+  understood_advice: '使用 CLIP 模型可以搜索任何文字：lookalike --model ViT-B-32 index 文件夹',
   lost_upload: '那张图片只在原来的标签页中',
   lost_upload_hint: '请重新拖入图片来搜索。收藏的图片会有自己的链接。',
   not_picture: '这不是图片，也不是图片网址',
@@ -358,6 +380,11 @@ export function say(key, values = {}) {
 /** Whether there are words called `key`. */
 export function knows(key) {
   return key in words;
+}
+
+/** A share from 0 to 1, in per cent. */
+export function percent(share) {
+  return new Intl.NumberFormat(language, { style: 'percent' }).format(share);
 }
 
 /** Bytes, in the unit that reads best. */

@@ -1,0 +1,100 @@
+"""EfficientNet-Lite2 (Tan and Le 2019, arXiv:1905.11946; the Lite family has ReLU6 and no
+squeeze-and-excitation), with all of its blocks or fewer, and two linear heads.
+
+Batch norm is folded into the convolutions, so that training and inference are the same network.
+One head gives the vector for retrieval, the other the logits of the 1000 ImageNet classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from search.runtime import torch
+
+# expansion, channels out, kernel, stride of the first block
+STAGES = (
+    (1, 16, 3, 1),
+    (6, 24, 3, 2),
+    (6, 48, 5, 2),
+    (6, 88, 3, 2),
+    (6, 120, 5, 1),
+    (6, 208, 5, 2),
+    (6, 352, 3, 1),
+)
+DEPTHS = (1, 3, 3, 4, 4, 5, 1)  # blocks of each stage, as published
+FEATURES, DIM, CLASSES = 1280, 512, 1000
+
+
+class SameConv2d(torch.nn.Conv2d):
+    """A convolution that is padded as TensorFlow's SAME: the odd pixel goes right and below."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, cin, H, W) -> (B, cout, ceil(H / stride), ceil(W / stride))."""
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        if stride == 1:
+            return super().forward(x)
+        pads = [max((-(-n // stride) - 1) * stride + kernel - n, 0) for n in x.shape[-2:]]
+        (top, left), (bottom, right) = [p // 2 for p in pads], [p - p // 2 for p in pads]
+        return super().forward(torch.nn.functional.pad(x, (left, right, top, bottom)))
+
+
+def _conv(
+    cin: int, cout: int, kernel: int = 1, stride: int = 1, groups: int = 1, relu: bool = True
+) -> torch.nn.Sequential:
+    padding = kernel // 2 if stride == 1 else 0
+    layer = SameConv2d(cin, cout, kernel, stride, padding, groups=groups)
+    return torch.nn.Sequential(layer, *([torch.nn.ReLU6(inplace=True)] if relu else []))
+
+
+class Block(torch.nn.Module):
+    """Inverted residual: expand, depthwise convolution, project; added to its input where shapes
+    allow."""
+
+    def __init__(self, cin: int, cout: int, expansion: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        hidden = cin * expansion
+        layers = [_conv(cin, hidden)] if expansion > 1 else []
+        layers += [_conv(hidden, hidden, kernel, stride, hidden), _conv(hidden, cout, relu=False)]
+        self.layers = torch.nn.Sequential(*layers)
+        self.residual = stride == 1 and cin == cout
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, cin, H, W) -> (B, cout, ceil(H / stride), ceil(W / stride))."""
+        y: torch.Tensor = self.layers(x)
+        return x + y if self.residual else y
+
+
+class EfficientNetLite(torch.nn.Module):
+    """Pictures -> features -> a vector for retrieval, and logits of the ImageNet classes.
+
+    mean, std: by which its input is normalised, per channel, for RGB in [0, 1].
+    """
+
+    mean, std = (127 / 255,) * 3, (128 / 255,) * 3
+
+    def __init__(self, depths: Sequence[int] = DEPTHS) -> None:
+        """depths: blocks of each of the seven stages, at least 1."""
+        super().__init__()
+        layers: list[torch.nn.Module] = [_conv(3, 32, 3, 2)]
+        width = 32
+        for (expansion, cout, kernel, stride), blocks in zip(STAGES, depths, strict=True):
+            for i in range(blocks):
+                layers.append(Block(width, cout, expansion, kernel, stride if i == 0 else 1))
+                width = cout
+        layers.append(_conv(width, FEATURES))
+        self.body = torch.nn.Sequential(*layers)
+        self.retrieval = torch.nn.Linear(FEATURES, DIM)
+        self.classes = torch.nn.Linear(FEATURES, CLASSES)
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, 3, S, S) RGB, normalised by `mean` and `std` -> (B, 1280)."""
+        y: torch.Tensor = self.body(x).mean((2, 3))
+        return y
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, 3, S, S) RGB, normalised -> (B, 512): retrieval vectors of unit length."""
+        return torch.nn.functional.normalize(self.retrieval(self.features(x)), dim=1)
+
+    def convolutions(self) -> Iterator[torch.nn.Conv2d]:
+        """All convolutions from the picture up."""
+        return (m for m in self.body.modules() if isinstance(m, torch.nn.Conv2d))

@@ -1,0 +1,261 @@
+"""Words that an encoder without a text tower can search by: each has a vector among pictures.
+
+`scripts/train/words.py` makes the table and measures every word in it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from safetensors import safe_open
+
+from search.embedders.base import Embedder, Pixels, Vectors
+from search.errors import ModelError, QueryError
+from search.records import Label
+
+RELIABLE = 0.5  # a word is searched for when its measured precision@10 is at least this
+MOST_LABELS = 5  # that are shown of a picture
+MOST_CLASSES, LEAST = 10, 0.02  # classes that are stored of a picture, and their least probability
+IGNORED = frozenset(
+    "a an the some my our your his her and or with of in on at to from by for is are photo photos"
+    " picture pictures image images 的 和 与 在 有 一个 一只 一张 照片 图片".split()
+)
+_CJK = re.compile(r"[\u3400-\u9fff]")
+
+
+@dataclass(frozen=True)
+class Word:
+    """A thing that can be searched for.
+
+    names: how it is called, the main name first, Chinese ones among them. precision: share of
+    right pictures among the first ten, 0 to 1; None where no picture could measure it. classes:
+    ImageNet classes that it is the union of; empty for a word that was learned otherwise.
+    everyday: whether it is used as a label beside the classes themselves.
+    """
+
+    names: tuple[str, ...]
+    precision: float | None
+    classes: tuple[int, ...]
+    everyday: bool
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a text: the word that it stands for, or None for an unknown one."""
+
+    text: str
+    word: Word | None
+
+
+class Vocabulary:
+    """The words of one encoder."""
+
+    def __init__(self, path: Path, fingerprint: str) -> None:
+        """fingerprint: of the encoder whose vectors the words' are to be compared with.
+
+        Raises ModelError when the file is damaged or belongs to another encoder.
+        """
+        try:
+            with safe_open(path, framework="numpy") as file:
+                about = file.metadata()
+                vectors: Vectors = file.get_tensor("vectors").astype(np.float32)
+                classes = file.get_tensor("classes")
+            entries = json.loads(about["words"])
+            if about["fingerprint"] != fingerprint or len(entries) != len(vectors):
+                raise ValueError("it belongs to other weights")
+            self._threshold = float(about["threshold"])
+            self._temperature = float(about["temperature"])
+            self.class_names: list[str] = json.loads(about["classes"])
+        except Exception as error:  # a foreign file fails in many ways
+            raise ModelError(
+                f"the words in {path} cannot be used ({error}); reinstall the package, or make "
+                "the table again with scripts/train/words.py"
+            ) from error
+        members = np.split(classes, np.cumsum([entry["count"] for entry in entries])[:-1])
+        self.words = [
+            Word(tuple(e["names"]), e["precision"], tuple(m.tolist()), bool(e["everyday"]))
+            for e, m in zip(entries, members, strict=True)
+        ]
+        self._vectors = vectors
+        self._rows: dict[str, int] = {}
+        for row, word in enumerate(self.words):
+            for name in word.names:
+                self._rows.setdefault(normalize(name), row)
+        self._longest = max((len(name.split()) for name in self._rows), default=1)
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """n texts -> (n, dim) of unit length: the mean of the words that a text is made of.
+
+        Raises QueryError for a text without a known word.
+        """
+        rows = np.empty((len(texts), self._vectors.shape[1]), np.float32)
+        for i, text in enumerate(texts):
+            words = [part.word for part in self.split(text) if part.word]
+            if not words:
+                near = ", ".join(self.nearest(text))
+                raise QueryError(f'"{text[:60]}" has no known word; known ones are such as {near}')
+            rows[i] = self.mean(words)
+        return rows
+
+    def mean(self, words: Sequence[Word]) -> Vectors:
+        """The unit mean (dim,) of the vectors of words; at least one."""
+        rows = [self._rows[normalize(word.names[0])] for word in words]
+        total = self._vectors[rows].sum(0)
+        unit: Vectors = total / np.linalg.norm(total)
+        return unit
+
+    def split(self, text: str) -> list[Part]:
+        """A text -> its words, the longest known ones first; articles and the like are left out.
+
+        A text in Chinese, which has no spaces, is split at the known words.
+        """
+        parts, unknown = list[Part](), list[str]()
+
+        def flush() -> None:
+            if unknown:
+                parts.append(Part("".join(unknown), None))
+                unknown.clear()
+
+        tokens = list(_tokens(normalize(text)))
+        while tokens:
+            for size in range(min(len(tokens), max(self._longest, 6)), 0, -1):
+                word = self._find(tokens[:size])
+                if word:
+                    flush()
+                    parts.append(Part(_join(tokens[:size]), word))
+                    del tokens[:size]
+                    break
+                if size == 1:
+                    token = tokens.pop(0)
+                    if token in IGNORED:
+                        flush()
+                    elif _CJK.search(token) and unknown and _CJK.search(unknown[0]):
+                        unknown.append(token)
+                    else:
+                        flush()
+                        unknown.append(token)
+        flush()
+        return parts
+
+    def nearest(self, *texts: str) -> list[str]:
+        """Known words that are written like one of the texts; common ones where none is."""
+        near = [
+            n for text in texts for n in get_close_matches(normalize(text), self._known, 3, 0.7)
+        ]
+        mains = dict.fromkeys(self.words[self._rows[name]].names[0] for name in near)
+        return list(mains) or ["dog", "car", "flower"]
+
+    def complete(self, prefix: str, limit: int = 50) -> list[Word]:
+        """Words of which a name begins with a prefix, everyday ones first, then by that name."""
+        start = normalize(prefix)
+        found: dict[int, str] = {}
+        for name in self._known[bisect_left(self._known, start) :]:
+            if not name.startswith(start):
+                break
+            found.setdefault(self._rows[name], name)
+        order = sorted(found, key=lambda row: (not self.words[row].everyday, found[row]))
+        return [self.words[row] for row in order[:limit]]
+
+    def labels(self, logits: Vectors) -> list[tuple[Label, ...]]:
+        """(n, 1000) class logits -> the likely classes of each picture, most probable first."""
+        scaled = logits.astype(np.float64) / self._temperature
+        shares = np.exp(scaled - scaled.max(1, keepdims=True))
+        shares /= shares.sum(1, keepdims=True)
+        order = np.argsort(-shares, axis=1, kind="stable")[:, :MOST_CLASSES]
+        found = []
+        for row, places in zip(shares, order, strict=True):
+            likely = [i for i in places if row[i] >= LEAST]
+            found.append(tuple(Label(self.class_names[i], round(float(row[i]), 3)) for i in likely))
+        return found
+
+    def summarize(self, labels: Sequence[Label]) -> tuple[Label, ...]:
+        """Likely classes -> what is shown to people: at most five that are above the calibrated
+        threshold, classes and everyday words for several of them, most probable first."""
+        scores = {label.name: label.score for label in labels}
+        sums = {
+            word.names[0]: min(1.0, sum(scores.get(self.class_names[i], 0.0) for i in word.classes))
+            for word in self._unions
+        }
+        narrow = [label for label in labels if label.score >= self._threshold]
+        broad = [Label(n, round(v, 3)) for n, v in sums.items() if v >= self._threshold]
+        chosen = {label.name: label for label in [*narrow, *broad]}
+        return tuple(sorted(list(chosen.values())[:MOST_LABELS], key=lambda one: -one.score))
+
+    def classes_of(self, words: Sequence[Word]) -> list[str]:
+        """The names of all classes that words are unions of."""
+        return sorted({self.class_names[i] for word in words for i in word.classes})
+
+    @cached_property
+    def _known(self) -> list[str]:
+        return sorted(self._rows)
+
+    @cached_property
+    def _unions(self) -> list[Word]:
+        """Everyday words for several classes, the narrowest first: they say most."""
+        words = [word for word in self.words if word.everyday and len(word.classes) > 1]
+        return sorted(words, key=lambda word: len(word.classes))
+
+    def _find(self, tokens: Sequence[str]) -> Word | None:
+        for name in _forms(_join(tokens)):
+            if name in self._rows:
+                return self.words[self._rows[name]]
+        return None
+
+
+@runtime_checkable
+class LabelEmbedder(Embedder, Protocol):
+    """An embedder that also says what is in a picture, and has a list of the words it knows."""
+
+    def embed_with_labels(
+        self, pixels: Sequence[Pixels]
+    ) -> tuple[Vectors, list[tuple[Label, ...]]]:
+        """As `embed`, with the labels of each picture, most probable first."""
+        ...
+
+    def vocabulary(self) -> Vocabulary | None:
+        """The words that it can search by; None where it has none. Raises ModelError."""
+        ...
+
+
+def normalize(text: str) -> str:
+    """Lower case, words apart by one space, without brackets and their content."""
+    return re.sub(r"[\W_]+", " ", re.sub(r"\(.*?\)|'s\b", "", text.casefold())).strip()
+
+
+def split_words(text: str) -> list[Part]:
+    """The words of a text, all unknown: for an encoder without a vocabulary."""
+    words = normalize(text).split()
+    return [Part(word, None) for word in words if word not in IGNORED]
+
+
+def _tokens(text: str) -> Iterator[str]:
+    """Words, and single characters of Chinese."""
+    for word in text.split():
+        if _CJK.search(word):
+            yield from re.findall(r"[\u3400-\u9fff]|[^\u3400-\u9fff]+", word)
+        else:
+            yield word
+
+
+def _join(tokens: Sequence[str]) -> str:
+    """Tokens as they were written: Chinese characters without spaces."""
+    text = " ".join(tokens)
+    return re.sub(r"(?<=[\u3400-\u9fff]) (?=[\u3400-\u9fff])", "", text)
+
+
+def _forms(name: str) -> Iterator[str]:
+    """The name as it is, then as the singular of a plural, and the other way round."""
+    yield name
+    for ending, instead in (("ies", "y"), ("ves", "f"), ("ves", "fe"), ("es", ""), ("s", "")):
+        if name.endswith(ending) and len(name) > len(ending) + 2:
+            yield name.removesuffix(ending) + instead
+    yield f"{name}s"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from search.embedders.mobilenet import DIM, FEATURES, stack_blocks
 from search.runtime import torch
 
 # expansion, channels out, kernel, stride of the first block
@@ -22,7 +23,7 @@ STAGES = (
     (6, 352, 3, 1),
 )
 DEPTHS = (1, 3, 3, 4, 4, 5, 1)  # blocks of each stage, as published
-FEATURES, DIM, CLASSES = 1280, 512, 1000
+CLASSES = 1000
 
 
 class SameConv2d(torch.nn.Conv2d):
@@ -31,37 +32,14 @@ class SameConv2d(torch.nn.Conv2d):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, cin, H, W) -> (B, cout, ceil(H / stride), ceil(W / stride))."""
         kernel, stride = self.kernel_size[0], self.stride[0]
-        if stride == 1:
+        if stride == 1:  # the same on all sides, which the convolution does itself
             return super().forward(x)
         pads = [max((-(-n // stride) - 1) * stride + kernel - n, 0) for n in x.shape[-2:]]
         (top, left), (bottom, right) = [p // 2 for p in pads], [p - p // 2 for p in pads]
-        return super().forward(torch.nn.functional.pad(x, (left, right, top, bottom)))
-
-
-def _conv(
-    cin: int, cout: int, kernel: int = 1, stride: int = 1, groups: int = 1, relu: bool = True
-) -> torch.nn.Sequential:
-    padding = kernel // 2 if stride == 1 else 0
-    layer = SameConv2d(cin, cout, kernel, stride, padding, groups=groups)
-    return torch.nn.Sequential(layer, *([torch.nn.ReLU6(inplace=True)] if relu else []))
-
-
-class Block(torch.nn.Module):
-    """Inverted residual: expand, depthwise convolution, project; added to its input where shapes
-    allow."""
-
-    def __init__(self, cin: int, cout: int, expansion: int, kernel: int, stride: int) -> None:
-        super().__init__()
-        hidden = cin * expansion
-        layers = [_conv(cin, hidden)] if expansion > 1 else []
-        layers += [_conv(hidden, hidden, kernel, stride, hidden), _conv(hidden, cout, relu=False)]
-        self.layers = torch.nn.Sequential(*layers)
-        self.residual = stride == 1 and cin == cout
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, cin, H, W) -> (B, cout, ceil(H / stride), ceil(W / stride))."""
-        y: torch.Tensor = self.layers(x)
-        return x + y if self.residual else y
+        padded = torch.nn.functional.pad(x, (left, right, top, bottom))
+        return torch.nn.functional.conv2d(
+            padded, self.weight, self.bias, self.stride, groups=self.groups
+        )
 
 
 class EfficientNetLite(torch.nn.Module):
@@ -75,14 +53,11 @@ class EfficientNetLite(torch.nn.Module):
     def __init__(self, depths: Sequence[int] = DEPTHS) -> None:
         """depths: blocks of each of the seven stages, at least 1."""
         super().__init__()
-        layers: list[torch.nn.Module] = [_conv(3, 32, 3, 2)]
-        width = 32
-        for (expansion, cout, kernel, stride), blocks in zip(STAGES, depths, strict=True):
-            for i in range(blocks):
-                layers.append(Block(width, cout, expansion, kernel, stride if i == 0 else 1))
-                width = cout
-        layers.append(_conv(width, FEATURES))
-        self.body = torch.nn.Sequential(*layers)
+        stages = [
+            (expansion, cout, blocks, stride, kernel)
+            for (expansion, cout, kernel, stride), blocks in zip(STAGES, depths, strict=True)
+        ]
+        self.body = stack_blocks(SameConv2d, stages)
         self.retrieval = torch.nn.Linear(FEATURES, DIM)
         self.classes = torch.nn.Linear(FEATURES, CLASSES)
 

@@ -26,28 +26,60 @@ STAGES = (
 FEATURES, DIM = 1280, 512
 
 
-def _conv(
-    cin: int, cout: int, kernel: int = 1, stride: int = 1, groups: int = 1, relu: bool = True
+Stage = tuple[int, int, int, int, int]  # as of STAGES, and the kernel of the depthwise convolution
+
+
+def conv_layer(
+    conv: type[torch.nn.Conv2d],
+    cin: int,
+    cout: int,
+    kernel: int = 1,
+    stride: int = 1,
+    groups: int = 1,
+    relu: bool = True,
 ) -> torch.nn.Sequential:
-    layer = torch.nn.Conv2d(cin, cout, kernel, stride, kernel // 2, groups=groups)
+    """A convolution of class `conv`, and ReLU6 after it."""
+    layer = conv(cin, cout, kernel, stride, kernel // 2, groups=groups)
     return torch.nn.Sequential(layer, *([torch.nn.ReLU6(inplace=True)] if relu else []))
 
 
 class Block(torch.nn.Module):
-    """Inverted residual: expand, depthwise 3x3, project; added to its input where shapes allow."""
+    """Inverted residual: expand, depthwise convolution, project; added to its input where shapes
+    allow."""
 
-    def __init__(self, cin: int, cout: int, expansion: int, stride: int) -> None:
+    def __init__(
+        self,
+        conv: type[torch.nn.Conv2d],
+        cin: int,
+        cout: int,
+        expansion: int,
+        stride: int,
+        kernel: int,
+    ) -> None:
         super().__init__()
         hidden = cin * expansion
-        layers = [_conv(cin, hidden)] if expansion > 1 else []
-        layers += [_conv(hidden, hidden, 3, stride, hidden), _conv(hidden, cout, relu=False)]
+        layers = [conv_layer(conv, cin, hidden)] if expansion > 1 else []
+        layers.append(conv_layer(conv, hidden, hidden, kernel, stride, hidden))
+        layers.append(conv_layer(conv, hidden, cout, relu=False))
         self.layers = torch.nn.Sequential(*layers)
         self.residual = stride == 1 and cin == cout
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, cin, H, W) -> (B, cout, H / stride, W / stride)."""
+        """(B, cin, H, W) -> (B, cout, ceil(H / stride), ceil(W / stride))."""
         y: torch.Tensor = self.layers(x)
         return x + y if self.residual else y
+
+
+def stack_blocks(conv: type[torch.nn.Conv2d], stages: Sequence[Stage]) -> torch.nn.Sequential:
+    """The convolutional part of a network, from RGB to `FEATURES` channels."""
+    layers: list[torch.nn.Module] = [conv_layer(conv, 3, 32, 3, 2)]
+    width = 32
+    for expansion, cout, blocks, stride, kernel in stages:
+        for i in range(blocks):
+            layers.append(Block(conv, width, cout, expansion, stride if i == 0 else 1, kernel))
+            width = cout
+    layers.append(conv_layer(conv, width, FEATURES))
+    return torch.nn.Sequential(*layers)
 
 
 class MiniNet(torch.nn.Module):
@@ -60,14 +92,7 @@ class MiniNet(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        layers: list[torch.nn.Module] = [_conv(3, 32, 3, 2)]
-        width = 32
-        for expansion, cout, blocks, stride in STAGES:
-            for i in range(blocks):
-                layers.append(Block(width, cout, expansion, stride if i == 0 else 1))
-                width = cout
-        layers.append(_conv(width, FEATURES))
-        self.body = torch.nn.Sequential(*layers)
+        self.body = stack_blocks(torch.nn.Conv2d, [(*stage, 3) for stage in STAGES])
         self.retrieval = torch.nn.Linear(FEATURES, DIM)
         self.name = torch.nn.Linear(FEATURES, DIM)
 

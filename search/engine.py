@@ -291,9 +291,9 @@ class Engine(Library):
         loaded = self._load(Source(data=data), embedder.preparation)
         if loaded.pixels is None:
             raise PictureError("the picture was not decoded; try again")
-        pixels = loaded.pixels
-        vector, content = self._runtime.run(
-            lambda: self._models.analyze_now(embedder, pixels), urgent=True
+        pixels = [loaded.pixels]
+        ((vector, content),) = self._runtime.run(
+            lambda: self._models.analyze_batch(embedder, pixels), urgent=True
         )
         with self._pen.borrow():
             serving = self._catalog.serving()

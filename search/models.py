@@ -186,19 +186,8 @@ class Models:
         self, embedder: Embedder, pixels: Sequence[Pixels]
     ) -> list[tuple[Vectors, Content]]:
         """As `embed`, a row each, with what is seen in every picture."""
-        flags = [is_low_content(one) for one in pixels]
-        rows: list[Vectors] = []
-        names: list[tuple[Label, ...]] = []
-        if isinstance(embedder, LabelEmbedder):
-            for part, labels in self._in_parts(embedder, embedder.embed_with_labels, pixels):
-                rows += list(part)
-                names += labels
-        else:
-            rows, names = list(self.embed(embedder, pixels)), [()] * len(pixels)
-        return [
-            (row, Content(() if flag else labels, flag))
-            for row, labels, flag in zip(rows, names, flags, strict=True)
-        ]
+        parts = self._in_parts(embedder, partial(self.analyze_batch, embedder), pixels)
+        return [one for part in parts for one in part]
 
     def shown(
         self, model: Model, labels: dict[int, tuple[Label, ...]]
@@ -216,14 +205,20 @@ class Models:
         return {number: vocabulary.summarize(names) for number, names in labels.items()}
 
     @staticmethod
-    def analyze_now(embedder: Embedder, pixels: Pixels) -> tuple[Vectors, Content]:
-        """As `analyze`, of one picture, on the inference thread itself."""
-        if is_low_content(pixels):
-            return embedder.embed([pixels])[0], Content(low_content=True)
+    def analyze_batch(
+        embedder: Embedder, pixels: Sequence[Pixels]
+    ) -> list[tuple[Vectors, Content]]:
+        """As `analyze`, on the inference thread itself."""
+        names: list[tuple[Label, ...]] = [()] * len(pixels)
         if isinstance(embedder, LabelEmbedder):
-            rows, labels = embedder.embed_with_labels([pixels])
-            return rows[0], Content(labels[0])
-        return embedder.embed([pixels])[0], Content()
+            rows, names = embedder.embed_with_labels(pixels)
+        else:
+            rows = embedder.embed(pixels)
+        flags = [is_low_content(one) for one in pixels]
+        return [
+            (row, Content(() if flag else labels, flag))
+            for row, labels, flag in zip(rows, names, flags, strict=True)
+        ]
 
     def _in_parts(
         self,

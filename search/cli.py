@@ -243,8 +243,8 @@ def list_words(
 ) -> None:
     """List the words that `search --text` knows under the library's model."""
     with _open(context) as engine:
-        found = engine.words(prefix, limit)
-    _print(found.to_json()) if as_json else console.list_words(found, prefix)
+        known = engine.words(prefix, limit)
+    _print(known.to_json()) if as_json else console.list_words(known, prefix)
 
 
 @app.command()

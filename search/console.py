@@ -187,14 +187,14 @@ def _skipped(skipped: Sequence[Skip]) -> None:
             say(f"  ... and {len(skipped) - 20} more (`--json` lists all)")
 
 
-def list_words(found: Words, prefix: str) -> None:
+def list_words(known: Words, prefix: str) -> None:
     """Words that can be searched by, a line each."""
-    if found.any_words:
-        note(f"{found.model} takes any words; there is no list")
+    if known.any_words:
+        note(f"{known.model} takes any words; there is no list")
         return
-    if not found.words:
-        note(f"{found.model} knows no word that begins with {line(prefix)!r}, of {found.total}")
-    for word in found.words:
+    if not known.words:
+        note(f"{known.model} knows no word that begins with {line(prefix)!r}, of {known.total}")
+    for word in known.words:
         out().print(line(", ".join((word.word, *word.also))), markup=False)
 
 

@@ -134,7 +134,7 @@ class Goals:
     turn: torch.Tensor
 
     @classmethod
-    def read(cls, folder: Path, neighbours: float, share: float = SHARE) -> Goals:
+    def read(cls, folder: Path, neighbours: float) -> Goals:
         """From the chunks that `teach` wrote.
 
         The features of both teachers, each of unit length, are put side by side (so that cosines
@@ -143,10 +143,11 @@ class Goals:
         `neighbours` where their mean cosine is at least .75, none below .55, linear between.
         """
         chunks = [load_file(path) for path in sorted(folder.glob("*.safetensors"))]
-        said = joined(*(torch.cat([c[key] for c in chunks]) for key in ("lite", "mobile")), share)
-        turn = torch.linalg.eigh(said.T @ said).eigenvectors[:, -DIM:]
-        plain = F.normalize(said @ turn, dim=1)
-        mean, cosine = nearest_mean(plain, plain, own=True)
+        lite, mobile = (torch.cat([c[key] for c in chunks]) for key in ("lite", "mobile"))
+        features = join_features(lite, mobile)
+        turn = torch.linalg.eigh(features.T @ features).eigenvectors[:, -DIM:]
+        plain = F.normalize(features @ turn, dim=1)
+        mean, cosine = neighbour_means(plain)
         weight = neighbours * ((cosine - 0.55) / 0.2).clamp(0, 1)
         vectors = F.normalize(plain + weight[:, None] * mean, dim=1)
         return cls(vectors, plain, torch.cat([c["logits"] for c in chunks]), turn)
@@ -156,26 +157,22 @@ class Goals:
         return Goals(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
-def joined(lite: torch.Tensor, mobile: torch.Tensor, share: float = SHARE) -> torch.Tensor:
+def join_features(lite: torch.Tensor, mobile: torch.Tensor) -> torch.Tensor:
     """(n, 1280) of each teacher -> (n, 2560) of unit length."""
-    parts = F.normalize(lite.float(), dim=1), share * F.normalize(mobile.float(), dim=1)
+    parts = F.normalize(lite.float(), dim=1), SHARE * F.normalize(mobile.float(), dim=1)
     return F.normalize(torch.cat(parts, 1), dim=1)
 
 
-def nearest_mean(
-    queries: torch.Tensor, bank: torch.Tensor, own: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(n, d) queries -> the (n, d) unit mean of the nearest rows of the bank, weighted by cosine
-    cubed, and the (n,) mean cosine of these. own: queries are the bank's rows, and no row is its
-    own neighbour."""
+def neighbour_means(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(n, d) of unit length -> the (n, d) unit mean of the nearest other rows, weighted by cosine
+    cubed, and the (n,) mean cosine of these."""
     means, cosines = [], []
-    for start in range(0, len(queries), 1024):
-        scores = queries[start : start + 1024] @ bank.T
-        if own:
-            rows = torch.arange(len(scores))
-            scores[rows, start + rows] = -1
+    for start in range(0, len(vectors), 1024):
+        scores = vectors[start : start + 1024] @ vectors.T
+        rows = torch.arange(len(scores))
+        scores[rows, start + rows] = -1
         top, places = scores.topk(NEIGHBOURS)
-        means.append((top.clamp(min=0)[..., None] ** 3 * bank[places]).sum(1))
+        means.append((top.clamp(min=0)[..., None] ** 3 * vectors[places]).sum(1))
         cosines.append(top.mean(1))
     return F.normalize(torch.cat(means), dim=1), torch.cat(cosines)
 

@@ -16,8 +16,8 @@ pictures are right, it is what ten of them would give: 10 / (10 + wrong ones bef
 one). Right is what labels say (photos64-val without the first 20 classes, every second picture; the
 labelled photographs of the NIPS 2017 set; groceries and materials, the other half;
 clothing/validation). For unlabelled photographs it is what EfficientNet-Lite2 says with a
-probability of at least 0.5. Words below 0.5 are left out. Words for classes of which no picture is
-there to measure them are used, and marked as not measured.
+probability of at least 0.5. A word below 0.5 is not used. A word that has classes but no picture
+cannot be measured; it is used, and its precision is null.
 """
 
 from __future__ import annotations
@@ -157,13 +157,13 @@ class WordNet:
 
     def ancestors(self, key: str) -> set[str]:
         """All hypernyms of a synset."""
-        found, queue = set[str](), [key]
+        ancestors, queue = set[str](), [key]
         while queue:
             for parent in self.parents.get(queue.pop(), ()):
-                if parent not in found:
-                    found.add(parent)
+                if parent not in ancestors:
+                    ancestors.add(parent)
                     queue.append(parent)
-        return found
+        return ancestors
 
 
 def collect(wordnet: WordNet) -> list[Entry]:
@@ -172,7 +172,7 @@ def collect(wordnet: WordNet) -> list[Entry]:
     place = {wnid: i for i, wnid in enumerate(wnids)}
     unions: dict[str, list[int]] = defaultdict(list)
     for wnid, i in place.items():
-        for ancestor in {wnid, *wordnet.ancestors(wnid)}:
+        for ancestor in sorted({wnid, *wordnet.ancestors(wnid)}):
             unions[ancestor].append(i)
     by_lemma: dict[str, list[str]] = defaultdict(list)
     for key in unions:
@@ -186,6 +186,9 @@ def collect(wordnet: WordNet) -> list[Entry]:
             taken.update(normalize(name) for name in free)
             entries.append(Entry(free, sorted(set(classes)), everyday))
 
+    def classes_named(name: str) -> list[int]:
+        return [place[key] for key in by_lemma[normalize(name)] if key in place]
+
     nouns: dict[str, list[int]] = {}
     for line in NOUNS.read_text(encoding="utf-8").splitlines():
         english, chinese, *rest = line.split("\t")
@@ -197,13 +200,7 @@ def collect(wordnet: WordNet) -> list[Entry]:
             nouns[english] = [
                 i
                 for name in names
-                for i in (
-                    nouns[name[1:]]
-                    if name.startswith("=")
-                    else [
-                        i for key in by_lemma[normalize(name)] if key in place for i in [place[key]]
-                    ]
-                )
+                for i in (nouns[name[1:]] if name.startswith("=") else classes_named(name))
             ]
             if names and not nouns[english]:
                 raise SystemExit(f"nouns.tsv: {english}: none of {names} is an ImageNet class")
@@ -211,10 +208,7 @@ def collect(wordnet: WordNet) -> list[Entry]:
     for english in FOLDERS:
         add([english, *CHINESE.get(english, "").split(",")], [])
     for wnid, i in place.items():
-        others = [
-            place[key] for key in by_lemma[normalize(wordnet.lemmas[wnid][0])] if key in place
-        ]
-        add(wordnet.lemmas[wnid], [i, *others])
+        add(wordnet.lemmas[wnid], [i, *classes_named(wordnet.lemmas[wnid][0])])
     known = {tuple(entry.classes) for entry in entries}
     for key in sorted(unions, key=lambda key: len(unions[key])):
         if 1 < len(unions[key]) <= MOST_CLASSES and tuple(sorted(unions[key])) not in known:
@@ -241,12 +235,12 @@ class Pictures:
 
     def right(self, entry: Entry) -> np.ndarray:
         """(n,) whether each picture shows what an entry names."""
-        found = np.isin(self.kind, entry.classes) & (self.kind >= 0)
+        right = np.isin(self.kind, entry.classes) & (self.kind >= 0)
         if entry.classes:
             seen = self.teacher[:, entry.classes].sum(1).numpy() >= 0.5
-            found |= seen & (self.kind < 0)
+            right |= seen & (self.kind < 0)
         name = entry.names[0]
-        return found | self.marked(name)
+        return right | self.marked(name)
 
     def marked(self, name: str) -> np.ndarray:
         """(n,) whether a picture's folder says that it shows a noun."""
@@ -361,8 +355,8 @@ def guesses(data: Path, entries: list[Entry]) -> dict[str, torch.Tensor]:
     places = torch.tensor([row for row, _ in pairs])
     taught = torch.stack([vector for _, vector in pairs])
     kernel = text[places] @ text[places].T + 0.1 * torch.eye(len(places))
-    made = F.normalize(text @ text[places].T @ torch.linalg.solve(kernel, taught), dim=1)
-    return {name: made[i] for name, i in rows.items()}
+    vectors = F.normalize(text @ text[places].T @ torch.linalg.solve(kernel, taught), dim=1)
+    return {name: vectors[i] for name, i in rows.items()}
 
 
 def measure(
@@ -478,12 +472,12 @@ def write(
 def report(entries: list[Entry]) -> None:
     """How many words are used, by where they come from."""
     nouns = [entry for entry in entries if entry.everyday]
-    told = [entry for entry in nouns if entry.right]
-    good = [entry for entry in told if entry.precision >= RELIABLE]
+    measured = [entry for entry in nouns if entry.right]
+    good = [entry for entry in measured if entry.precision >= RELIABLE]
     used = [entry for entry in nouns if entry.used]
     print(f"everyday nouns: {len(nouns)}; {len(used)} are used, {len(nouns) - len(used)} are not")
-    print(f"{len(told)} could be measured; {len(good)} of these have {RELIABLE} or more")
-    print("below: " + ", ".join(e.names[0] for e in told if e.precision < RELIABLE))
+    print(f"{len(measured)} could be measured; {len(good)} of these have {RELIABLE} or more")
+    print("below: " + ", ".join(e.names[0] for e in measured if e.precision < RELIABLE))
     without = [e.names[0] for e in nouns if not e.right and not e.used]
     print("without a class or picture: " + ", ".join(without))
     for source in ("classes", "pictures", "text"):

@@ -157,12 +157,12 @@ class Vocabulary:
     def complete(self, prefix: str, limit: int = 50) -> list[Word]:
         """Words of which a name begins with a prefix, everyday ones first, then by that name."""
         start = normalize(prefix)
-        found: dict[int, str] = {}
+        matches: dict[int, str] = {}
         for name in self._known[bisect_left(self._known, start) :]:
             if not name.startswith(start):
                 break
-            found.setdefault(self._rows[name], name)
-        order = sorted(found, key=lambda row: (not self.words[row].everyday, found[row]))
+            matches.setdefault(self._rows[name], name)
+        order = sorted(matches, key=lambda row: (not self.words[row].everyday, matches[row]))
         return [self.words[row] for row in order[:limit]]
 
     def labels(self, logits: Vectors) -> list[tuple[Label, ...]]:
@@ -171,11 +171,13 @@ class Vocabulary:
         shares = np.exp(scaled - scaled.max(1, keepdims=True))
         shares /= shares.sum(1, keepdims=True)
         order = np.argsort(-shares, axis=1, kind="stable")[:, :MOST_CLASSES]
-        found = []
+        labels = []
         for row, places in zip(shares, order, strict=True):
             likely = [i for i in places if row[i] >= LEAST]
-            found.append(tuple(Label(self.class_names[i], round(float(row[i]), 3)) for i in likely))
-        return found
+            labels.append(
+                tuple(Label(self.class_names[i], round(float(row[i]), 3)) for i in likely)
+            )
+        return labels
 
     def summarize(self, labels: Sequence[Label]) -> tuple[Label, ...]:
         """Likely classes -> what is shown to people: at most five that are above the calibrated

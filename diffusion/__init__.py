@@ -13,8 +13,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from diffusion.checkpoint import load as load
-    from diffusion.denoiser import Denoiser as Denoiser
     from diffusion.errors import (
         CheckpointError as CheckpointError,
         ConfigError as ConfigError,
@@ -22,23 +20,25 @@ if TYPE_CHECKING:
         DiffusionError as DiffusionError,
         TrainingError as TrainingError,
     )
-    from diffusion.options import Options as Options, Progress as Progress
-    from diffusion.presets import Config as Config, preset as preset
-    from diffusion.run import Run as Run, train as train
-    from diffusion.sampling import sample as sample
-    from diffusion.unet import Shape as Shape, UNet as UNet
-    from diffusion.variation import variants as variants
+    from diffusion.model.checkpoint import load as load
+    from diffusion.model.denoiser import Denoiser as Denoiser
+    from diffusion.model.presets import Config as Config, preset as preset
+    from diffusion.model.unet import Shape as Shape, UNet as UNet
+    from diffusion.sampling.sample import sample as sample
+    from diffusion.sampling.variants import variants as variants
+    from diffusion.training.options import Options as Options, Progress as Progress
+    from diffusion.training.run import Run as Run, train as train
 
 _HOMES = {
-    "checkpoint": ("load",),
-    "denoiser": ("Denoiser",),
+    "model.checkpoint": ("load",),
+    "model.denoiser": ("Denoiser",),
     "errors": ("CheckpointError", "ConfigError", "DataError", "DiffusionError", "TrainingError"),
-    "options": ("Options", "Progress"),
-    "presets": ("Config", "preset"),
-    "run": ("Run", "train"),
-    "sampling": ("sample",),
-    "unet": ("Shape", "UNet"),
-    "variation": ("variants",),
+    "training.options": ("Options", "Progress"),
+    "model.presets": ("Config", "preset"),
+    "training.run": ("Run", "train"),
+    "sampling.sample": ("sample",),
+    "model.unet": ("Shape", "UNet"),
+    "sampling.variants": ("variants",),
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 

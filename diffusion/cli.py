@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from diffusion.evaluate import Encode
-    from diffusion.options import Progress
+    from diffusion.evaluation.report import Encode
+    from diffusion.training.options import Progress
 
 EVERY = 10.0  # seconds between plain lines
 SHOWN = 100  # pictures of a grid at most
@@ -95,8 +95,8 @@ def train(
     ] = None,
 ) -> None:
     """Train on pictures. The same command goes on with a run that was stopped."""
-    from diffusion.options import Options
-    from diffusion.run import Run
+    from diffusion.training.options import Options
+    from diffusion.training.run import Run
 
     options = Options(
         tuple(data),
@@ -153,12 +153,12 @@ def sample(
     import torch
     from PIL import Image
 
-    from diffusion.checkpoint import load
     from diffusion.data import to_bytes
-    from diffusion.denoiser import EVERYWHERE
+    from diffusion.model.checkpoint import load
+    from diffusion.model.denoiser import EVERYWHERE
     from diffusion.plots import save_png, spare, tiled
-    from diffusion.sampling import condition_on, samples
-    from diffusion.trainer import pick
+    from diffusion.sampling.sample import condition_on, samples
+    from diffusion.training.trainer import pick
 
     model = load(checkpoint, pick(device))
     under = condition_on(model, n, like, name)
@@ -188,10 +188,10 @@ def process(
     """Draw how a picture turns into noise, how noise turns into a picture, and the schedule."""
     from PIL import Image
 
-    from diffusion.checkpoint import load
+    from diffusion.model.checkpoint import load
     from diffusion.plots import spare
-    from diffusion.process import draw_process
-    from diffusion.trainer import pick
+    from diffusion.sampling.process import draw_process
+    from diffusion.training.trainer import pick
 
     spare(out)
     try:
@@ -236,15 +236,15 @@ def evaluate(
     given, and on their classes, where the model has the same: so give pictures of which it was
     trained on none, or a copy of a picture passes for a good sample.
     """
-    from diffusion.checkpoint import load
     from diffusion.data import match, read, read_vectors, to_bytes
-    from diffusion.denoiser import EVERYWHERE
-    from diffusion.evaluate import Measure, Report, held_out, load_features, sheet
-    from diffusion.likelihood import bits
+    from diffusion.evaluation.likelihood import bits
+    from diffusion.evaluation.report import Measure, Report, held_out, load_features, sheet
+    from diffusion.model.checkpoint import load
+    from diffusion.model.denoiser import EVERYWHERE
+    from diffusion.model.schedule import Steps
     from diffusion.plots import save_png, spare
-    from diffusion.sampling import same_encoder, sample as draw, way
-    from diffusion.schedule import Steps
-    from diffusion.trainer import pick
+    from diffusion.sampling.sample import same_encoder, sample as draw, way
+    from diffusion.training.trainer import pick
 
     if out:
         spare(out / "nearest.png")

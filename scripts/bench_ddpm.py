@@ -30,10 +30,10 @@ from PIL import Image
 
 from diffusion import Denoiser, load, sample
 from diffusion.data import Pictures, read, to_bytes, to_unit
-from diffusion.denoiser import EVERYWHERE
-from diffusion.evaluate import Encode, Measure, Report, Row, sheet
+from diffusion.evaluation.report import Encode, Measure, Report, Row, sheet
+from diffusion.model.denoiser import EVERYWHERE
 from diffusion.plots import save_png, tiled
-from diffusion.sampling import way
+from diffusion.sampling.sample import way
 from search.embedders.base import Preparation
 from search.embedders.mini import Mini
 from search.embedders.mobilenet import to_tensor

@@ -27,9 +27,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from diffusion import Denoiser, UNet, preset, sample
-from diffusion.recipe import RECIPES
-from diffusion.samplers import SAMPLERS
-from diffusion.trainer import Trainer, World
+from diffusion.sampling.samplers import SAMPLERS
+from diffusion.training.recipe import RECIPES
+from diffusion.training.trainer import Trainer, World
 
 SIZE, STEPS = 64, 15
 # Channels of a UNet2DModel in its usual layout (four levels, attention in the lower two) that costs

@@ -19,7 +19,7 @@ from bench_models import categories, interval
 
 from diffusion import load
 from diffusion.data import Pictures, read
-from diffusion.features import Features
+from diffusion.evaluation.features import Features
 from search.embedders.mini import Mini
 from search.runtime import torch
 

@@ -41,7 +41,7 @@ from retrieval import (
 )
 from timm.data import ImageNetInfo
 
-from diffusion import checkpoint
+from diffusion.model import checkpoint
 from search.embedders.base import Preparation
 from search.embedders.mini import WORDS, Mini
 from search.embedders.mobilenet import to_tensor

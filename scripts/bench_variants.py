@@ -29,8 +29,8 @@ from sheet import sheet
 
 import search
 from diffusion import Denoiser, load
-from diffusion.bands import Bands
-from diffusion.variation import REGIMES, Dial, states
+from diffusion.sampling.bands import Bands
+from diffusion.sampling.variants import REGIMES, Dial, states
 from search.embedders.mini import Mini
 from search.images import render
 from search.runtime import flops, torch

@@ -39,11 +39,12 @@ import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 from safetensors import safe_open  # noqa: E402
 
-from diffusion import Denoiser, checkpoint, files  # noqa: E402
+from diffusion import Denoiser, files  # noqa: E402
 from diffusion.data import Vectors, match, read, read_vectors  # noqa: E402
-from diffusion.options import Options  # noqa: E402
-from diffusion.run import Run, digest  # noqa: E402
-from diffusion.trainer import pick  # noqa: E402
+from diffusion.model import checkpoint  # noqa: E402
+from diffusion.training.options import Options  # noqa: E402
+from diffusion.training.run import Run, digest  # noqa: E402
+from diffusion.training.trainer import pick  # noqa: E402
 from search.embedders.mini import Mini  # noqa: E402
 
 CHUNK = 512

@@ -4,7 +4,7 @@
 
 By the measure of `scripts/bench ddpm`, against 10,000 training pictures, for samples conditioned on
 500 validation pictures that are not among the 1,000 it reports on, with other seeds. last, rho: as
-`diffusion.samplers.karras` has them. in: sigmas between which guidance acts.
+`diffusion.sampling.samplers.karras` has them. in: sigmas between which guidance acts.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import bench_ddpm
 from bench_ddpm import Stand, stand
 
 from diffusion.data import to_bytes
-from diffusion.denoiser import EVERYWHERE
-from diffusion.samplers import SAMPLERS, karras, normals
-from diffusion.sampling import way
+from diffusion.model.denoiser import EVERYWHERE
+from diffusion.sampling.sample import way
+from diffusion.sampling.samplers import SAMPLERS, karras, normals
 from search.runtime import torch
 
 SEED, BATCH = 1_000_000, 50

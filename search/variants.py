@@ -17,9 +17,9 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from diffusion import CheckpointError, ConfigError, Denoiser, load
-from diffusion.bands import Bands
-from diffusion.checkpoint import describe, shipped
-from diffusion.variation import Dial, dial, states
+from diffusion.model.checkpoint import describe, shipped
+from diffusion.sampling.bands import Bands
+from diffusion.sampling.variants import Dial, dial, states
 from search.embedders.base import Embedder, Pixels, Preparation, Vectors
 from search.embedders.notes import Notes, file_hash
 from search.errors import BusyError, ModelError, PictureError, QueryError

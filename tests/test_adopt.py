@@ -12,8 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from diffusion import Denoiser, checkpoint, files, load, preset
+from diffusion import Denoiser, files, load, preset
 from diffusion.data import Vectors
+from diffusion.model import checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 NEW = {"name": "mini", "fingerprint": "new"}

@@ -15,17 +15,9 @@ import torch
 from hypothesis import HealthCheck, given, settings, strategies as st
 from safetensors.torch import save_file
 
-from diffusion import (
-    Config,
-    Denoiser,
-    DiffusionError,
-    Shape,
-    checkpoint,
-    load,
-    sample,
-    sampling,
-)
+from diffusion import Config, Denoiser, DiffusionError, Shape, load, sample
 from diffusion.errors import CheckpointError, ConfigError
+from diffusion.model import checkpoint
 
 CONFIG = Config("test", Shape((32, 32), 1, (False, True)), size=8)
 ENCODER = {"name": "mini", "fingerprint": "abc"}
@@ -235,6 +227,6 @@ def test_a_picture_is_the_same_alone_or_among_others(sampler: str) -> None:
 def test_more_than_a_batch_is_as_many_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     model, labels = denoiser(CONFIG.conditioned("class", 3)).eval(), torch.tensor([0, 1, 2, 0, 1])
     whole = sample(model, 5, condition=labels, steps=2)
-    monkeypatch.setattr(sampling, "BATCH", 2)
+    monkeypatch.setattr("diffusion.sampling.sample.BATCH", 2)
     parts = sample(model, 5, condition=labels, steps=2)
     assert torch.allclose(whole, parts, atol=1e-3)

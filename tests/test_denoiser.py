@@ -11,10 +11,10 @@ from hypothesis import given, settings, strategies as st
 from torch import Tensor
 
 from diffusion import Denoiser
-from diffusion.presets import TARGETS, Config
-from diffusion.samplers import ddim, karras
-from diffusion.schedule import Steps, linear
-from diffusion.unet import Shape
+from diffusion.model.presets import TARGETS, Config
+from diffusion.model.schedule import Steps, linear
+from diffusion.model.unet import Shape
+from diffusion.sampling.samplers import ddim, karras
 
 SHAPE = Shape((32,), 1, (False,))
 LINEAR = Steps(linear())

@@ -24,10 +24,10 @@ from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
 from torch import Tensor
 
 from diffusion import Denoiser
-from diffusion.presets import Config
-from diffusion.samplers import State, ancestral, ddim, dpmpp_2m, heun, karras, trailing
-from diffusion.schedule import LogNormal, Steps, cosine, linear, zero_terminal
-from diffusion.unet import Shape
+from diffusion.model.presets import Config
+from diffusion.model.schedule import LogNormal, Steps, cosine, linear, zero_terminal
+from diffusion.model.unet import Shape
+from diffusion.sampling.samplers import State, ancestral, ddim, dpmpp_2m, heun, karras, trailing
 
 BETAS = {"linear": linear, "squaredcos_cap_v2": cosine}
 PLAIN = {"beta_start": 1e-4, "beta_end": 0.02, "timestep_spacing": "trailing"}

@@ -11,9 +11,10 @@ from conftest import paint
 from PIL import Image
 from typer.testing import CliRunner
 
-from diffusion import Config, Denoiser, DiffusionError, Shape, checkpoint
+from diffusion import Config, Denoiser, DiffusionError, Shape
 from diffusion.cli import app
 from diffusion.errors import CheckpointError, ConfigError, DataError
+from diffusion.model import checkpoint
 
 STEPS = Config(
     "small",
@@ -67,7 +68,7 @@ def test_samples_are_named_by_their_seeds(weights: Path, tmp_path: Path) -> None
 def test_the_grid_shows_the_first_hundred(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("diffusion.sampling.BATCH", 3)
+    monkeypatch.setattr("diffusion.sampling.sample.BATCH", 3)
     monkeypatch.setattr("diffusion.cli.SHOWN", 4)
     more = ("--checkpoint", weights, "--steps", "1", "--device", "cpu")
     run("sample", "-n", "8", "-o", tmp_path, *more)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from diffusion.ema import Average, constant, decay, power
 from diffusion.errors import ConfigError
+from diffusion.training.ema import Average, constant, decay, power
 
 
 def profile(width: float, steps: int) -> torch.Tensor:

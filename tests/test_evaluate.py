@@ -12,7 +12,8 @@ import scipy.linalg
 import torch
 from torch import Tensor, nn
 
-from diffusion.distance import (
+from diffusion.errors import CheckpointError, DataError
+from diffusion.evaluation.distance import (
     Manifold,
     frechet,
     kid,
@@ -21,8 +22,7 @@ from diffusion.distance import (
     nearest,
     precision_recall,
 )
-from diffusion.errors import CheckpointError, DataError
-from diffusion.evaluate import (
+from diffusion.evaluation.report import (
     Measure,
     Report,
     halved,

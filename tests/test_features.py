@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from diffusion import Config, Denoiser, Shape
 from diffusion.data import to_bytes
 from diffusion.errors import ConfigError, DataError
-from diffusion.features import Features
+from diffusion.evaluation.features import Features
 
 SMALL = Config(
     "small", Shape((16, 32), 2, (False, True), head=16, patch=2), size=16, sigma_data=0.6

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from diffusion import Config, Denoiser, Shape, preset
 from diffusion.errors import ConfigError, DataError
-from diffusion.likelihood import Guess, bits, bound, terms
-from diffusion.schedule import Steps, cosine, linear
+from diffusion.evaluation.likelihood import Guess, bits, bound, terms
+from diffusion.model.schedule import Steps, cosine, linear
 
 NOISE = Steps(linear())
 SMALL = replace(

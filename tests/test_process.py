@@ -14,9 +14,9 @@ from torch import Tensor
 from diffusion import Config, Denoiser, Shape
 from diffusion.data import square, to_unit
 from diffusion.errors import ConfigError, DiffusionError
-from diffusion.process import draw_process, process
-from diffusion.samplers import normals
-from diffusion.schedule import Steps
+from diffusion.model.schedule import Steps
+from diffusion.sampling.process import draw_process, process
+from diffusion.sampling.samplers import normals
 
 EDM = Config("small", Shape((16,), 1, (False,), head=16), size=16)
 LINEAR = replace(EDM, noise="linear", target="eps", sigma_data=1.0)

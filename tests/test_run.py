@@ -20,10 +20,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from training import CONFIG, finish, options, paint
 
-from diffusion import DiffusionError, Options, Run, checkpoint, load, sample
+from diffusion import DiffusionError, Options, Run, load, sample
 from diffusion.errors import ConfigError, DataError, TrainingError
-from diffusion.folder import Folder
-from diffusion.recipe import plateau
+from diffusion.model import checkpoint
+from diffusion.training.folder import Folder
+from diffusion.training.recipe import plateau
 
 MODULE = sys.modules[Run.__module__]
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings, strategies as st
 from torch import Tensor
 
 from diffusion.errors import ConfigError
-from diffusion.samplers import (
+from diffusion.model.schedule import LogNormal, Steps, cosine, linear
+from diffusion.sampling.samplers import (
     LAST,
     SAMPLERS,
     State,
@@ -25,7 +26,6 @@ from diffusion.samplers import (
     normals,
     trailing,
 )
-from diffusion.schedule import LogNormal, Steps, cosine, linear
 
 LINEAR = Steps(linear())
 MEAN, SPREAD = 0.3, 0.5  # of the data

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from diffusion.errors import ConfigError
-from diffusion.schedule import LogNormal, Steps, cosine, linear, noise, zero_terminal
+from diffusion.model.schedule import LogNormal, Steps, cosine, linear, noise, zero_terminal
 
 LINEAR, COSINE = Steps(linear()), Steps(cosine())
 TINY = 1e-12

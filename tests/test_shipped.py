@@ -12,8 +12,9 @@ import pytest
 import torch
 
 import diffusion
-from diffusion import Denoiser, Options, Run, checkpoint, load, sample
+from diffusion import Denoiser, Options, Run, load, sample
 from diffusion.data import read, to_unit
+from diffusion.model import checkpoint
 from search.embedders.mini import Mini
 
 SAMPLES = Path(__file__).resolve().parents[1] / "search" / "samples"

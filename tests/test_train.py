@@ -12,12 +12,13 @@ import pytest
 import torch
 from training import CONFIG, RECIPE, blocks, paint
 
-from diffusion import Config, Denoiser, Shape, run as training_run, sample
+from diffusion import Config, Denoiser, Shape, sample
 from diffusion.data import read, to_unit
 from diffusion.errors import ConfigError, TrainingError
-from diffusion.recipe import Recipe, plateau
-from diffusion.schedule import Steps
-from diffusion.trainer import halved
+from diffusion.model.schedule import Steps
+from diffusion.training import run as training_run
+from diffusion.training.recipe import Recipe, plateau
+from diffusion.training.trainer import halved
 
 Trainer, World = training_run.Trainer, training_run.World
 epochs, pick = training_run.epochs, training_run.pick

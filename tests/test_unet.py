@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from diffusion.errors import ConfigError
-from diffusion.presets import Config, preset
-from diffusion.unet import Attention, Shape, UNet, sinusoidal
+from diffusion.model.presets import Config, preset
+from diffusion.model.unet import Attention, Shape, UNet, sinusoidal
 
 SMALL = Shape((32, 64), 2, (False, True), patch=2)
 

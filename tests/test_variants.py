@@ -17,7 +17,9 @@ import torch
 from conftest import close_library, jpeg, open_library, paint
 from PIL import Image
 
-from diffusion import Config, Denoiser, Shape, checkpoint, variation
+from diffusion import Config, Denoiser, Shape
+from diffusion.model import checkpoint
+from diffusion.sampling import variants as variation
 from search import Engine, ModelError, NotFoundError, PictureError, QueryError
 from search.embedders.mini import Mini
 from search.errors import BusyError

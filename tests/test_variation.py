@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from diffusion import Config, Denoiser, Shape, variants
-from diffusion.bands import SLIMMEST, Bands, low_size
 from diffusion.errors import ConfigError
-from diffusion.variation import REGIMES, dial
+from diffusion.sampling.bands import SLIMMEST, Bands, low_size
+from diffusion.sampling.variants import REGIMES, dial
 
 SMALL = Config("small", Shape((16, 32), 1, (False, True), head=16), size=16)
 

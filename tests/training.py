@@ -16,9 +16,9 @@ import torch
 from PIL import Image
 
 from diffusion import Config, Options, Progress, Run, Shape
-from diffusion.folder import Folder
-from diffusion.presets import PRESETS
-from diffusion.recipe import RECIPES, Recipe
+from diffusion.model.presets import PRESETS
+from diffusion.training.folder import Folder
+from diffusion.training.recipe import RECIPES, Recipe
 
 CONFIG = Config("small", Shape((16, 32), 1, (False, True), head=16), size=16)
 RECIPE = Recipe(batch=8, lr=2e-3, average="power:0.1", warmup=5)

@@ -50,7 +50,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from safetensors import safe_open
 
 from diffusion import files
-from diffusion.ema import Average
+from diffusion.training.ema import Average
 from search.embedders.base import Preparation
 from search.embedders.efficientnet import DEPTHS as PUBLISHED, EfficientNetLite
 from search.embedders.mobilenet import FEATURES, to_tensor

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from diffusion import files
 from diffusion.data import square, to_unit
-from diffusion.denoiser import Denoiser
 from diffusion.errors import ConfigError
+from diffusion.model.denoiser import Denoiser
+from diffusion.model.schedule import Noise, Steps
 from diffusion.plots import SOFTWARE, tiled
-from diffusion.samplers import ancestral, grid, normals
-from diffusion.sampling import MOST_SEED
-from diffusion.schedule import Noise, Steps
+from diffusion.sampling.sample import MOST_SEED
+from diffusion.sampling.samplers import ancestral, grid, normals
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

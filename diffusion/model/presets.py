@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from diffusion.errors import ConfigError
-from diffusion.unet import Shape
+from diffusion.model.unet import Shape
 
 TARGETS = ("eps", "x0", "v")
 WEIGHTINGS = ("uniform", "min-snr-5")
@@ -18,9 +18,9 @@ class Config:
     """A model without its weights.
 
     size: side of its square pictures in pixels. noise: `linear`, `cosine` (over `steps`) or `edm`.
-    target: what the network predicts (`diffusion.denoiser`). sigma_data: standard deviation of the
-    data that its input is scaled for; 1 keeps x_t as Ho et al. have it. weighting: of the loss over
-    noise levels.
+    target: what the network predicts (`diffusion.model.denoiser`). sigma_data: standard deviation
+    of the data that its input is scaled for; 1 keeps x_t as Ho et al. have it. weighting: of the
+    loss over noise levels.
     """
 
     preset: str

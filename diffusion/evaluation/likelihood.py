@@ -16,9 +16,9 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from diffusion.denoiser import Denoiser
 from diffusion.errors import ConfigError, DataError
-from diffusion.schedule import Steps
+from diffusion.model.denoiser import Denoiser
+from diffusion.model.schedule import Steps
 
 Guess: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """x = x_0 + sigma eps (B, C, H, W) and sigmas (B,), both float64 -> the expected x_0."""

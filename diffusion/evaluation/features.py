@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from diffusion.data import to_unit
-from diffusion.denoiser import Denoiser
 from diffusion.errors import ConfigError, DataError
+from diffusion.model.denoiser import Denoiser
 
 BATCH = 64
 

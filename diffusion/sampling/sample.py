@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from diffusion.data import Vectors, read_vectors
-from diffusion.denoiser import EVERYWHERE, Denoiser
 from diffusion.errors import CheckpointError, ConfigError
-from diffusion.samplers import SAMPLERS, grid, normals
-from diffusion.unet import Shape
+from diffusion.model.denoiser import EVERYWHERE, Denoiser
+from diffusion.model.unet import Shape
+from diffusion.sampling.samplers import SAMPLERS, grid, normals
 
 BATCH = 64
 MOST_SEED, MOST_GUIDANCE = 2**64, 20.0

@@ -13,9 +13,9 @@ TAIL = 0.25  # of the steps, the last, over which the learning rate falls
 @dataclass(frozen=True)
 class Recipe:
     """batch: pictures a step, over all GPUs. lr: learning rate of AdamW. warmup: steps over which
-    it rises. decay: weight decay. average: spelled as `diffusion.ema.decay` reads it. drop: share
-    of pictures trained without their condition, each by a coin of its own. flip: mirror half of
-    them. clip: largest norm of the gradient."""
+    it rises. decay: weight decay. average: spelled as `diffusion.training.ema.decay` reads it.
+    drop: share of pictures trained without their condition, each drawn on its own. flip: mirror
+    half of them. clip: largest norm of the gradient."""
 
     batch: int
     lr: float

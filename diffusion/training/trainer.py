@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from diffusion.data import to_unit
-from diffusion.denoiser import Denoiser
-from diffusion.ema import Average
 from diffusion.errors import ConfigError, TrainingError
-from diffusion.recipe import Recipe
+from diffusion.model.denoiser import Denoiser
+from diffusion.training.ema import Average
+from diffusion.training.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffusion.denoiser import Denoiser
 from diffusion.errors import ConfigError
-from diffusion.samplers import State, dpmpp_2m, grid, normals
-from diffusion.sampling import BATCH, MOST_GUIDANCE, MOST_SEED, check_condition
+from diffusion.model.denoiser import Denoiser
+from diffusion.sampling.sample import BATCH, MOST_GUIDANCE, MOST_SEED, check_condition
+from diffusion.sampling.samplers import State, dpmpp_2m, grid, normals
 
 MOST_STEPS = 1000
 

@@ -13,9 +13,9 @@ from safetensors.torch import load as read_tensors
 from torch import Tensor
 
 from diffusion import files
-from diffusion.denoiser import Denoiser
 from diffusion.errors import CheckpointError
-from diffusion.presets import Config
+from diffusion.model.denoiser import Denoiser
+from diffusion.model.presets import Config
 
 FORMAT, VERSION = "lookalike diffusion", 1
 SHIPPED = "ddpm.safetensors"

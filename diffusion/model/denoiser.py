@@ -22,9 +22,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from diffusion.presets import Config
-from diffusion.schedule import noise
-from diffusion.unet import UNet
+from diffusion.model.presets import Config
+from diffusion.model.schedule import noise
+from diffusion.model.unet import UNet
 
 Denoise: TypeAlias = Callable[[Tensor, float], Tensor]
 """x (B, C, H, W) and its sigma -> the expected x_0 (B, C, H, W)."""

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from diffusion import files
 from diffusion.data import to_unit
-from diffusion.distance import Manifold, frechet, kid, moments, nearest, precision_recall
 from diffusion.errors import CheckpointError, DataError
+from diffusion.evaluation.distance import Manifold, frechet, kid, moments, nearest, precision_recall
 from diffusion.plots import tiled
 
 Encode = Callable[[Tensor], Tensor]
@@ -78,9 +78,10 @@ class Encoded:
 class Row:
     """One set of pictures against the reference.
 
-    what: in words. n: how many. frechet, kid, precision, recall: as `diffusion.distance` has them,
-    precision and recall against n pictures of the reference. kid_error: standard error. places,
-    distances: the nearest of all reference pictures for each, (n,). near: the median distance.
+    what: in words. n: how many. frechet, kid, precision, recall: as in
+    `diffusion.evaluation.distance`, precision and recall against n pictures of the
+    reference. kid_error: standard error. places, distances: the nearest of all reference pictures
+    for each, (n,). near: the median distance.
     """
 
     what: str

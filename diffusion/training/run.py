@@ -18,17 +18,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion import checkpoint
 from diffusion.data import Pictures, match, read, read_vectors
-from diffusion.denoiser import Denoiser
 from diffusion.errors import ConfigError, TrainingError
-from diffusion.folder import Folder
-from diffusion.options import Options, Progress
+from diffusion.model import checkpoint
+from diffusion.model.denoiser import Denoiser
+from diffusion.model.presets import Config, preset
 from diffusion.plots import tiled
-from diffusion.presets import Config, preset
-from diffusion.recipe import RECIPES, Recipe, plateau
-from diffusion.sampling import sample
-from diffusion.trainer import Trainer, World, epochs, pick
+from diffusion.sampling.sample import sample
+from diffusion.training.folder import Folder
+from diffusion.training.options import Options, Progress
+from diffusion.training.recipe import RECIPES, Recipe, plateau
+from diffusion.training.trainer import Trainer, World, epochs, pick
 
 GRID, PASSES = 16, 20  # pictures of a grid, and network passes that each costs at most
 SHARE = 0.05  # of a run's time that grids may take

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffusion.denoiser import Denoise
 from diffusion.errors import ConfigError
-from diffusion.schedule import Noise, Steps
+from diffusion.model.denoiser import Denoise
+from diffusion.model.schedule import Noise, Steps
 
 Normal = Callable[[], Tensor]
 

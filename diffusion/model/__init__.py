@@ -1,0 +1,1 @@
+"""The network, its noise schedule, its presets, and checkpoints of it."""

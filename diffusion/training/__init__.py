@@ -1,0 +1,1 @@
+"""Data, options, the loop and the files of a training run."""

@@ -29,6 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from diffusion import Denoiser, UNet, preset, sample
 from diffusion.sampling.samplers import SAMPLERS
 from diffusion.training.recipe import RECIPES
+from diffusion.training.sets import PixelSet
 from diffusion.training.trainer import Trainer, World
 
 SIZE, STEPS = 64, 15
@@ -212,7 +213,7 @@ def precisions(rounds: int, seed: int, device: str) -> None:
         model = Denoiser(preset("tiny"))
         model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         images = torch.randint(0, 256, (1024, 3, SIZE, SIZE), dtype=torch.uint8)
-        trainer = Trainer(model, images, None, RECIPES["tiny"], seed, World(), compiled)
+        trainer = Trainer(model, [PixelSet(images, None)], RECIPES["tiny"], seed, World(), compiled)
         trainer.halved, trainers[name] = halves, trainer
     for turn in range(rounds + 1):
         for name, trainer in trainers.items():

@@ -29,7 +29,7 @@ def denoiser(target: str, **other: object) -> Denoiser:
 
 
 def say(model: Denoiser, what: Tensor) -> None:
-    model.net.forward = lambda *_: what  # type: ignore[method-assign,assignment]
+    model.net.forward = lambda *_, **__: what  # type: ignore[method-assign,assignment]
 
 
 def drawn(seed: int, count: int = 3) -> tuple[Tensor, Tensor]:
@@ -82,7 +82,7 @@ def test_scaling_is_the_papers() -> None:
 def test_the_network_hears_what_the_paper_says() -> None:
     for kind, sigma, time in (("linear", LINEAR.sigmas[123], 123), ("edm", 2.0, 250 * math.log(2))):
         model, heard = denoiser("v", noise=kind), list[Tensor]()
-        model.net.forward = lambda x, t, c, heard=heard: heard.extend([x, t]) or x  # type: ignore[method-assign,misc]
+        model.net.forward = lambda x, t, c, size, heard=heard: heard.extend([x, t]) or x  # type: ignore[method-assign,misc]
         x, _ = drawn(0)
         model(x, torch.full((3,), float(sigma), dtype=torch.float64))
         assert (heard[0] - x / math.sqrt(1 + sigma**2)).abs().max() < 1e-12

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from diffusion.errors import ConfigError
-from diffusion.model.schedule import LogNormal, Steps, cosine, linear, noise, zero_terminal
+from diffusion.model.schedule import LogNormal, Steps, cosine, linear, make_noise, zero_terminal
 
 LINEAR, COSINE = Steps(linear()), Steps(cosine())
 TINY = 1e-12
@@ -133,12 +133,12 @@ def test_continuous_noise_is_log_normal_within_its_limits() -> None:
 
 def test_schedules_are_found_by_name() -> None:
     for name, betas in (("linear", linear(10)), ("cosine", cosine(10))):
-        found = noise(name, 10)
+        found = make_noise(name, 10)
         assert isinstance(found, Steps) and torch.equal(found.betas, betas)
-    assert noise("edm") == LogNormal()
+    assert make_noise("edm") == LogNormal()
 
 
 @pytest.mark.parametrize("kind, steps", [("sigmoid", 1000), ("linear", 1), ("cosine", 10**9)])
 def test_other_schedules_are_refused(kind: str, steps: int) -> None:
     with pytest.raises(ConfigError, match=str(steps)):
-        noise(kind, steps)
+        make_noise(kind, steps)

@@ -18,6 +18,7 @@ from diffusion.errors import ConfigError, TrainingError
 from diffusion.model.schedule import Steps
 from diffusion.training import run as training_run
 from diffusion.training.recipe import Recipe, plateau
+from diffusion.training.sets import PixelSet
 from diffusion.training.trainer import halved
 
 Trainer, World = training_run.Trainer, training_run.World
@@ -42,7 +43,8 @@ def trainer(
     model = Denoiser(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = pictures(20) if images is None else images
     said = replace(RECIPE, **recipe)
-    return Trainer(model, images, conditions, said, seed, world or World())
+    pixels = PixelSet(images, conditions, said.flip)
+    return Trainer(model, [pixels], said, seed, world or World())
 
 
 def shown(batch: Any) -> list[int]:
@@ -99,7 +101,7 @@ def test_the_first_step_of_the_schedule_is_trained() -> None:
     assert torch.equal(drawn, noise.sigmas) and counts.min() > 40
     heard = set[float]()
     forward = one.model.net.forward
-    one.model.net.forward = lambda x, t, c: heard.update(t.tolist()) or forward(x, t, c)
+    one.model.net.forward = lambda x, t, c, size: heard.update(t.tolist()) or forward(x, t, c)
     one.advance(10)
     assert heard == {0, 250, 500, 750}
 

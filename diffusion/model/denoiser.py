@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion.model.presets import Config
-from diffusion.model.schedule import noise
+from diffusion.model.schedule import make_noise
 from diffusion.model.unet import UNet
 
 Denoise: TypeAlias = Callable[[Tensor, float], Tensor]
@@ -39,7 +39,7 @@ class Denoiser(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.noise = noise(config.noise, config.steps)
+        self.noise = make_noise(config.noise, config.steps)
         self.net = UNet(config.shape)
         self.about: dict[str, Any] = {}  # of the checkpoint it came from
 
@@ -63,23 +63,43 @@ class Denoiser(nn.Module):
             return torch.ones_like(sigma)
         return (1 / sigma**2).clamp(max=MOST_SNR) * self.scales(sigma)[1] ** 2
 
-    def forward(self, x: Tensor, sigma: Tensor, condition: Tensor | None = None) -> Tensor:
-        """x (B, 3, H, W), sigma (B,), condition as `UNet.embed` has it -> x_0 (B, 3, H, W)."""
+    def forward(
+        self,
+        x: Tensor,
+        sigma: Tensor,
+        condition: Tensor | None = None,
+        size: Tensor | None = None,
+    ) -> Tensor:
+        """x (B, C, H, W), sigma (B,), condition and size as `UNet.forward` has them -> x_0 (B, C,
+        H, W)."""
         skip, out, _ = (_over(c, x) for c in self.scales(sigma))
-        return skip * x + out * self.predict(x, sigma, condition)
+        return skip * x + out * self.predict(x, sigma, condition, size)
 
-    def predict(self, x: Tensor, sigma: Tensor, condition: Tensor | None = None) -> Tensor:
+    def predict(
+        self,
+        x: Tensor,
+        sigma: Tensor,
+        condition: Tensor | None = None,
+        size: Tensor | None = None,
+    ) -> Tensor:
         """F alone, in the precision of x."""
         into = _over(self.scales(sigma)[2], x) * x
-        f: Tensor = self.net(into, self.noise.time(sigma).float(), condition)
+        f: Tensor = self.net(into, self.noise.time(sigma).float(), condition, size=size)
         return f.to(x.dtype)
 
-    def loss(self, x0: Tensor, sigma: Tensor, eps: Tensor, condition: Tensor | None) -> Tensor:
+    def loss(
+        self,
+        x0: Tensor,
+        sigma: Tensor,
+        eps: Tensor,
+        condition: Tensor | None,
+        size: Tensor | None = None,
+    ) -> Tensor:
         """Weighted mean squared error of F for each picture, (B,) (algorithm 1, for any target)."""
         x = x0 + _over(sigma, x0) * eps
         skip, out, _ = (_over(c, x) for c in self.scales(sigma))
-        wanted = eps if self.config.target == "eps" else (x0 - skip * x) / out
-        error = (self.predict(x, sigma, condition) - wanted).square().flatten(1).mean(1)
+        target = eps if self.config.target == "eps" else (x0 - skip * x) / out
+        error = (self.predict(x, sigma, condition, size) - target).square().flatten(1).mean(1)
         return error * self.weights(sigma).to(error.dtype)
 
     def denoise(

@@ -20,6 +20,8 @@ from diffusion.errors import ConfigError
 
 L = TypeVar("L", bound=nn.Module)
 
+SIZE_SCALE = 100.0  # of log2 of a size, so that its sines and cosines tell sizes apart
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -29,7 +31,9 @@ class Shape:
     and as many on the way up. attention: which levels have it behind each block. head: channels of
     an attention head. patch: pixels a side that the stem packs into channels, so that 64 px cost
     what 32 px do with 2. scale_shift: the embedding scales and shifts, else it is added. condition:
-    `none`, `class` or `vector`; width: how many classes, or the vector's length.
+    `none`, `class` or `vector`; width: how many classes, or the vector's length. inputs: channels
+    of what it denoises. size_condition: it is also conditioned on the size of the whole picture,
+    so that it can be trained on crops (Podell et al. 2023, arXiv:2307.01952, section 2.2).
     """
 
     channels: tuple[int, ...]
@@ -41,12 +45,14 @@ class Shape:
     dropout: float = 0.0
     condition: str = "none"
     width: int = 0
+    inputs: int = 3
+    size_condition: bool = False
 
     def __post_init__(self) -> None:
         wrong = (
             not self.channels
             or len(self.attention) != len(self.channels)
-            or min(self.head, self.blocks, self.patch) < 1
+            or min(self.head, self.blocks, self.patch, self.inputs) < 1
             or any(c < 1 or c % self.head for c in self.channels)
             or self.channels[0] % 2
             or self.condition not in ("none", "class", "vector")
@@ -134,7 +140,7 @@ class UNet(nn.Module):
         super().__init__()
         self.shape = shape
         first, embedding = shape.channels[0], 4 * shape.channels[0]
-        packed = 3 * shape.patch**2
+        packed = shape.inputs * shape.patch**2
         self.stem = nn.Conv2d(packed, first, 3, padding=1)
         self.clock = nn.Sequential(
             nn.Linear(first, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
@@ -143,6 +149,8 @@ class UNet(nn.Module):
             self.condition: nn.Module = nn.Embedding(shape.width + 1, embedding)
         elif shape.condition == "vector":
             self.condition = _nothing(nn.Linear(shape.width, embedding, bias=False))
+        if shape.size_condition:
+            self.size = _nothing(nn.Linear(first, embedding))
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         inner, carried = first, list[int]()
         for out, attends in zip(shape.channels, shape.attention, strict=True):
@@ -176,15 +184,19 @@ class UNet(nn.Module):
         for i, level in reversed(list(enumerate(self.up))):
             yield from ((f"up.{i}.{j}", block) for j, block in enumerate(_list(level)))
 
-    def embed(self, time: Tensor, condition: Tensor | None) -> Tensor:
+    def embed(self, time: Tensor, condition: Tensor | None, size: Tensor | None = None) -> Tensor:
         """(B,) times and conditions -> (B, E).
 
-        condition: (B,) classes, -1 for none; or (B, width) unit vectors, zeros for none.
+        condition: (B,) classes, -1 for none; or (B, width) unit vectors, zeros for none. size: (B,)
+        short sides of the whole pictures, for a shape with `size_condition`.
         """
         told: Tensor = self.clock(
             sinusoidal(time, self.shape.channels[0]).to(self.stem.weight.dtype)
         )
         kind, width = self.shape.condition, self.shape.width
+        if self.shape.size_condition and size is not None:
+            waves = sinusoidal(SIZE_SCALE * size.float().log2(), self.shape.channels[0])
+            told = told + self.size(waves.to(told.dtype))
         if kind == "none":
             return F.silu(told)
         if kind == "class":
@@ -201,12 +213,17 @@ class UNet(nn.Module):
         time: Tensor,
         condition: Tensor | None = None,
         until: nn.Module | None = None,
+        size: Tensor | None = None,
     ) -> Tensor:
-        """x (B, 3, H, W) of about unit variance, time (B,) of a thousand -> (B, 3, H, W).
+        """x (B, inputs, H, W) of about unit variance, time (B,) of a thousand -> x's shape.
 
         until: a residual block, behind which it stops and gives that one's output (B, C, h, w).
+        size: (B,) short sides of the whole pictures that x are crops of, in the units of x; by
+        default x are whole pictures.
         """
-        told = self.embed(time, condition)
+        if size is None and self.shape.size_condition:
+            size = torch.full((len(x),), float(min(x.shape[-2:])), device=x.device)
+        told = self.embed(time, condition, size)
         h: Tensor = self.stem(F.pixel_unshuffle(x, self.shape.patch))
         carried = list[Tensor]()
         for i, level in enumerate(self.down):

@@ -28,6 +28,7 @@ from diffusion.sampling.sample import sample
 from diffusion.training.folder import Folder
 from diffusion.training.options import Options, Progress
 from diffusion.training.recipe import RECIPES, Recipe, plateau
+from diffusion.training.sets import PixelSet
 from diffusion.training.trainer import Trainer, World, epochs, pick
 
 GRID, PASSES = 16, 20  # pictures of a grid, and network passes that each costs at most
@@ -70,10 +71,13 @@ class Run:
         self.config = self._conditioned(config, conditions)
         torch.manual_seed(options.seed)
         model = Denoiser(self.config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        images = self.pictures.images
+        if device != "cpu" and images.numel() < torch.cuda.mem_get_info(device)[0] // 2:
+            images = images.to(device)
+        self._set = PixelSet(images, conditions, self.recipe.flip)
         self.trainer = Trainer(
             model,
-            self.pictures.images,
-            conditions,
+            [self._set],
             self.recipe,
             options.seed,
             self.world,
@@ -259,7 +263,7 @@ class Run:
         begun, trainer = time.monotonic(), self.trainer
         count = min(GRID, len(self.pictures))
         places = torch.arange(count) * len(self.pictures) // count
-        under = trainer.conditions
+        under = self._set.conditions
         self._sampled.net.load_state_dict(trainer.average.weights)
         drawn = sample(
             self._sampled,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,21 +17,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from diffusion.data import to_unit
 from diffusion.errors import ConfigError, TrainingError
 from diffusion.model.denoiser import Denoiser
 from diffusion.training.ema import Average
 from diffusion.training.recipe import Recipe
+from diffusion.training.sets import Draws, TrainingSet
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a step learns from: x0 (B, 3, H, W) in -1..1, sigma (B,), eps as x0, condition."""
+    """What a step learns from: x0 (B, C, H, W), sigma (B,), eps as x0, condition, and size (B,)."""
 
     x0: Tensor
     sigma: Tensor
     eps: Tensor
     condition: Tensor | None
+    size: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -79,29 +80,20 @@ class Trainer:
     def __init__(
         self,
         model: Denoiser,
-        images: Tensor,
-        conditions: Tensor | None,
+        sets: Sequence[TrainingSet],
         recipe: Recipe,
         seed: int,
         world: World,
         compiled: bool = False,
     ) -> None:
-        """model: on its device. images: (N, 3, S, S) uint8, moved there when it has room.
-        conditions: (N,) classes or (N, D) vectors; None for none. seed: of everything."""
+        """model: on its device. sets: what to train on; the steps take turns among them, and a
+        batch of each has as many places as one of the first. seed: of everything."""
         if recipe.batch < world.size:
             raise ConfigError(f"a batch of {recipe.batch} is too small for {world.size} processes")
         self.model, self.recipe, self._seed, self.world = model, recipe, seed, world
         self.device = next(model.parameters()).device
         self.halved = halved(self.device)
-        gpu = self.device.type == "cuda"
-        if gpu and images.numel() < torch.cuda.mem_get_info(self.device)[0] // 2:
-            images = images.to(self.device)
-        shape = model.config.shape
-        if conditions is None and shape.condition != "none":  # a model that could have one
-            nothing = torch.tensor(-1) if shape.condition == "class" else torch.zeros(shape.width)
-            conditions = nothing.expand(len(images), *nothing.shape)
-        self.images = images
-        self.conditions = None if conditions is None else conditions.to(images.device)
+        self.sets = list(sets)
         self.step = 0
         self.average = Average(model.net, recipe.average)
         self.optimiser = torch.optim.AdamW(
@@ -118,39 +110,49 @@ class Trainer:
 
     def batch(self, step: int) -> Batch:
         """What step `step` learns from: this process' part of it."""
-        recipe, total = self.recipe, self.recipe.batch
+        recipe, own = self.recipe, self.sets[step % len(self.sets)]
+        total = self._batch_size(own)
         generator = torch.Generator(self.device).manual_seed(_mixed(self._seed, step))
 
-        def uniform() -> Tensor:
-            return torch.rand(total, generator=generator, device=self.device, dtype=torch.float64)
-
-        sigma, flips, drops = self.model.noise.draw(uniform()), uniform() < 0.5, uniform()
-        side = self.images.shape[-1]
-        drawn = torch.randn((total, side, side, 3), generator=generator, device=self.device)
-        eps = drawn.permute(0, 3, 1, 2)  # laid out as the network has it
         part = slice(
             *(r * total // self.world.size for r in (self.world.rank, self.world.rank + 1))
         )
-        order = self._order(step)[part]
-        if self.images.is_cuda:  # from where the card takes it without waiting for all it has to do
-            order = order.pin_memory().to(self.images.device, non_blocking=True)
-        x0 = to_unit(self.images[order].to(self.device, non_blocking=True))
-        if recipe.flip:
-            x0 = torch.where(flips[part, None, None, None], x0.flip(-1), x0)
-        condition = None
-        if self.conditions is not None:
-            condition = self.conditions[order].to(self.device)
-            nothing = torch.full_like(condition, -1 if condition.ndim == 1 else 0)
-            dropped = (drops[part] < recipe.drop).view(-1, *[1] * (condition.ndim - 1))
-            condition = torch.where(dropped, nothing, condition)
-        layout = torch.channels_last
-        return Batch(x0.contiguous(memory_format=layout), sigma[part], eps[part], condition)
+        draws = Draws(generator, total, part)
+        sigma, dropped = self.model.noise.draw(draws.uniform()), draws.uniform() < recipe.drop
+        channels, height, width = own.shape
+        eps = draws.normal(height, width, channels).permute(0, 3, 1, 2)  # as the network has it
+        order = self._order(own, step // len(self.sets), total)[part]
+        if own.device.type == "cuda":  # pinned, so that the GPU does not have to be waited for
+            order = order.pin_memory().to(own.device, non_blocking=True)
+        examples = own.take(order, draws)
+        x0 = examples.x0.to(self.device, non_blocking=True)
+        condition = self._dropped(examples.condition, dropped)
+        size = None if examples.size is None else examples.size.to(self.device)
+        x0 = x0.contiguous(memory_format=torch.channels_last)
+        return Batch(x0, sigma, eps, condition, size)
 
-    def _order(self, step: int) -> Tensor:
+    def _batch_size(self, of: TrainingSet) -> int:
+        (_, height, width), (_, other_height, other_width) = self.sets[0].shape, of.shape
+        return max(1, self.recipe.batch * height * width // (other_height * other_width))
+
+    def _dropped(self, condition: Tensor | None, dropped: Tensor) -> Tensor | None:
+        """The conditions of a batch, replaced by the empty condition where they are dropped."""
+        shape = self.model.config.shape
+        if shape.condition == "none":
+            return None
+        empty = torch.tensor(-1) if shape.condition == "class" else torch.zeros(shape.width)
+        empty = empty.to(self.device).expand(len(dropped), *empty.shape)
+        if condition is None:
+            return empty
+        condition = condition.to(self.device)
+        where = dropped.view(-1, *[1] * (condition.ndim - 1))
+        return torch.where(where, empty.to(condition.dtype), condition)
+
+    def _order(self, own: TrainingSet, step: int, batch: int) -> Tensor:
         """(B,) places: every picture once an epoch, each epoch shuffled anew."""
-        count = len(self.images)
-        first = step * self.recipe.batch
-        at = torch.arange(first, first + self.recipe.batch)
+        count = len(own)
+        first = step * batch
+        at = torch.arange(first, first + batch)
         epochs = range(int(at[0]) // count, int(at[-1]) // count + 1)
         shuffled = torch.cat([_shuffled(count, self._seed, epoch) for epoch in epochs])
         return shuffled[at - epochs.start * count]
@@ -164,7 +166,7 @@ class Trainer:
         batch = self.batch(self.step)
         self.optimiser.zero_grad(set_to_none=False)
         with torch.autocast(self.device.type, torch.bfloat16, self.halved):
-            loss: Tensor = self._loss(batch.x0, batch.sigma, batch.eps, batch.condition)
+            loss: Tensor = self._loss(batch.x0, batch.sigma, batch.eps, batch.condition, batch.size)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.model.net.parameters(), self.recipe.clip)
         self.optimiser.step()
@@ -218,8 +220,15 @@ class _Loss(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, x0: Tensor, sigma: Tensor, eps: Tensor, condition: Tensor | None) -> Tensor:
-        return self.model.loss(x0, sigma, eps, condition).mean()
+    def forward(
+        self,
+        x0: Tensor,
+        sigma: Tensor,
+        eps: Tensor,
+        condition: Tensor | None,
+        size: Tensor | None,
+    ) -> Tensor:
+        return self.model.loss(x0, sigma, eps, condition, size).mean()
 
 
 def _mixed(seed: int, step: int) -> int:

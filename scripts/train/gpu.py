@@ -15,20 +15,40 @@ import argparse
 import hashlib
 import io
 import json
+import os
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+from diffusion.model.autoencoder import Autoencoder, load_autoencoder  # noqa: E402
+from diffusion.model.denoiser import Denoiser  # noqa: E402
+from diffusion.model.presets import PHOTO, PHOTO_WEAK, Config, LatentSpace  # noqa: E402
+from diffusion.plots import tiled  # noqa: E402
+from diffusion.sampling.samplers import dpmpp_2m, grid, normals  # noqa: E402
+from diffusion.training.latents import LARGE, SMALL, encode  # noqa: E402
+from diffusion.training.recipe import Recipe  # noqa: E402
+from diffusion.training.sets import Draws, Examples, LatentSet  # noqa: E402
+from diffusion.training.trainer import Trainer, World  # noqa: E402
+
 PACKED = ROOT / "gpu-data"
-PART = 33 << 20  # bytes of one folder to carry
+PART = 25 << 20  # bytes of one folder to carry
+KINDS = {"small": SMALL, "large": LARGE}
+LEVELS = (0.3, 0.5, 1.0, 2.0, 5.0)  # sigmas of the validation
+JITTER = 0.3  # length of the noise on a vector
+LR = 1e-3
+TRIAL, SAVE, RESERVE = 0.03, 0.12, 0.05  # of the minutes: to measure, between saves, at the end
 
 
 # on this machine ----------------------------------------------------------------------------------
@@ -81,14 +101,298 @@ def pack(data: Path) -> None:
         print(f"{folder}: {len(part)} pictures", flush=True)
 
 
+# on the GPU machine -------------------------------------------------------------------------------
+
+
+@dataclass
+class Bank:
+    """Latents of the pictures that have arrived. codes, sizes, vectors: as `LatentSet` has them,
+    codes not yet normalized; names: of the pictures."""
+
+    names: list[str]
+    codes: torch.Tensor
+    sizes: torch.Tensor
+    vectors: torch.Tensor
+
+
+def encode_folder(folder: Path, cache: Path, device: str) -> None:
+    """Write the latents of one folder to the cache, unless they are there."""
+    place = cache / f"{folder.name}.safetensors"
+    if place.exists():
+        return
+    begun = time.monotonic()
+    autoencoder = load_autoencoder(device)
+    if device != "cpu":
+        autoencoder = autoencoder.to(torch.bfloat16)
+    with zipfile.ZipFile(folder / "pictures.zip") as archive:
+        names = archive.namelist()
+        contents = [archive.read(name) for name in names]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        decoded = list(pool.map(lambda c: Image.open(io.BytesIO(c)).convert("RGB"), contents))
+    vectors = load_file(folder / "vectors.safetensors")["vectors"]
+    tensors = {"vectors": vectors}
+    for kind, windows in KINDS.items():
+        found = list(encode(autoencoder, decoded, windows, workers=os.cpu_count() or 1))
+        tensors[f"{kind}.places"] = torch.tensor([place for place, _, _ in found])
+        tensors[f"{kind}.codes"] = torch.stack([codes for _, codes, _ in found]).cpu()
+        tensors[f"{kind}.sizes"] = torch.stack([sizes for _, _, sizes in found]).cpu()
+    cache.mkdir(parents=True, exist_ok=True)
+    partial = place.with_suffix(".part")
+    save_file(tensors, partial, {"names": json.dumps(names)})
+    os.replace(partial, place)
+    print(f"{folder}: {len(names)} pictures in {time.monotonic() - begun:.0f} s", flush=True)
+
+
+def read_banks(cache: Path, device: str) -> dict[str, Bank]:
+    """The cached latents of all folders, by kind of window, on the device."""
+    parts: dict[str, list[Bank]] = {kind: [] for kind in KINDS}
+    for file in sorted(cache.glob("*.safetensors")):
+        with safe_open(file, "pt") as opened:
+            names = json.loads(opened.metadata()["names"])
+            for kind in KINDS:
+                places = opened.get_tensor(f"{kind}.places")
+                parts[kind].append(
+                    Bank(
+                        [names[i] for i in places.tolist()],
+                        opened.get_tensor(f"{kind}.codes").to(device),
+                        opened.get_tensor(f"{kind}.sizes").to(device),
+                        opened.get_tensor("vectors")[places].to(device),
+                    )
+                )
+    banks = {}
+    for kind, some in parts.items():
+        banks[kind] = Bank(
+            [name for one in some for name in one.names],
+            torch.cat([one.codes for one in some]),
+            torch.cat([one.sizes for one in some]),
+            torch.cat([one.vectors for one in some]),
+        )
+    return banks
+
+
+def held_out(name: str) -> bool:
+    """Whether a picture is kept from training, for the validation loss: one of 40, by its name."""
+    return hashlib.sha256(f"held out {name}".encode()).digest()[0] < 6
+
+
+def split(bank: Bank, held: bool) -> Bank:
+    """The pictures of a bank that are held out, or the others."""
+    rows = [i for i, name in enumerate(bank.names) if held_out(name) == held]
+    at = torch.tensor(rows, dtype=torch.int64, device=bank.codes.device)
+    names = [bank.names[i] for i in rows]
+    return Bank(names, bank.codes[at], bank.sizes[at], bank.vectors[at])
+
+
+class Validation:
+    """The error of D on held-out latents at fixed noise levels, over the variance of the data."""
+
+    def __init__(self, sets: dict[str, LatentSet], count: int) -> None:
+        self.examples = {}
+        for kind, own in sets.items():
+            n = min(len(own), count if kind == "small" else count // 4)
+            if not n:
+                continue
+            draws = Draws(torch.Generator(own.device).manual_seed(7), n, slice(None))
+            self.examples[kind] = own.take(torch.arange(n, device=own.device), draws)
+
+    @torch.inference_mode()
+    def __call__(self, model: Denoiser, halved: bool) -> dict[str, float]:
+        found = {}
+        for kind, one in self.examples.items():
+            device = one.x0.device
+            for sigma in LEVELS:
+                generator = torch.Generator(device).manual_seed(11)
+                eps = torch.randn(one.x0.shape, generator=generator, device=device)
+                sigmas = torch.full((len(eps),), sigma, dtype=torch.float64, device=device)
+                with torch.autocast(device.type, torch.bfloat16, halved):
+                    guess = model(one.x0 + sigma * eps, sigmas, one.condition, one.size)
+                found[f"{kind} {sigma}"] = round(float((guess - one.x0).square().mean()), 4)
+        return found
+
+
+def make_trainer(
+    config: Config, sets: list[LatentSet], recipe: Recipe, device: str, compiled: bool
+) -> Trainer:
+    """A trainer from random weights. compiled: if that works on the device."""
+    torch.manual_seed(0)
+    model = Denoiser(config).to(device, memory_format=torch.channels_last)
+    trainer = Trainer(model, sets, recipe, 0, World(), compiled)
+    if compiled:
+        torch._dynamo.config.automatic_dynamic_shapes = False  # both shapes are fixed
+        try:
+            for _ in range(2 * len(sets)):
+                trainer.advance(10**9)
+        except Exception as error:  # compilers fail in many ways; training matters more
+            print(f"not compiled: {type(error).__name__}: {str(error)[:300]}", flush=True)
+            torch.manual_seed(0)
+            model = Denoiser(config).to(device, memory_format=torch.channels_last)
+            trainer = Trainer(model, sets, recipe, 0, World(), False)
+    return trainer
+
+
+def save_weights(out: Path, name: str, weights: dict[str, torch.Tensor], parts: int) -> None:
+    """Weights in half precision, as so many files of about equal size."""
+    groups: list[dict[str, torch.Tensor]] = [{} for _ in range(parts)]
+    done = [0] * parts
+    for key in sorted(weights, key=lambda name: -weights[name].numel()):
+        smallest = done.index(min(done))
+        groups[smallest][key] = weights[key].half().cpu().contiguous()
+        done[smallest] += weights[key].numel()
+    for number, group in enumerate(groups):
+        place = out / f"{name}-{number}.safetensors"
+        save_file(group, place.with_suffix(".part"))
+        os.replace(place.with_suffix(".part"), place)
+
+
+@torch.inference_mode()
+def draw_grid(
+    model: Denoiser,
+    autoencoder: Autoencoder,
+    examples: Examples,
+    latents: LatentSpace,
+    sigma: float,
+    guidance: float,
+) -> Image.Image:
+    """Variants of held-out latents: noised to sigma, denoised under their vectors, decoded."""
+    device = examples.x0.device
+    mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (latents.mean, latents.std))
+    normal = normals(range(len(examples.x0)), tuple(examples.x0.shape[1:]), str(device))
+    sigmas = grid(model.noise, 12, sigma)
+    x = normal() * sigmas[0] + (examples.x0 if sigma < model.noise.highest else 0)
+    sample = dpmpp_2m(model.denoise(examples.condition, guidance, (0.2, 5.0)), x, sigmas)
+    for state in sample:
+        x = state.x
+    return tiled(autoencoder.decode(x * std + mean).cpu(), columns=len(x))
+
+
+def train(minutes: float, out: Path, cache: Path, device: str, batch: int) -> None:
+    """Train `photo-weak` for a tenth of the time and `photo` for the rest."""
+    begun = time.monotonic()
+    end = begun + 60 * minutes
+    out.mkdir(parents=True, exist_ok=True)
+    log = (out / "log.txt").open("a")
+
+    def say(text: str) -> None:
+        line = f"{time.monotonic() - begun:6.1f} s  {text}"
+        print(line, flush=True)
+        log.write(line + "\n")
+        log.flush()
+
+    with safe_open(min(PACKED.glob("[0-9]*/vectors.safetensors")), "pt") as opened:
+        named = opened.metadata()
+    encoder = {"name": named["model"], "fingerprint": named["fingerprint"]}
+    banks = read_banks(cache, device)
+    some = banks["small"].codes[:2000].float().flatten(0, -2)
+    latents = LatentSpace(
+        load_autoencoder().fingerprint,
+        tuple(round(v, 4) for v in some.mean(0).tolist()),
+        tuple(round(v, 4) for v in some.std(0).tolist()),
+    )
+    mean, std = (torch.tensor(v, device=device) for v in (latents.mean, latents.std))
+    for bank in banks.values():
+        for part in bank.codes.split(500):  # in place, never all of it in float32
+            part.copy_((part.float() - mean) / std)
+    kept = {kind: split(bank, False) for kind, bank in banks.items()}
+    held = {kind: split(bank, True) for kind, bank in banks.items()}
+    del banks
+    say(f"{ {kind: (len(kept[kind].names), len(held[kind].names)) for kind in KINDS} } pictures")
+
+    def sets(part: dict[str, Bank], jitter: float) -> dict[str, LatentSet]:
+        return {
+            kind: LatentSet(bank.codes, bank.sizes, bank.vectors, KINDS[kind].crop, jitter)
+            for kind, bank in part.items()
+        }
+
+    # the steps take turns: two of three on small windows
+    training = sets(kept, JITTER)
+    turns = [training["small"], training["large"], training["small"]]
+    validation = Validation(sets(held, 0.0), 256 if device != "cpu" else 8)
+    recipe = Recipe(batch=batch, lr=LR, average="power:0.1", warmup=200, drop=0.1)
+    vectors = kept["small"].vectors.shape[1]
+    about: dict[str, object] = {
+        "encoder": encoder,
+        "pictures": len(kept["small"].names),
+        "recipe": asdict(recipe),
+    }
+    for preset in (PHOTO_WEAK, PHOTO):
+        config = replace(preset.conditioned("vector", vectors), latents=latents)
+        weak = preset is PHOTO_WEAK
+        limit = begun + (end - begun) * 0.12 if weak else end - RESERVE * 60 * minutes
+        trainer = make_trainer(config, turns, recipe, device, device != "cpu" and not weak)
+        say(f"{config.preset}: ready")
+        every = 1 if device == "cpu" else 20  # steps between two waits for the GPU
+        trial, first = time.monotonic(), trainer.step
+        while time.monotonic() - trial < TRIAL * 60 * minutes or trainer.step - first < 3:
+            for _ in range(every):
+                loss = trainer.advance(10**9)
+            float(loss)
+        rate = (trainer.step - first) / (time.monotonic() - trial)
+        steps = trainer.step + max(1, int((limit - time.monotonic()) * rate))
+        say(f"{config.preset}: {rate:.2f} steps/s, {rate * batch:.0f} pictures/s, {steps} steps")
+        sampled = Denoiser(config).to(device, memory_format=torch.channels_last).eval()
+        saved, going = time.monotonic(), True
+        while going:
+            loss = trainer.advance(steps)
+            if trainer.step % every == 0:
+                float(loss)
+            going = trainer.step < steps and time.monotonic() < limit + 2
+            if going and time.monotonic() - saved < SAVE * 60 * minutes:
+                continue
+            saved = time.monotonic()
+            sampled.net.load_state_dict(trainer.average.weights)
+            errors = validation(sampled, trainer.halved)
+            say(f"{config.preset} {trainer.step}/{steps}: loss {float(loss):.4f} {errors}")
+            save_weights(out, config.preset, trainer.average.weights, 1 if weak else 2)
+            about[config.preset] = {
+                "config": config.to_json(),
+                "step": trainer.step,
+                "steps": steps,
+                "seen": trainer.step * batch,
+                "seconds": round(time.monotonic() - trial),
+                "errors": errors,
+            }
+            (out / "about.json").write_text(json.dumps(about, indent=1))
+    autoencoder = load_autoencoder(device)
+    rows = []
+    for kind, count in (("small", 16), ("large", 8)):
+        if kind not in validation.examples:
+            continue
+        one = validation.examples[kind]
+        condition = None if one.condition is None else one.condition[:count]
+        shown = Examples(one.x0[:count], condition, None)
+        for sigma, guidance in ((0.01, 1.0), (0.5, 1.0), (1.0, 1.0), (2.0, 1.5), (80.0, 2.0)):
+            rows.append(draw_grid(sampled, autoencoder, shown, latents, sigma, guidance))
+        if time.monotonic() > end:
+            break
+    sheet = Image.new("RGB", (max(r.width for r in rows), sum(r.height for r in rows)))
+    top = 0
+    for row in rows:
+        sheet.paste(row, (0, top))
+        top += row.height
+    sheet.save(out / "grid.webp", quality=80)
+    say("done")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--pack", type=Path, metavar="DATA")
+    parser.add_argument("--encode", action="store_true")
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "gpu")
+    parser.add_argument("--cache", type=Path, default=Path("/tmp/latents"))
+    parser.add_argument("--batch", type=int, default=1024)
     options = parser.parse_args()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     if options.pack:
         pack(options.pack)
+    if options.encode or options.minutes:
+        torch.backends.cudnn.benchmark = True
+        for folder in sorted(PACKED.glob("[0-9]*")):
+            encode_folder(folder, options.cache, device)
+    if options.minutes:
+        train(options.minutes, options.out, options.cache, device, options.batch)
 
 
 if __name__ == "__main__":

@@ -153,11 +153,11 @@ def embedded(report: IndexReport, file: Path) -> None:
 
 
 def passed(made: Variants) -> None:
-    """A word where the gate let fewer pass than there are."""
+    """Says it when rejected variants fill the answer."""
     if made.passed < len(made):
         note(
-            f"{made.passed} of {len(made)} are as like it as they should be, of {made.drawn} that "
-            "were tried; the best of the others are with them"
+            f"{made.passed} of {made.drawn} candidates were accepted; the best rejected ones are "
+            "added"
         )
 
 
@@ -165,7 +165,8 @@ def drawn(made: Sequence[tuple[Path, Variant]]) -> None:
     """Variants, and where they are."""
     for path, variant in made:
         likeness = f"{variant.similarity:.3f}"
-        out().print(f"{likeness}  {line(str(path))}", markup=False)
+        rejected = "" if variant.accepted else "  (rejected)"
+        out().print(f"{likeness}  {line(str(path))}{rejected}", markup=False)
 
 
 def augmented(report: AugmentReport) -> None:

@@ -256,7 +256,7 @@ class Engine(Library):
         LookalikeError, for what is asked at once."""
         from search.variants import Wanted
 
-        return self._studio.vary(image, Wanted.of(**asked))
+        return self._studio.vary(image, Wanted.of(**asked, space=self._studio.space))
 
     def variants(self, image: Given, **asked: Unpack[Asked]) -> Variants:
         """As `vary`, to the end."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Kind = Literal["identical", "copy", "similar"]
-REGIMES: Mapping[str, float] = MappingProxyType({"near": 0.3, "same": 1.0, "concept": 80.0})
+REGIMES: Mapping[str, float] = MappingProxyType({"near": 0.7, "same": 2.0, "concept": 80.0})
 """How far a variant is from its query, by name: the noise it starts under, sigma."""
 SIGMAS = (0.0, 80.0)
 """Least and most of it: the query itself, and pure noise, which any larger sigma means as well."""
@@ -343,13 +343,15 @@ class Variant:
     """A picture made from a query.
 
     picture: RGB. seed: makes it again. sigma: noise it started under. similarity: cosine to the
-    query in [-1, 1] under the library's model.
+    query in [-1, 1] under the library's model. accepted: whether it passed the acceptance test of
+    its regime; always where only one was asked for.
     """
 
     picture: Image
     seed: int
     sigma: float
     similarity: float
+    accepted: bool = True
 
     def save(self, folder: Path, stem: str, replace: bool = False) -> Path:
         """Write it to a folder as PNG, named by a stem, its seed and its sigma; whole or not at
@@ -378,12 +380,17 @@ class Variant:
 
     def to_json(self) -> dict[str, Any]:
         """As `variants --json` prints it, beside its path."""
-        return {"seed": self.seed, "sigma": self.sigma, "similarity": self.similarity}
+        return {
+            "seed": self.seed,
+            "sigma": self.sigma,
+            "similarity": self.similarity,
+            "accepted": self.accepted,
+        }
 
 
 @dataclass(frozen=True)
 class Variants(Sequence[Variant]):
-    """Variants of one query: those that passed the gate, by seed, then the best of the others.
+    """Variants of one query: the accepted ones, by seed, then the best of the rejected ones.
 
     seconds: all it took. drawn: candidates that were tried; passed: how many of these variants
     passed the gate. One alone is the picture of its seed, and no gate is asked.

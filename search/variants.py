@@ -1,5 +1,5 @@
-"""More like this: the bridge to `diffusion`. A picture is noised and walked back under its vector;
-what comes out is kept where the gate lets it pass."""
+"""More like this: the bridge to `diffusion`. A picture is noised and denoised under its vector; the
+results are tested for acceptance."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from diffusion import CheckpointError, ConfigError, Denoiser, load
 from diffusion.model.checkpoint import describe, shipped
-from diffusion.sampling.bands import Bands
+from diffusion.sampling.canvas import Canvas, make_canvas
 from diffusion.sampling.variants import Dial, dial, states
+from search.acceptance import Acceptance, least_similarity
 from search.embedders.base import Embedder, Pixels, Preparation, Vectors
 from search.embedders.notes import Notes, file_hash
 from search.errors import BusyError, ModelError, PictureError, QueryError
-from search.gate import SHARES, Bounds, bounds
 from search.images import fitted, render
 from search.loader import Failure, Loaded, Loader, Source
 from search.lookup import Lookup
@@ -40,6 +40,7 @@ from search.records import (
 from search.runtime import Runtime, torch
 from search.searcher import located
 
+T = TypeVar("T")
 GROUP = 4  # candidates that go through the network together: a pass of them takes under 100 ms
 TRIES = 3  # candidates for each variant that is wanted, at most
 SHOWN = 3  # steps from one look at the pictures to the next
@@ -67,7 +68,7 @@ class Asked(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Wanted:
-    """The same, checked. gate: whose bounds candidates have to pass; None lets all pass."""
+    """The same, checked. gate: the regime by which variants are accepted; None accepts all."""
 
     n: int
     dial: Dial
@@ -85,8 +86,9 @@ class Wanted:
         steps: int | None = None,
         seed: int = 0,
         size: int = 256,
+        space: str = "latent",
     ) -> Wanted:
-        """Raises QueryError."""
+        """space: of the model that makes them. Raises QueryError."""
         if not 1 <= n <= MOST_VARIANTS:
             raise QueryError(f"n is {n}; give 1 to {MOST_VARIANTS}")
         if not 0 <= seed <= 2**64 - TRIES * n:
@@ -95,7 +97,7 @@ class Wanted:
         if not least <= size <= most:
             raise QueryError(f"size is {size}; give {least} to {most} pixels")
         try:
-            chosen = dial(regime, sigma, guidance, steps)
+            chosen = dial(regime, sigma, guidance, steps, space)
         except ConfigError as error:
             raise QueryError(str(error)) from error
         if regime is None:
@@ -154,10 +156,10 @@ class Studio:
         self._models, self._lookup, self._loader = models, lookup, loader
         self._runtime, self._serving, self._content = runtime, serving, content
         self._notes, self._device = notes, device
-        self._checkpoint = shipped() if checkpoint is None else checkpoint.expanduser()
+        self._checkpoint = shipped("photo") if checkpoint is None else checkpoint.expanduser()
         self._queue, self._opening = Queue(), threading.Lock()
         self._opened: tuple[Denoiser, Embedder | None] | None = None
-        self._known: dict[tuple[str, int], dict[str, Bounds]] = {}
+        self._known: tuple[tuple[str, int], Vectors] | None = None
 
     def vary(
         self, image: Picture, wanted: Wanted, patient: bool = False
@@ -177,17 +179,14 @@ class Studio:
     ) -> Generator[VariantProgress, None, None]:
         size = scaled(*picture.size, wanted.size)
         model, encoder = self._model()
-        bands = Bands(
-            picture.resize(size, Image.Resampling.LANCZOS),
-            model.config.size,
-            model.config.shape.multiple,
-        )
+        original = picture.resize(size, Image.Resampling.LANCZOS)
+        canvas = self._in_pieces(make_canvas(model, original))
         embedder = self._models.at_once(self._serving())
         query = self._embed(embedder, [picture])[0]
         condition = None
         if encoder is not None:
             condition = torch.from_numpy(self._embed(encoder, [seen_by(model, picture)])[0])
-        gate = self._bounds(embedder, wanted.gate) if wanted.gate else Bounds(-np.inf)
+        test = self._acceptance(embedder, query, wanted, original)
         passed, others = list[Variant](), list[Variant]()
         drawn, done, steps = 0, 0, wanted.dial.steps
         most = wanted.n * TRIES if wanted.gate else wanted.n
@@ -198,19 +197,22 @@ class Studio:
             count = min(short, self._runtime.portion(GROUP))
             seeds = range(wanted.seed + drawn, wanted.seed + drawn + count)
             total = (drawn + wanted.n - len(passed)) * steps
-            made = [bands.over(bands.low)] * count
-            for step, last, low in self._walk(model, bands, seeds, wanted.dial, condition):
+            found = canvas.x.expand(count, *canvas.x.shape)
+            for step, last, found in self._walk(model, canvas, seeds, wanted.dial, condition):
                 done += count
-                if step % SHOWN == 0 or last:
-                    made = [bands.over(one, detail) for one in low]
-                    pictures = (*(v.picture for v in passed), *made)
+                if step % SHOWN == 0 and not last:
+                    pictures = (*(v.picture for v in passed), *map(canvas.preview, found))
                     yield VariantProgress(done, max(done, total), pictures)
+            made = [self._in_pieces(canvas.render(one, detail)) for one in found]
+            pictures = (*(v.picture for v in passed), *made)
+            yield VariantProgress(done, max(done, total), pictures)
             likenesses = np.clip(self._embed(embedder, made) @ query, -1.0, 1.0)
             for seed, one, likeness in zip(seeds, made, likenesses.tolist(), strict=True):
-                passes = not gate.beyond(likeness)
-                (passed if passes else others).append(Variant(one, seed, sigma, likeness))
+                accepted = wanted.gate is None or not test.distance(likeness, one)
+                variant = Variant(one, seed, sigma, likeness, accepted)
+                (passed if accepted else others).append(variant)
             drawn += count
-        others.sort(key=lambda variant: gate.beyond(variant.similarity))
+        others.sort(key=lambda variant: test.distance(variant.similarity, variant.picture))
         chosen = (*passed, *others)[: wanted.n]
         result = Variants(chosen, time.monotonic() - begun, drawn, len(passed))
         done = max(done, drawn * steps)
@@ -219,26 +221,50 @@ class Studio:
     def _walk(
         self,
         model: Denoiser,
-        bands: Bands,
+        canvas: Canvas,
         seeds: Sequence[int],
         chosen: Dial,
         condition: torch.Tensor | None,
-    ) -> Iterator[tuple[int, bool, Vectors]]:
-        """Each step, whether it is the last, and the low bands that are expected after it; one
-        piece of work a step."""
-        walk = states(model, torch.from_numpy(bands.low), seeds, chosen, condition)
+    ) -> Iterator[tuple[int, bool, torch.Tensor]]:
+        """Each step, whether it is the last, and what is expected after it, (B, C, h, w); one piece
+        of work a step."""
+        walk = states(model, canvas.x, seeds, chosen, condition)
 
-        def piece() -> tuple[int, bool, Vectors] | None:
+        def piece() -> tuple[int, bool, torch.Tensor] | None:
             with torch.inference_mode():
                 state = next(walk, None)
                 if state is None:
                     return None
                 last = state.step == state.steps
-                seen = state.x if last else state.x0
-                return state.step, last, seen.clamp(-1, 1).float().cpu().numpy()
+                return state.step, last, (state.x if last else state.x0).float()
 
         while (step := self._runtime.run(piece)) is not None:
             yield step
+
+    def _in_pieces(self, work: Iterator[T | None]) -> T:
+        """The last item of some work, each item a piece for the inference thread."""
+
+        def piece() -> tuple[T | None] | None:
+            with torch.inference_mode():
+                try:
+                    return (next(work),)
+                except StopIteration:
+                    return None
+
+        last: T | None = None
+        while (found := self._runtime.run(piece)) is not None:
+            last = found[0]
+        if last is None:
+            raise ModelError("no variants can be made: the model gave no picture")
+        return last
+
+    @property
+    def space(self) -> str:
+        """`pixels` or `latent`: what the model works on."""
+        try:
+            return str(describe(self._checkpoint)["config"].get("space", "pixels"))
+        except CheckpointError:
+            return "latent"  # the error is raised where the model is opened
 
     def marks(self) -> dict[str, str]:
         """What the same variants depend on beside what is asked: the weights, and the library's
@@ -301,32 +327,35 @@ class Studio:
         model = self._runtime.run(lambda: load(place, self._device, print_))
         return model, encoder if model.config.shape.condition == "vector" else None
 
-    def _bounds(self, embedder: Embedder, regime: str) -> Bounds:
-        """Between what the gate lets pass, measured on the library, or on the samples while it is
-        small."""
+    def _acceptance(
+        self, embedder: Embedder, query: Vectors, wanted: Wanted, original: Image.Image
+    ) -> Acceptance:
+        """The test of the variants of a query. At sigma 0 the picture itself is asked for."""
+        if wanted.gate is None:
+            return Acceptance()
+        least = least_similarity(query, self._strangers(embedder), wanted.gate)
+        return Acceptance(least, original if wanted.dial.sigma else None)
+
+    def _strangers(self, embedder: Embedder) -> Vectors:
+        """(n, dim) vectors of pictures of the library, or of the samples while it is small."""
         model = self._serving()
         large = model is not None and self._lookup.count(model)["embedded"] >= ENOUGH
-        sequence = self._lookup.sequence(model) if model and large else 0
-        key = (embedder.fingerprint, sequence)
-        if key not in self._known:
-            self._known = {key: {}}  # what was before an index changed is of no use
-        known = self._known[key]
-        if regime not in known:
+        key = (embedder.fingerprint, self._lookup.sequence(model) if model and large else 0)
+        if self._known is None or self._known[0] != key:
             some = self._some(model) if model and large else None
-            if some is not None and len(some) >= ENOUGH:
-                known[regime] = bounds(some, regime)
-            else:
-                text = f"gate of {embedder.fingerprint} over the samples: {regime} {SHARES[regime]}"
-                said = self._notes.recall(text, lambda: self._measured(embedder, regime))
-                known[regime] = Bounds(*said)
-        return known[regime]
+            if some is None or len(some) < ENOUGH:
+                text = f"vectors of the samples by {embedder.fingerprint}"
+                rows = self._notes.recall(text, lambda: self._samples(embedder).tolist())
+                some = np.array(rows, np.float32)
+            self._known = key, some
+        return self._known[1]
 
     def _some(self, model: Model) -> Vectors:
         """Vectors of pictures of the library, at random but always the same."""
         numbers = np.random.default_rng(0).permutation(self._lookup.newest(0, RECENT))
         return self._lookup.present(model, numbers[: 4 * SOME].tolist())[1][:SOME]
 
-    def _measured(self, embedder: Embedder, regime: str) -> list[float]:
+    def _samples(self, embedder: Embedder) -> Vectors:
         paths = sorted(Path(str(files("search"))).glob("samples/*/*.jpg"))
         sources = [(path, Source(str(path), facts=False)) for path in paths]
         loaded = self._loader.load(sources, embedder.preparation)
@@ -335,8 +364,7 @@ class Studio:
             for _, result in loaded
             if isinstance(result, Loaded) and result.pixels is not None
         ]
-        found = bounds(self._models.embed(embedder, pixels), regime)
-        return [found.least, found.most]
+        return self._models.embed(embedder, pixels).round(4)
 
 
 def seen_by(model: Denoiser, picture: Image.Image) -> Image.Image:

@@ -80,7 +80,7 @@ def test_an_uploaded_picture_has_variants(client: httpx.Client) -> None:
     variants = response.json()["variants"]
     assert len(variants) == 2
     for variant in variants:
-        assert list(variant) == ["id", "url", "seed", "sigma", "similarity"]
+        assert list(variant) == ["id", "url", "seed", "sigma", "similarity", "accepted"]
         assert variant["seed"] >= 5 and variant["sigma"] == REGIMES["same"]
         assert -1 <= variant["similarity"] <= 1
         assert pixels(client, variant).shape == (64, 48, 3)  # the hat's shape

@@ -64,7 +64,7 @@ ORDER = (
     "indexer",
     "models",
     "searcher",
-    "gate",
+    "acceptance",
     "variants",
     "augment",
     "checker",

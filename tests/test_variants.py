@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +20,11 @@ from PIL import Image
 from diffusion import Config, Denoiser, Shape
 from diffusion.model import checkpoint
 from diffusion.sampling import variants as variation
+from diffusion.sampling.canvas import PixelCanvas
 from search import Engine, ModelError, NotFoundError, PictureError, QueryError
+from search.acceptance import SHARES, Acceptance, least_similarity
 from search.embedders.mini import Mini
 from search.errors import BusyError
-from search.gate import SHARES, Bounds, bounds
 from search.records import (
     MOST_VARIANTS,
     REGIMES,
@@ -73,21 +74,21 @@ def pixels(made: Variants) -> list[np.ndarray]:
 
 @pytest.fixture
 def no_gate(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine._studio, "_bounds", lambda *_: Bounds(-math.inf))
+    monkeypatch.setattr(engine._studio, "_acceptance", lambda *_: Acceptance())
 
 
 def test_the_dial_is_one(engine: Engine) -> None:
     """What is light to import agrees with what is not."""
-    assert dict(REGIMES) == {name: dial.sigma for name, dial in variation.REGIMES.items()}
+    latent = variation.REGIMES["latent"]
+    assert dict(REGIMES) == {name: dial.sigma for name, dial in latent.items()}
     assert SIGMAS == (0, REGIMES["concept"]) and set(SHARES) == set(REGIMES)
 
 
 @pytest.mark.usefixtures("no_gate")
 def test_seeds_count_up_and_make_a_variant_again(engine: Engine) -> None:
     made = engine.variants(jpeg(0), n=4, seed=9)
-    assert [v.seed for v in made] == [9, 10, 11, 12] and {v.sigma for v in made} == {
-        REGIMES["same"]
-    }
+    assert [v.seed for v in made] == [9, 10, 11, 12]
+    assert {v.sigma for v in made} == {variation.REGIMES["pixels"]["same"].sigma}
     assert made.drawn == made.passed == 4 and made.seconds > 0
     again = engine.variants(jpeg(0), n=1, seed=11)
     assert again[0].seed == 11
@@ -164,78 +165,112 @@ def test_pure_noise_knows_the_vector_alone(engine: Engine, monkeypatch: pytest.M
         assert (pair[0] == pair[1]) == same
 
 
-# the gate -------------------------------------------------------------------------------------
+# acceptance -----------------------------------------------------------------------------------
 
 
-def test_bounds_are_percentiles_of_strangers() -> None:
-    """Nine at right angles, a tenth close to the first; a copy of one is no stranger."""
-    rows = np.eye(12, dtype=np.float32)[:10]
-    rows[9] = 0.6 * rows[9] + 0.8 * rows[0]
-    for vectors in (rows, np.concatenate([rows, rows[:1]])):
-        near, same = (bounds(vectors, regime) for regime in ("near", "same"))
-        assert near.least == pytest.approx(0, abs=1e-6) and near.most == math.inf
-        assert same.least <= near.least and 0.7 < same.most < 0.81
-    assert Bounds(0.2, 0.9).beyond(0.5) == 0
-    assert Bounds(0.2, 0.9).beyond(0.1) == pytest.approx(0.1)
-    assert Bounds(0.2, 0.9).beyond(0.95) == pytest.approx(0.05)
+def test_a_variant_is_more_alike_than_a_share_of_strangers() -> None:
+    """Of 100 strangers at rising cosines; copies of the query are no strangers."""
+    cosines = np.linspace(0, 0.9, 100, dtype=np.float32)
+    strangers = np.stack([cosines, np.sqrt(1 - cosines**2)], axis=1)
+    query = np.array([1, 0], np.float32)
+    for vectors in (strangers, np.concatenate([strangers, np.tile(query, (50, 1))])):
+        for regime, share in SHARES.items():
+            least = least_similarity(query, vectors, regime)
+            assert (cosines <= least).mean() == pytest.approx(share, abs=0.01)
+    assert least_similarity(query, strangers[:0], "same") == -math.inf
 
 
-def test_where_nobody_is_a_stranger_all_pass() -> None:
-    same = np.tile(np.eye(4, dtype=np.float32)[:1], (300, 1))
-    for vectors in (same, same[:1], same[:0]):
-        assert bounds(vectors, "same") == Bounds(-math.inf)
-    mixed = np.concatenate([same, np.eye(4, dtype=np.float32)[1:]])
-    assert bounds(mixed, "same").least == 0
+def plain(color: str) -> Image.Image:
+    return Image.new("RGB", (256, 213), color)
 
 
-def test_the_gate_of_a_library_that_forgot_most_of_its_pictures(
+def noise(seed: int) -> Image.Image:
+    random = np.random.default_rng(seed)
+    return Image.fromarray(random.integers(0, 256, (213, 256, 3), np.uint8))
+
+
+@pytest.mark.parametrize("regime", sorted(SHARES))
+@pytest.mark.parametrize(
+    "picture",
+    [plain("black"), plain("white"), plain("grey"), noise(0), noise(1)],
+    ids=["black", "white", "grey", "noise", "more noise"],
+)
+def test_noise_and_blank_pictures_are_rejected(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, picture: Image.Image, regime: str
+) -> None:
+    monkeypatch.setattr(PixelCanvas, "render", lambda *_: iter([picture]))
+    made = engine.variants(jpeg(0), n=2, regime=regime)
+    assert made.passed == 0 and [variant.accepted for variant in made] == [False, False]
+
+
+def test_a_copy_of_the_query_is_rejected(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    query = Image.open(io.BytesIO(jpeg(0))).resize((256, 213))
+    monkeypatch.setattr(PixelCanvas, "render", lambda *_: iter([query]))
+    assert engine.variants(jpeg(0), n=2, regime="near").passed == 0
+
+
+@pytest.mark.parametrize("regime", sorted(SHARES))
+def test_few_strangers_are_accepted(regime: str) -> None:
+    """The sample pictures as variants of each other, in other classes, with the real encoder."""
+    samples = sorted(Path(str(files("search"))).glob("samples/*/*.jpg"))
+    mini = Mini()
+    vectors = np.concatenate(
+        [mini.embed([mini.preparation(Image.open(p).convert("RGB"))]) for p in samples]
+    )
+    accepted = []
+    for row, path in enumerate(samples[:60]):
+        least = least_similarity(vectors[row], np.delete(vectors[::2], row // 2, 0), regime)
+        others = [i for i, other in enumerate(samples) if other.parent != path.parent and i % 2]
+        accepted += [Acceptance(least).distance(float(vectors[row] @ vectors[i]), noise_free) == 0
+                     for i in others]  # fmt: skip
+    assert np.mean(accepted) <= 1 - SHARES[regime] + 0.01
+
+
+noise_free = Image.linear_gradient("L").convert("RGB")
+
+
+def test_the_first_that_are_accepted_are_taken(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.variants.ENOUGH", 3)
-    monkeypatch.setattr(engine._studio._lookup, "newest", lambda *_: [10**6, 10**6 + 1])
-    monkeypatch.setattr(engine._studio, "_known", {})
-    asked = engine._studio._bounds(Mini(), "same")  # of the samples
-    assert -1 < asked.least < asked.most < 1
+    def accept(least: float) -> None:
+        monkeypatch.setattr(engine._studio, "_acceptance", lambda *_: Acceptance(least))
 
-
-def test_the_first_that_pass_are_taken(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine._studio, "_bounds", lambda *_: Bounds(-math.inf))
+    accept(-math.inf)
     free = engine.variants(jpeg(0), n=12)
     middle = sorted(v.similarity for v in free)[5]
-    monkeypatch.setattr(engine._studio, "_bounds", lambda *_: Bounds(middle + 1e-4))
+    accept(middle + 1e-4)
     wanted = [v.seed for v in free if v.similarity > middle + 1e-4][:4]
     made = engine.variants(jpeg(0), n=4)
     assert made.passed == len(wanted) and [v.seed for v in made][: len(wanted)] == wanted
     assert made.drawn <= 12
 
 
-def test_where_none_passes_the_best_are_given_and_it_is_said(
+def test_where_none_is_accepted_the_best_are_given_and_marked(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine._studio, "_bounds", lambda *_: Bounds(-1, -1))
+    monkeypatch.setattr(engine._studio, "_acceptance", lambda *_: Acceptance(1.1))
     made = engine.variants(jpeg(0), n=2)
     assert (len(made), made.passed, made.drawn) == (2, 0, 6)
-    assert made[0].similarity <= made[1].similarity  # nearest to the bounds first
-    one = engine.variants(jpeg(0), n=1, seed=made[1].seed)  # which asks no gate
-    assert one[0].seed == made[1].seed and one.drawn == one.passed == 1
+    assert made[0].similarity >= made[1].similarity and not made[0].accepted
+    assert made[0].to_json()["accepted"] is False
+    one = engine.variants(jpeg(0), n=1, seed=made[1].seed)  # which is not tested
+    assert one[0].seed == made[1].seed and one.drawn == one.passed == 1 and one[0].accepted
 
 
-def test_a_small_library_is_measured_by_the_samples_once(engine: Engine) -> None:
-    asked = engine._studio._bounds(Mini(), "same")
-    assert -1 < asked.least < asked.most < 1
-    notes = [json.loads(p.read_text()) for p in (engine.home / "models").glob("*.json")]
-    assert [asked.least, asked.most] in [note["value"] for note in notes]
+def test_strangers_are_the_samples_while_a_library_is_small(engine: Engine) -> None:
+    strangers = engine._studio._strangers(Mini())
+    assert len(strangers) > 50 and strangers.shape[1] == Mini().dim
+    assert np.linalg.norm(strangers, axis=1) == pytest.approx(1, abs=0.01)
 
 
-def test_a_large_library_is_its_own_measure(
+def test_a_large_library_has_its_own_strangers(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("search.variants.ENOUGH", 3)
-    vectors = np.stack(
-        [engine.encode([np.asarray(Image.open(io.BytesIO(jpeg(s))))])[0] for s in range(3)]
-    )
-    found, wanted = engine._studio._bounds(Mini(), "concept"), bounds(vectors, "concept")
-    assert found.least == pytest.approx(wanted.least, abs=0.02)
+    assert len(engine._studio._strangers(Mini())) == 3
+    monkeypatch.setattr(engine._studio._lookup, "newest", lambda *_: [10**6, 10**6 + 1])
+    monkeypatch.setattr(engine._studio, "_known", None)
+    assert len(engine._studio._strangers(Mini())) > 50  # it forgot most of its pictures
 
 
 # the queue ------------------------------------------------------------------------------------

@@ -94,15 +94,15 @@ def test_guidance_goes_the_way_of_the_condition(model: Denoiser) -> None:
 
 
 def test_the_regimes_are_in_order() -> None:
-    near, same, concept = (REGIMES[name] for name in ("near", "same", "concept"))
+    near, same, concept = (REGIMES["pixels"][name] for name in ("near", "same", "concept"))
     assert near.sigma < same.sigma < concept.sigma == 80
     assert dial() == same and dial("concept") == concept
 
 
 def test_between_regimes_the_dial_runs_on() -> None:
-    for regime in REGIMES.values():
+    for regime in REGIMES["pixels"].values():
         assert dial(sigma=regime.sigma) == regime
-    least, most = REGIMES["near"].steps, REGIMES["concept"].steps
+    least, most = REGIMES["pixels"]["near"].steps, REGIMES["pixels"]["concept"].steps
     steps = [dial(sigma=s).steps for s in (0, 0.1, 0.5, 1, 2, 5, 20, 80, 500)]
     assert steps == sorted(steps) and steps[0] == least and steps[-1] == most
     assert dial(sigma=2, steps=3, guidance=1.25).steps == 3

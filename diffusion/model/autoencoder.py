@@ -7,6 +7,7 @@ parameters, a round trip of about 26 dB on photographs.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from functools import cached_property
 from importlib.resources import files as packaged
 from pathlib import Path
@@ -86,13 +87,28 @@ class Autoencoder(nn.Module):
 
     def encode(self, pictures: Tensor) -> Tensor:
         """(B, 3, H, W) in -1..1 -> (B, 32, H/8, W/8), in the precision of the weights."""
-        z: Tensor = self.encoder(((pictures + 1) / 2).to(self._dtype))
-        return z
+        *_, latents = self.encode_stages(pictures)
+        return latents
 
     def decode(self, latents: Tensor) -> Tensor:
         """(B, 32, h, w) -> (B, 3, 8h, 8w) float32 in -1..1."""
-        x: Tensor = self.decoder(latents.to(self._dtype))
-        return x.float().clamp(0, 1) * 2 - 1
+        *_, pictures = self.decode_stages(latents)
+        return pictures
+
+    def encode_stages(self, pictures: Tensor) -> Iterator[Tensor]:
+        """As `encode`, layer by layer: the last tensor is the answer."""
+        x = ((pictures + 1) / 2).to(self._dtype)
+        for layer in self.encoder:
+            x = layer(x)
+            yield x
+
+    def decode_stages(self, latents: Tensor) -> Iterator[Tensor]:
+        """As `decode`, layer by layer: the last tensor is the answer."""
+        x = latents.to(self._dtype)
+        for layer in self.decoder:
+            x = layer(x)
+            yield x
+        yield x.float().clamp(0, 1) * 2 - 1
 
     @property
     def _dtype(self) -> torch.dtype:

@@ -14,11 +14,13 @@ from torch import Tensor
 
 from diffusion import files
 from diffusion.errors import CheckpointError
+from diffusion.model.autoencoder import load_autoencoder
 from diffusion.model.denoiser import Denoiser
 from diffusion.model.presets import Config
 
 FORMAT, VERSION = "lookalike diffusion", 1
-SHIPPED = "ddpm.safetensors"
+SHIPPED = ("ddpm", "photo", "photo-weak")
+"""Names of the models in the package: on pixels, on latents, and a weaker one that guides it."""
 
 
 def save(
@@ -31,8 +33,9 @@ def save(
     """Write `path` (.safetensors) and the .json beside it, none before both are made.
 
     weights: of the network, by name. about: what else is to be known: data, step, metrics,
-    `encoder` (name and fingerprint) of a model under vectors, `classes` of one under classes. half:
-    store float16. Raises DiffusionError when the disk does not take them.
+    `encoder` (name and fingerprint) of a model under vectors, `classes` of one under classes,
+    `weak` (a file beside it) of a model that guides it. half: store float16. Raises
+    DiffusionError when the disk does not take them.
     """
     kind = torch.float16 if half else torch.float32
     data = files.to_safetensors({n: w.to(kind) for n, w in weights.items()}, {"format": FORMAT})
@@ -50,13 +53,14 @@ def save(
 def load(
     path: str | Path | None = None, device: str = "cpu", encoder: str | None = None
 ) -> Denoiser:
-    """The model of a checkpoint, ready to sample from; without a path, the one that is shipped.
+    """The model of a checkpoint, ready to sample from. path: a file, or the name of a model in the
+    package: `ddpm` (the default), `photo` or `photo-weak`.
 
     `about` of what comes back is the JSON beside the weights. encoder: the fingerprint of the
     encoder whose vectors will condition it, where that is known. Raises CheckpointError for a file
     that is missing, damaged, foreign, newer, or of another encoder.
     """
-    place = shipped() if path is None else Path(path)
+    place = shipped(path) if path in (None, *SHIPPED) else Path(path)
     about = describe(place)
     named = about["encoder"]["fingerprint"] if "encoder" in about else None
     if encoder is not None and named != encoder:
@@ -73,6 +77,10 @@ def load(
         model = Denoiser(Config.of(about["config"]))
         model.net.load_state_dict({k: v.float() for k, v in read_tensors(data).items()})
         model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if model.config.space == "latent":
+            model.use_autoencoder(load_autoencoder(device))
+        if "weak" in about:
+            model.guide_by(load(place.with_name(about["weak"]), device))
     except CheckpointError:
         raise
     except Exception as error:  # every way in which a file can be foreign, or a device not there
@@ -81,9 +89,9 @@ def load(
     return model.eval().requires_grad_(False)
 
 
-def shipped() -> Path:
-    """Where the weights in the package are."""
-    return Path(str(packaged("diffusion") / "weights" / SHIPPED))
+def shipped(name: str | Path | None = None) -> Path:
+    """Where the weights of a model in the package are; `ddpm` by default."""
+    return Path(str(packaged("diffusion") / "weights" / f"{name or SHIPPED[0]}.safetensors"))
 
 
 def describe(path: Path) -> dict[str, Any]:

@@ -16,12 +16,14 @@ it is Karras' F with its sign turned.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from diffusion.errors import ConfigError
+from diffusion.model.autoencoder import Autoencoder
 from diffusion.model.presets import Config
 from diffusion.model.schedule import make_noise
 from diffusion.model.unet import UNet
@@ -42,6 +44,74 @@ class Denoiser(nn.Module):
         self.noise = make_noise(config.noise, config.steps)
         self.net = UNet(config.shape)
         self.about: dict[str, Any] = {}  # of the checkpoint it came from
+        self._helpers: dict[str, nn.Module] = {}  # not a part of the weights
+
+    @property
+    def weak(self) -> Denoiser | None:
+        """A weaker model that guides this one (`denoise`)."""
+        found = self._helpers.get("weak")
+        return found if isinstance(found, Denoiser) else None
+
+    def guide_by(self, model: Denoiser | None) -> None:
+        """Let a weaker model of the same space guide this one; None for guidance by the empty
+        condition."""
+        self._helpers.pop("weak", None)
+        if model is not None:
+            self._helpers["weak"] = model
+
+    def use_autoencoder(self, autoencoder: Autoencoder) -> None:
+        """Let a model on latents encode and decode pictures. Raises ConfigError for an autoencoder
+        whose latents it was not trained on."""
+        latents = self.config.latents
+        if latents is None or autoencoder.fingerprint != latents.autoencoder:
+            raise ConfigError(
+                f"the model was trained on latents of the autoencoder "
+                f"{latents and latents.autoencoder}, not {autoencoder.fingerprint}"
+            )
+        self._helpers["autoencoder"] = autoencoder
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W) in -1..1 -> what the model denoises: the pictures themselves, or
+        latents (B, 32, H/8, W/8) normalized per channel. Raises ConfigError."""
+        *_, x = self.encode_stages(pictures)
+        return x
+
+    def decode(self, x: Tensor) -> Tensor:
+        """The other way round, in -1..1. Raises ConfigError."""
+        *_, pictures = self.decode_stages(x)
+        return pictures
+
+    def encode_stages(self, pictures: Tensor) -> Iterator[Tensor]:
+        """As `encode`, in pieces of work: the last tensor is the answer."""
+        if self.config.space == "pixels":
+            yield pictures
+            return
+        mean, std = self._statistics(pictures)
+        latents = pictures
+        for latents in self._latents().encode_stages(pictures):
+            yield latents
+        yield (latents.float() - mean) / std
+
+    def decode_stages(self, x: Tensor) -> Iterator[Tensor]:
+        """As `decode`, in pieces of work: the last tensor is the answer."""
+        if self.config.space == "pixels":
+            yield x.clamp(-1, 1)
+            return
+        mean, std = self._statistics(x)
+        yield from self._latents().decode_stages(x.float() * std + mean)
+
+    def _latents(self) -> Autoencoder:
+        found = self._helpers.get("autoencoder")
+        if not isinstance(found, Autoencoder):
+            raise ConfigError("a model on latents needs its autoencoder: see `use_autoencoder`")
+        return found
+
+    def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        latents = self.config.latents
+        if latents is None:
+            raise ConfigError("the model does not say the statistics of its latents")
+        mean, std = (torch.tensor(v, device=like.device) for v in (latents.mean, latents.std))
+        return mean[:, None, None], std[:, None, None]
 
     def scales(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B,) float64 -> c_skip, c_out, c_in, each (B,) float64."""
@@ -112,7 +182,9 @@ class Denoiser(nn.Module):
 
         guidance: w of D_u + w (D_c - D_u) (Ho and Salimans 2022, arXiv:2207.12598); 1 is none and
         costs one pass instead of two. interval: sigmas between which it acts (Kynkaanniemi et al.
-        2024, arXiv:2404.07724); elsewhere the condition alone does.
+        2024, arXiv:2404.07724); elsewhere the condition alone does. Where the model has a `weak`
+        one, that takes the place of D_u, under the same condition (autoguidance, Karras et al.
+        2024, arXiv:2406.02507, eq. 3).
         """
         return _Denoise(self, condition, guidance, interval)
 
@@ -127,16 +199,23 @@ class _Denoise:
         guidance: float,
         interval: tuple[float, float],
     ) -> None:
-        self._model, self._condition = model, condition
+        self._model, self._condition, self._weak = model, condition, model.weak
         self._guidance, self._interval = guidance, interval
 
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
         low, high = self._interval
         sigmas = torch.full((len(x),), sigma, dtype=torch.float64, device=x.device)
         condition = self._condition
-        if condition is None or self._guidance == 1 or not low <= sigma <= high:
+        helpless = condition is None and self._weak is None
+        if helpless or self._guidance == 1 or not low <= sigma <= high:
             guess: Tensor = self._model(x, sigmas, condition)
             return guess
+        if self._weak is not None:
+            better, worse = self._model(x, sigmas, condition), self._weak(x, sigmas, condition)
+            away: Tensor = worse + self._guidance * (better - worse)
+            return away
+        if condition is None:
+            raise ConfigError("guidance is towards a condition: give one, or a guidance of 1")
         nothing = torch.full_like(condition, -1 if condition.ndim == 1 else 0)
         both = self._model(x.repeat(2, 1, 1, 1), sigmas.repeat(2), torch.cat([nothing, condition]))
         without, under = both.chunk(2)

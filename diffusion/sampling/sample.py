@@ -28,7 +28,7 @@ def sample(
     guidance: float = 1.0,
     interval: tuple[float, float] = EVERYWHERE,
 ) -> Tensor:
-    """n pictures, (n, 3, S, S) float32 in -1..1, on the model's device.
+    """n pictures, (n, 3, S, S) float32 in -1..1, on the model's device, S its `config.size`.
 
     seed: the first has it, the next seed + 1, and so on; a picture is the same alone or among
     others. condition: (n,) classes or (n, D) unit vectors; None for none. guidance, interval: as
@@ -58,23 +58,23 @@ def samples(
             f"guidance {guidance} between the sigmas {interval}: give 0 to {MOST_GUIDANCE:g} (1 is "
             "none), and two from 0 that ascend"
         )
-    if guidance != 1 and condition is None:
+    if guidance != 1 and condition is None and model.weak is None:
         raise ConfigError("guidance is towards a condition: give one, or a guidance of 1")
     check_condition(condition, n, model.config.shape)
     device = str(next(model.parameters()).device)
-    side = model.config.size
+    shape = model.config.sample_shape
     sigmas = grid(model.noise, steps)
     for first in range(0, n, BATCH):
         part = range(first, min(n, first + BATCH))
         under = None if condition is None else condition[part.start : part.stop].to(device)
-        normal = normals([seed + i for i in part], (3, side, side), device)
+        normal = normals([seed + i for i in part], shape, device)
         with torch.inference_mode():
             x = sigmas[0] * normal()
             for state in SAMPLERS[sampler](
                 model.denoise(under, guidance, interval), x, sigmas, normal
             ):
                 x = state.x
-            yield x.clamp(-1, 1)
+            yield model.decode(x)
 
 
 def way(sampler: str, steps: int, guidance: float, interval: tuple[float, float]) -> str:

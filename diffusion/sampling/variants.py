@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from diffusion.errors import ConfigError
-from diffusion.model.denoiser import Denoiser
+from diffusion.model.denoiser import EVERYWHERE, Denoiser
 from diffusion.sampling.sample import BATCH, MOST_GUIDANCE, MOST_SEED, check_condition
 from diffusion.sampling.samplers import State, dpmpp_2m, grid, normals
 
@@ -22,16 +22,26 @@ MOST_STEPS = 1000
 @dataclass(frozen=True)
 class Dial:
     """sigma: noise over the picture, from 0 (the picture itself) up; from the model's highest on
-    nothing is left of it but the condition. guidance: as `Denoiser.denoise` has it. steps: of the
-    way back, a network pass each, two under guidance; from a little sigma there are fewer."""
+    nothing is left of it but the condition. guidance, interval: as `Denoiser.denoise` has them.
+    steps: of the way back, a network pass each, two under guidance; from a little sigma there are
+    fewer."""
 
     sigma: float
     guidance: float
     steps: int
+    interval: tuple[float, float] = EVERYWHERE
 
 
-REGIMES = {"near": Dial(0.3, 2.0, 3), "same": Dial(1.0, 3.0, 5), "concept": Dial(80.0, 4.0, 12)}
-"""A near copy, the same subject, the same concept."""
+MIDDLE = (0.2, 10.0)
+REGIMES = {
+    "pixels": {"near": Dial(0.3, 2.0, 3), "same": Dial(1.0, 3.0, 5), "concept": Dial(80, 4.0, 12)},
+    "latent": {
+        "near": Dial(0.7, 1.0, 4, MIDDLE),
+        "same": Dial(2.0, 1.5, 6, MIDDLE),
+        "concept": Dial(80.0, 2.0, 14, MIDDLE),
+    },
+}
+"""A near copy, the same subject and the same concept, for models of each space."""
 
 
 def dial(
@@ -39,25 +49,29 @@ def dial(
     sigma: float | None = None,
     guidance: float | None = None,
     steps: int | None = None,
+    space: str = "pixels",
 ) -> Dial:
     """A regime, or any sigma, with what else is said of it; `same` where nothing is.
 
-    Between the regimes, guidance and steps follow log sigma. Raises ConfigError.
+    Between the regimes, guidance and steps follow log sigma. space: of the model. Raises
+    ConfigError.
     """
+    regimes = REGIMES[space]
     if regime is not None and sigma is not None:
         raise ConfigError("a regime has its own sigma; give one of the two")
     if sigma is None:
-        if regime is not None and regime not in REGIMES:
-            raise ConfigError(f"there is no regime {regime!r}; give one of {', '.join(REGIMES)}")
-        usual = REGIMES[regime or "same"]
+        if regime is not None and regime not in regimes:
+            raise ConfigError(f"there is no regime {regime!r}; give one of {', '.join(regimes)}")
+        usual = regimes[regime or "same"]
     else:
         if not 0 <= sigma < math.inf:
             raise ConfigError(f"sigma {sigma}: give a number from 0, and 80 for pure noise")
-        usual = _between(sigma)
+        usual = _between(sigma, regimes)
     chosen = Dial(
         usual.sigma,
         usual.guidance if guidance is None else guidance,
         usual.steps if steps is None else steps,
+        usual.interval,
     )
     if not 0 <= chosen.guidance <= MOST_GUIDANCE or not 1 <= chosen.steps <= MOST_STEPS:
         raise ConfigError(
@@ -67,12 +81,12 @@ def dial(
     return chosen
 
 
-def _between(sigma: float) -> Dial:
-    known = sorted(REGIMES.values(), key=lambda one: one.sigma)
+def _between(sigma: float, regimes: dict[str, Dial]) -> Dial:
+    known = sorted(regimes.values(), key=lambda one: one.sigma)
     at, places = math.log(max(sigma, 1e-6)), [math.log(one.sigma) for one in known]
     guidance = np.interp(at, places, [one.guidance for one in known])
     steps = np.interp(at, places, [one.steps for one in known])
-    return Dial(float(sigma), round(float(guidance), 2), round(float(steps)))
+    return Dial(float(sigma), round(float(guidance), 2), round(float(steps)), known[0].interval)
 
 
 @torch.inference_mode()
@@ -90,37 +104,46 @@ def variants(
 ) -> Tensor:
     """n variants of a picture, (n, 3, H, W) float32 in -1..1, on the model's device.
 
-    picture: (3, H, W) in -1..1, H and W multiples of `model.config.shape.multiple`. regime, sigma,
+    picture: (3, H, W) in -1..1, H and W multiples of `model.config.multiple`. regime, sigma,
     guidance, steps: as `dial`. condition: what the picture is of, a (D,) unit vector or a class,
     ()-shaped; None for none. seed: the first has it, the next seed + 1, and so on; one is the same
     alone or among others. Raises ConfigError.
     """
-    chosen = dial(regime, sigma, guidance, steps)
+    chosen = dial(regime, sigma, guidance, steps, model.config.space)
     if n < 1 or not 0 <= seed <= MOST_SEED - n:
         raise ConfigError(f"n {n}, seed {seed}: give at least 1, and 64 bits")
+    check_picture(model, picture)
+    start = model.encode(picture[None].to(next(model.parameters()).device).float())[0]
     parts = []
     for first in range(seed, seed + n, BATCH):
         seeds = range(first, min(seed + n, first + BATCH))
-        x = picture.to(next(model.parameters()).device).float().repeat(len(seeds), 1, 1, 1)
-        for state in states(model, picture, seeds, chosen, condition):
+        x = start.repeat(len(seeds), 1, 1, 1)
+        for state in states(model, start, seeds, chosen, condition):
             x = state.x
-        parts.append(x.clamp(-1, 1))
+        parts.append(model.decode(x))
     return torch.cat(parts)
 
 
-def states(
-    model: Denoiser,
-    picture: Tensor,
-    seeds: Sequence[int],
-    chosen: Dial,
-    condition: Tensor | None = None,
-) -> Iterator[State]:
-    """The way back, a network pass for each state; none from sigma 0. Else as `variants`."""
-    multiple = model.config.shape.multiple
+def check_picture(model: Denoiser, picture: Tensor) -> None:
+    """Raises ConfigError for a picture of another shape than the model takes."""
+    multiple = model.config.multiple
     if picture.ndim != 3 or len(picture) != 3 or any(s % multiple for s in picture.shape[1:]):
         raise ConfigError(
             f"a picture of {tuple(picture.shape)}: give (3, H, W), H and W multiples of {multiple}"
         )
+
+
+def states(
+    model: Denoiser,
+    start: Tensor,
+    seeds: Sequence[int],
+    chosen: Dial,
+    condition: Tensor | None = None,
+) -> Iterator[State]:
+    """The way back, a network pass for each state; none from sigma 0.
+
+    start: (C, h, w), the picture as `Denoiser.encode` gives it. Else as `variants`.
+    """
     under = None if condition is None else condition.expand(len(seeds), *condition.shape)
     check_condition(under, len(seeds), model.config.shape)
     if chosen.sigma == 0:
@@ -128,8 +151,8 @@ def states(
     device = str(next(model.parameters()).device)
     highest = model.noise.highest
     sigmas = grid(model.noise, chosen.steps, min(chosen.sigma, highest))
-    x = sigmas[0] * normals(seeds, tuple(picture.shape), device)()
+    x = sigmas[0] * normals(seeds, tuple(start.shape), device)()
     if chosen.sigma < highest:
-        x = picture.to(device) + x
+        x = start.to(device) + x
     under = None if under is None else under.to(device)
-    yield from dpmpp_2m(model.denoise(under, chosen.guidance), x, sigmas)
+    yield from dpmpp_2m(model.denoise(under, chosen.guidance, chosen.interval), x, sigmas)

@@ -3,6 +3,7 @@
     scripts/train/gpu --pack DATA            makes the folders to carry: gpu-data/1, gpu-data/2, ...
     scripts/train/gpu --encode               on the GPU: latents of the folders that have arrived
     scripts/train/gpu --minutes 8 --out DIR  on the GPU: encode the rest, then train
+    scripts/train/gpu --ship DIR             puts what came back into the package
 
 docs/training-gpu.md has the calls in their order. DATA holds photos144-open-*.zip,
 photos288-open-*.zip and clothing/ (its README names their terms). Each folder of gpu-data holds a
@@ -32,6 +33,7 @@ from safetensors.torch import load_file, save_file
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+from diffusion.model import checkpoint  # noqa: E402
 from diffusion.model.autoencoder import Autoencoder, load_autoencoder  # noqa: E402
 from diffusion.model.denoiser import Denoiser  # noqa: E402
 from diffusion.model.presets import PHOTO, PHOTO_WEAK, Config, LatentSpace  # noqa: E402
@@ -347,7 +349,6 @@ def train(minutes: float, out: Path, cache: Path, device: str, batch: int) -> No
                 "config": config.to_json(),
                 "step": trainer.step,
                 "steps": steps,
-                "seen": trainer.step * batch,
                 "seconds": round(time.monotonic() - trial),
                 "errors": errors,
             }
@@ -373,12 +374,33 @@ def train(minutes: float, out: Path, cache: Path, device: str, batch: int) -> No
     say("done")
 
 
+def ship(out: Path) -> None:
+    """Put the weights of a run into the package."""
+    about = json.loads((out / "about.json").read_text())
+    for preset in (PHOTO_WEAK, PHOTO):
+        name, own = preset.preset, about[preset.preset]
+        weights = {}
+        for part in sorted(out.glob(f"{name}-[0-9].safetensors")):
+            weights |= load_file(part)
+        named = {"encoder": about["encoder"], "pictures": about["pictures"], "side": 256}
+        named |= {"data": "photos144-open, photos288-open, clothing (open terms)"}
+        named |= {"recipe": about["recipe"]} | {k: own[k] for k in ("step", "seconds")}
+        # of three steps, one has large windows, a quarter as many
+        named["seen"] = round(own["step"] * about["recipe"]["batch"] * 0.75)
+        if preset is PHOTO:
+            named["weak"] = checkpoint.shipped(PHOTO_WEAK.preset).name
+        place = checkpoint.shipped(name)
+        checkpoint.save(place, Config.of(own["config"]), weights, named, half=True)
+        print(f"{place}: {place.stat().st_size / 1e6:.1f} MB")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--pack", type=Path, metavar="DATA")
     parser.add_argument("--encode", action="store_true")
+    parser.add_argument("--ship", type=Path, metavar="OUT")
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "gpu")
     parser.add_argument("--cache", type=Path, default=Path("/tmp/latents"))
@@ -387,6 +409,8 @@ def main() -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if options.pack:
         pack(options.pack)
+    if options.ship:
+        ship(options.ship)
     if options.encode or options.minutes:
         torch.backends.cudnn.benchmark = True
         for folder in sorted(PACKED.glob("[0-9]*")):

@@ -177,13 +177,15 @@ class WantedJson(BaseModel):
 
 
 class VariantJson(BaseModel):
-    """A picture that was made. similarity: to the one it was made of, under the library's model."""
+    """A picture that was made. similarity: to the one it was made of, under the library's model.
+    accepted: whether it passed the acceptance test; the best rejected ones fill the answer."""
 
     id: str
     url: str
     seed: int
     sigma: float
     similarity: float
+    accepted: bool
 
 
 class VariantsJson(BaseModel):

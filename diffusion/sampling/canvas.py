@@ -1,0 +1,108 @@
+"""A picture as a model varies it: what goes into the network, and pictures from what comes out.
+
+`PixelCanvas` is for models on pixels, which work on a small copy (`diffusion.sampling.bands`);
+`LatentCanvas` for models on latents, which work on the whole picture. Long work is done in pieces,
+so that a caller may do something else between two of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from diffusion.data import to_bytes, to_unit
+from diffusion.model.denoiser import Denoiser
+from diffusion.sampling.bands import Bands
+
+
+class Canvas(Protocol):
+    """One picture before a model. x: (C, h, w) float32, what the model varies."""
+
+    x: Tensor
+
+    def preview(self, x: Tensor) -> Image.Image:
+        """A quick and rough picture of a variant of x, in the size of the picture."""
+        ...
+
+    def render(self, x: Tensor, detail: bool = True) -> Iterator[Image.Image | None]:
+        """The picture of a variant of x, at last; None between the pieces of work before. detail:
+        False for a variant that owes the picture nothing."""
+        ...
+
+
+class PixelCanvas:
+    """See `Canvas`. x is a small copy of the picture; its fine detail comes back."""
+
+    def __init__(self, model: Denoiser, picture: Image.Image) -> None:
+        self._bands = Bands(picture, model.config.size, model.config.multiple)
+        self.x = torch.from_numpy(self._bands.low)
+
+    def preview(self, x: Tensor) -> Image.Image:
+        """See `Canvas`."""
+        return self._bands.over(x.clamp(-1, 1).cpu().numpy())
+
+    def render(self, x: Tensor, detail: bool = True) -> Iterator[Image.Image | None]:
+        """See `Canvas`."""
+        yield self._bands.over(x.clamp(-1, 1).cpu().numpy(), detail)
+
+
+class LatentCanvas:
+    """See `Canvas`. x are the normalized latents of the picture, which is continued by its mirror
+    image to sides that the network takes."""
+
+    def __init__(self, model: Denoiser, picture: Image.Image, x: Tensor) -> None:
+        """x: the latents, as `encode_picture` gives them."""
+        self._model, self._picture, self.x = model, picture, x
+        height, width = x.shape[-2:]
+        small = _padded(picture, model.config.multiple)
+        low = np.asarray(small.resize((width, height), Image.Resampling.BOX), np.float32)
+        flat = torch.cat([x.flatten(1).T.cpu(), torch.ones(height * width, 1)], dim=1)
+        # by ridge regression, the colors of this picture from its own latents
+        gram = flat.T @ flat + 1e-2 * len(flat) * torch.eye(flat.shape[1])
+        self._colors = torch.linalg.solve(gram, flat.T @ torch.from_numpy(low).reshape(-1, 3))
+
+    def preview(self, x: Tensor) -> Image.Image:
+        """See `Canvas`. Each place of the latents becomes one color."""
+        height, width = x.shape[-2:]
+        flat = torch.cat([x.flatten(1).T.float().cpu(), torch.ones(height * width, 1)], dim=1)
+        colors = (flat @ self._colors).round().clamp(0, 255).to(torch.uint8)
+        small = Image.fromarray(colors.reshape(height, width, 3).numpy())
+        times = self._model.config.multiple // self._model.config.shape.multiple
+        large = small.resize((width * times, height * times), Image.Resampling.BICUBIC)
+        return large.crop((0, 0, *self._picture.size))
+
+    def render(self, x: Tensor, detail: bool = True) -> Iterator[Image.Image | None]:
+        """See `Canvas`. The autoencoder brings all of the detail, so `detail` changes nothing."""
+        decoded = x[None]
+        for stage in self._model.decode_stages(x[None]):
+            decoded = stage
+            yield None
+        pixels = to_bytes(decoded[0].cpu()).permute(1, 2, 0).contiguous().numpy()
+        yield Image.fromarray(pixels).crop((0, 0, *self._picture.size))
+
+
+def make_canvas(model: Denoiser, picture: Image.Image) -> Iterator[Canvas | None]:
+    """The canvas of an RGB picture in the size that is to come out, at last; None between the
+    pieces of work before."""
+    if model.config.space == "pixels":
+        yield PixelCanvas(model, picture)
+        return
+    array = np.array(_padded(picture, model.config.multiple))
+    pixels = to_unit(torch.from_numpy(array).permute(2, 0, 1)[None])
+    pixels = x = pixels.to(next(model.parameters()).device)
+    for stage in model.encode_stages(pixels):
+        x = stage
+        yield None
+    yield LatentCanvas(model, picture, x[0])
+
+
+def _padded(picture: Image.Image, multiple: int) -> Image.Image:
+    """The picture, continued to the right and below by its mirror image to multiples of a side."""
+    right, below = (-side % multiple for side in picture.size)
+    array = np.pad(np.asarray(picture), ((0, below), (0, right), (0, 0)), mode="symmetric")
+    return Image.fromarray(array)

@@ -1,142 +1,242 @@
-"""What variants cost, and how like their query they are, by regime, in one run.
+"""How good variants are and what they cost, by regime, in one run.
 
-scripts/bench variants [--data DIR] [--n 24] [--rounds 5] [--checkpoint C] [--seed 0] [--out FILE]
+scripts/bench variants --data DATA [--n 400] [--reference 3000] [--rounds 5] [--seed 0] [--out FILE]
 
-Cost: seconds for one variant of a square picture, alone and in a batch of 4, without the gate's
-redraws; network passes (two a step under guidance); GFLOP of a pass as torch counts them, two for a
-multiplication and an addition; the share of the machine's rate in a product of two 2048 x 2048
-matrices, in the same round. Medians over rounds.
+DATA holds clothing/test and photos-dev, pictures that no training saw (n of them, half and half),
+photos144-open-*.zip, which the model was trained on, and the networks that measure
+(efficientnet-lite2, mobilenetv2).
 
-Likeness: cosine under mini between a picture and a variant of it, for n pictures of DIR (default:
-the samples); how often the picture itself is the nearest of all in DIR; the share of pairs of
-strangers that are less alike. Beside the way it is done (64 px, own shape): at twice
-the side, and squeezed to a square. 95 % intervals by bootstrap over pictures.
---out: a WebP that shows a few of each.
+Quality: Frechet distance and KID x 1000 of the centers of the pictures at 128 px against
+`reference` training pictures, over the features of both networks. Beside the regimes: the pictures
+themselves (the floor), through the autoencoder, through 64 px and back, through JPEG of quality 10.
+Likeness: cosine of EfficientNet-Lite2 features and of `mini` between a variant and its picture,
+with 95 % intervals by bootstrap over pictures; diversity: 1 - cosine of `mini` between two variants
+of one picture; how often the acceptance test passes. Acceptance: of uniform noise, black, white,
+grey, and training pictures in place of variants.
+Cost: seconds of four variants at 256 px, encoding and decoding included, and shares of it; the
+network's share of the rate of a product of two 2048 x 2048 matrices in the same round.
+--out: a WebP of some of them.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
+import networks
 import numpy as np
 from bench_diffusion import product, seconds
 from PIL import Image, ImageOps
 from retrieval import interval
 from sheet import sheet
 
-import search
 from diffusion import Denoiser, load
-from diffusion.sampling.bands import Bands
-from diffusion.sampling.variants import REGIMES, Dial, states
+from diffusion.data import read, to_bytes, to_unit
+from diffusion.evaluation.distance import frechet, kid, moments, nearest
+from diffusion.evaluation.report import halved, jpeg
+from diffusion.sampling.variants import REGIMES, variants
+from search.acceptance import SHARES, Acceptance, least_similarity
 from search.embedders.mini import Mini
-from search.images import render
+from search.embedders.mobilenet import to_tensor
 from search.runtime import flops, torch
-from search.variants import scaled
 
-SAMPLES = Path(search.__file__).parent / "samples"
-SIZE, SHOWN = 256, 6
-WAYS = {"own shape": (True, 1), "twice the side": (True, 2), "squeezed": (False, 1)}
+SIDE, LONG, BATCH, SHOWN = 128, 256, 20, 10
 
 
-def drawn(model: Denoiser, bands: Bands, seeds: range, dial: Dial, vector: torch.Tensor) -> list:
-    """The variants of those seeds."""
+def teachers(data: Path) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
+    """(N, 3, S, S) uint8 -> (N, 1280) features, by the name of each network."""
+
+    def make(net: torch.nn.Module, size: int) -> Callable[[torch.Tensor], torch.Tensor]:
+        def encode(pictures: torch.Tensor) -> torch.Tensor:
+            parts = []
+            for some in pictures.split(50):
+                arrays = some.permute(0, 2, 3, 1).numpy()
+                scaled = [
+                    np.asarray(Image.fromarray(a).resize((size, size), Image.Resampling.BICUBIC))
+                    for a in arrays
+                ]
+                with torch.inference_mode():
+                    parts.append(net.features(to_tensor(scaled, net.mean, net.std, "cpu")))
+            return torch.cat(parts)
+
+        return encode
+
+    return {
+        "EfficientNet-Lite2": make(networks.efficientnet(data), 260),
+        "MobileNetV2": make(networks.mobilenet(data), 224),
+    }
+
+
+def embedded(mini: Mini, pictures: torch.Tensor) -> np.ndarray:
+    """(N, 3, H, W) uint8 -> (N, 512) unit vectors."""
+    pixels = [
+        mini.preparation(Image.fromarray(p))
+        for p in pictures.permute(0, 2, 3, 1).contiguous().numpy()
+    ]
+    return np.concatenate([mini.embed(pixels[i : i + 16]) for i in range(0, len(pixels), 16)])
+
+
+def made(model: Denoiser, pictures: torch.Tensor, vectors: np.ndarray, regime: str, seed: int):
+    """A variant of each picture, uint8, and seconds."""
+    from diffusion.sampling.samplers import dpmpp_2m, grid, normals
+
+    dial, begun, parts = REGIMES[model.config.space][regime], time.monotonic(), []
+    for first in range(0, len(pictures), BATCH):
+        some = pictures[first : first + BATCH]
+        with torch.inference_mode():
+            x0 = model.encode(to_unit(some))
+            seeds = range(seed + first, seed + first + len(some))
+            sigmas = grid(model.noise, dial.steps, dial.sigma)
+            x = normals(seeds, tuple(x0.shape[1:]))() * sigmas[0]
+            x = x + x0 if dial.sigma < model.noise.highest else x
+            condition = torch.from_numpy(vectors[first : first + BATCH])
+            denoise = model.denoise(condition, dial.guidance, dial.interval)
+            for state in dpmpp_2m(denoise, x, sigmas):
+                x = state.x
+            parts.append(to_bytes(model.decode(x)))
+    return torch.cat(parts), time.monotonic() - begun
+
+
+def quality(args: argparse.Namespace, model: Denoiser) -> None:
+    """The tables of quality, likeness and acceptance, and the sheet."""
+    mini, encoders = Mini(), teachers(args.data)
+    held = [read([args.data / name], SIDE) for name in ("clothing/test", "photos-dev")]
+    order = np.random.default_rng(args.seed)
+    half = args.n // 2
+    chosen = [p.only(order.permutation(len(p))[:half].tolist()).images for p in held]
+    pictures = torch.cat(chosen)
+    zips = sorted(args.data.glob("photos144-open-*.zip"))
+    trained = read(zips, SIDE)
+    known = trained.only(order.permutation(len(trained))[: args.reference].tolist()).images
+    vectors = embedded(mini, pictures)
+    sets = {"held out (floor)": pictures}
     with torch.inference_mode():
-        for state in states(model, torch.from_numpy(bands.low), seeds, dial, vector):
-            x = state.x
-    detail = dial.sigma < model.noise.highest
-    return [bands.over(low, detail) for low in x.clamp(-1, 1).numpy()]
+        sets["through the autoencoder"] = torch.cat(
+            [to_bytes(model.decode(model.encode(to_unit(p)))) for p in pictures.split(BATCH)]
+        )
+    sets["through 64 px"] = halved(pictures)
+    sets["through JPEG q10"] = jpeg(pictures)
+    again = {}
+    for regime in SHARES:
+        sets[regime], took = made(model, pictures, vectors, regime, args.seed)
+        again[regime], _ = made(model, pictures[:100], vectors[:100], regime, args.seed + 10**6)
+        print(f"{regime}: {took:.0f} s for {len(pictures)}", flush=True)
+    names = list(encoders)
+    print(f"\nn {len(pictures)}, reference {len(known)}, {SIDE} px, seed {args.seed}\n")
+    heads = " | ".join(f"Frechet, {n} | KID x 1000 | nearest training picture" for n in names)
+    print(f"| | {heads} | cosine to the picture (Lite2) | cosine (mini) |")
+    print("| --- |" + " --- |" * (3 * len(names) + 2))
+    reference = {name: encode(known) for name, encode in encoders.items()}
+    own = {name: encode(pictures) for name, encode in encoders.items()}
+    for what, some in sets.items():
+        cells = []
+        for name, encode in encoders.items():
+            found = encode(some)
+            distance = frechet(moments(found), moments(reference[name]))
+            value, error = kid(found, reference[name])
+            near = float(nearest(found, reference[name])[1].median())
+            cells += [f"{distance:.1f}", f"{1000 * value:.1f} ± {1000 * error:.1f}", f"{near:.1f}"]
+            if name == names[0]:
+                cosine = torch.nn.functional.cosine_similarity(found, own[name]).numpy()
+        alike = (embedded(mini, some) * vectors).sum(1)
+        cells += [interval(cosine, args.seed), interval(alike, args.seed)]
+        print(f"| {what} | " + " | ".join(cells) + " |", flush=True)
+
+    strangers = embedded(mini, known[: min(1000, len(known) - 30)])
+    random = torch.Generator().manual_seed(args.seed)
+    flat = torch.ones(30, 3, SIDE, SIDE, dtype=torch.uint8)
+    foreign = {
+        "noise": torch.randint(0, 256, flat.shape, generator=random, dtype=torch.uint8),
+        **{name: flat * level for name, level in (("black", 0), ("white", 255), ("grey", 128))},
+        "other training pictures": known[-30:],
+    }
+    print("\n| accepted | " + " | ".join(["variants", *foreign]) + " | diversity |")
+    print("| --- |" + " --- |" * (len(foreign) + 2))
+    rows = pictures[:: max(1, len(pictures) // 60)]
+    row_vectors = vectors[:: max(1, len(pictures) // 60)]
+    foreign_vectors = {what: embedded(mini, some) for what, some in foreign.items()}
+    for regime in SHARES:
+        passed = []
+        alike = (embedded(mini, sets[regime]) * vectors).sum(1)
+        for i, picture in enumerate(pictures):
+            least = least_similarity(vectors[i], strangers, regime)
+            test = Acceptance(least, as_image(picture))
+            passed.append(test.distance(float(alike[i]), as_image(sets[regime][i])) == 0)
+        cells = [f"{np.mean(passed):.3f}"]
+        for what, some in foreign.items():
+            hits = []
+            for picture, vector in zip(rows, row_vectors, strict=True):
+                test = Acceptance(least_similarity(vector, strangers, regime), as_image(picture))
+                for one, other in zip(some, foreign_vectors[what], strict=True):
+                    hits.append(test.distance(float(other @ vector), as_image(one)) == 0)
+            cells.append(f"{np.mean(hits):.3f}")
+        first, second = embedded(mini, sets[regime][:100]), embedded(mini, again[regime])
+        cells.append(interval(1 - (first * second).sum(1), args.seed))
+        print(f"| {regime} | " + " | ".join(cells) + " |", flush=True)
+    if args.out:
+        shown = np.linspace(0, len(pictures) - 1, SHOWN).round().astype(int)
+        columns = ["held out (floor)", "through the autoencoder", *SHARES]
+        tiles = [[as_image(sets[name][i]) for name in columns] for i in shown]
+        sheet(tiles, columns).save(args.out, "WebP", quality=80, method=6)
 
 
-def cost(model: Denoiser, rounds: int) -> None:
-    """The table of what a variant costs."""
-    print("| regime | batch | s a variant | passes | GFLOP a pass | passes x GFLOP | of GEMM |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    picture, vector = Image.new("RGB", (SIZE, SIZE), "grey"), torch.zeros(model.config.shape.width)
-    for name, dial in REGIMES.items():
-        side = model.config.size
-        bands = Bands(picture, side, model.config.shape.multiple)
-        x, sigma = torch.zeros(1, 3, side, side), torch.ones(1, dtype=torch.float64)
-        gflop = flops(lambda x=x, sigma=sigma: model(x, sigma, vector[None]))[0] / 1e9
-        passes = dial.steps * (1 if dial.guidance == 1 else 2)
-        for batch in (1, 4):
-            took, share = [], []
-            for _ in range(rounds):
-                work = partial(drawn, model, bands, range(batch), dial, vector)
-                one, rate = seconds(work, False), 2 * 2048**3 / seconds(product("cpu"), False) / 1e9
-                took.append(one / batch)
-                share.append(passes * gflop / (one / batch) / rate)
-            print(
-                f"| {name} | {batch} | {np.median(took):.2f} | {passes} | {gflop:.2f} | "
-                f"{passes * gflop:.0f} | {np.median(share):.2f} |",
-                flush=True,
-            )
+def as_image(picture: torch.Tensor) -> Image.Image:
+    """(3, H, W) uint8 -> RGB."""
+    return Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy())
 
 
-def likeness(model: Denoiser, folder: Path, n: int, seed: int, out: Path | None) -> None:
-    """The table of how like its query a variant is, and the picture of some."""
-    mini = Mini()
-
-    def embed(pictures: list[Image.Image]) -> np.ndarray:
-        pixels = [mini.preparation(p) for p in pictures]
-        return np.concatenate([mini.embed(pixels[i : i + 16]) for i in range(0, len(pixels), 16)])
-
-    files = sorted(path for path in folder.rglob("*.jpg"))
-    order = np.random.default_rng(seed).permutation(len(files))
-    pictures = [render(Image.open(files[i])) for i in order]
-    everything, chosen = embed(pictures), pictures[:n]
-    cosines = (everything @ everything.T)[np.triu_indices(len(pictures), 1)]
-    small = (model.config.size,) * 2
-    under = embed([ImageOps.fit(p, small, Image.Resampling.LANCZOS) for p in chosen])
-    rows: list[list[Image.Image]] = [[p] for p in chosen[:SHOWN]]
-    print(f"\n{len(chosen)} of {len(pictures)} pictures of {folder}, seed {seed}; mini\n")
-    print("| regime | way | similarity | original first | strangers less alike | s |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    for name, dial in REGIMES.items():
-        for way, (own, times) in WAYS.items():
-            begun, made = time.monotonic(), []
-            for i, picture in enumerate(chosen):
-                size = scaled(*picture.size, SIZE)
-                canvas = picture.resize(size if own else (SIZE, SIZE), Image.Resampling.LANCZOS)
-                bands = Bands(canvas, model.config.size * times, model.config.shape.multiple)
-                seeds = range(seed + i, seed + i + 1)
-                one = drawn(model, bands, seeds, dial, torch.from_numpy(under[i]))[0]
-                made.append(one.resize(size, Image.Resampling.LANCZOS))
-            took = time.monotonic() - begun
-            vectors = embed(made)
-            own_score = (vectors * everything[:n]).sum(1)
-            first = (vectors @ everything.T <= own_score[:, None] + 1e-5).all(1)
-            share = np.searchsorted(np.sort(cosines), own_score) / len(cosines)
-            print(
-                f"| {name} | {way} | {interval(own_score, seed)} | {first.mean():.2f} | "
-                f"{np.median(share):.2f} | {took:.0f} |",
-                flush=True,
-            )
-            for row, picture in zip(rows, made, strict=False):
-                row.append(picture)
-    if out:
-        ways = [f"{regime}\n{way}" for regime in REGIMES for way in WAYS]
-        sheet(rows, ways).save(out, "WebP", quality=80, method=6)
+def cost(model: Denoiser, args: argparse.Namespace) -> None:
+    """The table of what four variants cost."""
+    path = sorted((args.data / "photos-dev").glob("*/*"))[0]
+    picture = ImageOps.fit(Image.open(path).convert("RGB"), (LONG, LONG))
+    vector = torch.from_numpy(Mini().embed([Mini().preparation(picture)])[0])
+    x = to_unit(torch.from_numpy(np.array(picture)).permute(2, 0, 1))
+    with torch.inference_mode():
+        z = model.encode(x[None])
+        sigma = torch.ones(4, dtype=torch.float64)
+        four = z.repeat(4, 1, 1, 1)
+        parts = {
+            "encode": (lambda: model.encode(x[None]), 1),
+            "a pass of 4": (lambda: model(four, sigma, vector.expand(4, -1)), 1),
+            "decode 4": (lambda: model.decode(four), 1),
+        }
+        gflop = flops(lambda: model(four, sigma, vector.expand(4, -1)))[0] / 1e9
+        took = {what: seconds(work, False) for what, (work, _) in parts.items()}
+    print("\n" + ", ".join(f"{what} {s:.2f} s" for what, s in took.items()))
+    rate = 2 * 2048**3 / seconds(product("cpu"), False) / 1e9
+    print(f"GEMM {rate:.0f} GFLOP/s; a pass {gflop / took['a pass of 4'] / rate:.2f} of it\n")
+    print(f"| regime | passes | s for 4 variants at {LONG} px, median of {args.rounds} | to most |")
+    print("| --- | --- | --- | --- |")
+    for regime, dial in REGIMES[model.config.space].items():
+        times = []
+        for number in range(args.rounds):
+            begun = time.monotonic()
+            variants(model, x, 4, regime=regime, condition=vector, seed=number)
+            times.append(time.monotonic() - begun)
+        low, middle, high = np.quantile(times, [0, 0.5, 1])
+        print(f"| {regime} | {dial.steps} | {middle:.2f} | {low:.2f} to {high:.2f} |", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, default=SAMPLES)
-    parser.add_argument("--n", type=int, default=24)
-    parser.add_argument("--rounds", type=int, default=5, help="of the first table; 0 for none")
-    parser.add_argument("--checkpoint", type=Path, help="default: the shipped one")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--n", type=int, default=400)
+    parser.add_argument("--reference", type=int, default=3000)
+    parser.add_argument("--rounds", type=int, default=5, help="of the costs; 0 for none")
+    parser.add_argument("--checkpoint", default="photo", help="a file, or a name in the package")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="a WebP of some of them")
     args = parser.parse_args()
     model = load(args.checkpoint)
     print(f"{torch.get_num_threads()} threads, weights {model.about['sha256'][:12]}\n")
     if args.rounds:
-        cost(model, args.rounds)
-    likeness(model, args.data, args.n, args.seed, args.out)
+        cost(model, args)
+    if args.n:
+        quality(args, model)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,8 @@ WAITING = 16  # jobs in the queue
 TICK = 0.2  # seconds between two looks at the queue
 RECENT = 100_000  # pictures that came last, of which those are drawn
 ENOUGH, SOME = 200, 1000  # pictures that make a library its own measure of strangers; taken at most
-NEAR, SAME = 0.55, 9.0  # sigmas up to which a regime's gate holds, where none was named
+BLIND = 20.0  # sigma from which a model without vectors has nothing to go by
+NEAR, SAME = 1.1, 9.0  # sigmas up to which a regime's gate holds, where none was named
 
 
 class Asked(TypedDict, total=False):
@@ -186,6 +187,12 @@ class Studio:
         condition = None
         if encoder is not None:
             condition = torch.from_numpy(self._embed(encoder, [seen_by(model, picture)])[0])
+        if condition is None and wanted.dial.sigma >= BLIND:
+            raise QueryError(
+                f"sigma {wanted.dial.sigma:g}: nothing of the picture is left under so much noise, "
+                "and these weights were trained without vectors of pictures; give a sigma below "
+                f"{BLIND:g}, or other weights"
+            )
         test = self._acceptance(embedder, query, wanted, original)
         passed, others = list[Variant](), list[Variant]()
         drawn, done, steps = 0, 0, wanted.dial.steps

@@ -14,8 +14,10 @@ from PIL import Image
 
 from diffusion import ConfigError, Denoiser, load, sample, variants
 from diffusion.data import read, to_unit
+from diffusion.evaluation.features import Features
 from diffusion.model import checkpoint
 from diffusion.sampling.canvas import LatentCanvas, make_canvas
+from diffusion.sampling.process import process
 from search.embedders.mini import Mini
 
 SAMPLES = Path(str(files("search"))) / "samples"
@@ -108,3 +110,12 @@ def test_a_model_on_latents_wants_its_own_autoencoder(photo: Denoiser) -> None:
         Denoiser(photo.config).encode(torch.zeros(1, 3, 32, 32))
     with pytest.raises(ConfigError, match="autoencoder"):
         Denoiser(photo.config).use_autoencoder(Autoencoder())
+
+
+def test_its_features_tell_pictures_apart_and_its_process_is_refused(photo: Denoiser) -> None:
+    pictures = read([SAMPLES], 128).images[:4]
+    rows = Features(photo, "middle.0", sigma=0.5)(pictures)
+    assert rows.shape[0] == 4 and bool(rows.isfinite().all())
+    assert float(torch.cdist(rows, rows).fill_diagonal_(9.0).min()) > 0
+    with pytest.raises(ConfigError, match="latents"):
+        process(photo, sample_picture((128, 128)), steps=4, columns=2)

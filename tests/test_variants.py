@@ -377,6 +377,20 @@ def test_pictures_of_one_name_at_the_same_time_are_all_kept(
             assert picture.getpixel((0, 0)) == variant.picture.getpixel((0, 0))
 
 
+def test_without_vectors_pure_noise_is_refused(tmp_path: Path) -> None:
+    """The picture would not matter at all."""
+    torch.manual_seed(0)
+    model, path = Denoiser(SMALL), tmp_path / "plain.safetensors"
+    checkpoint.save(path, SMALL, model.net.state_dict(), {})
+    engine = open_library(tmp_path / "home", model="mini", checkpoint=path)
+    try:
+        with pytest.raises(QueryError, match="trained without vectors"):
+            engine.variants(jpeg(0), n=1, regime="concept")
+        assert len(engine.variants(jpeg(0), n=1, sigma=1)) == 1
+    finally:
+        close_library(engine)
+
+
 # bad input ------------------------------------------------------------------------------------
 
 

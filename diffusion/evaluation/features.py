@@ -37,10 +37,11 @@ class Features:
             )
         self.model, self.sigma = model, sigma
         self._block = model.net.get_submodule(block)
-        side = model.config.size
         self._noises = torch.stack(
             [
-                torch.randn(3, side, side, generator=torch.Generator().manual_seed(seed + i))
+                torch.randn(
+                    model.config.sample_shape, generator=torch.Generator().manual_seed(seed + i)
+                )
                 for i in range(k)
             ]
         )
@@ -62,6 +63,7 @@ class Features:
     def _pooled(self, pictures: Tensor) -> Tensor:
         model, device = self.model, next(self.model.parameters()).device
         x0 = (to_unit(pictures) if pictures.dtype == torch.uint8 else pictures.float()).to(device)
+        x0 = model.encode(x0)
         sigma = torch.full((len(x0),), self.sigma, dtype=torch.float64, device=device)
         time, scale = model.noise.time(sigma).float(), model.scales(sigma)[2][:, None, None, None]
         total: Tensor | float = 0.0

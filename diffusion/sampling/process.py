@@ -76,6 +76,11 @@ def process(
     if isinstance(model.noise, Steps):
         steps = min(steps, len(model.noise.betas))
     shape = model.config.shape
+    if model.config.space != "pixels":
+        raise ConfigError(
+            "the process is drawn for models on pixels, whose states can be seen; this model works "
+            "on latents: give another checkpoint, or none for the one that ships"
+        )
     known = {"class": (1,), "vector": (1, shape.width)}.get(shape.condition)
     if condition is not None and tuple(condition.shape) != known:
         raise ConfigError(

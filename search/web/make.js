@@ -151,7 +151,9 @@ export class Maker {
 
   #named(variant, place) {
     const score = variant.similarity.toFixed(2);
-    const about = `${say('score', { score })}, ${say('seed_of', { seed: String(variant.seed) })}`;
+    const parts = [say('score', { score }), say('seed_of', { seed: String(variant.seed) })];
+    if (!variant.accepted) parts.push(say('rejected'));
+    const about = parts.join(', ');
     const file = `${this.name} ${say('variant', { n: String(variant.seed) })}.png`;
     return { ...variant, place, score, about, file };
   }

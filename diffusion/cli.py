@@ -161,7 +161,7 @@ def sample(
     from diffusion.training.trainer import pick
 
     model = load(checkpoint, pick(device))
-    under = condition_on(model, n, like, name)
+    under = condition_on(model, n, like, name, seed)
     for file in (*(f"{seed + i:05d}.png" for i in range(n)), "grid.png"):
         spare(out / file)
     made, shown = 0, list[torch.Tensor]()

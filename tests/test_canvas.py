@@ -18,6 +18,7 @@ from diffusion.evaluation.features import Features
 from diffusion.model import checkpoint
 from diffusion.sampling.canvas import LatentCanvas, make_canvas
 from diffusion.sampling.process import process
+from diffusion.sampling.sample import condition_on
 from search.embedders.mini import Mini
 
 SAMPLES = Path(str(files("search"))) / "samples"
@@ -119,3 +120,12 @@ def test_its_features_tell_pictures_apart_and_its_process_is_refused(photo: Deno
     assert float(torch.cdist(rows, rows).fill_diagonal_(9.0).min()) > 0
     with pytest.raises(ConfigError, match="latents"):
         process(photo, sample_picture((128, 128)), steps=4, columns=2)
+
+
+def test_samples_without_a_condition_take_vectors_of_the_bank(photo: Denoiser) -> None:
+    some = condition_on(photo, 3, seed=5)
+    assert some is not None and some.shape == (3, photo.config.shape.width)
+    assert torch.allclose(some.norm(dim=1), torch.ones(3), atol=1e-2)
+    again = condition_on(photo, 1, seed=7)
+    assert again is not None and torch.equal(again[0], some[2])
+    assert condition_on(load(), 3) is None

@@ -42,7 +42,7 @@ def test_it_is_conditioned_on_the_encoder_in_the_package(model: Denoiser) -> Non
 def test_all_weights_together_are_small() -> None:
     root = Path(diffusion.__file__).parents[1]
     weights = [*root.glob("*/weights/*.safetensors"), *root.glob("*/*/weights/*.safetensors")]
-    assert len(weights) == 7 and sum(path.stat().st_size for path in weights) < 80_000_000
+    assert len(weights) == 8 and sum(path.stat().st_size for path in weights) < 80_000_000
 
 
 @pytest.mark.parametrize("sigma", [0.3, 1.0, 3.0])

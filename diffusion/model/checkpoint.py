@@ -60,7 +60,7 @@ def load(
     encoder whose vectors will condition it, where that is known. Raises CheckpointError for a file
     that is missing, damaged, foreign, newer, or of another encoder.
     """
-    place = shipped(path) if path in (None, *SHIPPED) else Path(path)
+    place = shipped(path) if path is None or str(path) in SHIPPED else Path(path)
     about = describe(place)
     named = about["encoder"]["fingerprint"] if "encoder" in about else None
     if encoder is not None and named != encoder:

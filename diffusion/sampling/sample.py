@@ -9,6 +9,7 @@ from torch import Tensor
 
 from diffusion.data import Vectors, read_vectors
 from diffusion.errors import CheckpointError, ConfigError
+from diffusion.model.checkpoint import shipped
 from diffusion.model.denoiser import EVERYWHERE, Denoiser
 from diffusion.model.unet import Shape
 from diffusion.sampling.samplers import SAMPLERS, grid, normals
@@ -94,9 +95,14 @@ def same_encoder(model: Denoiser, found: Vectors, name: str) -> None:
 
 
 def condition_on(
-    model: Denoiser, n: int, vectors: str | None = None, name: str | None = None
+    model: Denoiser,
+    n: int,
+    vectors: str | None = None,
+    name: str | None = None,
+    seed: int = 0,
 ) -> Tensor | None:
-    """The condition of n pictures: the vectors in a file, in turn, or a class by its name.
+    """The condition of n pictures: the vectors in a file, in turn, or a class by its name. Without
+    either, vectors of the model's own bank, where it has one: picture `seed` gets the first.
 
     Raises ConfigError for what the model is not conditioned on, DataError for a file without
     vectors, and CheckpointError for vectors of another encoder.
@@ -110,7 +116,10 @@ def condition_on(
             raise ConfigError(f"the model knows no class {name!r}; it knows {classes or 'none'}")
         return torch.full((n,), classes.index(name))
     if not vectors:
-        return None
+        if (bank := model.about.get("bank")) is None:
+            return None
+        rows = read_vectors(shipped().with_name(bank)).rows
+        return rows[torch.arange(seed, seed + n).remainder(len(rows))].float()
     found = read_vectors(vectors)
     if kind != "vector":
         raise ConfigError(f"the model's condition is {kind}; leave the vectors out")

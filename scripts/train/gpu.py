@@ -50,6 +50,7 @@ KINDS = {"small": SMALL, "large": LARGE}
 LEVELS = (0.3, 0.5, 1.0, 2.0, 5.0)  # sigmas of the validation
 JITTER = 0.3  # length of the noise on a vector
 LR = 1e-3
+BANK = 512  # vectors that ship for samples without a condition
 TRIAL, SAVE, RESERVE = 0.03, 0.12, 0.05  # of the minutes: to measure, between saves, at the end
 
 
@@ -374,6 +375,17 @@ def train(minutes: float, out: Path, cache: Path, device: str, batch: int) -> No
     say("done")
 
 
+def save_bank(place: Path) -> str:
+    """Write vectors of some of the packed pictures, for samples without a condition."""
+    folder = min(PACKED.glob("[0-9]*"))
+    with safe_open(folder / "vectors.safetensors", "pt") as opened:
+        named, rows = opened.metadata(), opened.get_tensor("vectors")[:BANK].contiguous()
+    names = json.dumps([str(number) for number in range(len(rows))])
+    save_file({"vectors": rows}, place, {**named, "names": names})
+    place.chmod(0o644)
+    return place.name
+
+
 def ship(out: Path) -> None:
     """Put the weights of a run into the package."""
     about = json.loads((out / "about.json").read_text())
@@ -389,6 +401,7 @@ def ship(out: Path) -> None:
         named["seen"] = round(own["step"] * about["recipe"]["batch"] * 0.75)
         if preset is PHOTO:
             named["weak"] = checkpoint.shipped(PHOTO_WEAK.preset).name
+            named["bank"] = save_bank(checkpoint.shipped("photo-vectors"))
         place = checkpoint.shipped(name)
         checkpoint.save(place, Config.of(own["config"]), weights, named, half=True)
         print(f"{place}: {place.stat().st_size / 1e6:.1f} MB")

@@ -124,7 +124,9 @@ class Oracle(nn.Module):
         self.model, self.x0 = (model.scales, model.noise), x0
         self.anchor = nn.Parameter(torch.zeros(()))  # so that the model is on a device
 
-    def forward(self, into: Tensor, time: Tensor, condition: Tensor | None) -> Tensor:
+    def forward(
+        self, into: Tensor, time: Tensor, condition: Tensor | None, size: Tensor | None
+    ) -> Tensor:
         scales, noise = self.model
         if not isinstance(noise, Steps):
             raise TypeError(noise)

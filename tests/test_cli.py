@@ -351,7 +351,7 @@ def test_variants_are_files_that_tell_how_to_make_them_again(
     first, again = (document["variants"] for document in said)
     assert said[0]["seconds"] > 0 and len(first) == 4
     for one, same in zip(first, again, strict=True):
-        assert set(one) == {"path", "seed", "sigma", "similarity"}
+        assert set(one) == {"path", "seed", "sigma", "similarity", "accepted"}
         assert Path(one["path"]).read_bytes() == Path(same["path"]).read_bytes()
         assert f"seed{one['seed']}-sigma{one['sigma']:g}" in one["path"]
         with Image.open(one["path"]) as picture:

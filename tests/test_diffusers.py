@@ -169,7 +169,11 @@ def test_heun_is_theirs(count: int) -> None:
 def edm() -> Denoiser:
     """Our denoiser, with a formula in the place of its network."""
     model = Denoiser(Config("edm", Shape((32,), 1, (False,)), size=4)).double()
-    model.net.forward = lambda x, time, _: torch.sin(2 * x + time[:, None, None, None] / 300)  # type: ignore[method-assign,assignment]
+
+    def formula(x: Tensor, time: Tensor, condition: object, size: object = None) -> Tensor:
+        return torch.sin(2 * x + time[:, None, None, None] / 300)
+
+    model.net.forward = formula  # type: ignore[method-assign,assignment]
     return model
 
 

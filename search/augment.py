@@ -4,8 +4,8 @@
     OUTPUT/metadata.jsonl                   and Hugging Face's imagefolder this with them
 
 A line of the manifest tells a picture's `file_name`, `label`, `source`, `modified` (the source's
-time in nanoseconds), `seed`, `sigma` and `similarity`. Pictures are written before their lines, so
-that what a line tells of is there; those of a source that was edited since are made again, and
+time in nanoseconds), `seed`, `sigma`, `similarity` and `accepted`. Pictures are written before
+their lines, so every line has its picture. Those of a source that was edited since are made again;
 those of one that is gone, or moved to another class, are taken out.
 """
 

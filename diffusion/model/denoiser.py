@@ -49,8 +49,8 @@ class Denoiser(nn.Module):
     @property
     def weak(self) -> Denoiser | None:
         """A weaker model that guides this one (`denoise`)."""
-        found = self._helpers.get("weak")
-        return found if isinstance(found, Denoiser) else None
+        weak = self._helpers.get("weak")
+        return weak if isinstance(weak, Denoiser) else None
 
     def guide_by(self, model: Denoiser | None) -> None:
         """Let a weaker model of the same space guide this one; None for guidance by the empty
@@ -101,10 +101,10 @@ class Denoiser(nn.Module):
         yield from self._latents().decode_stages(x.float() * std + mean)
 
     def _latents(self) -> Autoencoder:
-        found = self._helpers.get("autoencoder")
-        if not isinstance(found, Autoencoder):
+        autoencoder = self._helpers.get("autoencoder")
+        if not isinstance(autoencoder, Autoencoder):
             raise ConfigError("a model on latents needs its autoencoder: see `use_autoencoder`")
-        return found
+        return autoencoder
 
     def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
         latents = self.config.latents
@@ -206,21 +206,19 @@ class _Denoise:
         low, high = self._interval
         sigmas = torch.full((len(x),), sigma, dtype=torch.float64, device=x.device)
         condition = self._condition
-        helpless = condition is None and self._weak is None
-        if helpless or self._guidance == 1 or not low <= sigma <= high:
-            guess: Tensor = self._model(x, sigmas, condition)
-            return guess
-        if self._weak is not None:
-            better, worse = self._model(x, sigmas, condition), self._weak(x, sigmas, condition)
-            away: Tensor = worse + self._guidance * (better - worse)
-            return away
-        if condition is None:
-            raise ConfigError("guidance is towards a condition: give one, or a guidance of 1")
-        nothing = torch.full_like(condition, -1 if condition.ndim == 1 else 0)
-        both = self._model(x.repeat(2, 1, 1, 1), sigmas.repeat(2), torch.cat([nothing, condition]))
-        without, under = both.chunk(2)
-        guided: Tensor = without + self._guidance * (under - without)
-        return guided
+        if self._guidance != 1 and low <= sigma <= high:
+            if self._weak is not None:
+                better = self._model(x, sigmas, condition)
+                return self._guided(self._weak(x, sigmas, condition), better)
+            if condition is not None:
+                empty = torch.full_like(condition, -1 if condition.ndim == 1 else 0)
+                twice = x.repeat(2, 1, 1, 1), sigmas.repeat(2), torch.cat([empty, condition])
+                return self._guided(*self._model(*twice).chunk(2))
+        guess: Tensor = self._model(x, sigmas, condition)
+        return guess
+
+    def _guided(self, worse: Tensor, better: Tensor) -> Tensor:
+        return worse + self._guidance * (better - worse)
 
 
 def _over(scale: Tensor, x: Tensor) -> Tensor:

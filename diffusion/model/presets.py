@@ -89,15 +89,15 @@ class Config:
         return {"space": self.space, **asdict(self)}
 
     @classmethod
-    def of(cls, said: dict[str, Any]) -> Config:
+    def of(cls, document: dict[str, Any]) -> Config:
         """Raises ConfigError for anything but what `to_json` gives."""
         try:
-            values = {"latents": None, **said}
+            values = {"latents": None, **document}
             space = values.pop("space", "pixels")
             shape = dict(values["shape"])
             lists = {name: tuple(shape[name]) for name in ("channels", "attention")}
             if set(values) != {f.name for f in fields(cls)}:
-                raise ValueError(f"its fields are {sorted(said)}")
+                raise ValueError(f"its fields are {sorted(document)}")
             values["shape"] = Shape(**{**shape, **lists})
             if latents := values["latents"]:
                 values["latents"] = LatentSpace(

@@ -190,22 +190,22 @@ class UNet(nn.Module):
         condition: (B,) classes, -1 for none; or (B, width) unit vectors, zeros for none. size: (B,)
         short sides of the whole pictures, for a shape with `size_condition`.
         """
-        told: Tensor = self.clock(
+        embedding: Tensor = self.clock(
             sinusoidal(time, self.shape.channels[0]).to(self.stem.weight.dtype)
         )
         kind, width = self.shape.condition, self.shape.width
         if self.shape.size_condition and size is not None:
             waves = sinusoidal(SIZE_SCALE * size.float().log2(), self.shape.channels[0])
-            told = told + self.size(waves.to(told.dtype))
+            embedding = embedding + self.size(waves.to(embedding.dtype))
         if kind == "none":
-            return F.silu(told)
+            return F.silu(embedding)
         if kind == "class":
             if condition is None:
                 condition = torch.full(time.shape, -1, device=time.device)
-            return F.silu(told + self.condition(condition.remainder(width + 1)))
+            return F.silu(embedding + self.condition(condition.remainder(width + 1)))
         if condition is not None:
-            told = told + self.condition(condition.to(told.dtype) * math.sqrt(width))
-        return F.silu(told)
+            embedding = embedding + self.condition(condition.to(embedding.dtype) * math.sqrt(width))
+        return F.silu(embedding)
 
     def forward(
         self,
@@ -223,22 +223,22 @@ class UNet(nn.Module):
         """
         if size is None and self.shape.size_condition:
             size = torch.full((len(x),), float(min(x.shape[-2:])), device=x.device)
-        told = self.embed(time, condition, size)
+        embedding = self.embed(time, condition, size)
         h: Tensor = self.stem(F.pixel_unshuffle(x, self.shape.patch))
         carried = list[Tensor]()
         for i, level in enumerate(self.down):
             h = F.avg_pool2d(h, 2) if i else h
             for block in _list(level):
-                carried.append(h := block(h, told))
+                carried.append(h := block(h, embedding))
                 if block is until:
                     return h
         for block in self.middle:
-            h = block(h, told)
+            h = block(h, embedding)
             if block is until:
                 return h
         for i, level in reversed(list(enumerate(self.up))):
             for block in _list(level):
-                h = block(torch.cat([h, carried.pop()], dim=1), told)
+                h = block(torch.cat([h, carried.pop()], dim=1), embedding)
                 if block is until:
                     return h
             h = F.interpolate(h, scale_factor=2.0) if i else h

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from diffusion.data import to_bytes, to_unit
+from diffusion.model.autoencoder import DOWN
 from diffusion.model.denoiser import Denoiser
 from diffusion.sampling.bands import Bands
 
@@ -55,35 +56,35 @@ class LatentCanvas:
     """See `Canvas`. x are the normalized latents of the picture, which is continued by its mirror
     image to sides that the network takes."""
 
-    def __init__(self, model: Denoiser, picture: Image.Image, x: Tensor) -> None:
-        """x: the latents, as `encode_picture` gives them."""
-        self._model, self._picture, self.x = model, picture, x
+    def __init__(
+        self, model: Denoiser, picture: Image.Image, x: Tensor, size: tuple[int, int]
+    ) -> None:
+        """picture: continued to sides that the network takes. x: its latents, normalized. size: of
+        the pictures that come out, width and height."""
+        self._model, self._size, self.x = model, size, x
         height, width = x.shape[-2:]
-        small = _padded(picture, model.config.multiple)
-        low = np.asarray(small.resize((width, height), Image.Resampling.BOX), np.float32)
-        flat = torch.cat([x.flatten(1).T.cpu(), torch.ones(height * width, 1)], dim=1)
+        low = np.asarray(picture.resize((width, height), Image.Resampling.BOX), np.float32)
+        rows = _places(x)
         # by ridge regression, the colors of this picture from its own latents
-        gram = flat.T @ flat + 1e-2 * len(flat) * torch.eye(flat.shape[1])
-        self._colors = torch.linalg.solve(gram, flat.T @ torch.from_numpy(low).reshape(-1, 3))
+        gram = rows.T @ rows + 1e-2 * len(rows) * torch.eye(rows.shape[1])
+        self._colors = torch.linalg.solve(gram, rows.T @ torch.from_numpy(low).reshape(-1, 3))
 
     def preview(self, x: Tensor) -> Image.Image:
         """See `Canvas`. Each place of the latents becomes one color."""
         height, width = x.shape[-2:]
-        flat = torch.cat([x.flatten(1).T.float().cpu(), torch.ones(height * width, 1)], dim=1)
-        colors = (flat @ self._colors).round().clamp(0, 255).to(torch.uint8)
+        colors = (_places(x) @ self._colors).round().clamp(0, 255).to(torch.uint8)
         small = Image.fromarray(colors.reshape(height, width, 3).numpy())
-        times = self._model.config.multiple // self._model.config.shape.multiple
-        large = small.resize((width * times, height * times), Image.Resampling.BICUBIC)
-        return large.crop((0, 0, *self._picture.size))
+        large = small.resize((width * DOWN, height * DOWN), Image.Resampling.BICUBIC)
+        return large.crop((0, 0, *self._size))
 
     def render(self, x: Tensor, detail: bool = True) -> Iterator[Image.Image | None]:
         """See `Canvas`. The autoencoder brings all of the detail, so `detail` changes nothing."""
         decoded = x[None]
-        for stage in self._model.decode_stages(x[None]):
+        for stage in self._model.decode_stages(decoded):
             decoded = stage
             yield None
         pixels = to_bytes(decoded[0].cpu()).permute(1, 2, 0).contiguous().numpy()
-        yield Image.fromarray(pixels).crop((0, 0, *self._picture.size))
+        yield Image.fromarray(pixels).crop((0, 0, *self._size))
 
 
 def make_canvas(model: Denoiser, picture: Image.Image) -> Iterator[Canvas | None]:
@@ -92,13 +93,18 @@ def make_canvas(model: Denoiser, picture: Image.Image) -> Iterator[Canvas | None
     if model.config.space == "pixels":
         yield PixelCanvas(model, picture)
         return
-    array = np.array(_padded(picture, model.config.multiple))
-    pixels = to_unit(torch.from_numpy(array).permute(2, 0, 1)[None])
-    pixels = x = pixels.to(next(model.parameters()).device)
-    for stage in model.encode_stages(pixels):
+    padded = _padded(picture, model.config.multiple)
+    x = to_unit(torch.from_numpy(np.array(padded)).permute(2, 0, 1)[None])
+    for stage in model.encode_stages(x.to(next(model.parameters()).device)):
         x = stage
         yield None
-    yield LatentCanvas(model, picture, x[0])
+    yield LatentCanvas(model, padded, x[0], picture.size)
+
+
+def _places(x: Tensor) -> Tensor:
+    """(C, h, w) -> (h w, C + 1): the channels of each place, and a one for the intercept."""
+    rows = x.flatten(1).T.float().cpu()
+    return torch.cat([rows, torch.ones(len(rows), 1)], dim=1)
 
 
 def _padded(picture: Image.Image, multiple: int) -> Image.Image:

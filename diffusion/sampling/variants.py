@@ -142,16 +142,19 @@ def states(
 ) -> Iterator[State]:
     """The way back, a network pass for each state; none from sigma 0.
 
-    start: (C, h, w), the picture as `Denoiser.encode` gives it. Else as `variants`.
+    start: (C, h, w), the picture as `Denoiser.encode` gives it; or (B, C, h, w), one for each seed,
+    with a condition for each. Else as `variants`.
     """
-    under = None if condition is None else condition.expand(len(seeds), *condition.shape)
+    under = condition
+    if condition is not None and start.ndim == 3:
+        under = condition.expand(len(seeds), *condition.shape)
     check_condition(under, len(seeds), model.config.shape)
     if chosen.sigma == 0:
         return
     device = str(next(model.parameters()).device)
     highest = model.noise.highest
     sigmas = grid(model.noise, chosen.steps, min(chosen.sigma, highest))
-    x = sigmas[0] * normals(seeds, tuple(start.shape), device)()
+    x = sigmas[0] * normals(seeds, tuple(start.shape[-3:]), device)()
     if chosen.sigma < highest:
         x = start.to(device) + x
     under = None if under is None else under.to(device)

@@ -28,17 +28,19 @@ from pathlib import Path
 import torch
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+from diffusion import files  # noqa: E402
+from diffusion.data import Vectors, read_vectors  # noqa: E402
 from diffusion.model import checkpoint  # noqa: E402
-from diffusion.model.autoencoder import Autoencoder, load_autoencoder  # noqa: E402
+from diffusion.model.autoencoder import load_autoencoder  # noqa: E402
 from diffusion.model.denoiser import Denoiser  # noqa: E402
 from diffusion.model.presets import PHOTO, PHOTO_WEAK, Config, LatentSpace  # noqa: E402
 from diffusion.plots import tiled  # noqa: E402
-from diffusion.sampling.samplers import dpmpp_2m, grid, normals  # noqa: E402
+from diffusion.sampling.variants import Dial, states  # noqa: E402
 from diffusion.training.latents import LARGE, SMALL, encode  # noqa: E402
 from diffusion.training.recipe import Recipe  # noqa: E402
 from diffusion.training.sets import Draws, Examples, LatentSet  # noqa: E402
@@ -100,7 +102,8 @@ def pack(data: Path) -> None:
             rows.append(torch.from_numpy(mini.embed([mini.preparation(one) for one in decoded])))
         names = json.dumps([name for name, _ in part])
         about = {"names": names, "model": mini.name, "fingerprint": mini.fingerprint}
-        save_file({"vectors": torch.cat(rows).half()}, folder / "vectors.safetensors", about)
+        tensors = {"vectors": torch.cat(rows).half()}
+        files.write_tensors(folder / "vectors.safetensors", tensors, about)
         print(f"{folder}: {len(part)} pictures", flush=True)
 
 
@@ -132,17 +135,13 @@ def encode_folder(folder: Path, cache: Path, device: str) -> None:
         contents = [archive.read(name) for name in names]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         decoded = list(pool.map(lambda c: Image.open(io.BytesIO(c)).convert("RGB"), contents))
-    vectors = load_file(folder / "vectors.safetensors")["vectors"]
-    tensors = {"vectors": vectors}
+    tensors = {"vectors": read_vectors(folder / "vectors.safetensors").rows}
     for kind, windows in KINDS.items():
         found = list(encode(autoencoder, decoded, windows, workers=os.cpu_count() or 1))
         tensors[f"{kind}.places"] = torch.tensor([place for place, _, _ in found])
-        tensors[f"{kind}.codes"] = torch.stack([codes for _, codes, _ in found]).cpu()
-        tensors[f"{kind}.sizes"] = torch.stack([sizes for _, _, sizes in found]).cpu()
-    cache.mkdir(parents=True, exist_ok=True)
-    partial = place.with_suffix(".part")
-    save_file(tensors, partial, {"names": json.dumps(names)})
-    os.replace(partial, place)
+        tensors[f"{kind}.codes"] = torch.stack([codes for _, codes, _ in found])
+        tensors[f"{kind}.sizes"] = torch.stack([sizes for _, _, sizes in found])
+    files.write_tensors(place, tensors, {"names": json.dumps(names)})
     print(f"{folder}: {len(names)} pictures in {time.monotonic() - begun:.0f} s", flush=True)
 
 
@@ -220,16 +219,15 @@ def make_trainer(
     torch.manual_seed(0)
     model = Denoiser(config).to(device, memory_format=torch.channels_last)
     trainer = Trainer(model, sets, recipe, 0, World(), compiled)
-    if compiled:
-        torch._dynamo.config.automatic_dynamic_shapes = False  # both shapes are fixed
-        try:
-            for _ in range(2 * len(sets)):
-                trainer.advance(10**9)
-        except Exception as error:  # compilers fail in many ways; training matters more
-            print(f"not compiled: {type(error).__name__}: {str(error)[:300]}", flush=True)
-            torch.manual_seed(0)
-            model = Denoiser(config).to(device, memory_format=torch.channels_last)
-            trainer = Trainer(model, sets, recipe, 0, World(), False)
+    if not compiled:
+        return trainer
+    torch._dynamo.config.automatic_dynamic_shapes = False  # both shapes are fixed
+    try:
+        for _ in range(2 * len(sets)):
+            trainer.advance(10**9)
+    except Exception as error:  # compilers fail in many ways; training matters more
+        print(f"not compiled: {type(error).__name__}: {str(error)[:300]}", flush=True)
+        return make_trainer(config, sets, recipe, device, False)
     return trainer
 
 
@@ -239,33 +237,19 @@ def save_weights(out: Path, name: str, weights: dict[str, torch.Tensor], parts: 
     done = [0] * parts
     for key in sorted(weights, key=lambda name: -weights[name].numel()):
         smallest = done.index(min(done))
-        groups[smallest][key] = weights[key].half().cpu().contiguous()
+        groups[smallest][key] = weights[key].half()
         done[smallest] += weights[key].numel()
     for number, group in enumerate(groups):
-        place = out / f"{name}-{number}.safetensors"
-        save_file(group, place.with_suffix(".part"))
-        os.replace(place.with_suffix(".part"), place)
+        files.write_tensors(out / f"{name}-{number}.safetensors", group, {})
 
 
 @torch.inference_mode()
-def draw_grid(
-    model: Denoiser,
-    autoencoder: Autoencoder,
-    examples: Examples,
-    latents: LatentSpace,
-    sigma: float,
-    guidance: float,
-) -> Image.Image:
-    """Variants of held-out latents: noised to sigma, denoised under their vectors, decoded."""
-    device = examples.x0.device
-    mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (latents.mean, latents.std))
-    normal = normals(range(len(examples.x0)), tuple(examples.x0.shape[1:]), str(device))
-    sigmas = grid(model.noise, 12, sigma)
-    x = normal() * sigmas[0] + (examples.x0 if sigma < model.noise.highest else 0)
-    sample = dpmpp_2m(model.denoise(examples.condition, guidance, (0.2, 5.0)), x, sigmas)
-    for state in sample:
-        x = state.x
-    return tiled(autoencoder.decode(x * std + mean).cpu(), columns=len(x))
+def draw_row(model: Denoiser, examples: Examples, sigma: float, guidance: float) -> Image.Image:
+    """Variants of held-out latents, one of each, side by side."""
+    way = Dial(sigma, guidance, 12, (0.2, 5.0))
+    seeds = range(len(examples.x0))
+    *_, last = states(model, examples.x0, seeds, way, examples.condition)
+    return tiled(model.decode(last.x).cpu(), columns=len(seeds))
 
 
 def train(minutes: float, out: Path, cache: Path, device: str, batch: int) -> None:
@@ -281,9 +265,6 @@ def train(minutes: float, out: Path, cache: Path, device: str, batch: int) -> No
         log.write(line + "\n")
         log.flush()
 
-    with safe_open(min(PACKED.glob("[0-9]*/vectors.safetensors")), "pt") as opened:
-        named = opened.metadata()
-    encoder = {"name": named["model"], "fingerprint": named["fingerprint"]}
     banks = read_banks(cache, device)
     some = banks["small"].codes[:2000].float().flatten(0, -2)
     latents = LatentSpace(
@@ -313,7 +294,7 @@ def train(minutes: float, out: Path, cache: Path, device: str, batch: int) -> No
     recipe = Recipe(batch=batch, lr=LR, average="power:0.1", warmup=200, drop=0.1)
     vectors = kept["small"].vectors.shape[1]
     about: dict[str, object] = {
-        "encoder": encoder,
+        "encoder": packed_vectors().encoder,
         "pictures": len(kept["small"].names),
         "recipe": asdict(recipe),
     }
@@ -354,7 +335,7 @@ def train(minutes: float, out: Path, cache: Path, device: str, batch: int) -> No
                 "errors": errors,
             }
             (out / "about.json").write_text(json.dumps(about, indent=1))
-    autoencoder = load_autoencoder(device)
+    sampled.use_autoencoder(load_autoencoder(device))
     rows = []
     for kind, count in (("small", 16), ("large", 8)):
         if kind not in validation.examples:
@@ -363,7 +344,7 @@ def train(minutes: float, out: Path, cache: Path, device: str, batch: int) -> No
         condition = None if one.condition is None else one.condition[:count]
         shown = Examples(one.x0[:count], condition, None)
         for sigma, guidance in ((0.01, 1.0), (0.5, 1.0), (1.0, 1.0), (2.0, 1.5), (80.0, 2.0)):
-            rows.append(draw_grid(sampled, autoencoder, shown, latents, sigma, guidance))
+            rows.append(draw_row(sampled, shown, sigma, guidance))
         if time.monotonic() > end:
             break
     sheet = Image.new("RGB", (max(r.width for r in rows), sum(r.height for r in rows)))
@@ -375,14 +356,21 @@ def train(minutes: float, out: Path, cache: Path, device: str, batch: int) -> No
     say("done")
 
 
+def packed_vectors() -> Vectors:
+    """The vectors of the first packed folder."""
+    return read_vectors(min(PACKED.glob("[0-9]*")) / "vectors.safetensors")
+
+
 def save_bank(place: Path) -> str:
-    """Write vectors of some of the packed pictures, for samples without a condition."""
-    folder = min(PACKED.glob("[0-9]*"))
-    with safe_open(folder / "vectors.safetensors", "pt") as opened:
-        named, rows = opened.metadata(), opened.get_tensor("vectors")[:BANK].contiguous()
-    names = json.dumps([str(number) for number in range(len(rows))])
-    save_file({"vectors": rows}, place, {**named, "names": names})
-    place.chmod(0o644)
+    """Write some of the packed vectors, for samples without a condition."""
+    packed = packed_vectors()
+    rows = packed.rows[:BANK]
+    about = {
+        "names": json.dumps([str(number) for number in range(len(rows))]),
+        "model": packed.encoder["name"],
+        "fingerprint": packed.encoder["fingerprint"],
+    }
+    files.write_tensors(place, {"vectors": rows}, about)
     return place.name
 
 

@@ -25,7 +25,6 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from networks import mobilenet
 from PIL import Image
 
 from diffusion import Denoiser, load, sample
@@ -35,8 +34,9 @@ from diffusion.model.denoiser import EVERYWHERE
 from diffusion.plots import save_png, tiled
 from diffusion.sampling.sample import way
 from search.embedders.base import Preparation
+from search.embedders.efficientnet import EfficientNetLite
 from search.embedders.mini import Mini
-from search.embedders.mobilenet import to_tensor
+from search.embedders.mobilenet import MiniNet, to_tensor
 from search.runtime import torch
 
 CHUNK = 50  # samples between two lines of progress
@@ -49,9 +49,9 @@ def photographs(images: torch.Tensor) -> list[Image.Image]:
     return [Image.fromarray(a) for a in images.permute(0, 2, 3, 1).contiguous().numpy()]
 
 
-def encoder(data: Path, device: str) -> Encode:
-    """MobileNetV2's pooled features at 224 px, not normalised."""
-    net, prepare = mobilenet(data).to(device), Preparation(224)
+def encoder(net: EfficientNetLite | MiniNet, size: int, device: str) -> Encode:
+    """A network's pooled features at so many pixels a side, not normalised."""
+    net, prepare = net.to(device), Preparation(size)
 
     def encode(images: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():

@@ -22,11 +22,11 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import networks
 import numpy as np
+from bench_ddpm import conditions, encoder, photographs
 from bench_diffusion import product, seconds
 from PIL import Image, ImageOps
 from retrieval import interval
@@ -34,74 +34,37 @@ from sheet import sheet
 
 from diffusion import Denoiser, load
 from diffusion.data import read, to_bytes, to_unit
-from diffusion.evaluation.distance import frechet, kid, moments, nearest
-from diffusion.evaluation.report import halved, jpeg
-from diffusion.sampling.variants import REGIMES, variants
+from diffusion.evaluation.report import Measure, halved, jpeg
+from diffusion.sampling.variants import REGIMES, states, variants
 from search.acceptance import SHARES, Acceptance, least_similarity
 from search.embedders.mini import Mini
-from search.embedders.mobilenet import to_tensor
 from search.runtime import flops, torch
 
 SIDE, LONG, BATCH, SHOWN = 128, 256, 20, 10
 
 
-def teachers(data: Path) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
-    """(N, 3, S, S) uint8 -> (N, 1280) features, by the name of each network."""
-
-    def make(net: torch.nn.Module, size: int) -> Callable[[torch.Tensor], torch.Tensor]:
-        def encode(pictures: torch.Tensor) -> torch.Tensor:
-            parts = []
-            for some in pictures.split(50):
-                arrays = some.permute(0, 2, 3, 1).numpy()
-                scaled = [
-                    np.asarray(Image.fromarray(a).resize((size, size), Image.Resampling.BICUBIC))
-                    for a in arrays
-                ]
-                with torch.inference_mode():
-                    parts.append(net.features(to_tensor(scaled, net.mean, net.std, "cpu")))
-            return torch.cat(parts)
-
-        return encode
-
-    return {
-        "EfficientNet-Lite2": make(networks.efficientnet(data), 260),
-        "MobileNetV2": make(networks.mobilenet(data), 224),
-    }
-
-
-def embedded(mini: Mini, pictures: torch.Tensor) -> np.ndarray:
-    """(N, 3, H, W) uint8 -> (N, 512) unit vectors."""
-    pixels = [
-        mini.preparation(Image.fromarray(p))
-        for p in pictures.permute(0, 2, 3, 1).contiguous().numpy()
-    ]
-    return np.concatenate([mini.embed(pixels[i : i + 16]) for i in range(0, len(pixels), 16)])
-
-
-def made(model: Denoiser, pictures: torch.Tensor, vectors: np.ndarray, regime: str, seed: int):
-    """A variant of each picture, uint8, and seconds."""
-    from diffusion.sampling.samplers import dpmpp_2m, grid, normals
-
-    dial, begun, parts = REGIMES[model.config.space][regime], time.monotonic(), []
+def make_variants(
+    model: Denoiser, pictures: torch.Tensor, vectors: torch.Tensor, regime: str, seed: int
+) -> torch.Tensor:
+    """A variant of each of (N, 3, S, S) uint8, in the same form."""
+    dial, parts = REGIMES[model.config.space][regime], []
     for first in range(0, len(pictures), BATCH):
-        some = pictures[first : first + BATCH]
+        some = slice(first, first + BATCH)
         with torch.inference_mode():
-            x0 = model.encode(to_unit(some))
-            seeds = range(seed + first, seed + first + len(some))
-            sigmas = grid(model.noise, dial.steps, dial.sigma)
-            x = normals(seeds, tuple(x0.shape[1:]))() * sigmas[0]
-            x = x + x0 if dial.sigma < model.noise.highest else x
-            condition = torch.from_numpy(vectors[first : first + BATCH])
-            denoise = model.denoise(condition, dial.guidance, dial.interval)
-            for state in dpmpp_2m(denoise, x, sigmas):
-                x = state.x
-            parts.append(to_bytes(model.decode(x)))
-    return torch.cat(parts), time.monotonic() - begun
+            start = model.encode(to_unit(pictures[some]))
+            seeds = range(seed + first, seed + first + len(start))
+            *_, last = states(model, start, seeds, dial, vectors[some])
+            parts.append(to_bytes(model.decode(last.x)))
+    return torch.cat(parts)
 
 
 def quality(args: argparse.Namespace, model: Denoiser) -> None:
     """The tables of quality, likeness and acceptance, and the sheet."""
-    mini, encoders = Mini(), teachers(args.data)
+    mini = Mini()
+    nets = {
+        "EfficientNet-Lite2": (networks.efficientnet(args.data), 260),
+        "MobileNetV2": (networks.mobilenet(args.data), 224),
+    }
     held = [read([args.data / name], SIDE) for name in ("clothing/test", "photos-dev")]
     order = np.random.default_rng(args.seed)
     half = args.n // 2
@@ -110,7 +73,7 @@ def quality(args: argparse.Namespace, model: Denoiser) -> None:
     zips = sorted(args.data.glob("photos144-open-*.zip"))
     trained = read(zips, SIDE)
     known = trained.only(order.permutation(len(trained))[: args.reference].tolist()).images
-    vectors = embedded(mini, pictures)
+    vectors = conditions(pictures, mini)
     sets = {"held out (floor)": pictures}
     with torch.inference_mode():
         sets["through the autoencoder"] = torch.cat(
@@ -118,33 +81,36 @@ def quality(args: argparse.Namespace, model: Denoiser) -> None:
         )
     sets["through 64 px"] = halved(pictures)
     sets["through JPEG q10"] = jpeg(pictures)
-    again = {}
+    again, alike = {}, {}
     for regime in SHARES:
-        sets[regime], took = made(model, pictures, vectors, regime, args.seed)
-        again[regime], _ = made(model, pictures[:100], vectors[:100], regime, args.seed + 10**6)
-        print(f"{regime}: {took:.0f} s for {len(pictures)}", flush=True)
-    names = list(encoders)
+        begun = time.monotonic()
+        sets[regime] = make_variants(model, pictures, vectors, regime, args.seed)
+        print(f"{regime}: {time.monotonic() - begun:.0f} s for {len(pictures)}", flush=True)
+        again[regime] = make_variants(
+            model, pictures[:100], vectors[:100], regime, args.seed + 10**6
+        )
     print(f"\nn {len(pictures)}, reference {len(known)}, {SIDE} px, seed {args.seed}\n")
-    heads = " | ".join(f"Frechet, {n} | KID x 1000 | nearest training picture" for n in names)
+    heads = " | ".join(f"Frechet, {n} | KID x 1000 | nearest training picture" for n in nets)
     print(f"| | {heads} | cosine to the picture (Lite2) | cosine (mini) |")
-    print("| --- |" + " --- |" * (3 * len(names) + 2))
-    reference = {name: encode(known) for name, encode in encoders.items()}
-    own = {name: encode(pictures) for name, encode in encoders.items()}
+    print("| --- |" + " --- |" * (3 * len(nets) + 2))
+    measures = [
+        Measure(encoder(net, size, "cpu"), name, known, args.seed)
+        for name, (net, size) in nets.items()
+    ]
+    own = measures[0].encoded(pictures).features
     for what, some in sets.items():
+        encoded = [measure.encoded(some) for measure in measures]
         cells = []
-        for name, encode in encoders.items():
-            found = encode(some)
-            distance = frechet(moments(found), moments(reference[name]))
-            value, error = kid(found, reference[name])
-            near = float(nearest(found, reference[name])[1].median())
-            cells += [f"{distance:.1f}", f"{1000 * value:.1f} ± {1000 * error:.1f}", f"{near:.1f}"]
-            if name == names[0]:
-                cosine = torch.nn.functional.cosine_similarity(found, own[name]).numpy()
-        alike = (embedded(mini, some) * vectors).sum(1)
-        cells += [interval(cosine, args.seed), interval(alike, args.seed)]
+        for measure, one in zip(measures, encoded, strict=True):
+            row = measure.compare(what, one)
+            error = f"{1000 * row.kid:.1f} ± {1000 * row.kid_error:.1f}"
+            cells += [f"{row.frechet:.1f}", error, f"{row.near:.1f}"]
+        cosine = torch.nn.functional.cosine_similarity(encoded[0].features, own).numpy()
+        alike[what] = (conditions(some, mini) * vectors).sum(1).numpy()
+        cells += [interval(cosine, args.seed), interval(alike[what], args.seed)]
         print(f"| {what} | " + " | ".join(cells) + " |", flush=True)
 
-    strangers = embedded(mini, known[: min(1000, len(known) - 30)])
+    strangers = conditions(known[: min(1000, len(known) - 30)], mini).numpy()
     random = torch.Generator().manual_seed(args.seed)
     flat = torch.ones(30, 3, SIDE, SIDE, dtype=torch.uint8)
     foreign = {
@@ -154,40 +120,38 @@ def quality(args: argparse.Namespace, model: Denoiser) -> None:
     }
     print("\n| accepted | " + " | ".join(["variants", *foreign]) + " | diversity |")
     print("| --- |" + " --- |" * (len(foreign) + 2))
-    rows = pictures[:: max(1, len(pictures) // 60)]
-    row_vectors = vectors[:: max(1, len(pictures) // 60)]
-    foreign_vectors = {what: embedded(mini, some) for what, some in foreign.items()}
+    every = max(1, len(pictures) // 60)
+    queries = photographs(pictures)
+    foreign_vectors = {what: conditions(some, mini).numpy() for what, some in foreign.items()}
     for regime in SHARES:
-        passed = []
-        alike = (embedded(mini, sets[regime]) * vectors).sum(1)
-        for i, picture in enumerate(pictures):
-            least = least_similarity(vectors[i], strangers, regime)
-            test = Acceptance(least, as_image(picture))
-            passed.append(test.distance(float(alike[i]), as_image(sets[regime][i])) == 0)
+        tests = [
+            Acceptance(least_similarity(vector, strangers, regime), query)
+            for vector, query in zip(vectors.numpy(), queries, strict=True)
+        ]
+        passed = [
+            test.distance(float(similarity), variant) == 0
+            for test, similarity, variant in zip(
+                tests, alike[regime], photographs(sets[regime]), strict=True
+            )
+        ]
         cells = [f"{np.mean(passed):.3f}"]
         for what, some in foreign.items():
-            hits = []
-            for picture, vector in zip(rows, row_vectors, strict=True):
-                test = Acceptance(least_similarity(vector, strangers, regime), as_image(picture))
-                for one, other in zip(some, foreign_vectors[what], strict=True):
-                    hits.append(test.distance(float(other @ vector), as_image(one)) == 0)
+            similarities = vectors[::every].numpy() @ foreign_vectors[what].T
+            hits = [
+                test.distance(float(similarity), other) == 0
+                for test, row in zip(tests[::every], similarities, strict=True)
+                for similarity, other in zip(row, photographs(some), strict=True)
+            ]
             cells.append(f"{np.mean(hits):.3f}")
-        first, second = embedded(mini, sets[regime][:100]), embedded(mini, again[regime])
-        cells.append(interval(1 - (first * second).sum(1), args.seed))
+        first, second = (conditions(p, mini) for p in (sets[regime][:100], again[regime]))
+        cells.append(interval(1 - (first * second).sum(1).numpy(), args.seed))
         print(f"| {regime} | " + " | ".join(cells) + " |", flush=True)
     if args.out:
         shown = np.linspace(0, half - 1, SHOWN).round().astype(int)  # the clothes, which are CC0
         columns = ["through the autoencoder", *SHARES]
-        tiles = [
-            [as_image(pictures[i]), *(as_image(sets[name][i]) for name in columns)] for i in shown
-        ]
+        tiles = [[queries[i], *(photographs(sets[c][i, None])[0] for c in columns)] for i in shown]
         columns[0] = "autoencoder"
         sheet(tiles, columns).save(args.out, "WebP", quality=80, method=6)
-
-
-def as_image(picture: torch.Tensor) -> Image.Image:
-    """(3, H, W) uint8 -> RGB."""
-    return Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy())
 
 
 def cost(model: Denoiser, args: argparse.Namespace) -> None:
@@ -201,12 +165,12 @@ def cost(model: Denoiser, args: argparse.Namespace) -> None:
         sigma = torch.ones(4, dtype=torch.float64)
         four = z.repeat(4, 1, 1, 1)
         parts = {
-            "encode": (lambda: model.encode(x[None]), 1),
-            "a pass of 4": (lambda: model(four, sigma, vector.expand(4, -1)), 1),
-            "decode 4": (lambda: model.decode(four), 1),
+            "encode": lambda: model.encode(x[None]),
+            "a pass of 4": lambda: model(four, sigma, vector.expand(4, -1)),
+            "decode 4": lambda: model.decode(four),
         }
-        gflop = flops(lambda: model(four, sigma, vector.expand(4, -1)))[0] / 1e9
-        took = {what: seconds(work, False) for what, (work, _) in parts.items()}
+        gflop = flops(parts["a pass of 4"])[0] / 1e9
+        took = {what: seconds(work, False) for what, work in parts.items()}
     print("\n" + ", ".join(f"{what} {s:.2f} s" for what, s in took.items()))
     rate = 2 * 2048**3 / seconds(product("cpu"), False) / 1e9
     print(f"GEMM {rate:.0f} GFLOP/s; a pass {gflop / took['a pass of 4'] / rate:.2f} of it\n")

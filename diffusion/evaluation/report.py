@@ -137,14 +137,18 @@ class Measure:
 
     def row(self, what: str, images: Tensor, keep: bool = False) -> Row:
         """(n, 3, S, S) uint8 against the reference. Raises DataError for fewer than 20."""
-        found, real = self.encoded(images, keep), self.reference
-        value, error = kid(found.features, real.features, self.seed)
-        precision, recall = precision_recall(Manifold(found.features), self._manifold(len(images)))
-        places, distances = nearest(found.features, real.features)
+        return self.compare(what, self.encoded(images, keep))
+
+    def compare(self, what: str, encoded: Encoded) -> Row:
+        """As `row`, of pictures that are encoded already."""
+        real, n = self.reference, len(encoded.images)
+        value, error = kid(encoded.features, real.features, self.seed)
+        precision, recall = precision_recall(Manifold(encoded.features), self._manifold(n))
+        places, distances = nearest(encoded.features, real.features)
         return Row(
             what,
-            len(images),
-            frechet(found.moments, real.moments),
+            n,
+            frechet(encoded.moments, real.moments),
             value,
             error,
             precision,

@@ -4,7 +4,7 @@ scripts/bench augment [--data ../shared/data] [--shots 5 10 20] [--draws 10] [--
 
 For each draw and number of shots: so many pictures of each class of clothing's training part; under
 mini, a softmax regression (L2, strength chosen on the validation part) on their vectors alone, with
-flips and crops, with variants of them (regime --regime, made by the engine, gate and all), with
+flips and crops, with accepted variants of them (regime --regime, made by the engine), with
 both; as many of each kind, n a picture. Accuracy on the test part: mean over draws with a 95 %
 interval by Student's t, and the paired difference to none. --short: two classes, two draws, a
 handful of pictures.

@@ -3,7 +3,7 @@
     python scripts/draw_variants.py OUT.webp [--of DIR] [--checkpoint C...] [--n 4] [--seed 0]
 
 A row for each picture (default: some of the samples): the picture itself and then, for each regime,
-the first variant of each checkpoint that the gate lets pass. `shipped` is the one in the package.
+the first accepted variant of each checkpoint. `shipped` is the one in the package.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class Augmentation:
         """Raises InputError, NotFoundError and QueryError."""
         Wanted.of(n=n, seed=seed + 2**32)  # each source has seeds of its own up to there
         wanted = Wanted.of(n=n, regime=regime, seed=seed, space=studio.space)
-        self._wanted = replace(wanted, gate=regime)
+        self._wanted = replace(wanted, regime=regime)
         self._studio = studio
         full = Path(os.path.realpath(source.expanduser()))
         if not os.path.exists(full):

@@ -393,7 +393,7 @@ class Variants(Sequence[Variant]):
     """Variants of one query: the accepted ones, by seed, then the best of the rejected ones.
 
     seconds: all it took. drawn: candidates that were tried; passed: how many of these variants
-    passed the gate. One alone is the picture of its seed, and no gate is asked.
+    were accepted. One alone is the picture of its seed, and is not tested.
     """
 
     variants: tuple[Variant, ...]

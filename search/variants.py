@@ -16,7 +16,7 @@ from typing import TypedDict, TypeVar
 import numpy as np
 from PIL import Image, ImageOps
 
-from diffusion import CheckpointError, ConfigError, Denoiser, load
+from diffusion import CheckpointError, Config, ConfigError, Denoiser, load
 from diffusion.model.checkpoint import describe, shipped
 from diffusion.sampling.canvas import Canvas, make_canvas
 from diffusion.sampling.variants import Dial, dial, states
@@ -49,7 +49,7 @@ TICK = 0.2  # seconds between two looks at the queue
 RECENT = 100_000  # pictures that came last, of which those are drawn
 ENOUGH, SOME = 200, 1000  # pictures that make a library its own measure of strangers; taken at most
 BLIND = 20.0  # sigma from which a model without vectors has nothing to go by
-NEAR, SAME = 1.1, 9.0  # sigmas up to which a regime's gate holds, where none was named
+NEAR, SAME = 1.1, 9.0  # sigmas up to which a regime accepts, where none was named
 
 
 class Asked(TypedDict, total=False):
@@ -69,13 +69,13 @@ class Asked(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Wanted:
-    """The same, checked. gate: the regime by which variants are accepted; None accepts all."""
+    """The same, checked. regime: that by which variants are accepted; None accepts all."""
 
     n: int
     dial: Dial
     seed: int
     size: int
-    gate: str | None
+    regime: str | None
 
     @classmethod
     def of(
@@ -180,6 +180,12 @@ class Studio:
     ) -> Generator[VariantProgress, None, None]:
         size = scaled(*picture.size, wanted.size)
         model, encoder = self._model()
+        if encoder is None and wanted.dial.sigma >= BLIND:
+            raise QueryError(
+                f"sigma {wanted.dial.sigma:g}: nothing of the picture is left under so much noise, "
+                "and these weights were trained without vectors of pictures; give a sigma below "
+                f"{BLIND:g}, or other weights"
+            )
         original = picture.resize(size, Image.Resampling.LANCZOS)
         canvas = self._in_pieces(make_canvas(model, original))
         embedder = self._models.at_once(self._serving())
@@ -187,16 +193,10 @@ class Studio:
         condition = None
         if encoder is not None:
             condition = torch.from_numpy(self._embed(encoder, [seen_by(model, picture)])[0])
-        if condition is None and wanted.dial.sigma >= BLIND:
-            raise QueryError(
-                f"sigma {wanted.dial.sigma:g}: nothing of the picture is left under so much noise, "
-                "and these weights were trained without vectors of pictures; give a sigma below "
-                f"{BLIND:g}, or other weights"
-            )
         test = self._acceptance(embedder, query, wanted, original)
-        passed, others = list[Variant](), list[Variant]()
+        passed, others = list[Variant](), list[tuple[float, Variant]]()
         drawn, done, steps = 0, 0, wanted.dial.steps
-        most = wanted.n * TRIES if wanted.gate else wanted.n
+        most = wanted.n * TRIES if wanted.regime else wanted.n
         sigma = min(wanted.dial.sigma, model.noise.highest)
         detail = sigma < model.noise.highest
         while len(passed) < wanted.n and drawn < most:
@@ -215,12 +215,15 @@ class Studio:
             yield VariantProgress(done, max(done, total), pictures)
             likenesses = np.clip(self._embed(embedder, made) @ query, -1.0, 1.0)
             for seed, one, likeness in zip(seeds, made, likenesses.tolist(), strict=True):
-                accepted = wanted.gate is None or not test.distance(likeness, one)
-                variant = Variant(one, seed, sigma, likeness, accepted)
-                (passed if accepted else others).append(variant)
+                distance = test.distance(likeness, one) if wanted.regime else 0.0
+                variant = Variant(one, seed, sigma, likeness, accepted=distance == 0)
+                if variant.accepted:
+                    passed.append(variant)
+                else:
+                    others.append((distance, variant))
             drawn += count
-        others.sort(key=lambda variant: test.distance(variant.similarity, variant.picture))
-        chosen = (*passed, *others)[: wanted.n]
+        others.sort(key=lambda rejected: rejected[0])
+        chosen = (*passed, *(variant for _, variant in others))[: wanted.n]
         result = Variants(chosen, time.monotonic() - begun, drawn, len(passed))
         done = max(done, drawn * steps)
         yield VariantProgress(done, done, tuple(v.picture for v in chosen), result)
@@ -269,7 +272,7 @@ class Studio:
     def space(self) -> str:
         """`pixels` or `latent`: what the model works on."""
         try:
-            return str(describe(self._checkpoint)["config"].get("space", "pixels"))
+            return Config.of(describe(self._checkpoint)["config"]).space
         except CheckpointError:
             return "latent"  # the error is raised where the model is opened
 
@@ -338,9 +341,9 @@ class Studio:
         self, embedder: Embedder, query: Vectors, wanted: Wanted, original: Image.Image
     ) -> Acceptance:
         """The test of the variants of a query. At sigma 0 the picture itself is asked for."""
-        if wanted.gate is None:
+        if wanted.regime is None:
             return Acceptance()
-        least = least_similarity(query, self._strangers(embedder), wanted.gate)
+        least = least_similarity(query, self._strangers(embedder), wanted.regime)
         return Acceptance(least, original if wanted.dial.sigma else None)
 
     def _strangers(self, embedder: Embedder) -> Vectors:

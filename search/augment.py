@@ -3,10 +3,10 @@
     OUTPUT/CLASS/NAME-seedS-sigmaX.png      torchvision's ImageFolder reads these
     OUTPUT/metadata.jsonl                   and Hugging Face's imagefolder this with them
 
-A line of the manifest tells a picture's `file_name`, `label`, `source`, `modified` (the source's
-time in nanoseconds), `seed`, `sigma`, `similarity` and `accepted`. Pictures are written before
-their lines, so every line has its picture. Those of a source that was edited since are made again;
-those of one that is gone, or moved to another class, are taken out.
+A line of the manifest has a picture's `file_name`, `label`, `source`, `modified` (the source's
+time in nanoseconds), `seed`, `sigma`, `similarity` and `accepted`. A picture is written before its
+line, so every line has its picture. If a source was edited, its variants are made again. If it is
+gone or moved to another class, its variants are deleted.
 """
 
 from __future__ import annotations
@@ -30,27 +30,33 @@ from search.errors import InputError, LockedError, NotFoundError, StorageError
 from search.loader import in_order
 from search.records import AugmentProgress, AugmentReport, Skip, Variants
 from search.scan import scan
-from search.variants import Studio, Wanted
+from search.variants import VariantGenerator, VariantRequest
 
 MANIFEST = "metadata.jsonl"
 ABOUT = ".lookalike.json"
 LOCK = ".lookalike.lock"
-AHEAD = 4  # pictures that are decoded before they are wanted
+AHEAD = 4  # pictures that are decoded before their turn
 
 Row = dict[str, Any]
 
 
 class Augmentation:
-    """One folder's. What is asked for is checked at once; `run` does it."""
+    """The training set of one folder. The constructor checks the options; `run` does the work."""
 
     def __init__(
-        self, studio: Studio, source: Path, output: Path, n: int, regime: str, seed: int
+        self,
+        generator: VariantGenerator,
+        source: Path,
+        output: Path,
+        n: int,
+        regime: str,
+        seed: int,
     ) -> None:
         """Raises InputError, NotFoundError and QueryError."""
-        Wanted.of(n=n, seed=seed + 2**32)  # each source has seeds of its own up to there
-        wanted = Wanted.of(n=n, regime=regime, seed=seed, space=studio.space)
-        self._wanted = replace(wanted, regime=regime)
-        self._studio = studio
+        VariantRequest.of(n=n, seed=seed + 2**32)  # each source has seeds of its own up to there
+        request = VariantRequest.of(n=n, regime=regime, seed=seed, space=generator.space)
+        self._request = replace(request, regime=regime)
+        self._generator = generator
         full = Path(os.path.realpath(source.expanduser()))
         if not os.path.exists(full):
             raise NotFoundError(f"{full} is not there; give a folder of pictures")
@@ -75,8 +81,8 @@ class Augmentation:
                 f"{self._output} and {self._source} are one within the other; give another output, "
                 "so that the originals stay by themselves"
             )
-        asked = {"source": str(self._source), "n": n, "regime": regime, "seed": seed}
-        self._about = asked | studio.marks()
+        options = {"source": str(self._source), "n": n, "regime": regime, "seed": seed}
+        self._about = options | generator.fingerprints()
         self._refuse_others()
 
     def _refuse_others(self) -> None:
@@ -99,11 +105,11 @@ class Augmentation:
         if not isinstance(known, dict):
             return "holds something else"
         differing = {k: v for k, v in self._about.items() if known.get(k) != v}
-        said = [
+        parts = [
             f"other {k}" if k in ("weights", "model") else f"{k} {known.get(k)}, not {v}"
-            for k, v in differing.items()  # digests tell nobody anything
+            for k, v in differing.items()  # a reader cannot compare digests
         ]
-        return f"was made with {'; '.join(said)}"
+        return f"was made with {'; '.join(parts)}"
 
     def run(self) -> Iterator[AugmentProgress]:
         """Make what is not there yet. Raises LookalikeError; what was made by then stays."""
@@ -120,7 +126,7 @@ class Augmentation:
                         reason = str(picture).removeprefix(f"{self._source / name}: ")
                         skips.append(Skip(name, reason))
                     else:
-                        made += self._write(name, self._made(name, picture))
+                        made += self._write(name, self._make_variants(name, picture))
                     done += 1
                     yield AugmentProgress(done, total, name, len(skips))
         unchanged = total - len(todo)
@@ -162,7 +168,7 @@ class Augmentation:
         whole = {
             source: rows
             for source, rows in found.items()
-            if len(rows) == self._wanted.n and all(self._current(source, row) for row in rows)
+            if len(rows) == self._request.n and all(self._current(source, row) for row in rows)
         }
         removed = 0
         for source in found.keys() - whole:
@@ -173,7 +179,7 @@ class Augmentation:
                     removed += self._gone(source)
                     with suppress(OSError):  # the last of its class: ImageFolder takes no empty one
                         os.removedirs(file.parent)
-        # after the pictures, so that none is left of which no line tells
+        # after the pictures, so that every file on disk has a manifest entry
         files.write(path, "".join(_lines(rows) for rows in whole.values()).encode())
         return whole, removed
 
@@ -202,20 +208,21 @@ class Augmentation:
 
         def load(name: str) -> Image.Image | InputError:
             try:
-                return self._studio.picture(str(self._source / name), urgent=False)
+                return self._generator.pictures.load(str(self._source / name), urgent=False)
             except InputError as error:
                 return error
 
         with ThreadPoolExecutor(AHEAD, thread_name_prefix="augment") as pool:
             yield from in_order(((name, pool.submit(load, name)) for name in names), AHEAD + 1)
 
-    def _made(self, name: str, picture: Image.Image) -> Variants:
-        """A source's own seeds follow from its name, so that no two begin under the same noise."""
-        seed = self._wanted.seed + zlib.crc32(os.fsencode(name))
-        *_, last = self._studio.vary(picture, replace(self._wanted, seed=seed), patient=True)
-        if last.made is None:
+    def _make_variants(self, name: str, picture: Image.Image) -> Variants:
+        """Seeds follow from the name of the source, so that no two sources share their noise."""
+        seed = self._request.seed + zlib.crc32(os.fsencode(name))
+        request = replace(self._request, seed=seed)
+        *_, last = self._generator.generate(picture, request, patient=True)
+        if last.result is None:
             raise StorageError(f"the variants of {name} ended early; run it again")
-        return last.made
+        return last.result
 
     def _write(self, name: str, variants: Variants) -> int:
         """The pictures, and then their lines; how many."""

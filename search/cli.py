@@ -290,14 +290,14 @@ def variants(
             size=size,
         )
         last = console.watch(events, lambda event: Progress("draw", event.done, event.total))
-    if last is None or last.made is None:
+    if last is None or last.result is None:
         raise LibraryError("the variants ended early; run it again")
-    files = [(variant.save(out, words.stem(image)), variant) for variant in last.made]
+    files = [(variant.save(out, words.stem(image)), variant) for variant in last.result]
     if n > 1:
-        console.passed(last.made)
+        console.passed(last.result)
     if as_json:
         listed = [{"path": shown(str(path)), **variant.to_json()} for path, variant in files]
-        _print({"variants": listed, "seconds": round(last.made.seconds, 3)})
+        _print({"variants": listed, "seconds": round(last.result.seconds, 3)})
     else:
         console.drawn(files)
 

@@ -48,7 +48,7 @@ from search.scan import watch
 from search.settings import Settings
 
 if TYPE_CHECKING:
-    from search.variants import Asked
+    from search.variants import VariantOptions
 
 
 class Engine(Library):
@@ -250,20 +250,26 @@ class Engine(Library):
 
     # making more -------------------------------------------------------------------------------
 
-    def vary(self, image: Given, **asked: Unpack[Asked]) -> Iterator[VariantProgress]:
-        """Variants of a picture, given as to `search`, while they are made; the last progress
-        carries them, and closing the iterator ends it. asked: see `search.variants.Asked`. Raises
-        LookalikeError, for what is asked at once."""
-        from search.variants import Wanted
+    def vary(self, image: Given, **options: Unpack[VariantOptions]) -> Iterator[VariantProgress]:
+        """Make variants of a picture, given as to `search`, and watch them appear.
 
-        return self._studio.vary(image, Wanted.of(**asked, space=self._studio.space))
+        The last progress carries the result; closing the iterator cancels. options: see
+        `search.variants.VariantOptions`. Raises LookalikeError, for wrong options at once.
+        """
+        from search.variants import VariantRequest
 
-    def variants(self, image: Given, **asked: Unpack[Asked]) -> Variants:
-        """As `vary`, to the end."""
-        *_, last = self.vary(image, **asked)
-        if last.made is None:
+        request = VariantRequest.of(**options, space=self._generator.space)
+        return self._generator.generate(image, request)
+
+    def variants(self, image: Given, **options: Unpack[VariantOptions]) -> Variants:
+        """Make variants of a picture: as `vary`, to the end.
+
+        engine.variants("shirt.jpg", n=4, regime="same", seed=7)[0].picture.save("more.png")
+        """
+        *_, last = self.vary(image, **options)
+        if last.result is None:
             raise LibraryError("the variants ended early; ask again")
-        return last.made
+        return last.result
 
     def augment(
         self,
@@ -279,7 +285,7 @@ class Engine(Library):
         is not made again. Raises LookalikeError, for what is asked at once."""
         from search.augment import Augmentation
 
-        return Augmentation(self._studio, Path(path), Path(output), n, regime, seed).run()
+        return Augmentation(self._generator, Path(path), Path(output), n, regime, seed).run()
 
     # pictures ----------------------------------------------------------------------------------
 

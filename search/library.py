@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from search.fetch import Fetcher
     from search.runtime import Runtime
     from search.searcher import Searcher
-    from search.variants import Studio
+    from search.variants import VariantGenerator
 
 T = TypeVar("T")
 CATALOG = "catalog.sqlite"
@@ -110,13 +110,15 @@ class Library:
         return Fetcher(self.settings.fetch_bytes, self.settings.fetch_seconds)
 
     @cached_property
-    def _studio(self) -> Studio:
-        from search.variants import Studio
+    def _generator(self) -> VariantGenerator:
+        from search.library_pictures import LibraryPictures
+        from search.variants import VariantGenerator
 
-        parts = (self._models, self._lookup, self._loader, self._runtime)
         notes, s = Notes(self.home / "models"), self.settings
-        calls = (self._catalog.serving, self._content)
-        return self._once("_studio", lambda: Studio(*parts, *calls, notes, s.checkpoint, s.device))
+        needs = (self._models, self._lookup, self._loader, self._content, self._catalog.serving)
+        pictures = LibraryPictures(*needs, notes)
+        parts = (self._models, self._runtime, pictures, notes, s.checkpoint, s.device)
+        return self._once("_generator", lambda: VariantGenerator(*parts))
 
     def _searcher(self) -> Searcher:
         from search.searcher import Searcher

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 Kind = Literal["identical", "copy", "similar"]
 REGIMES: Mapping[str, float] = MappingProxyType({"near": 0.7, "same": 2.0, "concept": 80.0})
-"""How far a variant is from its query, by name: the noise it starts under, sigma."""
+"""How far a variant may be from its query: the noise level sigma of each regime."""
 SIGMAS = (0.0, 80.0)
-"""Least and most of it: the query itself, and pure noise, which any larger sigma means as well."""
+"""Least and most sigma: the query itself, and pure noise, as with any larger sigma."""
 MOST_STEM = 180  # bytes of a name that a variant's begins with
 MOST_VARIANTS = 64
-"""As many are made at a time."""
+"""Most variants of one request."""
 VARIANT_SIZES = (64, 512)
-"""Least and most pixels of a variant's long side."""
+"""Least and most pixels of the long side of a variant."""
 
 
 def shown(path: str) -> str:
@@ -342,9 +342,9 @@ def _placed(partial: Path, path: Path) -> bool:
 class Variant:
     """A picture made from a query.
 
-    picture: RGB. seed: makes it again. sigma: noise it started under. similarity: cosine to the
-    query in [-1, 1] under the library's model. accepted: whether it passed the acceptance test of
-    its regime; always where only one was asked for.
+    picture: RGB. seed: makes the same variant again. sigma: noise level at the start. similarity:
+    cosine to the query in [-1, 1] under the library's model. accepted: whether it passed the
+    acceptance test of its regime; always true when only one variant was requested.
     """
 
     picture: Image
@@ -354,9 +354,11 @@ class Variant:
     accepted: bool = True
 
     def save(self, folder: Path, stem: str, replace: bool = False) -> Path:
-        """Write it to a folder as PNG, named by a stem, its seed and its sigma; whole or not at
-        all. A file of that name that is another picture stays, unless it is to be replaced: the
-        stem gets a number. Raises StorageError."""
+        """Write a PNG to a folder, named by a stem, the seed and the sigma; whole or not at all.
+
+        replace: overwrite a file of that name. Otherwise another picture of that name stays, and
+        the stem gets a number. Raises StorageError.
+        """
         out = io.BytesIO()
         self.picture.save(out, "PNG")
         path, number = folder / self._named(stem), 1
@@ -379,7 +381,7 @@ class Variant:
         return f"{_short(stem)}-seed{self.seed}-sigma{self.sigma:g}.png"
 
     def to_json(self) -> dict[str, Any]:
-        """As `variants --json` prints it, beside its path."""
+        """The fields that `variants --json` prints after the path."""
         return {
             "seed": self.seed,
             "sigma": self.sigma,
@@ -392,8 +394,8 @@ class Variant:
 class Variants(Sequence[Variant]):
     """Variants of one query: the accepted ones, by seed, then the best of the rejected ones.
 
-    seconds: all it took. drawn: candidates that were tried; passed: how many of these variants
-    were accepted. One alone is the picture of its seed, and is not tested.
+    seconds: of the whole request. drawn: number of candidates. passed: number of these variants
+    that were accepted. A single variant is not tested: it is the one of its seed.
     """
 
     variants: tuple[Variant, ...]
@@ -417,14 +419,15 @@ class Variants(Sequence[Variant]):
 
 @dataclass(frozen=True)
 class VariantProgress:
-    """A moment of making variants. `done` of `total` steps, of which there may be more than it
-    seemed. pictures: how they look by now, in the order of their seeds; none yet at first. `made`
-    comes with the last one."""
+    """Progress of making variants: `done` of `total` steps; `total` may grow.
+
+    pictures: previews in the order of the seeds, none at first. result: set in the last progress.
+    """
 
     done: int
     total: int
     pictures: tuple[Image, ...] = ()
-    made: Variants | None = None
+    result: Variants | None = None
 
 
 @dataclass(frozen=True)

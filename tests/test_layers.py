@@ -65,6 +65,7 @@ ORDER = (
     "models",
     "searcher",
     "acceptance",
+    "library_pictures",
     "variants",
     "augment",
     "checker",

@@ -33,7 +33,7 @@ from search.records import (
     Variant,
     Variants,
 )
-from search.variants import WAITING, Queue, seen_by
+from search.variants import MAX_WAITING, Queue, seen_by
 
 SMALL = Config("small", Shape((16, 32), 1, (False, True), head=16), size=16)
 
@@ -74,7 +74,7 @@ def pixels(made: Variants) -> list[np.ndarray]:
 
 @pytest.fixture
 def no_gate(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine._studio, "_acceptance", lambda *_: Acceptance())
+    monkeypatch.setattr(engine._generator, "_acceptance", lambda *_: Acceptance())
 
 
 def test_the_dial_is_one(engine: Engine) -> None:
@@ -139,12 +139,12 @@ def test_they_are_shown_while_they_are_made(engine: Engine) -> None:
     steps = list(engine.vary(jpeg(0), n=3, steps=9))
     assert steps[0].done == 0 and steps[0].pictures == ()
     assert [s.done for s in steps] == sorted(s.done for s in steps)
-    assert all(s.made is None for s in steps[:-1]) and steps[-1].made is not None
+    assert all(s.result is None for s in steps[:-1]) and steps[-1].result is not None
     assert max(len(s.pictures) for s in steps) == 3 and len(steps) > 4
     assert {p.size for s in steps for p in s.pictures} == {(256, 213)}
     last = steps[-1]
-    assert last.done == last.total == 27 and last.made is not None
-    assert [v.picture for v in last.made] == list(last.pictures)
+    assert last.done == last.total == 27 and last.result is not None
+    assert [v.picture for v in last.result] == list(last.pictures)
 
 
 @pytest.mark.usefixtures("no_gate")
@@ -158,7 +158,9 @@ def test_the_size_is_that_of_the_long_side(engine: Engine, size: int) -> None:
 def test_pure_noise_knows_the_vector_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two pictures under one vector have the same variant, and under sigma 1 they have not."""
     monkeypatch.setattr(
-        engine._studio, "_embed", lambda embedder, some: np.full((len(some), 512), 512**-0.5, "f4")
+        engine._generator,
+        "_embed",
+        lambda embedder, some: np.full((len(some), 512), 512**-0.5, "f4"),
     )
     for sigma, same in ((80, True), (1, False)):
         pair = [engine.variants(jpeg(s), n=1, sigma=sigma)[0].picture.tobytes() for s in (0, 1)]
@@ -232,7 +234,7 @@ def test_the_first_that_are_accepted_are_taken(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def accept(least: float) -> None:
-        monkeypatch.setattr(engine._studio, "_acceptance", lambda *_: Acceptance(least))
+        monkeypatch.setattr(engine._generator, "_acceptance", lambda *_: Acceptance(least))
 
     accept(-math.inf)
     free = engine.variants(jpeg(0), n=12)
@@ -247,7 +249,7 @@ def test_the_first_that_are_accepted_are_taken(
 def test_where_none_is_accepted_the_best_are_given_and_marked(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine._studio, "_acceptance", lambda *_: Acceptance(1.1))
+    monkeypatch.setattr(engine._generator, "_acceptance", lambda *_: Acceptance(1.1))
     made = engine.variants(jpeg(0), n=2)
     assert (len(made), made.passed, made.drawn) == (2, 0, 6)
     assert made[0].similarity >= made[1].similarity and not made[0].accepted
@@ -257,7 +259,7 @@ def test_where_none_is_accepted_the_best_are_given_and_marked(
 
 
 def test_strangers_are_the_samples_while_a_library_is_small(engine: Engine) -> None:
-    strangers = engine._studio._strangers(Mini())
+    strangers = engine._generator.pictures.stranger_vectors(Mini())
     assert len(strangers) > 50 and strangers.shape[1] == Mini().dim
     assert np.linalg.norm(strangers, axis=1) == pytest.approx(1, abs=0.01)
 
@@ -265,11 +267,13 @@ def test_strangers_are_the_samples_while_a_library_is_small(engine: Engine) -> N
 def test_a_large_library_has_its_own_strangers(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.variants.ENOUGH", 3)
-    assert len(engine._studio._strangers(Mini())) == 3
-    monkeypatch.setattr(engine._studio._lookup, "newest", lambda *_: [10**6, 10**6 + 1])
-    monkeypatch.setattr(engine._studio, "_known", None)
-    assert len(engine._studio._strangers(Mini())) > 50  # it forgot most of its pictures
+    monkeypatch.setattr("search.library_pictures.MIN_STRANGERS", 3)
+    assert len(engine._generator.pictures.stranger_vectors(Mini())) == 3
+    monkeypatch.setattr(engine._lookup, "newest", lambda *_: [10**6, 10**6 + 1])
+    monkeypatch.setattr(engine._generator.pictures, "_strangers", None)
+    assert (
+        len(engine._generator.pictures.stranger_vectors(Mini())) > 50
+    )  # it forgot most of its pictures
 
 
 # the queue ------------------------------------------------------------------------------------
@@ -281,14 +285,14 @@ def test_one_job_at_a_time_and_the_others_wait(engine: Engine) -> None:
         pass
     assert [next(second).done for _ in range(3)] == [0, 0, 0]
     first.close()  # type: ignore[attr-defined]
-    assert list(second)[-1].made is not None
+    assert list(second)[-1].result is not None
 
 
 def test_the_queue_keeps_its_order_and_is_bounded() -> None:
     queue, done = Queue(), list[int]()
     with queue.place(False) as first:
         assert first()
-        begun = [threading.Event() for _ in range(WAITING)]
+        begun = [threading.Event() for _ in range(MAX_WAITING)]
 
         def wait(i: int) -> None:
             with queue.place(False) as mine:
@@ -297,7 +301,7 @@ def test_the_queue_keeps_its_order_and_is_bounded() -> None:
                     pass
                 done.append(i)
 
-        threads = [threading.Thread(target=wait, args=(i,)) for i in range(WAITING)]
+        threads = [threading.Thread(target=wait, args=(i,)) for i in range(MAX_WAITING)]
         for thread, event in zip(threads, begun, strict=True):
             thread.start()
             event.wait()
@@ -306,14 +310,14 @@ def test_the_queue_keeps_its_order_and_is_bounded() -> None:
         assert done == []
     for thread in threads:
         thread.join()
-    assert done == list(range(WAITING))
+    assert done == list(range(MAX_WAITING))
 
 
 def test_a_search_goes_between_two_passes(engine: Engine) -> None:
     steps = engine.vary(jpeg(0), n=2, steps=50)
     next(steps), next(steps)
     assert engine.search(image=jpeg(2), k=1)[0].score > 0.99
-    assert next(steps).made is None
+    assert next(steps).result is None
     steps.close()  # type: ignore[attr-defined]
 
 

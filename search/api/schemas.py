@@ -155,8 +155,8 @@ class StartedJson(BaseModel):
     job: str
 
 
-class WantedJson(BaseModel):
-    """Which variants to make."""
+class VariantOptionsJson(BaseModel):
+    """Options of `POST /variants`."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -177,8 +177,8 @@ class WantedJson(BaseModel):
 
 
 class VariantJson(BaseModel):
-    """A picture that was made. similarity: to the one it was made of, under the library's model.
-    accepted: whether it passed the acceptance test; the best rejected ones fill the answer."""
+    """A variant. similarity: cosine to the query under the library's model. accepted: whether it
+    passed the acceptance test; the best rejected ones fill the answer."""
 
     id: str
     url: str
@@ -189,14 +189,14 @@ class VariantJson(BaseModel):
 
 
 class VariantsJson(BaseModel):
-    """The answer; it took so many seconds."""
+    """The answer, and the seconds that it took."""
 
     variants: list[VariantJson]
     seconds: float
 
 
 class DialJson(BaseModel):
-    """n: of variants at most; sigma: least and most; regimes: the sigma of each."""
+    """n: most variants of a request. sigma: least and most. regimes: the sigma of each."""
 
     n: int
     sigma: tuple[float, float]

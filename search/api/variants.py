@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 
 import anyio
 from fastapi import APIRouter, Request, Response
@@ -23,8 +24,8 @@ from search.api.schemas import (
     AugmentJson,
     DialJson,
     StartedJson,
+    VariantOptionsJson,
     VariantsJson,
-    WantedJson,
     problems,
     upload,
 )
@@ -34,9 +35,9 @@ from search.records import MOST_VARIANTS, REGIMES, SIGMAS, AugmentProgress, Vari
 
 router = APIRouter(prefix="/api/v1", tags=["variants"])
 
-WAITING = 12  # requests behind the one that is at work
+WAITING = 12  # requests in the queue
 LOOK_SECONDS = 0.05
-SMALL = 128  # pixels of a picture on the way
+PREVIEW_SIDE = 128  # pixels
 
 
 @router.get(
@@ -59,22 +60,23 @@ async def dial() -> JSONResponse:
         202: {"model": StartedJson, "description": "A job, whose events carry pictures on the way"},
         **problems(400, 404, 408, 413, 415, 422, 429),
     },
-    openapi_extra=upload("The picture, one of them.", WantedJson, "options"),
+    openapi_extra=upload("The picture, one of them.", VariantOptionsJson, "options"),
 )
 async def make(request: Request, here: Here) -> JSONResponse:
-    """Multipart with one `image` and `options` (JSON), or JSON with `id` or `url`. One request is
-    worked on at a time, and searches go before it; who goes away cancels it."""
+    """Multipart with one `image` and `options` (JSON), or JSON with `id` or `url`. The server works
+    on one request at a time, and searches go first. A client that disconnects cancels it."""
     async with here.searches.admit():  # as many uploads at once as of searches
         given = await read(request, 1, "options")
-        wanted = parsed(WantedJson, given.said or b"{}")
-        picture = await _picture(here, given, wanted)
-        options = wanted.model_dump(exclude={"id", "url", "wait"})
-        steps = await here.look(lambda: here.engine.vary(picture, **options))
+        options = parsed(VariantOptionsJson, given.said or b"{}")
+        picture = await _read_picture(here, given, options)
+        arguments = options.model_dump(exclude={"id", "url", "wait"})
+        steps = await here.look(lambda: here.engine.vary(picture, **arguments))
         name = picture if isinstance(picture, str) else ""
-        job = here.jobs.start("variants", name, None, lambda: _moments(steps, here.made), WAITING)
-    if not wanted.wait:
-        return _started(job)
-    await _over(job, request, here)
+        moments = partial(_variant_moments, steps, here.made)
+        job = here.jobs.start("variants", name, None, moments, WAITING)
+    if not options.wait:
+        return _job_response(job)
+    await _wait_for(job, request, here)
     return JSONResponse(job.report and job.report.to_json())
 
 
@@ -85,7 +87,7 @@ async def make(request: Request, here: Here) -> JSONResponse:
     responses={200: {"content": {"image/png": {}}}, **problems(404)},
 )
 async def variant(name: str, here: Here) -> Response:
-    """Kept for an hour after it was made; of more than 1,000 the oldest go."""
+    """Kept for an hour. If there are more than 1,000, the oldest are deleted."""
     headers = {
         "Content-Security-Policy": SANDBOX,
         "Cache-Control": f"private, max-age={SECONDS:.0f}, immutable",
@@ -101,8 +103,8 @@ async def variant(name: str, here: Here) -> Response:
     responses=problems(400, 404, 422, 429),
 )
 async def augment(given: AugmentJson, here: Here) -> JSONResponse:
-    """As `lookalike augment PATH -o OUTPUT`; both folders must be allowed, and one job at a time
-    writes to OUTPUT. The same again goes on where it was."""
+    """As `lookalike augment PATH -o OUTPUT`. Both folders must be allowed, and one job at a time
+    writes to OUTPUT. The same request resumes an interrupted job."""
 
     def begun() -> tuple[str, str, Iterator[AugmentProgress]]:
         path, _ = allowed(here, "path", given.path)
@@ -111,55 +113,55 @@ async def augment(given: AugmentJson, here: Here) -> JSONResponse:
         return str(path), str(output), here.engine.augment(path, output=output, **options)
 
     path, output, steps = await here.look(begun)
-    return _started(here.jobs.start("augment", path, output, lambda: _counted(steps)))
+    return _job_response(here.jobs.start("augment", path, output, lambda: _augment_moments(steps)))
 
 
-def _started(job: Job) -> JSONResponse:
+def _job_response(job: Job) -> JSONResponse:
     where = {"Location": f"/api/v1/jobs/{job.id}"}
     return JSONResponse({"job": job.id}, status_code=202, headers=where)
 
 
-async def _picture(here: Context, given: Given, wanted: WantedJson) -> bytes | str:
-    """What the request brings, or names. Raises FieldError unless it is one picture."""
-    named = [value for value in (wanted.id, wanted.url) if value is not None]
+async def _read_picture(here: Context, given: Given, options: VariantOptionsJson) -> bytes | str:
+    """The picture that the request sends or names. Raises FieldError unless it is one."""
+    named = [value for value in (options.id, options.url) if value is not None]
     if len(given.files) + len(named) != 1:
         raise FieldError([("image", "give one picture: a file `image`, or `id`, or `url`")])
-    if wanted.id is not None:
-        name = wanted.id.removeprefix("id:")
+    if options.id is not None:
+        name = options.id.removeprefix("id:")
         return f"id:{(await here.look(lambda: here.engine.picture(name))).id}"
-    if wanted.url is not None and not is_address(wanted.url):
+    if options.url is not None and not is_address(options.url):
         raise FieldError([("url", "give an address that begins with http:// or https://")])
-    return wanted.url or given.files[0]
+    return options.url or given.files[0]
 
 
-def _moments(steps: Iterator[VariantProgress], made: Made) -> Iterator[Moment]:
-    """A job's moments. Closing them cancels."""
+def _variant_moments(steps: Iterator[VariantProgress], made: Made) -> Iterator[Moment]:
+    """The moments of a job that makes variants. Closing the iterator cancels the job."""
     with closing(steps):  # type: ignore[type-var]
         for step in steps:
-            if step.made is not None:
-                yield Moment("vary", step.total, step.total, report=made.keep(step.made))
+            if step.result is not None:
+                yield Moment("vary", step.total, step.total, report=made.keep(step.result))
             else:
-                pictures = tuple(_small(picture) for picture in step.pictures)
+                pictures = tuple(_preview_url(picture) for picture in step.pictures)
                 yield Moment("vary", step.done, step.total, pictures=pictures)
 
 
-def _counted(steps: Iterator[AugmentProgress]) -> Iterator[Moment]:
-    """As `_moments`, of an augmentation."""
+def _augment_moments(steps: Iterator[AugmentProgress]) -> Iterator[Moment]:
+    """The moments of a job that makes a training set. Closing the iterator cancels the job."""
     with closing(steps):  # type: ignore[type-var]
         for step in steps:
             yield Moment("augment", step.done, step.total, step.path, report=step.report)
 
 
-def _small(picture: Image.Image) -> str:
-    """A picture as a `data:` URL."""
+def _preview_url(picture: Image.Image) -> str:
+    """A small copy of a picture as a `data:` URL."""
     small, out = picture.convert("RGB"), io.BytesIO()
-    small.thumbnail((SMALL, SMALL))
+    small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
     small.save(out, "JPEG", quality=80)
     return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
-async def _over(job: Job, request: Request, here: Context) -> None:
-    """Wait until a job is done; cancel it when nobody waits any more. Raises what it failed of."""
+async def _wait_for(job: Job, request: Request, here: Context) -> None:
+    """Wait until a job is done. Cancel it if the client disconnects. Raises the job's error."""
     try:
         while not job.over:
             if here.stopping:

@@ -21,7 +21,7 @@ from PIL import Image, ImageOps
 from diffusion import CheckpointError, Config, ConfigError, Denoiser, load
 from diffusion.model.checkpoint import describe, shipped
 from diffusion.sampling.canvas import Canvas, make_canvas
-from diffusion.sampling.variants import Dial, dial, states
+from diffusion.sampling.variants import Dial, dial, nearest_regime, states
 from search.acceptance import Acceptance, least_similarity
 from search.embedders.base import Embedder, Vectors
 from search.embedders.notes import Notes, file_hash
@@ -45,7 +45,6 @@ PREVIEW_STEPS = 3  # denoising steps between two previews
 MAX_WAITING = 16  # requests in the queue
 POLL_SECONDS = 0.2  # between two looks at the queue
 NO_CONTENT_SIGMA = 20.0  # from here on, a model without vectors cannot tell one query from another
-NEAR, SAME = 1.1, 9.0  # sigmas up to which a regime accepts, where none was named
 
 
 class VariantOptions(TypedDict, total=False):
@@ -101,8 +100,7 @@ class VariantRequest:
         except ConfigError as error:
             raise QueryError(str(error)) from error
         if regime is None:
-            at = chosen.sigma
-            regime = "near" if at <= NEAR else "same" if at <= SAME else "concept"
+            regime = nearest_regime(chosen.sigma, space)
         return cls(n, chosen, seed, size, regime if n > 1 else None)
 
 

@@ -33,7 +33,7 @@ from search.records import (
     Variant,
     Variants,
 )
-from search.variants import MAX_WAITING, Queue, seen_by
+from search.variants import MAX_WAITING, Queue, VariantRequest, seen_by
 
 SMALL = Config("small", Shape((16, 32), 1, (False, True), head=16), size=16)
 
@@ -82,6 +82,14 @@ def test_the_dial_is_one(engine: Engine) -> None:
     latent = variation.REGIMES["latent"]
     assert dict(REGIMES) == {name: dial.sigma for name, dial in latent.items()}
     assert SIGMAS == (0, REGIMES["concept"]) and set(SHARES) == set(REGIMES)
+
+
+@pytest.mark.parametrize("space, regime", [("pixels", "same"), ("latent", "near")])
+def test_a_sigma_is_accepted_as_its_regime_in_the_space_of_the_model(
+    space: str, regime: str
+) -> None:
+    assert VariantRequest.of(sigma=1.0, space=space).regime == regime
+    assert VariantRequest.of(sigma=1.0, space=space, n=1).regime is None  # it is not tested
 
 
 @pytest.mark.usefixtures("no_gate")

@@ -13,7 +13,7 @@ from PIL import Image
 from diffusion import Config, Denoiser, Shape, variants
 from diffusion.errors import ConfigError
 from diffusion.sampling.bands import SLIMMEST, Bands, low_size
-from diffusion.sampling.variants import REGIMES, dial
+from diffusion.sampling.variants import REGIMES, dial, nearest_regime
 
 SMALL = Config("small", Shape((16, 32), 1, (False, True), head=16), size=16)
 
@@ -106,6 +106,17 @@ def test_between_regimes_the_dial_runs_on() -> None:
     steps = [dial(sigma=s).steps for s in (0, 0.1, 0.5, 1, 2, 5, 20, 80, 500)]
     assert steps == sorted(steps) and steps[0] == least and steps[-1] == most
     assert dial(sigma=2, steps=3, guidance=1.25).steps == 3
+
+
+@pytest.mark.parametrize("space", sorted(REGIMES))
+def test_the_limits_between_regimes_are_geometric_means(space: str) -> None:
+    regimes = sorted(REGIMES[space].items(), key=lambda pair: pair[1].sigma)
+    assert [nearest_regime(dial.sigma, space) for _, dial in regimes] == [n for n, _ in regimes]
+    for (lower, a), (upper, b) in zip(regimes, regimes[1:], strict=False):
+        limit = math.sqrt(a.sigma * b.sigma)
+        assert nearest_regime(0.99 * limit, space) == lower
+        assert nearest_regime(1.01 * limit, space) == upper
+    assert nearest_regime(0, space) == "near" and nearest_regime(1e6, space) == "concept"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
-"""Variants of a picture: noise it, then walk back under what it is of (Meng et al. 2022,
-arXiv:2108.01073). One dial, sigma, says how much of the picture goes under in the noise."""
+"""Variants of a picture: add noise to it, then denoise it under its vector (Meng et al. 2022,
+arXiv:2108.01073). The noise level sigma says how much of the picture is lost."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ from diffusion.sampling.sample import BATCH, MOST_GUIDANCE, MOST_SEED, check_con
 from diffusion.sampling.samplers import State, dpmpp_2m, grid, normals
 
 MOST_STEPS = 1000
+TINY = 1e-6  # stands for sigma 0 on a logarithmic scale
 
 
 @dataclass(frozen=True)
 class Dial:
-    """sigma: noise over the picture, from 0 (the picture itself) up; from the model's highest on
-    nothing is left of it but the condition. guidance, interval: as `Denoiser.denoise` has them.
-    steps: of the way back, a network pass each, two under guidance; from a little sigma there are
-    fewer."""
+    """How to make a variant.
+
+    sigma: noise level, from 0 (the picture itself); at the model's highest and above, only the
+    condition is left. guidance, interval: as for `Denoiser.denoise`. steps: of denoising, one
+    network pass each, two with guidance; a small sigma needs fewer.
+    """
 
     sigma: float
     guidance: float
@@ -51,10 +54,10 @@ def dial(
     steps: int | None = None,
     space: str = "pixels",
 ) -> Dial:
-    """A regime, or any sigma, with what else is said of it; `same` where nothing is.
+    """Return the dial of a regime (default: `same`) or of a sigma, with what else is given.
 
-    Between the regimes, guidance and steps follow log sigma. space: of the model. Raises
-    ConfigError.
+    Between the regimes, guidance and steps are interpolated over log sigma. space: of the model.
+    Raises ConfigError.
     """
     regimes = REGIMES[space]
     if regime is not None and sigma is not None:
@@ -81,9 +84,19 @@ def dial(
     return chosen
 
 
+def nearest_regime(sigma: float, space: str = "pixels") -> str:
+    """Return the name of the regime that a noise level belongs to, for models of a space.
+
+    The limit between two regimes is the geometric mean of their sigmas.
+    """
+    at = math.log(max(sigma, TINY))
+    regimes = REGIMES[space]
+    return min(regimes, key=lambda name: abs(math.log(regimes[name].sigma) - at))
+
+
 def _between(sigma: float, regimes: dict[str, Dial]) -> Dial:
     known = sorted(regimes.values(), key=lambda one: one.sigma)
-    at, places = math.log(max(sigma, 1e-6)), [math.log(one.sigma) for one in known]
+    at, places = math.log(max(sigma, TINY)), [math.log(one.sigma) for one in known]
     guidance = np.interp(at, places, [one.guidance for one in known])
     steps = np.interp(at, places, [one.steps for one in known])
     return Dial(float(sigma), round(float(guidance), 2), round(float(steps)), known[0].interval)

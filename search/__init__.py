@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         Variant as Variant,
         VariantProgress as VariantProgress,
         Variants as Variants,
+        VariantSource as VariantSource,
     )
     from search.settings import Settings as Settings
 
@@ -90,6 +91,7 @@ _HOMES = {
         "Variant",
         "VariantProgress",
         "Variants",
+        "VariantSource",
     ),
     "settings": ("Settings",),
 }

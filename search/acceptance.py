@@ -1,4 +1,4 @@
-"""Which variants are accepted: like enough to their query, no copy of it, and a picture at all."""
+"""The acceptance test of variants: like enough to the query, no copy, not blank and no noise."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from PIL import Image
 from search.content import is_low_content
 from search.embedders.base import Vectors
 
-SAME = 0.999  # cosine from which two pictures are one, and say nothing about strangers
+SAME = 0.999  # cosine from which a stranger counts as a copy of the query
 SHARES = {"near": 0.95, "same": 0.95, "concept": 0.75}
 """Of each regime: the share of the library's strangers that a variant must be more alike than."""
 
-COPY = 4.0  # root mean square difference to the query, of 255, below which a variant is a copy
+COPY = 4.0  # root mean square difference, of 255, below which a variant is a copy
 NOISE = 0.25  # correlation of neighboring pixels below which a picture is noise
 REJECTED = 10.0  # how far from being accepted a copy, noise and a blank picture are
 
@@ -31,19 +31,28 @@ class Acceptance:
     least: float = -math.inf
     query: Image.Image | None = None
 
-    def distance(self, similarity: float, variant: Image.Image) -> float:
-        """How far a variant is from being accepted, with its cosine to the query; 0 if it is."""
+    def distance(
+        self, similarity: float, variant: Image.Image, start: Image.Image | None = None
+    ) -> float:
+        """Return how far a variant is from being accepted, 0 if it is.
+
+        similarity: its cosine to the query. start: the other picture that it was made from, in
+        the size of the variant; a copy of that one is rejected too.
+        """
         pixels = np.asarray(variant, np.uint8)
         if is_low_content(pixels) or is_noise(pixels):
             return REJECTED
-        if self.query is not None and is_copy(pixels, np.asarray(self.query, np.uint8)):
+        originals = [np.asarray(one, np.uint8) for one in (self.query, start) if one is not None]
+        if any(is_copy(pixels, original) for original in originals):
             return REJECTED
         return max(self.least - similarity, 0.0)
 
 
 def least_similarity(query: Vectors, strangers: Vectors, regime: str) -> float:
-    """The cosine to a (dim,) unit vector that a share of (n, dim) strangers do not exceed. Copies
-    of the query are no strangers; -inf without any stranger."""
+    """Return the cosine to a (dim,) unit vector that a share of (n, dim) strangers do not exceed.
+
+    Copies of the query do not count as strangers. Without any stranger it is -inf.
+    """
     cosines = strangers @ query
     cosines = cosines[cosines < SAME]
     return float(np.quantile(cosines, SHARES[regime])) if len(cosines) else -math.inf
@@ -53,8 +62,8 @@ def is_noise(pixels: np.ndarray) -> bool:
     """Whether the neighbors in (H, W, 3) uint8 pixels have little to do with each other."""
     grey = pixels.astype(np.float32).mean(axis=2)
     pairs = ((grey[:, 1:], grey[:, :-1]), (grey[1:], grey[:-1]))
-    found = [_correlation(a, b) for a, b in pairs if a.size > 1]
-    return bool(found) and max(found) < NOISE
+    correlations = [_correlation(a, b) for a, b in pairs if a.size > 1]
+    return bool(correlations) and max(correlations) < NOISE
 
 
 def is_copy(pixels: np.ndarray, query: np.ndarray) -> bool:

@@ -237,7 +237,10 @@ class Augmentation:
                     "label": place.partition("/")[0],
                     "source": name,
                     "modified": self._sources[name],
-                    **variant.to_json(),
+                    "seed": variant.seed,
+                    "sigma": variant.sigma,
+                    "similarity": variant.similarity,
+                    "accepted": variant.accepted,
                 }
             )
         with open(self._output / MANIFEST, "a") as manifest:

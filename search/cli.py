@@ -263,6 +263,10 @@ def variants(
         float | None,
         typer.Option(metavar="S", help="Noise instead of a regime: 0 to 80, pure noise."),
     ] = None,
+    start: Annotated[
+        str,
+        typer.Option("--from", metavar="F", help="picture, or neighbours: the library's nearest."),
+    ] = "picture",
     guidance: Annotated[
         float | None, typer.Option(metavar="W", help="Towards what IMAGE is of; 1 is none.")
     ] = None,
@@ -276,7 +280,8 @@ def variants(
 ) -> None:
     """Make pictures like IMAGE: PNG files, named by seed and sigma.
 
-    The first n that are neither copies nor strangers are taken; -n 1 makes that of the seed.
+    The first n that are neither copies nor strangers are taken; -n 1 makes that of the seed. With
+    --from neighbours, variants of the concept start from the library's nearest other pictures.
     """
     with _open(context, checkpoint=checkpoint) as engine:
         events = engine.vary(
@@ -284,6 +289,7 @@ def variants(
             n=n,
             regime=regime,
             sigma=sigma,
+            start=start,
             guidance=guidance,
             steps=steps,
             seed=seed,

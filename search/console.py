@@ -162,11 +162,12 @@ def passed(made: Variants) -> None:
 
 
 def drawn(made: Sequence[tuple[Path, Variant]]) -> None:
-    """Variants, and where they are."""
+    """List variants: similarity, path, and the neighbour that each one started from."""
     for path, variant in made:
         likeness = f"{variant.similarity:.3f}"
         rejected = "" if variant.accepted else "  (rejected)"
-        out().print(f"{likeness}  {line(str(path))}{rejected}", markup=False)
+        source = f"  from {line(variant.source.path)}" if variant.source else ""
+        out().print(f"{likeness}  {line(str(path))}{rejected}{source}", markup=False)
 
 
 def augmented(report: AugmentReport) -> None:

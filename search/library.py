@@ -116,7 +116,7 @@ class Library:
 
         notes, s = Notes(self.home / "models"), self.settings
         needs = (self._models, self._lookup, self._loader, self._content, self._catalog.serving)
-        pictures = LibraryPictures(*needs, notes)
+        pictures = LibraryPictures(*needs, lambda query: self._searcher().answer(query), notes)
         parts = (self._models, self._runtime, pictures, notes, s.checkpoint, s.device)
         return self._once("_generator", lambda: VariantGenerator(*parts))
 

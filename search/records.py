@@ -25,6 +25,8 @@ SIGMAS = (0.0, 80.0)
 MOST_STEM = 180  # bytes of a name that a variant's begins with
 MOST_VARIANTS = 64
 """Most variants of one request."""
+VARIANT_STARTS = ("picture", "neighbours")
+"""What variants start from: the query, or the library's nearest other pictures."""
 VARIANT_SIZES = (64, 512)
 """Least and most pixels of the long side of a variant."""
 
@@ -339,12 +341,26 @@ def _placed(partial: Path, path: Path) -> bool:
 
 
 @dataclass(frozen=True)
+class VariantSource:
+    """The picture of the library that a variant started from. id: of the picture; path: of one
+    present file."""
+
+    id: str
+    path: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As `variants --json` prints it."""
+        return {"id": self.id, "path": shown(self.path)}
+
+
+@dataclass(frozen=True)
 class Variant:
     """A picture made from a query.
 
     picture: RGB. seed: makes the same variant again. sigma: noise level at the start. similarity:
     cosine to the query in [-1, 1] under the library's model. accepted: whether it passed the
-    acceptance test of its regime; always true when only one variant was requested.
+    acceptance test of its regime; always true when only one variant was requested. source: the
+    neighbour that it started from; None when it started from the query.
     """
 
     picture: Image
@@ -352,6 +368,7 @@ class Variant:
     sigma: float
     similarity: float
     accepted: bool = True
+    source: VariantSource | None = None
 
     def save(self, folder: Path, stem: str, replace: bool = False) -> Path:
         """Write a PNG to a folder, named by a stem, the seed and the sigma; whole or not at all.
@@ -387,6 +404,7 @@ class Variant:
             "sigma": self.sigma,
             "similarity": self.similarity,
             "accepted": self.accepted,
+            "source": self.source and self.source.to_json(),
         }
 
 

@@ -1,7 +1,8 @@
 """Variants of a picture: more pictures like it, made by the diffusion model.
 
-The picture is noised and denoised under its own vector. An acceptance test compares each result
-with the query.
+A start picture is noised and denoised under the vector of the query. The start is the query itself
+or, on request, one of the library's nearest other pictures. An acceptance test compares each result
+with the query and with the start.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypedDict, TypeVar
 
@@ -25,16 +27,20 @@ from diffusion.sampling.variants import Dial, dial, nearest_regime, states
 from search.acceptance import Acceptance, least_similarity
 from search.embedders.base import Embedder, Vectors
 from search.embedders.notes import Notes, file_hash
-from search.errors import BusyError, ModelError, QueryError
+from search.errors import BusyError, InputError, ModelError, QueryError
 from search.library_pictures import LibraryPictures
 from search.models import Models
 from search.query import Picture
 from search.records import (
     MOST_VARIANTS,
+    SIGMAS,
     VARIANT_SIZES,
+    VARIANT_STARTS,
+    Hit,
     Variant,
     VariantProgress,
     Variants,
+    VariantSource,
 )
 from search.runtime import Runtime, torch
 
@@ -46,6 +52,15 @@ MAX_WAITING = 16  # requests in the queue
 POLL_SECONDS = 0.2  # between two looks at the queue
 NO_CONTENT_SIGMA = 20.0  # from here on, a model without vectors cannot tell one query from another
 
+NEIGHBOUR_SIGMA = {"pixels": 1.5, "latent": 3.0}
+"""Noise level of variants that start from neighbours, for models of each space.
+
+For `latent` it was chosen by eye, from sheets of clothes, beaches, buildings, buses and animals at
+sigma 1.5 to 5. At 2 and below, a result is its neighbour with another texture. At 3, colours and
+prints follow the query, and shapes are whole; buildings and buses fall apart from 4 on. More
+guidance than usual bleaches the colours.
+"""
+
 
 class VariantOptions(TypedDict, total=False):
     """What a caller may say about the variants of a picture.
@@ -53,7 +68,9 @@ class VariantOptions(TypedDict, total=False):
     n: number of variants, 1 to 64. regime: `near`, `same` (default) or `concept`. sigma: noise
     level instead of a regime, from 0; 80 and more is pure noise. guidance: 0 to 20, 1 is none.
     steps: of denoising, 1 to 1000. seed: of the first candidate, 64 bits. size: pixels of the long
-    side, 64 to 512.
+    side, 64 to 512. start: `picture` (default), or `neighbours` to start from the library's nearest
+    other pictures; these are variants of the `concept`, at `NEIGHBOUR_SIGMA` or a sigma between 0
+    and 80.
     """
 
     n: int
@@ -63,17 +80,20 @@ class VariantOptions(TypedDict, total=False):
     steps: int | None
     seed: int
     size: int
+    start: str
 
 
 @dataclass(frozen=True)
 class VariantRequest:
-    """Checked options. regime: names the acceptance test; None accepts every candidate."""
+    """Checked options. regime: names the acceptance test; None accepts every candidate. start:
+    `picture` or `neighbours`."""
 
     n: int
     dial: Dial
     seed: int
     size: int
     regime: str | None
+    start: str = "picture"
 
     @classmethod
     def of(
@@ -85,6 +105,7 @@ class VariantRequest:
         steps: int | None = None,
         seed: int = 0,
         size: int = 256,
+        start: str = "picture",
         space: str = "latent",
     ) -> VariantRequest:
         """Check options. space: of the diffusion model, `pixels` or `latent`. Raises QueryError."""
@@ -95,13 +116,40 @@ class VariantRequest:
         least, most = VARIANT_SIZES
         if not least <= size <= most:
             raise QueryError(f"size is {size}; give {least} to {most} pixels")
+        if start not in VARIANT_STARTS:
+            raise QueryError(f"start is {start!r}; give one of {', '.join(VARIANT_STARTS)}")
+        neighbours = start == "neighbours"
+        if neighbours and regime in ("near", "same"):
+            raise QueryError(
+                f"regime {regime}: variants that start from neighbours are of the `concept`; leave "
+                "the regime out, or give a sigma"
+            )
+        if neighbours and sigma is None and regime in (None, "concept"):
+            regime, sigma = None, NEIGHBOUR_SIGMA[space]
         try:
             chosen = dial(regime, sigma, guidance, steps, space)
         except ConfigError as error:
             raise QueryError(str(error)) from error
+        if neighbours and not SIGMAS[0] < chosen.sigma < SIGMAS[1]:
+            raise QueryError(
+                f"sigma {chosen.sigma:g}: a variant would be the neighbour itself at 0, and have "
+                f"nothing of it from {SIGMAS[1]:g} on; give a sigma between them"
+            )
+        if neighbours:
+            regime = "concept"
         if regime is None:
             regime = nearest_regime(chosen.sigma, space)
-        return cls(n, chosen, seed, size, regime if n > 1 else None)
+        return cls(n, chosen, seed, size, regime if n > 1 else None, start)
+
+
+@dataclass(frozen=True)
+class Start:
+    """What candidates start from. canvas: of the picture that is noised. neighbour: that picture
+    in the size of the variants, and source: where it is from; None when it is the query."""
+
+    canvas: Canvas
+    neighbour: Image.Image | None = None
+    source: VariantSource | None = None
 
 
 class Queue:
@@ -177,14 +225,25 @@ class VariantGenerator:
                 "noise, and these weights were trained without vectors of pictures; give a sigma "
                 f"below {NO_CONTENT_SIGMA:g}, or other weights"
             )
+        if encoder is None and request.start == "neighbours":
+            raise QueryError(
+                "these weights were trained without vectors of pictures, so a neighbour cannot "
+                "become more like the query; start from `picture`, or give other weights"
+            )
         original = picture.resize(size, Image.Resampling.LANCZOS)
-        canvas = self._run_in_pieces(make_canvas(model, original))
         embedder = self.pictures.open_embedder()
         query = self._embed(embedder, [picture])[0]
         condition = None
         if encoder is not None:
             condition = torch.from_numpy(self._embed(encoder, [seen_by(model, picture)])[0])
         test = self._acceptance(embedder, query, request, original)
+        find_start: Callable[[int], Start]
+        if request.start == "neighbours":
+            hits = self.pictures.find_neighbours(query)
+            find_start = partial(self._open_neighbour, model, hits, size, {})
+        else:
+            start = Start(self._run_in_pieces(make_canvas(model, original)))
+            find_start = partial(_same_start, start)
         accepted, rejected = list[Variant](), list[tuple[float, Variant]]()
         drawn, done, steps = 0, 0, request.dial.steps
         most = request.n * CANDIDATES_PER_VARIANT if request.regime else request.n
@@ -195,19 +254,28 @@ class VariantGenerator:
             count = min(lacking, self._runtime.portion(BATCH))
             seeds = range(request.seed + drawn, request.seed + drawn + count)
             total = (drawn + request.n - len(accepted)) * steps
-            x = canvas.x.expand(count, *canvas.x.shape)
-            for step, last, x in self._denoise(model, canvas, seeds, request.dial, condition):
+            starts = [find_start(seed) for seed in seeds]
+            noised = x = torch.stack([start.canvas.x for start in starts])
+            for step, last, x in self._denoise(model, noised, seeds, request.dial, condition):
                 done += count
                 if step % PREVIEW_STEPS == 0 and not last:
-                    shown = (*(v.picture for v in accepted), *map(canvas.preview, x))
+                    pairs = zip(starts, x, strict=True)
+                    previews = [start.canvas.preview(one) for start, one in pairs]
+                    shown = (*(v.picture for v in accepted), *previews)
                     yield VariantProgress(done, max(done, total), shown)
-            candidates = [self._run_in_pieces(canvas.render(one, detail)) for one in x]
+            candidates = [
+                self._run_in_pieces(start.canvas.render(one, detail))
+                for start, one in zip(starts, x, strict=True)
+            ]
             shown = (*(v.picture for v in accepted), *candidates)
             yield VariantProgress(done, max(done, total), shown)
             similarities = np.clip(self._embed(embedder, candidates) @ query, -1.0, 1.0)
-            for seed, one, similarity in zip(seeds, candidates, similarities.tolist(), strict=True):
-                distance = test.distance(similarity, one) if request.regime else 0.0
-                variant = Variant(one, seed, sigma, similarity, accepted=distance == 0)
+            rows = zip(seeds, starts, candidates, similarities.tolist(), strict=True)
+            for seed, start, one, similarity in rows:
+                distance = 0.0
+                if request.regime is not None:
+                    distance = test.distance(similarity, one, start.neighbour)
+                variant = Variant(one, seed, sigma, similarity, distance == 0, start.source)
                 if variant.accepted:
                     accepted.append(variant)
                 else:
@@ -219,17 +287,51 @@ class VariantGenerator:
         done = max(done, drawn * steps)
         yield VariantProgress(done, done, tuple(v.picture for v in chosen), result)
 
+    def _open_neighbour(
+        self,
+        model: Denoiser,
+        hits: Sequence[Hit],
+        size: tuple[int, int],
+        opened: dict[int, Start | None],
+        seed: int,
+    ) -> Start:
+        """Return the start of a seed: neighbour number `seed` modulo their count, or the next one
+        that can be read. opened: what was opened before by number, None if it cannot be read."""
+        for place in range(seed, seed + len(hits)):
+            number = place % len(hits)
+            if number not in opened:
+                opened[number] = self._load_neighbour(model, hits[number], size)
+            if (start := opened[number]) is not None:
+                return start
+        raise QueryError(
+            "none of the nearest pictures can be read; run `lookalike index` on their folders "
+            "again, or start from `picture`"
+        )
+
+    def _load_neighbour(self, model: Denoiser, hit: Hit, size: tuple[int, int]) -> Start | None:
+        """Crop and scale a neighbour to the shape and size of the variants. None if it is gone, has
+        changed since it was indexed, or cannot be decoded."""
+        try:
+            picture = self.pictures.load(f"id:{hit.id}")
+        except InputError:
+            return None
+        neighbour = ImageOps.fit(picture, size, Image.Resampling.LANCZOS)
+        canvas = self._run_in_pieces(make_canvas(model, neighbour))
+        return Start(canvas, neighbour, VariantSource(hit.id, hit.path))
+
     def _denoise(
         self,
         model: Denoiser,
-        canvas: Canvas,
+        start: torch.Tensor,
         seeds: Sequence[int],
         chosen: Dial,
         condition: torch.Tensor | None,
     ) -> Iterator[tuple[int, bool, torch.Tensor]]:
         """Yield each step, whether it is the last, and the expected result, (B, C, h, w). Each step
-        is one piece of work."""
-        path = states(model, canvas.x, seeds, chosen, condition)
+        is one piece of work. start: (B, C, h, w), one for each seed."""
+        if condition is not None:
+            condition = condition.expand(len(seeds), *condition.shape)
+        path = states(model, start, seeds, chosen, condition)
 
         def take_step() -> tuple[int, bool, torch.Tensor] | None:
             with torch.inference_mode():
@@ -307,6 +409,10 @@ class VariantGenerator:
         strangers = self.pictures.stranger_vectors(embedder)
         least = least_similarity(query, strangers, request.regime)
         return Acceptance(least, original if request.dial.sigma else None)
+
+
+def _same_start(start: Start, seed: int) -> Start:
+    return start
 
 
 def seen_by(model: Denoiser, picture: Image.Image) -> Image.Image:

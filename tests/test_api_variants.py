@@ -27,6 +27,7 @@ from search.api.made import Made
 from search.api.problems import Problem
 from search.api.variants import WAITING
 from search.records import MOST_VARIANTS, REGIMES, SIGMAS
+from search.variants import NEIGHBOUR_SIGMA
 
 SAMPLES = Path(search.__file__).parent / "samples"
 HAT = SAMPLES / "hat" / "03.jpg"
@@ -80,7 +81,7 @@ def test_an_uploaded_picture_has_variants(client: httpx.Client) -> None:
     variants = response.json()["variants"]
     assert len(variants) == 2
     for variant in variants:
-        assert list(variant) == ["id", "url", "seed", "sigma", "similarity", "accepted"]
+        assert list(variant) == ["id", "url", "seed", "sigma", "similarity", "accepted", "source"]
         assert variant["seed"] >= 5 and variant["sigma"] == REGIMES["same"]
         assert -1 <= variant["similarity"] <= 1
         assert pixels(client, variant).shape == (64, 48, 3)  # the hat's shape
@@ -105,6 +106,18 @@ def test_http_and_python_make_the_same(client: httpx.Client, shared: Engine) -> 
         for one, other in zip(found, wanted, strict=True):
             picture = np.asarray(other.picture, np.int16)
             assert np.abs(pixels(client, one) - picture).max() <= 2
+
+
+def test_variants_start_from_neighbours(client: httpx.Client, shared: Engine) -> None:
+    """As in Python, and each one names its neighbour."""
+    expected = shared.variants(HAT, start="neighbours", **QUICK)
+    response = ask(client, **{"from": "neighbours"})
+    assert response.status_code == 200, response.text
+    listed = response.json()["variants"]
+    assert [one["source"] for one in listed] == [one.to_json()["source"] for one in expected]
+    assert all(one["source"]["id"] != ID for one in listed)
+    assert {one["sigma"] for one in listed} == {NEIGHBOUR_SIGMA["latent"]}
+    assert [one["source"] for one in ask(client).json()["variants"]] == [None, None]
 
 
 def test_the_dial_is_the_one_of_python(client: httpx.Client) -> None:
@@ -283,6 +296,10 @@ def test_a_job_that_is_cancelled_by_another_is_told_so(client: httpx.Client, pac
         ({"size": 10**5}, 400),
         ({"wait": "no"}, 422),
         ({"strength": 0.5}, 422),
+        ({"from": "elsewhere"}, 422),
+        ({"start": "neighbours"}, 422),
+        ({"from": "neighbours", "regime": "near"}, 400),
+        ({"from": "neighbours", "sigma": 80}, 400),
         ({"id": ID}, 422),  # beside a file
         ({"url": "https://example.org/a.jpg"}, 422),
     ],

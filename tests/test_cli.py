@@ -351,7 +351,7 @@ def test_variants_are_files_that_tell_how_to_make_them_again(
     first, again = (document["variants"] for document in said)
     assert said[0]["seconds"] > 0 and len(first) == 4
     for one, same in zip(first, again, strict=True):
-        assert set(one) == {"path", "seed", "sigma", "similarity", "accepted"}
+        assert set(one) == {"path", "seed", "sigma", "similarity", "accepted", "source"}
         assert Path(one["path"]).read_bytes() == Path(same["path"]).read_bytes()
         assert f"seed{one['seed']}-sigma{one['sigma']:g}" in one["path"]
         with Image.open(one["path"]) as picture:
@@ -363,6 +363,19 @@ def test_variants_are_files_that_tell_how_to_make_them_again(
     assert (tmp_path / "picture-seed0-sigma0.5.png").exists()
 
 
+def test_variants_from_neighbours_name_their_sources(
+    library: tuple[Path, Path], tmp_path: Path
+) -> None:
+    home, photos = library
+    words = ("variants", photos / "hat" / "03.jpg", "--from", "neighbours", "--steps", "1")
+    listed = json.loads(run(home, *words, "-n", "2", "--json", "-o", tmp_path).stdout)["variants"]
+    sources = [Path(one["source"]["path"]) for one in listed]
+    assert len(set(sources)) == 2 and photos / "hat" / "03.jpg" not in sources
+    assert all(path.is_relative_to(photos) and path.is_file() for path in sources)
+    shown = run(home, *words, "-n", "1", "-o", tmp_path).stdout.decode()
+    assert shown.strip().endswith(f"from {sources[0]}")
+
+
 def test_a_training_set_goes_on(library: tuple[Path, Path], tmp_path: Path) -> None:
     home, photos = library
     words = ("augment", photos / "shoes", "-n", "1", "-o", tmp_path / "set", "--json")
@@ -372,7 +385,13 @@ def test_a_training_set_goes_on(library: tuple[Path, Path], tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "more, code", [(("-n", "0"), 2), (("--sigma", "-1"), 2), (("--checkpoint", "/nowhere"), 1)]
+    "more, code",
+    [
+        (("-n", "0"), 2),
+        (("--sigma", "-1"), 2),
+        (("--from", "afar"), 2),
+        (("--checkpoint", "/nowhere"), 1),
+    ],
 )
 def test_variants_that_cannot_be_are_refused(
     library: tuple[Path, Path], tmp_path: Path, more: tuple[str, ...], code: int

@@ -6,7 +6,7 @@ import io
 import math
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import close_library, jpeg, open_library, paint
+from conftest import close_library, identity, jpeg, open_library, paint
 from PIL import Image
 
 from diffusion import Config, Denoiser, Shape
@@ -32,8 +32,9 @@ from search.records import (
     VARIANT_SIZES,
     Variant,
     Variants,
+    VariantSource,
 )
-from search.variants import MAX_WAITING, Queue, VariantRequest, seen_by
+from search.variants import MAX_WAITING, NEIGHBOUR_SIGMA, Queue, VariantRequest, seen_by
 
 SMALL = Config("small", Shape((16, 32), 1, (False, True), head=16), size=16)
 
@@ -173,6 +174,120 @@ def test_pure_noise_knows_the_vector_alone(engine: Engine, monkeypatch: pytest.M
     for sigma, same in ((80, True), (1, False)):
         pair = [engine.variants(jpeg(s), n=1, sigma=sigma)[0].picture.tobytes() for s in (0, 1)]
         assert (pair[0] == pair[1]) == same
+
+
+# neighbours -----------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("no_gate")
+def test_candidates_start_from_the_neighbours_in_turn(engine: Engine) -> None:
+    """The nearest other picture first; the query itself is none of them."""
+    query, *others = engine.search(image=jpeg(0), k=3)
+    made = engine.variants(jpeg(0), n=4, start="neighbours")
+    assert query.id == identity(0)
+    assert [variant.source for variant in made] == [
+        VariantSource(hit.id, hit.path) for hit in (*others, *others)
+    ]
+    assert {variant.sigma for variant in made} == {NEIGHBOUR_SIGMA["pixels"]}
+    assert {variant.picture.size for variant in made} == {(256, 213)}
+    again = engine.variants(jpeg(0), n=1, seed=made[3].seed, start="neighbours")
+    assert again[0].source == made[3].source
+    assert np.abs(pixels(again)[0] - pixels(made)[3]).max() <= 2
+
+
+@pytest.mark.usefixtures("no_gate")
+def test_the_source_is_in_the_json_and_none_for_the_picture(engine: Engine) -> None:
+    options = {"n": 1, "steps": 1}
+    started = engine.variants(jpeg(0), start="neighbours", **options)[0].to_json()["source"]
+    assert set(started) == {"id", "path"} and Path(started["path"]).is_file()
+    assert engine.variants(jpeg(0), **options)[0].to_json()["source"] is None
+
+
+@pytest.mark.usefixtures("no_gate")
+def test_a_little_noise_leaves_the_neighbour(engine: Engine) -> None:
+    for variant in engine.variants(jpeg(0), n=2, start="neighbours", sigma=0.05):
+        assert variant.source is not None
+        neighbour = Image.open(variant.source.path).resize((256, 213))
+        difference = np.asarray(variant.picture, np.int16) - np.asarray(neighbour, np.int16)
+        assert np.abs(difference).mean() < 20
+
+
+def test_neighbours_are_denoised_under_the_vector_of_the_query(
+    library: Callable[..., Engine], folder: Path
+) -> None:
+    """Two queries make different variants of the same neighbour and seed."""
+    paint(folder / "only.jpg", 2)
+    engine = library(model="mini", checkpoint=save(folder.parent / "small.safetensors"))
+    engine.sync(folder)
+    pair = [engine.variants(jpeg(s), n=1, start="neighbours")[0] for s in (0, 1)]
+    assert pair[0].source == pair[1].source == VariantSource(identity(2), str(folder / "only.jpg"))
+    assert pair[0].picture.tobytes() != pair[1].picture.tobytes()
+
+
+def test_a_neighbour_that_is_gone_is_passed_over(
+    library: Callable[..., Engine], folder: Path
+) -> None:
+    for seed in range(4):
+        paint(folder / f"{seed}.jpg", seed)
+    engine = library(model="mini", checkpoint=save(folder.parent / "small.safetensors"))
+    engine.sync(folder)
+    _, first, second, _ = engine.search(image=jpeg(0), k=4)
+    Path(first.path).unlink()
+    made = engine.variants(jpeg(0), n=1, steps=1, start="neighbours")
+    assert made[0].source == VariantSource(second.id, second.path)
+    for path in folder.iterdir():
+        path.unlink()
+    with pytest.raises(QueryError, match="can be read"):
+        engine.variants(jpeg(0), n=1, steps=1, start="neighbours")
+
+
+def test_without_other_pictures_there_is_no_neighbour(
+    library: Callable[..., Engine], folder: Path
+) -> None:
+    """In an empty library, and in one of copies of the query."""
+    engine = library(model="mini", checkpoint=save(folder.parent / "small.safetensors"))
+    with pytest.raises(QueryError, match="lookalike index"):
+        engine.variants(jpeg(0), n=1, start="neighbours")
+    paint(folder / "same.jpg", 0)
+    paint(folder / "copy.jpg", 0, comment="saved again")
+    engine.sync(folder)
+    with pytest.raises(QueryError, match="index more pictures"):
+        engine.variants(jpeg(0), n=1, start="neighbours")
+    assert len(engine.variants(jpeg(0), n=1, steps=1)) == 1
+
+
+def test_near_duplicates_hide_no_neighbour(
+    library: Callable[..., Engine], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There are more of them than the first search asks for."""
+    monkeypatch.setattr("search.library_pictures.FIRST_K", 2)
+    for i in range(5):
+        paint(folder / f"copy{i}.jpg", 0, comment=f"copy {i}")
+    paint(folder / "other.jpg", 1)
+    engine = library(model="mini", checkpoint=save(folder.parent / "small.safetensors"))
+    engine.sync(folder)
+    made = engine.variants(jpeg(0), n=1, steps=1, start="neighbours")
+    assert made[0].source == VariantSource(identity(1), str(folder / "other.jpg"))
+
+
+def test_a_copy_of_the_start_is_rejected() -> None:
+    query, neighbour = (Image.open(io.BytesIO(jpeg(seed))) for seed in (0, 1))
+    test = Acceptance(0.5, query)
+    assert test.distance(0.9, neighbour) == 0
+    assert test.distance(0.9, neighbour, neighbour) > 0 < test.distance(0.9, query, neighbour)
+
+
+@pytest.mark.usefixtures("no_gate")
+def test_a_variant_that_copies_its_neighbour_is_rejected(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = engine.search(image=jpeg(0), k=2)[1]
+    copy = Image.open(first.path).resize((256, 213), Image.Resampling.LANCZOS)
+    monkeypatch.setattr(PixelCanvas, "render", lambda *_: iter([copy]))
+    made = engine.variants(jpeg(0), n=2, start="neighbours")
+    sources = {variant.accepted: variant.source for variant in made}
+    assert sources[True] != VariantSource(first.id, first.path)
+    assert made.passed < made.drawn
 
 
 # acceptance -----------------------------------------------------------------------------------
@@ -397,6 +512,8 @@ def test_without_vectors_pure_noise_is_refused(tmp_path: Path) -> None:
     try:
         with pytest.raises(QueryError, match="trained without vectors"):
             engine.variants(jpeg(0), n=1, regime="concept")
+        with pytest.raises(QueryError, match="without vectors"):
+            engine.variants(jpeg(0), n=1, start="neighbours")
         assert len(engine.variants(jpeg(0), n=1, sigma=1)) == 1
     finally:
         close_library(engine)
@@ -424,6 +541,12 @@ def test_without_vectors_pure_noise_is_refused(tmp_path: Path) -> None:
         {"seed": 2**64},
         {"seed": 2**70},
         {"size": 63},
+        {"start": "elsewhere"},
+        {"start": "neighbours", "regime": "same"},
+        {"start": "neighbours", "regime": "concept", "sigma": 2.0},
+        {"start": "neighbours", "sigma": 0.0},
+        {"start": "neighbours", "sigma": 80.0},
+        {"start": "neighbours", "sigma": math.nan},
         {"size": 10**6},
     ],
 )

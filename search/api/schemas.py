@@ -169,6 +169,12 @@ class VariantOptionsJson(BaseModel):
     sigma: float | None = Field(
         None, description="Noise to begin from, in place of a regime; the more the further away."
     )
+    start: Literal["picture", "neighbours"] = Field(
+        "picture",
+        alias="from",
+        description="The picture itself, or the library's nearest other pictures: variants of the "
+        "concept.",
+    )
     guidance: float | None = Field(None, description="How strictly to follow the picture.")
     steps: int | None = Field(None, description="Of denoising.")
     seed: int = Field(0, description="Of the first; those of the others follow.")
@@ -176,9 +182,17 @@ class VariantOptionsJson(BaseModel):
     wait: bool = Field(True, description="False for a job instead of the answer.")
 
 
+class VariantSourceJson(BaseModel):
+    """The picture of the library that a variant started from."""
+
+    id: str
+    path: str
+
+
 class VariantJson(BaseModel):
     """A variant. similarity: cosine to the query under the library's model. accepted: whether it
-    passed the acceptance test; the best rejected ones fill the answer."""
+    passed the acceptance test; the best rejected ones fill the answer. source: null unless it
+    started from a neighbour."""
 
     id: str
     url: str
@@ -186,6 +200,7 @@ class VariantJson(BaseModel):
     sigma: float
     similarity: float
     accepted: bool
+    source: VariantSourceJson | None
 
 
 class VariantsJson(BaseModel):

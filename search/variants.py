@@ -56,9 +56,9 @@ NEIGHBOUR_SIGMA = {"pixels": 1.5, "latent": 3.0}
 """Noise level of variants that start from neighbours, for models of each space.
 
 For `latent` it was chosen by eye, from sheets of clothes, beaches, buildings, buses and animals at
-sigma 1.5 to 5. At 2 and below, a result is its neighbour with another texture. At 3, colours and
-prints follow the query, and shapes are whole; buildings and buses fall apart from 4 on. More
-guidance than usual bleaches the colours.
+sigma 1.5 to 5. At 2 and below, a result is its neighbour with another texture. At 3, details and
+forms are new and shapes are whole, but layout and main colours stay those of the neighbour. From 4
+on shapes fall apart, without more of the query in them. A guidance of 3 makes colours too strong.
 """
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
+import hashlib
 import json
+import math
 import os
-import threading
-import zipfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from statistics import median_low
 
@@ -21,18 +19,12 @@ from PIL import Image, ImageOps
 from safetensors import safe_open
 from torch import Tensor
 
+from diffusion import files
 from diffusion.errors import DataError
+from diffusion.files import create_array
+from diffusion.sources import Entry, describe_error, list_pictures, open_picture
 
-if find_spec("pillow_heif"):  # pictures of phones, where the product is
-    from pillow_heif import register_heif_opener
-
-    register_heif_opener(thumbnails=False)
-
-SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .heic .heif .avif".split()
-)
-RUN = {"config.json", "log.txt"}  # files by which the folder of a run is known
-MOST_PIXELS = 178_956_970
+MEMORY = 2 * 2**30  # bytes of pixels that are kept in memory
 SHARPEST = Image.Resampling.LANCZOS
 
 
@@ -43,6 +35,7 @@ class Pictures:
     images: (N, 3, S, S) uint8. names: paths within what they were read from. classes: names of the
     folders they are in; labels: (N,) int64, each picture's class, -1 for none. side: pixels of the
     short side that they had, the median. skipped: (name, reason) of files that could not be read.
+    other: how many files of other kinds there were, by kind.
     """
 
     images: Tensor
@@ -51,6 +44,7 @@ class Pictures:
     classes: tuple[str, ...]
     side: int
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    other: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -62,81 +56,117 @@ class Pictures:
         return replace(self, images=self.images[chosen], names=names, labels=self.labels[chosen])
 
 
-def read(paths: Sequence[str | Path], size: int) -> Pictures:
-    """The pictures of folders and zips, in the order of their names: upright, over white, the
+def read(
+    paths: Sequence[str | Path],
+    size: int,
+    cache: Path | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Pictures:
+    """Read the pictures of folders and zips, in the order of their names: upright, over white, the
     square in the middle, `size` pixels a side.
 
-    The first folder of a name is its class. Raises DataError where there is nothing to read; a
-    file that cannot be decoded is only skipped.
+    The first folder in a name is the picture's class. cache: a folder for the pixels when they take
+    more than MEMORY bytes; they are then mapped from a file there, and a second call with the same
+    files does not decode again. on_progress: called with how many files of how many are decoded.
+    A file that cannot be decoded is skipped. Raises DataError when there is nothing to read, and
+    DiffusionError when the cache cannot be written.
     """
-    entries = [entry for path in paths for entry in _entries(Path(path).expanduser())]
+    listing = list_pictures(paths)
+    shape = (len(listing.entries), 3, size, size)
+    file = None
+    if cache is not None and math.prod(shape) > MEMORY:
+        file = PixelFile(cache / f"pixels-{size}.npy", listing.entries, shape)
+        if (known := file.load()) is not None:
+            return _label(*known, listing.other)
+    images = np.empty(shape, np.uint8) if file is None else file.create()
     names, sides, skipped = list[str](), list[int](), list[tuple[str, str]]()
-    images = np.empty((len(entries), 3, size, size), np.uint8)
-    for name, result in _decoded(entries, size):
+    for done, (name, result) in enumerate(_decode_all(listing.entries, size), 1):
         if isinstance(result, str):
             skipped.append((name, result))
         else:
             images[len(names)] = result[0].transpose(2, 0, 1)
             names.append(name)
             sides.append(result[1])
-    said = ", ".join(str(path) for path in paths)
+        if on_progress is not None:
+            on_progress(done, len(listing.entries))
     if not names:
         why = f"; {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
-        raise DataError(f"there is no picture that can be read in {said}{why}")
+        where = ", ".join(str(path) for path in paths)
+        raise DataError(f"there is no picture that can be read in {where}{why}")
+    side = median_low(sides)
+    if file is not None:
+        file.finish(names, side, skipped)
+    return _label(torch.from_numpy(images[: len(names)]), names, side, skipped, listing.other)
+
+
+def _label(
+    images: Tensor,
+    names: list[str],
+    side: int,
+    skipped: list[tuple[str, str]],
+    other: dict[str, int],
+) -> Pictures:
+    classes, labels = classes_of(names)
+    return Pictures(images, names, labels, classes, side, skipped, other)
+
+
+def classes_of(names: Sequence[str]) -> tuple[tuple[str, ...], Tensor]:
+    """The first folders in the names, sorted, and (N,) int64 places among them; -1 for a name
+    without a folder."""
     folders = [PurePosixPath(name).parts[0] if "/" in name else "" for name in names]
     classes = tuple(sorted(set(folders) - {""}))
-    numbers = {name: i for i, name in enumerate(classes)} | {"": -1}
-    labels = torch.tensor([numbers[folder] for folder in folders])
-    stacked = torch.from_numpy(images[: len(names)])
-    return Pictures(stacked, names, labels, classes, median_low(sides), skipped)
+    places = {name: i for i, name in enumerate(classes)} | {"": -1}
+    return classes, torch.tensor([places[folder] for folder in folders])
 
 
-Read = Callable[[], bytes]
+class PixelFile:
+    """Decoded pixels in a file that is mapped into memory, and beside it JSON that says of which
+    files they are."""
+
+    def __init__(self, path: Path, entries: Sequence[Entry], shape: tuple[int, ...]) -> None:
+        self._path, self._shape = path, shape
+        stamps = json.dumps([(entry.name, entry.stamp) for entry in entries])
+        self._key = hashlib.sha256(stamps.encode(errors="backslashreplace")).hexdigest()
+
+    def load(self) -> tuple[Tensor, list[str], int, list[tuple[str, str]]] | None:
+        """Pixels (N, 3, S, S), names, side and skipped files of an earlier call for the same
+        files; None when there was none."""
+        try:
+            about = json.loads(self._beside.read_text(encoding="utf-8"))
+            if about["key"] != self._key:
+                return None
+            images = np.load(self._path, mmap_mode="c")[: len(about["names"])]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        skipped = [(name, reason) for name, reason in about["skipped"]]
+        return torch.from_numpy(images), about["names"], about["side"], skipped
+
+    def create(self) -> np.ndarray:
+        """An array to write the pixels to. Raises DiffusionError when there is no room."""
+        self._beside.unlink(missing_ok=True)
+        return create_array(self._path, self._shape, np.uint8)
+
+    def finish(self, names: list[str], side: int, skipped: list[tuple[str, str]]) -> None:
+        """Record that all pixels are written. Raises DiffusionError."""
+        about = {"key": self._key, "names": names, "side": side, "skipped": skipped}
+        files.write_json(self._beside, about)
+
+    @property
+    def _beside(self) -> Path:
+        return self._path.with_suffix(".json")
+
+
 Decoded = tuple[np.ndarray, int] | str
 
 
-def _entries(path: Path) -> list[tuple[str, Read]]:
-    """Names within a folder or zip, sorted, each with what reads it. Raises DataError."""
-    if path.is_dir():
-        inside = list[tuple[str, Path]]()
-        for at, folders, names in os.walk(path):
-            if RUN <= set(names) and at != str(path):
-                folders.clear()  # what a run drew is no picture to learn from
-                continue
-            files = [Path(at) / name for name in names]
-            inside += [(file.relative_to(path).as_posix(), file) for file in files]
-        return [(name, file.read_bytes) for name, file in sorted(inside) if _wanted(name)]
-    try:
-        archive, lock = zipfile.ZipFile(path), threading.Lock()
-    except (OSError, zipfile.BadZipFile) as error:
-        why = getattr(error, "strerror", None) or error
-        raise DataError(f"{path} is neither a folder nor a zip of pictures: {why}") from error
-
-    def reader(info: zipfile.ZipInfo) -> Read:
-        def read() -> bytes:
-            with lock:
-                return archive.read(info)
-
-        return read
-
-    inside_zip = {info.filename: info for info in archive.infolist() if not info.is_dir()}
-    return [(name, reader(inside_zip[name])) for name in sorted(inside_zip) if _wanted(name)]
-
-
-def _wanted(name: str) -> bool:
-    """Whether a path within a folder or zip is a picture's, and nothing in it hidden."""
-    shown = not any(part.startswith(".") for part in name.split("/"))
-    return shown and os.path.splitext(name)[1].lower() in SUFFIXES
-
-
-def _decoded(entries: Sequence[tuple[str, Read]], size: int) -> Iterator[tuple[str, Decoded]]:
-    """Names with (size, size, 3) uint8 and the short side before, or the reason why not, in order,
-    some read ahead."""
+def _decode_all(entries: Sequence[Entry], size: int) -> Iterator[tuple[str, Decoded]]:
+    """Names with (size, size, 3) uint8 and the short side of the original, or with the reason why
+    a file cannot be read. In order; some are decoded ahead."""
     workers = os.cpu_count() or 1
     waiting: deque[tuple[str, Future[Decoded]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
-        for name, read in entries:
-            waiting.append((name, pool.submit(_decode, read, size)))
+        for entry in entries:
+            waiting.append((entry.name, pool.submit(_decode, entry, size)))
             if len(waiting) > 16 * workers:
                 first, future = waiting.popleft()
                 yield first, future.result()
@@ -145,28 +175,31 @@ def _decoded(entries: Sequence[tuple[str, Read]], size: int) -> Iterator[tuple[s
             yield first, future.result()
 
 
-def _decode(read: Read, size: int) -> Decoded:
+def _decode(entry: Entry, size: int) -> Decoded:
     try:
-        picture = Image.open(io.BytesIO(read()))
+        picture = open_picture(entry.read())
         side = min(picture.size)
         return square(picture, size), side
     except Exception as error:  # codecs raise all kinds for broken files
-        return f"{type(error).__name__}: {error}"
+        return describe_error(error)
 
 
 def square(picture: Image.Image, size: int) -> np.ndarray:
     """Any picture -> (size, size, 3) uint8: upright, over white, the square in the middle."""
-    if picture.width * picture.height > MOST_PIXELS:
-        raise DataError(f"it has more than {MOST_PIXELS} pixels")
     picture.draft("RGB", (2 * size, 2 * size))
+    picture = ImageOps.fit(upright(picture), (size, size), SHARPEST)
+    return np.asarray(picture, dtype=np.uint8)
+
+
+def upright(picture: Image.Image) -> Image.Image:
+    """Any picture -> RGB, turned as its EXIF orientation says, over white."""
     picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith(("I", "F")):
         picture = _of_bytes(picture)
     if picture.mode not in ("RGB", "L"):
         over = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", over.size, "white"), over)
-    picture = ImageOps.fit(picture.convert("RGB"), (size, size), SHARPEST)
-    return np.asarray(picture, dtype=np.uint8)
+    return picture.convert("RGB")
 
 
 def _of_bytes(picture: Image.Image) -> Image.Image:
@@ -209,17 +242,23 @@ def read_vectors(path: str | Path) -> Vectors:
 
 def match(pictures: Pictures, vectors: Vectors) -> tuple[Pictures, Tensor]:
     """The pictures that have vectors, and those vectors (N, D). Raises DataError for none."""
+    kept, rows = match_names(pictures.names, vectors)
+    return (pictures if len(kept) == len(pictures) else pictures.only(kept)), rows
+
+
+def match_names(names: Sequence[str], vectors: Vectors) -> tuple[list[int], Tensor]:
+    """Places of the names that have vectors, and those vectors (N, D). Raises DataError for none,
+    or for a name that is there twice."""
     places = {name: i for i, name in enumerate(vectors.names)}
-    if len(set(pictures.names)) < len(pictures):
+    if len(set(names)) < len(names):
         raise DataError("two pictures have the same name in their folders; vectors go by name")
-    kept = [i for i, name in enumerate(pictures.names) if name in places]
+    kept = [i for i, name in enumerate(names) if name in places]
     if not kept:
         raise DataError(
             f"no vector is named as a picture is: {vectors.names[0]!r} against "
-            f"{pictures.names[0]!r}; give `lookalike embed` the same DATA"
+            f"{names[0]!r}; give `lookalike embed` the same DATA"
         )
-    rows = vectors.rows[[places[pictures.names[i]] for i in kept]]
-    return (pictures if len(kept) == len(pictures) else pictures.only(kept)), rows
+    return kept, vectors.rows[[places[names[i]] for i in kept]]
 
 
 def to_unit(images: Tensor) -> Tensor:

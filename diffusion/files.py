@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import math
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors.torch import save
 from torch import Tensor
 
@@ -65,3 +69,20 @@ def to_safetensors(tensors: dict[str, Tensor], about: dict[str, str]) -> bytes:
 def write_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, str]) -> None:
     """A safetensors file with its metadata. Raises DiffusionError."""
     replace(path, lambda partial: partial.write_bytes(to_safetensors(tensors, about)))
+
+
+def create_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
+    """A .npy file of zeros, mapped into memory for writing. Raises DiffusionError when the disk
+    has no room for all of it."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(path.parent).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        array: np.ndarray = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    except OSError as error:
+        raise DiffusionError(
+            f"cannot write {size / 1e9:.1f} GB to {path}: {error.strerror or error}; free some "
+            "space or give another folder"
+        ) from error
+    return array

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -100,6 +101,40 @@ def test_a_broken_file_costs_only_itself(tree: Path, tmp_path: Path) -> None:
         assert all(reason for _, reason in found.skipped)
 
 
+def test_other_files_are_counted_by_kind(tree: Path, tmp_path: Path) -> None:
+    (tree / "notes.txt").write_text("x")
+    (tree / "cat" / "more.TXT").write_text("x")
+    (tree / "README").write_text("x")
+    (tree / ".hidden.jpg").write_bytes(b"x")
+    (tree / "broken-link.png").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tree / "pipe.png")  # reading it would wait for ever
+    (tree / "cat" / "postscript.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n")
+    known = read([tree], 8)
+    assert len(known) == 5
+    assert known.other == {"hidden": 1, "special": 2, "txt": 2, "without suffix": 1}
+    assert [name for name, _ in known.skipped] == ["cat/postscript.png"]
+
+
+def test_a_file_of_too_many_bytes_is_skipped(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("diffusion.sources.MAX_BYTES", 400)
+    coloured(tree / "zz.bmp", size=(40, 40))
+    for source in (tree, zipped(tmp_path / "tree.zip", tree)):
+        known = read([source], 8)
+        assert "zz.bmp" in dict(known.skipped) and len(known) >= 4
+        assert "400 bytes" in dict(known.skipped)["zz.bmp"]
+
+
+def test_an_encrypted_entry_is_skipped(tree: Path, tmp_path: Path) -> None:
+    path = zipped(tmp_path / "tree.zip", tree)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + 8] |= 1  # of the first entry, in the directory
+    path.write_bytes(data)
+    known = read([path], 8)
+    assert len(known) == 4 and "encrypted" in known.skipped[0][1]
+
+
 @pytest.mark.parametrize(
     "make, message",
     [
@@ -107,7 +142,10 @@ def test_a_broken_file_costs_only_itself(tree: Path, tmp_path: Path) -> None:
         (lambda path: path.write_bytes(b"no zip"), "neither a folder nor a zip"),
         (lambda path: None, "neither a folder nor a zip"),
         (lambda path: zipfile.ZipFile(path, "w").close(), "no picture that can be read"),
-        (lambda path: coloured(path / "a.txt.png").write_bytes(b"x"), "a.txt.png: Unidentified"),
+        (
+            lambda path: coloured(path / "a.txt.png").write_bytes(b"x"),
+            "a.txt.png: it is not a picture",
+        ),
     ],
     ids=["empty folder", "no zip", "nothing", "empty zip", "broken alone"],
 )
@@ -228,7 +266,7 @@ def test_a_picture_of_too_many_pixels_is_skipped(
     tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     coloured(tree / "zz.png", size=(100, 100))
-    monkeypatch.setattr("diffusion.data.MOST_PIXELS", 9_999)
+    monkeypatch.setattr("diffusion.sources.MAX_PIXELS", 9_999)
     found = read([tree], 8)
     assert len(found) == 5 and "9999" in found.skipped[0][1]
 

@@ -53,7 +53,8 @@ def spare(path: Path) -> None:
 
 
 def draw_loss(path: Path, lines: Sequence[dict[str, Any]]) -> None:
-    """The loss over the steps, and its running mean, from the lines of stats.jsonl."""
+    """Draw the loss over the steps, its running mean, and the loss on held-out pictures, from the
+    lines of stats.jsonl."""
     from matplotlib.figure import Figure
 
     steps = np.array([line["step"] for line in lines])
@@ -64,6 +65,9 @@ def draw_loss(path: Path, lines: Sequence[dict[str, Any]]) -> None:
     width = max(1, len(losses) // 25)
     smooth = np.convolve(losses, np.ones(width) / width, "valid")
     axes.plot(steps[width - 1 :], smooth, color="#2457c5", linewidth=1.6, label="running mean")
+    held = [(line["step"], line["validation"]) for line in lines if "validation" in line]
+    if held:
+        axes.plot(*zip(*held, strict=True), "o-", color="#c4452d", markersize=3, label="validation")
     axes.set(xlabel="step", ylabel="loss", yscale="log")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)

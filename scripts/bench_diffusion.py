@@ -28,9 +28,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from diffusion import Denoiser, UNet, preset, sample
 from diffusion.sampling.samplers import SAMPLERS
+from diffusion.training.devices import Speed, World
 from diffusion.training.recipe import RECIPES
 from diffusion.training.sets import PixelSet
-from diffusion.training.trainer import Trainer, World
+from diffusion.training.trainer import Trainer
 
 SIZE, STEPS = 64, 15
 # Channels of a UNet2DModel in its usual layout (four levels, attention in the lower two) that costs
@@ -214,7 +215,7 @@ def precisions(rounds: int, seed: int, device: str) -> None:
         model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         images = torch.randint(0, 256, (1024, 3, SIZE, SIZE), dtype=torch.uint8)
         trainer = Trainer(model, [PixelSet(images, None)], RECIPES["tiny"], seed, World(), compiled)
-        trainer.halved, trainers[name] = halves, trainer
+        trainer.speed, trainers[name] = Speed(halves), trainer
     for turn in range(rounds + 1):
         for name, trainer in trainers.items():
             took = seconds(lambda one=trainer: one.advance(10**6), device == "cuda", 2.0)

@@ -1,14 +1,11 @@
 """The recipe of the diffusion model that ships: vectors by `mini`, then training on them.
 
     python scripts/train_ddpm.py --data DATA --out RUN [--preset tiny] [--minutes 75]
-    python scripts/train_ddpm.py --data DATA --out RUN --adopt [--minutes 115]
     python scripts/train_ddpm.py --out RUN --ship
 
-DATA holds photos64-train-*.zip. The first command goes on with a run that was stopped, and trains
-further when it is given more minutes; the second does so after `mini` has changed, with vectors
-that are made anew and a map from them to the earlier ones; the third puts the run's weights, in
-half precision, into the package. On a GPU it takes the GPU. It needs torch, numpy, Pillow and
-safetensors.
+DATA holds photos64-train-*.zip. The first command resumes a run that was stopped, and lengthens one
+when it is given more minutes. The second puts the run's weights, in half precision, into the
+package. A GPU is used where there is one. It needs torch, numpy, Pillow and safetensors.
 """
 
 from __future__ import annotations
@@ -37,18 +34,15 @@ for name in ("faiss", "pillow_heif"):  # the encoder lives beside them, and does
 
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
-from safetensors import safe_open  # noqa: E402
 
 from diffusion import Denoiser, files  # noqa: E402
-from diffusion.data import Vectors, match, read, read_vectors  # noqa: E402
 from diffusion.model import checkpoint  # noqa: E402
+from diffusion.training.devices import pick  # noqa: E402
 from diffusion.training.options import Options  # noqa: E402
-from diffusion.training.run import Run, digest  # noqa: E402
-from diffusion.training.trainer import pick  # noqa: E402
+from diffusion.training.run import Run  # noqa: E402
 from search.embedders.mini import Mini  # noqa: E402
 
 CHUNK = 512
-LAYER = "condition.weight"  # (E, D), without a bias: a map of the vectors can go into it
 
 
 def embed(zips: list[Path], out: Path, device: str, weights: Path | None = None) -> None:
@@ -75,14 +69,12 @@ def embed(zips: list[Path], out: Path, device: str, weights: Path | None = None)
 
 
 def train(options: argparse.Namespace) -> None:
-    """Go to the end of the run, or to where it is stopped."""
+    """Train to the end of the run, or until it is stopped."""
     zips = sorted(options.data.glob("photos64-train-*.zip"))
     if not zips:
         sys.exit(f"there is no photos64-train-*.zip in {options.data}")
     vectors = options.out / "vectors.safetensors"
-    if options.adopt:
-        adopt(options.out, zips, vectors)
-    elif not vectors.exists():
+    if not vectors.exists():
         embed(zips, vectors, pick("auto"))
     run = Run(
         Options(
@@ -103,75 +95,14 @@ def train(options: argparse.Namespace) -> None:
     with run.until_stopped():
         for event in run.go():
             finished = event.finished
-            if event.said or event.loss is not None:
-                print(event.said or event, flush=True)
+            if event.message or event.loss is not None:
+                print(event.message or event, flush=True)
     if not finished:
-        sys.exit("stopped; the same command goes on from here")
+        sys.exit("stopped; the same command resumes the run")
 
 
-def adopt(out: Path, zips: list[Path], vectors: Path) -> None:
-    """Let a run, perhaps in another place than it was begun in, go on with the vectors of the
-    `mini` that is in the package now. A linear map from these to the earlier ones, fitted on both
-    vectors of every picture, goes into the layer that takes them in."""
-    config = json.loads((out / "config.json").read_text())
-    before = read_vectors(config["options"]["embeddings"])
-    if before.encoder["fingerprint"] != Mini().fingerprint:
-        made = out / "adopted.safetensors"
-        if not made.exists():
-            embed(zips, made, pick("auto"))
-        after = read_vectors(made)
-        across = fitted(after, before)
-        for name in ("plateau", "state"):
-            turn(out / f"{name}.safetensors", across, after.encoder["fingerprint"])
-        turn_checkpoint(out / "checkpoint.safetensors", across, after.encoder)
-        os.replace(made, vectors)
-    pictures, rows = match(read(zips, config["config"]["size"]), read_vectors(vectors))
-    config["pictures"] = digest(pictures, rows)
-    config["options"] |= {"data": [str(path) for path in zips], "embeddings": str(vectors)}
-    files.write_json(out / "config.json", config)
-
-
-def fitted(new: Vectors, old: Vectors) -> torch.Tensor:
-    """(D, D): `new @ map` is near `old`, by ridge regression over the pictures of both."""
-    place = {name: i for i, name in enumerate(old.names)}
-    rows = [i for i, name in enumerate(new.names) if name in place]
-    x, y = new.rows[rows].float(), old.rows[[place[new.names[i]] for i in rows]].float()
-    across = torch.linalg.solve(x.T @ x + 1e-4 * len(x) * torch.eye(x.shape[1]), x.T @ y)
-    near = torch.nn.functional.cosine_similarity(x @ across, y).mean()
-    plain = torch.nn.functional.cosine_similarity(x, y).mean()
-    print(f"vectors of {len(x)} pictures: cosine {plain:.4f} to the earlier, mapped {near:.4f}")
-    return across
-
-
-def turn(path: Path, across: torch.Tensor, fingerprint: str) -> None:
-    """Put the map into the condition's layer: of the weights, their average and their momentum.
-    Once: what was turned before the last try was killed is left as it is."""
-    if not path.exists():
-        return
-    with safe_open(path, framework="pt") as file:
-        about = file.metadata()
-        state = {key: file.get_tensor(key) for key in file.keys()}
-    turned = {"turned": json.dumps(fingerprint)}
-    if turned.items() <= about.items():
-        return
-    for kind in ("net", "ema", "adam.exp_avg"):
-        state[f"{kind}.{LAYER}"] = state[f"{kind}.{LAYER}"] @ across.T
-    files.write_tensors(path, state, about | turned)
-
-
-def turn_checkpoint(path: Path, across: torch.Tensor, encoder: dict[str, str]) -> None:
-    """The same for what is sampled from, which then names the other encoder."""
-    model = checkpoint.load(path)
-    if model.about["encoder"] == encoder:
-        return
-    weights = model.net.state_dict()
-    weights[LAYER] = weights[LAYER] @ across.T
-    half = path == checkpoint.shipped()
-    checkpoint.save(path, model.config, weights, told(model) | {"encoder": encoder}, half)
-
-
-def told(model: Denoiser) -> dict[str, Any]:
-    """What a checkpoint tells of itself, without what is written anew."""
+def describe(model: Denoiser) -> dict[str, Any]:
+    """What a checkpoint says of itself, without what is written anew."""
     drop = ("format", "version", "config", "sha256")
     return {key: value for key, value in model.about.items() if key not in drop}
 
@@ -180,7 +111,7 @@ def ship(out: Path) -> None:
     """The run's averaged weights, in half precision, into the package."""
     model = checkpoint.load(out / "checkpoint.safetensors")
     path = checkpoint.shipped()
-    checkpoint.save(path, model.config, model.net.state_dict(), told(model), half=True)
+    checkpoint.save(path, model.config, model.net.state_dict(), describe(model), half=True)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, step {model.about['step']}")
 
 
@@ -200,7 +131,6 @@ def main() -> None:
     parser.add_argument(
         "--compile", action=argparse.BooleanOptionalAction, help="by default on a GPU only"
     )
-    parser.add_argument("--adopt", action="store_true", help="the encoder has changed")
     parser.add_argument("--ship", action="store_true")
     options = parser.parse_args()
     if options.ship:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from diffusion import Config, Denoiser, DiffusionError, Shape
 from diffusion.cli import app
 from diffusion.errors import CheckpointError, ConfigError, DataError
 from diffusion.model import checkpoint
+from diffusion.training.latents import read_latents
 
 STEPS = Config(
     "small",
@@ -33,8 +35,10 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
     torch.manual_seed(0)
     config = STEPS.conditioned("class", 3)
-    weights = Denoiser(config).net.state_dict()
-    checkpoint.save(path, config, weights, {"classes": ["a", "b", "c"]})
+    net = Denoiser(config).net
+    for parameter in net.parameters():  # else zeros hide what goes in
+        torch.nn.init.normal_(parameter, std=0.1)
+    checkpoint.save(path, config, net.state_dict(), {"classes": ["a", "b", "c"]})
     return path
 
 
@@ -69,7 +73,7 @@ def test_the_grid_shows_the_first_hundred(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("diffusion.sampling.sample.BATCH", 3)
-    monkeypatch.setattr("diffusion.cli.SHOWN", 4)
+    monkeypatch.setattr("diffusion.cli.sample.SHOWN", 4)
     more = ("--checkpoint", weights, "--steps", "1", "--device", "cpu")
     run("sample", "-n", "8", "-o", tmp_path, *more)
     with Image.open(tmp_path / "grid.png") as grid:
@@ -123,7 +127,68 @@ def test_the_process_is_drawn(weights: Path, pictures: Path, tmp_path: Path) -> 
         "process", pictures / "1.jpg", *one, "1", "--seed", "-1", fails=ConfigError
     )
     (tmp_path / "text.jpg").write_text("no picture")
-    assert "no picture" in run("process", tmp_path / "text.jpg", *words, fails=DataError)
+    assert "not a picture" in run("process", tmp_path / "text.jpg", *words, fails=DataError)
+
+
+def test_the_process_is_drawn_under_a_condition(
+    weights: Path, pictures: Path, tmp_path: Path
+) -> None:
+    words = ("process", pictures / "1.jpg", "--checkpoint", weights, "--steps", "3", "-o")
+    run(*words, tmp_path / "plain.png")
+    run(*words, tmp_path / "b.png", "--class", "b")
+    run(*words, tmp_path / "c.png", "--class", "c")
+    drawn = {name: (tmp_path / f"{name}.png").read_bytes() for name in ("plain", "b", "c")}
+    assert len(set(drawn.values())) == 3
+    assert "'a', 'b', 'c'" in run(*words, tmp_path / "z.png", "--class", "z", fails=ConfigError)
+    assert not (tmp_path / "z.png").exists()
+
+
+def test_a_pipe_is_refused_and_not_waited_for(weights: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    words = ("--checkpoint", weights, "-o", tmp_path / "p.png")
+    assert "regular file" in run("process", tmp_path / "pipe.png", *words, fails=DataError)
+
+
+def test_a_run_averaged_anew_is_a_checkpoint(pictures: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    words = ("--batch", "2", "--device", "cpu", "--precision", "fp32", "--channels", "32,32")
+    run("train", pictures, "--run", folder, "--steps", "4", "--image-size", "16", *words)
+    out = tmp_path / "wide.safetensors"
+    run("average", folder, "--width", "0.12", "-o", out)
+    model = checkpoint.load(out)
+    assert model.config.shape.channels == (32, 32) and model.config.size == 16
+    assert model.about["average"] == "power:0.12" and model.about["step"] == 4
+    assert "give another name" in run("average", folder, "--width", "0.1", "-o", out,
+                                      fails=ConfigError)  # fmt: skip
+    other = tmp_path / "other"
+    run("train", pictures, "--run", other, "--steps", "1", "--snapshots", "0", *words)
+    text = run("average", other, "--width", "0.1", "-o", tmp_path / "x.st", fails=ConfigError)
+    assert "--snapshots" in text
+
+
+def test_a_model_on_latents_is_trained_from_encoded_pictures(
+    tmp_path: Path,
+) -> None:
+    for seed in range(6):
+        paint(tmp_path / "pictures" / f"{seed}.jpg", seed)
+    Image.new("RGB", (39, 60)).save(tmp_path / "pictures" / "small.jpg")
+    latents = tmp_path / "latents"
+    run("encode", tmp_path / "pictures", "-o", latents, "--image-size", "32", "--versions", "2")
+    known = read_latents(latents)
+    assert len(known.names) == 6 and known.skipped[0][0] == "small.jpg"
+    words = ("--preset", "photo", "--channels", "32,32", "--image-size", "32", "--batch", "2")
+    more = ("--steps", "2", "--device", "cpu", "--precision", "fp32")
+    run("train", latents, "--run", tmp_path / "run", *words, *more)
+    model = checkpoint.load(tmp_path / "run" / "checkpoint.safetensors")
+    assert model.config.space == "latent" and model.config.latents is not None
+    assert model.about["pictures"] == 6
+    with Image.open(tmp_path / "run" / "grids" / "0000002.png") as grid:
+        assert grid.size == (3 * 34 + 2, 2 * 34 + 2)
+    run("train", tmp_path / "pictures", "--run", tmp_path / "direct", *words, *more)
+    assert checkpoint.load(tmp_path / "direct" / "checkpoint.safetensors").about["pictures"] == 6
+    larger = ("--preset", "photo", "--channels", "32,32", "--image-size", "64", *more)
+    text = run("train", latents, "--run", tmp_path / "no", *larger, fails=DataError)
+    assert "--image-size 64" in text
 
 
 def test_an_evaluation_has_a_floor_yardsticks_and_bits(

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from diffusion.errors import ConfigError
-from diffusion.training.ema import Average, constant, decay, power
+from diffusion.training.ema import Average, Snapshot, combine, constant, parse_decay, power
 
 
 def profile(width: float, steps: int) -> torch.Tensor:
@@ -41,15 +41,15 @@ def test_the_profile_is_a_power_of_the_step() -> None:
 def test_the_articles_average_copies_at_first() -> None:
     kept = constant(0.995, after=2000)
     assert (kept(0), kept(1999), kept(2000), kept(10**6)) == (0, 0, 0.995, 0.995)
-    assert decay("constant:0.995")(1999) == 0 and decay("constant:0.995")(2000) == 0.995
-    assert decay("power:0.1")(999) == power(0.1)(999)
+    assert parse_decay("constant:0.995")(1999) == 0 and parse_decay("constant:0.995")(2000) == 0.995
+    assert parse_decay("power:0.1")(999) == power(0.1)(999)
 
 
 @pytest.mark.parametrize("wrong", ["", "power", "power:x", "power:0.3", "power:0", "power:nan",
                                    "constant:1", "constant:-0.1", "mean:0.1"])  # fmt: skip
 def test_an_average_that_cannot_be_is_refused(wrong: str) -> None:
     with pytest.raises(ConfigError, match="power:0.1"):
-        decay(wrong)
+        parse_decay(wrong)
 
 
 def test_the_average_follows_the_weights() -> None:
@@ -66,3 +66,32 @@ def test_the_average_follows_the_weights() -> None:
     assert average.weights["weight"].dtype == torch.float32
     assert torch.allclose(average.weights["weight"], wanted, rtol=1e-4)
     assert not average.weights["weight"].requires_grad
+
+
+def test_an_average_of_any_width_follows_from_snapshots_of_two() -> None:
+    """A walk of the weights; the average of a third width was followed beside."""
+    net = torch.nn.Linear(40, 1, bias=False)
+    kept = {width: Average(net, f"power:{width}") for width in (0.05, 0.1, 0.07, 0.15)}
+    generator, snapshots = torch.Generator().manual_seed(0), list[Snapshot]()
+    for step in range(1600):
+        with torch.no_grad():
+            net.weight += torch.randn(net.weight.shape, generator=generator) * 0.05
+        for average in kept.values():
+            average.update(net, step)
+        if (step + 1) % 200 == 0:
+            for width in (0.05, 0.1):
+                weights = {"weight": kept[width].weights["weight"].half()}
+                snapshots.append(Snapshot(step + 1, width, weights))
+    for width in (0.07, 0.15):
+        exact = kept[width].weights["weight"]
+        error = (combine(snapshots, width)["weight"] - exact).norm()
+        nearest = min((kept[w].weights["weight"] - exact).norm() for w in (0.05, 0.1))
+        assert error < nearest / 4, width
+
+
+def test_one_width_or_none_is_refused() -> None:
+    snapshots = [Snapshot(step, 0.1, {"w": torch.ones(1)}) for step in (1, 2)]
+    with pytest.raises(ConfigError, match="two widths"):
+        combine(snapshots, 0.07)
+    with pytest.raises(ConfigError, match="width 0.5"):
+        combine([*snapshots, Snapshot(2, 0.05, {"w": torch.ones(1)})], 0.5)

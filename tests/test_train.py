@@ -16,13 +16,10 @@ from diffusion import Config, Denoiser, Shape, sample
 from diffusion.data import read, to_unit
 from diffusion.errors import ConfigError, TrainingError
 from diffusion.model.schedule import Steps
-from diffusion.training import run as training_run
+from diffusion.training.devices import Speed, World, choose_speed, pick, supports_bf16
 from diffusion.training.recipe import Recipe, plateau
 from diffusion.training.sets import PixelSet
-from diffusion.training.trainer import halved
-
-Trainer, World = training_run.Trainer, training_run.World
-epochs, pick = training_run.epochs, training_run.pick
+from diffusion.training.trainer import Trainer
 
 
 def pictures(count: int) -> torch.Tensor:
@@ -37,14 +34,16 @@ def trainer(
     conditions: torch.Tensor | None = None,
     seed: int = 0,
     world: Any = None,
+    accumulate: int = 1,
     **recipe: Any,
 ) -> Any:
     torch.manual_seed(0)
     model = Denoiser(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = pictures(20) if images is None else images
-    said = replace(RECIPE, **recipe)
-    pixels = PixelSet(images, conditions, said.flip)
-    return Trainer(model, [pixels], said, seed, world or World())
+    changed = replace(RECIPE, **recipe)
+    pixels = PixelSet(images, conditions, changed.flip)
+    place = world or World()
+    return Trainer(model, [pixels], changed, seed, place, accumulate=accumulate)
 
 
 def shown(batch: Any) -> list[int]:
@@ -65,11 +64,6 @@ def test_a_batch_may_be_larger_than_the_data() -> None:
     seen = shown(trainer(images=pictures(3), batch=10).batch(1))
     assert len(seen) == 10 and set(seen) == {0, 1, 2}
     assert max(seen.count(i) for i in range(3)) <= 5
-
-
-def test_epochs_end_where_all_have_been_seen() -> None:
-    assert [list(epochs(step, 8, 20)) for step in range(5)] == [[], [], [1], [], [2]]
-    assert list(epochs(0, 10, 3)) == [1, 2, 3]
 
 
 def test_a_step_follows_from_its_number_and_the_seed_alone() -> None:
@@ -101,7 +95,7 @@ def test_the_first_step_of_the_schedule_is_trained() -> None:
     assert torch.equal(drawn, noise.sigmas) and counts.min() > 40
     heard = set[float]()
     forward = one.model.net.forward
-    one.model.net.forward = lambda x, t, c, size: heard.update(t.tolist()) or forward(x, t, c)
+    one.model.net.forward = lambda x, t, c, **_: heard.update(t.tolist()) or forward(x, t, c)
     one.advance(10)
     assert heard == {0, 250, 500, 750}
 
@@ -164,7 +158,7 @@ def trainer_of(rank: int, config: Config, conditions: torch.Tensor) -> Any:
 
 
 def test_a_step_clips_the_gradient_and_follows_the_rate() -> None:
-    one = trainer(warmup=4, lr=1e-2)
+    one = trainer(warmup=4, lr=1e-2, averages=("power:0.1",))
     before = [p.detach().clone() for p in one.model.net.parameters()]
     loss = one.advance(100)
     assert loss.isfinite() and not loss.requires_grad and one.step == 1
@@ -177,7 +171,7 @@ def test_a_step_clips_the_gradient_and_follows_the_rate() -> None:
 
 
 def test_the_learning_rate_rises_stays_and_falls() -> None:
-    recipe = Recipe(batch=1, lr=1.0 - 1e-9, average="power:0.1", warmup=10)
+    recipe = Recipe(batch=1, lr=1.0 - 1e-9, warmup=10)
     rates = [recipe.rate(step, 100) for step in range(100)]
     assert rates[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
     assert rates[10:75] == pytest.approx([1] * 65) and plateau(100) == 75
@@ -185,6 +179,8 @@ def test_the_learning_rate_rises_stays_and_falls() -> None:
     longer = [recipe.rate(step, 200) for step in range(200)]
     assert longer[:75] == rates[:75]  # a longer run only lengthens what stays
     assert recipe.rate(0, 1) > 0
+    short = [recipe.rate(step, 20) for step in range(20)]
+    assert short[:3] == pytest.approx([0.5, 1, 1])  # it rises over a tenth of the run at most
 
 
 @pytest.mark.parametrize("wrong", [{"batch": 0}, {"lr": 0.0}, {"lr": 1.0}, {"drop": 1.1}])
@@ -244,6 +240,7 @@ def test_a_device_that_is_not_there_is_refused(
     device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="no such device"):
         pick(device)
     assert pick("auto") == pick("cpu") == "cpu"
@@ -265,27 +262,70 @@ def test_devices_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("able", "fast"), [({"avx512_bf16": True}, True), ({"amx_bf16": True}, True), ({}, False)]
 )
-def test_a_processor_takes_bfloat16_where_it_is_made_for_it(
+def test_a_processor_may_have_instructions_for_bfloat16(
     able: dict[str, bool], fast: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
-    assert halved(torch.device("cpu")) is fast
-    assert halved(torch.device("cuda"))
+    assert supports_bf16(torch.device("cpu")) is fast
+    assert supports_bf16(torch.device("cuda")) and not supports_bf16(torch.device("mps"))
     monkeypatch.delattr(torch.cpu, "get_capabilities")
-    assert not halved(torch.device("cpu"))
+    assert not supports_bf16(torch.device("cpu"))
 
 
-@pytest.mark.parametrize("fast", [True, False])
-def test_a_training_asks_for_it(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": fast}, raising=False)
-    assert trainer().halved is fast
+@pytest.mark.parametrize("best", [Speed(True, 2), Speed(True, 1), Speed(False, 2), Speed(False, 1)])
+def test_the_fastest_precision_and_threads_are_chosen(
+    best: Speed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    tried = list[Speed]()
+
+    def measure(one: Speed, _: object) -> float:
+        tried.append(one)
+        return 1.0 if one == best else 2.0
+
+    monkeypatch.setattr("diffusion.training.devices.measure_seconds", measure)
+    assert choose_speed("auto", torch.device("cpu"), lambda _: None) == best
+    assert len(set(tried)) == 4
+
+
+def test_a_precision_that_was_asked_for_is_not_timed() -> None:
+    def work(_: bool) -> None:
+        raise AssertionError
+
+    assert choose_speed("bf16", torch.device("cpu"), work) == Speed(True)
+    assert choose_speed("fp32", torch.device("cuda"), work) == Speed(False)
+    assert choose_speed("auto", torch.device("cuda"), work) == Speed(True)
+    with pytest.raises(ConfigError, match="fp32"):
+        choose_speed("fp16", torch.device("cpu"), work)
+
+
+def test_a_timed_pass_teaches_nothing() -> None:
+    one, other = trainer(), trainer()
+    for bf16 in (True, False):
+        one.try_pass(bf16)
+    assert one.advance(10).item() == other.advance(10).item()
+    ours, theirs = one.state(), other.state()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_passes_that_share_a_batch_do_what_one_does() -> None:
+    config = CONFIG.conditioned("class", 20)
+    plain, shared = (
+        trainer(config, conditions=torch.arange(20), batch=7, accumulate=k) for k in (1, 3)
+    )
+    losses = [[one.advance(10).item() for _ in range(4)] for one in (plain, shared)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    for wrong in (0, 8):
+        with pytest.raises(ConfigError, match="accumulate"):
+            trainer(batch=7, accumulate=wrong)
 
 
 def test_weights_and_their_average_stay_in_single_precision() -> None:
     losses = []
     for fast in (False, True):
         one = trainer()
-        one.halved = fast
+        one.speed = Speed(fast)
         losses.append([one.advance(10).item() for _ in range(5)])
         assert all(value.dtype == torch.float32 for value in one.state().values())
     assert losses[0][1:] != losses[1][1:] and losses[0] == pytest.approx(losses[1], rel=0.03)

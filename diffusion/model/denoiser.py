@@ -151,10 +151,12 @@ class Denoiser(nn.Module):
         sigma: Tensor,
         condition: Tensor | None = None,
         size: Tensor | None = None,
+        augmentation: Tensor | None = None,
     ) -> Tensor:
         """F alone, in the precision of x."""
         into = _over(self.scales(sigma)[2], x) * x
-        f: Tensor = self.net(into, self.noise.time(sigma).float(), condition, size=size)
+        time = self.noise.time(sigma).float().to(x.device)
+        f: Tensor = self.net(into, time, condition, size=size, augmentation=augmentation)
         return f.to(x.dtype)
 
     def loss(
@@ -164,13 +166,19 @@ class Denoiser(nn.Module):
         eps: Tensor,
         condition: Tensor | None,
         size: Tensor | None = None,
+        augmentation: Tensor | None = None,
     ) -> Tensor:
         """Weighted mean squared error of F for each picture, (B,) (algorithm 1, for any target)."""
         x = x0 + _over(sigma, x0) * eps
         skip, out, _ = (_over(c, x) for c in self.scales(sigma))
         target = eps if self.config.target == "eps" else (x0 - skip * x) / out
-        error = (self.predict(x, sigma, condition, size) - target).square().flatten(1).mean(1)
-        return error * self.weights(sigma).to(error.dtype)
+        error = (
+            (self.predict(x, sigma, condition, size, augmentation) - target)
+            .square()
+            .flatten(1)
+            .mean(1)
+        )
+        return error * self.weights(sigma).to(error.device, error.dtype)
 
     def denoise(
         self,
@@ -204,7 +212,8 @@ class _Denoise:
 
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
         low, high = self._interval
-        sigmas = torch.full((len(x),), sigma, dtype=torch.float64, device=x.device)
+        device = "cpu" if x.device.type == "mps" else x.device  # Metal has no float64
+        sigmas = torch.full((len(x),), sigma, dtype=torch.float64, device=device)
         condition = self._condition
         if self._guidance != 1 and low <= sigma <= high:
             if self._weak is not None:
@@ -223,4 +232,4 @@ class _Denoise:
 
 def _over(scale: Tensor, x: Tensor) -> Tensor:
     """(B,) float64 -> (B, 1, 1, 1) in the precision of x."""
-    return scale.to(x.dtype)[:, None, None, None]
+    return scale.to(x.device, x.dtype)[:, None, None, None]

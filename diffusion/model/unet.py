@@ -20,6 +20,7 @@ from diffusion.errors import ConfigError
 
 L = TypeVar("L", bound=nn.Module)
 
+WRITTEN_OUT = 256  # places up to which attention in bfloat16 is products and softmax
 SIZE_SCALE = 100.0  # of log2 of a size, so that its sines and cosines tell sizes apart
 
 
@@ -34,6 +35,8 @@ class Shape:
     `none`, `class` or `vector`; width: how many classes, or the vector's length. inputs: channels
     of what it denoises. size_condition: it is also conditioned on the size of the whole picture,
     so that it can be trained on crops (Podell et al. 2023, arXiv:2307.01952, section 2.2).
+    augmentation: numbers that tell how a picture was transformed (`diffusion.training.augment`);
+    0 for a network that is trained without.
     """
 
     channels: tuple[int, ...]
@@ -47,6 +50,7 @@ class Shape:
     width: int = 0
     inputs: int = 3
     size_condition: bool = False
+    augmentation: int = 0
 
     def __post_init__(self) -> None:
         wrong = (
@@ -97,7 +101,7 @@ class Attention(nn.Module):
         b, c, h, w = x.shape
         tokens = self.norm(x).permute(0, 2, 3, 1).reshape(b, h * w, c)
         q, k, v = self.qkv(tokens).view(b, h * w, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, h, w, c)
+        mixed = _attend(q, k, v).transpose(1, 2).reshape(b, h, w, c)
         y: Tensor = x + self.out(mixed).permute(0, 3, 1, 2)
         return y
 
@@ -151,6 +155,8 @@ class UNet(nn.Module):
             self.condition = _nothing(nn.Linear(shape.width, embedding, bias=False))
         if shape.size_condition:
             self.size = _nothing(nn.Linear(first, embedding))
+        if shape.augmentation:
+            self.augmentation = _nothing(nn.Linear(shape.augmentation, embedding, bias=False))
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         inner, carried = first, list[int]()
         for out, attends in zip(shape.channels, shape.attention, strict=True):
@@ -184,7 +190,13 @@ class UNet(nn.Module):
         for i, level in reversed(list(enumerate(self.up))):
             yield from ((f"up.{i}.{j}", block) for j, block in enumerate(_list(level)))
 
-    def embed(self, time: Tensor, condition: Tensor | None, size: Tensor | None = None) -> Tensor:
+    def embed(
+        self,
+        time: Tensor,
+        condition: Tensor | None,
+        size: Tensor | None = None,
+        augmentation: Tensor | None = None,
+    ) -> Tensor:
         """(B,) times and conditions -> (B, E).
 
         condition: (B,) classes, -1 for none; or (B, width) unit vectors, zeros for none. size: (B,)
@@ -197,6 +209,8 @@ class UNet(nn.Module):
         if self.shape.size_condition and size is not None:
             waves = sinusoidal(SIZE_SCALE * size.float().log2(), self.shape.channels[0])
             embedding = embedding + self.size(waves.to(embedding.dtype))
+        if self.shape.augmentation and augmentation is not None:
+            embedding = embedding + self.augmentation(augmentation.to(embedding.dtype))
         if kind == "none":
             return F.silu(embedding)
         if kind == "class":
@@ -214,16 +228,18 @@ class UNet(nn.Module):
         condition: Tensor | None = None,
         until: nn.Module | None = None,
         size: Tensor | None = None,
+        augmentation: Tensor | None = None,
     ) -> Tensor:
         """x (B, inputs, H, W) of about unit variance, time (B,) of a thousand -> x's shape.
 
         until: a residual block, behind which it stops and gives that one's output (B, C, h, w).
         size: (B,) short sides of the whole pictures that x are crops of, in the units of x; by
-        default x are whole pictures.
+        default x are whole pictures. augmentation: (B, shape.augmentation) labels of what was done
+        to the pictures, for a shape that has them; None for pictures as they are.
         """
         if size is None and self.shape.size_condition:
             size = torch.full((len(x),), float(min(x.shape[-2:])), device=x.device)
-        embedding = self.embed(time, condition, size)
+        embedding = self.embed(time, condition, size, augmentation)
         h: Tensor = self.stem(F.pixel_unshuffle(x, self.shape.patch))
         carried = list[Tensor]()
         for i, level in enumerate(self.down):
@@ -243,6 +259,18 @@ class UNet(nn.Module):
                     return h
             h = F.interpolate(h, scale_factor=2.0) if i else h
         return F.pixel_shuffle(self.head(F.silu(self.norm(h))), self.shape.patch)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Scaled dot product attention, (B, heads, N, d) each.
+
+    On processors torch's own is slow in bfloat16 for few places: its backward pass took 3.6 times
+    as long as products and softmax at 64 places, and as long at 256.
+    """
+    if q.device.type == "cpu" and q.dtype == torch.bfloat16 and q.shape[-2] <= WRITTEN_OUT:
+        mixed: Tensor = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(-1) @ v
+        return mixed
+    return F.scaled_dot_product_attention(q, k, v)
 
 
 def _nothing(layer: L) -> L:

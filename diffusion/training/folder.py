@@ -1,4 +1,5 @@
-"""The files of a run: config.json, log.txt, stats.jsonl, grids, loss.png, states, checkpoint."""
+"""The files of a run: config.json, log.txt, stats.jsonl, grids, loss.png, states, snapshots,
+checkpoint."""
 
 from __future__ import annotations
 
@@ -15,65 +16,76 @@ from torch import Tensor
 from diffusion import files
 from diffusion.errors import ConfigError, TrainingError
 from diffusion.plots import draw_loss, save_png
+from diffusion.training.ema import Average, Snapshot
 
 
 class Folder:
-    """A run folder. Of processes that train together only one writes."""
+    """A run folder. Of processes that train together only one writes. What writes here raises
+    DiffusionError when the disk does not take it."""
 
     def __init__(self, path: str, writes: bool) -> None:
         self.path, self._writes = Path(path).expanduser(), writes
 
     def config(self) -> dict[str, Any] | None:
-        """What the run began with, if it has begun. Raises ConfigError."""
+        """The configuration of an earlier start; None for a new run. Raises ConfigError."""
         path = self.path / "config.json"
         if not path.exists():
             return None
         try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            missing = {"options", "config", "recipe", "steps", "pictures"} - set(found)
+            document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            missing = {"options", "config", "recipe", "steps", "pictures"} - set(document)
             if missing:
                 raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-            return found
+            return document
         except (OSError, ValueError, TypeError) as error:
             raise ConfigError(f"{path} is not readable ({error}); give another run") from error
 
     def write_config(self, document: dict[str, Any]) -> None:
-        """Raises DiffusionError, as all that writes here."""
+        """Write what a later start reads back."""
         if self._writes:
             files.write_json(self.path / "config.json", document)
 
     def log(self, line: str) -> None:
-        """A line for people."""
+        """Append a line to the log."""
         self._append("log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}")
 
-    def note(self, statistics: dict[str, Any]) -> None:
-        """A line for machines."""
+    def add_statistics(self, statistics: dict[str, Any]) -> None:
+        """Append a line of numbers."""
         self._append("stats.jsonl", json.dumps(statistics))
 
-    def grid(self, step: int, picture: Image.Image) -> Path:
-        """A grid after a step; where it is."""
+    def save_grid(self, step: int, picture: Image.Image) -> Path:
+        """Save the grid of a step. Returns its path."""
         path = self.path / "grids" / f"{step:07d}.png"
         save_png(path, picture)
         return path
 
     def save(self, name: str, state: dict[str, Tensor], about: dict[str, Any]) -> None:
-        """A state to go on from."""
+        """Save a state to resume from."""
         if self._writes:
-            said = {key: json.dumps(value) for key, value in about.items()}
-            files.write_tensors(self.path / f"{name}.safetensors", state, said)
+            metadata = {key: json.dumps(value) for key, value in about.items()}
+            files.write_tensors(self.path / f"{name}.safetensors", state, metadata)
+
+    def save_snapshot(self, step: int, average: Average) -> None:
+        """Save an average of the weights at a step, in half precision."""
+        if self._writes:
+            path = self.path / "snapshots" / f"{step:07d}-{average.kind.replace(':', '-')}"
+            weights = {name: weight.half() for name, weight in average.weights.items()}
+            metadata = {"step": str(step), "average": average.kind}
+            files.write_tensors(path.with_name(f"{path.name}.safetensors"), weights, metadata)
 
     def has(self, name: str) -> bool:
-        """Whether `save` wrote it."""
+        """Whether there is a state of that name."""
         return (self.path / f"{name}.safetensors").exists()
 
     def load(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """What `save` wrote, if it is there. Raises TrainingError when it is damaged."""
+        """A saved state and what is known of it; None when there is none. Raises TrainingError when
+        it is damaged."""
         if not self.has(name):
             return None
         path = self.path / f"{name}.safetensors"
         try:
             with safe_open(path, framework="pt") as file:
-                about = {key: json.loads(said) for key, said in (file.metadata() or {}).items()}
+                about = {k: json.loads(text) for k, text in (file.metadata() or {}).items()}
                 return {key: file.get_tensor(key) for key in file.keys()}, about
         except (OSError, ValueError, SafetensorError) as error:
             raise TrainingError(
@@ -81,23 +93,28 @@ class Folder:
             ) from error
 
     def forget_after(self, step: int) -> None:
-        """Drop statistics of later steps: they are about to be done again."""
+        """Delete statistics and snapshots of later steps: these steps will be done again."""
         path = self.path / "stats.jsonl"
-        if self._writes and path.exists():
+        if not self._writes:
+            return
+        for snapshot in sorted(self.path.glob("snapshots/*.safetensors")):
+            if snapshot.name[:7].isdigit() and int(snapshot.name[:7]) > step:
+                snapshot.unlink(missing_ok=True)
+        if path.exists():
             kept = [line for line in self._statistics() if line["step"] <= step]
             text = "".join(json.dumps(line) + "\n" for line in kept)
             files.replace(path, lambda partial: partial.write_text(text, encoding="utf-8"))
 
     def plot(self) -> None:
-        """The loss so far."""
+        """Draw the loss so far, where matplotlib is installed."""
         lines = self._statistics()
-        if self._writes and lines and find_spec("matplotlib"):  # not where one only trains
+        if self._writes and lines and find_spec("matplotlib"):
             draw_loss(self.path / "loss.png", lines)
 
     def _statistics(self) -> list[dict[str, Any]]:
         path = self.path / "stats.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-        return [json.loads(line) for line in lines if line.endswith("\n")]  # the last may be torn
+        return [json.loads(line) for line in lines if line.endswith("\n")]  # it may be cut off
 
     def _append(self, name: str, line: str) -> None:
         if not self._writes:
@@ -108,3 +125,25 @@ class Folder:
                 file.write(line + "\n")
         except OSError as error:
             raise TrainingError(f"cannot write {self.path / name}: {error.strerror}") from error
+
+
+def read_snapshots(run: Path) -> list[Snapshot]:
+    """The snapshots of power function averages in a run folder, oldest first. Raises ConfigError
+    when there is none, and TrainingError for one that is damaged."""
+    snapshots = []
+    for path in sorted((run / "snapshots").glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = file.metadata()
+                kind, _, width = about["average"].partition(":")
+                if kind == "power":
+                    weights = {key: file.get_tensor(key) for key in file.keys()}
+                    snapshots.append(Snapshot(int(about["step"]), float(width), weights))
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise TrainingError(f"{path} is damaged ({error}); remove it") from error
+    if not snapshots:
+        raise ConfigError(
+            f"{run} has no snapshots of power averages; train with --snapshots 8 and two widths, "
+            "such as --ema power:0.1 --ema power:0.05"
+        )
+    return snapshots

@@ -1,20 +1,33 @@
 """Latents of pictures to train on: windows of each picture at random places and scales, encoded
-once, in several versions."""
+once, in several versions, and kept in a folder of memory-mapped files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median_low
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from diffusion.model.autoencoder import DOWN, Autoencoder
+from diffusion import files
+from diffusion.data import classes_of, upright
+from diffusion.errors import DataError
+from diffusion.model.autoencoder import CHANNELS, DOWN, Autoencoder
+from diffusion.model.presets import LatentSpace
+from diffusion.sources import Entry, describe_error, list_pictures, open_picture
 
 BATCH = 256  # windows that are encoded together
+CHUNK = 64  # pictures between two saves
+FORMAT = "lookalike latents"
+FEW = 2000  # pictures that the statistics are taken from
 
 
 @dataclass(frozen=True)
@@ -23,7 +36,7 @@ class Windows:
 
     places: side of a window in places of the latents. crop: of it, what a step trains on. versions:
     windows of each picture, half of them mirrored. least, most: short side in pixels to which a
-    picture is scaled, log-uniform; never enlarged, and a smaller picture is left out.
+    picture is scaled, log-uniform. A picture is never enlarged; a smaller one is left out.
     """
 
     places: int
@@ -40,6 +53,12 @@ class Windows:
 
 SMALL = Windows(places=17, crop=16, versions=6, least=136, most=256)
 LARGE = Windows(places=32, crop=32, versions=4, least=256, most=256)
+
+
+def windows_of(size: int, versions: int = 6) -> Windows:
+    """Windows to train on crops of `size` pixels: the picture scaled to a short side between a
+    place more than that and twice that."""
+    return Windows(size // DOWN + 1, size // DOWN, versions, size + DOWN, 2 * size)
 
 
 def cut(picture: Image.Image, windows: Windows, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
@@ -93,3 +112,172 @@ def encode(
                 for (place, _, sizes), one in zip(waiting, codes, strict=True):
                     yield place, one, torch.from_numpy(sizes).to(device)
                 waiting.clear()
+
+
+@dataclass(frozen=True)
+class Latents:
+    """What a folder of latents holds. codes: (N, V, h, w, 32) float16, as the autoencoder gives
+    them, mapped from a file. sizes: (N, V) short sides of the whole pictures, in places of the
+    latents. names, classes, labels, side, skipped, other: as `Pictures` has them."""
+
+    codes: Tensor
+    sizes: Tensor
+    windows: Windows
+    autoencoder: str
+    names: list[str]
+    classes: tuple[str, ...]
+    labels: Tensor
+    side: int
+    key: str
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    other: dict[str, int] = field(default_factory=dict)
+
+    def space(self) -> LatentSpace:
+        """The autoencoder, and the statistics of the latents, per channel."""
+        count = min(FEW, len(self.names))
+        flat = self.codes[torch.arange(count) * len(self.names) // count].float().flatten(0, -2)
+        mean, std = flat.mean(0), flat.std(0)
+        return LatentSpace(
+            self.autoencoder,
+            tuple(round(v, 4) for v in mean.tolist()),
+            tuple(round(max(v, 1e-3), 4) for v in std.tolist()),
+        )
+
+
+def encode_folder(
+    paths: Sequence[str | Path],
+    out: Path,
+    autoencoder: Autoencoder,
+    windows: Windows,
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Latents:
+    """Encode the pictures of folders and zips into a folder, and return what it holds.
+
+    A call that was interrupted resumes; a finished folder is returned at once. on_progress: called
+    with how many pictures of how many are done. Raises DataError when no picture is large enough or
+    the folder holds other pictures, and DiffusionError when it cannot be written.
+    """
+    listing = list_pictures(paths)
+    total = len(listing.entries)
+    stamps = [(entry.name, entry.stamp) for entry in listing.entries]
+    content = json.dumps([stamps, asdict(windows), autoencoder.fingerprint, seed])
+    key = hashlib.sha256(content.encode(errors="backslashreplace")).hexdigest()[:16]
+    about = _read_about(out)
+    if about is None:
+        about = {
+            "format": FORMAT,
+            "version": 1,
+            "key": key,
+            "autoencoder": autoencoder.fingerprint,
+            "windows": asdict(windows),
+            "done": 0,
+            "total": total,
+            "names": [],
+            "sides": [],
+            "skipped": [],
+            "other": listing.other,
+        }
+        places = windows.places
+        shape = (total, windows.versions, places, places, CHANNELS)
+        files.create_array(out / "codes.npy", shape, np.float16)
+        files.create_array(out / "sizes.npy", shape[:2], np.float32)
+        files.write_json(out / "latents.json", about)
+    elif about["key"] != key:
+        raise DataError(
+            f"{out} holds latents of other pictures, or cut in another way; give another folder"
+        )
+    codes, sizes = (np.load(out / name, mmap_mode="r+") for name in ("codes.npy", "sizes.npy"))
+    with ThreadPoolExecutor() as pool:
+        while about["done"] < total:
+            first = about["done"]
+            part = listing.entries[first : first + CHUNK]
+            decoded = list(pool.map(_decode, part))
+            pictures = [one for one in decoded if isinstance(one, Image.Image)]
+            names = [e.name for e, d in zip(part, decoded, strict=True) if not isinstance(d, str)]
+            about["skipped"] += [
+                [entry.name, reason]
+                for entry, reason in zip(part, decoded, strict=True)
+                if isinstance(reason, str)
+            ]
+            encoded = set[int]()
+            for place, code, size in encode(autoencoder, pictures, windows, seed + first):
+                row = len(about["names"])
+                codes[row], sizes[row] = code.cpu().numpy(), size.cpu().numpy()
+                about["names"].append(names[place])
+                about["sides"].append(min(pictures[place].size))
+                encoded.add(place)
+            about["skipped"] += [
+                [names[i], f"its short side is below {windows.least} pixels"]
+                for i in range(len(names))
+                if i not in encoded
+            ]
+            about["done"] = first + len(part)
+            codes.flush()
+            sizes.flush()
+            files.write_json(out / "latents.json", about)
+            if on_progress is not None:
+                on_progress(about["done"], total)
+    if not about["names"]:
+        why = f"; {about['skipped'][0][0]}: {about['skipped'][0][1]}" if about["skipped"] else ""
+        raise DataError(
+            f"there is no picture of {windows.least} pixels or more in "
+            f"{', '.join(str(path) for path in paths)}{why}"
+        )
+    return read_latents(out)
+
+
+def is_latents(path: str | Path) -> bool:
+    """Whether a folder was written by `encode_folder`."""
+    return (Path(path).expanduser() / "latents.json").is_file()
+
+
+def read_latents(folder: Path) -> Latents:
+    """What `encode_folder` wrote. Raises DataError when it is damaged or not finished."""
+    about = _read_about(folder)
+    if about is None or about["done"] < about["total"] or not about["names"]:
+        raise DataError(
+            f"{folder} does not hold finished latents; make them with "
+            "`lookalike diffusion encode DATA... -o FOLDER`"
+        )
+    count = len(about["names"])
+    try:
+        codes, sizes = (np.load(folder / n, mmap_mode="c") for n in ("codes.npy", "sizes.npy"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder} is damaged ({error}); encode the pictures again") from error
+    classes, labels = classes_of(about["names"])
+    return Latents(
+        torch.from_numpy(codes[:count]),
+        torch.from_numpy(sizes[:count]),
+        Windows(**about["windows"]),
+        about["autoencoder"],
+        about["names"],
+        classes,
+        labels,
+        median_low(about["sides"]),
+        about["key"],
+        [(name, reason) for name, reason in about["skipped"]],
+        about["other"],
+    )
+
+
+def _read_about(folder: Path) -> dict[str, Any] | None:
+    """The JSON of a folder of latents; None when there is none. Raises DataError."""
+    path = folder / "latents.json"
+    if not path.exists():
+        return None
+    try:
+        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if about["format"] != FORMAT or about["version"] != 1:
+            raise ValueError("another format")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is not readable ({error}); give another folder") from error
+    return about
+
+
+def _decode(entry: Entry) -> Image.Image | str:
+    """A picture, upright and over white, or why it cannot be read."""
+    try:
+        return upright(open_picture(entry.read()))
+    except Exception as error:  # codecs raise all kinds for broken files
+        return describe_error(error)

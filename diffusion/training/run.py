@@ -1,12 +1,10 @@
-"""A training from beginning to end: data, budget, the loop, what is left behind."""
+"""A training from beginning to end: data, budget, the loop, the files that it leaves."""
 
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import math
-import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -18,96 +16,113 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion.data import Pictures, match, read, read_vectors
 from diffusion.errors import ConfigError, TrainingError
 from diffusion.model import checkpoint
+from diffusion.model.autoencoder import load_autoencoder
 from diffusion.model.denoiser import Denoiser
 from diffusion.model.presets import Config, preset
 from diffusion.plots import tiled
 from diffusion.sampling.sample import sample
+from diffusion.training import augment
+from diffusion.training.devices import Speed, World, choose_speed, pick
 from diffusion.training.folder import Folder
+from diffusion.training.inputs import OnProgress, read_inputs
 from diffusion.training.options import Options, Progress
 from diffusion.training.recipe import RECIPES, Recipe, plateau
-from diffusion.training.sets import PixelSet
-from diffusion.training.trainer import Trainer, World, epochs, pick
+from diffusion.training.trainer import Trainer
+from diffusion.training.validation import Validation
 
-GRID, PASSES = 16, 20  # pictures of a grid, and network passes that each costs at most
-SHARE = 0.05  # of a run's time that grids may take
-RESERVE = 0.04  # of a budget: for writing, and for a rate that was measured too high
+GRID, PASSES = 16, 20  # pictures of a grid, and network passes for each
+GRID_SHARE, VALIDATION_SHARE = 0.05, 0.03  # of a run's time, at most
+GRID_SECONDS, GRID_GROWTH = 60.0, 0.1  # between two grids: seconds, and share of the time so far
+RESERVE = 0.04  # of a budget: for writing files, and for a rate that was measured too high
 MEASURE = (12, 0.03)  # the rate is known after these many steps and this share of the budget
 SAVE_SECONDS = 120.0
+LOOK_SECONDS = 5.0
 ENDLESS = 10**9
-LIKE = ("minutes", "steps", "device", "compiled", "run")  # options that may differ on resuming
+FREE = {
+    *("minutes", "steps", "device", "compiled", "run", "precision"),
+    *("accumulate", "snapshots", "guidance"),
+}
+"""Options that may differ when a run is resumed."""
 
 
 class Run:
-    """One training in one folder; `go` does it. `stop` may be set: it then ends after the step."""
+    """One training in one folder; `go` does it. Set `stop` to end it after the current step."""
 
-    def __init__(self, options: Options) -> None:
-        """Reads the data, and what is in the folder. Raises DiffusionError."""
-        self._begun = self._saved = time.monotonic()
+    def __init__(self, options: Options, on_progress: OnProgress | None = None) -> None:
+        """Read the data, and the folder of an earlier start. on_progress: called with how many
+        files of how many are read or encoded. Raises DiffusionError."""
+        self._begun = self._saved = self._looked = time.monotonic()
         self.options, self.stop = options, False
         device = pick(options.device)
         self.world = World.join(device)
         self.folder = Folder(options.run, writes=not self.world.rank)
         earlier = self.folder.config()
         if earlier:
-            _same(options, earlier)
+            _check_options(options, earlier)
         self._start = None
         if options.start:
             self._start = checkpoint.load(None if options.start == "shipped" else options.start)
-        known = earlier["config"]["preset"] if earlier else "tiny"
-        config = self._start.config if self._start else preset(options.preset or known)
-        if options.preset not in (None, config.preset):
-            raise ConfigError(
-                f"the weights to start from are of the preset {config.preset}, not "
-                f"{options.preset}; leave the preset out, or do not start from them"
-            )
-        config = replace(config, size=options.size or config.size)
-        self.recipe = _recipe(options, config.preset)
-        self.pictures, conditions, self.encoder = _read(options, config.size)
-        self.classes, self.side = list(self.pictures.classes), self.pictures.side
-        self._digest = digest(self.pictures, conditions)
-        self.config = self._conditioned(config, conditions)
+        config = self._choose_config(earlier)
+        self.recipe = _choose_recipe(options, config.preset)
+        self.inputs = read_inputs(options, config, self.recipe, device, on_progress)
+        self.config = self._set_condition(replace(config, latents=self.inputs.latents))
         torch.manual_seed(options.seed)
         model = Denoiser(self.config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        images = self.pictures.images
-        if device != "cpu" and images.numel() < torch.cuda.mem_get_info(device)[0] // 2:
-            images = images.to(device)
-        self._set = PixelSet(images, conditions, self.recipe.flip)
+        known = (earlier or {}).get("speed")
         self.trainer = Trainer(
             model,
-            [self._set],
+            [self.inputs.training],
             self.recipe,
             options.seed,
             self.world,
-            device != "cpu" if options.compiled is None else options.compiled,
+            device.startswith("cuda") if options.compiled is None else options.compiled,
+            Speed(**known) if known and options.precision == "auto" else Speed(bf16=False),
+            options.accumulate,
         )
+        if not known or options.precision != "auto":
+            self.trainer.speed = self._choose_speed()
         if self._start:
             self.trainer.begin_from(self._start.net.state_dict())
         self._sampled = copy.deepcopy(model).eval()
-        self._before = self._trained = self._grids = 0.0  # seconds: earlier goes, steps, grids
-        self.steps = self._resumed(earlier) if earlier else options.steps
+        if self.config.space == "latent":
+            self._sampled.use_autoencoder(load_autoencoder(device))
+        held_out = self.inputs.held_out
+        self._validation = None if held_out is None else Validation(held_out)
+        # seconds: of earlier starts, in steps, in grids, in validation
+        self._before = self._trained = self._grids = self._validated = 0.0
+        self._next_grid = 0.0  # seconds of the run
+        self.steps = self._resume(earlier) if earlier else options.steps
 
     def go(self) -> Iterator[Progress]:
-        """Train to the end. Raises TrainingError for a loss that is no number, and
-        DiffusionError when the disk is full; the folder then holds the last good state."""
-        trainer = self.trainer
+        """Train to the end. Raises TrainingError when the loss is not finite, and DiffusionError
+        when the disk is full. The folder then holds the last good state."""
+        trainer, threads = self.trainer, torch.get_num_threads()
         if self.steps is not None and trainer.step >= self.steps:
-            said = f"the run is finished, {self.steps} steps; more minutes or steps go on with it"
-            yield Progress(trainer.step, self.steps, said=said, finished=True)
+            message = (
+                f"the run is finished after {self.steps} steps; give more minutes or steps to "
+                "continue it"
+            )
+            yield Progress(trainer.step, self.steps, message=message, finished=True)
             return
-        self._save()  # a run that is made longer has gone back to its plateau
+        self._save()  # a lengthened run is back at its plateau
         self._write_config()
+        speed = trainer.speed
         self.folder.log(
-            f"{len(self.pictures)} pictures, step {trainer.step} of {self.steps or '?'}"
+            f"{self.inputs.count} pictures, {'bf16' if speed.bf16 else 'fp32'}, "
+            f"step {trainer.step} of {self.steps or '?'}"
         )
+        if speed.threads:
+            torch.set_num_threads(speed.threads)
         try:
             yield from self._loop()
         except GeneratorExit:  # at a yield, between two steps
-            if trainer.sound():
+            if trainer.is_finite():
                 self._save()
             raise
+        finally:
+            torch.set_num_threads(threads)
         if not self.stop:
             self.folder.log(f"finished after {self._elapsed():.0f} s")
         yield Progress(trainer.step, self.steps, finished=not self.stop)
@@ -130,63 +145,107 @@ class Run:
         trainer, total = self.trainer, torch.zeros((), device=self.trainer.device)
         every, looked = (10 if trainer.device.type == "cpu" else 100), trainer.step
         first = trainer.step + 3  # the steps before are slower
-        spent, known = 0.0, 1  # known: since which step it is known when to turn
+        spent, known = 0.0, 1  # known: the step since which the number of steps is known
+        if trainer.step == 0:
+            yield from self._draw_grid()
         while not self.stop and (self.steps is None or trainer.step < self.steps):
             begun = time.monotonic()
             total += trainer.advance(self.steps or ENDLESS)
             step = trainer.step
             if self.steps is None:
-                total.item()  # so that a GPU has done it
+                total.item()  # waits for the GPU
             self._trained += time.monotonic() - begun
             if self.steps is None and step >= first:
                 spent = self._trained if step == first else spent
                 self._measure(step - first, self._trained - spent)
                 known = step
+            if trainer.device.type == "cpu" or step % 20 == 0:
+                self.stop = bool(self.world.agree(self.stop, trainer.device))
             last = step == self.steps
             turned = self.steps is not None and step == max(plateau(self.steps), known)
-            save = last or turned or self.stop or time.monotonic() - self._saved > SAVE_SECONDS
-            if save or step % every == 0:
-                begun = time.monotonic()
-                loss = self._look(total / (step - looked))
+            now = time.monotonic()
+            save = last or turned or self.stop or now - self._saved > SAVE_SECONDS
+            if save or step % every == 0 or now - self._looked > LOOK_SECONDS:
+                self._looked = begun = time.monotonic()
+                loss = self._check_loss(total / (step - looked))
                 self._trained += time.monotonic() - begun
+                measured = self._validate(last)
+                self._note(loss, measured)
                 total, looked = torch.zeros_like(total), step
                 if save:
                     self._save(turned)
-                yield self._progress(loss)
-            if last or any(epochs(step - 1, self.recipe.batch, len(self.pictures))):
-                yield from self._draw(last)
+                yield self._progress(loss, measured)
+            if step in self._snapshot_steps():
+                for average in trainer.averages:
+                    self.folder.save_snapshot(step, average)
+            if last or self._elapsed() >= self._next_grid:
+                yield from self._draw_grid(last)
 
     # what to train -------------------------------------------------------------------------------
 
-    def _conditioned(self, config: Config, conditions: Tensor | None) -> Config:
-        """The model's configuration under the data's condition. Raises ConfigError."""
-        kind = "class" if self.options.classes else "vector" if self.options.embeddings else "none"
-        width = 0
-        if conditions is not None:
-            width = len(self.pictures.classes) if kind == "class" else conditions.shape[1]
+    def _choose_config(self, earlier: dict[str, Any] | None) -> Config:
+        """The model that the options ask for, without its condition. Raises ConfigError."""
+        options = self.options
+        known = earlier["config"]["preset"] if earlier else "tiny"
+        config = self._start.config if self._start else preset(options.preset or known)
+        if options.preset not in (None, config.preset):
+            raise ConfigError(
+                f"the weights to start from are of the preset {config.preset}, not "
+                f"{options.preset}; leave the preset out, or do not start from them"
+            )
+        shape = config.shape
+        if self._start and (options.channels or options.blocks or options.augment is not None):
+            raise ConfigError(
+                "the weights to start from have their own network; leave channels, blocks and "
+                "augment out"
+            )
+        if options.channels:
+            levels = len(options.channels)
+            attention = shape.attention
+            if levels != len(attention):
+                attention = tuple(i > 0 for i in range(levels))
+            shape = replace(shape, channels=options.channels, attention=attention)
+        shape = replace(shape, blocks=options.blocks or shape.blocks)
+        if options.augment:
+            shape = replace(shape, augmentation=augment.LABELS)
+        return replace(config, size=options.size or config.size, shape=shape)
+
+    def _set_condition(self, config: Config) -> Config:
+        """The model's configuration under the condition of the data. Raises ConfigError."""
+        inputs = self.inputs
+        self.encoder, self.classes, self.side = inputs.encoder, inputs.classes, inputs.side
+        kind, width = inputs.condition, inputs.width
         if not self._start:
             return config.conditioned(kind, width)
         about, shape = self._start.about, config.shape
         same = (kind, width) == (shape.condition, shape.width)
         if kind == "class":
-            same = same and list(self.pictures.classes) == about.get("classes")
+            same = same and inputs.classes == about.get("classes")
         if kind == "vector":
-            same = same and self.encoder == about.get("encoder")
+            same = same and inputs.encoder == about.get("encoder")
         if kind != "none" and not same:
             known = about.get("encoder") or about.get("classes") or ""
             raise ConfigError(
                 f"the weights to start from are conditioned on {shape.condition} {known}, the data "
-                f"on {kind} {self.encoder or ''}; make the vectors with that encoder, or give none"
+                f"on {kind} {inputs.encoder or ''}; make the vectors with that encoder, or give "
+                "none"
             )
         self.encoder, self.classes = about.get("encoder"), about.get("classes", [])
-        if kind == "none":  # what it knows of a condition is what it knew
+        if kind == "none":  # the condition is learned no further
             self.side = about.get("side", config.size)
         return config
 
-    def _resumed(self, earlier: dict[str, Any]) -> int | None:
-        """Steps of the whole run, if they are known, going on from the state they ask for: a longer
-        run begins where the learning rate began to fall. Raises ConfigError."""
-        if earlier["pictures"] != self._digest:
+    def _choose_speed(self) -> Speed:
+        """Precision and threads, by timing where the options leave them open."""
+        trainer = self.trainer
+        if self.world.size > 1 and self.options.precision == "auto":
+            return Speed(trainer.device.type == "cuda")
+        return choose_speed(self.options.precision, trainer.device, trainer.try_pass)
+
+    def _resume(self, earlier: dict[str, Any]) -> int | None:
+        """Restore the state of an earlier start. Returns the steps of the whole run, if they are
+        known. A longer run begins where the learning rate began to fall. Raises ConfigError."""
+        if earlier["pictures"] != self.inputs.digest:
             raise ConfigError(
                 "the pictures or their vectors have changed since the run began; give another run"
             )
@@ -197,12 +256,10 @@ class Run:
             if steps is not None and plateau(steps) <= done > 0:
                 raise ConfigError(f"the run has done {done} steps already; give more than {steps}")
             return steps
-        if _length(asdict(self.options)) == _length(earlier["options"]):
+        now, unit = _length(asdict(self.options))
+        before, other = _length(earlier["options"])
+        if (now, unit) == (before, other):
             return planned
-        (now, unit), (before, other) = (
-            _length(asdict(self.options)),
-            _length(earlier["options"]),
-        )
         if unit != other or now < before:
             raise ConfigError(f"the run was begun for {before:g} {other}; give as many, or more")
         if self.trainer.step > plateau(planned):
@@ -215,12 +272,13 @@ class Run:
         return self.options.steps
 
     def _measure(self, steps: int, seconds: float) -> None:
-        """Fix the number of steps, once the rate is known. All processes come here together."""
+        """Fix the number of steps, once the rate is known. All processes call it together."""
         budget, trainer, planned = self.options.budget, self.trainer, 0
         if budget is None:
             return
         if steps >= MEASURE[0] and seconds >= MEASURE[1] * budget:
-            left = budget * (1 - RESERVE - SHARE) - self._elapsed()
+            reserved = RESERVE + GRID_SHARE + (VALIDATION_SHARE if self._validation else 0)
+            left = budget * (1 - reserved) - self._elapsed()
             planned = trainer.step + max(1, int(left / (seconds / steps)))
         if self.world.size > 1:  # the first decides for all
             agreed = torch.tensor(planned, device=trainer.device)
@@ -236,47 +294,79 @@ class Run:
 
     # what is left behind -------------------------------------------------------------------------
 
-    def _look(self, mean: Tensor) -> float:
-        """The mean loss, written down. Raises TrainingError when it is no number."""
+    def _check_loss(self, mean: Tensor) -> float:
+        """The mean loss as a number. Raises TrainingError when it is not finite."""
         loss, step = float(mean), self.trainer.step
-        rate = self.recipe.rate(step - 1, self.steps or ENDLESS)
         if not math.isfinite(loss):
+            rate = self.recipe.rate(step - 1, self.steps or ENDLESS)
             raise TrainingError(
                 f"the loss is {loss} at step {step} (learning rate {rate:.2g}); the run keeps its "
                 "last good state: try a smaller lr in another run"
             )
-        seen, seconds = step * self.recipe.batch, round(self._elapsed(), 3)
-        said = {"step": step, "pictures": seen, "loss": loss, "lr": rate, "seconds": seconds}
-        self.folder.note(said)
         return loss
 
-    def _progress(self, loss: float) -> Progress:
+    def _note(self, loss: float, validation: float | None) -> None:
+        """Write the statistics of the steps since the last ones."""
+        step = self.trainer.step
+        statistics = {
+            "step": step,
+            "pictures": step * self.recipe.batch,
+            "loss": loss,
+            "lr": self.recipe.rate(step - 1, self.steps or ENDLESS),
+            "seconds": round(self._elapsed(), 3),
+        }
+        if validation is not None:
+            statistics["validation"] = validation
+        self.folder.add_statistics(statistics)
+
+    def _progress(self, loss: float, validation: float | None) -> Progress:
         trainer = self.trainer
         pace = self._trained / max(1, trainer.step)
         left = (self.steps - trainer.step) * pace if self.steps else None
-        return Progress(trainer.step, self.steps, loss, self.recipe.batch / pace, left)
+        rate = self.recipe.batch / pace
+        return Progress(trainer.step, self.steps, loss, validation, rate, left)
 
-    def _draw(self, last: bool) -> Iterator[Progress]:
-        """A grid from the average, unless grids have had their share of the time."""
-        if self.world.rank or (not last and self._grids > SHARE * self._elapsed()):
-            return
+    def _validate(self, last: bool) -> float | None:
+        """The loss on held-out pictures under the average, within its share of the time."""
+        over = self._validated > VALIDATION_SHARE * self._elapsed()
+        if self._validation is None or self.world.rank or (over and not last):
+            return None
+        begun = time.monotonic()
+        self._sampled.net.load_state_dict(self.trainer.average.weights)
+        loss = self._validation(self._sampled)
+        self._validated += time.monotonic() - begun
+        return loss
+
+    def _draw_grid(self, last: bool = False) -> Iterator[Progress]:
+        """A grid of samples from the average: always the same seeds, conditions and guidance."""
         begun, trainer = time.monotonic(), self.trainer
-        count = min(GRID, len(self.pictures))
-        places = torch.arange(count) * len(self.pictures) // count
-        under = self._set.conditions
+        if self.world.rank:
+            return
+        shown = self.inputs.held_out or self.inputs.training
+        count = min(GRID, len(shown))
+        places = torch.arange(count) * len(shown) // count
+        conditions = shown.conditions
+        if conditions is not None:
+            conditions = conditions[places.to(conditions.device)].to(trainer.device)
         self._sampled.net.load_state_dict(trainer.average.weights)
-        drawn = sample(
-            self._sampled,
-            count,
-            condition=None if under is None else under[places.to(under.device)],
-            steps=PASSES,
+        guidance = self.options.guidance if conditions is not None else 1.0
+        drawn = sample(self._sampled, count, condition=conditions, steps=PASSES, guidance=guidance)
+        path = self.folder.save_grid(trainer.step, tiled(drawn))
+        seconds = time.monotonic() - begun
+        self._grids += seconds
+        elapsed = self._elapsed()
+        self._next_grid = elapsed + max(
+            GRID_SECONDS, GRID_GROWTH * elapsed, self._grids / GRID_SHARE - elapsed
         )
-        path = self.folder.grid(trainer.step, tiled(drawn))
-        self._grids += time.monotonic() - begun
         yield Progress(trainer.step, self.steps, grid=path)
 
+    def _snapshot_steps(self) -> set[int]:
+        """The steps after which snapshots are saved: evenly spread over the run, the last too."""
+        count = min(self.options.snapshots, self.steps or 0)
+        return {round((i + 1) * (self.steps or 0) / count) for i in range(count)}
+
     def _save(self, turned: bool = False) -> None:
-        """State, checkpoint and plot. turned: the learning rate falls from here on."""
+        """Save state, checkpoint and plot. turned: the learning rate falls from here on."""
         self._saved = time.monotonic()
         if self.world.rank or not self.trainer.step:
             return
@@ -290,11 +380,11 @@ class Run:
         self.folder.plot()
 
     def about(self) -> dict[str, Any]:
-        """What a checkpoint of this run tells of itself."""
+        """What a checkpoint of this run says of itself."""
         before = self._start.about.get("seen", 0) if self._start else 0
-        told: dict[str, Any] = {
+        about: dict[str, Any] = {
             "data": [Path(path).name for path in self.options.data],
-            "pictures": len(self.pictures),
+            "pictures": len(self.inputs.training),
             "side": self.side,
             "seen": before + self.trainer.step * self.recipe.batch,
             "step": self.trainer.step,
@@ -303,23 +393,24 @@ class Run:
             "seconds": round(self._trained),
         }
         if self.encoder and self.config.shape.condition == "vector":
-            told["encoder"] = self.encoder
+            about["encoder"] = self.encoder
         if self.config.shape.condition == "class":
-            told["classes"] = self.classes
-        return told
+            about["classes"] = self.classes
+        return about
 
     def _restore(self, name: str) -> None:
-        """Go on from a saved state, if there is one, else from the beginning."""
-        found = self.folder.load(name)
-        if found is None:
+        """Restore a saved state. Without one the run begins anew."""
+        saved = self.folder.load(name)
+        if saved is None:
             self.folder.forget_after(self.trainer.step)
             return
-        state, about = found
+        state, about = saved
         try:
             self.trainer.restore(state, int(about["step"]))
             self._before, self._trained = float(about["seconds"]), float(about["trained"])
         except (KeyError, TypeError, ValueError) as error:
-            raise TrainingError(f"{name}.safetensors is of no run: {error}") from error
+            raise TrainingError(f"{name}.safetensors is not the state of a run: {error}") from error
+        self._next_grid = self._before + GRID_SECONDS
         self.folder.forget_after(self.trainer.step)
 
     def _write_config(self) -> None:
@@ -327,30 +418,36 @@ class Run:
             "options": asdict(self.options),
             "config": self.config.to_json(),
             "recipe": asdict(self.recipe),
+            "speed": asdict(self.trainer.speed),
             "steps": self.steps,
-            "pictures": self._digest,
+            "pictures": self.inputs.digest,
         }
         self.folder.write_config(document)
 
 
 def train(data: Sequence[str | Path], run: str | Path, **options: Any) -> Iterator[Progress]:
-    """Train on folders and zips, into a run folder; options as `Options` has them.
+    """Train on folders and zips, into a run folder, and yield the progress.
 
-    It yields its progress; a loop that breaks off leaves a run that the same call goes on with.
+    options: as `Options` has them. A loop that ends early leaves a run that the same call resumes.
+    Raises DiffusionError.
+
+        for progress in train(["pictures"], "runs/mine", minutes=30):
+            print(progress.step, progress.loss)
     """
     yield from Run(Options(tuple(map(str, data)), str(run), **options)).go()
 
 
-def _same(options: Options, earlier: dict[str, Any]) -> None:
-    """Raises ConfigError when the folder's run was another one."""
-    wanted = json.loads(json.dumps(asdict(options)))
-    was = earlier["options"] | {"preset": earlier["config"]["preset"]}
-    wanted["preset"] = wanted["preset"] or was["preset"]
-    differing = [k for k in wanted if k not in LIKE and wanted[k] != was.get(k)]
+def _check_options(options: Options, earlier: dict[str, Any]) -> None:
+    """Raises ConfigError when the folder holds another run."""
+    now = json.loads(json.dumps(asdict(options)))
+    before = earlier["options"] | {"preset": earlier["config"]["preset"]}
+    now["preset"] = now["preset"] or before["preset"]
+    defaults = json.loads(json.dumps(asdict(Options((), ""))))
+    differing = [k for k in now if k not in FREE and now[k] != before.get(k, defaults[k])]
     if differing:
         raise ConfigError(
             f"{options.run} holds a run with other {', '.join(differing)}; give another run, or "
-            "the same options to go on with it"
+            "the same options to resume it"
         )
 
 
@@ -360,31 +457,14 @@ def _length(options: dict[str, Any]) -> tuple[float, str]:
     return options["minutes"] or 60.0, "minutes"
 
 
-def _read(options: Options, size: int) -> tuple[Pictures, Tensor | None, dict[str, str] | None]:
-    """Pictures, their conditions, and the encoder of those. Raises DiffusionError."""
-    pictures = read(options.data, size)
-    if options.embeddings:
-        vectors = read_vectors(options.embeddings)
-        pictures, rows = match(pictures, vectors)
-        return pictures, rows, vectors.encoder
-    if options.classes and not pictures.classes:
-        raise ConfigError("classes need pictures in folders, one for each class")
-    return pictures, pictures.labels if options.classes else None, None
-
-
-def _recipe(options: Options, name: str) -> Recipe:
+def _choose_recipe(options: Options, name: str) -> Recipe:
+    """The recipe of a preset, with what the options change. Raises ConfigError."""
     if name not in RECIPES:
         raise ConfigError(
-            f"nothing is known of how to train {name!r}, of {', '.join(RECIPES)} only"
+            f"there is no recipe to train the preset {name!r}; give one of {', '.join(RECIPES)}"
         )
-    said = {key: getattr(options, key) for key in ("batch", "lr", "drop")}
-    return replace(RECIPES[name], **{k: v for k, v in said.items() if v is not None})
-
-
-def digest(pictures: Pictures, conditions: Tensor | None) -> str:
-    """Of all that is trained on, in hexadecimal."""
-    said = hashlib.sha256(os.fsencode("\n".join(pictures.names)))
-    for tensor in (pictures.images, conditions):
-        if tensor is not None:
-            said.update(tensor.reshape(-1).numpy().data)
-    return said.hexdigest()[:16]
+    keys = ("batch", "lr", "drop", "flip", "crop", "augment")
+    changes = {key: value for key in keys if (value := getattr(options, key)) is not None}
+    if options.ema:
+        changes["averages"] = options.ema
+    return replace(RECIPES[name], **changes)

@@ -1,16 +1,16 @@
 """Training: algorithm 1 of Ho et al. 2020 for any noise, target and condition.
 
-All that is random in a step follows from the seed and the step's number, so a run that was killed
-and goes on ends where it would have ended. Several GPUs each take their part of the same batch.
+All random numbers of a step follow from the seed and the number of the step. So a run that was
+stopped and resumed ends as one that was not. Several GPUs each take a part of the same batch.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
-import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import lru_cache
 
 import torch
@@ -19,59 +19,39 @@ from torch.nn.parallel import DistributedDataParallel
 
 from diffusion.errors import ConfigError, TrainingError
 from diffusion.model.denoiser import Denoiser
+from diffusion.training.devices import Speed, World, supports_bf16
+from diffusion.training.draws import Draws
 from diffusion.training.ema import Average
 from diffusion.training.recipe import Recipe
-from diffusion.training.sets import Draws, TrainingSet
+from diffusion.training.sets import Examples, TrainingSet
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a step learns from: x0 (B, C, H, W), sigma (B,), eps as x0, condition, and size (B,)."""
+    """What a step learns from: x0 (B, C, H, W), sigma (B,) float64, eps as x0, and the conditions
+    as `UNet.forward` has them."""
 
     x0: Tensor
     sigma: Tensor
     eps: Tensor
     condition: Tensor | None
     size: Tensor | None
+    augmentation: Tensor | None
 
+    def part(self, rows: slice) -> Batch:
+        """Some of its examples."""
 
-@dataclass(frozen=True)
-class World:
-    """This process among those that train together (torchrun sets them up)."""
+        def some(value: Tensor | None) -> Tensor | None:
+            return None if value is None else value[rows]
 
-    rank: int = 0
-    size: int = 1
-
-    @classmethod
-    def join(cls, device: str) -> World:
-        """Meet the others, where there are any."""
-        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-            return cls()
-        if not torch.distributed.is_initialized():
-            torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-        return cls(torch.distributed.get_rank(), torch.distributed.get_world_size())
-
-
-def pick(device: str) -> str:
-    """`auto` -> what there is, `cuda` -> this process' own; `cpu` and `cuda:N` if it is there.
-
-    Raises ConfigError.
-    """
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    found = {"auto": own if count else "cpu", "cuda": own}.get(device, device)
-    if found not in ("cpu", *(f"cuda:{i}" for i in range(count))):
-        raise ConfigError(f"device {device}: there is no such device here; give cpu, or auto")
-    return found
-
-
-def halved(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 faster than float32: a GPU; a processor by its own
-    instructions for it, if torch is new enough to tell of them."""
-    if device.type != "cpu":
-        return True
-    able: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+        return Batch(
+            self.x0[rows],
+            self.sigma[rows],
+            self.eps[rows],
+            some(self.condition),
+            some(self.size),
+            some(self.augmentation),
+        )
 
 
 class Trainer:
@@ -85,17 +65,27 @@ class Trainer:
         seed: int,
         world: World,
         compiled: bool = False,
+        speed: Speed | None = None,
+        accumulate: int = 1,
     ) -> None:
         """model: on its device. sets: what to train on; the steps take turns among them, and a
-        batch of each has as many places as one of the first. seed: of everything."""
+        batch of each has as many places as one of the first. seed: of everything random. speed: by
+        default bfloat16 on GPUs and float32 on processors. accumulate: passes that share a batch,
+        for batches that do not fit in memory at once. Raises ConfigError."""
         if recipe.batch < world.size:
             raise ConfigError(f"a batch of {recipe.batch} is too small for {world.size} processes")
+        if not 1 <= accumulate <= max(1, recipe.batch // world.size):
+            raise ConfigError(
+                f"accumulate {accumulate}: give 1 to {max(1, recipe.batch // world.size)}, at most "
+                "the pictures of a batch"
+            )
         self.model, self.recipe, self._seed, self.world = model, recipe, seed, world
         self.device = next(model.parameters()).device
-        self.halved = halved(self.device)
+        gpu = self.device.type != "cpu" and supports_bf16(self.device)
+        self.speed, self._accumulate = speed or Speed(gpu), accumulate
         self.sets = list(sets)
         self.step = 0
-        self.average = Average(model.net, recipe.average)
+        self.averages = [Average(model.net, kind) for kind in recipe.averages]
         self.optimiser = torch.optim.AdamW(
             model.net.parameters(),
             lr=recipe.lr,
@@ -108,34 +98,53 @@ class Trainer:
             loss = torch.compile(loss)  # type: ignore[assignment]
         self._loss = DistributedDataParallel(loss) if world.size > 1 else loss
 
+    @property
+    def average(self) -> Average:
+        """The average that samples are drawn from."""
+        return self.averages[0]
+
     def batch(self, step: int) -> Batch:
-        """What step `step` learns from: this process' part of it."""
+        """What step `step` learns from: the part of this process."""
         recipe, own = self.recipe, self.sets[step % len(self.sets)]
         total = self._batch_size(own)
-        generator = torch.Generator(self.device).manual_seed(_mixed(self._seed, step))
-
-        part = slice(
-            *(r * total // self.world.size for r in (self.world.rank, self.world.rank + 1))
-        )
+        # Metal has no float64: there the numbers are drawn on the processor
+        source = "cpu" if self.device.type == "mps" else self.device
+        generator = torch.Generator(source).manual_seed(_mixed(self._seed, step))
+        rank, size = self.world.rank, self.world.size
+        part = slice(rank * total // size, (rank + 1) * total // size)
         draws = Draws(generator, total, part)
         sigma, dropped = self.model.noise.draw(draws.uniform()), draws.uniform() < recipe.drop
         channels, height, width = own.shape
-        eps = draws.normal(height, width, channels).permute(0, 3, 1, 2)  # as the network has it
+        eps = draws.normal(height, width, channels).permute(0, 3, 1, 2)  # channels last
         order = self._order(own, step // len(self.sets), total)[part]
-        if own.device.type == "cuda":  # pinned, so that the GPU does not have to be waited for
+        if own.device.type == "cuda":  # pinned, so that the copy does not wait for the GPU
             order = order.pin_memory().to(own.device, non_blocking=True)
-        examples = own.take(order, draws)
+        else:
+            order = order.to(own.device)
+        return self._as_batch(own.take(order, draws), sigma, eps.to(self.device), dropped)
+
+    def _as_batch(
+        self, examples: Examples, sigma: Tensor, eps: Tensor, dropped: Tensor | None = None
+    ) -> Batch:
+        """Examples on the model's device, without their condition where it is dropped."""
         x0 = examples.x0.to(self.device, non_blocking=True)
-        condition = self._dropped(examples.condition, dropped)
-        size = None if examples.size is None else examples.size.to(self.device)
-        x0 = x0.contiguous(memory_format=torch.channels_last)
-        return Batch(x0, sigma, eps, condition, size)
+        if dropped is None:
+            dropped = torch.zeros(len(x0), dtype=torch.bool)
+        labels = examples.augmentation
+        return Batch(
+            x0.contiguous(memory_format=torch.channels_last),
+            sigma,
+            eps,
+            self._drop(examples.condition, dropped.to(self.device)),
+            None if examples.size is None else examples.size.to(self.device),
+            None if labels is None else labels.to(self.device),
+        )
 
     def _batch_size(self, of: TrainingSet) -> int:
         (_, height, width), (_, other_height, other_width) = self.sets[0].shape, of.shape
         return max(1, self.recipe.batch * height * width // (other_height * other_width))
 
-    def _dropped(self, condition: Tensor | None, dropped: Tensor) -> Tensor | None:
+    def _drop(self, condition: Tensor | None, dropped: Tensor) -> Tensor | None:
         """The conditions of a batch, replaced by the empty condition where they are dropped."""
         shape = self.model.config.shape
         if shape.condition == "none":
@@ -158,29 +167,58 @@ class Trainer:
         return shuffled[at - epochs.start * count]
 
     def advance(self, steps: int) -> Tensor:
-        """Do one step of `steps`; returns its loss, where it was computed: no number, when the
-        gradient is none."""
+        """Do the next of `steps` steps. Returns its loss, a number on the device; NaN when the loss
+        or the gradient is not finite."""
         torch.manual_seed(_mixed(self._seed + 1, self.step))  # for dropout
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.rate(self.step, steps)
         batch = self.batch(self.step)
         self.optimiser.zero_grad(set_to_none=False)
-        with torch.autocast(self.device.type, torch.bfloat16, self.halved):
-            loss: Tensor = self._loss(batch.x0, batch.sigma, batch.eps, batch.condition, batch.size)
-        loss.backward()  # type: ignore[no-untyped-call]
+        total, count = torch.zeros((), device=self.device), len(batch.x0)
+        edges = [i * count // self._accumulate for i in range(self._accumulate + 1)]
+        for first, last in zip(edges, edges[1:], strict=False):
+            part = batch if last - first == count else batch.part(slice(first, last))
+            with self._shared_gradient(last == count):
+                loss = self._forward(part, self.speed.bf16) * ((last - first) / count)
+                loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
         norm = nn.utils.clip_grad_norm_(self.model.net.parameters(), self.recipe.clip)
         self.optimiser.step()
-        self.average.update(self.model.net, self.step)
+        for average in self.averages:
+            average.update(self.model.net, self.step)
         self.step += 1
-        return torch.where(norm.isfinite(), loss.detach(), math.nan)
+        return torch.where(norm.isfinite(), total, math.nan)
 
-    def sound(self) -> bool:
-        """Whether all weights are numbers."""
+    def _forward(self, batch: Batch, bf16: bool) -> Tensor:
+        """The mean loss of a batch."""
+        values = (getattr(batch, field.name) for field in fields(batch))
+        with torch.autocast(self.device.type, torch.bfloat16, bf16):
+            loss: Tensor = self._loss(*values)
+        return loss
+
+    def _shared_gradient(self, last: bool) -> contextlib.AbstractContextManager[None]:
+        """Within, a gradient is only summed up here, unless it is the last of a step."""
+        if last or not isinstance(self._loss, DistributedDataParallel):
+            return contextlib.nullcontext()
+        return self._loss.no_sync()
+
+    def try_pass(self, bf16: bool, rows: int = 8) -> None:
+        """A forward and a backward pass on the first examples, to time it. Nothing is learned."""
+        loss = self._forward(self.batch(0).part(slice(0, rows)), bf16)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.zero_grad(set_to_none=False)
+
+    def is_finite(self) -> bool:
+        """Whether all weights are finite."""
         return all(bool(w.isfinite().all()) for w in self.model.net.parameters())
 
     def state(self) -> dict[str, Tensor]:
-        """All that a run goes on from, by name."""
-        kept = {f"ema.{name}": w for name, w in self.average.weights.items()}
+        """All that a run resumes from, by name."""
+        kept = {
+            f"{_prefix(i)}.{name}": weight
+            for i, average in enumerate(self.averages)
+            for name, weight in average.weights.items()
+        }
         for name, parameter in self.model.net.named_parameters():
             kept[f"net.{name}"] = parameter
             for key, value in self.optimiser.state[parameter].items():
@@ -189,12 +227,14 @@ class Trainer:
 
     @torch.no_grad()
     def restore(self, state: dict[str, Tensor], step: int) -> None:
-        """Go on from what `state` gave. Raises TrainingError when it is of another model."""
+        """Resume from what `state` returned. Raises TrainingError when it is of another model."""
         self.step = step
         try:
+            for i, average in enumerate(self.averages):
+                for name, weight in average.weights.items():
+                    weight.copy_(state[f"{_prefix(i)}.{name}"])
             for name, parameter in self.model.net.named_parameters():
                 parameter.copy_(state[f"net.{name}"])
-                self.average.weights[name].copy_(state[f"ema.{name}"])
                 moments = {  # in the layout of the parameter, which the fused optimiser relies on
                     key: torch.empty_like(parameter).copy_(state[f"adam.{key}.{name}"])
                     for key in ("exp_avg", "exp_avg_sq")
@@ -202,7 +242,9 @@ class Trainer:
                 steps = state[f"adam.step.{name}"].to(self.device)
                 self.optimiser.state[parameter] = {"step": steps, **moments}
         except (KeyError, RuntimeError) as error:
-            raise TrainingError(f"the run's state is of another model: {error}") from error
+            raise TrainingError(
+                f"the state of the run is of another model ({error}); give another run folder"
+            ) from error
 
     def begin_from(self, weights: dict[str, Tensor]) -> None:
         """Take weights to start with. Raises TrainingError when they are of another network."""
@@ -210,7 +252,12 @@ class Trainer:
             self.model.net.load_state_dict(weights)
         except RuntimeError as error:
             raise TrainingError(f"these weights are of another network: {error}") from error
-        self.average = Average(self.model.net, self.recipe.average)
+        self.averages = [Average(self.model.net, kind) for kind in self.recipe.averages]
+
+
+def _prefix(number: int) -> str:
+    """Of the names of an average in a state."""
+    return f"ema{number or ''}"
 
 
 class _Loss(nn.Module):
@@ -227,8 +274,9 @@ class _Loss(nn.Module):
         eps: Tensor,
         condition: Tensor | None,
         size: Tensor | None,
+        augmentation: Tensor | None,
     ) -> Tensor:
-        return self.model.loss(x0, sigma, eps, condition, size).mean()
+        return self.model.loss(x0, sigma, eps, condition, size, augmentation).mean()
 
 
 def _mixed(seed: int, step: int) -> int:
@@ -240,8 +288,3 @@ def _mixed(seed: int, step: int) -> int:
 def _shuffled(count: int, seed: int, epoch: int) -> Tensor:
     generator = torch.Generator().manual_seed(_mixed(seed, -1 - epoch))
     return torch.randperm(count, generator=generator)
-
-
-def epochs(step: int, batch: int, count: int) -> Iterator[int]:
-    """Epochs that end with step `step`."""
-    yield from range(step * batch // count + 1, (step + 1) * batch // count + 1)

@@ -41,10 +41,12 @@ from diffusion.model.denoiser import Denoiser  # noqa: E402
 from diffusion.model.presets import PHOTO, PHOTO_WEAK, Config, LatentSpace  # noqa: E402
 from diffusion.plots import tiled  # noqa: E402
 from diffusion.sampling.variants import Dial, states  # noqa: E402
+from diffusion.training.devices import World  # noqa: E402
+from diffusion.training.draws import Draws  # noqa: E402
 from diffusion.training.latents import LARGE, SMALL, encode  # noqa: E402
 from diffusion.training.recipe import Recipe  # noqa: E402
-from diffusion.training.sets import Draws, Examples, LatentSet  # noqa: E402
-from diffusion.training.trainer import Trainer, World  # noqa: E402
+from diffusion.training.sets import Examples, LatentSet  # noqa: E402
+from diffusion.training.trainer import Trainer  # noqa: E402
 
 PACKED = ROOT / "gpu-data"
 PART = 25 << 20  # bytes of one folder to carry
@@ -198,7 +200,7 @@ class Validation:
             self.examples[kind] = own.take(torch.arange(n, device=own.device), draws)
 
     @torch.inference_mode()
-    def __call__(self, model: Denoiser, halved: bool) -> dict[str, float]:
+    def __call__(self, model: Denoiser, bf16: bool) -> dict[str, float]:
         found = {}
         for kind, one in self.examples.items():
             device = one.x0.device
@@ -206,7 +208,7 @@ class Validation:
                 generator = torch.Generator(device).manual_seed(11)
                 eps = torch.randn(one.x0.shape, generator=generator, device=device)
                 sigmas = torch.full((len(eps),), sigma, dtype=torch.float64, device=device)
-                with torch.autocast(device.type, torch.bfloat16, halved):
+                with torch.autocast(device.type, torch.bfloat16, bf16):
                     guess = model(one.x0 + sigma * eps, sigmas, one.condition, one.size)
                 found[f"{kind} {sigma}"] = round(float((guess - one.x0).square().mean()), 4)
         return found
@@ -291,7 +293,7 @@ def train(minutes: float, out: Path, cache: Path, device: str, batch: int) -> No
     training = sets(kept, JITTER)
     turns = [training["small"], training["large"], training["small"]]
     validation = Validation(sets(held, 0.0), 256 if device != "cpu" else 8)
-    recipe = Recipe(batch=batch, lr=LR, average="power:0.1", warmup=200, drop=0.1)
+    recipe = Recipe(batch=batch, lr=LR, averages=("power:0.1",), warmup=200, drop=0.1)
     vectors = kept["small"].vectors.shape[1]
     about: dict[str, object] = {
         "encoder": packed_vectors().encoder,
@@ -324,7 +326,7 @@ def train(minutes: float, out: Path, cache: Path, device: str, batch: int) -> No
                 continue
             saved = time.monotonic()
             sampled.net.load_state_dict(trainer.average.weights)
-            errors = validation(sampled, trainer.halved)
+            errors = validation(sampled, trainer.speed.bf16)
             say(f"{config.preset} {trainer.step}/{steps}: loss {float(loss):.4f} {errors}")
             save_weights(out, config.preset, trainer.average.weights, 1 if weak else 2)
             about[config.preset] = {

@@ -1,0 +1,43 @@
+"""`lookalike diffusion average`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diffusion.cli.output import note
+from diffusion.errors import ConfigError
+
+
+def average(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder with snapshots.")],
+    width: Annotated[
+        float, typer.Option(metavar="W", help="Width of the average, as a share of the run.")
+    ],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="FILE", help="A checkpoint (.safetensors).")
+    ],
+) -> None:
+    """Compute an average of the weights of any width after a run, from its snapshots."""
+    from diffusion.model import checkpoint
+    from diffusion.model.presets import Config
+    from diffusion.training.ema import combine
+    from diffusion.training.folder import read_snapshots
+
+    about = checkpoint.describe(run / "checkpoint.safetensors")
+    if out.exists():
+        raise ConfigError(f"{out} exists; give another name")
+    snapshots = read_snapshots(run)
+    last = max(one.step for one in snapshots)
+    if last != about["step"]:
+        raise ConfigError(
+            f"the last snapshot of {run} is of step {last}, its checkpoint of step "
+            f"{about['step']}; let the run come to its end"
+        )
+    weights = combine(snapshots, width)
+    config = Config.of(about["config"])
+    known = {k: v for k, v in about.items() if k not in ("format", "version", "config", "sha256")}
+    checkpoint.save(out, config, weights, {**known, "average": f"power:{width:g}"})
+    note(f"{out}: the average of width {width:g}, from {len(snapshots)} snapshots")

@@ -1,0 +1,41 @@
+"""`lookalike diffusion encode`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diffusion.cli.arguments import Device
+from diffusion.cli.output import counter, note
+
+
+def encode(
+    data: Annotated[
+        list[str], typer.Argument(metavar="DATA...", help="Folders or zips of pictures.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where they go.")],
+    size: Annotated[
+        int, typer.Option("--image-size", "--size", metavar="PX", help="To train on later.")
+    ] = 128,
+    versions: Annotated[
+        int, typer.Option(metavar="V", min=1, help="Random windows of each picture.")
+    ] = 6,
+    seed: Annotated[int, typer.Option(metavar="S", help="Of the windows.")] = 0,
+    device: Device = "auto",
+) -> None:
+    """Encode pictures to latents, once, for `train --preset photo`. The same command resumes.
+
+    A picture takes about 100 kB at 128 pixels and 6 versions. Its originals are only read.
+    """
+    from diffusion.model.autoencoder import load_autoencoder
+    from diffusion.training.devices import pick
+    from diffusion.training.latents import encode_folder, windows_of
+
+    where = pick(device)
+    out = out.expanduser()
+    windows = windows_of(size, versions)
+    note("encoding pictures")
+    latents = encode_folder(data, out, load_autoencoder(where), windows, seed, counter("encoding"))
+    note(f"{out}: {len(latents.names)} pictures, {len(latents.skipped)} skipped")

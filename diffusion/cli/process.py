@@ -1,0 +1,43 @@
+"""`lookalike diffusion process`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diffusion.cli.arguments import Checkpoint, ClassName, Device, Like, Seed
+from diffusion.errors import DataError
+
+
+def process(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="A PNG.")],
+    checkpoint: Checkpoint = None,
+    like: Like = None,
+    name: ClassName = None,
+    steps: Annotated[int, typer.Option(metavar="N", help="Steps of the reverse process.")] = 250,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Draw how a picture turns into noise, how noise turns into a picture, and the schedule."""
+    from PIL import Image
+
+    from diffusion.model.checkpoint import load
+    from diffusion.plots import spare
+    from diffusion.sampling.process import draw_process
+    from diffusion.sampling.sample import condition_on
+    from diffusion.sources import open_picture, read_file
+    from diffusion.training.devices import pick
+
+    spare(out)
+    try:
+        picture = open_picture(read_file(image))
+        picture.load()
+    except (OSError, SyntaxError, ValueError, DataError, Image.DecompressionBombError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"{image} is not a picture that can be read: {why}") from error
+    model = load(checkpoint, pick(device))
+    condition = condition_on(model, 1, like, name, seed) if like or name else None
+    draw_process(model, picture, out, condition, seed=seed, steps=steps)

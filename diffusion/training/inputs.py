@@ -1,0 +1,213 @@
+"""What a run trains on: the set of pictures, those kept for validation, and their conditions."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from diffusion.data import match_names, read, read_vectors
+from diffusion.errors import ConfigError, DataError
+from diffusion.model.autoencoder import DOWN, load_autoencoder
+from diffusion.model.presets import Config, LatentSpace
+from diffusion.training.latents import encode_folder, is_latents, read_latents, windows_of
+from diffusion.training.options import Options
+from diffusion.training.recipe import Recipe
+from diffusion.training.sets import LatentSet, PixelSet, TrainingSet
+
+FEWEST, MOST = 8, 1000  # pictures kept for validation; with fewer than that, none are
+MARGIN = 8  # a random crop leaves out an eighth of the side at most
+
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """training: the set to train on. held_out: pictures that are kept from it, or None. count: of
+    all of both. condition: `none`, `class` or `vector`; width: number of classes, or length of the
+    vectors; encoder: of the vectors, its name and fingerprint; classes: names of the folders. side:
+    median short side of the pictures. skipped, other: files that were not read, as `Pictures` has
+    them. latents: the space of a set of latents. digest: of all that is trained on."""
+
+    training: TrainingSet
+    held_out: TrainingSet | None
+    count: int
+    condition: str
+    width: int
+    encoder: dict[str, str] | None
+    classes: list[str]
+    side: int
+    skipped: list[tuple[str, str]]
+    other: dict[str, int]
+    latents: LatentSpace | None
+    digest: str
+
+
+@dataclass(frozen=True)
+class _Conditions:
+    """kept: places of the pictures that are used. rows: (N,) classes, (N, D) vectors, or None."""
+
+    kept: list[int]
+    rows: Tensor | None
+    kind: str
+    width: int
+    encoder: dict[str, str] | None
+
+
+def read_inputs(
+    options: Options,
+    config: Config,
+    recipe: Recipe,
+    device: str,
+    on_progress: OnProgress | None = None,
+) -> Inputs:
+    """Read or encode the pictures of `options.data` for a model. Raises DiffusionError."""
+    run = Path(options.run).expanduser()
+    if config.space == "latent":
+        return _read_latents(options, config, recipe, device, run, on_progress)
+    return _read_pixels(options, config, recipe, device, run, on_progress)
+
+
+def _read_pixels(
+    options: Options,
+    config: Config,
+    recipe: Recipe,
+    device: str,
+    run: Path,
+    on_progress: OnProgress | None,
+) -> Inputs:
+    size = config.size + config.size // MARGIN if recipe.crop else config.size
+    pictures = read(options.data, size, run / "cache", on_progress)
+    chosen = _condition(options, pictures.names, pictures.classes, pictures.labels)
+    digest = _digest(pictures.names, pictures.images, chosen.rows)
+    images = pictures.images
+    if device.startswith("cuda") and images.numel() < torch.cuda.mem_get_info(device)[0] // 2:
+        images = images.to(device)
+
+    def part(places: list[int]) -> PixelSet:
+        at = torch.tensor(places, dtype=torch.int64)
+        rows = torch.tensor(chosen.kept, dtype=torch.int64)[at]
+        conditions = None if chosen.rows is None else chosen.rows[at]
+        return PixelSet(images, conditions, recipe.flip, config.size, recipe.augment, rows)
+
+    held, trained = split_names([pictures.names[i] for i in chosen.kept], options.validation)
+    return Inputs(
+        part(trained),
+        part(held) if held else None,
+        len(chosen.kept),
+        chosen.kind,
+        chosen.width,
+        chosen.encoder,
+        list(pictures.classes),
+        pictures.side,
+        pictures.skipped,
+        pictures.other,
+        None,
+        digest,
+    )
+
+
+def _read_latents(
+    options: Options,
+    config: Config,
+    recipe: Recipe,
+    device: str,
+    run: Path,
+    on_progress: OnProgress | None,
+) -> Inputs:
+    if recipe.augment or recipe.crop:
+        raise ConfigError(
+            f"the preset {config.preset} works on latents: their crops and mirror images are made "
+            "when the pictures are encoded; leave --augment and --crop out"
+        )
+    windows = windows_of(config.size)
+    if len(options.data) == 1 and is_latents(options.data[0]):
+        latents = read_latents(Path(options.data[0]).expanduser())
+        if latents.windows.crop * DOWN < config.size:
+            raise DataError(
+                f"{options.data[0]} holds latents for pictures of {latents.windows.crop * DOWN} "
+                f"pixels, not {config.size}; encode them with --image-size {config.size}"
+            )
+    else:
+        autoencoder = load_autoencoder(device)
+        folder = run / "latents"
+        latents = encode_folder(
+            options.data, folder, autoencoder, windows, options.seed, on_progress
+        )
+    chosen = _condition(options, latents.names, latents.classes, latents.labels)
+    space = config.latents or latents.space()
+    mean, std = torch.tensor(space.mean), torch.tensor(space.std)
+    if space.autoencoder != latents.autoencoder:
+        raise DataError(
+            f"the latents are of the autoencoder {latents.autoencoder}, the model of "
+            f"{space.autoencoder}; encode the pictures again"
+        )
+    crop = config.size // DOWN
+
+    def part(places: list[int]) -> LatentSet:
+        at = torch.tensor(places, dtype=torch.int64)
+        rows = torch.tensor(chosen.kept, dtype=torch.int64)[at]
+        conditions = None if chosen.rows is None else chosen.rows[at]
+        return LatentSet(
+            latents.codes, latents.sizes, conditions, crop, recipe.jitter, mean, std, rows
+        )
+
+    held, trained = split_names([latents.names[i] for i in chosen.kept], options.validation)
+    return Inputs(
+        part(trained),
+        part(held) if held else None,
+        len(chosen.kept),
+        chosen.kind,
+        chosen.width,
+        chosen.encoder,
+        list(latents.classes),
+        latents.side,
+        latents.skipped,
+        latents.other,
+        space,
+        _digest([latents.key, *latents.names], None, chosen.rows),
+    )
+
+
+def _condition(
+    options: Options, names: Sequence[str], classes: Sequence[str], labels: Tensor
+) -> _Conditions:
+    """Which pictures are used, under which conditions. Raises DiffusionError."""
+    if options.embeddings:
+        vectors = read_vectors(options.embeddings)
+        kept, rows = match_names(names, vectors)
+        return _Conditions(kept, rows, "vector", int(rows.shape[1]), vectors.encoder)
+    every = list(range(len(names)))
+    if not options.classes:
+        return _Conditions(every, None, "none", 0, None)
+    if not classes:
+        raise ConfigError("classes need pictures in folders, one folder for each class")
+    return _Conditions(every, labels, "class", len(classes), None)
+
+
+def split_names(names: Sequence[str], share: float) -> tuple[list[int], list[int]]:
+    """Places of the pictures to keep for validation, and of the others. The choice follows from
+    the names, so that it is the same in every run over the same pictures. share: of the pictures,
+    at most MOST; none are kept when that is fewer than FEWEST."""
+    count = min(round(share * len(names)), MOST)
+    if count < FEWEST:
+        return [], list(range(len(names)))
+
+    def key(place: int) -> bytes:
+        return hashlib.sha256(os.fsencode(f"held out {names[place]}")).digest()
+
+    order = sorted(range(len(names)), key=key)
+    return sorted(order[:count]), sorted(order[count:])
+
+
+def _digest(names: Sequence[str], images: Tensor | None, conditions: Tensor | None) -> str:
+    digest = hashlib.sha256(os.fsencode("\n".join(names)))
+    for tensor in (images, conditions):
+        if tensor is not None:
+            digest.update(tensor.reshape(-1).numpy().data)
+    return digest.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""The README tells the truth: its commands run, its help is the real one, its layout is there."""
+"""The README and docs/: their commands run, their help is the real one, their links work."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from search import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 SAMPLES = Path(search.__file__).parent / "samples"
 COMMAND = Path(sys.executable).with_name("lookalike")
 
@@ -26,33 +27,23 @@ def blocks(kind: str) -> list[str]:
     return re.findall(rf"```{kind}\n(.*?)```", README, re.DOTALL)
 
 
-def lookalike(*words: str, home: Path) -> str:
-    environment = {**os.environ, "COLUMNS": "100", "TERM": "dumb", "LOOKALIKE_HOME": str(home)}
-    done = subprocess.run(
-        [COMMAND, *words], capture_output=True, text=True, env=environment, cwd=ROOT, check=True
+def test_the_help_in_the_docs_is_the_real_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import write_cli_docs
+
+    shown = (ROOT / "docs" / "cli.md").read_text()
+    assert shown.split() == write_cli_docs.page(tmp_path).split(), (
+        "run scripts/write_cli_docs.py to write docs/cli.md anew"
     )
-    return done.stdout
 
 
-def helps(home: Path) -> str:
-    commands = re.findall(r"^  (\w+) +[A-Z]", lookalike("--help", home=home), re.MULTILINE)
-    texts = []
-    for words in ([], *([command] for command in commands)):
-        line = " ".join(["$ lookalike", *words, "--help"])
-        texts.append(f"{line}\n{lookalike(*words, '--help', home=home)}")
-    return "\n".join(texts)
-
-
-def test_the_help_in_the_readme_is_the_real_one(tmp_path: Path) -> None:
-    shown = next(block for block in blocks("text") if block.startswith("$ lookalike"))
-    assert shown.split() == helps(tmp_path).split()
-
-
-def test_every_setting_is_in_the_readme_with_its_meaning() -> None:
-    table = README.partition("| name | default | meaning |")[2].partition("\n\n")[0]
+def test_every_setting_is_in_the_docs_with_its_meaning() -> None:
+    table = (ROOT / "docs" / "settings.md").read_text().partition("| name |")[2]
     rows = dict(re.findall(r"^\| `(\w+)` \| .*? \| (.*?) \|$", table, re.MULTILINE))
     meanings = {name: field.description for name, field in Settings.model_fields.items()}
-    assert rows == {name: " ".join((said or "").split()) for name, said in meanings.items()}
+    assert rows == {name: " ".join((text or "").split()) for name, text in meanings.items()}
 
 
 def test_the_transcript_is_what_happens(tmp_path: Path) -> None:
@@ -81,8 +72,12 @@ def test_the_transcript_is_what_happens(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left_to_fill_in() -> None:
-    for path in (ROOT / "README.md", ROOT / "search" / "embedders" / "weights" / "mini.md"):
+    for path in (*DOCUMENTS, ROOT / "search" / "embedders" / "weights" / "mini.md"):
         assert not re.findall(r"^[A-Z]{4,}$", path.read_text(), re.MULTILINE), path
+
+
+def test_the_readme_is_for_a_visitor_with_a_minute() -> None:
+    assert len(README.splitlines()) <= 150
 
 
 @in_venv
@@ -124,9 +119,10 @@ def test_the_python_snippet_runs(tmp_path: Path) -> None:
 
 
 def test_every_script_that_is_named_is_there() -> None:
-    for name in set(re.findall(r"scripts/(\w+(?:\.py)?)", README)):
+    text = "\n".join(path.read_text() for path in DOCUMENTS)
+    for name in set(re.findall(r"scripts/([\w/]+(?:\.\w+)?)", text)):
         assert (ROOT / "scripts" / name).exists(), name
-    for name in set(re.findall(r"scripts/bench (\w+)", README)):
+    for name in set(re.findall(r"scripts/bench ([a-z]\w*)", text)):
         assert (ROOT / "scripts" / f"bench_{name}.py").exists(), name
 
 
@@ -139,6 +135,7 @@ def test_every_script_says_what_it_does() -> None:
             assert os.access(path, os.X_OK), path
 
 
-@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#:]+)\)", README))
-def test_links_lead_somewhere(link: str) -> None:
-    assert (ROOT / link).exists()
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
+        assert (path.parent / link).exists(), link

@@ -1,0 +1,59 @@
+"""Write docs/cli.md from the real help of every command.
+
+.venv/bin/python scripts/write_cli_docs.py
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMAND = Path(sys.executable).with_name("lookalike")
+HEAD = """# Command line
+
+`lookalike` is the command; `python -m search` is the same. `--json` prints one JSON document on
+standard output; everything else goes to standard error. Exit status: 0 done (skipped files are no
+failure), 1 failed, 2 wrong usage. [Settings](settings.md) can replace the options before the
+command. `scripts/write_cli_docs.py` writes this page.
+"""
+
+
+def show_help(words: tuple[str, ...], home: Path) -> str:
+    """The help of a command, in lines of 100 characters."""
+    environment = {**os.environ, "COLUMNS": "100", "TERM": "dumb", "LOOKALIKE_HOME": str(home)}
+    done = subprocess.run(
+        [COMMAND, *words, "--help"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=ROOT,
+        check=True,
+    )
+    return done.stdout
+
+
+def page(home: Path) -> str:
+    """The whole page: all commands, and those below them."""
+    parts = [HEAD]
+
+    def add(words: tuple[str, ...]) -> None:
+        text = show_help(words, home)
+        line = " ".join(("lookalike", *words))
+        lines = "\n".join(line.rstrip() for line in text.strip().splitlines())
+        parts.append(f"## `{line}`\n\n```text\n{lines}\n```\n")
+        commands = text.partition("Commands:\n")[2]
+        for name in re.findall(r"^  (\w+) +[A-Z]", commands, re.MULTILINE):
+            add((*words, name))
+
+    add(())
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        (ROOT / "docs" / "cli.md").write_text(page(Path(folder)), encoding="utf-8")

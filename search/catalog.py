@@ -16,6 +16,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from sqlalchemy import Select, and_, bindparam, delete, insert, select, update
 
+from search.images import DECODE_RULE
 from search.recording import File, Model, Recorder, Root, chunks
 from search.scan import Entry
 from search.schema import changes, files, labels, meta, models, pictures, roots, tags, vectors
@@ -148,10 +149,12 @@ class Catalog(Recorder):
         return sizes
 
     def embedded(self, model: Model, renditions: Collection[str]) -> set[str]:
-        """Which of these renditions have a vector already."""
+        """Which of these renditions have a vector already. Pictures of an earlier decode rule do
+        not count: their pixels may differ now."""
         query = select(pictures.c.rendition).join(
             vectors, and_(vectors.c.picture == pictures.c.number, vectors.c.model == model.id)
         )
+        query = query.where(pictures.c.decode_rule == DECODE_RULE)
         return {row[0] for row in self._many(query, pictures.c.rendition, renditions)}
 
     def numbers(self, ids: Collection[str]) -> dict[str, int]:

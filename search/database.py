@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import (
     URL,
+    Column,
     Connection,
     Index,
     Table,
@@ -50,15 +51,29 @@ def _index(table: Table, name: str) -> Index:
 def _add_labels(connection: Connection) -> None:
     """Version 3: labels of pictures, and whether a picture is blank."""
     schema.labels.create(connection, checkfirst=True)
-    columns = {column["name"] for column in inspect(connection).get_columns("pictures")}
-    if "low_content" not in columns:
-        type_ = schema.pictures.c.low_content.type.compile(connection.dialect)
+    _add_column(connection, schema.pictures.c.low_content, default=0)
+
+
+def _add_decode_rule(connection: Connection) -> None:
+    """Version 4: the decode rule of each picture. Those of before count as rule 1."""
+    _add_column(connection, schema.pictures.c.decode_rule, default=1)
+
+
+def _add_column(connection: Connection, column: Column[Any], default: int) -> None:
+    """Add a column that is never null to a table, unless the table has it."""
+    table = column.table.name
+    if column.name not in {one["name"] for one in inspect(connection).get_columns(table)}:
+        kind = column.type.compile(connection.dialect)
         connection.exec_driver_sql(
-            f"ALTER TABLE pictures ADD COLUMN low_content {type_} DEFAULT 0 NOT NULL"
+            f"ALTER TABLE {table} ADD COLUMN {column.name} {kind} DEFAULT {default} NOT NULL"
         )
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_index_vectors_by_picture, _add_labels)
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
+    _index_vectors_by_picture,
+    _add_labels,
+    _add_decode_rule,
+)
 """The first makes version 2 of a catalog of version 1, and so on; never edited, only added."""
 
 

@@ -24,7 +24,10 @@ pillow_heif.register_heif_opener(thumbnails=False)
 DECODE_RULE = 2
 """Version of everything between a file's bytes and a rendition; part of every fingerprint.
 
-2: colour profiles are converted to sRGB.
+The catalog notes it with each picture: a sync decodes pictures of another rule again, and replaces
+what was computed from their pixels.
+
+1: colour profiles are ignored. 2: colour profiles are converted to sRGB.
 """
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "HEIF", "AVIF")

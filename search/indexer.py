@@ -15,17 +15,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from search.catalog import Catalog
+from search.content import is_low_content
 from search.diff import Plan, diff
 from search.embedders.base import Pixels, Preparation, Vectors
 from search.errors import InputError, NotFoundError
 from search.loader import Failure, Loaded, Loader, Source
 from search.lookup import Lookup
-from search.recording import Broken, Content, File, Found, Model, Root
+from search.recording import Broken, Content, Decoded, File, Found, Model, Root
 from search.records import IndexReport, Progress, Skip
 from search.scan import Entry, Listing, excluded, scan
 from search.thumbnails import Thumbnails
 
 BATCH = 32
+OLD_COLOURS = "its stored colours are those of an earlier version"
 
 
 class Indexer:
@@ -260,37 +262,47 @@ class Indexer:
         self._catalog.record(run.root, self._model, found)
 
     def _fill(self, run: _Run) -> Iterator[Progress]:
-        """Embed pictures that have files and no vector: those of another model."""
+        """Decode again the pictures without a vector under the model, and those of an earlier
+        decode rule. One transaction writes the vectors of a batch and all else that is computed
+        from its pixels, so an interrupted run goes on where it stopped."""
         counts = self._lookup.count(self._model)
-        if counts["pictures"] == counts["embedded"]:
-            return
-        lacking = self._lookup.lacking(self._model)
-        identities = self._lookup.identities([number for number, _ in lacking])
-        sources = ((item, Source(_present(item[1]), facts=False)) for item in lacking)
+        complete = counts["pictures"] == counts["embedded"]
+        lacking = {} if complete else dict(self._lookup.lacking(self._model))
+        outdated = dict(self._lookup.outdated())
+        pending = sorted({**outdated, **lacking}.items())
+        identities = self._lookup.identities([number for number, _ in pending])
+        sources = ((item, Source(_present(item[1]), facts=item[0] in outdated)) for item in pending)
         batch: dict[int, Pixels] = {}
+        decoded: dict[int, Decoded] = {}
         loaded = self._loader.load(sources, self._preparation, ahead=3 * BATCH)
         for done, ((number, paths), result) in enumerate(loaded, 1):
             if isinstance(result, Failure):
-                run.skips.append(
-                    Skip(paths[0], f"not yet under {self._model.name}: {result.reason}")
-                )
-            elif result.id != identities[number] or result.pixels is None:
-                reason = (
-                    f"changed since it was indexed; index its folder to have {self._model.name}"
-                )
+                old = f"not yet under {self._model.name}" if number in lacking else OLD_COLOURS
+                run.skips.append(Skip(paths[0], f"{old}: {result.reason}"))
+            elif result.id != identities[number]:
+                new = f" to have {self._model.name}" if number in lacking else ""
+                reason = f"changed since it was indexed; index its folder{new}"
                 run.skips.append(Skip(paths[0], reason))
-            else:
-                batch[number] = result.pixels
-            if len(batch) == BATCH or done == len(lacking):
+            elif result.pixels is not None:
+                if number in lacking:
+                    batch[number] = result.pixels
+                if result.rendition and result.facts:
+                    flag = is_low_content(result.pixels)
+                    decoded[number] = Decoded(result.rendition, result.facts, flag)
+                if result.thumbnail is not None:
+                    self._thumbnails.write(result.id, result.thumbnail)
+            if BATCH in (len(batch), len(decoded)) or done == len(pending):
                 analyzed = dict(zip(batch, self._analyze(list(batch.values())), strict=True))
                 self._catalog.add_vectors(
                     self._model,
                     {number: vector for number, (vector, _) in analyzed.items()},
                     {number: content for number, (_, content) in analyzed.items()},
+                    decoded,
                 )
                 run.embedded += len(batch)
                 batch.clear()
-                yield Progress("embed", done, len(lacking), paths[0])
+                decoded.clear()
+                yield Progress("embed", done, len(pending), paths[0])
 
     def _report(self, begun: float, report: IndexReport) -> IndexReport:
         pictures = self._lookup.count(None)["pictures"]

@@ -24,6 +24,7 @@ from sqlalchemy import (
 from search.database import Database
 from search.embedders.base import Vectors
 from search.errors import NotFoundError, QueryError
+from search.images import DECODE_RULE
 from search.originals import Place
 from search.recording import Model, chunks, unpack
 from search.records import Facts, Label
@@ -123,11 +124,21 @@ class Lookup:
         """Pictures with files and no vector under the model, with their paths."""
         have = select(vectors.c.picture).where(vectors.c.model == model.id)
         query = _places().where(files.c.picture.not_in(have)).order_by(files.c.picture)
-        found: dict[int, list[str]] = {}
+        return self._by_picture(query)
+
+    def outdated(self) -> list[tuple[int, tuple[str, ...]]]:
+        """Pictures with files that were decoded under an earlier rule, with their paths."""
+        old = select(pictures.c.number).where(pictures.c.decode_rule < DECODE_RULE)
+        query = _places().where(files.c.picture.in_(old)).order_by(files.c.picture)
+        return self._by_picture(query)
+
+    def _by_picture(self, query: Select[Any]) -> list[tuple[int, tuple[str, ...]]]:
+        """Rows of `_places`, in order -> pictures with their paths."""
+        paths: dict[int, list[str]] = {}
         with self.database.read() as c:
             for number, path in _paths(c.execute(query)):
-                found.setdefault(number, []).append(path)
-        return [(number, tuple(paths)) for number, paths in found.items()]
+                paths.setdefault(number, []).append(path)
+        return [(number, tuple(places)) for number, places in paths.items()]
 
     def identities(self, numbers: Collection[int]) -> dict[int, str]:
         """number -> id."""

@@ -21,6 +21,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert_sqlite
 from search.database import Database
 from search.embedders.base import Vectors
 from search.errors import NotFoundError
+from search.images import DECODE_RULE
 from search.records import Facts, Label
 from search.scan import Entry
 from search.schema import changes, files, labels, pictures, tags, vectors
@@ -85,6 +86,15 @@ class Found:
 
 
 @dataclass(frozen=True)
+class Decoded:
+    """What is computed from the pixels of a picture, under the present decode rule."""
+
+    rendition: str
+    facts: Facts
+    low_content: bool
+
+
+@dataclass(frozen=True)
 class Broken:
     """A file that holds no usable picture under a rule (`Loader.rule`)."""
 
@@ -110,6 +120,13 @@ def unpack(rows: Sequence[bytes], dim: int) -> Vectors:
     norms = np.linalg.norm(array, axis=1, keepdims=True)
     result: Vectors = (array / np.maximum(norms, 1e-12)).astype(np.float32)
     return result
+
+
+def _columns(rendition: str, facts: Facts) -> dict[str, Any]:
+    """What a row of `pictures` holds of a picture that was decoded under the present rule."""
+    details = asdict(facts)
+    row = {key: details.pop(key) for key in ("type", "width", "height", "bytes", "taken")}
+    return row | {"rendition": rendition, "facts": details, "decode_rule": DECODE_RULE}
 
 
 class Recorder:
@@ -158,24 +175,39 @@ class Recorder:
             self._orphan(c, left)
 
     def add_vectors(
-        self, model: Model, found: dict[int, Vectors], contents: dict[int, Content] | None = None
+        self,
+        model: Model,
+        found: dict[int, Vectors],
+        contents: dict[int, Content] | None = None,
+        decoded: dict[int, Decoded] | None = None,
     ) -> None:
-        """Vectors of pictures that are in the catalog, by number, in one transaction. contents:
-        what is seen in them."""
+        """Add vectors of pictures that are in the catalog, by number, in one transaction.
+
+        contents: what is seen in them. decoded: what else to replace; it may hold pictures that
+        have a vector already.
+        """
         with self.database.write() as c:
             self._insert_vectors(c, model, {n: pack(v) for n, v in found.items()})
             self._set_contents(c, model, contents or {})
+            items = (decoded or {}).items()
+            self._set_decoded(c, {n: _columns(one.rendition, one.facts) for n, one in items})
+            self._set_flags(c, {n: one.low_content for n, one in items})
 
     def _pictures(self, c: Connection, found: Sequence[Found]) -> tuple[dict[str, int], set[int]]:
         """Enter new pictures, take orphans back; id -> number, and the numbers of these two."""
         by_id = {item.id: item for item in found}
         query = select(pictures.c.id, pictures.c.number, pictures.c.orphaned)
+        query = query.add_columns(pictures.c.decode_rule)
         query = query.where(pictures.c.id.in_(by_id))
         known = {row.id: row for row in c.execute(query)}
         back = [row.number for row in known.values() if row.orphaned is not None]
         if back:
             c.execute(update(pictures).where(pictures.c.number.in_(back)).values(orphaned=None))
             self._log(c, back, "add")
+        outdated = [picture for picture in known.values() if picture.decode_rule < DECODE_RULE]
+        pairs = [(picture.number, by_id[picture.id]) for picture in outdated]
+        decoded = {n: self._row(item) for n, item in pairs if item.facts is not None}
+        self._set_decoded(c, decoded)  # bytes that were decoded again for another model
         rows = [self._row(item) for item in by_id.values() if item.id not in known]
         if not rows:
             return {identity: row.number for identity, row in known.items()}, set(back)
@@ -195,9 +227,14 @@ class Recorder:
     def _row(found: Found) -> dict[str, Any]:
         if found.facts is None or found.rendition is None:
             raise NotFoundError(f"picture {found.id} went while it was indexed; index again")
-        details = asdict(found.facts)
-        row = {key: details.pop(key) for key in ("type", "width", "height", "bytes", "taken")}
-        return row | {"id": found.id, "rendition": found.rendition, "facts": details}
+        return _columns(found.rendition, found.facts) | {"id": found.id}
+
+    @staticmethod
+    def _set_decoded(c: Connection, values: dict[int, dict[str, Any]]) -> None:
+        """Replace columns of pictures, by number."""
+        if values:
+            change = update(pictures).where(pictures.c.number == bindparam("key"))
+            c.execute(change, [{**row, "key": number} for number, row in values.items()])
 
     def _vectors(
         self, c: Connection, model: Model, found: Sequence[Found], numbers: dict[str, int]
@@ -211,6 +248,7 @@ class Recorder:
                 select(pictures.c.rendition, pictures.c.number, vectors.c.data)
                 .join(vectors, vectors.c.picture == pictures.c.number)
                 .where(pictures.c.rendition.in_(lacking), vectors.c.model == model.id)
+                .where(pictures.c.decode_rule == DECODE_RULE)
             )
             held = {row.rendition: row for row in c.execute(same)}
             seen = self._contents(c, model, [row.number for row in held.values()])
@@ -253,8 +291,13 @@ class Recorder:
         ]
         if rows:
             c.execute(insert(labels), rows)
+        Recorder._set_flags(c, {n: content.low_content for n, content in contents.items()})
+
+    @staticmethod
+    def _set_flags(c: Connection, flags: dict[int, bool]) -> None:
+        """Replace `low_content` of pictures, by number."""
         for flag in (False, True):
-            numbers = [n for n, content in contents.items() if content.low_content == flag]
+            numbers = [n for n, low_content in flags.items() if low_content == flag]
             change = update(pictures).where(pictures.c.number.in_(numbers))
             c.execute(change.where(pictures.c.low_content != flag).values(low_content=flag))
 

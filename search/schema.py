@@ -66,6 +66,8 @@ pictures = Table(
     Column("facts", JSON, nullable=False),
     Column("orphaned", Float),  # when its last file went, in seconds since 1970
     Column("low_content", Boolean, nullable=False, default=False, server_default=text("0")),
+    # `images.DECODE_RULE` under which `rendition`, `facts` and the thumbnail were computed
+    Column("decode_rule", Integer, nullable=False, server_default=text("1")),
     Index("pictures_rendition", "rendition"),
     sqlite_autoincrement=True,  # a number is never given twice: indexes are keyed by it
 )

@@ -371,6 +371,41 @@ def test_a_catalog_of_version_2_gets_labels(tmp_path: Path) -> None:
         database.close()
 
 
+def test_pictures_of_a_catalog_of_version_3_count_as_decoded_by_the_first_rule(
+    tmp_path: Path,
+) -> None:
+    shelf = Shelf(tmp_path / "shelf")
+    shelf.put(found("a", "A"))
+    with shelf.database.write() as c:
+        c.exec_driver_sql("ALTER TABLE pictures DROP COLUMN decode_rule")
+        c.execute(update(schema.migrations).values(version=3))
+    shelf.database.close()
+    for _ in range(2):
+        database = Database(tmp_path / "shelf" / "catalog.sqlite")
+        assert Lookup(database).outdated() == [(1, ("/pictures/a",))]
+        database.close()
+
+
+def test_a_vector_is_not_copied_from_a_picture_of_an_earlier_decode_rule(shelf: Shelf) -> None:
+    shelf.put(found("a", "A", "same"))
+    assert shelf.catalog.embedded(shelf.model, {"same"}) == {"same"}
+    with shelf.database.write() as c:
+        c.execute(update(schema.pictures).values(decode_rule=1))
+    assert shelf.catalog.embedded(shelf.model, {"same"}) == set()
+    shelf.put(copied("b", "B", "same"))
+    assert shelf.lookup.present(shelf.model, [1, 2])[0] == [1]
+
+
+def test_a_picture_that_is_decoded_anew_replaces_what_was_stored_of_it(shelf: Shelf) -> None:
+    shelf.put(found("a", "A", "old"))
+    with shelf.database.write() as c:
+        c.execute(update(schema.pictures).values(decode_rule=1))
+    newer = replace(FACTS, palette=("#ffffff",))
+    shelf.put(replace(found("b", "A", "new"), facts=newer))  # another file of the same bytes
+    assert shelf.lookup.facts([1]) == {1: newer} and shelf.lookup.outdated() == []
+    assert shelf.catalog.embedded(shelf.model, {"old", "new"}) == {"new"}
+
+
 def test_labels_and_flags_follow_the_vector_to_pictures_of_the_same_pixels(shelf: Shelf) -> None:
     seen = Content((Label("dog", 0.9), Label("cat", 0.05)), low_content=True)
     vector = np.eye(4, dtype=np.float32)[0]

@@ -18,7 +18,7 @@ from conftest import close_library, forbid, identity, jpeg, open_library, paint,
 from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import save_file
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from search import (
     Engine,
@@ -822,6 +822,74 @@ def test_a_library_of_the_earlier_weights_answers_until_all_have_new_vectors(
     assert engine.status().fingerprint == mini.Mini().fingerprint
     assert len(found(engine, 3)) == 42 and engine.search(image=jpeg(3))[0].score > 0.999
     assert library().search(text="qwertz").understood[0].unknown
+
+
+def store_old_colours(engine: Engine) -> None:
+    """Store what the decode rule that ignored colour profiles computed."""
+    with engine._database.write() as c:
+        rows = c.execute(select(schema.pictures.c.number, schema.pictures.c.facts)).all()
+        for row in rows:
+            old = {"facts": {**row.facts, "palette": ["#123456"]}, "rendition": f"{row.number}"}
+            change = update(schema.pictures).where(schema.pictures.c.number == row.number)
+            c.execute(change.values(decode_rule=1, low_content=True, **old))
+    for path in engine._thumbnails.path("").parents[2].rglob("*.webp"):
+        path.write_bytes(b"old")
+
+
+def stored(engine: Engine) -> list[Any]:
+    """The rows of all pictures, which of them have vectors, and their thumbnails."""
+    order = schema.pictures.c.number
+    with engine._database.read() as c:
+        rows = [tuple(row) for row in c.execute(select(schema.pictures).order_by(order))]
+        vectors = sorted(c.scalars(select(schema.vectors.c.picture)))
+    return [rows, vectors, [engine.thumbnail(row[1]) for row in rows]]
+
+
+@pytest.mark.parametrize("lacking", [False, True])
+def test_pictures_of_an_earlier_decode_rule_are_decoded_again_once(
+    engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch, lacking: bool
+) -> None:
+    """lacking: their vectors are of the earlier rule as well, as a change of the rule leaves it."""
+    monkeypatch.setattr("search.indexer.BATCH", 2)
+    fill(folder, range(3))
+    engine.sync(folder)
+    before = stored(engine)
+    store_old_colours(engine)
+    assert engine.picture(identity(2)).facts.palette == ("#123456",)
+    if lacking:
+        with engine._database.write() as c:
+            c.execute(delete(schema.vectors))
+    run = engine.index(folder)
+    while next(run).phase != "embed":
+        pass
+    run.close()
+    assert len(engine._lookup.outdated()) == 1
+    assert counts(engine.sync(folder)).get("embedded", 0) == (1 if lacking else 0)
+    assert stored(engine) == before
+
+    def refuse(*_: object, **__: object) -> Any:
+        raise AssertionError("a picture was decoded")
+
+    monkeypatch.setattr(Loader, "submit", refuse)
+    assert counts(engine.sync(folder)) == {"unchanged": 3, "pictures": 3}
+
+
+def test_the_colours_of_a_picture_that_is_away_are_computed_when_it_is_back(
+    library: Open, folder: Path, tmp_path: Path
+) -> None:
+    fill(folder, range(2))
+    fill(tmp_path / "usb", range(2, 4))
+    for place in (folder, tmp_path / "usb"):
+        library().sync(place)
+    engine = library()
+    before = stored(engine)
+    store_old_colours(engine)
+    (tmp_path / "usb").rename(tmp_path / "away")
+    skipped = engine.sync(folder).skipped
+    assert len(skipped) == 2 and "colours are those of an earlier version" in skipped[0].reason
+    assert len(found(engine, 0)) == 4
+    (tmp_path / "away").rename(tmp_path / "usb")
+    assert engine.sync(folder).skipped == () and stored(engine) == before
 
 
 def test_blank_pictures_are_flagged(library: Open, folder: Path) -> None:

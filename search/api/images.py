@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Annotated, Any, BinaryIO
 from urllib.parse import quote
@@ -57,9 +58,10 @@ def _id(identity: str) -> str:
     return identity
 
 
-def _headers(request: Request, identity: str, kind: str, media: str) -> tuple[dict[str, str], bool]:
-    """Headers of a picture's bytes, and whether the browser has them already."""
-    tag = f'"{identity}-{kind}"'
+def _headers(request: Request, tag: str, media: str) -> tuple[dict[str, str], bool]:
+    """Headers of a picture's bytes, and whether the browser has them already. tag: names the
+    bytes."""
+    tag = f'"{tag}"'
     headers = {
         "Content-Type": media,
         "Content-Security-Policy": SANDBOX,
@@ -166,7 +168,7 @@ async def file(identity: str, request: Request, here: Here) -> Response:
     name = _id(identity)
     picture, opened = await here.look(lambda: here.engine.original(name))
     media = TYPES.get(picture.facts.type, "application/octet-stream")
-    headers, known = _headers(request, picture.id, "file", media)
+    headers, known = _headers(request, f"{picture.id}-file", media)
     if known:
         opened.close()
         return Response(status_code=304, headers=headers)
@@ -201,12 +203,11 @@ async def _made(
     media: str,
     make: Callable[[str], bytes],
 ) -> Response:
-    """Bytes that are made of a picture."""
+    """Bytes that are made of a picture. Their hash is the tag, since another version of the program
+    may make other bytes of the same picture."""
     picture = await _picture(here, identity)
-    headers, known = _headers(request, picture.id, kind, media)
-    if known:
-        return Response(status_code=304, headers=headers)
     turns = here.previews if kind == "preview" else here.looks
     async with turns.admit():
         data: Any = await turns.run(lambda: make(picture.id))
-    return Response(data, headers=headers)
+    headers, known = _headers(request, hashlib.sha256(data).hexdigest()[:32], media)
+    return Response(b"" if known else data, 304 if known else 200, headers)

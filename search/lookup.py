@@ -26,7 +26,7 @@ from search.embedders.base import Vectors
 from search.errors import NotFoundError, QueryError
 from search.images import DECODE_RULE
 from search.originals import Place
-from search.recording import Model, chunks, unpack
+from search.recording import Model, chunks, select_labels, unpack
 from search.records import Facts, Label
 from search.scan import marks
 from search.schema import changes, files, labels, meta, pictures, roots, tags, vectors
@@ -187,13 +187,8 @@ class Lookup:
 
     def labels(self, model: Model, numbers: Collection[int]) -> dict[int, tuple[Label, ...]]:
         """What a model sees in these pictures, most probable first; none for most."""
-        found: dict[int, list[Label]] = {}
-        query = select(labels).where(labels.c.model == model.id).order_by(labels.c.score.desc())
         with self.database.read() as c:
-            for part in chunks(numbers):
-                for row in c.execute(query.where(labels.c.picture.in_(part))):
-                    found.setdefault(int(row.picture), []).append(Label(row.label, row.score))
-        return {number: tuple(names) for number, names in found.items()}
+            return select_labels(c, model, numbers)
 
     def by_labels(
         self, model: Model, names: Collection[str], most: int, least: float

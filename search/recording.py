@@ -122,6 +122,19 @@ def unpack(rows: Sequence[bytes], dim: int) -> Vectors:
     return result
 
 
+def select_labels(
+    c: Connection, model: Model, numbers: Iterable[int]
+) -> dict[int, tuple[Label, ...]]:
+    """The stored labels of these pictures under a model, most probable first, by number. A picture
+    without labels is left out."""
+    names: dict[int, list[Label]] = {}
+    query = select(labels).where(labels.c.model == model.id).order_by(labels.c.score.desc())
+    for part in chunks(numbers):
+        for row in c.execute(query.where(labels.c.picture.in_(part))):
+            names.setdefault(int(row.picture), []).append(Label(row.label, row.score))
+    return {number: tuple(rows) for number, rows in names.items()}
+
+
 def _columns(rendition: str, facts: Facts) -> dict[str, Any]:
     """What a row of `pictures` holds of a picture that was decoded under the present rule."""
     details = asdict(facts)
@@ -267,13 +280,10 @@ class Recorder:
     @staticmethod
     def _contents(c: Connection, model: Model, numbers: Sequence[int]) -> dict[int, Content]:
         """What the catalog holds of these pictures under a model."""
-        names: dict[int, list[Label]] = {}
-        query = select(labels).where(labels.c.model == model.id, labels.c.picture.in_(numbers))
-        for row in c.execute(query.order_by(labels.c.score.desc())):
-            names.setdefault(row.picture, []).append(Label(row.label, row.score))
+        names = select_labels(c, model, numbers)
         flags = select(pictures.c.number, pictures.c.low_content)
         return {
-            row.number: Content(tuple(names.get(row.number, ())), row.low_content)
+            row.number: Content(names.get(row.number, ()), row.low_content)
             for row in c.execute(flags.where(pictures.c.number.in_(numbers)))
         }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import fspath
 
@@ -37,13 +37,14 @@ class Reading:
     """How a text is searched for.
 
     vector: None where no part of it is known. named: pictures that were found by the names of files
-    and folders. word: the classes of a text that is a single word, and nothing else.
+    and folders. seen: for a text that is one word with classes, the pictures in which the model
+    sees these, most probable first, with the probability; else None.
     """
 
     understood: Understood
     vector: tuple[float, ...] | None
     named: tuple[int, ...]
-    word: tuple[str, ...] = ()
+    seen: Mapping[int, float] | None = None
 
 
 class Searcher:
@@ -106,9 +107,8 @@ class Searcher:
             reading.understood.words for reading in readings.values()
         )
         among = [n for reading in readings.values() for n in reading.named] if only_names else None
-        word = readings[0].word if len(query.terms) == 1 and readings else None
-        if query.terms[0].weight < 0:
-            word = None
+        alone = len(query.terms) == 1 and query.terms[0].weight >= 0
+        seen = readings[0].seen if alone and readings else None
         clock.append(time.perf_counter())
 
         def find() -> list[tuple[Described, float]]:
@@ -116,7 +116,7 @@ class Searcher:
             vector = combine(vectors, [t.weight for t in terms])
             clock.append(time.perf_counter())
             nearest = self._nearest(vector, query.k, own, among)
-            return self._seen_first(word, nearest, query.k) if word else nearest
+            return nearest if seen is None else self._seen_first(seen, nearest, query.k)
 
         # one piece of work, since each may have to wait for one of somebody else's
         found = self._runtime.run(find, urgent=True)
@@ -135,14 +135,20 @@ class Searcher:
         if isinstance(embedder, TextEmbedder) and not isinstance(embedder, LabelEmbedder):
             return {}
         vocabulary = embedder.vocabulary() if isinstance(embedder, LabelEmbedder) else None
-        return {i: self._read(text, vocabulary) for i, text in texts.items()}
+        return {i: self._read(text, vocabulary, query.k) for i, text in texts.items()}
 
-    def _read(self, text: str, vocabulary: Vocabulary | None) -> Reading:
-        """A text -> the vector of its known words, and of the pictures that are named by others."""
+    def _read(self, text: str, vocabulary: Vocabulary | None, k: int) -> Reading:
+        """A text -> the vector of its known words, and of the pictures that are named by others.
+        k: how many hits the query is for."""
         parts = vocabulary.split(text) if vocabulary else split_words(text)
         words = [part.word for part in parts if part.word]
         others = list(dict.fromkeys(part.text for part in parts if not part.word))
-        rows: list[Vectors] = [self._vector_of(word, vocabulary) for word in words if vocabulary]
+        single = len(words) == 1 and not others
+        most = max(k, MOST_SEEN) if single else MOST_SEEN
+        seen = {word: self._seen(word, vocabulary, most) for word in words if vocabulary}
+        rows: list[Vectors] = [
+            self._vector_of(word, vocabulary, seen[word]) for word in words if vocabulary
+        ]
         named: dict[int, None] = {}
         names = []
         for other in others:
@@ -166,30 +172,36 @@ class Searcher:
         )
         total = np.sum(rows, axis=0) if rows else None
         vector = None if total is None else tuple(float(value) for value in total)
-        single = words[0] if len(words) == 1 and not others and vocabulary else None
-        classes = vocabulary.classes_of([single]) if single and vocabulary else []
-        return Reading(understood, vector, tuple(named), tuple(classes))
+        return Reading(understood, vector, tuple(named), seen[words[0]] if single else None)
 
     def _seen_first(
-        self, classes: Sequence[str], nearest: list[tuple[Described, float]], k: int
+        self, seen: Mapping[int, float], nearest: list[tuple[Described, float]], k: int
     ) -> list[tuple[Described, float]]:
-        """The pictures in which the model sees one of the classes, by the probability of that, and
-        then the nearest others, with 0. Their order by the probability is better than by any
-        vector of the word (`scripts/bench models` measures it)."""
-        seen = self._lookup.by_labels(self.model, classes, k, 0.0)
+        """The pictures in which the model sees a word, by the probability of that, and then the
+        nearest others, with 0. Their order by the probability is better than by any vector of the
+        word (`scripts/bench models` measures it)."""
         described = self._lookup.describe(list(seen))
         first = [(described[n], min(1.0, score)) for n, score in seen.items() if n in described]
         ids = {one.id for one, _ in first}
         rest = [(one, 0.0) for one, _ in nearest if one.id not in ids]
         return [*first, *rest][:k]
 
-    def _vector_of(self, word: Word, vocabulary: Vocabulary) -> Vectors:
-        """The mean of the pictures in which the model sees a word, by their probability; where
-        there are none, the word's own vector."""
+    def _seen(self, word: Word, vocabulary: Vocabulary, most: int) -> Mapping[int, float] | None:
+        """The pictures in which the model sees a class of a word, as `Reading.seen`; None for a
+        word without classes."""
         classes = vocabulary.classes_of([word])
-        seen = self._lookup.by_labels(self.model, classes, MOST_SEEN, LEAST_SEEN) if classes else {}
-        numbers, stored = self._lookup.present(self.model, list(seen))
-        if not numbers:
+        return self._lookup.by_labels(self.model, classes, most, 0.0) if classes else None
+
+    def _vector_of(
+        self, word: Word, vocabulary: Vocabulary, seen: Mapping[int, float] | None
+    ) -> Vectors:
+        """The mean of the pictures in which the model is sure to see a word, by their probability;
+        where there are none, the word's own vector. seen: as `_seen` returns it."""
+        best = list((seen or {}).items())[:MOST_SEEN]
+        numbers, stored = self._lookup.present(
+            self.model, [number for number, share in best if share >= LEAST_SEEN]
+        )
+        if not numbers or seen is None:
             return vocabulary.mean([word])
         total = np.array([seen[n] for n in numbers], np.float32) @ stored
         unit: Vectors = total / max(float(np.linalg.norm(total)), 1e-6)

@@ -14,6 +14,7 @@ import pytest
 from conftest import close_library, open_library, paint
 from safetensors.numpy import save_file
 from serving import problem, serving
+from sqlalchemy import event
 from typer.testing import CliRunner
 
 import search
@@ -190,6 +191,19 @@ def test_a_search_away_from_a_word(clothes: Engine) -> None:
 
 def test_an_answer_has_as_many_hits_as_are_asked_for(clothes: Engine) -> None:
     assert len(clothes.search(text="shoe", k=40)) == 40
+
+
+@pytest.mark.parametrize("k", [3, 30])
+def test_the_labels_of_a_word_are_read_once(clothes: Engine, k: int) -> None:
+    statements = list[str]()
+
+    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
+        statements.append(statement)
+
+    event.listen(clothes._database.engine, "before_cursor_execute", note)
+    hits = clothes.search(text="shoe", k=k)
+    event.remove(clothes._database.engine, "before_cursor_execute", note)
+    assert len(hits) == k and sum("FROM labels" in one for one in statements) == 1
 
 
 def test_an_unknown_word_is_looked_for_in_names(clothes: Engine) -> None:

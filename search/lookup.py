@@ -214,10 +214,11 @@ class Lookup:
         suffix) or folder below their root, or in the root's own. A word is matched from its
         beginning on, but for Chinese, Japanese and Korean ones, which have no spaces around them.
 
-        word: in lower case.
+        word: in lower case; it may be several words, which any signs may divide in a name.
         """
+        tokens = word.split()
         start = r"(?<![^\W\d_])" if word[:1] < "\u3000" else ""
-        begins = re.compile(start + re.escape(word), re.IGNORECASE)
+        begins = re.compile(start + r"[\W_]+".join(map(re.escape, tokens)), re.IGNORECASE)
         query = select(roots.c.id, roots.c.path)
         with self.database.read() as c:
             whole = [
@@ -225,7 +226,8 @@ class Lookup:
                 for row in c.execute(query)
                 if begins.search(os.path.basename(os.fsdecode(row.path)))
             ]
-            within = func.instr(func.lower(cast(files.c.path, Text)), word) > 0
+            path = func.lower(cast(files.c.path, Text))
+            within = and_(*(func.instr(path, token) > 0 for token in tokens))
             named = select(files.c.picture, files.c.path, files.c.root)
             named = named.where(files.c.picture.is_not(None), or_(within, files.c.root.in_(whole)))
             found: dict[int, None] = {}

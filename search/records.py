@@ -195,8 +195,8 @@ class Understood:
     """How a text of a query was read.
 
     words: the known words in it. names: its other words that are in the name of a file or folder.
-    unknown: those that are in neither. suggestions: known words that are written alike. advice:
-    what to do to search by any words, where some are unknown.
+    unknown: those that are in neither. suggestions: known words that are written alike or mean
+    more. advice: what to do to search by any words, where some are unknown.
     """
 
     text: str

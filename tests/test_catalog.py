@@ -436,6 +436,8 @@ def test_pictures_are_found_by_the_names_of_files_and_folders(shelf: Shelf) -> N
     assert shelf.lookup.by_name("期", 10) == [4]
     assert shelf.lookup.by_name("pictures", 10) == [4, 3, 2, 1]  # the root's own name
     assert shelf.lookup.by_name("a%", 10) == []
+    assert shelf.lookup.by_name("rome 2019", 10) == [1]
+    assert shelf.lookup.by_name("b rome", 10) == [2] and not shelf.lookup.by_name("rome b", 10)
 
 
 def test_a_newer_schema_is_refused(home: Path) -> None:

@@ -33,6 +33,7 @@ WORDS = [  # names, classes, everyday
     (["lady beetle", "ladybird"], [301], False),
     (["knife"], [], True),
     (["car", "汽车"], [817, 751], True),
+    (["t-shirt", "T恤"], [610], True),
 ]
 
 
@@ -50,6 +51,7 @@ def path(tmp_path: Path) -> Path:
     about = {
         "words": json.dumps(entries),
         "classes": json.dumps([f"class {i}" for i in range(1000)]),
+        "unusable": json.dumps({"car door": ["car"], "dog car": [], "狗尾草": ["dog"]}),
         "fingerprint": "f",
         "threshold": "0.5",
         "temperature": "1.0",
@@ -81,6 +83,11 @@ def read(table: Vocabulary, text: str) -> list[tuple[str, str | None]]:
         ("狗", [("狗", "dog")]),
         ("小狗和汽车", [("小狗", "dog"), ("汽车", "car")]),
         ("罗马的狗", [("罗马", None), ("狗", "dog")]),
+        ("car doors", [("car doors", None)]),
+        ("dog car", [("dog", "dog"), ("car", "car")]),
+        ("狗尾草和狗", [("狗尾草", None), ("狗", "dog")]),
+        ("红T恤", [("红", None), ("t恤", "t-shirt")]),
+        ("狗尾", [("狗", "dog"), ("尾", None)]),
         ("the", []),
         ("!?", []),
     ],
@@ -103,6 +110,7 @@ def test_words_are_completed_and_slips_are_near(table: Vocabulary) -> None:
     assert [word.names[0] for word in table.complete("汽")] == ["car"]
     assert len(table.complete("")) == len(WORDS) and len(table.complete("", 2)) == 2
     assert table.nearest("sprts car") == ["sports car"]
+    assert table.nearest("car doors", "狗尾草") == ["car", "dog"]
     assert table.nearest("zzzz")  # something, where nothing is near
 
 

@@ -154,16 +154,21 @@ class WordNet:
             self.parents[key] = [
                 f"n{pointers[i + 1]}" for i in range(len(pointers) - 3) if pointers[i] in "@ @i"
             ]
+        self.senses: dict[str, list[str]] = {}  # of a lemma, the most frequent first
+        for line in (path / "index.noun").read_text(encoding="latin-1").splitlines():
+            if not line.startswith(" "):
+                lemma, _, count, *rest = line.split()
+                self.senses[lemma.replace("_", " ")] = [f"n{key}" for key in rest[-int(count) :]]
 
-    def ancestors(self, key: str) -> set[str]:
-        """All hypernyms of a synset."""
-        ancestors, queue = set[str](), [key]
-        while queue:
-            for parent in self.parents.get(queue.pop(), ()):
+    def ancestors(self, key: str) -> list[str]:
+        """All hypernyms of a synset, the nearest first."""
+        ancestors, queue = dict[str, None](), [key]
+        for one in queue:
+            for parent in self.parents.get(one, ()):
                 if parent not in ancestors:
-                    ancestors.add(parent)
+                    ancestors[parent] = None
                     queue.append(parent)
-        return ancestors
+        return list(ancestors)
 
 
 def collect(wordnet: WordNet) -> list[Entry]:
@@ -438,6 +443,24 @@ def class_names(wordnet: WordNet) -> list[str]:
     ]
 
 
+def unusable(entries: list[Entry], wordnet: WordNet) -> dict[str, list[str]]:
+    """Names of everyday nouns that are not used, each with up to two broader words that are:
+    everyday nouns with all its classes, then hypernyms of its most frequent sense."""
+    used = {normalize(name): entry for entry in entries if entry.used for name in entry.names}
+    everyday = sorted((e for e in used.values() if e.everyday), key=lambda e: len(e.classes))
+    names = dict[str, list[str]]()
+    for entry in entries:
+        if not entry.everyday or entry.used:
+            continue
+        broader = [e for e in everyday if entry.classes and {*entry.classes} < {*e.classes}]
+        for key in wordnet.ancestors((wordnet.senses.get(entry.names[0]) or [""])[0]):
+            lemmas = (used.get(normalize(lemma)) for lemma in wordnet.lemmas[key])
+            broader += [e for e in lemmas if e and e.everyday]
+        mains = list(dict.fromkeys(e.names[0] for e in broader))[:2]
+        names |= {name: mains for name in entry.names if normalize(name) not in used}
+    return names
+
+
 def write(
     entries: list[Entry], mini: Mini, wordnet: WordNet, temperature: float, threshold: float
 ) -> None:
@@ -464,6 +487,7 @@ def write(
         "temperature": str(temperature),
         "threshold": str(threshold),
         "classes": json.dumps(class_names(wordnet)),
+        "unusable": json.dumps(unusable(entries, wordnet), ensure_ascii=False),
     }
     files.write_tensors(mini.path.with_name(WORDS), tensors, about)
     print(f"labels: temperature {temperature:.2f}, threshold {threshold:.2f}")

@@ -41,7 +41,7 @@ class UnderstoodJson(BaseModel):
     words: list[str] = Field(description="The known words in it.")
     names: list[str] = Field(description="Other words that are in names of files or folders.")
     unknown: list[str] = Field(description="Words that are in neither.")
-    suggestions: list[str] = Field(description="Known words that are written alike.")
+    suggestions: list[str] = Field(description="Known words that are written alike or mean more.")
     advice: str | None = Field(description="What to do to search by any words.")
 
 

@@ -75,6 +75,7 @@ class Vocabulary:
             self._threshold = float(about["threshold"])
             self._temperature = float(about["temperature"])
             self.class_names: list[str] = json.loads(about["classes"])
+            unusable: dict[str, list[str]] = json.loads(about.get("unusable", "{}"))
         except Exception as error:  # a foreign file fails in many ways
             raise ModelError(
                 f"the words in {path} cannot be used ({error}); reinstall the package, or make "
@@ -90,6 +91,7 @@ class Vocabulary:
         for row, word in enumerate(self.words):
             for name in word.names:
                 self._rows.setdefault(normalize(name), row)
+        self._unusable = {normalize(name): broader for name, broader in unusable.items()}
         self._longest = max((len(name.split()) for name in self._rows), default=1)
 
     def embed(self, texts: Sequence[str]) -> Vectors:
@@ -116,7 +118,9 @@ class Vocabulary:
     def split(self, text: str) -> list[Part]:
         """A text -> its words, the longest known ones first; articles and the like are left out.
 
-        A text in Chinese, which has no spaces, is split at the known words.
+        A text in Chinese, which has no spaces, is split at the known words. The name of a thing
+        that cannot be searched for stays whole, unless all its words are known: a road (马路) is
+        not a horse (马), but a plastic bag is a bag.
         """
         parts, unknown = list[Part](), list[str]()
 
@@ -129,7 +133,7 @@ class Vocabulary:
         while tokens:
             for size in range(min(len(tokens), max(self._longest, 6)), 0, -1):
                 word = self._find(tokens[:size])
-                if word:
+                if word or self._is_unusable(tokens[:size]):
                     flush()
                     parts.append(Part(_join(tokens[:size]), word))
                     del tokens[:size]
@@ -147,10 +151,12 @@ class Vocabulary:
         return parts
 
     def nearest(self, *texts: str) -> list[str]:
-        """Known words that are written like one of the texts; common ones where none is."""
-        near = [
-            n for text in texts for n in get_close_matches(normalize(text), self._known, 3, 0.7)
-        ]
+        """Known words that mean more than one of the texts, or are written like it; common ones
+        where none is."""
+        near = list[str]()
+        for text in map(normalize, texts):
+            broader = [name for form in _forms(text) for name in self._unusable.get(form, ())]
+            near += broader or get_close_matches(text, self._known, 3, 0.7)
         mains = dict.fromkeys(self.words[self._rows[name]].names[0] for name in near)
         return list(mains) or ["dog", "car", "flower"]
 
@@ -212,6 +218,13 @@ class Vocabulary:
                 return self.words[self._rows[name]]
         return None
 
+    def _is_unusable(self, tokens: Sequence[str]) -> bool:
+        """Whether tokens name an everyday thing that no vector is good enough for, and some of
+        them are no words of their own."""
+        if len(tokens) < 2 or not any(form in self._unusable for form in _forms(_join(tokens))):
+            return False
+        return not all(self._find([token]) for token in tokens)
+
 
 @runtime_checkable
 class LabelEmbedder(Embedder, Protocol):
@@ -249,9 +262,8 @@ def _tokens(text: str) -> Iterator[str]:
 
 
 def _join(tokens: Sequence[str]) -> str:
-    """Tokens as they were written: Chinese characters without spaces."""
-    text = " ".join(tokens)
-    return re.sub(r"(?<=[\u3400-\u9fff]) (?=[\u3400-\u9fff])", "", text)
+    """Tokens as they were written: no spaces around Chinese characters."""
+    return re.sub(r"(?<=[\u3400-\u9fff]) | (?=[\u3400-\u9fff])", "", " ".join(tokens))
 
 
 def _forms(name: str) -> Iterator[str]:

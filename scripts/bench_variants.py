@@ -32,15 +32,17 @@ from PIL import Image, ImageOps
 from retrieval import interval
 from sheet import sheet
 
-from diffusion import Denoiser, load
+from diffusion import Denoiser, load, sample
 from diffusion.data import read, to_bytes, to_unit
 from diffusion.evaluation.report import Measure, halved, jpeg
+from diffusion.sampling.sample import condition_on
 from diffusion.sampling.variants import REGIMES, states, variants
 from search.acceptance import SHARES, Acceptance, least_similarity
 from search.embedders.mini import Mini
 from search.runtime import flops, torch
 
 SIDE, LONG, BATCH, SHOWN = 128, 256, 20, 10
+SAMPLING = {"steps": 15, "guidance": 2.0, "interval": (0.2, 10.0)}
 
 
 def make_variants(
@@ -55,6 +57,22 @@ def make_variants(
             seeds = range(seed + first, seed + first + len(start))
             *_, last = states(model, start, seeds, dial, vectors[some])
             parts.append(to_bytes(model.decode(last.x)))
+    return torch.cat(parts)
+
+
+def draw_samples(model: Denoiser, n: int, seed: int) -> torch.Tensor:
+    """(n, 3, SIDE, SIDE) uint8 samples under vectors of the model's bank, which are of no query."""
+    parts = []
+    for first in range(0, n, BATCH):
+        count = min(BATCH, n - first)
+        drawn = sample(
+            model,
+            count,
+            seed=seed + first,
+            condition=condition_on(model, count, seed=seed + first),
+            **SAMPLING,
+        )
+        parts.append(to_bytes(drawn))
     return torch.cat(parts)
 
 
@@ -97,6 +115,8 @@ def quality(args: argparse.Namespace, model: Denoiser) -> None:
         Measure(encoder(net, size, "cpu"), name, known, args.seed)
         for name, (net, size) in nets.items()
     ]
+    if model.about.get("bank"):  # as `lookalike diffusion sample` draws, and resized to the same
+        sets["unconditional"] = draw_samples(model, len(pictures), args.seed)
     own = measures[0].encoded(pictures).features
     for what, some in sets.items():
         encoded = [measure.encoded(some) for measure in measures]

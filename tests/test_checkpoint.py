@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,32 @@ def test_a_newer_file_is_refused(saved: Path) -> None:
     rewrite(saved, lambda about: about.update(version=checkpoint.VERSION + 1, config={"new": 1}))
     with pytest.raises(CheckpointError, match="newer"):
         load(saved)
+
+
+@pytest.mark.parametrize("condition", [("none", 0), ("class", 3), ("vector", 16)])
+def test_a_file_of_version_1_loads(tmp_path: Path, condition: tuple[str, int]) -> None:
+    """Version 1 has other names for some modules of the network."""
+    shape = replace(CONFIG.shape, size_condition=True)
+    model = denoiser(replace(CONFIG, shape=shape).conditioned(*condition))
+    before = {new: old for old, new in checkpoint.RENAMED.items()}
+    weights = {
+        ".".join(before.get(part, part) for part in key.split(".")): weight
+        for key, weight in model.net.state_dict().items()
+    }
+    assert {"clock.0.weight", "size.weight", "down.0.0.told.weight"} <= weights.keys()
+    path = tmp_path / "model.safetensors"
+    checkpoint.save(path, model.config, weights, {"step": 7})
+    rewrite(path, lambda about: about.update(version=1))
+    loaded = load(path)
+    assert loaded.about["version"] == 1 and loaded.about["step"] == 7
+    for key, weight in model.net.state_dict().items():
+        assert torch.equal(loaded.net.state_dict()[key], weight)
+
+
+def test_keys_of_version_2_are_not_renamed() -> None:
+    names = [name for name, _ in denoiser(CONFIG.conditioned("vector", 16)).net.named_modules()]
+    assert not {part for name in names for part in name.split(".")} & checkpoint.RENAMED.keys()
+    assert list(checkpoint.upgrade_keys(dict.fromkeys(names, torch.zeros(1)))) == names
 
 
 def test_weights_of_another_model_are_refused(saved: Path) -> None:

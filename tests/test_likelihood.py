@@ -158,7 +158,9 @@ def test_a_network_that_knows_nothing_costs_more() -> None:
 def test_a_condition_is_passed_on() -> None:
     model = Denoiser(SMALL.conditioned("class", 2)).eval()
     told: list[list[int]] = []
-    model.net.condition.register_forward_pre_hook(lambda net, seen: told.append(seen[0].tolist()))
+    model.net.condition_embedding.register_forward_pre_hook(
+        lambda net, seen: told.append(seen[0].tolist())
+    )
     bits(model, grey(3), condition=torch.tensor([1, 0, -1]), steps=1)
     assert told == [[1, 0, 2]] * 2
 

@@ -88,7 +88,7 @@ def test_the_reverse_chain_ends_at_what_is_expected(
 def test_the_condition_reaches_the_model() -> None:
     model, vector = Denoiser(EDM.conditioned("vector", 4)).eval(), torch.tensor([[0, 0.6, 0.8, 0]])
     told: list[Tensor] = []
-    model.net.condition.register_forward_pre_hook(lambda net, seen: told.append(seen[0]))
+    model.net.condition_embedding.register_forward_pre_hook(lambda net, seen: told.append(seen[0]))
     process(model, picture(), vector, steps=9)
     assert len(told) == 9 and torch.allclose(told[0], 2 * vector)  # of unit variance
 

@@ -220,6 +220,20 @@ def test_a_state_of_another_model_is_refused() -> None:
         wider.begin_from(one.model.net.state_dict())
 
 
+def test_a_state_with_the_keys_of_version_1_is_restored() -> None:
+    one, other = trainer(), trainer(seed=1)
+    one.advance(10)
+    kept = {
+        key.replace("time_embedding", "clock").replace("condition_projection", "told"): value
+        for key, value in one.state().items()
+    }
+    assert "adam.exp_avg.clock.0.weight" in kept
+    other.restore(kept, 1)
+    ours, theirs = one.state(), other.state()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
 def test_weights_to_begin_from_are_in_the_average_too() -> None:
     one, other = trainer(), trainer()
     one.advance(10)

@@ -88,11 +88,11 @@ def test_a_network_begins_by_saying_nothing() -> None:
 
 def test_a_vector_begins_by_telling_nothing() -> None:
     shape = replace(SMALL, condition="vector", width=512)
-    assert not UNet(shape).condition.weight.any()
+    assert not UNet(shape).condition_embedding.weight.any()
     net, x, time = lively(shape), pictures(2, 16), torch.tensor([10.0, 500.0])
     vectors = torch.nn.functional.normalize(torch.randn(2, 512), dim=1)
     assert not torch.allclose(net(x, time, vectors), net(x, time))
-    net.condition.weight.zero_()  # as it begins, under a network that has learned
+    net.condition_embedding.weight.zero_()  # as it begins, under a network that has learned
     assert torch.equal(net(x, time, vectors), net(x, time))
 
 

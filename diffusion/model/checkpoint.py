@@ -18,7 +18,17 @@ from diffusion.model.autoencoder import load_autoencoder
 from diffusion.model.denoiser import Denoiser
 from diffusion.model.presets import Config
 
-FORMAT, VERSION = "lookalike diffusion", 1
+FORMAT, VERSION = "lookalike diffusion", 2
+"""Version 1 differs from version 2 only in the names of some modules (`RENAMED`)."""
+
+RENAMED = {
+    "clock": "time_embedding",
+    "told": "condition_projection",
+    "condition": "condition_embedding",
+    "size": "size_embedding",
+}
+"""Modules of the network: name in version 1 -> name in version 2."""
+
 SHIPPED = ("ddpm", "photo", "photo-weak")
 """Names of the models in the package: on pixels, on latents, and a weaker one that guides it."""
 
@@ -75,7 +85,8 @@ def load(
                 f"{place} is damaged, or not what its JSON tells of; get it again"
             )
         model = Denoiser(Config.of(about["config"]))
-        model.net.load_state_dict({k: v.float() for k, v in read_tensors(data).items()})
+        weights = upgrade_keys(read_tensors(data))
+        model.net.load_state_dict({name: weight.float() for name, weight in weights.items()})
         model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if model.config.space == "latent":
             model.use_autoencoder(load_autoencoder(device))
@@ -87,6 +98,18 @@ def load(
         raise CheckpointError(f"{place} cannot be used on {device}: {error}") from error
     model.about = about
     return model.eval().requires_grad_(False)
+
+
+def upgrade_keys(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the keys of version 1, such as `clock.0.weight`, to those of version 2.
+
+    The keys may have a prefix, as in the state of a training run. Keys of version 2 stay as they
+    are: none of them contains a name of version 1.
+    """
+    return {
+        ".".join(RENAMED.get(part, part) for part in key.split(".")): tensor
+        for key, tensor in tensors.items()
+    }
 
 
 def shipped(name: str | Path | None = None) -> Path:

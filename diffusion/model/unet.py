@@ -94,7 +94,7 @@ class Attention(nn.Module):
         self.heads = channels // head
         self.norm = Norm(channels)
         self.qkv = nn.Linear(channels, 3 * channels)
-        self.out = _nothing(nn.Linear(channels, channels))
+        self.out = _zero_initialized(nn.Linear(channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same."""
@@ -113,22 +113,22 @@ class Block(nn.Module):
         super().__init__()
         self.scale_shift = shape.scale_shift
         self.norm1, self.conv1 = Norm(into), nn.Conv2d(into, out, 3, padding=1)
-        self.told = nn.Linear(embedding, 2 * out if shape.scale_shift else out)
-        self.norm2, self.drop = Norm(out), nn.Dropout(shape.dropout)
-        self.conv2 = _nothing(nn.Conv2d(out, out, 3, padding=1))
+        self.condition_projection = nn.Linear(embedding, 2 * out if shape.scale_shift else out)
+        self.norm2, self.dropout = Norm(out), nn.Dropout(shape.dropout)
+        self.conv2 = _zero_initialized(nn.Conv2d(out, out, 3, padding=1))
         self.skip = nn.Conv2d(into, out, 1) if into != out else nn.Identity()
         self.attention = Attention(out, shape.head) if attention else nn.Identity()
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """x (B, into, H, W), embedding (B, E) -> (B, out, H, W)."""
         h = self.conv1(F.silu(self.norm1(x)))
-        told = self.told(embedding)[:, :, None, None]
+        projection = self.condition_projection(embedding)[:, :, None, None]
         if self.scale_shift:
-            scale, shift = told.chunk(2, dim=1)
+            scale, shift = projection.chunk(2, dim=1)
             h = torch.addcmul(shift, self.norm2(h), 1 + scale)
         else:
-            h = self.norm2(h + told)
-        h = self.conv2(self.drop(F.silu(h)))
+            h = self.norm2(h + projection)
+        h = self.conv2(self.dropout(F.silu(h)))
         y: Tensor = self.attention(self.skip(x) + h)
         return y
 
@@ -146,17 +146,21 @@ class UNet(nn.Module):
         first, embedding = shape.channels[0], 4 * shape.channels[0]
         packed = shape.inputs * shape.patch**2
         self.stem = nn.Conv2d(packed, first, 3, padding=1)
-        self.clock = nn.Sequential(
+        self.time_embedding = nn.Sequential(
             nn.Linear(first, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
         )
         if shape.condition == "class":
-            self.condition: nn.Module = nn.Embedding(shape.width + 1, embedding)
+            self.condition_embedding: nn.Module = nn.Embedding(shape.width + 1, embedding)
         elif shape.condition == "vector":
-            self.condition = _nothing(nn.Linear(shape.width, embedding, bias=False))
+            self.condition_embedding = _zero_initialized(
+                nn.Linear(shape.width, embedding, bias=False)
+            )
         if shape.size_condition:
-            self.size = _nothing(nn.Linear(first, embedding))
+            self.size_embedding = _zero_initialized(nn.Linear(first, embedding))
         if shape.augmentation:
-            self.augmentation = _nothing(nn.Linear(shape.augmentation, embedding, bias=False))
+            self.augmentation_embedding = _zero_initialized(
+                nn.Linear(shape.augmentation, embedding, bias=False)
+            )
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         inner, carried = first, list[int]()
         for out, attends in zip(shape.channels, shape.attention, strict=True):
@@ -176,7 +180,7 @@ class UNet(nn.Module):
                 inner = out
             self.up.insert(0, level)
         self.norm = Norm(first)
-        self.head = _nothing(nn.Conv2d(first, packed, 3, padding=1))
+        self.head = _zero_initialized(nn.Conv2d(first, packed, 3, padding=1))
 
     @property
     def blocks(self) -> list[str]:
@@ -202,23 +206,25 @@ class UNet(nn.Module):
         condition: (B,) classes, -1 for none; or (B, width) unit vectors, zeros for none. size: (B,)
         short sides of the whole pictures, for a shape with `size_condition`.
         """
-        embedding: Tensor = self.clock(
+        embedding: Tensor = self.time_embedding(
             sinusoidal(time, self.shape.channels[0]).to(self.stem.weight.dtype)
         )
         kind, width = self.shape.condition, self.shape.width
         if self.shape.size_condition and size is not None:
             waves = sinusoidal(SIZE_SCALE * size.float().log2(), self.shape.channels[0])
-            embedding = embedding + self.size(waves.to(embedding.dtype))
+            embedding = embedding + self.size_embedding(waves.to(embedding.dtype))
         if self.shape.augmentation and augmentation is not None:
-            embedding = embedding + self.augmentation(augmentation.to(embedding.dtype))
+            embedding = embedding + self.augmentation_embedding(augmentation.to(embedding.dtype))
         if kind == "none":
             return F.silu(embedding)
         if kind == "class":
             if condition is None:
                 condition = torch.full(time.shape, -1, device=time.device)
-            return F.silu(embedding + self.condition(condition.remainder(width + 1)))
+            return F.silu(embedding + self.condition_embedding(condition.remainder(width + 1)))
         if condition is not None:
-            embedding = embedding + self.condition(condition.to(embedding.dtype) * math.sqrt(width))
+            embedding = embedding + self.condition_embedding(
+                condition.to(embedding.dtype) * math.sqrt(width)
+            )
         return F.silu(embedding)
 
     def forward(
@@ -273,7 +279,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(q, k, v)
 
 
-def _nothing(layer: L) -> L:
+def _zero_initialized(layer: L) -> L:
     """The layer with zeros for weights."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)

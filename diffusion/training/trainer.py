@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from diffusion.errors import ConfigError, TrainingError
+from diffusion.model.checkpoint import upgrade_keys
 from diffusion.model.denoiser import Denoiser
 from diffusion.training.devices import Speed, World, supports_bf16
 from diffusion.training.draws import Draws
@@ -229,6 +230,7 @@ class Trainer:
     def restore(self, state: dict[str, Tensor], step: int) -> None:
         """Resume from what `state` returned. Raises TrainingError when it is of another model."""
         self.step = step
+        state = upgrade_keys(state)
         try:
             for i, average in enumerate(self.averages):
                 for name, weight in average.weights.items():

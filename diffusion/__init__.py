@@ -1,10 +1,11 @@
-"""Denoising diffusion (DDPM) in torch: train it, sample from it, look inside.
+"""Denoising diffusion models (DDPM) in torch: training, sampling, variants and evaluation.
 
     from diffusion import load, sample, variants
-    pictures = sample(load(), 16)                # the shipped model; (16, 3, 64, 64) in -1..1
-    more = variants(load(), pictures[0], 4)      # like that one; `regime` or `sigma` says how much
+    model = load()                               # the shipped model
+    pictures = sample(model, 16)                 # (16, 3, 64, 64) in -1..1
+    more = variants(model, pictures[0], 4)       # like the first; `regime` or `sigma`: how much
 
-Nothing heavy is imported before it is used.
+Names are imported when they are first used, so that `import diffusion` stays fast.
 """
 
 from __future__ import annotations

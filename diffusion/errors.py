@@ -1,30 +1,30 @@
-"""What goes wrong, under one root. A message says what was given, what was expected, what to do.
+"""All errors of the package. A message says what happened, why, and what to do next.
 
 DiffusionError
-├── ConfigError      an option or a combination of options that cannot be
-├── DataError        pictures or vectors that cannot be trained on or compared with
-├── CheckpointError  a file that is damaged, foreign, newer, or of another model
-└── TrainingError    a run that cannot go on
+├── ConfigError      an option, or a combination of options, is invalid
+├── DataError        pictures or vectors cannot be used
+├── CheckpointError  a file is missing, damaged, newer, or not a checkpoint of this model
+└── TrainingError    a training run cannot continue
 """
 
 from __future__ import annotations
 
 
 class DiffusionError(Exception):
-    """The root: catch it to catch all."""
+    """Base class: catch it to catch all errors of the package."""
 
 
 class ConfigError(DiffusionError, ValueError):
-    """An option, or a combination of options, that cannot be."""
+    """An option, or a combination of options, is invalid."""
 
 
 class DataError(DiffusionError):
-    """Pictures or vectors that cannot be trained on, or compared with."""
+    """Pictures or vectors cannot be used for training or evaluation."""
 
 
 class CheckpointError(DiffusionError):
-    """A file that is missing, damaged, foreign, newer, or of another model."""
+    """A file is missing, damaged, newer, or not a checkpoint of this model."""
 
 
 class TrainingError(DiffusionError):
-    """A run that cannot go on: the loss is no number, the disk is full."""
+    """A training run cannot continue: the loss is not finite, or the disk is full."""

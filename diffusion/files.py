@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic writing of files: a file is complete, or it is not there."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ from diffusion.errors import DiffusionError
 
 
 def replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a file beside `path`, then put it in its place.
+    """Replace a file atomically.
 
-    Raises DiffusionError when the disk does not take it; what was there then stays.
+    write: writes the new content to the path that it is called with, a temporary file beside
+    `path`. Raises DiffusionError when the file cannot be written; the old file then stays.
     """
     replace_all({path: write})
 
 
 def replace_all(writes: Mapping[Path, Callable[[Path], object]]) -> None:
-    """As `replace`, for files that belong together: none is put in its place before all are made.
+    """Replace files that belong together: all new files are written before any replaces an old one.
 
-    Raises DiffusionError.
+    writes: see `replace`, by path. Raises DiffusionError.
     """
     partials = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in writes}
     try:
@@ -51,23 +52,23 @@ def replace_all(writes: Mapping[Path, Callable[[Path], object]]) -> None:
 
 
 def to_json(document: Any) -> bytes:
-    """As people can read it."""
+    """Encode a document as indented JSON."""
     text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-    return text.encode(errors="backslashreplace")  # of a name that is no UTF-8
+    return text.encode(errors="backslashreplace")  # file names may not be valid UTF-8
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Raises DiffusionError."""
+    """Write a document as JSON, atomically. Raises DiffusionError."""
     replace(path, lambda partial: partial.write_bytes(to_json(document)))
 
 
 def to_safetensors(tensors: dict[str, Tensor], about: dict[str, str]) -> bytes:
-    """A safetensors file with its metadata."""
+    """Encode tensors and metadata as the bytes of a safetensors file."""
     return save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, about)
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, str]) -> None:
-    """A safetensors file with its metadata. Raises DiffusionError."""
+    """Write tensors and metadata as a safetensors file, atomically. Raises DiffusionError."""
     replace(path, lambda partial: partial.write_bytes(to_safetensors(tensors, about)))
 
 

@@ -1,4 +1,4 @@
-"""Pictures to train on or to compare with: folders and zips -> one uint8 tensor."""
+"""Pictures and vectors for training and evaluation, read from folders and zips into tensors."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ from diffusion.files import create_array
 from diffusion.sources import Entry, describe_error, list_pictures, open_picture
 
 MEMORY = 2 * 2**30  # bytes of pixels that are kept in memory
-SHARPEST = Image.Resampling.LANCZOS
+RESAMPLING = Image.Resampling.LANCZOS
 
 
 @dataclass
 class Pictures:
-    """Square pictures and what is known of them.
+    """Square pictures with their names and labels.
 
-    images: (N, 3, S, S) uint8. names: paths within what they were read from. classes: names of the
-    folders they are in; labels: (N,) int64, each picture's class, -1 for none. side: pixels of the
-    short side that they had, the median. skipped: (name, reason) of files that could not be read.
+    images: (N, 3, S, S) uint8. names: paths within the folder or zip.
+    classes: names of the top-level folders. labels: (N,) int64, class of each picture, -1 for none.
+    side: median short side of the original pictures in pixels.
+    skipped: (name, reason) of each file that could not be read.
     other: how many files of other kinds there were, by kind.
     """
 
@@ -49,27 +50,31 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.names)
 
-    def only(self, places: Sequence[int]) -> Pictures:
-        """Some of them."""
-        chosen = torch.as_tensor(places, dtype=torch.int64)
-        names = [self.names[i] for i in places]
+    def select(self, indices: Sequence[int]) -> Pictures:
+        """Select pictures by their indices."""
+        chosen = torch.as_tensor(indices, dtype=torch.int64)
+        names = [self.names[i] for i in indices]
         return replace(self, images=self.images[chosen], names=names, labels=self.labels[chosen])
 
 
-def read(
+def read_pictures(
     paths: Sequence[str | Path],
     size: int,
     cache: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Pictures:
-    """Read the pictures of folders and zips, in the order of their names: upright, over white, the
-    square in the middle, `size` pixels a side.
+    """Read the pictures of folders and zips in the order of their names.
 
-    The first folder in a name is the picture's class. cache: a folder for the pixels when they take
-    more than MEMORY bytes; they are then mapped from a file there, and a second call with the same
-    files does not decode again. on_progress: called with how many files of how many are decoded.
-    A file that cannot be decoded is skipped. Raises DataError when there is nothing to read, and
-    DiffusionError when the cache cannot be written.
+    paths: folders and zips. The top-level folder of a picture is its class. Folders of training
+        runs are left out.
+    size: side in pixels. A picture is rotated by its EXIF orientation, put on white, and cropped
+        to the square in its middle.
+    cache: a folder for the pixels when they take more than MEMORY bytes. They are then mapped from
+        a file there, and a second call with the same files does not decode again.
+    on_progress: called with the number of decoded files, and of all files.
+
+    A file that cannot be decoded is listed in `skipped`. Raises DataError if a path cannot be
+    read, or if there is no picture, and DiffusionError if the cache cannot be written.
     """
     listing = list_pictures(paths)
     shape = (len(listing.entries), 3, size, size)
@@ -80,7 +85,7 @@ def read(
             return _label(*known, listing.other)
     images = np.empty(shape, np.uint8) if file is None else file.create()
     names, sides, skipped = list[str](), list[int](), list[tuple[str, str]]()
-    for done, (name, result) in enumerate(_decode_all(listing.entries, size), 1):
+    for done, (name, result) in enumerate(_decode_in_order(listing.entries, size), 1):
         if isinstance(result, str):
             skipped.append((name, result))
         else:
@@ -90,9 +95,12 @@ def read(
         if on_progress is not None:
             on_progress(done, len(listing.entries))
     if not names:
-        why = f"; {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
-        where = ", ".join(str(path) for path in paths)
-        raise DataError(f"there is no picture that can be read in {where}{why}")
+        sources = ", ".join(str(path) for path in paths)
+        reason = f" ({skipped[0][0]}: {skipped[0][1]})" if skipped else ""
+        raise DataError(
+            f"there is no picture that can be read in {sources}{reason}; give a folder or zip of "
+            "pictures"
+        )
     side = median_low(sides)
     if file is not None:
         file.finish(names, side, skipped)
@@ -157,9 +165,10 @@ class PixelFile:
 
 
 Decoded = tuple[np.ndarray, int] | str
+"""(size, size, 3) uint8 and the original short side, or the reason why decoding failed."""
 
 
-def _decode_all(entries: Sequence[Entry], size: int) -> Iterator[tuple[str, Decoded]]:
+def _decode_in_order(entries: Sequence[Entry], size: int) -> Iterator[tuple[str, Decoded]]:
     """Names with (size, size, 3) uint8 and the short side of the original, or with the reason why
     a file cannot be read. In order; some are decoded ahead."""
     workers = os.cpu_count() or 1
@@ -179,15 +188,15 @@ def _decode(entry: Entry, size: int) -> Decoded:
     try:
         picture = open_picture(entry.read())
         side = min(picture.size)
-        return square(picture, size), side
+        return crop_square(picture, size), side
     except Exception as error:  # codecs raise all kinds for broken files
         return describe_error(error)
 
 
-def square(picture: Image.Image, size: int) -> np.ndarray:
-    """Any picture -> (size, size, 3) uint8: upright, over white, the square in the middle."""
+def crop_square(picture: Image.Image, size: int) -> np.ndarray:
+    """Convert a picture to (size, size, 3) uint8: upright, on white, the square in its middle."""
     picture.draft("RGB", (2 * size, 2 * size))
-    picture = ImageOps.fit(upright(picture), (size, size), SHARPEST)
+    picture = ImageOps.fit(upright(picture), (size, size), RESAMPLING)
     return np.asarray(picture, dtype=np.uint8)
 
 
@@ -195,28 +204,34 @@ def upright(picture: Image.Image) -> Image.Image:
     """Any picture -> RGB, turned as its EXIF orientation says, over white."""
     picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith(("I", "F")):
-        picture = _of_bytes(picture)
+        picture = _to_8_bits(picture)
     if picture.mode not in ("RGB", "L"):
-        over = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", over.size, "white"), over)
+        layer = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     return picture.convert("RGB")
 
 
-def _of_bytes(picture: Image.Image) -> Image.Image:
-    """Grey of 16 or 32 bits -> of 8: the whole range of 16 bits, and of floats the least of 1, 255
-    and that which holds them."""
+def _to_8_bits(picture: Image.Image) -> Image.Image:
+    """Convert a grey picture of 16 or 32 bits to 8 bits.
+
+    Integers are scaled by 65535. Floats are scaled by the smallest of 1, 255 and 65535 that is not
+    below their maximum. Larger values are scaled by their maximum.
+    """
     values = np.asarray(picture, dtype=np.float32)
-    most = float(values.max(where=np.isfinite(values), initial=0.0))
-    values = np.nan_to_num(values, nan=0.0, posinf=most)
-    tops = (1.0, 255.0, 65535.0) if picture.mode.startswith("F") else (65535.0,)
-    top = next((top for top in tops if most <= top), most)
-    return Image.fromarray((values / top * 255).clip(0, 255).astype(np.uint8))
+    maximum = float(values.max(where=np.isfinite(values), initial=0.0))
+    values = np.nan_to_num(values, nan=0.0, posinf=maximum)
+    ranges = (1.0, 255.0, 65535.0) if picture.mode.startswith("F") else (65535.0,)
+    white = next((value for value in ranges if maximum <= value), maximum)
+    return Image.fromarray((values / white * 255).clip(0, 255).astype(np.uint8))
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """Conditioning vectors of pictures. rows: (N, D) float16, unit length; encoder: its name and
-    fingerprint."""
+    """Conditioning vectors of pictures.
+
+    rows: (N, D) float16 of unit length. names: of the pictures. encoder: `name` and `fingerprint`
+    of the encoder.
+    """
 
     rows: Tensor
     names: tuple[str, ...]
@@ -224,8 +239,11 @@ class Vectors:
 
 
 def read_vectors(path: str | Path) -> Vectors:
-    """A file that `lookalike embed` wrote: `vectors` (N, D), and in the metadata `names` (JSON),
-    `model` and `fingerprint`. Raises DataError."""
+    """Read a file that `lookalike embed` wrote.
+
+    It is a safetensors file with `vectors` (N, D), and with `names` (JSON), `model` and
+    `fingerprint` in its metadata. Raises DataError for any other file.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             about, rows = file.metadata() or {}, file.get_tensor("vectors")
@@ -233,39 +251,47 @@ def read_vectors(path: str | Path) -> Vectors:
         encoder = {"name": about["model"], "fingerprint": about["fingerprint"]}
         if rows.ndim != 2 or len(rows) != len(names) or not len(rows):
             raise ValueError(f"{tuple(rows.shape)} vectors for {len(names)} names")
-    except Exception as error:  # every way in which a file can be foreign
+    except Exception as error:  # safetensors and json raise many types for other files
         raise DataError(
             f"{path} holds no vectors ({error}); make it with `lookalike embed DATA... -o FILE`"
         ) from error
     return Vectors(rows.half(), names, encoder)
 
 
-def match(pictures: Pictures, vectors: Vectors) -> tuple[Pictures, Tensor]:
-    """The pictures that have vectors, and those vectors (N, D). Raises DataError for none."""
+def match_vectors(pictures: Pictures, vectors: Vectors) -> tuple[Pictures, Tensor]:
+    """Select the pictures that have vectors, and return them with their vectors (N, D).
+
+    Raises DataError if there are none, or if two pictures have the same name.
+    """
     kept, rows = match_names(pictures.names, vectors)
-    return (pictures if len(kept) == len(pictures) else pictures.only(kept)), rows
+    return (pictures if len(kept) == len(pictures) else pictures.select(kept)), rows
 
 
 def match_names(names: Sequence[str], vectors: Vectors) -> tuple[list[int], Tensor]:
-    """Places of the names that have vectors, and those vectors (N, D). Raises DataError for none,
-    or for a name that is there twice."""
-    places = {name: i for i, name in enumerate(vectors.names)}
+    """Places of the names that have vectors, and those vectors (N, D).
+
+    Raises DataError if there are none, or if a name is there twice.
+    """
+    index = {name: i for i, name in enumerate(vectors.names)}
     if len(set(names)) < len(names):
-        raise DataError("two pictures have the same name in their folders; vectors go by name")
-    kept = [i for i, name in enumerate(names) if name in places]
+        raise DataError(
+            "two pictures have the same name in their folders, and vectors are matched by name; "
+            "rename one of them"
+        )
+    kept = [i for i, name in enumerate(names) if name in index]
     if not kept:
         raise DataError(
-            f"no vector is named as a picture is: {vectors.names[0]!r} against "
+            f"no picture has a vector: a vector is called {vectors.names[0]!r}, a picture "
             f"{names[0]!r}; give `lookalike embed` the same DATA"
         )
-    return kept, vectors.rows[[places[names[i]] for i in kept]]
+    return kept, vectors.rows[[index[names[i]] for i in kept]]
 
 
 def to_unit(images: Tensor) -> Tensor:
-    """uint8 0..255 -> float32 -1..1."""
+    """Convert uint8 0..255 to float32 -1..1."""
     return images.float() / 127.5 - 1
 
 
 def to_bytes(x: Tensor) -> Tensor:
-    """-1..1 -> uint8 0..255, what lies beyond at the ends."""
+    """Convert -1..1 to uint8 0..255; values outside are clamped."""
     return ((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)

@@ -1,4 +1,4 @@
-"""Pictures of a training: grids and the loss."""
+"""Grids of pictures, PNG files, and the plot of the loss."""
 
 from __future__ import annotations
 
@@ -16,11 +16,17 @@ from diffusion import files
 from diffusion.data import to_bytes
 from diffusion.errors import ConfigError
 
-SOFTWARE = "lookalike"  # that made a PNG, as its text says
+SOFTWARE = "lookalike"  # value of the PNG text field Software, by which `refuse_overwrite` goes
 
 
-def tiled(x: Tensor, columns: int | None = None, gap: int = 2, scale: int = 1) -> Image.Image:
-    """(N, 3, S, S) in -1..1 -> one picture, row by row, as square as can be."""
+def tile_pictures(
+    x: Tensor, columns: int | None = None, gap: int = 2, scale: int = 1
+) -> Image.Image:
+    """Tile (N, 3, H, W) pictures in -1..1 as one picture, row by row.
+
+    columns: pictures in a row; by default the grid is about square. gap: pixels between pictures.
+    scale: whole number by which the grid is enlarged.
+    """
     count, _, height, width = x.shape
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
@@ -33,28 +39,30 @@ def tiled(x: Tensor, columns: int | None = None, gap: int = 2, scale: int = 1) -
 
 
 def save_png(path: Path, picture: Image.Image) -> None:
-    """PNG: nothing is lost. Raises DiffusionError when the disk does not take it."""
+    """Write a picture as PNG, atomically. Raises DiffusionError when it cannot be written."""
     text = PngInfo()
     text.add_text("Software", SOFTWARE)
     files.replace(path, lambda partial: picture.save(partial, "PNG", pnginfo=text))
 
 
-def spare(path: Path) -> None:
-    """Raises ConfigError where a picture would take the place of anything that is none of ours."""
+def refuse_overwrite(path: Path) -> None:
+    """Raise ConfigError if `path` exists and is not a PNG that lookalike wrote."""
     try:
-        with Image.open(path) as found:
-            if found.info.get("Software") == SOFTWARE:
+        with Image.open(path) as existing:
+            if existing.info.get("Software") == SOFTWARE:
                 return
     except FileNotFoundError:
         return
     except (OSError, ValueError, SyntaxError):
-        pass  # whatever it is, it stays
-    raise ConfigError(f"{path} is there, and was not made by lookalike: give another name")
+        pass  # not a picture, so lookalike did not write it
+    raise ConfigError(
+        f"{path} exists and was not made by lookalike, so it is not replaced; give another name"
+    )
 
 
 def draw_loss(path: Path, lines: Sequence[dict[str, Any]]) -> None:
-    """Draw the loss over the steps, its running mean, and the loss on held-out pictures, from the
-    lines of stats.jsonl."""
+    """Plot the loss over the steps, its running mean, and the loss on held-out pictures. lines: of
+    stats.jsonl."""
     from matplotlib.figure import Figure
 
     steps = np.array([line["step"] for line in lines])

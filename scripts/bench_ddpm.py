@@ -28,11 +28,11 @@ import numpy as np
 from PIL import Image
 
 from diffusion import Denoiser, load, sample
-from diffusion.data import Pictures, read, to_bytes, to_unit
-from diffusion.evaluation.report import Encode, Measure, Report, Row, sheet
-from diffusion.model.denoiser import EVERYWHERE
-from diffusion.plots import save_png, tiled
-from diffusion.sampling.sample import way
+from diffusion.data import Pictures, read_pictures, to_bytes, to_unit
+from diffusion.evaluation.report import Encode, Evaluator, Report, Row, draw_nearest_pairs
+from diffusion.model.denoiser import FULL_INTERVAL
+from diffusion.plots import save_png, tile_pictures
+from diffusion.sampling.sample import describe_sampling
 from search.embedders.base import Preparation
 from search.embedders.efficientnet import EfficientNetLite
 from search.embedders.mini import Mini
@@ -40,8 +40,8 @@ from search.embedders.mobilenet import MiniNet, to_tensor
 from search.runtime import torch
 
 CHUNK = 50  # samples between two lines of progress
-MOST_PASSES = 15
-NEAREST = 40  # pairs that are shown
+MAX_PASSES = 15
+NEAREST = 40  # pairs in the figure
 
 
 def photographs(images: torch.Tensor) -> list[Image.Image]:
@@ -73,10 +73,10 @@ def evenly(count: int, n: int) -> torch.Tensor:
     return torch.arange(n) * count // n
 
 
-def made(
-    model: Denoiser, under: torch.Tensor | None, n: int, seed: int, how: dict
+def draw_samples(
+    model: Denoiser, condition: torch.Tensor | None, n: int, seed: int, options: dict
 ) -> tuple[torch.Tensor, float, float]:
-    """n samples as uint8, network passes for each, and seconds."""
+    """Draw n samples as uint8; also returns network passes for each, and seconds."""
     rows = 0
 
     def count(net: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
@@ -84,21 +84,22 @@ def made(
         rows += len(inputs[0])
 
     hook, begun, parts = model.net.register_forward_pre_hook(count), time.monotonic(), []
-    tell = told(f"samples, {how}")
+    report_progress = make_progress(f"samples, {options}")
     for first in range(0, n, CHUNK):
         size = min(CHUNK, n - first)
-        part = None if under is None else under[first : first + size]
-        parts.append(to_bytes(sample(model, size, seed=seed + first, condition=part, **how)).cpu())
-        tell(first + size, n)
+        part = None if condition is None else condition[first : first + size]
+        drawn = sample(model, size, seed=seed + first, condition=part, **options)
+        parts.append(to_bytes(drawn).cpu())
+        report_progress(first + size, n)
     hook.remove()
     return torch.cat(parts), rows / n, time.monotonic() - begun
 
 
-def told(what: str):
-    """Progress to standard error, at most a line each five seconds."""
+def make_progress(what: str):
+    """Make a function that writes progress to standard error, at most every five seconds."""
     last = time.monotonic()
 
-    def tell(done: int, total: int) -> None:
+    def report_progress(done: int, total: int) -> None:
         nonlocal last
         if time.monotonic() - last > 5 or done == total:
             last = time.monotonic()
@@ -106,11 +107,11 @@ def told(what: str):
             if done == total:
                 print(file=sys.stderr)
 
-    return tell
+    return report_progress
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """What is asked for on the command line, or by `words`."""
+    """Parse the command line, or `words`."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -124,7 +125,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, nargs="+", default=[15])
     parser.add_argument("--sampler", nargs="+", default=["dpmpp_2m"])
     parser.add_argument("--guidance", type=float, nargs="+", default=[1.0])
-    parser.add_argument("--interval", type=float, nargs=2, default=EVERYWHERE)
+    parser.add_argument("--interval", type=float, nargs=2, default=FULL_INTERVAL)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return parser.parse_args(words)
@@ -135,75 +136,78 @@ def main() -> None:
 
 
 @dataclass(frozen=True)
-class Stand:
-    """A model, held-out pictures (uint8), what samples are conditioned on, one for each; what they
-    are measured by, its reference, and of how many training pictures that is."""
+class Setup:
+    """What a report needs.
+
+    held: (n, 3, S, S) uint8 held-out pictures. condition: of the samples, one for each held-out
+    picture. reference: pictures of the evaluator. total: number of training pictures.
+    """
 
     model: Denoiser
     held: torch.Tensor
-    under: torch.Tensor | None
-    measure: Measure
+    condition: torch.Tensor | None
+    evaluator: Evaluator
     reference: Pictures
     total: int
 
 
-def stand(args: argparse.Namespace, chosen: Callable[[int], torch.Tensor]) -> Stand:
-    """chosen: of so many validation pictures, the places of those that are held out."""
+def make_setup(args: argparse.Namespace, choose: Callable[[int], torch.Tensor]) -> Setup:
+    """Load model and data. choose: number of validation pictures -> indices of held-out ones."""
     zips = sorted(args.data.glob("photos64-train-*.zip"))
     if not zips:
         raise SystemExit(f"{args.data} has no photos64-train-*.zip; give --data")
     mini = Mini(version="mini-1")  # the model that ships is conditioned on its vectors
     model = load(args.checkpoint, args.device)
     vectors = model.config.shape.condition == "vector"
-    if vectors:  # refused unless these are the encoder's
+    if vectors:  # checks that the model was trained on vectors of this encoder
         model = load(args.checkpoint, args.device, encoder=mini.fingerprint)
     side = model.config.size
-    held = read([args.data / "photos64-val.zip"], side).images
-    held = held[chosen(len(held))]
-    training = read(zips, side)
+    held = read_pictures([args.data / "photos64-val.zip"], side).images
+    held = held[choose(len(held))]
+    training = read_pictures(zips, side)
     total = len(training)
-    reference = training.only(evenly(total, min(total, args.reference or total)).tolist())
-    measure = Measure(
+    reference = training.select(evenly(total, min(total, args.reference or total)).tolist())
+    evaluator = Evaluator(
         encoder(args.data, args.device),
         "MobileNetV2 at 224 px",
         reference.images,
         args.seed,
         args.cache,
-        told("features"),
+        make_progress("features"),
     )
-    under = conditions(held, mini) if vectors else None
-    return Stand(model, held, under, measure, reference, total)
+    condition = conditions(held, mini) if vectors else None
+    return Setup(model, held, condition, evaluator, reference, total)
 
 
 def report(args: argparse.Namespace) -> Report:
-    """Samples, measured beside the yardsticks."""
+    """Evaluate samples beside the baselines."""
     most = args.n or (1000 if args.device == "cpu" else 5000)
-    with_ = stand(args, lambda count: evenly(count, min(count, most)))
-    model, measure, n, rows = with_.model, with_.measure, len(with_.held), list[Row]()
+    setup = make_setup(args, lambda count: evenly(count, min(count, most)))
+    model, evaluator, n, rows = setup.model, setup.evaluator, len(setup.held), list[Row]()
     interval = tuple(args.interval)
     for steps, sampler, guidance in product(args.steps, args.sampler, args.guidance):
-        how = {"steps": steps, "sampler": sampler, "guidance": guidance, "interval": interval}
-        pictures, passes, seconds = made(model, with_.under, n, args.seed, how)
-        over = " (over 15)" if passes > MOST_PASSES else ""
-        said = f"{way(sampler, steps, guidance, interval)}: {passes:g} passes{over}"
-        rows.append(measure.row(f"{said}, {n / seconds:.1f}/s", pictures))
+        options = {"steps": steps, "sampler": sampler, "guidance": guidance, "interval": interval}
+        pictures, passes, seconds = draw_samples(model, setup.condition, n, args.seed, options)
+        over = " (over 15)" if passes > MAX_PASSES else ""
+        what = f"{describe_sampling(sampler, steps, guidance, interval)}: {passes:g} passes{over}"
+        rows.append(evaluator.evaluate(f"{what}, {n / seconds:.1f}/s", pictures))
         if args.out:
             name = args.out / f"{sampler}-{steps}-{guidance:g}"
-            write(name, pictures, with_.reference, rows[-1], args.seed)
-    known = about(args, model, with_.total)
-    made_of = Report.of(measure, rows + measure.yardsticks(with_.held), known)
+            write(name, pictures, setup.reference, rows[-1], args.seed)
+    facts = about(args, model, setup.total)
+    result = Report.from_rows(evaluator, rows + evaluator.evaluate_baselines(setup.held), facts)
     if args.out:
-        text = json.dumps(made_of.to_json(), indent=1, ensure_ascii=False)
+        text = json.dumps(result.to_json(), indent=1, ensure_ascii=False)
         (args.out / "report.json").write_text(text + "\n", encoding="utf-8")
-    return made_of
+    return result
 
 
 def write(name: Path, made: torch.Tensor, reference: Pictures, row: Row, seed: int) -> None:
     """A grid of samples, and the samples that are nearest to a training picture beside it; also
     their seeds, distances and the names of those."""
     grid = made[evenly(len(made), min(64, len(made)))]
-    save_png(Path(f"{name}-grid.png"), tiled(to_unit(grid), scale=2))
-    save_png(Path(f"{name}-nearest.png"), sheet(made, reference.images, row, NEAREST))
+    save_png(Path(f"{name}-grid.png"), tile_pictures(to_unit(grid), scale=2))
+    save_png(Path(f"{name}-nearest.png"), draw_nearest_pairs(made, reference.images, row, NEAREST))
     order = row.distances.argsort()[:NEAREST].tolist()
     lines = [f"{seed + i}  {row.distances[i]:.2f}  {reference.names[row.places[i]]}" for i in order]
     Path(f"{name}-nearest.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")

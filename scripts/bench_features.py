@@ -18,7 +18,7 @@ from bench_ddpm import conditions
 from bench_models import categories, interval
 
 from diffusion import load
-from diffusion.data import Pictures, read
+from diffusion.data import Pictures, read_pictures
 from diffusion.evaluation.features import Features
 from search.embedders.mini import Mini
 from search.runtime import torch
@@ -79,7 +79,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     model = load(args.checkpoint) if args.checkpoint else load()
-    sets = {name: read([args.data / "clothing" / name], model.config.size) for name in SETS}
+    sets = {
+        name: read_pictures([args.data / "clothing" / name], model.config.size) for name in SETS
+    }
     counts = ", ".join(f"{name} {len(found.images)}" for name, found in sets.items())
     print(f"clothing: {counts}; seed {args.seed}")
     print(f"{'':<28}{'width':>6}  {'validation':<12}{'probe':<23}{'mAP':<23}{'1-NN':<23}")
@@ -88,7 +90,7 @@ def main() -> None:
     pixels = {n: s.images.float().flatten(1)[:, ::4] for n, s in sets.items()}
     line("pixels", pixels, sets, args.seed)
     lines = []
-    for block in model.net.blocks:
+    for block in model.net.block_names:
         for sigma in args.sigmas:
             encode = Features(model, block, sigma, seed=args.seed)
             rows = {name: encode(found.images).cpu() for name, found in sets.items()}

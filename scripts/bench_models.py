@@ -247,7 +247,7 @@ def main() -> None:
         words += ["--cache", str(args.cache)] if args.cache else []
         words += ["--steps", "12", "--guidance", "1", "3", "--interval", "0.2", "1.5"]
         print(f"\n{bench_ddpm.report(bench_ddpm.arguments(words)).table()}")
-    measured = [mini.path, mini.path.with_name(WORDS), checkpoint.shipped()]
+    measured = [mini.path, mini.path.with_name(WORDS), checkpoint.shipped_path()]
     hashes([path for path in measured if path.exists()])
 
 

@@ -33,10 +33,10 @@ from retrieval import interval
 from sheet import sheet
 
 from diffusion import Denoiser, load, sample
-from diffusion.data import read, to_bytes, to_unit
-from diffusion.evaluation.report import Measure, halved, jpeg
-from diffusion.sampling.sample import condition_on
-from diffusion.sampling.variants import REGIMES, states, variants
+from diffusion.data import read_pictures, to_bytes, to_unit
+from diffusion.evaluation.report import Evaluator, through_half_size, through_jpeg
+from diffusion.sampling.sample import load_condition
+from diffusion.sampling.variants import REGIMES, denoise_states, variants
 from search.acceptance import SHARES, Acceptance, least_similarity
 from search.embedders.mini import Mini
 from search.runtime import flops, torch
@@ -49,13 +49,13 @@ def make_variants(
     model: Denoiser, pictures: torch.Tensor, vectors: torch.Tensor, regime: str, seed: int
 ) -> torch.Tensor:
     """A variant of each of (N, 3, S, S) uint8, in the same form."""
-    dial, parts = REGIMES[model.config.space][regime], []
+    settings, parts = REGIMES[model.config.space][regime], []
     for first in range(0, len(pictures), BATCH):
         some = slice(first, first + BATCH)
         with torch.inference_mode():
             start = model.encode(to_unit(pictures[some]))
             seeds = range(seed + first, seed + first + len(start))
-            *_, last = states(model, start, seeds, dial, vectors[some])
+            *_, last = denoise_states(model, start, seeds, settings, vectors[some])
             parts.append(to_bytes(model.decode(last.x)))
     return torch.cat(parts)
 
@@ -69,7 +69,7 @@ def draw_samples(model: Denoiser, n: int, seed: int) -> torch.Tensor:
             model,
             count,
             seed=seed + first,
-            condition=condition_on(model, count, seed=seed + first),
+            condition=load_condition(model, count, seed=seed + first),
             **SAMPLING,
         )
         parts.append(to_bytes(drawn))
@@ -83,22 +83,22 @@ def quality(args: argparse.Namespace, model: Denoiser) -> None:
         "EfficientNet-Lite2": (networks.efficientnet(args.data), 260),
         "MobileNetV2": (networks.mobilenet(args.data), 224),
     }
-    held = [read([args.data / name], SIDE) for name in ("clothing/test", "photos-dev")]
+    held = [read_pictures([args.data / name], SIDE) for name in ("clothing/test", "photos-dev")]
     order = np.random.default_rng(args.seed)
     half = args.n // 2
-    chosen = [p.only(order.permutation(len(p))[:half].tolist()).images for p in held]
+    chosen = [p.select(order.permutation(len(p))[:half].tolist()).images for p in held]
     pictures = torch.cat(chosen)
     zips = sorted(args.data.glob("photos144-open-*.zip"))
-    trained = read(zips, SIDE)
-    known = trained.only(order.permutation(len(trained))[: args.reference].tolist()).images
+    trained = read_pictures(zips, SIDE)
+    known = trained.select(order.permutation(len(trained))[: args.reference].tolist()).images
     vectors = conditions(pictures, mini)
     sets = {"held out (floor)": pictures}
     with torch.inference_mode():
         sets["through the autoencoder"] = torch.cat(
             [to_bytes(model.decode(model.encode(to_unit(p)))) for p in pictures.split(BATCH)]
         )
-    sets["through 64 px"] = halved(pictures)
-    sets["through JPEG q10"] = jpeg(pictures)
+    sets["through 64 px"] = through_half_size(pictures)
+    sets["through JPEG q10"] = through_jpeg(pictures)
     again, alike = {}, {}
     for regime in SHARES:
         begun = time.monotonic()
@@ -111,18 +111,18 @@ def quality(args: argparse.Namespace, model: Denoiser) -> None:
     heads = " | ".join(f"Frechet, {n} | KID x 1000 | nearest training picture" for n in nets)
     print(f"| | {heads} | cosine to the picture (Lite2) | cosine (mini) |")
     print("| --- |" + " --- |" * (3 * len(nets) + 2))
-    measures = [
-        Measure(encoder(net, size, "cpu"), name, known, args.seed)
+    evaluators = [
+        Evaluator(encoder(net, size, "cpu"), name, known, args.seed)
         for name, (net, size) in nets.items()
     ]
     if model.about.get("bank"):  # as `lookalike diffusion sample` draws, and resized to the same
         sets["unconditional"] = draw_samples(model, len(pictures), args.seed)
-    own = measures[0].encoded(pictures).features
+    own = evaluators[0].encode(pictures).features
     for what, some in sets.items():
-        encoded = [measure.encoded(some) for measure in measures]
+        encoded = [evaluator.encode(some) for evaluator in evaluators]
         cells = []
-        for measure, one in zip(measures, encoded, strict=True):
-            row = measure.compare(what, one)
+        for evaluator, one in zip(evaluators, encoded, strict=True):
+            row = evaluator.evaluate_encoded(what, one)
             error = f"{1000 * row.kid:.1f} ± {1000 * row.kid_error:.1f}"
             cells += [f"{row.frechet:.1f}", error, f"{row.near:.1f}"]
         cosine = torch.nn.functional.cosine_similarity(encoded[0].features, own).numpy()
@@ -196,14 +196,16 @@ def cost(model: Denoiser, args: argparse.Namespace) -> None:
     print(f"GEMM {rate:.0f} GFLOP/s; a pass {gflop / took['a pass of 4'] / rate:.2f} of it\n")
     print(f"| regime | passes | s for 4 variants at {LONG} px, median of {args.rounds} | to most |")
     print("| --- | --- | --- | --- |")
-    for regime, dial in REGIMES[model.config.space].items():
+    for regime, settings in REGIMES[model.config.space].items():
         times = []
         for number in range(args.rounds):
             begun = time.monotonic()
             variants(model, x, 4, regime=regime, condition=vector, seed=number)
             times.append(time.monotonic() - begun)
         low, middle, high = np.quantile(times, [0, 0.5, 1])
-        print(f"| {regime} | {dial.steps} | {middle:.2f} | {low:.2f} to {high:.2f} |", flush=True)
+        print(
+            f"| {regime} | {settings.steps} | {middle:.2f} | {low:.2f} to {high:.2f} |", flush=True
+        )
 
 
 def main() -> None:

@@ -110,7 +110,7 @@ def describe(model: Denoiser) -> dict[str, Any]:
 def ship(out: Path) -> None:
     """The run's averaged weights, in half precision, into the package."""
     model = checkpoint.load(out / "checkpoint.safetensors")
-    path = checkpoint.shipped()
+    path = checkpoint.shipped_path()
     checkpoint.save(path, model.config, model.net.state_dict(), describe(model), half=True)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, step {model.about['step']}")
 

@@ -21,9 +21,16 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from diffusion import CheckpointError, Config, ConfigError, Denoiser, load
-from diffusion.model.checkpoint import describe, shipped
+from diffusion.model.checkpoint import read_description, shipped_path
 from diffusion.sampling.canvas import Canvas, make_canvas
-from diffusion.sampling.variants import Dial, dial, nearest_regime, states
+from diffusion.sampling.variants import (
+    PURE_NOISE,
+    VariantSettings,
+    denoise_states,
+    is_pure_noise,
+    nearest_regime,
+    resolve_settings,
+)
 from search.acceptance import Acceptance, least_similarity
 from search.embedders.base import Embedder, Vectors
 from search.embedders.notes import Notes, file_hash
@@ -89,7 +96,7 @@ class VariantRequest:
     `picture` or `neighbours`."""
 
     n: int
-    dial: Dial
+    settings: VariantSettings
     seed: int
     size: int
     regime: str | None
@@ -127,7 +134,7 @@ class VariantRequest:
         if neighbours and sigma is None and regime in (None, "concept"):
             regime, sigma = None, NEIGHBOUR_SIGMA[space]
         try:
-            chosen = dial(regime, sigma, guidance, steps, space)
+            chosen = resolve_settings(regime, sigma, guidance, steps, space)
         except ConfigError as error:
             raise QueryError(str(error)) from error
         if neighbours and not SIGMAS[0] < chosen.sigma < SIGMAS[1]:
@@ -197,7 +204,7 @@ class VariantGenerator:
         """checkpoint: weights of the diffusion model; None for the shipped ones."""
         self._models, self._runtime, self.pictures = models, runtime, pictures
         self._notes, self._device = notes, device
-        self._checkpoint = shipped("photo") if checkpoint is None else checkpoint.expanduser()
+        self._checkpoint = shipped_path("photo") if checkpoint is None else checkpoint.expanduser()
         self._queue, self._opening = Queue(), threading.Lock()
         self._opened: tuple[Denoiser, Embedder | None] | None = None
 
@@ -208,7 +215,7 @@ class VariantGenerator:
         any length. Raises LookalikeError."""
         begun = time.monotonic()
         with self._queue.place(patient) as wait_for_turn:
-            total = request.n * request.dial.steps
+            total = request.n * request.settings.steps
             yield VariantProgress(0, total)
             while not wait_for_turn():
                 yield VariantProgress(0, total)
@@ -219,9 +226,9 @@ class VariantGenerator:
     ) -> Generator[VariantProgress, None, None]:
         size = scaled(*picture.size, request.size)
         model, encoder = self._open_model()
-        if encoder is None and request.dial.sigma >= NO_CONTENT_SIGMA:
+        if encoder is None and request.settings.sigma >= NO_CONTENT_SIGMA:
             raise QueryError(
-                f"sigma {request.dial.sigma:g}: nothing of the picture is left under so much "
+                f"sigma {request.settings.sigma:g}: nothing of the picture is left under so much "
                 "noise, and these weights were trained without vectors of pictures; give a sigma "
                 f"below {NO_CONTENT_SIGMA:g}, or other weights"
             )
@@ -245,10 +252,10 @@ class VariantGenerator:
             start = Start(self._run_in_pieces(make_canvas(model, original)))
             find_start = partial(_same_start, start)
         accepted, rejected = list[Variant](), list[tuple[float, Variant]]()
-        drawn, done, steps = 0, 0, request.dial.steps
+        drawn, done, steps = 0, 0, request.settings.steps
         most = request.n * CANDIDATES_PER_VARIANT if request.regime else request.n
-        sigma = min(request.dial.sigma, model.noise.highest)
-        detail = sigma < model.noise.highest
+        sigma = min(request.settings.sigma, PURE_NOISE, model.schedule.sigma_max)
+        detail = not is_pure_noise(model, request.settings.sigma)
         while len(accepted) < request.n and drawn < most:
             lacking = min(request.n - len(accepted), most - drawn)
             count = min(lacking, self._runtime.portion(BATCH))
@@ -256,7 +263,7 @@ class VariantGenerator:
             total = (drawn + request.n - len(accepted)) * steps
             starts = [find_start(seed) for seed in seeds]
             noised = x = torch.stack([start.canvas.x for start in starts])
-            for step, last, x in self._denoise(model, noised, seeds, request.dial, condition):
+            for step, last, x in self._denoise(model, noised, seeds, request.settings, condition):
                 done += count
                 if step % PREVIEW_STEPS == 0 and not last:
                     pairs = zip(starts, x, strict=True)
@@ -324,14 +331,14 @@ class VariantGenerator:
         model: Denoiser,
         start: torch.Tensor,
         seeds: Sequence[int],
-        chosen: Dial,
+        chosen: VariantSettings,
         condition: torch.Tensor | None,
     ) -> Iterator[tuple[int, bool, torch.Tensor]]:
         """Yield each step, whether it is the last, and the expected result, (B, C, h, w). Each step
         is one piece of work. start: (B, C, h, w), one for each seed."""
         if condition is not None:
             condition = condition.expand(len(seeds), *condition.shape)
-        path = states(model, start, seeds, chosen, condition)
+        path = denoise_states(model, start, seeds, chosen, condition)
 
         def take_step() -> tuple[int, bool, torch.Tensor] | None:
             with torch.inference_mode():
@@ -365,7 +372,7 @@ class VariantGenerator:
     def space(self) -> str:
         """`pixels` or `latent`: what the diffusion model works on."""
         try:
-            return Config.of(describe(self._checkpoint)["config"]).space
+            return Config.from_json(read_description(self._checkpoint)["config"]).space
         except CheckpointError:
             return "latent"  # the error is raised where the model is opened
 
@@ -393,7 +400,7 @@ class VariantGenerator:
 
     def _load_model(self) -> tuple[Denoiser, Embedder | None]:
         path = self._checkpoint
-        named, encoder, fingerprint = describe(path).get("encoder"), None, None
+        named, encoder, fingerprint = read_description(path).get("encoder"), None, None
         if named is not None:
             fingerprint = str(named["fingerprint"])
             encoder = self._models.matching(str(named.get("name", "mini")), fingerprint)
@@ -408,7 +415,7 @@ class VariantGenerator:
             return Acceptance()
         strangers = self.pictures.stranger_vectors(embedder)
         least = least_similarity(query, strangers, request.regime)
-        return Acceptance(least, original if request.dial.sigma else None)
+        return Acceptance(least, original if request.settings.sigma else None)
 
 
 def _same_start(start: Start, seed: int) -> Start:

@@ -9,8 +9,8 @@ import torch
 
 import search
 from diffusion import CheckpointError
-from diffusion.data import read, to_unit
-from diffusion.model.autoencoder import CHANNELS, DOWN, Autoencoder, load_autoencoder
+from diffusion.data import read_pictures, to_unit
+from diffusion.model.autoencoder import CHANNELS, DOWNSAMPLING, Autoencoder, load_autoencoder
 
 SAMPLES = Path(search.__file__).parent / "samples"
 
@@ -22,14 +22,14 @@ def autoencoder() -> Autoencoder:
 
 @pytest.fixture(scope="module")
 def pictures() -> torch.Tensor:
-    return to_unit(read([SAMPLES], 128).images[:16])
+    return to_unit(read_pictures([SAMPLES], 128).images[:16])
 
 
 @torch.inference_mode()
 def test_a_round_trip_keeps_photographs(autoencoder: Autoencoder, pictures: torch.Tensor) -> None:
     """About 26 dB over photographs of 256 px; smaller ones have more detail in a pixel."""
     latents = autoencoder.encode(pictures)
-    assert latents.shape == (16, CHANNELS, 128 // DOWN, 128 // DOWN)
+    assert latents.shape == (16, CHANNELS, 128 // DOWNSAMPLING, 128 // DOWNSAMPLING)
     assert abs(float(latents.mean())) < 0.2 and 0.6 < float(latents.std()) < 1.1
     error = ((autoencoder.decode(latents) - pictures) / 2).square().flatten(1).mean(1)
     assert float(-10 * error.log10().mean()) > 22

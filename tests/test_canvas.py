@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 
 from diffusion import ConfigError, Denoiser, load, sample, variants
-from diffusion.data import read, to_unit
+from diffusion.data import read_pictures, to_unit
 from diffusion.evaluation.features import Features
 from diffusion.model import checkpoint
 from diffusion.sampling.canvas import LatentCanvas, make_canvas
-from diffusion.sampling.process import process
-from diffusion.sampling.sample import condition_on
+from diffusion.sampling.process import trace_process
+from diffusion.sampling.sample import load_condition
 from search.embedders.mini import Mini
 
 SAMPLES = Path(str(files("search"))) / "samples"
@@ -61,7 +61,7 @@ def test_a_picture_of_any_size_comes_back(photo: Denoiser, size: tuple[int, int]
 @torch.inference_mode()
 def test_it_denoises_latents_that_it_has_not_seen(photo: Denoiser) -> None:
     """Far better than shrinking the noised latents towards their mean, whose error is known."""
-    x0 = photo.encode(to_unit(read([SAMPLES], 128).images[:24]))
+    x0 = photo.encode(to_unit(read_pictures([SAMPLES], 128).images[:24]))
     for sigma in (0.5, 1.0, 2.0):
         noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(1))
         guess = photo(x0 + sigma * noise, torch.full((len(x0),), sigma))
@@ -70,7 +70,7 @@ def test_it_denoises_latents_that_it_has_not_seen(photo: Denoiser) -> None:
 
 
 def test_variants_keep_the_shape_and_their_seed(photo: Denoiser) -> None:
-    picture = to_unit(read([SAMPLES], 128).images[0])[:, :64]
+    picture = to_unit(read_pictures([SAMPLES], 128).images[0])[:, :64]
     two = variants(photo, picture, 2, regime="near", seed=3)
     one = variants(photo, picture, 1, regime="near", seed=4)
     assert two.shape == (2, 3, 64, 128)
@@ -90,15 +90,15 @@ def test_a_weak_model_guides_it(photo: Denoiser) -> None:
     assert photo.weak is not None and photo.weak.config.preset == "photo-weak"
     x, sigma = torch.randn(1, 32, 4, 4), torch.tensor([2.0], dtype=torch.float64)
     strong, weak = photo(x, sigma), photo.weak(x, sigma)
-    guided = photo.denoise(None, 2.0)(x, 2.0)
+    guided = photo.make_denoise_function(None, 2.0)(x, 2.0)
     assert torch.allclose(guided, weak + 2 * (strong - weak), atol=1e-4)
-    assert torch.equal(photo.denoise(None, 2.0, (3.0, 9.0))(x, 2.0), strong)
+    assert torch.equal(photo.make_denoise_function(None, 2.0, (3.0, 9.0))(x, 2.0), strong)
 
 
 def test_the_card_is_of_these_weights(photo: Denoiser) -> None:
     mini = Mini()
     assert photo.about["encoder"] == {"name": "mini", "fingerprint": mini.fingerprint}
-    card = checkpoint.shipped("photo").with_suffix(".md").read_text()
+    card = checkpoint.shipped_path("photo").with_suffix(".md").read_text()
     count = sum(weight.numel() for weight in photo.net.parameters())
     assert f"{count / 1e6:.1f} M parameters" in card
     assert f"{photo.about['step']:,} steps" in card and f"{photo.about['pictures']:,}" in card
@@ -114,18 +114,18 @@ def test_a_model_on_latents_wants_its_own_autoencoder(photo: Denoiser) -> None:
 
 
 def test_its_features_tell_pictures_apart_and_its_process_is_refused(photo: Denoiser) -> None:
-    pictures = read([SAMPLES], 128).images[:4]
+    pictures = read_pictures([SAMPLES], 128).images[:4]
     rows = Features(photo, "middle.0", sigma=0.5)(pictures)
     assert rows.shape[0] == 4 and bool(rows.isfinite().all())
     assert float(torch.cdist(rows, rows).fill_diagonal_(9.0).min()) > 0
     with pytest.raises(ConfigError, match="latents"):
-        process(photo, sample_picture((128, 128)), steps=4, columns=2)
+        trace_process(photo, sample_picture((128, 128)), steps=4, columns=2)
 
 
 def test_samples_without_a_condition_take_vectors_of_the_bank(photo: Denoiser) -> None:
-    some = condition_on(photo, 3, seed=5)
+    some = load_condition(photo, 3, seed=5)
     assert some is not None and some.shape == (3, photo.config.shape.width)
     assert torch.allclose(some.norm(dim=1), torch.ones(3), atol=1e-2)
-    again = condition_on(photo, 1, seed=7)
+    again = load_condition(photo, 1, seed=7)
     assert again is not None and torch.equal(again[0], some[2])
-    assert condition_on(load(), 3) is None
+    assert load_condition(load(), 3) is None

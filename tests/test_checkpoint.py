@@ -48,7 +48,7 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 @pytest.mark.parametrize("condition", [("none", 0), ("class", 3), ("vector", 16)])
 def test_a_checkpoint_comes_back_as_it_went(tmp_path: Path, condition: tuple[str, int]) -> None:
-    model = denoiser(CONFIG.conditioned(*condition))
+    model = denoiser(CONFIG.with_condition(*condition))
     path = tmp_path / "deep" / "model.safetensors"
     checkpoint.save(path, model.config, model.net.state_dict(), {"step": 7})
     found = load(path)
@@ -100,8 +100,8 @@ def test_a_newer_file_is_refused(saved: Path) -> None:
 def test_a_file_of_version_1_loads(tmp_path: Path, condition: tuple[str, int]) -> None:
     """Version 1 has other names for some modules of the network."""
     shape = replace(CONFIG.shape, size_condition=True)
-    model = denoiser(replace(CONFIG, shape=shape).conditioned(*condition))
-    before = {new: old for old, new in checkpoint.RENAMED.items()}
+    model = denoiser(replace(CONFIG, shape=shape).with_condition(*condition))
+    before = {new: old for old, new in checkpoint.RENAMED_MODULES.items()}
     weights = {
         ".".join(before.get(part, part) for part in key.split(".")): weight
         for key, weight in model.net.state_dict().items()
@@ -117,8 +117,10 @@ def test_a_file_of_version_1_loads(tmp_path: Path, condition: tuple[str, int]) -
 
 
 def test_keys_of_version_2_are_not_renamed() -> None:
-    names = [name for name, _ in denoiser(CONFIG.conditioned("vector", 16)).net.named_modules()]
-    assert not {part for name in names for part in name.split(".")} & checkpoint.RENAMED.keys()
+    names = [name for name, _ in denoiser(CONFIG.with_condition("vector", 16)).net.named_modules()]
+    assert (
+        not {part for name in names for part in name.split(".")} & checkpoint.RENAMED_MODULES.keys()
+    )
     assert list(checkpoint.upgrade_keys(dict.fromkeys(names, torch.zeros(1)))) == names
 
 
@@ -143,7 +145,7 @@ def test_weights_of_another_model_are_refused(saved: Path) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"format": "other"}', '"' + "[" * 9 + '"'])
 def test_a_foreign_description_is_refused(saved: Path, text: str) -> None:
     saved.with_suffix(".json").write_text(text)
-    with pytest.raises(CheckpointError, match="no checkpoint of lookalike"):
+    with pytest.raises(CheckpointError, match="is not the description of a lookalike checkpoint"):
         load(saved)
 
 
@@ -230,7 +232,7 @@ def test_a_full_disk_leaves_what_was_there(
     ],
 )
 def test_what_cannot_be_sampled_is_refused(wrong: dict[str, Any]) -> None:
-    model = denoiser(CONFIG.conditioned("class", 3)).eval()
+    model = denoiser(CONFIG.with_condition("class", 3)).eval()
     with pytest.raises(ConfigError):
         sample(model, **{"n": 2, "steps": 2, **wrong})
     with pytest.raises(ConfigError, match="condition"):
@@ -239,7 +241,7 @@ def test_what_cannot_be_sampled_is_refused(wrong: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("sampler", ["ancestral", "ddim", "heun", "dpmpp_2m"])
 def test_a_picture_is_the_same_alone_or_among_others(sampler: str) -> None:
-    model = denoiser(CONFIG.conditioned("class", 3)).eval()
+    model = denoiser(CONFIG.with_condition("class", 3)).eval()
     labels = torch.tensor([2, -1, 0, 1])
     options: dict[str, Any] = {"steps": 4, "sampler": sampler, "guidance": 2.0}
     together = sample(model, 4, seed=5, condition=labels, **options)
@@ -252,7 +254,10 @@ def test_a_picture_is_the_same_alone_or_among_others(sampler: str) -> None:
 
 
 def test_more_than_a_batch_is_as_many_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, labels = denoiser(CONFIG.conditioned("class", 3)).eval(), torch.tensor([0, 1, 2, 0, 1])
+    model, labels = (
+        denoiser(CONFIG.with_condition("class", 3)).eval(),
+        torch.tensor([0, 1, 2, 0, 1]),
+    )
     whole = sample(model, 5, condition=labels, steps=2)
     monkeypatch.setattr("diffusion.sampling.sample.BATCH", 2)
     parts = sample(model, 5, condition=labels, steps=2)

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from diffusion import Denoiser
 from diffusion.model.presets import TARGETS, Config
-from diffusion.model.schedule import Steps, linear
+from diffusion.model.schedule import DiscreteSchedule, linear_betas
 from diffusion.model.unet import Shape
-from diffusion.sampling.samplers import ddim, karras
+from diffusion.sampling.samplers import ddim, karras_sigmas
 
 SHAPE = Shape((32,), 1, (False,))
-LINEAR = Steps(linear())
+LINEAR = DiscreteSchedule(linear_betas())
 SIGMAS = st.floats(0.002, 100)
 fast = settings(max_examples=50, deadline=None, derandomize=True)
 
@@ -64,7 +64,7 @@ def test_eps_x0_and_v_tell_the_same(sigma: float, target: str, seed: int) -> Non
 @given(SIGMAS, st.sampled_from(TARGETS), st.sampled_from([0.5, 1.0]))
 def test_the_input_has_the_variance_of_one(sigma: float, target: str, spread: float) -> None:
     model = denoiser(target, sigma_data=spread)
-    skip, out, into = model.scales(torch.tensor([sigma], dtype=torch.float64))
+    skip, out, into = model.preconditioning(torch.tensor([sigma], dtype=torch.float64))
     assert into.item() ** 2 * (spread**2 + sigma**2) == pytest.approx(1)
     if target == "v":  # what F is to say has the data's variance in its own units: 1
         wanted = (1 - skip) ** 2 * spread**2 + skip**2 * sigma**2
@@ -73,7 +73,7 @@ def test_the_input_has_the_variance_of_one(sigma: float, target: str, spread: fl
 
 def test_scaling_is_the_papers() -> None:
     """Karras et al. 2022, table 1, at sigma = 1 and sigma_data = 0.5; F with its sign turned."""
-    skip, out, into = denoiser("v", sigma_data=0.5).scales(torch.tensor([1.0]))
+    skip, out, into = denoiser("v", sigma_data=0.5).preconditioning(torch.tensor([1.0]))
     assert skip.item() == pytest.approx(0.2)
     assert out.item() == pytest.approx(-0.5 / math.sqrt(1.25))
     assert into.item() == pytest.approx(1 / math.sqrt(1.25))
@@ -82,7 +82,7 @@ def test_scaling_is_the_papers() -> None:
 def test_the_network_hears_what_the_paper_says() -> None:
     for kind, sigma, time in (("linear", LINEAR.sigmas[123], 123), ("edm", 2.0, 250 * math.log(2))):
         model, heard = denoiser("v", noise=kind), list[Tensor]()
-        model.net.forward = lambda x, t, c, size, heard=heard: heard.extend([x, t]) or x  # type: ignore[method-assign,misc]
+        model.net.forward = lambda x, t, c, heard=heard, **_: heard.extend([x, t]) or x  # type: ignore[method-assign,misc]
         x, _ = drawn(0)
         model(x, torch.full((3,), float(sigma), dtype=torch.float64))
         assert (heard[0] - x / math.sqrt(1 + sigma**2)).abs().max() < 1e-12
@@ -145,7 +145,7 @@ def gaussian() -> Gaussian:
 @pytest.mark.parametrize("weight", [0.0, 0.5, 1.0, 2.0, 7.0])
 def test_guidance_moves_the_mean_and_keeps_the_variance(weight: float) -> None:
     model, label = gaussian(), torch.tensor([0, 0])
-    sigmas = karras(80, 30)
+    sigmas = karras_sigmas(80, 30)
 
     def ends(denoise: object, centre: float) -> tuple[float, float]:
         """Where its own mean ends, and by how much the walk narrows a distance."""
@@ -154,18 +154,18 @@ def test_guidance_moves_the_mean_and_keeps_the_variance(weight: float) -> None:
         return state.x[0].item(), (state.x[1] - state.x[0]).item()
 
     mean = 0.1 + weight * (-0.5 - 0.1)
-    there, width = ends(model.denoise(label, weight), mean)
+    there, width = ends(model.make_denoise_function(label, weight), mean)
     assert there == pytest.approx(mean, abs=1e-12)
-    assert width == pytest.approx(ends(model.denoise(), 0.1)[1], rel=1e-12)
+    assert width == pytest.approx(ends(model.make_denoise_function(), 0.1)[1], rel=1e-12)
 
 
 def test_guidance_of_one_or_without_a_condition_is_free() -> None:
     model, x = gaussian(), torch.zeros(2, 1, 1, 1, dtype=torch.float64)
     label = torch.tensor([0, 1])
     for denoise, passes in (
-        (model.denoise(label), 2),
-        (model.denoise(None, 3.0), 2),
-        (model.denoise(label, 3.0), 4),
+        (model.make_denoise_function(label), 2),
+        (model.make_denoise_function(None, 3.0), 2),
+        (model.make_denoise_function(label, 3.0), 4),
     ):
         model.passes = 0
         denoise(x, 1.0)
@@ -175,8 +175,8 @@ def test_guidance_of_one_or_without_a_condition_is_free() -> None:
 def test_guidance_acts_only_within_its_interval() -> None:
     model, label = gaussian(), torch.tensor([0, 1])
     x = torch.ones(2, 1, 1, 1, dtype=torch.float64)
-    plain, always = model.denoise(label), model.denoise(label, 3.0)
-    within = model.denoise(label, 3.0, (0.5, 2.0))
+    plain, always = model.make_denoise_function(label), model.make_denoise_function(label, 3.0)
+    within = model.make_denoise_function(label, 3.0, (0.5, 2.0))
     for sigma in (0.1, 0.499, 2.001, 80.0):
         assert torch.equal(within(x, sigma), plain(x, sigma))
     for sigma in (0.5, 1.0, 2.0):
@@ -192,5 +192,5 @@ def test_guidance_of_vectors_is_against_zeros() -> None:
     x, vectors, sigmas = torch.randn(2, 3, 8, 8), torch.eye(4)[:2], torch.ones(2)
     without, under = model(x, sigmas), model(x, sigmas, vectors)
     assert not torch.allclose(without, under)
-    guided = model.denoise(vectors, 2.5)(x, 1.0)
+    guided = model.make_denoise_function(vectors, 2.5)(x, 1.0)
     assert torch.allclose(guided, without + 2.5 * (under - without), atol=1e-5)

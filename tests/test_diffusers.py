@@ -20,16 +20,30 @@ from diffusers import (
     EDMEulerScheduler,
     HeunDiscreteScheduler,
 )
-from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
+from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr as rescale_of_diffusers
 from torch import Tensor
 
 from diffusion import Denoiser
 from diffusion.model.presets import Config
-from diffusion.model.schedule import LogNormal, Steps, cosine, linear, zero_terminal
+from diffusion.model.schedule import (
+    DiscreteSchedule,
+    LogNormalSchedule,
+    cosine_betas,
+    linear_betas,
+    rescale_zero_terminal_snr,
+)
 from diffusion.model.unet import Shape
-from diffusion.sampling.samplers import State, ancestral, ddim, dpmpp_2m, heun, karras, trailing
+from diffusion.sampling.samplers import (
+    State,
+    ancestral,
+    ddim,
+    dpmpp_2m,
+    heun,
+    karras_sigmas,
+    trailing_sigmas,
+)
 
-BETAS = {"linear": linear, "squaredcos_cap_v2": cosine}
+BETAS = {"linear": linear_betas, "squaredcos_cap_v2": cosine_betas}
 PLAIN = {"beta_start": 1e-4, "beta_end": 0.02, "timestep_spacing": "trailing"}
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
 NEAR = 1e-5
@@ -50,7 +64,7 @@ def guess(x: Tensor, t: float) -> Tensor:
 class Pair:
     """One starting noise and one stream of it for both; ours runs, theirs is compared."""
 
-    def __init__(self, steps: Steps) -> None:
+    def __init__(self, steps: DiscreteSchedule) -> None:
         self.steps = steps
         rng = torch.Generator().manual_seed(3)
         self.x = torch.randn(2, 3, 4, 4, dtype=torch.float64, generator=rng)
@@ -59,7 +73,7 @@ class Pair:
         self.normal = lambda: next(stream)
 
     def denoise(self, x: Tensor, sigma: float) -> Tensor:
-        t = float(self.steps.time(torch.tensor([sigma])))
+        t = float(self.steps.timestep(torch.tensor([sigma])))
         return guess(x / math.sqrt(1 + sigma**2), t)
 
     def start(self, sigmas: list[float]) -> Tensor:
@@ -87,19 +101,19 @@ class Pair:
 @pytest.mark.parametrize("kind", BETAS)
 def test_schedules(kind: str) -> None:
     theirs = DDPMScheduler(beta_schedule=kind, **PLAIN)
-    steps = Steps(BETAS[kind]())
+    steps = DiscreteSchedule(BETAS[kind]())
     close(steps.betas, theirs.betas)
     close(steps.alpha_bar, theirs.alphas_cumprod)
-    rescaled = rescale_zero_terminal_snr(torch.linspace(1e-4, 0.02, 1000))
-    close(zero_terminal(linear()), rescaled)
+    rescaled = rescale_of_diffusers(torch.linspace(1e-4, 0.02, 1000))
+    close(rescale_zero_terminal_snr(linear_betas()), rescaled)
 
 
 @pytest.mark.parametrize("kind", BETAS)
 def test_the_forward_process(kind: str) -> None:
-    theirs, steps = DDPMScheduler(beta_schedule=kind, **PLAIN), Steps(BETAS[kind]())
+    theirs, steps = DDPMScheduler(beta_schedule=kind, **PLAIN), DiscreteSchedule(BETAS[kind]())
     x0, eps = torch.rand(1000, 3, 2, 2) * 2 - 1, torch.randn(1000, 3, 2, 2)
     t = torch.arange(1000)
-    close(steps.forward(x0, t, eps), theirs.add_noise(x0, eps, t))
+    close(steps.add_noise(x0, t, eps), theirs.add_noise(x0, eps, t))
 
 
 @pytest.mark.parametrize("kind", BETAS)
@@ -114,8 +128,8 @@ def test_ancestral_is_their_ddpm(
     theirs = DDPMScheduler(
         beta_schedule=kind, variance_type=name, clip_sample=False, prediction_type="sample", **PLAIN
     )
-    pair = Pair(Steps(BETAS[kind]()))
-    sigmas, drawn = trailing(pair.steps, count), iter(pair.noises)
+    pair = Pair(DiscreteSchedule(BETAS[kind]()))
+    sigmas, drawn = trailing_sigmas(pair.steps, count), iter(pair.noises)
     source = "diffusers.schedulers.scheduling_ddpm.randn_tensor"
     monkeypatch.setattr(source, lambda *_, **__: next(drawn))
     states = ancestral(pair.denoise, pair.start(sigmas), sigmas, pair.normal, variance)
@@ -127,8 +141,8 @@ def test_ancestral_is_their_ddpm(
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 def test_ddim_is_theirs(predicts: str, count: int, eta: float) -> None:
     theirs = DDIMScheduler(clip_sample=False, prediction_type=predicts, **PLAIN)
-    pair = Pair(Steps(linear()))
-    sigmas = trailing(pair.steps, count)
+    pair = Pair(DiscreteSchedule(linear_betas()))
+    sigmas = trailing_sigmas(pair.steps, count)
     states = ddim(pair.denoise, pair.start(sigmas), sigmas, pair.normal, eta)
     pair.compare(states, theirs, count, eta=eta)
 
@@ -143,8 +157,8 @@ def test_dpmpp_2m_is_theirs(kind: str, predicts: str, count: int) -> None:
         final_sigmas_type="zero",
         **PLAIN,
     )
-    pair = Pair(Steps(BETAS[kind]()))
-    sigmas = trailing(pair.steps, count)
+    pair = Pair(DiscreteSchedule(BETAS[kind]()))
+    sigmas = trailing_sigmas(pair.steps, count)
     pair.compare(dpmpp_2m(pair.denoise, pair.start(sigmas), sigmas), theirs, count)
 
 
@@ -153,8 +167,8 @@ def test_heun_is_theirs(count: int) -> None:
     """Theirs adds as ours does, and gives a state after each pass, two of them for a step."""
     theirs = HeunDiscreteScheduler(beta_schedule="linear", **PLAIN)
     theirs.set_timesteps(count)
-    pair = Pair(Steps(linear()))
-    sigmas = trailing(pair.steps, count)
+    pair = Pair(DiscreteSchedule(linear_betas()))
+    sigmas = trailing_sigmas(pair.steps, count)
     x = start = pair.start(sigmas)
     found = []
     for t in theirs.timesteps:
@@ -170,7 +184,7 @@ def edm() -> Denoiser:
     """Our denoiser, with a formula in the place of its network."""
     model = Denoiser(Config("edm", Shape((32,), 1, (False,)), size=4)).double()
 
-    def formula(x: Tensor, time: Tensor, condition: object, size: object = None) -> Tensor:
+    def formula(x: Tensor, time: Tensor, condition: object, **_: object) -> Tensor:
         return torch.sin(2 * x + time[:, None, None, None] / 300)
 
     model.net.forward = formula  # type: ignore[method-assign,assignment]
@@ -186,11 +200,13 @@ def test_edm_noise_and_scaling_are_theirs(name: str, count: int) -> None:
     )  # fmt: skip
     theirs = kind(prediction_type="v_prediction")
     theirs.set_timesteps(count)
-    sigmas = karras(LogNormal().highest, count, LogNormal().lowest)
+    sigmas = karras_sigmas(LogNormalSchedule().sigma_max, count, LogNormalSchedule().sigma_min)
     assert sigmas == pytest.approx(theirs.sigmas.tolist(), rel=NEAR)
     start = x = 80 * torch.randn(2, 3, 4, 4, dtype=torch.float64)
     model = edm()
-    for t, state in zip(theirs.timesteps, ours(model.denoise(), start, sigmas), strict=True):
+    for t, state in zip(
+        theirs.timesteps, ours(model.make_denoise_function(), start, sigmas), strict=True
+    ):
         told = torch.full((2,), 1000 * float(t), dtype=torch.float64)
         x = theirs.step(model.net(theirs.scale_model_input(x, t), told, None), t, x).prev_sample
         assert ((state.x - x).abs() / (1 + x.abs())).max() < NEAR

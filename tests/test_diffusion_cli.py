@@ -34,7 +34,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of three classes."""
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
     torch.manual_seed(0)
-    config = STEPS.conditioned("class", 3)
+    config = STEPS.with_condition("class", 3)
     net = Denoiser(config).net
     for parameter in net.parameters():  # else zeros hide what goes in
         torch.nn.init.normal_(parameter, std=0.1)
@@ -100,7 +100,7 @@ def test_guidance_has_bounds_and_something_to_go_by(weights: Path, tmp_path: Pat
     words = ("sample", "-o", tmp_path, "--checkpoint", weights, "--steps", "2", "--guidance")
     for wrong in ("nan", "-5", "1e9"):
         assert "0 to 20" in run(*words, wrong, "--class", "a", fails=ConfigError)
-    assert "towards a condition" in run(*words, "3", fails=ConfigError)
+    assert "needs a condition" in run(*words, "3", fails=ConfigError)
 
 
 def test_a_class_that_is_not_known_is_refused(weights: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from diffusion.data import Vectors, match, read, read_vectors, to_bytes, to_unit
+from diffusion.data import Vectors, match_vectors, read_pictures, read_vectors, to_bytes, to_unit
 from diffusion.errors import DataError
 
 
@@ -42,7 +42,7 @@ def tree(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("kind", ["folder", "zip"])
 def test_a_tree_of_classes(tree: Path, tmp_path: Path, kind: str) -> None:
-    found = read([tree if kind == "folder" else zipped(tmp_path / "tree.zip", tree)], 8)
+    found = read_pictures([tree if kind == "folder" else zipped(tmp_path / "tree.zip", tree)], 8)
     assert found.names == ["cat/a.png", "cat/deep/z.png", "dog/a.jpg", "dog/b.png", "top.png"]
     assert found.classes == ("cat", "dog")
     assert found.labels.tolist() == [0, 0, 1, 1, -1]
@@ -54,7 +54,7 @@ def test_a_tree_of_classes(tree: Path, tmp_path: Path, kind: str) -> None:
 def test_several_sources_add_up(tree: Path, tmp_path: Path) -> None:
     coloured(tmp_path / "more" / "eel" / "a.png")
     archive = zipped(tmp_path / "more.zip", tmp_path / "more")
-    found = read([tree, archive, str(tmp_path / "more")], 8)
+    found = read_pictures([tree, archive, str(tmp_path / "more")], 8)
     assert found.names[5:] == ["eel/a.png", "eel/a.png"]
     assert found.classes == ("cat", "dog", "eel") and found.labels.tolist()[4:] == [-1, 2, 2]
 
@@ -62,7 +62,7 @@ def test_several_sources_add_up(tree: Path, tmp_path: Path) -> None:
 def test_photographs_of_phones_are_read(tmp_path: Path) -> None:
     picture = Image.new("RGB", (64, 48), (200, 30, 60))
     picture.save(tmp_path / "a.heic", quality=90)
-    found = read([tmp_path], 8)
+    found = read_pictures([tmp_path], 8)
     assert found.names == ["a.heic"] and found.side == 48
     assert found.images[0, :, 4, 4].tolist() == pytest.approx([200, 30, 60], abs=4)
 
@@ -70,11 +70,11 @@ def test_photographs_of_phones_are_read(tmp_path: Path) -> None:
 def test_the_side_is_that_of_most_pictures(tmp_path: Path) -> None:
     for i, size in enumerate([(20, 12), (900, 700), (30, 300), (10, 40), (31, 30)]):
         coloured(tmp_path / f"{i}.jpg", size=size)
-    assert read([tmp_path], 8).side == 30
+    assert read_pictures([tmp_path], 8).side == 30
 
 
 def test_only_some_of_the_pictures(tree: Path) -> None:
-    some = read([tree], 8).only([4, 0])
+    some = read_pictures([tree], 8).select([4, 0])
     assert some.names == ["top.png", "cat/a.png"] and some.labels.tolist() == [-1, 0]
     assert some.images.shape == (2, 3, 8, 8) and some.classes == ("cat", "dog")
 
@@ -82,7 +82,7 @@ def test_only_some_of_the_pictures(tree: Path) -> None:
 def test_many_pictures_stay_in_order(tmp_path: Path) -> None:
     for i in range(120):
         coloured(tmp_path / f"{i:03d}.png", (i, 0, 0), (3, 3))
-    assert read([tmp_path], 2).images[:, 0, 0, 0].tolist() == list(range(120))
+    assert read_pictures([tmp_path], 2).images[:, 0, 0, 0].tolist() == list(range(120))
 
 
 def test_a_broken_file_costs_only_itself(tree: Path, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_broken_file_costs_only_itself(tree: Path, tmp_path: Path) -> None:
     (tree / "notes.txt").write_text("no picture, and not meant to be")
     (tree / ".hidden.jpg").write_bytes(whole)
     for source in (tree, zipped(tmp_path / "tree.zip", tree)):
-        found = read([source], 8)
+        found = read_pictures([source], 8)
         assert len(found) == 5
         assert [n for n, _ in found.skipped] == [
             f"cat/{n}" for n in ("broken.jpg", "empty.png", "short.jpg")
@@ -109,7 +109,7 @@ def test_other_files_are_counted_by_kind(tree: Path, tmp_path: Path) -> None:
     (tree / "broken-link.png").symlink_to(tmp_path / "nowhere")
     os.mkfifo(tree / "pipe.png")  # reading it would wait for ever
     (tree / "cat" / "postscript.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n")
-    known = read([tree], 8)
+    known = read_pictures([tree], 8)
     assert len(known) == 5
     assert known.other == {"hidden": 1, "special": 2, "txt": 2, "without suffix": 1}
     assert [name for name, _ in known.skipped] == ["cat/postscript.png"]
@@ -121,7 +121,7 @@ def test_a_file_of_too_many_bytes_is_skipped(
     monkeypatch.setattr("diffusion.sources.MAX_BYTES", 400)
     coloured(tree / "zz.bmp", size=(40, 40))
     for source in (tree, zipped(tmp_path / "tree.zip", tree)):
-        known = read([source], 8)
+        known = read_pictures([source], 8)
         assert "zz.bmp" in dict(known.skipped) and len(known) >= 4
         assert "400 bytes" in dict(known.skipped)["zz.bmp"]
 
@@ -131,7 +131,7 @@ def test_an_encrypted_entry_is_skipped(tree: Path, tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[data.index(b"PK\x01\x02") + 8] |= 1  # of the first entry, in the directory
     path.write_bytes(data)
-    known = read([path], 8)
+    known = read_pictures([path], 8)
     assert len(known) == 4 and "encrypted" in known.skipped[0][1]
 
 
@@ -154,7 +154,7 @@ def test_where_there_is_nothing_to_read(
 ) -> None:
     make(tmp_path / "data")
     with pytest.raises(DataError, match=message):
-        read([tmp_path / "data"], 8)
+        read_pictures([tmp_path / "data"], 8)
 
 
 def test_an_entry_of_a_zip_that_is_torn_is_skipped(tree: Path, tmp_path: Path) -> None:
@@ -164,14 +164,14 @@ def test_an_entry_of_a_zip_that_is_torn_is_skipped(tree: Path, tmp_path: Path) -
         torn = archive.getinfo("cat/a.png")
     data[torn.header_offset + 60] ^= 255  # stored plain: its checksum no longer holds
     path.write_bytes(data)
-    found = read([path], 8)
+    found = read_pictures([path], 8)
     assert len(found) == 4 and found.skipped[0][0] == "cat/a.png"
 
 
 def only(tmp_path: Path, picture: Image.Image, name: str = "a.png", **how: object) -> np.ndarray:
     """What training sees of it, 8 pixels a side."""
     picture.save(tmp_path / name, **how)  # type: ignore[arg-type]
-    return read([tmp_path], 8).images[0].permute(1, 2, 0).numpy()
+    return read_pictures([tmp_path], 8).images[0].permute(1, 2, 0).numpy()
 
 
 @pytest.mark.parametrize("mode, white", [("L", 255), ("1", 1), ("I;16", 65535), ("LA", (255, 255))])
@@ -199,12 +199,12 @@ def test_what_is_hidden_and_what_runs_drew_is_left_out(tmp_path: Path) -> None:
         Image.new("RGB", (8, 8)).save(tmp_path / name)
     for name in ("config.json", "log.txt"):
         (tmp_path / "runs" / "tiny" / name).touch()
-    assert read([tmp_path], 8).names == ["a/1.png", "runs/5.png"]
-    assert read([tmp_path / "runs" / "tiny"], 8).names == ["grids/4.png", "loss.png"]
+    assert read_pictures([tmp_path], 8).names == ["a/1.png", "runs/5.png"]
+    assert read_pictures([tmp_path / "runs" / "tiny"], 8).names == ["grids/4.png", "loss.png"]
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
         for name in names[:3]:
             archive.write(tmp_path / name, name)
-    assert read([tmp_path / "all.zip"], 8).names == ["a/1.png"]
+    assert read_pictures([tmp_path / "all.zip"], 8).names == ["a/1.png"]
 
 
 def test_what_is_transparent_is_white(tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_a_picture_of_too_many_pixels_is_skipped(
 ) -> None:
     coloured(tree / "zz.png", size=(100, 100))
     monkeypatch.setattr("diffusion.sources.MAX_PIXELS", 9_999)
-    found = read([tree], 8)
+    found = read_pictures([tree], 8)
     assert len(found) == 5 and "9999" in found.skipped[0][1]
 
 
@@ -290,18 +290,18 @@ def test_vectors_go_by_name(tree: Path, tmp_path: Path) -> None:
     path = write_vectors(tmp_path / "v.safetensors", ["top.png", "other.png", "cat/a.png"])
     vectors = read_vectors(path)
     assert vectors.encoder == {"name": "mini", "fingerprint": "abc"}
-    kept, rows = match(read([tree], 8), vectors)
+    kept, rows = match_vectors(read_pictures([tree], 8), vectors)
     assert kept.names == ["cat/a.png", "top.png"]
     assert torch.equal(rows, vectors.rows[[2, 0]])
     assert len(kept.images) == len(kept.labels) == 2
 
 
 def test_vectors_of_other_pictures_are_refused(tree: Path, tmp_path: Path) -> None:
-    pictures = read([tree], 8)
+    pictures = read_pictures([tree], 8)
     with pytest.raises(DataError, match="same DATA"):
-        match(pictures, Vectors(torch.zeros(1, 4), ("tree/top.png",), {}))
+        match_vectors(pictures, Vectors(torch.zeros(1, 4), ("tree/top.png",), {}))
     with pytest.raises(DataError, match="same name"):
-        match(read([tree, tree], 8), Vectors(torch.zeros(1, 4), ("top.png",), {}))
+        match_vectors(read_pictures([tree, tree], 8), Vectors(torch.zeros(1, 4), ("top.png",), {}))
 
 
 @pytest.mark.parametrize(

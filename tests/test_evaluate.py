@@ -15,21 +15,21 @@ from torch import Tensor, nn
 from diffusion.errors import CheckpointError, DataError
 from diffusion.evaluation.distance import (
     Manifold,
+    find_nearest,
     frechet,
     kid,
     mmd,
     moments,
-    nearest,
     precision_recall,
 )
 from diffusion.evaluation.report import (
-    Measure,
+    Evaluator,
     Report,
-    halved,
-    held_out,
-    jpeg,
-    load_features,
-    sheet,
+    draw_nearest_pairs,
+    load_feature_encoder,
+    split_held_out,
+    through_half_size,
+    through_jpeg,
 )
 
 
@@ -107,7 +107,7 @@ def test_precision_and_recall_see_what_is_left_out_and_what_is_invented() -> Non
 
 def test_a_manifold_reaches_as_far_as_the_third_neighbour() -> None:
     line = torch.arange(5.0)[:, None]  # third neighbours at 3, 2, 2, 2, 3
-    inside = Manifold(line).holds(torch.tensor([[-3.0], [-3.1], [7.0], [7.1], [2.5]]))
+    inside = Manifold(line).contains(torch.tensor([[-3.0], [-3.1], [7.0], [7.1], [2.5]]))
     assert inside.tolist() == [True, False, True, False, True]
     with pytest.raises(DataError):
         Manifold(line[:3])
@@ -115,7 +115,7 @@ def test_a_manifold_reaches_as_far_as_the_third_neighbour() -> None:
 
 def test_nearest_is_the_nearest() -> None:
     a, b = normal(300, 4), normal(50, 4, seed=1)
-    index, distance = nearest(a, b)
+    index, distance = find_nearest(a, b)
     apart = (a[:, None] - b[None]).norm(dim=2)
     assert index.tolist() == apart.argmin(1).tolist()
     torch.testing.assert_close(distance, apart.min(1).values)
@@ -154,13 +154,15 @@ class Counted:
 
 
 @pytest.fixture(scope="module")
-def measure() -> Measure:
-    return Measure(Counted(), "counted", photographs(300, seed=0))
+def measure() -> Evaluator:
+    return Evaluator(Counted(), "counted", photographs(300, seed=0))
 
 
-def test_a_report_has_a_floor_and_yardsticks_of_the_same_n(measure: Measure) -> None:
+def test_a_report_has_a_floor_and_yardsticks_of_the_same_n(measure: Evaluator) -> None:
     held, made = photographs(60, seed=1), photographs(60, seed=2) // 2
-    report = Report.of(measure, [measure.row("made", made), *measure.yardsticks(held)], {"step": 7})
+    report = Report.from_rows(
+        measure, [measure.evaluate("made", made), *measure.evaluate_baselines(held)], {"step": 7}
+    )
     made_row, floor, small, blocky = report.rows
     assert floor.frechet < min(small.frechet, blocky.frechet, made_row.frechet)
     assert floor.kid < min(small.kid, made_row.kid)
@@ -175,18 +177,18 @@ def test_a_report_has_a_floor_and_yardsticks_of_the_same_n(measure: Measure) -> 
     assert "300" in lines[-1] and "counted" in lines[-1] and "seed 0" in lines[-1]
 
 
-def test_rows_of_another_n_do_not_compare(measure: Measure) -> None:
-    rows = [measure.row("made", photographs(n, seed=1)) for n in (30, 40)]
+def test_rows_of_another_n_do_not_compare(measure: Evaluator) -> None:
+    rows = [measure.evaluate("made", photographs(n, seed=1)) for n in (30, 40)]
     with pytest.raises(DataError, match="30 made, 40 made"):
-        Report.of(measure, rows, {})
+        Report.from_rows(measure, rows, {})
 
 
-def test_copies_of_training_pictures_are_found_and_come_first(measure: Measure) -> None:
+def test_copies_of_training_pictures_are_found_and_come_first(measure: Evaluator) -> None:
     made = photographs(30, seed=3)
     made[17] = measure.reference.images[123]
-    row = measure.row("made", made)
+    row = measure.evaluate("made", made)
     assert row.places[17] == 123 and float(row.distances[17]) == 0
-    pairs = np.asarray(sheet(made, measure.reference.images, row, count=8))
+    pairs = np.asarray(draw_nearest_pairs(made, measure.reference.images, row, count=8))
     scale, gap, side = 2, 2, 16
     assert pairs.shape == (scale * (2 * (side + gap) + gap), scale * (8 * (side + gap) + gap), 3)
     left = pairs[2 * gap : 2 * (gap + side), 2 * gap : 2 * (gap + side)]
@@ -197,56 +199,60 @@ def test_copies_of_training_pictures_are_found_and_come_first(measure: Measure) 
 
 def test_features_of_real_pictures_are_kept(tmp_path: Path) -> None:
     reference, held = photographs(50, seed=0), photographs(25, seed=1)
-    first = Measure(Counted(), "counted", reference, cache=tmp_path)
-    floor = first.yardsticks(held)[0]
+    first = Evaluator(Counted(), "counted", reference, cache=tmp_path)
+    floor = first.evaluate_baselines(held)[0]
     encode = Counted()
-    again = Measure(encode, "counted", reference, cache=tmp_path)
-    assert again.yardsticks(held)[0].frechet == floor.frechet and encode.seen == 0
-    again.row("made", held)
+    again = Evaluator(encode, "counted", reference, cache=tmp_path)
+    assert again.evaluate_baselines(held)[0].frechet == floor.frechet and encode.seen == 0
+    again.evaluate("made", held)
     assert encode.seen == 25  # made pictures are not kept
-    Measure(encode, "another", reference, cache=tmp_path)
+    Evaluator(encode, "another", reference, cache=tmp_path)
     assert encode.seen == 75
-    Measure(encode, "counted", reference.flip(0), cache=tmp_path)
+    Evaluator(encode, "counted", reference.flip(0), cache=tmp_path)
     assert encode.seen == 125
     for file in tmp_path.iterdir():
         file.write_bytes(file.read_bytes()[:100])
-    Measure(encode, "counted", reference, cache=tmp_path)
+    Evaluator(encode, "counted", reference, cache=tmp_path)
     assert encode.seen == 175
 
 
 def test_progress_is_told() -> None:
     told: list[tuple[int, int]] = []
-    Measure(Counted(), "counted", photographs(120, 0), told=lambda *at: told.append(at))
+    Evaluator(Counted(), "counted", photographs(120, 0), on_progress=lambda *at: told.append(at))
     assert told[-1] == (120, 120) and told == sorted(told) and len(told) > 1
 
 
-def test_pictures_and_encoders_of_a_wrong_shape_are_refused(measure: Measure) -> None:
+def test_pictures_and_encoders_of_a_wrong_shape_are_refused(measure: Evaluator) -> None:
     for wrong in (torch.zeros(30, 3, 8, 8), torch.zeros(3, 8, 8, dtype=torch.uint8)):
         with pytest.raises(DataError):
-            measure.row("made", wrong)
+            measure.evaluate("made", wrong)
     with pytest.raises(DataError, match="flat"):
-        Measure(lambda images: images.float().mean((1, 2, 3)), "flat", photographs(5, 0))
+        Evaluator(lambda images: images.float().mean((1, 2, 3)), "flat", photographs(5, 0))
 
 
 def test_yardsticks_harm_what_they_should() -> None:
     flat = torch.full((1, 3, 8, 8), 90, dtype=torch.uint8)
     flat[:, 1] = 20
-    assert torch.equal(halved(flat), flat)
+    assert torch.equal(through_half_size(flat), flat)
     board = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
     board[..., ::2, ::2] = board[..., 1::2, 1::2] = 255
-    assert int(halved(board).float().std()) < 10
+    assert int(through_half_size(board).float().std()) < 10
     pictures = photographs(3, seed=0)
-    error = (jpeg(pictures).float() - pictures.float()).abs().mean()
-    gentle = (jpeg(pictures, quality=95).float() - pictures.float()).abs().mean()
-    assert jpeg(pictures).shape == pictures.shape and gentle < error < 60
+    error = (through_jpeg(pictures).float() - pictures.float()).abs().mean()
+    gentle = (through_jpeg(pictures, quality=95).float() - pictures.float()).abs().mean()
+    assert through_jpeg(pictures).shape == pictures.shape and gentle < error < 60
 
 
 def test_pictures_that_are_held_out_are_not_in_the_reference() -> None:
-    rest, held = held_out(100, 30, seed=1)
+    rest, held = split_held_out(100, 30, seed=1)
     assert len(held) == 30 and sorted(rest.tolist() + held.tolist()) == list(range(100))
-    assert held.tolist() == held_out(100, 30, seed=1)[1].tolist() != held_out(100, 30)[1].tolist()
+    assert (
+        held.tolist()
+        == split_held_out(100, 30, seed=1)[1].tolist()
+        != split_held_out(100, 30)[1].tolist()
+    )
     with pytest.raises(DataError):
-        held_out(100, 51)
+        split_held_out(100, 51)
 
 
 class Pooled(nn.Module):
@@ -270,7 +276,7 @@ def test_an_encoder_comes_from_a_file(net: type[nn.Module], tmp_path: Path) -> N
         warnings.simplefilter("ignore", FutureWarning)
         torch.jit.script(net()).save(str(tmp_path / "net.pt"))
     pictures = photographs(4, seed=0)
-    found = load_features(tmp_path / "net.pt")(pictures)
+    found = load_feature_encoder(tmp_path / "net.pt")(pictures)
     torch.testing.assert_close(found, pictures.float().mean((2, 3)))
 
 
@@ -278,4 +284,4 @@ def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
     (tmp_path / "net.pt").write_text("not a network")
     for name in ("net.pt", "missing.pt"):
         with pytest.raises(CheckpointError, match=name):
-            load_features(tmp_path / name)
+            load_feature_encoder(tmp_path / name)

@@ -43,7 +43,7 @@ def whole(made: Denoiser, x0: Tensor, sigma: float, seed: int) -> dict[str, Tens
         made.net.get_submodule(name).register_forward_hook(
             lambda net, inputs, output, name=name: keep(name, output)
         )
-        for name in made.net.blocks
+        for name in made.net.block_names
     ]
     made(x0 + sigma * eps, torch.full((len(x0),), sigma))
     for hook in hooks:
@@ -55,7 +55,7 @@ def whole(made: Denoiser, x0: Tensor, sigma: float, seed: int) -> dict[str, Tens
 def test_features_of_every_block_are_those_of_a_whole_forward(config: Config) -> None:
     made, x0 = model(config), pictures()
     expected = whole(made, x0, 0.7, seed=5)
-    assert list(expected) == made.net.blocks
+    assert list(expected) == made.net.block_names
     for block, wanted in expected.items():
         found = Features(made, block, 0.7, seed=5)(x0)
         assert found.dtype == torch.float32 and found.shape == wanted.shape
@@ -64,14 +64,14 @@ def test_features_of_every_block_are_those_of_a_whole_forward(config: Config) ->
 
 def test_the_forward_ends_behind_the_block() -> None:
     made, ran = model(), list[str]()
-    for name in made.net.blocks:
+    for name in made.net.block_names:
         made.net.get_submodule(name).register_forward_hook(
             lambda net, inputs, output, name=name: ran.append(name)
         )
-    for i, name in enumerate(made.net.blocks):
+    for i, name in enumerate(made.net.block_names):
         ran.clear()
         Features(made, name, 1.0)(pictures(1))
-        assert ran == made.net.blocks[: i + 1]
+        assert ran == made.net.block_names[: i + 1]
 
 
 def test_k_noises_are_averaged() -> None:
@@ -96,7 +96,7 @@ def test_bytes_are_pictures_too() -> None:
 
 @pytest.mark.parametrize(("kind", "width", "none"), [("vector", 8, 0), ("class", 4, -1)])
 def test_a_conditioned_model_runs_without_its_condition(kind: str, width: int, none: int) -> None:
-    made, x0 = model(SMALL.conditioned(kind, width)), pictures(2)
+    made, x0 = model(SMALL.with_condition(kind, width)), pictures(2)
     found = Features(made, "up.0.1", 0.5)(x0)
     empty = torch.full((2, width) if kind == "vector" else (2,), none)
     seen: list[Tensor] = []
@@ -111,7 +111,7 @@ def test_wrong_options_are_refused() -> None:
     made = model()
     with pytest.raises(ConfigError) as caught:
         Features(made, "down.7", 1.0)
-    assert all(name in str(caught.value) for name in made.net.blocks)
+    assert all(name in str(caught.value) for name in made.net.block_names)
     for options in (
         {"sigma": 0.0},
         {"sigma": 1e9},

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from diffusion import Config, Denoiser, Shape, preset
 from diffusion.errors import ConfigError, DataError
-from diffusion.evaluation.likelihood import Guess, bits, bound, terms
-from diffusion.model.schedule import Steps, cosine, linear
+from diffusion.evaluation.likelihood import PredictX0, bound_terms, estimate_bits, summarize_terms
+from diffusion.model.schedule import DiscreteSchedule, cosine_betas, linear_betas
 
-NOISE = Steps(linear())
+NOISE = DiscreteSchedule(linear_betas())
 SMALL = replace(
     preset("article"), shape=Shape((16,), 1, (False,), head=16, scale_shift=False), size=8
 )
@@ -30,21 +30,21 @@ def to_unit(images: Tensor) -> Tensor:
     return images.double() / 127.5 - 1
 
 
-def knows(x0: Tensor) -> Guess:
+def knows(x0: Tensor) -> PredictX0:
     return lambda x, sigma: x0.expand_as(x)
 
 
-def prior(x0: float, noise: Steps = NOISE) -> float:
+def prior(x0: float, noise: DiscreteSchedule = NOISE) -> float:
     """L_T of a pixel, in bits."""
     kept = float(noise.alpha_bar[-1])
     return (kept * x0**2 + (1 - kept) - 1 - math.log(1 - kept)) / 2 / math.log(2)
 
 
-@pytest.mark.parametrize("noise", [NOISE, Steps(cosine(100))])
-def test_a_single_picture_costs_its_decoder_and_the_prior(noise: Steps) -> None:
+@pytest.mark.parametrize("noise", [NOISE, DiscreteSchedule(cosine_betas(100))])
+def test_a_single_picture_costs_its_decoder_and_the_prior(noise: DiscreteSchedule) -> None:
     x0 = to_unit(grey())
-    found = terms(knows(x0), noise, grey())
-    spread = math.sqrt(float(noise.posterior()[2][1]))
+    found = bound_terms(knows(x0), noise, grey())
+    spread = math.sqrt(float(noise.posterior_coefficients()[2][1]))
     decoder = -math.log2(math.erf(1 / 255 / spread / math.sqrt(2)))
     parts = [prior(float(x0[0, 0, 0, 0]), noise), 0.0, decoder]
     wanted = torch.tensor(parts, dtype=torch.float64)
@@ -53,21 +53,21 @@ def test_a_single_picture_costs_its_decoder_and_the_prior(noise: Steps) -> None:
 
 @pytest.mark.parametrize("value", [0, 255])
 def test_the_outermost_bins_reach_to_infinity(value: int) -> None:
-    found = terms(knows(to_unit(grey(2, value))), NOISE, grey(2, value), steps=1)
-    spread = math.sqrt(float(NOISE.posterior()[2][1]))
+    found = bound_terms(knows(to_unit(grey(2, value))), NOISE, grey(2, value), steps=1)
+    spread = math.sqrt(float(NOISE.posterior_coefficients()[2][1]))
     share = (1 + math.erf(1 / 255 / spread / math.sqrt(2))) / 2
     assert float(found[0, 2]) == pytest.approx(-math.log2(share), abs=1e-9)
 
 
 def test_the_other_variance_costs_what_it_is_too_wide() -> None:
-    found = terms(knows(to_unit(grey())), NOISE, grey(), variance="beta")
-    ratio = (NOISE.posterior()[2] / NOISE.betas)[1:]
+    found = bound_terms(knows(to_unit(grey())), NOISE, grey(), variance="beta")
+    ratio = (NOISE.posterior_coefficients()[2] / NOISE.betas)[1:]
     wanted = float((ratio - 1 - ratio.log()).sum() / 2 / math.log(2))
     assert float(found[0, 1]) == pytest.approx(wanted, rel=1e-9)
 
 
 @pytest.fixture(scope="module")
-def gaussian() -> tuple[Tensor, Guess, float]:
+def gaussian() -> tuple[Tensor, PredictX0, float]:
     """Grey values N(0, 0.2^2) of independent pixels, the best guess, and the variance."""
     spread, generator = 0.2, torch.Generator().manual_seed(0)
     x0 = spread * torch.randn(48, 3, 8, 8, generator=generator, dtype=torch.float64)
@@ -79,10 +79,12 @@ def gaussian() -> tuple[Tensor, Guess, float]:
     return images, guess, spread**2
 
 
-def test_the_bound_of_gaussians_is_its_closed_form(gaussian: tuple[Tensor, Guess, float]) -> None:
+def test_the_bound_of_gaussians_is_its_closed_form(
+    gaussian: tuple[Tensor, PredictX0, float],
+) -> None:
     images, guess, variance = gaussian
-    found = terms(guess, NOISE, images)
-    c1, _, posterior = NOISE.posterior()
+    found = bound_terms(guess, NOISE, images)
+    c1, _, posterior = NOISE.posterior_coefficients()
     x0, sigma = to_unit(images), NOISE.sigmas
     # the error of a linear guess, for the variance that these pixels have
     kept = variance / (variance + sigma**2)
@@ -107,11 +109,13 @@ def test_the_bound_of_gaussians_is_its_closed_form(gaussian: tuple[Tensor, Guess
     assert entropy < float(found.sum(1).mean()) < entropy + 1
 
 
-def test_sampled_steps_leave_the_bound_where_it_is(gaussian: tuple[Tensor, Guess, float]) -> None:
+def test_sampled_steps_leave_the_bound_where_it_is(
+    gaussian: tuple[Tensor, PredictX0, float],
+) -> None:
     images, guess, _ = gaussian
-    whole = bound(terms(guess, NOISE, images), 999, "posterior", 0)
-    some = [terms(guess, NOISE, images, steps=40, seed=seed) for seed in range(4)]
-    found = bound(torch.cat(some), 40, "posterior", 0)
+    whole = summarize_terms(bound_terms(guess, NOISE, images), 999, "posterior", 0)
+    some = [bound_terms(guess, NOISE, images, steps=40, seed=seed) for seed in range(4)]
+    found = summarize_terms(torch.cat(some), 40, "posterior", 0)
     assert abs(found.bits - whole.bits) < 4 * found.error
     assert found.bits == pytest.approx(found.prior + found.between + found.decoder)
 
@@ -121,14 +125,14 @@ class Oracle(nn.Module):
 
     def __init__(self, model: Denoiser, x0: Tensor) -> None:
         super().__init__()
-        self.model, self.x0 = (model.scales, model.noise), x0
+        self.model, self.x0 = (model.preconditioning, model.schedule), x0
         self.anchor = nn.Parameter(torch.zeros(()))  # so that the model is on a device
 
     def forward(
         self, into: Tensor, time: Tensor, condition: Tensor | None, size: Tensor | None
     ) -> Tensor:
         scales, noise = self.model
-        if not isinstance(noise, Steps):
+        if not isinstance(noise, DiscreteSchedule):
             raise TypeError(noise)
         sigma = noise.sigmas[(time * len(noise.betas) / 1000).round().long()]
         skip, out, scale = (c[:, None, None, None] for c in scales(sigma))
@@ -140,8 +144,8 @@ def test_every_target_gives_the_same_bound(target: str) -> None:
     model = Denoiser(replace(SMALL, target=target, sigma_data=0.7))
     images, x0 = grey(3), to_unit(grey(1))
     model.net = Oracle(model, x0)  # type: ignore[assignment]
-    found = bits(model, images, steps=30)
-    wanted = terms(knows(x0), NOISE, images, steps=1).sum(1).mean()
+    found = estimate_bits(model, images, steps=30)
+    wanted = bound_terms(knows(x0), NOISE, images, steps=1).sum(1).mean()
     assert found.bits == pytest.approx(float(wanted), abs=2e-3) and found.error < 1e-3
     assert (found.n, found.steps) == (3, 30)
 
@@ -149,32 +153,35 @@ def test_every_target_gives_the_same_bound(target: str) -> None:
 def test_a_network_that_knows_nothing_costs_more() -> None:
     """An untrained one predicts no noise at all: the guess is x, kept within -1..1."""
     model = Denoiser(SMALL).eval()
-    found = bits(model, grey(2), steps=5)
-    wanted = terms(lambda x, sigma: x, NOISE, grey(2), steps=5)
+    found = estimate_bits(model, grey(2), steps=5)
+    wanted = bound_terms(lambda x, sigma: x, NOISE, grey(2), steps=5)
     assert found.bits == pytest.approx(float(wanted.sum(1).mean()), rel=1e-5)
-    assert found.bits > bound(terms(knows(to_unit(grey())), NOISE, grey()), 999, "", 0).bits
+    assert (
+        found.bits
+        > summarize_terms(bound_terms(knows(to_unit(grey())), NOISE, grey()), 999, "", 0).bits
+    )
 
 
 def test_a_condition_is_passed_on() -> None:
-    model = Denoiser(SMALL.conditioned("class", 2)).eval()
+    model = Denoiser(SMALL.with_condition("class", 2)).eval()
     told: list[list[int]] = []
     model.net.condition_embedding.register_forward_pre_hook(
         lambda net, seen: told.append(seen[0].tolist())
     )
-    bits(model, grey(3), condition=torch.tensor([1, 0, -1]), steps=1)
+    estimate_bits(model, grey(3), condition=torch.tensor([1, 0, -1]), steps=1)
     assert told == [[1, 0, 2]] * 2
 
 
 def test_continuous_noise_has_no_bound() -> None:
     config = Config("tiny", Shape((16,), 1, (False,), head=16), size=8)
     with pytest.raises(ConfigError, match="edm"):
-        bits(Denoiser(config), grey())
+        estimate_bits(Denoiser(config), grey())
 
 
 def test_wrong_options_are_refused() -> None:
     guess = knows(to_unit(grey()))
     for options in ({"steps": 0}, {"steps": 1000}, {"variance": "learned"}):
         with pytest.raises(ConfigError):
-            terms(guess, NOISE, grey(), **options)
+            bound_terms(guess, NOISE, grey(), **options)
     with pytest.raises(DataError):
-        bits(Denoiser(SMALL), grey(1), steps=1)
+        estimate_bits(Denoiser(SMALL), grey(1), steps=1)

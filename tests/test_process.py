@@ -12,11 +12,11 @@ from PIL import Image
 from torch import Tensor
 
 from diffusion import Config, Denoiser, Shape
-from diffusion.data import square, to_unit
+from diffusion.data import crop_square, to_unit
 from diffusion.errors import ConfigError, DiffusionError
-from diffusion.model.schedule import Steps
-from diffusion.sampling.process import draw_process, process
-from diffusion.sampling.samplers import normals
+from diffusion.model.schedule import DiscreteSchedule
+from diffusion.sampling.process import draw_process, trace_process
+from diffusion.sampling.samplers import seeded_noise
 
 EDM = Config("small", Shape((16,), 1, (False,), head=16), size=16)
 LINEAR = replace(EDM, noise="linear", target="eps", sigma_data=1.0)
@@ -28,31 +28,31 @@ def picture() -> Image.Image:
 
 
 def unit() -> Tensor:
-    return to_unit(torch.tensor(square(picture(), 16)).permute(2, 0, 1))
+    return to_unit(torch.tensor(crop_square(picture(), 16)).permute(2, 0, 1))
 
 
 def test_the_forward_chain_is_the_closed_form() -> None:
     model = Denoiser(LINEAR).eval()
-    found = process(model, picture(), seed=4, steps=20)
-    noise, eps = model.noise, normals([4], (3, 16, 16))()
-    if not isinstance(noise, Steps):
+    found = trace_process(model, picture(), seed=4, steps=20)
+    noise, eps = model.schedule, seeded_noise([4], (3, 16, 16))()
+    if not isinstance(noise, DiscreteSchedule):
         raise TypeError(noise)
     torch.testing.assert_close(found.forward[0], unit())
     for sigma, x in zip(found.sigmas[1:], found.forward[1:], strict=True):
         t = (noise.sigmas - sigma).abs().argmin()[None]
-        wanted = noise.forward(unit()[None], t, eps)
+        wanted = noise.add_noise(unit()[None], t, eps)
         torch.testing.assert_close(x[None], wanted, rtol=0, atol=1e-5)
-    assert found.sigmas[-1] == pytest.approx(noise.highest)
+    assert found.sigmas[-1] == pytest.approx(noise.sigma_max)
 
 
 @pytest.mark.parametrize("config", [EDM, LINEAR])
 @pytest.mark.parametrize("steps", [9, 40])
 def test_columns_go_from_the_picture_to_pure_noise(config: Config, steps: int) -> None:
     model = Denoiser(config).eval()
-    found = process(model, picture(), steps=steps)
+    found = trace_process(model, picture(), steps=steps)
     assert len(found.sigmas) == 10 and found.sigmas[0] == 0
     assert list(found.sigmas) == sorted(set(found.sigmas))
-    assert found.sigmas[-1] == pytest.approx(model.noise.highest)
+    assert found.sigmas[-1] == pytest.approx(model.schedule.sigma_max)
     for chain in (found.forward, found.reverse, found.expected):
         assert chain.shape == (10, 3, 16, 16)
     for chain in (found.forward, found.reverse):
@@ -61,11 +61,11 @@ def test_columns_go_from_the_picture_to_pure_noise(config: Config, steps: int) -
 
 def test_the_way_back_has_no_more_steps_than_the_schedule() -> None:
     model = Denoiser(replace(LINEAR, steps=15)).eval()
-    assert process(model, picture()).steps == 15
+    assert trace_process(model, picture()).steps == 15
 
 
 def test_continuous_noise_is_shown_where_pictures_change() -> None:
-    found = process(Denoiser(EDM).eval(), picture(), steps=100)
+    found = trace_process(Denoiser(EDM).eval(), picture(), steps=100)
     angles = np.arctan(found.sigmas)
     np.testing.assert_allclose(np.diff(angles), angles[-1] / 9, atol=0.05)
 
@@ -75,8 +75,10 @@ def test_the_reverse_chain_ends_at_what_is_expected(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     point = torch.full((1, 3, 16, 16), 0.25)
-    monkeypatch.setattr(Denoiser, "denoise", lambda self, under: lambda x, sigma: point)
-    found = process(Denoiser(config), picture(), steps=30)
+    monkeypatch.setattr(
+        Denoiser, "make_denoise_function", lambda self, condition: lambda x, sigma: point
+    )
+    found = trace_process(Denoiser(config), picture(), steps=30)
     torch.testing.assert_close(found.reverse[0], point[0])
     torch.testing.assert_close(found.expected, point.expand(10, -1, -1, -1))
     # x_t is what the point and noise make: the noise that is in it has unit variance
@@ -86,10 +88,13 @@ def test_the_reverse_chain_ends_at_what_is_expected(
 
 
 def test_the_condition_reaches_the_model() -> None:
-    model, vector = Denoiser(EDM.conditioned("vector", 4)).eval(), torch.tensor([[0, 0.6, 0.8, 0]])
+    model, vector = (
+        Denoiser(EDM.with_condition("vector", 4)).eval(),
+        torch.tensor([[0, 0.6, 0.8, 0]]),
+    )
     told: list[Tensor] = []
     model.net.condition_embedding.register_forward_pre_hook(lambda net, seen: told.append(seen[0]))
-    process(model, picture(), vector, steps=9)
+    trace_process(model, picture(), vector, steps=9)
     assert len(told) == 9 and torch.allclose(told[0], 2 * vector)  # of unit variance
 
 
@@ -109,7 +114,7 @@ def test_a_figure_is_drawn(config: Config, tmp_path: Path) -> None:
 
 
 def test_a_conditioned_figure_is_drawn(tmp_path: Path) -> None:
-    model = Denoiser(EDM.conditioned("vector", 4)).eval()
+    model = Denoiser(EDM.with_condition("vector", 4)).eval()
     draw_process(model, picture(), tmp_path / "a.png", torch.ones(1, 4) / 2, steps=9)
     with Image.open(tmp_path / "a.png") as image:
         assert image.format == "PNG"
@@ -117,12 +122,14 @@ def test_a_conditioned_figure_is_drawn(tmp_path: Path) -> None:
 
 def test_what_cannot_be_drawn_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
-        process(Denoiser(EDM), picture(), steps=8)
+        trace_process(Denoiser(EDM), picture(), steps=8)
     for condition in (torch.ones(1, 4), torch.zeros(1, dtype=torch.int64)):
         with pytest.raises(ConfigError):
-            process(Denoiser(EDM), picture(), condition, steps=9)
+            trace_process(Denoiser(EDM), picture(), condition, steps=9)
     with pytest.raises(ConfigError):
-        process(Denoiser(EDM.conditioned("vector", 5)), picture(), torch.ones(1, 4), steps=9)
+        trace_process(
+            Denoiser(EDM.with_condition("vector", 5)), picture(), torch.ones(1, 4), steps=9
+        )
     (tmp_path / "file").write_text("")
     with pytest.raises(DiffusionError):
         draw_process(Denoiser(EDM).eval(), picture(), tmp_path / "file" / "a.png", steps=9)

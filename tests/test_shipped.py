@@ -13,12 +13,12 @@ import torch
 
 import diffusion
 from diffusion import Denoiser, Options, Run, load, sample
-from diffusion.data import read, to_unit
+from diffusion.data import read_pictures, to_unit
 from diffusion.model import checkpoint
 from search.embedders.mini import Mini
 
 SAMPLES = Path(__file__).resolve().parents[1] / "search" / "samples"
-CARD = checkpoint.shipped().with_suffix(".md").read_text()
+CARD = checkpoint.shipped_path().with_suffix(".md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def model() -> Denoiser:
 
 
 def test_the_card_is_of_these_weights(model: Denoiser) -> None:
-    digest = hashlib.sha256(checkpoint.shipped().read_bytes()).hexdigest()
+    digest = hashlib.sha256(checkpoint.shipped_path().read_bytes()).hexdigest()
     assert digest == model.about["sha256"] and digest in CARD
     assert f"{model.about['seen']:,} pictures" in CARD
 
@@ -48,7 +48,7 @@ def test_all_weights_together_are_small() -> None:
 @pytest.mark.parametrize("sigma", [0.3, 1.0, 3.0])
 def test_it_denoises_pictures_it_has_not_seen(model: Denoiser, sigma: float) -> None:
     """Far better than the best that shrinking towards the mean of all pictures can do."""
-    x0 = to_unit(read([SAMPLES], model.config.size).images[:32])
+    x0 = to_unit(read_pictures([SAMPLES], model.config.size).images[:32])
     eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
     guess = model(x0 + sigma * eps, torch.full((len(x0),), sigma))
     mean = x0.mean((0, 2, 3), keepdim=True)

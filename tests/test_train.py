@@ -13,9 +13,9 @@ import torch
 from training import CONFIG, RECIPE, blocks, paint
 
 from diffusion import Config, Denoiser, Shape, sample
-from diffusion.data import read, to_unit
+from diffusion.data import read_pictures, to_unit
 from diffusion.errors import ConfigError, TrainingError
-from diffusion.model.schedule import Steps
+from diffusion.model.schedule import DiscreteSchedule
 from diffusion.training.devices import Speed, World, choose_speed, pick, supports_bf16
 from diffusion.training.recipe import Recipe, plateau
 from diffusion.training.sets import PixelSet
@@ -89,8 +89,8 @@ def test_the_first_step_of_the_schedule_is_trained() -> None:
     """The article's code draws t from 1; its first step, t = 0 here, is sampled untrained."""
     config = replace(CONFIG, noise="linear", steps=4)
     one = trainer(config, batch=256)
-    noise = one.model.noise
-    assert isinstance(noise, Steps)
+    noise = one.model.schedule
+    assert isinstance(noise, DiscreteSchedule)
     drawn, counts = one.batch(0).sigma.unique(return_counts=True)
     assert torch.equal(drawn, noise.sigmas) and counts.min() > 40
     heard = set[float]()
@@ -105,7 +105,7 @@ def test_each_picture_has_a_coin_of_its_own(kind: str) -> None:
     """The article's code tosses one for a whole batch."""
     width = 20 if kind == "class" else 4
     conditions = torch.arange(20) if kind == "class" else torch.ones(20, 4)
-    one = trainer(CONFIG.conditioned(kind, width), conditions=conditions, batch=400, drop=0.3)
+    one = trainer(CONFIG.with_condition(kind, width), conditions=conditions, batch=400, drop=0.3)
     batch = one.batch(0)
     dropped = batch.condition == -1 if kind == "class" else (batch.condition == 0).all(1)
     assert 0.2 < dropped.float().mean().item() < 0.4
@@ -122,7 +122,7 @@ def test_each_picture_has_a_coin_of_its_own(kind: str) -> None:
 
 def test_a_model_that_could_be_told_more_is_told_nothing() -> None:
     for kind, width in (("class", 3), ("vector", 4)):
-        batch = trainer(CONFIG.conditioned(kind, width)).batch(0)
+        batch = trainer(CONFIG.with_condition(kind, width)).batch(0)
         assert (batch.condition == (-1 if kind == "class" else 0)).all()
 
 
@@ -137,7 +137,7 @@ def test_half_of_the_pictures_are_mirrored_or_none() -> None:
 
 def test_processes_share_one_batch() -> None:
     conditions = torch.arange(20)
-    config = CONFIG.conditioned("class", 20)
+    config = CONFIG.with_condition("class", 20)
     whole = trainer(config, conditions=conditions, batch=7).batch(3)
     parts = [Trainer.batch(trainer_of(rank, config, conditions), 3) for rank in range(3)]
     for name in ("x0", "sigma", "eps", "condition"):
@@ -324,7 +324,7 @@ def test_a_timed_pass_teaches_nothing() -> None:
 
 
 def test_passes_that_share_a_batch_do_what_one_does() -> None:
-    config = CONFIG.conditioned("class", 20)
+    config = CONFIG.with_condition("class", 20)
     plain, shared = (
         trainer(config, conditions=torch.arange(20), batch=7, accumulate=k) for k in (1, 3)
     )
@@ -348,7 +348,7 @@ def test_weights_and_their_average_stay_in_single_precision() -> None:
 @pytest.mark.slow
 def test_four_pictures_can_be_learned_by_heart(tmp_path: Path) -> None:
     shape = Shape((32, 32), 1, (False, True), head=16, condition="class", width=4)
-    known = read([paint(tmp_path, 4, classes=True)], 8)
+    known = read_pictures([paint(tmp_path, 4, classes=True)], 8)
     assert known.classes == ("c0", "c1", "c2", "c3")
     one = trainer(
         Config("small", shape, size=8),

@@ -12,7 +12,7 @@ from PIL import Image
 from training import CONFIG
 
 from diffusion import Denoiser
-from diffusion.data import read
+from diffusion.data import read_pictures
 from diffusion.training.augment import LABELS, augment
 from diffusion.training.draws import Draws
 from diffusion.training.inputs import split_names
@@ -106,7 +106,7 @@ def test_the_validation_loss_is_that_of_a_known_model() -> None:
     loss = validation(model)
     assert loss == validation(model)
     data = CONFIG.sigma_data
-    levels = model.noise.draw((torch.arange(40) + 0.5).double() / 40)
+    levels = model.schedule.draw_sigmas((torch.arange(40) + 0.5).double() / 40)
     # v = (c_skip x - x_0) / (sigma sigma_data c_in), with x_0 = 0
     expected = (data**2 / (levels**2 + data**2)).mean() / 1.0
     assert loss == pytest.approx(float(expected), rel=0.05)
@@ -121,17 +121,21 @@ def test_pixels_beyond_memory_are_mapped_from_a_file(
         (tmp_path / "data").mkdir(exist_ok=True)
         Image.fromarray(pixels).save(tmp_path / "data" / f"{i}.png")
     (tmp_path / "data" / "broken.png").write_bytes(b"x")
-    plain = read([tmp_path / "data"], 8, tmp_path / "cache")
+    plain = read_pictures([tmp_path / "data"], 8, tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
     monkeypatch.setattr("diffusion.data.MEMORY", 100)
-    mapped = read([tmp_path / "data"], 8, tmp_path / "cache")
+    mapped = read_pictures([tmp_path / "data"], 8, tmp_path / "cache")
     decoded = list[int]()
-    again = read([tmp_path / "data"], 8, tmp_path / "cache", lambda done, _: decoded.append(done))
+
+    def on_progress(done: int, _: int) -> None:
+        decoded.append(done)
+
+    again = read_pictures([tmp_path / "data"], 8, tmp_path / "cache", on_progress)
     assert not decoded  # the pixels of the file are taken
     for one in (mapped, again):
         assert torch.equal(one.images, plain.images) and one.names == plain.names
         assert one.skipped == plain.skipped and one.side == plain.side
     Image.new("RGB", (9, 9)).save(tmp_path / "data" / "0.png")
-    changed = read([tmp_path / "data"], 8, tmp_path / "cache")
+    changed = read_pictures([tmp_path / "data"], 8, tmp_path / "cache")
     assert not torch.equal(changed.images[0], plain.images[0])
     assert math.isclose(float(changed.images[0].float().mean()), 0.0)

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from diffusion.errors import ConfigError
 from diffusion.model.presets import Config, preset
-from diffusion.model.unet import Attention, Shape, UNet, sinusoidal
+from diffusion.model.unet import Attention, Shape, UNet, sinusoidal_embedding
 
 SMALL = Shape((32, 64), 2, (False, True), patch=2)
 
@@ -133,7 +133,7 @@ def test_the_network_is_told_the_time() -> None:
 
 
 def test_the_clock_is_sines_and_cosines() -> None:
-    told = sinusoidal(torch.tensor([0.0, 3.0]), 8)
+    told = sinusoidal_embedding(torch.tensor([0.0, 3.0]), 8)
     assert told.shape == (2, 8)
     assert told[0].tolist() == [0] * 4 + [1] * 4
     for i in range(4):
@@ -144,10 +144,10 @@ def test_the_clock_is_sines_and_cosines() -> None:
 
 def test_blocks_are_named_in_the_order_in_which_they_run() -> None:
     net, ran = lively(SMALL), list[str]()
-    for name in net.blocks:
+    for name in net.block_names:
         net.get_submodule(name).register_forward_hook(lambda *_, name=name: ran.append(name))
     net(pictures(1, 16), torch.zeros(1))
-    assert ran == net.blocks
+    assert ran == net.block_names
     assert ran == [
         *("down.0.0", "down.0.1", "down.1.0", "down.1.1"),
         *("middle.0", "middle.1"),
@@ -178,8 +178,8 @@ def test_a_shape_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
 @pytest.mark.parametrize("condition", [("none", 0), ("class", 7), ("vector", 512)])
 @pytest.mark.parametrize("name", ["article", "base", "tiny"])
 def test_a_configuration_goes_through_json(name: str, condition: tuple[str, int]) -> None:
-    config = preset(name).conditioned(*condition)
-    assert Config.of(config.to_json()) == config
+    config = preset(name).with_condition(*condition)
+    assert Config.from_json(config.to_json()) == config
     assert config.shape.condition == condition[0]
 
 

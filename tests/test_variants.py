@@ -42,7 +42,7 @@ SMALL = Config("small", Shape((16, 32), 1, (False, True), head=16), size=16)
 def save(path: Path, encoder: dict[str, str] | None = None) -> Path:
     """A small checkpoint of random weights, conditioned on mini's vectors unless told otherwise."""
     mini = Mini()
-    config = SMALL.conditioned("vector", mini.dim)
+    config = SMALL.with_condition("vector", mini.dim)
     torch.manual_seed(0)
     model = Denoiser(config)
     for weight in model.net.parameters():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ from PIL import Image
 
 from diffusion import Config, Denoiser, Shape, variants
 from diffusion.errors import ConfigError
-from diffusion.sampling.bands import SLIMMEST, Bands, low_size
-from diffusion.sampling.variants import REGIMES, dial, nearest_regime
+from diffusion.sampling.bands import MAX_ASPECT, Bands, low_band_size
+from diffusion.sampling.variants import REGIMES, nearest_regime, resolve_settings
 
 SMALL = Config("small", Shape((16, 32), 1, (False, True), head=16), size=16)
 
@@ -38,7 +39,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def model() -> Denoiser:
-    return denoiser(SMALL.conditioned("vector", 4))
+    return denoiser(SMALL.with_condition("vector", 4))
 
 
 PICTURE = torch.rand(3, 16, 24, generator=torch.Generator().manual_seed(1)) * 2 - 1
@@ -56,6 +57,18 @@ def test_it_comes_to_the_picture_as_sigma_goes_to_nothing() -> None:
         torch.nn.init.zeros_(weight)
     gaps = [(variants(model, PICTURE, sigma=s) - PICTURE).abs().max() for s in (1e-1, 1e-2, 1e-3)]
     assert gaps[0] > gaps[1] > gaps[2] and gaps[2] < 0.01
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_pure_noise_of_a_stepped_schedule_has_not_even_the_mean_colour(schedule: str) -> None:
+    """The last sigma of `linear` is 157: at 80 a white and a black picture would still differ."""
+    model = denoiser(replace(SMALL, noise=schedule, steps=1000, target="eps", sigma_data=1.0))
+    white, black = (torch.full((3, 16, 16), value) for value in (1.0, -1.0))
+    for sigma in (80.0, 500.0):
+        a, b = (variants(model, one, 2, sigma=sigma, steps=4) for one in (white, black))
+        assert torch.equal(a, b)
+    a, b = (variants(model, one, 2, sigma=10.0, steps=4) for one in (white, black))
+    assert not torch.equal(a, b)
 
 
 @pytest.mark.parametrize("sigma", [80.0, 1000.0])
@@ -96,16 +109,16 @@ def test_guidance_goes_the_way_of_the_condition(model: Denoiser) -> None:
 def test_the_regimes_are_in_order() -> None:
     near, same, concept = (REGIMES["pixels"][name] for name in ("near", "same", "concept"))
     assert near.sigma < same.sigma < concept.sigma == 80
-    assert dial() == same and dial("concept") == concept
+    assert resolve_settings() == same and resolve_settings("concept") == concept
 
 
 def test_between_regimes_the_dial_runs_on() -> None:
     for regime in REGIMES["pixels"].values():
-        assert dial(sigma=regime.sigma) == regime
+        assert resolve_settings(sigma=regime.sigma) == regime
     least, most = REGIMES["pixels"]["near"].steps, REGIMES["pixels"]["concept"].steps
-    steps = [dial(sigma=s).steps for s in (0, 0.1, 0.5, 1, 2, 5, 20, 80, 500)]
+    steps = [resolve_settings(sigma=s).steps for s in (0, 0.1, 0.5, 1, 2, 5, 20, 80, 500)]
     assert steps == sorted(steps) and steps[0] == least and steps[-1] == most
-    assert dial(sigma=2, steps=3, guidance=1.25).steps == 3
+    assert resolve_settings(sigma=2, steps=3, guidance=1.25).steps == 3
 
 
 @pytest.mark.parametrize("space", sorted(REGIMES))
@@ -156,15 +169,15 @@ def noise(width: int, height: int) -> Image.Image:
 def test_an_unchanged_low_band_gives_the_picture_back(size: tuple[int, int]) -> None:
     picture = noise(*size)
     bands = Bands(picture, 64, 8)
-    assert bands.over(bands.low).tobytes() == picture.tobytes()
+    assert bands.merge(bands.low).tobytes() == picture.tobytes()
 
 
 @pytest.mark.parametrize("size", [(256, 256), (400, 300), (90, 256), (1, 10_000), (512, 7)])
 def test_the_low_band_keeps_the_shape(size: tuple[int, int]) -> None:
-    width, height = low_size(*size, 64, 8)
+    width, height = low_band_size(*size, 64, 8)
     assert width % 8 == 0 == height % 8
     assert 0.7 < width * height / 64**2 < 1.4
-    wanted = min(max(size[0] / size[1], 1 / SLIMMEST), SLIMMEST)
+    wanted = min(max(size[0] / size[1], 1 / MAX_ASPECT), MAX_ASPECT)
     assert 0.75 < width / height / wanted < 1.34
 
 
@@ -174,7 +187,7 @@ def test_detail_goes_where_something_changed_and_stays_elsewhere() -> None:
     low = bands.low.copy()
     low[:, :, 32:] *= -1
     low[:, :, 32:] += 0.8
-    before, after = (np.asarray(p, np.float32) for p in (picture, bands.over(low)))
+    before, after = (np.asarray(p, np.float32) for p in (picture, bands.merge(low)))
     assert np.abs(before - after)[:, :100].max() < 3
     rough = [np.abs(np.diff(p[:, 160:], axis=0)).mean() for p in (before, after)]
     assert rough[1] < 0.4 * rough[0]
@@ -183,11 +196,11 @@ def test_detail_goes_where_something_changed_and_stays_elsewhere() -> None:
 def test_without_its_detail_a_picture_is_not_in_its_variant() -> None:
     pictures = noise(200, 100), Image.new("RGB", (200, 100))
     low = np.random.default_rng(1).random(Bands(pictures[0], 64, 8).low.shape, np.float32)
-    pair = [Bands(picture, 64, 8).over(low, detail=False).tobytes() for picture in pictures]
+    pair = [Bands(picture, 64, 8).merge(low, detail=False).tobytes() for picture in pictures]
     assert pair[0] == pair[1]
 
 
 def test_a_change_of_the_low_band_shows_in_the_picture() -> None:
     bands = Bands(Image.new("RGB", (200, 100), (100, 100, 100)), 64, 8)
-    made = np.asarray(bands.over(bands.low + 0.2), np.float32)
+    made = np.asarray(bands.merge(bands.low + 0.2), np.float32)
     assert np.abs(made - 125.5).max() <= 1

@@ -26,7 +26,7 @@ def average(
     from diffusion.training.ema import combine
     from diffusion.training.folder import read_snapshots
 
-    about = checkpoint.describe(run / "checkpoint.safetensors")
+    about = checkpoint.read_description(run / "checkpoint.safetensors")
     if out.exists():
         raise ConfigError(f"{out} exists; give another name")
     snapshots = read_snapshots(run)
@@ -37,7 +37,7 @@ def average(
             f"{about['step']}; let the run come to its end"
         )
     weights = combine(snapshots, width)
-    config = Config.of(about["config"])
+    config = Config.from_json(about["config"])
     known = {k: v for k, v in about.items() if k not in ("format", "version", "config", "sha256")}
     checkpoint.save(out, config, weights, {**known, "average": f"power:{width:g}"})
     note(f"{out}: the average of width {width:g}, from {len(snapshots)} snapshots")

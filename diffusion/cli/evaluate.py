@@ -54,34 +54,42 @@ def evaluate(
     given, or on their classes, if the model has the same. Give pictures that the model was not
     trained on: else a copy of a training picture counts as a good sample.
     """
-    from diffusion.data import match, read, read_vectors, to_bytes
-    from diffusion.evaluation.likelihood import bits
-    from diffusion.evaluation.report import Measure, Report, held_out, load_features, sheet
+    from diffusion.data import match_vectors, read_pictures, read_vectors, to_bytes
+    from diffusion.evaluation.likelihood import estimate_bits
+    from diffusion.evaluation.report import (
+        Evaluator,
+        Report,
+        draw_nearest_pairs,
+        load_feature_encoder,
+        split_held_out,
+    )
     from diffusion.model.checkpoint import load
-    from diffusion.model.denoiser import EVERYWHERE
-    from diffusion.model.schedule import Steps as StepNoise
-    from diffusion.plots import save_png, spare
-    from diffusion.sampling.sample import same_encoder, sample as draw, way
+    from diffusion.model.denoiser import FULL_INTERVAL
+    from diffusion.model.schedule import DiscreteSchedule
+    from diffusion.plots import refuse_overwrite, save_png
+    from diffusion.sampling.sample import check_encoder, describe_sampling, sample as draw
     from diffusion.training.devices import pick
 
     if out:
-        spare(out / "nearest.png")
+        refuse_overwrite(out / "nearest.png")
     where = pick(device)
     model = load(checkpoint, where)
     if features is None and not (context.obj or {}).get("encode"):
         raise ConfigError("give --features FILE, an encoder to measure with")
-    encode = load_features(features, where) if features else _as_encoder(context.obj["encode"])
+    encode = (
+        load_feature_encoder(features, where) if features else _as_encoder(context.obj["encode"])
+    )
     name = str(features or context.obj["encode"])  # opens the library, before the work begins
-    pictures, condition = read(data, model.config.size), None
+    pictures, condition = read_pictures(data, model.config.size), None
     if embeddings:
         vectors = read_vectors(embeddings)
-        same_encoder(model, vectors, embeddings)
-        pictures, matched = match(pictures, vectors)
+        check_encoder(model, vectors, embeddings)
+        pictures, matched = match_vectors(pictures, vectors)
         condition = matched.float()
     elif pictures.classes and list(pictures.classes) == model.about.get("classes"):
         condition = pictures.labels
-    interval = interval or EVERYWHERE
-    rest, held = held_out(len(pictures), n, seed)
+    interval = interval or FULL_INTERVAL
+    rest, held = split_held_out(len(pictures), n, seed)
     drawn = draw(
         model,
         n,
@@ -93,28 +101,28 @@ def evaluate(
         interval=interval,
     )
     samples = to_bytes(drawn).cpu()
-    measure = Measure(encode, name, pictures.images[rest], seed)
-    row = measure.row(way(sampler, steps, guidance, interval), samples)
+    evaluator = Evaluator(encode, name, pictures.images[rest], seed)
+    row = evaluator.evaluate(describe_sampling(sampler, steps, guidance, interval), samples)
     about = {
         "weights": model.about["sha256"][:16],
         "step": model.about.get("step"),
         "condition": "none" if condition is None else model.config.shape.condition,
     }
-    rows = [row, *measure.yardsticks(pictures.images[held])]
-    report, bound = Report.of(measure, rows, about), None
+    rows = [row, *evaluator.evaluate_baselines(pictures.images[held])]
+    report, bound = Report.from_rows(evaluator, rows, about), None
     if not as_json:
         typer.echo(report.table())
-    if isinstance(model.noise, StepNoise):  # a model over steps has a likelihood
+    if isinstance(model.schedule, DiscreteSchedule):  # a model over steps has a likelihood
         some = held[: BITS[0]]
         shown = None if condition is None else condition[some]
-        bound = bits(model, pictures.images[some], shown, steps=BITS[1], seed=seed)
+        bound = estimate_bits(model, pictures.images[some], shown, steps=BITS[1], seed=seed)
     if as_json:
         document = {**report.to_json(), "bits": bound and asdict(bound)}
         typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
     elif bound:
         typer.echo(f"{bound.bits:.3f} ± {bound.error:.3f} bits per dimension, n {bound.n}")
     if out:
-        save_png(out / "nearest.png", sheet(samples, pictures.images[rest], row))
+        save_png(out / "nearest.png", draw_nearest_pairs(samples, pictures.images[rest], row))
 
 
 def _as_encoder(encode: Callable[[NDArray[np.uint8]], NDArray[np.float32]]) -> Encode:

@@ -25,13 +25,13 @@ def process(
     from PIL import Image
 
     from diffusion.model.checkpoint import load
-    from diffusion.plots import spare
+    from diffusion.plots import refuse_overwrite
     from diffusion.sampling.process import draw_process
-    from diffusion.sampling.sample import condition_on
+    from diffusion.sampling.sample import load_condition
     from diffusion.sources import open_picture, read_file
     from diffusion.training.devices import pick
 
-    spare(out)
+    refuse_overwrite(out)
     try:
         picture = open_picture(read_file(image))
         picture.load()
@@ -39,5 +39,5 @@ def process(
         why = getattr(error, "strerror", None) or error
         raise DataError(f"{image} is not a picture that can be read: {why}") from error
     model = load(checkpoint, pick(device))
-    condition = condition_on(model, 1, like, name, seed) if like or name else None
+    condition = load_condition(model, 1, like, name, seed) if like or name else None
     draw_process(model, picture, out, condition, seed=seed, steps=steps)

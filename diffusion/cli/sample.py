@@ -42,22 +42,22 @@ def sample(
 
     from diffusion.data import to_bytes
     from diffusion.model.checkpoint import load
-    from diffusion.model.denoiser import EVERYWHERE
-    from diffusion.plots import save_png, spare, tiled
-    from diffusion.sampling.sample import condition_on, samples
+    from diffusion.model.denoiser import FULL_INTERVAL
+    from diffusion.plots import refuse_overwrite, save_png, tile_pictures
+    from diffusion.sampling.sample import load_condition, sample_batches
     from diffusion.training.devices import pick
 
     model = load(checkpoint, pick(device))
-    condition = condition_on(model, n, like, name, seed)
+    condition = load_condition(model, n, like, name, seed)
     for file in (*(f"{seed + i:05d}.png" for i in range(n)), "grid.png"):
-        spare(out / file)
+        refuse_overwrite(out / file)
     count, shown = 0, list[torch.Tensor]()
-    interval = interval or EVERYWHERE
-    for part in samples(model, n, seed, condition, steps, sampler, guidance, interval):
+    interval = interval or FULL_INTERVAL
+    for part in sample_batches(model, n, seed, condition, steps, sampler, guidance, interval):
         for picture in to_bytes(part).permute(0, 2, 3, 1).cpu().numpy():
             save_png(out / f"{seed + count:05d}.png", Image.fromarray(picture))
             count += 1
         if count - len(part) < SHOWN:  # a copy: a slice would keep the whole batch in memory
             shown.append(part[: SHOWN - count + len(part)].clone())
         note(f"{count} of {n}")
-    save_png(out / "grid.png", tiled(torch.cat(shown)))
+    save_png(out / "grid.png", tile_pictures(torch.cat(shown)))

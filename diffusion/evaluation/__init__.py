@@ -1,1 +1,1 @@
-"""How good samples are: distances between sets of pictures, likelihood, and features."""
+"""Evaluation: distances between sets of pictures, likelihood, and features of the network."""

@@ -1,4 +1,4 @@
-"""How far two sets of pictures are apart, by their features. In float64, whatever comes in."""
+"""Distances between two sets of pictures by their features, computed in float64."""
 
 from __future__ import annotations
 
@@ -9,51 +9,61 @@ from torch import Tensor
 
 from diffusion.errors import DataError
 
-BLOCKS, MOST_BLOCK = 10, 1000
-ROWS = 256  # compared at a time
+BLOCKS, MAX_BLOCK = 10, 1000
+ROWS = 256  # rows of a distance matrix that are in memory together
 
 
 def moments(features: Tensor) -> tuple[Tensor, Tensor]:
-    """(N, D) -> mean (D,) and unbiased covariance (D, D). Raises DataError for N < 2."""
+    """Mean (D,) and unbiased covariance (D, D) of (N, D) features, float64.
+
+    Raises DataError for fewer than 2 rows.
+    """
     if features.ndim != 2 or len(features) < 2:
-        raise DataError(f"features of the shape {tuple(features.shape)}: give at least 2 rows")
+        raise DataError(
+            f"the features have the shape {tuple(features.shape)}; give (N, D) with N of at least 2"
+        )
     mean = features.mean(0, dtype=torch.float64)
     total = torch.zeros(len(mean), len(mean), dtype=torch.float64, device=mean.device)
-    for part in torch.split(features, 4096):  # never all of a large reference in float64
+    for part in torch.split(features, 4096):  # a large reference in float64 may not fit in memory
         centred = part.double() - mean
         total.addmm_(centred.T, centred)
     return mean, total / (len(features) - 1)
 
 
 def frechet(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> float:
-    """Frechet distance of two Gaussians, each mean and covariance (Heusel et al. 2017,
-    arXiv:1706.08500, eq. 6): |m - n|^2 + tr(S + T - 2 (S T)^(1/2)).
+    """Frechet distance of two Gaussians (Heusel et al. 2017, arXiv:1706.08500, eq. 6).
 
-    The trace of the root is that of (S^(1/2) T S^(1/2))^(1/2), which is symmetric, so its
-    eigenvalues are real and the distance needs no root of a general matrix.
+    |m - n|^2 + tr(S + T - 2 (S T)^(1/2)). a, b: mean (D,) and covariance (D, D), see `moments`.
+
+    The trace of the root equals that of (S^(1/2) T S^(1/2))^(1/2). This matrix is symmetric, so
+    its eigenvalues are real.
     """
     (m, s), (n, t) = a, b
     values, vectors = torch.linalg.eigh(s)
     root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
     inner = root @ t @ root
     trace = torch.linalg.eigvalsh((inner + inner.T) / 2).clamp(min=0).sqrt().sum()
-    apart = (m - n).square().sum() + s.trace() + t.trace() - 2 * trace
-    return float(apart.clamp(min=0))
+    distance = (m - n).square().sum() + s.trace() + t.trace() - 2 * trace
+    return float(distance.clamp(min=0))
 
 
 def kid(a: Tensor, b: Tensor, seed: int = 0) -> tuple[float, float]:
-    """Kernel distance of (N, D) and (M, D), and its standard error (Binkowski et al. 2018,
-    arXiv:1801.01401): the unbiased squared MMD under (x . y / D + 1)^3.
+    """Kernel distance (KID) of (N, D) and (M, D) features, and its standard error.
 
-    The mean over ten pairs of blocks that share no picture, drawn by the seed, of at most a
-    thousand pictures each. Raises DataError for fewer than 20 pictures.
+    This is the unbiased squared MMD with the kernel (x . y / D + 1)^3 (Binkowski et al. 2018,
+    arXiv:1801.01401). It is the mean over ten pairs of disjoint blocks of at most a thousand
+    pictures each. seed: of the random blocks.
+
+    Raises DataError for fewer than 20 pictures in a set.
     """
     if min(len(a), len(b)) < 2 * BLOCKS:
-        raise DataError(f"{len(a)} and {len(b)} pictures: KID needs at least {2 * BLOCKS} of each")
+        raise DataError(
+            f"KID compares {len(a)} with {len(b)} pictures; give at least {2 * BLOCKS} in each set"
+        )
     generator = torch.Generator().manual_seed(seed)
     halves = []
     for x in (a, b):
-        size = min(MOST_BLOCK, len(x) // BLOCKS)
+        size = min(MAX_BLOCK, len(x) // BLOCKS)
         order = torch.randperm(len(x), generator=generator)[: size * BLOCKS]
         halves.append(torch.split(x[order.to(x.device)].double(), size))
     parts = torch.stack([mmd(x, y) for x, y in zip(*halves, strict=True)])
@@ -61,51 +71,69 @@ def kid(a: Tensor, b: Tensor, seed: int = 0) -> tuple[float, float]:
 
 
 def mmd(x: Tensor, y: Tensor) -> Tensor:
-    """Unbiased squared MMD of (N, D) and (M, D) under that kernel, a number."""
+    """Unbiased squared MMD of (N, D) and (M, D) with the kernel of `kid`; a tensor of shape ()."""
 
     def kernel(u: Tensor, v: Tensor) -> Tensor:
         return (u @ v.T / u.shape[1] + 1) ** 3
 
-    def among(u: Tensor) -> Tensor:
+    def within(u: Tensor) -> Tensor:
         k = kernel(u, u)
         return (k.sum() - k.trace()) / (len(u) * (len(u) - 1))
 
-    return among(x) + among(y) - 2 * kernel(x, y).mean()
+    return within(x) + within(y) - 2 * kernel(x, y).mean()
 
 
 class Manifold:
-    """Where features are: within reach of one of them, as far as its k-th neighbour
-    (Kynkaanniemi et al. 2019, arXiv:1904.06991)."""
+    """Estimate of the manifold of features (Kynkaanniemi et al. 2019, arXiv:1904.06991).
+
+    It is the union of balls around all features; a ball reaches to the k-th nearest neighbour.
+    """
 
     def __init__(self, features: Tensor, k: int = 3) -> None:
-        """features: (N, D). Raises DataError for no more than k of them."""
+        """features: (N, D). k: number of the neighbour. Raises DataError unless N is above k."""
         if len(features) <= k:
-            raise DataError(f"{len(features)} pictures: give more than {k}")
+            raise DataError(
+                f"there are {len(features)} pictures to estimate a manifold from; give more than "
+                f"{k}"
+            )
         self.features = features.double()
         self._radii = torch.cat(
-            [rows.kthvalue(k + 1, dim=1).values for rows in _rows(self.features, self.features)]
-        )  # the first is the picture itself
+            [
+                rows.kthvalue(k + 1, dim=1).values
+                for rows in _distance_rows(self.features, self.features)
+            ]
+        )  # k + 1, since the nearest neighbour is the feature itself
 
-    def holds(self, others: Tensor) -> Tensor:
-        """(M, D) -> (M,): is each within reach of any."""
+    def contains(self, others: Tensor) -> Tensor:
+        """(M, D) -> (M,) bool: whether each feature is inside the manifold."""
         return torch.cat(
-            [(rows <= self._radii).any(1) for rows in _rows(others.double(), self.features)]
+            [
+                (rows <= self._radii).any(1)
+                for rows in _distance_rows(others.double(), self.features)
+            ]
         )
 
 
-def precision_recall(made: Manifold, real: Manifold) -> tuple[float, float]:
-    """Share of the made pictures that are where real ones are, and the other way round."""
-    precision, recall = real.holds(made.features), made.holds(real.features)
+def precision_recall(generated: Manifold, real: Manifold) -> tuple[float, float]:
+    """Precision and recall, each 0 to 1.
+
+    Precision is the share of generated features inside the manifold of the real ones; recall is the
+    share of real features inside the manifold of the generated ones.
+    """
+    precision, recall = real.contains(generated.features), generated.contains(real.features)
     return float(precision.double().mean()), float(recall.double().mean())
 
 
-def nearest(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """(N, D), (M, D) -> for each of a its nearest of b: index (N,) and distance (N,) float64."""
-    found = torch.cat([rows.argmin(1) for rows in _rows(a.float(), b.float())])
-    return found, (a.double() - b[found].double()).square().sum(1).sqrt()
+def find_nearest(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Find the nearest row of b (M, D) for each row of a (N, D).
+
+    Returns indices (N,) and distances (N,) float64.
+    """
+    indices = torch.cat([rows.argmin(1) for rows in _distance_rows(a.float(), b.float())])
+    return indices, (a.double() - b[indices].double()).square().sum(1).sqrt()
 
 
-def _rows(a: Tensor, b: Tensor) -> Iterator[Tensor]:
-    """Distances from some of a to all of b, (at most ROWS, M), part by part."""
+def _distance_rows(a: Tensor, b: Tensor) -> Iterator[Tensor]:
+    """Yield the (N, M) distances from a to b in parts of at most ROWS rows."""
     for part in torch.split(a, ROWS):
         yield torch.cdist(part, b)

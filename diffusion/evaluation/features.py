@@ -1,5 +1,8 @@
-"""What the network sees in a picture: activations of a block, at a noise level (Baranchuk et al.
-2022, arXiv:2112.03126; Xiang et al. 2023, arXiv:2303.09769)."""
+"""Features of pictures: activations of a block of the network at a noise level.
+
+The method is that of Baranchuk et al. 2022 (arXiv:2112.03126) and Xiang et al. 2023
+(arXiv:2303.09769).
+"""
 
 from __future__ import annotations
 
@@ -14,26 +17,26 @@ BATCH = 64
 
 
 class Features:
-    """An encoder: pictures -> activations of one block, averaged over its places.
+    """An encoder from pictures to activations of one block, averaged over positions.
 
-    A picture's noise depends on the seed alone, so that it has the same features among any others.
+    The noise depends on the seed alone, so a picture has the same features in any batch.
     """
 
     def __init__(
         self, model: Denoiser, block: str, sigma: float, k: int = 1, seed: int = 0
     ) -> None:
-        """block: one of `model.net.blocks`; the forward ends there. sigma: of the noise that is
-        added. k: over how many noises the mean is taken, with seeds seed, seed + 1, ... A model
-        under a condition runs without. Raises ConfigError."""
-        if block not in model.net.blocks:
+        """model: runs without a condition. block: one of `model.net.block_names`; later blocks do
+        not run. sigma: level of the added noise. k: number of noise samples to average over, with
+        the seeds seed, seed + 1, ... (64 bits). Raises ConfigError for values out of range."""
+        if block not in model.net.block_names:
             raise ConfigError(
-                f"there is no block {block!r}; give one of {', '.join(model.net.blocks)}"
+                f"there is no block {block!r}; give one of {', '.join(model.net.block_names)}"
             )
-        low, high = model.noise.lowest, model.noise.highest
+        low, high = model.schedule.sigma_min, model.schedule.sigma_max
         if not low <= sigma <= high or k < 1 or not 0 <= seed <= 2**64 - k:
             raise ConfigError(
-                f"sigma {sigma}, k {k}, seed {seed}: give {low:g} to {high:g}, at least 1, and 64 "
-                "bits"
+                f"sigma is {sigma}, k is {k} and seed is {seed}; give a sigma of {low:g} to "
+                f"{high:g}, k of at least 1, and seeds of 64 bits"
             )
         self.model, self.sigma = model, sigma
         self._block = model.net.get_submodule(block)
@@ -48,14 +51,14 @@ class Features:
 
     @torch.inference_mode()
     def __call__(self, pictures: Tensor) -> Tensor:
-        """(N, 3, S, S) uint8, or float in -1..1 -> (N, C) float32, on the model's device.
+        """Encode (N, 3, S, S) pictures, uint8 or float in -1..1, S being the model's size.
 
-        S: the model's size. Raises DataError for another shape.
+        Returns (N, C) float32 on the model's device. Raises DataError for another shape.
         """
         side = self.model.config.size
         if pictures.ndim != 4 or pictures.shape[1:] != (3, side, side):
             raise DataError(
-                f"pictures of the shape {tuple(pictures.shape)}: give (N, 3, {side}, {side})"
+                f"the pictures have the shape {tuple(pictures.shape)}; give (N, 3, {side}, {side})"
             )
         rows = [self._pooled(part) for part in torch.split(pictures, BATCH)]
         return torch.cat(rows)
@@ -65,9 +68,12 @@ class Features:
         x0 = (to_unit(pictures) if pictures.dtype == torch.uint8 else pictures.float()).to(device)
         x0 = model.encode(x0)
         sigma = torch.full((len(x0),), self.sigma, dtype=torch.float64, device=device)
-        time, scale = model.noise.time(sigma).float(), model.scales(sigma)[2][:, None, None, None]
+        time, scale = (
+            model.schedule.timestep(sigma).float(),
+            model.preconditioning(sigma)[2][:, None, None, None],
+        )
         total: Tensor | float = 0.0
         for eps in self._noises.to(device):
             x = (scale * (x0 + self.sigma * eps)).float()
-            total = total + model.net(x, time, until=self._block).float().mean((2, 3))
+            total = total + model.net(x, time, stop_at=self._block).float().mean((2, 3))
         return torch.as_tensor(total) / len(self._noises)

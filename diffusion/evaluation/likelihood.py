@@ -1,9 +1,10 @@
-"""How well a model of the article's kind compresses pictures: the variational bound on their
-negative log likelihood, in bits per dimension (Ho et al. 2020, eq. 5 and section 3.3).
+"""The variational bound on the negative log likelihood, in bits per dimension.
+
+It exists for models with a discrete schedule (Ho et al. 2020, eq. 5 and section 3.3).
 
     L = E[ L_T + sum over t of L_t + L_0 ]
     L_T = KL(q(x_T | x_0) || N(0, 1)),   L_t = KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t))
-    L_0 = -log p(x_0 | x_1), the Gaussian's share of each of the 256 values' bins
+    L_0 = -log p(x_0 | x_1), with the Gaussian integrated over the bin of each of the 256 values
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from torch import Tensor
 
 from diffusion.errors import ConfigError, DataError
 from diffusion.model.denoiser import Denoiser
-from diffusion.model.schedule import Steps
+from diffusion.model.schedule import DiscreteSchedule
 
-Guess: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+PredictX0: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """x = x_0 + sigma eps (B, C, H, W) and sigmas (B,), both float64 -> the expected x_0."""
 
 BATCH = 50
@@ -30,9 +31,12 @@ VARIANCES = ("posterior", "beta")
 
 @dataclass(frozen=True)
 class Bound:
-    """Bits per dimension. bits: the bound, of which are `prior` L_T, `between` the sum over L_t and
-    `decoder` L_0; error: its standard error over pictures and steps. n: pictures; steps: how many
-    t of the sum were looked at for each; variance: of p, as in `samplers.ancestral`."""
+    """The bound and its parts in bits per dimension.
+
+    bits: the bound, the sum of `prior` (L_T), `between` (the sum of all L_t) and `decoder` (L_0).
+    error: standard error of `bits` over pictures and steps. n: number of pictures. steps: number
+    of t evaluated for each picture. variance: of p, see `samplers.ancestral`. seed: of the noise.
+    """
 
     bits: float
     error: float
@@ -45,7 +49,7 @@ class Bound:
     seed: int
 
 
-def bits(
+def estimate_bits(
     model: Denoiser,
     images: Tensor,
     condition: Tensor | None = None,
@@ -53,100 +57,115 @@ def bits(
     variance: str = "posterior",
     seed: int = 0,
 ) -> Bound:
-    """The bound of (N, 3, S, S) uint8 pictures under a model over `Steps`.
+    """Estimate the bound of (N, 3, S, S) uint8 pictures under a model with a discrete schedule.
 
-    condition: (N,) or (N, D), as `UNet.embed` has it. steps: look at so many t for each picture,
-    evenly spread from a random start, which leaves the bound unbiased; None for all. Each costs a
-    network pass, and one more is L_0. Raises ConfigError for continuous noise, which has no steps.
+    condition: (N,) classes or (N, D) vectors, see `UNet.embed`.
+    steps: number of t to evaluate for each picture, evenly spaced from a random start, which keeps
+        the estimate unbiased; None for all. A picture costs steps + 1 network passes.
+    variance: `posterior` or `beta`. seed: of the noise.
+
+    Raises ConfigError for a continuous schedule, which has no steps, and for values out of range.
     """
-    if not isinstance(model.noise, Steps):
+    if not isinstance(model.schedule, DiscreteSchedule):
         raise ConfigError(
-            f"the {model.config.preset} model has {model.config.noise} noise, and the bound is one "
-            "over steps; give a model of linear or cosine noise, such as the article's"
+            f"the {model.config.preset} model has {model.config.noise} noise, but the bound is a "
+            "sum over steps; give a model with linear or cosine noise, such as the article's"
         )
     device = next(model.parameters()).device
     parts = []
     with torch.inference_mode():
         for first in range(0, len(images), BATCH):
             part = images[first : first + BATCH].to(device)
-            under = None if condition is None else condition[first : first + BATCH].to(device)
+            some = None if condition is None else condition[first : first + BATCH].to(device)
 
-            def guess(x: Tensor, sigma: Tensor, under: Tensor | None = under) -> Tensor:
-                return torch.as_tensor(model(x.float(), sigma, under)).double()
+            def predict(x: Tensor, sigma: Tensor, some: Tensor | None = some) -> Tensor:
+                return torch.as_tensor(model(x.float(), sigma, some)).double()
 
-            parts.append(terms(guess, model.noise, part, steps, variance, seed + first).cpu())
-    return bound(torch.cat(parts), steps or len(model.noise.betas) - 1, variance, seed)
+            terms = bound_terms(predict, model.schedule, part, steps, variance, seed + first)
+            parts.append(terms.cpu())
+    return summarize_terms(torch.cat(parts), steps or len(model.schedule.betas) - 1, variance, seed)
 
 
-def bound(found: Tensor, steps: int, variance: str, seed: int) -> Bound:
-    """What `terms` found, over all pictures. Raises DataError for fewer than 2."""
-    if len(found) < 2:
-        raise DataError(f"{len(found)} pictures: give at least 2 for a standard error")
-    total, (prior, between, decoder) = found.sum(1), found.mean(0).tolist()
+def summarize_terms(terms: Tensor, steps: int, variance: str, seed: int) -> Bound:
+    """Average the (N, 3) terms of `bound_terms` over pictures. Raises DataError for N < 2."""
+    if len(terms) < 2:
+        raise DataError(
+            f"the bound is of {len(terms)} pictures; give at least 2 for a standard error"
+        )
+    total, (prior, between, decoder) = terms.sum(1), terms.mean(0).tolist()
     error = float(total.std() / math.sqrt(len(total)))
     return Bound(
         float(total.mean()), error, prior, between, decoder, len(total), steps, variance, seed
     )
 
 
-def terms(
-    guess: Guess,
-    noise: Steps,
+def bound_terms(
+    predict: PredictX0,
+    noise: DiscreteSchedule,
     images: Tensor,
     steps: int | None = None,
     variance: str = "posterior",
     seed: int = 0,
 ) -> Tensor:
-    """(N, 3) float64: L_T, sum of L_t, L_0 of each uint8 picture, in bits per dimension.
+    """Compute L_T, the sum of L_t, and L_0 of each picture in bits per dimension, (N, 3) float64.
 
-    A guess is kept within -1..1, where pictures are, as Ho et al. do. Raises ConfigError.
+    predict: the model; its x_0 is clamped to -1..1, as in Ho et al. images: (N, C, H, W) uint8.
+    steps, variance, seed: see `estimate_bits`. Raises ConfigError for values out of range.
     """
     total = len(noise.betas) - 1  # steps t = 1.. in the code, 2.. in the paper
     if variance not in VARIANCES or (steps is not None and not 1 <= steps <= total):
         raise ConfigError(
-            f"variance {variance!r}, steps {steps}: give posterior or beta, and 1 to {total}"
+            f"variance is {variance!r} and steps is {steps}; give posterior or beta, and 1 to "
+            f"{total} steps"
         )
     x0, device = images.double() / 127.5 - 1, images.device
     generator = torch.Generator().manual_seed(seed)
     count = steps or total
 
-    def guessed(t: Tensor) -> Tensor:
+    def predict_at(t: Tensor) -> Tensor:
         eps = torch.randn(x0.shape, generator=generator, dtype=torch.float64).to(device)
         sigma = noise.sigmas.to(device)[t]
-        return guess(x0 + _over(sigma, x0) * eps, sigma).clamp(-1, 1)
+        return predict(x0 + _broadcast(sigma, x0) * eps, sigma).clamp(-1, 1)
 
     start = torch.rand(len(x0), generator=generator, dtype=torch.float64).to(device)
     between = torch.zeros(len(x0), dtype=torch.float64, device=device)
     for i in range(count):
         t = 1 + ((i + start) * (total / count)).long().clamp(max=total - 1)
-        between += _divergence(noise, t, x0, guessed(t), variance)
+        between += _divergence_term(noise, t, x0, predict_at(t), variance)
     first = torch.zeros(len(x0), dtype=torch.int64, device=device)
-    decoder = _decoder(x0, guessed(first), float(noise.posterior()[2][1]))
-    return torch.stack([_prior(noise, x0), between * total / count, decoder], dim=1) / math.log(2)
+    decoder = _decoder_term(x0, predict_at(first), float(noise.posterior_coefficients()[2][1]))
+    nats = torch.stack([_prior_term(noise, x0), between * total / count, decoder], dim=1)
+    return nats / math.log(2)
 
 
-def _prior(noise: Steps, x0: Tensor) -> Tensor:
+def _prior_term(noise: DiscreteSchedule, x0: Tensor) -> Tensor:
     """L_T in nats per dimension, (N,)."""
-    kept = float(noise.alpha_bar[-1])
-    return (kept * x0.square() - kept - math.log1p(-kept)).flatten(1).mean(1) / 2
+    alpha_bar = float(noise.alpha_bar[-1])
+    kl = alpha_bar * x0.square() - alpha_bar - math.log1p(-alpha_bar)
+    return kl.flatten(1).mean(1) / 2
 
 
-def _divergence(noise: Steps, t: Tensor, x0: Tensor, guess: Tensor, variance: str) -> Tensor:
-    """L_t in nats per dimension, (N,): both Gaussians have means c1 x_0 + c2 x_t."""
-    c1, _, true = (c.to(x0.device)[t] for c in noise.posterior())
+def _divergence_term(
+    noise: DiscreteSchedule, t: Tensor, x0: Tensor, predicted: Tensor, variance: str
+) -> Tensor:
+    """L_t in nats per dimension, (N,). Both Gaussians have means c1 x_0 + c2 x_t."""
+    c1, _, true = (c.to(x0.device)[t] for c in noise.posterior_coefficients())
     model = true if variance == "posterior" else noise.betas.to(x0.device)[t]
-    error = (x0 - guess).square().flatten(1).mean(1)
+    error = (x0 - predicted).square().flatten(1).mean(1)
     return ((model / true).log() + true / model - 1 + c1**2 * error / model) / 2
 
 
-def _decoder(x0: Tensor, mean: Tensor, variance: float) -> Tensor:
-    """L_0 in nats per dimension, (N,); the outermost bins reach to infinity. The variance is the
-    posterior's of the second step, since that of the first is 0."""
+def _decoder_term(x0: Tensor, mean: Tensor, variance: float) -> Tensor:
+    """L_0 in nats per dimension, (N,).
+
+    The outermost bins reach to infinity. variance: the posterior's of the second step, since that
+    of the first is 0.
+    """
     scale = 1 / math.sqrt(variance)
     low, high = (x0 - HALF_BIN - mean) * scale, (x0 + HALF_BIN - mean) * scale
     low = torch.where(x0 <= -1 + HALF_BIN, -torch.inf, low)
     high = torch.where(x0 >= 1 - HALF_BIN, torch.inf, high)
-    # the nearer tail is the one that can be told from 1
+    # in the upper tail both probabilities round to 1, so such bins are mirrored to the lower tail
     flip = low > 0
     low, high = torch.where(flip, -high, low), torch.where(flip, -low, high)
     upper, lower = torch.special.log_ndtr(high), torch.special.log_ndtr(low)
@@ -154,5 +173,6 @@ def _decoder(x0: Tensor, mean: Tensor, variance: float) -> Tensor:
     return torch.as_tensor(-share.flatten(1).mean(1))
 
 
-def _over(scale: Tensor, x: Tensor) -> Tensor:
+def _broadcast(scale: Tensor, x: Tensor) -> Tensor:
+    """Reshape (B,) to (B, 1, ..., 1) with as many dimensions as x."""
     return scale.view(-1, *[1] * (x.ndim - 1))

@@ -1,7 +1,7 @@
-"""A small convolutional autoencoder: pictures to latents of an eighth of their size, and back.
+"""A small convolutional autoencoder between pictures and latents of an eighth of their side.
 
-It is the tiny autoencoder for the latents of FLUX.2 (MIT, see `weights/NOTICE`): 2.7 million
-parameters, a round trip of about 26 dB on photographs.
+It is the tiny autoencoder for the latents of FLUX.2 (MIT license, see `weights/NOTICE`). It has 2.7
+million parameters, and reconstructs photographs with a PSNR of about 26 dB.
 """
 
 from __future__ import annotations
@@ -19,16 +19,19 @@ from torch.nn import functional as F
 
 from diffusion.errors import CheckpointError
 
-CHANNELS, DOWN = 32, 8
-"""Channels of a latent, and pixels a side that one place of it stands for."""
+CHANNELS, DOWNSAMPLING = 32, 8
+"""Channels of a latent, and side in pixels of the patch that one position of it stands for."""
 
 WIDTH, POOL_WIDTH, POOL_GROUPS = 64, 256, 4
 WEIGHTS = "autoencoder.safetensors"
 
 
 class Block(nn.Module):
-    """Three convolutions beside a skip. pooled: first adds a 1x1 network over group norm, through
-    which all places see each other's statistics."""
+    """Residual block of three convolutions.
+
+    pooled: first add a 1x1 network with group normalization, which shares statistics between all
+    positions.
+    """
 
     def __init__(self, pooled: bool = False) -> None:
         super().__init__()
@@ -45,25 +48,26 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 64, H, W) -> the same shape."""
+        """(B, 64, H, W) -> (B, 64, H, W)."""
         if self.pool is not None:
             x = x + self.pool(x)
         y: Tensor = F.relu(self.conv(x) + x)
         return y
 
 
-class Bound(nn.Module):
-    """Limits latents smoothly: 3 tanh(z / 3)."""
+class SoftClamp(nn.Module):
+    """Limit latents smoothly to -3..3 by 3 tanh(z / 3)."""
 
     def forward(self, z: Tensor) -> Tensor:
-        """Any shape -> the same shape, within -3..3."""
+        """Any shape -> the same shape, in -3..3."""
         return 3 * torch.tanh(z / 3)
 
 
 class Autoencoder(nn.Module):
-    """Pictures (B, 3, H, W) in -1..1, sides multiples of 8, to latents (B, 32, H/8, W/8) and back.
+    """Pictures (B, 3, H, W) in -1..1 to latents (B, 32, H/8, W/8) and back.
 
-    Over photographs the latents have a mean of about .04 and a standard deviation of about .84.
+    H and W are multiples of 8. Latents of photographs have a mean of about .04 and a standard
+    deviation of about .84.
     """
 
     def __init__(self) -> None:
@@ -71,39 +75,39 @@ class Autoencoder(nn.Module):
         self.encoder = nn.Sequential(
             _conv(3, WIDTH),
             Block(),
-            *(_halve(), Block(), Block(), Block()),
-            *(_halve(), Block(), Block(), Block()),
-            *(_halve(), Block(True), Block(True), Block(True)),
+            *(_downsample(), Block(), Block(), Block()),
+            *(_downsample(), Block(), Block(), Block()),
+            *(_downsample(), Block(True), Block(True), Block(True)),
             _conv(WIDTH, CHANNELS),
         )
         self.decoder = nn.Sequential(
-            *(Bound(), _conv(CHANNELS, WIDTH), nn.ReLU()),
-            *(Block(True), Block(True), Block(True), *_double()),
-            *(Block(), Block(), Block(), *_double()),
-            *(Block(), Block(), Block(), *_double()),
+            *(SoftClamp(), _conv(CHANNELS, WIDTH), nn.ReLU()),
+            *(Block(True), Block(True), Block(True), *_upsample()),
+            *(Block(), Block(), Block(), *_upsample()),
+            *(Block(), Block(), Block(), *_upsample()),
             Block(),
             _conv(WIDTH, 3),
         )
 
     def encode(self, pictures: Tensor) -> Tensor:
-        """(B, 3, H, W) in -1..1 -> (B, 32, H/8, W/8), in the precision of the weights."""
+        """Encode (B, 3, H, W) in -1..1 as (B, 32, H/8, W/8), in the dtype of the weights."""
         *_, latents = self.encode_stages(pictures)
         return latents
 
     def decode(self, latents: Tensor) -> Tensor:
-        """(B, 32, h, w) -> (B, 3, 8h, 8w) float32 in -1..1."""
+        """Decode (B, 32, h, w) to (B, 3, 8h, 8w) float32 in -1..1."""
         *_, pictures = self.decode_stages(latents)
         return pictures
 
     def encode_stages(self, pictures: Tensor) -> Iterator[Tensor]:
-        """As `encode`, layer by layer: the last tensor is the answer."""
+        """Encode layer by layer: yields each layer's output, last the latents of `encode`."""
         x = ((pictures + 1) / 2).to(self._dtype)
         for layer in self.encoder:
             x = layer(x)
             yield x
 
     def decode_stages(self, latents: Tensor) -> Iterator[Tensor]:
-        """As `decode`, layer by layer: the last tensor is the answer."""
+        """Decode layer by layer: yields each layer's output, last the pictures of `decode`."""
         x = latents.to(self._dtype)
         for layer in self.decoder:
             x = layer(x)
@@ -116,7 +120,7 @@ class Autoencoder(nn.Module):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits of the hash of the weights, in half precision."""
+        """First 16 hexadecimal digits of the SHA-256 of the weights in half precision."""
         digest = hashlib.sha256()
         for name, weight in sorted(self.state_dict().items()):
             digest.update(name.encode() + weight.half().cpu().numpy().tobytes())
@@ -124,16 +128,17 @@ class Autoencoder(nn.Module):
 
 
 def load_autoencoder(device: str = "cpu", path: Path | None = None) -> Autoencoder:
-    """The autoencoder in the package, or one of the same shape in another file, in float32.
+    """Load the autoencoder in float32, in evaluation mode.
 
-    Raises CheckpointError for a file that is missing or of another network.
+    device: a torch device. path: a .safetensors file with weights of the same network; by default
+    the one in the package. Raises CheckpointError if the file is missing or does not fit.
     """
     place = path or Path(str(packaged("diffusion") / "weights" / WEIGHTS))
     model = Autoencoder()
     try:
         weights = {name: w.float() for name, w in read_tensors(place.read_bytes()).items()}
         model.load_state_dict(weights)
-    except Exception as error:  # a foreign file fails in many ways
+    except Exception as error:  # torch and safetensors raise many types for bad files
         raise CheckpointError(
             f"{place} does not hold the weights of the autoencoder ({error}); reinstall the package"
         ) from error
@@ -145,9 +150,9 @@ def _conv(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, padding=1)
 
 
-def _halve() -> nn.Conv2d:
+def _downsample() -> nn.Conv2d:
     return nn.Conv2d(WIDTH, WIDTH, 3, stride=2, padding=1, bias=False)
 
 
-def _double() -> tuple[nn.Module, nn.Module]:
+def _upsample() -> tuple[nn.Module, nn.Module]:
     return nn.Upsample(scale_factor=2), nn.Conv2d(WIDTH, WIDTH, 3, padding=1, bias=False)

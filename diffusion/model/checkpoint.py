@@ -1,4 +1,4 @@
-"""Checkpoints: weights in safetensors and, beside them, JSON that tells what they are."""
+"""Checkpoints: a .safetensors file with the weights and a .json file that describes them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from diffusion.model.presets import Config
 FORMAT, VERSION = "lookalike diffusion", 2
 """Version 1 differs from version 2 only in the names of some modules (`RENAMED`)."""
 
-RENAMED = {
+RENAMED_MODULES = {
     "clock": "time_embedding",
     "told": "condition_projection",
     "condition": "condition_embedding",
@@ -30,7 +30,7 @@ RENAMED = {
 """Modules of the network: name in version 1 -> name in version 2."""
 
 SHIPPED = ("ddpm", "photo", "photo-weak")
-"""Names of the models in the package: on pixels, on latents, and a weaker one that guides it."""
+"""Names of the models in the package: on pixels, on latents, and the weak model of the latter."""
 
 
 def save(
@@ -40,15 +40,19 @@ def save(
     about: dict[str, Any],
     half: bool = False,
 ) -> None:
-    """Write `path` (.safetensors) and the .json beside it, none before both are made.
+    """Write a checkpoint: both files are replaced, or neither is.
 
-    weights: of the network, by name. about: what else is to be known: data, step, metrics,
-    `encoder` (name and fingerprint) of a model under vectors, `classes` of one under classes,
-    `weak` (a file beside it) of a model that guides it. half: store float16. Raises
-    DiffusionError when the disk does not take them.
+    path: the .safetensors file; the .json file is beside it.
+    weights: the network's `state_dict`.
+    about: more fields for the JSON: data, step, metrics; `encoder` (name and fingerprint) of a
+        model conditioned on vectors; `classes` of a model conditioned on classes; `weak`, the file
+        name of the weak model that guides this one, in the same folder.
+    half: store float16 instead of float32.
+
+    Raises DiffusionError when the files cannot be written.
     """
-    kind = torch.float16 if half else torch.float32
-    data = files.to_safetensors({n: w.to(kind) for n, w in weights.items()}, {"format": FORMAT})
+    dtype = torch.float16 if half else torch.float32
+    data = files.to_safetensors({n: w.to(dtype) for n, w in weights.items()}, {"format": FORMAT})
     digest = hashlib.sha256(data).hexdigest()
     head = {"format": FORMAT, "version": VERSION, "config": config.to_json(), "sha256": digest}
     text = files.to_json({**head, **about})
@@ -63,38 +67,44 @@ def save(
 def load(
     path: str | Path | None = None, device: str = "cpu", encoder: str | None = None
 ) -> Denoiser:
-    """The model of a checkpoint, ready to sample from. path: a file, or the name of a model in the
-    package: `ddpm` (the default), `photo` or `photo-weak`.
+    """Load a model, ready to sample from: `model = load("photo")`.
 
-    `about` of what comes back is the JSON beside the weights. encoder: the fingerprint of the
-    encoder whose vectors will condition it, where that is known. Raises CheckpointError for a file
-    that is missing, damaged, foreign, newer, or of another encoder.
+    path: a .safetensors file, or the name of a model in the package: `ddpm` (the default), `photo`
+        or `photo-weak`.
+    device: a torch device.
+    encoder: fingerprint of the encoder whose vectors will condition the model; None skips the
+        check.
+
+    Returns the model in evaluation mode; its `about` is the JSON of the checkpoint. Raises
+    CheckpointError if the file is missing, damaged, not a checkpoint, newer, or made for another
+    encoder, and if the device is not available.
     """
-    place = shipped(path) if path is None or str(path) in SHIPPED else Path(path)
-    about = describe(place)
-    named = about["encoder"]["fingerprint"] if "encoder" in about else None
-    if encoder is not None and named != encoder:
+    place = shipped_path(path) if path is None or str(path) in SHIPPED else Path(path)
+    about = read_description(place)
+    trained_on = about["encoder"]["fingerprint"] if "encoder" in about else None
+    if encoder is not None and trained_on != encoder:
         raise CheckpointError(
-            f"{place} was trained on vectors of the encoder {named}, not {encoder}; give a "
-            "checkpoint of that one"
+            f"{place} was trained on vectors of the encoder {trained_on}, not {encoder}; give a "
+            "checkpoint that was trained on vectors of this encoder"
         )
     try:
         data = place.read_bytes()
         if hashlib.sha256(data).hexdigest() != about["sha256"]:
             raise CheckpointError(
-                f"{place} is damaged, or not what its JSON tells of; get it again"
+                f"{place} is damaged: its hash differs from the one in its JSON; copy or download "
+                "both files again"
             )
-        model = Denoiser(Config.of(about["config"]))
+        model = Denoiser(Config.from_json(about["config"]))
         weights = upgrade_keys(read_tensors(data))
         model.net.load_state_dict({name: weight.float() for name, weight in weights.items()})
         model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if model.config.space == "latent":
             model.use_autoencoder(load_autoencoder(device))
         if "weak" in about:
-            model.guide_by(load(place.with_name(about["weak"]), device))
+            model.set_weak_model(load(place.with_name(about["weak"]), device))
     except CheckpointError:
         raise
-    except Exception as error:  # every way in which a file can be foreign, or a device not there
+    except Exception as error:  # torch and safetensors raise many types for bad files and devices
         raise CheckpointError(f"{place} cannot be used on {device}: {error}") from error
     model.about = about
     return model.eval().requires_grad_(False)
@@ -107,37 +117,45 @@ def upgrade_keys(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     are: none of them contains a name of version 1.
     """
     return {
-        ".".join(RENAMED.get(part, part) for part in key.split(".")): tensor
+        ".".join(RENAMED_MODULES.get(part, part) for part in key.split(".")): tensor
         for key, tensor in tensors.items()
     }
 
 
-def shipped(name: str | Path | None = None) -> Path:
-    """Where the weights of a model in the package are; `ddpm` by default."""
+def shipped_path(name: str | Path | None = None) -> Path:
+    """Path of the weights of a model in the package, `ddpm` by default."""
     return Path(str(packaged("diffusion") / "weights" / f"{name or SHIPPED[0]}.safetensors"))
 
 
-def describe(path: Path) -> dict[str, Any]:
-    """The JSON beside the weights. Raises CheckpointError."""
-    beside = path.with_suffix(".json")
-    missing = next((file for file in (path, beside) if not file.is_file()), None)
+def read_description(path: Path) -> dict[str, Any]:
+    """Read and check the JSON of a checkpoint.
+
+    path: the .safetensors file. Raises CheckpointError if a file is missing, the JSON does not
+    describe a checkpoint, or its version is newer than this package.
+    """
+    description = path.with_suffix(".json")
+    missing = next((file for file in (path, description) if not file.is_file()), None)
     if missing:
         raise CheckpointError(
             f"{missing} is not there; a checkpoint is a .safetensors file with its .json beside it"
         )
     try:
-        about = json.loads(beside.read_text(encoding="utf-8"))
+        about = json.loads(description.read_text(encoding="utf-8"))
         if not isinstance(about, dict) or about.get("format") != FORMAT:
-            raise ValueError("it is of another format")
+            raise ValueError(f"its format is not {FORMAT!r}")
         version = int(about["version"])
         if version <= VERSION:
-            Config.of(about["config"])
+            Config.from_json(about["config"])
             if "encoder" in about:
                 about["encoder"]["fingerprint"]
-    except Exception as error:  # every way in which it can be foreign
-        raise CheckpointError(f"{beside} tells of no checkpoint of lookalike: {error}") from error
+    except Exception as error:  # any JSON value may be in any field
+        raise CheckpointError(
+            f"{description} is not the description of a lookalike checkpoint: {error}; give a "
+            "file that `lookalike diffusion train` wrote"
+        ) from error
     if version > VERSION:
         raise CheckpointError(
-            f"{path} was written by a newer lookalike (format {version}, here {VERSION}); update"
+            f"{path} was written by a newer lookalike (format {version}, here {VERSION}); update "
+            "lookalike"
         )
     return about

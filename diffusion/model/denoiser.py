@@ -1,6 +1,6 @@
-"""The denoiser D(x; sigma): a network, what it predicts, and how a guess of x_0 comes out of it.
+"""The denoiser D(x; sigma): estimates x_0 from x = x_0 + sigma eps with a preconditioned network.
 
-x = x_0 + sigma eps throughout. Around the network F (Karras et al. 2022, eq. 7),
+With the network F, D is (Karras et al. 2022, eq. 7)
 
     D(x; sigma) = c_skip x + c_out F(c_in x; time(sigma), condition)
     c_in = 1 / sqrt(sigma^2 + sigma_data^2)
@@ -10,8 +10,8 @@ x = x_0 + sigma eps throughout. Around the network F (Karras et al. 2022, eq. 7)
     x_0          0                                        1
     v            sigma_data^2 / (sigma^2 + sigma_data^2)  -sigma sigma_data c_in
 
-With sigma_data = 1 this v is that of Salimans and Ho (2022, arXiv:2202.00512), and with any other
-it is Karras' F with its sign turned.
+With sigma_data = 1, v is that of Salimans and Ho (2022, arXiv:2202.00512). With another sigma_data
+it is the F of Karras et al. with the opposite sign.
 """
 
 from __future__ import annotations
@@ -25,64 +25,76 @@ from torch import Tensor, nn
 from diffusion.errors import ConfigError
 from diffusion.model.autoencoder import Autoencoder
 from diffusion.model.presets import Config
-from diffusion.model.schedule import make_noise
+from diffusion.model.schedule import make_schedule
 from diffusion.model.unet import UNet
 
-Denoise: TypeAlias = Callable[[Tensor, float], Tensor]
-"""x (B, C, H, W) and its sigma -> the expected x_0 (B, C, H, W)."""
+DenoiseFunction: TypeAlias = Callable[[Tensor, float], Tensor]
+"""x (B, C, H, W) and its noise level sigma -> the expected x_0 (B, C, H, W)."""
 
-MOST_SNR = 5.0
-EVERYWHERE = (0.0, float("inf"))  # the sigmas between which guidance acts, where none are named
+MAX_SNR = 5.0
+FULL_INTERVAL = (0.0, float("inf"))  # guidance at all noise levels
 
 
 class Denoiser(nn.Module):
-    """A network under its configuration; see the module's text for the equations."""
+    """A network and its configuration; the equations are at the top of the module.
+
+    schedule: noise levels it was trained on. net: the network F. about: the JSON of its checkpoint.
+    """
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.noise = make_noise(config.noise, config.steps)
+        self.schedule = make_schedule(config.noise, config.steps)
         self.net = UNet(config.shape)
-        self.about: dict[str, Any] = {}  # of the checkpoint it came from
-        self._helpers: dict[str, nn.Module] = {}  # not a part of the weights
+        self.about: dict[str, Any] = {}
+        self._helpers: dict[str, nn.Module] = {}  # in a dict, so that state_dict leaves them out
 
     @property
     def weak(self) -> Denoiser | None:
-        """A weaker model that guides this one (`denoise`)."""
+        """The weak model that guides this one, or None (`make_denoise_function`)."""
         weak = self._helpers.get("weak")
         return weak if isinstance(weak, Denoiser) else None
 
-    def guide_by(self, model: Denoiser | None) -> None:
-        """Let a weaker model of the same space guide this one; None for guidance by the empty
-        condition."""
+    def set_weak_model(self, model: Denoiser | None) -> None:
+        """Set the weak model that guides this one; None guides by the empty condition instead.
+
+        The weak model works in the same space: pixels or latents.
+        """
         self._helpers.pop("weak", None)
         if model is not None:
             self._helpers["weak"] = model
 
     def use_autoencoder(self, autoencoder: Autoencoder) -> None:
-        """Let a model on latents encode and decode pictures. Raises ConfigError for an autoencoder
-        whose latents it was not trained on."""
+        """Set the autoencoder of a model on latents.
+
+        Raises ConfigError if the model was not trained on latents of this autoencoder.
+        """
         latents = self.config.latents
         if latents is None or autoencoder.fingerprint != latents.autoencoder:
             raise ConfigError(
                 f"the model was trained on latents of the autoencoder "
-                f"{latents and latents.autoencoder}, not {autoencoder.fingerprint}"
+                f"{latents and latents.autoencoder}, not {autoencoder.fingerprint}; give the "
+                "autoencoder that it was trained with"
             )
         self._helpers["autoencoder"] = autoencoder
 
     def encode(self, pictures: Tensor) -> Tensor:
-        """Pictures (B, 3, H, W) in -1..1 -> what the model denoises: the pictures themselves, or
-        latents (B, 32, H/8, W/8) normalized per channel. Raises ConfigError."""
+        """Convert pictures (B, 3, H, W) in -1..1 to the space that the model denoises.
+
+        Returns the pictures themselves for a model on pixels. For a model on latents, returns
+        latents (B, 32, H/8, W/8) that are normalized per channel; raises ConfigError if it has no
+        autoencoder.
+        """
         *_, x = self.encode_stages(pictures)
         return x
 
     def decode(self, x: Tensor) -> Tensor:
-        """The other way round, in -1..1. Raises ConfigError."""
+        """Convert what `encode` returns back to pictures in -1..1. Raises ConfigError."""
         *_, pictures = self.decode_stages(x)
         return pictures
 
     def encode_stages(self, pictures: Tensor) -> Iterator[Tensor]:
-        """As `encode`, in pieces of work: the last tensor is the answer."""
+        """Encode in pieces of work: yields intermediate tensors, last what `encode` returns."""
         if self.config.space == "pixels":
             yield pictures
             return
@@ -93,7 +105,7 @@ class Denoiser(nn.Module):
         yield (latents.float() - mean) / std
 
     def decode_stages(self, x: Tensor) -> Iterator[Tensor]:
-        """As `decode`, in pieces of work: the last tensor is the answer."""
+        """Decode in pieces of work: yields intermediate tensors, last what `decode` returns."""
         if self.config.space == "pixels":
             yield x.clamp(-1, 1)
             return
@@ -103,18 +115,23 @@ class Denoiser(nn.Module):
     def _latents(self) -> Autoencoder:
         autoencoder = self._helpers.get("autoencoder")
         if not isinstance(autoencoder, Autoencoder):
-            raise ConfigError("a model on latents needs its autoencoder: see `use_autoencoder`")
+            raise ConfigError(
+                "a model on latents needs its autoencoder; call `use_autoencoder` first"
+            )
         return autoencoder
 
     def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
         latents = self.config.latents
         if latents is None:
-            raise ConfigError("the model does not say the statistics of its latents")
+            raise ConfigError(
+                "the configuration of the model has no statistics of latents; give a checkpoint "
+                "with `latents` in its configuration"
+            )
         mean, std = (torch.tensor(v, device=like.device) for v in (latents.mean, latents.std))
         return mean[:, None, None], std[:, None, None]
 
-    def scales(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B,) float64 -> c_skip, c_out, c_in, each (B,) float64."""
+    def preconditioning(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Coefficients c_skip, c_out and c_in of (B,) sigmas, each (B,) float64."""
         sigma, data = sigma.double(), self.config.sigma_data
         spread = (sigma**2 + data**2).sqrt()
         if self.config.target == "eps":
@@ -124,14 +141,15 @@ class Denoiser(nn.Module):
         return (data / spread) ** 2, -sigma * data / spread, 1 / spread
 
     def weights(self, sigma: Tensor) -> Tensor:
-        """(B,) weights of the squared error of F.
+        """Loss weights of (B,) sigmas, (B,), for the squared error of F.
 
-        `min-snr-5` is min(SNR, 5) on the error of x_0 (Hang et al. 2023, arXiv:2303.09556), which
-        c_out^2 brings to the target: min(SNR, 5) / SNR for eps, min(SNR, 5) / (SNR + 1) for v.
+        `min-snr-5` weights the error of x_0 by min(SNR, 5) (Hang et al. 2023, arXiv:2303.09556).
+        The factor c_out^2 converts this to the error of F: min(SNR, 5) / SNR for eps, and
+        min(SNR, 5) / (SNR + 1) for v.
         """
         if self.config.weighting == "uniform":
             return torch.ones_like(sigma)
-        return (1 / sigma**2).clamp(max=MOST_SNR) * self.scales(sigma)[1] ** 2
+        return (1 / sigma**2).clamp(max=MAX_SNR) * self.preconditioning(sigma)[1] ** 2
 
     def forward(
         self,
@@ -140,9 +158,11 @@ class Denoiser(nn.Module):
         condition: Tensor | None = None,
         size: Tensor | None = None,
     ) -> Tensor:
-        """x (B, C, H, W), sigma (B,), condition and size as `UNet.forward` has them -> x_0 (B, C,
-        H, W)."""
-        skip, out, _ = (_over(c, x) for c in self.scales(sigma))
+        """Estimate x_0 (B, C, H, W) from x (B, C, H, W) at noise levels sigma (B,).
+
+        condition, size: see `UNet.forward`.
+        """
+        skip, out, _ = (_broadcast(c, x) for c in self.preconditioning(sigma))
         return skip * x + out * self.predict(x, sigma, condition, size)
 
     def predict(
@@ -153,10 +173,10 @@ class Denoiser(nn.Module):
         size: Tensor | None = None,
         augmentation: Tensor | None = None,
     ) -> Tensor:
-        """F alone, in the precision of x."""
-        into = _over(self.scales(sigma)[2], x) * x
-        time = self.noise.time(sigma).float().to(x.device)
-        f: Tensor = self.net(into, time, condition, size=size, augmentation=augmentation)
+        """The output of F, in the dtype of x."""
+        scaled = _broadcast(self.preconditioning(sigma)[2], x) * x
+        time = self.schedule.timestep(sigma).float().to(x.device)
+        f: Tensor = self.net(scaled, time, condition, size=size, augmentation=augmentation)
         return f.to(x.dtype)
 
     def loss(
@@ -168,9 +188,12 @@ class Denoiser(nn.Module):
         size: Tensor | None = None,
         augmentation: Tensor | None = None,
     ) -> Tensor:
-        """Weighted mean squared error of F for each picture, (B,) (algorithm 1, for any target)."""
-        x = x0 + _over(sigma, x0) * eps
-        skip, out, _ = (_over(c, x) for c in self.scales(sigma))
+        """Training loss of each picture, (B,): weighted mean squared error of F.
+
+        This is algorithm 1 of Ho et al. 2020 for any target. x0, eps: (B, C, H, W). sigma: (B,).
+        """
+        x = x0 + _broadcast(sigma, x0) * eps
+        skip, out, _ = (_broadcast(c, x) for c in self.preconditioning(sigma))
         target = eps if self.config.target == "eps" else (x0 - skip * x) / out
         error = (
             (self.predict(x, sigma, condition, size, augmentation) - target)
@@ -180,25 +203,27 @@ class Denoiser(nn.Module):
         )
         return error * self.weights(sigma).to(error.device, error.dtype)
 
-    def denoise(
+    def make_denoise_function(
         self,
         condition: Tensor | None = None,
         guidance: float = 1.0,
-        interval: tuple[float, float] = EVERYWHERE,
-    ) -> Denoise:
-        """A function for the samplers.
+        interval: tuple[float, float] = FULL_INTERVAL,
+    ) -> DenoiseFunction:
+        """Make the denoise function that a sampler calls.
 
-        guidance: w of D_u + w (D_c - D_u) (Ho and Salimans 2022, arXiv:2207.12598); 1 is none and
-        costs one pass instead of two. interval: sigmas between which it acts (Kynkaanniemi et al.
-        2024, arXiv:2404.07724); elsewhere the condition alone does. Where the model has a `weak`
-        one, that takes the place of D_u, under the same condition (autoguidance, Karras et al.
-        2024, arXiv:2406.02507, eq. 3).
+        condition: one for each picture, see `UNet.embed`.
+        guidance: guidance scale w of D_u + w (D_c - D_u) (classifier-free guidance, Ho and Salimans
+            2022, arXiv:2207.12598). 1 turns guidance off, and costs one network pass instead of
+            two. A model with a weak model uses its estimate, with the same condition, for D_u
+            (autoguidance, Karras et al. 2024, arXiv:2406.02507, eq. 3).
+        interval: lowest and highest sigma at which guidance acts (Kynkaanniemi et al. 2024,
+            arXiv:2404.07724). At other sigmas D_c is used alone.
         """
-        return _Denoise(self, condition, guidance, interval)
+        return _GuidedDenoiser(self, condition, guidance, interval)
 
 
-class _Denoise:
-    """See `Denoiser.denoise`."""
+class _GuidedDenoiser:
+    """See `Denoiser.make_denoise_function`."""
 
     def __init__(
         self,
@@ -218,18 +243,18 @@ class _Denoise:
         if self._guidance != 1 and low <= sigma <= high:
             if self._weak is not None:
                 better = self._model(x, sigmas, condition)
-                return self._guided(self._weak(x, sigmas, condition), better)
+                return self._extrapolate(self._weak(x, sigmas, condition), better)
             if condition is not None:
                 empty = torch.full_like(condition, -1 if condition.ndim == 1 else 0)
                 twice = x.repeat(2, 1, 1, 1), sigmas.repeat(2), torch.cat([empty, condition])
-                return self._guided(*self._model(*twice).chunk(2))
-        guess: Tensor = self._model(x, sigmas, condition)
-        return guess
+                return self._extrapolate(*self._model(*twice).chunk(2))
+        estimate: Tensor = self._model(x, sigmas, condition)
+        return estimate
 
-    def _guided(self, worse: Tensor, better: Tensor) -> Tensor:
+    def _extrapolate(self, worse: Tensor, better: Tensor) -> Tensor:
         return worse + self._guidance * (better - worse)
 
 
-def _over(scale: Tensor, x: Tensor) -> Tensor:
-    """(B,) float64 -> (B, 1, 1, 1) in the precision of x."""
+def _broadcast(scale: Tensor, x: Tensor) -> Tensor:
+    """Reshape (B,) to (B, 1, 1, 1) in the dtype of x."""
     return scale.to(x.device, x.dtype)[:, None, None, None]

@@ -1,4 +1,4 @@
-"""What a model is, as plain data; and the presets."""
+"""The configuration of a model as plain data, and the presets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from diffusion.errors import ConfigError
-from diffusion.model.autoencoder import CHANNELS, DOWN
+from diffusion.model.autoencoder import CHANNELS, DOWNSAMPLING
 from diffusion.model.unet import Shape
 
 TARGETS = ("eps", "x0", "v")
@@ -18,8 +18,8 @@ WEIGHTINGS = ("uniform", "min-snr-5")
 class LatentSpace:
     """The latents that a model denoises instead of pixels.
 
-    autoencoder: its fingerprint. mean, std: of the latents of the training pictures, per channel;
-    the model sees (z - mean) / std.
+    autoencoder: fingerprint of the autoencoder. mean, std: mean and standard deviation of each
+    channel over the training pictures; the model gets (z - mean) / std. Raises ConfigError.
     """
 
     autoencoder: str
@@ -28,17 +28,26 @@ class LatentSpace:
 
     def __post_init__(self) -> None:
         if len(self.mean) != CHANNELS or len(self.std) != CHANNELS or min(self.std) <= 0:
-            raise ConfigError(f"a latent space has {CHANNELS} means and deviations above 0")
+            raise ConfigError(
+                f"a latent space has {CHANNELS} channels; give {CHANNELS} means and {CHANNELS} "
+                "standard deviations above 0"
+            )
 
 
 @dataclass(frozen=True)
 class Config:
-    """A model without its weights.
+    """Everything that defines a model except its weights. Raises ConfigError for invalid values.
 
-    size: side of its square pictures in pixels. noise: `linear`, `cosine` (over `steps`) or `edm`.
-    target: what the network predicts (`diffusion.model.denoiser`). sigma_data: standard deviation
-    of the data that its input is scaled for; 1 keeps x_t as Ho et al. have it. weighting: of the
-    loss over noise levels. latents: the space of a model on latents; None for one on pixels.
+    preset: name of the preset that it comes from.
+    shape: hyperparameters of the network.
+    size: side of the square training pictures in pixels, a multiple of `multiple`.
+    noise: noise schedule: `linear`, `cosine`, `edm` or `latent` (`make_schedule`).
+    steps: steps T of a linear or cosine schedule.
+    target: what the network predicts: `eps`, `x0` or `v` (`diffusion.model.denoiser`).
+    sigma_data: standard deviation of the data that the input is scaled for. 1 makes the input the
+        x_t of Ho et al.
+    weighting: loss weighting over noise levels: `uniform` or `min-snr-5`.
+    latents: the latent space of a model on latents; None for a model on pixels.
     """
 
     preset: str
@@ -71,33 +80,36 @@ class Config:
 
     @property
     def multiple(self) -> int:
-        """Height and width of a picture are multiples of so many pixels."""
-        return self.shape.multiple * (DOWN if self.space == "latent" else 1)
+        """Height and width of a picture in pixels are multiples of this number."""
+        return self.shape.multiple * (DOWNSAMPLING if self.space == "latent" else 1)
 
     @property
     def sample_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of what the network denoises for a picture of `size`."""
-        side = self.size // DOWN if self.space == "latent" else self.size
+        """Channels, height and width of what the network denoises for a square of side `size`."""
+        side = self.size // DOWNSAMPLING if self.space == "latent" else self.size
         return self.shape.inputs, side, side
 
-    def conditioned(self, kind: str, width: int) -> Config:
-        """The same model under another condition: `none`, `class` or `vector`."""
+    def with_condition(self, kind: str, width: int) -> Config:
+        """Copy the configuration with another condition.
+
+        kind: `none`, `class` or `vector`. width: number of classes or length of the vector.
+        """
         return replace(self, shape=replace(self.shape, condition=kind, width=width))
 
     def to_json(self) -> dict[str, Any]:
-        """As `of` reads it."""
+        """Convert to a JSON object that `from_json` reads."""
         return {"space": self.space, **asdict(self)}
 
     @classmethod
-    def of(cls, document: dict[str, Any]) -> Config:
-        """Raises ConfigError for anything but what `to_json` gives."""
+    def from_json(cls, document: dict[str, Any]) -> Config:
+        """Read what `to_json` wrote. Raises ConfigError for any other document."""
         try:
             values = {"latents": None, **document}
             space = values.pop("space", "pixels")
             shape = dict(values["shape"])
             lists = {name: tuple(shape[name]) for name in ("channels", "attention")}
             if set(values) != {f.name for f in fields(cls)}:
-                raise ValueError(f"its fields are {sorted(document)}")
+                raise ValueError(f"it has the fields {sorted(document)}")
             values["shape"] = Shape(**{**shape, **lists})
             if latents := values["latents"]:
                 values["latents"] = LatentSpace(
@@ -105,10 +117,13 @@ class Config:
                 )
             config = cls(**values)
             if config.space != space:
-                raise ValueError(f"its space is {space}, and its network that of {config.space}")
+                raise ValueError(f"its space is {space}, but its network is for {config.space}")
             return config
         except (KeyError, TypeError, ValueError) as error:
-            raise ConfigError(f"the configuration of the model is not readable: {error}") from error
+            raise ConfigError(
+                f"the configuration of the model cannot be read: {error}; give one that this "
+                "version of lookalike wrote"
+            ) from error
 
 
 ARTICLE = Config(
@@ -135,18 +150,18 @@ PHOTO = Config(
     noise="latent",
     sigma_data=1.0,
 )
-"""On latents: 16 x 16 x 32 for a picture of 128 px, any larger shape when it samples."""
+"""A model on latents: trained on 16 x 16 x 32, for pictures of 128 px. It samples larger ones."""
 
 PHOTO_WEAK = replace(
     PHOTO, preset="photo-weak", shape=replace(PHOTO.shape, channels=(64, 128, 128), dropout=0.0)
 )
-"""A smaller one that is trained for a shorter time, to guide `photo` (`Denoiser.denoise`)."""
+"""The weak model that guides `photo`: smaller, and trained for a shorter time."""
 
 PRESETS = {config.preset: config for config in (ARTICLE, TINY, BASE, PHOTO, PHOTO_WEAK)}
 
 
 def preset(name: str) -> Config:
-    """A preset by its name. Raises ConfigError that lists them."""
+    """Return a preset by its name. Raises ConfigError, which lists the names, for any other."""
     try:
         return PRESETS[name]
     except KeyError:

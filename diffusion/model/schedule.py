@@ -1,10 +1,13 @@
-"""Noise: schedules over steps, the closed form of the forward process, and its posterior.
+"""Noise schedules, the closed form of the forward process, and its posterior.
 
-Two papers name the same thing. Ho et al. (2020, arXiv:2006.11239) mix: x_t = sqrt(alpha_bar_t)
-x_0 + sqrt(1 - alpha_bar_t) eps. Karras et al. (2022, arXiv:2206.00364) add: x = x_0 + sigma eps.
-The second is the first over sqrt(alpha_bar_t), with sigma = sqrt((1 - alpha_bar) / alpha_bar).
-`Steps` holds the first, in float64, with t = 0..T-1 for the paper's 1..T; all other modules use the
-second, in which every sampler is shorter and a noise level means the same under every schedule.
+Two papers write the noisy picture in two ways. Ho et al. (2020, arXiv:2006.11239) mix:
+x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps. Karras et al. (2022, arXiv:2206.00364)
+add: x = x_0 + sigma eps. The second is the first divided by sqrt(alpha_bar_t), with
+sigma = sqrt((1 - alpha_bar) / alpha_bar).
+
+`DiscreteSchedule` has the first form, in float64; its t = 0..T-1 is the paper's 1..T. All other
+modules use the second form: samplers are shorter in it, and a sigma means the same under every
+schedule.
 """
 
 from __future__ import annotations
@@ -20,22 +23,22 @@ from torch import Tensor
 from diffusion.errors import ConfigError
 
 
-def linear(steps: int = 1000, first: float = 1e-4, last: float = 0.02) -> Tensor:
-    """Betas (T,) float64, evenly spaced (Ho et al., section 4)."""
+def linear_betas(steps: int = 1000, first: float = 1e-4, last: float = 0.02) -> Tensor:
+    """Evenly spaced betas, (T,) float64 (Ho et al., section 4)."""
     return torch.linspace(first, last, steps, dtype=torch.float64)
 
 
-def cosine(steps: int = 1000, offset: float = 0.008, most: float = 0.999) -> Tensor:
+def cosine_betas(steps: int = 1000, offset: float = 0.008, max_beta: float = 0.999) -> Tensor:
     """Betas (T,) float64 whose alpha_bar is a squared cosine (Nichol and Dhariwal 2021, eq. 17)."""
     t = torch.arange(steps + 1, dtype=torch.float64) / steps
     f = torch.cos((t + offset) / (1 + offset) * math.pi / 2) ** 2
-    return (1 - f[1:] / f[:-1]).clamp(max=most)
+    return (1 - f[1:] / f[:-1]).clamp(max=max_beta)
 
 
-def zero_terminal(betas: Tensor) -> Tensor:
-    """Betas (T,) moved so that the last step keeps no signal (Lin et al. 2024, algorithm 1).
+def rescale_zero_terminal_snr(betas: Tensor) -> Tensor:
+    """Rescale betas (T,) so that the last step has an SNR of 0 (Lin et al. 2024, algorithm 1).
 
-    The first sqrt(alpha_bar) stays, the last becomes 0.
+    The first sqrt(alpha_bar) stays as it is; the last becomes 0.
     """
     root = (1 - betas).cumprod(0).sqrt()
     root = (root - root[-1]) * root[0] / (root[0] - root[-1])
@@ -43,132 +46,141 @@ def zero_terminal(betas: Tensor) -> Tensor:
     return 1 - alpha_bar / torch.cat([alpha_bar.new_ones(1), alpha_bar[:-1]])
 
 
-class Noise(Protocol):
-    """The noise levels a model is trained on.
+class NoiseSchedule(Protocol):
+    """The noise levels that a model is trained on.
 
-    lowest, highest: sigmas between which it can be asked.
+    sigma_min, sigma_max: lowest and highest sigma that the model is trained for.
     """
 
     @property
-    def lowest(self) -> float: ...
+    def sigma_min(self) -> float: ...
 
     @property
-    def highest(self) -> float: ...
+    def sigma_max(self) -> float: ...
 
-    def draw(self, uniform: Tensor) -> Tensor:
-        """(B,) numbers in [0, 1) -> (B,) float64 sigmas to train on."""
+    def draw_sigmas(self, uniform: Tensor) -> Tensor:
+        """Turn (B,) uniform numbers in [0, 1) into (B,) float64 sigmas to train on."""
         ...
 
-    def time(self, sigma: Tensor) -> Tensor:
-        """(B,) sigmas -> (B,) what the network is told, in units of one of a thousand steps."""
+    def timestep(self, sigma: Tensor) -> Tensor:
+        """Convert (B,) sigmas to (B,) timesteps, the input of the network, on a scale of 1000."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
-class Steps:
-    """T steps of noise, as the article has them. betas: (T,) float64."""
+class DiscreteSchedule:
+    """A schedule of T steps, as in the article. betas: (T,) float64."""
 
     betas: Tensor
 
     @cached_property
     def alpha_bar(self) -> Tensor:
-        """(T,) share of the signal's variance that is left: the product of 1 - beta."""
+        """(T,) remaining share of the signal's variance: the cumulative product of 1 - beta."""
         return (1 - self.betas).cumprod(0)
 
     @cached_property
-    def alpha_bar_before(self) -> Tensor:
-        """(T,) alpha_bar one step earlier; 1 before the first."""
+    def alpha_bar_prev(self) -> Tensor:
+        """(T,) alpha_bar of the previous step; 1 for the first."""
         return torch.cat([self.alpha_bar.new_ones(1), self.alpha_bar[:-1]])
 
     @cached_property
     def sigmas(self) -> Tensor:
-        """(T,) noise over signal, sqrt((1 - alpha_bar) / alpha_bar), ascending."""
+        """(T,) noise levels, sqrt((1 - alpha_bar) / alpha_bar), ascending."""
         return ((1 - self.alpha_bar) / self.alpha_bar).sqrt()
 
     @property
     def snr(self) -> Tensor:
-        """(T,) signal over noise, in variances."""
+        """(T,) signal-to-noise ratios of variances."""
         return self.alpha_bar / (1 - self.alpha_bar)
 
-    def forward(self, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
-        """q(x_t | x_0) in closed form (Ho et al., eq. 4; the article's formula 7).
+    def add_noise(self, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+        """Draw x_t from q(x_t | x_0) in closed form (Ho et al., eq. 4; formula 7 of the article).
 
-        x0, eps: (B, C, H, W); t: (B,) in 0..T-1. Returns x_t.
+        x0, eps: (B, C, H, W). t: (B,) in 0..T-1. Returns x_t (B, C, H, W).
         """
-        kept = self.alpha_bar[t].view(-1, *[1] * (x0.ndim - 1))
-        return (kept.sqrt() * x0 + (1 - kept).sqrt() * eps).to(x0.dtype)
+        alpha_bar = self.alpha_bar[t].view(-1, *[1] * (x0.ndim - 1))
+        return (alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * eps).to(x0.dtype)
 
-    def posterior(self) -> tuple[Tensor, Tensor, Tensor]:
-        """c1, c2 and variance, each (T,), of q(x_{t-1} | x_t, x_0) = N(c1 x_0 + c2 x_t, variance)
-        (Ho et al., eq. 6 and 7)."""
-        noise, before = 1 - self.alpha_bar, 1 - self.alpha_bar_before
-        c1 = self.alpha_bar_before.sqrt() * self.betas / noise
-        c2 = (1 - self.betas).sqrt() * before / noise
-        return c1, c2, before / noise * self.betas
+    def posterior_coefficients(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Coefficients c1, c2 and variance, each (T,), of the posterior (Ho et al., eq. 6 and 7).
+
+        q(x_{t-1} | x_t, x_0) = N(c1 x_0 + c2 x_t, variance).
+        """
+        noise, noise_prev = 1 - self.alpha_bar, 1 - self.alpha_bar_prev
+        c1 = self.alpha_bar_prev.sqrt() * self.betas / noise
+        c2 = (1 - self.betas).sqrt() * noise_prev / noise
+        return c1, c2, noise_prev / noise * self.betas
 
     def mean_from_eps(self, x: Tensor, t: Tensor, eps: Tensor) -> Tensor:
-        """The mean of p(x_{t-1} | x_t) from predicted noise (Ho et al., eq. 11; algorithm 2)."""
+        """Mean of p(x_{t-1} | x_t) from predicted noise (Ho et al., eq. 11; algorithm 2).
+
+        x, eps: (B, C, H, W). t: (B,) in 0..T-1. Returns (B, C, H, W).
+        """
         shape = (-1, *[1] * (x.ndim - 1))
-        beta, kept = self.betas[t].view(shape), self.alpha_bar[t].view(shape)
-        return (x - beta / (1 - kept).sqrt() * eps) / (1 - beta).sqrt()
+        beta, alpha_bar = self.betas[t].view(shape), self.alpha_bar[t].view(shape)
+        return (x - beta / (1 - alpha_bar).sqrt() * eps) / (1 - beta).sqrt()
 
     @property
-    def lowest(self) -> float:
+    def sigma_min(self) -> float:
         """Sigma of the first step."""
         return float(self.sigmas[0])
 
     @property
-    def highest(self) -> float:
-        """Sigma of the last step that keeps any signal."""
+    def sigma_max(self) -> float:
+        """Sigma of the last step with an SNR above 0."""
         return float(self.sigmas[torch.isfinite(self.sigmas)][-1])
 
-    def draw(self, uniform: Tensor) -> Tensor:
-        """All steps alike, t = 0 among them (algorithm 1)."""
+    def draw_sigmas(self, uniform: Tensor) -> Tensor:
+        """Draw every step with the same probability, t = 0 included (algorithm 1)."""
         return self.sigmas.to(uniform.device)[(uniform * len(self.betas)).long()]
 
-    def time(self, sigma: Tensor) -> Tensor:
-        """The step of a sigma, between steps by interpolation in log sigma."""
-        table = self.sigmas.clamp(max=self.highest).log().to(sigma.device)
-        wanted = sigma.double().clamp(min=self.lowest * (1 - 1e-9)).log()
-        after = torch.searchsorted(table, wanted).clamp(1, len(table) - 1)
+    def timestep(self, sigma: Tensor) -> Tensor:
+        """Step of each sigma on a scale of 1000, interpolated in log sigma between steps."""
+        table = self.sigmas.clamp(max=self.sigma_max).log().to(sigma.device)
+        log_sigma = sigma.double().clamp(min=self.sigma_min * (1 - 1e-9)).log()
+        after = torch.searchsorted(table, log_sigma).clamp(1, len(table) - 1)
         low, high = table[after - 1], table[after]
-        share = ((wanted - low) / (high - low).clamp(min=1e-30)).clamp(0, 1)
+        share = ((log_sigma - low) / (high - low).clamp(min=1e-30)).clamp(0, 1)
         return (after - 1 + share) * (1000 / len(table))
 
 
 @dataclass(frozen=True)
-class LogNormal:
-    """Continuous noise, ln sigma ~ N(mean, std^2) (Karras et al. 2022, table 1)."""
+class LogNormalSchedule:
+    """A continuous schedule, ln sigma ~ N(mean, std^2) (Karras et al. 2022, table 1)."""
 
     mean: float = -0.5
     std: float = 1.4
-    lowest: float = 0.002
-    highest: float = 80.0
+    sigma_min: float = 0.002
+    sigma_max: float = 80.0
 
-    def draw(self, uniform: Tensor) -> Tensor:
-        """By the inverse of the distribution, within the limits."""
-        even = uniform.double().clamp(1e-6, 1 - 1e-6)
-        drawn: Tensor = (self.mean + self.std * torch.special.ndtri(even)).exp()
-        return drawn.clamp(self.lowest, self.highest)
+    def draw_sigmas(self, uniform: Tensor) -> Tensor:
+        """Apply the inverse distribution function, and clamp to sigma_min..sigma_max."""
+        inner = uniform.double().clamp(1e-6, 1 - 1e-6)
+        drawn: Tensor = (self.mean + self.std * torch.special.ndtri(inner)).exp()
+        return drawn.clamp(self.sigma_min, self.sigma_max)
 
-    def time(self, sigma: Tensor) -> Tensor:
-        """1000 c_noise = 250 ln sigma."""
+    def timestep(self, sigma: Tensor) -> Tensor:
+        """Return 1000 c_noise = 250 ln sigma."""
         return 250 * sigma.double().log()
 
 
-LATENT = LogNormal(mean=0.2, std=1.2, lowest=0.01)
-"""The noise of training on latents of unit variance. Its center is higher than that of pixels:
-noise below sigma .25 is invisible after decoding, and more places average more noise away
-(Hoogeboom et al. 2023, arXiv:2301.11093)."""
+LATENT_SCHEDULE = LogNormalSchedule(mean=0.2, std=1.2, sigma_min=0.01)
+"""The schedule for latents of unit variance. Its mean is higher than for pixels: noise below sigma
+.25 is invisible after decoding, and larger pictures need more noise because neighbouring positions
+average it away (Hoogeboom et al. 2023, arXiv:2301.11093)."""
 
 
-def make_noise(kind: str, steps: int = 1000) -> Noise:
-    """`linear`, `cosine` (over `steps`), `edm` or `latent`. Raises ConfigError."""
+def make_schedule(kind: str, steps: int = 1000) -> NoiseSchedule:
+    """Make a noise schedule by its name.
+
+    kind: `linear` or `cosine`, over `steps` steps (2 to 100,000); `edm` or `latent`, continuous.
+    Raises ConfigError for another name or number of steps.
+    """
     if kind in ("edm", "latent"):
-        return LATENT if kind == "latent" else LogNormal()
+        return LATENT_SCHEDULE if kind == "latent" else LogNormalSchedule()
     if kind not in ("linear", "cosine") or not 2 <= steps <= 100_000:
         raise ConfigError(
-            f"noise {kind!r} of {steps} steps: give linear, cosine, edm or latent, and 2 to 100000 "
-            "steps"
+            f"there is no noise schedule {kind!r} of {steps} steps; give linear, cosine, edm or "
+            "latent, and 2 to 100000 steps"
         )
-    return Steps((linear if kind == "linear" else cosine)(steps))
+    return DiscreteSchedule((linear_betas if kind == "linear" else cosine_betas)(steps))

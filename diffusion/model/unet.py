@@ -1,8 +1,9 @@
-"""The network: a U-Net with attention, told the noise level and, if wanted, a condition.
+"""The network: a U-Net with attention, conditioned on the noise level and optionally on more.
 
-Blocks as in Ho et al. 2020 (appendix B), with the scale and shift of Dhariwal and Nichol 2021
-(arXiv:2105.05233) or, as in the article, an added embedding. Resolution halves by averages and
-doubles by repetition between levels, and no size is built in: whatever `multiple` divides goes.
+The blocks follow Ho et al. 2020 (appendix B). The embedding scales and shifts activations
+(Dhariwal and Nichol 2021, arXiv:2105.05233) or is added to them, as in the article. Between levels
+average pooling halves the resolution, and nearest-neighbour upsampling doubles it. The network has
+no fixed input size: height and width are multiples of `Shape.multiple`.
 """
 
 from __future__ import annotations
@@ -21,22 +22,28 @@ from diffusion.errors import ConfigError
 L = TypeVar("L", bound=nn.Module)
 
 WRITTEN_OUT = 256  # places up to which attention in bfloat16 is products and softmax
-SIZE_SCALE = 100.0  # of log2 of a size, so that its sines and cosines tell sizes apart
+SIZE_SCALE = 100.0  # times log2 of a size: spreads sizes over the sinusoidal embedding
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a U-Net is built from.
+    """Hyperparameters of a U-Net. Raises ConfigError for values that do not fit together.
 
-    channels: of each level, the finest first. blocks: residual blocks of a level on the way down,
-    and as many on the way up. attention: which levels have it behind each block. head: channels of
-    an attention head. patch: pixels a side that the stem packs into channels, so that 64 px cost
-    what 32 px do with 2. scale_shift: the embedding scales and shifts, else it is added. condition:
-    `none`, `class` or `vector`; width: how many classes, or the vector's length. inputs: channels
-    of what it denoises. size_condition: it is also conditioned on the size of the whole picture,
-    so that it can be trained on crops (Podell et al. 2023, arXiv:2307.01952, section 2.2).
-    augmentation: numbers that tell how a picture was transformed (`diffusion.training.augment`);
-    0 for a network that is trained without.
+    channels: channels of each level, finest first; multiples of `head`.
+    blocks: residual blocks of each level, in the encoder and again in the decoder.
+    attention: for each level, whether attention follows every block.
+    head: channels of an attention head.
+    patch: side in pixels of the patches that the stem packs into channels. With 2, a picture of
+        64 px costs what one of 32 px costs with 1.
+    scale_shift: the embedding scales and shifts activations; False adds it to them.
+    dropout: dropout rate inside a block, 0 to 1.
+    condition: `none`, `class` or `vector`.
+    width: number of classes or length of the vector; 0 without a condition.
+    inputs: channels of the input.
+    size_condition: also condition on the size of the whole picture, for training on crops (Podell
+        et al. 2023, arXiv:2307.01952, section 2.2).
+    augmentation: numbers that describe how a picture was transformed
+        (`diffusion.training.augment`); 0 for a network that is trained without.
     """
 
     channels: tuple[int, ...]
@@ -53,7 +60,7 @@ class Shape:
     augmentation: int = 0
 
     def __post_init__(self) -> None:
-        wrong = (
+        invalid = (
             not self.channels
             or len(self.attention) != len(self.channels)
             or min(self.head, self.blocks, self.patch, self.inputs) < 1
@@ -62,32 +69,39 @@ class Shape:
             or self.condition not in ("none", "class", "vector")
             or (self.condition != "none") != (self.width > 0)
         )
-        if wrong:
-            raise ConfigError(f"no network has the shape {self}")
+        if invalid:
+            raise ConfigError(
+                f"no network can have the shape {self}; give an attention flag for each level, "
+                "multiples of head as channels, an even number of them in the first level, and a "
+                "width above 0 only for a class or vector condition"
+            )
 
     @property
     def multiple(self) -> int:
-        """Height and width are to be multiples of it."""
+        """Height and width of an input are multiples of this number."""
         return self.patch << (len(self.channels) - 1)
 
 
-def sinusoidal(time: Tensor, width: int) -> Tensor:
-    """(B,) -> (B, width) sines and cosines, wavelengths 2 pi to 20000 pi (Vaswani et al. 2017)."""
+def sinusoidal_embedding(time: Tensor, width: int) -> Tensor:
+    """Embed (B,) numbers as (B, width) sines and cosines (Vaswani et al. 2017).
+
+    The wavelengths go from 2 pi to 20000 pi.
+    """
     half = width // 2
-    speeds = torch.exp(-math.log(10_000) / half * torch.arange(half, device=time.device))
-    angles = time.float()[:, None] * speeds
+    frequencies = torch.exp(-math.log(10_000) / half * torch.arange(half, device=time.device))
+    angles = time.float()[:, None] * frequencies
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 class Norm(nn.GroupNorm):
-    """Group norm over groups of 16 channels."""
+    """Group normalization with 16 channels in each group, or a single group."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(max(1, channels // 16) if channels % 16 == 0 else 1, channels)
 
 
 class Attention(nn.Module):
-    """Self-attention between all places, added to its input; it begins as nothing."""
+    """Residual self-attention over all positions. Before training it is the identity."""
 
     def __init__(self, channels: int, head: int) -> None:
         super().__init__()
@@ -97,7 +111,7 @@ class Attention(nn.Module):
         self.out = _zero_initialized(nn.Linear(channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> the same."""
+        """(B, C, H, W) -> (B, C, H, W)."""
         b, c, h, w = x.shape
         tokens = self.norm(x).permute(0, 2, 3, 1).reshape(b, h * w, c)
         q, k, v = self.qkv(tokens).view(b, h * w, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
@@ -107,7 +121,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Two convolutions beside a skip, under the embedding; attention behind them, or not."""
+    """Residual block: two convolutions that depend on the embedding, then optional attention."""
 
     def __init__(self, into: int, out: int, embedding: int, shape: Shape, attention: bool) -> None:
         super().__init__()
@@ -134,10 +148,10 @@ class Block(nn.Module):
 
 
 class UNet(nn.Module):
-    """Pictures, how noisy they are, and a condition -> a tensor of the pictures' shape.
+    """A U-Net from noisy pictures, noise level and condition to a tensor of the pictures' shape.
 
-    `blocks` names the residual blocks in the order in which they run: `down.0.0`, ..., `middle.0`,
-    ..., `up.0.1`; the first number is the level.
+    Residual blocks are called `down.LEVEL.INDEX`, `middle.INDEX` and `up.LEVEL.INDEX`; level 0 is
+    the finest. `block_names` lists them.
     """
 
     def __init__(self, shape: Shape) -> None:
@@ -162,37 +176,37 @@ class UNet(nn.Module):
                 nn.Linear(shape.augmentation, embedding, bias=False)
             )
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        inner, carried = first, list[int]()
-        for out, attends in zip(shape.channels, shape.attention, strict=True):
+        inner, skips = first, list[int]()
+        for out, attention in zip(shape.channels, shape.attention, strict=True):
             level = nn.ModuleList()
             for _ in range(shape.blocks):
-                level.append(Block(inner, out, embedding, shape, attends))
-                carried.append(inner := out)
+                level.append(Block(inner, out, embedding, shape, attention))
+                skips.append(inner := out)
             self.down.append(level)
         self.middle = nn.ModuleList(
-            Block(inner, inner, embedding, shape, attends)
-            for attends in (shape.attention[-1], False)
+            Block(inner, inner, embedding, shape, attention)
+            for attention in (shape.attention[-1], False)
         )
-        for out, attends in reversed(list(zip(shape.channels, shape.attention, strict=True))):
+        for out, attention in reversed(list(zip(shape.channels, shape.attention, strict=True))):
             level = nn.ModuleList()
             for _ in range(shape.blocks):
-                level.append(Block(inner + carried.pop(), out, embedding, shape, attends))
+                level.append(Block(inner + skips.pop(), out, embedding, shape, attention))
                 inner = out
             self.up.insert(0, level)
         self.norm = Norm(first)
         self.head = _zero_initialized(nn.Conv2d(first, packed, 3, padding=1))
 
     @property
-    def blocks(self) -> list[str]:
-        """Names of the residual blocks, in the order in which they run."""
-        return [name for name, module in self._running() if isinstance(module, Block)]
+    def block_names(self) -> list[str]:
+        """Names of the residual blocks in the order in which they run."""
+        return [name for name, module in self._iterate_blocks() if isinstance(module, Block)]
 
-    def _running(self) -> Iterator[tuple[str, nn.Module]]:
+    def _iterate_blocks(self) -> Iterator[tuple[str, nn.Module]]:
         for i, level in enumerate(self.down):
-            yield from ((f"down.{i}.{j}", block) for j, block in enumerate(_list(level)))
+            yield from ((f"down.{i}.{j}", block) for j, block in enumerate(_as_module_list(level)))
         yield from ((f"middle.{j}", block) for j, block in enumerate(self.middle))
         for i, level in reversed(list(enumerate(self.up))):
-            yield from ((f"up.{i}.{j}", block) for j, block in enumerate(_list(level)))
+            yield from ((f"up.{i}.{j}", block) for j, block in enumerate(_as_module_list(level)))
 
     def embed(
         self,
@@ -201,17 +215,20 @@ class UNet(nn.Module):
         size: Tensor | None = None,
         augmentation: Tensor | None = None,
     ) -> Tensor:
-        """(B,) times and conditions -> (B, E).
+        """Embed noise level, condition, size and augmentation as one (B, E) tensor.
 
-        condition: (B,) classes, -1 for none; or (B, width) unit vectors, zeros for none. size: (B,)
-        short sides of the whole pictures, for a shape with `size_condition`.
+        time: (B,) timesteps, 0 to 1000.
+        condition: (B,) classes, -1 for the empty condition; or (B, width) unit vectors, zeros for
+            the empty condition. None is the empty condition for all.
+        size: (B,) short sides of the whole pictures in the units of the input; None ignores them.
+            Only a shape with `size_condition` uses them.
         """
         embedding: Tensor = self.time_embedding(
-            sinusoidal(time, self.shape.channels[0]).to(self.stem.weight.dtype)
+            sinusoidal_embedding(time, self.shape.channels[0]).to(self.stem.weight.dtype)
         )
         kind, width = self.shape.condition, self.shape.width
         if self.shape.size_condition and size is not None:
-            waves = sinusoidal(SIZE_SCALE * size.float().log2(), self.shape.channels[0])
+            waves = sinusoidal_embedding(SIZE_SCALE * size.float().log2(), self.shape.channels[0])
             embedding = embedding + self.size_embedding(waves.to(embedding.dtype))
         if self.shape.augmentation and augmentation is not None:
             embedding = embedding + self.augmentation_embedding(augmentation.to(embedding.dtype))
@@ -232,36 +249,39 @@ class UNet(nn.Module):
         x: Tensor,
         time: Tensor,
         condition: Tensor | None = None,
-        until: nn.Module | None = None,
+        stop_at: nn.Module | None = None,
         size: Tensor | None = None,
         augmentation: Tensor | None = None,
     ) -> Tensor:
-        """x (B, inputs, H, W) of about unit variance, time (B,) of a thousand -> x's shape.
+        """Run the network. Returns a tensor of the shape of x, or the output of `stop_at`.
 
-        until: a residual block, behind which it stops and gives that one's output (B, C, h, w).
-        size: (B,) short sides of the whole pictures that x are crops of, in the units of x; by
-        default x are whole pictures. augmentation: (B, shape.augmentation) labels of what was done
-        to the pictures, for a shape that has them; None for pictures as they are.
+        x: (B, inputs, H, W) of about unit variance; H and W are multiples of `Shape.multiple`.
+        time: (B,) timesteps, 0 to 1000. condition: see `embed`.
+        stop_at: a residual block; its output (B, C, h, w) is returned, and later blocks do not run.
+        size: (B,) short sides of the whole pictures if x are crops, in the units of x. By default
+            x are whole pictures.
+        augmentation: (B, shape.augmentation) labels of how the pictures were transformed, for a
+            shape that has them; None for pictures as they are.
         """
         if size is None and self.shape.size_condition:
             size = torch.full((len(x),), float(min(x.shape[-2:])), device=x.device)
         embedding = self.embed(time, condition, size, augmentation)
         h: Tensor = self.stem(F.pixel_unshuffle(x, self.shape.patch))
-        carried = list[Tensor]()
+        skips = list[Tensor]()
         for i, level in enumerate(self.down):
             h = F.avg_pool2d(h, 2) if i else h
-            for block in _list(level):
-                carried.append(h := block(h, embedding))
-                if block is until:
+            for block in _as_module_list(level):
+                skips.append(h := block(h, embedding))
+                if block is stop_at:
                     return h
         for block in self.middle:
             h = block(h, embedding)
-            if block is until:
+            if block is stop_at:
                 return h
         for i, level in reversed(list(enumerate(self.up))):
-            for block in _list(level):
-                h = block(torch.cat([h, carried.pop()], dim=1), embedding)
-                if block is until:
+            for block in _as_module_list(level):
+                h = block(torch.cat([h, skips.pop()], dim=1), embedding)
+                if block is stop_at:
                     return h
             h = F.interpolate(h, scale_factor=2.0) if i else h
         return F.pixel_shuffle(self.head(F.silu(self.norm(h))), self.shape.patch)
@@ -280,14 +300,14 @@ def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def _zero_initialized(layer: L) -> L:
-    """The layer with zeros for weights."""
+    """Set all parameters of a layer to zero, and return the layer."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer
 
 
-def _list(modules: nn.Module) -> nn.ModuleList:
-    """For the type checker: what a list of lists of modules holds."""
+def _as_module_list(modules: nn.Module) -> nn.ModuleList:
+    """Narrow the type of an element of a nested module list."""
     if not isinstance(modules, nn.ModuleList):
-        raise TypeError("not a list of modules")
+        raise TypeError(f"expected a ModuleList, not {type(modules).__name__}")
     return modules

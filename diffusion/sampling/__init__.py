@@ -1,1 +1,1 @@
-"""From noise or a picture to pictures: samplers, samples, variants, and drawings of the process."""
+"""Generation of pictures: samplers, samples, variants, and a figure of the diffusion process."""

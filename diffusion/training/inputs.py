@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diffusion.data import match_names, read, read_vectors
+from diffusion.data import match_names, read_pictures, read_vectors
 from diffusion.errors import ConfigError, DataError
-from diffusion.model.autoencoder import DOWN, load_autoencoder
+from diffusion.model.autoencoder import DOWNSAMPLING, load_autoencoder
 from diffusion.model.presets import Config, LatentSpace
 from diffusion.training.latents import encode_folder, is_latents, read_latents, windows_of
 from diffusion.training.options import Options
@@ -82,7 +82,7 @@ def _read_pixels(
     on_progress: OnProgress | None,
 ) -> Inputs:
     size = config.size + config.size // MARGIN if recipe.crop else config.size
-    pictures = read(options.data, size, run / "cache", on_progress)
+    pictures = read_pictures(options.data, size, run / "cache", on_progress)
     chosen = _condition(options, pictures.names, pictures.classes, pictures.labels)
     digest = _digest(pictures.names, pictures.images, chosen.rows)
     images = pictures.images
@@ -128,10 +128,11 @@ def _read_latents(
     windows = windows_of(config.size)
     if len(options.data) == 1 and is_latents(options.data[0]):
         latents = read_latents(Path(options.data[0]).expanduser())
-        if latents.windows.crop * DOWN < config.size:
+        side = latents.windows.crop * DOWNSAMPLING
+        if side < config.size:
             raise DataError(
-                f"{options.data[0]} holds latents for pictures of {latents.windows.crop * DOWN} "
-                f"pixels, not {config.size}; encode them with --image-size {config.size}"
+                f"{options.data[0]} holds latents for pictures of {side} pixels, not "
+                f"{config.size}; encode them with --image-size {config.size}"
             )
     else:
         autoencoder = load_autoencoder(device)
@@ -147,7 +148,7 @@ def _read_latents(
             f"the latents are of the autoencoder {latents.autoencoder}, the model of "
             f"{space.autoencoder}; encode the pictures again"
         )
-    crop = config.size // DOWN
+    crop = config.size // DOWNSAMPLING
 
     def part(places: list[int]) -> LatentSet:
         at = torch.tensor(places, dtype=torch.int64)

@@ -20,7 +20,7 @@ from torch import Tensor
 from diffusion import files
 from diffusion.data import classes_of, upright
 from diffusion.errors import DataError
-from diffusion.model.autoencoder import CHANNELS, DOWN, Autoencoder
+from diffusion.model.autoencoder import CHANNELS, DOWNSAMPLING, Autoencoder
 from diffusion.model.presets import LatentSpace
 from diffusion.sources import Entry, describe_error, list_pictures, open_picture
 
@@ -48,7 +48,7 @@ class Windows:
     @property
     def side(self) -> int:
         """Pixels a side."""
-        return self.places * DOWN
+        return self.places * DOWNSAMPLING
 
 
 SMALL = Windows(places=17, crop=16, versions=6, least=136, most=256)
@@ -58,7 +58,9 @@ LARGE = Windows(places=32, crop=32, versions=4, least=256, most=256)
 def windows_of(size: int, versions: int = 6) -> Windows:
     """Windows to train on crops of `size` pixels: the picture scaled to a short side between a
     place more than that and twice that."""
-    return Windows(size // DOWN + 1, size // DOWN, versions, size + DOWN, 2 * size)
+    return Windows(
+        size // DOWNSAMPLING + 1, size // DOWNSAMPLING, versions, size + DOWNSAMPLING, 2 * size
+    )
 
 
 def cut(picture: Image.Image, windows: Windows, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
@@ -81,7 +83,7 @@ def cut(picture: Image.Image, windows: Windows, seed: int) -> tuple[np.ndarray, 
         size = (windows.side, windows.side)
         window = np.asarray(picture.resize(size, Image.Resampling.LANCZOS, box))
         pixels.append(window[:, ::-1] if version % 2 else window)
-        sizes.append(scaled / DOWN)
+        sizes.append(scaled / DOWNSAMPLING)
     return np.stack(pixels), np.array(sizes, np.float32)
 
 

@@ -21,7 +21,7 @@ from diffusion.model import checkpoint
 from diffusion.model.autoencoder import load_autoencoder
 from diffusion.model.denoiser import Denoiser
 from diffusion.model.presets import Config, preset
-from diffusion.plots import tiled
+from diffusion.plots import tile_pictures
 from diffusion.sampling.sample import sample
 from diffusion.training import augment
 from diffusion.training.devices import Speed, World, choose_speed, pick
@@ -216,7 +216,7 @@ class Run:
         self.encoder, self.classes, self.side = inputs.encoder, inputs.classes, inputs.side
         kind, width = inputs.condition, inputs.width
         if not self._start:
-            return config.conditioned(kind, width)
+            return config.with_condition(kind, width)
         about, shape = self._start.about, config.shape
         same = (kind, width) == (shape.condition, shape.width)
         if kind == "class":
@@ -351,7 +351,7 @@ class Run:
         self._sampled.net.load_state_dict(trainer.average.weights)
         guidance = self.options.guidance if conditions is not None else 1.0
         drawn = sample(self._sampled, count, condition=conditions, steps=PASSES, guidance=guidance)
-        path = self.folder.save_grid(trainer.step, tiled(drawn))
+        path = self.folder.save_grid(trainer.step, tile_pictures(drawn))
         seconds = time.monotonic() - begun
         self._grids += seconds
         elapsed = self._elapsed()

@@ -114,7 +114,8 @@ class Trainer:
         rank, size = self.world.rank, self.world.size
         part = slice(rank * total // size, (rank + 1) * total // size)
         draws = Draws(generator, total, part)
-        sigma, dropped = self.model.noise.draw(draws.uniform()), draws.uniform() < recipe.drop
+        sigma = self.model.schedule.draw_sigmas(draws.uniform())
+        dropped = draws.uniform() < recipe.drop
         channels, height, width = own.shape
         eps = draws.normal(height, width, channels).permute(0, 3, 1, 2)  # channels last
         order = self._order(own, step // len(self.sets), total)[part]

@@ -29,7 +29,7 @@ class Validation:
     def __call__(self, model: Denoiser) -> float:
         """The mean over the pictures."""
         device = next(model.parameters()).device
-        sigma = model.noise.draw(self._levels.double())
+        sigma = model.schedule.draw_sigmas(self._levels.double())
         losses = list[Tensor]()
         for first in range(0, len(sigma), BATCH):
             part = slice(first, first + BATCH)

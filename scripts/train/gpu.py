@@ -39,8 +39,8 @@ from diffusion.model import checkpoint  # noqa: E402
 from diffusion.model.autoencoder import load_autoencoder  # noqa: E402
 from diffusion.model.denoiser import Denoiser  # noqa: E402
 from diffusion.model.presets import PHOTO, PHOTO_WEAK, Config, LatentSpace  # noqa: E402
-from diffusion.plots import tiled  # noqa: E402
-from diffusion.sampling.variants import Dial, states  # noqa: E402
+from diffusion.plots import tile_pictures  # noqa: E402
+from diffusion.sampling.variants import VariantSettings, denoise_states  # noqa: E402
 from diffusion.training.devices import World  # noqa: E402
 from diffusion.training.draws import Draws  # noqa: E402
 from diffusion.training.latents import LARGE, SMALL, encode  # noqa: E402
@@ -248,10 +248,10 @@ def save_weights(out: Path, name: str, weights: dict[str, torch.Tensor], parts: 
 @torch.inference_mode()
 def draw_row(model: Denoiser, examples: Examples, sigma: float, guidance: float) -> Image.Image:
     """Variants of held-out latents, one of each, side by side."""
-    way = Dial(sigma, guidance, 12, (0.2, 5.0))
+    way = VariantSettings(sigma, guidance, 12, (0.2, 5.0))
     seeds = range(len(examples.x0))
-    *_, last = states(model, examples.x0, seeds, way, examples.condition)
-    return tiled(model.decode(last.x).cpu(), columns=len(seeds))
+    *_, last = denoise_states(model, examples.x0, seeds, way, examples.condition)
+    return tile_pictures(model.decode(last.x).cpu(), columns=len(seeds))
 
 
 def train(minutes: float, out: Path, cache: Path, device: str, batch: int) -> None:
@@ -301,7 +301,7 @@ def train(minutes: float, out: Path, cache: Path, device: str, batch: int) -> No
         "recipe": asdict(recipe),
     }
     for preset in (PHOTO_WEAK, PHOTO):
-        config = replace(preset.conditioned("vector", vectors), latents=latents)
+        config = replace(preset.with_condition("vector", vectors), latents=latents)
         weak = preset is PHOTO_WEAK
         limit = begun + (end - begun) * 0.12 if weak else end - RESERVE * 60 * minutes
         trainer = make_trainer(config, turns, recipe, device, device != "cpu" and not weak)
@@ -390,10 +390,10 @@ def ship(out: Path) -> None:
         # of three steps, one has large windows, a quarter as many
         named["seen"] = round(own["step"] * about["recipe"]["batch"] * 0.75)
         if preset is PHOTO:
-            named["weak"] = checkpoint.shipped(PHOTO_WEAK.preset).name
-            named["bank"] = save_bank(checkpoint.shipped("photo-vectors"))
-        place = checkpoint.shipped(name)
-        checkpoint.save(place, Config.of(own["config"]), weights, named, half=True)
+            named["weak"] = checkpoint.shipped_path(PHOTO_WEAK.preset).name
+            named["bank"] = save_bank(checkpoint.shipped_path("photo-vectors"))
+        place = checkpoint.shipped_path(name)
+        checkpoint.save(place, Config.from_json(own["config"]), weights, named, half=True)
         print(f"{place}: {place.stat().st_size / 1e6:.1f} MB")
 
 

@@ -11,11 +11,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diffusion.data import match_names, read_pictures, read_vectors
+from diffusion.data import Pictures, match_names, read_pictures, read_vectors
 from diffusion.errors import ConfigError, DataError
 from diffusion.model.autoencoder import DOWNSAMPLING, load_autoencoder
 from diffusion.model.presets import Config, LatentSpace
-from diffusion.training.latents import encode_folder, is_latents, read_latents, windows_of
+from diffusion.training.latents import (
+    Latents,
+    encode_folder,
+    is_latents,
+    read_latents,
+    windows_of,
+)
 from diffusion.training.options import Options
 from diffusion.training.recipe import Recipe
 from diffusion.training.sets import LatentSet, PixelSet, TrainingSet
@@ -83,33 +89,14 @@ def _read_pixels(
 ) -> Inputs:
     size = config.size + config.size // MARGIN if recipe.crop else config.size
     pictures = read_pictures(options.data, size, run / "cache", on_progress)
-    chosen = _condition(options, pictures.names, pictures.classes, pictures.labels)
-    digest = _digest(pictures.names, pictures.images, chosen.rows)
-    images = pictures.images
+    images = on_device = pictures.images
     if device.startswith("cuda") and images.numel() < torch.cuda.mem_get_info(device)[0] // 2:
-        images = images.to(device)
+        on_device = images.to(device)
 
-    def part(places: list[int]) -> PixelSet:
-        at = torch.tensor(places, dtype=torch.int64)
-        rows = torch.tensor(chosen.kept, dtype=torch.int64)[at]
-        conditions = None if chosen.rows is None else chosen.rows[at]
-        return PixelSet(images, conditions, recipe.flip, config.size, recipe.augment, rows)
+    def make_set(rows: Tensor, conditions: Tensor | None) -> PixelSet:
+        return PixelSet(on_device, conditions, recipe.flip, config.size, recipe.augment, rows)
 
-    held, trained = split_names([pictures.names[i] for i in chosen.kept], options.validation)
-    return Inputs(
-        part(trained),
-        part(held) if held else None,
-        len(chosen.kept),
-        chosen.kind,
-        chosen.width,
-        chosen.encoder,
-        list(pictures.classes),
-        pictures.side,
-        pictures.skipped,
-        pictures.other,
-        None,
-        digest,
-    )
+    return _assemble(options, pictures, make_set, images)
 
 
 def _read_latents(
@@ -125,7 +112,6 @@ def _read_latents(
             f"the preset {config.preset} works on latents: their crops and mirror images are made "
             "when the pictures are encoded; leave --augment and --crop out"
         )
-    windows = windows_of(config.size)
     if len(options.data) == 1 and is_latents(options.data[0]):
         latents = read_latents(Path(options.data[0]).expanduser())
         side = latents.windows.crop * DOWNSAMPLING
@@ -135,30 +121,43 @@ def _read_latents(
                 f"{config.size}; encode them with --image-size {config.size}"
             )
     else:
-        autoencoder = load_autoencoder(device)
-        folder = run / "latents"
+        windows, autoencoder = windows_of(config.size), load_autoencoder(device)
         latents = encode_folder(
-            options.data, folder, autoencoder, windows, options.seed, on_progress
+            options.data, run / "latents", autoencoder, windows, options.seed, on_progress
         )
-    chosen = _condition(options, latents.names, latents.classes, latents.labels)
     space = config.latents or latents.space()
-    mean, std = torch.tensor(space.mean), torch.tensor(space.std)
     if space.autoencoder != latents.autoencoder:
         raise DataError(
             f"the latents are of the autoencoder {latents.autoencoder}, the model of "
             f"{space.autoencoder}; encode the pictures again"
         )
+    mean, std = torch.tensor(space.mean), torch.tensor(space.std)
     crop = config.size // DOWNSAMPLING
 
-    def part(places: list[int]) -> LatentSet:
+    def make_set(rows: Tensor, conditions: Tensor | None) -> LatentSet:
+        codes, sizes = latents.codes, latents.sizes
+        return LatentSet(codes, sizes, conditions, crop, recipe.jitter, mean, std, rows)
+
+    return _assemble(options, latents, make_set, latents.key, space)
+
+
+def _assemble(
+    options: Options,
+    source: Pictures | Latents,
+    make_set: Callable[[Tensor, Tensor | None], TrainingSet],
+    content: Tensor | str,
+    latents: LatentSpace | None = None,
+) -> Inputs:
+    """Split what was read, with its conditions. make_set: the set of some rows of the source, with
+    their conditions. content: the pixels, or what stands for them in the digest."""
+    chosen = _condition(options, source.names, source.classes, source.labels)
+
+    def part(places: list[int]) -> TrainingSet:
         at = torch.tensor(places, dtype=torch.int64)
         rows = torch.tensor(chosen.kept, dtype=torch.int64)[at]
-        conditions = None if chosen.rows is None else chosen.rows[at]
-        return LatentSet(
-            latents.codes, latents.sizes, conditions, crop, recipe.jitter, mean, std, rows
-        )
+        return make_set(rows, None if chosen.rows is None else chosen.rows[at])
 
-    held, trained = split_names([latents.names[i] for i in chosen.kept], options.validation)
+    held, trained = split_names([source.names[i] for i in chosen.kept], options.validation)
     return Inputs(
         part(trained),
         part(held) if held else None,
@@ -166,12 +165,12 @@ def _read_latents(
         chosen.kind,
         chosen.width,
         chosen.encoder,
-        list(latents.classes),
-        latents.side,
-        latents.skipped,
-        latents.other,
-        space,
-        _digest([latents.key, *latents.names], None, chosen.rows),
+        list(source.classes),
+        source.side,
+        source.skipped,
+        source.other,
+        latents,
+        _digest(source.names, content, chosen.rows),
     )
 
 
@@ -206,9 +205,11 @@ def split_names(names: Sequence[str], share: float) -> tuple[list[int], list[int
     return sorted(order[:count]), sorted(order[count:])
 
 
-def _digest(names: Sequence[str], images: Tensor | None, conditions: Tensor | None) -> str:
+def _digest(names: Sequence[str], content: Tensor | str, conditions: Tensor | None) -> str:
     digest = hashlib.sha256(os.fsencode("\n".join(names)))
-    for tensor in (images, conditions):
-        if tensor is not None:
-            digest.update(tensor.reshape(-1).numpy().data)
+    for part in (content, conditions):
+        if isinstance(part, Tensor):
+            digest.update(part.reshape(-1).numpy().data)
+        elif part is not None:
+            digest.update(part.encode())
     return digest.hexdigest()[:16]

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+import networks
 import numpy as np
 from PIL import Image
 
@@ -37,7 +38,7 @@ from search.embedders.base import Preparation
 from search.embedders.efficientnet import EfficientNetLite
 from search.embedders.mini import Mini
 from search.embedders.mobilenet import MiniNet, to_tensor
-from search.runtime import torch
+from search.runtime import flops, torch
 
 CHUNK = 50  # samples between two lines of progress
 MAX_PASSES = 15
@@ -76,14 +77,24 @@ def evenly(count: int, n: int) -> torch.Tensor:
 def draw_samples(
     model: Denoiser, condition: torch.Tensor | None, n: int, seed: int, options: dict
 ) -> tuple[torch.Tensor, float, float]:
-    """Draw n samples as uint8; also returns network passes for each, and seconds."""
-    rows = 0
+    """Draw n samples as uint8; also returns network passes for each, and seconds.
 
-    def count(net: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        nonlocal rows
-        rows += len(inputs[0])
+    A pass of the weak model counts by its cost (`relative_cost`).
+    """
+    rows = 0.0
 
-    hook, begun, parts = model.net.register_forward_pre_hook(count), time.monotonic(), []
+    def counter(cost: float) -> Callable[..., None]:
+        def count(net: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+            nonlocal rows
+            rows += cost * len(inputs[0])
+
+        return count
+
+    nets = {model.net: 1.0}
+    if model.weak is not None:
+        nets[model.weak.net] = relative_cost(model, model.weak)
+    hooks = [net.register_forward_pre_hook(counter(cost)) for net, cost in nets.items()]
+    begun, parts = time.monotonic(), []
     report_progress = make_progress(f"samples, {options}")
     for first in range(0, n, CHUNK):
         size = min(CHUNK, n - first)
@@ -91,8 +102,17 @@ def draw_samples(
         drawn = sample(model, size, seed=seed + first, condition=part, **options)
         parts.append(to_bytes(drawn).cpu())
         report_progress(first + size, n)
-    hook.remove()
+    for hook in hooks:
+        hook.remove()
     return torch.cat(parts), rows / n, time.monotonic() - begun
+
+
+def relative_cost(model: Denoiser, weak: Denoiser) -> float:
+    """Operations of a pass of the weak model, as a share of a pass of the model."""
+    device = next(model.parameters()).device
+    x = torch.zeros(1, *model.config.sample_shape, device=device)
+    sigma = torch.ones(1, dtype=torch.float64, device=device)
+    return flops(lambda: weak(x, sigma))[0] / flops(lambda: model(x, sigma))[0]
 
 
 def make_progress(what: str):
@@ -168,7 +188,7 @@ def make_setup(args: argparse.Namespace, choose: Callable[[int], torch.Tensor]) 
     total = len(training)
     reference = training.select(evenly(total, min(total, args.reference or total)).tolist())
     evaluator = Evaluator(
-        encoder(args.data, args.device),
+        encoder(networks.mobilenet(args.data), 224, args.device),
         "MobileNetV2 at 224 px",
         reference.images,
         args.seed,

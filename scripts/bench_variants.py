@@ -1,14 +1,16 @@
 """How good variants are and what they cost, by regime, in one run.
 
 scripts/bench variants --data DATA [--n 400] [--reference 3000] [--rounds 5] [--seed 0] [--out FILE]
+    [--checkpoint C]
 
 DATA holds clothing/test and photos-dev, pictures that no training saw (n of them, half and half),
-photos144-open-*.zip, which the model was trained on, and the networks that measure
+photos144-open-*.zip, which `photo` was trained on, and the networks that measure
 (efficientnet-lite2, mobilenetv2).
 
-Quality: Frechet distance and KID x 1000 of the centers of the pictures at 128 px against
-`reference` training pictures, over the features of both networks. Beside the regimes: the pictures
-themselves (the floor), through the autoencoder, through 64 px and back, through JPEG of quality 10.
+Quality: Frechet distance and KID x 1000 of the centers of the pictures, at the size that the model
+was trained on (`photo`: 128 px, `ddpm`: 64 px), against `reference` pictures of photos144, over the
+features of both networks. Beside the regimes: the pictures themselves (the floor), through the
+autoencoder, through half the size and back, through JPEG of quality 10.
 Likeness: cosine of EfficientNet-Lite2 features and of `mini` between a variant and its picture,
 with 95 % intervals by bootstrap over pictures; diversity: 1 - cosine of `mini` between two variants
 of one picture; how often the acceptance test passes. Acceptance: of uniform noise, black, white,
@@ -36,32 +38,62 @@ from diffusion import Denoiser, load, sample
 from diffusion.data import read_pictures, to_bytes, to_unit
 from diffusion.evaluation.report import Evaluator, through_half_size, through_jpeg
 from diffusion.sampling.sample import load_condition
-from diffusion.sampling.variants import REGIMES, denoise_states, variants
+from diffusion.sampling.variants import REGIMES, VariantSettings, denoise_states, variants
 from search.acceptance import SHARES, Acceptance, least_similarity
-from search.embedders.mini import Mini
+from search.embedders.mini import VERSIONS, Mini
 from search.runtime import flops, torch
 
-SIDE, LONG, BATCH, SHOWN = 128, 256, 20, 10
+LONG, BATCH, SHOWN = 256, 20, 10
 SAMPLING = {"steps": 15, "guidance": 2.0, "interval": (0.2, 10.0)}
 
 
 def make_variants(
-    model: Denoiser, pictures: torch.Tensor, vectors: torch.Tensor, regime: str, seed: int
+    model: Denoiser,
+    pictures: torch.Tensor,
+    vectors: torch.Tensor,
+    chosen: VariantSettings,
+    seed: int,
 ) -> torch.Tensor:
     """A variant of each of (N, 3, S, S) uint8, in the same form."""
-    settings, parts = REGIMES[model.config.space][regime], []
+    parts = []
     for first in range(0, len(pictures), BATCH):
         some = slice(first, first + BATCH)
         with torch.inference_mode():
             start = model.encode(to_unit(pictures[some]))
             seeds = range(seed + first, seed + first + len(start))
-            *_, last = denoise_states(model, start, seeds, settings, vectors[some])
+            *_, last = denoise_states(model, start, seeds, chosen, vectors[some])
             parts.append(to_bytes(model.decode(last.x)))
     return torch.cat(parts)
 
 
+def choose_pictures(
+    data: Path, n: int, reference: int, side: int, seed: int, first: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """n held-out pictures, half clothes and half photographs, and `reference` training pictures,
+    (N, 3, side, side) uint8.
+
+    first: how many held-out pictures of each kind to skip: those that other figures are of.
+    """
+    held = [read_pictures([data / name], side) for name in ("clothing/test", "photos-dev")]
+    order = np.random.default_rng(seed)
+    some = slice(first, first + n // 2)
+    chosen = [p.select(order.permutation(len(p))[some].tolist()).images for p in held]
+    trained = read_pictures(sorted(data.glob("photos144-open-*.zip")), side)
+    known = trained.select(order.permutation(len(trained))[:reference].tolist()).images
+    return torch.cat(chosen), known
+
+
+def encoder_of(model: Denoiser) -> Mini:
+    """The version of `mini` whose vectors the model is conditioned on. Raises SystemExit."""
+    fingerprint = model.about.get("encoder", {}).get("fingerprint")
+    for version in VERSIONS:
+        if (mini := Mini(version=version)).fingerprint == fingerprint:
+            return mini
+    raise SystemExit("the model is not conditioned on vectors of mini; give another --checkpoint")
+
+
 def draw_samples(model: Denoiser, n: int, seed: int) -> torch.Tensor:
-    """(n, 3, SIDE, SIDE) uint8 samples under vectors of the model's bank, which are of no query."""
+    """(n, 3, S, S) uint8 samples under vectors of the model's bank, which are of no query."""
     parts = []
     for first in range(0, n, BATCH):
         count = min(BATCH, n - first)
@@ -78,36 +110,32 @@ def draw_samples(model: Denoiser, n: int, seed: int) -> torch.Tensor:
 
 def quality(args: argparse.Namespace, model: Denoiser) -> None:
     """The tables of quality, likeness and acceptance, and the sheet."""
-    mini = Mini()
+    mini, side, regimes = Mini(), model.config.size, REGIMES[model.config.space]
     nets = {
         "EfficientNet-Lite2": (networks.efficientnet(args.data), 260),
         "MobileNetV2": (networks.mobilenet(args.data), 224),
     }
-    held = [read_pictures([args.data / name], SIDE) for name in ("clothing/test", "photos-dev")]
-    order = np.random.default_rng(args.seed)
-    half = args.n // 2
-    chosen = [p.select(order.permutation(len(p))[:half].tolist()).images for p in held]
-    pictures = torch.cat(chosen)
-    zips = sorted(args.data.glob("photos144-open-*.zip"))
-    trained = read_pictures(zips, SIDE)
-    known = trained.select(order.permutation(len(trained))[: args.reference].tolist()).images
+    pictures, known = choose_pictures(args.data, args.n, args.reference, side, args.seed)
     vectors = conditions(pictures, mini)
+    encoder_used = encoder_of(model)
+    same_encoder = encoder_used.fingerprint == mini.fingerprint
+    condition = vectors if same_encoder else conditions(pictures, encoder_used)
     sets = {"held out (floor)": pictures}
     with torch.inference_mode():
         sets["through the autoencoder"] = torch.cat(
             [to_bytes(model.decode(model.encode(to_unit(p)))) for p in pictures.split(BATCH)]
         )
-    sets["through 64 px"] = through_half_size(pictures)
+    sets[f"through {side // 2} px"] = through_half_size(pictures)
     sets["through JPEG q10"] = through_jpeg(pictures)
     again, alike = {}, {}
     for regime in SHARES:
         begun = time.monotonic()
-        sets[regime] = make_variants(model, pictures, vectors, regime, args.seed)
+        sets[regime] = make_variants(model, pictures, condition, regimes[regime], args.seed)
         print(f"{regime}: {time.monotonic() - begun:.0f} s for {len(pictures)}", flush=True)
         again[regime] = make_variants(
-            model, pictures[:100], vectors[:100], regime, args.seed + 10**6
+            model, pictures[:100], condition[:100], regimes[regime], args.seed + 10**6
         )
-    print(f"\nn {len(pictures)}, reference {len(known)}, {SIDE} px, seed {args.seed}\n")
+    print(f"\nn {len(pictures)}, reference {len(known)}, {side} px, seed {args.seed}\n")
     heads = " | ".join(f"Frechet, {n} | KID x 1000 | nearest training picture" for n in nets)
     print(f"| | {heads} | cosine to the picture (Lite2) | cosine (mini) |")
     print("| --- |" + " --- |" * (3 * len(nets) + 2))
@@ -132,7 +160,7 @@ def quality(args: argparse.Namespace, model: Denoiser) -> None:
 
     strangers = conditions(known[: min(1000, len(known) - 30)], mini).numpy()
     random = torch.Generator().manual_seed(args.seed)
-    flat = torch.ones(30, 3, SIDE, SIDE, dtype=torch.uint8)
+    flat = torch.ones(30, 3, side, side, dtype=torch.uint8)
     foreign = {
         "noise": torch.randint(0, 256, flat.shape, generator=random, dtype=torch.uint8),
         **{name: flat * level for name, level in (("black", 0), ("white", 255), ("grey", 128))},
@@ -167,7 +195,9 @@ def quality(args: argparse.Namespace, model: Denoiser) -> None:
         cells.append(interval(1 - (first * second).sum(1).numpy(), args.seed))
         print(f"| {regime} | " + " | ".join(cells) + " |", flush=True)
     if args.out:
-        shown = np.linspace(0, half - 1, SHOWN).round().astype(int)  # the clothes, which are CC0
+        shown = (
+            np.linspace(0, args.n // 2 - 1, SHOWN).round().astype(int)
+        )  # the clothes, which are CC0
         columns = ["through the autoencoder", *SHARES]
         tiles = [[queries[i], *(photographs(sets[c][i, None])[0] for c in columns)] for i in shown]
         columns[0] = "autoencoder"
@@ -178,7 +208,8 @@ def cost(model: Denoiser, args: argparse.Namespace) -> None:
     """The table of what four variants cost."""
     path = sorted((args.data / "photos-dev").glob("*/*"))[0]
     picture = ImageOps.fit(Image.open(path).convert("RGB"), (LONG, LONG))
-    vector = torch.from_numpy(Mini().embed([Mini().preparation(picture)])[0])
+    mini = encoder_of(model)
+    vector = torch.from_numpy(mini.embed([mini.preparation(picture)])[0])
     x = to_unit(torch.from_numpy(np.array(picture)).permute(2, 0, 1))
     with torch.inference_mode():
         z = model.encode(x[None])

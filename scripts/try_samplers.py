@@ -5,7 +5,8 @@
 It evaluates like `scripts/bench ddpm`, against 10,000 training pictures. The samples are
 conditioned on 500 validation pictures that are not among the 1,000 of that report, and have other
 seeds. last, rho: `lowest` and `rho` of `diffusion.sampling.samplers.karras_sigmas`. in: sigmas
-between which guidance acts.
+between which guidance acts., here by the empty condition;
+scripts/sweep_guidance.py compares it with guidance by a weak model.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ def main() -> None:
     args = bench_ddpm.arguments()
     args.reference = args.reference or 10_000
     setup = make_setup(args, lambda count: torch.arange(2, count, count // 500))
+    setup.model.set_weak_model(None)
     print("| sampling | passes | last | rho | Fréchet | KID x 1000 | precision | recall |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for sampler, steps, guidance, interval, last, rho in TRIES:

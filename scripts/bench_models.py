@@ -245,9 +245,10 @@ def main() -> None:
     if args.only != "mini":
         words = ["--data", str(args.data), "--seed", str(args.seed), "--reference", "10000"]
         words += ["--cache", str(args.cache)] if args.cache else []
-        words += ["--steps", "12", "--guidance", "1", "3", "--interval", "0.2", "1.5"]
+        words += ["--steps", "11", "--guidance", "1", "3", "--interval", "0.2", "5"]
         print(f"\n{bench_ddpm.report(bench_ddpm.arguments(words)).table()}")
-    measured = [mini.path, mini.path.with_name(WORDS), checkpoint.shipped_path()]
+    measured = [mini.path, mini.path.with_name(WORDS)]
+    measured += [checkpoint.shipped_path(name) for name in ("ddpm", "ddpm-weak")]
     hashes([path for path in measured if path.exists()])
 
 

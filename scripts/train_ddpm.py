@@ -102,16 +102,20 @@ def train(options: argparse.Namespace) -> None:
 
 
 def describe(model: Denoiser) -> dict[str, Any]:
-    """What a checkpoint says of itself, without what is written anew."""
-    drop = ("format", "version", "config", "sha256")
+    """What a checkpoint says of itself, without what is written anew and without its weak model,
+    which may be of another encoder."""
+    drop = ("format", "version", "config", "sha256", "weak")
     return {key: value for key, value in model.about.items() if key not in drop}
 
 
 def ship(out: Path) -> None:
     """The run's averaged weights, in half precision, into the package."""
     model = checkpoint.load(out / "checkpoint.safetensors")
-    path = checkpoint.shipped_path()
-    checkpoint.save(path, model.config, model.net.state_dict(), describe(model), half=True)
+    path, weak = checkpoint.shipped_path(), checkpoint.shipped_path("ddpm-weak")
+    about = describe(model)
+    if checkpoint.read_description(weak)["encoder"] == about.get("encoder"):
+        about["weak"] = weak.name
+    checkpoint.save(path, model.config, model.net.state_dict(), about, half=True)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, step {model.about['step']}")
 
 

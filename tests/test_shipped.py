@@ -39,10 +39,28 @@ def test_it_is_conditioned_on_the_encoder_in_the_package(model: Denoiser) -> Non
     load(encoder=mini.fingerprint)
 
 
+def test_a_weak_model_guides_it(model: Denoiser) -> None:
+    """An earlier checkpoint of the same network, under vectors of the same encoder."""
+    weak = model.weak
+    assert weak is not None and weak.config == model.config
+    assert weak.about["encoder"] == model.about["encoder"]
+    assert weak.about["sha256"] in CARD and f"{weak.about['seen']:,} pictures" in CARD
+    x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    sigma, vector = torch.tensor([2.0], dtype=torch.float64), torch.eye(512)[:1]
+    strong, guide = model(x, sigma, vector), weak(x, sigma, vector)
+    guided = model.make_denoise_function(vector, 3.0)(x, 2.0)
+    assert torch.allclose(guided, guide + 3 * (strong - guide), atol=1e-4)
+
+
+def test_guidance_by_the_weak_model_needs_no_condition(model: Denoiser) -> None:
+    plain, guided = (sample(model, 1, steps=3, guidance=w) for w in (1.0, 2.0))
+    assert not torch.allclose(plain, guided, atol=0.05)
+
+
 def test_all_weights_together_are_small() -> None:
     root = Path(diffusion.__file__).parents[1]
     weights = [*root.glob("*/weights/*.safetensors"), *root.glob("*/*/weights/*.safetensors")]
-    assert len(weights) == 8 and sum(path.stat().st_size for path in weights) < 80_000_000
+    assert len(weights) == 9 and sum(path.stat().st_size for path in weights) < 80_000_000
 
 
 @pytest.mark.parametrize("sigma", [0.3, 1.0, 3.0])

@@ -29,8 +29,8 @@ RENAMED_MODULES = {
 }
 """Modules of the network: name in version 1 -> name in version 2."""
 
-SHIPPED = ("ddpm", "photo", "photo-weak")
-"""Names of the models in the package: on pixels, on latents, and the weak model of the latter."""
+SHIPPED = ("ddpm", "ddpm-weak", "photo", "photo-weak")
+"""Names of the models in the package: on pixels, on latents, and a weaker one that guides each."""
 
 
 def save(

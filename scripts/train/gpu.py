@@ -201,7 +201,7 @@ class Validation:
 
     @torch.inference_mode()
     def __call__(self, model: Denoiser, bf16: bool) -> dict[str, float]:
-        found = {}
+        errors = {}
         for kind, one in self.examples.items():
             device = one.x0.device
             for sigma in LEVELS:
@@ -210,8 +210,8 @@ class Validation:
                 sigmas = torch.full((len(eps),), sigma, dtype=torch.float64, device=device)
                 with torch.autocast(device.type, torch.bfloat16, bf16):
                     guess = model(one.x0 + sigma * eps, sigmas, one.condition, one.size)
-                found[f"{kind} {sigma}"] = round(float((guess - one.x0).square().mean()), 4)
-        return found
+                errors[f"{kind} {sigma}"] = round(float((guess - one.x0).square().mean()), 4)
+        return errors
 
 
 def make_trainer(
@@ -248,25 +248,33 @@ def save_weights(out: Path, name: str, weights: dict[str, torch.Tensor], parts: 
 @torch.inference_mode()
 def draw_row(model: Denoiser, examples: Examples, sigma: float, guidance: float) -> Image.Image:
     """Variants of held-out latents, one of each, side by side."""
-    way = VariantSettings(sigma, guidance, 12, (0.2, 5.0))
+    chosen = VariantSettings(sigma, guidance, 12, (0.2, 5.0))
     seeds = range(len(examples.x0))
-    *_, last = denoise_states(model, examples.x0, seeds, way, examples.condition)
+    *_, last = denoise_states(model, examples.x0, seeds, chosen, examples.condition)
     return tile_pictures(model.decode(last.x).cpu(), columns=len(seeds))
 
 
-def train(minutes: float, out: Path, cache: Path, device: str, batch: int) -> None:
-    """Train `photo-weak` for a tenth of the time and `photo` for the rest."""
-    begun = time.monotonic()
-    end = begun + 60 * minutes
-    out.mkdir(parents=True, exist_ok=True)
-    log = (out / "log.txt").open("a")
+class Clock:
+    """The time of a run, in seconds from its begin, and its log."""
 
-    def say(text: str) -> None:
-        line = f"{time.monotonic() - begun:6.1f} s  {text}"
+    def __init__(self, minutes: float, out: Path) -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        self.begun, self.seconds = time.monotonic(), 60 * minutes
+        self._log = (out / "log.txt").open("a")
+
+    def now(self) -> float:
+        return time.monotonic() - self.begun
+
+    def say(self, text: str) -> None:
+        """Print a line, and write it to the log."""
+        line = f"{self.now():6.1f} s  {text}"
         print(line, flush=True)
-        log.write(line + "\n")
-        log.flush()
+        self._log.write(line + "\n")
+        self._log.flush()
 
+
+def read_data(cache: Path, device: str) -> tuple[dict[str, Bank], LatentSpace]:
+    """The cached latents by kind of window, normalized, and their space."""
     banks = read_banks(cache, device)
     some = banks["small"].codes[:2000].float().flatten(0, -2)
     latents = LatentSpace(
@@ -278,66 +286,44 @@ def train(minutes: float, out: Path, cache: Path, device: str, batch: int) -> No
     for bank in banks.values():
         for part in bank.codes.split(500):  # in place, never all of it in float32
             part.copy_((part.float() - mean) / std)
-    kept = {kind: split(bank, False) for kind, bank in banks.items()}
-    held = {kind: split(bank, True) for kind, bank in banks.items()}
-    del banks
-    say(f"{ {kind: (len(kept[kind].names), len(held[kind].names)) for kind in KINDS} } pictures")
+    return banks, latents
 
-    def sets(part: dict[str, Bank], jitter: float) -> dict[str, LatentSet]:
-        return {
-            kind: LatentSet(bank.codes, bank.sizes, bank.vectors, KINDS[kind].crop, jitter)
-            for kind, bank in part.items()
-        }
 
-    # the steps take turns: two of three on small windows
-    training = sets(kept, JITTER)
-    turns = [training["small"], training["large"], training["small"]]
-    validation = Validation(sets(held, 0.0), 256 if device != "cpu" else 8)
-    recipe = Recipe(batch=batch, lr=LR, averages=("power:0.1",), warmup=200, drop=0.1)
-    vectors = kept["small"].vectors.shape[1]
-    about: dict[str, object] = {
-        "encoder": packed_vectors().encoder,
-        "pictures": len(kept["small"].names),
-        "recipe": asdict(recipe),
+def make_sets(banks: dict[str, Bank], held: bool, jitter: float) -> dict[str, LatentSet]:
+    """The sets of the held-out pictures, or of the others, by kind of window."""
+    parts = {kind: split(bank, held) for kind, bank in banks.items()}
+    return {
+        kind: LatentSet(bank.codes, bank.sizes, bank.vectors, KINDS[kind].crop, jitter)
+        for kind, bank in parts.items()
     }
-    for preset in (PHOTO_WEAK, PHOTO):
-        config = replace(preset.with_condition("vector", vectors), latents=latents)
-        weak = preset is PHOTO_WEAK
-        limit = begun + (end - begun) * 0.12 if weak else end - RESERVE * 60 * minutes
-        trainer = make_trainer(config, turns, recipe, device, device != "cpu" and not weak)
-        say(f"{config.preset}: ready")
-        every = 1 if device == "cpu" else 20  # steps between two waits for the GPU
-        trial, first = time.monotonic(), trainer.step
-        while time.monotonic() - trial < TRIAL * 60 * minutes or trainer.step - first < 3:
-            for _ in range(every):
-                loss = trainer.advance(10**9)
+
+
+def fit(trainer: Trainer, clock: Clock, limit: float, every: int) -> Iterator[tuple[int, float]]:
+    """Train until `limit` seconds of the run. The rate of the first steps gives the number of
+    steps. Yields it with the last loss, now and then and at the end. every: steps between two
+    waits for the GPU."""
+    trial, first = clock.now(), trainer.step
+    while clock.now() - trial < TRIAL * clock.seconds or trainer.step - first < 3:
+        for _ in range(every):
+            loss = trainer.advance(10**9)
+        float(loss)
+    rate = (trainer.step - first) / (clock.now() - trial)
+    steps = trainer.step + max(1, int((limit - clock.now()) * rate))
+    preset, batch = trainer.model.config.preset, trainer.recipe.batch
+    clock.say(f"{preset}: {rate:.2f} steps/s, {rate * batch:.0f} pictures/s, {steps} steps")
+    saved, unfinished = clock.now(), True
+    while unfinished:
+        loss = trainer.advance(steps)
+        if trainer.step % every == 0:
             float(loss)
-        rate = (trainer.step - first) / (time.monotonic() - trial)
-        steps = trainer.step + max(1, int((limit - time.monotonic()) * rate))
-        say(f"{config.preset}: {rate:.2f} steps/s, {rate * batch:.0f} pictures/s, {steps} steps")
-        sampled = Denoiser(config).to(device, memory_format=torch.channels_last).eval()
-        saved, going = time.monotonic(), True
-        while going:
-            loss = trainer.advance(steps)
-            if trainer.step % every == 0:
-                float(loss)
-            going = trainer.step < steps and time.monotonic() < limit + 2
-            if going and time.monotonic() - saved < SAVE * 60 * minutes:
-                continue
-            saved = time.monotonic()
-            sampled.net.load_state_dict(trainer.average.weights)
-            errors = validation(sampled, trainer.speed.bf16)
-            say(f"{config.preset} {trainer.step}/{steps}: loss {float(loss):.4f} {errors}")
-            save_weights(out, config.preset, trainer.average.weights, 1 if weak else 2)
-            about[config.preset] = {
-                "config": config.to_json(),
-                "step": trainer.step,
-                "steps": steps,
-                "seconds": round(time.monotonic() - trial),
-                "errors": errors,
-            }
-            (out / "about.json").write_text(json.dumps(about, indent=1))
-    sampled.use_autoencoder(load_autoencoder(device))
+        unfinished = trainer.step < steps and clock.now() < limit + 2
+        if not unfinished or clock.now() - saved > SAVE * clock.seconds:
+            saved = clock.now()
+            yield steps, float(loss)
+
+
+def draw_sheet(model: Denoiser, validation: Validation, clock: Clock) -> Image.Image:
+    """Variants of held-out pictures at several sigmas, as long as there is time."""
     rows = []
     for kind, count in (("small", 16), ("large", 8)):
         if kind not in validation.examples:
@@ -346,16 +332,59 @@ def train(minutes: float, out: Path, cache: Path, device: str, batch: int) -> No
         condition = None if one.condition is None else one.condition[:count]
         shown = Examples(one.x0[:count], condition, None)
         for sigma, guidance in ((0.01, 1.0), (0.5, 1.0), (1.0, 1.0), (2.0, 1.5), (80.0, 2.0)):
-            rows.append(draw_row(sampled, shown, sigma, guidance))
-        if time.monotonic() > end:
+            rows.append(draw_row(model, shown, sigma, guidance))
+        if clock.now() > clock.seconds:
             break
     sheet = Image.new("RGB", (max(r.width for r in rows), sum(r.height for r in rows)))
     top = 0
     for row in rows:
         sheet.paste(row, (0, top))
         top += row.height
-    sheet.save(out / "grid.webp", quality=80)
-    say("done")
+    return sheet
+
+
+def train(minutes: float, out: Path, cache: Path, device: str, batch: int) -> None:
+    """Train `photo-weak` for a tenth of the time and `photo` for the rest."""
+    clock = Clock(minutes, out)
+    banks, latents = read_data(cache, device)
+    training, held = make_sets(banks, False, JITTER), make_sets(banks, True, 0.0)
+    del banks
+    counts = {kind: (len(training[kind]), len(held[kind])) for kind in KINDS}
+    clock.say(f"{counts} pictures")
+    # the steps take turns: two of three on small windows
+    turns = [training["small"], training["large"], training["small"]]
+    validation = Validation(held, 256 if device != "cpu" else 8)
+    recipe = Recipe(batch=batch, lr=LR, averages=("power:0.1",), warmup=200, drop=0.1)
+    conditions = training["small"].conditions
+    width = 0 if conditions is None else conditions.shape[1]
+    about: dict[str, object] = {
+        "encoder": packed_vectors().encoder,
+        "pictures": len(training["small"]),
+        "recipe": asdict(recipe),
+    }
+    for preset in (PHOTO_WEAK, PHOTO):
+        config = replace(preset.with_condition("vector", width), latents=latents)
+        weak = preset is PHOTO_WEAK
+        trainer = make_trainer(config, turns, recipe, device, device != "cpu" and not weak)
+        clock.say(f"{config.preset}: ready")
+        sampled = Denoiser(config).to(device, memory_format=torch.channels_last).eval()
+        limit, begun = clock.seconds * (0.12 if weak else 1 - RESERVE), clock.now()
+        for steps, loss in fit(trainer, clock, limit, 1 if device == "cpu" else 20):
+            sampled.net.load_state_dict(trainer.average.weights)
+            errors = validation(sampled, trainer.speed.bf16)
+            clock.say(f"{config.preset} {trainer.step}/{steps}: loss {loss:.4f} {errors}")
+            save_weights(out, config.preset, trainer.average.weights, 1 if weak else 2)
+            about[config.preset] = {
+                "config": config.to_json(),
+                "step": trainer.step,
+                "steps": steps,
+                "seconds": round(clock.now() - begun),
+                "errors": errors,
+            }
+            (out / "about.json").write_text(json.dumps(about, indent=1))
+    sampled.use_autoencoder(load_autoencoder(device))
+    draw_sheet(sampled, validation, clock).save(out / "grid.webp", quality=80)
+    clock.say("done")
 
 
 def packed_vectors() -> Vectors:

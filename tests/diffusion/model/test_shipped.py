@@ -17,7 +17,7 @@ from diffusion.data import read_pictures, to_unit
 from diffusion.model import checkpoint
 from search.embedders.mini import Mini
 
-SAMPLES = Path(__file__).resolve().parents[1] / "search" / "samples"
+SAMPLES = Path(__file__).resolve().parents[3] / "search" / "samples"
 CARD = checkpoint.shipped_path().with_suffix(".md").read_text()
 
 

@@ -1,6 +1,6 @@
 """How good the models in the package are, beside their references, in one run.
 
-scripts/bench models [--data ../shared/data] [--seed 0] [--only mini|ddpm]
+scripts/bench models [--data ../shared/data] [--seed 0] [--only mini|ddpm] [--compare FILE...]
 
 `mini`, beside its teachers and the version before it. Category retrieval: leave-one-out mAP and
 1-NN; 95 % intervals by bootstrap over queries, also of the difference to EfficientNet-Lite2. Edited
@@ -59,6 +59,11 @@ def network(net: torch.nn.Module, size: int) -> Embed:
         return torch.nn.functional.normalize(features, dim=1).numpy()
 
     return embed
+
+
+def embed_by(model: Mini) -> Embed:
+    """The vectors of a version of `mini`."""
+    return lambda pictures: model.embed([model.preparation(p) for p in pictures])
 
 
 def histogram(pictures: Sequence[Image.Image]) -> np.ndarray:
@@ -232,12 +237,20 @@ def main() -> None:
     root = Path(__file__).resolve().parents[2]
     parser.add_argument("--data", type=Path, default=root / "shared" / "data")
     parser.add_argument("--weights", type=Path, help="weights of mini other than the shipped ones")
+    parser.add_argument(
+        "--compare", type=Path, nargs="+", help="weights of mini: category retrieval of each, alone"
+    )
     parser.add_argument("--only", choices=("mini", "ddpm"))
     parser.add_argument("--cache", type=Path, help="as `scripts/bench ddpm` has it")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     if not (args.data / "photos-dev").is_dir():
         raise SystemExit(f"{args.data} has no photos-dev; give --data")
+    if args.compare:
+        compared = {f"{p.parent.name}/{p.name}"[-27:]: Mini(weights=p) for p in args.compare}
+        retrieval(args.data, {n: embed_by(one) for n, one in compared.items()}, args.seed)
+        hashes(args.compare)
+        return
     mini = Mini(weights=args.weights)
     print(f"mini {mini.fingerprint}; {torch.get_num_threads()} threads; seed {args.seed}")
     if args.only != "ddpm":
@@ -260,9 +273,6 @@ def measure(args: argparse.Namespace, mini: Mini) -> None:
         "MobileNetV2, 224 px": (mobilenet(args.data), 224),
     }
     name = f"mini, {mini.preparation.size} px"
-
-    def embed_by(model: Mini) -> Embed:
-        return lambda pictures: model.embed([model.preparation(p) for p in pictures])
 
     models: dict[str, Embed] = {name: embed_by(mini)}
     models |= {title: network(*teacher) for title, teacher in teachers.items()}

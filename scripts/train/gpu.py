@@ -25,21 +25,24 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 from diffusion import files  # noqa: E402
-from diffusion.data import Vectors, read_vectors  # noqa: E402
+from diffusion.data import Vectors, crop_square, read_vectors, to_bytes  # noqa: E402
+from diffusion.evaluation.report import Evaluator, load_feature_encoder  # noqa: E402
 from diffusion.model import checkpoint  # noqa: E402
 from diffusion.model.autoencoder import load_autoencoder  # noqa: E402
 from diffusion.model.denoiser import Denoiser  # noqa: E402
 from diffusion.model.presets import PHOTO, PHOTO_WEAK, Config, LatentSpace  # noqa: E402
 from diffusion.plots import tile_pictures  # noqa: E402
+from diffusion.sampling.sample import sample  # noqa: E402
 from diffusion.sampling.variants import VariantSettings, denoise_states  # noqa: E402
 from diffusion.training.devices import World  # noqa: E402
 from diffusion.training.draws import Draws  # noqa: E402
@@ -49,13 +52,16 @@ from diffusion.training.sets import Examples, LatentSet  # noqa: E402
 from diffusion.training.trainer import Trainer  # noqa: E402
 
 PACKED = ROOT / "gpu-data"
+ENCODER = PACKED / "encoder" / "efficientnet-lite2.pt"
+FEATURE_SIZE = 260  # pixels a side of what that network sees
+SAMPLES, REFERENCE = 2000, 5000  # pictures of the evaluation, at most
 PART = 25 << 20  # bytes of one folder to carry
 KINDS = {"small": SMALL, "large": LARGE}
 LEVELS = (0.3, 0.5, 1.0, 2.0, 5.0)  # sigmas of the validation
 JITTER = 0.3  # length of the noise on a vector
 LR = 1e-3
 BANK = 512  # vectors that ship for samples without a condition
-TRIAL, SAVE, RESERVE = 0.03, 0.12, 0.05  # of the minutes: to measure, between saves, at the end
+TRIAL, SAVE, RESERVE = 0.03, 0.12, 0.1  # of the minutes: to measure, between saves, at the end
 
 
 # on this machine ----------------------------------------------------------------------------------
@@ -76,11 +82,36 @@ def pictures(data: Path) -> Iterator[tuple[str, bytes]]:
             yield f"clothing-cc0/{part}/{file.name}", file.read_bytes()
 
 
+class PooledFeatures(torch.nn.Module):
+    """EfficientNet-Lite2 as an encoder of (B, 3, H, W) uint8 pictures: (B, 1280) features."""
+
+    def __init__(self, net: torch.nn.Module) -> None:
+        super().__init__()
+        self.body = net.body
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        size = (FEATURE_SIZE, FEATURE_SIZE)
+        x = torch.nn.functional.interpolate(pictures.float(), size, mode="bicubic", antialias=True)
+        return self.body((x.clamp(0, 255) - 127) / 128).mean((2, 3))
+
+
+def pack_encoder(data: Path) -> None:
+    """Write the network that measures samples as TorchScript, so that it runs without its code."""
+    from networks import efficientnet
+
+    net = PooledFeatures(efficientnet(data)).eval()
+    example = torch.zeros(2, 3, PHOTO.size, PHOTO.size, dtype=torch.uint8)
+    ENCODER.parent.mkdir(parents=True, exist_ok=True)
+    torch.jit.save(torch.jit.trace(net, example), str(ENCODER))
+    print(f"{ENCODER.parent}: the network that measures samples", flush=True)
+
+
 def pack(data: Path) -> None:
     """Write the folders to carry. The order is shuffled by name, so that each is a fair sample."""
     from search.embedders.mini import Mini
 
     mini = Mini()
+    pack_encoder(data)
     found = sorted(pictures(data), key=lambda one: hashlib.sha256(one[0].encode()).digest())
     parts, size = list[list[tuple[str, bytes]]]([[]]), 0
     for name, content in found:
@@ -343,6 +374,38 @@ def draw_sheet(model: Denoiser, validation: Validation, clock: Clock) -> Image.I
     return sheet
 
 
+def evaluate(model: Denoiser, clock: Clock, device: str, n: int) -> dict[str, object]:
+    """Frechet distance and KID of n samples under training vectors, as the package ships them, over
+    the features of the packed network, against training pictures; and of held-out pictures."""
+    held, known = list[bytes](), list[bytes]()
+    for folder in sorted(PACKED.glob("[0-9]*")):
+        with zipfile.ZipFile(folder / "pictures.zip") as archive:
+            for name in archive.namelist():
+                (held if held_out(name) else known).append(archive.read(name))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+
+        def decode(contents: list[bytes]) -> torch.Tensor:
+            squares = pool.map(
+                lambda c: crop_square(Image.open(io.BytesIO(c)), PHOTO.size), contents
+            )
+            return torch.from_numpy(np.stack(list(squares))).permute(0, 3, 1, 2).contiguous()
+
+        reference, floor = decode(known[:REFERENCE]), decode(held[:n])
+    encode = load_feature_encoder(ENCODER, device)
+    evaluator = Evaluator(encode, f"EfficientNet-Lite2 at {FEATURE_SIZE} px", reference)
+    rows = packed_vectors().rows[:BANK].float()
+    condition = rows[torch.arange(n) % len(rows)]
+    drawn = sample(model, n, condition=condition, guidance=2.0, interval=(0.2, 10.0))
+    measured: dict[str, object] = {"n": n, "reference": len(reference), "seed": 0}
+    for what, pictures in (("samples", to_bytes(drawn).cpu()), ("held out", floor)):
+        if len(pictures) < 20:
+            continue
+        row = evaluator.evaluate(what, pictures)
+        measured[what] = {"n": row.n, "frechet": row.frechet, "kid": row.kid}
+        clock.say(f"{what}, n {row.n}: Frechet {row.frechet:.1f}, KID x 1000 {1000 * row.kid:.1f}")
+    return measured
+
+
 def train(minutes: float, out: Path, cache: Path, device: str, batch: int) -> None:
     """Train `photo-weak` for a tenth of the time and `photo` for the rest."""
     clock = Clock(minutes, out)
@@ -362,12 +425,14 @@ def train(minutes: float, out: Path, cache: Path, device: str, batch: int) -> No
         "pictures": len(training["small"]),
         "recipe": asdict(recipe),
     }
+    sampled: Denoiser | None = None
     for preset in (PHOTO_WEAK, PHOTO):
         config = replace(preset.with_condition("vector", width), latents=latents)
         weak = preset is PHOTO_WEAK
         trainer = make_trainer(config, turns, recipe, device, device != "cpu" and not weak)
         clock.say(f"{config.preset}: ready")
-        sampled = Denoiser(config).to(device, memory_format=torch.channels_last).eval()
+        guide, sampled = sampled, Denoiser(config).to(device, memory_format=torch.channels_last)
+        sampled.eval()
         limit, begun = clock.seconds * (0.12 if weak else 1 - RESERVE), clock.now()
         for steps, loss in fit(trainer, clock, limit, 1 if device == "cpu" else 20):
             sampled.net.load_state_dict(trainer.average.weights)
@@ -383,6 +448,11 @@ def train(minutes: float, out: Path, cache: Path, device: str, batch: int) -> No
             }
             (out / "about.json").write_text(json.dumps(about, indent=1))
     sampled.use_autoencoder(load_autoencoder(device))
+    if ENCODER.exists():
+        sampled.set_weak_model(guide)
+        about["evaluation"] = evaluate(sampled, clock, device, SAMPLES if device != "cpu" else 40)
+        (out / "about.json").write_text(json.dumps(about, indent=1))
+    sampled.set_weak_model(None)
     draw_sheet(sampled, validation, clock).save(out / "grid.webp", quality=80)
     clock.say("done")
 

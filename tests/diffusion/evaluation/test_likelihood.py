@@ -128,9 +128,7 @@ class Oracle(nn.Module):
         self.model, self.x0 = (model.preconditioning, model.schedule), x0
         self.anchor = nn.Parameter(torch.zeros(()))  # so that the model is on a device
 
-    def forward(
-        self, into: Tensor, time: Tensor, condition: Tensor | None, size: Tensor | None
-    ) -> Tensor:
+    def forward(self, into: Tensor, time: Tensor, condition: Tensor | None, **_: object) -> Tensor:
         scales, noise = self.model
         if not isinstance(noise, DiscreteSchedule):
             raise TypeError(noise)

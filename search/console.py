@@ -203,7 +203,7 @@ def list_words(known: Words, prefix: str) -> None:
 def understood(hits: Hits) -> None:
     """How the texts of a query were read, where a part of one is not known."""
     for one in hits.understood:
-        if not one.names and not one.unknown:
+        if not one.advice:
             continue
         parts = [f"searched for {', '.join(one.words)}"] if one.words else []
         if one.names:
@@ -211,7 +211,8 @@ def understood(hits: Hits) -> None:
         if one.unknown:
             parts.append(f"{', '.join(one.unknown)}: not known, and in no name of a file or folder")
         if one.suggestions:
-            parts.append(f"known words are {', '.join(one.suggestions)}")
+            listed = ", ".join(one.suggestions)
+            parts.append(f"known words are, for example, {listed}; `lookalike words` lists all")
         note(line("; ".join([*parts, one.advice or ""]).strip("; ")))
     if hits.low_content:
         note("the query is blank (one colour): all blank pictures score the same")

@@ -32,6 +32,21 @@ ADVICE = (
 )
 
 
+def _advise(
+    words: Sequence[Word], seen: Mapping[Word, Mapping[int, float] | None], unknown: bool
+) -> str | None:
+    """What to tell about a text with unknown parts, or about a known word that is in no picture."""
+    if unknown:
+        return ADVICE
+    shares = seen.get(words[0]) if len(words) == 1 else None
+    if shares is None or max(shares.values(), default=0.0) >= LEAST_SEEN:
+        return None
+    return (
+        f"no picture is seen to show {words[0].names[0]}; these are the least unlikely ones. "
+        f"Give --min-score {LEAST_SEEN:g} to leave them out"
+    )
+
+
 @dataclass(frozen=True)
 class Reading:
     """How a text is searched for.
@@ -168,7 +183,7 @@ class Searcher:
             names=tuple(names),
             unknown=unknown,
             suggestions=tuple(near),
-            advice=ADVICE if others else None,
+            advice=_advise(words, seen, bool(others)),
         )
         total = np.sum(rows, axis=0) if rows else None
         vector = None if total is None else tuple(float(value) for value in total)

@@ -124,7 +124,7 @@ class VariantRequest:
         if not least <= size <= most:
             raise QueryError(f"size is {size}; give {least} to {most} pixels")
         if start not in VARIANT_STARTS:
-            raise QueryError(f"start is {start!r}; give one of {', '.join(VARIANT_STARTS)}")
+            raise QueryError(f"from is {start!r}; give one of {', '.join(VARIANT_STARTS)}")
         neighbours = start == "neighbours"
         if neighbours and regime in ("near", "same"):
             raise QueryError(

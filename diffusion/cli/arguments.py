@@ -9,7 +9,11 @@ import typer
 
 Checkpoint = Annotated[
     Path | None,
-    typer.Option(metavar="C", help="A checkpoint (.safetensors).  [default: the shipped model]"),
+    typer.Option(
+        metavar="C",
+        help="A checkpoint (.safetensors), or a model in the package: ddpm or photo.  [default: "
+        "ddpm]",
+    ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, xpu or mps.")]
 Seed = Annotated[int, typer.Option(metavar="S", help="Of the first picture; 64 bits.")]

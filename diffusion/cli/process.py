@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from diffusion.cli.arguments import Checkpoint, ClassName, Device, Like, Seed
+from diffusion.cli.output import note
 from diffusion.errors import DataError
 
 
@@ -41,3 +42,4 @@ def process(
     model = load(checkpoint, pick(device))
     condition = load_condition(model, 1, like, name, seed) if like or name else None
     draw_process(model, picture, out, condition, seed=seed, steps=steps)
+    note(f"{out}: by the model {model.config.preset} at {model.config.size} px")

@@ -61,3 +61,4 @@ def sample(
             shown.append(part[: SHOWN - count + len(part)].clone())
         note(f"{count} of {n}")
     save_png(out / "grid.png", tile_pictures(torch.cat(shown)))
+    note(f"{out}: the pictures, and grid.png with all of them")

@@ -11,6 +11,7 @@ from diffusion.cli.output import counter, follow, note
 from diffusion.errors import ConfigError
 
 SHOWN = 10  # skipped files that are listed
+FEW_SEEN = 100_000  # pictures below which samples are not yet pictures
 
 
 def train(
@@ -141,11 +142,12 @@ def train(
     held = 0 if inputs.held_out is None else len(inputs.held_out)
     other = "".join(f", {count} {kind}" for kind, count in inputs.other.items())
     speed = training.trainer.speed
+    kept = f"{held} for validation" if held else "too few to keep any for validation"
     note(
-        f"{inputs.count} pictures ({held} for validation), {len(inputs.skipped)} skipped"
+        f"{inputs.count} pictures ({kept}), {len(inputs.skipped)} skipped"
         f"{f'; other files: {other[2:]}' if other else ''}"
     )
-    threads = f" with {speed.threads} threads" if speed.threads else ""
+    threads = f", threads: {speed.threads}" if speed.threads else ""
     note(f"{'bf16' if speed.bf16 else 'fp32'}{threads}; the run is in {options.run}")
 
     with training.until_stopped():
@@ -154,6 +156,13 @@ def train(
         note("stopped; the same command resumes the run")
         raise typer.Exit(1)
     note(f"{options.run}: checkpoint.safetensors, grids, loss.png")
+    seen = training.trainer.step * training.recipe.batch
+    if not start and seen < FEW_SEEN:
+        note(
+            f"the model has seen {seen} pictures; expect noise or blobs below some {FEW_SEEN}: the "
+            "same command with more --minutes continues, and --from shipped starts from a trained "
+            "model"
+        )
 
 
 def _numbers(text: str | None) -> tuple[int, ...] | None:

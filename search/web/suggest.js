@@ -74,11 +74,15 @@ async function list(enter) {
   }
 }
 
-/** How the texts of a query were read, where a part of one is not known, as one line; else ''. */
+/** How the texts of a query were read, as one line: where a part of one is not known, or is in no
+ * picture; else ''. */
 export function reading({ understood, low_content: blank }) {
   const lines = [];
   for (const one of understood) {
-    if (!one.names.length && !one.unknown.length) continue;
+    if (!one.names.length && !one.unknown.length) {
+      if (one.advice) lines.push(say('understood_unseen', { list: one.words.join(', ') }));
+      continue;
+    }
     const parts = [
       ['understood_words', one.words],
       ['understood_names', one.names],

@@ -143,11 +143,11 @@ class PixelFile:
             about = json.loads(self._beside.read_text(encoding="utf-8"))
             if about["key"] != self._key:
                 return None
-            images = np.load(self._path, mmap_mode="c")[: len(about["names"])]
+            images = files.map_array(self._path)[: len(about["names"])]
         except (OSError, ValueError, KeyError, TypeError):
             return None
         skipped = [(name, reason) for name, reason in about["skipped"]]
-        return torch.from_numpy(images), about["names"], about["side"], skipped
+        return images, about["names"], about["side"], skipped
 
     def create(self) -> np.ndarray:
         """An array to write the pixels to. Raises DiffusionError when there is no room."""

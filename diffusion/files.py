@@ -7,12 +7,14 @@ import json
 import math
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors.torch import save
 from torch import Tensor
 
@@ -70,6 +72,15 @@ def to_safetensors(tensors: dict[str, Tensor], about: dict[str, str]) -> bytes:
 def write_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, str]) -> None:
     """Write tensors and metadata as a safetensors file, atomically. Raises DiffusionError."""
     replace(path, lambda partial: partial.write_bytes(to_safetensors(tensors, about)))
+
+
+def map_array(path: Path) -> Tensor:
+    """The array of a .npy file as a tensor that is mapped into memory. It must not be written to.
+    Raises OSError or ValueError for a file that is missing or damaged."""
+    array = np.load(path, mmap_mode="r")  # a writable private mapping cannot exceed the memory
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
 
 
 def create_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:

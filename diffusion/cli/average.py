@@ -27,7 +27,7 @@ def average(
     from diffusion.training.folder import read_snapshots
 
     about = checkpoint.read_description(run / "checkpoint.safetensors")
-    if out.exists():
+    if out.exists() or out.with_suffix(".json").exists():
         raise ConfigError(f"{out} exists; give another name")
     snapshots = read_snapshots(run)
     last = max(one.step for one in snapshots)

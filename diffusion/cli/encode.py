@@ -9,6 +9,7 @@ import typer
 
 from diffusion.cli.arguments import Device
 from diffusion.cli.output import counter, note
+from diffusion.errors import ConfigError
 
 
 def encode(
@@ -30,9 +31,15 @@ def encode(
     A picture takes about 100 kB at 128 pixels and 6 versions. Its originals are only read.
     """
     from diffusion.model.autoencoder import load_autoencoder
+    from diffusion.model.presets import preset
     from diffusion.training.devices import pick
     from diffusion.training.latents import encode_folder, windows_of
 
+    multiple = preset("photo").multiple
+    if size < multiple or size % multiple or seed < 0:
+        raise ConfigError(
+            f"image size {size}, seed {seed}: give a multiple of {multiple}, and a seed from 0"
+        )
     where = pick(device)
     out = out.expanduser()
     windows = windows_of(size, versions)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 
 from diffusion.errors import ConfigError
+from diffusion.training.options import PRECISIONS
 
-PRECISIONS = ("auto", "fp32", "bf16")
 REPEATS = 2  # timed calls of each setting, after one that warms up
 
 

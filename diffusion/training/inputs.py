@@ -74,6 +74,23 @@ def read_inputs(
 ) -> Inputs:
     """Read or encode the pictures of `options.data` for a model. Raises DiffusionError."""
     run = Path(options.run).expanduser()
+    if torch.distributed.is_initialized() and torch.distributed.get_rank():
+        torch.distributed.barrier()  # until the first process has written its cache
+        return _read(options, config, recipe, device, run, None)
+    inputs = _read(options, config, recipe, device, run, on_progress)
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+    return inputs
+
+
+def _read(
+    options: Options,
+    config: Config,
+    recipe: Recipe,
+    device: str,
+    run: Path,
+    on_progress: OnProgress | None,
+) -> Inputs:
     if config.space == "latent":
         return _read_latents(options, config, recipe, device, run, on_progress)
     return _read_pixels(options, config, recipe, device, run, on_progress)
@@ -87,6 +104,11 @@ def _read_pixels(
     run: Path,
     on_progress: OnProgress | None,
 ) -> Inputs:
+    if any(map(is_latents, options.data)):
+        raise ConfigError(
+            f"the data are latents, which the preset {config.preset} does not train on; add "
+            "--preset photo"
+        )
     size = config.size + config.size // MARGIN if recipe.crop else config.size
     pictures = read_pictures(options.data, size, run / "cache", on_progress)
     images = on_device = pictures.images
@@ -107,10 +129,10 @@ def _read_latents(
     run: Path,
     on_progress: OnProgress | None,
 ) -> Inputs:
-    if recipe.augment or recipe.crop:
+    if recipe.augment or recipe.crop or options.flip is not None:
         raise ConfigError(
             f"the preset {config.preset} works on latents: their crops and mirror images are made "
-            "when the pictures are encoded; leave --augment and --crop out"
+            "when the pictures are encoded; leave --augment, --crop and --flip out"
         )
     if len(options.data) == 1 and is_latents(options.data[0]):
         latents = read_latents(Path(options.data[0]).expanduser())

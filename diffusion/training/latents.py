@@ -244,13 +244,15 @@ def read_latents(folder: Path) -> Latents:
         )
     count = len(about["names"])
     try:
-        codes, sizes = (np.load(folder / n, mmap_mode="c") for n in ("codes.npy", "sizes.npy"))
+        codes, sizes = (files.map_array(folder / name) for name in ("codes.npy", "sizes.npy"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{folder} is damaged ({error}); encode the pictures again") from error
+        raise DataError(
+            f"{folder} cannot be read ({error}); if it is damaged, encode the pictures again"
+        ) from error
     classes, labels = classes_of(about["names"])
     return Latents(
-        torch.from_numpy(codes[:count]),
-        torch.from_numpy(sizes[:count]),
+        codes[:count],
+        sizes[:count],
         Windows(**about["windows"]),
         about["autoencoder"],
         about["names"],

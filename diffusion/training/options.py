@@ -8,6 +8,8 @@ from pathlib import Path
 
 from diffusion.errors import ConfigError
 
+PRECISIONS = ("auto", "fp32", "bf16")
+
 
 @dataclass(frozen=True)
 class Options:
@@ -62,6 +64,11 @@ class Options:
             raise ConfigError(f"seed {self.seed}: give a whole number of 64 bits, from 0")
         if self.classes and self.embeddings:
             raise ConfigError("a model has one condition: give classes or embeddings")
+        if self.precision not in PRECISIONS or self.accumulate < 1:
+            raise ConfigError(
+                f"precision {self.precision!r}, accumulate {self.accumulate}: give one of "
+                f"{', '.join(PRECISIONS)}, and at least 1"
+            )
         if not 0 <= self.validation <= 0.5 or self.snapshots < 0:
             raise ConfigError(
                 f"validation {self.validation}, snapshots {self.snapshots}: give a share from 0 to "

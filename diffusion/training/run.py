@@ -22,7 +22,7 @@ from diffusion.model.autoencoder import load_autoencoder
 from diffusion.model.denoiser import Denoiser
 from diffusion.model.presets import Config, preset
 from diffusion.plots import tile_pictures
-from diffusion.sampling.sample import sample
+from diffusion.sampling.sample import MAX_GUIDANCE, sample
 from diffusion.training import augment
 from diffusion.training.devices import Speed, World, choose_speed, pick
 from diffusion.training.folder import Folder
@@ -37,6 +37,7 @@ GRID_SHARE, VALIDATION_SHARE = 0.05, 0.03  # of a run's time, at most
 GRID_SECONDS, GRID_GROWTH = 60.0, 0.1  # between two grids: seconds, and share of the time so far
 RESERVE = 0.04  # of a budget: for writing files, and for a rate that was measured too high
 MEASURE = (12, 0.03)  # the rate is known after these many steps and this share of the budget
+SLOW = 0.25  # of a budget, after which the rate of any number of steps is taken
 SAVE_SECONDS = 120.0
 LOOK_SECONDS = 5.0
 ENDLESS = 10**9
@@ -55,12 +56,21 @@ class Run:
         files of how many are read or encoded. Raises DiffusionError."""
         self._begun = self._saved = self._looked = time.monotonic()
         self.options, self.stop = options, False
+        if not 0 <= options.guidance <= MAX_GUIDANCE:
+            raise ConfigError(
+                f"guidance {options.guidance}: give 0 to {MAX_GUIDANCE:g} (1 is none)"
+            )
         device = pick(options.device)
         self.world = World.join(device)
         self.folder = Folder(options.run, writes=not self.world.rank)
         earlier = self.folder.config()
         if earlier:
             _check_options(options, earlier)
+        elif self.folder.has_weights():
+            raise ConfigError(
+                f"{options.run} holds weights and no config.json, so it is not the folder of a "
+                "run; give another run folder, and these weights with --from"
+            )
         self._start = None
         if options.start:
             self._start = checkpoint.load(None if options.start == "shipped" else options.start)
@@ -71,6 +81,8 @@ class Run:
         torch.manual_seed(options.seed)
         model = Denoiser(self.config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         known = (earlier or {}).get("speed")
+        if earlier and earlier.get("device") != device.partition(":")[0]:
+            known = None
         self.trainer = Trainer(
             model,
             [self.inputs.training],
@@ -92,7 +104,7 @@ class Run:
         self._validation = None if held_out is None else Validation(held_out)
         # seconds: of earlier starts, in steps, in grids, in validation
         self._before = self._trained = self._grids = self._validated = 0.0
-        self._next_grid = 0.0  # seconds of the run
+        self._next_grid, self._saved_step = 0.0, -1  # seconds of the run; step of the last state
         self.steps = self._resume(earlier) if earlier else options.steps
 
     def go(self) -> Iterator[Progress]:
@@ -123,9 +135,12 @@ class Run:
             raise
         finally:
             torch.set_num_threads(threads)
-        if not self.stop:
+        finished = trainer.step == self.steps
+        if not finished and self._saved_step != trainer.step and trainer.is_finite():
+            self._save()  # the signal came while a grid was drawn
+        if finished:
             self.folder.log(f"finished after {self._elapsed():.0f} s")
-        yield Progress(trainer.step, self.steps, finished=not self.stop)
+        yield Progress(trainer.step, self.steps, finished=finished)
 
     @contextmanager
     def until_stopped(self) -> Iterator[None]:
@@ -148,7 +163,7 @@ class Run:
         spent, known = 0.0, 1  # known: the step since which the number of steps is known
         if trainer.step == 0:
             yield from self._draw_grid()
-        while not self.stop and (self.steps is None or trainer.step < self.steps):
+        while not self._stopping() and (self.steps is None or trainer.step < self.steps):
             begun = time.monotonic()
             total += trainer.advance(self.steps or ENDLESS)
             step = trainer.step
@@ -159,12 +174,13 @@ class Run:
                 spent = self._trained if step == first else spent
                 self._measure(step - first, self._trained - spent)
                 known = step
-            if trainer.device.type == "cpu" or step % 20 == 0:
-                self.stop = bool(self.world.agree(self.stop, trainer.device))
             last = step == self.steps
             turned = self.steps is not None and step == max(plateau(self.steps), known)
             now = time.monotonic()
             save = last or turned or self.stop or now - self._saved > SAVE_SECONDS
+            if step in self._snapshot_steps():  # before the state: a finished run has its last one
+                for average in trainer.averages:
+                    self.folder.save_snapshot(step, average)
             if save or step % every == 0 or now - self._looked > LOOK_SECONDS:
                 self._looked = begun = time.monotonic()
                 loss = self._check_loss(total / (step - looked))
@@ -175,9 +191,6 @@ class Run:
                 if save:
                     self._save(turned)
                 yield self._progress(loss, measured)
-            if step in self._snapshot_steps():
-                for average in trainer.averages:
-                    self.folder.save_snapshot(step, average)
             if last or self._elapsed() >= self._next_grid:
                 yield from self._draw_grid(last)
 
@@ -256,6 +269,8 @@ class Run:
             if steps is not None and plateau(steps) <= done > 0:
                 raise ConfigError(f"the run has done {done} steps already; give more than {steps}")
             return steps
+        if self.options.minutes is None and self.options.steps is None:
+            return planned
         now, unit = _length(asdict(self.options))
         before, other = _length(earlier["options"])
         if (now, unit) == (before, other):
@@ -271,12 +286,23 @@ class Run:
             self._restore("plateau")
         return self.options.steps
 
+    def _stopping(self) -> bool:
+        """Whether to stop. All processes ask after the same steps, and get the same answer."""
+        if self.world.size == 1:
+            return self.stop
+        if self.trainer.device.type != "cpu" and self.trainer.step % 20:
+            return False
+        self.stop = bool(self.world.agree(self.stop, self.trainer.device))
+        return self.stop
+
     def _measure(self, steps: int, seconds: float) -> None:
         """Fix the number of steps, once the rate is known. All processes call it together."""
         budget, trainer, planned = self.options.budget, self.trainer, 0
         if budget is None:
             return
-        if steps >= MEASURE[0] and seconds >= MEASURE[1] * budget:
+        enough = steps >= MEASURE[0] and seconds >= MEASURE[1] * budget
+        slow = steps >= 1 and self._elapsed() > SLOW * budget
+        if enough or slow:
             reserved = RESERVE + GRID_SHARE + (VALIDATION_SHARE if self._validation else 0)
             left = budget * (1 - reserved) - self._elapsed()
             planned = trainer.step + max(1, int(left / (seconds / steps)))
@@ -367,12 +393,18 @@ class Run:
 
     def _save(self, turned: bool = False) -> None:
         """Save state, checkpoint and plot. turned: the learning rate falls from here on."""
-        self._saved = time.monotonic()
+        self._saved, self._saved_step = time.monotonic(), self.trainer.step
         if self.world.rank or not self.trainer.step:
             return
         path, weights = self.folder.path / "checkpoint.safetensors", self.trainer.average.weights
         checkpoint.save(path, self.config, weights, self.about())
-        about = {"step": self.trainer.step, "seconds": self._elapsed(), "trained": self._trained}
+        about = {
+            "step": self.trainer.step,
+            "seconds": self._elapsed(),
+            "trained": self._trained,
+            "grids": self._grids,
+            "validated": self._validated,
+        }
         state = self.trainer.state()
         # after the checkpoint: a run whose state is at its end is finished
         for name in ("plateau", "state") if turned else ("state",):
@@ -408,6 +440,8 @@ class Run:
         try:
             self.trainer.restore(state, int(about["step"]))
             self._before, self._trained = float(about["seconds"]), float(about["trained"])
+            self._grids = float(about.get("grids", 0.0))
+            self._validated = float(about.get("validated", 0.0))
         except (KeyError, TypeError, ValueError) as error:
             raise TrainingError(f"{name}.safetensors is not the state of a run: {error}") from error
         self._next_grid = self._before + GRID_SECONDS
@@ -419,6 +453,7 @@ class Run:
             "config": self.config.to_json(),
             "recipe": asdict(self.recipe),
             "speed": asdict(self.trainer.speed),
+            "device": self.trainer.device.type,
             "steps": self.steps,
             "pictures": self.inputs.digest,
         }

@@ -132,7 +132,9 @@ class Trainer:
         x0 = examples.x0.to(self.device, non_blocking=True)
         if dropped is None:
             dropped = torch.zeros(len(x0), dtype=torch.bool)
-        labels = examples.augmentation
+        labels, width = examples.augmentation, self.model.config.shape.augmentation
+        if width and labels is None:  # a network with labels, trained on pictures as they are
+            labels = torch.zeros(len(x0), width)
         return Batch(
             x0.contiguous(memory_format=torch.channels_last),
             sigma,

@@ -186,6 +186,10 @@ def test_a_model_on_latents_is_trained_from_encoded_pictures(
         assert grid.size == (3 * 34 + 2, 2 * 34 + 2)
     run("train", tmp_path / "pictures", "--run", tmp_path / "direct", *words, *more)
     assert checkpoint.load(tmp_path / "direct" / "checkpoint.safetensors").about["pictures"] == 6
+    text = run("train", latents, "--run", tmp_path / "no", *more, fails=ConfigError)
+    assert "--preset photo" in text
+    wrong = ("encode", tmp_path / "pictures", "-o", tmp_path / "no", "--image-size", "100")
+    assert "multiple of 32" in run(*wrong, fails=ConfigError)
     larger = ("--preset", "photo", "--channels", "32,32", "--image-size", "64", *more)
     text = run("train", latents, "--run", tmp_path / "no", *larger, fails=DataError)
     assert "--image-size 64" in text

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -30,6 +31,16 @@ class World:
         if not torch.distributed.is_initialized():
             torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
         return cls(torch.distributed.get_rank(), torch.distributed.get_world_size())
+
+    @contextmanager
+    def first_alone(self) -> Iterator[None]:
+        """Let the first process do something before the others, such as write a cache that they
+        then read."""
+        if self.rank:
+            torch.distributed.barrier()
+        yield
+        if self.size > 1 and not self.rank:
+            torch.distributed.barrier()
 
     def agree(self, value: int, device: torch.device) -> int:
         """The largest of the values of all processes. Every process must call it."""
@@ -81,6 +92,11 @@ class Speed:
     threads: int = 0
 
 
+def default_speed(device: torch.device) -> Speed:
+    """Bfloat16 on GPUs with instructions for it, and float32 elsewhere."""
+    return Speed(device.type != "cpu" and supports_bf16(device))
+
+
 def choose_speed(precision: str, device: torch.device, work: Callable[[bool], object]) -> Speed:
     """The precision and the number of threads for a device.
 
@@ -90,8 +106,10 @@ def choose_speed(precision: str, device: torch.device, work: Callable[[bool], ob
     """
     if precision not in PRECISIONS:
         raise ConfigError(f"precision {precision!r}: give one of {', '.join(PRECISIONS)}")
-    if precision != "auto" or device.type != "cpu":
-        return Speed(precision == "bf16" or (precision == "auto" and supports_bf16(device)))
+    if precision != "auto":
+        return Speed(precision == "bf16")
+    if device.type != "cpu":
+        return default_speed(device)
     threads = torch.get_num_threads()
     kinds = (False, True) if supports_bf16(device) else (False,)
     counts = (threads, 1) if threads > 1 else (threads,)

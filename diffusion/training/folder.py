@@ -73,12 +73,8 @@ class Folder:
             metadata = {"step": str(step), "average": average.kind}
             files.write_tensors(path.with_name(f"{path.name}.safetensors"), weights, metadata)
 
-    def has_weights(self) -> bool:
-        """Whether there is a checkpoint or a state in the folder."""
-        return any((self.path / f"{n}.safetensors").exists() for n in ("checkpoint", "state"))
-
     def has(self, name: str) -> bool:
-        """Whether there is a state of that name."""
+        """Whether there are tensors of that name: a state, or the checkpoint."""
         return (self.path / f"{name}.safetensors").exists()
 
     def load(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

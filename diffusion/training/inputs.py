@@ -73,27 +73,8 @@ def read_inputs(
     on_progress: OnProgress | None = None,
 ) -> Inputs:
     """Read or encode the pictures of `options.data` for a model. Raises DiffusionError."""
-    run = Path(options.run).expanduser()
-    if torch.distributed.is_initialized() and torch.distributed.get_rank():
-        torch.distributed.barrier()  # until the first process has written its cache
-        return _read(options, config, recipe, device, run, None)
-    inputs = _read(options, config, recipe, device, run, on_progress)
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()
-    return inputs
-
-
-def _read(
-    options: Options,
-    config: Config,
-    recipe: Recipe,
-    device: str,
-    run: Path,
-    on_progress: OnProgress | None,
-) -> Inputs:
-    if config.space == "latent":
-        return _read_latents(options, config, recipe, device, run, on_progress)
-    return _read_pixels(options, config, recipe, device, run, on_progress)
+    read = _read_latents if config.space == "latent" else _read_pixels
+    return read(options, config, recipe, device, on_progress)
 
 
 def _read_pixels(
@@ -101,7 +82,6 @@ def _read_pixels(
     config: Config,
     recipe: Recipe,
     device: str,
-    run: Path,
     on_progress: OnProgress | None,
 ) -> Inputs:
     if any(map(is_latents, options.data)):
@@ -110,7 +90,7 @@ def _read_pixels(
             "--preset photo"
         )
     size = config.size + config.size // MARGIN if recipe.crop else config.size
-    pictures = read_pictures(options.data, size, run / "cache", on_progress)
+    pictures = read_pictures(options.data, size, _run(options) / "cache", on_progress)
     images = on_device = pictures.images
     if device.startswith("cuda") and images.numel() < torch.cuda.mem_get_info(device)[0] // 2:
         on_device = images.to(device)
@@ -126,7 +106,6 @@ def _read_latents(
     config: Config,
     recipe: Recipe,
     device: str,
-    run: Path,
     on_progress: OnProgress | None,
 ) -> Inputs:
     if recipe.augment or recipe.crop or options.flip is not None:
@@ -143,9 +122,13 @@ def _read_latents(
                 f"{config.size}; encode them with --image-size {config.size}"
             )
     else:
-        windows, autoencoder = windows_of(config.size), load_autoencoder(device)
         latents = encode_folder(
-            options.data, run / "latents", autoencoder, windows, options.seed, on_progress
+            options.data,
+            _run(options) / "latents",
+            load_autoencoder(device),
+            windows_of(config.size),
+            options.seed,
+            on_progress,
         )
     space = config.latents or latents.space()
     if space.autoencoder != latents.autoencoder:
@@ -161,6 +144,10 @@ def _read_latents(
         return LatentSet(codes, sizes, conditions, crop, recipe.jitter, mean, std, rows)
 
     return _assemble(options, latents, make_set, latents.key, space)
+
+
+def _run(options: Options) -> Path:
+    return Path(options.run).expanduser()
 
 
 def _assemble(

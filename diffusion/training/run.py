@@ -24,7 +24,7 @@ from diffusion.model.presets import Config, preset
 from diffusion.plots import tile_pictures
 from diffusion.sampling.sample import MAX_GUIDANCE, sample
 from diffusion.training import augment
-from diffusion.training.devices import Speed, World, choose_speed, pick
+from diffusion.training.devices import Speed, World, choose_speed, default_speed, pick
 from diffusion.training.folder import Folder
 from diffusion.training.inputs import OnProgress, read_inputs
 from diffusion.training.options import Options, Progress
@@ -66,7 +66,7 @@ class Run:
         earlier = self.folder.config()
         if earlier:
             _check_options(options, earlier)
-        elif self.folder.has_weights():
+        elif self.folder.has("checkpoint") or self.folder.has("state"):
             raise ConfigError(
                 f"{options.run} holds weights and no config.json, so it is not the folder of a "
                 "run; give another run folder, and these weights with --from"
@@ -76,13 +76,12 @@ class Run:
             self._start = checkpoint.load(None if options.start == "shipped" else options.start)
         config = self._choose_config(earlier)
         self.recipe = _choose_recipe(options, config.preset)
-        self.inputs = read_inputs(options, config, self.recipe, device, on_progress)
+        with self.world.first_alone():
+            report = None if self.world.rank else on_progress
+            self.inputs = read_inputs(options, config, self.recipe, device, report)
         self.config = self._set_condition(replace(config, latents=self.inputs.latents))
         torch.manual_seed(options.seed)
         model = Denoiser(self.config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        known = (earlier or {}).get("speed")
-        if earlier and earlier.get("device") != device.partition(":")[0]:
-            known = None
         self.trainer = Trainer(
             model,
             [self.inputs.training],
@@ -90,11 +89,9 @@ class Run:
             options.seed,
             self.world,
             device.startswith("cuda") if options.compiled is None else options.compiled,
-            Speed(**known) if known and options.precision == "auto" else Speed(bf16=False),
-            options.accumulate,
+            accumulate=options.accumulate,
         )
-        if not known or options.precision != "auto":
-            self.trainer.speed = self._choose_speed()
+        self.trainer.speed = self._choose_speed(earlier or {})
         if self._start:
             self.trainer.begin_from(self._start.net.state_dict())
         self._sampled = copy.deepcopy(model).eval()
@@ -248,12 +245,15 @@ class Run:
             self.side = about.get("side", config.size)
         return config
 
-    def _choose_speed(self) -> Speed:
-        """Precision and threads, by timing where the options leave them open."""
-        trainer = self.trainer
-        if self.world.size > 1 and self.options.precision == "auto":
-            return Speed(trainer.device.type == "cuda")
-        return choose_speed(self.options.precision, trainer.device, trainer.try_pass)
+    def _choose_speed(self, earlier: dict[str, Any]) -> Speed:
+        """Precision and threads. Where the options leave them open: those of an earlier start on
+        such a device, else by timing in a single process."""
+        trainer, precision = self.trainer, self.options.precision
+        if precision == "auto" and earlier.get("device") == trainer.device.type:
+            return Speed(**earlier["speed"])
+        if precision == "auto" and self.world.size > 1:
+            return default_speed(trainer.device)
+        return choose_speed(precision, trainer.device, trainer.try_pass)
 
     def _resume(self, earlier: dict[str, Any]) -> int | None:
         """Restore the state of an earlier start. Returns the steps of the whole run, if they are

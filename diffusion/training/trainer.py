@@ -20,11 +20,11 @@ from torch.nn.parallel import DistributedDataParallel
 from diffusion.errors import ConfigError, TrainingError
 from diffusion.model.checkpoint import upgrade_keys
 from diffusion.model.denoiser import Denoiser
-from diffusion.training.devices import Speed, World, supports_bf16
+from diffusion.training.devices import Speed, World, default_speed
 from diffusion.training.draws import Draws
 from diffusion.training.ema import Average
 from diffusion.training.recipe import Recipe
-from diffusion.training.sets import Examples, TrainingSet
+from diffusion.training.sets import TrainingSet
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Trainer:
     ) -> None:
         """model: on its device. sets: what to train on; the steps take turns among them, and a
         batch of each has as many places as one of the first. seed: of everything random. speed: by
-        default bfloat16 on GPUs and float32 on processors. accumulate: passes that share a batch,
+        default `default_speed`. accumulate: passes that share a batch,
         for batches that do not fit in memory at once. Raises ConfigError."""
         if recipe.batch < world.size:
             raise ConfigError(f"a batch of {recipe.batch} is too small for {world.size} processes")
@@ -82,8 +82,7 @@ class Trainer:
             )
         self.model, self.recipe, self._seed, self.world = model, recipe, seed, world
         self.device = next(model.parameters()).device
-        gpu = self.device.type != "cpu" and supports_bf16(self.device)
-        self.speed, self._accumulate = speed or Speed(gpu), accumulate
+        self.speed, self._accumulate = speed or default_speed(self.device), accumulate
         self.sets = list(sets)
         self.step = 0
         self.averages = [Average(model.net, kind) for kind in recipe.averages]
@@ -123,22 +122,15 @@ class Trainer:
             order = order.pin_memory().to(own.device, non_blocking=True)
         else:
             order = order.to(own.device)
-        return self._as_batch(own.take(order, draws), sigma, eps.to(self.device), dropped)
-
-    def _as_batch(
-        self, examples: Examples, sigma: Tensor, eps: Tensor, dropped: Tensor | None = None
-    ) -> Batch:
-        """Examples on the model's device, without their condition where it is dropped."""
+        examples = own.take(order, draws)
         x0 = examples.x0.to(self.device, non_blocking=True)
-        if dropped is None:
-            dropped = torch.zeros(len(x0), dtype=torch.bool)
         labels, width = examples.augmentation, self.model.config.shape.augmentation
         if width and labels is None:  # a network with labels, trained on pictures as they are
             labels = torch.zeros(len(x0), width)
         return Batch(
             x0.contiguous(memory_format=torch.channels_last),
             sigma,
-            eps,
+            eps.to(self.device),
             self._drop(examples.condition, dropped.to(self.device)),
             None if examples.size is None else examples.size.to(self.device),
             None if labels is None else labels.to(self.device),

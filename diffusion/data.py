@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -22,7 +21,7 @@ from torch import Tensor
 from diffusion import files
 from diffusion.errors import DataError
 from diffusion.files import create_array
-from diffusion.sources import Entry, describe_error, list_pictures, open_picture
+from diffusion.sources import Entry, convert_picture, digest_entries, list_pictures
 
 MEMORY = 2 * 2**30  # bytes of pixels that are kept in memory
 RESAMPLING = Image.Resampling.LANCZOS
@@ -133,8 +132,7 @@ class PixelFile:
 
     def __init__(self, path: Path, entries: Sequence[Entry], shape: tuple[int, ...]) -> None:
         self._path, self._shape = path, shape
-        stamps = json.dumps([(entry.name, entry.stamp) for entry in entries])
-        self._key = hashlib.sha256(stamps.encode(errors="backslashreplace")).hexdigest()
+        self._key = digest_entries(entries)
 
     def load(self) -> tuple[Tensor, list[str], int, list[tuple[str, str]]] | None:
         """Pixels (N, 3, S, S), names, side and skipped files of an earlier call for the same
@@ -171,26 +169,22 @@ Decoded = tuple[np.ndarray, int] | str
 def _decode_in_order(entries: Sequence[Entry], size: int) -> Iterator[tuple[str, Decoded]]:
     """Names with (size, size, 3) uint8 and the short side of the original, or with the reason why
     a file cannot be read. In order; some are decoded ahead."""
+
+    def convert(picture: Image.Image) -> tuple[np.ndarray, int]:
+        side = min(picture.size)  # before it is decoded at a smaller size
+        return crop_square(picture, size), side
+
     workers = os.cpu_count() or 1
     waiting: deque[tuple[str, Future[Decoded]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for entry in entries:
-            waiting.append((entry.name, pool.submit(_decode, entry, size)))
+            waiting.append((entry.name, pool.submit(convert_picture, entry, convert)))
             if len(waiting) > 16 * workers:
                 first, future = waiting.popleft()
                 yield first, future.result()
         while waiting:
             first, future = waiting.popleft()
             yield first, future.result()
-
-
-def _decode(entry: Entry, size: int) -> Decoded:
-    try:
-        picture = open_picture(entry.read())
-        side = min(picture.size)
-        return crop_square(picture, size), side
-    except Exception as error:  # codecs raise all kinds for broken files
-        return describe_error(error)
 
 
 def crop_square(picture: Image.Image, size: int) -> np.ndarray:

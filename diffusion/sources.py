@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import os
 import stat
 import threading
@@ -12,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image, UnidentifiedImageError
 
@@ -30,6 +33,7 @@ SUFFIXES = frozenset(
 RUN_FILES = {"config.json", "log.txt"}
 """A folder that holds these belongs to a training run. Its grids are not training pictures."""
 
+T = TypeVar("T")
 MAX_BYTES = 512 * 2**20
 MAX_PIXELS = 178_956_970
 
@@ -81,11 +85,20 @@ def open_picture(data: bytes) -> Image.Image:
     return picture
 
 
-def describe_error(error: Exception) -> str:
-    """Why a picture cannot be read, for a list of skipped files."""
-    if isinstance(error, DataError):
+def convert_picture(entry: Entry, convert: Callable[[Image.Image], T]) -> T | str:
+    """Read a picture and convert it; or the reason why that fails, for a list of skipped files."""
+    try:
+        return convert(open_picture(entry.read()))
+    except DataError as error:
         return str(error)
-    return f"{type(error).__name__}: {error}"
+    except Exception as error:  # codecs raise all kinds for broken files
+        return f"{type(error).__name__}: {error}"
+
+
+def digest_entries(entries: Iterable[Entry], *settings: object) -> str:
+    """A digest in hexadecimal that changes with the files, or with what is done to them."""
+    content = json.dumps([[(entry.name, entry.stamp) for entry in entries], *settings])
+    return hashlib.sha256(content.encode(errors="backslashreplace")).hexdigest()[:16]
 
 
 def read_file(path: Path) -> bytes:

@@ -3,7 +3,6 @@ once, in several versions, and kept in a folder of memory-mapped files."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,7 @@ from diffusion.data import classes_of, upright
 from diffusion.errors import DataError
 from diffusion.model.autoencoder import CHANNELS, DOWNSAMPLING, Autoencoder
 from diffusion.model.presets import LatentSpace
-from diffusion.sources import Entry, describe_error, list_pictures, open_picture
+from diffusion.sources import convert_picture, digest_entries, list_pictures
 
 BATCH = 256  # windows that are encoded together
 CHUNK = 64  # pictures between two saves
@@ -116,6 +115,17 @@ def encode(
                 waiting.clear()
 
 
+def measure_space(codes: Tensor, autoencoder: str) -> LatentSpace:
+    """The space of latents (..., 32), with their mean and deviation per channel. autoencoder: its
+    fingerprint."""
+    flat = codes.float().flatten(0, -2)
+    return LatentSpace(
+        autoencoder,
+        tuple(round(v, 4) for v in flat.mean(0).tolist()),
+        tuple(round(max(v, 1e-3), 4) for v in flat.std(0).tolist()),
+    )
+
+
 @dataclass(frozen=True)
 class Latents:
     """What a folder of latents holds. codes: (N, V, h, w, 32) float16, as the autoencoder gives
@@ -137,13 +147,8 @@ class Latents:
     def space(self) -> LatentSpace:
         """The autoencoder, and the statistics of the latents, per channel."""
         count = min(FEW, len(self.names))
-        flat = self.codes[torch.arange(count) * len(self.names) // count].float().flatten(0, -2)
-        mean, std = flat.mean(0), flat.std(0)
-        return LatentSpace(
-            self.autoencoder,
-            tuple(round(v, 4) for v in mean.tolist()),
-            tuple(round(max(v, 1e-3), 4) for v in std.tolist()),
-        )
+        places = torch.arange(count) * len(self.names) // count
+        return measure_space(self.codes[places], self.autoencoder)
 
 
 def encode_folder(
@@ -162,9 +167,7 @@ def encode_folder(
     """
     listing = list_pictures(paths)
     total = len(listing.entries)
-    stamps = [(entry.name, entry.stamp) for entry in listing.entries]
-    content = json.dumps([stamps, asdict(windows), autoencoder.fingerprint, seed])
-    key = hashlib.sha256(content.encode(errors="backslashreplace")).hexdigest()[:16]
+    key = digest_entries(listing.entries, asdict(windows), autoencoder.fingerprint, seed)
     about = _read_about(out)
     if about is None:
         about = {
@@ -194,7 +197,7 @@ def encode_folder(
         while about["done"] < total:
             first = about["done"]
             part = listing.entries[first : first + CHUNK]
-            decoded = list(pool.map(_decode, part))
+            decoded = list(pool.map(lambda entry: convert_picture(entry, upright), part))
             pictures = [one for one in decoded if isinstance(one, Image.Image)]
             names = [e.name for e, d in zip(part, decoded, strict=True) if not isinstance(d, str)]
             about["skipped"] += [
@@ -277,11 +280,3 @@ def _read_about(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is not readable ({error}); give another folder") from error
     return about
-
-
-def _decode(entry: Entry) -> Image.Image | str:
-    """A picture, upright and over white, or why it cannot be read."""
-    try:
-        return upright(open_picture(entry.read()))
-    except Exception as error:  # codecs raise all kinds for broken files
-        return describe_error(error)

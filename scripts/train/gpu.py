@@ -46,7 +46,7 @@ from diffusion.sampling.sample import sample  # noqa: E402
 from diffusion.sampling.variants import VariantSettings, denoise_states  # noqa: E402
 from diffusion.training.devices import World  # noqa: E402
 from diffusion.training.draws import Draws  # noqa: E402
-from diffusion.training.latents import LARGE, SMALL, encode  # noqa: E402
+from diffusion.training.latents import LARGE, SMALL, encode, measure_space  # noqa: E402
 from diffusion.training.recipe import Recipe  # noqa: E402
 from diffusion.training.sets import Examples, LatentSet  # noqa: E402
 from diffusion.training.trainer import Trainer  # noqa: E402
@@ -307,12 +307,7 @@ class Clock:
 def read_data(cache: Path, device: str) -> tuple[dict[str, Bank], LatentSpace]:
     """The cached latents by kind of window, normalized, and their space."""
     banks = read_banks(cache, device)
-    some = banks["small"].codes[:2000].float().flatten(0, -2)
-    latents = LatentSpace(
-        load_autoencoder().fingerprint,
-        tuple(round(v, 4) for v in some.mean(0).tolist()),
-        tuple(round(v, 4) for v in some.std(0).tolist()),
-    )
+    latents = measure_space(banks["small"].codes[:2000], load_autoencoder().fingerprint)
     mean, std = (torch.tensor(v, device=device) for v in (latents.mean, latents.std))
     for bank in banks.values():
         for part in bank.codes.split(500):  # in place, never all of it in float32

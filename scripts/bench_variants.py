@@ -28,13 +28,13 @@ from pathlib import Path
 
 import networks
 import numpy as np
-from bench_ddpm import conditions, encoder, photographs
+from bench_ddpm import conditions, draw_samples, encoder, photographs
 from bench_diffusion import product, seconds
 from PIL import Image, ImageOps
 from retrieval import interval
 from sheet import sheet
 
-from diffusion import Denoiser, load, sample
+from diffusion import Denoiser, load
 from diffusion.data import read_pictures, to_bytes, to_unit
 from diffusion.evaluation.report import Evaluator, through_half_size, through_jpeg
 from diffusion.sampling.sample import load_condition
@@ -92,22 +92,6 @@ def encoder_of(model: Denoiser) -> Mini:
     raise SystemExit("the model is not conditioned on vectors of mini; give another --checkpoint")
 
 
-def draw_samples(model: Denoiser, n: int, seed: int) -> torch.Tensor:
-    """(n, 3, S, S) uint8 samples under vectors of the model's bank, which are of no query."""
-    parts = []
-    for first in range(0, n, BATCH):
-        count = min(BATCH, n - first)
-        drawn = sample(
-            model,
-            count,
-            seed=seed + first,
-            condition=load_condition(model, count, seed=seed + first),
-            **SAMPLING,
-        )
-        parts.append(to_bytes(drawn))
-    return torch.cat(parts)
-
-
 def quality(args: argparse.Namespace, model: Denoiser) -> None:
     """The tables of quality, likeness and acceptance, and the sheet."""
     mini, side, regimes = Mini(), model.config.size, REGIMES[model.config.space]
@@ -144,7 +128,9 @@ def quality(args: argparse.Namespace, model: Denoiser) -> None:
         for name, (net, size) in nets.items()
     ]
     if model.about.get("bank"):  # as `lookalike diffusion sample` draws, and resized to the same
-        sets["unconditional"] = draw_samples(model, len(pictures), args.seed)
+        bank = load_condition(model, len(pictures), seed=args.seed)
+        how = (model, bank, len(pictures), args.seed, SAMPLING)
+        sets["unconditional"], _, _ = draw_samples(*how)
     own = evaluators[0].encode(pictures).features
     for what, some in sets.items():
         encoded = [evaluator.encode(some) for evaluator in evaluators]

@@ -21,7 +21,6 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,7 +34,7 @@ for name in ("faiss", "pillow_heif"):  # the encoder lives beside them, and does
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from diffusion import Denoiser, files  # noqa: E402
+from diffusion import files  # noqa: E402
 from diffusion.model import checkpoint  # noqa: E402
 from diffusion.training.devices import pick  # noqa: E402
 from diffusion.training.options import Options  # noqa: E402
@@ -101,18 +100,12 @@ def train(options: argparse.Namespace) -> None:
         sys.exit("stopped; the same command resumes the run")
 
 
-def describe(model: Denoiser) -> dict[str, Any]:
-    """What a checkpoint says of itself, without what is written anew and without its weak model,
-    which may be of another encoder."""
-    drop = ("format", "version", "config", "sha256", "weak")
-    return {key: value for key, value in model.about.items() if key not in drop}
-
-
 def ship(out: Path) -> None:
     """The run's averaged weights, in half precision, into the package."""
     model = checkpoint.load(out / "checkpoint.safetensors")
     path, weak = checkpoint.shipped_path(), checkpoint.shipped_path("ddpm-weak")
-    about = describe(model)
+    about = checkpoint.strip_header(model.about)
+    about.pop("weak", None)  # it may be of another encoder
     if checkpoint.read_description(weak)["encoder"] == about.get("encoder"):
         about["weak"] = weak.name
     checkpoint.save(path, model.config, model.net.state_dict(), about, half=True)

@@ -38,6 +38,6 @@ def average(
         )
     weights = combine(snapshots, width)
     config = Config.from_json(about["config"])
-    known = {k: v for k, v in about.items() if k not in ("format", "version", "config", "sha256")}
-    checkpoint.save(out, config, weights, {**known, "average": f"power:{width:g}"})
+    known = {**checkpoint.strip_header(about), "average": f"power:{width:g}"}
+    checkpoint.save(out, config, weights, known)
     note(f"{out}: the average of width {width:g}, from {len(snapshots)} snapshots")

@@ -110,6 +110,12 @@ def load(
     return model.eval().requires_grad_(False)
 
 
+def strip_header(about: dict[str, Any]) -> dict[str, Any]:
+    """The description of a checkpoint without the fields that `save` computes: what to pass on as
+    `about` when its weights are changed and saved again."""
+    return {k: v for k, v in about.items() if k not in ("format", "version", "config", "sha256")}
+
+
 def upgrade_keys(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename the keys of version 1, such as `clock.0.weight`, to those of version 2.
 

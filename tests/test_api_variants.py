@@ -22,9 +22,9 @@ from test_jobs import events
 
 import search
 from search import Engine, Variant, VariantProgress, Variants
-from search.api import made
-from search.api.made import Made
+from search.api import variant_cache
 from search.api.problems import Problem
+from search.api.variant_cache import VariantCache
 from search.api.variants import WAITING
 from search.records import MOST_VARIANTS, REGIMES, SIGMAS
 from search.variants import NEIGHBOUR_SIGMA
@@ -227,7 +227,7 @@ def test_one_request_at_a_time_and_no_endless_queue(client: httpx.Client, paced:
 
 
 def test_a_cancelled_job_ends_and_keeps_nothing(client: httpx.Client, paced: Paced) -> None:
-    kept = len(client.app.state.context.made._kept)  # type: ignore[attr-defined]
+    kept = len(client.app.state.context.variant_cache._kept)  # type: ignore[attr-defined]
     name = ask(client, steps=30, wait=False).json()["job"]
     until(lambda: client.get(f"/api/v1/jobs/{name}").json()["progress"] is not None)
     assert client.delete(f"/api/v1/jobs/{name}").status_code == 202
@@ -235,7 +235,7 @@ def test_a_cancelled_job_ends_and_keeps_nothing(client: httpx.Client, paced: Pac
     last = events(client, name)[-1]
     assert last["event"] == "cancelled" and last["data"]["report"] is None
     until(lambda: paced.closed == 1)
-    assert len(client.app.state.context.made._kept) == kept  # type: ignore[attr-defined]
+    assert len(client.app.state.context.variant_cache._kept) == kept  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("way", ["file", "id"])
@@ -355,7 +355,7 @@ def test_what_was_never_made_is_not_there(client: httpx.Client, name: str) -> No
 
 def test_pictures_are_kept_for_an_hour() -> None:
     now = [0.0]
-    kept = Made(lambda: now[0])
+    kept = VariantCache(lambda: now[0])
     first = kept.add(b"one")
     now[0] = 3599.0
     second = kept.add(b"two")
@@ -369,13 +369,13 @@ def test_pictures_are_kept_for_an_hour() -> None:
 
 
 def test_of_too_many_pictures_the_oldest_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = Made()
+    kept = VariantCache()
     names = [kept.add(b"x") for _ in range(1003)]
     for name in names[:3]:
         with pytest.raises(Problem):
             kept.get(name)
     assert all(kept.get(name) == b"x" for name in names[3:])
-    monkeypatch.setattr(made, "MOST_BYTES", 1500)
+    monkeypatch.setattr(variant_cache, "MOST_BYTES", 1500)
     large = kept.add(b"y" * 1000)
     assert kept.get(large) and kept.get(names[-1])
     with pytest.raises(Problem):
@@ -384,7 +384,7 @@ def test_of_too_many_pictures_the_oldest_go(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_kept_variants_are_the_pictures_that_were_made() -> None:
     picture = Image.open(io.BytesIO(jpeg(1)))
-    kept = Made()
+    kept = VariantCache()
     told = kept.keep(Variants((Variant(picture, 3, 0.5, 0.9),), 1.25, 1, 1)).to_json()
     assert told["seconds"] == 1.25
     (entry,) = told["variants"]

@@ -75,7 +75,7 @@ ORDER = (
     "api.auth",
     "api.metrics",
     "api.jobs",
-    "api.made",
+    "api.variant_cache",
     "api.deps",
     "api.schemas",
     "api.docs",

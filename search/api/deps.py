@@ -18,9 +18,9 @@ from starlette.types import Message, Receive
 
 from search.api.auth import Access
 from search.api.jobs import Jobs
-from search.api.made import Made
 from search.api.metrics import Metrics
 from search.api.problems import Problem
+from search.api.variant_cache import VariantCache
 from search.engine import Engine
 from search.errors import FieldError
 
@@ -65,7 +65,7 @@ class Context:
     allow: Sequence[Path] | None = None
     metrics: Metrics = field(default_factory=Metrics)
     jobs: Jobs = field(default_factory=Jobs)
-    made: Made = field(default_factory=Made)
+    variant_cache: VariantCache = field(default_factory=VariantCache)
     followers: int = 0
     stopping: bool = False
     searches: Turns = field(default_factory=lambda: Turns(8, 32))
@@ -87,14 +87,14 @@ Here = Annotated[Context, Depends(_context)]
 
 
 @dataclass
-class Given:
-    """What a request brought: files in their order, and the JSON, if any."""
+class RequestBody:
+    """The body of a request. files: the uploaded pictures, in order. json: the JSON, if any."""
 
     files: list[bytes]
-    said: bytes | str | None = None
+    json: bytes | str | None = None
 
 
-async def read(request: Request, files: int, text: str | None) -> Given:
+async def read(request: Request, files: int, text: str | None) -> RequestBody:
     """The body: multipart with `image` files and perhaps a JSON field named `text`, or JSON alone.
 
     files: how many images at most. Raises Problem and FieldError for anything else.
@@ -105,16 +105,16 @@ async def read(request: Request, files: int, text: str | None) -> Given:
             if kind == "multipart/form-data":
                 return await _multipart(request, files, text)
             if kind == "application/json":
-                return Given([], await _json(request))
+                return RequestBody([], await _json(request))
     except TimeoutError:
         raise Problem(408, f"the request took longer than {UPLOAD_SECONDS:g} s") from None
     raise Problem(415, "send multipart/form-data or application/json")
 
 
-def parsed(shape: type[Shape], said: bytes | str) -> Shape:
+def parsed(shape: type[Shape], json: bytes | str) -> Shape:
     """JSON as a model has it. Raises Problem 400 for no JSON, and FieldError for another shape."""
     try:
-        return shape.model_validate_json(said)
+        return shape.model_validate_json(json)
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False)
         if wrong[0]["type"] == "json_invalid":
@@ -131,8 +131,8 @@ async def _json(request: Request) -> bytes:
     return bytes(data)
 
 
-async def _multipart(request: Request, files: int, text: str | None) -> Given:
-    given, wrong = Given([]), list[tuple[str, str]]()
+async def _multipart(request: Request, files: int, text: str | None) -> RequestBody:
+    body, wrong = RequestBody([]), list[tuple[str, str]]()
     whole = Request(request.scope, _to_the_end(request))
     try:
         form = await whole.form(max_files=files + 1, max_fields=8, max_part_size=MOST_JSON)
@@ -144,21 +144,20 @@ async def _multipart(request: Request, files: int, text: str | None) -> Given:
     try:
         for name, value in form.multi_items():
             if name == "image" and isinstance(value, UploadFile):
-                if len(given.files) == files:
+                if len(body.files) == files:
                     raise Problem(413, f"more than {files} files in one request")
-                given.files.append(await value.read())
+                body.files.append(await value.read())
             elif name == "image":
                 wrong.append((name, "is a file"))
-            elif name == text and given.said is None:
-                said = await value.read(MOST_JSON) if isinstance(value, UploadFile) else value
-                given.said = said
+            elif name == text and body.json is None:
+                body.json = await value.read(MOST_JSON) if isinstance(value, UploadFile) else value
             else:
                 wrong.append((name[:100], "is not a field of this request, or is there twice"))
     finally:
         await form.close()
     if wrong:
         raise FieldError(wrong)
-    return given
+    return body
 
 
 def _to_the_end(request: Request) -> Receive:

@@ -83,8 +83,8 @@ async def keep(request: Request, here: Here) -> JSONResponse:
     """Multipart with one `image`, or JSON with its `url`. One that is kept already stays as it
     is."""
     async with here.searches.admit():
-        given = await _given(request)
-        picture = await here.searches.run(lambda: here.engine.keep(given))
+        image = await _read_image(request)
+        picture = await here.searches.run(lambda: here.engine.keep(image))
     where = {"Location": f"/api/v1/images/{picture.id}"}
     return JSONResponse(picture.to_json(), status_code=201, headers=where)
 
@@ -99,8 +99,8 @@ async def keep(request: Request, here: Here) -> JSONResponse:
 async def show(request: Request, here: Here) -> Response:
     """Multipart with one `image`, or JSON with its `url`; long side at most 1600, upright."""
     async with here.previews.admit():
-        given = await _given(request)
-        data = await here.previews.run(lambda: here.engine.preview(given))
+        image = await _read_image(request)
+        data = await here.previews.run(lambda: here.engine.preview(image))
     headers = {"Content-Type": "image/jpeg", "Content-Security-Policy": SANDBOX}
     return Response(data, headers=headers)
 
@@ -177,14 +177,14 @@ async def file(identity: str, request: Request, here: Here) -> Response:
     return FileResponse(here, opened, picture.facts.bytes, headers)
 
 
-async def _given(request: Request) -> bytes | str:
+async def _read_image(request: Request) -> bytes | str:
     """The bytes of the picture that a request brings, or its URL. Raises FieldError."""
-    given = await read(request, 1, None)
-    if given.files:
-        return given.files[0]
-    if given.said is None:
+    body = await read(request, 1, None)
+    if body.files:
+        return body.files[0]
+    if body.json is None:
         raise FieldError([("image", "is missing")])
-    url = parsed(AddressJson, given.said).url
+    url = parsed(AddressJson, body.json).url
     if not is_address(url):
         raise FieldError([("url", "give an address that begins with http:// or https://")])
     return url

@@ -40,10 +40,10 @@ async def words(
 async def search(request: Request, here: Here) -> JSONResponse:
     """Multipart with `image` files and `query` (JSON), or the JSON alone."""
     async with here.searches.admit():
-        given = await read(request, here.engine.settings.upload_files, "query")
+        body = await read(request, here.engine.settings.upload_files, "query")
 
         def answer() -> Hits:
-            return here.engine.search(Query.from_json(given.said or "{}", given.files))
+            return here.engine.search(Query.from_json(body.json or "{}", body.files))
 
         hits = await here.searches.run(answer)
     here.metrics.searched(hits)

@@ -14,11 +14,10 @@ from PIL import Image
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
-from search.api.deps import Context, Given, Here, parsed, read
+from search.api.deps import Context, Here, RequestBody, parsed, read
 from search.api.images import SANDBOX
 from search.api.index import allowed
 from search.api.jobs import Job, Moment
-from search.api.made import SECONDS, Made
 from search.api.problems import Problem
 from search.api.schemas import (
     AugmentJson,
@@ -29,6 +28,7 @@ from search.api.schemas import (
     problems,
     upload,
 )
+from search.api.variant_cache import SECONDS, VariantCache
 from search.errors import FieldError
 from search.query import is_address
 from search.records import MOST_VARIANTS, REGIMES, SIGMAS, AugmentProgress, VariantProgress
@@ -66,13 +66,13 @@ async def make(request: Request, here: Here) -> JSONResponse:
     """Multipart with one `image` and `options` (JSON), or JSON with `id` or `url`. The server works
     on one request at a time, and searches go first. A client that disconnects cancels it."""
     async with here.searches.admit():  # as many uploads at once as of searches
-        given = await read(request, 1, "options")
-        options = parsed(VariantOptionsJson, given.said or b"{}")
-        picture = await _read_picture(here, given, options)
+        body = await read(request, 1, "options")
+        options = parsed(VariantOptionsJson, body.json or b"{}")
+        picture = await _read_picture(here, body, options)
         arguments = options.model_dump(exclude={"id", "url", "wait"})
         steps = await here.look(lambda: here.engine.vary(picture, **arguments))
         name = picture if isinstance(picture, str) else ""
-        moments = partial(_variant_moments, steps, here.made)
+        moments = partial(_variant_moments, steps, here.variant_cache)
         job = here.jobs.start("variants", name, None, moments, WAITING)
     if not options.wait:
         return _job_response(job)
@@ -92,7 +92,7 @@ async def variant(name: str, here: Here) -> Response:
         "Content-Security-Policy": SANDBOX,
         "Cache-Control": f"private, max-age={SECONDS:.0f}, immutable",
     }
-    return Response(here.made.get(name), headers=headers, media_type="image/png")
+    return Response(here.variant_cache.get(name), headers=headers, media_type="image/png")
 
 
 @router.post(
@@ -121,25 +121,27 @@ def _job_response(job: Job) -> JSONResponse:
     return JSONResponse({"job": job.id}, status_code=202, headers=where)
 
 
-async def _read_picture(here: Context, given: Given, options: VariantOptionsJson) -> bytes | str:
+async def _read_picture(
+    here: Context, body: RequestBody, options: VariantOptionsJson
+) -> bytes | str:
     """The picture that the request sends or names. Raises FieldError unless it is one."""
     named = [value for value in (options.id, options.url) if value is not None]
-    if len(given.files) + len(named) != 1:
+    if len(body.files) + len(named) != 1:
         raise FieldError([("image", "give one picture: a file `image`, or `id`, or `url`")])
     if options.id is not None:
         name = options.id.removeprefix("id:")
         return f"id:{(await here.look(lambda: here.engine.picture(name))).id}"
     if options.url is not None and not is_address(options.url):
         raise FieldError([("url", "give an address that begins with http:// or https://")])
-    return options.url or given.files[0]
+    return options.url or body.files[0]
 
 
-def _variant_moments(steps: Iterator[VariantProgress], made: Made) -> Iterator[Moment]:
+def _variant_moments(steps: Iterator[VariantProgress], cache: VariantCache) -> Iterator[Moment]:
     """The moments of a job that makes variants. Closing the iterator cancels the job."""
     with closing(steps):  # type: ignore[type-var]
         for step in steps:
             if step.result is not None:
-                yield Moment("vary", step.total, step.total, report=made.keep(step.result))
+                yield Moment("vary", step.total, step.total, report=cache.keep(step.result))
             else:
                 pictures = tuple(_preview_url(picture) for picture in step.pictures)
                 yield Moment("vary", step.done, step.total, pictures=pictures)

@@ -1,4 +1,4 @@
-"""Pictures that were made here, kept for a while for whoever knows their ids."""
+"""Generated variants, kept in memory for a while for whoever knows their ids."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Kept:
         return {"variants": list(self.entries), "seconds": round(self.seconds, 3)}
 
 
-class Made:
+class VariantCache:
     """PNGs by ids that nobody guesses: for an hour, 1,000 at most, in memory. Threads may share
     it."""
 
@@ -39,15 +39,15 @@ class Made:
         self._kept: dict[str, tuple[float, bytes]] = {}  # the oldest first
         self._change = threading.Lock()
 
-    def keep(self, made: Variants) -> Kept:
+    def keep(self, variants: Variants) -> Kept:
         """Keep the pictures of variants."""
         entries = []
-        for one in made:
+        for one in variants:
             out = io.BytesIO()
             one.picture.save(out, "PNG")
             name = self.add(out.getvalue())
             entries.append({"id": name, "url": f"/api/v1/variants/{name}.png", **one.to_json()})
-        return Kept(tuple(entries), made.seconds)
+        return Kept(tuple(entries), variants.seconds)
 
     def add(self, png: bytes) -> str:
         """Keep a picture; returns its id. The oldest go where there are too many."""

@@ -93,6 +93,7 @@ class Album:
                 d.tags,
                 labels.get(number, ()),
                 d.low_content,
+                d.decode_rule,
             )
             for number in numbers
             if (d := described.get(number)) and number in facts

@@ -34,7 +34,8 @@ from search.schema import changes, files, labels, meta, pictures, roots, tags, v
 
 @dataclass(frozen=True)
 class Described:
-    """A picture as a hit shows it. stats: size and mtime_ns of the files when they were read."""
+    """A picture as a hit shows it. stats: size and mtime_ns of the files when they were read.
+    decode_rule: the version of the rule by which the catalog's picture was decoded."""
 
     id: str
     width: int
@@ -43,6 +44,7 @@ class Described:
     stats: tuple[tuple[int, int], ...]
     tags: tuple[str, ...]
     low_content: bool = False
+    decode_rule: int = 0
 
     def there(self) -> str:
         """One of its files, present and unchanged if any is."""
@@ -166,7 +168,14 @@ class Lookup:
             paths, stats = zip(*places, strict=True)
             first, names = rows[0], tuple(sorted(named.get(number, ())))
             described[number] = Described(
-                first.id, first.width, first.height, paths, stats, names, bool(first.low_content)
+                first.id,
+                first.width,
+                first.height,
+                paths,
+                stats,
+                names,
+                bool(first.low_content),
+                first.decode_rule,
             )
         return described
 
@@ -317,7 +326,7 @@ _NUMBERS: BindParameter[Any] = bindparam("numbers", expanding=True)
 PRESENT = _vectors().where(vectors.c.picture.in_(_NUMBERS))
 SHOWN = (
     select(pictures.c.number, pictures.c.id, pictures.c.width, pictures.c.height)
-    .add_columns(pictures.c.low_content)
+    .add_columns(pictures.c.low_content, pictures.c.decode_rule)
     .add_columns(files.c.path, files.c.size, files.c.mtime_ns, roots.c.path.label("root_path"))
     .join(files, files.c.picture == pictures.c.number)
     .join(roots, roots.c.id == files.c.root)

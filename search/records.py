@@ -71,7 +71,8 @@ class Picture:
 
     id: SHA-256 of its bytes. path: one present file, paths: all. tags: what people call it;
     labels: what the library's model sees in it, with probabilities, most probable first.
-    low_content: it is blank, black, white or of one other colour.
+    low_content: it is blank, black, white or of one other colour. decode_rule: the version of the
+    rule by which it was decoded.
     """
 
     id: str
@@ -81,6 +82,7 @@ class Picture:
     tags: tuple[str, ...] = ()
     labels: tuple[Label, ...] = ()
     low_content: bool = False
+    decode_rule: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """As `/images/{id}` answers."""
@@ -196,7 +198,7 @@ class Understood:
 
     words: the known words in it. names: its other words that are in the name of a file or folder.
     unknown: those that are in neither. suggestions: known words that are written alike or mean
-    more. advice: what to do to search by any words, where some are unknown.
+    more. advice: what to do where some words are unknown, or a known one is in no picture.
     """
 
     text: str

@@ -557,6 +557,17 @@ def test_a_picture_comes_small_shown_and_whole(keeping: tuple[httpx.Client, Engi
     )
 
 
+def test_a_preview_that_the_browser_has_is_not_decoded_again(
+    keeping: tuple[httpx.Client, Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, engine = keeping
+    picture = engine.pictures().pictures[0]
+    url = f"/api/v1/images/{picture.id}/preview"
+    tag = {"If-None-Match": client.get(url).headers["ETag"]}
+    monkeypatch.setattr(Engine, "preview", lambda *_: pytest.fail("decoded again"))
+    assert client.get(url, headers=tag).status_code == 304
+
+
 def test_a_file_that_was_swapped_is_not_shown(
     keeping: tuple[httpx.Client, Engine], tmp_path: Path
 ) -> None:

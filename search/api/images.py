@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Annotated, Any, BinaryIO
 from urllib.parse import quote
@@ -203,11 +202,13 @@ async def _made(
     media: str,
     make: Callable[[str], bytes],
 ) -> Response:
-    """Bytes that are made of a picture. Their hash is the tag, since another version of the program
-    may make other bytes of the same picture."""
+    """Bytes that are made of a picture. Under another decode rule they are others, with another
+    tag."""
     picture = await _picture(here, identity)
+    headers, known = _headers(request, f"{picture.id}-{kind}-{picture.decode_rule}", media)
+    if known:
+        return Response(status_code=304, headers=headers)
     turns = here.previews if kind == "preview" else here.looks
     async with turns.admit():
         data: Any = await turns.run(lambda: make(picture.id))
-    headers, known = _headers(request, hashlib.sha256(data).hexdigest()[:32], media)
-    return Response(b"" if known else data, 304 if known else 200, headers)
+    return Response(data, headers=headers)

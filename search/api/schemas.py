@@ -42,7 +42,9 @@ class UnderstoodJson(BaseModel):
     names: list[str] = Field(description="Other words that are in names of files or folders.")
     unknown: list[str] = Field(description="Words that are in neither.")
     suggestions: list[str] = Field(description="Known words that are written alike or mean more.")
-    advice: str | None = Field(description="What to do to search by any words.")
+    advice: str | None = Field(
+        description="What to do where a word is unknown, or is in no picture."
+    )
 
 
 class KnownWordJson(BaseModel):

@@ -190,7 +190,7 @@ class Recorder:
     def add_vectors(
         self,
         model: Model,
-        found: dict[int, Vectors],
+        embedded: dict[int, Vectors],
         contents: dict[int, Content] | None = None,
         decoded: dict[int, Decoded] | None = None,
     ) -> None:
@@ -200,7 +200,7 @@ class Recorder:
         have a vector already.
         """
         with self.database.write() as c:
-            self._insert_vectors(c, model, {n: pack(v) for n, v in found.items()})
+            self._insert_vectors(c, model, {n: pack(v) for n, v in embedded.items()})
             self._set_contents(c, model, contents or {})
             items = (decoded or {}).items()
             self._set_decoded(c, {n: _columns(one.rendition, one.facts) for n, one in items})

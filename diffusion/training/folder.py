@@ -128,8 +128,10 @@ class Folder:
 
 
 def read_snapshots(run: Path) -> list[Snapshot]:
-    """The snapshots of power function averages in a run folder, oldest first. Raises ConfigError
-    when there is none, and TrainingError for one that is damaged."""
+    """The snapshots of power function averages in a run folder, oldest first.
+
+    Raises ConfigError if there is no snapshot, and TrainingError if one is damaged.
+    """
     snapshots = []
     for path in sorted((run / "snapshots").glob("*.safetensors")):
         try:

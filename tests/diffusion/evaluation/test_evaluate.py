@@ -276,8 +276,8 @@ def test_an_encoder_comes_from_a_file(net: type[nn.Module], tmp_path: Path) -> N
         warnings.simplefilter("ignore", FutureWarning)
         torch.jit.script(net()).save(str(tmp_path / "net.pt"))
     pictures = photographs(4, seed=0)
-    found = load_feature_encoder(tmp_path / "net.pt")(pictures)
-    torch.testing.assert_close(found, pictures.float().mean((2, 3)))
+    features = load_feature_encoder(tmp_path / "net.pt")(pictures)
+    torch.testing.assert_close(features, pictures.float().mean((2, 3)))
 
 
 def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:

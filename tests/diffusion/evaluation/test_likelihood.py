@@ -43,27 +43,27 @@ def prior(x0: float, noise: DiscreteSchedule = NOISE) -> float:
 @pytest.mark.parametrize("noise", [NOISE, DiscreteSchedule(cosine_betas(100))])
 def test_a_single_picture_costs_its_decoder_and_the_prior(noise: DiscreteSchedule) -> None:
     x0 = to_unit(grey())
-    found = bound_terms(knows(x0), noise, grey())
+    terms = bound_terms(knows(x0), noise, grey())
     spread = math.sqrt(float(noise.posterior_coefficients()[2][1]))
     decoder = -math.log2(math.erf(1 / 255 / spread / math.sqrt(2)))
     parts = [prior(float(x0[0, 0, 0, 0]), noise), 0.0, decoder]
     wanted = torch.tensor(parts, dtype=torch.float64)
-    torch.testing.assert_close(found, wanted.expand(2, 3), rtol=0, atol=1e-9)
+    torch.testing.assert_close(terms, wanted.expand(2, 3), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("value", [0, 255])
 def test_the_outermost_bins_reach_to_infinity(value: int) -> None:
-    found = bound_terms(knows(to_unit(grey(2, value))), NOISE, grey(2, value), steps=1)
+    terms = bound_terms(knows(to_unit(grey(2, value))), NOISE, grey(2, value), steps=1)
     spread = math.sqrt(float(NOISE.posterior_coefficients()[2][1]))
     share = (1 + math.erf(1 / 255 / spread / math.sqrt(2))) / 2
-    assert float(found[0, 2]) == pytest.approx(-math.log2(share), abs=1e-9)
+    assert float(terms[0, 2]) == pytest.approx(-math.log2(share), abs=1e-9)
 
 
 def test_the_other_variance_costs_what_it_is_too_wide() -> None:
-    found = bound_terms(knows(to_unit(grey())), NOISE, grey(), variance="beta")
+    terms = bound_terms(knows(to_unit(grey())), NOISE, grey(), variance="beta")
     ratio = (NOISE.posterior_coefficients()[2] / NOISE.betas)[1:]
     wanted = float((ratio - 1 - ratio.log()).sum() / 2 / math.log(2))
-    assert float(found[0, 1]) == pytest.approx(wanted, rel=1e-9)
+    assert float(terms[0, 1]) == pytest.approx(wanted, rel=1e-9)
 
 
 @pytest.fixture(scope="module")
@@ -83,17 +83,17 @@ def test_the_bound_of_gaussians_is_its_closed_form(
     gaussian: tuple[Tensor, PredictX0, float],
 ) -> None:
     images, guess, variance = gaussian
-    found = bound_terms(guess, NOISE, images)
+    terms = bound_terms(guess, NOISE, images)
     c1, _, posterior = NOISE.posterior_coefficients()
     x0, sigma = to_unit(images), NOISE.sigmas
     # the error of a linear guess, for the variance that these pixels have
     kept = variance / (variance + sigma**2)
     error = (1 - kept) ** 2 * x0.square().mean() + kept**2 * sigma**2
     between = float((c1**2 * error / posterior)[1:].sum() / 2 / math.log(2))
-    spread = float(found[:, 1].std()) / math.sqrt(len(found))
-    assert abs(float(found[:, 1].mean()) - between) < 4 * spread < 0.2
+    spread = float(terms[:, 1].std()) / math.sqrt(len(terms))
+    assert abs(float(terms[:, 1].mean()) - between) < 4 * spread < 0.2
     mean = sum(prior(float(x)) for x in x0.flatten()) / x0.numel()
-    assert float(found[:, 0].mean()) == pytest.approx(mean, rel=1e-9)
+    assert float(terms[:, 0].mean()) == pytest.approx(mean, rel=1e-9)
     # the last guess errs by a Gaussian
     width = math.sqrt(float(posterior[1]))
     wrong, wide = norm(0, math.sqrt(float(error[0]))), norm(0, width)
@@ -102,11 +102,11 @@ def test_the_bound_of_gaussians_is_its_closed_form(
         return -math.log2(wide.cdf(1 / 255 - z) - wide.cdf(-1 / 255 - z)) * wrong.pdf(z)
 
     decoder = quad(cost, -0.05, 0.05, points=[0])[0]
-    spread = float(found[:, 2].std()) / math.sqrt(len(found))
-    assert abs(float(found[:, 2].mean()) - decoder) < 4 * spread < 0.1
+    spread = float(terms[:, 2].std()) / math.sqrt(len(terms))
+    assert abs(float(terms[:, 2].mean()) - decoder) < 4 * spread < 0.1
     # no bound is below the entropy
     entropy = math.log2(math.sqrt(2 * math.pi * math.e * variance) * 255 / 2)
-    assert entropy < float(found.sum(1).mean()) < entropy + 1
+    assert entropy < float(terms.sum(1).mean()) < entropy + 1
 
 
 def test_sampled_steps_leave_the_bound_where_it_is(
@@ -115,9 +115,9 @@ def test_sampled_steps_leave_the_bound_where_it_is(
     images, guess, _ = gaussian
     whole = summarize_terms(bound_terms(guess, NOISE, images), 999, "posterior", 0)
     some = [bound_terms(guess, NOISE, images, steps=40, seed=seed) for seed in range(4)]
-    found = summarize_terms(torch.cat(some), 40, "posterior", 0)
-    assert abs(found.bits - whole.bits) < 4 * found.error
-    assert found.bits == pytest.approx(found.prior + found.between + found.decoder)
+    bound = summarize_terms(torch.cat(some), 40, "posterior", 0)
+    assert abs(bound.bits - whole.bits) < 4 * bound.error
+    assert bound.bits == pytest.approx(bound.prior + bound.between + bound.decoder)
 
 
 class Oracle(nn.Module):
@@ -142,20 +142,20 @@ def test_every_target_gives_the_same_bound(target: str) -> None:
     model = Denoiser(replace(SMALL, target=target, sigma_data=0.7))
     images, x0 = grey(3), to_unit(grey(1))
     model.net = Oracle(model, x0)  # type: ignore[assignment]
-    found = estimate_bits(model, images, steps=30)
+    bound = estimate_bits(model, images, steps=30)
     wanted = bound_terms(knows(x0), NOISE, images, steps=1).sum(1).mean()
-    assert found.bits == pytest.approx(float(wanted), abs=2e-3) and found.error < 1e-3
-    assert (found.n, found.steps) == (3, 30)
+    assert bound.bits == pytest.approx(float(wanted), abs=2e-3) and bound.error < 1e-3
+    assert (bound.n, bound.steps) == (3, 30)
 
 
 def test_a_network_that_knows_nothing_costs_more() -> None:
     """An untrained one predicts no noise at all: the guess is x, kept within -1..1."""
     model = Denoiser(SMALL).eval()
-    found = estimate_bits(model, grey(2), steps=5)
+    bound = estimate_bits(model, grey(2), steps=5)
     wanted = bound_terms(lambda x, sigma: x, NOISE, grey(2), steps=5)
-    assert found.bits == pytest.approx(float(wanted.sum(1).mean()), rel=1e-5)
+    assert bound.bits == pytest.approx(float(wanted.sum(1).mean()), rel=1e-5)
     assert (
-        found.bits
+        bound.bits
         > summarize_terms(bound_terms(knows(to_unit(grey())), NOISE, grey()), 999, "", 0).bits
     )
 

@@ -34,10 +34,10 @@ from diffusion.evaluation.report import Encode, Evaluator, Report, Row, draw_nea
 from diffusion.model.denoiser import FULL_INTERVAL
 from diffusion.plots import save_png, tile_pictures
 from diffusion.sampling.sample import describe_sampling
-from search.embedders.base import Preparation
 from search.embedders.efficientnet import EfficientNetLite
 from search.embedders.mini import Mini
 from search.embedders.mobilenet import MiniNet, to_tensor
+from search.media.preprocessing import Preparation
 from search.runtime import flops, torch
 
 CHUNK = 50  # samples between two lines of progress

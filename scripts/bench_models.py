@@ -42,10 +42,10 @@ from retrieval import (
 from timm.data import ImageNetInfo
 
 from diffusion.model import checkpoint
-from search.embedders.base import Preparation
 from search.embedders.mini import WORDS, Mini
 from search.embedders.mobilenet import to_tensor
 from search.embedders.vocabulary import RELIABLE, Word
+from search.media.preprocessing import Preparation
 from search.runtime import torch
 
 

@@ -30,8 +30,8 @@ from search.lookup import rescore
 from search.recording import Found, pack, unpack
 from search.records import Facts
 from search.runtime import Runtime
-from search.scan import Entry
 from search.settings import Settings
+from search.types import Entry
 from search.vectors.flat import FlatIndex
 
 K = 10

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from retrieval import HARD, HELD_OUT, PLAIN, Embed, archive, categories, folder, recall, vectors
 
-from search.embedders.base import Preparation
 from search.embedders.mobilenet import to_tensor
+from search.media.preprocessing import Preparation
 
 
 class Exam:

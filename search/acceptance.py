@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from search.content import is_low_content
-from search.embedders.base import Vectors
+from search.types import Vectors
 
 SAME = 0.999  # cosine from which a stranger counts as a copy of the query
 SHARES = {"near": 0.95, "same": 0.95, "concept": 0.75}

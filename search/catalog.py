@@ -18,8 +18,8 @@ from sqlalchemy import Select, and_, bindparam, delete, insert, select, update
 
 from search.images import DECODE_RULE
 from search.recording import File, Model, Recorder, Root, chunks
-from search.scan import Entry
 from search.schema import changes, files, labels, meta, models, pictures, roots, tags, vectors
+from search.types import Entry
 
 ORPHAN_SECONDS = 30 * 86400.0
 MEANWHILE = "meanwhile"  # key of a model that nobody chose, and no folder was indexed with

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from search.embedders.base import Pixels
+from search.types import Pixels
 
 TOLERANCE = 16  # of 255: how far a pixel may be from the picture's main colour
 SHARE = 0.002  # of the pixels may be further away

@@ -19,8 +19,8 @@ from dataclasses import asdict
 from typing import Any, BinaryIO
 
 from search import facts, images
-from search.embedders.base import Preparation
 from search.errors import PictureError, SizeError
+from search.media.preprocessing import Preparation
 
 try:
     import resource

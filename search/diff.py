@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from search.recording import File
 from search.records import Skip
-from search.scan import Entry, Listing
+from search.scan import Listing
+from search.types import Entry
 
 
 @dataclass

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Unpack
 
 from PIL import Image
 
-from search.embedders.base import Pixels, TextEmbedder, Vectors
+from search.embedders.base import TextEmbedder
 from search.embedders.vocabulary import LabelEmbedder
 from search.errors import (
     LibraryError,
@@ -46,6 +46,7 @@ from search.records import (
 )
 from search.scan import watch
 from search.settings import Settings
+from search.types import Pixels, Vectors
 
 if TYPE_CHECKING:
     from search.variants import VariantOptions

@@ -14,11 +14,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from search import files
-from search.embedders.base import Embedder, Pixels, Vectors
+from search.embedders.base import Embedder
 from search.errors import InputError, NotFoundError, StorageError
 from search.loader import Failure, Loader, Source
 from search.records import IndexReport, Progress, Skip
 from search.scan import ENDINGS, scan
+from search.types import Pixels, Vectors
 
 BATCH = 64
 AHEAD = 3 * BATCH

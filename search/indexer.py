@@ -17,14 +17,15 @@ from pathlib import Path
 from search.catalog import Catalog
 from search.content import is_low_content
 from search.diff import Plan, diff
-from search.embedders.base import Pixels, Preparation, Vectors
 from search.errors import InputError, NotFoundError
 from search.loader import Failure, Loaded, Loader, Source
 from search.lookup import Lookup
+from search.media.preprocessing import Preparation
 from search.recording import Broken, Content, Decoded, File, Found, Model, Root
 from search.records import IndexReport, Progress, Skip
-from search.scan import Entry, Listing, excluded, scan
+from search.scan import Listing, excluded, scan
 from search.thumbnails import Thumbnails
+from search.types import Entry, Pixels, Vectors
 
 BATCH = 32
 OLD_COLOURS = "its stored colours are those of an earlier version"

@@ -12,12 +12,11 @@ from pathlib import Path
 
 from search import files
 from search.catalog import Catalog
-from search.embedders.base import Vectors
 from search.errors import PictureError, StorageError
 from search.loader import Loaded
 from search.recording import Content, Found, Model
-from search.scan import Entry, marks
 from search.thumbnails import Thumbnails
+from search.types import Entry, Vectors, marks
 
 SUFFIX = {"jpeg": "jpg", "heif": "heic"}
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, TypeVar
 from search.album import Album
 from search.catalog import Catalog
 from search.database import Database
-from search.embedders.base import Preparation
 from search.embedders.notes import Notes
 from search.errors import EmptyError, LibraryError
 from search.images import Limits
@@ -18,6 +17,7 @@ from search.keeper import Keeper
 from search.loader import Failure, Loaded, Loader, Source
 from search.lock import Pen
 from search.lookup import Lookup
+from search.media.preprocessing import Preparation
 from search.models import Models
 from search.settings import Settings
 from search.thumbnails import Thumbnails

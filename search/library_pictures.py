@@ -9,17 +9,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from search.embedders.base import Embedder, Pixels, Preparation, Vectors
+from search.embedders.base import Embedder
 from search.embedders.notes import Notes
 from search.errors import EmptyError, PictureError, QueryError
 from search.images import fitted, render
 from search.loader import Failure, Loaded, Loader, Source
 from search.lookup import Lookup
+from search.media.preprocessing import Preparation
 from search.models import Models
 from search.query import MAX_K, Picture, Query, Term
 from search.recording import Model
 from search.records import Hit, Hits
 from search.searcher import located
+from search.types import Pixels, Vectors
 
 MIN_STRANGERS, MAX_STRANGERS = 200, 1000
 """Vectors that a library needs to be its own sample of strangers, and vectors taken at most."""

@@ -17,10 +17,11 @@ import numpy as np
 import PIL
 import pillow_heif
 
-from search.embedders.base import Pixels, Preparation
 from search.errors import CropError, LibraryError, PictureError, SizeError
 from search.images import DECODE_RULE, Crop, Limits
+from search.media.preprocessing import Preparation
 from search.records import Facts
+from search.types import Pixels
 from search.worker import COMMAND, KilledError, Worker
 
 T = TypeVar("T")

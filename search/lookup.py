@@ -22,14 +22,13 @@ from sqlalchemy import (
 )
 
 from search.database import Database
-from search.embedders.base import Vectors
 from search.errors import NotFoundError, QueryError
 from search.images import DECODE_RULE
 from search.originals import Place
 from search.recording import Model, chunks, select_labels, unpack
 from search.records import Facts, Label
-from search.scan import marks
 from search.schema import changes, files, labels, meta, pictures, roots, tags, vectors
+from search.types import Vectors, marks
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 
 from search.content import is_low_content
 from search.embedders import hub, openclip
-from search.embedders.base import Embedder, Pixels, Vectors
+from search.embedders.base import Embedder
 from search.embedders.notes import Notes
 from search.embedders.registry import check_name, is_shipped, open_embedder
 from search.embedders.vocabulary import LabelEmbedder
@@ -20,6 +20,7 @@ from search.embedders.zoo import DEFAULT, DEFAULT_RECIPE
 from search.errors import ModelError
 from search.recording import Content, Model
 from search.records import Label, Progress
+from search.types import Pixels, Vectors
 
 if TYPE_CHECKING:
     from search.runtime import Runtime

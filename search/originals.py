@@ -12,7 +12,7 @@ import stat
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from search.scan import marks
+from search.types import marks
 
 FILE = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 FOLDER = FILE | getattr(os, "O_DIRECTORY", 0)

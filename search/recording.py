@@ -19,12 +19,11 @@ from sqlalchemy.dialects.postgresql import insert as upsert_postgres
 from sqlalchemy.dialects.sqlite import insert as upsert_sqlite
 
 from search.database import Database
-from search.embedders.base import Vectors
 from search.errors import NotFoundError
 from search.images import DECODE_RULE
 from search.records import Facts, Label
-from search.scan import Entry
 from search.schema import changes, files, labels, pictures, tags, vectors
+from search.types import Entry, Vectors
 
 CHUNK = 5000  # values in one IN (...)
 

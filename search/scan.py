@@ -7,34 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from search.errors import InputError
 from search.images import SUFFIXES
 from search.records import Skip
+from search.types import Entry, marks
 
 ENDINGS = frozenset(suffix[1:] for suffix in SUFFIXES)
-
-
-class Entry(NamedTuple):
-    """A file as the folder lists it. path: relative to the root, with `/`; size in bytes;
-    mtime_ns: last change in nanoseconds."""
-
-    path: str
-    size: int
-    mtime_ns: int
-    inode: int
-
-
-def marks(info: os.stat_result) -> tuple[int, int, int]:
-    """Size, time of the last change and inode, as numbers that the catalog can hold: of those that
-    have no room in 64 bits with a sign, as some file systems' inodes, the lowest bits."""
-    size, mtime, inode = info.st_size, info.st_mtime_ns, info.st_ino
-    return size, _signed(mtime), _signed(inode)
-
-
-def _signed(number: int) -> int:
-    return (number + 2**63) % 2**64 - 2**63
 
 
 @dataclass

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from search.content import is_low_content
-from search.embedders.base import Embedder, Pixels, TextEmbedder, Vectors
+from search.embedders.base import Embedder, TextEmbedder
 from search.embedders.vocabulary import LabelEmbedder, Vocabulary, Word, split_words
 from search.errors import EmptyError, InputError, NotFoundError, PictureError, QueryError
 from search.images import render
@@ -22,6 +22,7 @@ from search.query import Picture, Query, Term, combine
 from search.recording import Model
 from search.records import Hit, Hits, Understood
 from search.runtime import Runtime
+from search.types import Pixels, Vectors
 from search.vectors.live import LiveIndex
 
 STAGES = ("decode", "embed", "search")

@@ -32,7 +32,7 @@ from diffusion.sampling.variants import (
     resolve_settings,
 )
 from search.acceptance import Acceptance, least_similarity
-from search.embedders.base import Embedder, Vectors
+from search.embedders.base import Embedder
 from search.embedders.notes import Notes, file_hash
 from search.errors import BusyError, InputError, ModelError, QueryError
 from search.library_pictures import LibraryPictures
@@ -50,6 +50,7 @@ from search.records import (
     VariantSource,
 )
 from search.runtime import Runtime, torch
+from search.types import Vectors
 
 T = TypeVar("T")
 BATCH = 4  # candidates that go through the network together: one pass takes under 100 ms

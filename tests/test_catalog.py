@@ -32,7 +32,7 @@ from search.lock import writing
 from search.lookup import Lookup
 from search.recording import Broken, Content, File, Found, Model, Root, chunks, pack, unpack
 from search.records import Facts, Label
-from search.scan import Entry
+from search.types import Entry
 
 Open = Callable[..., Engine]
 DAY = 86400.0

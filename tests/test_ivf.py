@@ -20,8 +20,8 @@ from search.lookup import Lookup, rescore
 from search.recording import Found, Model
 from search.records import Facts
 from search.runtime import Runtime
-from search.scan import Entry
 from search.settings import Settings
+from search.types import Entry
 from search.vectors import snapshot
 from search.vectors.base import outgrown, wanted
 from search.vectors.clusters import kmeans

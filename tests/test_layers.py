@@ -16,6 +16,8 @@ import search
 # A module may import only what stands above it (search/__init__.py is lazy and imports nothing).
 ORDER = (
     "errors",
+    "types",
+    "media.preprocessing",
     "files",
     "records",
     "settings",

@@ -15,9 +15,9 @@ from PIL import Image
 
 import search.worker
 from search import facts, images
-from search.embedders.base import Preparation
 from search.images import Crop, Limits
 from search.loader import Failure, Loaded, Loader, Source
+from search.media.preprocessing import Preparation
 
 PREPARATION = Preparation(32)
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs POSIX")

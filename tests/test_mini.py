@@ -16,12 +16,13 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from search import ModelError
-from search.embedders.base import Embedder, Preparation
+from search.embedders.base import Embedder
 from search.embedders.efficientnet import DEPTHS, EfficientNetLite
 from search.embedders.mini import Mini
 from search.embedders.mobilenet import FEATURES, STAGES, MiniNet, to_tensor
 from search.embedders.registry import open_embedder
 from search.embedders.vocabulary import LabelEmbedder
+from search.media.preprocessing import Preparation
 from search.runtime import torch
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,10 +13,11 @@ from safetensors.torch import load_file, save_file
 
 from search import ModelError
 from search.embedders import zoo
-from search.embedders.base import Embedder, Preparation, TextEmbedder
+from search.embedders.base import Embedder, TextEmbedder
 from search.embedders.notes import Notes, file_hash
 from search.embedders.openclip import MOST, PART, OpenClip
 from search.embedders.registry import check_name, open_embedder
+from search.media.preprocessing import Preparation
 from search.runtime import Runtime, torch
 
 open_clip = zoo.library()

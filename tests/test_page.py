@@ -27,7 +27,7 @@ from search.api.auth import Access
 from search.fetch import Fetcher
 from search.recording import Found
 from search.records import Facts, Progress
-from search.scan import Entry
+from search.types import Entry
 
 SAMPLES = Path(search.__file__).parent / "samples"
 HAT = SAMPLES / "hat" / "03.jpg"

@@ -13,7 +13,8 @@ from search import InputError
 from search.diff import diff
 from search.recording import File
 from search.records import Skip
-from search.scan import Entry, Listing, excluded, marks, scan, watch
+from search.scan import Listing, excluded, scan, watch
+from search.types import Entry, marks
 
 
 def test_pictures_are_told_by_name_at_any_depth(folder: Path) -> None:

@@ -18,8 +18,8 @@ from exam import Exam, as_text
 from goals import Goals
 from retrieval import categories, folder, vectors
 
-from search.embedders.base import Preparation
 from search.embedders.mini import Mini
+from search.media.preprocessing import Preparation
 
 
 def main() -> None:

@@ -17,9 +17,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from diffusion import files
-from search.embedders.base import Preparation
 from search.embedders.efficientnet import EfficientNetLite
 from search.embedders.mobilenet import MiniNet, to_tensor
+from search.media.preprocessing import Preparation
 
 OPEN = ("photos144-open-*.zip", "photos288-open-*.zip")
 TINY = ("photos64-train-*.zip",)

@@ -51,9 +51,9 @@ from safetensors import safe_open
 
 from diffusion import files
 from diffusion.training.ema import Average
-from search.embedders.base import Preparation
 from search.embedders.efficientnet import DEPTHS as PUBLISHED, EfficientNetLite
 from search.embedders.mobilenet import FEATURES, to_tensor
+from search.media.preprocessing import Preparation
 
 Say = Callable[[str], None]
 DEPTHS = (1, 2, 2, 3, 4, 5, 1)  # blocks of each stage: three fewer than the teacher has

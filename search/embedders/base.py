@@ -3,97 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
-
-Pixels = npt.NDArray[np.uint8]
-Vectors = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, repr=False)
-class Preparation:
-    """Fit an upright RGB picture to a model's input.
-
-    It is plain data, so it travels to the decoding processes and the pictures come back small.
-
-    size: height of the input in pixels, at least 1; width: the same unless given.
-    fit: `crop` takes the centre square, scaled to `size`; `squash` scales both sides; `between`
-        is half-way: the centre, its proportions the geometric mean of the picture's and the
-        input's, is squashed; `shortest` and `longest` scale that side to whole pixels and take the
-        centre, the latter with `fill` (0 to 255) around it. `squash`, `shortest` and `longest` do
-        as open_clip does, to the pixel.
-    resample: the filter, antialiased.
-    """
-
-    size: int
-    fit: Literal["crop", "squash", "between", "shortest", "longest"] = "crop"
-    width: int | None = None
-    resample: Literal["bicubic", "bilinear"] = "bicubic"
-    fill: int = 0
-
-    def __repr__(self) -> str:
-        """It is part of fingerprints: a new field that is left at its default changes none."""
-        own = {name: getattr(self, name) for name in ("size", "fit")}
-        own |= {
-            name: getattr(self, name)
-            for name in ("width", "resample", "fill")
-            if getattr(self, name) != getattr(type(self), name)
-        }
-        return f"Preparation({', '.join(f'{name}={value!r}' for name, value in own.items())})"
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Of what it makes: height, width, 3."""
-        return self.size, self.width or self.size, 3
-
-    def __call__(self, picture: Image.Image) -> Pixels:
-        """RGB picture -> uint8 of `shape`."""
-        height, width, _ = self.shape
-        filters = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
-        resample = filters[self.resample]
-        if self.fit == "squash":
-            fitted = picture.resize((width, height), resample)
-        elif self.fit == "crop":
-            side = min(picture.size)
-            left, top = (picture.width - side) / 2, (picture.height - side) / 2
-            box = (left, top, left + side, top + side)
-            fitted = picture.resize((width, height), resample, box)
-        elif self.fit == "between":
-            w, h = picture.size
-            ratio = (w / h * width / height) ** 0.5
-            x, y = (w - min(w, h * ratio)) / 2, (h - min(h, w / ratio)) / 2
-            fitted = picture.resize((width, height), resample, (x, y, w - x, h - y))
-        else:
-            fitted = self._centre(picture, resample)
-        return np.asarray(fitted, dtype=np.uint8)
-
-    def _centre(self, picture: Image.Image, resample: Image.Resampling) -> Image.Image:
-        """Scaled to whole pixels with its shape kept, then cut or filled to the input's size."""
-        height, width, _ = self.shape
-        w, h = picture.size
-        if self.fit == "shortest" and height == width:
-            short, long = min(w, h), max(w, h)
-            to = (height, height * long // short) if w <= h else (height * long // short, height)
-        else:
-            least = self.fit == "shortest"
-            ratio = (min if least else max)(h / height, w / width)
-            to = (max(1, round(w / ratio)), max(1, round(h / ratio)))
-            resample = Image.Resampling.BICUBIC if least else resample  # as open_clip has it
-        left, top = round((to[0] - width) / 2), round((to[1] - height) / 2)
-        if to[0] * to[1] > 64 * width * height:  # nearly a line: only the part that is kept
-            x, y = w / to[0], h / to[1]
-            box = (left * x, top * y, (left + width) * x, (top + height) * y)
-            return picture.resize((width, height), resample, box)
-        scaled = picture.resize(to, resample)
-        if self.fit == "shortest":
-            return scaled.crop((left, top, left + width, top + height))
-        fitted = Image.new("RGB", (width, height), (self.fill,) * 3)
-        fitted.paste(scaled, ((width - to[0]) // 2, (height - to[1]) // 2))
-        return fitted
+from search.media.preprocessing import Preparation
+from search.types import Pixels, Vectors
 
 
 @runtime_checkable

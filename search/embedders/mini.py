@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors import safe_open
 
-from search.embedders.base import Pixels, Preparation, Vectors
 from search.embedders.vocabulary import Vocabulary
 from search.errors import ModelError
 from search.images import DECODE_RULE
+from search.media.preprocessing import Preparation
 from search.records import Label
+from search.types import Pixels, Vectors
 
 if TYPE_CHECKING:
     from search.embedders.efficientnet import EfficientNetLite

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from search.embedders.base import Pixels
 from search.runtime import torch
+from search.types import Pixels
 
 # expansion, channels out, blocks, stride of the first: table 2 of the paper
 STAGES = (

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from search.embedders import hub, zoo
-from search.embedders.base import Pixels, Vectors
 from search.embedders.notes import Notes, file_hash
 from search.errors import ModelError
 from search.images import DECODE_RULE
+from search.types import Pixels, Vectors
 
 if TYPE_CHECKING:
     from search.runtime import torch

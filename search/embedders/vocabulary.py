@@ -18,9 +18,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from safetensors import safe_open
 
-from search.embedders.base import Embedder, Pixels, Vectors
+from search.embedders.base import Embedder
 from search.errors import ModelError, QueryError
 from search.records import Label
+from search.types import Pixels, Vectors
 
 RELIABLE = 0.5  # a word is searched for when its measured precision@10 is at least this
 MOST_LABELS = 5  # that are shown of a picture

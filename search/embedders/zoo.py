@@ -17,9 +17,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from search.embedders.base import Preparation
 from search.embedders.notes import Notes
 from search.errors import ModelError
+from search.media.preprocessing import Preparation
 
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from search.embedders.base import Vectors
+from search.types import Vectors
 
 Numbers = npt.NDArray[np.int64]
 Kind = Literal["flat", "ivf"]

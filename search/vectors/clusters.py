@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from search.embedders.base import Vectors
 from search.runtime import torch
+from search.types import Vectors
 
 PIECE = 2e9  # multiplications that take less than 100 ms on two cores
 

@@ -8,8 +8,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from search.embedders.base import Vectors
 from search.runtime import faiss
+from search.types import Vectors
 from search.vectors.base import Kind, Numbers
 from search.vectors.snapshot import SnapshotError
 

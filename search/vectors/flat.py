@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 import numpy as np
 
-from search.embedders.base import Vectors
 from search.runtime import faiss
+from search.types import Vectors
 from search.vectors.base import Kind, Numbers
 from search.vectors.faiss import FaissIndex
 

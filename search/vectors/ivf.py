@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from search.embedders.base import Vectors
 from search.runtime import faiss
+from search.types import Vectors
 from search.vectors.base import Kind, Numbers
 from search.vectors.clusters import kmeans
 from search.vectors.faiss import FaissIndex

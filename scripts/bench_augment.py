@@ -23,7 +23,7 @@ from scipy.stats import t
 
 from search import Engine
 from search.embedders.mini import Mini
-from search.images import render
+from search.media.images import render
 from search.runtime import torch
 
 KINDS = {"none": (), "flips and crops": ("crops",), "variants": ("variants",)}

@@ -48,7 +48,7 @@ def make(folder: Path, count: int, size: tuple[int, int] | None, seed: int) -> N
 def alone(folder: Path, _: Path, model: str) -> tuple[float, float]:
     """Pictures per second of decoding alone and of embedding alone, each with all cores."""
     from search.embedders.registry import open_embedder
-    from search.loader import Loaded, Loader, Source
+    from search.media.loader import Loaded, Loader, Source
     from search.runtime import Runtime
     from search.settings import Settings
 

@@ -24,15 +24,15 @@ from pathlib import Path
 import numpy as np
 
 from search import Engine
+from search.catalog.reads import rescore
+from search.catalog.writes import Found, pack, unpack
 from search.embedders.mini import Mini
-from search.images import Limits, identify, render
-from search.lookup import rescore
-from search.recording import Found, pack, unpack
+from search.media.images import Limits, identify, render
 from search.records import Facts
 from search.runtime import Runtime
 from search.settings import Settings
 from search.types import Entry
-from search.vectors.flat import FlatIndex
+from search.vectors.faiss.flat import FlatIndex
 
 K = 10
 ZIPS = (*(f"photos64-train-{i}.zip" for i in range(5)), "photos64-val.zip")

@@ -39,8 +39,8 @@ from diffusion.data import read_pictures, to_bytes, to_unit
 from diffusion.evaluation.report import Evaluator, through_half_size, through_jpeg
 from diffusion.sampling.sample import load_condition
 from diffusion.sampling.variants import REGIMES, VariantSettings, denoise_states, variants
-from search.acceptance import SHARES, Acceptance, least_similarity
 from search.embedders.mini import VERSIONS, Mini
+from search.generation.acceptance import SHARES, Acceptance, least_similarity
 from search.runtime import flops, torch
 
 LONG, BATCH, SHOWN = 256, 20, 10

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
         SizeError as SizeError,
         StorageError as StorageError,
     )
-    from search.images import Crop as Crop
-    from search.query import Query as Query, Term as Term
+    from search.media.images import Crop as Crop
+    from search.querying.query import Query as Query, Term as Term
     from search.records import (
         AugmentProgress as AugmentProgress,
         AugmentReport as AugmentReport,
@@ -72,8 +72,8 @@ _HOMES = {
         "SizeError",
         "StorageError",
     ),
-    "images": ("Crop",),
-    "query": ("Query", "Term"),
+    "media.images": ("Crop",),
+    "querying.query": ("Query", "Term"),
     "records": (
         "AugmentProgress",
         "AugmentReport",

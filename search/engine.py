@@ -22,13 +22,14 @@ from search.errors import (
     PictureError,
     QueryError,
 )
-from search.forget import forget
-from search.images import Crop
-from search.indexer import Indexer
+from search.indexing.forget import forget
+from search.indexing.scan import watch
+from search.indexing.sync import Indexer
 from search.library import Library
-from search.loader import Source
 from search.lock import writing
-from search.query import Picture as Given, Query, is_address
+from search.media.images import Crop
+from search.media.loader import Source
+from search.querying.query import Picture as Given, Query, is_address
 from search.records import (
     AugmentProgress,
     CheckReport,
@@ -44,12 +45,11 @@ from search.records import (
     Variants,
     Words,
 )
-from search.scan import watch
 from search.settings import Settings
 from search.types import Pixels, Vectors
 
 if TYPE_CHECKING:
-    from search.variants import VariantOptions
+    from search.generation.variants import VariantOptions
 
 
 class Engine(Library):
@@ -162,7 +162,7 @@ class Engine(Library):
     ) -> Iterator[Progress]:
         """Write the vectors of folders and zips of pictures to a file, by the library's model; the
         library stays as it is. The last progress carries the report. Raises LookalikeError."""
-        from search.export import export
+        from search.indexing.export import export
 
         yield from self._models.fetch(self._catalog.serving())
         embedder = self._models.choose(self._catalog.serving())
@@ -255,9 +255,10 @@ class Engine(Library):
         """Make variants of a picture, given as to `search`, and watch them appear.
 
         The last progress carries the result; closing the iterator cancels. options: see
-        `search.variants.VariantOptions`. Raises LookalikeError, for wrong options at once.
+        `search.generation.variants.VariantOptions`. Raises LookalikeError, for wrong options at
+        once.
         """
-        from search.variants import VariantRequest
+        from search.generation.variants import VariantRequest
 
         request = VariantRequest.of(**options, space=self._generator.space)
         return self._generator.generate(image, request)
@@ -282,9 +283,9 @@ class Engine(Library):
         seed: int = 0,
     ) -> Iterator[AugmentProgress]:
         """Make a training set in `output`: n variants of each picture of a folder, as
-        `search.augment` lays them out. The last progress carries the report; what is there already
-        is not made again. Raises LookalikeError, for what is asked at once."""
-        from search.augment import Augmentation
+        `search.generation.augment` lays them out. The last progress carries the report; files that
+        are there already are not made again. Wrong arguments raise LookalikeError at once."""
+        from search.generation.augment import Augmentation
 
         return Augmentation(self._generator, Path(path), Path(output), n, regime, seed).run()
 
@@ -374,7 +375,7 @@ class Engine(Library):
 
         deep: read every file again and compare its content.
         """
-        from search.checker import Checker
+        from search.indexing.integrity import Checker
 
         checker = Checker(self._catalog, self._lookup, self._loader, self._thumbnails)
         with writing(self.home, self.settings.lock_seconds, self._say):

@@ -7,27 +7,27 @@ from collections.abc import Callable
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, TypeVar
 
-from search.album import Album
-from search.catalog import Catalog
-from search.database import Database
+from search.catalog.catalog import Catalog
+from search.catalog.database import Database
+from search.catalog.reads import Lookup
+from search.embedders.models import Models
 from search.embedders.notes import Notes
 from search.errors import EmptyError, LibraryError
-from search.images import Limits
-from search.keeper import Keeper
-from search.loader import Failure, Loaded, Loader, Source
+from search.indexing.uploads import Keeper
 from search.lock import Pen
-from search.lookup import Lookup
+from search.media.images import Limits
+from search.media.loader import Failure, Loaded, Loader, Source
 from search.media.preprocessing import Preparation
-from search.models import Models
+from search.media.thumbnails import Thumbnails
+from search.querying.browse import Album
 from search.settings import Settings
-from search.thumbnails import Thumbnails
-from search.vectors.shelf import Shelf
+from search.vectors.faiss.manager import Shelf
 
 if TYPE_CHECKING:
-    from search.fetch import Fetcher
+    from search.generation.variants import VariantGenerator
+    from search.media.fetch import Fetcher
+    from search.querying.pipeline import Searcher
     from search.runtime import Runtime
-    from search.searcher import Searcher
-    from search.variants import VariantGenerator
 
 T = TypeVar("T")
 CATALOG = "catalog.sqlite"
@@ -105,14 +105,14 @@ class Library:
 
     @cached_property
     def _fetcher(self) -> Fetcher:
-        from search.fetch import Fetcher
+        from search.media.fetch import Fetcher
 
         return Fetcher(self.settings.fetch_bytes, self.settings.fetch_seconds)
 
     @cached_property
     def _generator(self) -> VariantGenerator:
-        from search.library_pictures import LibraryPictures
-        from search.variants import VariantGenerator
+        from search.generation.library_pictures import LibraryPictures
+        from search.generation.variants import VariantGenerator
 
         notes, s = Notes(self.home / "models"), self.settings
         needs = (self._models, self._lookup, self._loader, self._content, self._catalog.serving)
@@ -121,7 +121,7 @@ class Library:
         return self._once("_generator", lambda: VariantGenerator(*parts))
 
     def _searcher(self) -> Searcher:
-        from search.searcher import Searcher
+        from search.querying.pipeline import Searcher
 
         model = self._catalog.serving()
         if model is None:

@@ -24,7 +24,7 @@ os.environ["HF_HUB_CACHE"] = os.path.join(tempfile.gettempdir(), "lookalike-no-w
 from search import Engine
 from search.embedders import zoo
 from search.embedders.mini import Mini
-from search.loader import Loader
+from search.media.loader import Loader
 from search.runtime import Runtime, torch
 
 if TYPE_CHECKING:

@@ -24,10 +24,10 @@ import search
 from search import Engine, Variant, VariantProgress, Variants
 from search.api import variant_cache
 from search.api.problems import Problem
+from search.api.routers.variants import WAITING
 from search.api.variant_cache import VariantCache
-from search.api.variants import WAITING
+from search.generation.variants import NEIGHBOUR_SIGMA
 from search.records import MOST_VARIANTS, REGIMES, SIGMAS
-from search.variants import NEIGHBOUR_SIGMA
 
 SAMPLES = Path(search.__file__).parent / "samples"
 HAT = SAMPLES / "hat" / "03.jpg"

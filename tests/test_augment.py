@@ -16,16 +16,9 @@ from conftest import DATA, close_library, forbid, needs_data, open_library, pain
 from PIL import Image
 from test_variants import save
 
-from search import (
-    AugmentProgress,
-    Engine,
-    InputError,
-    LockedError,
-    NotFoundError,
-    QueryError,
-    console,
-)
-from search.augment import ABOUT, LOCK, MANIFEST
+from search import AugmentProgress, Engine, InputError, LockedError, NotFoundError, QueryError
+from search.cli import output
+from search.generation.augment import ABOUT, LOCK, MANIFEST
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +101,7 @@ def test_what_was_passed_over_is_told_whatever_it_is_called(
     assert report and len(report.skipped) == 2
     told = json.dumps(report.to_json(), ensure_ascii=False).encode()
     assert b"hat/caf\\\\xe9.jpg" in told and b'"path": "shoe"' in told
-    console.augmented(report)  # to an output that takes UTF-8 alone
+    output.augmented(report)  # to an output that takes UTF-8 alone
 
 
 def test_torchvision_reads_it_as_it_is(engine: Engine, photos: Path, tmp_path: Path) -> None:

@@ -17,20 +17,13 @@ import pytest
 from conftest import close_library, identity, open_library, paint
 from sqlalchemy import Connection, event, insert, select, update
 
-from search import (
-    Engine,
-    LibraryError,
-    LockedError,
-    NotFoundError,
-    QueryError,
-    StorageError,
-    schema,
-)
-from search.catalog import Catalog
-from search.database import Database, refuse_network
+from search import Engine, LibraryError, LockedError, NotFoundError, QueryError, StorageError
+from search.catalog import schema
+from search.catalog.catalog import Catalog
+from search.catalog.database import Database, refuse_network
+from search.catalog.reads import Lookup
+from search.catalog.writes import Broken, Content, File, Found, Model, Root, chunks, pack, unpack
 from search.lock import writing
-from search.lookup import Lookup
-from search.recording import Broken, Content, File, Found, Model, Root, chunks, pack, unpack
 from search.records import Facts, Label
 from search.types import Entry
 

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import search
-from search import console
+from search.cli import output
 from search.records import Progress
 
 SAMPLES = Path(search.__file__).parent / "samples"
@@ -333,8 +333,8 @@ def test_progress_in_lines_has_a_rate_from_the_first_one_on(
 ) -> None:
     events = [Progress("fetch", 300, 600), Progress("index", 3, 9), Progress("finish", 9, 9)]
     times = iter([0.0, 6.0, 12.0, 12.0])
-    monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: next(times)))
-    console.follow(events)
+    monkeypatch.setattr(output, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    output.follow(events)
     assert capsys.readouterr().err.splitlines() == [
         "fetching the model, MB 300 of 600, 50/s, 6 s left",
         "indexing 3 of 9, 0/s, 12 s left",

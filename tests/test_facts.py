@@ -10,8 +10,8 @@ from hypothesis import given, settings, strategies as st
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
 
-from search import facts, images
 from search.errors import PictureError
+from search.media import images, metadata
 
 BASE, GPS = ExifTags.Base, ExifTags.GPS
 WRITERS = ("JPEG", "PNG", "WEBP", "TIFF", "HEIF", "AVIF")
@@ -38,7 +38,7 @@ def exif_of(base=None, details=None, place=None):
 def read(data):
     opened = images.identify(data, images.Limits())
     size = images.upright_size(opened)
-    return facts.read(opened, images.render(opened), size, len(data))
+    return metadata.read(opened, images.render(opened), size, len(data))
 
 
 def jpeg(exif=b"", size=(30, 20)):
@@ -119,7 +119,7 @@ def test_a_picture_without_exif_has_no_date_place_or_camera(kind):
 def test_facts_may_be_read_before_the_pixels_are():
     data = jpeg(exif_of({BASE.Artist: "Ansel"}))
     opened = images.identify(data, images.Limits())
-    early = facts.read(opened, Image.new("RGB", (30, 20), (254, 0, 0)), (30, 20), len(data))
+    early = metadata.read(opened, Image.new("RGB", (30, 20), (254, 0, 0)), (30, 20), len(data))
     assert early == read(data)
 
 
@@ -240,14 +240,14 @@ def test_what_comes_before_the_damage_is_read():
 def test_the_palette_is_the_main_colours_most_frequent_first():
     picture = Image.new("RGB", (480, 240), BLUE)
     picture.paste(RED, (120, 0, 480, 240))
-    assert facts.palette(picture) == ("#ff0000", "#0000ff")
-    assert facts.palette(Image.new("RGB", (1, 1), (1, 2, 3))) == ("#010203",)
+    assert metadata.palette(picture) == ("#ff0000", "#0000ff")
+    assert metadata.palette(Image.new("RGB", (1, 1), (1, 2, 3))) == ("#010203",)
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(st.integers(1, 80), st.integers(1, 80), st.randoms(use_true_random=False))
 def test_a_palette_has_one_to_five_different_colours(width, height, random):
-    colours = facts.palette(
+    colours = metadata.palette(
         Image.frombytes("RGB", (width, height), random.randbytes(width * height * 3))
     )
     assert 1 <= len(colours) <= 5 and len(set(colours)) == len(colours)
@@ -279,7 +279,7 @@ def test_damaged_exif_never_fails_and_gives_plain_facts(edits, cut, kind):
     picture = Image.new("RGB", (8, 6))
     opened = Image.open(io.BytesIO(encoded(picture, kind)))
     opened.info["exif"] = bytes(damaged[:cut])  # no writer would take it
-    found = facts.read(opened, picture, (8, 6), 1)
+    found = metadata.read(opened, picture, (8, 6), 1)
     assert json.loads(json.dumps(asdict(found), allow_nan=False))["type"] == kind.lower()
 
 
@@ -301,5 +301,5 @@ def test_facts_of_a_damaged_file_never_fail(kind, edits):
         opened = images.identify(bytes(data), images.Limits(pixels=2**16))
     except PictureError:
         return
-    found = facts.read(opened, Image.new("RGB", (24, 16)), (24, 16), len(data))
+    found = metadata.read(opened, Image.new("RGB", (24, 16)), (24, 16), len(data))
     json.dumps(asdict(found), allow_nan=False)

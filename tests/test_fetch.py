@@ -14,7 +14,7 @@ import pytest
 from conftest import jpeg
 
 from search import Engine, InputError, PictureError
-from search.fetch import Address, Fetcher, is_public, parse, resolve
+from search.media.fetch import Address, Fetcher, is_public, parse, resolve
 
 PICTURE = jpeg(1)
 

@@ -252,7 +252,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Hub, "has", FILES[0])
     recipes = {"small": zoo.DEFAULT_RECIPE}
     monkeypatch.setattr(zoo, "recipes", lambda *_: recipes)
-    monkeypatch.setattr("search.models.DEFAULT", "ViT-S-32-alt:small")
+    monkeypatch.setattr("search.embedders.models.DEFAULT", "ViT-S-32-alt:small")
 
 
 def test_a_new_library_fetches_clip_and_remembers_it(

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image, ImageCms, ImageDraw
 
-from search import images
-from search.content import is_low_content
 from search.errors import PictureError
-from search.images import Crop, Limits
+from search.media import images
+from search.media.content import is_low_content
+from search.media.images import Crop, Limits
 
 LIMITS = Limits()
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "HEIF", "AVIF")

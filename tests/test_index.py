@@ -15,10 +15,10 @@ from conftest import Counted, close_library, identity, open_library, paint, part
 from hypothesis import given, settings, strategies as st
 
 from search import Engine, StorageError
-from search.vectors import snapshot
-from search.vectors.flat import FlatIndex
-from search.vectors.live import LiveIndex, load
-from search.vectors.snapshot import SnapshotError
+from search.vectors.faiss import snapshot
+from search.vectors.faiss.flat import FlatIndex
+from search.vectors.faiss.replica import LiveIndex, load
+from search.vectors.faiss.snapshot import SnapshotError
 
 Open = Callable[..., Engine]
 DIM = 8

@@ -13,23 +13,23 @@ from hypothesis import given, settings, strategies as st
 from serving import serving, until
 
 from search import Engine
-from search.catalog import Catalog
-from search.database import Database
+from search.catalog.catalog import Catalog
+from search.catalog.database import Database
+from search.catalog.reads import Lookup, rescore
+from search.catalog.writes import Found, Model
 from search.errors import InputError, LibraryError, StorageError
-from search.lookup import Lookup, rescore
-from search.recording import Found, Model
 from search.records import Facts
 from search.runtime import Runtime
 from search.settings import Settings
 from search.types import Entry
-from search.vectors import snapshot
 from search.vectors.base import outgrown, wanted
-from search.vectors.clusters import kmeans
-from search.vectors.flat import FlatIndex
-from search.vectors.ivf import IvfIndex
-from search.vectors.live import LiveIndex, finish, load
-from search.vectors.shelf import Shelf
-from search.vectors.snapshot import SnapshotError
+from search.vectors.faiss import snapshot
+from search.vectors.faiss.clusters import kmeans
+from search.vectors.faiss.flat import FlatIndex
+from search.vectors.faiss.ivf import IvfIndex
+from search.vectors.faiss.manager import Shelf
+from search.vectors.faiss.replica import LiveIndex, finish, load
+from search.vectors.faiss.snapshot import SnapshotError
 
 Open = Callable[..., Engine]
 DIM, LARGE = 16, 40

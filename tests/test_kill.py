@@ -16,7 +16,7 @@ import pytest
 from conftest import identity, jpeg, paint
 
 from search import Engine
-from search.vectors.live import LiveIndex
+from search.vectors.faiss.replica import LiveIndex
 
 BATCH, KILLS, PICTURES = 32, 8, 330
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import search.worker
-from search import facts, images
-from search.images import Crop, Limits
-from search.loader import Failure, Loaded, Loader, Source
+import search.media.worker
+from search.media import images, metadata
+from search.media.images import Crop, Limits
+from search.media.loader import Failure, Loaded, Loader, Source
 from search.media.preprocessing import Preparation
 
 PREPARATION = Preparation(32)
@@ -27,7 +27,8 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 HOSTILE = """
 import os, re, signal, sys, time
 from pathlib import Path
-from search import decoder, images
+from search.media import decoder
+from search.media import images
 marks, real = Path(os.environ["MARKS"]), images.identify
 (marks / f"process {os.getpid()}").touch()
 def identify(data, limits):
@@ -62,8 +63,8 @@ COMMAND = (sys.executable, "-P", "-c", HOSTILE)
 # A parent that leaves one child hanging in a job and one idle, and tells when that is so.
 PARENT = """
 import sys, time
-from search.images import Limits
-from search.loader import Loader, Source
+from search.media.images import Limits
+from search.media.loader import Loader, Source
 loader = Loader(2, Limits(seconds=float(sys.argv[3])), (sys.executable, "-P", "-c", sys.argv[1]))
 loader.submit(Source(data=sys.argv[2].encode()), None)
 loader.submit(Source(data=sys.stdin.buffer.read()), None).result()
@@ -138,7 +139,7 @@ def test_a_loaded_picture_is_what_the_modules_make_of_it(loader):
     assert loaded.id == images.content_hash(data)
     assert loaded.size == (1500, 1100)
     assert loaded.rendition == images.rendition_hash(rendition)
-    assert loaded.facts == facts.read(opened, rendition, (1500, 1100), len(data))
+    assert loaded.facts == metadata.read(opened, rendition, (1500, 1100), len(data))
     assert loaded.thumbnail == images.thumbnail(rendition)
     assert np.array_equal(loaded.pixels, PREPARATION(rendition))
 
@@ -398,7 +399,8 @@ def test_a_codec_that_prints_or_raises_does_not_end_its_process(marks):
     ),
 )
 def test_a_nonsensical_answer_is_a_failure(answer):
-    code = f"from search import decoder; decoder.answer = lambda *_: ({answer}); decoder.main()"
+    replaced = f"decoder.answer = lambda *_: ({answer})"
+    code = f"from search.media import decoder; {replaced}; decoder.main()"
     with Loader(1, command=(sys.executable, "-P", "-c", code)) as loader:
         failure = one(loader, PLAIN, PREPARATION)
     assert failure == Failure("the decoder died on it", again=False)
@@ -453,7 +455,7 @@ def test_closing_ends_a_process_that_is_just_being_started(monkeypatch):
         started.append(real(*args, **options))
         return started[-1]
 
-    monkeypatch.setattr(search.worker.subprocess, "Popen", slow)
+    monkeypatch.setattr(search.media.worker.subprocess, "Popen", slow)
     loader = Loader(1)
     loader.warm()
     assert begun.wait(60)
@@ -507,6 +509,6 @@ def test_a_decoding_process_imports_nothing_from_where_it_runs(tmp_path, monkeyp
 
 
 def test_a_decoding_process_knows_no_model():
-    code = "import search.decoder, sys; print(*{m.partition('.')[0] for m in sys.modules})"
+    code = "import search.media.decoder, sys; print(*{m.partition('.')[0] for m in sys.modules})"
     out = subprocess.run((sys.executable, "-c", code), capture_output=True, check=True, text=True)
     assert {"torch", "faiss", "sqlalchemy", "open_clip"}.isdisjoint(out.stdout.split())

@@ -24,8 +24,8 @@ from serving import serving, until
 import search
 from search import Engine
 from search.api.auth import Access
-from search.fetch import Fetcher
-from search.recording import Found
+from search.catalog.writes import Found
+from search.media.fetch import Fetcher
 from search.records import Facts, Progress
 from search.types import Entry
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from search import Crop, FieldError, Query, QueryError, Term
-from search.query import MAX_K, combine, parse_crop
+from search.querying.query import MAX_K, combine, parse_crop
 
 finite = st.floats(-1e6, 1e6, allow_nan=False)
 

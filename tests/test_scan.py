@@ -10,10 +10,10 @@ import pytest
 from conftest import forbid, paint
 
 from search import InputError
-from search.diff import diff
-from search.recording import File
+from search.catalog.writes import File
+from search.indexing.diff import diff
+from search.indexing.scan import Listing, excluded, scan, watch
 from search.records import Skip
-from search.scan import Listing, excluded, scan, watch
 from search.types import Entry, marks
 
 

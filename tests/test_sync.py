@@ -20,19 +20,12 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from sqlalchemy import delete, select, update
 
-from search import (
-    Engine,
-    IndexReport,
-    InputError,
-    LibraryError,
-    ModelError,
-    NotFoundError,
-    schema,
-)
+from search import Engine, IndexReport, InputError, LibraryError, ModelError, NotFoundError
+from search.catalog import schema
 from search.embedders import mini
-from search.loader import Loaded, Loader
-from search.scan import Listing, scan
-from search.vectors.live import LiveIndex
+from search.indexing.scan import Listing, scan
+from search.media.loader import Loaded, Loader
+from search.vectors.faiss.replica import LiveIndex
 
 Open = Callable[..., Engine]
 COUNTS = ("added", "changed", "moved", "removed", "unchanged", "offline", "embedded", "pictures")
@@ -327,7 +320,7 @@ def test_a_file_that_cannot_be_opened_keeps_its_picture(
         return listed
 
     os.utime(folder / "1.jpg", ns=(1, 1))
-    monkeypatch.setattr("search.indexer.scan", listing)
+    monkeypatch.setattr("search.indexing.sync.scan", listing)
     report = engine.sync(folder)
     assert counts(report) == {"unchanged": 1, "pictures": 2}
     assert [skip.path for skip in report.skipped] == [str(folder / "1.jpg")]
@@ -348,7 +341,7 @@ def test_a_file_that_vanishes_after_the_scan_is_no_news(
             (folder / name).unlink()
         return listed
 
-    monkeypatch.setattr("search.indexer.scan", listing)
+    monkeypatch.setattr("search.indexing.sync.scan", listing)
     report = engine.sync(folder)
     assert counts(report) == {"unchanged": 2, "pictures": 3} and not report.skipped
     monkeypatch.undo()
@@ -584,7 +577,7 @@ def test_a_root_inside_a_part_of_a_root_is_entered_once(
     engine.sync(folder)
     fill(folder / "mid" / "usb", range(1, 3))
     if heal:  # a library in which they are entered under both
-        monkeypatch.setattr("search.indexer._inside", lambda *_: [])
+        monkeypatch.setattr("search.indexing.sync._inside", lambda *_: [])
     engine.sync(folder / "mid")
     monkeypatch.undo()
     assert engine.status().files == (5 if heal else 3)
@@ -850,7 +843,7 @@ def test_pictures_of_an_earlier_decode_rule_are_decoded_again_once(
     engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch, lacking: bool
 ) -> None:
     """lacking: their vectors are of the earlier rule as well, as a change of the rule leaves it."""
-    monkeypatch.setattr("search.indexer.BATCH", 2)
+    monkeypatch.setattr("search.indexing.sync.BATCH", 2)
     fill(folder, range(3))
     engine.sync(folder)
     before = stored(engine)

@@ -17,9 +17,9 @@ from serving import serving
 from typer.testing import CliRunner
 
 from search import Engine, ModelError, Query, QueryError, Term
-from search.cli import app
+from search.cli.app import app
 from search.embedders.base import TextEmbedder
-from search.loader import Source
+from search.media.loader import Source
 
 Open = Callable[..., Engine]
 URL = "https://example.org/a.jpg"

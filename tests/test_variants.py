@@ -22,9 +22,10 @@ from diffusion.model import checkpoint
 from diffusion.sampling import variants as variation
 from diffusion.sampling.canvas import PixelCanvas
 from search import Engine, ModelError, NotFoundError, PictureError, QueryError
-from search.acceptance import SHARES, Acceptance, least_similarity
 from search.embedders.mini import Mini
 from search.errors import BusyError
+from search.generation.acceptance import SHARES, Acceptance, least_similarity
+from search.generation.variants import MAX_WAITING, NEIGHBOUR_SIGMA, Queue, VariantRequest, seen_by
 from search.records import (
     MOST_VARIANTS,
     REGIMES,
@@ -34,7 +35,6 @@ from search.records import (
     Variants,
     VariantSource,
 )
-from search.variants import MAX_WAITING, NEIGHBOUR_SIGMA, Queue, VariantRequest, seen_by
 
 SMALL = Config("small", Shape((16, 32), 1, (False, True), head=16), size=16)
 
@@ -260,7 +260,7 @@ def test_near_duplicates_hide_no_neighbour(
     library: Callable[..., Engine], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There are more of them than the first search asks for."""
-    monkeypatch.setattr("search.library_pictures.FIRST_K", 2)
+    monkeypatch.setattr("search.generation.library_pictures.FIRST_K", 2)
     for i in range(5):
         paint(folder / f"copy{i}.jpg", 0, comment=f"copy {i}")
     paint(folder / "other.jpg", 1)
@@ -390,7 +390,7 @@ def test_strangers_are_the_samples_while_a_library_is_small(engine: Engine) -> N
 def test_a_large_library_has_its_own_strangers(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.library_pictures.MIN_STRANGERS", 3)
+    monkeypatch.setattr("search.generation.library_pictures.MIN_STRANGERS", 3)
     assert len(engine._generator.pictures.stranger_vectors(Mini())) == 3
     monkeypatch.setattr(engine._lookup, "newest", lambda *_: [10**6, 10**6 + 1])
     monkeypatch.setattr(engine._generator.pictures, "_strangers", None)

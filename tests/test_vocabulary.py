@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 import search
 from search import Engine, ModelError, Query, QueryError, Term
-from search.cli import app
+from search.cli.app import app
 from search.embedders.base import TextEmbedder
 from search.embedders.mini import Mini
 from search.embedders.vocabulary import LabelEmbedder, Vocabulary, normalize, split_words

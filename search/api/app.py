@@ -13,13 +13,14 @@ from typing import Any
 import anyio
 from fastapi import FastAPI
 
-from search.api import images, index, problems, search, system, variants, web
+from search.api import problems
 from search.api.auth import HEADERS, Access, Gate
 from search.api.deps import Context
 from search.api.metrics import Counted
+from search.api.routers import images, index, search, system, variants, web
 from search.engine import Engine
 from search.errors import LookalikeError
-from search.query import QueryJson
+from search.querying.query import QueryJson
 
 TEND = 30.0  # seconds
 log = logging.getLogger("lookalike")

@@ -19,7 +19,7 @@ from safetensors import safe_open
 
 from search.embedders.vocabulary import Vocabulary
 from search.errors import ModelError
-from search.images import DECODE_RULE
+from search.media.images import DECODE_RULE
 from search.media.preprocessing import Preparation
 from search.records import Label
 from search.types import Pixels, Vectors

@@ -15,7 +15,7 @@ import numpy as np
 from search.embedders import hub, zoo
 from search.embedders.notes import Notes, file_hash
 from search.errors import ModelError
-from search.images import DECODE_RULE
+from search.media.images import DECODE_RULE
 from search.types import Pixels, Vectors
 
 if TYPE_CHECKING:

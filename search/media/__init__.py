@@ -1,2 +1,3 @@
-"""Pictures as files and pixels: reading, decoding, metadata, thumbnails. Nothing here knows of a
-library or a model."""
+"""Pictures as files and pixels: decoding in worker processes, metadata, thumbnails, safe fetching
+of URLs. Nothing here knows of a library or a model.
+"""

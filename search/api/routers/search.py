@@ -1,0 +1,50 @@
+"""`POST /api/v1/search`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query as Parameter, Request
+from starlette.responses import JSONResponse
+
+from search.api.deps import Here, read
+from search.api.schemas import AnswerJson, WordsJson, problems, upload
+from search.querying.query import Query, QueryJson
+from search.records import Hits
+
+router = APIRouter(prefix="/api/v1", tags=["search"])
+
+
+@router.get(
+    "/words",
+    summary="The words that a text can be made of, by what they begin with",
+    response_model=WordsJson,
+    responses=problems(400, 422),
+)
+async def words(
+    here: Here,
+    prefix: Annotated[str, Parameter(max_length=100)] = "",
+    limit: Annotated[int, Parameter(ge=1, le=10_000)] = 50,
+) -> JSONResponse:
+    """As `lookalike words --json`. A CLIP model takes any words and lists none."""
+    return JSONResponse((await here.look(lambda: here.engine.words(prefix, limit))).to_json())
+
+
+@router.post(
+    "/search",
+    summary="Find the pictures that look like the query's, best first",
+    response_model=AnswerJson,
+    responses=problems(400, 404, 408, 413, 415, 422),
+    openapi_extra=upload("The query's files; `image: 0` is the first.", QueryJson, "query"),
+)
+async def search(request: Request, here: Here) -> JSONResponse:
+    """Multipart with `image` files and `query` (JSON), or the JSON alone."""
+    async with here.searches.admit():
+        body = await read(request, here.engine.settings.upload_files, "query")
+
+        def answer() -> Hits:
+            return here.engine.search(Query.from_json(body.json or "{}", body.files))
+
+        hits = await here.searches.run(answer)
+    here.metrics.searched(hits)
+    return JSONResponse(hits.to_json())

@@ -1,0 +1,183 @@
+"""`/api/v1/variants`: more pictures like one; and `POST /api/v1/augment`."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+
+import anyio
+from fastapi import APIRouter, Request, Response
+from PIL import Image
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
+
+from search.api.deps import Context, Here, RequestBody, parsed, read
+from search.api.jobs import Job, Moment
+from search.api.problems import Problem
+from search.api.routers.images import SANDBOX
+from search.api.routers.index import allowed
+from search.api.schemas import (
+    AugmentJson,
+    DialJson,
+    StartedJson,
+    VariantOptionsJson,
+    VariantsJson,
+    problems,
+    upload,
+)
+from search.api.variant_cache import SECONDS, VariantCache
+from search.errors import FieldError
+from search.querying.query import is_address
+from search.records import MOST_VARIANTS, REGIMES, SIGMAS, AugmentProgress, VariantProgress
+
+router = APIRouter(prefix="/api/v1", tags=["variants"])
+
+WAITING = 12  # requests in the queue
+LOOK_SECONDS = 0.05
+PREVIEW_SIDE = 128  # pixels
+
+
+@router.get(
+    "/variants",
+    summary="What the dial of variants may be set to",
+    response_model=DialJson,
+    responses=problems(),
+)
+async def dial() -> JSONResponse:
+    """The same on every server of a version."""
+    most = {"n": MOST_VARIANTS, "sigma": list(SIGMAS), "regimes": dict(REGIMES)}
+    return JSONResponse(most)
+
+
+@router.post(
+    "/variants",
+    summary="Make pictures like this one",
+    response_model=VariantsJson,
+    responses={
+        202: {"model": StartedJson, "description": "A job, whose events carry pictures on the way"},
+        **problems(400, 404, 408, 413, 415, 422, 429),
+    },
+    openapi_extra=upload("The picture, one of them.", VariantOptionsJson, "options"),
+)
+async def make(request: Request, here: Here) -> JSONResponse:
+    """Multipart with one `image` and `options` (JSON), or JSON with `id` or `url`. The server works
+    on one request at a time, and searches go first. A client that disconnects cancels it."""
+    async with here.searches.admit():  # as many uploads at once as of searches
+        body = await read(request, 1, "options")
+        options = parsed(VariantOptionsJson, body.json or b"{}")
+        picture = await _read_picture(here, body, options)
+        arguments = options.model_dump(exclude={"id", "url", "wait"})
+        steps = await here.look(lambda: here.engine.vary(picture, **arguments))
+        name = picture if isinstance(picture, str) else ""
+        moments = partial(_variant_moments, steps, here.variant_cache)
+        job = here.jobs.start("variants", name, None, moments, WAITING)
+    if not options.wait:
+        return _job_response(job)
+    await _wait_for(job, request, here)
+    return JSONResponse(job.report and job.report.to_json())
+
+
+@router.get(
+    "/variants/{name}.png",
+    summary="A variant",
+    response_class=Response,
+    responses={200: {"content": {"image/png": {}}}, **problems(404)},
+)
+async def variant(name: str, here: Here) -> Response:
+    """Kept for an hour. If there are more than 1,000, the oldest are deleted."""
+    headers = {
+        "Content-Security-Policy": SANDBOX,
+        "Cache-Control": f"private, max-age={SECONDS:.0f}, immutable",
+    }
+    return Response(here.variant_cache.get(name), headers=headers, media_type="image/png")
+
+
+@router.post(
+    "/augment",
+    summary="Make a training set of variants of a folder's pictures, in the background",
+    status_code=202,
+    response_model=StartedJson,
+    responses=problems(400, 404, 422, 429),
+)
+async def augment(given: AugmentJson, here: Here) -> JSONResponse:
+    """As `lookalike augment PATH -o OUTPUT`. Both folders must be allowed, and one job at a time
+    writes to OUTPUT. The same request resumes an interrupted job."""
+
+    def begun() -> tuple[str, str, Iterator[AugmentProgress]]:
+        path, _ = allowed(here, "path", given.path)
+        output, _ = allowed(here, "output", given.output)
+        options = given.model_dump(exclude={"path", "output"})
+        return str(path), str(output), here.engine.augment(path, output=output, **options)
+
+    path, output, steps = await here.look(begun)
+    return _job_response(here.jobs.start("augment", path, output, lambda: _augment_moments(steps)))
+
+
+def _job_response(job: Job) -> JSONResponse:
+    where = {"Location": f"/api/v1/jobs/{job.id}"}
+    return JSONResponse({"job": job.id}, status_code=202, headers=where)
+
+
+async def _read_picture(
+    here: Context, body: RequestBody, options: VariantOptionsJson
+) -> bytes | str:
+    """The picture that the request sends or names. Raises FieldError unless it is one."""
+    named = [value for value in (options.id, options.url) if value is not None]
+    if len(body.files) + len(named) != 1:
+        raise FieldError([("image", "give one picture: a file `image`, or `id`, or `url`")])
+    if options.id is not None:
+        name = options.id.removeprefix("id:")
+        return f"id:{(await here.look(lambda: here.engine.picture(name))).id}"
+    if options.url is not None and not is_address(options.url):
+        raise FieldError([("url", "give an address that begins with http:// or https://")])
+    return options.url or body.files[0]
+
+
+def _variant_moments(steps: Iterator[VariantProgress], cache: VariantCache) -> Iterator[Moment]:
+    """The moments of a job that makes variants. Closing the iterator cancels the job."""
+    with closing(steps):  # type: ignore[type-var]
+        for step in steps:
+            if step.result is not None:
+                yield Moment("vary", step.total, step.total, report=cache.keep(step.result))
+            else:
+                pictures = tuple(_preview_url(picture) for picture in step.pictures)
+                yield Moment("vary", step.done, step.total, pictures=pictures)
+
+
+def _augment_moments(steps: Iterator[AugmentProgress]) -> Iterator[Moment]:
+    """The moments of a job that makes a training set. Closing the iterator cancels the job."""
+    with closing(steps):  # type: ignore[type-var]
+        for step in steps:
+            yield Moment("augment", step.done, step.total, step.path, report=step.report)
+
+
+def _preview_url(picture: Image.Image) -> str:
+    """A small copy of a picture as a `data:` URL."""
+    small, out = picture.convert("RGB"), io.BytesIO()
+    small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+    small.save(out, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
+
+
+async def _wait_for(job: Job, request: Request, here: Context) -> None:
+    """Wait until a job is done. Cancel it if the client disconnects. Raises the job's error."""
+    try:
+        while not job.over:
+            if here.stopping:
+                raise Problem(503, "the server is stopping", retry=5)
+            if await request.is_disconnected():
+                raise ClientDisconnect()
+            await anyio.sleep(LOOK_SECONDS)
+    finally:
+        if not job.over:
+            here.jobs.cancel(job.id)
+    if job.failure is not None:
+        failure, job.failure = job.failure, None  # its frames will hold what was sent
+        raise failure
+    if job.state == "failed":
+        raise Problem(500, job.error or "")
+    if job.state == "cancelled":
+        raise Problem(503, "it was cancelled; ask again", retry=1)

@@ -1,0 +1,63 @@
+"""The page at `/` and its files, read once from the package."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from fastapi import APIRouter, Request, Response
+
+from search.api.problems import Problem
+
+router = APIRouter(include_in_schema=False)
+
+FOLDER = Path(__file__).parents[2] / "web"
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+@cache
+def _files() -> dict[str, tuple[bytes, dict[str, str]]]:
+    """Name -> content and headers. A browser asks each time, and is told when nothing is new."""
+    found = {}
+    for path in FOLDER.iterdir():
+        if path.suffix in TYPES:
+            data = path.read_bytes()
+            headers = {
+                "Content-Type": TYPES[path.suffix],
+                "Content-Security-Policy": POLICY,
+                "Cache-Control": "no-cache",
+                "ETag": f'"{hashlib.sha256(data).hexdigest()[:32]}"',
+            }
+            found[path.name] = data, headers
+    return found
+
+
+@router.api_route("/", methods=["GET", "HEAD"])
+async def page(request: Request) -> Response:
+    """The page."""
+    return _answer(request, "index.html")
+
+
+@router.api_route("/web/{name}", methods=["GET", "HEAD"])
+async def asset(name: str, request: Request) -> Response:
+    """A file of the page."""
+    return _answer(request, name)
+
+
+def _answer(request: Request, name: str) -> Response:
+    if name not in _files():
+        raise Problem(404, "the page has no such file")
+    data, headers = _files()[name]
+    if headers["ETag"] in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(data, headers=headers)

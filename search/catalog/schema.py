@@ -1,0 +1,138 @@
+"""The catalog's tables. `search.catalog.database` has their migrations.
+
+Paths are the bytes of the file system (`os.fsencode`), since names need not be UTF-8.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData()
+Number = BigInteger().with_variant(Integer, "sqlite")
+
+migrations = Table(
+    "migrations",
+    metadata,
+    Column("version", Integer, primary_key=True),
+    Column("at", Float, nullable=False),
+)
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+roots = Table(
+    "roots",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("path", LargeBinary, nullable=False, unique=True),
+    Column("device", Number, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("exclude", JSON, nullable=False),
+)
+
+pictures = Table(
+    "pictures",
+    metadata,
+    Column("number", Number, primary_key=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("rendition", String(64), nullable=False),
+    Column("type", String(16), nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("bytes", Number, nullable=False),
+    Column("taken", String(32)),
+    Column("facts", JSON, nullable=False),
+    Column("orphaned", Float),  # when its last file went, in seconds since 1970
+    Column("low_content", Boolean, nullable=False, default=False, server_default=text("0")),
+    # `images.DECODE_RULE` under which `rendition`, `facts` and the thumbnail were computed
+    Column("decode_rule", Integer, nullable=False, server_default=text("1")),
+    Index("pictures_rendition", "rendition"),
+    sqlite_autoincrement=True,  # a number is never given twice: indexes are keyed by it
+)
+
+files = Table(
+    "files",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("root", Number, ForeignKey("roots.id"), nullable=False),
+    Column("path", LargeBinary, nullable=False),
+    Column("size", Number, nullable=False),
+    Column("mtime_ns", Number, nullable=False),
+    Column("inode", Number, nullable=False),
+    Column("picture", Number, ForeignKey("pictures.number")),
+    Column("reason", Text),  # why it has no picture
+    Column("rule", String(16)),  # under which limits and codecs that was so
+    Column("was", Number),  # the last picture that it held
+    UniqueConstraint("root", "path"),
+    Index("files_picture", "picture"),
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("fingerprint", String(64), nullable=False, unique=True),
+    Column("dim", Integer, nullable=False),
+)
+
+vectors = Table(
+    "vectors",
+    metadata,
+    Column("model", Number, ForeignKey("models.id"), primary_key=True),
+    Column("picture", Number, ForeignKey("pictures.number"), primary_key=True),
+    Column("data", LargeBinary, nullable=False),  # dim x fp16, little-endian
+    Index("vectors_picture", "picture"),  # deleting a picture looks its vectors up by it
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("sequence", Number, primary_key=True),
+    Column("model", Number, nullable=False),
+    Column("picture", Number, nullable=False),
+    Column("operation", String(8), nullable=False),  # add, remove
+    # tells this entry from the one that another copy of the catalog has under its number
+    Column("stamp", Number, nullable=False, default=lambda: secrets.randbits(62)),
+    Index("changes_model", "model", "sequence"),
+    sqlite_autoincrement=True,
+)
+
+labels = Table(  # what a model sees in a picture; `tags` are what people say of it
+    "labels",
+    metadata,
+    Column("picture", Number, ForeignKey("pictures.number"), primary_key=True),
+    Column("model", Number, ForeignKey("models.id"), primary_key=True),
+    Column("label", String(200), primary_key=True),
+    Column("score", Float, nullable=False),  # its probability
+    Index("labels_label", "model", "label", "score"),
+)
+
+tags = Table(
+    "tags",
+    metadata,
+    Column("picture", Number, ForeignKey("pictures.number"), primary_key=True),
+    Column("tag", String(200), primary_key=True),
+)

@@ -1,0 +1,10 @@
+"""The `lookalike` command: its arguments, what it calls, and what it prints."""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """Run the command. It exits with 0 when done, 1 when it failed, 2 for wrong usage."""
+    from search.cli import app
+
+    app.main()

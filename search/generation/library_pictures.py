@@ -1,0 +1,155 @@
+"""The pictures and vectors of a library that the generator of variants works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from search.catalog.reads import Lookup
+from search.catalog.writes import Model
+from search.embedders.base import Embedder
+from search.embedders.models import Models
+from search.embedders.notes import Notes
+from search.errors import EmptyError, PictureError, QueryError
+from search.media.images import fitted, render
+from search.media.loader import Failure, Loaded, Loader, Source
+from search.media.preprocessing import Preparation
+from search.querying.pipeline import located
+from search.querying.query import MAX_K, Picture, Query, Term
+from search.records import Hit, Hits
+from search.types import Pixels, Vectors
+
+MIN_STRANGERS, MAX_STRANGERS = 200, 1000
+"""Vectors that a library needs to be its own sample of strangers, and vectors taken at most."""
+NEWEST = 100_000  # the sample is drawn from so many of the newest pictures
+MAX_NEIGHBOURS = 8
+FIRST_K = 64  # hits of the first search for neighbours; near duplicates are among them
+NEAR_DUPLICATE = 0.975
+"""Cosine from which a hit counts as a near duplicate of the query, and not as another picture.
+
+Measured with `mini` on 610 photographs: two different ones have at most 0.972. A copy by JPEG of
+quality 50 has at least 0.986. Most copies of half the size or cropped to 90 % have 0.97 to 0.99.
+"""
+
+
+class LibraryPictures:
+    """Loads pictures, finds neighbours, and draws a sample of strangers. Threads may share it."""
+
+    def __init__(
+        self,
+        models: Models,
+        lookup: Lookup,
+        loader: Loader,
+        content: Callable[[str], bytes],
+        serving: Callable[[], Model | None],
+        search: Callable[[Query], Hits],
+        notes: Notes,
+    ) -> None:
+        """content: returns the bytes of a URL or `id:ID`. serving: returns the library's model, or
+        None while the library is empty. search: answers a query. notes: keep the vectors of the
+        sample pictures."""
+        self._models, self._lookup, self._loader = models, lookup, loader
+        self._content, self._serving, self._search = content, serving, search
+        self._notes = notes
+        self._strangers: tuple[tuple[str, int], Vectors] | None = None
+
+    def open_embedder(self) -> Embedder:
+        """The library's model. Raises ModelError."""
+        return self._models.at_once(self._serving())
+
+    def load(self, image: Picture, urgent: bool = True) -> Image.Image:
+        """Load a picture, given as to `search`, as upright RGB in the size that models see.
+
+        urgent: decode it before others. Raises InputError.
+        """
+        if isinstance(image, Image.Image):
+            try:
+                return render(image.copy())
+            except OSError as error:
+                raise PictureError(f"the picture cannot be decoded: {error}") from error
+        term, path, data, name = Term(image=image), None, None, "the picture"
+        if isinstance(image, bytes):
+            data = image
+        elif isinstance(image, str) and (term.address or term.identity):
+            name, data = image, self._content(image)
+        else:
+            path = name = located(image)
+        source = Source(path, data, facts=False)
+        width, height = fitted(*(self._decode(source, None, name, urgent).size or (1, 1)))
+        pixels = self._decode(source, Preparation(height, "squash", width), name, urgent).pixels
+        if pixels is None:
+            raise PictureError(f"{name} could not be decoded; try again")
+        return Image.fromarray(pixels)
+
+    def _decode(
+        self, source: Source, preparation: Preparation | None, name: str, urgent: bool
+    ) -> Loaded:
+        result = self._loader.submit(source, preparation, urgent).result()
+        if isinstance(result, Failure):
+            raise result.error(f"{name}: {result.reason}")
+        return result
+
+    def find_neighbours(self, query: Vectors) -> list[Hit]:
+        """Find the nearest other pictures of the library, best first, 8 at most.
+
+        query: (dim,) unit vector under the library's model. Near duplicates of the query (see
+        `NEAR_DUPLICATE`) and blank pictures are left out. Raises QueryError if none is left.
+        """
+        term, k = Term(vector=tuple(query.tolist())), FIRST_K
+        while True:
+            try:
+                hits = self._search(Query((term,), k))
+            except EmptyError as error:
+                raise QueryError(
+                    "the library is empty, so there is no neighbour to start from; run `lookalike "
+                    "index FOLDER` first, or start from `picture`"
+                ) from error
+            others = [hit for hit in hits if hit.score < NEAR_DUPLICATE and not hit.low_content]
+            if len(others) >= MAX_NEIGHBOURS or len(hits) < k or k == MAX_K:
+                break
+            k = min(4 * k, MAX_K)
+        if not others:
+            raise QueryError(
+                "there is no neighbour to start from: the library has no other pictures than near "
+                "duplicates of this one; index more pictures, or start from `picture`"
+            )
+        return others[:MAX_NEIGHBOURS]
+
+    def stranger_vectors(self, embedder: Embedder) -> Vectors:
+        """Return (n, dim) unit vectors of pictures that have nothing to do with a query.
+
+        They are a sample of the library. While the library has fewer than 200 pictures, they are
+        the sample pictures that come with the package.
+        """
+        model = self._serving()
+        large = model is not None and self._lookup.count(model)["embedded"] >= MIN_STRANGERS
+        key = (embedder.fingerprint, self._lookup.sequence(model) if model and large else 0)
+        if self._strangers is None or self._strangers[0] != key:
+            vectors = self._draw_vectors(model) if model and large else None
+            if vectors is None or len(vectors) < MIN_STRANGERS:
+                text = f"vectors of the samples by {embedder.fingerprint}"
+                rows = self._notes.recall(text, lambda: self._embed_samples(embedder).tolist())
+                vectors = np.array(rows, np.float32)
+            self._strangers = key, vectors
+        return self._strangers[1]
+
+    def _draw_vectors(self, model: Model) -> Vectors:
+        """Vectors of pictures of the library, at random but always the same ones."""
+        row_ids = np.random.default_rng(0).permutation(self._lookup.newest(0, NEWEST))
+        drawn = row_ids[: 4 * MAX_STRANGERS].tolist()
+        return self._lookup.present(model, drawn)[1][:MAX_STRANGERS]
+
+    def _embed_samples(self, embedder: Embedder) -> Vectors:
+        paths = sorted(Path(str(files("search"))).glob("samples/*/*.jpg"))
+        sources = [(path, Source(str(path), facts=False)) for path in paths]
+        loaded = self._loader.load(sources, embedder.preparation)
+        pixels: list[Pixels] = [
+            result.pixels
+            for _, result in loaded
+            if isinstance(result, Loaded) and result.pixels is not None
+        ]
+        return self._models.embed(embedder, pixels).round(4)

@@ -1,0 +1,146 @@
+"""Vectors of folders and zips of pictures, into a file for others; no library is touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from search import files
+from search.embedders.base import Embedder
+from search.errors import InputError, NotFoundError, StorageError
+from search.indexing.scan import ENDINGS, scan
+from search.media.loader import Failure, Loader, Source
+from search.records import IndexReport, Progress, Skip
+from search.types import Pixels, Vectors
+
+BATCH = 64
+AHEAD = 3 * BATCH
+
+
+def export(
+    paths: Sequence[Path],
+    out: Path,
+    loader: Loader,
+    embedder: Embedder,
+    embed: Callable[[Sequence[Pixels]], Vectors],
+    most: int,
+) -> Iterator[Progress]:
+    """Embed all pictures and write a safetensors file: `vectors` (n, dim) float16 and, in the
+    metadata, `names` (JSON: paths relative to what was given), `model` and `fingerprint`.
+
+    most: bytes of a picture in a zip. The last progress carries the report. A picture that cannot
+    be read is skipped. Raises InputError for what holds no pictures, or the same name twice, or an
+    `out` that is no such file, and StorageError.
+    """
+    begun = time.monotonic()
+    _spare(out)
+    yield Progress("scan", 0, 0, str(paths[0]))
+    kept, rows, skips = list[str](), list[Vectors](), list[Skip]()
+    listed = [(path, name) for path in paths for name in _names(path, skips)]
+    names = [name for _, name in listed]
+    if not names:
+        raise InputError(f"there is no picture in {', '.join(map(str, paths))}")
+    if len(set(names)) < len(names):
+        twice = next(name for name in sorted(names) if names.count(name) > 1)
+        raise InputError(f"{twice} is there twice, and vectors go by name; give one at a time")
+    pixels: list[Pixels] = []
+    zipped = not all(os.path.isdir(path) for path in paths)
+    ahead = 2 * loader.workers if zipped else AHEAD  # whole files, or decoded pictures
+    loaded = loader.load(_sources(listed, most, skips), embedder.preparation, ahead)
+    for name, result in loaded:
+        if isinstance(result, Failure) or result.pixels is None:
+            skips.append(Skip(name, getattr(result, "reason", "it was not decoded")))
+        else:
+            kept.append(name)
+            pixels.append(result.pixels)
+        if len(pixels) == BATCH:
+            rows.append(embed(pixels))
+            pixels = []
+            yield Progress("embed", len(kept), len(names), name)
+    rows.append(embed(pixels))
+    if not kept:
+        raise InputError(f"no picture can be read: {skips[0].path}: {skips[0].reason}")
+    about = {"names": json.dumps(kept), "model": embedder.name, "fingerprint": embedder.fingerprint}
+    _write(out, save({"vectors": np.concatenate(rows).astype(np.float16)}, about))
+    report = IndexReport(embedded=len(kept), skipped=tuple(skips), seconds=time.monotonic() - begun)
+    yield Progress("finish", len(names), len(names), str(out), report)
+
+
+def _spare(out: Path) -> None:
+    """Raises InputError where the vectors would take the place of anything but vectors."""
+    if not os.path.lexists(out):
+        return
+    try:
+        with safe_open(out, framework="numpy") as file:
+            if "fingerprint" in (file.metadata() or {}):
+                return
+    except (OSError, SafetensorError):
+        pass  # whatever it is, it stays
+    raise InputError(f"{out} is there, and holds no vectors: give another name")
+
+
+def _names(path: Path, skips: list[Skip]) -> list[str]:
+    """Relative paths of the pictures in a folder or zip, sorted; what cannot be listed is noted."""
+    if os.path.isdir(path):
+        try:
+            listing = scan(path)
+        except OSError as error:
+            raise InputError(f"{path} cannot be listed: {error.strerror}") from error
+        skips += listing.unreadable
+        return sorted(listing.entries)
+    if not os.path.exists(path):
+        raise NotFoundError(f"{path} is not there; give folders or zips of pictures")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return sorted(name for name in archive.namelist() if _wanted(name))
+    except (OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is neither a folder nor a zip of pictures: {error}") from error
+
+
+def _wanted(name: str) -> bool:
+    shown = not any(part.startswith(".") for part in name.split("/"))
+    return shown and name.rpartition(".")[2].lower() in ENDINGS
+
+
+def _sources(
+    listed: Sequence[tuple[Path, str]], most: int, skips: list[Skip]
+) -> Iterator[tuple[str, Source]]:
+    """Where each picture is; of a zip, its bytes, read when they are wanted, unless they cannot be:
+    that is noted."""
+    opened: zipfile.ZipFile | None = None
+    try:
+        for path, name in listed:
+            if os.path.isdir(path):
+                yield name, Source(str(path / name), facts=False)
+                continue
+            if opened is None or opened.filename != str(path):
+                if opened:
+                    opened.close()
+                opened = zipfile.ZipFile(path)
+            if (size := opened.getinfo(name).file_size) > most:
+                skips.append(Skip(name, f"the file has {size} bytes, more than the limit {most}"))
+                continue
+            try:
+                data = opened.read(name)
+            except Exception as error:  # each way of packing has errors of its own
+                skips.append(Skip(name, f"it cannot be unpacked: {error}"))
+                continue
+            yield name, Source(data=data, facts=False)
+    finally:
+        if opened:
+            opened.close()
+
+
+def _write(out: Path, data: bytes) -> None:
+    try:
+        files.write(out, data)
+    except OSError as error:
+        raise StorageError(f"cannot write {out}: {error.strerror}; free some space") from error

@@ -1,0 +1,96 @@
+"""`check`: whether catalog, index, thumbnails and files agree. What is derived is mended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from search.catalog.catalog import Catalog
+from search.catalog.reads import Lookup
+from search.catalog.writes import Model
+from search.media.loader import Failure, Loader, Source
+from search.media.thumbnails import Thumbnails
+from search.records import CheckReport
+from search.runtime import Runtime
+from search.vectors.faiss.manager import Shelf
+from search.vectors.faiss.replica import LiveIndex
+
+
+class Checker:
+    """Looks at one library."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        lookup: Lookup,
+        loader: Loader,
+        thumbnails: Thumbnails,
+    ) -> None:
+        self._catalog, self._lookup = catalog, lookup
+        self._loader, self._thumbnails = loader, thumbnails
+
+    def check(self, shelf: Shelf, runtime: Runtime, deep: bool) -> CheckReport:
+        """Look at everything. Its caller holds the write lock. deep: as `files` has it."""
+        model = self._catalog.serving()
+        problems, repaired = list(self.catalog(model)), list[str]()
+        if model:
+            live = runtime.run(lambda: shelf.live(model))
+            repaired += runtime.run(lambda: list(self.index(model, live)))
+            shelf.fit(model)
+            shelf.save(model)
+        problems += self.files(deep, repaired)
+        counts = self._lookup.count(model)
+        return CheckReport(counts["pictures"], counts["files"], tuple(problems), tuple(repaired))
+
+    def catalog(self, model: Model | None) -> Iterator[str]:
+        """What is wrong with the catalog itself."""
+        yield from self._catalog.database.integrity()
+        counts = self._lookup.count(model)
+        if model and counts["embedded"] < counts["pictures"]:
+            lacking = counts["pictures"] - counts["embedded"]
+            yield f"{lacking} pictures have no vector; index their folders again"
+        if loose := self._lookup.dangling():
+            yield f"{loose} pictures have no file; index their folders again"
+
+    def index(self, model: Model, live: LiveIndex) -> Iterator[str]:
+        """Compare the index with the catalog; a damaged one is made anew. On the inference
+        thread."""
+        wanted = [number for numbers, _ in self._lookup.everything(model) for number in numbers]
+        if live.rebuilt and wanted:
+            yield "the index was missing or damaged; rebuilt from the catalog"
+        elif live.refresh().numbers().tolist() != sorted(wanted):
+            live.rebuild()
+            yield "the index did not agree with the catalog; rebuilt"
+
+    def files(self, deep: bool, repaired: list[str]) -> Iterator[str]:
+        """What is wrong with originals; missing thumbnails are made again. deep: read every
+        file and compare its content with what was indexed."""
+        places = list(self._lookup.every_place())
+        offline = [
+            r.path
+            for r in self._catalog.roots()
+            if r.state == "offline" or not os.path.isdir(r.path)
+        ]
+        yield from (f"{path}: offline" for path in offline)
+        wanted = []
+        for identity, _, path in places:
+            if any(path.startswith(os.path.join(root, "")) for root in offline):
+                continue
+            if not os.path.exists(path):
+                yield f"{path}: gone since it was indexed; index its folder again"
+                continue
+            thumbnail = self._thumbnails.has(identity)
+            if deep or not thumbnail:
+                source = Source(path, known=(identity,) if thumbnail else ())
+                wanted.append(((identity, path), source))
+        made = set()
+        for (identity, path), result in self._loader.load(wanted, None):
+            if isinstance(result, Failure):
+                yield f"{path}: {result.reason}"
+            elif result.id != identity:
+                yield f"{path}: changed since it was indexed; index its folder again"
+            elif result.thumbnail is not None:
+                self._thumbnails.write(identity, result.thumbnail)
+                made.add(identity)
+        if made:
+            repaired.append(f"{len(made)} missing thumbnails were made again")

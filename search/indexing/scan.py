@@ -1,0 +1,123 @@
+"""A folder -> the pictures in it, told by name; nothing is opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from search.errors import InputError
+from search.media.images import SUFFIXES
+from search.records import Skip
+from search.types import Entry, marks
+
+ENDINGS = frozenset(suffix[1:] for suffix in SUFFIXES)
+
+
+@dataclass
+class Listing:
+    """entries by path; unreadable: folders (relative, `` for the root) that could not be listed."""
+
+    entries: dict[str, Entry] = field(default_factory=dict)
+    unreadable: list[Skip] = field(default_factory=list)
+
+
+def excluded(path: str, patterns: Sequence[str]) -> bool:
+    """Whether a relative path, or its last part, matches a glob. `*` also matches `/`; a glob that
+    begins with `/` matches whole paths only."""
+    name = path.rpartition("/")[2]
+    return any(
+        fnmatchcase(f"/{path}", p) if p[0] == "/" else fnmatchcase(path, p) or fnmatchcase(name, p)
+        for p in patterns
+    )
+
+
+def scan(root: Path, within: str = "", exclude: Sequence[str] = ()) -> Listing:
+    """List the pictures below `root`, or below its subfolder `within`.
+
+    Hidden files and folders are left out, symbolic links are not followed, and a folder that
+    cannot be read is noted instead of failing. Raises OSError only when the start itself cannot
+    be listed.
+    """
+    listing = Listing()
+    patterns = [p.rstrip("/") for p in exclude if p.rstrip("/")]
+    folders = _list(root, within, patterns, listing)
+    while folders:
+        folder = folders.pop()
+        try:
+            folders += _list(root, folder, patterns, listing)
+        except OSError as error:
+            listing.unreadable.append(Skip(folder, error.strerror or str(error)))
+    return listing
+
+
+def _list(root: Path, folder: str, patterns: Sequence[str], listing: Listing) -> list[str]:
+    """Take the pictures of one folder into the listing; return its subfolders."""
+    folders = []
+    before = f"{folder}/" if folder else ""
+    with os.scandir(os.path.join(root, folder)) as entries:
+        for entry in entries:
+            name = entry.name
+            path = before + name
+            if name.startswith(".") or (patterns and excluded(path, patterns)):
+                continue
+            _, dot, ending = name.rpartition(".")
+            if dot and ending.lower() in ENDINGS and entry.is_file(follow_symlinks=False):
+                _take(entry, path, listing)
+            elif entry.is_dir(follow_symlinks=False):
+                folders.append(path)
+    return folders
+
+
+def _take(entry: os.DirEntry[str], path: str, listing: Listing) -> None:
+    try:
+        stat = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:  # gone since the folder was listed
+        return
+    listing.entries[path] = Entry(path, *marks(stat))
+
+
+def watch(folders: Sequence[Path], but: Path) -> Iterator[Path]:
+    """Wait for changes, without end: yields each folder in which something changed, other than
+    below `but`.
+
+    Once it listens, every folder is yielded, for what happened before. Raises InputError when the
+    system cannot watch.
+    """
+    from watchfiles import watch as changes
+
+    own = os.path.join(but, "")
+
+    def counts(_: object, path: str) -> bool:
+        return not path.startswith(own)
+
+    def begin() -> Iterator[set[tuple[Any, str]]]:
+        return changes(
+            *folders,
+            watch_filter=counts,
+            debounce=2000,
+            step=200,
+            rust_timeout=1000,
+            yield_on_timeout=True,
+            ignore_permission_denied=True,
+        )
+
+    batches, listening, begun = begin(), False, False
+    while True:
+        try:
+            batch = next(batches)
+        except (OSError, UnicodeError, RuntimeError) as error:
+            if begun and isinstance(error, RuntimeError):
+                batches, listening = begin(), False  # a name is not UTF-8, and not told
+                continue
+            raise InputError(
+                f"these folders cannot be watched: {error}; leave --watch out"
+            ) from error
+        paths = [Path(path) for _, path in batch]
+        for folder in folders:
+            if not listening or any(path.is_relative_to(folder) for path in paths):
+                yield folder
+        listening = begun = True

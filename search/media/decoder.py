@@ -1,0 +1,168 @@
+"""A decoding process: pictures in, renditions out, over standard input and output.
+
+Started by `search.media.loader` as `python -P -m search.media.decoder`; it imports Pillow and
+numpy and nothing else that is heavy. A message is a 4-byte length, a JSON header, and the blobs
+whose lengths are its `blobs`.
+JSON and raw bytes, since what comes back from a process that met a hostile file is not trusted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import struct
+import sys
+import threading
+import time
+from dataclasses import asdict
+from typing import Any, BinaryIO
+
+from search.errors import PictureError, SizeError
+from search.media import images, metadata
+from search.media.preprocessing import Preparation
+
+try:
+    import resource
+except ImportError:  # not on Windows: there only the deadline holds
+    resource = None  # type: ignore[assignment]
+
+
+def send(stream: BinaryIO, header: dict[str, Any], *blobs: bytes) -> None:
+    """Write one message."""
+    head = json.dumps({**header, "blobs": [len(b) for b in blobs]}).encode()
+    stream.write(struct.pack(">I", len(head)) + head)
+    for blob in blobs:
+        stream.write(blob)
+    stream.flush()
+
+
+def receive(stream: BinaryIO, most: int = 2**31) -> tuple[dict[str, Any], list[bytes]]:
+    """Read one message. Raises EOFError when the other side is gone or talks nonsense."""
+    try:
+        (length,) = struct.unpack(">I", _exactly(stream, 4))
+        header = json.loads(_exactly(stream, min(length, 2**26)))
+        lengths = header.pop("blobs")
+        if not all(0 <= n <= most for n in lengths):
+            raise ValueError("a blob of impossible length")
+        blobs = [_exactly(stream, n) for n in lengths]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise EOFError(f"no message: {error}") from error
+    return header, blobs
+
+
+def _exactly(stream: BinaryIO, n: int) -> bytes:
+    data = stream.read(n)
+    if len(data) != n:
+        raise EOFError("the stream ended")
+    return data
+
+
+def read_file(path: str, limits: images.Limits) -> bytes:
+    """A regular file's bytes. Raises PictureError for other things and beyond the limit."""
+
+    def unblocked(name: str, flags: int) -> int:
+        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+    try:
+        with open(path, "rb", opener=unblocked) as file:
+            info = os.fstat(file.fileno())
+            if not stat.S_ISREG(info.st_mode):
+                raise PictureError("not a regular file")
+            if info.st_size > limits.bytes:
+                raise SizeError(f"the file has {info.st_size} bytes, more than {limits.bytes}")
+            return file.read(limits.bytes + 1)
+    except IsADirectoryError:
+        raise PictureError("not a regular file") from None
+
+
+def decode(
+    job: dict[str, Any], data: bytes | None, limits: images.Limits
+) -> tuple[dict[str, Any], list[bytes]]:
+    """One job -> the reply. A picture whose id is in `known` is hashed and not decoded."""
+    if data is None:
+        data = read_file(job["path"], limits)
+    identity = images.content_hash(data)
+    if identity in job["known"]:
+        return {"id": identity}, []
+    opened = images.identify(data, limits)
+    if job["preview"]:
+        return {"id": identity, "preview": True}, [images.preview(opened)]
+    crop = images.Crop(**job["crop"]) if job["crop"] else None
+    size = images.upright_size(opened)
+    rendition = images.render(opened, crop)
+    reply: dict[str, Any] = {"id": identity, "size": size}
+    blobs = []
+    if job["facts"]:
+        reply["rendition"] = images.rendition_hash(rendition)
+        reply["facts"] = asdict(metadata.read(opened, rendition, size, len(data)))
+        blobs.append(images.thumbnail(rendition))
+    if job["prepare"]:
+        blobs.append(Preparation(**job["prepare"])(rendition).tobytes())
+    return reply, blobs
+
+
+def answer(
+    job: dict[str, Any], data: bytes | None, limits: images.Limits
+) -> tuple[dict[str, Any], list[bytes]]:
+    """As `decode`, with what went wrong as `error`; `again` says that it may pass another time."""
+    try:
+        return decode(job, data, limits)
+    except PictureError as error:
+        return {"error": str(error), "again": False, "type": type(error).__name__}, []
+    except MemoryError:
+        return {"error": f"it needs more memory than the limit {limits.memory}", "again": False}, []
+    except OSError as error:
+        return {"error": error.strerror or str(error), "again": True}, []
+    except Exception as error:  # what nobody thought of costs one picture as well
+        return {"error": f"it cannot be decoded: {error!r}", "again": False}, []
+
+
+def limit(limits: images.Limits) -> None:
+    """Cap this process's address space, and yield to the inference thread."""
+    if resource is not None:
+        try:
+            resource.setrlimit(resource.RLIMIT_AS, (limits.memory, limits.memory))
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        except (ValueError, OSError):
+            pass  # a system without this limit still has the deadline
+    if hasattr(os, "nice"):
+        os.nice(5)
+
+
+def leave_with(parent: int) -> None:
+    """End this process once its parent is gone, even while a codec hangs."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(0)
+
+
+def main() -> None:
+    """Answer jobs until standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's: it ends this one
+    requests = sys.stdin.buffer
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a codec prints must not end up among the replies
+    threading.Thread(target=leave_with, args=(os.getppid(),), daemon=True).start()
+    header, _ = receive(requests)
+    limits = images.Limits(**header["limits"])
+    limit(limits)
+    send(replies, {"ready": True})
+    while True:
+        try:
+            job, blobs = receive(requests, limits.bytes + 1)
+        except EOFError:
+            return
+        if resource is not None:  # even a codec that never lets go of the interpreter ends
+            used = resource.getrusage(resource.RUSAGE_SELF)
+            soft = int(used.ru_utime + used.ru_stime + limits.seconds) + 5
+            _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+            soft = soft if hard == resource.RLIM_INFINITY else min(soft, hard)
+            resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+        reply, out = answer(job, blobs[0] if blobs else None, limits)
+        send(replies, reply, *out)
+
+
+if __name__ == "__main__":
+    main()

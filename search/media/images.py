@@ -1,0 +1,256 @@
+"""Bytes -> an upright RGB picture within limits; its hashes; its thumbnail.
+
+Pillow does the decoding. Nothing here trusts its input, and all of it runs in the decoding
+processes of `search.media.loader`, where a crash or a hang costs one picture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pillow_heif
+from PIL import Image, ImageCms, ImageOps
+
+from search.errors import CropError, PictureError, SizeError
+
+pillow_heif.register_heif_opener(thumbnails=False)
+
+DECODE_RULE = 2
+"""Version of everything between a file's bytes and a rendition; part of every fingerprint.
+
+The catalog notes it with each picture: a sync decodes pictures of another rule again, and replaces
+what was computed from their pixels.
+
+1: colour profiles are ignored. 2: colour profiles are converted to sRGB.
+"""
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "HEIF", "AVIF")
+SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .gif .tif .tiff .bmp .dib"
+    " .heic .heif .hif .avif".split()
+)
+SHORT, LONG = 512, 2048
+THUMBNAIL = 256
+PREVIEW = 1600
+ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a picture may cost. pixels: of the original; bytes: of the file; seconds: to decode;
+    memory: address space of the decoding process in bytes."""
+
+    pixels: int = 178_956_970
+    bytes: int = 512 * 2**20
+    seconds: float = 30.0
+    memory: int = 4 * 2**30
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A box in the upright picture. Each of the four is a share of width or height where `shares`
+    says so, else pixels."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    shares: tuple[bool, bool, bool, bool] = (False, False, False, False)
+
+    def box(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom in pixels of a width x height picture.
+
+        Raises CropError when the box is empty or not within the picture.
+        """
+        ends = (width, height, width, height)
+        given = (self.x, self.y, self.width, self.height)
+        x, y, w, h = (
+            v * end if share else v for v, end, share in zip(given, ends, self.shares, strict=True)
+        )
+        right, bottom = min(x + w, width), min(y + h, height)
+        inside = x >= 0 and y >= 0 and x + w <= width + 1 and y + h <= height + 1
+        if not (inside and right - x >= 1 and bottom - y >= 1):
+            raise CropError(
+                f"crop {x:g},{y:g},{w:g},{h:g} is not within the picture of {width} x {height}; "
+                "give X,Y,W,H in pixels of the upright picture, or each as a share like 25%"
+            )
+        return x, y, right, bottom
+
+
+def content_hash(data: bytes) -> str:
+    """SHA-256 of the bytes, hexadecimal: the id of the picture."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def rendition_hash(rendition: Image.Image) -> str:
+    """SHA-256 of size and pixels of an RGB picture: the same when only metadata differs."""
+    head = f"{rendition.width}x{rendition.height}:".encode()
+    return hashlib.sha256(head + rendition.tobytes()).hexdigest()
+
+
+def identify(data: bytes, limits: Limits) -> Image.Image:
+    """Open without decoding. Raises PictureError for what is no picture or too large."""
+    if not data:
+        raise PictureError("the file is empty")
+    if len(data) > limits.bytes:
+        raise SizeError(f"the file has {len(data)} bytes, more than the limit {limits.bytes}")
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            picture = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError:
+        raise SizeError(f"it has more pixels than the limit {limits.pixels}") from None
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise PictureError(
+            "not a picture that can be read; JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC and AVIF can"
+        ) from error
+    width, height = picture.size
+    if width * height > limits.pixels:
+        raise SizeError(f"it has {width} x {height} pixels, more than {limits.pixels}")
+    return picture
+
+
+def orientation(picture: Image.Image) -> int:
+    """EXIF orientation 1..8; 1 where there is none, it is nonsense or the codec sees to it."""
+    if picture.format == "TIFF":  # Pillow turns it when it loads, and swaps its size before
+        return 1
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            value = picture.getexif().get(ORIENTATION, 1)
+    except Exception:  # EXIF is often broken and never essential
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def upright_size(picture: Image.Image) -> tuple[int, int]:
+    """Width and height as the picture is meant to be seen; call before decoding."""
+    width, height = picture.size
+    return (height, width) if orientation(picture) >= 5 else (width, height)
+
+
+def fitted(width: float, height: float, short: int = SHORT, long: int = LONG) -> tuple[int, int]:
+    """The size of a rendition: short side at most 512, long side at most 2048, never enlarged."""
+    scale = min(1.0, short / min(width, height), long / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def render(
+    picture: Image.Image, crop: Crop | None = None, short: int = SHORT, long: int = LONG
+) -> Image.Image:
+    """An opened picture -> upright sRGB, first frame, alpha over white, scaled as `fitted` says.
+
+    A crop is cut before scaling. A picture of a file may be left decoded at a smaller size. Raises
+    PictureError when the pixels cannot be decoded.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return _render(picture, crop, short, long)
+    except (PictureError, MemoryError):
+        raise
+    except Exception as error:  # codecs raise whatever they like
+        raise PictureError(f"broken {picture.format or 'picture'}: {error}") from error
+
+
+def _render(picture: Image.Image, crop: Crop | None, short: int, long: int) -> Image.Image:
+    turn = orientation(picture)
+    width, height = upright_size(picture)
+    box = crop.box(width, height) if crop else (0.0, 0.0, float(width), float(height))
+    target = fitted(box[2] - box[0], box[3] - box[1], short, long)
+    if picture.format in ("JPEG", "MPO"):  # decode at 1/2, 1/4 or 1/8 where that is enough
+        share = target[0] / (box[2] - box[0])
+        picture.draft(None, (math.ceil(picture.width * share), math.ceil(picture.height * share)))
+    picture.load()
+    picture = _scalable(picture)
+    if crop:
+        picture = _upright(picture, turn)
+        fx, fy = picture.width / width, picture.height / height
+        box = (box[0] * fx, box[1] * fy, box[2] * fx, box[3] * fy)
+    else:
+        target = (target[1], target[0]) if turn >= 5 else target
+        box = (0.0, 0.0, float(picture.width), float(picture.height))
+    if crop or picture.size != target:
+        picture = picture.resize(target, Image.Resampling.BICUBIC, box, reducing_gap=2.0)
+    if not crop:
+        picture = _upright(picture, turn)
+    profile = picture.info.get("icc_profile")
+    if picture.mode == "RGBA":
+        alpha = picture.getchannel("A")
+        white = Image.new("RGB", picture.size, "white")
+        white.paste(_to_srgb(picture.convert("RGB"), profile), mask=alpha)
+        return white
+    return _to_srgb(picture, profile)
+
+
+def _scalable(picture: Image.Image) -> Image.Image:
+    """Any mode -> L, RGB, RGBA or CMYK."""
+    if picture.mode in ("L", "RGB", "CMYK") and "transparency" not in picture.info:
+        return picture
+    if picture.mode.startswith(("I", "F")):  # 16 or 32 bits a channel
+        values = np.asarray(picture).astype(np.float32)
+        most = float(values.max(where=np.isfinite(values), initial=0.0))
+        values = np.nan_to_num(values, nan=0.0, posinf=most)
+        tops = (65535.0,) if picture.mode.startswith("I") else (1.0, 255.0, 65535.0)
+        top = next((t for t in tops if most <= t), most)
+        return Image.fromarray((values / top * 255).clip(0, 255).astype(np.uint8))
+    if picture.has_transparency_data:
+        return picture.convert("RGBA")
+    return picture.convert("L" if picture.mode == "1" else "RGB")
+
+
+def _upright(picture: Image.Image, turn: int) -> Image.Image:
+    if turn == 1:
+        return picture
+    exif = Image.Exif()
+    exif[ORIENTATION] = turn
+    picture = picture.copy()
+    picture.info["exif"] = exif.tobytes()
+    return ImageOps.exif_transpose(picture)
+
+
+def thumbnail(rendition: Image.Image) -> bytes:
+    """A rendition -> WebP, long side at most 256."""
+    small = rendition.copy()
+    small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    out = io.BytesIO()
+    small.save(out, "WEBP", quality=78, method=1)
+    return out.getvalue()
+
+
+def preview(picture: Image.Image) -> bytes:
+    """An opened picture -> JPEG that any browser shows, long side at most 1600, no metadata."""
+    out = io.BytesIO()
+    render(picture, short=PREVIEW, long=PREVIEW).save(out, "JPEG", quality=88)
+    return out.getvalue()
+
+
+def _to_srgb(picture: Image.Image, profile: object) -> Image.Image:
+    """L, RGB or CMYK under its profile -> RGB as a browser shows it. Without a profile that fits
+    the mode and can be read, the numbers are taken for sRGB."""
+    transform = _transform(profile, picture.mode) if isinstance(profile, bytes) else None
+    if transform is not None:
+        converted = ImageCms.applyTransform(picture, transform)
+        if converted is not None:
+            converted.info.pop("icc_profile", None)
+            return converted
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
+
+
+@lru_cache(maxsize=16)
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """None for sRGB, for a profile of another mode, and for a broken one."""
+    try:
+        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if own.profile.xcolor_space.strip() != {"L": "GRAY"}.get(mode, mode):
+            return None
+        if "sRGB" in ImageCms.getProfileDescription(own):
+            return None
+        return ImageCms.buildTransform(own, ImageCms.createProfile("sRGB"), mode, "RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None

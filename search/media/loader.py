@@ -1,0 +1,264 @@
+"""Ordered, bounded decoding in worker processes: each source becomes a picture or a failure."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import PIL
+import pillow_heif
+
+from search.errors import CropError, LibraryError, PictureError, SizeError
+from search.media.images import DECODE_RULE, Crop, Limits
+from search.media.preprocessing import Preparation
+from search.media.worker import COMMAND, KilledError, Worker
+from search.records import Facts
+from search.types import Pixels
+
+T = TypeVar("T")
+Result = TypeVar("Result")
+TICK = 0.1  # seconds between looks at the deadlines
+ERRORS: dict[str, type[PictureError]] = {"CropError": CropError, "SizeError": SizeError}
+
+
+def in_order(
+    begun: Iterable[tuple[T, Future[Result]]], ahead: int
+) -> Generator[tuple[T, Result], None, None]:
+    """What each future gives, in the order given; at most `ahead` are begun before they are taken,
+    and what is left is cancelled."""
+    waiting: deque[tuple[T, Future[Result]]] = deque()
+    try:
+        for one in begun:
+            waiting.append(one)
+            if len(waiting) >= ahead:
+                key, future = waiting.popleft()
+                yield key, future.result()
+        while waiting:
+            key, future = waiting.popleft()
+            yield key, future.result()
+    finally:
+        for _, future in waiting:
+            future.cancel()
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a picture is. path: a file, or data: its bytes. known: ids for which the hash alone is
+    wanted. crop: cut before scaling. facts: also rendition hash, facts and thumbnail. preview: that
+    and nothing else."""
+
+    path: str | None = None
+    data: bytes | None = None
+    known: Collection[str] = ()
+    crop: Crop | None = None
+    facts: bool = True
+    preview: bool = False
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A decoded picture. Only `id` is there when it was among the known ones; `rendition`, `facts`
+    and `thumbnail` (WebP) where the source asked for facts; `pixels` where there is a preparation.
+    preview: JPEG. size: width and height of the upright original."""
+
+    id: str
+    size: tuple[int, int] | None = None
+    rendition: str | None = None
+    facts: Facts | None = None
+    thumbnail: bytes | None = None
+    pixels: Pixels | None = None
+    preview: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A picture that could not be loaded. again: worth another try with the same bytes; error:
+    what to raise for it."""
+
+    reason: str
+    again: bool
+    error: type[PictureError] = PictureError
+
+
+class _Turn(NamedTuple):
+    """A picture that waits for a process."""
+
+    source: Source
+    preparation: Preparation | None
+    future: Future[Loaded | Failure]
+
+
+class Loader:
+    """A pool of decoding processes. Use as a context manager, from any thread."""
+
+    def __init__(
+        self, workers: int, limits: Limits | None = None, command: tuple[str, ...] = COMMAND
+    ) -> None:
+        """workers: processes, at least 1; command: what starts one (tests give bad ones)."""
+        self.limits = limits or Limits()
+        self.workers = workers
+        codecs = (PIL.__version__, pillow_heif.__version__, DECODE_RULE)
+        said = repr((self.limits, codecs)).encode()
+        self.rule = hashlib.sha256(said).hexdigest()[:16]
+        """Changes when a picture that failed may succeed: with limits, codecs, decode rule."""
+        self._closed, self._warmed = threading.Event(), threading.Event()
+        self._free: queue.LifoQueue[Worker] = queue.LifoQueue()
+        self._all = [Worker(self.limits, command) for _ in range(workers)]
+        for worker in self._all:
+            self._free.put(worker)
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+        self._waiting: queue.PriorityQueue[tuple[int, int, _Turn]] = queue.PriorityQueue()
+        self._order = itertools.count()
+        threading.Thread(target=self._enforce, name="deadlines", daemon=True).start()
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def warm(self) -> None:
+        """Start one process in the background, so that the first picture need not wait for it;
+        later calls do nothing."""
+        if self._warmed.is_set():
+            return
+        self._warmed.set()
+
+        def start() -> None:
+            worker = self._free.get()
+            try:
+                worker.start()
+            finally:
+                self._free.put(worker)
+
+        self._begin(start)
+
+    def close(self) -> None:
+        """Give up what is waiting and end the processes."""
+        self._closed.set()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        with suppress(queue.Empty):
+            while True:
+                self._waiting.get_nowait()[2].future.cancel()
+        for worker in self._all:
+            worker.stop()
+        self._threads.shutdown()
+        for worker in self._all:  # a thread may have been about to start one
+            worker.stop()
+
+    def submit(
+        self, source: Source, preparation: Preparation | None, urgent: bool = False
+    ) -> Future[Loaded | Failure]:
+        """Decode one picture; the future does not raise for what is wrong with the picture.
+        urgent: before those that are not, as someone waits for it."""
+        turn = _Turn(source, preparation, Future())
+        self._waiting.put((0 if urgent else 1, next(self._order), turn))
+        self._begin(self._next)
+        return turn.future
+
+    def _begin(self, work: Callable[[], None]) -> None:
+        if self._closed.is_set():
+            raise LibraryError("the library was closed; open it again")
+        self._threads.submit(work)
+
+    def load(
+        self,
+        sources: Iterable[tuple[T, Source]],
+        preparation: Preparation | None,
+        ahead: int = 64,
+    ) -> Iterator[tuple[T, Loaded | Failure]]:
+        """Decode many, in the order given, at most `ahead` of them before they are taken."""
+        begun = ((key, self.submit(source, preparation)) for key, source in sources)
+        return in_order(begun, ahead)
+
+    def _next(self) -> None:
+        """Decode what is most urgent of all that waits: as many calls as there are pictures."""
+        try:
+            turn = self._waiting.get_nowait()[2]
+        except queue.Empty:  # the loader was closed
+            return
+        if turn.future.set_running_or_notify_cancel():
+            try:
+                turn.future.set_result(self._load(turn.source, turn.preparation))
+            except BaseException as error:
+                turn.future.set_exception(error)
+
+    def _enforce(self) -> None:
+        while not self._closed.wait(TICK):
+            for worker in self._all:
+                worker.enforce()
+
+    def _load(self, source: Source, preparation: Preparation | None) -> Loaded | Failure:
+        if source.data is not None and len(source.data) > self.limits.bytes:
+            size, most = len(source.data), self.limits.bytes
+            return Failure(
+                f"the file has {size} bytes, more than the limit {most}", False, SizeError
+            )
+        crop = source.crop
+        job = {
+            "path": source.path,
+            "known": list(source.known),
+            "crop": asdict(crop) if crop else None,
+            "facts": source.facts,
+            "preview": source.preview,
+            "prepare": asdict(preparation) if preparation else None,
+        }
+        if self._closed.is_set():
+            return Failure("the loader was closed", again=True)
+        worker, killed = self._free.get(), False
+        try:
+            for _ in range(2):  # a process may have been killed for no fault of this picture
+                try:
+                    reply, blobs = worker.ask(job, [] if source.data is None else [source.data])
+                    return _loaded(reply, blobs, preparation)
+                except ChildProcessError as error:  # says nothing about the picture
+                    return Failure(f"no decoding process could be started: {error}", again=True)
+                except TimeoutError:  # a stalled disk does that to a healthy picture
+                    late = f"decoding took longer than {self.limits.seconds:g} s"
+                    return Failure(late, again=True)
+                except (
+                    EOFError,
+                    LookupError,
+                    TypeError,
+                    ValueError,
+                    AttributeError,
+                    RecursionError,
+                ) as error:
+                    killed = isinstance(error, KilledError)
+                    if self._closed.is_set():
+                        return Failure("the loader was closed", again=True)
+            if killed:  # a machine short of memory does that to a healthy picture
+                return Failure("the decoder was killed on it", again=True)
+            return Failure("the decoder died on it", again=False)
+        finally:
+            self._free.put(worker)
+
+
+def _loaded(
+    reply: dict[str, Any], blobs: list[bytes], preparation: Preparation | None
+) -> Loaded | Failure:
+    if "error" in reply:
+        error = ERRORS.get(str(reply.get("type")), PictureError)
+        return Failure(str(reply["error"]), bool(reply["again"]), error)
+    pixels = None
+    if preparation and "size" in reply:
+        pixels = np.frombuffer(blobs.pop(), np.uint8).reshape(preparation.shape)
+    facts = reply.get("facts")
+    return Loaded(
+        id=reply["id"],
+        size=tuple(reply["size"]) if "size" in reply else None,
+        rendition=reply.get("rendition"),
+        facts=Facts(**{**facts, "palette": tuple(facts["palette"])}) if facts else None,
+        thumbnail=blobs.pop() if facts else None,
+        pixels=pixels,
+        preview=blobs.pop() if "preview" in reply else None,
+    )

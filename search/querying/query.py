@@ -1,0 +1,289 @@
+"""A query and its terms; no I/O. Every interface builds the same `Query`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike, fspath
+from typing import Annotated, Any, TypeAlias
+
+import numpy as np
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from search.errors import FieldError, QueryError
+from search.media.images import Crop
+from search.records import shown
+
+MAX_K = 10_000
+MAX_TERMS = 64
+MAX_ADDRESSES = 4
+MAX_TEXT = 1000
+
+Picture: TypeAlias = "str | PathLike[str] | bytes | Image.Image"
+"""A path, a URL, `id:ID`, the bytes of a file, or a decoded picture."""
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is meant as a URL."""
+    return text.lower().startswith(("http://", "https://"))
+
+
+@dataclass(frozen=True)
+class Term:
+    """One part of a query: exactly one of image, text and vector.
+
+    weight: how much it counts; negative to search away from it. crop: of the image, cut before
+    scaling. vector: under the library's model, any length but zero. text: what is to be seen, for
+    a library whose model has a text side.
+    """
+
+    image: Picture | None = None
+    vector: tuple[float, ...] | None = None
+    weight: float = 1.0
+    crop: Crop | None = None
+    text: str | None = None
+
+    def __post_init__(self) -> None:
+        if sum(part is not None for part in (self.image, self.text, self.vector)) != 1:
+            raise QueryError("a term of a query is one of image, text and vector")
+        if self.text is not None and not 1 <= len(self.text.strip()) <= MAX_TEXT:
+            raise QueryError(f"a text of a query has 1 to {MAX_TEXT} characters")
+        if self.text is not None and not self.text.isascii():
+            _refuse_surrogates(self.text)
+        if self.crop and self.image is None:
+            raise QueryError("a crop is of a picture; give its term an image")
+        if not math.isfinite(self.weight) or self.weight == 0:
+            raise QueryError(f"weight {self.weight} of a term: give a finite number other than 0")
+        if self.vector is not None and not all(map(math.isfinite, self.vector)):
+            raise QueryError("a term's vector holds something that is not a finite number")
+
+    @property
+    def identity(self) -> str | None:
+        """The id, where the image is `id:ID`."""
+        if isinstance(self.image, str) and self.image.startswith("id:"):
+            return self.image[3:]
+        return None
+
+    @property
+    def address(self) -> str | None:
+        """The URL, where the image is one."""
+        return self.image if isinstance(self.image, str) and is_address(self.image) else None
+
+    def to_json(self, place: int) -> dict[str, Any]:
+        """place: among the pictures that were given as data."""
+        said: dict[str, Any] = {"weight": self.weight}
+        if self.vector is not None:
+            return {"vector": list(self.vector), **said}
+        if self.text is not None:
+            return {"text": self.text, **said}
+        if self.crop:
+            values = (self.crop.x, self.crop.y, self.crop.width, self.crop.height)
+            pairs = zip(values, self.crop.shares, strict=True)
+            said["crop"] = [f"{v * 100:g}%" if share else v for v, share in pairs]
+        if isinstance(self.image, bytes | Image.Image):
+            return {"image": place, **said}
+        return {"image": shown(fspath(self.image)), **said}  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Query:
+    """What to look for. k: hits at most, 1..10000; min_score: cosine below which none are given."""
+
+    terms: tuple[Term, ...]
+    k: int = 10
+    min_score: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.terms:
+            raise QueryError("a query needs at least one picture or text")
+        if not 1 <= self.k <= MAX_K:
+            raise QueryError(f"k is {self.k}; give 1 to {MAX_K}")
+        if self.min_score is not None and not -1 <= self.min_score <= 1:
+            raise QueryError(f"min_score is {self.min_score}; give a cosine from -1 to 1")
+
+    @classmethod
+    def of(
+        cls,
+        image: Picture | Sequence[Picture] | None = None,
+        *,
+        text: str | Sequence[str] | None = None,
+        vector: Sequence[float] | None = None,
+        crop: Crop | Sequence[float | str] | None = None,
+        k: int = 10,
+        min_score: float | None = None,
+    ) -> Query:
+        """A query of pictures and texts, one or several, which add up; a crop belongs to the only
+        picture."""
+        if image is None:
+            images: list[Picture] = []
+        elif isinstance(image, Sequence) and not isinstance(image, str | bytes):
+            images = list(image)
+        else:
+            images = [image]
+        if crop is not None and len(images) != 1:
+            raise QueryError("a crop goes with one picture; build a Query of Terms for several")
+        box = crop if isinstance(crop, Crop) or crop is None else parse_crop(crop)
+        terms = [Term(image=one, crop=box) for one in images]
+        terms += [Term(text=one) for one in ([text] if isinstance(text, str) else text or ())]
+        if vector is not None:
+            terms.append(Term(vector=tuple(float(v) for v in vector)))
+        return cls(tuple(terms), k, min_score)
+
+    @classmethod
+    def from_json(cls, said: str | bytes | dict[str, Any], files: Sequence[bytes] = ()) -> Query:
+        """The query that a JSON text or object spells, strictly; files: what `image: N` names.
+
+        Without `terms` each file is one. A path is no image here: who sends JSON may not be who
+        owns the files. Raises FieldError for a wrong shape and QueryError for what cannot be
+        answered.
+        """
+        spelled = QueryJson.read(said)
+        spelled.refuse_what_is_to_come()
+        terms = spelled.terms
+        if terms is None:
+            terms = [TermJson.model_validate({"image": i}) for i in range(len(files))]
+        made = tuple(term.term(files) for term in terms)
+        if unused := set(range(len(files))) - {term.image for term in terms}:
+            raise QueryError(f"no term of the query names file {min(unused)}; give it one")
+        if sum(term.address is not None for term in made) > MAX_ADDRESSES:
+            raise QueryError(f"more than {MAX_ADDRESSES} URLs in one query; save the pictures")
+        return cls(made, spelled.k, spelled.min_score)
+
+    def to_json(self) -> dict[str, Any]:
+        """The query as every interface spells it."""
+        terms, place = [], 0
+        for term in self.terms:
+            terms.append(term.to_json(place))
+            place += isinstance(term.image, bytes | Image.Image)
+        return {"terms": terms, "k": self.k, "min_score": self.min_score}
+
+
+def _refuse_surrogates(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise QueryError("a text of a query holds something that is no character") from None
+
+
+def parse_crop(parts: str | Sequence[float | str]) -> Crop:
+    """`X,Y,W,H` or four values; each is pixels, or a share such as `25%`.
+
+    Raises QueryError for anything else.
+    """
+    given = parts.split(",") if isinstance(parts, str) else list(parts)
+    values, shares = [], []
+    try:
+        for part in given:
+            text = str(part).strip()
+            shares.append(text.endswith("%"))
+            values.append(float(text.rstrip("%")) / (100 if shares[-1] else 1))
+        x, y, width, height = values
+    except ValueError:
+        raise QueryError(
+            f"crop {parts!r}: give X,Y,W,H in pixels of the upright picture, or each as a share "
+            "like 25%"
+        ) from None
+    if not all(map(math.isfinite, values)) or x < 0 or y < 0 or width <= 0 or height <= 0:
+        raise QueryError(f"crop {parts!r}: X and Y begin at 0, W and H are above 0")
+    return Crop(x, y, width, height, (shares[0], shares[1], shares[2], shares[3]))
+
+
+class TermJson(BaseModel):
+    """One part of a query: an image, a text or a vector, with its weight."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    image: Annotated[int, Field(ge=0)] | str | None = Field(
+        None, description="An uploaded file by its place (0 is the first), `id:ID`, or a URL."
+    )
+    text: str | None = Field(
+        None, description="What is to be seen; `/api/v1/words` lists the words of `mini`."
+    )
+    vector: list[float] | None = Field(
+        None, max_length=65536, description="Under the library's model; any length but zero."
+    )
+    weight: float = Field(1.0, description="Negative to search away from it; not 0.")
+    crop: Annotated[list[float | str], Field(min_length=4, max_length=4)] | None = Field(
+        None, description="x, y, w, h: pixels of the upright picture, or shares like `25%`."
+    )
+
+    def term(self, files: Sequence[bytes]) -> Term:
+        """Raises QueryError for what is no term."""
+        image: Picture | None = None
+        if isinstance(self.image, int):
+            if self.image >= len(files):
+                raise QueryError(
+                    f"image {self.image}: there are {len(files)} uploaded files; 0 is the first"
+                )
+            image = files[self.image]
+        elif self.image is not None:
+            image = self.image
+            if not (image.startswith("id:") or is_address(image)):  # else it would be a path
+                raise QueryError(
+                    f"image {image[:100]!r}: give the number of an uploaded file, `id:ID` or a URL"
+                )
+        crop = parse_crop(self.crop) if self.crop is not None else None
+        vector = tuple(self.vector) if self.vector is not None else None
+        return Term(image, vector, self.weight, crop, self.text)
+
+
+class QueryJson(BaseModel):
+    """A query as every interface spells it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    terms: Annotated[list[TermJson], Field(max_length=MAX_TERMS)] | None = Field(
+        None, description="They add up. Without it, each uploaded file is one."
+    )
+    where: list[str] = Field([], description="Not in this version.")
+    k: int = Field(10, description=f"How many pictures, 1 to {MAX_K}.")
+    min_score: float | None = Field(None, description="Cosine below which none are given.")
+    kind: str | None = Field(None, description="Not in this version.")
+    collapse: bool = Field(False, description="Not in this version.")
+    expand: int = Field(0, description="Not in this version.")
+    restore: bool = Field(False, description="Not in this version.")
+    verify: bool = Field(False, description="Not in this version.")
+
+    @classmethod
+    def read(cls, said: str | bytes | dict[str, Any]) -> QueryJson:
+        """Raises QueryError for what is no JSON, and FieldError for the wrong shape."""
+        if isinstance(said, str | bytes):
+            try:
+                said = json.loads(said)
+            except (ValueError, RecursionError) as error:
+                raise QueryError(f"the query is no JSON: {error}") from error
+        try:
+            return cls.model_validate(said)
+        except ValidationError as error:
+            raise FieldError(
+                [
+                    (".".join(map(str, one["loc"])) or "query", one["msg"])
+                    for one in error.errors(include_url=False, include_input=False)
+                ]
+            ) from error
+
+    def refuse_what_is_to_come(self) -> None:
+        """Raises QueryError for a field of the contract that this version lacks."""
+        for name in ("where", "kind", "collapse", "expand", "restore", "verify"):
+            usual = type(self).model_fields[name].default
+            if getattr(self, name) != usual:
+                raise QueryError(
+                    f"{name} is not part of this version; leave it out, or give {json.dumps(usual)}"
+                )
+
+
+def combine(vectors: np.ndarray[Any, Any], weights: Sequence[float]) -> np.ndarray[Any, Any]:
+    """(n, dim) unit vectors, weighted and added, as one unit vector (dim,) float32.
+
+    Raises QueryError when they cancel out.
+    """
+    shares = np.asarray(weights, np.float64)
+    total = (shares / np.abs(shares).max()) @ np.asarray(vectors, np.float64)
+    norm = float(np.linalg.norm(total))
+    if norm < 1e-6:
+        raise QueryError("the terms of the query cancel out; change their weights")
+    unit: np.ndarray[Any, Any] = (total / norm).astype(np.float32)
+    return unit

@@ -1,0 +1,1 @@
+"""The indexes over FAISS: exact for small libraries, clustered for large ones; their files."""

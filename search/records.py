@@ -192,13 +192,25 @@ class Hit:
         return {**asdict(self), "path": shown(self.path), "paths": [shown(p) for p in self.paths]}
 
 
+UNLIKELY = 0.2  # probability below which a picture is taken not to show a word
+ADVICE = {
+    "unknown_words": "to search by any words, change to a CLIP model: run `lookalike --model "
+    "ViT-B-32 index FOLDER`",
+    "word_in_no_picture": "no picture is seen to show {words}; these are the least unlikely ones. "
+    f"Give --min-score {UNLIKELY:g} to leave them out",
+    "word_not_measured": "{words}: no labelled picture was there to measure how well this word is "
+    "found",
+}
+"""What to tell about a text, by code."""
+
+
 @dataclass(frozen=True)
 class Understood:
     """How a text of a query was read.
 
     words: the known words in it. names: its other words that are in the name of a file or folder.
     unknown: those that are in neither. suggestions: known words that are written alike or mean
-    more. advice: what to do where some words are unknown, or a known one is in no picture.
+    more. advice_code: a key of `ADVICE`, or None.
     """
 
     text: str
@@ -206,11 +218,19 @@ class Understood:
     names: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     suggestions: tuple[str, ...] = ()
-    advice: str | None = None
+    advice_code: str | None = None
+
+    @property
+    def advice(self) -> str | None:
+        """What to do where some words are unknown, or a known one is in no picture or was never
+        measured."""
+        if self.advice_code is None:
+            return None
+        return ADVICE[self.advice_code].format(words=", ".join(self.words))
 
     def to_json(self) -> dict[str, Any]:
         """As `search --json` prints it."""
-        return asdict(self)
+        return {**asdict(self), "advice": self.advice}
 
 
 @dataclass(frozen=True)

@@ -274,3 +274,12 @@ def run(*words: Any) -> str:
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     return done.stdout
+
+
+def test_a_word_that_was_never_measured_says_so(clothes: Engine) -> None:
+    words = {word.word: word.precision for word in clothes.words(limit=5000).words}
+    unmeasured = [word for word, precision in words.items() if precision is None]
+    codes = {clothes.search(text=word).understood[0].advice_code for word in unmeasured[:40]}
+    assert codes <= {"word_not_measured", "word_in_no_picture"}
+    measured = clothes.search(text="shoe").understood[0]
+    assert measured.advice_code is None and measured.advice is None

@@ -43,7 +43,10 @@ class UnderstoodJson(BaseModel):
     unknown: list[str] = Field(description="Words that are in neither.")
     suggestions: list[str] = Field(description="Known words that are written alike or mean more.")
     advice: str | None = Field(
-        description="What to do where a word is unknown, or is in no picture."
+        description="What to do where a word is unknown, is in no picture, or was never measured."
+    )
+    advice_code: str | None = Field(
+        description="unknown_words, word_in_no_picture or word_not_measured."
     )
 
 

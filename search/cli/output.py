@@ -197,7 +197,8 @@ def list_words(known: Words, prefix: str) -> None:
     if not known.words:
         note(f"{known.model} knows no word that begins with {line(prefix)!r}, of {known.total}")
     for word in known.words:
-        out().print(line(", ".join((word.word, *word.also))), markup=False)
+        mark = "  (not measured)" if word.precision is None else ""
+        out().print(line(", ".join((word.word, *word.also))) + mark, markup=False)
 
 
 def understood(hits: Hits) -> None:

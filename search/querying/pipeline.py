@@ -20,32 +20,28 @@ from search.media.content import is_low_content
 from search.media.images import render
 from search.media.loader import Failure, Loader, Source
 from search.querying.query import Picture, Query, Term, combine
-from search.records import Hit, Hits, Understood
+from search.records import UNLIKELY, Hit, Hits, Understood
 from search.runtime import Runtime
 from search.types import Pixels, Vectors
 from search.vectors.faiss.replica import LiveIndex
 
 STAGES = ("decode", "embed", "search")
-MOST_SEEN, LEAST_SEEN = 20, 0.2  # pictures in which a word is seen, and the least probability
+MOST_SEEN = 20  # pictures in which a word is seen
 MOST_NAMED = 500  # pictures that a word finds by the names of files and folders
-ADVICE = (
-    "to search by any words, change to a CLIP model: run `lookalike --model ViT-B-32 index FOLDER`"
-)
 
 
-def _advise(
+def _advice_code(
     words: Sequence[Word], seen: Mapping[Word, Mapping[int, float] | None], unknown: bool
 ) -> str | None:
-    """What to tell about a text with unknown parts, or about a known word that is in no picture."""
+    """The code of the advice for a text. unknown: whether some of its words are unknown."""
     if unknown:
-        return ADVICE
-    shares = seen.get(words[0]) if len(words) == 1 else None
-    if shares is None or max(shares.values(), default=0.0) >= LEAST_SEEN:
+        return "unknown_words"
+    if len(words) != 1:
         return None
-    return (
-        f"no picture is seen to show {words[0].names[0]}; these are the least unlikely ones. "
-        f"Give --min-score {LEAST_SEEN:g} to leave them out"
-    )
+    shares = seen.get(words[0])
+    if shares is not None and max(shares.values(), default=0.0) < UNLIKELY:
+        return "word_in_no_picture"
+    return "word_not_measured" if words[0].precision is None else None
 
 
 @dataclass(frozen=True)
@@ -184,7 +180,7 @@ class Searcher:
             names=tuple(names),
             unknown=unknown,
             suggestions=tuple(near),
-            advice=_advise(words, seen, bool(others)),
+            advice_code=_advice_code(words, seen, bool(others)),
         )
         total = np.sum(rows, axis=0) if rows else None
         vector = None if total is None else tuple(float(value) for value in total)
@@ -215,7 +211,7 @@ class Searcher:
         where there are none, the word's own vector. seen: as `_seen` returns it."""
         best = list((seen or {}).items())[:MOST_SEEN]
         numbers, stored = self._lookup.present(
-            self.model, [number for number, share in best if share >= LEAST_SEEN]
+            self.model, [number for number, share in best if share >= UNLIKELY]
         )
         if not numbers or seen is None:
             return vocabulary.mean([word])

@@ -80,7 +80,7 @@ export function reading({ understood, low_content: blank }) {
   const lines = [];
   for (const one of understood) {
     if (!one.names.length && !one.unknown.length) {
-      if (one.advice) lines.push(say('understood_unseen', { list: one.words.join(', ') }));
+      if (one.advice_code) lines.push(say(one.advice_code, { list: one.words.join(', ') }));
       continue;
     }
     const parts = [
@@ -90,7 +90,7 @@ export function reading({ understood, low_content: blank }) {
       ['understood_suggestions', one.suggestions],
     ];
     for (const [key, list] of parts) if (list.length) lines.push(say(key, { list: list.join(', ') }));
-    if (one.advice) lines.push(say('understood_advice'));
+    if (one.advice_code) lines.push(say(one.advice_code));
   }
   if (blank) lines.push(say('blank_query'));
   return lines.join(' ');

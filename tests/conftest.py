@@ -2,95 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
-from PIL import Image
 from safetensors.torch import save_file
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test goes to the hub, or finds what its reader has
 os.environ["HF_HUB_CACHE"] = os.path.join(tempfile.gettempdir(), "lookalike-no-weights")
 
+from helpers.libraries import close_library, open_library, parts
+from helpers.project import DATA
+
 from search import Engine
 from search.embedders import zoo
-from search.embedders.mini import Mini
-from search.media.loader import Loader
-from search.runtime import Runtime, torch
+from search.runtime import torch
 
 if TYPE_CHECKING:
-    from browsing import Page
-
-
-@cache
-def jpeg(seed: int, comment: str = "") -> bytes:
-    """The bytes of a small picture; `comment` changes them and not the pixels."""
-    blocks = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
-    out = io.BytesIO()
-    Image.fromarray(blocks).resize((48, 40), Image.Resampling.NEAREST).save(out, "JPEG")
-    data, note = out.getvalue(), comment.encode()
-    segment = b"\xff\xfe" + (len(note) + 2).to_bytes(2, "big") + note if note else b""
-    return data[:2] + segment + data[2:]
-
-
-def identity(seed: int, comment: str = "") -> str:
-    """The id of that picture."""
-    return hashlib.sha256(jpeg(seed, comment)).hexdigest()
-
-
-def paint(path: Path, seed: int, comment: str = "") -> Path:
-    """Write that picture, and its folders."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(jpeg(seed, comment))
-    return path
-
-
-def forbid(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Make a folder unreadable, for root as well."""
-    real = os.scandir
-
-    def scandir(path: str) -> os.ScandirIterator[str]:
-        if Path(path) == folder:
-            raise PermissionError(13, "Permission denied", str(path))
-        return real(path)
-
-    monkeypatch.setattr(os, "scandir", scandir)
-
-
-class Counted(Mini):
-    """`mini` that notes how many vectors it computed."""
-
-    computed = 0
-
-    def embed(self, pixels: Any) -> Any:
-        self.computed += len(pixels)
-        return super().embed(pixels)
-
-    def embed_with_labels(self, pixels: Any) -> Any:
-        self.computed += len(pixels)
-        return super().embed_with_labels(pixels)
-
-
-@cache
-def parts() -> tuple[Loader, Runtime, Counted]:
-    """What takes long to start, for all tests at once."""
-    return Loader(2), Runtime(1), Counted()
-
-
-def open_library(home: Path, **settings: Any) -> Engine:
-    """An engine with the shared parts; close it with `close_library`."""
-    engine = Engine.open(home, **settings)
-    engine._loader, engine._runtime, engine._models.opened["mini"] = parts()
-    return engine
+    from helpers.browsing import Page
 
 
 @pytest.fixture(scope="session")
@@ -105,16 +38,6 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"ViT-S-32-alt:{path}"
 
 
-def close_library(engine: Engine) -> None:
-    engine._database.close()
-
-
-DATA = (Path(__file__).resolve().parents[2] / "shared" / "data").resolve()
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not there")
-in_venv = pytest.mark.skipif(
-    Path(sys.prefix).resolve() != Path(__file__).resolve().parents[1] / ".venv",
-    reason="scripts/setup would make a virtual environment of its own",
-)
 unexcused: list[str] = []
 
 
@@ -184,7 +107,7 @@ def engine(library: Callable[..., Engine]) -> Engine:
 @pytest.fixture(scope="session")
 def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """The one browser of all tests."""
-    from browsing import browsing
+    from helpers.browsing import browsing
 
     with browsing(tmp_path_factory.mktemp("profile")) as page:
         yield page

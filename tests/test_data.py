@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from conftest import DATA, needs_data
+from helpers.project import DATA, needs_data
 from PIL import Image
 
 from search import Engine

@@ -11,15 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import in_venv
+from helpers.project import ROOT, SAMPLES, in_venv
 
-import search
 from search import Settings
 
-ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-SAMPLES = Path(search.__file__).parent / "samples"
 COMMAND = Path(sys.executable).with_name("lookalike")
 
 

@@ -12,12 +12,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import in_venv
+from helpers.project import ROOT, SAMPLES, in_venv
 
-import search
-
-ROOT = Path(__file__).resolve().parents[1]
-SAMPLES = Path(search.__file__).parent / "samples"
 COMMAND = Path(sys.executable).with_name("lookalike")
 CUT_OFF = ("unshare", "--net", "--map-root-user")
 

@@ -15,9 +15,9 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from helpers.project import ROOT
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
 Script = Callable[[str], ModuleType]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import paint
+from helpers.pictures import paint
 from PIL import Image
 from typer.testing import CliRunner
 

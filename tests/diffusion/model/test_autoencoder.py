@@ -6,13 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.project import SAMPLES
 
-import search
 from diffusion import CheckpointError
 from diffusion.data import read_pictures, to_unit
 from diffusion.model.autoencoder import CHANNELS, DOWNSAMPLING, Autoencoder, load_autoencoder
-
-SAMPLES = Path(search.__file__).parent / "samples"
 
 
 @pytest.fixture(scope="module")

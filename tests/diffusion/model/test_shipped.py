@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.project import SAMPLES
 
 import diffusion
 from diffusion import Denoiser, Options, Run, load, sample
@@ -17,7 +18,6 @@ from diffusion.data import read_pictures, to_unit
 from diffusion.model import checkpoint
 from search.embedders.mini import Mini
 
-SAMPLES = Path(__file__).resolve().parents[3] / "search" / "samples"
 CARD = checkpoint.shipped_path().with_suffix(".md").read_text()
 
 

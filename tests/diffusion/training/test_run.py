@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 import torch
-import training
+from helpers import training
+from helpers.training import CONFIG, finish, options, paint
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from training import CONFIG, finish, options, paint
 
 from diffusion import DiffusionError, Options, Run, load, sample
 from diffusion.errors import ConfigError, DataError, TrainingError

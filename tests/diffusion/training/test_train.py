@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from training import CONFIG, RECIPE, blocks, paint
+from helpers.training import CONFIG, RECIPE, blocks, paint
 
 from diffusion import Config, Denoiser, Shape, sample
 from diffusion.data import read_pictures, to_unit

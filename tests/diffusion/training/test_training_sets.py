@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.training import CONFIG
 from PIL import Image
-from training import CONFIG
 
 from diffusion import Denoiser
 from diffusion.data import read_pictures

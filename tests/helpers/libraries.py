@@ -1,0 +1,43 @@
+"""Libraries that share the parts that take long to start."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from search import Engine
+from search.embedders.mini import Mini
+from search.media.loader import Loader
+from search.runtime import Runtime
+
+
+class Counted(Mini):
+    """`mini` that notes how many vectors it computed."""
+
+    computed = 0
+
+    def embed(self, pixels: Any) -> Any:
+        self.computed += len(pixels)
+        return super().embed(pixels)
+
+    def embed_with_labels(self, pixels: Any) -> Any:
+        self.computed += len(pixels)
+        return super().embed_with_labels(pixels)
+
+
+@cache
+def parts() -> tuple[Loader, Runtime, Counted]:
+    """What takes long to start, for all tests at once."""
+    return Loader(2), Runtime(1), Counted()
+
+
+def open_library(home: Path, **settings: Any) -> Engine:
+    """An engine with the shared parts; close it with `close_library`."""
+    engine = Engine.open(home, **settings)
+    engine._loader, engine._runtime, engine._models.opened["mini"] = parts()
+    return engine
+
+
+def close_library(engine: Engine) -> None:
+    engine._database.close()

@@ -1,0 +1,84 @@
+"""A real server in a thread, and what the tests of the HTTP API ask of its answers."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import uvicorn
+
+from search import Engine
+from search.api.app import create_app
+from search.api.auth import Access
+
+
+@contextmanager
+def serving(engine: Engine, access: Access | None = None, **more: Any) -> Iterator[httpx.Client]:
+    """A client of a real server in a thread."""
+    app = create_app(engine, access, **more)
+    config = uvicorn.Config(app, log_config=None, access_log=False, proxy_headers=False)
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        with httpx.Client(base_url=address, trust_env=False, timeout=30) as client:
+            client.app = app  # type: ignore[attr-defined]
+            try:
+                yield client
+            finally:
+                server.should_exit = True
+                thread.join()
+
+
+def problem(response: httpx.Response, status: int, said: str = "") -> dict[str, Any]:
+    """The response is that problem, and tells nothing about the code."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    document: dict[str, Any] = response.json()
+    assert document["status"] == status and document["title"] and document["type"]
+    assert said.lower() in document["detail"].lower()
+    assert "Traceback" not in response.text and ".py" not in response.text
+    return document
+
+
+def files(*data: bytes) -> list[tuple[str, tuple[str, bytes, str]]]:
+    return [("image", ("a.jpg", one, "image/jpeg")) for one in data]
+
+
+def raw(client: httpx.Client, text: bytes) -> socket.socket:
+    """A connection that has sent this."""
+    url = client.base_url
+    connection = socket.create_connection((url.host, url.port), timeout=10)
+    connection.sendall(text)
+    return connection
+
+
+def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait for it."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def events(client: httpx.Client, name: str, **headers: str) -> list[dict[str, Any]]:
+    """All events of a job, to the end of the stream."""
+    found, event = [], dict[str, Any]()
+    with client.stream("GET", f"/api/v1/jobs/{name}/events", headers=headers) as response:
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("text/event-stream")
+        for line in response.iter_lines():
+            if not line and "data" in event:
+                found.append({**event, "data": json.loads(event["data"])})
+                event = {}
+            elif ": " in line:
+                key, _, value = line.partition(": ")
+                event[key] = value
+    return found

@@ -1,0 +1,892 @@
+"""The page, in a real headless Chromium: given pictures, results, folders, states, languages."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from helpers.browsing import CHROMIUM, DRIVER, MISSING, QUIET, Page, browsing
+from helpers.libraries import close_library, open_library
+from helpers.pictures import jpeg, paint
+from helpers.project import SAMPLES
+from helpers.serving import serving, until
+from PIL import Image
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
+
+import search
+from search import Engine
+from search.api.auth import Access
+from search.catalog.writes import Found
+from search.media.fetch import Fetcher
+from search.records import Facts, Progress
+from search.types import Entry
+
+HAT = SAMPLES / "hat" / "03.jpg"
+ID = hashlib.sha256(HAT.read_bytes()).hexdigest()
+LINK = f"/?q=id:{ID[:16]}"
+HITS = 5000
+FIRST = "document.querySelector('#grid a')?.getAttribute('aria-label')"
+FOCUSED = "document.activeElement"
+CROP = "document.querySelector('.crop').hidden === false"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING),
+]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("page") / "photos"
+    for kind in ("hat", "shoes"):
+        shutil.copytree(SAMPLES / kind, folder / kind)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shared(photos: Path) -> Iterator[Engine]:
+    """An engine over 22 sample pictures, with small limits, that takes this machine's URLs."""
+    engine = open_library(photos.parent / "home", upload_bytes=400_000)
+    engine._fetcher = Fetcher(
+        400_000, 5.0, resolve=lambda *_: ["127.0.0.1"], allowed=lambda _: True
+    )
+    engine.sync(photos)
+    yield engine
+    close_library(engine)
+
+
+@pytest.fixture(scope="module")
+def client(shared: Engine, photos: Path) -> Iterator[httpx.Client]:
+    with serving(shared, allow=[photos.parent]) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def base(client: httpx.Client) -> str:
+    return str(client.base_url)
+
+
+@pytest.fixture
+def unknown(tmp_path: Path) -> Path:
+    """A picture that looks like the hat and is not in the library."""
+    path = tmp_path / "my hat.png"
+    with Image.open(HAT) as hat:
+        hat.resize((300, 400)).save(path)
+    return path
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[str]:
+    """The address of a server with the pictures below `tmp_path`."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    handler.log_message = lambda *_: None  # type: ignore[attr-defined]
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://pictures.test:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def copy(page: Page, code: str) -> None:
+    """Put a ClipboardItem, or a text, into the clipboard."""
+    page.cdp("Browser.grantPermissions", permissions=["clipboardReadWrite"])
+    page.driver.execute_async_script(f"const done = arguments[0]; ({code}).then(done)")
+
+
+# pictures that are given -------------------------------------------------------------------------
+
+
+def test_a_dropped_picture_shows_its_neighbours(page: Page, base: str, unknown: Path) -> None:
+    page.open(base)
+    assert page.text("#summary") == "22 pictures"
+    page.drop(unknown)
+    labels = page.results("22 results")
+    assert labels[0].startswith("03.jpg, …/photos/hat, score")
+    assert page.text("#query-name") == "my hat.png"
+    assert page.wait("document.querySelector('#stage.ready img')?.naturalWidth") == 300
+    assert page.path() == "/" and page.find("#query-note").is_displayed()
+
+
+def test_a_pasted_screenshot_shows_its_neighbours(page: Page, base: str) -> None:
+    """Ctrl+V, with the picture on the system's clipboard."""
+    page.open(base, LINK)
+    page.wait("document.querySelector('#stage.ready')")
+    code = """(async () => {
+        const image = document.getElementById('query-image');
+        const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight);
+        canvas.getContext('2d').drawImage(image, 0, 0);
+        const blob = await canvas.convertToBlob();
+        await navigator.clipboard.write([new ClipboardItem({'image/png': blob})]);
+    })()"""
+    page.open(base, LINK)
+    page.wait("document.querySelector('#stage.ready')")
+    copy(page, code)
+    page.press("v", held=Keys.CONTROL)
+    page.wait("document.getElementById('query-kind').textContent === 'Your picture'")
+    assert page.results()[0].startswith("03.jpg, …/photos/hat, score")
+
+
+def test_a_pasted_address_is_searched_by(
+    page: Page, base: str, unknown: Path, tmp_path: Path, web: str
+) -> None:
+    shutil.copy(unknown, tmp_path / "hat.png")
+    page.open(base)
+    copy(page, f"navigator.clipboard.writeText('{web}/hat.png')")
+    page.press("v", held=Keys.CONTROL)
+    assert page.results()[0].startswith("03.jpg, …/photos/hat, score")
+    assert page.path() == f"/?q={web}/hat.png"
+    assert page.wait("document.querySelector('#stage.ready img')?.src").startswith("blob:")
+    assert not [url for url in page.requests() if "pictures.test" in url and base not in url]
+
+
+def test_an_address_is_typed(page: Page, base: str, unknown: Path, web: str) -> None:
+    page.open(base)
+    page.find("#words").send_keys(f"{web}/{unknown.name.replace(' ', '%20')}", Keys.ENTER)
+    assert page.results()[0].startswith("03.jpg, …/photos/hat, score")
+
+
+def test_a_chosen_file_that_the_library_holds_has_a_link(page: Page, base: str) -> None:
+    page.open(base)
+    page.choose(HAT)
+    assert page.results()[0] == "03.jpg, …/photos/hat, score 1.00"
+    page.wait("location.search.startsWith('?q=id:')")
+    assert page.path() == LINK
+    assert not page.find("#query-note").is_displayed() and not page.find("#keep").is_displayed()
+
+
+def test_a_format_that_no_browser_shows_is_shown(page: Page, base: str, tmp_path: Path) -> None:
+    path = tmp_path / "hat.tiff"
+    with Image.open(HAT) as hat:
+        hat.resize((150, 200)).save(path)
+    page.open(base)
+    page.choose(path)
+    assert page.results()[0].startswith("03.jpg")
+    assert page.wait("document.querySelector('#stage.ready img')?.naturalWidth") == 150
+
+
+def test_several_pictures_add_up(page: Page, base: str, unknown: Path) -> None:
+    shoe = SAMPLES / "shoes" / "02.jpg"
+    page.open(base)
+    page.find("#file").send_keys(f"{unknown}\n{shoe}")
+    page.results("22 results")
+    parts = [("image", path.read_bytes()) for path in (unknown, shoe)]
+    answer = httpx.post(f"{base}/api/v1/search", files=parts, data={"query": '{"k": 22}'})
+    names = [hit["path"].rpartition("/")[2] for hit in answer.json()["hits"]]
+    assert [label.partition(",")[0] for label in page.labels()] == names[: len(page.labels())]
+    assert page.text("#query-name") == "2 pictures"
+    page.wait("[...document.querySelectorAll('#several img')].every(i => i.naturalWidth)")
+    assert not page.find("#keep").is_displayed() and not page.find("#stage").is_displayed()
+    page.choose(HAT)
+    assert page.results()[0].endswith("score 1.00")
+    assert not page.find("#several").is_displayed() and page.find("#stage").is_displayed()
+
+
+def test_a_phone_offers_its_camera(page: Page, base: str, unknown: Path) -> None:
+    page.open(base)
+    assert not page.find(".bar .camera").is_displayed()
+    page.resize(360, 640, touch=True)
+    page.wait("matchMedia('(pointer: coarse)').matches")
+    assert page.find(".bar .camera").is_displayed() and page.find(".hero .camera").is_displayed()
+    shot = page.find("#shot")
+    assert shot.get_attribute("capture") == "environment"
+    assert shot.get_attribute("accept") == "image/*"
+    shot.send_keys(str(unknown))
+    assert page.results()[0].startswith("03.jpg")
+
+
+# results and their addresses ---------------------------------------------------------------------
+
+
+def test_a_link_shows_the_same_to_everybody(page: Page, base: str) -> None:
+    page.open(base, f"{LINK}&k=3&crop=10,10,80,80")
+    assert len(page.results("3 results")) == 3
+    assert page.js(CROP) and page.text("#crop-start") == "Whole picture"
+    wanted = {"image": f"id:{ID}", "crop": ["10%", "10%", "80%", "80%"]}
+    answer = httpx.post(f"{base}/api/v1/search", json={"terms": [wanted], "k": 3})
+    scores = [f"{hit['score']:.2f}" for hit in answer.json()["hits"]]
+    assert [label.rpartition(" ")[2] for label in page.labels()] == scores
+    page.driver.refresh()
+    assert len(page.results("3 results")) == 3
+
+
+def test_back_and_forward(page: Page, base: str, unknown: Path) -> None:
+    page.open(base)
+    page.choose(unknown)
+    page.results("22 results")
+    page.click("#grid a")
+    page.click("#detail-similar")
+    page.wait("location.search.startsWith('?q=id:')")
+    assert page.results()[0].endswith("score 1.00")
+    page.driver.back()
+    page.wait("document.getElementById('detail').open")
+    page.driver.back()
+    page.wait("!document.getElementById('detail').open")
+    assert page.text("#query-name") == "my hat.png" and page.results()[0].startswith("03.jpg")
+    page.driver.back()
+    page.results("Newest")
+    page.driver.forward()
+    page.results("22 results")
+    assert page.text("#query-name") == "my hat.png"
+    page.driver.refresh()
+    assert "only in this tab" in page.said()
+    page.choose(unknown)  # the first of this visit, and another one than that
+    assert page.results("22 results")[0].startswith("03.jpg")
+
+
+def test_a_picture_large_with_its_facts_and_more_like_it(
+    page: Page, base: str, client: httpx.Client
+) -> None:
+    page.open(base, LINK)
+    page.results()
+    page.click("#grid li:nth-child(2) a")
+    page.wait("document.querySelectorAll('#detail-facts dd').length > 4")
+    shown = page.text("#detail-facts")
+    identity = page.js("new URLSearchParams(location.search).get('see')")
+    facts = client.get(f"/api/v1/images/{identity}").json()
+    assert f"{facts['width']} × {facts['height']} pixels" in shown and "JPEG" in shown
+    assert shown.count("Colours") == 1
+    colours = page.js("[...document.querySelectorAll('.swatches span')].map(s => s.title)")
+    assert colours == facts["palette"]
+    loaded = page.wait("document.querySelector('#detail-image.ready')?.naturalWidth")
+    assert loaded == facts["width"]
+    page.press(Keys.ARROW_RIGHT)
+    page.wait("new URLSearchParams(location.search).get('see') !== arguments[0]", identity)
+    page.press(Keys.ARROW_LEFT)
+    page.wait("new URLSearchParams(location.search).get('see') === arguments[0]", identity)
+    page.press(Keys.ESCAPE)
+    page.wait("!document.getElementById('detail').open")
+    assert page.js(f"{FOCUSED} === document.querySelector('#grid li:nth-child(2) a')")
+    page.press(Keys.ENTER)
+    page.wait("document.getElementById('detail').open")
+    page.click("#detail-similar")
+    page.wait("location.search === arguments[0]", f"?q=id:{identity}")
+    assert page.results()[0].startswith(facts["path"].rpartition("/")[2])
+
+
+def test_what_a_photo_says_of_itself(page: Page, home: Path, folder: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0110] = "Maker", "Camera 5"
+    exif.get_ifd(0x8769)[0x9003] = "2024:05:03 14:05:00"
+    exif.get_ifd(0x8825).update({1: "N", 2: (48.0, 51.0, 30.0), 3: "W", 4: (2.0, 30.0, 0.0)})
+    picture = Image.open(io.BytesIO(jpeg(1)))
+    picture.save(folder / "a.jpg", exif=exif)
+    shutil.copy(folder / "a.jpg", folder / "b.jpg")
+    engine = open_library(home)
+    engine.sync(folder)
+    with serving(engine) as client:
+        page.open(str(client.base_url))
+        page.click("#grid a")
+        page.wait("document.querySelectorAll('#detail-facts dd').length > 4")
+        facts = page.find("#detail-facts").text
+        for said in ("May 3, 2024", "2:05", "Maker Camera 5", "48.85833, -2.50000", "b.jpg"):
+            assert said in facts, said
+        page.click("#detail-exif summary")
+        assert "DateTimeOriginal" in page.find("#detail-tags").text
+    close_library(engine)
+
+
+def test_keeping_makes_it_findable_and_gives_it_a_link(
+    page: Page, home: Path, unknown: Path, web: str, tmp_path: Path
+) -> None:
+    with Image.open(SAMPLES / "shoes" / "02.jpg") as shoe:
+        shoe.resize((200, 260)).save(tmp_path / "shoe.png")
+    engine = open_library(home)
+    engine._fetcher = Fetcher(
+        400_000, 5.0, resolve=lambda *_: ["127.0.0.1"], allowed=lambda _: True
+    )
+    with serving(engine) as client:
+        page.open(str(client.base_url))
+        assert "empty" in page.said()
+        page.choose(unknown)
+        page.wait("location.pathname === '/' && document.body.classList.contains('asking')")
+        assert "empty" in page.said()
+        page.click("#state .buttons button:last-child")  # a library may begin with it
+        page.wait("location.search.startsWith('?q=id:')")
+        identity = hashlib.sha256(unknown.read_bytes()).hexdigest()
+        assert page.results("1 result")[0].endswith("score 1.00")
+        assert page.path() == f"/?q=id:{identity[:16]}"
+        assert "Kept" in page.text("#toast")
+        page.open(str(client.base_url), f"/?q={web}/shoe.png")
+        page.wait("document.querySelector('#stage.ready')")
+        page.click("#keep")
+        page.wait("location.search.startsWith('?q=id:')")
+        assert page.results("2 results")[0].endswith("score 1.00")
+        page.wait("document.getElementById('library-count').textContent === '2'")
+        kept = engine.picture(hashlib.sha256((tmp_path / "shoe.png").read_bytes()).hexdigest())
+        assert Path(kept.path).read_bytes() == (tmp_path / "shoe.png").read_bytes()
+    close_library(engine)
+
+
+def test_a_dialog_is_closed_by_a_click_beside_it_and_not_by_selecting_its_text(
+    page: Page, base: str
+) -> None:
+    page.open(base)
+    page.click("#library")
+    field = page.find("#folder-path")
+    field.send_keys("half a path")
+    out = 60 - round(field.rect["x"] + field.rect["width"] / 2)  # beside the dialog
+    drag = ActionChains(page.driver, duration=20).move_to_element(field).click_and_hold()
+    drag.move_by_offset(out, 0).release().perform()
+    assert page.js("document.getElementById('folders').open && String(getSelection())")
+    ActionChains(page.driver, duration=20).click().perform()
+    page.wait("!document.getElementById('folders').open")
+
+
+# the crop ----------------------------------------------------------------------------------------
+
+
+def crop(page: Page) -> list[float]:
+    """The crop in the address, in per cent."""
+    text = page.wait("new URLSearchParams(location.search).get('crop')")
+    return [float(part) for part in text.split(",")]
+
+
+def test_a_crop_is_drawn_by_mouse(page: Page, base: str) -> None:
+    page.open(base, LINK)
+    page.wait("document.querySelector('#stage.ready')")
+    frame = page.find("#crop-frame")
+    wide, high = frame.size["width"], frame.size["height"]
+    first = page.js("document.getElementById('summary').textContent")
+    drag = ActionChains(page.driver, duration=20).move_to_element_with_offset(
+        frame, -round(wide * 0.3), -round(high * 0.25)
+    )
+    drag.click_and_hold().move_by_offset(round(wide * 0.5), round(high * 0.4)).release().perform()
+    x, y, w, h = crop(page)
+    assert (x, y, w, h) == pytest.approx((20, 25, 50, 40), abs=1.5)
+    page.wait(f"{QUIET} && document.getElementById('summary').textContent !== arguments[0]", first)
+    answer = httpx.post(
+        f"{base}/api/v1/search",
+        json={"terms": [{"image": f"id:{ID}", "crop": [f"{v}%" for v in (x, y, w, h)]}], "k": 200},
+    ).json()
+    assert page.labels()[0].endswith(f"{answer['hits'][0]['score']:.2f}")
+    box = page.find(".crop")
+    drag = ActionChains(page.driver, duration=20).move_to_element(box)
+    drag.click_and_hold().move_by_offset(round(wide * 0.2), 0).release().perform()
+    page.wait("!location.search.includes(arguments[0])", f"crop={x:g}")
+    assert crop(page) == pytest.approx([x + 20, y, w, h], abs=1.5)
+    page.click("#crop-start")
+    page.wait("!location.search.includes('crop')")
+    assert not box.is_displayed()
+
+
+def test_a_crop_is_made_by_keys(page: Page, base: str) -> None:
+    page.open(base, LINK)
+    page.wait("document.querySelector('#stage.ready')")
+    page.js("document.getElementById('crop-start').focus()")
+    page.press(Keys.ENTER)
+    assert crop(page) == [15, 15, 70, 70]
+    assert "15 % from the left" in page.js(f"{FOCUSED}.getAttribute('aria-label')")
+    page.press(Keys.ARROW_LEFT, Keys.ARROW_UP, held=Keys.CONTROL)  # the browser's own
+    page.press(Keys.ARROW_RIGHT, Keys.ARROW_DOWN)
+    page.wait("location.search.includes('crop=17,17,70,70')")
+    page.press(Keys.ARROW_LEFT, Keys.ARROW_LEFT, held=Keys.SHIFT)
+    page.wait("location.search.includes('crop=17,17,66,70')")
+    page.press(Keys.TAB)  # to the corner at the top left
+    page.press(Keys.ARROW_UP)
+    page.wait("location.search.includes('crop=17,15,66,72')")
+    page.press(Keys.DELETE)
+    page.wait("!location.search.includes('crop')")
+
+
+def test_a_crop_is_drawn_by_finger(page: Page, base: str) -> None:
+    page.resize(390, 844, touch=True)
+    page.open(base, LINK)
+    page.wait("document.querySelector('#stage.ready')")
+    page.click("#crop-start")
+    page.wait("location.search.includes('crop=15,15,70,70')")
+    page.js("scrollTo(0, 0)")
+    spot = page.js("(r => [r.x + r.width / 2, r.y + r.height / 2])"
+                   "(document.querySelector('.corner.se').getBoundingClientRect())")  # fmt: skip
+    size = page.js("(r => [r.width, r.height])"
+                   "(document.getElementById('crop-frame').getBoundingClientRect())")  # fmt: skip
+    to = [spot[0] - size[0] * 0.2, spot[1] - size[1] * 0.3]
+    for kind, at in (("touchStart", spot), ("touchMove", to), ("touchEnd", None)):
+        points = [{"x": at[0], "y": at[1]}] if at else []
+        page.cdp("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+    page.wait("!location.search.includes('crop=15,15,70,70')")
+    assert crop(page) == pytest.approx([15, 15, 50, 40], abs=1.5)
+
+
+# folders -----------------------------------------------------------------------------------------
+
+
+def test_a_folder_added_here_is_found_when_its_bar_is_full(
+    page: Page, home: Path, folder: Path, tmp_path: Path
+) -> None:
+    for seed in range(60):
+        paint(folder / f"{seed}.jpg", seed)
+    (folder / "broken.jpg").write_bytes(b"nothing")
+    (tmp_path / "one.jpg").write_bytes(jpeg(7, "another file of it"))
+    engine = open_library(home)
+    with serving(engine, allow=[tmp_path]) as client:
+        page.open(str(client.base_url))
+        page.said()
+        page.click("#state button")
+        page.find("#folder-path").send_keys(str(folder), Keys.ENTER)
+        page.wait("document.querySelector('.work progress')?.value === 1")
+        page.wait("document.querySelector('.work')?.dataset.state === 'done'")
+        said = page.text(".work")
+        assert "60 added" in said and "1 file skipped" in said
+        page.click(".work summary")
+        assert "broken.jpg" in page.text(".skipped") and "not a picture" in page.text(".skipped")
+        page.wait("document.getElementById('library-count').textContent === '60'")
+        assert "60 files" in page.text("#roots")
+        page.press(Keys.ESCAPE)
+        page.wait("!document.getElementById('folders').open")
+        page.results("Newest")
+        page.drop(tmp_path / "one.jpg")
+        assert page.results("60 results")[0].startswith("7.jpg")
+        page.click("#library")
+        page.click("#roots button")  # again: nothing is new
+        page.wait("document.querySelectorAll('.work[data-state=done]').length === 2")
+        assert "60 as before" in page.text(".work")
+    close_library(engine)
+
+
+def test_progress_with_rate_and_time_left_and_cancel(
+    page: Page, base: str, shared: Engine, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going, closed = threading.Semaphore(), threading.Event()
+
+    def index(path: object) -> Iterator[Progress]:
+        try:
+            for done in range(0, 100_000, 1000):
+                going.acquire()
+                yield Progress("index", done, 100_000, "a.jpg") if done else Progress("scan", 0, 0)
+        finally:
+            closed.set()
+
+    monkeypatch.setattr(shared, "index", index)
+    page.open(base)
+    page.click("#library")
+    page.find("#folder-path").send_keys(str(photos), Keys.ENTER)
+    page.wait("document.querySelector('.work[data-state=running]')")
+    assert page.js("document.querySelector('.work progress').matches(':indeterminate')")
+    going.release(2)
+    page.wait("document.querySelector('.counts')?.textContent.includes('2,000 of 100,000')")
+    going.release(3)
+    page.wait("/a second.*left/.test(document.querySelector('.counts')?.textContent)")
+    assert page.js("document.querySelector('.work progress').value") == pytest.approx(
+        0.05, abs=0.01
+    )
+    page.find("#folder-path").send_keys(str(photos), Keys.ENTER)
+    page.wait("document.getElementById('folder-wrong').textContent.includes('at this folder')")
+    page.driver.refresh()  # who comes again sees it go on
+    page.wait("document.getElementById('library-bar').hidden === false")
+    page.click("#library")
+    page.wait("document.querySelector('.work[data-state=running]')")
+    page.click(".work .quiet")
+    going.release(200)
+    page.wait("document.querySelector('.work[data-state=cancelled]')")
+    assert "Cancelled" in page.text(".work")
+    assert closed.wait(10) and not page.find("#library-bar").is_displayed()
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [("/etc", "not allowed"), ("photos", "absolute"), ("{}/../no", "no such folder")],
+)
+def test_a_folder_that_cannot_be_added(
+    page: Page, base: str, photos: Path, path: str, said: str
+) -> None:
+    page.open(base)
+    page.click("#library")
+    page.find("#folder-path").send_keys(path.format(photos), Keys.ENTER)
+    page.wait("document.getElementById('folder-wrong').textContent.includes(arguments[0])", said)
+    assert page.js(f"{FOCUSED}.id") == "folder-path"
+
+
+# what goes wrong ---------------------------------------------------------------------------------
+
+
+def test_what_is_no_picture(page: Page, base: str, tmp_path: Path) -> None:
+    (tmp_path / "text.jpg").write_bytes(b"hello")
+    page.open(base)
+    page.drop(tmp_path / "text.jpg")
+    assert page.said().startswith("That is not a picture\n\nThe picture: ")
+    page.choose(HAT)  # and on it goes
+    assert page.results()[0].endswith("score 1.00")
+
+
+def test_what_is_too_large(page: Page, base: str, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (2000, 2000, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "large.png")
+    page.open(base)
+    page.drop(tmp_path / "large.png")
+    assert page.said().startswith("That is too large\n\nThe request has more than 400000 bytes")
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("?q=id:ffffffffff", "It is not there"),
+        ("?q=id:nonsense", "This cannot be searched for"),
+        ("?q=ftp://example.test/a.jpg", "Nothing looks like it"),
+        (f"{LINK[1:]}&crop=50,50,80,80", "This cannot be searched for"),
+        ("?q=qwertz", "Nothing looks like it"),
+    ],
+)
+def test_addresses_of_nothing(page: Page, base: str, query: str, said: str) -> None:
+    page.open(base, f"/{query}")
+    title, _, detail = page.said().partition("\n\n")
+    assert title == said and len(detail) > 10
+
+
+def test_a_file_behind_an_address_that_is_no_picture(page: Page, base: str, web: str) -> None:
+    page.open(base, f"/?q={web}/nothing.jpg")
+    assert page.said().startswith("This cannot be searched for\n\n")
+    assert not page.find("#query").is_displayed()
+
+
+def test_a_folder_dropped_here_is_explained(page: Page, base: str, photos: Path) -> None:
+    page.open(base)
+    page.drop(photos)
+    assert "does not tell where a folder is" in page.said()
+    page.click("#state button")
+    page.wait("document.getElementById('folder-path').checkVisibility()")
+
+
+def test_a_server_that_is_gone_and_comes_back(
+    page: Page, library: Callable[..., Engine], folder: Path, unknown: Path
+) -> None:
+    paint(folder / "a.jpg", 1)
+    engine = library()
+    engine.sync(folder)
+    with serving(engine) as client:
+        page.open(str(client.base_url))
+        page.cdp("Network.enable")
+        page.cdp("Network.emulateNetworkConditions", offline=True, latency=0,
+                 downloadThroughput=-1, uploadThroughput=-1)  # fmt: skip
+        page.choose(unknown)
+        assert page.said().startswith("The server does not answer")
+        page.cdp("Network.emulateNetworkConditions", offline=False, latency=0,
+                 downloadThroughput=-1, uploadThroughput=-1)  # fmt: skip
+        page.click("#state button")
+        assert page.results("1 result")
+    page.drop(HAT)
+    assert page.said().startswith("The server does not answer")
+
+
+def test_a_server_with_a_token_asks_for_it(page: Page, shared: Engine) -> None:
+    with serving(shared, Access(token="sesame")) as client:
+        page.open(str(client.base_url), LINK, seen="document.getElementById('login').open")
+        page.press(Keys.ESCAPE)
+        page.find("#token").send_keys("guess", Keys.ENTER)
+        page.wait("document.getElementById('login-wrong').textContent.includes('not the token')")
+        page.find("#token").send_keys("sesame", Keys.ENTER)
+        assert page.results()[0].endswith("score 1.00")
+        page.wait("document.querySelector('#stage.ready') && document.querySelector('.loaded')")
+        cookie = page.driver.get_cookies()[0]
+        assert cookie["httpOnly"] and cookie["sameSite"] == "Strict"
+        page.driver.refresh()
+        assert page.results() and not page.js("document.getElementById('login').open")
+
+
+def test_a_browser_that_keeps_no_login_is_told(
+    page: Page, shared: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Access, "_is_session", lambda *_: False)
+    with serving(shared, Access(token="sesame")) as client:
+        page.open(str(client.base_url), LINK, seen="document.getElementById('login').open")
+        page.find("#token").send_keys("sesame", Keys.ENTER)
+        assert "did not keep the login" in page.said()
+
+
+# everybody ---------------------------------------------------------------------------------------
+
+
+def test_chinese_by_the_browsers_language(
+    tmp_path: Path, base: str, page: Page, unknown: Path
+) -> None:
+    with browsing(tmp_path / "profile", "zh-CN,zh,en") as chinese:
+        chinese.open(base, LINK)
+        chinese.results("22 个结果")
+        assert chinese.js("document.documentElement.lang") == "zh-CN"
+        assert chinese.text("#library .word") == "图库"
+        chinese.click("#grid a")
+        chinese.wait("document.querySelectorAll('#detail-facts dd').length > 4")
+        assert "像素" in chinese.text("#detail-facts")
+        chinese.open(base, "/?q=id:nonsense")
+        assert chinese.said().startswith("无法这样搜索")
+    page.open(base, LINK)
+    assert page.results("22 results") and page.js("document.documentElement.lang") == "en"
+
+
+def test_every_word_is_there_in_both_languages(page: Page, base: str) -> None:
+    page.open(base)
+    words = httpx.get(f"{base}/web/words.js").text
+    tables = [part.partition("\n};")[0] for part in words.split(" = {\n")[1:3]]
+    english, chinese = ({line.split(":")[0].strip() for line in t.splitlines()} for t in tables)
+    assert {name for name in english if not name.endswith("_one")} == chinese
+    source = "".join(path.read_text() for path in (Path(search.__file__).parent / "web").iterdir())
+    used = {name for name in chinese if f"'{name}'" in source or f'"{name}"' in source}
+    made = ("problem_", "query_", "crop_", "fact_")  # their ends are put together
+    assert {name for name in chinese - used if not name.startswith(made)} == set()
+
+
+def luminance(colour: str) -> float:
+    """Of a CSS colour, as WCAG has it."""
+    parts = [float(v) / 255 for v in colour[colour.index("(") + 1 : -1].split(",")[:3]]
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_light_and_dark_with_contrast(page: Page, base: str, scheme: str) -> None:
+    page.media(prefers_color_scheme=scheme, prefers_reduced_motion="reduce")
+    page.open(base, LINK)
+    page.results()
+    style = "getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]"
+    behind = luminance(page.js(style, "body", "backgroundColor"))
+    assert (behind > 0.9) is (scheme == "light") and (behind < 0.02) is (scheme == "dark")
+    page.click("#library")
+    for css in ("#summary", ".folder", ".line i", ".hint", "#folders-summary", ".wrong", "#more"):
+        text = luminance(page.js(style, css, "color"))
+        light, dark = max(text, behind), min(text, behind)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, css
+    text, button = (
+        luminance(page.js(style, ".line .main", c)) for c in ("color", "backgroundColor")
+    )
+    assert (max(text, button) + 0.05) / (min(text, button) + 0.05) >= 4.5
+
+
+@pytest.mark.parametrize("path", ["/", LINK, f"{LINK}&see={ID[:16]}"])
+def test_a_narrow_phone_scrolls_one_way_only(page: Page, base: str, path: str) -> None:
+    page.resize(360, 640, touch=True)
+    page.media(prefers_reduced_motion="reduce")
+    page.open(base, path)
+    page.js("document.getElementById('library').click()")
+    page.wait("document.getElementById('folders').open")
+    for scroller in ("document.documentElement", "document.getElementById('folders')",
+                     "document.getElementById('detail')"):  # fmt: skip
+        assert page.js(f"{scroller}.scrollWidth - {scroller}.clientWidth") == 0, scroller
+    out = page.js(
+        "[...document.querySelectorAll('button, input, a, h1, h2, img')].filter(e => "
+        "(r => r.width && (r.right > innerWidth + 1 || r.left < -1))(e.getBoundingClientRect()))"
+        ".map(e => e.id || e.className)"
+    )
+    assert out == []
+
+
+def test_at_no_width_do_parts_of_the_bar_overlap(page: Page, base: str) -> None:
+    page.open(base)
+    for width in (360, 480, 641, 768, 861, 1001, 1280, 1920):
+        page.resize(width, 800)
+        page.wait("innerWidth === arguments[0]", width)
+        edges = page.js(
+            "['.brand', '.box', '.library'].flatMap(css => "
+            "(r => [r.left, r.right])(document.querySelector(css).getBoundingClientRect()))"
+        )
+        assert edges == sorted(edges) and edges[0] >= 0 and edges[-1] <= width, width
+
+
+def test_keys_alone_do_it_all(page: Page, base: str) -> None:
+    page.open(base)
+    page.press(Keys.TAB)
+    assert page.js(f"{FOCUSED}.className") == "skip"
+    reached = []
+    while (
+        here := page.js(f"{FOCUSED}.id || {FOCUSED}.dataset.open || {FOCUSED}.tagName")
+    ) != "A" or (not page.js(f"{FOCUSED}.closest('#grid')")):
+        reached.append(here)
+        assert len(reached) < 15
+        page.press(Keys.TAB)
+    assert {"words", "file", "library"} <= set(reached)
+    first = page.js(f"{FOCUSED}.getAttribute('aria-label')")
+    page.press(Keys.ARROW_RIGHT)
+    assert page.js(f"{FOCUSED}.getAttribute('aria-label')") != first
+    page.press(Keys.ARROW_DOWN)
+    place = int(page.js(f"{FOCUSED}.closest('li').dataset.place"))
+    assert place > 2
+    page.press(Keys.ARROW_UP, Keys.HOME)
+    assert page.js(f"{FOCUSED}.getAttribute('aria-label')") == first
+    page.press(Keys.END)
+    assert page.js(f"{FOCUSED}.closest('li').dataset.place") == "21"
+    page.press(Keys.ENTER)
+    page.wait("document.getElementById('detail').open")
+    page.press(Keys.ESCAPE)
+    page.wait("!document.getElementById('detail').open")
+    assert page.js(f"{FOCUSED}.closest('li').dataset.place") == "21"
+    page.js("document.getElementById('library').focus()")
+    page.press(Keys.ENTER)
+    page.wait(f"{FOCUSED}.id === 'folder-path'")
+    page.press(Keys.ESCAPE)
+    page.wait("!document.getElementById('folders').open")
+    assert page.js(f"{FOCUSED}.id") == "library"
+
+
+def test_everything_has_a_name(page: Page, base: str, unknown: Path) -> None:
+    roles = {"button", "link", "textbox", "searchbox", "image", "dialog", "progressbar",
+             "list", "search", "complementary", "region", "group"}  # fmt: skip
+
+    def nameless() -> list[str]:
+        return [role for role, name in page.tree() if role in roles and not name.strip()]
+
+    page.open(base)
+    assert nameless() == []
+    page.choose(unknown)
+    page.results()
+    page.click("#crop-start")
+    page.wait(f"location.pathname === '/' && {CROP} && {QUIET}")
+    assert nameless() == []
+    names = page.tree()
+    assert ("list", "22 results") in names and ("complementary", "What you search for") in names
+    assert any(role == "link" and "score" in name for role, name in names)
+    page.click("#grid a")
+    page.wait("document.querySelectorAll('#detail-facts dd').length > 4")
+    assert nameless() == [] and ("dialog", "03.jpg") in page.tree()
+    page.press(Keys.ESCAPE)
+    page.wait("!document.getElementById('detail').open")
+    page.click("#library")
+    assert nameless() == [] and ("dialog", "Library") in page.tree()
+
+
+def test_nothing_comes_from_elsewhere_and_nothing_is_complained_of(
+    page: Page, base: str, unknown: Path
+) -> None:
+    page.open(base)
+    page.choose(unknown)
+    page.results()
+    page.click("#crop-start")
+    page.wait(f"{QUIET} && {CROP}")
+    page.click("#grid a")
+    page.wait("document.querySelector('#detail-image.ready')")
+    page.press(Keys.ESCAPE)
+    page.wait("!document.getElementById('detail').open")
+    page.click("#library")
+    asked = page.requests()
+    assert len(asked) > 20
+    assert [url for url in asked if not url.startswith((base, "blob:", "data:", "about:"))] == []
+    assert page.complaints() == []
+    refused = page.driver.execute_async_script(
+        "const done = arguments[0];"
+        "addEventListener('securitypolicyviolation', (event) => done(event.violatedDirective));"
+        "document.body.append(Object.assign(new Image(), {src: 'https://example.test/a.png'}))"
+    )
+    assert refused == "img-src"
+
+
+# very many ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A server of a library with thousands of pictures, entered without being embedded."""
+    engine = open_library(tmp_path_factory.mktemp("crowd") / "home")
+    embedder = engine._models.open("mini")
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(HITS, embedder.dim)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    with engine._pen.hold():
+        model = engine._catalog.model("mini", embedder.fingerprint, embedder.dim)
+        engine._catalog.serve(model)
+        root = engine._catalog.add_root("/pictures", 0, ())
+        found = []
+        for place, row in enumerate(rows):
+            identity = hashlib.sha256(place.to_bytes(4, "big")).hexdigest()
+            facts = Facts("jpeg", 300 + place % 7 * 50, 400, 1000)
+            entry = Entry(f"{place:05}.jpg", 1000, 0, place)
+            found.append(Found(entry, identity, identity, facts, row))
+            if place % 50 == 0:
+                thumbnail = io.BytesIO()
+                Image.new("RGB", (48, 40), tuple(rng.integers(0, 256, 3))).save(thumbnail, "WebP")
+            engine._thumbnails.write(identity, thumbnail.getvalue())
+        engine._catalog.record(root, model, found)
+    with serving(engine) as client:
+        yield client
+    close_library(engine)
+
+
+def test_thousands_of_results_scroll_with_few_nodes(page: Page, crowd: httpx.Client) -> None:
+    first = hashlib.sha256((0).to_bytes(4, "big")).hexdigest()
+    page.open(str(crowd.base_url), f"/?q=id:{first[:16]}&k=10000")
+    page.results("5,000 results")
+    answer = crowd.post("/api/v1/search", json={"terms": [{"image": f"id:{first}"}], "k": 10000})
+    hits = answer.json()["hits"]
+    assert len(hits) == HITS
+    nodes = "document.querySelectorAll('#grid *').length"
+    seen = [page.js(nodes)]
+    for share in (0.2, 0.5, 0.8, 1.0, 0.4, 1.0):
+        page.js(f"scrollTo(0, document.body.scrollHeight * {share})")
+        middle = (
+            "Number(document.elementFromPoint(innerWidth / 2, innerHeight / 2)"
+            "?.closest('#grid li')?.dataset.place)"
+        )
+        page.wait(f"document.querySelector('#grid .loaded') && ({middle}) > {HITS * share * 0.8}")
+        seen.append(page.js(nodes))
+    assert max(seen) < 900
+    last = page.wait("document.querySelector(`#grid li[aria-posinset='${arguments[0]}'] a`)", HITS)
+    assert last.is_displayed()
+    assert last.get_attribute("aria-label").startswith(hits[-1]["path"].rpartition("/")[2])
+    assert page.js("document.querySelector('#grid li').getAttribute('aria-setsize')") == str(HITS)
+    last.click()
+    page.wait("location.search.includes(arguments[0])", f"see={hits[-1]['id'][:16]}")
+    page.driver.back()
+    page.wait("!document.getElementById('detail').open")
+    assert page.js(f"{FOCUSED} === arguments[0]", last)
+    frames = page.driver.execute_async_script("""
+        const done = arguments[0]; let left = 60; const heights = [];
+        const step = () => {
+          scrollBy(0, -900);
+          heights.push(document.querySelectorAll('#grid li').length);
+          if (left--) requestAnimationFrame(step); else done(heights);
+        };
+        step();
+    """)
+    assert min(frames) > 10 and max(frames) < 200  # at no moment empty, at none all of them
+
+
+def test_more_is_shown_on_demand(page: Page, crowd: httpx.Client) -> None:
+    first = hashlib.sha256((0).to_bytes(4, "big")).hexdigest()
+    page.open(str(crowd.base_url), f"/?q=id:{first[:16]}")
+    page.results("200 results")
+    page.click("#more")
+    page.results("1,000 results")
+    assert page.path().endswith("&k=1000")
+
+
+def test_the_start_goes_on_while_it_is_scrolled(page: Page, crowd: httpx.Client) -> None:
+    page.open(str(crowd.base_url))
+    assert page.text("#summary") == "5,000 pictures"
+    for wanted in (101, 201, 401):
+        page.wait(
+            "(scrollTo(0, document.body.scrollHeight), "
+            "[...document.querySelectorAll('#grid li')].some(l => l.ariaPosInSet > arguments[0]))",
+            wanted,
+        )
+    assert page.js("document.querySelectorAll('#grid *').length") < 900
+
+
+# the files of the page ---------------------------------------------------------------------------
+
+
+def test_the_pages_files_are_open_typed_and_asked_for_once(shared: Engine) -> None:
+    with serving(shared, Access(token="sesame")) as client:
+        start = client.get("/")
+        assert start.status_code == 200 and start.headers["content-type"].startswith("text/html")
+        assert "script-src 'self'" in start.headers["content-security-policy"]
+        assert "unsafe" not in start.headers["content-security-policy"]
+        for path in (Path(search.__file__).parent / "web").iterdir():
+            answer = client.get(f"/web/{path.name}")
+            assert answer.content == path.read_bytes()
+            kinds = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+            assert answer.headers["content-type"].startswith(kinds.get(path.suffix, "text/html"))
+            assert answer.headers["cache-control"] == "no-cache"
+            tag = {"If-None-Match": answer.headers["etag"]}
+            assert client.get(f"/web/{path.name}", headers=tag).status_code == 304
+            head = client.head(f"/web/{path.name}")
+            assert head.status_code == 200 and head.content == b""
+        assert client.get("/web/app.py").status_code == 404
+        assert client.get("/web/../api/v1/status").status_code in (401, 404)
+        until(lambda: client.get("/api/v1/status").status_code == 401)

@@ -1,0 +1,460 @@
+"""Variants on the page, in a real headless Chromium: the dial, the work, what is done with them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from helpers.browsing import CHROMIUM, DRIVER, MISSING, Page, browsing
+from helpers.libraries import close_library, open_library
+from helpers.serving import serving, until
+from helpers.variants import Paced, ask
+from PIL import Image
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
+from test_page import FOCUSED, HAT, ID, LINK, SAMPLES, luminance
+
+from search import Engine
+from search.records import REGIMES
+
+TILES = "[...document.querySelectorAll('#make-tiles img')]"
+DONE = "document.querySelectorAll('#make-tiles button.picked').length"
+READY = "document.querySelector('#make-regimes button') && document.querySelector('#make-query')"
+STATE = "document.getElementById('make-state').textContent"
+OPEN = "document.getElementById(arguments[0]).open"
+SEARCHED = "document.getElementById('query-name').textContent"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING),
+]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """An engine over a dozen hats."""
+    engine = open_library(tmp_path_factory.mktemp("page variants") / "home")
+    engine.sync(SAMPLES / "hat")
+    yield engine
+    close_library(engine)
+
+
+@pytest.fixture(scope="module")
+def client(shared: Engine) -> Iterator[httpx.Client]:
+    with serving(shared) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def base(client: httpx.Client) -> str:
+    return str(client.base_url)
+
+
+@pytest.fixture
+def paced(shared: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Paced]:
+    """The engine makes a step of variants when it is let go."""
+    paced = Paced(shared, monkeypatch)
+    yield paced
+    paced.go.release(10_000)
+    until(lambda: paced.at_once == 0, 60)
+
+
+def begin(page: Page, base: str, path: str = LINK) -> None:
+    """Open the panel for what the address searches for."""
+    page.open(base, path)
+    page.wait("document.querySelector('#stage.ready')")
+    page.click("#query-make")
+    page.wait(f"{READY} && document.getElementById('make-query').complete")
+
+
+def fill(page: Page, field: str, value: object) -> None:
+    page.find(field).clear()
+    page.find(field).send_keys(str(value))
+
+
+def make(page: Page, n: int = 1) -> None:
+    """Make so many near copies, which takes the fewest steps, and wait for them."""
+    page.click("[data-regime=near]")
+    fill(page, "#make-n", n)
+    page.click("#make-go")
+    page.wait(f"{DONE} === arguments[0] && document.getElementById('make-bar').hidden", n)
+    page.wait(f"{TILES}.every(image => image.complete && image.naturalWidth)")
+
+
+# making them -------------------------------------------------------------------------------------
+
+
+def test_four_variants_of_a_clothing_photo(page: Page, base: str, client: httpx.Client) -> None:
+    begin(page, base)
+    assert page.js("document.querySelector('[aria-pressed=true]').dataset.regime") == "same"
+    assert page.text("#make-go") == "Make 4 variants"
+    page.click("#make-go")
+    until(lambda: page.js(DONE) == 4, 240)  # on a machine that much else keeps busy
+    assert "4 variants in" in page.text("#make-state")
+    job = client.get("/api/v1/jobs").json()["jobs"][0]
+    made = job["report"]["variants"]
+    assert [one["sigma"] for one in made] == [REGIMES["same"]] * 4
+    page.wait(
+        "[...document.querySelectorAll('#make-tiles img')].every(i => i.naturalWidth === 288)"
+    )
+    shown = page.js("[...document.querySelectorAll('#make-tiles .score')].map(s => s.textContent)")
+    assert shown == [f"{one['similarity']:.2f}" for one in made]
+    assert page.text("#make-go") == "Make 4 others"
+
+
+def test_others_than_those_that_were_made(page: Page, base: str) -> None:
+    begin(page, base)
+    fill(page, "#make-seed", 7)
+    make(page)
+    assert page.text("#make-tiles .score")
+    first = page.js(f"{TILES}[0].src")
+    assert page.text("#make-go") == "Make 1 other"
+    page.click("#make-go")
+    page.wait(f"{DONE} === 1 && {TILES}[0].src !== arguments[0]", first)
+    assert page.js("document.getElementById('make-seed').value") == "8"
+    page.click("[data-regime=same]")
+    assert page.text("#make-go") == "Make 1 variant"
+
+
+def test_a_variant_is_searched_by(page: Page, base: str) -> None:
+    begin(page, base)
+    make(page)
+    page.click("#make-tiles button.picked")
+    page.wait(f"{SEARCHED}.startsWith('03 variant')")
+    assert page.results()[0].startswith("03.jpg")  # a near copy finds its original first
+    assert not page.js(OPEN, "make") and page.path() == "/"
+    page.driver.back()
+    page.wait(f"{SEARCHED} === '03.jpg'")
+    page.click("#query-make")
+    assert page.js(DONE) == 1  # what was made is still there
+
+
+def test_of_a_picture_that_is_only_in_this_tab(page: Page, base: str, tmp_path: Path) -> None:
+    with Image.open(HAT) as hat:
+        hat.resize((400, 200)).save(tmp_path / "my hat.tiff")
+    page.open(base)
+    page.choose(tmp_path / "my hat.tiff")
+    page.results()
+    page.wait("document.querySelector('#stage.ready')")
+    page.click("#query-make")
+    page.wait(READY)
+    make(page)
+    image = page.find("#make-tiles img")
+    assert page.js("[arguments[0].naturalWidth, arguments[0].naturalHeight]", image) == [384, 192]
+    assert page.js("document.querySelector('#make-tiles a').download").startswith("my hat variant")
+
+
+def test_of_a_part_of_a_picture(page: Page, base: str) -> None:
+    begin(page, base, f"{LINK}&crop=10,20,50,25")
+    make(page)
+    image = page.find("#make-tiles img")
+    size = page.js("[arguments[0].naturalWidth, arguments[0].naturalHeight]", image)
+    assert size == [384, pytest.approx(384 * (0.25 * 534) / (0.5 * 400), abs=3)]
+
+
+def test_of_a_picture_that_is_shown_large(page: Page, base: str, client: httpx.Client) -> None:
+    page.open(base, f"{LINK}&see={ID[:16]}", seen="document.querySelector('#detail-image.ready')")
+    page.click("#detail-make")
+    page.wait(READY)
+    make(page)
+    assert client.get("/api/v1/jobs").json()["jobs"][0]["path"] == f"id:{ID}"
+    page.press(Keys.ESCAPE)
+    page.wait(f"!{OPEN}", "make")
+    assert page.js(OPEN, "detail")
+    page.click("#detail-make")
+    page.click("#make-tiles button.picked")
+    page.wait(f"{SEARCHED}.includes('variant')")
+    page.results()
+    assert not page.js(OPEN, "detail") and not page.js(OPEN, "make")
+
+
+# the dial ----------------------------------------------------------------------------------------
+
+
+def test_the_regimes_show_less_and_less_of_the_picture(page: Page, base: str) -> None:
+    begin(page, base)
+    code = """(i => {
+        const canvas = document.querySelectorAll('#make-regimes canvas')[i];
+        return [...canvas.getContext('2d').getImageData(0, 0, 72, 72).data];
+    })(arguments[0])"""
+    drawn = [np.reshape(page.js(code, i), (72, 72, 4))[..., :3] for i in range(3)]
+    with Image.open(HAT) as hat:
+        square = np.asarray(hat.convert("RGB").crop((0, 67, 400, 467)).resize((72, 72)))
+    assert np.corrcoef(square.ravel(), drawn[0].ravel())[0, 1] > 0.9
+    left = [one.std(axis=(0, 1)).mean() for one in (square, *drawn)]
+    assert left == sorted(left, reverse=True) and left[1] > 2 * left[3]
+
+
+def test_the_dial_by_keys(page: Page, base: str, client: httpx.Client) -> None:
+    begin(page, base)
+    page.js("document.getElementById('make-sigma').focus()")
+
+    def told() -> tuple[str, float]:
+        where, _, sigma = page.js(f"{FOCUSED}.getAttribute('aria-valuetext')").partition(", σ ")
+        return where, float(sigma)
+
+    assert told() == ("Same subject", pytest.approx(REGIMES["same"], rel=0.05))
+    page.press(Keys.HOME)
+    assert told() == ("Nearer than a near copy", pytest.approx(REGIMES["near"] / 5, rel=0.1))
+    page.press(Keys.END)
+    assert told() == ("Same concept", pytest.approx(REGIMES["concept"], rel=0.05))
+    page.press(*[Keys.PAGE_DOWN] * 3)
+    assert told()[0] == "Same subject to Same concept"
+    assert page.js("document.querySelectorAll('#make-regimes [aria-pressed=true]').length") == 0
+    page.press(*[Keys.PAGE_DOWN] * 4)
+    sigma = told()[1]
+    page.press(Keys.TAB)
+    fill(page, "#make-n", 1)
+    page.press(Keys.ENTER)
+    page.wait(f"{DONE} === 1")
+    made = client.get("/api/v1/jobs").json()["jobs"][0]["report"]["variants"]
+    assert made[0]["sigma"] == pytest.approx(sigma, rel=0.05)
+    page.js("document.querySelector('[data-regime=near]').focus()")
+    page.press(Keys.SPACE)
+    page.wait("document.querySelector('[data-regime=near]')?.ariaPressed === 'true'")
+    assert page.text("#make-far").startswith("Near copy")
+
+
+def test_numbers_that_cannot_be_are_not_sent(page: Page, base: str, client: httpx.Client) -> None:
+    begin(page, base)
+    before = client.get("/api/v1/jobs").json()
+    for field, value in (("#make-n", 0), ("#make-n", 1000), ("#make-n", ""), ("#make-seed", -1)):
+        fill(page, "#make-n", 1)
+        fill(page, field, value)
+        page.click("#make-go")
+        assert page.js(f"{FOCUSED} === document.querySelector(arguments[0])", field)
+        assert page.js(f"{FOCUSED}.validationMessage")
+    assert client.get("/api/v1/jobs").json() == before
+    page.click("#make-dice")
+    assert page.js("document.getElementById('make-seed').checkValidity()")
+
+
+# while it works ----------------------------------------------------------------------------------
+
+
+def test_pictures_on_the_way_then_cancel(
+    page: Page, base: str, client: httpx.Client, paced: Paced
+) -> None:
+    begin(page, base)
+    page.click("#make-go")
+    page.wait("document.querySelectorAll('.blank').length === 4")
+    until(lambda: paced.reached == 1, 60)
+    while not client.get("/api/v1/jobs").json()["jobs"][0]["progress"]["pictures"]:
+        paced.step()
+    page.wait("document.querySelectorAll('.blank img.begun[src^=\"data:image/jpeg\"]').length")
+    assert page.js("document.getElementById('make-bar').value") > 0
+    assert page.text("#make-go") == "Cancel"
+    page.click("#make-go")
+    page.wait(f"{STATE} === 'Cancelled.'")
+    paced.go.release(2)
+    until(lambda: paced.closed == 1)
+    assert page.js("document.querySelectorAll('#make-tiles li').length") == 0
+    assert page.text("#make-go") == "Make 4 variants"
+
+
+@pytest.mark.parametrize("way", ["closed", "left"])
+def test_nobody_waits_any_more(
+    page: Page, base: str, client: httpx.Client, paced: Paced, way: str
+) -> None:
+    begin(page, base)
+    page.click("#make-go")
+    until(lambda: paced.at_once == 1)
+    page.wait("document.getElementById('make-bar').hidden === false")
+    name = client.get("/api/v1/jobs").json()["jobs"][0]["id"]
+    if way == "closed":
+        page.press(Keys.ESCAPE)
+    else:
+        page.driver.get("about:blank")
+
+    def state() -> str:
+        paced.go.release(1)
+        return str(client.get(f"/api/v1/jobs/{name}").json()["state"])
+
+    until(lambda: state() == "cancelled")
+
+
+def test_it_waits_for_others(page: Page, base: str, client: httpx.Client, paced: Paced) -> None:
+    ask(client, wait=False)
+    until(lambda: paced.at_once == 1)
+    begin(page, base)
+    fill(page, "#make-n", 1)
+    page.click("#make-go")
+    page.wait(f"{STATE}.startsWith('Waiting for its turn')")
+    page.click("#make-close")  # and a search is answered meanwhile
+    page.open(base, LINK)
+    assert page.results()[0].endswith("score 1.00")
+    assert paced.at_once == 1
+
+
+def test_too_many_wait(page: Page, base: str, client: httpx.Client, paced: Paced) -> None:
+    names = []
+    while (response := ask(client, wait=False)).status_code == 202:
+        names.append(response.json()["job"])
+        until(lambda: paced.at_once == 1)
+    begin(page, base)
+    page.click("#make-go")
+    page.wait("document.getElementById('make-wrong').textContent.startsWith('Too much at once')")
+    assert page.text("#make-go") == "Make 4 variants"
+    for name in names:
+        client.delete(f"/api/v1/jobs/{name}")
+
+
+# what is done with them --------------------------------------------------------------------------
+
+
+def test_beside_the_query(page: Page, base: str) -> None:
+    begin(page, base)
+    make(page)
+    page.click("#make-tiles .tools button")
+    page.wait(OPEN, "compare")
+    page.wait("document.getElementById('compare-query').naturalWidth > 0")
+    clip = "document.getElementById('compare-query').style.clipPath"
+    assert page.js(f"{FOCUSED}.id") == "compare-edge" and "50%" in page.js(clip)
+    page.press(Keys.HOME)
+    assert "100%" in page.js(clip)
+    page.press(Keys.END)
+    assert page.js(f"{FOCUSED}.getAttribute('aria-valuetext')") == "100 % yours"
+    page.press(Keys.HOME)
+    hold = page.find("#compare-hold")
+    page.js("arguments[0].focus()", hold)
+    page.cdp("Input.dispatchKeyEvent", type="keyDown", key=" ", code="Space")
+    page.wait(f"!{clip}.includes('100%')")
+    page.cdp("Input.dispatchKeyEvent", type="keyUp", key=" ", code="Space")
+    page.wait(f"{clip}.includes('100%')")
+    both = page.find("#compare-both")
+    drag = ActionChains(page.driver, duration=20).move_to_element(both).click_and_hold()
+    drag.move_by_offset(-round(both.size["width"] / 4), 0).release().perform()
+    assert int(page.js("document.getElementById('compare-edge').value")) in range(23, 28)
+    shapes = page.js(
+        "['compare-query', 'compare-variant'].map(id => (r => [r.x, r.y, r.width, r.height])"
+        "(document.getElementById(id).getBoundingClientRect()))"
+    )
+    assert shapes[0] == pytest.approx(shapes[1], abs=1)  # one lies over the other
+    page.press(Keys.ESCAPE)
+    page.wait(f"!{OPEN}", "compare")
+    assert page.js(OPEN, "make")
+    page.click("#make-tiles .tools button")
+    page.click("#compare-search")
+    page.wait(f"{SEARCHED}.startsWith('03 variant')")
+    assert page.results()[0].startswith("03.jpg")
+
+
+def test_download(page: Page, base: str) -> None:
+    begin(page, base)
+    make(page)
+    link = page.find("#make-tiles a")
+    assert page.js("arguments[0].download", link) == "03 variant 0.png"
+    data = httpx.get(page.js("arguments[0].href", link)).content
+    with Image.open(io.BytesIO(data)) as picture:
+        assert picture.format == "PNG" and picture.size == (288, 384)
+
+
+def test_keeping_one(page: Page, home: Path) -> None:
+    engine = open_library(home)
+    engine.keep(HAT.read_bytes())
+    with serving(engine) as client:
+        begin(page, str(client.base_url))
+        make(page)
+        page.click("#make-tiles .tools button:last-child")
+        page.wait("document.getElementById('library-count').textContent === '2'")
+        assert "Kept" in page.text("#toast")
+        assert page.js("document.querySelector('dialog[open] #toast.shown')")  # over what is open
+        variant = client.get("/api/v1/jobs").json()["jobs"][0]["report"]["variants"][0]
+        kept = client.get("/api/v1/images").json()["images"][0]
+        assert Path(kept["path"]).read_bytes() == client.get(variant["url"]).content
+        client.app.state.context.variant_cache._kept.clear()  # type: ignore[attr-defined]
+        page.cdp("Network.clearBrowserCache")
+        page.click("#make-tiles .tools button:last-child")  # an hour later
+        page.wait("document.getElementById('toast').textContent.includes('no such variant')")
+    close_library(engine)
+
+
+# everybody ---------------------------------------------------------------------------------------
+
+
+def roles(page: Page) -> dict[str, list[str]]:
+    """Names of what a screen reader comes by, by role."""
+    found: dict[str, list[str]] = {}
+    for role, name in page.tree():
+        found.setdefault(role, []).append(name.strip())
+    return found
+
+
+def test_everything_has_a_name(page: Page, base: str) -> None:
+    begin(page, base)
+    make(page)
+    wanted = ("button", "link", "slider", "spinbutton", "image", "dialog", "list", "group")
+    named = roles(page)
+    assert [role for role in wanted if not all(named.get(role, [""]))] == []
+    assert {"Make variants"} <= set(named["dialog"]) and "How far they may go" in named["slider"]
+    assert any(name.startswith("Search by variant 1, score") for name in named["button"])
+    assert {"Compare, variant 1", "Keep this picture, variant 1"} <= set(named["button"])
+    assert "Download, variant 1" in named["link"]
+    page.click("#make-tiles .tools button")
+    page.wait("document.getElementById('compare-query').naturalWidth > 0")
+    named = roles(page)
+    assert [role for role in ("button", "link", "slider", "image", "dialog") if
+            not all(named.get(role, [""]))] == []  # fmt: skip
+
+
+def test_a_narrow_phone_scrolls_one_way_only(page: Page, base: str) -> None:
+    page.resize(360, 640, touch=True)
+    page.media(prefers_reduced_motion="reduce")
+    begin(page, base)
+    make(page, 2)
+    for panel in ("make", "compare"):
+        if panel == "compare":
+            page.js("document.querySelector('#make-tiles .tools button').click()")
+            page.wait(OPEN, "compare")
+        dialog = page.find(f"#{panel}")
+        assert page.js("arguments[0].scrollWidth - arguments[0].clientWidth", dialog) == 0
+        out = page.js(
+            "[...arguments[0].querySelectorAll('button, input, a, h2, img, canvas')].filter(e => "
+            "(r => r.width && (r.right > innerWidth + 1 || r.left < -1))"
+            "(e.getBoundingClientRect())).map(e => e.id || e.className)",
+            dialog,
+        )
+        assert out == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_contrast(page: Page, base: str, scheme: str) -> None:
+    page.media(prefers_color_scheme=scheme, prefers_reduced_motion="reduce")
+    begin(page, base)
+    make(page)
+    page.cdp("Input.dispatchMouseEvent", type="mouseMoved", x=1, y=1)
+    style = "getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]"
+    pairs = {"#make-far": "#make", "#make-state": ".results", ".tools .score": ".results",
+             "#make-go": "#make-go", "[aria-pressed=false]": "[aria-pressed=false]"}  # fmt: skip
+    for css, under in pairs.items():
+        text = luminance(page.js(style, css, "color"))
+        behind = luminance(page.js(style, under, "backgroundColor"))
+        assert (max(text, behind) + 0.05) / (min(text, behind) + 0.05) >= 4.5, css
+
+
+def test_in_chinese(tmp_path: Path, base: str) -> None:
+    with browsing(tmp_path / "profile", "zh-CN,zh,en") as chinese:
+        begin(chinese, base)
+        assert chinese.text("#query-make").strip() == "生成变体"
+        make(chinese)
+        assert "1 张变体" in chinese.text("#make-state")
+        assert chinese.text("[data-regime=concept]") == "同一概念"
+
+
+def test_nothing_comes_from_elsewhere_and_nothing_is_complained_of(page: Page, base: str) -> None:
+    begin(page, base)
+    make(page)
+    page.click("#make-tiles .tools button")
+    page.wait("document.getElementById('compare-query').naturalWidth > 0")
+    page.press(Keys.ESCAPE)
+    page.click("#make-tiles button.picked")
+    page.wait(f"{SEARCHED}.startsWith('03 variant')")
+    page.results()
+    asked: list[Any] = page.requests()
+    assert [url for url in asked if not url.startswith((base, "blob:", "data:", "about:"))] == []
+    assert page.complaints() == []

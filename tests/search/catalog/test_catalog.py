@@ -1,0 +1,651 @@
+"""The catalog: one truth, small transactions, a log of its changes, one writer, clear refusals."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.libraries import close_library, open_library
+from helpers.pictures import identity, paint
+from helpers.project import ROOT
+from sqlalchemy import Connection, event, insert, select, update
+
+from search import Engine, LibraryError, LockedError, NotFoundError, QueryError, StorageError
+from search.catalog import schema
+from search.catalog.catalog import Catalog
+from search.catalog.database import Database, refuse_network
+from search.catalog.reads import Lookup
+from search.catalog.writes import Broken, Content, File, Found, Model, Root, chunks, pack, unpack
+from search.lock import writing
+from search.records import Facts, Label
+from search.types import Entry
+
+Open = Callable[..., Engine]
+DAY = 86400.0
+FACTS = Facts(type="jpeg", width=4, height=3, bytes=10, palette=("#000000",), exif={"Make": "x"})
+
+
+@pytest.mark.parametrize("name", ["a?b", "c%41d", "e#f", "g:h@i"])
+def test_a_home_may_be_called_anything(tmp_path: Path, name: str) -> None:
+    home = tmp_path / name
+    close_library(open_library(home))
+    assert (home / "catalog.sqlite").is_file() and list(tmp_path.iterdir()) == [home]
+
+
+class Shelf:
+    """A catalog with one root, one model and a clock that stands still."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        self.now = 1000 * DAY
+        self.database = Database(folder / "catalog.sqlite")
+        self.catalog = Catalog(self.database, lambda: self.now)
+        self.lookup = Lookup(self.database)
+        self.model = self.catalog.model("mini", "f0", 4)
+        self.root = self.catalog.add_root("/pictures", 1, ())
+
+    def put(self, *items: Found | Broken) -> None:
+        self.catalog.record(self.root, self.model, items)
+
+    def file(self, path: str) -> File:
+        return self.catalog.files(self.root)[path]
+
+    def number(self, name: str) -> int:
+        return self.catalog.numbers([name])[name]
+
+    def tags(self, name: str) -> tuple[str, ...]:
+        return self.lookup.describe([self.number(name)])[self.number(name)].tags
+
+    def log(self) -> list[tuple[int, str]]:
+        query = select(schema.changes.c.picture, schema.changes.c.operation)
+        with self.database.read() as c:
+            return [(r.picture, r.operation) for r in c.execute(query.order_by("sequence"))]
+
+    def rows(self, table: str) -> int:
+        with self.database.read() as c:
+            return len(c.execute(select(schema.metadata.tables[table])).all())
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Iterator[Shelf]:
+    made = Shelf(tmp_path / "shelf")
+    yield made
+    made.database.close()
+
+
+def entry(path: str, size: int = 10) -> Entry:
+    return Entry(path, size, 1, 1)
+
+
+def found(path: str, name: str, rendition: str | None = None, at: int = 0) -> Found:
+    """A new picture with a vector along axis `at`."""
+    vector = np.eye(4, dtype=np.float32)[at]
+    return Found(entry(path), name, rendition or f"r-{name}", FACTS, vector)
+
+
+def copied(path: str, name: str, rendition: str) -> Found:
+    """A new picture of a known rendition."""
+    return Found(entry(path), name, rendition, FACTS)
+
+
+def known(path: str, name: str) -> Found:
+    """A picture that was told by its hash."""
+    return Found(entry(path), name)
+
+
+# vectors ---------------------------------------------------------------------------------------
+
+
+def test_vectors_come_back_at_unit_length_within_half_precision() -> None:
+    rows = np.random.default_rng(0).normal(size=(9, 16)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    back = unpack([pack(row) for row in rows], 16)
+    np.testing.assert_allclose(back, rows, atol=1e-3)
+    np.testing.assert_allclose(np.linalg.norm(back, axis=1), 1, atol=1e-6)
+    assert unpack([], 16).shape == (0, 16)
+
+
+def test_chunks_lose_nothing() -> None:
+    assert [v for part in chunks(range(12_001)) for v in part] == list(range(12_001))
+
+
+def test_a_copied_rendition_has_the_same_vector(shelf: Shelf) -> None:
+    shelf.put(found("a", "A", "r", at=2))
+    shelf.put(copied("b", "B", "r"))
+    present, rows = shelf.lookup.present(shelf.model, [shelf.number("A"), shelf.number("B")])
+    assert len(present) == 2 and np.array_equal(rows[0], rows[1])
+    assert shelf.catalog.embedded(shelf.model, ["r", "other"]) == {"r"}
+
+
+def test_vectors_of_two_models_never_mix(shelf: Shelf) -> None:
+    shelf.put(found("a", "A"))
+    other = shelf.catalog.model("other", "f1", 4)
+    assert shelf.lookup.present(other, [1])[0] == []
+    assert shelf.lookup.changed_since(other, 0) == (0, set())
+    assert [number for number, _ in shelf.lookup.lacking(other)] == [1]
+    shelf.catalog.add_vectors(other, {1: np.eye(4, dtype=np.float32)[3]})
+    assert shelf.lookup.present(other, [1])[1].tolist() == [[0, 0, 0, 1]]
+    assert shelf.lookup.present(shelf.model, [1])[1].tolist() == [[1, 0, 0, 0]]
+    shelf.catalog.serve(other)
+    assert shelf.lookup.present(shelf.model, [1])[0] == [] and shelf.catalog.serving() == other
+
+
+def test_a_model_is_entered_once_and_goes_by_its_last_name(shelf: Shelf) -> None:
+    again = shelf.catalog.model("mini:/elsewhere", "f0", 4)
+    assert again == replace(shelf.model, name="mini:/elsewhere")
+    shelf.catalog.serve(again)
+    assert shelf.catalog.serving() == again
+
+
+# pictures, files, the log ----------------------------------------------------------------------
+
+
+def test_facts_are_kept(shelf: Shelf) -> None:
+    shelf.put(found("a", "A"))
+    with shelf.database.read() as c:
+        row = c.execute(select(schema.pictures)).one()
+    assert (row.type, row.width, row.height, row.bytes) == ("jpeg", 4, 3, 10)
+    assert row.facts["palette"] == ["#000000"] and row.facts["exif"] == {"Make": "x"}
+
+
+def test_the_log_names_what_comes_goes_and_comes_back(shelf: Shelf) -> None:
+    shelf.put(found("a", "A"), found("b", "B"))
+    shelf.catalog.remove_files([shelf.file("a").id])
+    shelf.put(known("c", "A"))
+    assert shelf.log() == [(1, "add"), (2, "add"), (1, "remove"), (1, "add")]
+    assert shelf.lookup.changed_since(shelf.model, 2) == (4, {1})
+
+
+def test_entries_of_the_log_have_stamps_of_their_own(shelf: Shelf) -> None:
+    shelf.put(found("a", "A"), found("b", "B"))
+    stamps = {shelf.lookup.stamp(shelf.model, sequence) for sequence in (1, 2)}
+    assert len(stamps) == 2 and 0 not in stamps
+    assert shelf.lookup.stamp(shelf.model, 3) == 0
+
+
+def test_a_copy_is_one_picture_at_two_places(shelf: Shelf) -> None:
+    shelf.put(found("a", "A"), found("b", "A"))
+    assert shelf.lookup.describe([1])[1].paths == ("/pictures/a", "/pictures/b")
+    shelf.catalog.remove_files([shelf.file("a").id])
+    assert shelf.lookup.describe([1])[1].paths == ("/pictures/b",)
+    assert shelf.log() == [(1, "add")]
+
+
+def test_a_picture_without_files_is_found_no_more_and_kept_for_30_days(shelf: Shelf) -> None:
+    shelf.put(found("a", "A"))
+    assert shelf.catalog.remove_files([shelf.file("a").id]) == [1]
+    assert shelf.lookup.present(shelf.model, [1])[0] == [] and not shelf.lookup.describe([1])
+    assert list(shelf.lookup.everything(shelf.model)) == []
+    shelf.now += 30 * DAY - 1
+    assert shelf.catalog.purge() == [] and shelf.rows("vectors") == 1
+    shelf.now += 1
+    assert shelf.catalog.purge() == ["A"]
+    assert [shelf.rows(t) for t in ("pictures", "vectors", "files")] == [0, 0, 0]
+
+
+def test_a_number_is_never_given_twice(shelf: Shelf) -> None:
+    shelf.put(found("a", "A"))
+    shelf.catalog.purge(shelf.catalog.remove_files([shelf.file("a").id]))
+    shelf.put(found("a", "B"))
+    assert shelf.number("B") == 2
+
+
+def test_purging_named_orphans_leaves_the_others(shelf: Shelf) -> None:
+    shelf.put(found("a", "A"), found("b", "B"))
+    shelf.catalog.remove_files([shelf.file("a").id])
+    gone = shelf.catalog.remove_files([shelf.file("b").id])
+    assert shelf.catalog.purge(gone) == ["B"] and shelf.catalog.purge([]) == []
+    assert shelf.rows("pictures") == 1
+
+
+def test_a_batch_is_entered_whole_or_not_at_all(shelf: Shelf) -> None:
+    lost = Found(entry("b"), "unknown")  # a picture the catalog does not have, without its facts
+    with pytest.raises(NotFoundError):
+        shelf.put(found("a", "A"), lost)
+    assert [shelf.rows(t) for t in ("pictures", "vectors", "files", "changes")] == [0, 0, 0, 0]
+
+
+# tags ------------------------------------------------------------------------------------------
+
+
+def test_a_file_edited_in_place_takes_its_tags_along(shelf: Shelf) -> None:
+    shelf.put(found("a", "A"))
+    shelf.catalog.tag(1, ["beach", "beach", "sun"])
+    shelf.put(found("a", "A2"))
+    assert shelf.tags("A2") == ("beach", "sun")
+    shelf.catalog.tag(2, ["late"])
+    shelf.put(known("a", "A"))  # undone
+    assert shelf.tags("A") == ("beach", "late", "sun")
+
+
+def test_tags_stay_when_only_metadata_changed_even_under_another_name(shelf: Shelf) -> None:
+    shelf.put(found("a", "A", "r"))
+    shelf.catalog.tag(1, ["beach"])
+    shelf.put(copied("b", "B", "r"))
+    assert shelf.tags("B") == ("beach",)
+
+
+def test_pictures_that_trade_places_keep_their_own_tags(shelf: Shelf) -> None:
+    shelf.put(found("a", "A"), found("b", "B"))
+    shelf.catalog.tag(1, ["of A"])
+    shelf.catalog.tag(2, ["of B"])
+    shelf.put(known("a", "B"), known("b", "A"))
+    assert (shelf.tags("A"), shelf.tags("B")) == (("of A",), ("of B",))
+
+
+# roots -----------------------------------------------------------------------------------------
+
+
+def test_a_root_takes_over_the_files_of_a_root_inside_it(shelf: Shelf) -> None:
+    inner = shelf.catalog.add_root("/all/trips", 1, ())
+    beside = shelf.catalog.add_root("/all-not", 1, ())
+    shelf.catalog.record(inner, shelf.model, [found("x/a", "A")])
+    shelf.catalog.record(beside, shelf.model, [found("b", "B")])
+    outer = shelf.catalog.add_root("/all", 1, ("a",))
+    outer = shelf.catalog.adopt(outer, inner, ("a", "b"))
+    assert outer.exclude == ("a", "b") and outer in shelf.catalog.roots()
+    assert [root.path for root in shelf.catalog.roots()] == ["/all", "/all-not", "/pictures"]
+    assert list(shelf.catalog.files(outer)) == ["trips/x/a"]
+    assert shelf.lookup.describe([1])[1].paths == ("/all/trips/x/a",)
+
+
+def test_files_of_a_subfolder_are_those_below_it(shelf: Shelf) -> None:
+    shelf.put(found("sub/a", "A"), found("sub2/b", "B"), found("sub", "C"))
+    assert set(shelf.catalog.files(shelf.root, "sub")) == {"sub/a"}
+
+
+def test_paths_and_excludes_need_not_be_utf8(shelf: Shelf) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    root = shelf.catalog.add_root(f"/{name}", 1, [name])
+    shelf.catalog.record(root, shelf.model, [found(f"{name}.jpg", "A")])
+    (back,) = [r for r in shelf.catalog.roots() if r.id == root.id]
+    assert back == Root(root.id, f"/{name}", 1, "online", (name,))
+    assert shelf.lookup.describe([1])[1].paths == (f"/{name}/{name}.jpg",)
+
+
+# ids -------------------------------------------------------------------------------------------
+
+
+def test_an_id_may_be_shortened_while_it_is_unmistakable(shelf: Shelf) -> None:
+    one, two = "abcdef0" + "0" * 57, "abcdef1" + "0" * 57
+    shelf.put(found("a", one), found("b", two))
+    assert shelf.lookup.resolve("ABCDEF0") == 1 and shelf.lookup.resolve(two) == 2
+    with pytest.raises(QueryError, match="several pictures"):
+        shelf.lookup.resolve("abcdef")
+    with pytest.raises(NotFoundError, match="no picture"):
+        shelf.lookup.resolve("123456")
+    for wrong in ("abcde", "", "x" * 64, "a" * 65, "abcdef%"):
+        with pytest.raises(QueryError, match="no id"):
+            shelf.lookup.resolve(wrong)
+    shelf.catalog.remove_files([shelf.file("a").id])
+    with pytest.raises(NotFoundError):
+        shelf.lookup.resolve(one)
+
+
+# the database ----------------------------------------------------------------------------------
+
+
+def test_a_transaction_that_fails_leaves_nothing(shelf: Shelf) -> None:
+    with pytest.raises(RuntimeError), shelf.database.write() as c:
+        c.execute(insert(schema.meta).values(key="x", value="y"))
+        raise RuntimeError
+    assert shelf.rows("meta") == 1
+
+
+def test_a_writing_transaction_is_alone_from_its_first_look(shelf: Shelf) -> None:
+    other = Database(shelf.database._file or "")
+
+    def add(c: Connection, key: str) -> None:
+        c.execute(insert(schema.meta).values(key=key, value=""))
+
+    def write() -> None:
+        with other.write() as c:
+            add(c, "other")
+
+    thread = threading.Thread(target=write)
+    with shelf.database.write() as c:
+        c.execute(select(schema.meta)).all()
+        thread.start()
+        thread.join(0.3)  # if it got in between, what was read here would be old
+        add(c, "mine")
+    thread.join()
+    other.close()
+    assert shelf.rows("meta") == 3
+
+
+def test_a_migration_runs_once(tmp_path: Path) -> None:
+    for _ in range(2):
+        database = Database(tmp_path / "c.sqlite")
+        name = Lookup(database).library()
+        with database.read() as c:
+            assert len(c.execute(select(schema.migrations)).all()) == 1
+            assert c.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+            assert c.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+        database.close()
+    database = Database(tmp_path / "d.sqlite")
+    assert Lookup(database).library() != name
+    database.close()
+
+
+def test_a_catalog_of_version_1_gets_the_index_by_picture(tmp_path: Path) -> None:
+    database = Database(tmp_path / "c.sqlite")
+    with database.write() as c:
+        c.exec_driver_sql("DROP INDEX vectors_picture")
+        c.execute(update(schema.migrations).values(version=1))
+    database.close()
+    database = Database(tmp_path / "c.sqlite")
+    with database.read() as c:
+        plan = c.exec_driver_sql("EXPLAIN QUERY PLAN DELETE FROM vectors WHERE picture = 1").all()
+        versions = c.scalars(select(schema.migrations.c.version)).all()
+    database.close()
+    assert "vectors_picture" in str(plan)
+    assert min(versions) == 1 and len(versions) == 2
+
+
+def test_a_catalog_of_version_2_gets_labels(tmp_path: Path) -> None:
+    database = Database(tmp_path / "c.sqlite")
+    with database.write() as c:
+        c.exec_driver_sql("DROP TABLE labels")
+        c.exec_driver_sql("ALTER TABLE pictures DROP COLUMN low_content")
+        c.execute(update(schema.migrations).values(version=2))
+    database.close()
+    for _ in range(2):
+        database = Database(tmp_path / "c.sqlite")
+        with database.read() as c:
+            assert c.execute(select(schema.labels)).all() == []
+            assert c.execute(select(schema.pictures.c.low_content)).all() == []
+        database.close()
+
+
+def test_pictures_of_a_catalog_of_version_3_count_as_decoded_by_the_first_rule(
+    tmp_path: Path,
+) -> None:
+    shelf = Shelf(tmp_path / "shelf")
+    shelf.put(found("a", "A"))
+    with shelf.database.write() as c:
+        c.exec_driver_sql("ALTER TABLE pictures DROP COLUMN decode_rule")
+        c.execute(update(schema.migrations).values(version=3))
+    shelf.database.close()
+    for _ in range(2):
+        database = Database(tmp_path / "shelf" / "catalog.sqlite")
+        assert Lookup(database).outdated() == [(1, ("/pictures/a",))]
+        database.close()
+
+
+def test_a_vector_is_not_copied_from_a_picture_of_an_earlier_decode_rule(shelf: Shelf) -> None:
+    shelf.put(found("a", "A", "same"))
+    assert shelf.catalog.embedded(shelf.model, {"same"}) == {"same"}
+    with shelf.database.write() as c:
+        c.execute(update(schema.pictures).values(decode_rule=1))
+    assert shelf.catalog.embedded(shelf.model, {"same"}) == set()
+    shelf.put(copied("b", "B", "same"))
+    assert shelf.lookup.present(shelf.model, [1, 2])[0] == [1]
+
+
+def test_a_picture_that_is_decoded_anew_replaces_what_was_stored_of_it(shelf: Shelf) -> None:
+    shelf.put(found("a", "A", "old"))
+    with shelf.database.write() as c:
+        c.execute(update(schema.pictures).values(decode_rule=1))
+    newer = replace(FACTS, palette=("#ffffff",))
+    shelf.put(replace(found("b", "A", "new"), facts=newer))  # another file of the same bytes
+    assert shelf.lookup.facts([1]) == {1: newer} and shelf.lookup.outdated() == []
+    assert shelf.catalog.embedded(shelf.model, {"old", "new"}) == {"new"}
+
+
+def test_labels_and_flags_follow_the_vector_to_pictures_of_the_same_pixels(shelf: Shelf) -> None:
+    seen = Content((Label("dog", 0.9), Label("cat", 0.05)), low_content=True)
+    vector = np.eye(4, dtype=np.float32)[0]
+    first = Found(entry("a"), "a" * 8, "same", FACTS, vector, seen)
+    shelf.catalog.record(shelf.root, shelf.model, [first])
+    shelf.catalog.record(shelf.root, shelf.model, [Found(entry("b"), "b" * 8, "same", FACTS)])
+    labels = shelf.lookup.labels(shelf.model, [1, 2])
+    assert labels[1] == labels[2] == seen.labels
+    assert all(one.low_content for one in shelf.lookup.describe([1, 2]).values())
+    found = shelf.lookup.by_labels(shelf.model, ["dog", "cat"], 10, 0.5)
+    assert found == pytest.approx({1: 0.95, 2: 0.95})
+    assert shelf.lookup.by_labels(shelf.model, ["cat"], 10, 0.5) == {}
+    other = shelf.catalog.model("other", "f2", 4)
+    shelf.catalog.add_vectors(other, {1: vector}, {1: Content()})
+    assert shelf.lookup.labels(other, [1]) == {} and shelf.lookup.labels(shelf.model, [1])
+    assert not shelf.lookup.describe([1])[1].low_content
+    shelf.catalog.serve(other)
+    assert shelf.lookup.labels(shelf.model, [1, 2]) == {}
+
+
+def test_pictures_are_found_by_the_names_of_files_and_folders(shelf: Shelf) -> None:
+    for name in ("Rome 2019/a.jpg", "b rome.jpg", "chrome.jpg", "假期/c.jpg"):
+        identity = hashlib.sha256(name.encode()).hexdigest()
+        found = Found(entry(name), identity, name, FACTS, np.eye(4, dtype=np.float32)[0])
+        shelf.catalog.record(shelf.root, shelf.model, [found])
+    assert shelf.lookup.by_name("rome", 10) == [2, 1]
+    assert shelf.lookup.by_name("rome", 1) == [2]
+    assert shelf.lookup.by_name("期", 10) == [4]
+    assert shelf.lookup.by_name("pictures", 10) == [4, 3, 2, 1]  # the root's own name
+    assert shelf.lookup.by_name("a%", 10) == []
+    assert shelf.lookup.by_name("rome 2019", 10) == [1]
+    assert shelf.lookup.by_name("b rome", 10) == [2] and not shelf.lookup.by_name("rome b", 10)
+
+
+def test_a_newer_schema_is_refused(home: Path) -> None:
+    engine = open_library(home)
+    with engine._database.write() as c:
+        c.execute(insert(schema.migrations).values(version=99, at=0.0))
+    close_library(engine)
+    with pytest.raises(LibraryError, match="newer lookalike .schema 99"):
+        Engine.open(home)
+
+
+@pytest.mark.parametrize("damage", [b"this is not a database, is it?" * 200, b"SQLite format 3\0"])
+def test_a_file_that_is_no_database_is_refused(home: Path, damage: bytes) -> None:
+    home.mkdir()
+    (home / "catalog.sqlite").write_bytes(damage)
+    with pytest.raises(LibraryError, match="damaged"):
+        Engine.open(home)
+
+
+def test_a_damaged_catalog_is_told_and_never_a_traceback(home: Path, folder: Path) -> None:
+    engine = open_library(home)
+    for seed in range(8):
+        paint(folder / f"{seed}.jpg", seed)
+    engine.sync(folder)
+    close_library(engine)
+    data = bytearray((home / "catalog.sqlite").read_bytes())
+    for page in range(2, len(data) // 4096):
+        data[page * 4096 : page * 4096 + 200] = b"\x5a" * 200
+    (home / "catalog.sqlite").write_bytes(data)
+    with pytest.raises(LibraryError, match="damaged"):
+        engine = open_library(home)
+        close_library(engine)
+        engine.sync(folder)
+
+
+def test_loose_ends_are_found(shelf: Shelf) -> None:
+    shelf.put(found("a", "A"))
+    assert shelf.database.integrity() == [] and shelf.lookup.dangling() == 0
+    with shelf.database.engine.connect() as c:
+        c.exec_driver_sql("COMMIT")
+        c.exec_driver_sql("PRAGMA foreign_keys=OFF")
+        c.exec_driver_sql("BEGIN")
+        c.exec_driver_sql("UPDATE files SET picture = 99")
+        c.commit()
+    assert shelf.lookup.dangling() == 1
+    assert shelf.database.integrity() == ["catalog: files row 1 refers to nothing"]
+
+
+def test_a_home_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for home in (tmp_path / "file", tmp_path / "file" / "sub"):
+        with pytest.raises(LibraryError, match="give another --home"):
+            Engine.open(home)
+
+
+@pytest.mark.parametrize(
+    ("kind", "refused"), [("nfs4", True), ("cifs", True), ("ext4", False), ("tmpfs", False)]
+)
+def test_a_network_home_is_refused(tmp_path: Path, kind: str, refused: bool) -> None:
+    home = tmp_path / "my library"
+    home.mkdir()
+    point = str(home).replace(" ", "\\040")
+    mounts = tmp_path / "mounts"
+    mounts.write_bytes(
+        f"/dev/vda / ext4 rw 0 0\nserver:/x {point} {kind} rw 0 0\n".encode()
+        + f"server:/y {tmp_path}/my nfs rw 0 0\nz /caf".encode()
+        + b"\xe9 ext4 rw 0 0\n"
+    )
+    if refused:
+        with pytest.raises(LibraryError, match=f"network file system .{kind}"):
+            refuse_network(home, mounts)
+    else:
+        refuse_network(home, mounts)
+    refuse_network(home, tmp_path / "no such file")
+
+
+# a full disk -----------------------------------------------------------------------------------
+
+
+def test_a_full_catalog_says_so_and_goes_on_where_it_stopped(home: Path, folder: Path) -> None:
+    for seed in range(80):
+        paint(folder / f"{seed}.jpg", seed)
+    engine = open_library(home)
+    sqlite = engine._database.engine
+    with engine._database.read() as c:
+        pages = int(c.exec_driver_sql("PRAGMA page_count").scalar_one())
+
+    def narrow(connection: object, _: object) -> None:
+        connection.execute(f"PRAGMA max_page_count={pages + 40}")  # type: ignore[attr-defined]
+
+    sqlite.dispose()
+    event.listen(sqlite, "connect", narrow)
+    with pytest.raises(StorageError, match="free some space.*goes on where it stopped"):
+        engine.sync(folder)
+    held = engine.status().pictures
+    assert 0 < held < 80
+    event.remove(sqlite, "connect", narrow)
+    sqlite.dispose()
+    report = engine.sync(folder)
+    assert (report.embedded, report.pictures, report.unchanged) == (80 - held, 80, held)
+    assert not engine.check().problems
+    close_library(engine)
+
+
+@pytest.fixture
+def narrow_home(tmp_path: Path) -> Iterator[Path]:
+    """A home on a disk of 1 MB."""
+    home = tmp_path / "narrow"
+    home.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(home)]
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("only root on Linux can mount a small disk")
+    if subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    yield home
+    subprocess.run(["umount", "-l", str(home)], check=True)
+
+
+def test_a_full_disk_says_so_and_goes_on_where_it_stopped(narrow_home: Path, folder: Path) -> None:
+    for seed in range(160):
+        paint(folder / f"{seed}.jpg", seed)
+    engine = open_library(narrow_home)
+    for _ in range(3):  # the same again, with no byte left from the start
+        with pytest.raises(StorageError, match="free some space"):
+            engine.sync(folder)
+    subprocess.run(["mount", "-o", "remount,size=16m", str(narrow_home)], check=True)
+    held = engine.status().pictures
+    report = engine.sync(folder)
+    assert (report.embedded, report.pictures) == (160 - held, 160)
+    assert not engine.check().problems
+    close_library(engine)
+
+
+# one writer ------------------------------------------------------------------------------------
+
+HOLD = """
+import sys
+from pathlib import Path
+from search.lock import writing
+with writing(Path(sys.argv[1]), 0, print):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_process_is_told_who_writes_and_gets_the_lock_when_that_one_dies(
+    library: Open, home: Path, folder: Path
+) -> None:
+    paint(folder / "a.jpg", 1)
+    engine = library(lock_seconds=0)
+    command = [sys.executable, "-c", HOLD, str(home)]
+    root = str(ROOT)
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": root},
+    ) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"held\n"
+        for write in (lambda: engine.sync(folder), lambda: engine.forget(folder), engine.check):
+            with pytest.raises(LockedError, match=f"process {other.pid} .*nothing will be lost"):
+                write()
+        assert engine.status().pictures == 0  # reading needs no lock
+        other.kill()
+    assert engine.sync(folder).added == 1
+
+
+def test_a_second_writer_waits_for_the_first_and_says_so(library: Open, folder: Path) -> None:
+    paint(folder / "a.jpg", 1)
+    said: list[str] = []
+    waiting = threading.Event()
+
+    def say(line: str) -> None:
+        said.append(line)
+        waiting.set()
+
+    first, second = library(), library(lock_seconds=60, say=say)
+    run = first.index(folder)
+    next(run)
+
+    def end() -> None:
+        waiting.wait(60)
+        list(run)  # from another thread than the one that took the lock
+
+    thread = threading.Thread(target=end)
+    thread.start()
+    assert second.sync(folder).unchanged == 1
+    thread.join()
+    assert said[0].startswith(f"waiting for process {os.getpid()} (")
+
+
+def test_an_abandoned_run_gives_the_lock_back(library: Open, folder: Path) -> None:
+    paint(folder / "a.jpg", 1)
+    run = library().index(folder)
+    next(run)
+    run.close()
+    assert library(lock_seconds=0).sync(folder).added == 1
+
+
+def test_the_note_of_who_writes_is_gone_afterwards(tmp_path: Path) -> None:
+    with writing(tmp_path, 0, print):
+        assert json.loads((tmp_path / "writer.json").read_text())["pid"] == os.getpid()
+    assert not (tmp_path / "writer.json").exists()
+
+
+def test_a_home_that_takes_no_lock_is_told(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("")
+    with pytest.raises(StorageError, match="cannot write"), writing(tmp_path / "f", 0, print):
+        pass
+
+
+def test_ids_in_the_catalog_are_the_hashes_of_files(engine: Engine, folder: Path) -> None:
+    paint(folder / "a.jpg", 1)
+    engine.sync(folder)
+    assert engine._lookup.identities([1]) == {1: identity(1)}
+    assert isinstance(engine._catalog.serving(), Model)

@@ -1,0 +1,196 @@
+"""Folder -> entries -> plan: what is listed, what is left out, what a difference means."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from helpers.pictures import forbid, paint
+
+from search import InputError
+from search.catalog.writes import File
+from search.indexing.diff import diff
+from search.indexing.scan import Listing, excluded, scan, watch
+from search.records import Skip
+from search.types import Entry, marks
+
+
+def test_pictures_are_told_by_name_at_any_depth(folder: Path) -> None:
+    for name in ("a.jpg", "sub/b.PNG", "sub/deep/c.heic", "notes.txt", "sub/noext"):
+        paint(folder / name, 1)
+    assert set(scan(folder).entries) == {"a.jpg", "sub/b.PNG", "sub/deep/c.heic"}
+
+
+def test_an_entry_has_the_files_size_time_and_inode(folder: Path) -> None:
+    stat = paint(folder / "a.jpg", 1).stat()
+    expected = Entry("a.jpg", stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    assert scan(folder).entries == {"a.jpg": expected}
+
+
+def test_numbers_of_file_systems_have_room_in_the_catalog() -> None:
+    def of(mtime: int, inode: int) -> tuple[int, int, int]:
+        info = os.stat_result((0, inode, 0, 0, 0, 0, 5, 0, 0, 0, 0.0, 0.0, 0.0, 0, mtime, 0))
+        return marks(info)
+
+    assert of(7, 8) == (5, 7, 8)
+    assert of(-7, 2**63 - 1) == (5, -7, 2**63 - 1)
+    assert of(2**63 + 5, 2**64 - 1) == (5, 5 - 2**63, -1)
+
+
+def test_watching_goes_on_after_a_name_that_is_not_utf8(folder: Path, tmp_path: Path) -> None:
+    changes = watch([folder], tmp_path / "home")
+    assert next(changes) == folder
+    go = threading.Event()
+
+    def fill() -> None:
+        for i in range(20):
+            (folder / f"caf\udce9{i}.jpg").touch()
+            go.wait(0.1)
+
+    try:
+        (folder / "caf\udce9.jpg").touch()
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    assert next(changes) == folder
+    filling = threading.Thread(target=fill)
+    filling.start()
+    assert next(changes) == folder  # once they have all come
+    filling.join()
+    (folder / "b.jpg").touch()
+    assert next(changes) == folder
+
+
+def test_a_folder_that_cannot_be_watched_is_told(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be watched"):
+        next(watch([folder / "caf\udce9"], tmp_path / "home"))
+
+
+def test_hidden_files_and_folders_are_left_out(folder: Path) -> None:
+    for name in (".a.jpg", ".trash/b.jpg", "sub/.c.jpg", "d.jpg"):
+        paint(folder / name, 1)
+    assert set(scan(folder).entries) == {"d.jpg"}
+
+
+def test_symbolic_links_are_not_followed(folder: Path, tmp_path: Path) -> None:
+    outside = paint(tmp_path / "outside" / "x.jpg", 1)
+    paint(folder / "a.jpg", 2)
+    (folder / "loop").symlink_to(folder)
+    (folder / "away").symlink_to(outside.parent)
+    (folder / "link.jpg").symlink_to(outside)
+    (folder / "dangling.jpg").symlink_to(folder / "nothing.jpg")
+    listing = scan(folder)
+    assert set(listing.entries) == {"a.jpg"} and not listing.unreadable
+
+
+def test_only_regular_files_are_pictures(folder: Path) -> None:
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "folder.jpg").mkdir()
+    paint(folder / "folder.jpg" / "a.jpg", 1)
+    assert set(scan(folder).entries) == {"folder.jpg/a.jpg"}
+
+
+def test_names_need_not_be_utf8(folder: Path) -> None:
+    name = b"caf\xe9\xff.jpg"
+    try:
+        with open(os.path.join(os.fsencode(folder), name), "wb"):
+            pass
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    assert [os.fsencode(path) for path in scan(folder).entries] == [name]
+
+
+def test_a_folder_that_cannot_be_read_is_noted(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paint(folder / "a.jpg", 1)
+    paint(folder / "closed" / "b.jpg", 2)
+    forbid(monkeypatch, folder / "closed")
+    listing = scan(folder)
+    assert set(listing.entries) == {"a.jpg"}
+    assert [(skip.path, skip.reason) for skip in listing.unreadable] == [
+        ("closed", "Permission denied")
+    ]
+
+
+def test_a_start_that_cannot_be_read_raises(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forbid(monkeypatch, folder)
+    with pytest.raises(PermissionError):
+        scan(folder)
+
+
+def test_within_lists_a_subfolder_by_paths_of_the_root(folder: Path) -> None:
+    paint(folder / "a.jpg", 1)
+    paint(folder / "sub" / "b.jpg", 2)
+    assert set(scan(folder, "sub").entries) == {"sub/b.jpg"}
+
+
+@pytest.mark.parametrize(
+    ("path", "pattern", "out"),
+    [
+        ("a.jpg", "*.jpg", True),
+        ("sub/a.jpg", "*.jpg", True),
+        ("sub/a.jpg", "sub/*", True),
+        ("x/raw", "raw", True),
+        ("raw/a.jpg", "raw", False),  # the folder is, so nothing asks about what is in it
+        ("A.jpg", "a.jpg", False),
+        ("raw", "/raw", True),
+        ("x/raw", "/raw", False),
+    ],
+)
+def test_a_glob_matches_the_path_or_the_name(path: str, pattern: str, out: bool) -> None:
+    assert excluded(path, [pattern]) is out
+
+
+def test_excluded_folders_are_not_entered(folder: Path) -> None:
+    for name in ("a.jpg", "raw/b.jpg", "sub/raw/c.jpg"):
+        paint(folder / name, 1)
+    assert set(scan(folder, exclude=["raw/"]).entries) == {"a.jpg"}
+
+
+# diff ------------------------------------------------------------------------------------------
+
+RULE = "limits and codecs"
+SAME = File(1, 10, 100, 7, picture=1, reason=None)
+
+
+def listed(**entries: tuple[int, int, int]) -> Listing:
+    return Listing({name: Entry(name, *stat) for name, stat in entries.items()})
+
+
+def test_size_time_and_inode_as_before_is_unchanged() -> None:
+    plan = diff({"a": SAME}, listed(a=(10, 100, 7)), RULE)
+    assert plan.unchanged == 1 and not plan.read and not plan.vanished
+
+
+@pytest.mark.parametrize("stat", [(11, 100, 7), (10, 101, 7), (10, 100, 8)])
+def test_any_difference_is_read(stat: tuple[int, int, int]) -> None:
+    plan = diff({"a": SAME}, listed(a=stat), RULE)
+    assert [entry.path for entry in plan.read] == ["a"] and plan.unchanged == 0
+
+
+def test_the_same_file_under_a_new_name_has_moved() -> None:
+    plan = diff({"a": SAME}, listed(b=(10, 100, 7)), RULE)
+    assert [(key, entry.path) for key, entry in plan.moves] == [(1, "b")]
+    assert not plan.read and not plan.vanished
+
+
+def test_one_file_moves_to_one_name_only() -> None:
+    plan = diff({"a": SAME}, listed(b=(10, 100, 7), c=(10, 100, 7)), RULE)
+    assert len(plan.moves) == 1 and len(plan.read) == 1
+
+
+def test_a_broken_file_is_skipped_with_its_reason_until_it_changes() -> None:
+    broken = File(1, 10, 100, 7, picture=None, reason="torn", rule=RULE)
+    again = diff({"a": broken}, listed(a=(10, 100, 7)), RULE)
+    assert [(s.path, s.reason) for s in again.skipped] == [("a", "torn")] and not again.read
+    assert diff({"a": broken}, listed(a=(12, 100, 7)), RULE).read
+    assert diff({"a": broken}, listed(a=(10, 100, 7)), "other limits").read
+
+
+def test_files_below_an_unreadable_folder_are_hidden_and_no_others() -> None:
+    listing = Listing(unreadable=[Skip("sub", "Permission denied")])
+    known = {"sub/a": SAME, "sub2/b": File(2, 1, 1, 1, picture=2, reason=None)}
+    plan = diff(known, listing, RULE)
+    assert plan.hidden == 1 and set(plan.vanished) == {"sub2/b"}

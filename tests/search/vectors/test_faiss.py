@@ -1,0 +1,383 @@
+"""The vector index: exact, filtered, kept up by the change log, rebuilt when a snapshot is bad."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.libraries import Counted, close_library, open_library, parts
+from helpers.pictures import identity, paint
+from hypothesis import given, settings, strategies as st
+
+from search import Engine, StorageError
+from search.vectors.faiss import snapshot
+from search.vectors.faiss.flat import FlatIndex
+from search.vectors.faiss.replica import LiveIndex, load
+from search.vectors.faiss.snapshot import SnapshotError
+
+Open = Callable[..., Engine]
+DIM = 8
+
+
+def vectors(n: int, seed: int = 0) -> np.ndarray:
+    rows = np.random.default_rng(seed).normal(size=(n, DIM)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def filled(n: int = 5) -> FlatIndex:
+    index = FlatIndex.empty(DIM)
+    index.replace(range(10, 10 + n), vectors(n))
+    index.sequence, index.stamp = 7, 11
+    return index
+
+
+def save(index: FlatIndex, path: Path) -> None:
+    snapshot.write(path, index.head(), index.body())
+
+
+# flat tier -------------------------------------------------------------------------------------
+
+operations = st.lists(
+    st.tuples(
+        st.sampled_from(["replace", "remove"]),
+        st.lists(st.integers(0, 15), max_size=6, unique=True),
+        st.integers(0, 2**31),
+    ),
+    max_size=8,
+)
+
+
+@settings(derandomize=True, deadline=None, max_examples=60, database=None)
+@given(operations, st.integers(1, 20), st.none() | st.lists(st.integers(0, 20), unique=True))
+def test_it_answers_like_a_dictionary_and_a_matrix_product(
+    steps: list[tuple[str, list[int], int]], k: int, only: list[int] | None
+) -> None:
+    index, model = FlatIndex.empty(DIM), dict[int, np.ndarray]()
+    for operation, numbers, seed in steps:
+        if operation == "remove":
+            index.remove(numbers)
+            model = {n: v for n, v in model.items() if n not in numbers}
+        else:
+            rows = vectors(len(numbers), seed)
+            index.replace(numbers, rows)
+            model |= dict(zip(numbers, rows, strict=True))
+    query = vectors(1, 99)[0]
+    allowed = {n: float(v @ query) for n, v in model.items() if only is None or n in only}
+    best = sorted(allowed, key=lambda n: -allowed[n])[:k]
+    found = index.search(query, k, only)
+    assert len(index) == len(model) and index.numbers().tolist() == sorted(model)
+    assert [allowed[n] for n in found.tolist()] == [allowed[n] for n in best]  # twins either way
+
+
+def test_numbers_and_vectors_must_pair() -> None:
+    with pytest.raises(ValueError, match="2 numbers for 3 vectors"):
+        FlatIndex.empty(DIM).replace([1, 2], vectors(3))
+
+
+# snapshot --------------------------------------------------------------------------------------
+
+
+def test_a_snapshot_brings_back_the_index(tmp_path: Path) -> None:
+    path, index = tmp_path / "deep" / "x.faiss", filled()
+    save(index, path)
+    loaded = load(path, DIM)
+    query = vectors(1, 3)[0]
+    assert loaded.search(query, 9).tolist() == index.search(query, 9).tolist()
+    assert loaded.head() == index.head() == snapshot.head(path)
+    assert (loaded.sequence, loaded.stamp) == (7, 11)
+    assert [p.name for p in path.parent.iterdir()] == ["x.faiss"]  # nothing partial is left
+
+
+def test_a_snapshot_cut_anywhere_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.faiss"
+    save(filled(2), path)
+    data = path.read_bytes()
+    for end in range(len(data)):
+        path.write_bytes(data[:end])
+        with pytest.raises(SnapshotError):
+            load(path, DIM)
+        snapshot.head(path)  # may be wrong, may not raise
+
+
+def test_a_snapshot_with_any_bit_flipped_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.faiss"
+    save(filled(2), path)
+    data = path.read_bytes()
+    for place in range(len(data)):
+        flipped = bytearray(data)
+        flipped[place] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        with pytest.raises(SnapshotError):
+            load(path, DIM)
+        snapshot.head(path)
+
+
+def test_a_snapshot_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"in the way")
+    with pytest.raises(StorageError, match="exists; free some space, or move"):
+        save(filled(2), tmp_path / "file" / "x.faiss")
+    assert (tmp_path / "file").read_bytes() == b"in the way"
+
+
+def whole(head: object, body: bytes) -> bytes:
+    """A snapshot whose checksum is right, whatever is in it."""
+    text = json.dumps(head).encode()
+    data = snapshot.MAGIC + struct.pack(">I", len(text)) + text + body
+    return data + hashlib.sha256(data).digest()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x89PNG\r\n\x1a\n" + bytes(100),
+        whole({"kind": "flat", "dim": DIM, "sequence": 1, "made": 1, "stamp": 1}, b"noise"),
+        whole({"kind": "flat", "dim": DIM}, b""),
+        whole({"kind": "ivf", "dim": DIM, "sequence": 1, "made": 1, "stamp": 1}, b""),
+        whole([], b""),
+    ],
+)
+def test_a_foreign_file_is_refused(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "x.faiss"
+    path.write_bytes(data)
+    with pytest.raises(SnapshotError):
+        load(path, DIM)
+    snapshot.head(path)
+
+
+def test_a_snapshot_of_vectors_of_another_length_is_refused(tmp_path: Path) -> None:
+    save(filled(), tmp_path / "x.faiss")
+    with pytest.raises(SnapshotError, match="length"):
+        load(tmp_path / "x.faiss", DIM + 1)
+
+
+def test_a_snapshot_that_cannot_be_written_leaves_the_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.faiss"
+    save(filled(2), path)
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(StorageError, match="No space left"):
+        save(filled(5), path)
+    assert len(load(path, DIM)) == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["x.faiss"]
+
+
+# kept up with the catalog ----------------------------------------------------------------------
+
+
+def numbers(engine: Engine) -> list[int]:
+    """What the index of this engine holds, after a look at the log."""
+    model = engine._catalog.serving()
+    assert model is not None
+    live = engine._runtime.run(lambda: engine._shelf.live(model))
+    result: list[int] = engine._runtime.run(lambda: live.refresh().numbers().tolist())
+    return result
+
+
+def fresh(engine: Engine) -> LiveIndex:
+    """The index as a new process would open it."""
+    model = engine._catalog.serving()
+    assert model is not None
+    return LiveIndex(engine._lookup, model, engine.home / "index")
+
+
+def snapshots(home: Path) -> list[Path]:
+    return sorted((home / "index").iterdir())
+
+
+def ranking(engine: Engine, seed: int) -> list[tuple[str, float]]:
+    return [(hit.id, hit.score) for hit in engine.search(image=f"id:{identity(seed)}", k=100)]
+
+
+def fill(folder: Path, seeds: range) -> None:
+    for seed in seeds:
+        paint(folder / f"{seed}.jpg", seed)
+
+
+def test_a_sync_writes_the_snapshot_that_the_next_process_opens(
+    engine: Engine, folder: Path
+) -> None:
+    fill(folder, range(4))
+    engine.sync(folder)
+    live = fresh(engine)
+    assert not live.rebuilt and live.index.numbers().tolist() == [1, 2, 3, 4]
+    assert live.index.sequence == engine._lookup.sequence(live.model)
+
+
+def test_the_tail_of_the_log_is_replayed(engine: Engine, folder: Path) -> None:
+    fill(folder, range(4))
+    engine.sync(folder)
+    old = snapshots(engine.home)[0].read_bytes()
+    (folder / "0.jpg").unlink()
+    fill(folder, range(4, 6))
+    engine.sync(folder)
+    snapshots(engine.home)[0].write_bytes(old)
+    live = fresh(engine)
+    assert not live.rebuilt and live.index.numbers().tolist() == [1, 2, 3, 4]
+    assert live.refresh().numbers().tolist() == [2, 3, 4, 5, 6]
+
+
+def test_a_sync_that_changes_nothing_writes_no_snapshot(engine: Engine, folder: Path) -> None:
+    fill(folder, range(2))
+    engine.sync(folder)
+    before = snapshots(engine.home)[0].stat()
+    engine.sync(folder)
+    after = snapshots(engine.home)[0].stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "flipped", "foreign"])
+def test_without_a_good_snapshot_the_answers_are_the_same(
+    library: Open, folder: Path, damage: str
+) -> None:
+    fill(folder, range(5))
+    first = library()
+    first.sync(folder)
+    expected = ranking(first, 2)
+    path = snapshots(first.home)[0]
+    data = bytearray(path.read_bytes())
+    if damage == "missing":
+        path.unlink()
+    elif damage == "foreign":
+        path.write_bytes(b"something else")
+    elif damage == "cut":
+        path.write_bytes(data[: len(data) // 2])
+    else:
+        data[-100] ^= 4
+        path.write_bytes(data)
+    computed = parts()[2].computed
+    second = library()
+    assert ranking(second, 2) == expected
+    report = second.check()
+    assert not report.problems and len(report.repaired) == 1
+    assert parts()[2].computed == computed  # nothing was embedded again
+    assert not fresh(second).rebuilt
+    assert not library().check().repaired
+
+
+def test_a_check_after_a_first_sync_repairs_nothing(engine: Engine, folder: Path) -> None:
+    fill(folder, range(3))
+    engine.sync(folder)
+    report = engine.check(deep=True)
+    assert not report.problems and not report.repaired
+
+
+def test_a_snapshot_that_disagrees_with_the_catalog_is_made_anew_and_kept(
+    library: Open, folder: Path
+) -> None:
+    fill(folder, range(3))
+    first = library()
+    first.sync(folder)
+    path = snapshots(first.home)[0]
+    index = load(path, Counted().dim)
+    index.remove([2])
+    save(index, path)
+    assert len(library().check().repaired) == 1
+    assert fresh(first).index.numbers().tolist() == [1, 2, 3]
+    assert not library().check().repaired
+
+
+def test_an_older_copy_of_the_catalog_does_not_believe_a_newer_snapshot(
+    home: Path, folder: Path, tmp_path: Path
+) -> None:
+    engine = open_library(home)
+    fill(folder, range(3))
+    engine.sync(folder)
+    close_library(engine)
+    shutil.copy(home / "catalog.sqlite", tmp_path / "copy")
+    engine = open_library(home)
+    fill(folder, range(3, 6))
+    engine.sync(folder)
+    close_library(engine)
+    for path in home.glob("catalog.sqlite*"):
+        path.unlink()
+    shutil.copy(tmp_path / "copy", home / "catalog.sqlite")
+    engine = open_library(home)
+    assert numbers(engine) == [1, 2, 3]
+    close_library(engine)
+
+
+@pytest.mark.parametrize("more", [3, 6])
+def test_an_older_copy_that_went_another_way_does_not_either(
+    home: Path, folder: Path, tmp_path: Path, more: int
+) -> None:
+    """Numbers are given again after a restore: an old snapshot would hold other pictures."""
+    engine = open_library(home)
+    fill(folder, range(3))
+    engine.sync(folder)
+    close_library(engine)
+    shutil.copy(home / "catalog.sqlite", tmp_path / "copy")
+    engine = open_library(home)
+    fill(tmp_path / "first", range(10, 13))
+    engine.sync(tmp_path / "first")
+    close_library(engine)
+    for path in home.glob("catalog.sqlite*"):
+        path.unlink()
+    shutil.copy(tmp_path / "copy", home / "catalog.sqlite")
+    engine = open_library(home)
+    fill(tmp_path / "second", range(20, 20 + more))
+    engine.sync(tmp_path / "second")
+    for seed in range(20, 20 + more):
+        assert engine.search(image=f"id:{identity(seed)}", k=1)[0].id == identity(seed)
+    assert len(ranking(engine, 0)) == 3 + more
+    close_library(engine)
+
+
+def test_another_catalogs_snapshot_is_not_believed(
+    library: Open, folder: Path, tmp_path: Path
+) -> None:
+    ours, theirs = library(tmp_path / "ours"), library(tmp_path / "theirs")
+    fill(folder, range(3))
+    ours.sync(folder)
+    fill(tmp_path / "other", range(10, 13))
+    theirs.sync(tmp_path / "other")
+    shutil.copy(snapshots(theirs.home)[0], snapshots(ours.home)[0])  # under our name, even
+    again = library(tmp_path / "ours")
+    assert ranking(again, 1)[0] == (identity(1), pytest.approx(1, abs=1e-5))
+    stored = again._lookup.present(fresh(again).model, [1])[1][0]
+    assert fresh(again).index.search(stored, 1).tolist() == [1]
+
+
+def test_old_snapshots_and_torn_writes_are_swept(engine: Engine, folder: Path) -> None:
+    fill(folder, range(2))
+    engine.sync(folder)
+    (kept,) = snapshots(engine.home)
+    (kept.parent / "0123-old.faiss").write_bytes(b"x")
+    (kept.parent / ".99-1.part").write_bytes(b"x")
+    fill(folder, range(2, 3))
+    engine.sync(folder)
+    assert snapshots(engine.home) == [kept]
+
+
+def test_another_process_sees_what_was_added_and_removed(library: Open, folder: Path) -> None:
+    writer, reader = library(), library()
+    fill(folder, range(3))
+    writer.sync(folder)
+    assert len(ranking(reader, 0)) == 3
+    fill(folder, range(3, 5))
+    (folder / "1.jpg").unlink()
+    writer.sync(folder)
+    assert {i for i, _ in ranking(reader, 0)} == {identity(s) for s in (0, 2, 3, 4)}
+    assert numbers(reader) == numbers(writer)
+
+
+def test_scores_come_from_the_catalog_and_not_from_the_index(engine: Engine, folder: Path) -> None:
+    fill(folder, range(4))
+    engine.sync(folder)
+    live = fresh(engine)
+    _, stored = engine._lookup.present(live.model, [1, 2, 3, 4])
+    scores = sorted((stored @ stored[0]).tolist(), reverse=True)
+    assert [hit.score for hit in engine.search(vector=stored[0].tolist(), k=4)] == pytest.approx(
+        scores, abs=1e-6
+    )

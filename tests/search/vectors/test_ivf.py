@@ -1,0 +1,510 @@
+"""The clustered tier, and how a library comes to it and leaves it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.pictures import identity, paint
+from helpers.serving import serving, until
+from hypothesis import given, settings, strategies as st
+
+from search import Engine
+from search.catalog.catalog import Catalog
+from search.catalog.database import Database
+from search.catalog.reads import Lookup, rescore
+from search.catalog.writes import Found, Model
+from search.errors import InputError, LibraryError, StorageError
+from search.records import Facts
+from search.runtime import Runtime
+from search.settings import Settings
+from search.types import Entry
+from search.vectors.base import outgrown, wanted
+from search.vectors.faiss import snapshot
+from search.vectors.faiss.clusters import kmeans
+from search.vectors.faiss.flat import FlatIndex
+from search.vectors.faiss.ivf import IvfIndex
+from search.vectors.faiss.manager import Shelf
+from search.vectors.faiss.replica import LiveIndex, finish, load
+from search.vectors.faiss.snapshot import SnapshotError
+
+Open = Callable[..., Engine]
+DIM, LARGE = 16, 40
+
+
+def vectors(n: int, seed: int = 0, dim: int = DIM) -> np.ndarray:
+    """Unit vectors around a few centres, as those of pictures are."""
+    random = np.random.default_rng(seed)
+    centres = np.random.default_rng(7).normal(size=(12, dim))
+    rows = centres[random.integers(0, 12, n)] + random.normal(size=(n, dim))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def trained(rows: np.ndarray, first: int = 1) -> IvfIndex:
+    """All rows in clusters, numbered from `first`."""
+    index = finish(IvfIndex.train(rows, min(len(rows), int(4 * len(rows) ** 0.5))))
+    index.replace(range(first, first + len(rows)), rows)
+    finish(index.calibrate(rows[:100]))
+    return index
+
+
+def nearest(index: Any, rows: dict[int, np.ndarray], query: np.ndarray, k: int, only: Any) -> list:
+    """What a searcher makes of an index's answer: the scores of the k best."""
+    found = index.search(query, k, only).tolist()
+    assert len(set(found)) == len(found) and set(found) <= set(rows)
+    scores = rescore(query, np.array([rows[n] for n in found]).reshape(-1, len(query)))
+    return sorted(scores.tolist(), reverse=True)[:k]
+
+
+# the tier --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 3, 17])
+def test_clusters_are_unit_vectors_that_hold_what_is_near(count: int) -> None:
+    rows = vectors(200)
+    pieces = kmeans(rows, count)
+    centres = finish(pieces)
+    assert centres.shape == (count, DIM)
+    np.testing.assert_allclose(np.linalg.norm(centres, axis=1), 1, atol=1e-5)
+    nearest = (rows @ centres.T).argmax(1)
+    for i in set(nearest.tolist()):  # the last centres are nearly the middles of what they hold
+        middle = rows[nearest == i].sum(0)
+        assert centres[i] @ middle / np.linalg.norm(middle) > 0.95
+
+
+def test_clusters_of_equal_vectors() -> None:
+    rows = np.repeat(vectors(2), 20, axis=0)
+    assert np.isfinite(finish(kmeans(rows, 6))).all()
+
+
+operations = st.lists(
+    st.tuples(
+        st.sampled_from(["replace", "remove"]),
+        st.lists(st.integers(0, 60), max_size=20, unique=True),
+        st.integers(0, 2**31),
+    ),
+    max_size=8,
+)
+
+
+@settings(derandomize=True, deadline=None, max_examples=60, database=None)
+@given(operations, st.integers(1, 20), st.none() | st.lists(st.integers(0, 70), unique=True))
+@pytest.mark.parametrize("kind", ["flat", "ivf"])
+def test_any_changes_against_a_dictionary(
+    kind: str, steps: list[tuple[str, list[int], int]], k: int, only: list[int] | None
+) -> None:
+    rows = vectors(30)
+    index = trained(rows, 20) if kind == "ivf" else FlatIndex.empty(DIM)
+    model = dict(zip(range(20, 50), rows, strict=True))
+    index.replace(list(model), rows)
+    for operation, numbers, seed in steps:
+        if operation == "remove":
+            index.remove(numbers)
+            model = {n: v for n, v in model.items() if n not in numbers}
+        else:
+            fresh = vectors(len(numbers), seed)
+            index.replace(numbers, fresh)
+            model |= dict(zip(numbers, fresh, strict=True))
+    assert len(index) == len(model) and index.numbers().tolist() == sorted(model)
+    query = vectors(1, 99)[0]
+    allowed = [float(query @ v) for n, v in model.items() if only is None or n in only]
+    found = nearest(index, model, query, k, only)
+    assert len(found) == min(k, len(allowed))
+    if k == 20 or only is not None:  # nearly all, or few: no cluster is left out
+        np.testing.assert_allclose(found, sorted(allowed, reverse=True)[:k], atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def many() -> tuple[IvfIndex, dict[int, np.ndarray]]:
+    rows = vectors(3000)
+    return trained(rows), dict(enumerate(rows, 1))
+
+
+Many = tuple[IvfIndex, dict[int, np.ndarray]]
+
+
+def test_it_finds_what_exact_search_finds(many: Many) -> None:
+    index, rows = many
+    assert index.probes < index._index.nlist  # it leaves clusters out, or nothing is shown
+    right = 0
+    for query in vectors(100, 5):
+        best = sorted((rescore(query, np.array(list(rows.values())))).tolist())[:-11:-1]
+        right += len(set(best) & set(nearest(index, rows, query, 10, None)))
+    assert right / 1000 >= 0.98
+
+
+@pytest.mark.parametrize("share", [0.001, 0.01, 0.3])
+def test_a_filter_loses_nothing(many: Many, share: float) -> None:
+    index, rows = many
+    chosen = np.random.default_rng(3).permutation(list(rows))[: int(share * len(rows))].tolist()
+    right = total = 0
+    for query in vectors(50, 6):
+        best = sorted(rescore(query, np.array([rows[n] for n in chosen])).tolist())[:-11:-1]
+        right += len(set(best) & set(nearest(index, rows, query, 10, [*chosen, 10**6])))
+        total += len(best)
+    assert right == total if share < 0.1 else right / total >= 0.98
+
+
+@pytest.mark.parametrize("k", [1, 10, 500, 2999, 3000, 10_000])
+def test_there_are_as_many_as_were_asked_for(many: Many, k: int) -> None:
+    index, rows = many
+    index_probes, index.probes = index.probes, 1
+    for query in (vectors(1, 8)[0], -vectors(1, 8)[0]):
+        assert len(index.search(query, k)) >= min(k, len(rows))
+        assert len(index.search(query, k, list(rows)[:700])) >= min(k, 700)
+    index.probes = index_probes
+    whole = nearest(index, rows, query, k, None)
+    if k >= len(rows):
+        assert len(whole) == len(rows)
+
+
+def test_nothing_is_asked_or_left(many: Many) -> None:
+    index, _ = many
+    assert index.search(vectors(1)[0], 5, []).tolist() == []
+    assert index.search(vectors(1)[0], 5, [10**6]).tolist() == []
+    gone = trained(vectors(5))
+    gone.remove(range(10))
+    assert len(gone) == 0 and gone.search(vectors(1)[0], 5).tolist() == []
+    assert gone.numbers().tolist() == []
+
+
+def test_a_snapshot_brings_it_back(tmp_path: Path, many: Many) -> None:
+    index, rows = many
+    index.sequence, index.stamp = 7, 11
+    snapshot.write(tmp_path / "x.faiss", index.head(), index.body())
+    loaded = load(tmp_path / "x.faiss", DIM)
+    assert loaded.head() == index.head() and loaded.head()["kind"] == "ivf"
+    query = vectors(1, 3)[0]
+    assert loaded.search(query, 10).tolist() == index.search(query, 10).tolist()
+    loaded.replace([1, 10**6], vectors(2, 12))
+    loaded.remove([2])
+    assert set(loaded.numbers().tolist()) == (set(rows) | {10**6}) - {2}
+
+
+@pytest.mark.parametrize("lack", ["probes", "made", "sequence"])
+def test_a_snapshot_that_lacks_something_is_refused(tmp_path: Path, many: Many, lack: str) -> None:
+    head = {name: value for name, value in many[0].head().items() if name != lack}
+    snapshot.write(tmp_path / "x.faiss", head, many[0].body())
+    with pytest.raises(SnapshotError):
+        load(tmp_path / "x.faiss", DIM)
+
+
+@pytest.mark.parametrize(("kind", "other"), [("flat", "ivf"), ("ivf", "flat")])
+def test_a_snapshot_that_is_not_what_its_head_says_is_refused(
+    tmp_path: Path, kind: str, other: str
+) -> None:
+    flat = FlatIndex.empty(DIM)
+    flat.replace(range(9), vectors(9))
+    made = {"flat": flat, "ivf": trained(vectors(9))}
+    snapshot.write(tmp_path / "x.faiss", made[kind].head() | {"probes": 1}, made[other].body())
+    with pytest.raises(SnapshotError):
+        load(tmp_path / "x.faiss", DIM)
+
+
+# which one -------------------------------------------------------------------------------------
+
+
+def test_the_tier_goes_by_size_and_does_not_go_to_and_fro() -> None:
+    kind, seen = "flat", []
+    for count in (0, 1, 39, 40, 39, 20, 40, 21, 19, 20, 39):
+        kind = wanted("auto", kind, count, LARGE)
+        seen.append(kind)
+    assert seen == ["flat"] * 3 + ["ivf"] * 5 + ["flat"] * 3
+    assert wanted("flat", "ivf", 10**6, LARGE) == "flat"
+    assert wanted("ivf", "flat", 1, LARGE) == "ivf"
+    assert wanted("ivf", "flat", 0, LARGE) == "flat"  # there is nothing to make clusters of
+    assert outgrown("ivf", 80, 40) and not outgrown("ivf", 79, 40) and not outgrown("flat", 80, 4)
+
+
+def test_the_setting_takes_only_what_there_is() -> None:
+    assert Settings.load(index="ivf").index == "ivf"
+    with pytest.raises(InputError, match="index"):
+        Settings.load(index="hnsw")
+
+
+# kept up with the catalog ----------------------------------------------------------------------
+
+
+class Books:
+    """A catalog of vectors without pictures, and its index."""
+
+    def __init__(self, place: Path) -> None:
+        self.database = Database(place / "catalog.sqlite")
+        self.catalog, self.lookup = Catalog(self.database), Lookup(self.database)
+        self.model: Model = self.catalog.model("mini", "0" * 16, DIM)
+        self.root = self.catalog.add_root(str(place), 0, ())
+        self.catalog.serve(self.model)
+        self.folder, self.rows, self.count = place / "index", dict[int, np.ndarray](), 0
+
+    def add(self, n: int) -> None:
+        found = []
+        for row in vectors(n, self.count):
+            self.count += 1
+            name = f"{self.count:064d}"
+            entry = Entry(name, 0, self.count, self.count)
+            found.append(Found(entry, name, name, Facts("jpeg", 1, 1, 0), row))
+        self.catalog.record(self.root, self.model, found)
+        self._read()
+
+    def remove(self, numbers: list[int]) -> None:
+        held = self.catalog.files(self.root).values()
+        self.catalog.remove_files([f.id for f in held if f.picture in numbers])
+        self._read()
+
+    def _read(self) -> None:
+        """What must be found: numbers and vectors as the catalog has them."""
+        self.rows = {}
+        for numbers, rows in self.lookup.everything(self.model):
+            self.rows |= dict(zip(numbers, rows, strict=True))
+
+    def open(self, tier: str = "auto") -> LiveIndex:
+        return LiveIndex(self.lookup, self.model, self.folder, tier, LARGE)
+
+    def right(self, live: LiveIndex) -> bool:
+        """Whether the index holds what the catalog does and finds every vector by itself."""
+        index = live.refresh()
+        found = [index.search(row, 1).tolist() for row in list(self.rows.values())[::5]]
+        first = all(n in some for n, some in zip(list(self.rows)[::5], found, strict=True))
+        return first and index.numbers().tolist() == sorted(self.rows)
+
+
+@pytest.fixture
+def books(tmp_path: Path) -> Any:
+    made = Books(tmp_path)
+    yield made
+    made.database.close()
+
+
+def fitted(live: LiveIndex) -> str:
+    finish(live.fit())
+    return live.index.kind
+
+
+def test_a_library_that_grows_and_shrinks_changes_its_tier(books: Books) -> None:
+    books.add(LARGE - 1)
+    live = books.open()
+    assert fitted(live) == "flat" and books.right(live)
+    books.add(1)
+    assert fitted(live) == "ivf" and books.right(live)
+    books.remove(list(books.rows)[: LARGE // 2])
+    assert fitted(live) == "ivf" and books.right(live)
+    books.remove([max(books.rows)])
+    assert fitted(live) == "flat" and books.right(live)
+    books.remove(list(books.rows))
+    assert fitted(live) == "flat" and len(live.refresh()) == 0
+
+
+def test_clusters_are_made_again_when_they_are_outgrown(books: Books) -> None:
+    books.add(LARGE)
+    live = books.open()
+    finish(live.fit())
+    first = live.index
+    books.add(LARGE - 1)
+    finish(live.fit())
+    assert live.index is first and first.made == LARGE and books.right(live)
+    books.add(1)
+    finish(live.fit())
+    assert live.index is not first and live.index.made == 2 * LARGE and books.right(live)
+
+
+def test_it_answers_rightly_while_clusters_are_made(books: Books) -> None:
+    books.add(3 * LARGE)
+    live = books.open()
+    before, pieces = live.index, 0
+    for pieces, _ in enumerate(live.fit(), 1):
+        assert live.index is before
+        if pieces % 3 == 0:  # others write meanwhile
+            books.remove([min(books.rows)])
+            books.add(1)
+        assert books.right(live)
+    assert pieces > 5 and live.index.kind == "ivf" and books.right(live)
+
+
+def test_given_up_at_any_piece_nothing_is_lost(books: Books) -> None:
+    books.add(LARGE)
+    total = sum(1 for _ in books.open().fit())
+    for last in range(0, total, max(1, total // 10)):
+        live = books.open()
+        for _, _ in zip(range(last), live.fit(), strict=False):
+            pass
+        assert live.index.kind == "flat" and books.right(live)
+        again = books.open()
+        assert books.right(again)
+    assert fitted(again) == "ivf" and books.right(again)
+
+
+@pytest.mark.parametrize("had", ["flat", "ivf"])
+def test_a_snapshot_of_another_tier_serves_until_the_right_one_is_there(
+    books: Books, had: str
+) -> None:
+    books.add(LARGE // 2)
+    live = books.open(had)
+    assert fitted(live) == had
+    snapshot.write(live.path, *(live.unsaved() or ({}, b"")))
+    books.add(3)
+    other = "ivf" if had == "flat" else "flat"
+    live = books.open(other)
+    assert live.index.kind == had and not live.rebuilt and books.right(live)
+    assert fitted(live) == other and books.right(live)
+
+
+def shelf(books: Books, runtime: Runtime, tier: str = "auto") -> Shelf:
+    return Shelf(books.lookup, lambda: runtime, books.folder, tier, LARGE)
+
+
+@pytest.fixture
+def runtime() -> Any:
+    made = Runtime(1)
+    yield made
+    made.close()
+
+
+def test_another_process_that_was_quicker_is_believed(books: Books, runtime: Runtime) -> None:
+    books.add(LARGE - 1)
+    ours, theirs = shelf(books, runtime), shelf(books, runtime)
+    ours.live(books.model)
+    books.add(1)
+    assert theirs.fit(books.model)
+    theirs.save(books.model)
+    held = snapshot.head(next(books.folder.iterdir()))
+    assert sum(1 for _ in ours.live(books.model).fit()) <= 2  # nothing is trained again
+    assert ours.live(books.model).index.head() == held and books.right(ours.live(books.model))
+
+
+def test_a_shelf_makes_and_saves_what_fits_and_then_rests(books: Books, runtime: Runtime) -> None:
+    books.add(LARGE)
+    first = shelf(books, runtime)
+    assert first.status(books.model)["kind"] == "flat"
+    assert first.fit(books.model) and not first.fit(books.model)
+    first.save(books.model)
+    assert first.status(books.model)["kind"] == "ivf"
+
+    def none() -> Runtime:
+        raise AssertionError("nothing is to be done")
+
+    resting = Shelf(books.lookup, none, books.folder, "auto", LARGE)
+    assert not resting.fit(books.model)
+    resting.save(books.model)
+    assert resting.status(books.model) == {"kind": "ivf", "generation": LARGE}
+    live = shelf(books, runtime).live(books.model)
+    assert live.index.kind == "ivf" and not live.rebuilt and books.right(live)
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "flipped"])
+def test_a_damaged_one_is_made_anew(books: Books, runtime: Runtime, damage: str) -> None:
+    books.add(LARGE)
+    first = shelf(books, runtime)
+    first.fit(books.model)
+    first.save(books.model)
+    (path,) = books.folder.iterdir()
+    data = bytearray(path.read_bytes())
+    data[-100] ^= 4
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(data[: len(data) // 2] if damage == "cut" else data)
+    again = shelf(books, runtime)
+    live = again.live(books.model)
+    assert live.rebuilt and live.index.kind == "flat" and books.right(live)
+    assert again.fit(books.model)
+    again.save(books.model)
+    assert load(path, DIM).kind == "ivf" and books.right(live)
+
+
+def test_a_library_that_is_closed_gives_up_training(books: Books) -> None:
+    books.add(LARGE)
+    runtime = Runtime(1)
+    kept = shelf(books, runtime)
+    runtime.run(lambda: kept.live(books.model))
+    runtime.close()
+    with pytest.raises(LibraryError, match="closed"):
+        kept.fit(books.model)
+
+
+# through the facade ----------------------------------------------------------------------------
+
+
+def fill(folder: Path, seeds: range) -> None:
+    for seed in seeds:
+        paint(folder / f"{seed}.jpg", seed)
+
+
+def answers(engine: Engine, k: int) -> list[list[tuple[str, float]]]:
+    found = []
+    for seed in range(0, 30, 7):
+        hits = engine.search(image=f"id:{identity(seed)}", k=k)
+        found.append([(hit.id, hit.score) for hit in hits])
+    return found
+
+
+@pytest.mark.parametrize("k", [3, 30, 50])
+def test_every_tier_gives_the_same_hits_and_scores(library: Open, folder: Path, k: int) -> None:
+    fill(folder, range(30))
+    flat = library(index="flat")
+    flat.sync(folder)
+    exact = answers(flat, k)
+    assert flat.status().index["kind"] == "flat"
+    clustered = library(index="ivf")
+    assert answers(clustered, k) == exact  # from the other tier's snapshot
+    clustered.tend()
+    assert clustered.status().index["kind"] == "ivf"
+    assert answers(clustered, k) == exact and len(exact[0]) == min(k, 30)
+    assert library().status().index["kind"] == "ivf"  # read off the snapshot
+    assert not clustered.check().problems and not clustered.check().repaired
+
+
+def test_check_mends_a_clustered_index(library: Open, folder: Path) -> None:
+    fill(folder, range(20))
+    engine = library(index="ivf")
+    engine.sync(folder)
+    (path,) = (engine.home / "index").iterdir()
+    index = load(path, 512)
+    assert index.kind == "ivf"
+    index.remove([2])
+    snapshot.write(path, index.head(), index.body())
+    again = library(index="ivf")
+    assert len(again.check().repaired) == 1
+    assert load(path, 512).kind == "ivf" and len(load(path, 512)) == 20
+    assert not library(index="ivf").check().repaired
+
+
+def test_a_sync_trains_and_a_search_does_not(library: Open, folder: Path) -> None:
+    fill(folder, range(20))
+    library(index="flat").sync(folder)
+    reader = library(index="ivf")
+    reader.search(image=f"id:{identity(3)}", k=5)
+    assert reader.status().index["kind"] == "flat"
+    report = library(index="ivf").sync(folder)  # which finds nothing new
+    assert report.unchanged == 20 and library().status().index["kind"] == "ivf"
+
+
+def test_a_server_brings_the_index_up_to_size_by_itself(
+    library: Open, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(folder, range(20))
+    library(index="flat").sync(folder)
+    monkeypatch.setattr("search.api.app.TEND", 0.05)
+    with serving(library(index="ivf")) as client:
+        until(lambda: client.get("/api/v1/status").json()["index"]["kind"] == "ivf", 60)
+        answer = client.post("/api/v1/search", json={"terms": [{"image": f"id:{identity(3)}"}]})
+        assert answer.json()["hits"][0]["id"] == identity(3)
+    assert library().status().index["kind"] == "ivf"
+
+
+def test_a_server_outlives_a_disk_that_is_full(
+    library: Open, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(folder, range(20))
+    library(index="flat").sync(folder)
+
+    def full(*_: object) -> None:
+        raise StorageError("no space left")
+
+    monkeypatch.setattr("search.api.app.TEND", 0.05)
+    monkeypatch.setattr(snapshot, "write", full)
+    with serving(library(index="ivf")) as client:
+        until(lambda: "no space left" in caplog.text, 60)
+        assert client.get("/api/v1/status").json()["index"]["kind"] == "ivf"  # it answers anyway

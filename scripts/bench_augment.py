@@ -41,7 +41,7 @@ class Bench:
         self.known: dict[tuple[Path, str], np.ndarray] = {}
 
     def embed(self, pictures: list[Image.Image]) -> np.ndarray:
-        pixels = [self.mini.preparation(p) for p in pictures]
+        pixels = [self.mini.preprocessing(p) for p in pictures]
         parts = [self.mini.embed(pixels[i : i + 16]) for i in range(0, len(pixels), 16)]
         return np.concatenate(parts)
 

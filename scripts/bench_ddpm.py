@@ -37,7 +37,7 @@ from diffusion.sampling.sample import describe_sampling
 from search.embedders.efficientnet import EfficientNetLite
 from search.embedders.mini import Mini
 from search.embedders.mobilenet import MiniNet, to_tensor
-from search.media.preprocessing import Preparation
+from search.media.preprocessing import Preprocessing
 from search.runtime import flops, torch
 
 CHUNK = 50  # samples between two lines of progress
@@ -52,7 +52,7 @@ def photographs(images: torch.Tensor) -> list[Image.Image]:
 
 def encoder(net: EfficientNetLite | MiniNet, size: int, device: str) -> Encode:
     """A network's pooled features at so many pixels a side, not normalised."""
-    net, prepare = net.to(device), Preparation(size)
+    net, prepare = net.to(device), Preprocessing(size)
 
     def encode(images: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
@@ -64,7 +64,7 @@ def encoder(net: EfficientNetLite | MiniNet, size: int, device: str) -> Encode:
 
 def conditions(images: torch.Tensor, mini: Mini) -> torch.Tensor:
     """(N, 512): the vectors of the pictures."""
-    pixels = [mini.preparation(p) for p in photographs(images)]
+    pixels = [mini.preprocessing(p) for p in photographs(images)]
     parts = [mini.embed(pixels[i : i + 16]) for i in range(0, len(pixels), 16)]
     return torch.from_numpy(np.concatenate(parts))
 

@@ -48,20 +48,20 @@ def make(folder: Path, count: int, size: tuple[int, int] | None, seed: int) -> N
 def alone(folder: Path, _: Path, model: str) -> tuple[float, float]:
     """Pictures per second of decoding alone and of embedding alone, each with all cores."""
     from search.embedders.registry import open_embedder
-    from search.media.loader import Loaded, Loader, Source
+    from search.media.decoder_pool import DecodedPicture, DecoderPool, PictureSource
     from search.runtime import Runtime
     from search.settings import Settings
 
     settings = Settings.load()
     embedder = open_embedder(model, "cpu")
     paths = sorted(folder.iterdir())
-    with Loader(settings.workers) as loader:
-        list(loader.load(((p, Source(str(p))) for p in paths[:4]), embedder.preparation))
+    with DecoderPool(settings.workers) as loader:
+        list(loader.load(((p, PictureSource(str(p))) for p in paths[:4]), embedder.preprocessing))
         begun = time.perf_counter()
-        sources = ((p, Source(str(p))) for p in paths)
-        loaded = [r for _, r in loader.load(sources, embedder.preparation)]
+        sources = ((p, PictureSource(str(p))) for p in paths)
+        loaded = [r for _, r in loader.load(sources, embedder.preprocessing)]
         decoding = len(paths) / (time.perf_counter() - begun)
-    pixels = [r.pixels for r in loaded if isinstance(r, Loaded) and r.pixels is not None]
+    pixels = [r.pixels for r in loaded if isinstance(r, DecodedPicture) and r.pixels is not None]
     runtime = Runtime(settings.threads)
     runtime.run(embedder.load)
     runtime.run(lambda: embedder.embed(pixels[: embedder.batch]))
@@ -106,7 +106,7 @@ def beside(folder: Path, _: Path, model: str) -> tuple[float, float, float]:
     for i in range(-32, len(paths), 32):  # the first turn warms up
         part = paths[i : i + 32] if i >= 0 else paths[:8]
         pictures = [Image.open(path).convert("RGB") for path in part]
-        pixels, tensors = map(ours.preparation, pictures), map(transform, pictures)
+        pixels, tensors = map(ours.preprocessing, pictures), map(transform, pictures)
         calls = ((embed, list(pixels)), (encode, list(tensors)), (whole, part))
         for k, (call, given) in enumerate(calls):
             begun = time.perf_counter()

@@ -45,13 +45,13 @@ from diffusion.model import checkpoint
 from search.embedders.mini import WORDS, Mini
 from search.embedders.mobilenet import to_tensor
 from search.embedders.vocabulary import RELIABLE, Word
-from search.media.preprocessing import Preparation
+from search.media.preprocessing import Preprocessing
 from search.runtime import torch
 
 
 def network(net: torch.nn.Module, size: int) -> Embed:
     """A teacher's pooled features as unit vectors."""
-    prepare = Preparation(size)
+    prepare = Preprocessing(size)
 
     def embed(pictures: Sequence[Image.Image]) -> np.ndarray:
         with torch.inference_mode():
@@ -63,7 +63,7 @@ def network(net: torch.nn.Module, size: int) -> Embed:
 
 def embed_by(model: Mini) -> Embed:
     """The vectors of a version of `mini`."""
-    return lambda pictures: model.embed([model.preparation(p) for p in pictures])
+    return lambda pictures: model.embed([model.preprocessing(p) for p in pictures])
 
 
 def histogram(pictures: Sequence[Image.Image]) -> np.ndarray:
@@ -166,7 +166,7 @@ def ranking(mini: Mini, loads: Sequence[Load]) -> Callable[[Word], np.ndarray]:
     vocabulary = mini.vocabulary()
     x, names = list[np.ndarray](), list[dict[str, float]]()
     for start in range(0, len(loads), 16):
-        pixels = [mini.preparation(load()) for load in loads[start : start + 16]]
+        pixels = [mini.preprocessing(load()) for load in loads[start : start + 16]]
         rows, labels = mini.embed_with_labels(pixels)
         x.append(rows)
         names += [{label.name: label.score for label in one} for one in labels]
@@ -272,13 +272,13 @@ def measure(args: argparse.Namespace, mini: Mini) -> None:
         "EfficientNet-Lite2, 260 px": (efficientnet(args.data), 260),
         "MobileNetV2, 224 px": (mobilenet(args.data), 224),
     }
-    name = f"mini, {mini.preparation.size} px"
+    name = f"mini, {mini.preprocessing.size} px"
 
     models: dict[str, Embed] = {name: embed_by(mini)}
     models |= {title: network(*teacher) for title, teacher in teachers.items()}
     models["mini-1, 160 px"] = embed_by(before)
     models["colour histogram"] = histogram
-    speed({name: (mini.load(), mini.preparation.size), **teachers})
+    speed({name: (mini.load(), mini.preprocessing.size), **teachers})
     retrieval(args.data, models, args.seed)
     copies(args.data, {n: models[n] for n in models if n != "colour histogram"}, args.seed)
     words(args.data, mini, args.seed)

@@ -25,13 +25,13 @@ import numpy as np
 
 from search import Engine
 from search.catalog.reads import rescore
-from search.catalog.writes import Found, pack, unpack
+from search.catalog.writes import ExtractedFile, pack, unpack
 from search.embedders.mini import Mini
 from search.media.images import Limits, identify, render
 from search.records import Facts
 from search.runtime import Runtime
 from search.settings import Settings
-from search.types import Entry
+from search.types import FileEntry
 from search.vectors.faiss.flat import FlatIndex
 
 K = 10
@@ -49,7 +49,7 @@ def embedded(data: Path, cache: Path) -> np.ndarray:
                 for i in range(0, len(entries), mini.batch):
                     pictures = [file.read(e) for e in entries[i : i + mini.batch]]
                     opened = [render(identify(p, Limits())) for p in pictures]
-                    rows.append(mini.embed([mini.preparation(p) for p in opened]))
+                    rows.append(mini.embed([mini.preprocessing(p) for p in opened]))
         out = io.BytesIO()
         np.save(out, np.concatenate(rows).astype("<f2"))
         cache.write_bytes(out.getvalue())
@@ -59,19 +59,19 @@ def embedded(data: Path, cache: Path) -> np.ndarray:
 
 def fill(engine: Engine, folder: Path, rows: np.ndarray) -> None:
     """A library of these vectors, whose pictures are empty files."""
-    catalog, mini = engine._catalog, Mini()
+    catalog, mini = engine.library.catalog, Mini()
     model = catalog.model(mini.name, mini.fingerprint, mini.dim)
     root = catalog.add_root(str(folder), os.stat(folder).st_dev, ())
     facts = Facts("jpeg", 64, 64, 0)
-    found: list[Found] = []
+    found: list[ExtractedFile] = []
     for i, row in enumerate(rows):
         name = f"{i // 1000:03d}/{i:06d}.jpg"
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.touch()
         stat, identity = path.stat(), hashlib.sha256(name.encode()).hexdigest()
-        entry = Entry(name, 0, stat.st_mtime_ns, stat.st_ino)
-        found.append(Found(entry, identity, identity, facts, row.astype(np.float32)))
+        entry = FileEntry(name, 0, stat.st_mtime_ns, stat.st_ino)
+        found.append(ExtractedFile(entry, identity, identity, facts, row.astype(np.float32)))
         if len(found) == 1000 or i == len(rows) - 1:
             catalog.record(root, model, found)
             found.clear()
@@ -151,9 +151,10 @@ def measure(
     filtered: np.ndarray,
 ) -> None:
     """The rows of one tier."""
-    model = engine._catalog.serving()
+    model = engine.library.catalog.serving()
     numbers = {
-        identity: n for n, identity in engine._lookup.identities(exact.ravel().tolist()).items()
+        identity: n
+        for n, identity in engine.library.reader.identities(exact.ravel().tolist()).items()
     }
 
     def whole(query: np.ndarray) -> list[int]:
@@ -162,13 +163,13 @@ def measure(
 
     answers, took = timed(whole, queries)
     print(f"{name + ', whole query':34}{recall(answers, exact)} {took}")
-    runtime, live = engine._runtime, engine._shelf.live(model)
+    runtime, live = engine.library.runtime, engine.library.indexes.live(model)
     answers, took = runtime.run(lambda: timed(lambda q: live.index.search(q, K), queries))
     print(f"{name + ', index alone':34}{recall(answers, exact)} {took}")
 
     def within(query: np.ndarray) -> list[int]:
         found = live.refresh().search(query, K, few)
-        present, stored = engine._lookup.present(model, found.tolist())
+        present, stored = engine.library.reader.present(model, found.tolist())
         best = np.argsort(-rescore(query, stored))[:K]
         return [present[i] for i in best]
 

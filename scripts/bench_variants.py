@@ -195,7 +195,7 @@ def cost(model: Denoiser, args: argparse.Namespace) -> None:
     path = sorted((args.data / "photos-dev").glob("*/*"))[0]
     picture = ImageOps.fit(Image.open(path).convert("RGB"), (LONG, LONG))
     mini = encoder_of(model)
-    vector = torch.from_numpy(mini.embed([mini.preparation(picture)])[0])
+    vector = torch.from_numpy(mini.embed([mini.preprocessing(picture)])[0])
     x = to_unit(torch.from_numpy(np.array(picture)).permute(2, 0, 1))
     with torch.inference_mode():
         z = model.encode(x[None])

@@ -11,7 +11,7 @@ from PIL import Image
 from retrieval import HARD, HELD_OUT, PLAIN, Embed, archive, categories, folder, recall, vectors
 
 from search.embedders.mobilenet import to_tensor
-from search.media.preprocessing import Preparation
+from search.media.preprocessing import Preprocessing
 
 
 class Exam:
@@ -22,7 +22,7 @@ class Exam:
         chosen = slice(HELD_OUT, 2 * HELD_OUT)
         self.small = archive(data / "photos64-val.zip", chosen, 20)
 
-    def __call__(self, net: torch.nn.Module, prepare: Preparation) -> dict[str, float]:
+    def __call__(self, net: torch.nn.Module, prepare: Preprocessing) -> dict[str, float]:
         """mAP of both sets, recall@1 of every seventh piece of clothing under attack."""
         embed, (loads, _) = self.embed(net, prepare), self.clothes
         index = np.concatenate([vectors(embed, loads), vectors(embed, self.small[0])])
@@ -32,7 +32,7 @@ class Exam:
             found[kind] = float(np.mean(each))
         return found | {"mean": sum(found.values()) / len(found)}
 
-    def classes(self, net: torch.nn.Module, prepare: Preparation) -> dict[str, float]:
+    def classes(self, net: torch.nn.Module, prepare: Preprocessing) -> dict[str, float]:
         """mAP of both sets."""
         embed = self.embed(net, prepare)
         return self._classes(
@@ -48,7 +48,7 @@ class Exam:
         }
 
     @staticmethod
-    def embed(net: torch.nn.Module, prepare: Preparation) -> Embed:
+    def embed(net: torch.nn.Module, prepare: Preprocessing) -> Embed:
         """Pictures -> what the network makes of them."""
 
         def embed(pictures: Sequence[Image.Image]) -> np.ndarray:

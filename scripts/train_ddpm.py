@@ -50,7 +50,7 @@ def embed(zips: list[Path], out: Path, device: str, weights: Path | None = None)
     step = 64 if device == "cpu" else CHUNK  # more at a time is slower there
 
     def prepared(data: bytes):  # type: ignore[no-untyped-def]
-        return mini.preparation(Image.open(io.BytesIO(data)).convert("RGB"))
+        return mini.preprocessing(Image.open(io.BytesIO(data)).convert("RGB"))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for path in zips:

@@ -24,11 +24,11 @@ from search.errors import (
 )
 from search.indexing.forget import forget
 from search.indexing.scan import watch
-from search.indexing.sync import Indexer
+from search.indexing.sync import FolderSync
 from search.library import Library
 from search.lock import writing
+from search.media.decoder_pool import PictureSource
 from search.media.images import Crop
-from search.media.loader import Source
 from search.querying.query import Picture as Given, Query, is_address
 from search.records import (
     AugmentProgress,
@@ -52,11 +52,17 @@ if TYPE_CHECKING:
     from search.generation.variants import VariantOptions
 
 
-class Engine(Library):
+class Engine:
     """A library of pictures: index folders, find pictures by picture. Threads may share it.
 
     Use as a context manager. The model is loaded when it is first needed.
+
+    library: the parts that the methods work with (catalog, models, decoders, indexes, ...).
     """
+
+    def __init__(self, library: Library) -> None:
+        """See `open`."""
+        self.library = library
 
     @classmethod
     def open(
@@ -69,10 +75,25 @@ class Engine(Library):
         """Open the library in `home`, or make one there.
 
         model: for a new library, or to change to; None takes the library's own. more: other
-        settings by name, and `say`. Raises LookalikeError.
+        settings by name, and `say`, a function that takes the rare line for the user. Raises
+        LookalikeError.
         """
-        say = more.pop("say", lambda _: None)
-        return cls(Settings.load(home=home, model=model, device=device, **more), say)
+        report = more.pop("say", lambda _: None)
+        return cls(Library(Settings.load(home=home, model=model, device=device, **more), report))
+
+    @property
+    def home(self) -> Path:
+        """The library's own folder."""
+        return self.library.home
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that the library was opened with."""
+        return self.library.settings
+
+    def close(self) -> None:
+        """End the decoding processes and the inference thread, and close the catalog."""
+        self.library.close()
 
     def __enter__(self) -> Engine:
         return self
@@ -95,31 +116,33 @@ class Engine(Library):
         """
         place = Path(os.path.realpath(os.path.expanduser(path)))
         if not os.path.exists(place) and not any(
-            place.is_relative_to(r.path) for r in self._catalog.roots()
+            place.is_relative_to(r.path) for r in self.library.catalog.roots()
         ):
             raise NotFoundError(f"{place} is not there; give a folder of pictures")
-        yield from self._models.fetch(self._catalog.chosen())
-        with self._pen.hold():
-            self._loader.warm()
-            embedder = self._models.choose(self._catalog.chosen(), changes=True)
-            model = self._catalog.model(embedder.name, embedder.fingerprint, embedder.dim)
-            indexer = Indexer(
-                self._catalog,
-                self._lookup,
-                self._loader,
-                self._thumbnails,
+        yield from self.library.models.fetch(self.library.catalog.chosen())
+        with self.library.write_lock.hold():
+            self.library.decoders.warm()
+            embedder = self.library.models.choose(self.library.catalog.chosen(), changes=True)
+            model = self.library.catalog.model(embedder.name, embedder.fingerprint, embedder.dim)
+            indexer = FolderSync(
+                self.library.catalog,
+                self.library.reader,
+                self.library.decoders,
+                self.library.thumbnails,
                 model,
-                embedder.preparation,
-                lambda pixels: self._models.analyze(embedder, pixels),
-                self.home,
-                self._models.can_answer,
+                embedder.preprocessing,
+                lambda pixels: self.library.models.analyze(embedder, pixels),
+                self.library.home,
+                self.library.models.can_answer,
             )
-            with closing(self._pen.steps(indexer.sync(place, exclude, allow_empty))) as steps:
+            with closing(
+                self.library.write_lock.steps(indexer.sync(place, exclude, allow_empty))
+            ) as steps:
                 for progress in steps:
-                    if progress.report is not None and (serving := self._catalog.serving()):
+                    if progress.report is not None and (serving := self.library.catalog.serving()):
                         yield Progress("finish", 0, 0, progress.path)
-                        self._shelf.fit(serving)
-                        self._shelf.save(serving)
+                        self.library.indexes.fit(serving)
+                        self.library.indexes.save(serving)
                     yield progress
 
     def sync(
@@ -137,16 +160,16 @@ class Engine(Library):
     def watch(self, paths: Sequence[str | PathLike[str]]) -> Iterator[Path]:
         """Wait for changes, without end: yields each of the folders that wants a sync."""
         folders = [Path(os.path.realpath(os.path.expanduser(path))) for path in paths]
-        return watch(folders, self.home)
+        return watch(folders, self.library.home)
 
     def tend(self) -> None:
         """Bring the index to the tier that suits the size of the library (setting `index`), where
         it is of another: done at the end of every `index`; a server that others index for does it
         from time to time. Searches go on meanwhile. Raises LookalikeError."""
-        model = self._catalog.serving()
-        if model is not None and self._shelf.fit(model):
-            with self._pen.borrow():
-                self._shelf.save(model)
+        model = self.library.catalog.serving()
+        if model is not None and self.library.indexes.fit(model):
+            with self.library.write_lock.borrow():
+                self.library.indexes.save(model)
 
     def forget(self, path: str | PathLike[str]) -> int:
         """Take a folder or file out of the library; returns how many files that were.
@@ -154,8 +177,8 @@ class Engine(Library):
         Nothing on disk changes but the library's own thumbnails. Raises NotFoundError for a path
         that the library does not have.
         """
-        with self._pen.hold():
-            return forget(self._catalog, self._thumbnails, path)
+        with self.library.write_lock.hold():
+            return forget(self.library.catalog, self.library.thumbnails, path)
 
     def embed(
         self, paths: Sequence[str | PathLike[str]], out: str | PathLike[str]
@@ -164,15 +187,15 @@ class Engine(Library):
         library stays as it is. The last progress carries the report. Raises LookalikeError."""
         from search.indexing.export import export
 
-        yield from self._models.fetch(self._catalog.serving())
-        embedder = self._models.choose(self._catalog.serving())
+        yield from self.library.models.fetch(self.library.catalog.serving())
+        embedder = self.library.models.choose(self.library.catalog.serving())
         yield from export(
             [Path(path).expanduser() for path in paths],
             Path(out).expanduser(),
-            self._loader,
+            self.library.decoders,
             embedder,
-            lambda pixels: self._models.embed(embedder, pixels),
-            self.settings.max_bytes,
+            lambda pixels: self.library.models.embed(embedder, pixels),
+            self.library.settings.max_bytes,
         )
 
     def encoder(self) -> str:
@@ -180,7 +203,7 @@ class Engine(Library):
 
         Raises LookalikeError.
         """
-        embedder = self._models.at_once(self._catalog.serving())
+        embedder = self.library.models.at_once(self.library.catalog.serving())
         return f"{embedder.name} {embedder.fingerprint}"
 
     def encode(self, pictures: Iterable[Pixels]) -> Vectors:
@@ -188,9 +211,9 @@ class Engine(Library):
 
         Raises LookalikeError.
         """
-        embedder = self._models.at_once(self._catalog.serving())
-        prepared = [embedder.preparation(Image.fromarray(picture)) for picture in pictures]
-        return self._models.embed(embedder, prepared)
+        embedder = self.library.models.at_once(self.library.catalog.serving())
+        prepared = [embedder.preprocessing(Image.fromarray(picture)) for picture in pictures]
+        return self.library.models.embed(embedder, prepared)
 
     # searching ---------------------------------------------------------------------------------
 
@@ -220,14 +243,14 @@ class Engine(Library):
         elif (image, text, vector, crop, k, min_score) != (None, None, None, None, 10, None):
             raise QueryError("a Query holds its own terms, k and min_score; give nothing beside it")
         while True:  # once more, where the library's model has changed meanwhile
-            searcher = self._searcher()
+            searcher = self.library.open_searcher()
             try:
                 hits = searcher.answer(query)
             except LookalikeError:
-                if self._catalog.serving() == searcher.model:
+                if self.library.catalog.serving() == searcher.model:
                     raise
             else:
-                if hits or self._catalog.serving() == searcher.model:
+                if hits or self.library.catalog.serving() == searcher.model:
                     return hits
 
     def words(self, prefix: str = "", limit: int = 50) -> Words:
@@ -238,7 +261,7 @@ class Engine(Library):
         """
         if limit < 1:
             raise QueryError(f"limit is {limit}; give 1 or more")
-        embedder = self._models.at_once(self._catalog.serving())
+        embedder = self.library.models.at_once(self.library.catalog.serving())
         if not isinstance(embedder, LabelEmbedder):
             return Words(embedder.name, any_words=isinstance(embedder, TextEmbedder))
         vocabulary = embedder.vocabulary()
@@ -260,8 +283,8 @@ class Engine(Library):
         """
         from search.generation.variants import VariantRequest
 
-        request = VariantRequest.of(**options, space=self._generator.space)
-        return self._generator.generate(image, request)
+        request = VariantRequest.of(**options, space=self.library.generator.space)
+        return self.library.generator.generate(image, request)
 
     def variants(self, image: Given, **options: Unpack[VariantOptions]) -> Variants:
         """Make variants of a picture: as `vary`, to the end.
@@ -287,30 +310,30 @@ class Engine(Library):
         are there already are not made again. Wrong arguments raise LookalikeError at once."""
         from search.generation.augment import Augmentation
 
-        return Augmentation(self._generator, Path(path), Path(output), n, regime, seed).run()
+        return Augmentation(self.library.generator, Path(path), Path(output), n, regime, seed).run()
 
     # pictures ----------------------------------------------------------------------------------
 
     def keep(self, picture: bytes | str) -> Picture:
         """Keep a picture (its bytes, or a URL) in the library's own folder, with its bytes as they
         are: searchable at once, even while a folder is being indexed. Raises LookalikeError."""
-        data = picture if isinstance(picture, bytes) else self._content(picture)
-        embedder = self._models.at_once(self._catalog.serving())
-        loaded = self._load(Source(data=data), embedder.preparation)
+        data = picture if isinstance(picture, bytes) else self.library.read_content(picture)
+        embedder = self.library.models.at_once(self.library.catalog.serving())
+        loaded = self.library.decode(PictureSource(data=data), embedder.preprocessing)
         if loaded.pixels is None:
             raise PictureError("the picture was not decoded; try again")
         pixels = [loaded.pixels]
-        ((vector, content),) = self._runtime.run(
-            lambda: self._models.analyze_batch(embedder, pixels), urgent=True
+        ((vector, content),) = self.library.runtime.run(
+            lambda: self.library.models.analyze_batch(embedder, pixels), urgent=True
         )
-        with self._pen.borrow():
-            serving = self._catalog.serving()
+        with self.library.write_lock.borrow():
+            serving = self.library.catalog.serving()
             if serving and serving.fingerprint != embedder.fingerprint:
                 raise ModelError(f"the library has changed to {serving.name} just now; try again")
-            model = self._catalog.model(embedder.name, embedder.fingerprint, embedder.dim)
+            model = self.library.catalog.model(embedder.name, embedder.fingerprint, embedder.dim)
             if serving is None:
-                self._catalog.serve(model, meanwhile=self._models.asked is None)
-            self._keeper.keep(data, loaded, model, vector, content)
+                self.library.catalog.serve(model, meanwhile=self.library.models.asked is None)
+            self.library.uploads.keep(data, loaded, model, vector, content)
         return self.picture(loaded.id)
 
     def picture(self, identity: str) -> Picture:
@@ -318,54 +341,54 @@ class Engine(Library):
 
         Raises QueryError for what is no id, NotFoundError where there is no such picture.
         """
-        return self._album.picture(identity)
+        return self.library.browser.picture(identity)
 
     def pictures(self, page: int = 1, size: int = 100) -> Page:
         """Some of the pictures, the last that came first. page: from 1."""
-        return self._album.page(page, size)
+        return self.library.browser.page(page, size)
 
     def thumbnail(self, identity: str) -> bytes:
         """WebP, long side at most 256; made again where it is missing. Raises as `original`."""
-        return self._album.thumbnail(identity)
+        return self.library.browser.thumbnail(identity)
 
     def preview(self, picture: str | bytes) -> bytes:
         """JPEG, long side at most 1600; of an id, a URL or a file's bytes. Raises as `original`."""
         if isinstance(picture, str) and not is_address(picture):
-            return self._album.preview(picture)
-        data = picture if isinstance(picture, bytes) else self._content(picture)
-        return self._load(Source(data=data, preview=True)).preview or b""
+            return self.library.browser.preview(picture)
+        data = picture if isinstance(picture, bytes) else self.library.read_content(picture)
+        return self.library.decode(PictureSource(data=data, preview=True)).preview or b""
 
     def original(self, identity: str) -> tuple[Picture, BinaryIO]:
         """A picture and its file, opened for reading.
 
         Raises as `picture`, and NotFoundError where no file of it is as it was indexed.
         """
-        return self._album.original(identity)
+        return self.library.browser.original(identity)
 
     # looking after it --------------------------------------------------------------------------
 
     def ready(self) -> None:
         """Raises StorageError where the catalog does not answer; costs next to nothing."""
-        self._catalog.serving()
+        self.library.catalog.serving()
 
     def status(self) -> Status:
         """The library at a glance; loads no model."""
-        model = self._catalog.serving()
-        counts, by_root = self._lookup.count(model), self._lookup.files_by_root()
+        model = self.library.catalog.serving()
+        counts, by_root = self.library.reader.count(model), self.library.reader.files_by_root()
         roots = tuple(
             RootStatus(
                 root.path,
                 "online" if root.state == "online" and os.path.isdir(root.path) else "offline",
                 by_root.get(root.id, 0),
             )
-            for root in self._catalog.roots()
+            for root in self.library.catalog.roots()
         )
         return Status(
-            home=str(self.home),
+            home=str(self.library.home),
             model=model.name if model else None,
             fingerprint=model.fingerprint if model else None,
             roots=roots,
-            index=self._shelf.status(model),
+            index=self.library.indexes.status(model),
             version=version("lookalike"),
             **counts,
         )
@@ -375,8 +398,13 @@ class Engine(Library):
 
         deep: read every file again and compare its content.
         """
-        from search.indexing.integrity import Checker
+        from search.indexing.integrity import IntegrityChecker
 
-        checker = Checker(self._catalog, self._lookup, self._loader, self._thumbnails)
-        with writing(self.home, self.settings.lock_seconds, self._say):
-            return checker.check(self._shelf, self._runtime, deep)
+        checker = IntegrityChecker(
+            self.library.catalog,
+            self.library.reader,
+            self.library.decoders,
+            self.library.thumbnails,
+        )
+        with writing(self.library.home, self.library.settings.lock_seconds, self.library.report):
+            return checker.check(self.library.indexes, self.library.runtime, deep)

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, TypeVar
 
 from search.catalog.catalog import Catalog
 from search.catalog.database import Database
-from search.catalog.reads import Lookup
+from search.catalog.reads import CatalogReader
 from search.embedders.models import Models
 from search.embedders.notes import Notes
 from search.errors import EmptyError, LibraryError
-from search.indexing.uploads import Keeper
-from search.lock import Pen
+from search.indexing.uploads import Uploads
+from search.lock import WriteLock
+from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecoderPool, PictureSource
 from search.media.images import Limits
-from search.media.loader import Failure, Loaded, Loader, Source
-from search.media.preprocessing import Preparation
+from search.media.preprocessing import Preprocessing
 from search.media.thumbnails import Thumbnails
-from search.querying.browse import Album
+from search.querying.browse import PictureBrowser
 from search.settings import Settings
-from search.vectors.faiss.manager import Shelf
+from search.vectors.faiss.manager import IndexManager
 
 if TYPE_CHECKING:
     from search.generation.variants import VariantGenerator
@@ -38,10 +38,10 @@ class Library:
 
     def __init__(self, settings: Settings, say: Callable[[str], None] = lambda _: None) -> None:
         """say: takes the rare line for the user, as when another writer is waited for."""
-        self.settings, self._say = settings, say
+        self.settings, self.report = settings, say
         self.home = settings.home.expanduser().resolve()
         notes = self.home / "models"
-        self._models = Models(settings.model, settings.device, notes, lambda: self._runtime, say)
+        self.models = Models(settings.model, settings.device, notes, lambda: self.runtime, say)
         try:
             self.home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -49,53 +49,55 @@ class Library:
                 f"cannot make the library's folder {self.home}: {error.strerror}; "
                 "give another --home"
             ) from error
-        self._database = Database(self.home / CATALOG)
-        self._catalog, self._lookup = Catalog(self._database), Lookup(self._database)
-        self._thumbnails = Thumbnails(self.home / "thumbnails")
-        self._catalog.keep_in(kept := self.home / "kept")
-        self._keeper = Keeper(self._catalog, self._thumbnails, kept)
-        self._album = Album(
-            self._lookup, self._thumbnails, self._load, self._catalog.serving, self._models.shown
+        self.database = Database(self.home / CATALOG)
+        self.catalog, self.reader = Catalog(self.database), CatalogReader(self.database)
+        self.thumbnails = Thumbnails(self.home / "thumbnails")
+        self.catalog.keep_in(kept := self.home / "kept")
+        self.uploads = Uploads(self.catalog, self.thumbnails, kept)
+        self.browser = PictureBrowser(
+            self.reader, self.thumbnails, self.decode, self.catalog.serving, self.models.shown
         )
-        self._pen = Pen(self.home, settings.lock_seconds, say)
-        self._shelf = Shelf(
-            self._lookup, lambda: self._runtime, self.home / "index", settings.index
+        self.write_lock = WriteLock(self.home, settings.lock_seconds, say)
+        self.indexes = IndexManager(
+            self.reader, lambda: self.runtime, self.home / "index", settings.index
         )
         self._opening = threading.RLock()
 
     def close(self) -> None:
         """End the decoding processes and the inference thread."""
-        if "_loader" in self.__dict__:
-            self._loader.close()
-        if "_runtime" in self.__dict__:
-            self._runtime.close()
-        self._database.close()
+        if "decoders" in self.__dict__:
+            self.decoders.close()
+        if "runtime" in self.__dict__:
+            self.runtime.close()
+        self.database.close()
 
-    def _content(self, name: str) -> bytes:
+    def read_content(self, name: str) -> bytes:
         """What a URL or `id:ID` stands for."""
         if name.startswith("id:"):
-            return self._album.content(name[3:])
-        return self._fetcher.fetch(name)
+            return self.browser.content(name[3:])
+        return self.fetcher.fetch(name)
 
-    def _load(self, source: Source, preparation: Preparation | None = None) -> Loaded:
-        loaded = self._loader.submit(source, preparation, urgent=True).result()
-        if isinstance(loaded, Failure):
+    def decode(
+        self, source: PictureSource, preprocessing: Preprocessing | None = None
+    ) -> DecodedPicture:
+        loaded = self.decoders.submit(source, preprocessing, urgent=True).result()
+        if isinstance(loaded, DecodeFailure):
             raise loaded.error(f"the picture: {loaded.reason}")
         return loaded
 
     @cached_property
-    def _loader(self) -> Loader:
+    def decoders(self) -> DecoderPool:
         s = self.settings
         limits = Limits(s.max_pixels, s.max_bytes, s.decode_seconds, s.decode_memory)
-        return self._once("_loader", lambda: Loader(s.workers, limits))
+        return self._make_once("decoders", lambda: DecoderPool(s.workers, limits))
 
     @cached_property
-    def _runtime(self) -> Runtime:
+    def runtime(self) -> Runtime:
         from search.runtime import Runtime
 
-        return self._once("_runtime", lambda: Runtime(self.settings.threads))
+        return self._make_once("runtime", lambda: Runtime(self.settings.threads))
 
-    def _once(self, name: str, make: Callable[[], T]) -> T:
+    def _make_once(self, name: str, make: Callable[[], T]) -> T:
         """One part for all threads, whoever comes first."""
         with self._opening:
             if name not in self.__dict__:
@@ -104,33 +106,33 @@ class Library:
             return part
 
     @cached_property
-    def _fetcher(self) -> Fetcher:
+    def fetcher(self) -> Fetcher:
         from search.media.fetch import Fetcher
 
         return Fetcher(self.settings.fetch_bytes, self.settings.fetch_seconds)
 
     @cached_property
-    def _generator(self) -> VariantGenerator:
+    def generator(self) -> VariantGenerator:
         from search.generation.library_pictures import LibraryPictures
         from search.generation.variants import VariantGenerator
 
         notes, s = Notes(self.home / "models"), self.settings
-        needs = (self._models, self._lookup, self._loader, self._content, self._catalog.serving)
-        pictures = LibraryPictures(*needs, lambda query: self._searcher().answer(query), notes)
-        parts = (self._models, self._runtime, pictures, notes, s.checkpoint, s.device)
-        return self._once("_generator", lambda: VariantGenerator(*parts))
+        needs = (self.models, self.reader, self.decoders, self.read_content, self.catalog.serving)
+        pictures = LibraryPictures(*needs, lambda query: self.open_searcher().answer(query), notes)
+        parts = (self.models, self.runtime, pictures, notes, s.checkpoint, s.device)
+        return self._make_once("generator", lambda: VariantGenerator(*parts))
 
-    def _searcher(self) -> Searcher:
+    def open_searcher(self) -> Searcher:
         from search.querying.pipeline import Searcher
 
-        model = self._catalog.serving()
+        model = self.catalog.serving()
         if model is None:
             raise EmptyError(
                 f"the library in {self.home} is empty: run `lookalike index FOLDER` first"
             )
-        self._models.refuse_other(model)
-        self._loader.warm()
+        self.models.refuse_other(model)
+        self.decoders.warm()
 
-        embedder, content = partial(self._models.fitting, model), self._content
-        live = partial(self._shelf.live, model)
-        return Searcher(self._lookup, self._loader, self._runtime, embedder, model, live, content)
+        embedder, content = partial(self.models.fitting, model), self.read_content
+        live = partial(self.indexes.live, model)
+        return Searcher(self.reader, self.decoders, self.runtime, embedder, model, live, content)

@@ -67,7 +67,7 @@ def _holder(note: Path) -> str:
         return "another process"
 
 
-class Pen:
+class WriteLock:
     """The write lock as one engine's threads share it: a long run lends it between its steps, so
     that what takes a moment need not wait for the end. Threads may share it."""
 

@@ -14,7 +14,7 @@ Vectors = npt.NDArray[np.float32]
 """Embeddings, (n, dim) or (dim,)."""
 
 
-class Entry(NamedTuple):
+class FileEntry(NamedTuple):
     """A file as the folder lists it. path: relative to the root, with `/`; size in bytes;
     mtime_ns: last change in nanoseconds."""
 
@@ -24,7 +24,7 @@ class Entry(NamedTuple):
     inode: int
 
 
-def marks(info: os.stat_result) -> tuple[int, int, int]:
+def file_state(info: os.stat_result) -> tuple[int, int, int]:
     """Size, time of the last change and inode, as numbers that the catalog can hold: of those that
     have no room in 64 bits with a sign, as some file systems' inodes, the lowest bits."""
     size, mtime, inode = info.st_size, info.st_mtime_ns, info.st_ino

@@ -61,7 +61,7 @@ def test_mini_is_as_good_as_promised(folder: str, least_map: float, least_nn: fl
     pixels = []
     for path in paths:
         with Image.open(path) as picture:
-            pixels.append(mini.preparation(picture.convert("RGB")))
+            pixels.append(mini.preprocessing(picture.convert("RGB")))
     x = np.concatenate([mini.embed(pixels[i : i + 16]) for i in range(0, len(pixels), 16)])
     scores = x @ x.T
     np.fill_diagonal(scores, -2)

@@ -19,7 +19,7 @@ from goals import Goals
 from retrieval import categories, folder, vectors
 
 from search.embedders.mini import Mini
-from search.media.preprocessing import Preparation
+from search.media.preprocessing import Preprocessing
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
     for share in args.shares:
         net = recipe.blend(last, begun, share).eval()
         for size in args.sizes:
-            prepare = Preparation(size, "between")
+            prepare = Preprocessing(size, "between")
             unseen = categories(vectors(exam.embed(net, prepare), loads), labels)[0].mean()
             scores = as_text(exam(net, prepare))
             print(f"share {share:g}, {size} px: {scores}  photos-dev {unseen:.4f}", flush=True)

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from diffusion import files
 from search.embedders.efficientnet import EfficientNetLite
 from search.embedders.mobilenet import MiniNet, to_tensor
-from search.media.preprocessing import Preparation
+from search.media.preprocessing import Preprocessing
 
 OPEN = ("photos144-open-*.zip", "photos288-open-*.zip")
 TINY = ("photos64-train-*.zip",)
@@ -79,7 +79,7 @@ def read_pool(data: Path, tiny: bool, seed: int) -> Pool:
 
 def _mosaic(pool: Pool, rows: list[int], side: int = 144) -> bytes:
     """Two by two pictures on one sheet, as JPEG."""
-    prepare, sheet = Preparation(side), Image.new("RGB", (2 * side, 2 * side))
+    prepare, sheet = Preprocessing(side), Image.new("RGB", (2 * side, 2 * side))
     for i, row in enumerate(rows):
         tile = Image.fromarray(prepare(pool.picture(row)))
         sheet.paste(tile, (side * (i % 2), side * (i // 2)))
@@ -109,16 +109,16 @@ def teach(data: Path, pool: Pool, folder: Path, say: Callable[[str], None]) -> N
 @torch.inference_mode()
 def _answers(first: EfficientNetLite, second: MiniNet, pool: Pool, rows: range) -> dict:
     pictures = [pool.picture(row) for row in rows]
-    lite = features(first, pictures, Preparation(260, "between"))
+    lite = features(first, pictures, Preprocessing(260, "between"))
     return {
         "lite": lite,
-        "mobile": features(second, pictures, Preparation(224, "between")),
+        "mobile": features(second, pictures, Preprocessing(224, "between")),
         "logits": first.classes(lite),
     }
 
 
 @torch.inference_mode()
-def features(net: Net, pictures: list[Image.Image], prepare: Preparation) -> torch.Tensor:
+def features(net: Net, pictures: list[Image.Image], prepare: Preprocessing) -> torch.Tensor:
     """n pictures -> (n, 1280) pooled features."""
     return net.features(to_tensor([prepare(p) for p in pictures], net.mean, net.std))
 
@@ -177,6 +177,6 @@ def neighbour_means(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return F.normalize(torch.cat(means), dim=1), torch.cat(cosines)
 
 
-def as_array(pictures: list[Image.Image], prepare: Preparation) -> np.ndarray:
+def as_array(pictures: list[Image.Image], prepare: Preprocessing) -> np.ndarray:
     """n pictures -> (n, S, S, 3) uint8."""
     return np.stack([prepare(picture) for picture in pictures])

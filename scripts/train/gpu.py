@@ -132,7 +132,7 @@ def pack(data: Path) -> None:
                 Image.open(io.BytesIO(content)).convert("RGB")
                 for _, content in part[first : first + mini.batch]
             ]
-            rows.append(torch.from_numpy(mini.embed([mini.preparation(one) for one in decoded])))
+            rows.append(torch.from_numpy(mini.embed([mini.preprocessing(one) for one in decoded])))
         names = json.dumps([name for name, _ in part])
         about = {"names": names, "model": mini.name, "fingerprint": mini.fingerprint}
         tensors = {"vectors": torch.cat(rows).half()}

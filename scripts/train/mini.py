@@ -53,7 +53,7 @@ from diffusion import files
 from diffusion.training.ema import Average
 from search.embedders.efficientnet import DEPTHS as PUBLISHED, EfficientNetLite
 from search.embedders.mobilenet import FEATURES, to_tensor
-from search.media.preprocessing import Preparation
+from search.media.preprocessing import Preprocessing
 
 Say = Callable[[str], None]
 DEPTHS = (1, 2, 2, 3, 4, 5, 1)  # blocks of each stage: three fewer than the teacher has
@@ -97,7 +97,7 @@ class Batch:
 class Batches(torch.utils.data.IterableDataset):
     """Endless batches in random order."""
 
-    def __init__(self, pool: Pool, prepare: Preparation, seed: int) -> None:
+    def __init__(self, pool: Pool, prepare: Preprocessing, seed: int) -> None:
         self.pool, self.prepare, self.seed = pool, prepare, seed
 
     def __iter__(self) -> Iterator[Batch]:
@@ -208,7 +208,9 @@ class Training:
         args, sums, began = self.args, dict[str, float](), time.time() - self.seconds
         if self.step == self.steps:
             return
-        batches = Batches(self.pool, Preparation(args.size, args.fit), args.seed + 7919 * self.step)
+        batches = Batches(
+            self.pool, Preprocessing(args.size, args.fit), args.seed + 7919 * self.step
+        )
         loader = torch.utils.data.DataLoader(
             batches, batch_size=None, num_workers=args.workers, prefetch_factor=4
         )
@@ -362,7 +364,7 @@ def main() -> None:
     net = blend(last, begun_with, args.share)
     write(net, args, training.step, args.out / "mini.safetensors")
     for size in sorted({args.size, args.run_size}):
-        prepare = Preparation(size, args.fit)
+        prepare = Preprocessing(size, args.fit)
         for name, one in (("begun with", begun_with), ("last", last), ("blend", net)):
             say(f"{name} at {size} px: {as_text(exam(one, prepare))}")
 

@@ -269,7 +269,7 @@ def run(mini: Mini, pictures: Iterable[Image.Image]) -> tuple[torch.Tensor, torc
         batch.clear()
 
     for picture in pictures:
-        batch.append(mini.preparation(picture))
+        batch.append(mini.preprocessing(picture))
         if len(batch) == 32:
             flush()
     if batch:

@@ -27,9 +27,9 @@ from search.catalog.schema import (
     tags,
     vectors,
 )
-from search.catalog.writes import File, Model, Recorder, Root, chunks
+from search.catalog.writes import CatalogFile, CatalogWriter, Model, Root, chunks
 from search.media.images import DECODE_RULE
-from search.types import Entry
+from search.types import FileEntry
 
 ORPHAN_SECONDS = 30 * 86400.0
 MEANWHILE = "meanwhile"  # key of a model that nobody chose, and no folder was indexed with
@@ -40,7 +40,7 @@ SERVING = (
 )
 
 
-class Catalog(Recorder):
+class Catalog(CatalogWriter):
     """All reading and writing of the tables. Threads may share it."""
 
     # models ------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ class Catalog(Recorder):
 
     # what a sync asks --------------------------------------------------------------------------
 
-    def files(self, root: Root, within: str = "") -> dict[str, File]:
+    def files(self, root: Root, within: str = "") -> dict[str, CatalogFile]:
         """Files of a root, or of its subfolder, by relative path."""
         prefix = os.fsencode(os.path.join(within, "")) if within else b""
         c = files.c
@@ -145,10 +145,10 @@ class Catalog(Recorder):
         with self.database.read() as connection:
             rows = connection.execute(select(*columns).where(c.root == root.id)).all()
         decode = os.fsdecode
-        return {decode(r[0]): File._make(r[1:]) for r in rows if r[0].startswith(prefix)}
+        return {decode(r[0]): CatalogFile._make(r[1:]) for r in rows if r[0].startswith(prefix)}
 
     def ids_by_size(self, model: Model) -> dict[int, set[str]]:
-        """File size -> ids of pictures of that size which have a vector: hashing tells the rest."""
+        """Map sizes of files in bytes to the ids of pictures of that size which have a vector."""
         query = select(pictures.c.bytes, pictures.c.id).join(
             vectors, and_(vectors.c.picture == pictures.c.number, vectors.c.model == model.id)
         )
@@ -178,7 +178,7 @@ class Catalog(Recorder):
 
     # what goes ------------------------------------------------------------------------------
 
-    def move(self, moves: Sequence[tuple[int, Entry]]) -> None:
+    def move(self, moves: Sequence[tuple[int, FileEntry]]) -> None:
         """Files (by id) that are the same file under another name, which no other file has."""
         if not moves:
             return

@@ -26,13 +26,13 @@ from search.catalog.schema import changes, files, labels, meta, pictures, roots,
 from search.catalog.writes import Model, chunks, select_labels, unpack
 from search.errors import NotFoundError, QueryError
 from search.media.images import DECODE_RULE
-from search.media.open_file import Place
+from search.media.open_file import FilePlace
 from search.records import Facts, Label
-from search.types import Vectors, marks
+from search.types import Vectors, file_state
 
 
 @dataclass(frozen=True)
-class Described:
+class PictureSummary:
     """A picture as a hit shows it. stats: size and mtime_ns of the files when they were read.
     decode_rule: the version of the rule by which the catalog's picture was decoded."""
 
@@ -50,7 +50,7 @@ class Described:
         return min(zip(self.paths, self.stats, strict=True), key=_doubt)[0]
 
 
-class Lookup:
+class CatalogReader:
     """Read-only questions. Threads may share it."""
 
     def __init__(self, database: Database) -> None:
@@ -151,7 +151,7 @@ class Lookup:
                     found[int(row.number)] = str(row.id)
         return found
 
-    def describe(self, numbers: Collection[int]) -> dict[int, Described]:
+    def describe(self, numbers: Collection[int]) -> dict[int, PictureSummary]:
         """What hits show, by number; pictures without files are left out."""
         found: dict[int, list[Any]] = {}
         named: dict[int, list[str]] = {}
@@ -166,7 +166,7 @@ class Lookup:
             places = sorted((_path(r), (r.size, r.mtime_ns)) for r in rows)
             paths, stats = zip(*places, strict=True)
             first, names = rows[0], tuple(sorted(named.get(number, ())))
-            described[number] = Described(
+            described[number] = PictureSummary(
                 first.id,
                 first.width,
                 first.height,
@@ -246,14 +246,15 @@ class Lookup:
                     break
         return list(found)
 
-    def places(self, number: int) -> list[Place]:
+    def places(self, number: int) -> list[FilePlace]:
         """The files of a picture."""
         columns = (files.c.path, files.c.size, files.c.mtime_ns, roots.c.path.label("root_path"))
         query = select(*columns).join(roots, roots.c.id == files.c.root)
         with self.database.read() as c:
             rows = c.execute(query.where(files.c.picture == number)).all()
         return [
-            Place(os.fsdecode(r.root_path), os.fsdecode(r.path), r.size, r.mtime_ns) for r in rows
+            FilePlace(os.fsdecode(r.root_path), os.fsdecode(r.path), r.size, r.mtime_ns)
+            for r in rows
         ]
 
     def newest(self, skip: int, count: int) -> list[int]:
@@ -344,7 +345,7 @@ def _doubt(place: tuple[str, tuple[int, int]]) -> int:
         stat = os.stat(path)
     except OSError:
         return 1
-    return 0 if marks(stat)[:2] == known else 2
+    return 0 if file_state(stat)[:2] == known else 2
 
 
 def _path(row: Any) -> str:

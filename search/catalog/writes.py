@@ -23,7 +23,7 @@ from search.catalog.schema import changes, files, labels, pictures, tags, vector
 from search.errors import NotFoundError
 from search.media.images import DECODE_RULE
 from search.records import Facts, Label
-from search.types import Entry, Vectors
+from search.types import FileEntry, Vectors
 
 CHUNK = 5000  # values in one IN (...)
 
@@ -49,7 +49,7 @@ class Root:
     exclude: tuple[str, ...]
 
 
-class File(NamedTuple):
+class CatalogFile(NamedTuple):
     """A file as it was when last read; `picture` is None for a skipped one, with its reason and
     the rule under which it was skipped."""
 
@@ -63,7 +63,7 @@ class File(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Content:
+class SeenContent:
     """What a model sees in a picture, most probable first, and whether the picture is blank."""
 
     labels: tuple[Label, ...] = ()
@@ -71,21 +71,21 @@ class Content:
 
 
 @dataclass(frozen=True)
-class Found:
+class ExtractedFile:
     """A file that was read. facts and rendition: None for a picture the catalog has. vector:
     (dim,) float32 where it was computed, None where the catalog has it or its rendition's; content
     comes with it."""
 
-    entry: Entry
+    entry: FileEntry
     id: str
     rendition: str | None = None
     facts: Facts | None = None
     vector: Vectors | None = None
-    content: Content = Content()
+    content: SeenContent = SeenContent()
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodedContent:
     """What is computed from the pixels of a picture, under the present decode rule."""
 
     rendition: str
@@ -94,10 +94,10 @@ class Decoded:
 
 
 @dataclass(frozen=True)
-class Broken:
-    """A file that holds no usable picture under a rule (`Loader.rule`)."""
+class SkippedFile:
+    """A file that holds no usable picture under a rule (`DecoderPool.rule`)."""
 
-    entry: Entry
+    entry: FileEntry
     reason: str
     rule: str
 
@@ -141,7 +141,7 @@ def _columns(rendition: str, facts: Facts) -> dict[str, Any]:
     return row | {"rendition": rendition, "facts": details, "decode_rule": DECODE_RULE}
 
 
-class Recorder:
+class CatalogWriter:
     """What a sync writes: pictures, vectors, files, tags, and the log of changes, in transactions
     of a batch each."""
 
@@ -149,9 +149,11 @@ class Recorder:
         """clock: seconds since 1970, for orphans."""
         self.database, self._clock = database, clock
 
-    def record(self, root: Root, model: Model, batch: Sequence[Found | Broken]) -> None:
+    def record(
+        self, root: Root, model: Model, batch: Sequence[ExtractedFile | SkippedFile]
+    ) -> None:
         """Enter what was read, in one transaction."""
-        found = [item for item in batch if isinstance(item, Found)]
+        found = [item for item in batch if isinstance(item, ExtractedFile)]
         with self.database.write() as c:
             numbers, fresh = self._pictures(c, found)
             self._vectors(c, model, found, numbers)
@@ -161,14 +163,14 @@ class Recorder:
             before = {row.path: row for row in c.execute(held)}
             new, old, left = [], [], set()
             for item, path in zip(batch, paths, strict=True):
-                picture = numbers[item.id] if isinstance(item, Found) else None
+                picture = numbers[item.id] if isinstance(item, ExtractedFile) else None
                 values = {
                     "size": item.entry.size,
                     "mtime_ns": item.entry.mtime_ns,
                     "inode": item.entry.inode,
                     "picture": picture,
-                    "reason": item.reason if isinstance(item, Broken) else None,
-                    "rule": item.rule if isinstance(item, Broken) else None,
+                    "reason": item.reason if isinstance(item, SkippedFile) else None,
+                    "rule": item.rule if isinstance(item, SkippedFile) else None,
                     "was": picture,
                 }
                 if path not in before:
@@ -190,8 +192,8 @@ class Recorder:
         self,
         model: Model,
         embedded: dict[int, Vectors],
-        contents: dict[int, Content] | None = None,
-        decoded: dict[int, Decoded] | None = None,
+        contents: dict[int, SeenContent] | None = None,
+        decoded: dict[int, DecodedContent] | None = None,
     ) -> None:
         """Add vectors of pictures that are in the catalog, by number, in one transaction.
 
@@ -205,7 +207,9 @@ class Recorder:
             self._set_decoded(c, {n: _columns(one.rendition, one.facts) for n, one in items})
             self._set_flags(c, {n: one.low_content for n, one in items})
 
-    def _pictures(self, c: Connection, found: Sequence[Found]) -> tuple[dict[str, int], set[int]]:
+    def _pictures(
+        self, c: Connection, found: Sequence[ExtractedFile]
+    ) -> tuple[dict[str, int], set[int]]:
         """Enter new pictures, take orphans back; id -> number, and the numbers of these two."""
         by_id = {item.id: item for item in found}
         query = select(pictures.c.id, pictures.c.number, pictures.c.orphaned)
@@ -236,7 +240,7 @@ class Recorder:
         return numbers, {*back, *(numbers[row["id"]] for row in rows)}
 
     @staticmethod
-    def _row(found: Found) -> dict[str, Any]:
+    def _row(found: ExtractedFile) -> dict[str, Any]:
         if found.facts is None or found.rendition is None:
             raise NotFoundError(f"picture {found.id} went while it was indexed; index again")
         return _columns(found.rendition, found.facts) | {"id": found.id}
@@ -249,7 +253,7 @@ class Recorder:
             c.execute(change, [{**row, "key": number} for number, row in values.items()])
 
     def _vectors(
-        self, c: Connection, model: Model, found: Sequence[Found], numbers: dict[str, int]
+        self, c: Connection, model: Model, found: Sequence[ExtractedFile], numbers: dict[str, int]
     ) -> None:
         """Enter the vectors that were computed, and copy those of the same rendition."""
         rows = {numbers[f.id]: pack(f.vector) for f in found if f.vector is not None}
@@ -277,17 +281,17 @@ class Recorder:
         self._set_contents(c, model, contents)
 
     @staticmethod
-    def _contents(c: Connection, model: Model, numbers: Sequence[int]) -> dict[int, Content]:
+    def _contents(c: Connection, model: Model, numbers: Sequence[int]) -> dict[int, SeenContent]:
         """What the catalog holds of these pictures under a model."""
         names = select_labels(c, model, numbers)
         flags = select(pictures.c.number, pictures.c.low_content)
         return {
-            row.number: Content(names.get(row.number, ()), row.low_content)
+            row.number: SeenContent(names.get(row.number, ()), row.low_content)
             for row in c.execute(flags.where(pictures.c.number.in_(numbers)))
         }
 
     @staticmethod
-    def _set_contents(c: Connection, model: Model, contents: dict[int, Content]) -> None:
+    def _set_contents(c: Connection, model: Model, contents: dict[int, SeenContent]) -> None:
         """Replace labels and flags of pictures, by number."""
         if not contents:
             return
@@ -300,7 +304,7 @@ class Recorder:
         ]
         if rows:
             c.execute(insert(labels), rows)
-        Recorder._set_flags(c, {n: content.low_content for n, content in contents.items()})
+        CatalogWriter._set_flags(c, {n: content.low_content for n, content in contents.items()})
 
     @staticmethod
     def _set_flags(c: Connection, flags: dict[int, bool]) -> None:

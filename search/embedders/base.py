@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from search.media.preprocessing import Preparation
+from search.media.preprocessing import Preprocessing
 from search.types import Pixels, Vectors
 
 
@@ -18,18 +18,18 @@ class Embedder(Protocol):
 
     name: what a user types after `--model`.
     fingerprint: hexadecimal; changes whenever the same picture could get another vector
-        (architecture, weights, preparation, decode rule). Vectors of two fingerprints never mix.
+        (architecture, weights, preprocessing, decode rule). Vectors of two fingerprints never mix.
     dim: length of a vector.
     terms: what its weights may be used for, in one line.
     batch: pictures a call should get for good throughput, once it is loaded.
-    preparation: applied to each picture before `embed`.
+    preprocessing: applied to each picture before `embed`.
     """
 
     name: str
     fingerprint: str
     dim: int
     terms: str
-    preparation: Preparation
+    preprocessing: Preprocessing
 
     @property
     def batch(self) -> int: ...
@@ -39,7 +39,7 @@ class Embedder(Protocol):
         ...
 
     def embed(self, pixels: Sequence[Pixels]) -> Vectors:
-        """n prepared pictures, each uint8 of `preparation.shape` -> (n, dim) float32 of unit
+        """n prepared pictures, each uint8 of `preprocessing.shape` -> (n, dim) float32 of unit
         length. What is long calls back between its parts, so that a query may go first."""
         ...
 

@@ -20,7 +20,7 @@ from safetensors import safe_open
 from search.embedders.vocabulary import Vocabulary
 from search.errors import ModelError
 from search.media.images import DECODE_RULE
-from search.media.preprocessing import Preparation
+from search.media.preprocessing import Preprocessing
 from search.records import Label
 from search.types import Pixels, Vectors
 
@@ -67,11 +67,11 @@ class Mini:
             digest = hashlib.sha256(self.path.read_bytes()).hexdigest()
             with safe_open(self.path, framework="numpy") as file:
                 self._config: dict[str, Any] = json.loads(file.metadata()["config"])
-                self.preparation = Preparation(**self._config["preparation"])
+                self.preprocessing = Preprocessing(**self._config["preparation"])
                 self.dim = int(file.get_slice(HEAD).get_shape()[0])
         except Exception as error:  # a foreign file fails in many ways
             raise self._foreign(error) from error
-        parts = f"mini {digest} {self.preparation} decode {VERSIONS[version]}"
+        parts = f"mini {digest} {self.preprocessing} decode {VERSIONS[version]}"
         self.fingerprint = hashlib.sha256(parts.encode()).hexdigest()[:16]
 
     def embed(self, pixels: Sequence[Pixels]) -> Vectors:

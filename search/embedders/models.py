@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from search.catalog.writes import Content, Model
+from search.catalog.writes import Model, SeenContent
 from search.embedders import hub, openclip
 from search.embedders.base import Embedder
 from search.embedders.notes import Notes
@@ -185,7 +185,7 @@ class Models:
 
     def analyze(
         self, embedder: Embedder, pixels: Sequence[Pixels]
-    ) -> list[tuple[Vectors, Content]]:
+    ) -> list[tuple[Vectors, SeenContent]]:
         """As `embed`, a row each, with what is seen in every picture."""
         parts = self._in_parts(embedder, partial(self.analyze_batch, embedder), pixels)
         return [one for part in parts for one in part]
@@ -208,7 +208,7 @@ class Models:
     @staticmethod
     def analyze_batch(
         embedder: Embedder, pixels: Sequence[Pixels]
-    ) -> list[tuple[Vectors, Content]]:
+    ) -> list[tuple[Vectors, SeenContent]]:
         """As `analyze`, on the inference thread itself."""
         names: list[tuple[Label, ...]] = [()] * len(pixels)
         if isinstance(embedder, LabelEmbedder):
@@ -217,7 +217,7 @@ class Models:
             rows = embedder.embed(pixels)
         flags = [is_low_content(one) for one in pixels]
         return [
-            (row, Content(() if flag else labels, flag))
+            (row, SeenContent(() if flag else labels, flag))
             for row, labels, flag in zip(rows, names, flags, strict=True)
         ]
 

@@ -46,7 +46,7 @@ class OpenClip:
         self._arch, self.name, self.path, recipe = _located(name, notes)
         config = zoo.config(self._arch)
         self.dim: int = config["embed_dim"]
-        self.preparation = recipe.preparation(config)
+        self.preprocessing = recipe.preprocessing(config)
         self._mean, self._std = recipe.mean, recipe.std
         self._quick = recipe.quick_gelu or config.get("quick_gelu", False)
         own = f"the file {self.path.name} is yours" if not recipe.repo else ""
@@ -58,7 +58,7 @@ class OpenClip:
                 f"the weights {self.path} cannot be read: {error.strerror}; give a file of "
                 f"{self._arch} as {self._arch}:/path/to/weights"
             ) from error
-        said = (json.dumps(config, sort_keys=True), self._quick, digest, self.preparation)
+        said = (json.dumps(config, sort_keys=True), self._quick, digest, self.preprocessing)
         text = f"openclip {said} {self._mean} {self._std} decode {DECODE_RULE}"
         self.fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
         self._batch, self._parts = 1, 0
@@ -78,7 +78,7 @@ class OpenClip:
         return self._model
 
     def embed(self, pixels: Sequence[Pixels]) -> Vectors:
-        """n prepared pictures, each uint8 of `preparation.shape` -> (n, dim) float32."""
+        """n prepared pictures, each uint8 of `preprocessing.shape` -> (n, dim) float32."""
         from search.runtime import torch
 
         if not pixels:
@@ -112,7 +112,7 @@ class OpenClip:
         )
         model.eval().to(self._device, memory_format=torch.channels_last)
         self._part(model.visual)
-        blank = [np.zeros(self.preparation.shape, np.uint8)]
+        blank = [np.zeros(self.preprocessing.shape, np.uint8)]
         cost, vector = flops(lambda: model.encode_image(self._normalised(blank)))
         if vector.shape != (1, self.dim):
             raise ValueError(f"its vectors have length {vector.shape[-1]}, not {self.dim}")

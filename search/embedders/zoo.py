@@ -19,7 +19,7 @@ from typing import Any
 
 from search.embedders.notes import Notes
 from search.errors import ModelError
-from search.media.preprocessing import Preparation
+from search.media.preprocessing import Preprocessing
 
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
@@ -27,7 +27,7 @@ WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 @dataclass(frozen=True)
 class Recipe:
     """How the weights of a tag came about. repo: on the hub; files: the first that is there is
-    taken; mean, std: of red, green and blue in 0..1; fit, resample: as `Preparation` has them;
+    taken; mean, std: of red, green and blue in 0..1; fit, resample: as `Preprocessing` has them;
     quick_gelu: whether they were trained with that activation."""
 
     repo: str = ""
@@ -46,12 +46,12 @@ class Recipe:
         }
         return cls(**fields)
 
-    def preparation(self, config: dict[str, Any]) -> Preparation:
+    def preprocessing(self, config: dict[str, Any]) -> Preprocessing:
         """Of an architecture."""
         size = config["vision_cfg"]["image_size"]
         height, width = (size, size) if isinstance(size, int) else size
         wide = None if width == height else width
-        return Preparation(height, self.fit, wide, self.resample)  # type: ignore[arg-type]
+        return Preprocessing(height, self.fit, wide, self.resample)  # type: ignore[arg-type]
 
 
 DEFAULT = "ViT-B-32:laion2b_s34b_b79k"

@@ -29,7 +29,7 @@ from search import files
 from search.errors import InputError, LockedError, NotFoundError, StorageError
 from search.generation.variants import VariantGenerator, VariantRequest
 from search.indexing.scan import scan
-from search.media.loader import in_order
+from search.media.decoder_pool import in_order
 from search.records import AugmentProgress, AugmentReport, Skip, Variants
 
 MANIFEST = "metadata.jsonl"

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from search.catalog.reads import Lookup
+from search.catalog.reads import CatalogReader
 from search.catalog.writes import Model
 from search.embedders.base import Embedder
 from search.embedders.models import Models
 from search.embedders.notes import Notes
 from search.errors import EmptyError, PictureError, QueryError
+from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecoderPool, PictureSource
 from search.media.images import fitted, render
-from search.media.loader import Failure, Loaded, Loader, Source
-from search.media.preprocessing import Preparation
+from search.media.preprocessing import Preprocessing
 from search.querying.pipeline import located
 from search.querying.query import MAX_K, Picture, Query, Term
 from search.records import Hit, Hits
@@ -42,8 +42,8 @@ class LibraryPictures:
     def __init__(
         self,
         models: Models,
-        lookup: Lookup,
-        loader: Loader,
+        reader: CatalogReader,
+        decoders: DecoderPool,
         content: Callable[[str], bytes],
         serving: Callable[[], Model | None],
         search: Callable[[Query], Hits],
@@ -52,7 +52,7 @@ class LibraryPictures:
         """content: returns the bytes of a URL or `id:ID`. serving: returns the library's model, or
         None while the library is empty. search: answers a query. notes: keep the vectors of the
         sample pictures."""
-        self._models, self._lookup, self._loader = models, lookup, loader
+        self._models, self._reader, self._decoders = models, reader, decoders
         self._content, self._serving, self._search = content, serving, search
         self._notes = notes
         self._strangers: tuple[tuple[str, int], Vectors] | None = None
@@ -78,18 +78,18 @@ class LibraryPictures:
             name, data = image, self._content(image)
         else:
             path = name = located(image)
-        source = Source(path, data, facts=False)
+        source = PictureSource(path, data, facts=False)
         width, height = fitted(*(self._decode(source, None, name, urgent).size or (1, 1)))
-        pixels = self._decode(source, Preparation(height, "squash", width), name, urgent).pixels
+        pixels = self._decode(source, Preprocessing(height, "squash", width), name, urgent).pixels
         if pixels is None:
             raise PictureError(f"{name} could not be decoded; try again")
         return Image.fromarray(pixels)
 
     def _decode(
-        self, source: Source, preparation: Preparation | None, name: str, urgent: bool
-    ) -> Loaded:
-        result = self._loader.submit(source, preparation, urgent).result()
-        if isinstance(result, Failure):
+        self, source: PictureSource, preprocessing: Preprocessing | None, name: str, urgent: bool
+    ) -> DecodedPicture:
+        result = self._decoders.submit(source, preprocessing, urgent).result()
+        if isinstance(result, DecodeFailure):
             raise result.error(f"{name}: {result.reason}")
         return result
 
@@ -126,8 +126,8 @@ class LibraryPictures:
         the sample pictures that come with the package.
         """
         model = self._serving()
-        large = model is not None and self._lookup.count(model)["embedded"] >= MIN_STRANGERS
-        key = (embedder.fingerprint, self._lookup.sequence(model) if model and large else 0)
+        large = model is not None and self._reader.count(model)["embedded"] >= MIN_STRANGERS
+        key = (embedder.fingerprint, self._reader.sequence(model) if model and large else 0)
         if self._strangers is None or self._strangers[0] != key:
             vectors = self._draw_vectors(model) if model and large else None
             if vectors is None or len(vectors) < MIN_STRANGERS:
@@ -139,17 +139,17 @@ class LibraryPictures:
 
     def _draw_vectors(self, model: Model) -> Vectors:
         """Vectors of pictures of the library, at random but always the same ones."""
-        row_ids = np.random.default_rng(0).permutation(self._lookup.newest(0, NEWEST))
+        row_ids = np.random.default_rng(0).permutation(self._reader.newest(0, NEWEST))
         drawn = row_ids[: 4 * MAX_STRANGERS].tolist()
-        return self._lookup.present(model, drawn)[1][:MAX_STRANGERS]
+        return self._reader.present(model, drawn)[1][:MAX_STRANGERS]
 
     def _embed_samples(self, embedder: Embedder) -> Vectors:
         paths = sorted(Path(str(files("search"))).glob("samples/*/*.jpg"))
-        sources = [(path, Source(str(path), facts=False)) for path in paths]
-        loaded = self._loader.load(sources, embedder.preparation)
+        sources = [(path, PictureSource(str(path), facts=False)) for path in paths]
+        loaded = self._decoders.load(sources, embedder.preprocessing)
         pixels: list[Pixels] = [
             result.pixels
             for _, result in loaded
-            if isinstance(result, Loaded) and result.pixels is not None
+            if isinstance(result, DecodedPicture) and result.pixels is not None
         ]
         return self._models.embed(embedder, pixels).round(4)

@@ -387,7 +387,7 @@ class VariantGenerator:
         return {"weights": weights, "model": self.pictures.open_embedder().fingerprint}
 
     def _embed(self, embedder: Embedder, pictures: Sequence[Image.Image]) -> Vectors:
-        return self._models.embed(embedder, [embedder.preparation(p) for p in pictures])
+        return self._models.embed(embedder, [embedder.preprocessing(p) for p in pictures])
 
     def _open_model(self) -> tuple[Denoiser, Embedder | None]:
         """The diffusion model, and the encoder of the vectors that it was trained on."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from search.catalog.writes import File
-from search.indexing.scan import Listing
+from search.catalog.writes import CatalogFile
+from search.indexing.scan import FolderListing
 from search.records import Skip
-from search.types import Entry
+from search.types import FileEntry
 
 
 @dataclass
@@ -17,14 +17,14 @@ class Plan:
     skipped: files as broken as last time, and those folders. Paths are relative to the root."""
 
     unchanged: int = 0
-    moves: list[tuple[int, Entry]] = field(default_factory=list)
-    read: list[Entry] = field(default_factory=list)
-    vanished: dict[str, File] = field(default_factory=dict)
+    moves: list[tuple[int, FileEntry]] = field(default_factory=list)
+    read: list[FileEntry] = field(default_factory=list)
+    vanished: dict[str, CatalogFile] = field(default_factory=dict)
     hidden: int = 0
     skipped: list[Skip] = field(default_factory=list)
 
 
-def diff(known: dict[str, File], listing: Listing, rule: str) -> Plan:
+def diff(known: dict[str, CatalogFile], listing: FolderListing, rule: str) -> Plan:
     """Compare what the catalog knows with what the folder lists: by size, time and inode.
 
     A new name with the size, time and inode of a file that went is that file, moved.

@@ -17,7 +17,7 @@ from search import files
 from search.embedders.base import Embedder
 from search.errors import InputError, NotFoundError, StorageError
 from search.indexing.scan import ENDINGS, scan
-from search.media.loader import Failure, Loader, Source
+from search.media.decoder_pool import DecodeFailure, DecoderPool, PictureSource
 from search.records import IndexReport, Progress, Skip
 from search.types import Pixels, Vectors
 
@@ -28,7 +28,7 @@ AHEAD = 3 * BATCH
 def export(
     paths: Sequence[Path],
     out: Path,
-    loader: Loader,
+    decoders: DecoderPool,
     embedder: Embedder,
     embed: Callable[[Sequence[Pixels]], Vectors],
     most: int,
@@ -53,10 +53,10 @@ def export(
         raise InputError(f"{twice} is there twice, and vectors go by name; give one at a time")
     pixels: list[Pixels] = []
     zipped = not all(os.path.isdir(path) for path in paths)
-    ahead = 2 * loader.workers if zipped else AHEAD  # whole files, or decoded pictures
-    loaded = loader.load(_sources(listed, most, skips), embedder.preparation, ahead)
+    ahead = 2 * decoders.workers if zipped else AHEAD  # whole files, or decoded pictures
+    loaded = decoders.load(_sources(listed, most, skips), embedder.preprocessing, ahead)
     for name, result in loaded:
-        if isinstance(result, Failure) or result.pixels is None:
+        if isinstance(result, DecodeFailure) or result.pixels is None:
             skips.append(Skip(name, getattr(result, "reason", "it was not decoded")))
         else:
             kept.append(name)
@@ -112,14 +112,14 @@ def _wanted(name: str) -> bool:
 
 def _sources(
     listed: Sequence[tuple[Path, str]], most: int, skips: list[Skip]
-) -> Iterator[tuple[str, Source]]:
+) -> Iterator[tuple[str, PictureSource]]:
     """Where each picture is; of a zip, its bytes, read when they are wanted, unless they cannot be:
     that is noted."""
     opened: zipfile.ZipFile | None = None
     try:
         for path, name in listed:
             if os.path.isdir(path):
-                yield name, Source(str(path / name), facts=False)
+                yield name, PictureSource(str(path / name), facts=False)
                 continue
             if opened is None or opened.filename != str(path):
                 if opened:
@@ -133,7 +133,7 @@ def _sources(
             except Exception as error:  # each way of packing has errors of its own
                 skips.append(Skip(name, f"it cannot be unpacked: {error}"))
                 continue
-            yield name, Source(data=data, facts=False)
+            yield name, PictureSource(data=data, facts=False)
     finally:
         if opened:
             opened.close()

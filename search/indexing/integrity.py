@@ -6,56 +6,56 @@ import os
 from collections.abc import Iterator
 
 from search.catalog.catalog import Catalog
-from search.catalog.reads import Lookup
+from search.catalog.reads import CatalogReader
 from search.catalog.writes import Model
-from search.media.loader import Failure, Loader, Source
+from search.media.decoder_pool import DecodeFailure, DecoderPool, PictureSource
 from search.media.thumbnails import Thumbnails
 from search.records import CheckReport
 from search.runtime import Runtime
-from search.vectors.faiss.manager import Shelf
-from search.vectors.faiss.replica import LiveIndex
+from search.vectors.faiss.manager import IndexManager
+from search.vectors.faiss.replica import IndexReplica
 
 
-class Checker:
+class IntegrityChecker:
     """Looks at one library."""
 
     def __init__(
         self,
         catalog: Catalog,
-        lookup: Lookup,
-        loader: Loader,
+        reader: CatalogReader,
+        decoders: DecoderPool,
         thumbnails: Thumbnails,
     ) -> None:
-        self._catalog, self._lookup = catalog, lookup
-        self._loader, self._thumbnails = loader, thumbnails
+        self._catalog, self._reader = catalog, reader
+        self._decoders, self._thumbnails = decoders, thumbnails
 
-    def check(self, shelf: Shelf, runtime: Runtime, deep: bool) -> CheckReport:
+    def check(self, indexes: IndexManager, runtime: Runtime, deep: bool) -> CheckReport:
         """Look at everything. Its caller holds the write lock. deep: as `files` has it."""
         model = self._catalog.serving()
         problems, repaired = list(self.catalog(model)), list[str]()
         if model:
-            live = runtime.run(lambda: shelf.live(model))
+            live = runtime.run(lambda: indexes.live(model))
             repaired += runtime.run(lambda: list(self.index(model, live)))
-            shelf.fit(model)
-            shelf.save(model)
+            indexes.fit(model)
+            indexes.save(model)
         problems += self.files(deep, repaired)
-        counts = self._lookup.count(model)
+        counts = self._reader.count(model)
         return CheckReport(counts["pictures"], counts["files"], tuple(problems), tuple(repaired))
 
     def catalog(self, model: Model | None) -> Iterator[str]:
         """What is wrong with the catalog itself."""
         yield from self._catalog.database.integrity()
-        counts = self._lookup.count(model)
+        counts = self._reader.count(model)
         if model and counts["embedded"] < counts["pictures"]:
             lacking = counts["pictures"] - counts["embedded"]
             yield f"{lacking} pictures have no vector; index their folders again"
-        if loose := self._lookup.dangling():
+        if loose := self._reader.dangling():
             yield f"{loose} pictures have no file; index their folders again"
 
-    def index(self, model: Model, live: LiveIndex) -> Iterator[str]:
+    def index(self, model: Model, live: IndexReplica) -> Iterator[str]:
         """Compare the index with the catalog; a damaged one is made anew. On the inference
         thread."""
-        wanted = [number for numbers, _ in self._lookup.everything(model) for number in numbers]
+        wanted = [number for numbers, _ in self._reader.everything(model) for number in numbers]
         if live.rebuilt and wanted:
             yield "the index was missing or damaged; rebuilt from the catalog"
         elif live.refresh().numbers().tolist() != sorted(wanted):
@@ -65,7 +65,7 @@ class Checker:
     def files(self, deep: bool, repaired: list[str]) -> Iterator[str]:
         """What is wrong with originals; missing thumbnails are made again. deep: read every
         file and compare its content with what was indexed."""
-        places = list(self._lookup.every_place())
+        places = list(self._reader.every_place())
         offline = [
             r.path
             for r in self._catalog.roots()
@@ -81,11 +81,11 @@ class Checker:
                 continue
             thumbnail = self._thumbnails.has(identity)
             if deep or not thumbnail:
-                source = Source(path, known=(identity,) if thumbnail else ())
+                source = PictureSource(path, known=(identity,) if thumbnail else ())
                 wanted.append(((identity, path), source))
         made = set()
-        for (identity, path), result in self._loader.load(wanted, None):
-            if isinstance(result, Failure):
+        for (identity, path), result in self._decoders.load(wanted, None):
+            if isinstance(result, DecodeFailure):
                 yield f"{path}: {result.reason}"
             elif result.id != identity:
                 yield f"{path}: changed since it was indexed; index its folder again"

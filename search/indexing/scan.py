@@ -12,16 +12,16 @@ from typing import Any
 from search.errors import InputError
 from search.media.images import SUFFIXES
 from search.records import Skip
-from search.types import Entry, marks
+from search.types import FileEntry, file_state
 
 ENDINGS = frozenset(suffix[1:] for suffix in SUFFIXES)
 
 
 @dataclass
-class Listing:
+class FolderListing:
     """entries by path; unreadable: folders (relative, `` for the root) that could not be listed."""
 
-    entries: dict[str, Entry] = field(default_factory=dict)
+    entries: dict[str, FileEntry] = field(default_factory=dict)
     unreadable: list[Skip] = field(default_factory=list)
 
 
@@ -35,14 +35,14 @@ def excluded(path: str, patterns: Sequence[str]) -> bool:
     )
 
 
-def scan(root: Path, within: str = "", exclude: Sequence[str] = ()) -> Listing:
+def scan(root: Path, within: str = "", exclude: Sequence[str] = ()) -> FolderListing:
     """List the pictures below `root`, or below its subfolder `within`.
 
     Hidden files and folders are left out, symbolic links are not followed, and a folder that
     cannot be read is noted instead of failing. Raises OSError only when the start itself cannot
     be listed.
     """
-    listing = Listing()
+    listing = FolderListing()
     patterns = [p.rstrip("/") for p in exclude if p.rstrip("/")]
     folders = _list(root, within, patterns, listing)
     while folders:
@@ -54,7 +54,7 @@ def scan(root: Path, within: str = "", exclude: Sequence[str] = ()) -> Listing:
     return listing
 
 
-def _list(root: Path, folder: str, patterns: Sequence[str], listing: Listing) -> list[str]:
+def _list(root: Path, folder: str, patterns: Sequence[str], listing: FolderListing) -> list[str]:
     """Take the pictures of one folder into the listing; return its subfolders."""
     folders = []
     before = f"{folder}/" if folder else ""
@@ -72,12 +72,12 @@ def _list(root: Path, folder: str, patterns: Sequence[str], listing: Listing) ->
     return folders
 
 
-def _take(entry: os.DirEntry[str], path: str, listing: Listing) -> None:
+def _take(entry: os.DirEntry[str], path: str, listing: FolderListing) -> None:
     try:
         stat = entry.stat(follow_symlinks=False)
     except FileNotFoundError:  # gone since the folder was listed
         return
-    listing.entries[path] = Entry(path, *marks(stat))
+    listing.entries[path] = FileEntry(path, *file_state(stat))
 
 
 def watch(folders: Sequence[Path], but: Path) -> Iterator[Path]:

@@ -15,41 +15,49 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from search.catalog.catalog import Catalog
-from search.catalog.reads import Lookup
-from search.catalog.writes import Broken, Content, Decoded, File, Found, Model, Root
+from search.catalog.reads import CatalogReader
+from search.catalog.writes import (
+    CatalogFile,
+    DecodedContent,
+    ExtractedFile,
+    Model,
+    Root,
+    SeenContent,
+    SkippedFile,
+)
 from search.errors import InputError, NotFoundError
 from search.indexing.diff import Plan, diff
-from search.indexing.scan import Listing, excluded, scan
+from search.indexing.scan import FolderListing, excluded, scan
 from search.media.content import is_low_content
-from search.media.loader import Failure, Loaded, Loader, Source
-from search.media.preprocessing import Preparation
+from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecoderPool, PictureSource
+from search.media.preprocessing import Preprocessing
 from search.media.thumbnails import Thumbnails
 from search.records import IndexReport, Progress, Skip
-from search.types import Entry, Pixels, Vectors
+from search.types import FileEntry, Pixels, Vectors
 
 BATCH = 32
 OLD_COLOURS = "its stored colours are those of an earlier version"
 
 
-class Indexer:
+class FolderSync:
     """Syncs folders into one catalog under one model. Its caller holds the write lock."""
 
     def __init__(
         self,
         catalog: Catalog,
-        lookup: Lookup,
-        loader: Loader,
+        reader: CatalogReader,
+        decoders: DecoderPool,
         thumbnails: Thumbnails,
         model: Model,
-        preparation: Preparation,
-        analyze: Callable[[Sequence[Pixels]], list[tuple[Vectors, Content]]],
+        preprocessing: Preprocessing,
+        analyze: Callable[[Sequence[Pixels]], list[tuple[Vectors, SeenContent]]],
         home: Path,
         can_answer: Callable[[Model], bool] = lambda model: True,
     ) -> None:
         """analyze: prepared pictures -> the vector and content of each. can_answer: whether
         queries can still be embedded as a model's vectors were."""
-        self._catalog, self._lookup, self._loader = catalog, lookup, loader
-        self._thumbnails, self._model, self._preparation = thumbnails, model, preparation
+        self._catalog, self._reader, self._decoders = catalog, reader, decoders
+        self._thumbnails, self._model, self._preprocessing = thumbnails, model, preprocessing
         self._analyze, self._home, self._can_answer = analyze, home, can_answer
 
     def sync(
@@ -112,7 +120,7 @@ class Indexer:
                     del listing.entries[path]
         if root is None:
             raise NotFoundError(f"{full} is not there; give a folder of pictures")
-        yield from self._apply(root, diff(known, listing, self._loader.rule), known)
+        yield from self._apply(root, diff(known, listing, self._decoders.rule), known)
 
     def _root(self, full: Path) -> tuple[Root | None, str]:
         """The innermost root that a folder is or is in, with its place within."""
@@ -124,7 +132,7 @@ class Indexer:
         return root, "" if within == "." else within
 
     def _adopt(
-        self, full: Path, device: int, exclude: Sequence[str], listing: Listing
+        self, full: Path, device: int, exclude: Sequence[str], listing: FolderListing
     ) -> tuple[Root, bool]:
         """Enter a root as online; roots inside it become part of it, with what they exclude.
 
@@ -144,7 +152,7 @@ class Indexer:
 
     def _list(
         self, full: Path, root: Root | None, within: str, exclude: Sequence[str]
-    ) -> tuple[Listing | None, int]:
+    ) -> tuple[FolderListing | None, int]:
         """The listing, and the device; None for a root that is not there."""
         base = Path(root.path) if root else full
         if os.path.isfile(full):
@@ -164,7 +172,7 @@ class Indexer:
                 f"{full} cannot be read: {error.strerror}; give yourself permission to list it"
             ) from error
 
-    def _scan(self, base: Path, within: str, exclude: Sequence[str]) -> Listing:
+    def _scan(self, base: Path, within: str, exclude: Sequence[str]) -> FolderListing:
         """Scan, but for the library's own folder: thumbnails are no pictures of the user's."""
         if self._home.is_relative_to(base):
             own = "/" + glob.escape(str(self._home.relative_to(base)))
@@ -173,8 +181,8 @@ class Indexer:
 
     @staticmethod
     def _away(
-        known: dict[str, File],
-        listing: Listing,
+        known: dict[str, CatalogFile],
+        listing: FolderListing,
         root: Root,
         within: str,
         device: int,
@@ -195,7 +203,7 @@ class Indexer:
         )
         return there * 2 < len(known)
 
-    def _apply(self, root: Root, plan: Plan, known: dict[str, File]) -> Iterator[Progress]:
+    def _apply(self, root: Root, plan: Plan, known: dict[str, CatalogFile]) -> Iterator[Progress]:
         run = _Run(root, known, skips=list(plan.skipped), moved=len(plan.moves))
         run.unchanged = plan.unchanged
         self._catalog.move(plan.moves)
@@ -210,23 +218,25 @@ class Indexer:
             self._thumbnails.delete(identity)
         serving = self._catalog.serving()
         if serving and serving.id != self._model.id:
-            if not self._lookup.lacking(self._model) or not self._can_answer(serving):
+            if not self._reader.lacking(self._model) or not self._can_answer(serving):
                 self._catalog.serve(self._model)
         total = len(plan.read)
         yield Progress("finish", total, total, root.path, run.report(plan.hidden))
 
-    def _read(self, run: _Run, entries: Sequence[Entry]) -> Iterator[Progress]:
+    def _read(self, run: _Run, entries: Sequence[FileEntry]) -> Iterator[Progress]:
         """Load new and changed files and commit them batch by batch."""
         sizes = self._catalog.ids_by_size(self._model) if entries else {}
         sources = (
             (
                 entry,
-                Source(os.path.join(run.root.path, entry.path), known=sizes.get(entry.size, ())),
+                PictureSource(
+                    os.path.join(run.root.path, entry.path), known=sizes.get(entry.size, ())
+                ),
             )
             for entry in entries
         )
-        waiting: list[tuple[Entry, Loaded | Failure]] = []
-        loaded = self._loader.load(sources, self._preparation, ahead=3 * BATCH)
+        waiting: list[tuple[FileEntry, DecodedPicture | DecodeFailure]] = []
+        loaded = self._decoders.load(sources, self._preprocessing, ahead=3 * BATCH)
         for done, (entry, result) in enumerate(loaded, 1):
             waiting.append((entry, result))
             if len(waiting) == BATCH or done == len(entries):
@@ -234,28 +244,30 @@ class Indexer:
                 waiting.clear()
                 yield Progress("index", done, len(entries), entry.path)
 
-    def _commit(self, run: _Run, batch: Sequence[tuple[Entry, Loaded | Failure]]) -> None:
+    def _commit(
+        self, run: _Run, batch: Sequence[tuple[FileEntry, DecodedPicture | DecodeFailure]]
+    ) -> None:
         """Embed what no vector is there for, once per rendition, and enter the batch."""
         fresh = {
             r.rendition: r.pixels
             for _, r in batch
-            if isinstance(r, Loaded) and r.rendition and r.pixels is not None
+            if isinstance(r, DecodedPicture) and r.rendition and r.pixels is not None
         }
         for rendition in self._catalog.embedded(self._model, fresh):
             del fresh[rendition]
         analyzed = dict(zip(fresh, self._analyze(list(fresh.values())), strict=True))
         run.embedded += len(analyzed)
-        numbers = self._catalog.numbers({r.id for _, r in batch if isinstance(r, Loaded)})
-        found: list[Found | Broken] = []
+        numbers = self._catalog.numbers({r.id for _, r in batch if isinstance(r, DecodedPicture)})
+        found: list[ExtractedFile | SkippedFile] = []
         for entry, result in batch:
-            if isinstance(result, Failure):
+            if isinstance(result, DecodeFailure):
                 if run.failed(entry, result):
-                    found.append(Broken(entry, result.reason, self._loader.rule))
+                    found.append(SkippedFile(entry, result.reason, self._decoders.rule))
                 continue
             run.loaded(entry, result.id, numbers.get(result.id))
             if result.thumbnail is not None:
                 self._thumbnails.write(result.id, result.thumbnail)
-            item = Found(entry, result.id, result.rendition, result.facts)
+            item = ExtractedFile(entry, result.id, result.rendition, result.facts)
             if result.rendition in analyzed:
                 vector, content = analyzed[result.rendition]
                 item = replace(item, vector=vector, content=content)
@@ -266,18 +278,20 @@ class Indexer:
         """Decode again the pictures without a vector under the model, and those of an earlier
         decode rule. One transaction writes the vectors of a batch and all else that is computed
         from its pixels, so an interrupted run goes on where it stopped."""
-        counts = self._lookup.count(self._model)
+        counts = self._reader.count(self._model)
         complete = counts["pictures"] == counts["embedded"]
-        lacking = {} if complete else dict(self._lookup.lacking(self._model))
-        outdated = dict(self._lookup.outdated())
+        lacking = {} if complete else dict(self._reader.lacking(self._model))
+        outdated = dict(self._reader.outdated())
         pending = sorted({**outdated, **lacking}.items())
-        identities = self._lookup.identities([number for number, _ in pending])
-        sources = ((item, Source(_present(item[1]), facts=item[0] in outdated)) for item in pending)
+        identities = self._reader.identities([number for number, _ in pending])
+        sources = (
+            (item, PictureSource(_present(item[1]), facts=item[0] in outdated)) for item in pending
+        )
         batch: dict[int, Pixels] = {}
-        decoded: dict[int, Decoded] = {}
-        loaded = self._loader.load(sources, self._preparation, ahead=3 * BATCH)
+        decoded: dict[int, DecodedContent] = {}
+        loaded = self._decoders.load(sources, self._preprocessing, ahead=3 * BATCH)
         for done, ((number, paths), result) in enumerate(loaded, 1):
-            if isinstance(result, Failure):
+            if isinstance(result, DecodeFailure):
                 old = f"not yet under {self._model.name}" if number in lacking else OLD_COLOURS
                 run.skips.append(Skip(paths[0], f"{old}: {result.reason}"))
             elif result.id != identities[number]:
@@ -289,7 +303,7 @@ class Indexer:
                     batch[number] = result.pixels
                 if result.rendition and result.facts:
                     flag = is_low_content(result.pixels)
-                    decoded[number] = Decoded(result.rendition, result.facts, flag)
+                    decoded[number] = DecodedContent(result.rendition, result.facts, flag)
                 if result.thumbnail is not None:
                     self._thumbnails.write(result.id, result.thumbnail)
             if BATCH in (len(batch), len(decoded)) or done == len(pending):
@@ -306,7 +320,7 @@ class Indexer:
                 yield Progress("embed", done, len(pending), paths[0])
 
     def _report(self, begun: float, report: IndexReport) -> IndexReport:
-        pictures = self._lookup.count(None)["pictures"]
+        pictures = self._reader.count(None)["pictures"]
         return replace(report, pictures=pictures, seconds=time.monotonic() - begun)
 
 
@@ -315,7 +329,7 @@ class _Run:
     """The counts of one sync. new: ids found under names that were not known."""
 
     root: Root
-    known: dict[str, File]
+    known: dict[str, CatalogFile]
     skips: list[Skip]
     moved: int = 0
     added: int = 0
@@ -325,14 +339,14 @@ class _Run:
     embedded: int = 0
     new: list[str] = field(default_factory=list)
 
-    def failed(self, entry: Entry, failure: Failure) -> bool:
+    def failed(self, entry: FileEntry, failure: DecodeFailure) -> bool:
         """Note a failure; whether it is to be remembered with the file."""
         if failure.again and not os.path.lexists(os.path.join(self.root.path, entry.path)):
             return False  # gone since the folder was listed: the next sync sees that
         self.skips.append(Skip(entry.path, failure.reason))
         return not failure.again
 
-    def loaded(self, entry: Entry, identity: str, number: int | None) -> None:
+    def loaded(self, entry: FileEntry, identity: str, number: int | None) -> None:
         """Note a picture; `number`: what the catalog calls it, if it knows it."""
         before = self.known.get(entry.path)
         if before is None or before.picture is None:
@@ -343,7 +357,7 @@ class _Run:
         else:
             self.changed += 1
 
-    def settle(self, vanished: dict[str, File], numbers: dict[str, int]) -> None:
+    def settle(self, vanished: dict[str, CatalogFile], numbers: dict[str, int]) -> None:
         """A file that vanished while its picture turned up under a new name has moved."""
         new = Counter(numbers[identity] for identity in self.new if identity in numbers)
         gone = Counter(file.picture for file in vanished.values() if file.picture is not None)
@@ -371,7 +385,7 @@ def _globs(patterns: Sequence[str]) -> tuple[str, ...]:
     return tuple(bare for p in patterns if (bare := p.removeprefix("./").rstrip("/")))
 
 
-def _inside(listing: Listing, root: Root, inner: Root) -> list[str]:
+def _inside(listing: FolderListing, root: Root, inner: Root) -> list[str]:
     """What is listed of a root in the place of another one, inside it."""
     place = os.path.join(os.path.relpath(inner.path, root.path), "")
     return [path for path in listing.entries if path.startswith(place)]

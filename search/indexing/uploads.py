@@ -12,23 +12,28 @@ from pathlib import Path
 
 from search import files
 from search.catalog.catalog import Catalog
-from search.catalog.writes import Content, Found, Model
+from search.catalog.writes import ExtractedFile, Model, SeenContent
 from search.errors import PictureError, StorageError
-from search.media.loader import Loaded
+from search.media.decoder_pool import DecodedPicture
 from search.media.thumbnails import Thumbnails
-from search.types import Entry, Vectors, marks
+from search.types import FileEntry, Vectors, file_state
 
 SUFFIX = {"jpeg": "jpg", "heif": "heic"}
 
 
-class Keeper:
+class Uploads:
     """Writes pictures below a folder and enters them in the catalog."""
 
     def __init__(self, catalog: Catalog, thumbnails: Thumbnails, folder: Path) -> None:
         self._catalog, self._thumbnails, self._folder = catalog, thumbnails, folder
 
     def keep(
-        self, data: bytes, loaded: Loaded, model: Model, vector: Vectors, content: Content
+        self,
+        data: bytes,
+        loaded: DecodedPicture,
+        model: Model,
+        vector: Vectors,
+        content: SeenContent,
     ) -> None:
         """Keep a picture; one that is kept already stays as it is. Its caller may write.
 
@@ -50,9 +55,9 @@ class Keeper:
             ) from error
         try:
             self._thumbnails.write(loaded.id, loaded.thumbnail)
-            entry = Entry(name, *marks(info))
+            entry = FileEntry(name, *file_state(info))
             root = self._catalog.add_root(str(self._folder), info.st_dev, ())
-            found = Found(entry, loaded.id, loaded.rendition, loaded.facts, vector, content)
+            found = ExtractedFile(entry, loaded.id, loaded.rendition, loaded.facts, vector, content)
             self._catalog.record(root, model, [found])
         except BaseException:
             if not there:

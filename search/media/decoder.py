@@ -1,6 +1,6 @@
 """A decoding process: pictures in, renditions out, over standard input and output.
 
-Started by `search.media.loader` as `python -P -m search.media.decoder`; it imports Pillow and
+Started by `search.media.decoder_pool` as `python -P -m search.media.decoder`; it imports Pillow and
 numpy and nothing else that is heavy. A message is a 4-byte length, a JSON header, and the blobs
 whose lengths are its `blobs`.
 JSON and raw bytes, since what comes back from a process that met a hostile file is not trusted.
@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 from search.errors import PictureError, SizeError
 from search.media import images, metadata
-from search.media.preprocessing import Preparation
+from search.media.preprocessing import Preprocessing
 
 try:
     import resource
@@ -99,7 +99,7 @@ def decode(
         reply["facts"] = asdict(metadata.read(opened, rendition, size, len(data)))
         blobs.append(images.thumbnail(rendition))
     if job["prepare"]:
-        blobs.append(Preparation(**job["prepare"])(rendition).tobytes())
+        blobs.append(Preprocessing(**job["prepare"])(rendition).tobytes())
     return reply, blobs
 
 

@@ -1,7 +1,7 @@
 """Bytes -> an upright RGB picture within limits; its hashes; its thumbnail.
 
 Pillow does the decoding. Nothing here trusts its input, and all of it runs in the decoding
-processes of `search.media.loader`, where a crash or a hang costs one picture.
+processes of `search.media.decoder_pool`, where a crash or a hang costs one picture.
 """
 
 from __future__ import annotations

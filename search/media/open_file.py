@@ -12,14 +12,14 @@ import stat
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from search.types import marks
+from search.types import file_state
 
 FILE = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 FOLDER = FILE | getattr(os, "O_DIRECTORY", 0)
 
 
 @dataclass(frozen=True)
-class Place:
+class FilePlace:
     """A file as the catalog knows it. path: relative to the root, with `/`."""
 
     root: str
@@ -28,21 +28,21 @@ class Place:
     mtime_ns: int
 
 
-def open_original(place: Place) -> BinaryIO | None:
+def open_file(place: FilePlace) -> BinaryIO | None:
     """The file for reading, or None when it is not what was indexed any more."""
     try:
         handle = _open(place)
     except OSError:
         return None
     info = os.fstat(handle)
-    same = marks(info)[:2] == (place.size, place.mtime_ns)
+    same = file_state(info)[:2] == (place.size, place.mtime_ns)
     if stat.S_ISREG(info.st_mode) and same:
         return os.fdopen(handle, "rb")
     os.close(handle)
     return None
 
 
-def _open(place: Place) -> int:
+def _open(place: FilePlace) -> int:
     """Raises OSError for links, and for whatever else is in the way."""
     *folders, name = place.path.split("/")
     if {"", ".", ".."} & {*folders, name}:

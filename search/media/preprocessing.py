@@ -12,7 +12,7 @@ from search.types import Pixels
 
 
 @dataclass(frozen=True, repr=False)
-class Preparation:
+class Preprocessing:
     """Fit an upright RGB picture to a model's input.
 
     It is plain data, so it travels to the decoding processes and the pictures come back small.
@@ -33,7 +33,8 @@ class Preparation:
     fill: int = 0
 
     def __repr__(self) -> str:
-        """It is part of fingerprints: a new field that is left at its default changes none."""
+        """Return the text that fingerprints contain. It must not change: the name is that of the
+        first version, and a new field that is left at its default adds nothing."""
         own = {name: getattr(self, name) for name in ("size", "fit")}
         own |= {
             name: getattr(self, name)

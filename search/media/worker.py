@@ -1,4 +1,4 @@
-"""One decoding process, as `search.media.loader` has several."""
+"""One decoding process, as `search.media.decoder_pool` has several."""
 
 from __future__ import annotations
 

@@ -7,18 +7,18 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import BinaryIO
 
-from search.catalog.reads import Lookup
+from search.catalog.reads import CatalogReader
 from search.catalog.writes import Model
 from search.errors import NotFoundError
-from search.media.loader import Loaded, Source
-from search.media.open_file import open_original
+from search.media.decoder_pool import DecodedPicture, PictureSource
+from search.media.open_file import open_file
 from search.media.thumbnails import Thumbnails
 from search.records import Label, Page, Picture
 
 Labels = tuple[Label, ...]
 
 
-class Album:
+class PictureBrowser:
     """Read-only, but for thumbnails that are made again. Threads may share it.
 
     Its methods take an id or the beginning of one; they raise QueryError for what is no id and
@@ -27,27 +27,27 @@ class Album:
 
     def __init__(
         self,
-        lookup: Lookup,
+        reader: CatalogReader,
         thumbnails: Thumbnails,
-        load: Callable[[Source], Loaded],
+        load: Callable[[PictureSource], DecodedPicture],
         serving: Callable[[], Model | None],
         labels: Callable[[Model, dict[int, Labels]], dict[int, Labels]],
     ) -> None:
         """load: decodes, or raises PictureError. serving: the model whose labels are shown.
         labels: those that are stored -> those that are shown."""
-        self._lookup, self._thumbnails, self._load = lookup, thumbnails, load
+        self._reader, self._thumbnails, self._load = reader, thumbnails, load
         self._serving, self._labels = serving, labels
 
     def picture(self, identity: str) -> Picture:
         """What is known of a picture."""
-        if found := self._pictures([self._lookup.resolve(identity)]):
+        if found := self._pictures([self._reader.resolve(identity)]):
             return found[0]
         raise NotFoundError(f"no picture in the library has id {identity}")
 
     def page(self, page: int, size: int) -> Page:
         """Some of the pictures, the last that came first. page: from 1."""
-        total = self._lookup.count(None)["pictures"]
-        found = self._pictures(self._lookup.newest((page - 1) * size, size))
+        total = self._reader.count(None)["pictures"]
+        found = self._pictures(self._reader.newest((page - 1) * size, size))
         return Page(page, -(-total // size), total, tuple(found))
 
     def thumbnail(self, identity: str) -> bytes:
@@ -56,13 +56,13 @@ class Album:
         if self._thumbnails.has(picture.id):
             with suppress(OSError):
                 return self._thumbnails.path(picture.id).read_bytes()
-        made = self._decoded(picture, Source()).thumbnail or b""
+        made = self._decoded(picture, PictureSource()).thumbnail or b""
         self._thumbnails.write(picture.id, made)
         return made
 
     def preview(self, identity: str) -> bytes:
         """JPEG, made each time."""
-        return self._decoded(self.picture(identity), Source(preview=True)).preview or b""
+        return self._decoded(self.picture(identity), PictureSource(preview=True)).preview or b""
 
     def content(self, identity: str) -> bytes:
         """The bytes of its file."""
@@ -73,17 +73,17 @@ class Album:
     def original(self, identity: str) -> tuple[Picture, BinaryIO]:
         """A picture and its file, opened; never a link, nor a file that has changed since."""
         picture = self.picture(identity)
-        for place in self._lookup.places(self._lookup.resolve(picture.id)):
-            if file := open_original(place):
+        for place in self._reader.places(self._reader.resolve(picture.id)):
+            if file := open_file(place):
                 return picture, file
         raise NotFoundError(
             f"no file of picture {picture.id[:12]} is as it was indexed; index its folder again"
         )
 
     def _pictures(self, numbers: Sequence[int]) -> list[Picture]:
-        described, facts = self._lookup.describe(numbers), self._lookup.facts(numbers)
+        described, facts = self._reader.describe(numbers), self._reader.facts(numbers)
         model = self._serving()
-        labels = self._labels(model, self._lookup.labels(model, numbers)) if model else {}
+        labels = self._labels(model, self._reader.labels(model, numbers)) if model else {}
         return [
             Picture(
                 d.id,
@@ -99,7 +99,7 @@ class Album:
             if (d := described.get(number)) and number in facts
         ]
 
-    def _decoded(self, picture: Picture, source: Source) -> Loaded:
+    def _decoded(self, picture: Picture, source: PictureSource) -> DecodedPicture:
         """A source without a path or data, made of the picture's file."""
         loaded = self._load(replace(source, data=self.content(picture.id)))
         if loaded.id != picture.id:

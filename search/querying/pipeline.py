@@ -11,19 +11,19 @@ from os import fspath
 import numpy as np
 from PIL import Image
 
-from search.catalog.reads import Described, Lookup, rescore
+from search.catalog.reads import CatalogReader, PictureSummary, rescore
 from search.catalog.writes import Model
 from search.embedders.base import Embedder, TextEmbedder
 from search.embedders.vocabulary import LabelEmbedder, Vocabulary, Word, split_words
 from search.errors import EmptyError, InputError, NotFoundError, PictureError, QueryError
 from search.media.content import is_low_content
+from search.media.decoder_pool import DecodeFailure, DecoderPool, PictureSource
 from search.media.images import render
-from search.media.loader import Failure, Loader, Source
 from search.querying.query import Picture, Query, Term, combine
 from search.records import UNLIKELY, Hit, Hits, Understood
 from search.runtime import Runtime
 from search.types import Pixels, Vectors
-from search.vectors.faiss.replica import LiveIndex
+from search.vectors.faiss.replica import IndexReplica
 
 STAGES = ("decode", "embed", "search")
 MOST_SEEN = 20  # pictures in which a word is seen
@@ -45,7 +45,7 @@ def _advice_code(
 
 
 @dataclass(frozen=True)
-class Reading:
+class ParsedText:
     """How a text is searched for.
 
     vector: None where no part of it is known. named: pictures that were found by the names of files
@@ -64,17 +64,17 @@ class Searcher:
 
     def __init__(
         self,
-        lookup: Lookup,
-        loader: Loader,
+        reader: CatalogReader,
+        decoders: DecoderPool,
         runtime: Runtime,
         embedder: Callable[[], Embedder],
         model: Model,
-        live: Callable[[], LiveIndex],
+        live: Callable[[], IndexReplica],
         content: Callable[[str], bytes],
     ) -> None:
         """embedder: loads the model; not called for queries that need none. live: opens the index;
         on the inference thread alone. content: of a URL or `id:ID`."""
-        self._lookup, self._loader, self._runtime = lookup, loader, runtime
+        self._reader, self._decoders, self._runtime = reader, decoders, runtime
         self._embedder, self.model, self._live = embedder, model, live
         self._content = content
 
@@ -98,8 +98,8 @@ class Searcher:
         )
 
     def _found(
-        self, query: Query, readings: dict[int, Reading]
-    ) -> tuple[list[tuple[Described, float]], dict[str, float], bool]:
+        self, query: Query, readings: dict[int, ParsedText]
+    ) -> tuple[list[tuple[PictureSummary, float]], dict[str, float], bool]:
         """Pictures with scores, best first, the seconds that each stage took, and whether a
         picture of the query is blank. readings: of the texts, by the place of their term."""
         clock = [time.perf_counter()]
@@ -123,7 +123,7 @@ class Searcher:
         seen = readings[0].seen if alone and readings else None
         clock.append(time.perf_counter())
 
-        def find() -> list[tuple[Described, float]]:
+        def find() -> list[tuple[PictureSummary, float]]:
             vectors = self._vectors(terms, pixels, embedder)
             vector = combine(vectors, [t.weight for t in terms])
             clock.append(time.perf_counter())
@@ -137,7 +137,7 @@ class Searcher:
         blank = any(is_low_content(one) for one in pixels if one is not None)
         return found, {name: end - begin for name, begin, end in stages}, blank
 
-    def _read_texts(self, query: Query) -> dict[int, Reading]:
+    def _read_texts(self, query: Query) -> dict[int, ParsedText]:
         """How each text is read, by the place of its term, where the model knows single words or
         none. A model with a text tower reads every text itself."""
         texts = {i: term.text for i, term in enumerate(query.terms) if term.text is not None}
@@ -149,7 +149,7 @@ class Searcher:
         vocabulary = embedder.vocabulary() if isinstance(embedder, LabelEmbedder) else None
         return {i: self._read(text, vocabulary, query.k) for i, text in texts.items()}
 
-    def _read(self, text: str, vocabulary: Vocabulary | None, k: int) -> Reading:
+    def _read(self, text: str, vocabulary: Vocabulary | None, k: int) -> ParsedText:
         """A text -> the vector of its known words, and of the pictures that are named by others.
         k: how many hits the query is for."""
         parts = vocabulary.split(text) if vocabulary else split_words(text)
@@ -164,8 +164,8 @@ class Searcher:
         named: dict[int, None] = {}
         names = []
         for other in others:
-            numbers, stored = self._lookup.present(
-                self.model, self._lookup.by_name(other, MOST_NAMED)
+            numbers, stored = self._reader.present(
+                self.model, self._reader.by_name(other, MOST_NAMED)
             )
             if numbers:
                 names.append(other)
@@ -184,25 +184,25 @@ class Searcher:
         )
         total = np.sum(rows, axis=0) if rows else None
         vector = None if total is None else tuple(float(value) for value in total)
-        return Reading(understood, vector, tuple(named), seen[words[0]] if single else None)
+        return ParsedText(understood, vector, tuple(named), seen[words[0]] if single else None)
 
     def _seen_first(
-        self, seen: Mapping[int, float], nearest: list[tuple[Described, float]], k: int
-    ) -> list[tuple[Described, float]]:
+        self, seen: Mapping[int, float], nearest: list[tuple[PictureSummary, float]], k: int
+    ) -> list[tuple[PictureSummary, float]]:
         """The pictures in which the model sees a word, by the probability of that, and then the
         nearest others, with 0. Their order by the probability is better than by any vector of the
         word (`scripts/bench models` measures it)."""
-        described = self._lookup.describe(list(seen))
+        described = self._reader.describe(list(seen))
         first = [(described[n], min(1.0, score)) for n, score in seen.items() if n in described]
         ids = {one.id for one, _ in first}
         rest = [(one, 0.0) for one, _ in nearest if one.id not in ids]
         return [*first, *rest][:k]
 
     def _seen(self, word: Word, vocabulary: Vocabulary, most: int) -> Mapping[int, float] | None:
-        """The pictures in which the model sees a class of a word, as `Reading.seen`; None for a
+        """The pictures in which the model sees a class of a word, as `ParsedText.seen`; None for a
         word without classes."""
         classes = vocabulary.classes_of([word])
-        return self._lookup.by_labels(self.model, classes, most, 0.0) if classes else None
+        return self._reader.by_labels(self.model, classes, most, 0.0) if classes else None
 
     def _vector_of(
         self, word: Word, vocabulary: Vocabulary, seen: Mapping[int, float] | None
@@ -210,7 +210,7 @@ class Searcher:
         """The mean of the pictures in which the model is sure to see a word, by their probability;
         where there are none, the word's own vector. seen: as `_seen` returns it."""
         best = list((seen or {}).items())[:MOST_SEEN]
-        numbers, stored = self._lookup.present(
+        numbers, stored = self._reader.present(
             self.model, [number for number, share in best if share >= UNLIKELY]
         )
         if not numbers or seen is None:
@@ -225,22 +225,22 @@ class Searcher:
         k: int,
         own: Collection[str | None],
         among: Sequence[int] | None = None,
-    ) -> list[tuple[Described, float]]:
+    ) -> list[tuple[PictureSummary, float]]:
         """Pictures with scores from the catalog's vectors, best first; of equals, those whose ids
         are in `own` come first. among: look at these pictures alone. On the inference thread."""
         index = self._live().refresh()
         if not len(index):
             raise EmptyError("the library holds no pictures: run `lookalike index FOLDER` first")
         numbers = index.search(vector, k).tolist() if among is None else among
-        present, stored = self._lookup.present(self.model, numbers)
+        present, stored = self._reader.present(self.model, numbers)
         scores = dict(zip(present, rescore(vector, stored).tolist(), strict=True))
         best = sorted(present, key=lambda n: (-scores[n], n))[:k]
-        described = self._lookup.describe(best)
+        described = self._reader.describe(best)
         ranked = sorted(described, key=lambda n: (-scores[n], described[n].id not in own, n))
         return [(described[n], scores[n]) for n in ranked]
 
     @staticmethod
-    def _hit(described: Described, score: float) -> Hit:
+    def _hit(described: PictureSummary, score: float) -> Hit:
         return Hit(
             id=described.id,
             path=described.there(),
@@ -280,7 +280,7 @@ class Searcher:
         return rows
 
     def _stored(self, identity: str) -> Vectors:
-        present, stored = self._lookup.present(self.model, [self._lookup.resolve(identity)])
+        present, stored = self._reader.present(self.model, [self._reader.resolve(identity)])
         if not present:
             raise NotFoundError(f"picture {identity} has no vector yet; index its folder again")
         row: Vectors = stored[0]
@@ -302,13 +302,13 @@ class Searcher:
         """The prepared picture of a term that is to be embedded, and its id where it has one."""
         if term.image is None or (term.identity is not None and term.crop is None):
             return None, None
-        preparation = self._embedder().preparation
+        preprocessing = self._embedder().preprocessing
         if isinstance(term.image, Image.Image):
             try:
                 given = term.image.copy()  # it stays the caller's
             except OSError as error:
                 raise PictureError(f"the picture cannot be decoded: {error}") from error
-            return preparation(render(given, term.crop)), None
+            return preprocessing(render(given, term.crop)), None
         path, data, name = None, None, "the picture"
         if isinstance(term.image, bytes):
             data = term.image
@@ -317,9 +317,9 @@ class Searcher:
             data = self._content(name)
         else:
             path = name = located(term.image)
-        source = Source(path, data, crop=term.crop, facts=False)
-        result = self._loader.submit(source, preparation, urgent=True).result()
-        if isinstance(result, Failure):
+        source = PictureSource(path, data, crop=term.crop, facts=False)
+        result = self._decoders.submit(source, preprocessing, urgent=True).result()
+        if isinstance(result, DecodeFailure):
             raise result.error(f"{name}: {result.reason}")
         if result.pixels is None:
             raise PictureError(f"{name} could not be decoded; try again")

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from search.types import Vectors
 
-Numbers = npt.NDArray[np.int64]
+RowIds = npt.NDArray[np.int64]
 Kind = Literal["flat", "ivf"]
 
 LARGE = 10_000
@@ -36,7 +36,7 @@ class VectorIndex(Protocol):
 
     def __len__(self) -> int: ...
 
-    def numbers(self) -> Numbers:
+    def numbers(self) -> RowIds:
         """All picture numbers in it, ascending."""
         ...
 
@@ -48,7 +48,7 @@ class VectorIndex(Protocol):
         """Drop pictures; unknown numbers are ignored."""
         ...
 
-    def search(self, query: Vectors, k: int, only: Collection[int] | None = None) -> Numbers:
+    def search(self, query: Vectors, k: int, only: Collection[int] | None = None) -> RowIds:
         """(dim,) float32 -> picture numbers of at least the min(k, n) nearest, best first.
 
         A tier that keeps vectors roughly gives more than k, for the caller to score again with the

@@ -8,7 +8,7 @@ from typing import Any
 
 from search import Engine
 from search.embedders.mini import Mini
-from search.media.loader import Loader
+from search.media.decoder_pool import DecoderPool
 from search.runtime import Runtime
 
 
@@ -27,17 +27,17 @@ class Counted(Mini):
 
 
 @cache
-def parts() -> tuple[Loader, Runtime, Counted]:
+def parts() -> tuple[DecoderPool, Runtime, Counted]:
     """What takes long to start, for all tests at once."""
-    return Loader(2), Runtime(1), Counted()
+    return DecoderPool(2), Runtime(1), Counted()
 
 
 def open_library(home: Path, **settings: Any) -> Engine:
     """An engine with the shared parts; close it with `close_library`."""
     engine = Engine.open(home, **settings)
-    engine._loader, engine._runtime, engine._models.opened["mini"] = parts()
+    engine.library.decoders, engine.library.runtime, engine.library.models.opened["mini"] = parts()
     return engine
 
 
 def close_library(engine: Engine) -> None:
-    engine._database.close()
+    engine.library.database.close()

@@ -26,10 +26,10 @@ from selenium.webdriver.common.keys import Keys
 import search
 from search import Engine
 from search.api.auth import Access
-from search.catalog.writes import Found
+from search.catalog.writes import ExtractedFile
 from search.media.fetch import Fetcher
 from search.records import Facts, Progress
-from search.types import Entry
+from search.types import FileEntry
 
 HAT = SAMPLES / "hat" / "03.jpg"
 ID = hashlib.sha256(HAT.read_bytes()).hexdigest()
@@ -57,7 +57,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shared(photos: Path) -> Iterator[Engine]:
     """An engine over 22 sample pictures, with small limits, that takes this machine's URLs."""
     engine = open_library(photos.parent / "home", upload_bytes=400_000)
-    engine._fetcher = Fetcher(
+    engine.library.fetcher = Fetcher(
         400_000, 5.0, resolve=lambda *_: ["127.0.0.1"], allowed=lambda _: True
     )
     engine.sync(photos)
@@ -302,7 +302,7 @@ def test_keeping_makes_it_findable_and_gives_it_a_link(
     with Image.open(SAMPLES / "shoes" / "02.jpg") as shoe:
         shoe.resize((200, 260)).save(tmp_path / "shoe.png")
     engine = open_library(home)
-    engine._fetcher = Fetcher(
+    engine.library.fetcher = Fetcher(
         400_000, 5.0, resolve=lambda *_: ["127.0.0.1"], allowed=lambda _: True
     )
     with serving(engine) as client:
@@ -784,25 +784,25 @@ def test_nothing_comes_from_elsewhere_and_nothing_is_complained_of(
 def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A server of a library with thousands of pictures, entered without being embedded."""
     engine = open_library(tmp_path_factory.mktemp("crowd") / "home")
-    embedder = engine._models.open("mini")
+    embedder = engine.library.models.open("mini")
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(HITS, embedder.dim)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    with engine._pen.hold():
-        model = engine._catalog.model("mini", embedder.fingerprint, embedder.dim)
-        engine._catalog.serve(model)
-        root = engine._catalog.add_root("/pictures", 0, ())
+    with engine.library.write_lock.hold():
+        model = engine.library.catalog.model("mini", embedder.fingerprint, embedder.dim)
+        engine.library.catalog.serve(model)
+        root = engine.library.catalog.add_root("/pictures", 0, ())
         found = []
         for place, row in enumerate(rows):
             identity = hashlib.sha256(place.to_bytes(4, "big")).hexdigest()
             facts = Facts("jpeg", 300 + place % 7 * 50, 400, 1000)
-            entry = Entry(f"{place:05}.jpg", 1000, 0, place)
-            found.append(Found(entry, identity, identity, facts, row))
+            entry = FileEntry(f"{place:05}.jpg", 1000, 0, place)
+            found.append(ExtractedFile(entry, identity, identity, facts, row))
             if place % 50 == 0:
                 thumbnail = io.BytesIO()
                 Image.new("RGB", (48, 40), tuple(rng.integers(0, 256, 3))).save(thumbnail, "WebP")
-            engine._thumbnails.write(identity, thumbnail.getvalue())
-        engine._catalog.record(root, model, found)
+            engine.library.thumbnails.write(identity, thumbnail.getvalue())
+        engine.library.catalog.record(root, model, found)
     with serving(engine) as client:
         yield client
     close_library(engine)

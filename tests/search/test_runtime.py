@@ -86,7 +86,7 @@ FAULTS = """
 import resource, numpy, search.runtime
 from search.embedders.mini import Mini
 mini = Mini()
-pixels = [numpy.zeros(mini.preparation.shape, numpy.uint8)] * mini.batch
+pixels = [numpy.zeros(mini.preprocessing.shape, numpy.uint8)] * mini.batch
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(2):
     mini.embed(pixels)

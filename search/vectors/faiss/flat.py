@@ -8,7 +8,7 @@ import numpy as np
 
 from search.runtime import faiss
 from search.types import Vectors
-from search.vectors.base import Kind, Numbers
+from search.vectors.base import Kind, RowIds
 from search.vectors.faiss.index import FaissIndex
 
 
@@ -23,9 +23,9 @@ class FlatIndex(FaissIndex):
         """An index without vectors."""
         return cls(faiss.IndexIDMap2(faiss.IndexFlatIP(dim)))
 
-    def numbers(self) -> Numbers:
+    def numbers(self) -> RowIds:
         """All picture numbers in it, ascending."""
-        result: Numbers = np.sort(self._ids())
+        result: RowIds = np.sort(self._ids())
         return result
 
     def remove(self, numbers: Collection[int]) -> None:
@@ -34,7 +34,7 @@ class FlatIndex(FaissIndex):
         if np.isin(self._ids(), ids).any():  # removing none would cost as much as removing some
             super().remove(numbers)
 
-    def search(self, query: Vectors, k: int, only: Collection[int] | None = None) -> Numbers:
+    def search(self, query: Vectors, k: int, only: Collection[int] | None = None) -> RowIds:
         """As `VectorIndex.search`; exactly min(k, n)."""
         k = min(k, len(self) if only is None else len(only))
         if not k or not len(self):
@@ -45,6 +45,6 @@ class FlatIndex(FaissIndex):
         chosen = faiss.IDSelectorBatch(ids)
         return self._find(query, k, faiss.SearchParameters(sel=chosen))  # type: ignore[call-arg]
 
-    def _ids(self) -> Numbers:
-        ids: Numbers = faiss.vector_to_array(self._index.id_map)
+    def _ids(self) -> RowIds:
+        ids: RowIds = faiss.vector_to_array(self._index.id_map)
         return ids

@@ -10,7 +10,7 @@ import numpy as np
 
 from search.runtime import faiss
 from search.types import Vectors
-from search.vectors.base import Kind, Numbers
+from search.vectors.base import Kind, RowIds
 from search.vectors.faiss.snapshot import SnapshotError
 
 
@@ -31,11 +31,11 @@ class FaissIndex(ABC):
         return int(self._index.ntotal)
 
     @abstractmethod
-    def numbers(self) -> Numbers:
+    def numbers(self) -> RowIds:
         """All picture numbers in it, ascending."""
 
     @abstractmethod
-    def search(self, query: Vectors, k: int, only: Collection[int] | None = None) -> Numbers:
+    def search(self, query: Vectors, k: int, only: Collection[int] | None = None) -> RowIds:
         """As `VectorIndex.search`."""
 
     def replace(self, numbers: Collection[int], vectors: Vectors) -> None:
@@ -71,8 +71,8 @@ class FaissIndex(ABC):
             setattr(self, name, int(head[name]))
         return self
 
-    def _find(self, query: Vectors, k: int, parameters: Any) -> Numbers:
-        """Numbers of up to k, best first."""
+    def _find(self, query: Vectors, k: int, parameters: Any) -> RowIds:
+        """Row ids of up to k, best first."""
         rows = np.ascontiguousarray(query, np.float32).reshape(1, self.dim)
-        found: Numbers = self._index.search(rows, k, params=parameters)[1][0]
+        found: RowIds = self._index.search(rows, k, params=parameters)[1][0]
         return found[found >= 0]

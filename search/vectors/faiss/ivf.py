@@ -11,7 +11,7 @@ import numpy as np
 
 from search.runtime import faiss
 from search.types import Vectors
-from search.vectors.base import Kind, Numbers
+from search.vectors.base import Kind, RowIds
 from search.vectors.faiss.clusters import kmeans
 from search.vectors.faiss.index import FaissIndex
 
@@ -62,7 +62,7 @@ class IvfIndex(FaissIndex):
         if places:
             self.probes = 1 + math.ceil(np.quantile(np.concatenate(places), SHARE))
 
-    def numbers(self) -> Numbers:
+    def numbers(self) -> RowIds:
         """All picture numbers in it, ascending."""
         lists = self._index.invlists
         parts = [
@@ -70,10 +70,10 @@ class IvfIndex(FaissIndex):
             for i in range(self._index.nlist)
             if (size := lists.list_size(i))
         ]
-        result: Numbers = np.sort(np.concatenate([np.empty(0, np.int64), *parts]))
+        result: RowIds = np.sort(np.concatenate([np.empty(0, np.int64), *parts]))
         return result
 
-    def search(self, query: Vectors, k: int, only: Collection[int] | None = None) -> Numbers:
+    def search(self, query: Vectors, k: int, only: Collection[int] | None = None) -> RowIds:
         """As `VectorIndex.search`."""
         left = len(self) if only is None else min(len(only), len(self))
         k = min(k, left)
@@ -93,6 +93,6 @@ class IvfIndex(FaissIndex):
             probes *= 4
 
 
-def _looking(probes: int, only: Numbers | None = None) -> Any:
+def _looking(probes: int, only: RowIds | None = None) -> Any:
     chosen = None if only is None else faiss.IDSelectorBatch(only)
     return faiss.SearchParametersIVF(nprobe=probes, sel=chosen)  # type: ignore[call-arg]

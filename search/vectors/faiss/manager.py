@@ -7,22 +7,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.catalog.reads import Lookup
+from search.catalog.reads import CatalogReader
 from search.catalog.writes import Model
 from search.vectors.base import LARGE, outgrown, wanted
 from search.vectors.faiss import snapshot
 
 if TYPE_CHECKING:
     from search.runtime import Runtime
-    from search.vectors.faiss.replica import LiveIndex
+    from search.vectors.faiss.replica import IndexReplica
 
 
-class Shelf:
+class IndexManager:
     """The index of the model that a library answers with. Threads may share it."""
 
     def __init__(
         self,
-        lookup: Lookup,
+        reader: CatalogReader,
         runtime: Callable[[], Runtime],
         folder: Path,
         tier: str,
@@ -30,17 +30,17 @@ class Shelf:
     ) -> None:
         """runtime: not called while the snapshot is as it should be. folder: of snapshots. tier,
         large: as `wanted` takes them."""
-        self._lookup, self._runtime, self._folder = lookup, runtime, folder
+        self._reader, self._runtime, self._folder = reader, runtime, folder
         self._tier, self._large = tier, large
-        self._live: LiveIndex | None = None
+        self._live: IndexReplica | None = None
         self._fitting, self._saving = threading.Lock(), threading.Lock()
 
-    def live(self, model: Model) -> LiveIndex:
+    def live(self, model: Model) -> IndexReplica:
         """The index of a model. On the inference thread."""
-        from search.vectors.faiss.replica import LiveIndex
+        from search.vectors.faiss.replica import IndexReplica
 
         if self._live is None or self._live.model != model:
-            self._live = LiveIndex(self._lookup, model, self._folder, self._tier, self._large)
+            self._live = IndexReplica(self._reader, model, self._folder, self._tier, self._large)
         return self._live
 
     def fit(self, model: Model) -> bool:
@@ -77,7 +77,7 @@ class Shelf:
         live = self._live
         head = live.index.head() if live else snapshot.head(self._path(model))
         kind = head.get("kind", "flat")  # without a snapshot it would be made of that kind
-        return {"kind": kind, "generation": self._lookup.sequence(model)}
+        return {"kind": kind, "generation": self._reader.sequence(model)}
 
     def _fits(self, model: Model) -> bool:
         """Whether the snapshot holds the whole log, and it and what was opened are of the right
@@ -85,7 +85,7 @@ class Shelf:
         head, live = snapshot.head(self._path(model)), self._live
         if live and (live.rebuilt or not self._right(live.index.head())):
             return False
-        return self._right(head) and head.get("sequence") == self._lookup.sequence(model)
+        return self._right(head) and head.get("sequence") == self._reader.sequence(model)
 
     def _right(self, head: dict[str, Any]) -> bool:
         try:
@@ -96,4 +96,4 @@ class Shelf:
         return right and not outgrown(kind, count, made)
 
     def _path(self, model: Model) -> Path:
-        return self._folder / snapshot.name(self._lookup.library(), model.fingerprint)
+        return self._folder / snapshot.name(self._reader.library(), model.fingerprint)

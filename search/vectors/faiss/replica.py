@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from search.catalog.reads import Lookup
+from search.catalog.reads import CatalogReader
 from search.catalog.writes import Model, chunks
 from search.runtime import faiss
 from search.vectors.base import LARGE, VectorIndex, outgrown, wanted
@@ -48,17 +48,22 @@ def finish(pieces: Generator[None, None, T]) -> T:
             return result
 
 
-class LiveIndex:
+class IndexReplica:
     """For the inference thread. Any process may have written to the catalog since the last look,
     so `refresh` comes before every search. rebuilt: made from the catalog and not saved yet."""
 
     def __init__(
-        self, lookup: Lookup, model: Model, folder: Path, tier: str = "auto", large: int = LARGE
+        self,
+        reader: CatalogReader,
+        model: Model,
+        folder: Path,
+        tier: str = "auto",
+        large: int = LARGE,
     ) -> None:
         """folder: of the snapshots. A missing, torn or foreign one is made anew from the
         catalog's vectors; nothing is embedded. tier, large: as `wanted` takes them."""
-        self._lookup, self.model, self._tier, self._large = lookup, model, tier, large
-        self.path = folder / snapshot.name(lookup.library(), model.fingerprint)
+        self._reader, self.model, self._tier, self._large = reader, model, tier, large
+        self.path = folder / snapshot.name(reader.library(), model.fingerprint)
         found = self._load()
         self.rebuilt = found is None
         self.index: VectorIndex = finish(self._flat()) if found is None else found
@@ -94,7 +99,7 @@ class LiveIndex:
     def unsaved(self) -> tuple[dict[str, Any], bytes] | None:
         """Head and body of a snapshot, unless the one on disk is as new."""
         index = self.refresh()
-        index.stamp = self._lookup.stamp(self.model, index.sequence)
+        index.stamp = self._reader.stamp(self.model, index.sequence)
         if index.head() == snapshot.head(self.path) and not self.rebuilt:
             return None
         self.rebuilt = False
@@ -105,7 +110,7 @@ class LiveIndex:
             index = load(self.path, self.model.dim)
         except SnapshotError:
             return None
-        if index.stamp != self._lookup.stamp(self.model, index.sequence):
+        if index.stamp != self._reader.stamp(self.model, index.sequence):
             return None  # of another catalog, or of a copy that went another way
         return index
 
@@ -120,7 +125,7 @@ class LiveIndex:
         numbers = np.random.default_rng(0).permutation(old.numbers())[: SAMPLE * count]
         parts = []
         for block in chunks(numbers.tolist(), BLOCK):
-            parts.append(self._lookup.present(self.model, block)[1])
+            parts.append(self._reader.present(self.model, block)[1])
             yield
         sample = np.concatenate(parts)
         index = yield from IvfIndex.train(sample, min(count, len(sample)))
@@ -131,17 +136,17 @@ class LiveIndex:
     def _fill(self, index: VectorIndex) -> Pieces:
         """Add all searchable vectors in the catalog."""
         # the log is read first: what changes meanwhile is applied once more by `refresh`
-        index.sequence = self._lookup.sequence(self.model)
-        for numbers, vectors in self._lookup.everything(self.model, BLOCK):
+        index.sequence = self._reader.sequence(self.model)
+        for numbers, vectors in self._reader.everything(self.model, BLOCK):
             index.replace(numbers, vectors)
             yield
         index.made = len(index)
 
     def _apply(self, index: VectorIndex) -> Generator[None, None, int]:
         """Apply what the change log has gained; how many pictures that are."""
-        sequence, changed = self._lookup.changed_since(self.model, index.sequence)
+        sequence, changed = self._reader.changed_since(self.model, index.sequence)
         for numbers in chunks(changed, BLOCK):
-            present, vectors = self._lookup.present(self.model, numbers)
+            present, vectors = self._reader.present(self.model, numbers)
             index.remove(set(numbers) - set(present))
             index.replace(present, vectors)
             yield

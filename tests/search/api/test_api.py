@@ -76,7 +76,7 @@ def test_http_and_python_give_the_same_answer(
         "vector": ([{"vector": [1.0, *[0.0] * 767]}], []),
     }[terms]
     if terms == "vector":
-        said = [{"vector": [1.0] * shared._catalog.serving().dim}]  # type: ignore[union-attr]
+        said = [{"vector": [1.0] * shared.library.catalog.serving().dim}]  # type: ignore[union-attr]
     query = {"terms": said, "k": 7, "min_score": -1}
     if uploads:
         text = {"query": json.dumps(query)}
@@ -134,7 +134,7 @@ def test_a_bad_query_says_what_is_wrong(
 
 
 def test_a_huge_vector_is_as_good_as_a_small_one(client: httpx.Client, shared: Engine) -> None:
-    dim = shared._catalog.serving().dim  # type: ignore[union-attr]
+    dim = shared.library.catalog.serving().dim  # type: ignore[union-attr]
     said = [
         client.post("/api/v1/search", json={"terms": [{"vector": [scale] * dim, "weight": weight}]})
         for scale, weight in ((1.0, 1.0), (1e300, 1.0), (1e-300, 1.0), (1.0, 1e300))
@@ -496,7 +496,7 @@ def test_a_url_is_kept_and_shown(
 ) -> None:
     client, engine = keeping
     url = {"url": "https://example.org/a.jpg"}
-    monkeypatch.setattr(engine._fetcher, "fetch", lambda _: jpeg(3))
+    monkeypatch.setattr(engine.library.fetcher, "fetch", lambda _: jpeg(3))
     for shown in (
         client.post("/api/v1/images/preview", json=url),
         client.post("/api/v1/images/preview", files=files(jpeg(3))),
@@ -505,7 +505,7 @@ def test_a_url_is_kept_and_shown(
         assert Image.open(io.BytesIO(shown.content)).size == (48, 40)
     assert engine.status().pictures == 1
     assert client.post("/api/v1/images", json=url).json()["id"] == identity(3)
-    monkeypatch.setattr(engine._fetcher, "fetch", lambda _: b"<html>")
+    monkeypatch.setattr(engine.library.fetcher, "fetch", lambda _: b"<html>")
     for path in ("/api/v1/images", "/api/v1/images/preview"):
         problem(client.post(path, json=url), 415, "not a picture")
     monkeypatch.undo()

@@ -83,14 +83,14 @@ def test_a_cancelled_job_ends_and_loses_nothing(
     for seed in range(100):
         paint(folder / f"{seed}.jpg", seed)
     first, go = threading.Event(), threading.Event()
-    real = engine._catalog.record
+    real = engine.library.catalog.record
 
     def slow(*words: Any) -> None:
         real(*words)
         first.set()
         go.wait(10)
 
-    monkeypatch.setattr(engine._catalog, "record", slow)
+    monkeypatch.setattr(engine.library.catalog, "record", slow)
     name = start(client, folder)
     assert first.wait(10)
     response = client.delete(f"/api/v1/jobs/{name}")

@@ -23,11 +23,21 @@ from search import Engine, LibraryError, LockedError, NotFoundError, QueryError,
 from search.catalog import schema
 from search.catalog.catalog import Catalog
 from search.catalog.database import Database, refuse_network
-from search.catalog.reads import Lookup
-from search.catalog.writes import Broken, Content, File, Found, Model, Root, chunks, pack, unpack
+from search.catalog.reads import CatalogReader
+from search.catalog.writes import (
+    CatalogFile,
+    ExtractedFile,
+    Model,
+    Root,
+    SeenContent,
+    SkippedFile,
+    chunks,
+    pack,
+    unpack,
+)
 from search.lock import writing
 from search.records import Facts, Label
-from search.types import Entry
+from search.types import FileEntry
 
 Open = Callable[..., Engine]
 DAY = 86400.0
@@ -41,7 +51,7 @@ def test_a_home_may_be_called_anything(tmp_path: Path, name: str) -> None:
     assert (home / "catalog.sqlite").is_file() and list(tmp_path.iterdir()) == [home]
 
 
-class Shelf:
+class IndexManager:
     """A catalog with one root, one model and a clock that stands still."""
 
     def __init__(self, folder: Path) -> None:
@@ -49,14 +59,14 @@ class Shelf:
         self.now = 1000 * DAY
         self.database = Database(folder / "catalog.sqlite")
         self.catalog = Catalog(self.database, lambda: self.now)
-        self.lookup = Lookup(self.database)
+        self.lookup = CatalogReader(self.database)
         self.model = self.catalog.model("mini", "f0", 4)
         self.root = self.catalog.add_root("/pictures", 1, ())
 
-    def put(self, *items: Found | Broken) -> None:
+    def put(self, *items: ExtractedFile | SkippedFile) -> None:
         self.catalog.record(self.root, self.model, items)
 
-    def file(self, path: str) -> File:
+    def file(self, path: str) -> CatalogFile:
         return self.catalog.files(self.root)[path]
 
     def number(self, name: str) -> int:
@@ -76,30 +86,30 @@ class Shelf:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Iterator[Shelf]:
-    made = Shelf(tmp_path / "shelf")
+def shelf(tmp_path: Path) -> Iterator[IndexManager]:
+    made = IndexManager(tmp_path / "shelf")
     yield made
     made.database.close()
 
 
-def entry(path: str, size: int = 10) -> Entry:
-    return Entry(path, size, 1, 1)
+def entry(path: str, size: int = 10) -> FileEntry:
+    return FileEntry(path, size, 1, 1)
 
 
-def found(path: str, name: str, rendition: str | None = None, at: int = 0) -> Found:
+def found(path: str, name: str, rendition: str | None = None, at: int = 0) -> ExtractedFile:
     """A new picture with a vector along axis `at`."""
     vector = np.eye(4, dtype=np.float32)[at]
-    return Found(entry(path), name, rendition or f"r-{name}", FACTS, vector)
+    return ExtractedFile(entry(path), name, rendition or f"r-{name}", FACTS, vector)
 
 
-def copied(path: str, name: str, rendition: str) -> Found:
+def copied(path: str, name: str, rendition: str) -> ExtractedFile:
     """A new picture of a known rendition."""
-    return Found(entry(path), name, rendition, FACTS)
+    return ExtractedFile(entry(path), name, rendition, FACTS)
 
 
-def known(path: str, name: str) -> Found:
+def known(path: str, name: str) -> ExtractedFile:
     """A picture that was told by its hash."""
-    return Found(entry(path), name)
+    return ExtractedFile(entry(path), name)
 
 
 # vectors ---------------------------------------------------------------------------------------
@@ -118,7 +128,7 @@ def test_chunks_lose_nothing() -> None:
     assert [v for part in chunks(range(12_001)) for v in part] == list(range(12_001))
 
 
-def test_a_copied_rendition_has_the_same_vector(shelf: Shelf) -> None:
+def test_a_copied_rendition_has_the_same_vector(shelf: IndexManager) -> None:
     shelf.put(found("a", "A", "r", at=2))
     shelf.put(copied("b", "B", "r"))
     present, rows = shelf.lookup.present(shelf.model, [shelf.number("A"), shelf.number("B")])
@@ -126,7 +136,7 @@ def test_a_copied_rendition_has_the_same_vector(shelf: Shelf) -> None:
     assert shelf.catalog.embedded(shelf.model, ["r", "other"]) == {"r"}
 
 
-def test_vectors_of_two_models_never_mix(shelf: Shelf) -> None:
+def test_vectors_of_two_models_never_mix(shelf: IndexManager) -> None:
     shelf.put(found("a", "A"))
     other = shelf.catalog.model("other", "f1", 4)
     assert shelf.lookup.present(other, [1])[0] == []
@@ -139,7 +149,7 @@ def test_vectors_of_two_models_never_mix(shelf: Shelf) -> None:
     assert shelf.lookup.present(shelf.model, [1])[0] == [] and shelf.catalog.serving() == other
 
 
-def test_a_model_is_entered_once_and_goes_by_its_last_name(shelf: Shelf) -> None:
+def test_a_model_is_entered_once_and_goes_by_its_last_name(shelf: IndexManager) -> None:
     again = shelf.catalog.model("mini:/elsewhere", "f0", 4)
     assert again == replace(shelf.model, name="mini:/elsewhere")
     shelf.catalog.serve(again)
@@ -149,7 +159,7 @@ def test_a_model_is_entered_once_and_goes_by_its_last_name(shelf: Shelf) -> None
 # pictures, files, the log ----------------------------------------------------------------------
 
 
-def test_facts_are_kept(shelf: Shelf) -> None:
+def test_facts_are_kept(shelf: IndexManager) -> None:
     shelf.put(found("a", "A"))
     with shelf.database.read() as c:
         row = c.execute(select(schema.pictures)).one()
@@ -157,7 +167,7 @@ def test_facts_are_kept(shelf: Shelf) -> None:
     assert row.facts["palette"] == ["#000000"] and row.facts["exif"] == {"Make": "x"}
 
 
-def test_the_log_names_what_comes_goes_and_comes_back(shelf: Shelf) -> None:
+def test_the_log_names_what_comes_goes_and_comes_back(shelf: IndexManager) -> None:
     shelf.put(found("a", "A"), found("b", "B"))
     shelf.catalog.remove_files([shelf.file("a").id])
     shelf.put(known("c", "A"))
@@ -165,14 +175,14 @@ def test_the_log_names_what_comes_goes_and_comes_back(shelf: Shelf) -> None:
     assert shelf.lookup.changed_since(shelf.model, 2) == (4, {1})
 
 
-def test_entries_of_the_log_have_stamps_of_their_own(shelf: Shelf) -> None:
+def test_entries_of_the_log_have_stamps_of_their_own(shelf: IndexManager) -> None:
     shelf.put(found("a", "A"), found("b", "B"))
     stamps = {shelf.lookup.stamp(shelf.model, sequence) for sequence in (1, 2)}
     assert len(stamps) == 2 and 0 not in stamps
     assert shelf.lookup.stamp(shelf.model, 3) == 0
 
 
-def test_a_copy_is_one_picture_at_two_places(shelf: Shelf) -> None:
+def test_a_copy_is_one_picture_at_two_places(shelf: IndexManager) -> None:
     shelf.put(found("a", "A"), found("b", "A"))
     assert shelf.lookup.describe([1])[1].paths == ("/pictures/a", "/pictures/b")
     shelf.catalog.remove_files([shelf.file("a").id])
@@ -180,7 +190,7 @@ def test_a_copy_is_one_picture_at_two_places(shelf: Shelf) -> None:
     assert shelf.log() == [(1, "add")]
 
 
-def test_a_picture_without_files_is_found_no_more_and_kept_for_30_days(shelf: Shelf) -> None:
+def test_a_picture_without_files_is_found_no_more_and_kept_for_30_days(shelf: IndexManager) -> None:
     shelf.put(found("a", "A"))
     assert shelf.catalog.remove_files([shelf.file("a").id]) == [1]
     assert shelf.lookup.present(shelf.model, [1])[0] == [] and not shelf.lookup.describe([1])
@@ -192,14 +202,14 @@ def test_a_picture_without_files_is_found_no_more_and_kept_for_30_days(shelf: Sh
     assert [shelf.rows(t) for t in ("pictures", "vectors", "files")] == [0, 0, 0]
 
 
-def test_a_number_is_never_given_twice(shelf: Shelf) -> None:
+def test_a_number_is_never_given_twice(shelf: IndexManager) -> None:
     shelf.put(found("a", "A"))
     shelf.catalog.purge(shelf.catalog.remove_files([shelf.file("a").id]))
     shelf.put(found("a", "B"))
     assert shelf.number("B") == 2
 
 
-def test_purging_named_orphans_leaves_the_others(shelf: Shelf) -> None:
+def test_purging_named_orphans_leaves_the_others(shelf: IndexManager) -> None:
     shelf.put(found("a", "A"), found("b", "B"))
     shelf.catalog.remove_files([shelf.file("a").id])
     gone = shelf.catalog.remove_files([shelf.file("b").id])
@@ -207,8 +217,10 @@ def test_purging_named_orphans_leaves_the_others(shelf: Shelf) -> None:
     assert shelf.rows("pictures") == 1
 
 
-def test_a_batch_is_entered_whole_or_not_at_all(shelf: Shelf) -> None:
-    lost = Found(entry("b"), "unknown")  # a picture the catalog does not have, without its facts
+def test_a_batch_is_entered_whole_or_not_at_all(shelf: IndexManager) -> None:
+    lost = ExtractedFile(
+        entry("b"), "unknown"
+    )  # a picture the catalog does not have, without its facts
     with pytest.raises(NotFoundError):
         shelf.put(found("a", "A"), lost)
     assert [shelf.rows(t) for t in ("pictures", "vectors", "files", "changes")] == [0, 0, 0, 0]
@@ -217,7 +229,7 @@ def test_a_batch_is_entered_whole_or_not_at_all(shelf: Shelf) -> None:
 # tags ------------------------------------------------------------------------------------------
 
 
-def test_a_file_edited_in_place_takes_its_tags_along(shelf: Shelf) -> None:
+def test_a_file_edited_in_place_takes_its_tags_along(shelf: IndexManager) -> None:
     shelf.put(found("a", "A"))
     shelf.catalog.tag(1, ["beach", "beach", "sun"])
     shelf.put(found("a", "A2"))
@@ -227,14 +239,14 @@ def test_a_file_edited_in_place_takes_its_tags_along(shelf: Shelf) -> None:
     assert shelf.tags("A") == ("beach", "late", "sun")
 
 
-def test_tags_stay_when_only_metadata_changed_even_under_another_name(shelf: Shelf) -> None:
+def test_tags_stay_when_only_metadata_changed_even_under_another_name(shelf: IndexManager) -> None:
     shelf.put(found("a", "A", "r"))
     shelf.catalog.tag(1, ["beach"])
     shelf.put(copied("b", "B", "r"))
     assert shelf.tags("B") == ("beach",)
 
 
-def test_pictures_that_trade_places_keep_their_own_tags(shelf: Shelf) -> None:
+def test_pictures_that_trade_places_keep_their_own_tags(shelf: IndexManager) -> None:
     shelf.put(found("a", "A"), found("b", "B"))
     shelf.catalog.tag(1, ["of A"])
     shelf.catalog.tag(2, ["of B"])
@@ -245,7 +257,7 @@ def test_pictures_that_trade_places_keep_their_own_tags(shelf: Shelf) -> None:
 # roots -----------------------------------------------------------------------------------------
 
 
-def test_a_root_takes_over_the_files_of_a_root_inside_it(shelf: Shelf) -> None:
+def test_a_root_takes_over_the_files_of_a_root_inside_it(shelf: IndexManager) -> None:
     inner = shelf.catalog.add_root("/all/trips", 1, ())
     beside = shelf.catalog.add_root("/all-not", 1, ())
     shelf.catalog.record(inner, shelf.model, [found("x/a", "A")])
@@ -258,12 +270,12 @@ def test_a_root_takes_over_the_files_of_a_root_inside_it(shelf: Shelf) -> None:
     assert shelf.lookup.describe([1])[1].paths == ("/all/trips/x/a",)
 
 
-def test_files_of_a_subfolder_are_those_below_it(shelf: Shelf) -> None:
+def test_files_of_a_subfolder_are_those_below_it(shelf: IndexManager) -> None:
     shelf.put(found("sub/a", "A"), found("sub2/b", "B"), found("sub", "C"))
     assert set(shelf.catalog.files(shelf.root, "sub")) == {"sub/a"}
 
 
-def test_paths_and_excludes_need_not_be_utf8(shelf: Shelf) -> None:
+def test_paths_and_excludes_need_not_be_utf8(shelf: IndexManager) -> None:
     name = os.fsdecode(b"caf\xe9")
     root = shelf.catalog.add_root(f"/{name}", 1, [name])
     shelf.catalog.record(root, shelf.model, [found(f"{name}.jpg", "A")])
@@ -275,7 +287,7 @@ def test_paths_and_excludes_need_not_be_utf8(shelf: Shelf) -> None:
 # ids -------------------------------------------------------------------------------------------
 
 
-def test_an_id_may_be_shortened_while_it_is_unmistakable(shelf: Shelf) -> None:
+def test_an_id_may_be_shortened_while_it_is_unmistakable(shelf: IndexManager) -> None:
     one, two = "abcdef0" + "0" * 57, "abcdef1" + "0" * 57
     shelf.put(found("a", one), found("b", two))
     assert shelf.lookup.resolve("ABCDEF0") == 1 and shelf.lookup.resolve(two) == 2
@@ -294,14 +306,14 @@ def test_an_id_may_be_shortened_while_it_is_unmistakable(shelf: Shelf) -> None:
 # the database ----------------------------------------------------------------------------------
 
 
-def test_a_transaction_that_fails_leaves_nothing(shelf: Shelf) -> None:
+def test_a_transaction_that_fails_leaves_nothing(shelf: IndexManager) -> None:
     with pytest.raises(RuntimeError), shelf.database.write() as c:
         c.execute(insert(schema.meta).values(key="x", value="y"))
         raise RuntimeError
     assert shelf.rows("meta") == 1
 
 
-def test_a_writing_transaction_is_alone_from_its_first_look(shelf: Shelf) -> None:
+def test_a_writing_transaction_is_alone_from_its_first_look(shelf: IndexManager) -> None:
     other = Database(shelf.database._file or "")
 
     def add(c: Connection, key: str) -> None:
@@ -325,14 +337,14 @@ def test_a_writing_transaction_is_alone_from_its_first_look(shelf: Shelf) -> Non
 def test_a_migration_runs_once(tmp_path: Path) -> None:
     for _ in range(2):
         database = Database(tmp_path / "c.sqlite")
-        name = Lookup(database).library()
+        name = CatalogReader(database).library()
         with database.read() as c:
             assert len(c.execute(select(schema.migrations)).all()) == 1
             assert c.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
             assert c.exec_driver_sql("PRAGMA synchronous").scalar() == 2
         database.close()
     database = Database(tmp_path / "d.sqlite")
-    assert Lookup(database).library() != name
+    assert CatalogReader(database).library() != name
     database.close()
 
 
@@ -369,7 +381,7 @@ def test_a_catalog_of_version_2_gets_labels(tmp_path: Path) -> None:
 def test_pictures_of_a_catalog_of_version_3_count_as_decoded_by_the_first_rule(
     tmp_path: Path,
 ) -> None:
-    shelf = Shelf(tmp_path / "shelf")
+    shelf = IndexManager(tmp_path / "shelf")
     shelf.put(found("a", "A"))
     with shelf.database.write() as c:
         c.exec_driver_sql("ALTER TABLE pictures DROP COLUMN decode_rule")
@@ -377,11 +389,13 @@ def test_pictures_of_a_catalog_of_version_3_count_as_decoded_by_the_first_rule(
     shelf.database.close()
     for _ in range(2):
         database = Database(tmp_path / "shelf" / "catalog.sqlite")
-        assert Lookup(database).outdated() == [(1, ("/pictures/a",))]
+        assert CatalogReader(database).outdated() == [(1, ("/pictures/a",))]
         database.close()
 
 
-def test_a_vector_is_not_copied_from_a_picture_of_an_earlier_decode_rule(shelf: Shelf) -> None:
+def test_a_vector_is_not_copied_from_a_picture_of_an_earlier_decode_rule(
+    shelf: IndexManager,
+) -> None:
     shelf.put(found("a", "A", "same"))
     assert shelf.catalog.embedded(shelf.model, {"same"}) == {"same"}
     with shelf.database.write() as c:
@@ -391,7 +405,7 @@ def test_a_vector_is_not_copied_from_a_picture_of_an_earlier_decode_rule(shelf: 
     assert shelf.lookup.present(shelf.model, [1, 2])[0] == [1]
 
 
-def test_a_picture_that_is_decoded_anew_replaces_what_was_stored_of_it(shelf: Shelf) -> None:
+def test_a_picture_that_is_decoded_anew_replaces_what_was_stored_of_it(shelf: IndexManager) -> None:
     shelf.put(found("a", "A", "old"))
     with shelf.database.write() as c:
         c.execute(update(schema.pictures).values(decode_rule=1))
@@ -401,12 +415,16 @@ def test_a_picture_that_is_decoded_anew_replaces_what_was_stored_of_it(shelf: Sh
     assert shelf.catalog.embedded(shelf.model, {"old", "new"}) == {"new"}
 
 
-def test_labels_and_flags_follow_the_vector_to_pictures_of_the_same_pixels(shelf: Shelf) -> None:
-    seen = Content((Label("dog", 0.9), Label("cat", 0.05)), low_content=True)
+def test_labels_and_flags_follow_the_vector_to_pictures_of_the_same_pixels(
+    shelf: IndexManager,
+) -> None:
+    seen = SeenContent((Label("dog", 0.9), Label("cat", 0.05)), low_content=True)
     vector = np.eye(4, dtype=np.float32)[0]
-    first = Found(entry("a"), "a" * 8, "same", FACTS, vector, seen)
+    first = ExtractedFile(entry("a"), "a" * 8, "same", FACTS, vector, seen)
     shelf.catalog.record(shelf.root, shelf.model, [first])
-    shelf.catalog.record(shelf.root, shelf.model, [Found(entry("b"), "b" * 8, "same", FACTS)])
+    shelf.catalog.record(
+        shelf.root, shelf.model, [ExtractedFile(entry("b"), "b" * 8, "same", FACTS)]
+    )
     labels = shelf.lookup.labels(shelf.model, [1, 2])
     assert labels[1] == labels[2] == seen.labels
     assert all(one.low_content for one in shelf.lookup.describe([1, 2]).values())
@@ -414,17 +432,17 @@ def test_labels_and_flags_follow_the_vector_to_pictures_of_the_same_pixels(shelf
     assert found == pytest.approx({1: 0.95, 2: 0.95})
     assert shelf.lookup.by_labels(shelf.model, ["cat"], 10, 0.5) == {}
     other = shelf.catalog.model("other", "f2", 4)
-    shelf.catalog.add_vectors(other, {1: vector}, {1: Content()})
+    shelf.catalog.add_vectors(other, {1: vector}, {1: SeenContent()})
     assert shelf.lookup.labels(other, [1]) == {} and shelf.lookup.labels(shelf.model, [1])
     assert not shelf.lookup.describe([1])[1].low_content
     shelf.catalog.serve(other)
     assert shelf.lookup.labels(shelf.model, [1, 2]) == {}
 
 
-def test_pictures_are_found_by_the_names_of_files_and_folders(shelf: Shelf) -> None:
+def test_pictures_are_found_by_the_names_of_files_and_folders(shelf: IndexManager) -> None:
     for name in ("Rome 2019/a.jpg", "b rome.jpg", "chrome.jpg", "假期/c.jpg"):
         identity = hashlib.sha256(name.encode()).hexdigest()
-        found = Found(entry(name), identity, name, FACTS, np.eye(4, dtype=np.float32)[0])
+        found = ExtractedFile(entry(name), identity, name, FACTS, np.eye(4, dtype=np.float32)[0])
         shelf.catalog.record(shelf.root, shelf.model, [found])
     assert shelf.lookup.by_name("rome", 10) == [2, 1]
     assert shelf.lookup.by_name("rome", 1) == [2]
@@ -437,7 +455,7 @@ def test_pictures_are_found_by_the_names_of_files_and_folders(shelf: Shelf) -> N
 
 def test_a_newer_schema_is_refused(home: Path) -> None:
     engine = open_library(home)
-    with engine._database.write() as c:
+    with engine.library.database.write() as c:
         c.execute(insert(schema.migrations).values(version=99, at=0.0))
     close_library(engine)
     with pytest.raises(LibraryError, match="newer lookalike .schema 99"):
@@ -468,7 +486,7 @@ def test_a_damaged_catalog_is_told_and_never_a_traceback(home: Path, folder: Pat
         engine.sync(folder)
 
 
-def test_loose_ends_are_found(shelf: Shelf) -> None:
+def test_loose_ends_are_found(shelf: IndexManager) -> None:
     shelf.put(found("a", "A"))
     assert shelf.database.integrity() == [] and shelf.lookup.dangling() == 0
     with shelf.database.engine.connect() as c:
@@ -516,8 +534,8 @@ def test_a_full_catalog_says_so_and_goes_on_where_it_stopped(home: Path, folder:
     for seed in range(80):
         paint(folder / f"{seed}.jpg", seed)
     engine = open_library(home)
-    sqlite = engine._database.engine
-    with engine._database.read() as c:
+    sqlite = engine.library.database.engine
+    with engine.library.database.read() as c:
         pages = int(c.exec_driver_sql("PRAGMA page_count").scalar_one())
 
     def narrow(connection: object, _: object) -> None:
@@ -647,5 +665,5 @@ def test_a_home_that_takes_no_lock_is_told(tmp_path: Path) -> None:
 def test_ids_in_the_catalog_are_the_hashes_of_files(engine: Engine, folder: Path) -> None:
     paint(folder / "a.jpg", 1)
     engine.sync(folder)
-    assert engine._lookup.identities([1]) == {1: identity(1)}
-    assert isinstance(engine._catalog.serving(), Model)
+    assert engine.library.reader.identities([1]) == {1: identity(1)}
+    assert isinstance(engine.library.catalog.serving(), Model)

@@ -17,7 +17,7 @@ from helpers.pictures import identity, jpeg, paint
 from helpers.project import ROOT
 
 from search import Engine
-from search.vectors.faiss.replica import LiveIndex
+from search.vectors.faiss.replica import IndexReplica
 
 BATCH, KILLS, PICTURES = 32, 8, 330
 
@@ -85,11 +85,11 @@ def test_eight_kills_cost_a_batch_each_and_nothing_else(
     check = engine.check(deep=True)
     assert check.problems == () and (check.pictures, check.files) == (PICTURES, PICTURES + 1)
     assert len(lines(log)) + report.embedded <= PICTURES + KILLS * BATCH
-    files = {path: name for name, _, path in engine._lookup.every_place()}
+    files = {path: name for name, _, path in engine.library.reader.every_place()}
     assert files == {str(p): hashlib.sha256(data).hexdigest() for p, (data, _) in before.items()}
-    model = engine._catalog.serving()
+    model = engine.library.catalog.serving()
     assert model is not None
-    live = LiveIndex(engine._lookup, model, home / "index")
+    live = IndexReplica(engine.library.reader, model, home / "index")
     assert len(live.refresh()) == PICTURES and not live.rebuilt
     for seed in (0, PICTURES // 2, PICTURES - 1):
         assert engine.search(image=jpeg(seed), k=1)[0].id == identity(seed)

@@ -23,7 +23,7 @@ from search.embedders.mini import Mini
 from search.embedders.mobilenet import FEATURES, STAGES, MiniNet, to_tensor
 from search.embedders.registry import open_embedder
 from search.embedders.vocabulary import LabelEmbedder
-from search.media.preprocessing import Preparation
+from search.media.preprocessing import Preprocessing
 from search.runtime import torch
 
 WEIGHTS = ROOT / "search" / "embedders" / "weights"
@@ -165,7 +165,7 @@ def test_the_terms_allow_commercial_use() -> None:
 def test_crop_and_squash_see_what_they_say() -> None:
     picture = Image.new("RGB", (300, 100), "red")
     picture.paste("blue", (100, 0, 200, 100))
-    cropped, squashed = Preparation(30)(picture), Preparation(30, "squash")(picture)
+    cropped, squashed = Preprocessing(30)(picture), Preprocessing(30, "squash")(picture)
     assert (cropped[5:-5, 5:-5] == (0, 0, 255)).all()
     assert (squashed[:, :5] == (255, 0, 0)).all() and (squashed[:, 14:16] == (0, 0, 255)).all()
 
@@ -176,12 +176,12 @@ def test_between_sees_proportions_half_way_to_a_square(turned: bool) -> None:
     picture.paste("blue", (100, 0, 300, 100))  # a centre of 2 to 1, as the root of 4 to 1
     picture.paste("green", (105, 5, 295, 95))
     picture = picture.transpose(Image.Transpose.ROTATE_90) if turned else picture
-    seen = Preparation(40, "between")(picture).astype(int)
+    seen = Preprocessing(40, "between")(picture).astype(int)
     assert (abs(seen[3:-3, 3:-3] - (0, 128, 0)) < 3).all()
     for edge in (seen[0], seen[-1], seen[:, 0], seen[:, -1]):
         assert (edge[3:-3, 2] > 100).all() and (edge[3:-3, 0] < 30).all()
     square = picture.resize((90, 90))
-    assert (Preparation(40, "between")(square) == Preparation(40)(square)).all()
+    assert (Preprocessing(40, "between")(square) == Preprocessing(40)(square)).all()
 
 
 @pytest.fixture
@@ -239,5 +239,5 @@ def test_the_recipe_runs_and_resumes(data: Path, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=r"'seed': '0'.*give another --out"):
         recipe("--steps", "2", "--seed", "7")
     mini = Mini(weights=weights)
-    assert mini.preparation == Preparation(32, "between")
+    assert mini.preprocessing == Preprocessing(32, "between")
     assert np.isfinite(mini.embed(pixels(2, 32))).all()

@@ -1,4 +1,4 @@
-"""open_clip behind the contract: preparation, vectors, fingerprint, names, foreign files."""
+"""open_clip behind the contract: preprocessing, vectors, fingerprint, names, foreign files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from search.embedders.base import Embedder, TextEmbedder
 from search.embedders.notes import Notes, file_hash
 from search.embedders.openclip import MOST, PART, OpenClip
 from search.embedders.registry import check_name, open_embedder
-from search.media.preprocessing import Preparation
+from search.media.preprocessing import Preprocessing
 from search.runtime import Runtime, torch
 
 open_clip = zoo.library()
@@ -45,7 +45,7 @@ def theirs(clip: str) -> tuple[torch.nn.Module, object]:
     return model.eval(), transform
 
 
-# preparation -----------------------------------------------------------------------------------
+# preprocessing -----------------------------------------------------------------------------------
 
 
 @settings(max_examples=25, deadline=None)
@@ -65,14 +65,14 @@ def test_pictures_are_prepared_as_open_clip_does_to_the_pixel(
     except ValueError:  # open_clip takes no picture that would be scaled to nothing
         return
     height, width = (to, None) if isinstance(to, int) else to
-    made = Preparation(height, fit, width, resample, 128)(picture)  # type: ignore[arg-type]
+    made = Preprocessing(height, fit, width, resample, 128)(picture)  # type: ignore[arg-type]
     assert torch.equal(torch.tensor(made).permute(2, 0, 1).float().div(255), wanted)
 
 
 @pytest.mark.parametrize("size", [(1, 2048), (2048, 1), (1, 1)])
 @pytest.mark.parametrize("fit", ["shortest", "longest", "squash"])
 def test_lines_and_points_are_prepared_in_little_memory(size: tuple[int, int], fit: str) -> None:
-    made = Preparation(224, fit)(Image.new("RGB", size, "red"))  # type: ignore[arg-type]
+    made = Preprocessing(224, fit)(Image.new("RGB", size, "red"))  # type: ignore[arg-type]
     assert made.shape == (224, 224, 3) and [255, 0, 0] in made[111:113].reshape(-1, 3).tolist()
 
 
@@ -83,9 +83,9 @@ def test_each_model_is_prepared_as_its_weights_were_trained() -> None:
         size = config["vision_cfg"]["image_size"]
         for tag, recipe in zoo.recipes(arch, Notes()).items():
             said = open_clip.get_pretrained_cfg(arch, tag)
-            preparation = recipe.preparation(config)
-            assert preparation.shape == (size, size, 3)
-            assert (preparation.fit, preparation.resample) == (
+            preprocessing = recipe.preprocessing(config)
+            assert preprocessing.shape == (size, size, 3)
+            assert (preprocessing.fit, preprocessing.resample) == (
                 said["resize_mode"],
                 said["interpolation"],
             )
@@ -103,7 +103,7 @@ def test_the_default_is_in_open_clips_table() -> None:
 
 def test_it_keeps_the_contract(ours: OpenClip) -> None:
     assert isinstance(ours, TextEmbedder) and isinstance(ours, Embedder)
-    vectors = ours.embed([ours.preparation(photo(300, 200, i)) for i in range(3)])
+    vectors = ours.embed([ours.preprocessing(photo(300, 200, i)) for i in range(3)])
     assert vectors.shape == (3, ours.dim) and vectors.dtype == np.float32
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(3), abs=1e-6)
     assert ours.embed([]).shape == ours.embed_text([]).shape == (0, ours.dim)
@@ -114,7 +114,7 @@ def test_vectors_of_pictures_are_those_of_open_clip(ours: OpenClip, theirs: tupl
     photos = [photo(300, 200), photo(200, 333, 1), photo(224, 224, 2), photo(50, 900, 3)]
     with torch.no_grad():
         wanted = model.encode_image(torch.stack([transform(p) for p in photos]), normalize=True)
-    made = ours.embed([ours.preparation(p) for p in photos])
+    made = ours.embed([ours.preprocessing(p) for p in photos])
     assert np.abs(made - wanted.numpy()).max() < 1e-5
 
 
@@ -125,7 +125,7 @@ def test_vectors_of_texts_are_those_of_open_clip(ours: OpenClip, theirs: tuple) 
 
 
 def test_a_picture_alone_and_in_a_batch_are_the_same(ours: OpenClip) -> None:
-    batch = [ours.preparation(photo(90, 80, i)) for i in range(5)]
+    batch = [ours.preprocessing(photo(90, 80, i)) for i in range(5)]
     alone = np.concatenate([ours.embed([p]) for p in batch])
     assert np.abs(alone - ours.embed(batch)).max() < 1e-5
 
@@ -134,7 +134,7 @@ def test_a_query_goes_first_between_the_blocks_of_a_batch(clip: str) -> None:
     runtime, order = Runtime(1), list[str]()
     embedder = OpenClip(clip, breathe=runtime.breathe)
     runtime.run(embedder.load)
-    picture = [embedder.preparation(photo(90, 80))]
+    picture = [embedder.preprocessing(photo(90, 80))]
 
     def long() -> None:
         asked = runtime.submit(lambda: order.append("query"), urgent=True)
@@ -238,7 +238,7 @@ def test_state_dicts_of_every_kind_are_read(
     else:
         torch.save({"epoch": 3, "state_dict": state} if suffix == ".pt" else state, path)
     other = OpenClip(f"ViT-S-32-alt:{path}")
-    picture = [ours.preparation(photo(90, 80))]
+    picture = [ours.preprocessing(photo(90, 80))]
     assert np.array_equal(other.embed(picture), ours.embed(picture))
     assert other.fingerprint != ours.fingerprint
 
@@ -339,7 +339,7 @@ def test_texts_need_a_tokenizer_that_some_models_have_elsewhere(
     foreign["text_cfg"]["hf_tokenizer_name"] = "somebody/words"
     embedder = OpenClip(clip)
     monkeypatch.setattr(zoo, "config", lambda _: foreign)
-    picture = [ours.preparation(photo(90, 80))]
+    picture = [ours.preprocessing(photo(90, 80))]
     assert np.array_equal(embedder.embed(picture), ours.embed(picture))
     with pytest.raises(ModelError, match=r"somebody/words, which cannot be had: .*reach; pictures"):
         embedder.embed_text(["a hat"])

@@ -208,9 +208,9 @@ def test_the_labels_of_a_word_are_read_once(clothes: Engine, k: int) -> None:
     def note(_: Any, __: Any, statement: str, *___: Any) -> None:
         statements.append(statement)
 
-    event.listen(clothes._database.engine, "before_cursor_execute", note)
+    event.listen(clothes.library.database.engine, "before_cursor_execute", note)
     hits = clothes.search(text="shoe", k=k)
-    event.remove(clothes._database.engine, "before_cursor_execute", note)
+    event.remove(clothes.library.database.engine, "before_cursor_execute", note)
     assert len(hits) == k and sum("FROM labels" in one for one in statements) == 1
 
 

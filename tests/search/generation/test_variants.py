@@ -62,7 +62,7 @@ def pixels(made: Variants) -> list[np.ndarray]:
 
 @pytest.fixture
 def no_gate(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine._generator, "_acceptance", lambda *_: Acceptance())
+    monkeypatch.setattr(engine.library.generator, "_acceptance", lambda *_: Acceptance())
 
 
 def test_the_dial_is_one(engine: Engine) -> None:
@@ -154,7 +154,7 @@ def test_the_size_is_that_of_the_long_side(engine: Engine, size: int) -> None:
 def test_pure_noise_knows_the_vector_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two pictures under one vector have the same variant, and under sigma 1 they have not."""
     monkeypatch.setattr(
-        engine._generator,
+        engine.library.generator,
         "_embed",
         lambda embedder, some: np.full((len(some), 512), 512**-0.5, "f4"),
     )
@@ -327,7 +327,7 @@ def test_few_strangers_are_accepted(regime: str) -> None:
     samples = sorted(Path(str(files("search"))).glob("samples/*/*.jpg"))
     mini = Mini()
     vectors = np.concatenate(
-        [mini.embed([mini.preparation(Image.open(p).convert("RGB"))]) for p in samples]
+        [mini.embed([mini.preprocessing(Image.open(p).convert("RGB"))]) for p in samples]
     )
     shown = Image.linear_gradient("L").convert("RGB")  # neither blank nor noise
     accepted = []
@@ -344,7 +344,7 @@ def test_the_first_that_are_accepted_are_taken(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def accept(least: float) -> None:
-        monkeypatch.setattr(engine._generator, "_acceptance", lambda *_: Acceptance(least))
+        monkeypatch.setattr(engine.library.generator, "_acceptance", lambda *_: Acceptance(least))
 
     accept(-math.inf)
     free = engine.variants(jpeg(0), n=12)
@@ -359,7 +359,7 @@ def test_the_first_that_are_accepted_are_taken(
 def test_where_none_is_accepted_the_best_are_given_and_marked(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine._generator, "_acceptance", lambda *_: Acceptance(1.1))
+    monkeypatch.setattr(engine.library.generator, "_acceptance", lambda *_: Acceptance(1.1))
     made = engine.variants(jpeg(0), n=2)
     assert (len(made), made.passed, made.drawn) == (2, 0, 6)
     assert made[0].similarity >= made[1].similarity and not made[0].accepted
@@ -369,7 +369,7 @@ def test_where_none_is_accepted_the_best_are_given_and_marked(
 
 
 def test_strangers_are_the_samples_while_a_library_is_small(engine: Engine) -> None:
-    strangers = engine._generator.pictures.stranger_vectors(Mini())
+    strangers = engine.library.generator.pictures.stranger_vectors(Mini())
     assert len(strangers) > 50 and strangers.shape[1] == Mini().dim
     assert np.linalg.norm(strangers, axis=1) == pytest.approx(1, abs=0.01)
 
@@ -378,11 +378,11 @@ def test_a_large_library_has_its_own_strangers(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("search.generation.library_pictures.MIN_STRANGERS", 3)
-    assert len(engine._generator.pictures.stranger_vectors(Mini())) == 3
-    monkeypatch.setattr(engine._lookup, "newest", lambda *_: [10**6, 10**6 + 1])
-    monkeypatch.setattr(engine._generator.pictures, "_strangers", None)
+    assert len(engine.library.generator.pictures.stranger_vectors(Mini())) == 3
+    monkeypatch.setattr(engine.library.reader, "newest", lambda *_: [10**6, 10**6 + 1])
+    monkeypatch.setattr(engine.library.generator.pictures, "_strangers", None)
     assert (
-        len(engine._generator.pictures.stranger_vectors(Mini())) > 50
+        len(engine.library.generator.pictures.stranger_vectors(Mini())) > 50
     )  # it forgot most of its pictures
 
 

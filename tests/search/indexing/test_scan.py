@@ -10,11 +10,11 @@ import pytest
 from helpers.pictures import forbid, paint
 
 from search import InputError
-from search.catalog.writes import File
+from search.catalog.writes import CatalogFile
 from search.indexing.diff import diff
-from search.indexing.scan import Listing, excluded, scan, watch
+from search.indexing.scan import FolderListing, excluded, scan, watch
 from search.records import Skip
-from search.types import Entry, marks
+from search.types import FileEntry, file_state
 
 
 def test_pictures_are_told_by_name_at_any_depth(folder: Path) -> None:
@@ -25,14 +25,14 @@ def test_pictures_are_told_by_name_at_any_depth(folder: Path) -> None:
 
 def test_an_entry_has_the_files_size_time_and_inode(folder: Path) -> None:
     stat = paint(folder / "a.jpg", 1).stat()
-    expected = Entry("a.jpg", stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    expected = FileEntry("a.jpg", stat.st_size, stat.st_mtime_ns, stat.st_ino)
     assert scan(folder).entries == {"a.jpg": expected}
 
 
 def test_numbers_of_file_systems_have_room_in_the_catalog() -> None:
     def of(mtime: int, inode: int) -> tuple[int, int, int]:
         info = os.stat_result((0, inode, 0, 0, 0, 0, 5, 0, 0, 0, 0.0, 0.0, 0.0, 0, mtime, 0))
-        return marks(info)
+        return file_state(info)
 
     assert of(7, 8) == (5, 7, 8)
     assert of(-7, 2**63 - 1) == (5, -7, 2**63 - 1)
@@ -152,11 +152,11 @@ def test_excluded_folders_are_not_entered(folder: Path) -> None:
 # diff ------------------------------------------------------------------------------------------
 
 RULE = "limits and codecs"
-SAME = File(1, 10, 100, 7, picture=1, reason=None)
+SAME = CatalogFile(1, 10, 100, 7, picture=1, reason=None)
 
 
-def listed(**entries: tuple[int, int, int]) -> Listing:
-    return Listing({name: Entry(name, *stat) for name, stat in entries.items()})
+def listed(**entries: tuple[int, int, int]) -> FolderListing:
+    return FolderListing({name: FileEntry(name, *stat) for name, stat in entries.items()})
 
 
 def test_size_time_and_inode_as_before_is_unchanged() -> None:
@@ -182,7 +182,7 @@ def test_one_file_moves_to_one_name_only() -> None:
 
 
 def test_a_broken_file_is_skipped_with_its_reason_until_it_changes() -> None:
-    broken = File(1, 10, 100, 7, picture=None, reason="torn", rule=RULE)
+    broken = CatalogFile(1, 10, 100, 7, picture=None, reason="torn", rule=RULE)
     again = diff({"a": broken}, listed(a=(10, 100, 7)), RULE)
     assert [(s.path, s.reason) for s in again.skipped] == [("a", "torn")] and not again.read
     assert diff({"a": broken}, listed(a=(12, 100, 7)), RULE).read
@@ -190,7 +190,7 @@ def test_a_broken_file_is_skipped_with_its_reason_until_it_changes() -> None:
 
 
 def test_files_below_an_unreadable_folder_are_hidden_and_no_others() -> None:
-    listing = Listing(unreadable=[Skip("sub", "Permission denied")])
-    known = {"sub/a": SAME, "sub2/b": File(2, 1, 1, 1, picture=2, reason=None)}
+    listing = FolderListing(unreadable=[Skip("sub", "Permission denied")])
+    known = {"sub/a": SAME, "sub2/b": CatalogFile(2, 1, 1, 1, picture=2, reason=None)}
     plan = diff(known, listing, RULE)
     assert plan.hidden == 1 and set(plan.vanished) == {"sub2/b"}

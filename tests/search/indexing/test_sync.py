@@ -24,9 +24,9 @@ from sqlalchemy import delete, select, update
 from search import Engine, IndexReport, InputError, LibraryError, ModelError, NotFoundError
 from search.catalog import schema
 from search.embedders import mini
-from search.indexing.scan import Listing, scan
-from search.media.loader import Loaded, Loader
-from search.vectors.faiss.replica import LiveIndex
+from search.indexing.scan import FolderListing, scan
+from search.media.decoder_pool import DecodedPicture, DecoderPool
+from search.vectors.faiss.replica import IndexReplica
 
 Open = Callable[..., Engine]
 COUNTS = ("added", "changed", "moved", "removed", "unchanged", "offline", "embedded", "pictures")
@@ -45,7 +45,7 @@ def fill(folder: Path, seeds: range) -> None:
 
 def held(engine: Engine) -> dict[str, str]:
     """Path -> id of every file in the library that holds a picture."""
-    return {path: name for name, _, path in engine._lookup.every_place()}
+    return {path: name for name, _, path in engine.library.reader.every_place()}
 
 
 def content(folder: Path) -> dict[str, str]:
@@ -69,7 +69,7 @@ def found(engine: Engine, seed: int, k: int = 100) -> dict[str, str]:
 
 def at(engine: Engine, now: float) -> None:
     """Set the library's clock."""
-    engine._catalog._clock = lambda: now
+    engine.library.catalog._clock = lambda: now
 
 
 # what a sync tells apart -----------------------------------------------------------------------
@@ -167,8 +167,8 @@ def test_swapped_names_embed_nothing_and_keep_their_tags(engine: Engine, folder:
     fill(folder, range(2))
     engine.sync(folder)
     for seed in range(2):
-        number = engine._lookup.resolve(identity(seed))
-        engine._catalog.tag(number, [f"tag {seed}"])
+        number = engine.library.reader.resolve(identity(seed))
+        engine.library.catalog.tag(number, [f"tag {seed}"])
     (folder / "0.jpg").rename(folder / "x")
     (folder / "1.jpg").rename(folder / "0.jpg")
     (folder / "x").rename(folder / "1.jpg")
@@ -197,21 +197,21 @@ def test_a_copy_is_told_by_its_hash_and_not_decoded(
     results: list[Any] = []
 
     def load(*given: Any, **more: Any) -> Any:
-        for entry, result in Loader.load(engine._loader, *given, **more):
+        for entry, result in DecoderPool.load(engine.library.decoders, *given, **more):
             results.append(result)
             yield entry, result
 
-    monkeypatch.setattr(engine._loader, "load", load)
+    monkeypatch.setattr(engine.library.decoders, "load", load)
     paint(folder / "b.jpg", 1)
     engine.sync(folder)
-    assert results == [Loaded(identity(1))]
+    assert results == [DecodedPicture(identity(1))]
 
 
 def test_other_metadata_takes_over_vector_and_tags(engine: Engine, folder: Path) -> None:
     paint(folder / "a.jpg", 1)
     paint(folder / "b.jpg", 1, "in the same batch")
     assert counts(engine.sync(folder)) == {"added": 2, "embedded": 1, "pictures": 2}
-    engine._catalog.tag(engine._lookup.resolve(identity(1)), ["beach"])
+    engine.library.catalog.tag(engine.library.reader.resolve(identity(1)), ["beach"])
     paint(folder / "c.jpg", 1, "later")
     assert counts(engine.sync(folder))["added"] == 1
     paint(folder / "a.jpg", 1, "in place")
@@ -226,7 +226,7 @@ def test_other_metadata_takes_over_vector_and_tags(engine: Engine, folder: Path)
 def test_a_file_caught_while_it_is_saved_keeps_its_tags(engine: Engine, folder: Path) -> None:
     path = paint(folder / "a.jpg", 0)
     engine.sync(folder)
-    engine._catalog.tag(engine._lookup.resolve(identity(0)), ["beach"])
+    engine.library.catalog.tag(engine.library.reader.resolve(identity(0)), ["beach"])
     path.write_bytes(jpeg(1)[:300])
     assert len(engine.sync(folder).skipped) == 1
     path.write_bytes(jpeg(1))
@@ -267,7 +267,7 @@ def test_of_twins_the_one_that_was_asked_for_comes_first(engine: Engine, folder:
 def test_a_file_edited_in_place_takes_its_tags_along(engine: Engine, folder: Path) -> None:
     paint(folder / "a.jpg", 1)
     engine.sync(folder)
-    engine._catalog.tag(engine._lookup.resolve(identity(1)), ["beach"])
+    engine.library.catalog.tag(engine.library.reader.resolve(identity(1)), ["beach"])
     paint(folder / "a.jpg", 2)
     engine.sync(folder)
     assert engine.search(image=jpeg(2))[0].tags == ("beach",)
@@ -314,7 +314,7 @@ def test_a_file_that_cannot_be_opened_keeps_its_picture(
     fill(folder, range(2))
     engine.sync(folder)
 
-    def listing(*given: Any) -> Listing:
+    def listing(*given: Any) -> FolderListing:
         listed = scan(*given)
         (folder / "1.jpg").unlink()
         (folder / "1.jpg").symlink_to(folder / "nothing")  # there, and cannot be opened
@@ -336,7 +336,7 @@ def test_a_file_that_vanishes_after_the_scan_is_no_news(
     paint(folder / "new.jpg", 4)
     paint(folder / "0.jpg", 5)
 
-    def listing(*given: Any) -> Listing:
+    def listing(*given: Any) -> FolderListing:
         listed = scan(*given)
         for name in ("new.jpg", "0.jpg"):
             (folder / name).unlink()
@@ -397,14 +397,14 @@ def test_another_disk_in_its_place_is_offline_and_the_same_pictures_are_not(
 ) -> None:
     fill(folder, range(4))
     engine.sync(folder)
-    (root,) = engine._catalog.roots()
-    engine._catalog.add_root(root.path, root.device + 1, root.exclude)
+    (root,) = engine.library.catalog.roots()
+    engine.library.catalog.add_root(root.path, root.device + 1, root.exclude)
     assert counts(engine.sync(folder)) == {"unchanged": 4, "pictures": 4}  # a new device number
-    assert engine._catalog.roots()[0].device == root.device
+    assert engine.library.catalog.roots()[0].device == root.device
     for seed in range(4):
         (folder / f"{seed}.jpg").unlink()
     paint(folder / "foreign.jpg", 9)
-    engine._catalog.add_root(root.path, root.device + 1, root.exclude)
+    engine.library.catalog.add_root(root.path, root.device + 1, root.exclude)
     assert counts(engine.sync(folder)) == {"offline": 4, "pictures": 4}
     report = counts(engine.sync(folder, allow_empty=True))
     assert report == {"added": 1, "removed": 4, "embedded": 1, "pictures": 1}
@@ -506,12 +506,12 @@ def test_a_root_on_a_disk_of_its_own_stays_one(engine: Engine, folder: Path) -> 
     fill(folder / "usb", range(2))
     paint(folder / "2.jpg", 2)
     engine.sync(folder / "usb")
-    [root] = engine._catalog.roots()
-    engine._catalog.add_root(root.path, root.device + 1, ())
+    [root] = engine.library.catalog.roots()
+    engine.library.catalog.add_root(root.path, root.device + 1, ())
     report = counts(engine.sync(folder))
     assert report == {"added": 1, "unchanged": 2, "embedded": 1, "pictures": 3}
     assert len(engine.status().roots) == 2
-    engine._catalog.add_root(root.path, root.device + 1, ())
+    engine.library.catalog.add_root(root.path, root.device + 1, ())
     shutil.rmtree(folder / "usb")
     (folder / "usb").mkdir()
     paint(folder / "usb" / "stray.jpg", 7)  # in the empty place where the disk was
@@ -639,7 +639,7 @@ def test_a_move_across_two_syncs_embeds_nothing_for_30_days(
     fill(folder, range(3))
     at(engine, 0.0)
     engine.sync(folder)
-    engine._catalog.tag(engine._lookup.resolve(identity(1)), ["beach"])
+    engine.library.catalog.tag(engine.library.reader.resolve(identity(1)), ["beach"])
     (folder / "1.jpg").rename(tmp_path / "1.jpg")
     engine.sync(folder)
     assert len(engine.search(image=jpeg(1))) == 2
@@ -649,7 +649,7 @@ def test_a_move_across_two_syncs_embeds_nothing_for_30_days(
     assert engine.search(image=jpeg(1))[0].tags == ("beach",)
     (folder / "back.jpg").unlink()
     engine.sync(folder)
-    thumbnail = engine._thumbnails.path(identity(1))
+    thumbnail = engine.library.thumbnails.path(identity(1))
     assert thumbnail.exists()
     at(engine, 60 * DAY)
     engine.sync(folder)
@@ -776,7 +776,7 @@ def test_new_weights_of_the_librarys_model_wait_for_no_folder_that_is_away(
     (tmp_path / "usb").rename(tmp_path / "away")
     lines: list[str] = []
     engine, newer = library(say=lines.append), mini.Mini(weights=Path(other[5:]))
-    engine._models.opened["mini"] = newer
+    engine.library.models.opened["mini"] = newer
     with pytest.raises(ModelError, match="other weights"):
         engine.search(image=jpeg(0))
     assert engine.sync(folder).embedded == 2
@@ -797,7 +797,7 @@ def test_a_library_of_the_earlier_weights_answers_until_all_have_new_vectors(
     old = library(model="mini-1")
     old.sync(folder)
     old.sync(tmp_path / "usb")
-    with old._database.write() as c:  # as the version before called it
+    with old.library.database.write() as c:  # as the version before called it
         c.execute(update(schema.models).values(name="mini"))
     close_library(old)
     (tmp_path / "usb").rename(tmp_path / "away")
@@ -820,20 +820,20 @@ def test_a_library_of_the_earlier_weights_answers_until_all_have_new_vectors(
 
 def store_old_colours(engine: Engine) -> None:
     """Store what the decode rule that ignored colour profiles computed."""
-    with engine._database.write() as c:
+    with engine.library.database.write() as c:
         rows = c.execute(select(schema.pictures.c.number, schema.pictures.c.facts)).all()
         for row in rows:
             old = {"facts": {**row.facts, "palette": ["#123456"]}, "rendition": f"{row.number}"}
             change = update(schema.pictures).where(schema.pictures.c.number == row.number)
             c.execute(change.values(decode_rule=1, low_content=True, **old))
-    for path in engine._thumbnails.path("").parents[2].rglob("*.webp"):
+    for path in engine.library.thumbnails.path("").parents[2].rglob("*.webp"):
         path.write_bytes(b"old")
 
 
 def stored(engine: Engine) -> list[Any]:
     """The rows of all pictures, which of them have vectors, and their thumbnails."""
     order = schema.pictures.c.number
-    with engine._database.read() as c:
+    with engine.library.database.read() as c:
         rows = [tuple(row) for row in c.execute(select(schema.pictures).order_by(order))]
         vectors = sorted(c.scalars(select(schema.vectors.c.picture)))
     return [rows, vectors, [engine.thumbnail(row[1]) for row in rows]]
@@ -851,20 +851,20 @@ def test_pictures_of_an_earlier_decode_rule_are_decoded_again_once(
     store_old_colours(engine)
     assert engine.picture(identity(2)).facts.palette == ("#123456",)
     if lacking:
-        with engine._database.write() as c:
+        with engine.library.database.write() as c:
             c.execute(delete(schema.vectors))
     run = engine.index(folder)
     while next(run).phase != "embed":
         pass
     run.close()
-    assert len(engine._lookup.outdated()) == 1
+    assert len(engine.library.reader.outdated()) == 1
     assert counts(engine.sync(folder)).get("embedded", 0) == (1 if lacking else 0)
     assert stored(engine) == before
 
     def refuse(*_: object, **__: object) -> Any:
         raise AssertionError("a picture was decoded")
 
-    monkeypatch.setattr(Loader, "submit", refuse)
+    monkeypatch.setattr(DecoderPool, "submit", refuse)
     assert counts(engine.sync(folder)) == {"unchanged": 3, "pictures": 3}
 
 
@@ -926,9 +926,9 @@ def test_a_search_that_overlaps_a_change_of_model_is_done_again(
     library(model="mini").sync(folder)
     if opened:
         assert len(engine.search(image=jpeg(0))) == 3
-    searchers = [engine._searcher()]  # before the model changed
+    searchers = [engine.library.open_searcher()]  # before the model changed
     library(model=other).sync(folder)
-    fresh = engine._searcher
+    fresh = engine.library.open_searcher
     monkeypatch.setattr(engine, "_searcher", lambda: searchers.pop() if searchers else fresh())
     assert len(engine.search(image=jpeg(0))) == 3 and not searchers
 
@@ -1021,7 +1021,7 @@ def test_check_tells_what_is_gone_and_deep_what_changed(engine: Engine, folder: 
 def test_check_makes_missing_thumbnails_again(engine: Engine, folder: Path) -> None:
     fill(folder, range(2))
     engine.sync(folder)
-    thumbnail = engine._thumbnails.path(identity(1))
+    thumbnail = engine.library.thumbnails.path(identity(1))
     before = thumbnail.read_bytes()
     thumbnail.unlink()
     report = engine.check()
@@ -1261,7 +1261,7 @@ class Folders:
             if picture
         }
         assert held(self.engine) == expected
-        with self.engine._database.read() as c:
+        with self.engine.library.database.read() as c:
             rows = c.execute(select(schema.pictures)).all()
         present = {identity(*picture) for picture in self.all_pictures()}
         kept = {identity(*picture) for picture in self.orphans}
@@ -1275,15 +1275,15 @@ class Folders:
             assert hits[0].score == pytest.approx(1, abs=1e-3)
 
     def check_index(self, by_number: dict[int, str]) -> None:
-        model = self.engine._catalog.serving()
+        model = self.engine.library.catalog.serving()
         if model is None:
             return
-        lookup, runtime = self.engine._lookup, self.engine._runtime
+        lookup, runtime = self.engine.library.reader, self.engine.library.runtime
         seeds = {identity(*picture): picture[0] for picture in self.all_pictures()}
         wanted = sorted(number for number, name in by_number.items() if name in seeds)
         for live in (
-            self.engine._shelf.live(model),
-            LiveIndex(lookup, model, self.base / "home/index"),
+            self.engine.library.indexes.live(model),
+            IndexReplica(lookup, model, self.base / "home/index"),
         ):
             assert runtime.run(lambda live=live: live.refresh().numbers().tolist()) == wanted
         present, vectors = lookup.present(model, wanted)

@@ -15,7 +15,7 @@ from helpers.pictures import identity, jpeg, paint
 from PIL import Image
 
 from search import Engine, InputError, LockedError, NotFoundError, PictureError, QueryError
-from search.lock import Pen, writing
+from search.lock import WriteLock, writing
 
 Open = Callable[..., Engine]
 
@@ -111,7 +111,7 @@ def test_nothing_is_left_where_the_catalog_does_not_take_it(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(engine._catalog, "record", full)
+    monkeypatch.setattr(engine.library.catalog, "record", full)
     with pytest.raises(OSError, match="No space"):
         engine.keep(jpeg(2))
     with pytest.raises(OSError, match="No space"):
@@ -137,18 +137,18 @@ def test_a_keeper_waits_for_a_step_and_not_for_the_run(
     paint(folder / "a.jpg", 1)
     engine.keep(jpeg(8))
     inside, go, done = threading.Event(), threading.Event(), threading.Event()
-    real = engine._catalog.record
+    real = engine.library.catalog.record
 
     def slow(*words: object) -> None:
         inside.set()
         go.wait(10)
         real(*words)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(engine._catalog, "record", slow)
+    monkeypatch.setattr(engine.library.catalog, "record", slow)
     run = threading.Thread(target=lambda: engine.sync(folder))
     run.start()
     inside.wait(10)
-    monkeypatch.setattr(engine._catalog, "record", real)
+    monkeypatch.setattr(engine.library.catalog, "record", real)
     other = threading.Thread(target=lambda: (engine.keep(jpeg(9)), done.set()))
     other.start()
     assert not done.wait(0.3)
@@ -183,7 +183,7 @@ def test_a_borrower_that_waited_first_does_not_keep_the_run_from_its_lock(
         yield
 
     monkeypatch.setattr("search.lock.writing", taken)
-    main, pen, got = threading.current_thread(), Pen(tmp_path, 60, lambda _: None), []
+    main, pen, got = threading.current_thread(), WriteLock(tmp_path, 60, lambda _: None), []
 
     def borrow() -> None:
         with pen.borrow():
@@ -255,9 +255,9 @@ def test_thumbnails_are_made_again_where_they_are_missing(engine: Engine, folder
     paint(folder / "a.jpg", 1)
     engine.sync(folder)
     before = engine.thumbnail(identity(1))
-    engine._thumbnails.delete(identity(1))
+    engine.library.thumbnails.delete(identity(1))
     assert engine.thumbnail(identity(1)) == before
-    with Image.open(engine._thumbnails.path(identity(1))) as picture:
+    with Image.open(engine.library.thumbnails.path(identity(1))) as picture:
         assert picture.format == "WEBP"
 
 
@@ -305,7 +305,7 @@ def test_a_file_that_is_not_what_was_indexed_is_not_opened(
             os.mkfifo(path)
         elif what == "folder":
             path.mkdir()
-    engine._thumbnails.delete(identity(1))
+    engine.library.thumbnails.delete(identity(1))
     for show in (engine.original, engine.preview, engine.thumbnail):
         with pytest.raises(NotFoundError, match="index its folder again"):
             show(identity(1))
@@ -320,7 +320,7 @@ def test_a_url_is_kept_and_shown_as_its_picture(
         asked.append(url)
         return jpeg(1)
 
-    monkeypatch.setattr(engine._fetcher, "fetch", fetch)
+    monkeypatch.setattr(engine.library.fetcher, "fetch", fetch)
     with Image.open(io.BytesIO(engine.preview("https://example.org/a.jpg"))) as shown:
         assert (shown.format, shown.size) == ("JPEG", (48, 40))
     assert engine.status().pictures == 0

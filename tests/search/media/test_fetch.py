@@ -329,12 +329,12 @@ def test_the_library_is_searched_by_url(engine: Engine, folder: Any, port: int) 
     (folder / "a.jpg").write_bytes(PICTURE)
     (folder / "b.jpg").write_bytes(jpeg(2))
     engine.sync(folder)
-    engine._fetcher = fetcher()
+    engine.library.fetcher = fetcher()
     hits = engine.search(image=f"http://here.test:{port}/picture", k=1)
     assert hits[0].path == str(folder / "a.jpg") and hits[0].score >= 0.999
     assert hits.query["terms"][0]["image"] == f"http://here.test:{port}/picture"
     with pytest.raises(PictureError, match="not a picture"):
         engine.search(image=f"http://here.test:{port}/liar")
-    engine._fetcher = Fetcher(1000, 2.0)
+    engine.library.fetcher = Fetcher(1000, 2.0)
     with pytest.raises(InputError, match="public internet"):
         engine.search(image=f"http://localhost:{port}/picture")

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from search import Engine, ModelError, Query, QueryError, Term
 from search.cli.app import app
 from search.embedders.base import TextEmbedder
-from search.media.loader import Source
+from search.media.decoder_pool import PictureSource
 
 Open = Callable[..., Engine]
 URL = "https://example.org/a.jpg"
@@ -34,7 +34,7 @@ def engine(clip: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engi
         paint(place / "photos" / f"{seed}.jpg", seed)
     engine = open_library(place / "home", model=clip)
     engine.sync(place / "photos")
-    engine._fetcher = SimpleNamespace(fetch=lambda _: jpeg(5))
+    engine.library.fetcher = SimpleNamespace(fetch=lambda _: jpeg(5))
     yield engine
     close_library(engine)
 
@@ -46,7 +46,7 @@ def client(engine: Engine) -> Iterator[httpx.Client]:
 
 
 def embedder(engine: Engine) -> TextEmbedder:
-    (opened,) = [one for name, one in engine._models.opened.items() if name != "mini"]
+    (opened,) = [one for name, one in engine.library.models.opened.items() if name != "mini"]
     assert isinstance(opened, TextEmbedder)
     return opened
 
@@ -61,10 +61,10 @@ def photo(engine: Engine, seed: int) -> Path:
 def test_scores_of_a_text_are_cosines_with_the_stored_vectors(engine: Engine) -> None:
     hits = engine.search(text="a hat", k=8)
     words = embedder(engine).embed_text(["a hat"])[0]
-    model = engine._catalog.serving()
+    model = engine.library.catalog.serving()
     assert model is not None
     for hit in hits:
-        _, stored = engine._lookup.present(model, [engine._lookup.resolve(hit.id)])
+        _, stored = engine.library.reader.present(model, [engine.library.reader.resolve(hit.id)])
         assert hit.score == pytest.approx(float(stored[0] @ words), abs=1e-5)
     scores = [hit.score for hit in hits]
     assert len(scores) == 8 and scores == sorted(scores, reverse=True)
@@ -75,7 +75,9 @@ def test_texts_and_pictures_add_up_by_their_weights(engine: Engine) -> None:
     terms = (Term(jpeg(3), weight=0.5), Term(text="red", weight=2), Term(text="sea", weight=-1))
     hits = engine.search(Query(terms, k=8))
     one = embedder(engine)
-    picture = engine._load(Source(data=jpeg(3), facts=False), one.preparation).pixels
+    picture = engine.library.decode(
+        PictureSource(data=jpeg(3), facts=False), one.preprocessing
+    ).pixels
     assert picture is not None
     rows = np.concatenate([one.embed([picture]), one.embed_text(["red", "sea"])])
     wanted = engine.search(vector=(np.array([0.5, 2, -1]) @ rows).tolist(), k=8)

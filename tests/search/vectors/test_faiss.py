@@ -18,7 +18,7 @@ from hypothesis import given, settings, strategies as st
 from search import Engine, StorageError
 from search.vectors.faiss import snapshot
 from search.vectors.faiss.flat import FlatIndex
-from search.vectors.faiss.replica import LiveIndex, load
+from search.vectors.faiss.replica import IndexReplica, load
 from search.vectors.faiss.snapshot import SnapshotError
 
 Open = Callable[..., Engine]
@@ -178,18 +178,18 @@ def test_a_snapshot_that_cannot_be_written_leaves_the_earlier_one(
 
 def numbers(engine: Engine) -> list[int]:
     """What the index of this engine holds, after a look at the log."""
-    model = engine._catalog.serving()
+    model = engine.library.catalog.serving()
     assert model is not None
-    live = engine._runtime.run(lambda: engine._shelf.live(model))
-    result: list[int] = engine._runtime.run(lambda: live.refresh().numbers().tolist())
+    live = engine.library.runtime.run(lambda: engine.library.indexes.live(model))
+    result: list[int] = engine.library.runtime.run(lambda: live.refresh().numbers().tolist())
     return result
 
 
-def fresh(engine: Engine) -> LiveIndex:
+def fresh(engine: Engine) -> IndexReplica:
     """The index as a new process would open it."""
-    model = engine._catalog.serving()
+    model = engine.library.catalog.serving()
     assert model is not None
-    return LiveIndex(engine._lookup, model, engine.home / "index")
+    return IndexReplica(engine.library.reader, model, engine.home / "index")
 
 
 def snapshots(home: Path) -> list[Path]:
@@ -212,7 +212,7 @@ def test_a_sync_writes_the_snapshot_that_the_next_process_opens(
     engine.sync(folder)
     live = fresh(engine)
     assert not live.rebuilt and live.index.numbers().tolist() == [1, 2, 3, 4]
-    assert live.index.sequence == engine._lookup.sequence(live.model)
+    assert live.index.sequence == engine.library.reader.sequence(live.model)
 
 
 def test_the_tail_of_the_log_is_replayed(engine: Engine, folder: Path) -> None:
@@ -345,7 +345,7 @@ def test_another_catalogs_snapshot_is_not_believed(
     shutil.copy(snapshots(theirs.home)[0], snapshots(ours.home)[0])  # under our name, even
     again = library(tmp_path / "ours")
     assert ranking(again, 1)[0] == (identity(1), pytest.approx(1, abs=1e-5))
-    stored = again._lookup.present(fresh(again).model, [1])[1][0]
+    stored = again.library.reader.present(fresh(again).model, [1])[1][0]
     assert fresh(again).index.search(stored, 1).tolist() == [1]
 
 
@@ -376,7 +376,7 @@ def test_scores_come_from_the_catalog_and_not_from_the_index(engine: Engine, fol
     fill(folder, range(4))
     engine.sync(folder)
     live = fresh(engine)
-    _, stored = engine._lookup.present(live.model, [1, 2, 3, 4])
+    _, stored = engine.library.reader.present(live.model, [1, 2, 3, 4])
     scores = sorted((stored @ stored[0]).tolist(), reverse=True)
     assert [hit.score for hit in engine.search(vector=stored[0].tolist(), k=4)] == pytest.approx(
         scores, abs=1e-6

@@ -15,20 +15,20 @@ from hypothesis import given, settings, strategies as st
 from search import Engine
 from search.catalog.catalog import Catalog
 from search.catalog.database import Database
-from search.catalog.reads import Lookup, rescore
-from search.catalog.writes import Found, Model
+from search.catalog.reads import CatalogReader, rescore
+from search.catalog.writes import ExtractedFile, Model
 from search.errors import InputError, LibraryError, StorageError
 from search.records import Facts
 from search.runtime import Runtime
 from search.settings import Settings
-from search.types import Entry
+from search.types import FileEntry
 from search.vectors.base import outgrown, wanted
 from search.vectors.faiss import snapshot
 from search.vectors.faiss.clusters import kmeans
 from search.vectors.faiss.flat import FlatIndex
 from search.vectors.faiss.ivf import IvfIndex
-from search.vectors.faiss.manager import Shelf
-from search.vectors.faiss.replica import LiveIndex, finish, load
+from search.vectors.faiss.manager import IndexManager
+from search.vectors.faiss.replica import IndexReplica, finish, load
 from search.vectors.faiss.snapshot import SnapshotError
 
 Open = Callable[..., Engine]
@@ -233,7 +233,7 @@ class Books:
 
     def __init__(self, place: Path) -> None:
         self.database = Database(place / "catalog.sqlite")
-        self.catalog, self.lookup = Catalog(self.database), Lookup(self.database)
+        self.catalog, self.lookup = Catalog(self.database), CatalogReader(self.database)
         self.model: Model = self.catalog.model("mini", "0" * 16, DIM)
         self.root = self.catalog.add_root(str(place), 0, ())
         self.catalog.serve(self.model)
@@ -244,8 +244,8 @@ class Books:
         for row in vectors(n, self.count):
             self.count += 1
             name = f"{self.count:064d}"
-            entry = Entry(name, 0, self.count, self.count)
-            found.append(Found(entry, name, name, Facts("jpeg", 1, 1, 0), row))
+            entry = FileEntry(name, 0, self.count, self.count)
+            found.append(ExtractedFile(entry, name, name, Facts("jpeg", 1, 1, 0), row))
         self.catalog.record(self.root, self.model, found)
         self._read()
 
@@ -260,10 +260,10 @@ class Books:
         for numbers, rows in self.lookup.everything(self.model):
             self.rows |= dict(zip(numbers, rows, strict=True))
 
-    def open(self, tier: str = "auto") -> LiveIndex:
-        return LiveIndex(self.lookup, self.model, self.folder, tier, LARGE)
+    def open(self, tier: str = "auto") -> IndexReplica:
+        return IndexReplica(self.lookup, self.model, self.folder, tier, LARGE)
 
-    def right(self, live: LiveIndex) -> bool:
+    def right(self, live: IndexReplica) -> bool:
         """Whether the index holds what the catalog does and finds every vector by itself."""
         index = live.refresh()
         found = [index.search(row, 1).tolist() for row in list(self.rows.values())[::5]]
@@ -278,7 +278,7 @@ def books(tmp_path: Path) -> Any:
     made.database.close()
 
 
-def fitted(live: LiveIndex) -> str:
+def fitted(live: IndexReplica) -> str:
     finish(live.fit())
     return live.index.kind
 
@@ -351,8 +351,8 @@ def test_a_snapshot_of_another_tier_serves_until_the_right_one_is_there(
     assert fitted(live) == other and books.right(live)
 
 
-def shelf(books: Books, runtime: Runtime, tier: str = "auto") -> Shelf:
-    return Shelf(books.lookup, lambda: runtime, books.folder, tier, LARGE)
+def shelf(books: Books, runtime: Runtime, tier: str = "auto") -> IndexManager:
+    return IndexManager(books.lookup, lambda: runtime, books.folder, tier, LARGE)
 
 
 @pytest.fixture
@@ -385,7 +385,7 @@ def test_a_shelf_makes_and_saves_what_fits_and_then_rests(books: Books, runtime:
     def none() -> Runtime:
         raise AssertionError("nothing is to be done")
 
-    resting = Shelf(books.lookup, none, books.folder, "auto", LARGE)
+    resting = IndexManager(books.lookup, none, books.folder, "auto", LARGE)
     assert not resting.fit(books.model)
     resting.save(books.model)
     assert resting.status(books.model) == {"kind": "ivf", "generation": LARGE}

@@ -15,11 +15,11 @@ from PIL import Image
 
 import search.media.worker
 from search.media import images, metadata
+from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecoderPool, PictureSource
 from search.media.images import Crop, Limits
-from search.media.loader import Failure, Loaded, Loader, Source
-from search.media.preprocessing import Preparation
+from search.media.preprocessing import Preprocessing
 
-PREPARATION = Preparation(32)
+PREPROCESSING = Preprocessing(32)
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs POSIX")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
@@ -64,10 +64,11 @@ COMMAND = (sys.executable, "-P", "-c", HOSTILE)
 PARENT = """
 import sys, time
 from search.media.images import Limits
-from search.media.loader import Loader, Source
-loader = Loader(2, Limits(seconds=float(sys.argv[3])), (sys.executable, "-P", "-c", sys.argv[1]))
-loader.submit(Source(data=sys.argv[2].encode()), None)
-loader.submit(Source(data=sys.stdin.buffer.read()), None).result()
+from search.media.decoder_pool import DecoderPool, PictureSource
+command = (sys.executable, "-P", "-c", sys.argv[1])
+loader = DecoderPool(2, Limits(seconds=float(sys.argv[3])), command)
+loader.submit(PictureSource(data=sys.argv[2].encode()), None)
+loader.submit(PictureSource(data=sys.stdin.buffer.read()), None).result()
 print("ready", flush=True)
 time.sleep(600)
 """
@@ -85,12 +86,12 @@ def noise(width, height, seed=0):
 
 
 PICTURE = encoded(noise(60, 40))
-PLAIN = Source(data=PICTURE)
+PLAIN = PictureSource(data=PICTURE)
 
 
 @pytest.fixture(scope="module")
 def loader():
-    with Loader(2) as loader:
+    with DecoderPool(2) as loader:
         yield loader
 
 
@@ -127,27 +128,29 @@ def until(condition, seconds=60):
     return True
 
 
-def one(loader, source, preparation=None):
-    return loader.submit(source, preparation).result()
+def one(loader, source, preprocessing=None):
+    return loader.submit(source, preprocessing).result()
 
 
 def test_a_loaded_picture_is_what_the_modules_make_of_it(loader):
     data = encoded(noise(1500, 1100), "JPEG", comment=b"hello")
     opened = images.identify(data, Limits())
     rendition = images.render(opened)
-    loaded = one(loader, Source(data=data), PREPARATION)
+    loaded = one(loader, PictureSource(data=data), PREPROCESSING)
     assert loaded.id == images.content_hash(data)
     assert loaded.size == (1500, 1100)
     assert loaded.rendition == images.rendition_hash(rendition)
     assert loaded.facts == metadata.read(opened, rendition, (1500, 1100), len(data))
     assert loaded.thumbnail == images.thumbnail(rendition)
-    assert np.array_equal(loaded.pixels, PREPARATION(rendition))
+    assert np.array_equal(loaded.pixels, PREPROCESSING(rendition))
 
 
 def test_only_what_was_asked_for_comes_back(loader):
     identity = images.content_hash(PICTURE)
-    assert one(loader, Source(data=PICTURE, facts=False)) == Loaded(identity, (60, 40))
-    bare = one(loader, Source(data=PICTURE, facts=False), PREPARATION)
+    assert one(loader, PictureSource(data=PICTURE, facts=False)) == DecodedPicture(
+        identity, (60, 40)
+    )
+    bare = one(loader, PictureSource(data=PICTURE, facts=False), PREPROCESSING)
     assert bare.pixels.shape == (32, 32, 3)
     assert (bare.rendition, bare.facts, bare.thumbnail) == (None, None, None)
     full = one(loader, PLAIN)
@@ -157,36 +160,40 @@ def test_only_what_was_asked_for_comes_back(loader):
 def test_a_path_and_its_bytes_give_the_same(loader, tmp_path):
     path = tmp_path / "picture with spaces, ü and no suffix"
     path.write_bytes(PICTURE)
-    assert one(loader, Source(path=str(path))) == one(loader, PLAIN)
+    assert one(loader, PictureSource(path=str(path))) == one(loader, PLAIN)
 
 
 @LINUX
 def test_a_file_name_need_not_be_text(loader, tmp_path):
     path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.png")
     Path(path).write_bytes(PICTURE)
-    assert one(loader, Source(path=path)) == one(loader, PLAIN)
+    assert one(loader, PictureSource(path=path)) == one(loader, PLAIN)
 
 
 def test_a_known_picture_is_only_hashed(loader):
     broken = b"no picture at all"
     known = (images.content_hash(broken), images.content_hash(PICTURE))
-    assert one(loader, Source(data=broken, known=known), PREPARATION) == Loaded(known[0])
-    assert one(loader, Source(data=PICTURE, known=known[:1])).size == (60, 40)
+    assert one(loader, PictureSource(data=broken, known=known), PREPROCESSING) == DecodedPicture(
+        known[0]
+    )
+    assert one(loader, PictureSource(data=PICTURE, known=known[:1])).size == (60, 40)
 
 
 def test_a_crop_is_cut_before_scaling(loader):
     picture = noise(3000, 1000)
     crop = Crop(2100, 300, 64, 64)
-    cut = one(loader, Source(data=encoded(picture), crop=crop, facts=False), PREPARATION)
+    cut = one(loader, PictureSource(data=encoded(picture), crop=crop, facts=False), PREPROCESSING)
     assert cut.size == (3000, 1000)
-    assert np.array_equal(cut.pixels, PREPARATION(picture.crop((2100, 300, 2164, 364))))
+    assert np.array_equal(cut.pixels, PREPROCESSING(picture.crop((2100, 300, 2164, 364))))
     shares = Crop(0.7, 0.3, 64, 64, (True, True, False, False))
-    same = one(loader, Source(data=encoded(picture), crop=shares, facts=False), PREPARATION)
+    same = one(
+        loader, PictureSource(data=encoded(picture), crop=shares, facts=False), PREPROCESSING
+    )
     assert np.array_equal(same.pixels, cut.pixels)
 
 
 def test_a_crop_beyond_the_picture_fails_and_says_so(loader):
-    failure = one(loader, Source(data=PICTURE, crop=Crop(0, 0, 100, 10)))
+    failure = one(loader, PictureSource(data=PICTURE, crop=Crop(0, 0, 100, 10)))
     assert "not within the picture of 60 x 40" in failure.reason
     assert not failure.again
 
@@ -195,14 +202,16 @@ def test_a_crop_beyond_the_picture_fails_and_says_so(loader):
 def test_the_order_is_kept_and_a_bad_picture_costs_only_itself(workers):
     large, broken = encoded(noise(900, 900)), PICTURE[:500]
     datas = [(large, PICTURE, broken, b"")[i % 4] + bytes(i * (i % 4 < 2)) for i in range(24)]
-    with Loader(workers) as loader:
-        results = list(loader.load(enumerate(Source(data=d) for d in datas), PREPARATION, ahead=7))
+    with DecoderPool(workers) as loader:
+        results = list(
+            loader.load(enumerate(PictureSource(data=d) for d in datas), PREPROCESSING, ahead=7)
+        )
     assert [key for key, _ in results] == list(range(24))
     for key, result in results:
         if key % 4 < 2:
             assert result.id == images.content_hash(datas[key])
         else:
-            assert isinstance(result, Failure) and not result.again
+            assert isinstance(result, DecodeFailure) and not result.again
 
 
 @pytest.mark.parametrize("ahead", (1, 4))
@@ -229,27 +238,27 @@ def test_a_load_may_be_given_up(loader):
 
 def test_a_picture_that_someone_waits_for_goes_first():
     done = []
-    with Loader(1) as one:
+    with DecoderPool(1) as one:
         worker = one._free.get()  # so that all of them wait
-        futures = {name: one.submit(Source(data=b"x"), None) for name in "abc"}
+        futures = {name: one.submit(PictureSource(data=b"x"), None) for name in "abc"}
         assert until(lambda: one._waiting.qsize() == 2)  # the first has its turn already
-        futures["u"] = one.submit(Source(data=b"x"), None, urgent=True)
+        futures["u"] = one.submit(PictureSource(data=b"x"), None, urgent=True)
         for name, future in futures.items():
             future.add_done_callback(lambda _, name=name: done.append(name))
         one._free.put(worker)
         for future in futures.values():
-            assert isinstance(future.result(), Failure)
+            assert isinstance(future.result(), DecodeFailure)
     assert done == list("aubc")
 
 
 def test_what_waits_is_given_up_when_the_loader_is_closed():
-    one = Loader(1)
+    one = DecoderPool(1)
     worker = one._free.get()
-    waiting = [one.submit(Source(data=b"x"), None) for _ in range(5)]
+    waiting = [one.submit(PictureSource(data=b"x"), None) for _ in range(5)]
     assert until(lambda: one._waiting.qsize() == 4)
     threading.Timer(0.1, lambda: one._free.put(worker)).start()
     one.close()
-    assert isinstance(waiting[0].result(), Failure)
+    assert isinstance(waiting[0].result(), DecodeFailure)
     assert all(future.cancelled() for future in waiting[1:])
 
 
@@ -258,7 +267,7 @@ def test_many_threads_may_share_a_loader(loader):
     found = {}
 
     def work(n):
-        found[n] = [one(loader, Source(data=pictures[n])).size for _ in range(5)]
+        found[n] = [one(loader, PictureSource(data=pictures[n])).size for _ in range(5)]
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
     for thread in threads:
@@ -282,7 +291,7 @@ def test_what_is_no_file_fails_with_a_reason_and_never_waits(loader, tmp_path, k
     elif kind == "loop":
         os.symlink(path, path)
     path = {"nul": "a\0b", "device": "/dev/zero"}.get(kind, path)
-    result = one(loader, Source(path=path))
+    result = one(loader, PictureSource(path=path))
     reason, again = {
         "folder": ("not a regular file", False),
         "fifo": ("not a regular file", False),
@@ -301,44 +310,54 @@ def test_an_unreadable_file_may_be_tried_again(loader, tmp_path):
     path = tmp_path / "secret.png"
     path.write_bytes(PICTURE)
     path.chmod(0)
-    assert one(loader, Source(path=str(path))) == Failure("Permission denied", again=True)
+    assert one(loader, PictureSource(path=str(path))) == DecodeFailure(
+        "Permission denied", again=True
+    )
 
 
 @LINUX
 def test_a_file_that_cannot_be_read_may_be_tried_again(loader):
-    assert one(loader, Source(path="/proc/self/mem")) == Failure("Input/output error", again=True)
+    assert one(loader, PictureSource(path="/proc/self/mem")) == DecodeFailure(
+        "Input/output error", again=True
+    )
 
 
 @LINUX
 def test_failures_leave_no_file_open(tmp_path, marks):
-    with Loader(1, command=COMMAND) as loader:
+    with DecoderPool(1, command=COMMAND) as loader:
         one(loader, PLAIN)
         (pid,) = processes(marks)
         before = os.listdir(f"/proc/{pid}/fd")
         for path in (tmp_path, tmp_path / "missing", "/dev/zero"):
-            one(loader, Source(path=str(path)))
+            one(loader, PictureSource(path=str(path)))
         assert os.listdir(f"/proc/{pid}/fd") == before
 
 
 def test_bytes_and_pixels_are_limited(tmp_path):
     path = tmp_path / "large"
     path.write_bytes(bytes(5001))
-    with Loader(1, Limits(bytes=5000, pixels=500)) as loader:
-        for source in (Source(data=bytes(5001)), Source(path=str(path)), Source(data=bytes(9**7))):
+    with DecoderPool(1, Limits(bytes=5000, pixels=500)) as loader:
+        for source in (
+            PictureSource(data=bytes(5001)),
+            PictureSource(path=str(path)),
+            PictureSource(data=bytes(9**7)),
+        ):
             failure = one(loader, source)
             assert "bytes, more than" in failure.reason and not failure.again
-        failure = one(loader, Source(data=encoded(Image.new("RGB", (60, 40)))))
+        failure = one(loader, PictureSource(data=encoded(Image.new("RGB", (60, 40)))))
         assert "60 x 40 pixels" in failure.reason
-        assert one(loader, Source(data=encoded(Image.new("RGB", (20, 20))))).size == (20, 20)
+        assert one(loader, PictureSource(data=encoded(Image.new("RGB", (20, 20))))).size == (20, 20)
 
 
 @LINUX
 def test_memory_is_limited():
     glass = Image.new("P", (13000, 13000))  # small as a file, 700 MB as RGBA
     data = encoded(glass, transparency=0, compress_level=1)
-    with Loader(1, Limits(memory=400 * 2**20)) as loader:
-        failure = one(loader, Source(data=data))
-        assert failure == Failure(f"it needs more memory than the limit {400 * 2**20}", again=False)
+    with DecoderPool(1, Limits(memory=400 * 2**20)) as loader:
+        failure = one(loader, PictureSource(data=data))
+        assert failure == DecodeFailure(
+            f"it needs more memory than the limit {400 * 2**20}", again=False
+        )
         assert one(loader, PLAIN).size == (60, 40)
 
 
@@ -346,43 +365,43 @@ def test_memory_is_limited():
 
 
 def test_a_process_that_was_killed_costs_nothing(marks):
-    with Loader(1, command=COMMAND) as loader:
-        result = loader.submit(Source(data=PICTURE + b"exit once"), PREPARATION).result()
-    assert isinstance(result, Loaded) and (marks / "once").exists()
+    with DecoderPool(1, command=COMMAND) as loader:
+        result = loader.submit(PictureSource(data=PICTURE + b"exit once"), PREPROCESSING).result()
+    assert isinstance(result, DecodedPicture) and (marks / "once").exists()
 
 
 @POSIX
 @pytest.mark.parametrize("how", ("exit", "segfault", "raise"))
 def test_a_codec_that_dies_costs_one_picture(marks, how):
-    sources = [PLAIN, Source(data=how.encode()), PLAIN, PLAIN]
-    with Loader(1, command=COMMAND) as loader:
+    sources = [PLAIN, PictureSource(data=how.encode()), PLAIN, PLAIN]
+    with DecoderPool(1, command=COMMAND) as loader:
         results = [result for _, result in loader.load(enumerate(sources), None)]
-    assert results[1] == Failure("the decoder died on it", again=False)
-    assert {type(r) for r in results[:1] + results[2:]} == {Loaded}
+    assert results[1] == DecodeFailure("the decoder died on it", again=False)
+    assert {type(r) for r in results[:1] + results[2:]} == {DecodedPicture}
     assert len(processes(marks)) == 3  # the first, one that tried again, one for the others
 
 
 @POSIX
 def test_a_picture_whose_decoder_is_killed_is_tried_again_later(marks):
-    with Loader(1, command=COMMAND) as loader:
-        failure = one(loader, Source(data=b"short of memory"))
-    assert failure == Failure("the decoder was killed on it", again=True)
+    with DecoderPool(1, command=COMMAND) as loader:
+        failure = one(loader, PictureSource(data=b"short of memory"))
+    assert failure == DecodeFailure("the decoder was killed on it", again=True)
 
 
 def test_a_codec_that_hangs_costs_one_picture(marks):
-    sources = [PLAIN, Source(data=b"hang"), Source(data=b"spin"), PLAIN, PLAIN]
-    with Loader(2, Limits(seconds=2), COMMAND) as loader:
+    sources = [PLAIN, PictureSource(data=b"hang"), PictureSource(data=b"spin"), PLAIN, PLAIN]
+    with DecoderPool(2, Limits(seconds=2), COMMAND) as loader:
         results = [result for _, result in loader.load(enumerate(sources), None)]
-    assert results[1] == results[2] == Failure("decoding took longer than 2 s", again=True)
-    assert {type(r) for r in results[:1] + results[3:]} == {Loaded}
+    assert results[1] == results[2] == DecodeFailure("decoding took longer than 2 s", again=True)
+    assert {type(r) for r in results[:1] + results[3:]} == {DecodedPicture}
 
 
 def test_a_codec_that_prints_or_raises_does_not_end_its_process(marks):
-    with Loader(1, command=COMMAND) as loader:
-        assert isinstance(one(loader, PLAIN), Loaded)
-        assert "not a picture" in one(loader, Source(data=b"chatter")).reason
-        assert "nobody thought of this" in one(loader, Source(data=b"surprise")).reason
-        assert isinstance(one(loader, PLAIN), Loaded)
+    with DecoderPool(1, command=COMMAND) as loader:
+        assert isinstance(one(loader, PLAIN), DecodedPicture)
+        assert "not a picture" in one(loader, PictureSource(data=b"chatter")).reason
+        assert "nobody thought of this" in one(loader, PictureSource(data=b"surprise")).reason
+        assert isinstance(one(loader, PLAIN), DecodedPicture)
     assert len(processes(marks)) == 1
 
 
@@ -401,14 +420,14 @@ def test_a_codec_that_prints_or_raises_does_not_end_its_process(marks):
 def test_a_nonsensical_answer_is_a_failure(answer):
     replaced = f"decoder.answer = lambda *_: ({answer})"
     code = f"from search.media import decoder; {replaced}; decoder.main()"
-    with Loader(1, command=(sys.executable, "-P", "-c", code)) as loader:
-        failure = one(loader, PLAIN, PREPARATION)
-    assert failure == Failure("the decoder died on it", again=False)
+    with DecoderPool(1, command=(sys.executable, "-P", "-c", code)) as loader:
+        failure = one(loader, PLAIN, PREPROCESSING)
+    assert failure == DecodeFailure("the decoder died on it", again=False)
 
 
 @pytest.mark.parametrize("command", ((sys.executable, "-c", ""), ("/does/not/exist",)))
 def test_a_process_that_does_not_start_says_nothing_about_the_picture(command):
-    with Loader(1, command=command) as loader:
+    with DecoderPool(1, command=command) as loader:
         failure = one(loader, PLAIN)
     assert "could be started" in failure.reason and failure.again
 
@@ -418,14 +437,14 @@ def test_a_process_that_does_not_start_says_nothing_about_the_picture(command):
 
 @pytest.mark.parametrize("workers", (1, 2))
 def test_there_are_as_many_processes_as_workers_and_none_before_the_first_picture(marks, workers):
-    with Loader(workers, command=COMMAND) as loader:
+    with DecoderPool(workers, command=COMMAND) as loader:
         assert processes(marks) == []
         list(loader.load(((n, PLAIN) for n in range(20)), None))
         assert len(processes(marks)) == workers
 
 
 def test_a_warm_loader_has_its_first_process(marks):
-    with Loader(1, command=COMMAND) as loader:
+    with DecoderPool(1, command=COMMAND) as loader:
         loader.warm()
         assert until(lambda: len(processes(marks)) == 1)
         (before,) = processes(marks)
@@ -435,15 +454,15 @@ def test_a_warm_loader_has_its_first_process(marks):
 
 @POSIX
 def test_closing_ends_every_process_even_a_hanging_one(marks):
-    loader = Loader(2, Limits(seconds=3600), COMMAND)
-    hanging = loader.submit(Source(data=b"hang"), None)
+    loader = DecoderPool(2, Limits(seconds=3600), COMMAND)
+    hanging = loader.submit(PictureSource(data=b"hang"), None)
     one(loader, PLAIN)
     assert until((marks / "hanging").exists)
     pids = processes(marks)
     assert len(pids) == 2 and all(alive(pid) for pid in pids)
     threading.Thread(target=loader.close, daemon=True).start()
     assert until(lambda: not any(alive(pid) for pid in pids))
-    assert hanging.result() == Failure("the loader was closed", again=True)
+    assert hanging.result() == DecodeFailure("the loader was closed", again=True)
 
 
 def test_closing_ends_a_process_that_is_just_being_started(monkeypatch):
@@ -456,7 +475,7 @@ def test_closing_ends_a_process_that_is_just_being_started(monkeypatch):
         return started[-1]
 
     monkeypatch.setattr(search.media.worker.subprocess, "Popen", slow)
-    loader = Loader(1)
+    loader = DecoderPool(1)
     loader.warm()
     assert begun.wait(60)
     loader.close()
@@ -490,11 +509,11 @@ def test_children_are_gone_when_the_parent_is_killed(marks, how, seconds):
 
 @POSIX
 def test_ctrl_c_is_the_parents(marks):
-    with Loader(1, command=COMMAND) as loader:
+    with DecoderPool(1, command=COMMAND) as loader:
         one(loader, PLAIN)
         (pid,) = processes(marks)
         os.kill(pid, signal.SIGINT)
-        assert isinstance(one(loader, PLAIN), Loaded)
+        assert isinstance(one(loader, PLAIN), DecodedPicture)
         assert processes(marks) == [pid]
 
 
@@ -504,8 +523,8 @@ def test_a_decoding_process_imports_nothing_from_where_it_runs(tmp_path, monkeyp
     (tmp_path / "search").mkdir()
     (tmp_path / "search" / "__init__.py").write_text("raise SystemExit('imported')")
     monkeypatch.chdir(tmp_path)
-    with Loader(1) as loader:
-        assert isinstance(one(loader, PLAIN), Loaded)
+    with DecoderPool(1) as loader:
+        assert isinstance(one(loader, PLAIN), DecodedPicture)
 
 
 def test_a_decoding_process_knows_no_model():

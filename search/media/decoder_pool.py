@@ -19,7 +19,7 @@ import pillow_heif
 
 from search.errors import CropError, LibraryError, PictureError, SizeError
 from search.media.images import DECODE_RULE, Crop, Limits
-from search.media.preprocessing import Preparation
+from search.media.preprocessing import Preprocessing
 from search.media.worker import COMMAND, KilledError, Worker
 from search.records import Facts
 from search.types import Pixels
@@ -51,7 +51,7 @@ def in_order(
 
 
 @dataclass(frozen=True)
-class Source:
+class PictureSource:
     """Where a picture is. path: a file, or data: its bytes. known: ids for which the hash alone is
     wanted. crop: cut before scaling. facts: also rendition hash, facts and thumbnail. preview: that
     and nothing else."""
@@ -65,9 +65,9 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """A decoded picture. Only `id` is there when it was among the known ones; `rendition`, `facts`
-    and `thumbnail` (WebP) where the source asked for facts; `pixels` where there is a preparation.
+class DecodedPicture:
+    """A decoded picture. Only `id` is set if it was among the known ones. `rendition`, `facts` and
+    `thumbnail` (WebP) are set if the source asked for facts, `pixels` if there is a preprocessing.
     preview: JPEG. size: width and height of the upright original."""
 
     id: str
@@ -80,7 +80,7 @@ class Loaded:
 
 
 @dataclass(frozen=True)
-class Failure:
+class DecodeFailure:
     """A picture that could not be loaded. again: worth another try with the same bytes; error:
     what to raise for it."""
 
@@ -92,12 +92,12 @@ class Failure:
 class _Turn(NamedTuple):
     """A picture that waits for a process."""
 
-    source: Source
-    preparation: Preparation | None
-    future: Future[Loaded | Failure]
+    source: PictureSource
+    preprocessing: Preprocessing | None
+    future: Future[DecodedPicture | DecodeFailure]
 
 
-class Loader:
+class DecoderPool:
     """A pool of decoding processes. Use as a context manager, from any thread."""
 
     def __init__(
@@ -120,7 +120,7 @@ class Loader:
         self._order = itertools.count()
         threading.Thread(target=self._enforce, name="deadlines", daemon=True).start()
 
-    def __enter__(self) -> Loader:
+    def __enter__(self) -> DecoderPool:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -156,11 +156,11 @@ class Loader:
             worker.stop()
 
     def submit(
-        self, source: Source, preparation: Preparation | None, urgent: bool = False
-    ) -> Future[Loaded | Failure]:
+        self, source: PictureSource, preprocessing: Preprocessing | None, urgent: bool = False
+    ) -> Future[DecodedPicture | DecodeFailure]:
         """Decode one picture; the future does not raise for what is wrong with the picture.
         urgent: before those that are not, as someone waits for it."""
-        turn = _Turn(source, preparation, Future())
+        turn = _Turn(source, preprocessing, Future())
         self._waiting.put((0 if urgent else 1, next(self._order), turn))
         self._begin(self._next)
         return turn.future
@@ -172,12 +172,12 @@ class Loader:
 
     def load(
         self,
-        sources: Iterable[tuple[T, Source]],
-        preparation: Preparation | None,
+        sources: Iterable[tuple[T, PictureSource]],
+        preprocessing: Preprocessing | None,
         ahead: int = 64,
-    ) -> Iterator[tuple[T, Loaded | Failure]]:
+    ) -> Iterator[tuple[T, DecodedPicture | DecodeFailure]]:
         """Decode many, in the order given, at most `ahead` of them before they are taken."""
-        begun = ((key, self.submit(source, preparation)) for key, source in sources)
+        begun = ((key, self.submit(source, preprocessing)) for key, source in sources)
         return in_order(begun, ahead)
 
     def _next(self) -> None:
@@ -188,7 +188,7 @@ class Loader:
             return
         if turn.future.set_running_or_notify_cancel():
             try:
-                turn.future.set_result(self._load(turn.source, turn.preparation))
+                turn.future.set_result(self._load(turn.source, turn.preprocessing))
             except BaseException as error:
                 turn.future.set_exception(error)
 
@@ -197,10 +197,12 @@ class Loader:
             for worker in self._all:
                 worker.enforce()
 
-    def _load(self, source: Source, preparation: Preparation | None) -> Loaded | Failure:
+    def _load(
+        self, source: PictureSource, preprocessing: Preprocessing | None
+    ) -> DecodedPicture | DecodeFailure:
         if source.data is not None and len(source.data) > self.limits.bytes:
             size, most = len(source.data), self.limits.bytes
-            return Failure(
+            return DecodeFailure(
                 f"the file has {size} bytes, more than the limit {most}", False, SizeError
             )
         crop = source.crop
@@ -210,21 +212,23 @@ class Loader:
             "crop": asdict(crop) if crop else None,
             "facts": source.facts,
             "preview": source.preview,
-            "prepare": asdict(preparation) if preparation else None,
+            "prepare": asdict(preprocessing) if preprocessing else None,
         }
         if self._closed.is_set():
-            return Failure("the loader was closed", again=True)
+            return DecodeFailure("the loader was closed", again=True)
         worker, killed = self._free.get(), False
         try:
             for _ in range(2):  # a process may have been killed for no fault of this picture
                 try:
                     reply, blobs = worker.ask(job, [] if source.data is None else [source.data])
-                    return _loaded(reply, blobs, preparation)
+                    return _loaded(reply, blobs, preprocessing)
                 except ChildProcessError as error:  # says nothing about the picture
-                    return Failure(f"no decoding process could be started: {error}", again=True)
+                    return DecodeFailure(
+                        f"no decoding process could be started: {error}", again=True
+                    )
                 except TimeoutError:  # a stalled disk does that to a healthy picture
                     late = f"decoding took longer than {self.limits.seconds:g} s"
-                    return Failure(late, again=True)
+                    return DecodeFailure(late, again=True)
                 except (
                     EOFError,
                     LookupError,
@@ -235,25 +239,25 @@ class Loader:
                 ) as error:
                     killed = isinstance(error, KilledError)
                     if self._closed.is_set():
-                        return Failure("the loader was closed", again=True)
+                        return DecodeFailure("the loader was closed", again=True)
             if killed:  # a machine short of memory does that to a healthy picture
-                return Failure("the decoder was killed on it", again=True)
-            return Failure("the decoder died on it", again=False)
+                return DecodeFailure("the decoder was killed on it", again=True)
+            return DecodeFailure("the decoder died on it", again=False)
         finally:
             self._free.put(worker)
 
 
 def _loaded(
-    reply: dict[str, Any], blobs: list[bytes], preparation: Preparation | None
-) -> Loaded | Failure:
+    reply: dict[str, Any], blobs: list[bytes], preprocessing: Preprocessing | None
+) -> DecodedPicture | DecodeFailure:
     if "error" in reply:
         error = ERRORS.get(str(reply.get("type")), PictureError)
-        return Failure(str(reply["error"]), bool(reply["again"]), error)
+        return DecodeFailure(str(reply["error"]), bool(reply["again"]), error)
     pixels = None
-    if preparation and "size" in reply:
-        pixels = np.frombuffer(blobs.pop(), np.uint8).reshape(preparation.shape)
+    if preprocessing and "size" in reply:
+        pixels = np.frombuffer(blobs.pop(), np.uint8).reshape(preprocessing.shape)
     facts = reply.get("facts")
-    return Loaded(
+    return DecodedPicture(
         id=reply["id"],
         size=tuple(reply["size"]) if "size" in reply else None,
         rendition=reply.get("rendition"),

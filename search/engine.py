@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
@@ -56,13 +57,22 @@ class Engine:
     """A library of pictures: index folders, find pictures by picture. Threads may share it.
 
     Use as a context manager. The model is loaded when it is first needed.
-
-    library: the parts that the methods work with (catalog, models, decoders, indexes, ...).
     """
 
     def __init__(self, library: Library) -> None:
         """See `open`."""
-        self.library = library
+        self._library, self._process = library, os.getpid()
+
+    @property
+    def library(self) -> Library:
+        """The parts. Raises LibraryError in a process that was forked after the engine was opened:
+        threads, decoding processes and database connections do not survive a fork."""
+        if os.getpid() != self._process:
+            raise LibraryError(
+                "this process was forked after the library was opened; open the library again in "
+                "the new process, or start it with the `spawn` method"
+            )
+        return self._library
 
     @classmethod
     def open(
@@ -251,7 +261,7 @@ class Engine:
                     raise
             else:
                 if hits or self.library.catalog.serving() == searcher.model:
-                    return hits
+                    return replace(hits, thumbnails=self.library.thumbnails)
 
     def words(self, prefix: str = "", limit: int = 50) -> Words:
         """The words that the library's model can search by and that begin with a prefix.

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import html
 import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 from search import files
-from search.errors import StorageError
+from search.errors import NotFoundError, PictureError, StorageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -191,6 +193,23 @@ class Hit:
         """As `search --json` prints it."""
         return {**asdict(self), "path": shown(self.path), "paths": [shown(p) for p in self.paths]}
 
+    def open(self) -> Image:
+        """Open the file as an upright RGB picture of full size.
+
+        Raises NotFoundError when the file is gone, and PictureError when it is no picture any more.
+        """
+        from PIL import Image, ImageOps
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
+        try:
+            with Image.open(self.path) as file:
+                return ImageOps.exif_transpose(file).convert("RGB")
+        except FileNotFoundError as error:
+            raise NotFoundError(f"{shown(self.path)} is gone; index its folder again") from error
+        except (OSError, SyntaxError, ValueError) as error:
+            raise PictureError(f"{shown(self.path)} is not a picture: {error}") from error
+
 
 UNLIKELY = 0.2  # probability below which a picture is taken not to show a word
 ADVICE = {
@@ -258,12 +277,23 @@ class Words:
         return asdict(self)
 
 
+class ThumbnailReader(Protocol):
+    """Reads stored thumbnails."""
+
+    def read(self, identity: str) -> bytes | None:
+        """The WebP file of a picture, by its id; None when there is none."""
+        ...
+
+
 @dataclass(frozen=True)
 class Hits(Sequence[Hit]):
-    """The answer to a query: hits, best first, with the time each stage took (milliseconds).
+    """The answer to a query: hits, best first, with the time of each stage in milliseconds.
 
-    understood: how its texts were read, where the model knows single words alone. low_content: a
-    picture of the query is blank.
+    A slice is an answer with a part of the hits. In a notebook the hits are shown as a contact
+    sheet.
+
+    understood: how the texts were read, for a model that knows single words. low_content: a picture
+    of the query is blank. thumbnails: what the contact sheet shows.
     """
 
     hits: tuple[Hit, ...]
@@ -272,12 +302,15 @@ class Hits(Sequence[Hit]):
     took_ms: dict[str, float]
     understood: tuple[Understood, ...] = ()
     low_content: bool = False
+    thumbnails: ThumbnailReader | None = field(default=None, repr=False, compare=False)
 
     @overload
     def __getitem__(self, index: int) -> Hit: ...
     @overload
-    def __getitem__(self, index: slice) -> tuple[Hit, ...]: ...
-    def __getitem__(self, index: int | slice) -> Hit | tuple[Hit, ...]:
+    def __getitem__(self, index: slice) -> Hits: ...
+    def __getitem__(self, index: int | slice) -> Hit | Hits:
+        if isinstance(index, slice):
+            return replace(self, hits=self.hits[index])
         return self.hits[index]
 
     def __len__(self) -> int:
@@ -296,6 +329,21 @@ class Hits(Sequence[Hit]):
             "low_content": self.low_content,
             "hits": [hit.to_json() for hit in self.hits],
         }
+
+    def _repr_html_(self) -> str:
+        """A contact sheet, as notebooks show it."""
+        figures = []
+        for hit in self.hits:
+            data = self.thumbnails and self.thumbnails.read(hit.id)
+            name = html.escape(shown(os.path.basename(hit.path)))
+            source = f"data:image/webp;base64,{base64.b64encode(data).decode()}" if data else ""
+            picture = f'<img src="{source}" alt="" style="max-width:100%;max-height:130px">'
+            figures.append(
+                '<figure style="width:140px;margin:4px;text-align:center;font-size:11px" '
+                f'title="{html.escape(shown(hit.path))}">{picture if data else ""}'
+                f"<figcaption>{hit.score:.3f} {name}</figcaption></figure>"
+            )
+        return f'<div style="display:flex;flex-wrap:wrap">{"".join(figures)}</div>'
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,14 @@
 """Torch, FAISS and the one thread that runs them.
 
-This module alone imports torch and then faiss: in that order both use the OpenMP pool that torch
-brings, in the other order there are two pools that fight over the cores. Waiting threads sleep
-(`OMP_WAIT_POLICY`), so that decoding gets the cores while nothing is embedded. Memory that a
-network frees stays with the process: to have it cleared anew took a quarter of an embedding's time.
+This module alone imports torch and then faiss. In that order both use the OpenMP pool that comes
+with torch. In the other order there are two pools, which compete for the cores.
 """
 
 from __future__ import annotations
 
-import ctypes
 import heapq
 import itertools
 import math
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,8 +17,6 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from search.errors import LibraryError
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch  # isort: skip
 import faiss  # isort: skip
@@ -34,11 +27,6 @@ __all__ = ["Runtime", "faiss", "flops", "torch"]
 T = TypeVar("T")
 PATIENCE = 0.25  # seconds that other work waits for urgent work to come
 RECENT = 5.0  # seconds since somebody asked
-HELD = ((-3, 64 << 20), (-1, 512 << 20))  # malloc.h: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, in bytes
-
-if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt"):  # glibc's
-    for parameter, value in HELD:
-        ctypes.CDLL(None).mallopt(parameter, value)
 
 Piece = tuple[int, int, Callable[[], None] | None]
 
@@ -129,9 +117,6 @@ class Runtime:
     def _run(self) -> None:
         torch.set_num_threads(self._threads)
         faiss.omp_set_num_threads(self._threads)
-        # a network is hundreds of calls that each need the interpreter back: with the usual 5 ms, a
-        # busy thread beside this one makes it seven times slower
-        sys.setswitchinterval(0.0005)
         while True:
             rank, _, piece = self._take()
             if piece is None:

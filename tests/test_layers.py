@@ -14,7 +14,7 @@ import diffusion
 import search
 
 LAYERS: tuple[set[str], ...] = (
-    {"errors", "types", "files"},
+    {"errors", "types", "files", "process"},
     {"records"},
     {"settings", "runtime", "lock"},
     {"media"},
@@ -113,7 +113,9 @@ def test_search_sees_diffusion_over_bridges_only() -> None:
 def test_the_edge_sees_only_the_facade() -> None:
     for name, path in modules().items():
         if top(name) in ("api", "cli"):
-            inner = {m for m in imported(path) if top(m) == top(name) or m == "api.server"}
+            inner = {
+                m for m in imported(path) if top(m) == top(name) or m in ("api.server", "process")
+            }
             assert imported(path) - inner <= FACADE, name
 
 

@@ -25,6 +25,13 @@ class Thumbnails:
         except OSError:
             return False
 
+    def read(self, identity: str) -> bytes | None:
+        """The file of a picture's thumbnail; None when there is none."""
+        try:
+            return self.path(identity).read_bytes() or None
+        except OSError:
+            return None
+
     def write(self, identity: str, data: bytes) -> None:
         """Raises StorageError when the disk does not take it."""
         path = self.path(identity)

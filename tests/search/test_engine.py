@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
+import os
 import shutil
+import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +19,7 @@ from PIL import Image
 
 from search import (
     Engine,
+    Hits,
     InputError,
     LibraryError,
     NotFoundError,
@@ -22,6 +28,8 @@ from search import (
     QueryError,
     Term,
 )
+
+HAT = SAMPLES / "hat" / "03.jpg"
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +154,53 @@ def test_a_closed_library_says_so(tmp_path: Path) -> None:
     for use in (lambda: engine.keep(b"a picture"), lambda: engine.search(image=str(picture))):
         with pytest.raises(LibraryError, match="open it again"):
             use()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_is_told_to_open_the_library_again(engine: Engine) -> None:
+    context = multiprocessing.get_context("fork")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
+        receive, send = context.Pipe(duplex=False)
+        child = context.Process(target=_search_in_child, args=(engine, HAT, send))
+        child.start()
+    assert receive.poll(60)
+    assert "open the library again" in receive.recv()
+    child.join()
+
+
+def _search_in_child(engine: Engine, path: Path, send: Any) -> None:
+    try:
+        engine.search(image=str(path))
+    except LibraryError as error:
+        send.send(str(error))
+    else:
+        send.send("no error")
+
+
+def test_a_slice_of_hits_is_an_answer_too(engine: Engine) -> None:
+    hits = engine.search(image=HAT, k=5)
+    assert isinstance(hits[1:3], Hits) and list(hits[1:3]) == list(hits)[1:3]
+    assert hits[1:3].query == hits.query and hits[:0].to_json()["hits"] == []
+
+
+def test_hits_show_as_a_contact_sheet(engine: Engine) -> None:
+    hits = engine.search(image=HAT, k=3)
+    page = hits._repr_html_()
+    assert page.count("<figure") == 3 and page.count("data:image/webp;base64,") == 3
+    assert all(f"{hit.score:.3f}" in page for hit in hits)
+    strange = replace(hits[0], id="0" * 64, path="/a/<b>&.jpg")
+    page = replace(hits, hits=(strange,))._repr_html_()
+    assert "<b>" not in page and "data:image" not in page
+
+
+def test_a_hit_opens_as_an_upright_picture(tmp_path: Path, engine: Engine) -> None:
+    hit = engine.search(image=HAT, k=1)[0]
+    picture = hit.open()
+    assert picture.mode == "RGB" and picture.size == (hit.width, hit.height)
+    with pytest.raises(NotFoundError, match="index its folder again"):
+        replace(hit, path=str(tmp_path / "gone.jpg")).open()
+    text = tmp_path / "text.jpg"
+    text.write_text("no picture")
+    with pytest.raises(PictureError, match="not a picture"):
+        replace(hit, path=str(text)).open()

@@ -83,7 +83,10 @@ def test_what_is_queued_is_finished_and_nothing_comes_after_the_end() -> None:
 
 
 FAULTS = """
-import resource, numpy, search.runtime
+import resource, numpy
+from search.process import tune_process
+tune_process()
+import search.runtime
 from search.embedders.mini import Mini
 mini = Mini()
 pixels = [numpy.zeros(mini.preprocessing.shape, numpy.uint8)] * mini.batch
@@ -103,3 +106,16 @@ print((faults() - before) / 5 * resource.getpagesize() / len(pixels))
 def test_memory_of_a_network_is_not_asked_for_anew() -> None:
     done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, check=True)
     assert float(done.stdout) < 2e6  # bytes a picture; what passes through its layers is 15 MB
+
+
+UNTOUCHED = """
+import os, sys, threading
+before = dict(os.environ), sys.getswitchinterval(), threading.active_count()
+import search, search.engine, search.runtime
+search.Engine
+assert (dict(os.environ), sys.getswitchinterval(), threading.active_count()) == before
+"""
+
+
+def test_importing_the_library_leaves_the_process_as_it_is() -> None:
+    subprocess.run([sys.executable, "-c", UNTOUCHED], check=True)

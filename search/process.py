@@ -1,0 +1,31 @@
+"""Settings of the whole process that make inference faster.
+
+The command line makes them at its start. Importing the library makes none: a program that embeds it
+may call `tune_process` first.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+SWITCH_INTERVAL = 0.0005  # seconds
+ALLOCATOR = ((-3, 64 << 20), (-1, 512 << 20))
+"""Parameters of `mallopt`: M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h, in bytes."""
+
+
+def tune_process() -> None:
+    """Tune the process for inference. Call it before torch is imported.
+
+    Idle OpenMP threads sleep, so that decoding gets the cores while nothing is embedded
+    (`OMP_WAIT_POLICY`, unless it is set). glibc keeps the memory that a network frees: clearing new
+    pages took a quarter of the time of an embedding. The interpreter changes threads after 0.5 ms
+    instead of 5: a network is hundreds of calls that each need the interpreter back, and one busy
+    thread beside it made it seven times slower.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt"):
+        for parameter, value in ALLOCATOR:
+            ctypes.CDLL(None).mallopt(parameter, value)
+    sys.setswitchinterval(SWITCH_INTERVAL)

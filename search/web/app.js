@@ -42,6 +42,8 @@ const maker = new Maker({
     forget();
     library.refresh().catch(() => {});
   },
+  go: follow,
+  countPictures: () => library.status?.pictures,
 });
 const make = (given) => maker.open(given);
 const detail = new Detail({ close: unsee, step, go: follow, make });

@@ -40,8 +40,13 @@ export class Dial {
 
   /** What a request says of it: {regime} or {sigma}. */
   get value() {
-    const regime = this.#regime();
+    const { regime } = this;
     return regime ? { regime } : { sigma: this.sigma };
+  }
+
+  /** The regime that it is at, or undefined. */
+  get regime() {
+    return this.regimes.find(([, sigma]) => sigma === this.sigma)?.[0];
   }
 
   #card(name, sigma) {
@@ -72,20 +77,27 @@ export class Dial {
     return Math.round((STEPS * Math.log(sigma / this.least)) / Math.log(this.most / this.least));
   }
 
-  #regime() {
-    return this.regimes.find(([, sigma]) => sigma === this.sigma)?.[0];
-  }
-
   #set(sigma) {
     this.sigma = sigma;
-    const at = this.#regime();
+    const at = this.regime;
     this.cards.forEach(({ button }, i) => {
       button.setAttribute('aria-pressed', this.regimes[i][0] === at);
     });
+    this.#describe();
+  }
+
+  /** Say where it is. hidesNoise: leave sigma out, as the server chooses another one. */
+  #describe(hidesNoise = false) {
     const form = new Intl.NumberFormat(language, { maximumSignificantDigits: 2 });
-    const said = `${this.#words(at)}, σ ${form.format(sigma)}`;
+    const where = this.#words(this.regime);
+    const said = hidesNoise ? where : `${where}, σ ${form.format(this.sigma)}`;
     byId('make-far').textContent = said;
     this.slider.setAttribute('aria-valuetext', said);
+  }
+
+  /** Show sigma, or not: variants that start from neighbours have another one. */
+  showNoise(isShown) {
+    this.#describe(!isShown);
   }
 
   /** The regime that it is at, or those that it is between. */

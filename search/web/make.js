@@ -4,7 +4,8 @@ import * as api from './api.js';
 import { Compare } from './compare.js';
 import { Dial } from './dial.js';
 import { follow } from './follow.js';
-import { byId, dismiss, icon, node, tell } from './node.js';
+import { byId, dismiss, icon, node, parts, tell } from './node.js';
+import { FEW, short, write } from './route.js';
 import { sentence } from './states.js';
 import { arrange, blank, shaped } from './tiles.js';
 import { knows, say } from './words.js';
@@ -13,9 +14,10 @@ const SEEDS = 1_000_000;
 const SIZE = 384; // pixels of the long side
 
 export class Maker {
-  /** search(file): by a variant; kept(): a variant is in the library now. */
-  constructor({ search, kept }) {
-    Object.assign(this, { search, kept, made: [], job: null, tries: 0 });
+  /** search(file): by a variant; kept(): a variant is in the library now; go(event): a link to
+   * results; countPictures(): how many the library holds, if that is known. */
+  constructor({ search, kept, go, countPictures }) {
+    Object.assign(this, { search, kept, go, countPictures, made: [], job: null, tries: 0 });
     this.dialog = byId('make');
     this.image = byId('make-query');
     this.dial = new Dial(() => this.#ready());
@@ -33,6 +35,7 @@ export class Maker {
     for (const name of ['make-n', 'make-seed']) {
       byId(name).addEventListener('input', () => this.#ready());
     }
+    byId('make-starts').addEventListener('change', () => this.#ready());
     byId('make-close').addEventListener('click', () => this.dialog.close());
     dismiss(this.dialog);
     this.dialog.addEventListener('close', () => this.#cancel());
@@ -70,10 +73,21 @@ export class Maker {
     return this.job !== null;
   }
 
+  /** Whether variants may start from the library's nearest pictures: only those of the concept do,
+   * and only where the library has pictures. */
+  get #offersNeighbours() {
+    return this.dial.regime === 'concept' && this.countPictures() > 0;
+  }
+
+  get #startsFromNeighbours() {
+    return this.#offersNeighbours && byId('start-neighbours').checked;
+  }
+
   /** What is asked for. */
   #options() {
     const [n, seed] = ['make-n', 'make-seed'].map((name) => byId(name).valueAsNumber);
-    return { n, seed, size: SIZE, ...this.dial.value };
+    const from = this.#startsFromNeighbours ? { from: 'neighbours' } : {};
+    return { n, seed, size: SIZE, ...this.dial.value, ...from };
   }
 
   #seed(value) {
@@ -84,6 +98,8 @@ export class Maker {
   /** What the button does now: what was made already is not made again. */
   #ready() {
     if (!this.dial.regimes) return;
+    byId('make-starts').hidden = byId('make-starts').disabled = !this.#offersNeighbours;
+    this.dial.showNoise(!this.#startsFromNeighbours);
     const { n } = this.#options();
     this.again = this.last === JSON.stringify(this.#options());
     const words = this.#busy ? say('cancel') : say(this.again ? 'make_others' : 'make_n', { n: n || 0 });
@@ -151,9 +167,10 @@ export class Maker {
 
   #named(variant, place) {
     const score = variant.similarity.toFixed(2);
-    const parts = [say('score', { score }), say('seed_of', { seed: String(variant.seed) })];
-    if (!variant.accepted) parts.push(say('rejected'));
-    const about = parts.join(', ');
+    const said = [say('score', { score }), say('seed_of', { seed: String(variant.seed) })];
+    if (variant.source) said.push(say('source', { name: parts(variant.source.path).name }));
+    if (!variant.accepted) said.push(say('rejected'));
+    const about = said.join(', ');
     const file = `${this.name} ${say('variant', { n: String(variant.seed) })}.png`;
     return { ...variant, place, score, about, file };
   }
@@ -209,7 +226,7 @@ export class Maker {
     if (!variants.includes(null)) this.made = variants;
     byId('make-none').hidden = variants.length > 0;
     const tiles = variants.map((variant) => (variant ? this.#tile(variant) : blank(this.image)));
-    arrange(byId('make-tiles'), tiles.length, this.image);
+    arrange(byId('make-tiles'), tiles.length, this.image, variants.some((variant) => variant?.source));
     byId('make-tiles').replaceChildren(...tiles);
   }
 
@@ -233,7 +250,24 @@ export class Maker {
       node('a', saved, icon('download')),
       node('button', { ...kept, click: keep }, icon('keep')),
     );
-    return node('li', {}, picked, tools);
+    return node('li', {}, picked, tools, ...(variant.source ? [this.#sourceLink(variant.source)] : []));
+  }
+
+  /** The picture of the library that a variant started from, small and by its name. */
+  #sourceLink({ id, path }) {
+    const { name } = parts(path);
+    const href = write({ q: `id:${short(id)}`, crop: null, k: FEW, see: '', upload: null });
+    const label = say('source_link', { name });
+    const click = (event) => {
+      this.go(event);
+      if (event.defaultPrevented) this.dialog.close();
+    };
+    return node(
+      'a',
+      { class: 'source', href, title: path, 'aria-label': label, click },
+      node('img', { src: api.address(id, 'thumbnail'), alt: '' }),
+      node('span', { text: say('source', { name }) }),
+    );
   }
 
   async #searchWith(variant) {

@@ -234,6 +234,58 @@ def test_numbers_that_cannot_be_are_not_sent(page: Page, base: str, client: http
     assert page.js("document.getElementById('make-seed').checkValidity()")
 
 
+# from similar pictures ---------------------------------------------------------------------------
+
+
+def test_variants_that_start_from_similar_pictures(
+    page: Page, base: str, client: httpx.Client
+) -> None:
+    """By keys alone. Each variant shows the library's picture that it started from."""
+    begin(page, base)
+    assert not page.find("#make-starts").is_displayed()  # near copies cannot start from others
+    fill(page, "#make-n", 2)
+    page.js("document.querySelector('[data-regime=concept]').focus()")
+    page.press(Keys.ENTER)
+    page.wait("document.getElementById('make-starts').checkVisibility()")
+    page.press(Keys.TAB, Keys.TAB)  # over the slider, to the choice
+    assert page.js(f"{FOCUSED}.id") == "start-picture"
+    page.press(Keys.ARROW_DOWN)
+    assert page.js(f"{FOCUSED}.id") == "start-neighbours" and page.js(f"{FOCUSED}.checked")
+    assert page.text("#make-far") == "Same concept"  # the server chooses the noise
+    assert {"This picture", "Similar pictures in the library"} <= set(roles(page)["radio"])
+    page.press(Keys.ENTER)
+    until(lambda: page.js(DONE) == 2, 240)
+    made = client.get("/api/v1/jobs").json()["jobs"][0]["report"]["variants"]
+    sources = [one["source"] for one in made]
+    assert all(sources) and ID not in [source["id"] for source in sources]
+    shown = page.js("[...document.querySelectorAll('#make-tiles .source')].map(a => a.innerText)")
+    assert shown == [f"from {Path(source['path']).name}" for source in sources]
+    thumbnails = "[...document.querySelectorAll('.source img')]"
+    page.wait(f"{thumbnails}.every(image => image.complete && image.naturalWidth)")
+    assert sources[0]["id"] in page.js(f"{thumbnails}[0].src")
+    page.click("[data-regime=near]")
+    assert not page.find("#make-starts").is_displayed()
+    assert page.text("#make-go") == "Make 2 variants"
+    page.click("#make-tiles .source")
+    page.wait(
+        f"!{OPEN} && location.search === arguments[1]", "make", f"?q=id:{sources[0]['id'][:16]}"
+    )
+
+
+def test_an_empty_library_has_no_similar_pictures(page: Page, home: Path) -> None:
+    engine = open_library(home)
+    with serving(engine) as client:
+        page.open(str(client.base_url))
+        page.wait("document.getElementById('library-count').textContent === '0'")
+        page.choose(HAT)
+        page.wait("document.querySelector('#stage.ready')")
+        page.js("document.getElementById('query-make').click()")
+        page.wait(READY)
+        page.click("[data-regime=concept]")
+        assert not page.find("#make-starts").is_displayed()
+    close_library(engine)
+
+
 # while it works ----------------------------------------------------------------------------------
 
 
@@ -444,6 +496,8 @@ def test_in_chinese(tmp_path: Path, base: str) -> None:
         make(chinese)
         assert "1 张变体" in chinese.text("#make-state")
         assert chinese.text("[data-regime=concept]") == "同一概念"
+        chinese.click("[data-regime=concept]")
+        assert "图库中的相似图片" in chinese.find("#make-starts").text
 
 
 def test_nothing_comes_from_elsewhere_and_nothing_is_complained_of(page: Page, base: str) -> None:

@@ -118,7 +118,7 @@ def parsed(shape: type[Shape], json: bytes | str) -> Shape:
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False)
         if wrong[0]["type"] == "json_invalid":
-            raise Problem(400, "the body is no JSON") from error
+            raise Problem(400, "the body is no JSON", code="json_invalid") from error
         raise FieldError([(".".join(map(str, one["loc"])), one["msg"]) for one in wrong]) from error
 
 
@@ -140,7 +140,10 @@ async def _multipart(request: Request, files: int, text: str | None) -> RequestB
         raise
     except HTTPException as error:
         large = "Too many files" in error.detail or "maximum size" in error.detail
-        raise Problem(413 if large else 400, f"the upload is broken: {error.detail}") from error
+        said = f"the upload is broken: {error.detail}"
+        if large:
+            raise Problem(413, said) from error
+        raise Problem(400, said, code="upload_broken") from error
     try:
         for name, value in form.multi_items():
             if name == "image" and isinstance(value, UploadFile):
@@ -173,7 +176,8 @@ def _to_the_end(request: Request) -> Receive:
         tail.extend(message.get("body", b"")[-TAIL:])
         del tail[:-TAIL]
         if message["type"] == "http.request" and not message.get("more_body") and end not in tail:
-            raise Problem(400, "the upload is broken: it ends before its last part does")
+            said = "the upload is broken: it ends before its last part does"
+            raise Problem(400, said, code="upload_broken")
         return message
 
     return receive

@@ -46,8 +46,9 @@ Run = Callable[[], Iterator[Progress | Moment]]
 @dataclass
 class Job:
     """Work and what is known of it. root: of which one job of a kind is taken at a time, if any;
-    version: grows with every change, so that who watches sees that there is one; failure: the
-    error, where it is the caller's to act on. Times in seconds since 1970."""
+    version: grows with every change, so that who watches sees that there is one; error and code:
+    why it failed, for people and for programs; failure: the error, where it is the caller's to act
+    on. Times in seconds since 1970."""
 
     id: str
     kind: str
@@ -59,6 +60,7 @@ class Job:
     progress: Progress | Moment | None = None
     report: Report | None = None
     error: str | None = None
+    code: str | None = None
     failure: LookalikeError | None = None
     version: int = 1
     stop: threading.Event = field(default_factory=threading.Event)
@@ -94,6 +96,7 @@ class Job:
             "progress": progress,
             "report": self.report and self.report.to_json(),
             "error": self.error,
+            "code": self.code,
         }
 
 
@@ -118,7 +121,7 @@ class Jobs:
         """
         with self._change:
             if self._closed:
-                raise Problem(503, "the server is stopping", retry=5)
+                raise Problem(503, "the server is stopping", retry=5, code="stopping")
             self._refuse(kind, root, self._waiting if waiting is None else waiting)
             job = Job(secrets.token_hex(8), kind, path, root)
             self._jobs[job.id] = job
@@ -138,10 +141,10 @@ class Jobs:
         for other in self._jobs.values():
             if root is not None and (other.kind, other.root) == (kind, root) and not other.over:
                 said = f"job {other.id} is at this folder; wait for it, or cancel it"
-                raise Problem(429, said, retry=5, more={"job": other.id})
+                raise Problem(429, said, retry=5, more={"job": other.id}, code="job_running")
         if len(self._queues[kind]) >= most:
             said = f"{most} jobs are waiting; try again when one is done"
-            raise Problem(429, said, retry=10)
+            raise Problem(429, said, retry=10, code="too_many_jobs")
 
     def all(self) -> list[Job]:
         """Every job that is remembered, the last one first."""
@@ -153,7 +156,8 @@ class Jobs:
         with self._change:
             if job := self._jobs.get(identity):
                 return job
-        raise Problem(404, "there is no such job; the last ones are remembered until a restart")
+        said = "there is no such job; the last ones are remembered until a restart"
+        raise Problem(404, said, code="job_not_found")
 
     def cancel(self, identity: str) -> Job:
         """Stop a job: at once while it waits, else after the batch it is at. What a run has
@@ -203,11 +207,12 @@ class Jobs:
                 said = shown(str(error))
                 # whose frames hold what was sent
                 error.__traceback__ = error.__cause__ = error.__context__ = None
-                job.change(error=said, failure=error, finished=time.time(), state="failed")
+                why = {"error": said, "code": error.code, "failure": error}
+                job.change(**why, finished=time.time(), state="failed")
             except Exception:
                 log.exception("job %s failed", job.id)
                 said = "something went wrong here; the server's log has more"
-                job.change(error=said, finished=time.time(), state="failed")
+                job.change(error=said, code="internal", finished=time.time(), state="failed")
             del run
 
     @staticmethod

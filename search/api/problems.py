@@ -25,19 +25,82 @@ STATUS: dict[type[errors.LookalikeError], int] = {
     errors.EmptyError: 404,
     errors.LookalikeError: 503,
 }
+CODES = {
+    "busy": "too much is asked at once, or the library is busy; Retry-After says for how long",
+    "crop_invalid": "a crop is not within its picture",
+    "failed": "something failed that the caller did not cause",
+    "fields_invalid": "the JSON or the form has wrong fields; `errors` lists them",
+    "folder_not_allowed": "this server may not read or write that folder",
+    "folder_not_found": "there is no such folder",
+    "input_invalid": "something that was given cannot be used, such as a URL that does not answer",
+    "internal": "an error in the server; its log has more",
+    "job_not_found": "no job has this id",
+    "job_running": "another job is at this folder; `job` is its id",
+    "json_invalid": "the body is not JSON",
+    "library_empty": "the library has no pictures yet",
+    "library_locked": "another process is writing to the library",
+    "library_unusable": "the library's folder cannot be used",
+    "method_not_allowed": "the address does not take this method",
+    "model_unavailable": "a model is unknown, cannot be loaded, or is not the library's",
+    "no_neighbours": "the library has no picture that variants could start from",
+    "not_a_folder": "the path is a file; give the folder that it is in",
+    "not_a_picture": "the bytes are not a picture, or a broken one",
+    "not_allowed": "the request comes from another site, or under a name that is not this server's",
+    "not_found": "no picture has this id, or its file is gone",
+    "path_not_absolute": "the path of a folder must be absolute, or begin with `~`",
+    "picture_too_large": "the picture has more pixels or bytes than the limits allow",
+    "query_invalid": "the query cannot be answered as it stands",
+    "request_invalid": "the request is wrong",
+    "route_not_found": "this version has no such address",
+    "stopping": "the server is stopping",
+    "storage_failed": "the disk is full, or refuses to write",
+    "timeout": "the request took too long",
+    "token_missing": "the request has no valid token",
+    "token_wrong": "this is not the server's token",
+    "too_large": "the request has too many bytes or files",
+    "too_many_jobs": "too many jobs are waiting",
+    "unsupported_media_type": "send multipart/form-data or application/json",
+    "upload_broken": "the form of the upload is cut off or broken",
+    "variant_expired": "the variant is deleted; variants are kept for an hour",
+}
+"""What each code means. Codes never change their meaning; new ones may come."""
+
+STATUS_CODES = {
+    400: "request_invalid",
+    401: "token_missing",
+    403: "not_allowed",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "timeout",
+    413: "too_large",
+    415: "unsupported_media_type",
+    422: "fields_invalid",
+    429: "busy",
+    500: "internal",
+    503: "busy",
+}
+"""The code of a problem that names none, by its status."""
+
 RETRY = 5  # seconds after which a busy library may be free
 
 
 class Problem(HTTPException):
     """A refusal with its status, also while FastAPI reads a body, where it takes all errors but
-    these for bad JSON. retry: seconds after which another try makes sense; more: further members
-    of the document."""
+    these for bad JSON. code: one of `CODES`, by default that of the status; retry: seconds after
+    which another try makes sense; more: further members of the document."""
 
     def __init__(
-        self, status: int, detail: str, retry: int | None = None, more: dict[str, Any] | None = None
+        self,
+        status: int,
+        detail: str,
+        retry: int | None = None,
+        more: dict[str, Any] | None = None,
+        *,
+        code: str | None = None,
     ) -> None:
         super().__init__(status, detail)
         self.status, self.retry, self.more = status, retry, more or {}
+        self.code = code or STATUS_CODES[status]
 
 
 def clean(text: str) -> str:
@@ -50,14 +113,19 @@ def response(
     detail: str,
     headers: Mapping[str, str] | None = None,
     more: Mapping[str, Any] | None = None,
+    code: str | None = None,
 ) -> JSONResponse:
-    """A problem document; its title is the status's own phrase."""
-    detail = clean(detail)
+    """A problem document; its title is the status's own phrase. code: by default the status's."""
     phrases = {s.value: s.phrase for s in HTTPStatus}
-    said = {"type": "about:blank", "title": phrases.get(status, "Error"), "status": status}
-    return JSONResponse(
-        {**said, "detail": detail, **(more or {})}, status, dict(headers or {}), MEDIA
-    )
+    document = {
+        "type": "about:blank",
+        "title": phrases.get(status, "Error"),
+        "status": status,
+        "code": code or STATUS_CODES.get(status, "request_invalid" if status < 500 else "internal"),
+        "detail": clean(detail),
+        **(more or {}),
+    }
+    return JSONResponse(document, status, dict(headers or {}), MEDIA)
 
 
 def of(problem: Problem) -> JSONResponse:
@@ -65,7 +133,7 @@ def of(problem: Problem) -> JSONResponse:
     headers = {} if problem.retry is None else {"Retry-After": str(problem.retry)}
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return response(problem.status, problem.detail, headers, problem.more)
+    return response(problem.status, problem.detail, headers, problem.more, problem.code)
 
 
 def _fields(fields: Sequence[tuple[str, str]]) -> JSONResponse:
@@ -79,7 +147,7 @@ def _library(error: errors.LookalikeError) -> JSONResponse:
         return _fields(error.fields)
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     retry = {"Retry-After": str(RETRY)} if status == 503 else None
-    return response(status, str(error), retry)
+    return response(status, str(error), retry, code=error.code)
 
 
 def install(app: FastAPI, headers: Mapping[str, str]) -> None:
@@ -98,19 +166,21 @@ def install(app: FastAPI, headers: Mapping[str, str]) -> None:
     async def fields(_: Request, error: RequestValidationError) -> JSONResponse:
         said = error.errors()
         if any(one["type"] == "json_invalid" for one in said):
-            return response(400, "the body is no JSON")
+            return response(400, "the body is no JSON", code="json_invalid")
         return _fields([(".".join(map(str, one["loc"][1:])), one["msg"]) for one in said])
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
-        detail = str(error.detail)
+        detail, code = str(error.detail), None
         if error.status_code == 404 and not isinstance(error, Problem):  # of no route
             detail = f"{request.url.path} is no address of this version; /docs lists those it has"
-        return response(error.status_code, detail, error.headers)
+            code = "route_not_found"
+        return response(error.status_code, detail, error.headers, code=code)
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, error: ClientDisconnect) -> JSONResponse:
-        return response(400, "the request was cut off")  # for the log: nobody reads it
+        # for the log: nobody reads it
+        return response(400, "the request was cut off", code="upload_broken")
 
     @app.exception_handler(Exception)
     async def unforeseen(_: Request, error: Exception) -> JSONResponse:

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from search.api.problems import CODES
+
 
 class ProblemJson(BaseModel):
     """RFC 9457."""
@@ -13,6 +15,10 @@ class ProblemJson(BaseModel):
     type: str
     title: str
     status: int
+    code: str = Field(
+        description="Stable name of the problem, for programs.",
+        json_schema_extra={"enum": [*CODES]},
+    )
     detail: str
     errors: list[dict[str, str]] | None = Field(None, description="With 422: field and message.")
 
@@ -259,7 +265,8 @@ class JobJson(BaseModel):
     report: dict[str, Any] | None = Field(
         description="As `lookalike index --json` prints it, or as `POST /variants` answers."
     )
-    error: str | None
+    error: str | None = Field(description="Why it failed.")
+    code: str | None = Field(description="The code of the problem, if it failed.")
 
 
 class JobsJson(BaseModel):

@@ -64,7 +64,8 @@ class VariantCache:
             self._forget()
             if found := self._kept.get(name):
                 return found[1]
-        raise Problem(404, "there is no such variant; they are kept for an hour, make it again")
+        said = "there is no such variant; they are kept for an hour, make it again"
+        raise Problem(404, said, code="variant_expired")
 
     def _forget(self) -> None:
         for name, (end, png) in list(self._kept.items()):

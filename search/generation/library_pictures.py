@@ -14,7 +14,7 @@ from search.catalog.writes import Model
 from search.embedders.base import Embedder
 from search.embedders.models import Models
 from search.embedders.notes import Notes
-from search.errors import EmptyError, PictureError, QueryError
+from search.errors import EmptyError, NeighbourError, PictureError
 from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecoderPool, PictureSource
 from search.media.images import fitted, render
 from search.media.preprocessing import Preprocessing
@@ -97,14 +97,14 @@ class LibraryPictures:
         """Find the nearest other pictures of the library, best first, 8 at most.
 
         query: (dim,) unit vector under the library's model. Near duplicates of the query (see
-        `NEAR_DUPLICATE`) and blank pictures are left out. Raises QueryError if none is left.
+        `NEAR_DUPLICATE`) and blank pictures are left out. Raises NeighbourError if none is left.
         """
         term, k = Term(vector=tuple(query.tolist())), FIRST_K
         while True:
             try:
                 hits = self._search(Query((term,), k))
             except EmptyError as error:
-                raise QueryError(
+                raise NeighbourError(
                     "the library is empty, so there is no neighbour to start from; run `lookalike "
                     "index FOLDER` first, or start from `picture`"
                 ) from error
@@ -113,7 +113,7 @@ class LibraryPictures:
                 break
             k = min(4 * k, MAX_K)
         if not others:
-            raise QueryError(
+            raise NeighbourError(
                 "there is no neighbour to start from: the library has no other pictures than near "
                 "duplicates of this one; index more pictures, or start from `picture`"
             )

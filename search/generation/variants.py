@@ -34,7 +34,7 @@ from diffusion.sampling.variants import (
 from search.embedders.base import Embedder
 from search.embedders.models import Models
 from search.embedders.notes import Notes, file_hash
-from search.errors import BusyError, InputError, ModelError, QueryError
+from search.errors import BusyError, InputError, ModelError, NeighbourError, QueryError
 from search.generation.acceptance import Acceptance, least_similarity
 from search.generation.library_pictures import LibraryPictures
 from search.querying.query import Picture
@@ -311,7 +311,7 @@ class VariantGenerator:
                 opened[number] = self._load_neighbour(model, hits[number], size)
             if (start := opened[number]) is not None:
                 return start
-        raise QueryError(
+        raise NeighbourError(
             "none of the nearest pictures can be read; run `lookalike index` on their folders "
             "again, or start from `picture`"
         )

@@ -16,6 +16,7 @@ import uvicorn
 from search import Engine
 from search.api.app import create_app
 from search.api.auth import Access
+from search.api.problems import CODES
 
 
 @contextmanager
@@ -43,6 +44,7 @@ def problem(response: httpx.Response, status: int, said: str = "") -> dict[str, 
     assert response.headers["content-type"] == "application/problem+json"
     document: dict[str, Any] = response.json()
     assert document["status"] == status and document["title"] and document["type"]
+    assert document["code"] in CODES
     assert said.lower() in document["detail"].lower()
     assert "Traceback" not in response.text and ".py" not in response.text
     return document

@@ -32,7 +32,8 @@ def allowed(here: Context, field: str, given: str) -> tuple[Path, list[Path]]:
     """
     wanted = "" if "\0" in given else os.path.expanduser(given)
     if not os.path.isabs(wanted):
-        raise Problem(400, f"{field}: give the absolute path of a folder")
+        said = f"{field}: give the absolute path of a folder"
+        raise Problem(400, said, code="path_not_absolute")
     place = Path(os.path.realpath(wanted))
     roots = [Path(root.path) for root in here.engine.status().roots]
     folders = here.allow
@@ -41,7 +42,7 @@ def allowed(here: Context, field: str, given: str) -> tuple[Path, list[Path]]:
         folders = [*([Path(home)] if os.path.isabs(home) else []), *roots]
     if not any(place.is_relative_to(one) for one in folders):
         said = "this folder is not allowed here; start the server with --allow DIR"
-        raise Problem(403, f"{field}: {said}")
+        raise Problem(403, f"{field}: {said}", code="folder_not_allowed")
     return place, [root for root in roots if place.is_relative_to(root)]
 
 
@@ -53,9 +54,10 @@ def folder(here: Context, given: str) -> tuple[str, str]:
     place, around = allowed(here, "path", given)
     there = os.path.exists(place)
     if not there and not around:
-        raise Problem(404, "path: there is no such folder")
+        raise Problem(404, "path: there is no such folder", code="folder_not_found")
     if there and not os.path.isdir(place):
-        raise Problem(400, "path: it is a file; give the folder it is in")
+        said = "path: it is a file; give the folder it is in"
+        raise Problem(400, said, code="not_a_folder")
     return str(place), str(max(around, key=lambda root: len(str(root)), default=place))
 
 

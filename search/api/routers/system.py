@@ -36,7 +36,7 @@ async def login(given: LoginJson, request: Request, here: Here) -> Response:
     if here.access.token is None:
         return Response(status_code=204)  # nothing is asked for: everybody is in
     if not here.access.is_token(given.token):
-        raise Problem(401, "this is not the token")
+        raise Problem(401, "this is not the token", code="token_wrong")
     response = Response(status_code=204)
     response.set_cookie(
         here.access.cookie,

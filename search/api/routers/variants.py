@@ -167,7 +167,7 @@ async def _wait_for(job: Job, request: Request, here: Context) -> None:
     try:
         while not job.over:
             if here.stopping:
-                raise Problem(503, "the server is stopping", retry=5)
+                raise Problem(503, "the server is stopping", retry=5, code="stopping")
             if await request.is_disconnected():
                 raise ClientDisconnect()
             await anyio.sleep(LOOK_SECONDS)

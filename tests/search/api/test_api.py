@@ -20,8 +20,9 @@ from PIL import Image
 
 from search import Engine, Query
 from search.api.auth import Access
+from search.api.problems import CODES, STATUS
 from search.api.server import serve
-from search.errors import InputError
+from search.errors import InputError, LookalikeError
 
 HAT = SAMPLES / "hat" / "03.jpg"
 
@@ -267,6 +268,59 @@ def test_too_many_searches_at_once_are_told_to_come_back(
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert response.headers["Cache-Control"] == "no-store"
     assert turns.held == 0
+
+
+def subclasses(kind: type[LookalikeError]) -> set[type[LookalikeError]]:
+    return {kind}.union(*(subclasses(one) for one in kind.__subclasses__()))
+
+
+def test_every_error_has_a_code_of_its_own() -> None:
+    kinds = [kind for kind in subclasses(LookalikeError) if kind.__module__ == "search.errors"]
+    codes = {kind.__dict__.get("code") for kind in kinds}
+    assert len(codes) == len(kinds) >= len(STATUS) and codes <= set(CODES)
+
+
+def test_problems_have_a_stable_code(shared: Engine, photos: Path) -> None:
+    with serving(shared, allow=[photos.parent]) as client:
+        post, get = client.post, client.get
+        form = {"content-type": "multipart/form-data; boundary=x"}
+        crop = {"terms": [{"image": 0, "crop": [9000, 0, 5, 5]}]}
+        responses = {
+            "not_a_picture": post("/api/v1/search", files=files(b"hello")),
+            "too_large": post("/api/v1/search", files=files(*[jpeg(1)] * 4)),
+            "unsupported_media_type": post("/api/v1/search", content=b"x"),
+            "query_invalid": post("/api/v1/search", json={}),
+            "crop_invalid": post(
+                "/api/v1/search", files=files(jpeg(1)), data={"query": json.dumps(crop)}
+            ),
+            "fields_invalid": post("/api/v1/search", json=[]),
+            "json_invalid": post(
+                "/api/v1/images", content=b"{", headers={"content-type": "application/json"}
+            ),
+            "upload_broken": post("/api/v1/search", content=b"x", headers=form),
+            "not_found": get(f"/api/v1/images/{'0' * 64}"),
+            "route_not_found": get("/api/v1/nothing"),
+            "method_not_allowed": get("/api/v1/search"),
+            "not_allowed": get("/api/v1/status", headers={"Host": "other.test"}),
+            "job_not_found": get("/api/v1/jobs/0"),
+            "variant_expired": get("/api/v1/variants/0.png"),
+            "path_not_absolute": post("/api/v1/index", json={"path": "photos"}),
+            "folder_not_found": post("/api/v1/index", json={"path": f"{photos.parent}/nothing"}),
+            "not_a_folder": post("/api/v1/index", json={"path": f"{photos}/hat/03.jpg"}),
+            "folder_not_allowed": post("/api/v1/index", json={"path": "/etc"}),
+        }
+        for code, response in responses.items():
+            assert response.json().get("code") == code, response.text
+
+
+def test_the_documents_list_the_codes(client: httpx.Client) -> None:
+    text = (Path(search.__file__).parents[1] / "docs" / "api.md").read_text()
+    rows = dict(line.split("|")[1:3] for line in text.splitlines() if line.startswith("| `"))
+    assert {name.strip(" `"): meaning.strip() for name, meaning in rows.items()} == CODES
+    api = client.get("/openapi.json").json()
+    content = api["paths"]["/api/v1/search"]["post"]["responses"]["403"]["content"]
+    schema = content["application/problem+json"]["schema"]
+    assert "code" in schema["required"] and schema["properties"]["code"]["enum"] == list(CODES)
 
 
 def test_an_empty_library_says_so(library: Callable[..., Engine]) -> None:

@@ -299,6 +299,7 @@ def test_what_is_no_picture_is_refused(client: httpx.Client) -> None:
     problem(two, 413)
     last = events(client, ask(client, b"hello", wait=False).json()["job"])[-1]
     assert last["event"] == "failed" and "picture" in last["data"]["error"]
+    assert last["data"]["code"] == "not_a_picture"
 
 
 @pytest.mark.parametrize("name", ["0" * 32, "x", "..%2f..", "%00", "a.png"])

@@ -1,129 +1,321 @@
-// The HTTP API: what it answers, or the Problem that it has.
+// The HTTP API.
 
-/** A refusal. status: of HTTP, 0 when nothing answered; detail: what the server says of it. */
-export class Problem extends Error {
-  constructor(status, detail = '') {
-    super(detail);
-    this.status = status;
-    this.detail = detail;
-  }
-}
+import { Problem, isAbort } from './problems.js';
 
-let askToken = null;
+/** @import { Term } from './query.js' */
+/** @import { Limits } from './noise-scale.js' */
 
-/** ask: called when the server wants a token; resolves once somebody is logged in. */
-export function onLocked(ask) {
-  askToken = ask;
-}
+/**
+ * What a list of pictures needs. score: of hits only.
+ * @typedef {object} Item
+ * @property {string} id
+ * @property {string} path
+ * @property {number} width
+ * @property {number} height
+ * @property {boolean} low_content
+ * @property {number} [score]
+ */
 
-async function call(path, options = {}) {
-  for (let asked = false; ; asked = true) {
-    let response;
-    try {
-      response = await fetch(`/api/v1/${path}`, options);
-    } catch (error) {
-      if (error.name === 'AbortError') throw error;
-      throw new Problem(0);
-    }
-    if (response.ok) return response;
-    if (response.status !== 401 || path === 'login') throw await problem(response);
-    if (asked) throw new Problem(401); // logged in, and the browser does not say so
-    await askToken();
-  }
-}
+/** @typedef {Item & { score: number }} Hit */
+/** @typedef {{ word: string, also: string[] }} KnownWord */
+/** @typedef {{ model: string, words: KnownWord[], any_words: boolean }} Words */
 
-async function problem(response) {
-  try {
-    return new Problem(response.status, (await response.json()).detail ?? '');
-  } catch {
-    return new Problem(response.status, response.statusText);
-  }
-}
+/**
+ * How a text was read.
+ * @typedef {object} Reading
+ * @property {string[]} words
+ * @property {string[]} names
+ * @property {string[]} unknown
+ * @property {string[]} suggestions
+ * @property {string | null} advice
+ */
 
-async function json(path, options) {
-  const response = await call(path, options);
-  try {
-    return await response.json();
-  } catch (error) {
-    if (error.name === 'AbortError') throw error;
-    throw new Problem(0);
-  }
-}
+/**
+ * The answer to a query.
+ * @typedef {object} Answer
+ * @property {string} model
+ * @property {{ total: number }} took_ms
+ * @property {Reading[]} understood
+ * @property {boolean} low_content
+ * @property {Hit[]} hits
+ */
 
-function said(value, more = {}) {
-  const headers = { 'Content-Type': 'application/json' };
-  return { method: 'POST', headers, body: JSON.stringify(value), ...more };
-}
+/**
+ * A picture of the library.
+ * @typedef {Item & {
+ *   paths: string[], type: string, bytes: number, taken: string | null, camera: string | null,
+ *   latitude: number | null, longitude: number | null, palette: string[],
+ *   exif: Record<string, unknown>, tags: string[], labels: { name: string, score: number }[],
+ * }} Image
+ */
 
-/** Pictures in a form; fields: JSON beside them, by name. */
-function uploaded(blobs, fields = {}, more = {}) {
-  const body = new FormData();
-  for (const blob of blobs) body.append('image', blob, 'picture');
-  for (const [name, value] of Object.entries(fields)) body.append(name, JSON.stringify(value));
-  return { method: 'POST', body, ...more };
-}
+/** @typedef {{ page: number, pages: number, total: number, images: Image[] }} Page */
+/** @typedef {{ path: string, state: string, files: number }} Root */
 
-function given(source) {
-  return source instanceof Blob ? uploaded([source]) : said({ url: source });
-}
+/**
+ * The library at a glance.
+ * @typedef {object} Status
+ * @property {string | null} model
+ * @property {number} pictures
+ * @property {number} files
+ * @property {Root[]} roots
+ * @property {{ generation: unknown }} index
+ */
 
-/** Hits. terms: of the query; blobs: the pictures that they name as 0, 1, and so on. */
-export function search(terms, k, blobs, signal) {
-  const query = { terms, k };
-  return json('search', blobs.length ? uploaded(blobs, { query }, { signal }) : said(query, { signal }));
-}
+/**
+ * A variant. source: the picture of the library that it started from, if any.
+ * @typedef {object} Variant
+ * @property {string} id
+ * @property {string} url
+ * @property {number} seed
+ * @property {number} similarity
+ * @property {boolean} accepted
+ * @property {{ id: string, path: string } | null} source
+ */
 
-/** A job that makes variants. source: {id}, {url} or {blob}; options: as the API has them. */
-export function vary({ blob, ...named }, options) {
-  const asked = { ...options, wait: false };
-  return json('variants', blob ? uploaded([blob], { options: asked }) : said({ ...named, ...asked }));
-}
+/**
+ * A job. report: of the kind of its work; error and code: why it failed.
+ * @typedef {object} Job
+ * @property {string} id
+ * @property {string} kind
+ * @property {string} path
+ * @property {'queued' | 'running' | 'done' | 'failed' | 'cancelled'} state
+ * @property {{ phase: string, done: number, total: number, pictures: string[] } | null} progress
+ * @property {any} report
+ * @property {string | null} error
+ * @property {string | null} code
+ */
 
-/** A variant, as a Blob. */
-export async function variant(id) {
-  return (await call(`variants/${id}.png`)).blob();
-}
+/**
+ * A picture to work on: of the library, at a URL, or a file.
+ * @typedef {{ id?: string, url?: string, blob?: Blob }} Source
+ */
 
-/** A page of the library's pictures, the newest first. */
-export function pictures(page, signal) {
-  return json(`images?page=${page}`, { signal });
-}
-
-/** What is known of a picture. */
-export function picture(id, signal) {
-  return json(`images/${encodeURIComponent(id)}`, { signal });
-}
-
-/** Keep a picture: a Blob or a URL. */
-export function keep(source) {
-  return json('images', given(source));
-}
-
-/** A JPEG of a Blob or URL, as a Blob. */
-export async function preview(source, signal) {
-  const response = await call('images/preview', { ...given(source), signal });
-  return response.blob();
-}
-
-/** Where a picture of the library is shown: thumbnail, preview or file. */
-export function address(id, kind) {
+/**
+ * Return the address of a picture of the library.
+ * @param {string} id
+ * @param {'thumbnail' | 'preview' | 'file'} kind
+ */
+export function getAddress(id, kind) {
   return `/api/v1/images/${encodeURIComponent(id)}/${kind}`;
 }
 
-/** Words that can be searched for and that begin with a prefix. */
-export function words(prefix, limit, signal) {
-  return json(`words?prefix=${encodeURIComponent(prefix)}&limit=${limit}`, { signal });
+export class Api {
+  #authenticate;
+
+  /** @param {() => Promise<void>} authenticate Called when the server asks for its token. Resolves
+   * once somebody is logged in. */
+  constructor(authenticate) {
+    this.#authenticate = authenticate;
+  }
+
+  /**
+   * Search.
+   * @param {Term[]} terms
+   * @param {number} k
+   * @param {readonly Blob[]} blobs The pictures that the terms name as 0, 1, and so on.
+   * @param {AbortSignal} signal
+   * @returns {Promise<Answer>}
+   */
+  search(terms, k, blobs, signal) {
+    const query = { terms, k };
+    const request = blobs.length ? createForm(blobs, { query }) : createJson(query);
+    return this.#requestJson('search', { ...request, signal });
+  }
+
+  /**
+   * Start a job that makes variants.
+   * @param {Source} source
+   * @param {object} options As docs/api.md has them.
+   * @returns {Promise<{ job: string }>}
+   */
+  makeVariants({ blob, ...named }, options) {
+    const all = { ...options, wait: false };
+    return this.#requestJson('variants', blob ? createForm([blob], { options: all }) : createJson({ ...named, ...all }));
+  }
+
+  /**
+   * Return a variant's picture.
+   * @param {string} id
+   */
+  async fetchVariant(id) {
+    return (await this.#request(`variants/${id}.png`)).blob();
+  }
+
+  /**
+   * Return the limits of variants.
+   * @returns {Promise<Limits & { n: number }>}
+   */
+  fetchLimits() {
+    return this.#requestJson('variants');
+  }
+
+  /**
+   * Return a page of the library's pictures, the newest first.
+   * @param {number} page
+   * @param {AbortSignal} signal
+   * @returns {Promise<Page>}
+   */
+  fetchPage(page, signal) {
+    return this.#requestJson(`images?page=${page}`, { signal });
+  }
+
+  /**
+   * Return what is known of a picture.
+   * @param {string} id
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<Image>}
+   */
+  fetchImage(id, signal) {
+    return this.#requestJson(`images/${encodeURIComponent(id)}`, { signal });
+  }
+
+  /**
+   * Keep a picture in the library.
+   * @param {Blob | string} source A file, or a URL.
+   * @returns {Promise<Image>}
+   */
+  keepImage(source) {
+    return this.#requestJson('images', createUpload(source));
+  }
+
+  /**
+   * Return a JPEG that any browser shows.
+   * @param {Blob | string} source A file, or a URL.
+   * @param {AbortSignal} signal
+   */
+  async fetchPreview(source, signal) {
+    return (await this.#request('images/preview', { ...createUpload(source), signal })).blob();
+  }
+
+  /**
+   * Return the words that can be searched for and begin with a prefix.
+   * @param {string} prefix
+   * @param {number} limit
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<Words>}
+   */
+  fetchWords(prefix, limit, signal) {
+    return this.#requestJson(`words?prefix=${encodeURIComponent(prefix)}&limit=${limit}`, { signal });
+  }
+
+  /** @returns {Promise<Status>} */
+  fetchStatus() {
+    return this.#requestJson('status');
+  }
+
+  /** @returns {Promise<{ jobs: Job[] }>} */
+  fetchJobs() {
+    return this.#requestJson('jobs');
+  }
+
+  /**
+   * @param {string} id
+   * @returns {Promise<Job>}
+   */
+  fetchJob(id) {
+    return this.#requestJson(`jobs/${id}`);
+  }
+
+  /**
+   * Open the stream of a job's events.
+   * @param {string} id
+   */
+  openEvents(id) {
+    return new EventSource(`/api/v1/jobs/${id}/events`);
+  }
+
+  /**
+   * @param {string} id
+   * @param {RequestInit} [options]
+   * @returns {Promise<Job>}
+   */
+  cancelJob(id, options = {}) {
+    return this.#requestJson(`jobs/${id}`, { method: 'DELETE', ...options });
+  }
+
+  /**
+   * Start a job that indexes a folder.
+   * @param {string} path
+   * @returns {Promise<{ job: string }>}
+   */
+  indexFolder(path) {
+    return this.#requestJson('index', createJson({ path }));
+  }
+
+  /** @param {string} token */
+  async logIn(token) {
+    await this.#request('login', createJson({ token }));
+  }
+
+  /**
+   * Send a request. Raises Problem.
+   * @param {string} path
+   * @param {RequestInit} [options]
+   */
+  async #request(path, options = {}) {
+    for (let isRetry = false; ; isRetry = true) {
+      let response;
+      try {
+        response = await fetch(`/api/v1/${path}`, options);
+      } catch (error) {
+        if (isAbort(error)) throw error;
+        throw new Problem(0, 'unreachable');
+      }
+      if (response.ok) return response;
+      if (response.status !== 401 || path === 'login') throw await readProblem(response);
+      if (isRetry) throw new Problem(401, 'cookies_blocked'); // logged in, but the cookie is not sent
+      await this.#authenticate();
+    }
+  }
+
+  /**
+   * Send a request and parse the JSON that answers it. Raises Problem.
+   * @param {string} path
+   * @param {RequestInit} [options]
+   */
+  async #requestJson(path, options) {
+    const response = await this.#request(path, options);
+    try {
+      return await response.json();
+    } catch (error) {
+      if (isAbort(error)) throw error;
+      throw new Problem(0, 'unreachable');
+    }
+  }
 }
 
-export const status = () => json('status');
-export const jobs = () => json('jobs');
-export const job = (id) => json(`jobs/${id}`);
-export const index = (path) => json('index', said({ path }));
-export const dial = () => json('variants');
-export const cancel = (id, more) => json(`jobs/${id}`, { method: 'DELETE', ...more });
-export const login = (token) => call('login', said({ token }));
+/** @param {Response} response */
+async function readProblem(response) {
+  try {
+    const { code = 'unknown', detail = '' } = await response.json();
+    return new Problem(response.status, String(code), String(detail));
+  } catch {
+    return new Problem(response.status, 'unknown', response.statusText);
+  }
+}
 
-/** The events of a job. */
-export function events(id) {
-  return new EventSource(`/api/v1/jobs/${id}/events`);
+/**
+ * @param {object} value
+ * @returns {RequestInit}
+ */
+function createJson(value) {
+  return { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(value) };
+}
+
+/**
+ * @param {readonly Blob[]} blobs
+ * @param {Record<string, object>} [fields] JSON beside the pictures, by name.
+ * @returns {RequestInit}
+ */
+function createForm(blobs, fields = {}) {
+  const body = new FormData();
+  for (const blob of blobs) body.append('image', blob, 'picture');
+  for (const [name, value] of Object.entries(fields)) body.append(name, JSON.stringify(value));
+  return { method: 'POST', body };
+}
+
+/** @param {Blob | string} source */
+function createUpload(source) {
+  return source instanceof Blob ? createForm([source]) : createJson({ url: source });
 }

@@ -1,72 +1,92 @@
 // A variant over the picture that it was made of, with an edge between them to drag.
 
-import { byId, dismiss } from './node.js';
-import { say } from './words.js';
+import { closeOnOutsideClick, getElement } from './dom.js';
+import { translate } from './i18n.js';
+import { isPressKey } from './keyboard.js';
 
-export class Compare {
-  /** search(variant), keep(variant): what its buttons do. */
-  constructor({ search, keep }) {
-    this.dialog = byId('compare');
-    this.edge = byId('compare-edge');
-    this.edge.addEventListener('input', () => this.#wipe());
-    byId('compare-close').addEventListener('click', () => this.dialog.close());
-    byId('compare-search').addEventListener('click', () => search(this.variant));
-    byId('compare-keep').addEventListener('click', () => keep(this.variant));
-    dismiss(this.dialog);
-    this.both = byId('compare-both');
-    this.both.addEventListener('pointerdown', (event) => this.both.setPointerCapture(event.pointerId));
-    for (const name of ['pointerdown', 'pointermove']) {
-      this.both.addEventListener(name, (event) => this.#dragged(event));
-    }
-    const hold = byId('compare-hold');
-    for (const name of ['pointerdown', 'keydown']) {
-      hold.addEventListener(name, (event) => {
-        if (!event.key || event.key === ' ' || event.key === 'Enter') this.#hold(true);
-      });
-    }
+/** @import { NamedVariant } from './variants.js' */
+
+export class CompareDialog {
+  #dialog = getElement('compare', HTMLDialogElement);
+  #edge = getElement('compare-edge', HTMLInputElement);
+  #pair = getElement('compare-both');
+  #query = getElement('compare-query', HTMLImageElement);
+
+  /** @type {NamedVariant | null} */
+  #variant = null;
+
+  /** @param {Record<'onSearch' | 'onKeep', (variant: NamedVariant) => void>} callbacks */
+  constructor({ onSearch, onKeep }) {
+    this.#edge.addEventListener('input', () => this.#reveal());
+    getElement('compare-close').addEventListener('click', () => this.#dialog.close());
+    getElement('compare-search').addEventListener('click', () => this.#variant && onSearch(this.#variant));
+    getElement('compare-keep').addEventListener('click', () => this.#variant && onKeep(this.#variant));
+    closeOnOutsideClick(this.#dialog);
+    this.#pair.addEventListener('pointerdown', (event) => {
+      this.#pair.setPointerCapture(event.pointerId);
+      this.#drag(event);
+    });
+    this.#pair.addEventListener('pointermove', (event) => this.#drag(event));
+    const button = getElement('compare-hold');
+    button.addEventListener('pointerdown', () => this.#hold(true));
+    button.addEventListener('keydown', (event) => {
+      if (isPressKey(event)) this.#hold(true);
+    });
     for (const name of ['pointerup', 'pointerleave', 'pointercancel', 'keyup', 'blur']) {
-      hold.addEventListener(name, () => this.#hold(false));
+      button.addEventListener(name, () => this.#hold(false));
     }
   }
 
-  /** query: an <img> of the picture it was made of; variant: as the API answers, named. */
+  /**
+   * Show a variant over the picture that it was made of.
+   * @param {HTMLImageElement} query
+   * @param {NamedVariant} variant
+   */
   show(query, variant) {
-    this.variant = variant;
-    this.both.style.setProperty('--ratio', query.naturalWidth / query.naturalHeight || 1);
-    byId('compare-query').src = query.src;
-    byId('compare-query').alt = say('query_alt');
-    byId('compare-variant').src = variant.url;
-    byId('compare-variant').alt = say('variant', { n: variant.place });
-    byId('compare-name').textContent = variant.about;
-    byId('compare-save').href = variant.url;
-    byId('compare-save').download = variant.file;
-    this.edge.value = 50;
-    this.#wipe();
-    this.dialog.showModal();
-    this.edge.focus();
+    this.#variant = variant;
+    this.#pair.style.setProperty('--ratio', String(query.naturalWidth / query.naturalHeight || 1));
+    this.#query.src = query.src;
+    this.#query.alt = translate('query_alt');
+    const image = getElement('compare-variant', HTMLImageElement);
+    image.src = variant.url;
+    image.alt = translate('variant', { n: variant.place });
+    getElement('compare-name').textContent = variant.about;
+    const link = getElement('compare-save', HTMLAnchorElement);
+    link.href = variant.url;
+    link.download = variant.file;
+    this.#edge.value = '50';
+    this.#reveal();
+    this.#dialog.showModal();
+    this.#edge.focus();
   }
 
   close() {
-    if (this.dialog.open) this.dialog.close();
+    if (this.#dialog.open) this.#dialog.close();
   }
 
-  #dragged({ buttons, clientX }) {
+  /** @param {PointerEvent} event */
+  #drag({ buttons, clientX }) {
     if (!buttons) return;
-    const { left, width } = this.both.getBoundingClientRect();
-    this.edge.value = Math.round((100 * (clientX - left)) / width);
-    this.#wipe();
+    const { left, width } = this.#pair.getBoundingClientRect();
+    this.#edge.value = String(Math.round((100 * (clientX - left)) / width));
+    this.#reveal();
   }
 
-  #hold(held) {
-    byId('compare-hold').classList.toggle('held', held);
-    this.#wipe(held ? 100 : undefined);
+  /** @param {boolean} isHeld */
+  #hold(isHeld) {
+    getElement('compare-hold').classList.toggle('held', isHeld);
+    this.#reveal(isHeld ? 100 : undefined);
   }
 
-  /** Show so many per cent of the query, from the left. */
-  #wipe(share = Number(this.edge.value)) {
-    byId('compare-query').style.clipPath = `inset(0 ${100 - share}% 0 0)`;
-    byId('compare-line').style.left = `${share}%`;
-    byId('compare-line').hidden = share <= 0 || share >= 100;
-    this.edge.setAttribute('aria-valuetext', say('compare_share', { n: share }));
+  /**
+   * Show a part of the query, from the left.
+   * @param {number} [share] Per cent.
+   */
+  #reveal(share = Number(this.#edge.value)) {
+    this.#query.style.clipPath = `inset(0 ${100 - share}% 0 0)`;
+    const line = getElement('compare-line');
+    line.style.left = `${share}%`;
+    line.hidden = share <= 0 || share >= 100;
+    this.#edge.setAttribute('aria-valuetext', translate('compare_share', { n: share }));
   }
 }

@@ -1,133 +1,191 @@
-// One picture, large, with its facts.
+// One picture, large, with what is known of it.
 
-import * as api from './api.js';
-import { breaking, browsers, byId, leave, node, parts } from './node.js';
-import { write, short } from './route.js';
-import { bytes, knows, moment, percent, say } from './words.js';
+import { getAddress } from './api.js';
+import { createElement, createPath, getElement, moveFocus } from './dom.js';
+import { translate, translator } from './i18n.js';
+import { getDirection, isBrowserShortcut } from './keyboard.js';
+import { splitPath } from './paths.js';
+import { formatProblem, isAbort, toProblem } from './problems.js';
+import { formatRoute, routeToPicture, shortenId } from './route.js';
 
-export class Detail {
-  /** close(): it is to be closed; step(by): another picture; go(event): a link to results;
-   * make(given): variants of it are wanted. */
-  constructor({ close, step, go, make }) {
-    this.dialog = byId('detail');
-    this.image = byId('detail-image');
-    this.dialog.addEventListener('cancel', (event) => {
+/** @import { Api, Image, Item } from './api.js' */
+/** @import { VariantQuery } from './variants.js' */
+/** @import { TextKey } from './texts.js' */
+
+/**
+ * What the dialog calls.
+ * @typedef {object} Callbacks
+ * @property {() => void} onClose It should close.
+ * @property {(by: number) => void} onStep Another picture is wanted: -1 the one before, 1 the next.
+ * @property {(event: MouseEvent) => void} onFollow A link to results was clicked.
+ * @property {(query: VariantQuery) => void} onMakeVariants
+ */
+
+export class DetailDialog {
+  #api;
+  #dialog = getElement('detail', HTMLDialogElement);
+  #image = getElement('detail-image', HTMLImageElement);
+
+  /** Id of the picture that is shown, or empty. */
+  #id = '';
+
+  #loading = new AbortController();
+
+  /**
+   * @param {Api} api
+   * @param {Callbacks} callbacks
+   */
+  constructor(api, { onClose, onStep, onFollow, onMakeVariants }) {
+    this.#api = api;
+    this.#dialog.addEventListener('cancel', (event) => {
       event.preventDefault();
-      close();
+      onClose();
     });
-    this.dialog.addEventListener('close', () => {
-      if (this.id) close(); // the browser closed it by itself
+    this.#dialog.addEventListener('close', () => {
+      if (this.#id) onClose(); // the browser closed it by itself
     });
-    this.dialog.addEventListener('click', (event) => {
-      if (event.target === this.dialog || event.target.id === 'detail-stage') close();
+    this.#dialog.addEventListener('click', ({ target }) => {
+      if (target === this.#dialog || target === getElement('detail-stage')) onClose();
     });
-    this.dialog.addEventListener('keydown', (event) => {
-      const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-      if (by && !browsers(event)) step(by);
+    this.#dialog.addEventListener('keydown', (event) => {
+      const [right] = getDirection(event) ?? [0];
+      if (right && !isBrowserShortcut(event)) onStep(right);
     });
-    byId('detail-close').addEventListener('click', close);
-    byId('detail-previous').addEventListener('click', () => step(-1));
-    byId('detail-next').addEventListener('click', () => step(1));
-    byId('detail-similar').addEventListener('click', go);
-    byId('detail-make').addEventListener('click', () => {
-      make({ source: { id: this.id }, src: this.image.src, name: this.image.alt });
+    getElement('detail-close').addEventListener('click', onClose);
+    getElement('detail-previous').addEventListener('click', () => onStep(-1));
+    getElement('detail-next').addEventListener('click', () => onStep(1));
+    getElement('detail-similar').addEventListener('click', onFollow);
+    getElement('detail-make').addEventListener('click', () => {
+      onMakeVariants({ source: { id: this.#id }, address: this.#image.src, name: this.#image.alt });
     });
-    this.image.addEventListener('load', () => this.image.classList.add('ready'));
-    this.image.addEventListener('error', () => {
-      byId('detail-gone').hidden = false;
+    this.#image.addEventListener('load', () => this.#image.classList.add('ready'));
+    this.#image.addEventListener('error', () => {
+      getElement('detail-gone').hidden = false;
     });
   }
 
   get isOpen() {
-    return this.dialog.open;
+    return this.#dialog.open;
   }
 
-  /** Whether there is a picture before and one after. */
-  ends(before, after) {
-    for (const [name, there] of [['previous', before], ['next', after]]) {
-      const button = byId(`detail-${name}`);
-      if (!there) leave(button, byId('detail-close'));
-      button.disabled = !there;
+  /**
+   * Enable the buttons that step to other pictures.
+   * @param {{ hasPrevious: boolean, hasNext: boolean }} neighbours
+   */
+  enableSteps({ hasPrevious, hasNext }) {
+    for (const [id, isEnabled] of /** @type {const} */ ([['detail-previous', hasPrevious], ['detail-next', hasNext]])) {
+      const button = getElement(id, HTMLButtonElement);
+      if (!isEnabled) moveFocus(button, getElement('detail-close'));
+      button.disabled = !isEnabled;
     }
   }
 
-  /** id: whole or its beginning; hit: with its score, if it is a result. */
-  async show(id, hit) {
-    this.loading?.abort();
-    this.loading = new AbortController();
-    this.id = id;
-    byId('detail-gone').hidden = true;
-    this.image.classList.remove('ready');
-    this.image.alt = '';
-    this.image.src = api.address(id, 'preview');
-    const like = write({ q: `id:${short(id)}`, crop: null, k: 200, see: '', upload: null });
-    byId('detail-similar').href = like;
-    byId('detail-file').href = api.address(id, 'file');
-    byId('detail-facts').replaceChildren();
-    byId('detail-exif').hidden = true;
-    const path = parts(hit?.path ?? '');
-    this.#title(path);
-    if (!this.dialog.open) this.dialog.showModal();
+  /**
+   * Show a picture.
+   * @param {string} id Whole, or its beginning.
+   * @param {Item | undefined} item The picture in the list, if it is there.
+   */
+  async show(id, item) {
+    this.#loading.abort();
+    this.#loading = new AbortController();
+    this.#id = id;
+    getElement('detail-gone').hidden = true;
+    this.#image.classList.remove('ready');
+    this.#image.alt = '';
+    this.#image.src = getAddress(id, 'preview');
+    getElement('detail-similar', HTMLAnchorElement).href = formatRoute(routeToPicture(id));
+    getElement('detail-file', HTMLAnchorElement).href = getAddress(id, 'file');
+    getElement('detail-facts').replaceChildren();
+    getElement('detail-exif').hidden = true;
+    this.#showName(item?.path ?? '');
+    if (!this.#dialog.open) this.#dialog.showModal();
     try {
-      const found = await api.picture(id, this.loading.signal);
-      this.#title(parts(found.path));
-      this.#facts(found, hit?.score);
+      const image = await this.#api.fetchImage(id, this.#loading.signal);
+      this.#showName(image.path);
+      this.#showFacts(image, item?.score);
     } catch (error) {
-      if (error.name === 'AbortError') return;
-      const text = error.detail || say(knows(`problem_${error.status}`) ? `problem_${error.status}` : 'problem');
-      byId('detail-facts').replaceChildren(node('p', { role: 'alert', text }));
+      if (isAbort(error)) return;
+      const text = formatProblem(toProblem(error), translator);
+      getElement('detail-facts').replaceChildren(createElement('p', { role: 'alert', text }));
     }
   }
 
   close() {
-    this.id = null;
-    this.loading?.abort();
-    this.image.removeAttribute('src');
-    this.dialog.close();
+    this.#id = '';
+    this.#loading.abort();
+    this.#image.removeAttribute('src');
+    this.#dialog.close();
   }
 
-  #title({ name }) {
-    byId('detail-name').textContent = name || say('picture');
-    this.image.alt = name || say('picture');
+  /** @param {string} path */
+  #showName(path) {
+    const name = splitPath(path).name || translate('picture');
+    getElement('detail-name').textContent = name;
+    this.#image.alt = name;
   }
 
-  #facts(found, score) {
-    const place = found.latitude !== null && found.longitude !== null;
-    const rows = [
-      ['score', score === undefined ? null : score.toFixed(3)],
-      ['size', `${say('megapixels', { w: String(found.width), h: String(found.height) })}, ${bytes(found.bytes)}`],
-      ['type', found.type.toUpperCase()],
-      ['taken', found.taken && moment(found.taken)],
-      ['camera', found.camera],
-      ['place', place && `${found.latitude.toFixed(5)}, ${found.longitude.toFixed(5)}`],
-      ['palette', found.palette.length && swatches(found.palette)],
-      ['labels', found.labels.map(({ name, score }) => `${name} ${percent(score)}`).join(', ')],
-      ['content', found.low_content && say('blank')],
-      ['tags', found.tags.join(', ')],
-      ['path', breaking(parts(found.path).folder)],
-      ...found.paths.filter((path) => path !== found.path).map((path) => ['also', breaking(path)]),
-      ['id', node('code', { text: short(found.id), title: found.id })],
-    ];
-    const shown = rows.filter(([, value]) => value);
-    byId('detail-facts').replaceChildren(...shown.flatMap(([name, value]) => fact(say(`fact_${name}`), value)));
-    const exif = Object.entries(found.exif);
-    byId('detail-exif').hidden = !exif.length;
-    byId('detail-exif').open = false;
-    byId('detail-tags').replaceChildren(...exif.flatMap(([name, value]) => fact(name, String(value))));
+  /**
+   * @param {Image} image
+   * @param {number} [score]
+   */
+  #showFacts(image, score) {
+    getElement('detail-facts').replaceChildren(
+      ...listFacts(image, score).flatMap(([key, value]) => createFact(translate(key), value)),
+    );
+    const exif = Object.entries(image.exif);
+    const details = getElement('detail-exif', HTMLDetailsElement);
+    details.hidden = !exif.length;
+    details.open = false;
+    getElement('detail-tags').replaceChildren(...exif.flatMap(([name, value]) => createFact(name, [String(value)])));
   }
 }
 
-function fact(name, value) {
-  return [node('dt', { text: name }), node('dd', {}, ...[value].flat())];
+/**
+ * List what is known of a picture: the text of each name, and its value.
+ * @param {Image} image
+ * @param {number} [score]
+ * @returns {[TextKey, (string | Node)[]][]}
+ */
+function listFacts(image, score) {
+  const facts = /** @type {[TextKey, (string | Node)[]][]} */ ([]);
+  /** @type {(key: TextKey, value: string | null | undefined | false) => void} */
+  const add = (key, value) => {
+    if (value) facts.push([key, [value]]);
+  };
+  const { latitude, longitude } = image;
+  const pixels = translate('megapixels', { w: String(image.width), h: String(image.height) });
+  add('fact_score', score?.toFixed(3));
+  add('fact_size', `${pixels}, ${translator.formatBytes(image.bytes)}`);
+  add('fact_type', image.type.toUpperCase());
+  add('fact_taken', image.taken && translator.formatTime(image.taken));
+  add('fact_camera', image.camera);
+  if (latitude !== null && longitude !== null) add('fact_place', `${latitude.toFixed(5)}, ${longitude.toFixed(5)}`);
+  if (image.palette.length) facts.push(['fact_palette', [createSwatches(image.palette)]]);
+  const labels = image.labels.map((label) => `${label.name} ${translator.formatPercent(label.score)}`);
+  add('fact_labels', labels.join(', '));
+  add('fact_content', image.low_content && translate('blank'));
+  add('fact_tags', image.tags.join(', '));
+  facts.push(['fact_path', createPath(splitPath(image.path).folder)]);
+  for (const path of image.paths) if (path !== image.path) facts.push(['fact_also', createPath(path)]);
+  facts.push(['fact_id', [createElement('code', { text: shortenId(image.id), title: image.id })]]);
+  return facts;
 }
 
-function swatches(palette) {
-  const list = node('span', { class: 'swatches' });
+/**
+ * @param {string} name
+ * @param {(string | Node)[]} value
+ */
+function createFact(name, value) {
+  return [createElement('dt', { text: name }), createElement('dd', {}, ...value)];
+}
+
+/** @param {string[]} palette Colours of CSS. */
+function createSwatches(palette) {
+  const list = createElement('span', { class: 'swatches' });
   for (const colour of palette) {
-    const one = node('span', { role: 'img', 'aria-label': colour, title: colour });
-    one.style.background = colour;
-    list.append(one);
+    const swatch = createElement('span', { role: 'img', 'aria-label': colour, title: colour });
+    swatch.style.background = colour;
+    list.append(swatch);
   }
   return list;
 }
-

@@ -1,226 +1,295 @@
-// Any number of pictures in rows, of which only those near the window are in the document.
+// Any number of pictures in rows. Only those near the window are in the document.
 
-import { address } from './api.js';
-import { layout, rowAt } from './layout.js';
-import { browsers, near, node, parts } from './node.js';
-import { say } from './words.js';
+import { getAddress } from './api.js';
+import { createElement } from './dom.js';
+import { translate } from './i18n.js';
+import { getDirection, getEnd, isBrowserShortcut, opensElsewhere } from './keyboard.js';
+import { findRowAt, findRowOf, findVertically, layoutRows } from './layout.js';
+import { shortenFolder, splitPath } from './paths.js';
+
+/** @import { Item } from './api.js' */
+/** @import { Row } from './layout.js' */
 
 const CAPTION = 46; // pixels: two lines
-const STEPS = { ArrowLeft: -1, ArrowRight: 1 };
+const MARGIN = 12; // pixels around a picture that is scrolled to
+const NARROW = 560; // pixels: below this the rows are lower
+export const DRAG_TYPE = 'application/x-lookalike'; // of a picture that is dragged within the page
+
+/**
+ * What the grid calls.
+ * @typedef {object} Callbacks
+ * @property {(place: number) => void} onOpen A picture was chosen.
+ * @property {(item: Item) => string} getLink Its address.
+ * @property {() => void} onEnd The last pictures come near.
+ */
+
+/**
+ * A picture in the document.
+ * @typedef {{ element: HTMLLIElement, link: HTMLAnchorElement, frame: HTMLElement, image: HTMLImageElement }} Tile
+ */
 
 export class Grid {
-  /** list: a <ul>; open(place): a picture was chosen; link(item): its address; end(): the last
-   * pictures come near. */
-  constructor(list, { open, link, end }) {
-    Object.assign(this, { list, open, link, end });
-    this.items = [];
-    this.rows = [];
-    this.tiles = new Map();
-    this.active = 0;
-    this.width = 0;
-    list.addEventListener('click', (event) => this.#clicked(event));
-    list.addEventListener('keydown', (event) => this.#pressed(event));
-    list.addEventListener('focusin', (event) => this.#entered(event));
-    list.addEventListener('dragstart', (event) => this.#dragged(event));
-    addEventListener('scroll', () => this.#soon(), { passive: true });
-    addEventListener('resize', () => this.#soon());
-    new ResizeObserver(() => this.#resized()).observe(list);
+  #list;
+  #callbacks;
+  #isScored = false;
+  #active = 0;
+  #width = 0;
+  #frame = 0; // number of the next drawing, 0 if none is planned
+
+  /** @type {Row[]} */
+  #rows = [];
+
+  /** @type {Map<number, Tile>} */
+  #tiles = new Map();
+
+  /** @type {readonly Item[]} */
+  items = [];
+
+  /**
+   * @param {HTMLElement} list
+   * @param {Callbacks} callbacks
+   */
+  constructor(list, callbacks) {
+    this.#list = list;
+    this.#callbacks = callbacks;
+    list.addEventListener('click', (event) => this.#handleClick(event));
+    list.addEventListener('keydown', (event) => this.#handleKey(event));
+    list.addEventListener('focusin', (event) => this.#handleFocus(event));
+    list.addEventListener('dragstart', (event) => this.#handleDrag(event));
+    addEventListener('scroll', () => this.planDrawing(), { passive: true });
+    addEventListener('resize', () => this.planDrawing());
+    new ResizeObserver(() => this.#handleResize()).observe(list);
   }
 
-  /** Show these instead. scored: whether each has a score, and a caption. */
-  show(items, scored) {
+  /**
+   * Show pictures instead of the present ones.
+   * @param {readonly Item[]} items
+   * @param {boolean} isScored Whether each has a score and a caption.
+   */
+  show(items, isScored) {
     this.items = items;
-    this.scored = scored;
-    this.active = 0;
-    this.#clear();
+    this.#isScored = isScored;
+    this.#active = 0;
+    for (const tile of this.#tiles.values()) discard(tile);
+    this.#tiles.clear();
     this.#arrange();
   }
 
-  /** Show these as well. */
-  add(items) {
-    this.items = this.items.concat(items);
-    for (const tile of this.tiles.values()) tile.setAttribute('aria-setsize', this.items.length);
+  /**
+   * Show more pictures at the end.
+   * @param {readonly Item[]} items All of them: those that are shown, and the new ones.
+   */
+  extend(items) {
+    this.items = items;
+    for (const { element } of this.#tiles.values()) element.setAttribute('aria-setsize', String(this.items.length));
     this.#arrange();
   }
 
-  /** Ask for more, if the end is near. */
-  nudge() {
-    this.#soon();
-  }
-
-  /** Bring a picture into the window and focus it. */
-  focus(place) {
-    if (!this.items[place]) return;
-    this.active = place;
-    const row = this.rows[this.#row(place)];
-    const top = this.list.getBoundingClientRect().top + row.top;
-    const high = document.querySelector('.bar').offsetHeight + 12;
-    const below = top + row.height + (this.scored ? CAPTION : 0) + 12 - innerHeight;
-    if (top < high) scrollBy(0, top - high);
-    else if (below > 0) scrollBy(0, below);
-    this.#draw();
-    this.tiles.get(place).firstChild.focus({ preventScroll: true });
-  }
-
-  #clear() {
-    for (const tile of this.tiles.values()) discard(tile);
-    this.tiles.clear();
-  }
-
-  #resized() {
-    if (this.list.clientWidth === this.width) return;
-    const top = this.list.getBoundingClientRect().top;
-    const place = this.rows.length && top < 0 ? this.rows[rowAt(this.rows, -top)].from : 0;
-    this.#arrange();
-    if (place) scrollBy(0, this.rows[this.#row(place)].top + this.list.getBoundingClientRect().top);
-  }
-
-  #arrange() {
-    this.width = this.list.clientWidth;
-    if (!this.width) return;
-    const target = this.width < 560 ? 132 : 184;
-    const below = this.scored ? CAPTION : 0;
-    const arranged = layout(this.items, this.width, { target, gap: this.scored ? 14 : 6, below });
-    this.rows = arranged.rows;
-    this.list.style.height = `${arranged.height}px`;
-    for (const [place, tile] of this.tiles) this.#place(place, tile);
-    this.#draw();
-  }
-
-  #soon() {
-    this.waiting ??= requestAnimationFrame(() => {
-      this.waiting = null;
+  /** Draw with the next frame. */
+  planDrawing() {
+    if (this.#frame) return;
+    this.#frame = requestAnimationFrame(() => {
+      this.#frame = 0;
       this.#draw();
     });
   }
 
+  /** Write the addresses of the pictures anew. */
+  updateLinks() {
+    for (const [place, { link }] of this.#tiles) link.href = this.#callbacks.getLink(this.items[place]);
+  }
+
+  /**
+   * Return the index of a picture, or -1.
+   * @param {string} id Whole, or its beginning.
+   */
+  find(id) {
+    return this.items.findIndex((item) => item.id.startsWith(id));
+  }
+
+  /**
+   * Scroll to a picture and focus it.
+   * @param {number} place
+   */
+  focus(place) {
+    if (!this.items[place]) return;
+    this.#active = place;
+    const row = this.#rows[findRowOf(this.#rows, place)];
+    const top = this.#list.getBoundingClientRect().top + row.top;
+    const bar = document.querySelector('.bar');
+    const high = (bar instanceof HTMLElement ? bar.offsetHeight : 0) + MARGIN;
+    const below = top + row.height + (this.#isScored ? CAPTION : 0) + MARGIN - innerHeight;
+    if (top < high) scrollBy(0, top - high);
+    else if (below > 0) scrollBy(0, below);
+    this.#draw();
+    this.#tiles.get(place)?.link.focus({ preventScroll: true });
+  }
+
+  #handleResize() {
+    if (this.#list.clientWidth === this.#width) return;
+    const { top } = this.#list.getBoundingClientRect();
+    const place = this.#rows.length && top < 0 ? this.#rows[findRowAt(this.#rows, -top)].from : 0;
+    this.#arrange();
+    if (place) scrollBy(0, this.#rows[findRowOf(this.#rows, place)].top + this.#list.getBoundingClientRect().top);
+  }
+
+  #arrange() {
+    this.#width = this.#list.clientWidth;
+    if (!this.#width) return;
+    const spacing = {
+      target: this.#width < NARROW ? 132 : 184,
+      gap: this.#isScored ? 14 : 6,
+      below: this.#isScored ? CAPTION : 0,
+    };
+    const { rows, height } = layoutRows(this.items, this.#width, spacing);
+    this.#rows = rows;
+    this.#list.style.height = `${height}px`;
+    for (const [place, tile] of this.#tiles) this.#position(place, tile);
+    this.#draw();
+  }
+
+  /** Put the pictures near the window into the document, and take the others out. */
   #draw() {
-    if (!this.rows.length || !this.list.isConnected) return;
-    const top = this.list.getBoundingClientRect().top;
-    const first = rowAt(this.rows, -top - innerHeight);
-    const last = rowAt(this.rows, -top + 2 * innerHeight);
-    const from = this.rows[first].from;
-    const to = this.rows[last].from + this.rows[last].boxes.length;
-    const held = this.list.contains(document.activeElement) ? this.active : -1;
-    for (const [place, tile] of this.tiles) {
-      if ((place < from || place >= to) && place !== held) {
+    if (!this.#rows.length || !this.#list.isConnected) return;
+    const { top } = this.#list.getBoundingClientRect();
+    const first = this.#rows[findRowAt(this.#rows, -top - innerHeight)];
+    const last = this.#rows[findRowAt(this.#rows, -top + 2 * innerHeight)];
+    const from = first.from;
+    const to = last.from + last.boxes.length;
+    const focused = this.#list.contains(document.activeElement) ? this.#active : -1;
+    for (const [place, tile] of this.#tiles) {
+      if ((place < from || place >= to) && place !== focused) {
         discard(tile);
-        this.tiles.delete(place);
+        this.#tiles.delete(place);
       }
     }
     for (let place = from; place < to; place += 1) {
-      if (!this.tiles.has(place)) this.#make(place);
+      if (!this.#tiles.has(place)) this.#insert(place);
     }
-    if (!this.tiles.has(this.active)) this.#enter(from);
-    if (top + this.list.offsetHeight < 2.5 * innerHeight) this.end();
+    if (!this.#tiles.has(this.#active)) this.#activate(from);
+    if (top + this.#list.offsetHeight < 2.5 * innerHeight) this.#callbacks.onEnd();
   }
 
-  #make(place) {
+  /** @param {number} place */
+  #insert(place) {
+    const tile = this.#createTile(place);
+    this.#position(place, tile);
+    this.#tiles.set(place, tile);
+    const after = [...this.#tiles.keys()].filter((other) => other > place);
+    const next = after.length ? this.#tiles.get(Math.min(...after)) : undefined;
+    this.#list.insertBefore(tile.element, next?.element ?? null);
+  }
+
+  /**
+   * @param {number} place
+   * @returns {Tile}
+   */
+  #createTile(place) {
     const item = this.items[place];
-    const { folder, name } = parts(item.path);
-    const blank = item.low_content ? say('blank') : null;
-    const score = this.scored ? (blank ?? item.score.toFixed(2)) : null;
-    const label = [name, near(folder), score && say('score', { score })].filter(Boolean).join(', ');
-    const image = node('img', { alt: '', decoding: 'async', draggable: 'false' });
-    const frame = node('span', { class: 'frame' }, image);
+    const { folder, name } = splitPath(item.path);
+    const near = shortenFolder(folder);
+    const number = item.low_content ? translate('blank') : (item.score?.toFixed(2) ?? '');
+    const score = this.#isScored ? number : '';
+    const label = [name, near, score && translate('score', { score })].filter(Boolean).join(', ');
+    const image = createElement('img', { alt: '', decoding: 'async', draggable: 'false' });
+    const frame = createElement('span', { class: 'frame' }, image);
     image.addEventListener('load', () => frame.classList.add('loaded'));
     image.addEventListener('error', () => frame.classList.add('gone'));
-    image.src = address(item.id, 'thumbnail');
-    const link = node('a', { href: this.link(item), 'aria-label': label, draggable: 'true' }, frame);
-    link.tabIndex = place === this.active ? 0 : -1;
-    if (this.scored) {
-      const first = node('span', { class: 'line' }, node('b', { text: name }), node('i', { text: score }));
-      link.append(first, node('span', { class: 'folder', text: near(folder) }));
+    image.src = getAddress(item.id, 'thumbnail');
+    const properties = { href: this.#callbacks.getLink(item), 'aria-label': label, title: item.path, draggable: 'true' };
+    const link = createElement('a', properties, frame);
+    link.tabIndex = place === this.#active ? 0 : -1;
+    if (this.#isScored) {
+      const parts = [createElement('b', { text: name }), createElement('i', { text: score })];
+      link.append(createElement('span', { class: 'line' }, ...parts), createElement('span', { class: 'folder', text: near }));
     }
-    link.title = item.path;
-    const numbers = { 'aria-setsize': this.items.length, 'aria-posinset': place + 1 };
-    const tile = node('li', { ...numbers, 'data-place': place }, link);
-    this.#place(place, tile);
-    this.tiles.set(place, tile);
-    const after = [...this.tiles.keys()].filter((other) => other > place);
-    this.list.insertBefore(tile, after.length ? this.tiles.get(Math.min(...after)) : null);
+    const numbers = { 'aria-setsize': this.items.length, 'aria-posinset': place + 1, 'data-place': place };
+    return { element: createElement('li', numbers, link), link, frame, image };
   }
 
-  #place(place, tile) {
-    const row = this.rows[this.#row(place)];
+  /**
+   * @param {number} place
+   * @param {Tile} tile
+   */
+  #position(place, { element, frame }) {
+    const row = this.#rows[findRowOf(this.#rows, place)];
     const box = row.boxes[place - row.from];
-    tile.style.transform = `translate(${box.left}px, ${row.top}px)`;
-    tile.style.width = `${box.width}px`;
-    tile.firstChild.firstChild.style.height = `${row.height}px`;
+    element.style.transform = `translate(${box.left}px, ${row.top}px)`;
+    element.style.width = `${box.width}px`;
+    frame.style.height = `${row.height}px`;
   }
 
-  #row(place) {
-    let low = 0;
-    let high = this.rows.length - 1;
-    while (low < high) {
-      const middle = (low + high + 1) >> 1;
-      if (this.rows[middle].from <= place) low = middle;
-      else high = middle - 1;
-    }
-    return low;
+  /**
+   * Make a picture the one that Tab goes to.
+   * @param {number} place
+   */
+  #activate(place) {
+    const before = this.#tiles.get(this.#active);
+    if (before) before.link.tabIndex = -1;
+    this.#active = place;
+    const now = this.#tiles.get(place);
+    if (now) now.link.tabIndex = 0;
   }
 
-  #enter(place) {
-    const before = this.tiles.get(this.active);
-    if (before) before.firstChild.tabIndex = -1;
-    this.active = place;
-    const now = this.tiles.get(place);
-    if (now) now.firstChild.tabIndex = 0;
-  }
-
-  #of(event) {
-    const tile = event.target.closest('li');
+  /** @param {Event} event */
+  #getPlace(event) {
+    const tile = event.target instanceof Element ? event.target.closest('li') : null;
     return tile ? Number(tile.dataset.place) : null;
   }
 
-  #entered(event) {
-    const place = this.#of(event);
-    if (place !== null && place !== this.active) this.#enter(place);
+  /** @param {FocusEvent} event */
+  #handleFocus(event) {
+    const place = this.#getPlace(event);
+    if (place !== null && place !== this.#active) this.#activate(place);
   }
 
-  #clicked(event) {
-    const place = this.#of(event);
-    if (place === null || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  /** @param {MouseEvent} event */
+  #handleClick(event) {
+    const place = this.#getPlace(event);
+    if (place === null || opensElsewhere(event)) return;
     event.preventDefault();
-    this.#enter(place);
-    this.open(place);
+    this.#activate(place);
+    this.#callbacks.onOpen(place);
   }
 
-  #dragged(event) {
-    const place = this.#of(event);
-    if (place === null) return;
-    event.dataTransfer.setData('application/x-lookalike', this.items[place].id);
+  /** @param {DragEvent} event */
+  #handleDrag(event) {
+    const place = this.#getPlace(event);
+    if (place === null || !event.dataTransfer) return;
+    event.dataTransfer.setData(DRAG_TYPE, this.items[place].id);
     event.dataTransfer.effectAllowed = 'copy';
   }
 
-  #pressed(event) {
-    if (browsers(event)) return;
-    const place = this.#target(event.key);
+  /** @param {KeyboardEvent} event */
+  #handleKey(event) {
+    if (isBrowserShortcut(event)) return;
+    const place = this.#findTarget(event);
     if (place === null) return;
     event.preventDefault();
     const to = Math.min(this.items.length - 1, Math.max(0, place));
-    this.#enter(to);
+    this.#activate(to);
     this.focus(to);
   }
 
-  #target(pressed) {
-    if (pressed in STEPS) return this.active + STEPS[pressed];
-    if (pressed === 'Home') return 0;
-    if (pressed === 'End') return this.items.length - 1;
-    if (pressed !== 'ArrowUp' && pressed !== 'ArrowDown') return null;
-    const here = this.#row(this.active);
-    const there = this.rows[here + (pressed === 'ArrowUp' ? -1 : 1)];
-    if (!there) return null;
-    const box = this.rows[here].boxes[this.active - this.rows[here].from];
-    const middle = box.left + box.width / 2;
-    const away = (other) => Math.abs(other.left + other.width / 2 - middle);
-    const nearest = there.boxes.reduce((best, other) => (away(other) < away(best) ? other : best));
-    return there.from + there.boxes.indexOf(nearest);
+  /**
+   * Return the index of the picture that a key goes to, or null.
+   * @param {KeyboardEvent} event
+   */
+  #findTarget(event) {
+    const end = getEnd(event);
+    if (end) return end === 'first' ? 0 : this.items.length - 1;
+    const direction = getDirection(event);
+    if (!direction) return null;
+    const [right, down] = direction;
+    return right ? this.#active + right : findVertically(this.#rows, this.#active, down);
   }
 }
 
-/** Take a tile out, and stop loading its picture. */
-function discard(tile) {
-  tile.querySelector('img').removeAttribute('src');
-  tile.remove();
+/**
+ * Take a tile out, and stop loading its picture.
+ * @param {Tile} tile
+ */
+function discard({ element, image }) {
+  image.removeAttribute('src');
+  element.remove();
 }

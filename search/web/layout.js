@@ -1,43 +1,58 @@
-// Pictures of many shapes -> rows of one width, as a pure function.
+// Pictures of many shapes in rows of one width.
 
-const NARROWEST = 0.75;
-const WIDEST = 1.9;
+const MIN_RATIO = 0.75;
+const MAX_RATIO = 1.9;
 
-/** The shape that a picture is shown in: extreme ones are cut, so that each can be seen. */
-function ratio({ width, height }) {
-  return Math.min(WIDEST, Math.max(NARROWEST, width / height || 1));
+/**
+ * A row. top and height in pixels; from: index of its first picture.
+ * @typedef {object} Row
+ * @property {number} top
+ * @property {number} height
+ * @property {number} from
+ * @property {{ left: number, width: number }[]} boxes
+ */
+
+/**
+ * The shape that a picture is shown in. Extreme ones are cropped, so that each can be seen.
+ * @param {{ width: number, height: number }} shape
+ */
+function getRatio({ width, height }) {
+  return Math.min(MAX_RATIO, Math.max(MIN_RATIO, width / height || 1));
 }
 
 /**
- * Rows of boxes. shapes: {width, height} of each picture; width: of a row; target: height that a
- * row has about; gap: between pictures; below: room under each for its caption, all in pixels.
- * Returns {rows: [{top, height, from, boxes: [{left, width}]}], height}.
+ * Arrange pictures in rows.
+ * @param {readonly { width: number, height: number }[]} shapes
+ * @param {number} width Pixels of a row.
+ * @param {{ target: number, gap: number, below: number }} spacing Pixels: the height that a row has
+ *   about, the gap between pictures, and the room under each for its caption.
+ * @returns {{ rows: Row[], height: number }}
  */
-export function layout(shapes, width, { target, gap, below }) {
-  const rows = [];
+export function layoutRows(shapes, width, { target, gap, below }) {
+  const rows = /** @type {Row[]} */ ([]);
   let top = 0;
   for (let from = 0; from < shapes.length; ) {
     let sum = 0;
     let to = from;
     while (to < shapes.length && sum * target + gap * (to - from - 1) < width) {
-      sum += ratio(shapes[to]);
+      sum += getRatio(shapes[to]);
       to += 1;
     }
     const room = width - gap * (to - from - 1);
-    const before = sum - ratio(shapes[to - 1]);
-    const full = sum * target >= room;
-    const without = (width - gap * (to - from - 2)) / before;
-    if (full && to - from > 1 && without / target < target / (room / sum)) {
-      to -= 1; // nearer to the height that is wanted without the last one
+    const before = sum - getRatio(shapes[to - 1]);
+    const isFull = sum * target >= room;
+    const heightWithoutLast = (width - gap * (to - from - 2)) / before;
+    if (isFull && to - from > 1 && heightWithoutLast / target < target / (room / sum)) {
+      to -= 1; // the height is nearer to the target without the last one
       sum = before;
     }
     const fitting = (width - gap * (to - from - 1)) / sum;
-    const height = Math.round(full ? fitting : Math.min(target, fitting));
+    const height = Math.round(isFull ? fitting : Math.min(target, fitting));
     const boxes = [];
     let left = 0;
     for (let i = from; i < to; i += 1) {
-      const wide = height * ratio(shapes[i]);
-      boxes.push({ left, width: i === to - 1 && full ? width - left : wide });
+      const wide = height * getRatio(shapes[i]);
+      boxes.push({ left, width: i === to - 1 && isFull ? width - left : wide });
       left += wide + gap;
     }
     rows.push({ top, height, from, boxes });
@@ -47,14 +62,54 @@ export function layout(shapes, width, { target, gap, below }) {
   return { rows, height: Math.max(0, top - gap) };
 }
 
-/** The place in `rows` of the last that begins at or above `y`. */
-export function rowAt(rows, y) {
+/**
+ * Return the index of the last row whose `property` is at most a value, at least 0.
+ * @param {readonly Row[]} rows
+ * @param {'top' | 'from'} property
+ * @param {number} value
+ */
+function findLastRow(rows, property, value) {
   let low = 0;
   let high = rows.length - 1;
   while (low < high) {
     const middle = (low + high + 1) >> 1;
-    if (rows[middle].top <= y) low = middle;
+    if (rows[middle][property] <= value) low = middle;
     else high = middle - 1;
   }
   return low;
+}
+
+/**
+ * Return the index of the last row that begins at or above `y`.
+ * @param {readonly Row[]} rows
+ * @param {number} y Pixels.
+ */
+export function findRowAt(rows, y) {
+  return findLastRow(rows, 'top', y);
+}
+
+/**
+ * Return the index of the row that a picture is in.
+ * @param {readonly Row[]} rows
+ * @param {number} place Index of the picture.
+ */
+export function findRowOf(rows, place) {
+  return findLastRow(rows, 'from', place);
+}
+
+/**
+ * Return the picture that is nearest above or below another one.
+ * @param {readonly Row[]} rows
+ * @param {number} place Index of the picture.
+ * @param {number} by -1 for the row above, 1 for the row below.
+ * @returns {number | null} Its index, or null if there is no such row.
+ */
+export function findVertically(rows, place, by) {
+  const here = findRowOf(rows, place);
+  const there = rows[here + by];
+  if (!there) return null;
+  const box = rows[here].boxes[place - rows[here].from];
+  const middle = box.left + box.width / 2;
+  const distances = there.boxes.map(({ left, width }) => Math.abs(left + width / 2 - middle));
+  return there.from + distances.indexOf(Math.min(...distances));
 }

@@ -1,41 +1,63 @@
 // The form that asks for the server's token.
 
-import * as api from './api.js';
-import { byId } from './node.js';
-import { knows, say } from './words.js';
+import { getElement } from './dom.js';
+import { translator } from './i18n.js';
+import { describeProblem, toProblem } from './problems.js';
 
-let waiting = null;
+/** @import { Api } from './api.js' */
 
-/** Resolves once somebody is logged in, however many ask at once. after(): called then, once. */
-export function login(after) {
-  waiting ??= new Promise((resolve) => {
-    const dialog = byId('login');
-    const field = byId('token');
-    const wrong = byId('login-wrong');
-    const submit = async (event) => {
-      event.preventDefault();
-      wrong.textContent = '';
-      try {
-        await api.login(field.value);
-      } catch (error) {
-        const key = error.status === 401 ? 'login_wrong' : `problem_${error.status}`;
-        wrong.textContent = say(knows(key) ? key : 'problem');
-        field.select();
-        return;
-      }
-      field.value = '';
-      byId('login-form').removeEventListener('submit', submit);
-      dialog.removeEventListener('close', stay);
-      dialog.close();
-      waiting = null;
-      after();
-      resolve();
-    };
-    const stay = () => dialog.showModal(); // Escape leads nowhere: nothing works without a token
-    byId('login-form').addEventListener('submit', submit);
-    dialog.addEventListener('close', stay);
-    dialog.showModal();
-    field.focus();
-  });
-  return waiting;
+export class LoginDialog {
+  #onLogin;
+  #dialog = getElement('login', HTMLDialogElement);
+  #field = getElement('token', HTMLInputElement);
+
+  /** @type {Promise<void> | null} */
+  #pending = null;
+
+  /** @param {() => void} onLogin Called once for each login. */
+  constructor(onLogin) {
+    this.#onLogin = onLogin;
+  }
+
+  /**
+   * Ask for the token. Resolves once somebody is logged in, for all who ask at once.
+   * @param {Api} api
+   */
+  open(api) {
+    this.#pending ??= this.#ask(api).then(() => {
+      this.#pending = null;
+      this.#onLogin();
+    });
+    return this.#pending;
+  }
+
+  /** @param {Api} api */
+  #ask(api) {
+    const form = getElement('login-form');
+    const wrong = getElement('login-wrong');
+    return new Promise((/** @type {(value: void) => void} */ resolve) => {
+      /** @param {Event} event */
+      const submit = async (event) => {
+        event.preventDefault();
+        wrong.textContent = '';
+        try {
+          await api.logIn(this.#field.value);
+        } catch (error) {
+          wrong.textContent = describeProblem(toProblem(error), translator).title;
+          this.#field.select();
+          return;
+        }
+        this.#field.value = '';
+        form.removeEventListener('submit', submit);
+        this.#dialog.removeEventListener('close', reopen);
+        this.#dialog.close();
+        resolve();
+      };
+      const reopen = () => this.#dialog.showModal(); // nothing works without the token
+      form.addEventListener('submit', submit);
+      this.#dialog.addEventListener('close', reopen);
+      this.#dialog.showModal();
+      this.#field.focus();
+    });
+  }
 }

@@ -1,69 +1,100 @@
-// What is looked at, as an address that can be shared, and as an entry of the browser's history.
-//
-// A route is {q, crop, k, see, upload}: q is `id:ID`, a URL or words; crop is [x, y, w, h] in
-// per cent of the picture; see is the id of the picture that is shown large; upload is the number
-// of pictures that are only in this tab, for which q is empty.
+// What the page shows, as an address that can be shared and as an entry of the browser's history.
 
-export const FEW = 200;
-export const MOST = 10_000;
+export const DEFAULT_K = 200;
+export const MAX_K = 10_000;
 const ID_DIGITS = 16;
 
-/** An id as addresses have it. */
-export function short(id) {
+/**
+ * What the page shows.
+ * @typedef {object} Route
+ * @property {string} q `id:ID`, a URL, or words. Empty for the start page and for uploads.
+ * @property {Box | null} crop Part of the picture.
+ * @property {number} k Number of results, at most.
+ * @property {string} see Id of the picture that is shown large, or empty.
+ * @property {number | null} upload Number of pictures that are only in this tab.
+ */
+
+/**
+ * Left, top, width and height, in per cent of a picture.
+ * @typedef {[number, number, number, number]} Box
+ */
+
+/** @type {Readonly<Route>} */
+export const START = Object.freeze({ q: '', crop: null, k: DEFAULT_K, see: '', upload: null });
+
+/**
+ * Shorten an id as addresses have it.
+ * @param {string} id
+ */
+export function shortenId(id) {
   return id.slice(0, ID_DIGITS);
 }
 
-/** Whether a text is the address of something. */
+/**
+ * Return whether a text is the address of something.
+ * @param {string} text
+ */
 export function isAddress(text) {
   return /^https?:\/\/\S+$/i.test(text);
 }
 
-/** The id that `id:ID` means, or null. */
-export function idOf(q) {
+/**
+ * Return the id in `id:ID`, or null.
+ * @param {string} q
+ */
+export function parseId(q) {
   return q.startsWith('id:') ? q.slice(3) : null;
 }
 
-/** The route that an address means. */
-export function read(search) {
-  const given = new URLSearchParams(search);
-  const k = Number(given.get('k'));
-  const crop = (given.get('crop') ?? '').split(',').map(Number);
-  const isCrop = crop.length === 4 && crop.every((value) => Number.isFinite(value) && value >= 0);
+/**
+ * Return the route of a search by a picture of the library.
+ * @param {string} id
+ * @returns {Route}
+ */
+export function routeToPicture(id) {
+  return { ...START, q: `id:${shortenId(id)}` };
+}
+
+/**
+ * Parse the query part of an address. Wrong values count as not set.
+ * @param {string} search
+ * @returns {Route}
+ */
+export function parseRoute(search) {
+  const parameters = new URLSearchParams(search);
+  const k = Number(parameters.get('k'));
+  const numbers = (parameters.get('crop') ?? '').split(',').map(Number);
+  const isBox = numbers.length === 4 && numbers.every((value) => Number.isFinite(value) && value >= 0);
   return {
-    q: (given.get('q') ?? '').trim(),
-    crop: isCrop && crop[2] > 0 && crop[3] > 0 ? crop : null,
-    k: Number.isInteger(k) && k >= 1 && k <= MOST ? k : FEW,
-    see: given.get('see') ?? '',
+    q: (parameters.get('q') ?? '').trim(),
+    crop: isBox && numbers[2] > 0 && numbers[3] > 0 ? /** @type {Box} */ (numbers) : null,
+    k: Number.isInteger(k) && k >= 1 && k <= MAX_K ? k : DEFAULT_K,
+    see: parameters.get('see') ?? '',
     upload: null,
   };
 }
 
-/** The address of a route. */
-export function write({ q, crop, k, see, upload }) {
-  const parts = [];
+/**
+ * Return the address of a route. Uploads have none but the start page's.
+ * @param {Route} route
+ */
+export function formatRoute({ q, crop, k, see, upload }) {
+  const parts = /** @type {string[]} */ ([]);
+  /** @type {(name: string, value: string | number) => void} */
   const add = (name, value) => {
     parts.push(`${name}=${encodeURIComponent(value).replace(/%(3A|2F|2C)/g, decodeURIComponent)}`);
   };
   if (q) add('q', q);
   if (q && crop) add('crop', crop.join(','));
-  if (q && k !== FEW) add('k', k);
-  if (see && upload === null) add('see', short(see));
+  if (q && k !== DEFAULT_K) add('k', k);
+  if (see && upload === null) add('see', shortenId(see));
   return parts.length ? `/?${parts.join('&')}` : '/';
 }
 
-/** What two routes share when they have the same results. */
-export function key({ q, crop, k, upload }) {
+/**
+ * Return a key that two routes share if they have the same results.
+ * @param {Route} route
+ */
+export function getResultKey({ q, crop, k, upload }) {
   return JSON.stringify([q, crop, k, upload]);
-}
-
-/** Whether a route is a query of words. */
-export function isWords({ q, upload }) {
-  return upload === null && !idOf(q) && !isAddress(q);
-}
-
-/** The terms of a query that a route is, of which an upload has one for each of its blobs. */
-export function terms({ q, crop, upload }, { blobs } = { blobs: [] }) {
-  if (isWords({ q, upload })) return [{ text: q }];
-  const cut = crop ? { crop: crop.map((part) => `${part}%`) } : {};
-  return upload === null ? [{ image: q, ...cut }] : blobs.map((_, image) => ({ image, ...cut }));
 }

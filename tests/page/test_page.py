@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from selenium.webdriver.common.keys import Keys
 import search
 from search import Engine
 from search.api.auth import Access
+from search.api.problems import CODES
 from search.catalog.writes import ExtractedFile
 from search.media.fetch import Fetcher
 from search.records import Facts, Progress
@@ -533,7 +535,7 @@ def test_what_is_too_large(page: Page, base: str, tmp_path: Path) -> None:
         ("?q=id:ffffffffff", "It is not there"),
         ("?q=id:nonsense", "This cannot be searched for"),
         ("?q=ftp://example.test/a.jpg", "Nothing looks like it"),
-        (f"{LINK[1:]}&crop=50,50,80,80", "This cannot be searched for"),
+        (f"{LINK[1:]}&crop=50,50,80,80", "The crop is outside the picture"),
         ("?q=qwertz", "Nothing looks like it"),
     ],
 )
@@ -545,7 +547,7 @@ def test_addresses_of_nothing(page: Page, base: str, query: str, said: str) -> N
 
 def test_a_file_behind_an_address_that_is_no_picture(page: Page, base: str, web: str) -> None:
     page.open(base, f"/?q={web}/nothing.jpg")
-    assert page.said().startswith("This cannot be searched for\n\n")
+    assert page.said().startswith("This cannot be used\n\n")
     assert not page.find("#query").is_displayed()
 
 
@@ -623,16 +625,51 @@ def test_chinese_by_the_browsers_language(
     assert page.results("22 results") and page.js("document.documentElement.lang") == "en"
 
 
-def test_every_word_is_there_in_both_languages(page: Page, base: str) -> None:
-    page.open(base)
-    words = httpx.get(f"{base}/web/words.js").text
-    tables = [part.partition("\n};")[0] for part in words.split(" = {\n")[1:3]]
-    english, chinese = ({line.split(":")[0].strip() for line in t.splitlines()} for t in tables)
+def test_every_text_is_used(page: Page) -> None:
+    """tsc and node check that both languages have each one."""
+    web = Path(search.__file__).parent / "web"
+    tables = re.findall(r"freeze\(\{\n(.*?)\n\}\)", (web / "texts.js").read_text(), re.S)
+    english, chinese = (set(re.findall(r"^  (\w+):", table, re.M)) for table in tables)
     assert {name for name in english if not name.endswith("_one")} == chinese
-    source = "".join(path.read_text() for path in (Path(search.__file__).parent / "web").iterdir())
-    used = {name for name in chinese if f"'{name}'" in source or f'"{name}"' in source}
-    made = ("problem_", "query_", "crop_", "fact_")  # their ends are put together
-    assert {name for name in chinese - used if not name.startswith(made)} == set()
+    sources = [path.read_text() for path in web.iterdir() if path.name != "texts.js"]
+    used = set(re.findall(r"['\"](\w+)['\"]", "".join(sources)))
+    unused = {name for name in chinese - used if not name.startswith(("problem_", "crop_"))}
+    assert unused == set()
+
+
+def test_every_problem_has_a_text_in_both_languages() -> None:
+    texts = (Path(search.__file__).parent / "web" / "texts.js").read_text()
+    assert [code for code in CODES if texts.count(f"  problem_{code}:") != 2] == []
+
+
+def test_no_english_on_a_chinese_page(tmp_path: Path, base: str, web: str) -> None:
+    """The server's sentences are English, so the page says in Chinese what their codes mean."""
+    (tmp_path / "text.jpg").write_bytes(b"hello")
+    with browsing(tmp_path / "profile", "zh-CN,zh,en") as chinese:
+        for path, said in (
+            ("/?q=id:nonsense", "无法这样搜索"),
+            ("/?q=id:ffffffffff", "找不到"),
+            (f"{LINK}&crop=50,50,80,80", "裁剪框超出了图片"),
+            (f"/?q={web}/nothing.jpg", "无法使用这个内容"),
+        ):
+            chinese.open(base, path)
+            assert chinese.said().startswith(said) and not english(chinese.said())
+        chinese.drop(tmp_path / "text.jpg")
+        chinese.wait(
+            f"{QUIET} && document.getElementById('state').innerText.includes('这不是图片')"
+        )
+        assert not english(chinese.said())
+        chinese.click("#library")
+        chinese.find("#folder-path").send_keys("photos", Keys.ENTER)
+        chinese.wait("document.getElementById('folder-wrong').textContent")
+        assert chinese.text("#folder-wrong") == "请填写文件夹的完整路径"
+        names = [name for _, name in chinese.tree()]
+        assert [name for name in names if english(name)] == []
+
+
+def english(text: str) -> bool:
+    """Whether there is a piece of an English sentence in a text: three words of it."""
+    return re.search(r"\b[A-Za-z]{2,} [a-z]{2,} [a-z]{2,}\b", text) is not None
 
 
 def luminance(colour: str) -> float:

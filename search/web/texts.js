@@ -1,6 +1,12 @@
-// Every word of the page, in English and Chinese, and numbers as each of them writes them.
+// Every text of the page, in English and Chinese. `{name}` is filled in; a key that ends in `_one`
+// is the singular.
 
-const EN = {
+/**
+ * Names of the texts.
+ * @typedef {keyof typeof EN} TextKey
+ */
+
+export const EN = Object.freeze({
   title: 'lookalike',
   tagline: 'Find the pictures that look like this one',
   skip: 'Skip to the pictures',
@@ -156,7 +162,6 @@ const EN = {
   login_hint: 'It is the LOOKALIKE_TOKEN that the server was started with.',
   token: 'Token',
   enter: 'Log in',
-  login_wrong: 'This is not the token.',
   again: 'Try again',
   nothing: 'Nothing looks like it',
   blank: 'blank',
@@ -176,22 +181,52 @@ const EN = {
   not_picture_hint: 'Drop or paste a picture file, or the address of a picture.',
   a_folder: 'A browser does not tell where a folder is',
   a_folder_hint: 'Open the library and write the folder’s path to add it.',
-  problem: 'That did not work',
-  problem_0: 'The server does not answer',
-  problem_0_hint: 'Is it still running? Start it again, then try again.',
-  problem_400: 'This cannot be searched for',
-  problem_401: 'This browser did not keep the login: allow cookies here, then load the page again',
-  problem_403: 'That is not allowed here',
-  problem_404: 'It is not there',
-  problem_408: 'That took too long',
-  problem_413: 'That is too large',
-  problem_415: 'That is not a picture',
-  problem_422: 'This cannot be searched for',
-  problem_429: 'Too much at once',
-  problem_503: 'The library is busy',
-};
+  problem_unknown: 'That did not work',
+  problem_unreachable: 'The server does not answer',
+  problem_unreachable_hint: 'Is it still running? Start it again, then try again.',
+  problem_cookies_blocked: 'This browser did not keep the login: allow cookies here, then load the page again',
+  problem_busy: 'The library is busy',
+  problem_crop_invalid: 'The crop is outside the picture',
+  problem_failed: 'That did not work',
+  problem_fields_invalid: 'The server does not understand this request',
+  problem_folder_not_allowed: 'This folder is not allowed here',
+  problem_folder_not_found: 'There is no such folder',
+  problem_input_invalid: 'This cannot be used',
+  problem_internal: 'The server had an error',
+  problem_job_not_found: 'This work is over',
+  problem_job_running: 'This folder is being worked on already',
+  problem_json_invalid: 'The server does not understand this request',
+  problem_library_empty: 'The library is empty',
+  problem_library_locked: 'Another program is writing to the library',
+  problem_library_unusable: 'The library cannot be used',
+  problem_method_not_allowed: 'The server does not understand this request',
+  problem_model_unavailable: 'The model cannot be used',
+  problem_no_neighbours: 'The library has no similar pictures to start from',
+  problem_not_a_folder: 'That is a file: give the folder that it is in',
+  problem_not_a_picture: 'That is not a picture',
+  problem_not_allowed: 'That is not allowed here',
+  problem_not_found: 'It is not there',
+  problem_path_not_absolute: 'Give the whole path of the folder',
+  problem_picture_too_large: 'That picture is too large',
+  problem_query_invalid: 'This cannot be searched for',
+  problem_request_invalid: 'The server does not understand this request',
+  problem_route_not_found: 'The server does not understand this request',
+  problem_stopping: 'The server is stopping',
+  problem_storage_failed: 'The disk is full or cannot be written to',
+  problem_timeout: 'That took too long',
+  problem_token_missing: 'This server asks for its token',
+  problem_token_wrong: 'This is not the token.',
+  problem_too_large: 'That is too large',
+  problem_too_many_jobs: 'Too much at once',
+  problem_unsupported_media_type: 'The server does not understand this request',
+  problem_upload_broken: 'The picture did not arrive whole',
+  problem_variant_expired: 'This variant is not kept any longer',
+  description: 'Find the pictures that look like this one, in your own folders.',
+  path_example: '~/Pictures',
+});
 
-const ZH = {
+/** @type {Readonly<Record<Exclude<TextKey, `${string}_one`>, string>>} */
+export const ZH = Object.freeze({
   title: 'lookalike 以图搜图',
   tagline: '找出与它相似的图片',
   skip: '跳到图片',
@@ -340,7 +375,6 @@ const ZH = {
   login_hint: '即启动服务器时设置的 LOOKALIKE_TOKEN。',
   token: '令牌',
   enter: '登录',
-  login_wrong: '令牌不正确。',
   again: '重试',
   nothing: '没有相似的图片',
   blank: '空白',
@@ -360,73 +394,46 @@ const ZH = {
   not_picture_hint: '请拖入或粘贴图片文件，或图片的网址。',
   a_folder: '浏览器不会告知文件夹的位置',
   a_folder_hint: '请打开图库，填写文件夹的路径来添加。',
-  problem: '出了点问题',
-  problem_0: '服务器没有响应',
-  problem_0_hint: '它还在运行吗？请重新启动后再试。',
-  problem_400: '无法这样搜索',
-  problem_401: '浏览器没有保留登录信息：请允许此处使用 Cookie，然后重新加载页面',
-  problem_403: '此处不允许',
-  problem_404: '找不到',
-  problem_408: '用时过长',
-  problem_413: '太大了',
-  problem_415: '这不是图片',
-  problem_422: '无法这样搜索',
-  problem_429: '请求太多',
-  problem_503: '图库正忙',
-};
-
-const spoken = navigator.languages.map((name) => name.slice(0, 2)).find((name) => name === 'en' || name === 'zh');
-export const language = spoken === 'zh' ? 'zh-CN' : 'en';
-const words = spoken === 'zh' ? ZH : EN;
-const plural = new Intl.PluralRules(language);
-const whole = new Intl.NumberFormat(language, { maximumFractionDigits: 1 });
-
-/** A number as the language writes it. */
-export function count(number) {
-  return whole.format(number);
-}
-
-/** The words called `key`, with `{name}` filled in; `n` also chooses between one and many. */
-export function say(key, values = {}) {
-  const one = 'n' in values && plural.select(values.n) === 'one' ? words[`${key}_one`] : undefined;
-  return (one ?? words[key]).replace(/\{(\w+)\}/g, (_, name) => {
-    const value = values[name];
-    return typeof value === 'number' ? count(value) : value;
-  });
-}
-
-/** Whether there are words called `key`. */
-export function knows(key) {
-  return key in words;
-}
-
-/** A share from 0 to 1, in per cent. */
-export function percent(share) {
-  return new Intl.NumberFormat(language, { style: 'percent' }).format(share);
-}
-
-/** Bytes, in the unit that reads best. */
-export function bytes(number) {
-  const units = ['byte', 'kilobyte', 'megabyte', 'gigabyte'];
-  const power = Math.min(3, Math.floor(Math.log10(Math.max(1, number)) / 3));
-  const form = { style: 'unit', unit: units[power], unitDisplay: 'short', maximumFractionDigits: 1 };
-  return new Intl.NumberFormat(language, form).format(number / 1000 ** power);
-}
-
-/** A local time `YYYY-MM-DDTHH:MM:SS`. */
-export function moment(text) {
-  const form = { dateStyle: 'long', timeStyle: 'short', timeZone: 'UTC' };
-  return new Intl.DateTimeFormat(language, form).format(new Date(`${text}Z`));
-}
-
-/** Put the words into what the document marks with data-say, data-label and data-hint. */
-export function translate(root) {
-  document.documentElement.lang = language;
-  document.title = say('title');
-  for (const one of root.querySelectorAll('[data-say]')) one.textContent = say(one.dataset.say);
-  for (const one of root.querySelectorAll('[data-label]')) {
-    one.setAttribute('aria-label', say(one.dataset.label));
-    if (one.matches('button, a')) one.title = say(one.dataset.label);
-  }
-  for (const one of root.querySelectorAll('[data-hint]')) one.placeholder = say(one.dataset.hint);
-}
+  problem_unknown: '出了点问题',
+  problem_unreachable: '服务器没有响应',
+  problem_unreachable_hint: '它还在运行吗？请重新启动后再试。',
+  problem_cookies_blocked: '浏览器没有保留登录信息：请允许此处使用 Cookie，然后重新加载页面',
+  problem_busy: '图库正忙，请稍后再试',
+  problem_crop_invalid: '裁剪框超出了图片',
+  problem_failed: '出了点问题',
+  problem_fields_invalid: '服务器无法理解这个请求',
+  problem_folder_not_allowed: '此处不允许使用这个文件夹：请用 --allow 指定它并重新启动服务器',
+  problem_folder_not_found: '找不到这个文件夹',
+  problem_input_invalid: '无法使用这个内容',
+  problem_internal: '服务器内部出错，详情请查看服务器日志',
+  problem_job_not_found: '这项任务已结束',
+  problem_job_running: '这个文件夹正在处理中，请等待或先取消',
+  problem_json_invalid: '服务器无法理解这个请求',
+  problem_library_empty: '图库还是空的',
+  problem_library_locked: '另一个程序正在写入图库，请稍后再试',
+  problem_library_unusable: '无法使用图库',
+  problem_method_not_allowed: '服务器无法理解这个请求',
+  problem_model_unavailable: '无法使用模型',
+  problem_no_neighbours: '图库中没有可作为起点的相似图片：请添加更多图片，或从这张图片开始',
+  problem_not_a_folder: '这是一个文件，请填写它所在的文件夹',
+  problem_not_a_picture: '这不是图片，或图片已损坏',
+  problem_not_allowed: '此处不允许',
+  problem_not_found: '找不到',
+  problem_path_not_absolute: '请填写文件夹的完整路径',
+  problem_picture_too_large: '图片太大了',
+  problem_query_invalid: '无法这样搜索',
+  problem_request_invalid: '服务器无法理解这个请求',
+  problem_route_not_found: '服务器无法理解这个请求',
+  problem_stopping: '服务器正在停止',
+  problem_storage_failed: '磁盘已满或无法写入',
+  problem_timeout: '用时过长',
+  problem_token_missing: '此服务器需要令牌',
+  problem_token_wrong: '令牌不正确。',
+  problem_too_large: '太大了',
+  problem_too_many_jobs: '任务太多，请稍后再试',
+  problem_unsupported_media_type: '服务器无法理解这个请求',
+  problem_upload_broken: '图片没有完整上传，请重试',
+  problem_variant_expired: '这个变体已过期，请重新生成',
+  description: '在你自己的文件夹中找出与它相似的图片。',
+  path_example: '~/Pictures',
+});

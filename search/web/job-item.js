@@ -1,0 +1,150 @@
+// A job that indexes a folder: its progress, rate, time left, and the files that it skipped.
+
+import { createElement, getElement, moveFocus } from './dom.js';
+import { translate, translator } from './i18n.js';
+import { followJob } from './job-events.js';
+import { formatProblem, toProblem } from './problems.js';
+
+/** @import { Api, Job } from './api.js' */
+
+const MAX_SHARE = 0.99; // the bar is full when all can be found, not before
+const MAX_SKIPPED = 500; // files that are listed
+const COUNTS = Object.freeze(
+  /** @type {const} */ (['added', 'changed', 'moved', 'removed', 'unchanged', 'offline_files']),
+);
+
+/**
+ * What a run did.
+ * @typedef {Record<string, number> & { seconds: number, skipped: { path: string, reason: string }[] }} Report
+ */
+
+export class JobItem {
+  #api;
+  #onChange;
+  #onEnd;
+  #stopFollowing = () => {};
+  #pace = { phase: '', since: 0, before: 0 };
+  share = 0;
+  isOver = false;
+
+  /**
+   * @param {Api} api
+   * @param {Job} job
+   * @param {{ onChange: () => void, onEnd: (report?: Report) => void }} callbacks
+   */
+  constructor(api, job, { onChange, onEnd }) {
+    this.#api = api;
+    this.#onChange = onChange;
+    this.#onEnd = onEnd;
+    this.id = job.id;
+    this.bar = createElement('progress', { max: 1, 'aria-label': translate('job_path', { path: job.path }) });
+    this.counts = createElement('p', { class: 'counts' });
+    this.summary = createElement('div', { role: 'status' });
+    this.cancelButton = createElement('button', {
+      type: 'button',
+      class: 'quiet',
+      text: translate('cancel'),
+      'aria-label': translate('cancel_path', { path: job.path }),
+      click: () => this.#cancel(),
+    });
+    const path = createElement('span', { class: 'path', title: job.path }, createElement('bdi', { text: job.path }));
+    const head = createElement('div', { class: 'head' }, path, this.cancelButton);
+    this.element = createElement('li', { class: 'work' }, head, this.bar, this.counts, this.summary);
+    this.#show(job);
+    if (this.isOver) return;
+    const callbacks = {
+      /** @param {Job} now */
+      onChange: (now) => this.#show(now),
+      onLost: () => {
+        this.counts.textContent = translate('job_lost');
+      },
+      onGone: () => this.#showGone(),
+    };
+    this.#stopFollowing = followJob(api, job.id, callbacks, { state: job.state, isLong: true });
+  }
+
+  /** The server was restarted and does not know the job. */
+  #showGone() {
+    this.#show({ state: 'cancelled', progress: null, report: null, error: null, code: null });
+  }
+
+  /** @param {Pick<Job, 'state' | 'progress' | 'report' | 'error' | 'code'>} job */
+  #show(job) {
+    if (this.isOver) return;
+    const { state, progress } = job;
+    this.element.dataset.state = state;
+    this.share = state === 'done' ? 1 : MAX_SHARE * (progress?.total ? progress.done / progress.total : 0);
+    if (state === 'running' && !progress?.total) this.bar.removeAttribute('value');
+    else this.bar.value = this.share;
+    if (state === 'queued') this.counts.textContent = translate('job_queued');
+    else if (state === 'running') {
+      this.counts.textContent = progress?.total ? this.#describePace(progress) : translate('job_scan');
+    } else this.#end(job);
+    this.#onChange();
+  }
+
+  /**
+   * Describe counts, rate and time left, by what was done since the phase was first seen.
+   * @param {NonNullable<Job['progress']>} progress
+   */
+  #describePace({ done, total, phase }) {
+    const now = performance.now();
+    if (this.#pace.phase !== phase) this.#pace = { phase, since: now, before: done };
+    const parts = [translate('job_progress', { done, total })];
+    const rate = (1000 * (done - this.#pace.before)) / (now - this.#pace.since);
+    if (rate > 0 && Number.isFinite(rate)) {
+      parts.push(translate('job_rate', { n: rate < 10 ? rate : Math.round(rate) }));
+      const time = translator.formatDuration((total - done) / rate);
+      if (done < total) parts.push(translate('job_left', { time }));
+    }
+    return parts.join(' · ');
+  }
+
+  /** @param {Pick<Job, 'state' | 'report' | 'error' | 'code'>} job */
+  #end({ state, report, error, code }) {
+    this.isOver = true;
+    this.#stopFollowing();
+    moveFocus(this.cancelButton, getElement('folders-close'));
+    this.cancelButton.remove();
+    const endings = { done: translate('job_done'), cancelled: translate('job_cancelled') };
+    this.counts.textContent = state === 'done' || state === 'cancelled' ? endings[state] : translate('job_failed');
+    if (error) {
+      const text = formatProblem({ code: code ?? 'unknown', detail: error }, translator);
+      this.summary.append(createElement('p', { class: 'wrong', text }));
+    }
+    if (report) this.summary.append(...createSummary(report));
+    this.#onEnd(report);
+  }
+
+  async #cancel() {
+    if (this.cancelButton.ariaDisabled) return;
+    this.cancelButton.ariaDisabled = 'true';
+    try {
+      this.#show(await this.#api.cancelJob(this.id));
+    } catch (error) {
+      if (toProblem(error).status === 404) this.#showGone();
+      this.cancelButton.ariaDisabled = null;
+    }
+  }
+}
+
+/**
+ * Create what says what a run did, and which files it skipped. Their reasons are English.
+ * @param {Report} report
+ */
+function createSummary(report) {
+  const counts = COUNTS.map((name) => /** @type {const} */ ([name, report[name === 'offline_files' ? 'offline' : name]]));
+  const parts = counts.filter(([, n]) => n).map(([name, n]) => translate(name, { n }));
+  parts.push(translate('seconds', { n: report.seconds }));
+  const elements = /** @type {HTMLElement[]} */ ([createElement('p', { class: 'counts', text: parts.join(' · ') })]);
+  if (report.skipped.length) {
+    const title = translate('skipped', { n: report.skipped.length });
+    const items = report.skipped.slice(0, MAX_SKIPPED).map(({ path, reason }) => {
+      const why = translator.language === 'en' ? [createElement('span', { text: reason })] : [];
+      return createElement('li', {}, createElement('b', { text: path }), ...why);
+    });
+    const list = createElement('ul', { class: 'skipped', 'aria-label': title }, ...items);
+    elements.push(createElement('details', {}, createElement('summary', { text: title }), list));
+  }
+  return elements;
+}

@@ -1,0 +1,58 @@
+// Every key that the page handles. Other modules ask these functions what a key means.
+
+/** @type {Readonly<Record<string, readonly [number, number]>>} */
+const DIRECTIONS = Object.freeze({
+  ArrowLeft: [-1, 0],
+  ArrowRight: [1, 0],
+  ArrowUp: [0, -1],
+  ArrowDown: [0, 1],
+});
+
+/**
+ * Return whether a key belongs to the browser, such as Alt and an arrow.
+ * @param {Pick<KeyboardEvent, 'altKey' | 'ctrlKey' | 'metaKey'>} event
+ */
+export function isBrowserShortcut(event) {
+  return event.altKey || event.ctrlKey || event.metaKey;
+}
+
+/**
+ * Return whether a click asks the browser for another tab or window.
+ * @param {Pick<MouseEvent, 'ctrlKey' | 'metaKey' | 'shiftKey' | 'button'>} event
+ */
+export function opensElsewhere(event) {
+  return event.ctrlKey || event.metaKey || event.shiftKey || event.button > 0;
+}
+
+/**
+ * Return the direction of an arrow key, (right, down), or null for another key.
+ * @param {Pick<KeyboardEvent, 'key'>} event
+ */
+export function getDirection({ key }) {
+  return Object.hasOwn(DIRECTIONS, key) ? DIRECTIONS[key] : null;
+}
+
+/**
+ * Return `first` for Home, `last` for End, or null.
+ * @param {Pick<KeyboardEvent, 'key'>} event
+ */
+export function getEnd({ key }) {
+  if (key === 'Home') return 'first';
+  return key === 'End' ? 'last' : null;
+}
+
+/**
+ * Return whether a key deletes what is selected.
+ * @param {Pick<KeyboardEvent, 'key'>} event
+ */
+export function isDeleteKey({ key }) {
+  return key === 'Delete' || key === 'Backspace';
+}
+
+/**
+ * Return whether a key presses the button that has the focus.
+ * @param {Pick<KeyboardEvent, 'key'>} event
+ */
+export function isPressKey({ key }) {
+  return key === ' ' || key === 'Enter';
+}

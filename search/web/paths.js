@@ -1,0 +1,35 @@
+// Paths of files, of either kind of system.
+
+/**
+ * Split a path into its folder and its file name.
+ * @param {string} path
+ */
+export function splitPath(path) {
+  const [, folder = '', name = path] = path.match(/^(.*)[/\\]([^/\\]*)$/s) ?? [];
+  return { folder, name };
+}
+
+/**
+ * Return the last two parts of a folder: enough to know it by.
+ * @param {string} folder
+ */
+export function shortenFolder(folder) {
+  const names = folder.split(/[/\\]/).filter(Boolean);
+  return names.length > 2 ? `…/${names.slice(-2).join('/')}` : folder;
+}
+
+/**
+ * Return a file name without its extension.
+ * @param {string} name
+ */
+export function removeExtension(name) {
+  return name.replace(/\.\w+$/, '');
+}
+
+/**
+ * Split a path after its separators, where a line may break.
+ * @param {string} path
+ */
+export function splitAtSeparators(path) {
+  return path.split(/(?<=[/\\])/);
+}

@@ -1,0 +1,458 @@
+// The dialog that makes variants of a picture: its options, the job, and the variants.
+
+import { getAddress } from './api.js';
+import { CompareDialog } from './compare.js';
+import { closeOnOutsideClick, createElement, createIcon, getElement } from './dom.js';
+import { translate, translator } from './i18n.js';
+import { followJob } from './job-events.js';
+import { NoiseSlider } from './noise-slider.js';
+import { removeExtension, splitPath } from './paths.js';
+import { formatProblem, toProblem } from './problems.js';
+import { formatRoute, routeToPicture } from './route.js';
+import { chooseColumns, getTileRatio } from './tile-layout.js';
+
+/** @import { Api, Job, Source, Variant } from './api.js' */
+/** @import { Problem } from './problems.js' */
+
+const SEEDS = 1_000_000;
+const SIZE = 384; // pixels of the long side
+const MAX_N = 16;
+
+/**
+ * What variants are made of. address: where its picture is shown; name: of its file.
+ * @typedef {{ source: Source, address: string, name: string }} VariantQuery
+ */
+
+/**
+ * A variant as it is shown. place: from 1; about: score, seed and more; file: a name to save it by.
+ * @typedef {Variant & { place: number, score: string, about: string, file: string }} NamedVariant
+ */
+
+/**
+ * What the dialog calls.
+ * @typedef {object} Callbacks
+ * @property {(file: File) => void} onSearch Search by a variant.
+ * @property {() => void} onKept A variant is in the library now.
+ * @property {(event: MouseEvent) => void} onFollow A link to results was clicked.
+ * @property {() => number} countPictures Number of pictures in the library, 0 while unknown.
+ * @property {(text: string) => void} showToast
+ */
+
+/**
+ * The work that is going on. id: of its job, once the server has answered.
+ * @typedef {{ id: string | null, stopFollowing: () => void }} Work
+ */
+
+export class VariantsDialog {
+  #api;
+  #callbacks;
+  #dialog = getElement('make', HTMLDialogElement);
+  #image = getElement('make-query', HTMLImageElement);
+  #list = getElement('make-tiles');
+  #countField = getElement('make-n', HTMLInputElement);
+  #seedField = getElement('make-seed', HTMLInputElement);
+  #slider;
+  #compare;
+  #name = '';
+
+  /** @type {Source} */
+  #source = {};
+
+  /** @type {Work | null} */
+  #work = null;
+
+  /** @type {NamedVariant[]} */
+  #variants = [];
+
+  /** The options of the variants that are shown, as JSON. */
+  #shownOptions = '';
+
+  /**
+   * @param {Api} api
+   * @param {Callbacks} callbacks
+   */
+  constructor(api, callbacks) {
+    this.#api = api;
+    this.#callbacks = callbacks;
+    this.#slider = new NoiseSlider(() => this.#update());
+    this.#compare = new CompareDialog({
+      onSearch: (variant) => this.#search(variant),
+      onKeep: (variant) => this.#keep(variant, getElement('compare-keep')),
+    });
+    this.#image.addEventListener('load', () => this.#slider.draw(this.#image));
+    getElement('make-form').addEventListener('submit', (event) => {
+      event.preventDefault();
+      if (this.#work) this.#cancel();
+      else this.#make();
+    });
+    getElement('make-dice').addEventListener('click', () => this.#setSeed(Math.floor(SEEDS * Math.random())));
+    for (const field of [this.#countField, this.#seedField]) field.addEventListener('input', () => this.#update());
+    getElement('make-starts').addEventListener('change', () => this.#update());
+    getElement('make-close').addEventListener('click', () => this.#dialog.close());
+    closeOnOutsideClick(this.#dialog);
+    this.#dialog.addEventListener('close', () => this.#cancel());
+    addEventListener('pagehide', () => this.#cancelOnLeave());
+  }
+
+  /**
+   * Show the dialog for a picture.
+   * @param {VariantQuery} query
+   */
+  async open({ source, address, name }) {
+    if (getKey(source) !== getKey(this.#source)) {
+      this.#show([]);
+      this.#shownOptions = '';
+      this.#showState('');
+    }
+    this.#source = source;
+    this.#name = removeExtension(name) || translate('picture');
+    this.#image.alt = translate('query_alt');
+    this.#image.src = address;
+    this.#update();
+    if (!this.#dialog.open) this.#dialog.showModal();
+    try {
+      if (!this.#slider.isReady) await this.#fetchLimits();
+    } catch (error) {
+      this.#showProblem(toProblem(error));
+    }
+  }
+
+  async #fetchLimits() {
+    const limits = await this.#api.fetchLimits();
+    this.#slider.setLimits(limits);
+    this.#countField.max = String(Math.min(limits.n, MAX_N));
+    if (this.#image.naturalWidth) this.#slider.draw(this.#image);
+    this.#update();
+  }
+
+  /** Whether variants may start from neighbours: those of the concept, if the library has pictures. */
+  get #offersNeighbours() {
+    return this.#slider.regime === 'concept' && this.#callbacks.countPictures() > 0;
+  }
+
+  get #startsFromNeighbours() {
+    return this.#offersNeighbours && getElement('start-neighbours', HTMLInputElement).checked;
+  }
+
+  /** The options of a request. */
+  get #options() {
+    const start = this.#startsFromNeighbours ? { from: 'neighbours' } : {};
+    const numbers = { n: this.#countField.valueAsNumber, seed: this.#seedField.valueAsNumber };
+    return { ...numbers, size: SIZE, ...this.#slider.value, ...start };
+  }
+
+  /** Whether the same request would make the variants that are shown. */
+  get #isRepetition() {
+    return this.#shownOptions === JSON.stringify(this.#options);
+  }
+
+  /** @param {number} value */
+  #setSeed(value) {
+    this.#seedField.value = String(value);
+    this.#update();
+  }
+
+  /** Show the options that there are, and what the button does. */
+  #update() {
+    if (!this.#slider.isReady) return;
+    const starts = getElement('make-starts', HTMLFieldSetElement);
+    starts.hidden = starts.disabled = !this.#offersNeighbours;
+    this.#slider.showNoise(!this.#startsFromNeighbours);
+    const n = this.#options.n || 0;
+    const button = getElement('make-go', HTMLButtonElement);
+    button.textContent = this.#work ? translate('cancel') : translate(this.#isRepetition ? 'make_others' : 'make_n', { n });
+    button.classList.toggle('main', !this.#work);
+    button.formNoValidate = this.#work !== null;
+  }
+
+  async #make() {
+    if (!this.#slider.isReady) return;
+    if (this.#isRepetition) this.#setSeed(Math.max(...this.#variants.map(({ seed }) => seed)) + 1);
+    const options = this.#options;
+    const work = /** @type {Work} */ ({ id: null, stopFollowing: () => {} });
+    this.#work = work;
+    this.#showBlanks(options.n);
+    this.#list.parentElement?.scrollIntoView({ block: 'nearest' });
+    this.#showState(translate('make_queued'), null);
+    this.#update();
+    try {
+      const { job } = await this.#api.makeVariants(this.#source, options);
+      work.id = job;
+      if (this.#work === work) this.#follow(work, job, JSON.stringify(options));
+      else this.#api.cancelJob(job).catch(() => {});
+    } catch (error) {
+      if (this.#work === work) this.#showProblem(toProblem(error));
+    }
+  }
+
+  /**
+   * @param {Work} work
+   * @param {string} id
+   * @param {string} options As JSON.
+   */
+  #follow(work, id, options) {
+    work.stopFollowing = followJob(this.#api, id, {
+      onChange: (job) => this.#showJob(job, options),
+      onLost: () => this.#showState(translate('job_lost'), null),
+      onGone: (problem) => this.#showProblem(problem),
+    });
+  }
+
+  /**
+   * @param {Job} job
+   * @param {string} options As JSON.
+   */
+  #showJob({ state, progress, report, error, code }, options) {
+    if (state === 'queued') this.#showState(translate('make_queued'), null);
+    else if (state === 'running') this.#showProgress(progress);
+    else if (state === 'done') this.#finish(report, options);
+    else if (state === 'failed') this.#showProblem({ code: code ?? 'unknown', detail: error ?? '' });
+    else this.#showCancelled();
+  }
+
+  /**
+   * Show how far the work is, and what the pictures look like by now.
+   * @param {Job['progress']} progress
+   */
+  #showProgress(progress) {
+    this.#showState(translate('making'), progress?.total ? progress.done / progress.total : null);
+    progress?.pictures.forEach((url, i) => {
+      const image = this.#list.children[i]?.querySelector('img');
+      if (image) image.src = url;
+    });
+  }
+
+  /**
+   * @param {{ variants: Variant[], seconds: number }} report
+   * @param {string} options As JSON.
+   */
+  #finish({ variants, seconds }, options) {
+    this.#endWork();
+    this.#shownOptions = options;
+    this.#show(variants.map((variant, i) => this.#nameVariant(variant, i + 1)));
+    const time = translate('seconds', { n: seconds });
+    this.#showState(translate('made', { n: variants.length, time }));
+    this.#update();
+  }
+
+  /**
+   * @param {Variant} variant
+   * @param {number} place
+   * @returns {NamedVariant}
+   */
+  #nameVariant(variant, place) {
+    const score = variant.similarity.toFixed(2);
+    const seed = String(variant.seed);
+    const parts = [translate('score', { score }), translate('seed_of', { seed })];
+    if (variant.source) parts.push(translate('source', { name: splitPath(variant.source.path).name }));
+    if (!variant.accepted) parts.push(translate('rejected'));
+    const file = `${this.#name} ${translate('variant', { n: seed })}.png`;
+    return { ...variant, place, score, about: parts.join(', '), file };
+  }
+
+  #endWork() {
+    this.#work?.stopFollowing();
+    this.#work = null;
+  }
+
+  #cancel() {
+    if (!this.#work) return;
+    if (this.#work.id) this.#api.cancelJob(this.#work.id).catch(() => {});
+    this.#showCancelled();
+  }
+
+  /** Nobody waits for variants when the page is left. */
+  #cancelOnLeave() {
+    if (this.#work?.id) this.#api.cancelJob(this.#work.id, { keepalive: true }).catch(() => {});
+  }
+
+  #showCancelled() {
+    this.#endWork();
+    this.#show(this.#variants);
+    this.#showState(translate('make_cancelled'));
+    this.#update();
+  }
+
+  /** @param {Pick<Problem, 'code' | 'detail'>} problem */
+  #showProblem(problem) {
+    this.#endWork();
+    this.#show(this.#variants);
+    this.#showState('');
+    getElement('make-wrong').textContent = formatProblem(problem, translator);
+    this.#update();
+  }
+
+  /**
+   * Show a line over the pictures.
+   * @param {string} text
+   * @param {number | null} [share] How much is done; null while that is not known.
+   */
+  #showState(text, share) {
+    getElement('make-wrong').textContent = '';
+    getElement('make-state').textContent = text;
+    const bar = getElement('make-bar', HTMLProgressElement);
+    bar.hidden = share === undefined;
+    if (share === null) bar.removeAttribute('value');
+    else if (share !== undefined) bar.value = share;
+  }
+
+  /** @param {NamedVariant[]} variants */
+  #show(variants) {
+    this.#variants = variants;
+    const hasSources = variants.some(({ source }) => source);
+    this.#arrange(variants.map((variant) => this.#createTile(variant)), hasSources);
+  }
+
+  /**
+   * Show the places of variants that are being made.
+   * @param {number} count
+   */
+  #showBlanks(count) {
+    this.#arrange(Array.from({ length: count }, () => this.#createBlank()), false);
+  }
+
+  /**
+   * @param {HTMLElement[]} tiles
+   * @param {boolean} hasSources
+   */
+  #arrange(tiles, hasSources) {
+    getElement('make-none').hidden = tiles.length > 0;
+    const panel = (this.#list.parentElement ?? this.#list).getBoundingClientRect();
+    const { columns, width } = chooseColumns(panel, tiles.length, this.#ratio, hasSources);
+    this.#list.style.setProperty('--columns', String(columns));
+    this.#list.style.setProperty('--wide', `${width}px`);
+    this.#list.replaceChildren(...tiles);
+  }
+
+  get #ratio() {
+    return getTileRatio(this.#image.naturalWidth, this.#image.naturalHeight);
+  }
+
+  /** @param {string} [src] */
+  #createImage(src) {
+    const image = createElement('img', { alt: '', src });
+    image.style.aspectRatio = String(this.#ratio);
+    return image;
+  }
+
+  #createBlank() {
+    const image = this.#createImage();
+    image.addEventListener('load', () => image.classList.add('begun'));
+    const frame = createElement('span', { class: 'picked' }, image);
+    return createElement('li', { class: 'blank' }, frame, createElement('div', { class: 'tools' }));
+  }
+
+  /** @param {NamedVariant} variant */
+  #createTile(variant) {
+    const label = translate('search_with', { n: variant.place, about: variant.about });
+    const button = createElement(
+      'button',
+      {
+        type: 'button',
+        class: 'picked',
+        'aria-label': label,
+        title: translate('search_by_it'),
+        click: () => this.#search(variant),
+      },
+      this.#createImage(variant.url),
+    );
+    const source = variant.source ? [this.#createSourceLink(variant.source)] : [];
+    return createElement('li', {}, button, this.#createTools(variant), ...source);
+  }
+
+  /** @param {NamedVariant} variant */
+  #createTools(variant) {
+    /** @param {'compare' | 'download' | 'keep'} key */
+    const nameTool = (key) => {
+      const name = translate(key);
+      return { title: name, 'aria-label': `${name}, ${translate('variant', { n: variant.place })}` };
+    };
+    const show = () => this.#compare.show(this.#image, variant);
+    /** @param {MouseEvent & { currentTarget: HTMLElement }} event */
+    const keep = ({ currentTarget }) => this.#keep(variant, currentTarget);
+    const button = { type: 'button', class: 'icon' };
+    const link = { class: 'button icon', href: variant.url, download: variant.file };
+    return createElement(
+      'div',
+      { class: 'tools' },
+      createElement('span', { class: 'score', text: variant.score, title: variant.about }),
+      createElement('button', { ...button, ...nameTool('compare'), click: show }, createIcon('compare')),
+      createElement('a', { ...link, ...nameTool('download') }, createIcon('download')),
+      createElement('button', { ...button, ...nameTool('keep'), click: keep }, createIcon('keep')),
+    );
+  }
+
+  /**
+   * Create the link to the picture that a variant started from.
+   * @param {{ id: string, path: string }} source
+   */
+  #createSourceLink({ id, path }) {
+    const { name } = splitPath(path);
+    /** @param {MouseEvent} event */
+    const click = (event) => {
+      this.#callbacks.onFollow(event);
+      if (event.defaultPrevented) this.#dialog.close();
+    };
+    return createElement(
+      'a',
+      {
+        class: 'source',
+        href: formatRoute(routeToPicture(id)),
+        title: path,
+        'aria-label': translate('source_link', { name }),
+        click,
+      },
+      createElement('img', { src: getAddress(id, 'thumbnail'), alt: '' }),
+      createElement('span', { text: translate('source', { name }) }),
+    );
+  }
+
+  /** @param {NamedVariant} variant */
+  async #search(variant) {
+    const file = await this.#fetchFile(variant);
+    if (!file) return;
+    this.#compare.close();
+    this.#callbacks.onSearch(file);
+  }
+
+  /**
+   * @param {NamedVariant} variant
+   * @param {HTMLElement} button
+   */
+  async #keep(variant, button) {
+    if (button.ariaDisabled) return;
+    button.ariaDisabled = 'true';
+    const file = await this.#fetchFile(variant);
+    try {
+      if (!file) return;
+      await this.#api.keepImage(file);
+      this.#callbacks.showToast(translate('kept_variant'));
+      this.#callbacks.onKept();
+    } catch (error) {
+      this.#callbacks.showToast(formatProblem(toProblem(error), translator));
+    } finally {
+      button.ariaDisabled = null;
+    }
+  }
+
+  /**
+   * Return a variant's picture, or null if the server has deleted it.
+   * @param {NamedVariant} variant
+   */
+  async #fetchFile(variant) {
+    try {
+      return new File([await this.#api.fetchVariant(variant.id)], variant.file, { type: 'image/png' });
+    } catch (error) {
+      this.#callbacks.showToast(formatProblem(toProblem(error), translator));
+      return null;
+    }
+  }
+}
+
+/**
+ * Return what tells one picture from another.
+ * @param {Source} source
+ */
+function getKey({ blob, id, url }) {
+  return blob ?? id ?? url;
+}

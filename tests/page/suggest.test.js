@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { createTranslator } from '../../search/web/i18n.js';
+import { removeExtension, shortenFolder, splitAtSeparators, splitPath } from '../../search/web/paths.js';
+import { describeReading, matchName, splitLastWord } from '../../search/web/suggest.js';
+
+const { translate } = createTranslator(['en']);
+const KNOWN = { words: ['cat'], names: [], unknown: [], suggestions: [], advice: null };
+
+test('the last word is completed', () => {
+  assert.deepEqual(splitLastWord('red ca'), { before: 'red ', last: 'ca' });
+  assert.deepEqual(splitLastWord('red '), { before: 'red ', last: '' });
+  assert.deepEqual(splitLastWord(''), { before: '', last: '' });
+});
+
+test('a word is completed by the name that was begun', () => {
+  const word = { word: 'cat', also: ['kitten', '猫'] };
+  assert.equal(matchName(word, 'KIT'), 'kitten');
+  assert.equal(matchName(word, '猫'), '猫');
+  assert.equal(matchName(word, 'x'), 'cat');
+});
+
+test('nothing is said of words that are known', () => {
+  assert.equal(describeReading({ understood: [KNOWN], low_content: false }, translate), '');
+});
+
+test('unknown words are listed, and what to do', () => {
+  const reading = { ...KNOWN, unknown: ['zebu'], suggestions: ['zebra'], advice: 'x' };
+  const text = describeReading({ understood: [reading], low_content: false }, translate);
+  for (const part of ['cat', 'zebu', 'zebra', '--model ViT-B-32']) assert.ok(text.includes(part), part);
+});
+
+test('words that are in no picture, and blank pictures', () => {
+  const text = describeReading({ understood: [{ ...KNOWN, advice: 'x' }], low_content: true }, translate);
+  assert.ok(text.includes(translate('understood_unseen', { list: 'cat' })));
+  assert.ok(text.endsWith(translate('blank_query')));
+});
+
+test('paths of both kinds of system', () => {
+  assert.deepEqual(splitPath('/a/b/c.jpg'), { folder: '/a/b', name: 'c.jpg' });
+  assert.deepEqual(splitPath('C:\\a\\c.jpg'), { folder: 'C:\\a', name: 'c.jpg' });
+  assert.deepEqual(splitPath('c.jpg'), { folder: '', name: 'c.jpg' });
+  assert.equal(shortenFolder('/a/b/c/d'), '…/c/d');
+  assert.equal(shortenFolder('/a'), '/a');
+  assert.equal(removeExtension('my.hat.png'), 'my.hat');
+  assert.deepEqual(splitAtSeparators('/a/b.jpg'), ['/', 'a/', 'b.jpg']);
+});

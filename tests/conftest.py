@@ -119,6 +119,6 @@ def page(tab: Page) -> Iterator[Page]:
     yield tab
     tab.driver.get("about:blank")
     tab.resize(1280, 800)
-    tab.media()
+    tab.emulate_media()
     tab.driver.delete_all_cookies()
-    tab.complaints(), tab.requests()
+    tab.list_warnings(), tab.list_requests()

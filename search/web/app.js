@@ -111,7 +111,7 @@ class App {
     });
     document.querySelector('.skip')?.addEventListener('click', (event) => {
       event.preventDefault(); // an address of its own would be another entry of the history
-      getElement('found').focus();
+      getElement('results').focus();
     });
     getElement('more').addEventListener('click', () => this.#showMore());
     addEventListener('popstate', () => this.#showEntry());
@@ -173,8 +173,8 @@ class App {
     else if (url || text) this.#enter({ ...START, q: url ?? text ?? '' });
     else if (isFolder) {
       const actions = [this.#createAddFolder()];
-      this.#placeholder.show('folder', translate('a_folder'), translate('a_folder_hint'), actions);
-    } else this.#placeholder.show('warning', translate('not_picture'), translate('not_picture_hint'));
+      this.#placeholder.show('folder', translate('dropped_folder'), translate('dropped_folder_hint'), actions);
+    } else this.#placeholder.show('warning', translate('dropped_nothing'), translate('dropped_nothing_hint'));
   }
 
   /** Load the pictures that were refused before the login. */
@@ -204,12 +204,12 @@ class App {
       this.#detail.close();
       const place = previous ? this.#grid.find(previous) : -1;
       if (hasSameResults && place >= 0) this.#grid.focus(place);
-      else getElement('found').focus({ preventScroll: true });
+      else getElement('results').focus({ preventScroll: true });
     }
   }
 
   #showMore() {
-    moveFocus(getElement('more'), getElement('found'));
+    moveFocus(getElement('more'), getElement('results'));
     const k = K_STEPS.find((step) => step > this.#route.k) ?? MAX_K;
     this.#enter({ ...this.#route, k }, { isReplacing: true, y: scrollY });
   }

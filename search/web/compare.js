@@ -9,7 +9,7 @@ import { isPressKey } from './keyboard.js';
 export class CompareDialog {
   #dialog = getElement('compare', HTMLDialogElement);
   #edge = getElement('compare-edge', HTMLInputElement);
-  #pair = getElement('compare-both');
+  #pair = getElement('compare-pair');
   #query = getElement('compare-query', HTMLImageElement);
 
   /** @type {NamedVariant | null} */
@@ -51,7 +51,7 @@ export class CompareDialog {
     image.src = variant.url;
     image.alt = translate('variant', { n: variant.place });
     getElement('compare-name').textContent = variant.about;
-    const link = getElement('compare-save', HTMLAnchorElement);
+    const link = getElement('compare-download', HTMLAnchorElement);
     link.href = variant.url;
     link.download = variant.file;
     this.#edge.value = '50';

@@ -55,7 +55,7 @@ export class DetailDialog {
     getElement('detail-previous').addEventListener('click', () => onStep(-1));
     getElement('detail-next').addEventListener('click', () => onStep(1));
     getElement('detail-similar').addEventListener('click', onFollow);
-    getElement('detail-make').addEventListener('click', () => {
+    getElement('detail-variants').addEventListener('click', () => {
       onMakeVariants({ source: { id: this.#id }, address: this.#image.src, name: this.#image.alt });
     });
     this.#image.addEventListener('load', () => this.#image.classList.add('ready'));
@@ -163,7 +163,7 @@ function listFacts(image, score) {
   if (image.palette.length) facts.push(['fact_palette', [createSwatches(image.palette)]]);
   const labels = image.labels.map((label) => `${label.name} ${translator.formatPercent(label.score)}`);
   add('fact_labels', labels.join(', '));
-  add('fact_content', image.low_content && translate('blank'));
+  add('fact_content', image.low_content && translate('blank_picture'));
   add('fact_tags', image.tags.join(', '));
   facts.push(['fact_path', createPath(splitPath(image.path).folder)]);
   for (const path of image.paths) if (path !== image.path) facts.push(['fact_also', createPath(path)]);

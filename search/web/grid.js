@@ -188,7 +188,7 @@ export class Grid {
     const item = this.items[place];
     const { folder, name } = splitPath(item.path);
     const near = shortenFolder(folder);
-    const number = item.low_content ? translate('blank') : (item.score?.toFixed(2) ?? '');
+    const number = item.low_content ? translate('blank_picture') : (item.score?.toFixed(2) ?? '');
     const score = this.#isScored ? number : '';
     const label = [name, near, score && translate('score', { score })].filter(Boolean).join(', ');
     const image = createElement('img', { alt: '', decoding: 'async', draggable: 'false' });

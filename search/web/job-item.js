@@ -49,7 +49,7 @@ export class JobItem {
     });
     const path = createElement('span', { class: 'path', title: job.path }, createElement('bdi', { text: job.path }));
     const head = createElement('div', { class: 'head' }, path, this.cancelButton);
-    this.element = createElement('li', { class: 'work' }, head, this.bar, this.counts, this.summary);
+    this.element = createElement('li', { class: 'job' }, head, this.bar, this.counts, this.summary);
     this.#show(job);
     if (this.isOver) return;
     const callbacks = {

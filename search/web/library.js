@@ -93,8 +93,8 @@ export class LibraryDialog {
       createElement('button', {
         type: 'button',
         class: 'quiet',
-        text: translate('sync'),
-        'aria-label': translate('sync_path', { path }),
+        text: translate('index_again'),
+        'aria-label': translate('index_again_path', { path }),
         click: () => this.#index(path),
       }),
     );
@@ -102,7 +102,7 @@ export class LibraryDialog {
 
   /** @param {string} path */
   async #index(path) {
-    const wrong = getElement('folder-wrong');
+    const wrong = getElement('folder-problem');
     wrong.textContent = '';
     try {
       const { job } = await this.#api.indexFolder(path);
@@ -123,8 +123,8 @@ export class LibraryDialog {
       onEnd: (report) => this.#finish(Boolean(report?.moved)),
     });
     this.#jobs.set(job.id, item);
-    getElement('works').prepend(item.element);
-    getElement('works-part').hidden = false;
+    getElement('jobs').prepend(item.element);
+    getElement('jobs-section').hidden = false;
     this.#showTotal();
   }
 

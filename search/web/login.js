@@ -34,7 +34,7 @@ export class LoginDialog {
   /** @param {Api} api */
   #ask(api) {
     const form = getElement('login-form');
-    const wrong = getElement('login-wrong');
+    const wrong = getElement('login-problem');
     return new Promise((/** @type {(value: void) => void} */ resolve) => {
       /** @param {Event} event */
       const submit = async (event) => {

@@ -20,7 +20,7 @@ const NAMES = Object.freeze({ near: 'regime_near', same: 'regime_same', concept:
 
 export class NoiseSlider {
   #onChange;
-  #input = getElement('make-sigma', HTMLInputElement);
+  #input = getElement('variants-sigma', HTMLInputElement);
   #sigma = 0;
   #showsNoise = true;
 
@@ -50,13 +50,13 @@ export class NoiseSlider {
     const scale = new NoiseScale(limits);
     this.#scale = scale;
     this.#cards = scale.regimes.map(([name, sigma]) => this.#createCard(name, sigma));
-    getElement('make-regimes').replaceChildren(...this.#cards.map(({ button }) => button));
+    getElement('variants-regimes').replaceChildren(...this.#cards.map(({ button }) => button));
     const marks = scale.regimes.map(([, sigma]) => {
       const mark = createElement('span');
       mark.style.left = `${(100 * scale.toPosition(sigma)) / STEPS}%`;
       return mark;
     });
-    getElement('make-marks').replaceChildren(...marks);
+    getElement('variants-marks').replaceChildren(...marks);
     this.#moveTo(limits.regimes.same);
   }
 
@@ -126,7 +126,7 @@ export class NoiseSlider {
   #describe() {
     const place = this.#describePlace();
     const text = this.#showsNoise ? `${place}, σ ${translator.formatSignificant(this.#sigma)}` : place;
-    getElement('make-far').textContent = text;
+    getElement('variants-distance').textContent = text;
     this.#input.setAttribute('aria-valuetext', text);
   }
 

@@ -29,7 +29,7 @@ export class Placeholder {
   }
 
   hide() {
-    moveFocus(this.#element, getElement('found'));
+    moveFocus(this.#element, getElement('results'));
     this.#element.hidden = true;
     this.#element.replaceChildren();
   }
@@ -41,7 +41,7 @@ export class Placeholder {
    */
   showProblem(problem, retry) {
     const { title, hint } = describeProblem(problem, translator);
-    this.show('warning', title, hint, isTemporary(problem) ? [{ text: translate('again'), act: retry }] : []);
+    this.show('warning', title, hint, isTemporary(problem) ? [{ text: translate('retry'), act: retry }] : []);
   }
 
   /**

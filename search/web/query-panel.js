@@ -73,7 +73,7 @@ export class QueryPanel {
     this.#image.addEventListener('error', () => this.#handleError());
     getElement('crop-start').addEventListener('click', () => this.#toggleCrop());
     this.#keepButton.addEventListener('click', () => this.keep());
-    getElement('query-make').addEventListener('click', () => this.#makeVariants());
+    getElement('query-variants').addEventListener('click', () => this.#makeVariants());
     getElement('copy').addEventListener('click', () => this.#copyLink());
     getElement('copy').hidden = !navigator.clipboard;
   }
@@ -94,12 +94,12 @@ export class QueryPanel {
     this.#source = blob ? { blob } : id ? { id } : url ? { url } : {};
     this.#showSeveral(isSeveral ? upload.blobs : []);
     const kind = upload ? 'query_upload' : id ? 'query_id' : url ? 'query_url' : 'query_text';
-    getElement('query-kind').textContent = translate(isSeveral ? 'several' : kind);
+    getElement('query-kind').textContent = translate(isSeveral ? 'query_several' : kind);
     this.#showName(upload ? upload.name : (url ?? (id ? '' : route.q)));
     getElement('query-note').hidden = !blob;
     getElement('copy').hidden = Boolean(upload) || !navigator.clipboard;
-    for (const part of ['stage', 'crop-start', 'query-make', 'crop-note']) getElement(part).hidden = !picture;
-    if (!this.keepable) moveFocus(this.#keepButton, getElement('query-make'));
+    for (const part of ['stage', 'crop-start', 'query-variants', 'crop-note']) getElement(part).hidden = !picture;
+    if (!this.keepable) moveFocus(this.#keepButton, getElement('query-variants'));
     this.#keepButton.hidden = !this.keepable;
     this.#showCropButtons(route.crop);
     if (picture !== this.#loaded) this.#load(picture);

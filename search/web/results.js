@@ -61,7 +61,7 @@ export class Results {
     getElement('more').hidden = true;
     this.#showReading('');
     this.#parts.placeholder.hide();
-    getElement('found-title').textContent = isQuery ? translate('results', { n: 0 }) : translate('newest');
+    getElement('results-title').textContent = isQuery ? translate('results', { n: 0 }) : translate('newest');
     if (isQuery) {
       await this.#search(route, y, this.#request.signal);
       return;
@@ -111,7 +111,7 @@ export class Results {
     this.#showHeading(translate('results', { n: hits.length }), `${time} · ${answer.model}`);
     getElement('more').hidden = hits.length < route.k || route.k >= MAX_K;
     this.#showReading(hits.length ? reading : '');
-    if (!hits.length) this.#parts.placeholder.show('search', translate('nothing'), reading);
+    if (!hits.length) this.#parts.placeholder.show('search', translate('no_results'), reading);
   }
 
   /**
@@ -188,7 +188,7 @@ export class Results {
 
   /** @param {string} text How the words of a query were read; empty to say nothing. */
   #showReading(text) {
-    const line = getElement('understood');
+    const line = getElement('reading');
     line.textContent = text;
     line.hidden = !text;
   }
@@ -204,7 +204,7 @@ export class Results {
    * @param {string} summary
    */
   #showHeading(title, summary) {
-    getElement('found-title').textContent = title;
+    getElement('results-title').textContent = title;
     getElement('summary').textContent = summary;
   }
 

@@ -81,7 +81,7 @@ export function receiveUploads(onReceive) {
     event.preventDefault();
     onReceive(content);
   });
-  for (const id of ['file', 'shot']) {
+  for (const id of ['file', 'photo']) {
     const input = getElement(id, HTMLInputElement);
     input.addEventListener('change', () => {
       const files = [...(input.files ?? [])];
@@ -96,7 +96,7 @@ export function receiveUploads(onReceive) {
 
 /** @param {(content: Content) => void} onReceive */
 function listenForDrops(onReceive) {
-  const overlay = getElement('drop-over');
+  const overlay = getElement('drop-overlay');
   let depth = 0; // of the elements that the pointer has entered
   addEventListener('dragenter', (event) => {
     event.preventDefault();

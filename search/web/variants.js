@@ -46,11 +46,11 @@ const MAX_N = 16;
 export class VariantsDialog {
   #api;
   #callbacks;
-  #dialog = getElement('make', HTMLDialogElement);
-  #image = getElement('make-query', HTMLImageElement);
-  #list = getElement('make-tiles');
-  #countField = getElement('make-n', HTMLInputElement);
-  #seedField = getElement('make-seed', HTMLInputElement);
+  #dialog = getElement('variants', HTMLDialogElement);
+  #image = getElement('variants-query', HTMLImageElement);
+  #list = getElement('variants-list');
+  #countField = getElement('variants-count', HTMLInputElement);
+  #seedField = getElement('variants-seed', HTMLInputElement);
   #slider;
   #compare;
   #name = '';
@@ -80,15 +80,15 @@ export class VariantsDialog {
       onKeep: (variant) => this.#keep(variant, getElement('compare-keep')),
     });
     this.#image.addEventListener('load', () => this.#slider.draw(this.#image));
-    getElement('make-form').addEventListener('submit', (event) => {
+    getElement('variants-form').addEventListener('submit', (event) => {
       event.preventDefault();
       if (this.#work) this.#cancel();
       else this.#make();
     });
-    getElement('make-dice').addEventListener('click', () => this.#setSeed(Math.floor(SEEDS * Math.random())));
+    getElement('variants-random').addEventListener('click', () => this.#setSeed(Math.floor(SEEDS * Math.random())));
     for (const field of [this.#countField, this.#seedField]) field.addEventListener('input', () => this.#update());
-    getElement('make-starts').addEventListener('change', () => this.#update());
-    getElement('make-close').addEventListener('click', () => this.#dialog.close());
+    getElement('variants-start').addEventListener('change', () => this.#update());
+    getElement('variants-close').addEventListener('click', () => this.#dialog.close());
     closeOnOutsideClick(this.#dialog);
     this.#dialog.addEventListener('close', () => this.#cancel());
     addEventListener('pagehide', () => this.#cancelOnLeave());
@@ -131,7 +131,7 @@ export class VariantsDialog {
   }
 
   get #startsFromNeighbours() {
-    return this.#offersNeighbours && getElement('start-neighbours', HTMLInputElement).checked;
+    return this.#offersNeighbours && getElement('variants-start-neighbours', HTMLInputElement).checked;
   }
 
   /** The options of a request. */
@@ -155,12 +155,12 @@ export class VariantsDialog {
   /** Show the options that there are, and what the button does. */
   #update() {
     if (!this.#slider.isReady) return;
-    const starts = getElement('make-starts', HTMLFieldSetElement);
+    const starts = getElement('variants-start', HTMLFieldSetElement);
     starts.hidden = starts.disabled = !this.#offersNeighbours;
     this.#slider.showNoise(!this.#startsFromNeighbours);
     const n = this.#options.n || 0;
-    const button = getElement('make-go', HTMLButtonElement);
-    button.textContent = this.#work ? translate('cancel') : translate(this.#isRepetition ? 'make_others' : 'make_n', { n });
+    const button = getElement('variants-submit', HTMLButtonElement);
+    button.textContent = this.#work ? translate('cancel') : translate(this.#isRepetition ? 'make_others_n' : 'make_variants_n', { n });
     button.classList.toggle('main', !this.#work);
     button.formNoValidate = this.#work !== null;
   }
@@ -173,7 +173,7 @@ export class VariantsDialog {
     this.#work = work;
     this.#showBlanks(options.n);
     this.#list.parentElement?.scrollIntoView({ block: 'nearest' });
-    this.#showState(translate('make_queued'), null);
+    this.#showState(translate('variants_queued'), null);
     this.#update();
     try {
       const { job } = await this.#api.makeVariants(this.#source, options);
@@ -203,7 +203,7 @@ export class VariantsDialog {
    * @param {string} options As JSON.
    */
   #showJob({ state, progress, report, error, code }, options) {
-    if (state === 'queued') this.#showState(translate('make_queued'), null);
+    if (state === 'queued') this.#showState(translate('variants_queued'), null);
     else if (state === 'running') this.#showProgress(progress);
     else if (state === 'done') this.#finish(report, options);
     else if (state === 'failed') this.#showProblem({ code: code ?? 'unknown', detail: error ?? '' });
@@ -215,7 +215,7 @@ export class VariantsDialog {
    * @param {Job['progress']} progress
    */
   #showProgress(progress) {
-    this.#showState(translate('making'), progress?.total ? progress.done / progress.total : null);
+    this.#showState(translate('variants_progress'), progress?.total ? progress.done / progress.total : null);
     progress?.pictures.forEach((url, i) => {
       const image = this.#list.children[i]?.querySelector('img');
       if (image) image.src = url;
@@ -231,7 +231,7 @@ export class VariantsDialog {
     this.#shownOptions = options;
     this.#show(variants.map((variant, i) => this.#nameVariant(variant, i + 1)));
     const time = translate('seconds', { n: seconds });
-    this.#showState(translate('made', { n: variants.length, time }));
+    this.#showState(translate('variants_made', { n: variants.length, time }));
     this.#update();
   }
 
@@ -269,7 +269,7 @@ export class VariantsDialog {
   #showCancelled() {
     this.#endWork();
     this.#show(this.#variants);
-    this.#showState(translate('make_cancelled'));
+    this.#showState(translate('variants_cancelled'));
     this.#update();
   }
 
@@ -278,7 +278,7 @@ export class VariantsDialog {
     this.#endWork();
     this.#show(this.#variants);
     this.#showState('');
-    getElement('make-wrong').textContent = formatProblem(problem, translator);
+    getElement('variants-problem').textContent = formatProblem(problem, translator);
     this.#update();
   }
 
@@ -288,9 +288,9 @@ export class VariantsDialog {
    * @param {number | null} [share] How much is done; null while that is not known.
    */
   #showState(text, share) {
-    getElement('make-wrong').textContent = '';
-    getElement('make-state').textContent = text;
-    const bar = getElement('make-bar', HTMLProgressElement);
+    getElement('variants-problem').textContent = '';
+    getElement('variants-state').textContent = text;
+    const bar = getElement('variants-progress', HTMLProgressElement);
     bar.hidden = share === undefined;
     if (share === null) bar.removeAttribute('value');
     else if (share !== undefined) bar.value = share;
@@ -316,7 +316,7 @@ export class VariantsDialog {
    * @param {boolean} hasSources
    */
   #arrange(tiles, hasSources) {
-    getElement('make-none').hidden = tiles.length > 0;
+    getElement('variants-empty').hidden = tiles.length > 0;
     const panel = (this.#list.parentElement ?? this.#list).getBoundingClientRect();
     const { columns, width } = chooseColumns(panel, tiles.length, this.#ratio, hasSources);
     this.#list.style.setProperty('--columns', String(columns));

@@ -1,4 +1,4 @@
-"""A real headless Chromium, and what the tests of the page do in it."""
+"""A headless Chromium, and what the tests of the page do with it."""
 
 from __future__ import annotations
 
@@ -34,26 +34,29 @@ class Page:
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver, self.base = driver, ""
 
-    def open(self, base: str, path: str = "/", seen: str = "") -> None:
-        """Load an address of a server and wait until something is shown; seen: what, else."""
+    def open(self, base: str, path: str = "/", until: str = "") -> None:
+        """Load an address of a server. until: an expression to wait for; by default, that pictures
+        or a placeholder are shown."""
         self.base = base.rstrip("/")
         self.driver.get(self.base + path)
-        self.wait(seen or f"{QUIET} && document.querySelector('#grid li, #state:not([hidden])')")
+        self.wait_for(
+            until or f"{QUIET} && document.querySelector('#grid li, #state:not([hidden])')"
+        )
 
-    def js(self, code: str, *given: Any) -> Any:
-        """What an expression is worth in the page."""
-        return self.driver.execute_script(f"return {code}", *given)
+    def evaluate(self, code: str, *arguments: Any) -> Any:
+        """Return the value of an expression of JavaScript."""
+        return self.driver.execute_script(f"return {code}", *arguments)
 
-    def wait(self, code: str, *given: Any) -> Any:
-        """The value of an expression, once it is a true one."""
+    def wait_for(self, code: str, *arguments: Any) -> Any:
+        """Wait until an expression is true, and return its value."""
         waiting = WebDriverWait(self.driver, SECONDS, poll_frequency=0.03)
-        return waiting.until(lambda _: self.js(code, *given), code)
+        return waiting.until(lambda _: self.evaluate(code, *arguments), code)
 
     def find(self, css: str) -> WebElement:
         return self.driver.find_element(By.CSS_SELECTOR, css)
 
     def click(self, css: str) -> None:
-        """Click what is there, once it stays while it is clicked."""
+        """Click an element. Try again if the page replaces it meanwhile."""
         waiting = WebDriverWait(
             self.driver,
             SECONDS,
@@ -62,11 +65,11 @@ class Page:
         )
         waiting.until(lambda _: self.find(css).click() or True, css)
 
-    def text(self, css: str) -> str:
-        return str(self.js("document.querySelector(arguments[0]).textContent", css))
+    def read_text(self, css: str) -> str:
+        return str(self.evaluate("document.querySelector(arguments[0]).textContent", css))
 
-    def press(self, *keys: str, held: str = "") -> None:
-        """Press keys one after the other, with another one held."""
+    def press_keys(self, *keys: str, held: str = "") -> None:
+        """Press keys one after the other. held: a key that is held down meanwhile."""
         chain = ActionChains(self.driver, duration=10)
         if held:
             chain.key_down(held)
@@ -76,56 +79,56 @@ class Page:
             chain.key_up(held)
         chain.perform()
 
-    def results(self, title: str = "result") -> list[str]:
-        """The labels of the pictures that are shown, once those of a query are."""
-        shown = "document.getElementById('found-title').textContent"
-        self.wait(f"{QUIET} && {shown}.includes(arguments[0])", title)
-        return self.labels()
+    def wait_for_results(self, title: str = "result") -> list[str]:
+        """Wait for a heading with this title, and return the labels of the pictures."""
+        shown = "document.getElementById('results-title').textContent"
+        self.wait_for(f"{QUIET} && {shown}.includes(arguments[0])", title)
+        return self.list_labels()
 
-    def labels(self) -> list[str]:
-        """Name, folder and score of each picture in the document."""
-        found: list[str] = self.js(
+    def list_labels(self) -> list[str]:
+        """Return name, folder and score of each picture in the document."""
+        labels: list[str] = self.evaluate(
             "[...document.querySelectorAll('#grid a')].map(a => a.getAttribute('aria-label'))"
         )
-        return found
+        return labels
 
-    def said(self) -> str:
-        """What stands in place of pictures, once something does."""
+    def read_placeholder(self) -> str:
+        """Wait for a message in place of pictures, and return it."""
         return str(
-            self.wait(f"{QUIET} && document.querySelector('#state:not([hidden])')?.innerText")
+            self.wait_for(f"{QUIET} && document.querySelector('#state:not([hidden])')?.innerText")
         )
 
-    def path(self) -> str:
-        """The address, without the server."""
+    def read_address(self) -> str:
+        """Return the address without the server."""
         return self.driver.current_url.removeprefix(self.base)
 
-    def choose(self, path: Path) -> None:
+    def choose_file(self, path: Path) -> None:
         """Choose a file."""
         self.find("#file").send_keys(str(path))
 
-    def drop(self, path: Path) -> None:
-        """Drag a file of this machine over the page, and let it go."""
+    def drop_file(self, path: Path) -> None:
+        """Drop a file on the page."""
         data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
         for kind in ("dragEnter", "dragOver", "drop"):
             self.cdp("Input.dispatchDragEvent", type=kind, x=300, y=300, data=data)
 
-    def cdp(self, command: str, **given: Any) -> Any:
-        """A command of the browser's own protocol."""
-        return self.driver.execute_cdp_cmd(command, given)
+    def cdp(self, command: str, **arguments: Any) -> Any:
+        """Send a command of the DevTools protocol."""
+        return self.driver.execute_cdp_cmd(command, arguments)
 
-    def media(self, **features: str) -> None:
-        """Emulate such as `prefers-color-scheme`; nothing for what the browser has."""
+    def emulate_media(self, **features: str) -> None:
+        """Emulate media features such as `prefers_color_scheme`. Without any: the real ones."""
         listed = [{"name": n.replace("_", "-"), "value": v} for n, v in features.items()]
         self.cdp("Emulation.setEmulatedMedia", features=listed)
 
     def resize(self, width: int, height: int, touch: bool = False) -> None:
-        """The window's size in pixels, and whether a finger is the pointer."""
+        """Set the size of the window in pixels. touch: the pointer is a finger."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1}
         self.cdp("Emulation.setDeviceMetricsOverride", mobile=touch, **size)
         self.cdp("Emulation.setTouchEmulationEnabled", enabled=touch)
 
-    def tree(self) -> list[tuple[str, str]]:
-        """Role and name of everything that a screen reader comes by."""
+    def list_roles(self) -> list[tuple[str, str]]:
+        """Return role and name of each element that a screen reader reads."""
         nodes = self.cdp("Accessibility.getFullAXTree")["nodes"]
         return [
             (node["role"]["value"], node.get("name", {}).get("value", ""))
@@ -133,8 +136,8 @@ class Page:
             if not node["ignored"]
         ]
 
-    def requests(self) -> list[str]:
-        """Every URL that was asked for since this was last called."""
+    def list_requests(self) -> list[str]:
+        """Return the URLs that were requested since the last call."""
         events = [json.loads(e["message"])["message"] for e in self.driver.get_log("performance")]
         return [
             event["params"]["request"]["url"]
@@ -142,15 +145,15 @@ class Page:
             if event["method"] == "Network.requestWillBeSent"
         ]
 
-    def complaints(self) -> list[str]:
-        """What the console said since this was last called."""
+    def list_warnings(self) -> list[str]:
+        """Return the warnings and errors on the console since the last call."""
         entries = self.driver.get_log("browser")
         return [e["message"] for e in entries if e["level"] in ("SEVERE", "WARNING")]
 
 
 @contextmanager
 def browsing(profile: Path, languages: str = "en-US,en") -> Iterator[Page]:
-    """A browser with a fresh profile in this folder."""
+    """Open a browser with a new profile in this folder."""
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM or ""
     for flag in (*FLAGS, f"--user-data-dir={profile}", "--window-size=1280,800"):

@@ -100,7 +100,7 @@ def web(tmp_path: Path) -> Iterator[str]:
         thread.join()
 
 
-def copy(page: Page, code: str) -> None:
+def write_clipboard(page: Page, code: str) -> None:
     """Put a ClipboardItem, or a text, into the clipboard."""
     page.cdp("Browser.grantPermissions", permissions=["clipboardReadWrite"])
     page.driver.execute_async_script(f"const done = arguments[0]; ({code}).then(done)")
@@ -111,19 +111,19 @@ def copy(page: Page, code: str) -> None:
 
 def test_a_dropped_picture_shows_its_neighbours(page: Page, base: str, unknown: Path) -> None:
     page.open(base)
-    assert page.text("#summary") == "22 pictures"
-    page.drop(unknown)
-    labels = page.results("22 results")
+    assert page.read_text("#summary") == "22 pictures"
+    page.drop_file(unknown)
+    labels = page.wait_for_results("22 results")
     assert labels[0].startswith("03.jpg, …/photos/hat, score")
-    assert page.text("#query-name") == "my hat.png"
-    assert page.wait("document.querySelector('#stage.ready img')?.naturalWidth") == 300
-    assert page.path() == "/" and page.find("#query-note").is_displayed()
+    assert page.read_text("#query-name") == "my hat.png"
+    assert page.wait_for("document.querySelector('#stage.ready img')?.naturalWidth") == 300
+    assert page.read_address() == "/" and page.find("#query-note").is_displayed()
 
 
 def test_a_pasted_screenshot_shows_its_neighbours(page: Page, base: str) -> None:
     """Ctrl+V, with the picture on the system's clipboard."""
     page.open(base, LINK)
-    page.wait("document.querySelector('#stage.ready')")
+    page.wait_for("document.querySelector('#stage.ready')")
     code = """(async () => {
         const image = document.getElementById('query-image');
         const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight);
@@ -132,11 +132,11 @@ def test_a_pasted_screenshot_shows_its_neighbours(page: Page, base: str) -> None
         await navigator.clipboard.write([new ClipboardItem({'image/png': blob})]);
     })()"""
     page.open(base, LINK)
-    page.wait("document.querySelector('#stage.ready')")
-    copy(page, code)
-    page.press("v", held=Keys.CONTROL)
-    page.wait("document.getElementById('query-kind').textContent === 'Your picture'")
-    assert page.results()[0].startswith("03.jpg, …/photos/hat, score")
+    page.wait_for("document.querySelector('#stage.ready')")
+    write_clipboard(page, code)
+    page.press_keys("v", held=Keys.CONTROL)
+    page.wait_for("document.getElementById('query-kind').textContent === 'Your picture'")
+    assert page.wait_for_results()[0].startswith("03.jpg, …/photos/hat, score")
 
 
 def test_a_pasted_address_is_searched_by(
@@ -144,26 +144,26 @@ def test_a_pasted_address_is_searched_by(
 ) -> None:
     shutil.copy(unknown, tmp_path / "hat.png")
     page.open(base)
-    copy(page, f"navigator.clipboard.writeText('{web}/hat.png')")
-    page.press("v", held=Keys.CONTROL)
-    assert page.results()[0].startswith("03.jpg, …/photos/hat, score")
-    assert page.path() == f"/?q={web}/hat.png"
-    assert page.wait("document.querySelector('#stage.ready img')?.src").startswith("blob:")
-    assert not [url for url in page.requests() if "pictures.test" in url and base not in url]
+    write_clipboard(page, f"navigator.clipboard.writeText('{web}/hat.png')")
+    page.press_keys("v", held=Keys.CONTROL)
+    assert page.wait_for_results()[0].startswith("03.jpg, …/photos/hat, score")
+    assert page.read_address() == f"/?q={web}/hat.png"
+    assert page.wait_for("document.querySelector('#stage.ready img')?.src").startswith("blob:")
+    assert not [url for url in page.list_requests() if "pictures.test" in url and base not in url]
 
 
 def test_an_address_is_typed(page: Page, base: str, unknown: Path, web: str) -> None:
     page.open(base)
     page.find("#words").send_keys(f"{web}/{unknown.name.replace(' ', '%20')}", Keys.ENTER)
-    assert page.results()[0].startswith("03.jpg, …/photos/hat, score")
+    assert page.wait_for_results()[0].startswith("03.jpg, …/photos/hat, score")
 
 
 def test_a_chosen_file_that_the_library_holds_has_a_link(page: Page, base: str) -> None:
     page.open(base)
-    page.choose(HAT)
-    assert page.results()[0] == "03.jpg, …/photos/hat, score 1.00"
-    page.wait("location.search.startsWith('?q=id:')")
-    assert page.path() == LINK
+    page.choose_file(HAT)
+    assert page.wait_for_results()[0] == "03.jpg, …/photos/hat, score 1.00"
+    page.wait_for("location.search.startsWith('?q=id:')")
+    assert page.read_address() == LINK
     assert not page.find("#query-note").is_displayed() and not page.find("#keep").is_displayed()
 
 
@@ -172,25 +172,27 @@ def test_a_format_that_no_browser_shows_is_shown(page: Page, base: str, tmp_path
     with Image.open(HAT) as hat:
         hat.resize((150, 200)).save(path)
     page.open(base)
-    page.choose(path)
-    assert page.results()[0].startswith("03.jpg")
-    assert page.wait("document.querySelector('#stage.ready img')?.naturalWidth") == 150
+    page.choose_file(path)
+    assert page.wait_for_results()[0].startswith("03.jpg")
+    assert page.wait_for("document.querySelector('#stage.ready img')?.naturalWidth") == 150
 
 
 def test_several_pictures_add_up(page: Page, base: str, unknown: Path) -> None:
     shoe = SAMPLES / "shoes" / "02.jpg"
     page.open(base)
     page.find("#file").send_keys(f"{unknown}\n{shoe}")
-    page.results("22 results")
+    page.wait_for_results("22 results")
     parts = [("image", path.read_bytes()) for path in (unknown, shoe)]
     answer = httpx.post(f"{base}/api/v1/search", files=parts, data={"query": '{"k": 22}'})
     names = [hit["path"].rpartition("/")[2] for hit in answer.json()["hits"]]
-    assert [label.partition(",")[0] for label in page.labels()] == names[: len(page.labels())]
-    assert page.text("#query-name") == "2 pictures"
-    page.wait("[...document.querySelectorAll('#several img')].every(i => i.naturalWidth)")
+    assert [label.partition(",")[0] for label in page.list_labels()] == names[
+        : len(page.list_labels())
+    ]
+    assert page.read_text("#query-name") == "2 pictures"
+    page.wait_for("[...document.querySelectorAll('#several img')].every(i => i.naturalWidth)")
     assert not page.find("#keep").is_displayed() and not page.find("#stage").is_displayed()
-    page.choose(HAT)
-    assert page.results()[0].endswith("score 1.00")
+    page.choose_file(HAT)
+    assert page.wait_for_results()[0].endswith("score 1.00")
     assert not page.find("#several").is_displayed() and page.find("#stage").is_displayed()
 
 
@@ -198,13 +200,13 @@ def test_a_phone_offers_its_camera(page: Page, base: str, unknown: Path) -> None
     page.open(base)
     assert not page.find(".bar .camera").is_displayed()
     page.resize(360, 640, touch=True)
-    page.wait("matchMedia('(pointer: coarse)').matches")
+    page.wait_for("matchMedia('(pointer: coarse)').matches")
     assert page.find(".bar .camera").is_displayed() and page.find(".hero .camera").is_displayed()
-    shot = page.find("#shot")
+    shot = page.find("#photo")
     assert shot.get_attribute("capture") == "environment"
     assert shot.get_attribute("accept") == "image/*"
     shot.send_keys(str(unknown))
-    assert page.results()[0].startswith("03.jpg")
+    assert page.wait_for_results()[0].startswith("03.jpg")
 
 
 # results and their addresses ---------------------------------------------------------------------
@@ -212,68 +214,70 @@ def test_a_phone_offers_its_camera(page: Page, base: str, unknown: Path) -> None
 
 def test_a_link_shows_the_same_to_everybody(page: Page, base: str) -> None:
     page.open(base, f"{LINK}&k=3&crop=10,10,80,80")
-    assert len(page.results("3 results")) == 3
-    assert page.js(CROP) and page.text("#crop-start") == "Whole picture"
+    assert len(page.wait_for_results("3 results")) == 3
+    assert page.evaluate(CROP) and page.read_text("#crop-start") == "Whole picture"
     wanted = {"image": f"id:{ID}", "crop": ["10%", "10%", "80%", "80%"]}
     answer = httpx.post(f"{base}/api/v1/search", json={"terms": [wanted], "k": 3})
     scores = [f"{hit['score']:.2f}" for hit in answer.json()["hits"]]
-    assert [label.rpartition(" ")[2] for label in page.labels()] == scores
+    assert [label.rpartition(" ")[2] for label in page.list_labels()] == scores
     page.driver.refresh()
-    assert len(page.results("3 results")) == 3
+    assert len(page.wait_for_results("3 results")) == 3
 
 
 def test_back_and_forward(page: Page, base: str, unknown: Path) -> None:
     page.open(base)
-    page.choose(unknown)
-    page.results("22 results")
+    page.choose_file(unknown)
+    page.wait_for_results("22 results")
     page.click("#grid a")
     page.click("#detail-similar")
-    page.wait("location.search.startsWith('?q=id:')")
-    assert page.results()[0].endswith("score 1.00")
+    page.wait_for("location.search.startsWith('?q=id:')")
+    assert page.wait_for_results()[0].endswith("score 1.00")
     page.driver.back()
-    page.wait("document.getElementById('detail').open")
+    page.wait_for("document.getElementById('detail').open")
     page.driver.back()
-    page.wait("!document.getElementById('detail').open")
-    assert page.text("#query-name") == "my hat.png" and page.results()[0].startswith("03.jpg")
+    page.wait_for("!document.getElementById('detail').open")
+    assert page.read_text("#query-name") == "my hat.png" and page.wait_for_results()[0].startswith(
+        "03.jpg"
+    )
     page.driver.back()
-    page.results("Newest")
+    page.wait_for_results("Newest")
     page.driver.forward()
-    page.results("22 results")
-    assert page.text("#query-name") == "my hat.png"
+    page.wait_for_results("22 results")
+    assert page.read_text("#query-name") == "my hat.png"
     page.driver.refresh()
-    assert "only in this tab" in page.said()
-    page.choose(unknown)  # the first of this visit, and another one than that
-    assert page.results("22 results")[0].startswith("03.jpg")
+    assert "only in this tab" in page.read_placeholder()
+    page.choose_file(unknown)  # the first of this visit, and another one than that
+    assert page.wait_for_results("22 results")[0].startswith("03.jpg")
 
 
 def test_a_picture_large_with_its_facts_and_more_like_it(
     page: Page, base: str, client: httpx.Client
 ) -> None:
     page.open(base, LINK)
-    page.results()
+    page.wait_for_results()
     page.click("#grid li:nth-child(2) a")
-    page.wait("document.querySelectorAll('#detail-facts dd').length > 4")
-    shown = page.text("#detail-facts")
-    identity = page.js("new URLSearchParams(location.search).get('see')")
+    page.wait_for("document.querySelectorAll('#detail-facts dd').length > 4")
+    shown = page.read_text("#detail-facts")
+    identity = page.evaluate("new URLSearchParams(location.search).get('see')")
     facts = client.get(f"/api/v1/images/{identity}").json()
     assert f"{facts['width']} × {facts['height']} pixels" in shown and "JPEG" in shown
     assert shown.count("Colours") == 1
-    colours = page.js("[...document.querySelectorAll('.swatches span')].map(s => s.title)")
+    colours = page.evaluate("[...document.querySelectorAll('.swatches span')].map(s => s.title)")
     assert colours == facts["palette"]
-    loaded = page.wait("document.querySelector('#detail-image.ready')?.naturalWidth")
+    loaded = page.wait_for("document.querySelector('#detail-image.ready')?.naturalWidth")
     assert loaded == facts["width"]
-    page.press(Keys.ARROW_RIGHT)
-    page.wait("new URLSearchParams(location.search).get('see') !== arguments[0]", identity)
-    page.press(Keys.ARROW_LEFT)
-    page.wait("new URLSearchParams(location.search).get('see') === arguments[0]", identity)
-    page.press(Keys.ESCAPE)
-    page.wait("!document.getElementById('detail').open")
-    assert page.js(f"{FOCUSED} === document.querySelector('#grid li:nth-child(2) a')")
-    page.press(Keys.ENTER)
-    page.wait("document.getElementById('detail').open")
+    page.press_keys(Keys.ARROW_RIGHT)
+    page.wait_for("new URLSearchParams(location.search).get('see') !== arguments[0]", identity)
+    page.press_keys(Keys.ARROW_LEFT)
+    page.wait_for("new URLSearchParams(location.search).get('see') === arguments[0]", identity)
+    page.press_keys(Keys.ESCAPE)
+    page.wait_for("!document.getElementById('detail').open")
+    assert page.evaluate(f"{FOCUSED} === document.querySelector('#grid li:nth-child(2) a')")
+    page.press_keys(Keys.ENTER)
+    page.wait_for("document.getElementById('detail').open")
     page.click("#detail-similar")
-    page.wait("location.search === arguments[0]", f"?q=id:{identity}")
-    assert page.results()[0].startswith(facts["path"].rpartition("/")[2])
+    page.wait_for("location.search === arguments[0]", f"?q=id:{identity}")
+    assert page.wait_for_results()[0].startswith(facts["path"].rpartition("/")[2])
 
 
 def test_what_a_photo_says_of_itself(page: Page, home: Path, folder: Path) -> None:
@@ -289,7 +293,7 @@ def test_what_a_photo_says_of_itself(page: Page, home: Path, folder: Path) -> No
     with serving(engine) as client:
         page.open(str(client.base_url))
         page.click("#grid a")
-        page.wait("document.querySelectorAll('#detail-facts dd').length > 4")
+        page.wait_for("document.querySelectorAll('#detail-facts dd').length > 4")
         facts = page.find("#detail-facts").text
         for said in ("May 3, 2024", "2:05", "Maker Camera 5", "48.85833, -2.50000", "b.jpg"):
             assert said in facts, said
@@ -309,22 +313,22 @@ def test_keeping_makes_it_findable_and_gives_it_a_link(
     )
     with serving(engine) as client:
         page.open(str(client.base_url))
-        assert "empty" in page.said()
-        page.choose(unknown)
-        page.wait("location.pathname === '/' && document.body.classList.contains('asking')")
-        assert "empty" in page.said()
+        assert "empty" in page.read_placeholder()
+        page.choose_file(unknown)
+        page.wait_for("location.pathname === '/' && document.body.classList.contains('asking')")
+        assert "empty" in page.read_placeholder()
         page.click("#state .buttons button:last-child")  # a library may begin with it
-        page.wait("location.search.startsWith('?q=id:')")
+        page.wait_for("location.search.startsWith('?q=id:')")
         identity = hashlib.sha256(unknown.read_bytes()).hexdigest()
-        assert page.results("1 result")[0].endswith("score 1.00")
-        assert page.path() == f"/?q=id:{identity[:16]}"
-        assert "Kept" in page.text("#toast")
+        assert page.wait_for_results("1 result")[0].endswith("score 1.00")
+        assert page.read_address() == f"/?q=id:{identity[:16]}"
+        assert "Kept" in page.read_text("#toast")
         page.open(str(client.base_url), f"/?q={web}/shoe.png")
-        page.wait("document.querySelector('#stage.ready')")
+        page.wait_for("document.querySelector('#stage.ready')")
         page.click("#keep")
-        page.wait("location.search.startsWith('?q=id:')")
-        assert page.results("2 results")[0].endswith("score 1.00")
-        page.wait("document.getElementById('library-count').textContent === '2'")
+        page.wait_for("location.search.startsWith('?q=id:')")
+        assert page.wait_for_results("2 results")[0].endswith("score 1.00")
+        page.wait_for("document.getElementById('library-count').textContent === '2'")
         kept = engine.picture(hashlib.sha256((tmp_path / "shoe.png").read_bytes()).hexdigest())
         assert Path(kept.path).read_bytes() == (tmp_path / "shoe.png").read_bytes()
     close_library(engine)
@@ -340,84 +344,86 @@ def test_a_dialog_is_closed_by_a_click_beside_it_and_not_by_selecting_its_text(
     out = 60 - round(field.rect["x"] + field.rect["width"] / 2)  # beside the dialog
     drag = ActionChains(page.driver, duration=20).move_to_element(field).click_and_hold()
     drag.move_by_offset(out, 0).release().perform()
-    assert page.js("document.getElementById('folders').open && String(getSelection())")
+    assert page.evaluate("document.getElementById('folders').open && String(getSelection())")
     ActionChains(page.driver, duration=20).click().perform()
-    page.wait("!document.getElementById('folders').open")
+    page.wait_for("!document.getElementById('folders').open")
 
 
 # the crop ----------------------------------------------------------------------------------------
 
 
-def crop(page: Page) -> list[float]:
+def read_crop(page: Page) -> list[float]:
     """The crop in the address, in per cent."""
-    text = page.wait("new URLSearchParams(location.search).get('crop')")
+    text = page.wait_for("new URLSearchParams(location.search).get('crop')")
     return [float(part) for part in text.split(",")]
 
 
 def test_a_crop_is_drawn_by_mouse(page: Page, base: str) -> None:
     page.open(base, LINK)
-    page.wait("document.querySelector('#stage.ready')")
+    page.wait_for("document.querySelector('#stage.ready')")
     frame = page.find("#crop-frame")
     wide, high = frame.size["width"], frame.size["height"]
-    first = page.js("document.getElementById('summary').textContent")
+    first = page.evaluate("document.getElementById('summary').textContent")
     drag = ActionChains(page.driver, duration=20).move_to_element_with_offset(
         frame, -round(wide * 0.3), -round(high * 0.25)
     )
     drag.click_and_hold().move_by_offset(round(wide * 0.5), round(high * 0.4)).release().perform()
-    x, y, w, h = crop(page)
+    x, y, w, h = read_crop(page)
     assert (x, y, w, h) == pytest.approx((20, 25, 50, 40), abs=1.5)
-    page.wait(f"{QUIET} && document.getElementById('summary').textContent !== arguments[0]", first)
+    page.wait_for(
+        f"{QUIET} && document.getElementById('summary').textContent !== arguments[0]", first
+    )
     answer = httpx.post(
         f"{base}/api/v1/search",
         json={"terms": [{"image": f"id:{ID}", "crop": [f"{v}%" for v in (x, y, w, h)]}], "k": 200},
     ).json()
-    assert page.labels()[0].endswith(f"{answer['hits'][0]['score']:.2f}")
+    assert page.list_labels()[0].endswith(f"{answer['hits'][0]['score']:.2f}")
     box = page.find(".crop")
     drag = ActionChains(page.driver, duration=20).move_to_element(box)
     drag.click_and_hold().move_by_offset(round(wide * 0.2), 0).release().perform()
-    page.wait("!location.search.includes(arguments[0])", f"crop={x:g}")
-    assert crop(page) == pytest.approx([x + 20, y, w, h], abs=1.5)
+    page.wait_for("!location.search.includes(arguments[0])", f"crop={x:g}")
+    assert read_crop(page) == pytest.approx([x + 20, y, w, h], abs=1.5)
     page.click("#crop-start")
-    page.wait("!location.search.includes('crop')")
+    page.wait_for("!location.search.includes('crop')")
     assert not box.is_displayed()
 
 
 def test_a_crop_is_made_by_keys(page: Page, base: str) -> None:
     page.open(base, LINK)
-    page.wait("document.querySelector('#stage.ready')")
-    page.js("document.getElementById('crop-start').focus()")
-    page.press(Keys.ENTER)
-    assert crop(page) == [15, 15, 70, 70]
-    assert "15 % from the left" in page.js(f"{FOCUSED}.getAttribute('aria-label')")
-    page.press(Keys.ARROW_LEFT, Keys.ARROW_UP, held=Keys.CONTROL)  # the browser's own
-    page.press(Keys.ARROW_RIGHT, Keys.ARROW_DOWN)
-    page.wait("location.search.includes('crop=17,17,70,70')")
-    page.press(Keys.ARROW_LEFT, Keys.ARROW_LEFT, held=Keys.SHIFT)
-    page.wait("location.search.includes('crop=17,17,66,70')")
-    page.press(Keys.TAB)  # to the corner at the top left
-    page.press(Keys.ARROW_UP)
-    page.wait("location.search.includes('crop=17,15,66,72')")
-    page.press(Keys.DELETE)
-    page.wait("!location.search.includes('crop')")
+    page.wait_for("document.querySelector('#stage.ready')")
+    page.evaluate("document.getElementById('crop-start').focus()")
+    page.press_keys(Keys.ENTER)
+    assert read_crop(page) == [15, 15, 70, 70]
+    assert "15 % from the left" in page.evaluate(f"{FOCUSED}.getAttribute('aria-label')")
+    page.press_keys(Keys.ARROW_LEFT, Keys.ARROW_UP, held=Keys.CONTROL)  # the browser's own
+    page.press_keys(Keys.ARROW_RIGHT, Keys.ARROW_DOWN)
+    page.wait_for("location.search.includes('crop=17,17,70,70')")
+    page.press_keys(Keys.ARROW_LEFT, Keys.ARROW_LEFT, held=Keys.SHIFT)
+    page.wait_for("location.search.includes('crop=17,17,66,70')")
+    page.press_keys(Keys.TAB)  # to the corner at the top left
+    page.press_keys(Keys.ARROW_UP)
+    page.wait_for("location.search.includes('crop=17,15,66,72')")
+    page.press_keys(Keys.DELETE)
+    page.wait_for("!location.search.includes('crop')")
 
 
 def test_a_crop_is_drawn_by_finger(page: Page, base: str) -> None:
     page.resize(390, 844, touch=True)
     page.open(base, LINK)
-    page.wait("document.querySelector('#stage.ready')")
+    page.wait_for("document.querySelector('#stage.ready')")
     page.click("#crop-start")
-    page.wait("location.search.includes('crop=15,15,70,70')")
-    page.js("scrollTo(0, 0)")
-    spot = page.js("(r => [r.x + r.width / 2, r.y + r.height / 2])"
+    page.wait_for("location.search.includes('crop=15,15,70,70')")
+    page.evaluate("scrollTo(0, 0)")
+    spot = page.evaluate("(r => [r.x + r.width / 2, r.y + r.height / 2])"
                    "(document.querySelector('.corner.se').getBoundingClientRect())")  # fmt: skip
-    size = page.js("(r => [r.width, r.height])"
+    size = page.evaluate("(r => [r.width, r.height])"
                    "(document.getElementById('crop-frame').getBoundingClientRect())")  # fmt: skip
     to = [spot[0] - size[0] * 0.2, spot[1] - size[1] * 0.3]
     for kind, at in (("touchStart", spot), ("touchMove", to), ("touchEnd", None)):
         points = [{"x": at[0], "y": at[1]}] if at else []
         page.cdp("Input.dispatchTouchEvent", type=kind, touchPoints=points)
-    page.wait("!location.search.includes('crop=15,15,70,70')")
-    assert crop(page) == pytest.approx([15, 15, 50, 40], abs=1.5)
+    page.wait_for("!location.search.includes('crop=15,15,70,70')")
+    assert read_crop(page) == pytest.approx([15, 15, 50, 40], abs=1.5)
 
 
 # folders -----------------------------------------------------------------------------------------
@@ -433,26 +439,28 @@ def test_a_folder_added_here_is_found_when_its_bar_is_full(
     engine = open_library(home)
     with serving(engine, allow=[tmp_path]) as client:
         page.open(str(client.base_url))
-        page.said()
+        page.read_placeholder()
         page.click("#state button")
         page.find("#folder-path").send_keys(str(folder), Keys.ENTER)
-        page.wait("document.querySelector('.work progress')?.value === 1")
-        page.wait("document.querySelector('.work')?.dataset.state === 'done'")
-        said = page.text(".work")
+        page.wait_for("document.querySelector('.job progress')?.value === 1")
+        page.wait_for("document.querySelector('.job')?.dataset.state === 'done'")
+        said = page.read_text(".job")
         assert "60 added" in said and "1 file skipped" in said
-        page.click(".work summary")
-        assert "broken.jpg" in page.text(".skipped") and "not a picture" in page.text(".skipped")
-        page.wait("document.getElementById('library-count').textContent === '60'")
-        assert "60 files" in page.text("#roots")
-        page.press(Keys.ESCAPE)
-        page.wait("!document.getElementById('folders').open")
-        page.results("Newest")
-        page.drop(tmp_path / "one.jpg")
-        assert page.results("60 results")[0].startswith("7.jpg")
+        page.click(".job summary")
+        assert "broken.jpg" in page.read_text(".skipped") and "not a picture" in page.read_text(
+            ".skipped"
+        )
+        page.wait_for("document.getElementById('library-count').textContent === '60'")
+        assert "60 files" in page.read_text("#roots")
+        page.press_keys(Keys.ESCAPE)
+        page.wait_for("!document.getElementById('folders').open")
+        page.wait_for_results("Newest")
+        page.drop_file(tmp_path / "one.jpg")
+        assert page.wait_for_results("60 results")[0].startswith("7.jpg")
         page.click("#library")
         page.click("#roots button")  # again: nothing is new
-        page.wait("document.querySelectorAll('.work[data-state=done]').length === 2")
-        assert "60 as before" in page.text(".work")
+        page.wait_for("document.querySelectorAll('.job[data-state=done]').length === 2")
+        assert "60 as before" in page.read_text(".job")
     close_library(engine)
 
 
@@ -473,25 +481,27 @@ def test_progress_with_rate_and_time_left_and_cancel(
     page.open(base)
     page.click("#library")
     page.find("#folder-path").send_keys(str(photos), Keys.ENTER)
-    page.wait("document.querySelector('.work[data-state=running]')")
-    assert page.js("document.querySelector('.work progress').matches(':indeterminate')")
+    page.wait_for("document.querySelector('.job[data-state=running]')")
+    assert page.evaluate("document.querySelector('.job progress').matches(':indeterminate')")
     going.release(2)
-    page.wait("document.querySelector('.counts')?.textContent.includes('2,000 of 100,000')")
+    page.wait_for("document.querySelector('.counts')?.textContent.includes('2,000 of 100,000')")
     going.release(3)
-    page.wait("/a second.*left/.test(document.querySelector('.counts')?.textContent)")
-    assert page.js("document.querySelector('.work progress').value") == pytest.approx(
+    page.wait_for("/a second.*left/.test(document.querySelector('.counts')?.textContent)")
+    assert page.evaluate("document.querySelector('.job progress').value") == pytest.approx(
         0.05, abs=0.01
     )
     page.find("#folder-path").send_keys(str(photos), Keys.ENTER)
-    page.wait("document.getElementById('folder-wrong').textContent.includes('at this folder')")
+    page.wait_for(
+        "document.getElementById('folder-problem').textContent.includes('at this folder')"
+    )
     page.driver.refresh()  # who comes again sees it go on
-    page.wait("document.getElementById('library-bar').hidden === false")
+    page.wait_for("document.getElementById('library-bar').hidden === false")
     page.click("#library")
-    page.wait("document.querySelector('.work[data-state=running]')")
-    page.click(".work .quiet")
+    page.wait_for("document.querySelector('.job[data-state=running]')")
+    page.click(".job .quiet")
     going.release(200)
-    page.wait("document.querySelector('.work[data-state=cancelled]')")
-    assert "Cancelled" in page.text(".work")
+    page.wait_for("document.querySelector('.job[data-state=cancelled]')")
+    assert "Cancelled" in page.read_text(".job")
     assert closed.wait(10) and not page.find("#library-bar").is_displayed()
 
 
@@ -505,8 +515,10 @@ def test_a_folder_that_cannot_be_added(
     page.open(base)
     page.click("#library")
     page.find("#folder-path").send_keys(path.format(photos), Keys.ENTER)
-    page.wait("document.getElementById('folder-wrong').textContent.includes(arguments[0])", said)
-    assert page.js(f"{FOCUSED}.id") == "folder-path"
+    page.wait_for(
+        "document.getElementById('folder-problem').textContent.includes(arguments[0])", said
+    )
+    assert page.evaluate(f"{FOCUSED}.id") == "folder-path"
 
 
 # what goes wrong ---------------------------------------------------------------------------------
@@ -515,18 +527,20 @@ def test_a_folder_that_cannot_be_added(
 def test_what_is_no_picture(page: Page, base: str, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_bytes(b"hello")
     page.open(base)
-    page.drop(tmp_path / "text.jpg")
-    assert page.said().startswith("That is not a picture\n\nThe picture: ")
-    page.choose(HAT)  # and on it goes
-    assert page.results()[0].endswith("score 1.00")
+    page.drop_file(tmp_path / "text.jpg")
+    assert page.read_placeholder().startswith("That is not a picture\n\nThe picture: ")
+    page.choose_file(HAT)  # and on it goes
+    assert page.wait_for_results()[0].endswith("score 1.00")
 
 
 def test_what_is_too_large(page: Page, base: str, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (2000, 2000, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "large.png")
     page.open(base)
-    page.drop(tmp_path / "large.png")
-    assert page.said().startswith("That is too large\n\nThe request has more than 400000 bytes")
+    page.drop_file(tmp_path / "large.png")
+    assert page.read_placeholder().startswith(
+        "That is too large\n\nThe request has more than 400000 bytes"
+    )
 
 
 @pytest.mark.parametrize(
@@ -541,22 +555,22 @@ def test_what_is_too_large(page: Page, base: str, tmp_path: Path) -> None:
 )
 def test_addresses_of_nothing(page: Page, base: str, query: str, said: str) -> None:
     page.open(base, f"/{query}")
-    title, _, detail = page.said().partition("\n\n")
+    title, _, detail = page.read_placeholder().partition("\n\n")
     assert title == said and len(detail) > 10
 
 
 def test_a_file_behind_an_address_that_is_no_picture(page: Page, base: str, web: str) -> None:
     page.open(base, f"/?q={web}/nothing.jpg")
-    assert page.said().startswith("This cannot be used\n\n")
+    assert page.read_placeholder().startswith("This cannot be used\n\n")
     assert not page.find("#query").is_displayed()
 
 
 def test_a_folder_dropped_here_is_explained(page: Page, base: str, photos: Path) -> None:
     page.open(base)
-    page.drop(photos)
-    assert "does not tell where a folder is" in page.said()
+    page.drop_file(photos)
+    assert "does not tell where a folder is" in page.read_placeholder()
     page.click("#state button")
-    page.wait("document.getElementById('folder-path').checkVisibility()")
+    page.wait_for("document.getElementById('folder-path').checkVisibility()")
 
 
 def test_a_server_that_is_gone_and_comes_back(
@@ -570,29 +584,33 @@ def test_a_server_that_is_gone_and_comes_back(
         page.cdp("Network.enable")
         page.cdp("Network.emulateNetworkConditions", offline=True, latency=0,
                  downloadThroughput=-1, uploadThroughput=-1)  # fmt: skip
-        page.choose(unknown)
-        assert page.said().startswith("The server does not answer")
+        page.choose_file(unknown)
+        assert page.read_placeholder().startswith("The server does not answer")
         page.cdp("Network.emulateNetworkConditions", offline=False, latency=0,
                  downloadThroughput=-1, uploadThroughput=-1)  # fmt: skip
         page.click("#state button")
-        assert page.results("1 result")
-    page.drop(HAT)
-    assert page.said().startswith("The server does not answer")
+        assert page.wait_for_results("1 result")
+    page.drop_file(HAT)
+    assert page.read_placeholder().startswith("The server does not answer")
 
 
 def test_a_server_with_a_token_asks_for_it(page: Page, shared: Engine) -> None:
     with serving(shared, Access(token="sesame")) as client:
-        page.open(str(client.base_url), LINK, seen="document.getElementById('login').open")
-        page.press(Keys.ESCAPE)
+        page.open(str(client.base_url), LINK, until="document.getElementById('login').open")
+        page.press_keys(Keys.ESCAPE)
         page.find("#token").send_keys("guess", Keys.ENTER)
-        page.wait("document.getElementById('login-wrong').textContent.includes('not the token')")
+        page.wait_for(
+            "document.getElementById('login-problem').textContent.includes('not the token')"
+        )
         page.find("#token").send_keys("sesame", Keys.ENTER)
-        assert page.results()[0].endswith("score 1.00")
-        page.wait("document.querySelector('#stage.ready') && document.querySelector('.loaded')")
+        assert page.wait_for_results()[0].endswith("score 1.00")
+        page.wait_for("document.querySelector('#stage.ready') && document.querySelector('.loaded')")
         cookie = page.driver.get_cookies()[0]
         assert cookie["httpOnly"] and cookie["sameSite"] == "Strict"
         page.driver.refresh()
-        assert page.results() and not page.js("document.getElementById('login').open")
+        assert page.wait_for_results() and not page.evaluate(
+            "document.getElementById('login').open"
+        )
 
 
 def test_a_browser_that_keeps_no_login_is_told(
@@ -600,9 +618,9 @@ def test_a_browser_that_keeps_no_login_is_told(
 ) -> None:
     monkeypatch.setattr(Access, "_is_session", lambda *_: False)
     with serving(shared, Access(token="sesame")) as client:
-        page.open(str(client.base_url), LINK, seen="document.getElementById('login').open")
+        page.open(str(client.base_url), LINK, until="document.getElementById('login').open")
         page.find("#token").send_keys("sesame", Keys.ENTER)
-        assert "did not keep the login" in page.said()
+        assert "did not keep the login" in page.read_placeholder()
 
 
 # everybody ---------------------------------------------------------------------------------------
@@ -613,16 +631,19 @@ def test_chinese_by_the_browsers_language(
 ) -> None:
     with browsing(tmp_path / "profile", "zh-CN,zh,en") as chinese:
         chinese.open(base, LINK)
-        chinese.results("22 个结果")
-        assert chinese.js("document.documentElement.lang") == "zh-CN"
-        assert chinese.text("#library .word") == "图库"
+        chinese.wait_for_results("22 个结果")
+        assert chinese.evaluate("document.documentElement.lang") == "zh-CN"
+        assert chinese.read_text("#library .word") == "图库"
         chinese.click("#grid a")
-        chinese.wait("document.querySelectorAll('#detail-facts dd').length > 4")
-        assert "像素" in chinese.text("#detail-facts")
+        chinese.wait_for("document.querySelectorAll('#detail-facts dd').length > 4")
+        assert "像素" in chinese.read_text("#detail-facts")
         chinese.open(base, "/?q=id:nonsense")
-        assert chinese.said().startswith("无法这样搜索")
+        assert chinese.read_placeholder().startswith("无法这样搜索")
     page.open(base, LINK)
-    assert page.results("22 results") and page.js("document.documentElement.lang") == "en"
+    assert (
+        page.wait_for_results("22 results")
+        and page.evaluate("document.documentElement.lang") == "en"
+    )
 
 
 def test_every_text_is_used(page: Page) -> None:
@@ -653,21 +674,23 @@ def test_no_english_on_a_chinese_page(tmp_path: Path, base: str, web: str) -> No
             (f"/?q={web}/nothing.jpg", "无法使用这个内容"),
         ):
             chinese.open(base, path)
-            assert chinese.said().startswith(said) and not english(chinese.said())
-        chinese.drop(tmp_path / "text.jpg")
-        chinese.wait(
+            assert chinese.read_placeholder().startswith(said) and not has_english(
+                chinese.read_placeholder()
+            )
+        chinese.drop_file(tmp_path / "text.jpg")
+        chinese.wait_for(
             f"{QUIET} && document.getElementById('state').innerText.includes('这不是图片')"
         )
-        assert not english(chinese.said())
+        assert not has_english(chinese.read_placeholder())
         chinese.click("#library")
         chinese.find("#folder-path").send_keys("photos", Keys.ENTER)
-        chinese.wait("document.getElementById('folder-wrong').textContent")
-        assert chinese.text("#folder-wrong") == "请填写文件夹的完整路径"
-        names = [name for _, name in chinese.tree()]
-        assert [name for name in names if english(name)] == []
+        chinese.wait_for("document.getElementById('folder-problem').textContent")
+        assert chinese.read_text("#folder-problem") == "请填写文件夹的完整路径"
+        names = [name for _, name in chinese.list_roles()]
+        assert [name for name in names if has_english(name)] == []
 
 
-def english(text: str) -> bool:
+def has_english(text: str) -> bool:
     """Whether there is a piece of an English sentence in a text: three words of it."""
     return re.search(r"\b[A-Za-z]{2,} [a-z]{2,} [a-z]{2,}\b", text) is not None
 
@@ -681,19 +704,19 @@ def luminance(colour: str) -> float:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_light_and_dark_with_contrast(page: Page, base: str, scheme: str) -> None:
-    page.media(prefers_color_scheme=scheme, prefers_reduced_motion="reduce")
+    page.emulate_media(prefers_color_scheme=scheme, prefers_reduced_motion="reduce")
     page.open(base, LINK)
-    page.results()
+    page.wait_for_results()
     style = "getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]"
-    behind = luminance(page.js(style, "body", "backgroundColor"))
+    behind = luminance(page.evaluate(style, "body", "backgroundColor"))
     assert (behind > 0.9) is (scheme == "light") and (behind < 0.02) is (scheme == "dark")
     page.click("#library")
     for css in ("#summary", ".folder", ".line i", ".hint", "#folders-summary", ".wrong", "#more"):
-        text = luminance(page.js(style, css, "color"))
+        text = luminance(page.evaluate(style, css, "color"))
         light, dark = max(text, behind), min(text, behind)
         assert (light + 0.05) / (dark + 0.05) >= 4.5, css
     text, button = (
-        luminance(page.js(style, ".line .main", c)) for c in ("color", "backgroundColor")
+        luminance(page.evaluate(style, ".line .main", c)) for c in ("color", "backgroundColor")
     )
     assert (max(text, button) + 0.05) / (min(text, button) + 0.05) >= 4.5
 
@@ -701,14 +724,14 @@ def test_light_and_dark_with_contrast(page: Page, base: str, scheme: str) -> Non
 @pytest.mark.parametrize("path", ["/", LINK, f"{LINK}&see={ID[:16]}"])
 def test_a_narrow_phone_scrolls_one_way_only(page: Page, base: str, path: str) -> None:
     page.resize(360, 640, touch=True)
-    page.media(prefers_reduced_motion="reduce")
+    page.emulate_media(prefers_reduced_motion="reduce")
     page.open(base, path)
-    page.js("document.getElementById('library').click()")
-    page.wait("document.getElementById('folders').open")
+    page.evaluate("document.getElementById('library').click()")
+    page.wait_for("document.getElementById('folders').open")
     for scroller in ("document.documentElement", "document.getElementById('folders')",
                      "document.getElementById('detail')"):  # fmt: skip
-        assert page.js(f"{scroller}.scrollWidth - {scroller}.clientWidth") == 0, scroller
-    out = page.js(
+        assert page.evaluate(f"{scroller}.scrollWidth - {scroller}.clientWidth") == 0, scroller
+    out = page.evaluate(
         "[...document.querySelectorAll('button, input, a, h1, h2, img')].filter(e => "
         "(r => r.width && (r.right > innerWidth + 1 || r.left < -1))(e.getBoundingClientRect()))"
         ".map(e => e.id || e.className)"
@@ -720,8 +743,8 @@ def test_at_no_width_do_parts_of_the_bar_overlap(page: Page, base: str) -> None:
     page.open(base)
     for width in (360, 480, 641, 768, 861, 1001, 1280, 1920):
         page.resize(width, 800)
-        page.wait("innerWidth === arguments[0]", width)
-        edges = page.js(
+        page.wait_for("innerWidth === arguments[0]", width)
+        edges = page.evaluate(
             "['.brand', '.box', '.library'].flatMap(css => "
             "(r => [r.left, r.right])(document.querySelector(css).getBoundingClientRect()))"
         )
@@ -730,37 +753,37 @@ def test_at_no_width_do_parts_of_the_bar_overlap(page: Page, base: str) -> None:
 
 def test_keys_alone_do_it_all(page: Page, base: str) -> None:
     page.open(base)
-    page.press(Keys.TAB)
-    assert page.js(f"{FOCUSED}.className") == "skip"
+    page.press_keys(Keys.TAB)
+    assert page.evaluate(f"{FOCUSED}.className") == "skip"
     reached = []
     while (
-        here := page.js(f"{FOCUSED}.id || {FOCUSED}.dataset.open || {FOCUSED}.tagName")
-    ) != "A" or (not page.js(f"{FOCUSED}.closest('#grid')")):
+        here := page.evaluate(f"{FOCUSED}.id || {FOCUSED}.dataset.open || {FOCUSED}.tagName")
+    ) != "A" or (not page.evaluate(f"{FOCUSED}.closest('#grid')")):
         reached.append(here)
         assert len(reached) < 15
-        page.press(Keys.TAB)
+        page.press_keys(Keys.TAB)
     assert {"words", "file", "library"} <= set(reached)
-    first = page.js(f"{FOCUSED}.getAttribute('aria-label')")
-    page.press(Keys.ARROW_RIGHT)
-    assert page.js(f"{FOCUSED}.getAttribute('aria-label')") != first
-    page.press(Keys.ARROW_DOWN)
-    place = int(page.js(f"{FOCUSED}.closest('li').dataset.place"))
+    first = page.evaluate(f"{FOCUSED}.getAttribute('aria-label')")
+    page.press_keys(Keys.ARROW_RIGHT)
+    assert page.evaluate(f"{FOCUSED}.getAttribute('aria-label')") != first
+    page.press_keys(Keys.ARROW_DOWN)
+    place = int(page.evaluate(f"{FOCUSED}.closest('li').dataset.place"))
     assert place > 2
-    page.press(Keys.ARROW_UP, Keys.HOME)
-    assert page.js(f"{FOCUSED}.getAttribute('aria-label')") == first
-    page.press(Keys.END)
-    assert page.js(f"{FOCUSED}.closest('li').dataset.place") == "21"
-    page.press(Keys.ENTER)
-    page.wait("document.getElementById('detail').open")
-    page.press(Keys.ESCAPE)
-    page.wait("!document.getElementById('detail').open")
-    assert page.js(f"{FOCUSED}.closest('li').dataset.place") == "21"
-    page.js("document.getElementById('library').focus()")
-    page.press(Keys.ENTER)
-    page.wait(f"{FOCUSED}.id === 'folder-path'")
-    page.press(Keys.ESCAPE)
-    page.wait("!document.getElementById('folders').open")
-    assert page.js(f"{FOCUSED}.id") == "library"
+    page.press_keys(Keys.ARROW_UP, Keys.HOME)
+    assert page.evaluate(f"{FOCUSED}.getAttribute('aria-label')") == first
+    page.press_keys(Keys.END)
+    assert page.evaluate(f"{FOCUSED}.closest('li').dataset.place") == "21"
+    page.press_keys(Keys.ENTER)
+    page.wait_for("document.getElementById('detail').open")
+    page.press_keys(Keys.ESCAPE)
+    page.wait_for("!document.getElementById('detail').open")
+    assert page.evaluate(f"{FOCUSED}.closest('li').dataset.place") == "21"
+    page.evaluate("document.getElementById('library').focus()")
+    page.press_keys(Keys.ENTER)
+    page.wait_for(f"{FOCUSED}.id === 'folder-path'")
+    page.press_keys(Keys.ESCAPE)
+    page.wait_for("!document.getElementById('folders').open")
+    assert page.evaluate(f"{FOCUSED}.id") == "library"
 
 
 def test_everything_has_a_name(page: Page, base: str, unknown: Path) -> None:
@@ -768,44 +791,44 @@ def test_everything_has_a_name(page: Page, base: str, unknown: Path) -> None:
              "list", "search", "complementary", "region", "group"}  # fmt: skip
 
     def nameless() -> list[str]:
-        return [role for role, name in page.tree() if role in roles and not name.strip()]
+        return [role for role, name in page.list_roles() if role in roles and not name.strip()]
 
     page.open(base)
     assert nameless() == []
-    page.choose(unknown)
-    page.results()
+    page.choose_file(unknown)
+    page.wait_for_results()
     page.click("#crop-start")
-    page.wait(f"location.pathname === '/' && {CROP} && {QUIET}")
+    page.wait_for(f"location.pathname === '/' && {CROP} && {QUIET}")
     assert nameless() == []
-    names = page.tree()
+    names = page.list_roles()
     assert ("list", "22 results") in names and ("complementary", "What you search for") in names
     assert any(role == "link" and "score" in name for role, name in names)
     page.click("#grid a")
-    page.wait("document.querySelectorAll('#detail-facts dd').length > 4")
-    assert nameless() == [] and ("dialog", "03.jpg") in page.tree()
-    page.press(Keys.ESCAPE)
-    page.wait("!document.getElementById('detail').open")
+    page.wait_for("document.querySelectorAll('#detail-facts dd').length > 4")
+    assert nameless() == [] and ("dialog", "03.jpg") in page.list_roles()
+    page.press_keys(Keys.ESCAPE)
+    page.wait_for("!document.getElementById('detail').open")
     page.click("#library")
-    assert nameless() == [] and ("dialog", "Library") in page.tree()
+    assert nameless() == [] and ("dialog", "Library") in page.list_roles()
 
 
 def test_nothing_comes_from_elsewhere_and_nothing_is_complained_of(
     page: Page, base: str, unknown: Path
 ) -> None:
     page.open(base)
-    page.choose(unknown)
-    page.results()
+    page.choose_file(unknown)
+    page.wait_for_results()
     page.click("#crop-start")
-    page.wait(f"{QUIET} && {CROP}")
+    page.wait_for(f"{QUIET} && {CROP}")
     page.click("#grid a")
-    page.wait("document.querySelector('#detail-image.ready')")
-    page.press(Keys.ESCAPE)
-    page.wait("!document.getElementById('detail').open")
+    page.wait_for("document.querySelector('#detail-image.ready')")
+    page.press_keys(Keys.ESCAPE)
+    page.wait_for("!document.getElementById('detail').open")
     page.click("#library")
-    asked = page.requests()
+    asked = page.list_requests()
     assert len(asked) > 20
     assert [url for url in asked if not url.startswith((base, "blob:", "data:", "about:"))] == []
-    assert page.complaints() == []
+    assert page.list_warnings() == []
     refused = page.driver.execute_async_script(
         "const done = arguments[0];"
         "addEventListener('securitypolicyviolation', (event) => done(event.violatedDirective));"
@@ -848,30 +871,36 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 def test_thousands_of_results_scroll_with_few_nodes(page: Page, crowd: httpx.Client) -> None:
     first = hashlib.sha256((0).to_bytes(4, "big")).hexdigest()
     page.open(str(crowd.base_url), f"/?q=id:{first[:16]}&k=10000")
-    page.results("5,000 results")
+    page.wait_for_results("5,000 results")
     answer = crowd.post("/api/v1/search", json={"terms": [{"image": f"id:{first}"}], "k": 10000})
     hits = answer.json()["hits"]
     assert len(hits) == HITS
     nodes = "document.querySelectorAll('#grid *').length"
-    seen = [page.js(nodes)]
+    seen = [page.evaluate(nodes)]
     for share in (0.2, 0.5, 0.8, 1.0, 0.4, 1.0):
-        page.js(f"scrollTo(0, document.body.scrollHeight * {share})")
+        page.evaluate(f"scrollTo(0, document.body.scrollHeight * {share})")
         middle = (
             "Number(document.elementFromPoint(innerWidth / 2, innerHeight / 2)"
             "?.closest('#grid li')?.dataset.place)"
         )
-        page.wait(f"document.querySelector('#grid .loaded') && ({middle}) > {HITS * share * 0.8}")
-        seen.append(page.js(nodes))
+        page.wait_for(
+            f"document.querySelector('#grid .loaded') && ({middle}) > {HITS * share * 0.8}"
+        )
+        seen.append(page.evaluate(nodes))
     assert max(seen) < 900
-    last = page.wait("document.querySelector(`#grid li[aria-posinset='${arguments[0]}'] a`)", HITS)
+    last = page.wait_for(
+        "document.querySelector(`#grid li[aria-posinset='${arguments[0]}'] a`)", HITS
+    )
     assert last.is_displayed()
     assert last.get_attribute("aria-label").startswith(hits[-1]["path"].rpartition("/")[2])
-    assert page.js("document.querySelector('#grid li').getAttribute('aria-setsize')") == str(HITS)
+    assert page.evaluate("document.querySelector('#grid li').getAttribute('aria-setsize')") == str(
+        HITS
+    )
     last.click()
-    page.wait("location.search.includes(arguments[0])", f"see={hits[-1]['id'][:16]}")
+    page.wait_for("location.search.includes(arguments[0])", f"see={hits[-1]['id'][:16]}")
     page.driver.back()
-    page.wait("!document.getElementById('detail').open")
-    assert page.js(f"{FOCUSED} === arguments[0]", last)
+    page.wait_for("!document.getElementById('detail').open")
+    assert page.evaluate(f"{FOCUSED} === arguments[0]", last)
     frames = page.driver.execute_async_script("""
         const done = arguments[0]; let left = 60; const heights = [];
         const step = () => {
@@ -887,22 +916,22 @@ def test_thousands_of_results_scroll_with_few_nodes(page: Page, crowd: httpx.Cli
 def test_more_is_shown_on_demand(page: Page, crowd: httpx.Client) -> None:
     first = hashlib.sha256((0).to_bytes(4, "big")).hexdigest()
     page.open(str(crowd.base_url), f"/?q=id:{first[:16]}")
-    page.results("200 results")
+    page.wait_for_results("200 results")
     page.click("#more")
-    page.results("1,000 results")
-    assert page.path().endswith("&k=1000")
+    page.wait_for_results("1,000 results")
+    assert page.read_address().endswith("&k=1000")
 
 
 def test_the_start_goes_on_while_it_is_scrolled(page: Page, crowd: httpx.Client) -> None:
     page.open(str(crowd.base_url))
-    assert page.text("#summary") == "5,000 pictures"
+    assert page.read_text("#summary") == "5,000 pictures"
     for wanted in (101, 201, 401):
-        page.wait(
+        page.wait_for(
             "(scrollTo(0, document.body.scrollHeight), "
             "[...document.querySelectorAll('#grid li')].some(l => l.ariaPosInSet > arguments[0]))",
             wanted,
         )
-    assert page.js("document.querySelectorAll('#grid *').length") < 900
+    assert page.evaluate("document.querySelectorAll('#grid *').length") < 900
 
 
 # the files of the page ---------------------------------------------------------------------------

@@ -35,7 +35,7 @@ unknown, web, crowd = test_page.unknown, test_page.web, test_page.crowd
 ANSWERED = "fetch('/api/v1/status').then((answer) => answer.status)"
 
 
-def gated(go: threading.Event) -> Callable[[], Iterator[Progress]]:
+def create_waiting_run(go: threading.Event) -> Callable[[], Iterator[Progress]]:
     """A run that adds nothing, once it may."""
 
     def run() -> Iterator[Progress]:
@@ -47,53 +47,53 @@ def gated(go: threading.Event) -> Callable[[], Iterator[Progress]]:
     return run
 
 
-def begun(client: httpx.Client, *names: str) -> tuple[Jobs, threading.Event]:
+def start_jobs(client: httpx.Client, *names: str) -> tuple[Jobs, threading.Event]:
     """Jobs of these names, that end once they may."""
     jobs, go = client.app.state.context.jobs, threading.Event()  # type: ignore[attr-defined]
     for name in names:
-        jobs.start("index", name, name, gated(go))
+        jobs.start("index", name, name, create_waiting_run(go))
     return jobs, go
 
 
-def promised(page: Page, code: str) -> Any:
+def await_promise(page: Page, code: str) -> Any:
     """What a promise in the page comes to."""
     page.driver.set_script_timeout(20)
     return page.driver.execute_async_script(f"const done = arguments[0]; ({code}).then(done)")
 
 
-def focus(page: Page) -> str:
-    return str(page.js(f"{FOCUSED}.id || {FOCUSED}.className || {FOCUSED}.tagName"))
+def read_focus(page: Page) -> str:
+    return str(page.evaluate(f"{FOCUSED}.id || {FOCUSED}.className || {FOCUSED}.tagName"))
 
 
 # jobs ------------------------------------------------------------------------------------------
 
 
 def test_many_jobs_at_once_leave_the_page_free(page: Page, client: httpx.Client, base: str) -> None:
-    _, go = begun(client, *(f"/many/{i}" for i in range(9)))
+    _, go = start_jobs(client, *(f"/many/{i}" for i in range(9)))
     try:
         page.open(base)
-        page.wait("document.querySelectorAll('.work').length === 9")
-        page.wait("document.querySelector('.work[data-state=running]')")
-        assert promised(page, ANSWERED) == 200
+        page.wait_for("document.querySelectorAll('.job').length === 9")
+        page.wait_for("document.querySelector('.job[data-state=running]')")
+        assert await_promise(page, ANSWERED) == 200
         open_ends = "performance.getEntries().filter((e) => e.name.endsWith('/events')).length"
-        assert page.js(open_ends) == 0  # which all tabs of a browser share few of
+        assert page.evaluate(open_ends) == 0  # which all tabs of a browser share few of
     finally:
         go.set()
-    page.wait("document.querySelectorAll('.work[data-state=done]').length === 9")
+    page.wait_for("document.querySelectorAll('.job[data-state=done]').length === 9")
 
 
 def test_a_job_that_the_server_has_forgotten_ends(
     page: Page, client: httpx.Client, base: str
 ) -> None:
-    jobs, go = begun(client, "/gone")
+    jobs, go = start_jobs(client, "/gone")
     page.open(base)
     page.click("#library")
-    page.wait("document.querySelector('.work[data-state=running]')")
+    page.wait_for("document.querySelector('.job[data-state=running]')")
     known = dict(jobs._jobs)
     jobs._jobs.clear()  # as a new start does
-    page.click(".work .quiet")
-    page.wait("document.querySelector('.work[data-state=cancelled]')")
-    assert focus(page) == "folders-close"
+    page.click(".job .quiet")
+    page.wait_for("document.querySelector('.job[data-state=cancelled]')")
+    assert read_focus(page) == "folders-close"
     jobs._jobs.update(known)
     go.set()
 
@@ -105,19 +105,19 @@ def test_the_end_of_a_job_that_added_nothing_disturbs_nobody(
     shared: Engine,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    _, go = begun(client, "/same")
+    _, go = start_jobs(client, "/same")
     page.open(base)
-    page.wait("document.querySelector('.work[data-state=running]')")
-    page.js("document.querySelector('#grid').firstChild.dataset.mark = 1")
+    page.wait_for("document.querySelector('.job[data-state=running]')")
+    page.evaluate("document.querySelector('#grid').firstChild.dataset.mark = 1")
     page.find("#words").send_keys("half a wo")
     listed = list[int]()
     monkeypatch.setattr(shared, "pictures", lambda page=1, size=100: listed.append(page))
     go.set()
-    page.wait("document.querySelector('.work[data-state=done]')")
-    promised(page, "new Promise((done) => setTimeout(done, 500))")
+    page.wait_for("document.querySelector('.job[data-state=done]')")
+    await_promise(page, "new Promise((done) => setTimeout(done, 500))")
     assert listed == []
-    assert page.js("document.getElementById('words').value") == "half a wo"
-    assert page.js("document.querySelector('#grid').firstChild.dataset.mark") == "1"
+    assert page.evaluate("document.getElementById('words').value") == "half a wo"
+    assert page.evaluate("document.querySelector('#grid').firstChild.dataset.mark") == "1"
 
 
 # answers that come late ------------------------------------------------------------------------
@@ -134,37 +134,37 @@ def test_who_moves_on_while_a_picture_is_kept_is_not_thrown_back(
 
     monkeypatch.setattr(shared, "keep", slow)
     page.open(base)
-    page.drop(unknown)
-    page.results("22 results")
+    page.drop_file(unknown)
+    page.wait_for_results("22 results")
     page.click("#keep")
     page.click("#grid a")
     page.click("#detail-similar")
-    page.wait("location.search.startsWith('?q=id:') && !location.search.includes('see=')")
-    page.results("22 results")
-    here = page.path()
+    page.wait_for("location.search.startsWith('?q=id:') && !location.search.includes('see=')")
+    page.wait_for_results("22 results")
+    here = page.read_address()
     go.set()
-    page.wait("document.getElementById('toast').textContent.includes('Kept')")
-    assert promised(page, ANSWERED) == 200
-    assert page.path() == here and not page.find("#keep").is_displayed()
+    page.wait_for("document.getElementById('toast').textContent.includes('Kept')")
+    assert await_promise(page, ANSWERED) == 200
+    assert page.read_address() == here and not page.find("#keep").is_displayed()
     go.clear()
-    page.drop(unknown)
-    page.results("22 results")
+    page.drop_file(unknown)
+    page.wait_for_results("22 results")
     page.click("#keep")
     page.click(".brand")
-    page.results("Newest")
+    page.wait_for_results("Newest")
     go.set()
-    page.wait("!document.getElementById('keep').ariaDisabled")
-    assert page.path() == "/" and page.results("Newest")
+    page.wait_for("!document.getElementById('keep').ariaDisabled")
+    assert page.read_address() == "/" and page.wait_for_results("Newest")
 
 
 def test_the_link_to_the_pictures_keeps_the_query(page: Page, base: str, unknown: Path) -> None:
     page.open(base)
-    page.drop(unknown)
-    page.results("22 results")
-    page.js("document.querySelector('.skip').focus()")
-    page.press(Keys.ENTER)
-    assert focus(page) == "found"
-    assert page.results("22 results") and page.find("#query").is_displayed()
+    page.drop_file(unknown)
+    page.wait_for_results("22 results")
+    page.evaluate("document.querySelector('.skip').focus()")
+    page.press_keys(Keys.ENTER)
+    assert read_focus(page) == "results"
+    assert page.wait_for_results("22 results") and page.find("#query").is_displayed()
 
 
 def test_an_address_that_failed_can_be_asked_for_again(
@@ -172,24 +172,26 @@ def test_an_address_that_failed_can_be_asked_for_again(
 ) -> None:
     page.open(base)
     page.find("#words").send_keys(f"{web}/later.png", Keys.ENTER)
-    page.said()
+    page.read_placeholder()
     (tmp_path / "later.png").write_bytes(HAT.read_bytes())
     page.find("#words").send_keys(Keys.ENTER)
-    assert page.results("22 results")
-    page.wait("document.querySelector('#stage.ready') && !document.getElementById('stage').hidden")
+    assert page.wait_for_results("22 results")
+    page.wait_for(
+        "document.querySelector('#stage.ready') && !document.getElementById('stage').hidden"
+    )
 
 
 def test_an_empty_library_stays_one_after_a_search(page: Page, home: Path) -> None:
     engine = open_library(home)
     with serving(engine) as client:
         page.open(str(client.base_url))
-        assert "empty" in page.said().lower()
-        page.drop(HAT)
-        page.wait("document.body.classList.contains('asking')")
-        page.said()
+        assert "empty" in page.read_placeholder().lower()
+        page.drop_file(HAT)
+        page.wait_for("document.body.classList.contains('asking')")
+        page.read_placeholder()
         page.driver.back()
-        page.wait("!document.body.classList.contains('asking')")
-        assert page.said().endswith("Add a folder")
+        page.wait_for("!document.body.classList.contains('asking')")
+        assert page.read_placeholder().endswith("Add a folder")
     close_library(engine)
 
 
@@ -199,13 +201,13 @@ def test_an_empty_library_stays_one_after_a_search(page: Page, home: Path) -> No
 def test_arrows_walk_beyond_what_was_loaded(page: Page, crowd: httpx.Client) -> None:
     page.open(str(crowd.base_url))
     page.click("#grid li[data-place='0'] a")
-    page.wait("document.getElementById('detail').open")
-    page.press(*[Keys.ARROW_RIGHT] * 99)
+    page.wait_for("document.getElementById('detail').open")
+    page.press_keys(*[Keys.ARROW_RIGHT] * 99)
     name = "document.getElementById('detail-name').textContent"
-    page.wait(f"{name} === '04900.jpg'")
-    page.wait("!document.getElementById('detail-next').disabled")
-    page.press(*[Keys.ARROW_RIGHT] * 10)
-    page.wait(f"{name} === '04890.jpg'")
+    page.wait_for(f"{name} === '04900.jpg'")
+    page.wait_for("!document.getElementById('detail-next').disabled")
+    page.press_keys(*[Keys.ARROW_RIGHT] * 10)
+    page.wait_for(f"{name} === '04890.jpg'")
 
 
 def test_a_page_that_fails_is_not_asked_for_without_end(
@@ -222,12 +224,12 @@ def test_a_page_that_fails_is_not_asked_for_without_end(
 
     monkeypatch.setattr(engine, "pictures", failing)
     page.open(str(crowd.base_url))
-    page.js("scrollTo(0, document.body.scrollHeight)")
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
     until(lambda: 2 in asked)
-    promised(page, "new Promise((done) => setTimeout(done, 700))")
+    await_promise(page, "new Promise((done) => setTimeout(done, 700))")
     assert asked.count(2) <= 6  # as often as it was scrolled, not for ever
     monkeypatch.undo()
-    page.wait(
+    page.wait_for(
         "(scrollTo(0, document.body.scrollHeight - innerHeight - 50 * Math.random()), "
         "[...document.querySelectorAll('#grid li')].some(l => l.ariaPosInSet > 101))"
     )
@@ -238,23 +240,23 @@ def test_a_page_that_fails_is_not_asked_for_without_end(
 
 def test_the_focus_stays_where_keys_go_on(page: Page, base: str) -> None:
     page.open(base, LINK)
-    page.results("22 results")
+    page.wait_for_results("22 results")
     page.click("#grid li[data-place='1'] a")
-    page.wait("document.getElementById('detail').open")
-    page.js("document.getElementById('detail-previous').focus()")
-    page.press(Keys.ENTER)
-    page.wait("document.getElementById('detail-previous').disabled")
-    assert focus(page) == "detail-close"
-    before = page.path()
-    page.press(Keys.ARROW_RIGHT)
-    page.wait("location.search !== arguments[0]", before)
-    page.press(Keys.ESCAPE)
-    page.wait("!document.getElementById('detail').open")
+    page.wait_for("document.getElementById('detail').open")
+    page.evaluate("document.getElementById('detail-previous').focus()")
+    page.press_keys(Keys.ENTER)
+    page.wait_for("document.getElementById('detail-previous').disabled")
+    assert read_focus(page) == "detail-close"
+    before = page.read_address()
+    page.press_keys(Keys.ARROW_RIGHT)
+    page.wait_for("location.search !== arguments[0]", before)
+    page.press_keys(Keys.ESCAPE)
+    page.wait_for("!document.getElementById('detail').open")
     page.click("#crop-start")
-    page.wait("location.search.includes('crop=')")
-    page.press(Keys.DELETE)
-    page.wait("!location.search.includes('crop=')")
-    assert focus(page) == "crop-start"
+    page.wait_for("location.search.includes('crop=')")
+    page.press_keys(Keys.DELETE)
+    page.wait_for("!location.search.includes('crop=')")
+    assert read_focus(page) == "crop-start"
 
 
 def test_the_focus_outlives_what_goes_away(
@@ -267,20 +269,20 @@ def test_the_focus_outlives_what_goes_away(
     with serving(engine) as client:
         page.open(str(client.base_url))
         page.click("#library")
-        page.wait("document.querySelector('#roots button')")
-        page.js("document.querySelector('#roots button').focus()")
-        page.js("document.querySelector('#roots li').dataset.mark = 1")
-        page.press(Keys.ENTER)  # look again
-        page.wait("document.querySelector('.work[data-state=done]')")
-        page.wait("!document.querySelector('#roots li').dataset.mark")
-        assert page.js(f"Boolean({FOCUSED}.closest('#roots'))")
+        page.wait_for("document.querySelector('#roots button')")
+        page.evaluate("document.querySelector('#roots button').focus()")
+        page.evaluate("document.querySelector('#roots li').dataset.mark = 1")
+        page.press_keys(Keys.ENTER)  # look again
+        page.wait_for("document.querySelector('.job[data-state=done]')")
+        page.wait_for("!document.querySelector('#roots li').dataset.mark")
+        assert page.evaluate(f"Boolean({FOCUSED}.closest('#roots'))")
     close_library(engine)
     page.open(str(crowd.base_url), f"/?q=id:{hashlib.sha256(bytes(4)).hexdigest()[:16]}")
-    page.results("200 results")
-    page.js("document.getElementById('more').focus()")
-    page.press(Keys.ENTER)
-    page.results("1,000 results")
-    assert focus(page) == "found"
+    page.wait_for_results("200 results")
+    page.evaluate("document.getElementById('more').focus()")
+    page.press_keys(Keys.ENTER)
+    page.wait_for_results("1,000 results")
+    assert read_focus(page) == "results"
 
 
 def test_the_focus_goes_on_from_a_picture_that_was_kept(page: Page, home: Path) -> None:
@@ -288,10 +290,10 @@ def test_the_focus_goes_on_from_a_picture_that_was_kept(page: Page, home: Path) 
     engine.keep(jpeg(1))
     with serving(engine) as client:
         page.open(str(client.base_url))
-        page.drop(HAT)
-        page.results("1 result")
-        page.js("document.getElementById('keep').focus()")
-        page.press(Keys.ENTER)
-        page.wait("document.getElementById('keep').hidden")
-        assert focus(page) == "query-make"
+        page.drop_file(HAT)
+        page.wait_for_results("1 result")
+        page.evaluate("document.getElementById('keep').focus()")
+        page.press_keys(Keys.ENTER)
+        page.wait_for("document.getElementById('keep').hidden")
+        assert read_focus(page) == "query-variants"
     close_library(engine)

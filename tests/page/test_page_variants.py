@@ -22,10 +22,13 @@ from test_page import FOCUSED, HAT, ID, LINK, SAMPLES, luminance
 from search import Engine
 from search.records import REGIMES
 
-TILES = "[...document.querySelectorAll('#make-tiles img')]"
-DONE = "document.querySelectorAll('#make-tiles button.picked').length"
-READY = "document.querySelector('#make-regimes button') && document.querySelector('#make-query')"
-STATE = "document.getElementById('make-state').textContent"
+TILES = "[...document.querySelectorAll('#variants-list img')]"
+DONE = "document.querySelectorAll('#variants-list button.picked').length"
+READY = (
+    "document.querySelector('#variants-regimes button') && "
+    "document.querySelector('#variants-query')"
+)
+STATE = "document.getElementById('variants-state').textContent"
 OPEN = "document.getElementById(arguments[0]).open"
 SEARCHED = "document.getElementById('query-name').textContent"
 
@@ -64,125 +67,134 @@ def paced(shared: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Paced]:
     until(lambda: paced.at_once == 0, 60)
 
 
-def begin(page: Page, base: str, path: str = LINK) -> None:
+def open_variants(page: Page, base: str, path: str = LINK) -> None:
     """Open the panel for what the address searches for."""
     page.open(base, path)
-    page.wait("document.querySelector('#stage.ready')")
-    page.click("#query-make")
-    page.wait(f"{READY} && document.getElementById('make-query').complete")
+    page.wait_for("document.querySelector('#stage.ready')")
+    page.click("#query-variants")
+    page.wait_for(f"{READY} && document.getElementById('variants-query').complete")
 
 
-def fill(page: Page, field: str, value: object) -> None:
+def fill_field(page: Page, field: str, value: object) -> None:
     page.find(field).clear()
     page.find(field).send_keys(str(value))
 
 
-def make(page: Page, n: int = 1) -> None:
+def make_variants(page: Page, n: int = 1) -> None:
     """Make so many near copies, which takes the fewest steps, and wait for them."""
     page.click("[data-regime=near]")
-    fill(page, "#make-n", n)
-    page.click("#make-go")
-    page.wait(f"{DONE} === arguments[0] && document.getElementById('make-bar').hidden", n)
-    page.wait(f"{TILES}.every(image => image.complete && image.naturalWidth)")
+    fill_field(page, "#variants-count", n)
+    page.click("#variants-submit")
+    page.wait_for(
+        f"{DONE} === arguments[0] && document.getElementById('variants-progress').hidden", n
+    )
+    page.wait_for(f"{TILES}.every(image => image.complete && image.naturalWidth)")
 
 
 # making them -------------------------------------------------------------------------------------
 
 
 def test_four_variants_of_a_clothing_photo(page: Page, base: str, client: httpx.Client) -> None:
-    begin(page, base)
-    assert page.js("document.querySelector('[aria-pressed=true]').dataset.regime") == "same"
-    assert page.text("#make-go") == "Make 4 variants"
-    page.click("#make-go")
-    until(lambda: page.js(DONE) == 4, 240)  # on a machine that much else keeps busy
-    assert "4 variants in" in page.text("#make-state")
+    open_variants(page, base)
+    assert page.evaluate("document.querySelector('[aria-pressed=true]').dataset.regime") == "same"
+    assert page.read_text("#variants-submit") == "Make 4 variants"
+    page.click("#variants-submit")
+    until(lambda: page.evaluate(DONE) == 4, 240)  # on a machine that much else keeps busy
+    assert "4 variants in" in page.read_text("#variants-state")
     job = client.get("/api/v1/jobs").json()["jobs"][0]
     made = job["report"]["variants"]
     assert [one["sigma"] for one in made] == [REGIMES["same"]] * 4
-    page.wait(
-        "[...document.querySelectorAll('#make-tiles img')].every(i => i.naturalWidth === 288)"
+    page.wait_for(
+        "[...document.querySelectorAll('#variants-list img')].every(i => i.naturalWidth === 288)"
     )
-    shown = page.js("[...document.querySelectorAll('#make-tiles .score')].map(s => s.textContent)")
+    shown = page.evaluate(
+        "[...document.querySelectorAll('#variants-list .score')].map(s => s.textContent)"
+    )
     assert shown == [f"{one['similarity']:.2f}" for one in made]
-    assert page.text("#make-go") == "Make 4 others"
+    assert page.read_text("#variants-submit") == "Make 4 others"
 
 
 def test_others_than_those_that_were_made(page: Page, base: str) -> None:
-    begin(page, base)
-    fill(page, "#make-seed", 7)
-    make(page)
-    assert page.text("#make-tiles .score")
-    first = page.js(f"{TILES}[0].src")
-    assert page.text("#make-go") == "Make 1 other"
-    page.click("#make-go")
-    page.wait(f"{DONE} === 1 && {TILES}[0].src !== arguments[0]", first)
-    assert page.js("document.getElementById('make-seed').value") == "8"
+    open_variants(page, base)
+    fill_field(page, "#variants-seed", 7)
+    make_variants(page)
+    assert page.read_text("#variants-list .score")
+    first = page.evaluate(f"{TILES}[0].src")
+    assert page.read_text("#variants-submit") == "Make 1 other"
+    page.click("#variants-submit")
+    page.wait_for(f"{DONE} === 1 && {TILES}[0].src !== arguments[0]", first)
+    assert page.evaluate("document.getElementById('variants-seed').value") == "8"
     page.click("[data-regime=same]")
-    assert page.text("#make-go") == "Make 1 variant"
+    assert page.read_text("#variants-submit") == "Make 1 variant"
 
 
 def test_a_variant_is_searched_by(page: Page, base: str) -> None:
-    begin(page, base)
-    make(page)
-    page.click("#make-tiles button.picked")
-    page.wait(f"{SEARCHED}.startsWith('03 variant')")
-    assert page.results()[0].startswith("03.jpg")  # a near copy finds its original first
-    assert not page.js(OPEN, "make") and page.path() == "/"
+    open_variants(page, base)
+    make_variants(page)
+    page.click("#variants-list button.picked")
+    page.wait_for(f"{SEARCHED}.startsWith('03 variant')")
+    assert page.wait_for_results()[0].startswith("03.jpg")  # a near copy finds its original first
+    assert not page.evaluate(OPEN, "variants") and page.read_address() == "/"
     page.driver.back()
-    page.wait(f"{SEARCHED} === '03.jpg'")
-    page.click("#query-make")
-    assert page.js(DONE) == 1  # what was made is still there
+    page.wait_for(f"{SEARCHED} === '03.jpg'")
+    page.click("#query-variants")
+    assert page.evaluate(DONE) == 1  # what was made is still there
 
 
 def test_of_a_picture_that_is_only_in_this_tab(page: Page, base: str, tmp_path: Path) -> None:
     with Image.open(HAT) as hat:
         hat.resize((400, 200)).save(tmp_path / "my hat.tiff")
     page.open(base)
-    page.choose(tmp_path / "my hat.tiff")
-    page.results()
-    page.wait("document.querySelector('#stage.ready')")
-    page.click("#query-make")
-    page.wait(READY)
-    make(page)
-    image = page.find("#make-tiles img")
-    assert page.js("[arguments[0].naturalWidth, arguments[0].naturalHeight]", image) == [384, 192]
-    assert page.js("document.querySelector('#make-tiles a').download").startswith("my hat variant")
+    page.choose_file(tmp_path / "my hat.tiff")
+    page.wait_for_results()
+    page.wait_for("document.querySelector('#stage.ready')")
+    page.click("#query-variants")
+    page.wait_for(READY)
+    make_variants(page)
+    image = page.find("#variants-list img")
+    assert page.evaluate("[arguments[0].naturalWidth, arguments[0].naturalHeight]", image) == [
+        384,
+        192,
+    ]
+    assert page.evaluate("document.querySelector('#variants-list a').download").startswith(
+        "my hat variant"
+    )
 
 
 def test_of_a_part_of_a_picture(page: Page, base: str) -> None:
-    begin(page, base, f"{LINK}&crop=10,20,50,25")
-    make(page)
-    image = page.find("#make-tiles img")
-    size = page.js("[arguments[0].naturalWidth, arguments[0].naturalHeight]", image)
+    open_variants(page, base, f"{LINK}&crop=10,20,50,25")
+    make_variants(page)
+    image = page.find("#variants-list img")
+    size = page.evaluate("[arguments[0].naturalWidth, arguments[0].naturalHeight]", image)
     assert size == [384, pytest.approx(384 * (0.25 * 534) / (0.5 * 400), abs=3)]
 
 
 def test_of_a_picture_that_is_shown_large(page: Page, base: str, client: httpx.Client) -> None:
-    page.open(base, f"{LINK}&see={ID[:16]}", seen="document.querySelector('#detail-image.ready')")
-    page.click("#detail-make")
-    page.wait(READY)
-    make(page)
+    page.open(base, f"{LINK}&see={ID[:16]}", until="document.querySelector('#detail-image.ready')")
+    page.click("#detail-variants")
+    page.wait_for(READY)
+    make_variants(page)
     assert client.get("/api/v1/jobs").json()["jobs"][0]["path"] == f"id:{ID}"
-    page.press(Keys.ESCAPE)
-    page.wait(f"!{OPEN}", "make")
-    assert page.js(OPEN, "detail")
-    page.click("#detail-make")
-    page.click("#make-tiles button.picked")
-    page.wait(f"{SEARCHED}.includes('variant')")
-    page.results()
-    assert not page.js(OPEN, "detail") and not page.js(OPEN, "make")
+    page.press_keys(Keys.ESCAPE)
+    page.wait_for(f"!{OPEN}", "variants")
+    assert page.evaluate(OPEN, "detail")
+    page.click("#detail-variants")
+    page.click("#variants-list button.picked")
+    page.wait_for(f"{SEARCHED}.includes('variant')")
+    page.wait_for_results()
+    assert not page.evaluate(OPEN, "detail") and not page.evaluate(OPEN, "variants")
 
 
 # the dial ----------------------------------------------------------------------------------------
 
 
 def test_the_regimes_show_less_and_less_of_the_picture(page: Page, base: str) -> None:
-    begin(page, base)
+    open_variants(page, base)
     code = """(i => {
-        const canvas = document.querySelectorAll('#make-regimes canvas')[i];
+        const canvas = document.querySelectorAll('#variants-regimes canvas')[i];
         return [...canvas.getContext('2d').getImageData(0, 0, 72, 72).data];
     })(arguments[0])"""
-    drawn = [np.reshape(page.js(code, i), (72, 72, 4))[..., :3] for i in range(3)]
+    drawn = [np.reshape(page.evaluate(code, i), (72, 72, 4))[..., :3] for i in range(3)]
     with Image.open(HAT) as hat:
         square = np.asarray(hat.convert("RGB").crop((0, 67, 400, 467)).resize((72, 72)))
     assert np.corrcoef(square.ravel(), drawn[0].ravel())[0, 1] > 0.9
@@ -191,47 +203,57 @@ def test_the_regimes_show_less_and_less_of_the_picture(page: Page, base: str) ->
 
 
 def test_the_dial_by_keys(page: Page, base: str, client: httpx.Client) -> None:
-    begin(page, base)
-    page.js("document.getElementById('make-sigma').focus()")
+    open_variants(page, base)
+    page.evaluate("document.getElementById('variants-sigma').focus()")
 
-    def told() -> tuple[str, float]:
-        where, _, sigma = page.js(f"{FOCUSED}.getAttribute('aria-valuetext')").partition(", σ ")
+    def read_slider() -> tuple[str, float]:
+        where, _, sigma = page.evaluate(f"{FOCUSED}.getAttribute('aria-valuetext')").partition(
+            ", σ "
+        )
         return where, float(sigma)
 
-    assert told() == ("Same subject", pytest.approx(REGIMES["same"], rel=0.05))
-    page.press(Keys.HOME)
-    assert told() == ("Nearer than a near copy", pytest.approx(REGIMES["near"] / 5, rel=0.1))
-    page.press(Keys.END)
-    assert told() == ("Same concept", pytest.approx(REGIMES["concept"], rel=0.05))
-    page.press(*[Keys.PAGE_DOWN] * 3)
-    assert told()[0] == "Same subject to Same concept"
-    assert page.js("document.querySelectorAll('#make-regimes [aria-pressed=true]').length") == 0
-    page.press(*[Keys.PAGE_DOWN] * 4)
-    sigma = told()[1]
-    page.press(Keys.TAB)
-    fill(page, "#make-n", 1)
-    page.press(Keys.ENTER)
-    page.wait(f"{DONE} === 1")
+    assert read_slider() == ("Same subject", pytest.approx(REGIMES["same"], rel=0.05))
+    page.press_keys(Keys.HOME)
+    assert read_slider() == ("Nearer than a near copy", pytest.approx(REGIMES["near"] / 5, rel=0.1))
+    page.press_keys(Keys.END)
+    assert read_slider() == ("Same concept", pytest.approx(REGIMES["concept"], rel=0.05))
+    page.press_keys(*[Keys.PAGE_DOWN] * 3)
+    assert read_slider()[0] == "Same subject to Same concept"
+    assert (
+        page.evaluate("document.querySelectorAll('#variants-regimes [aria-pressed=true]').length")
+        == 0
+    )
+    page.press_keys(*[Keys.PAGE_DOWN] * 4)
+    sigma = read_slider()[1]
+    page.press_keys(Keys.TAB)
+    fill_field(page, "#variants-count", 1)
+    page.press_keys(Keys.ENTER)
+    page.wait_for(f"{DONE} === 1")
     made = client.get("/api/v1/jobs").json()["jobs"][0]["report"]["variants"]
     assert made[0]["sigma"] == pytest.approx(sigma, rel=0.05)
-    page.js("document.querySelector('[data-regime=near]').focus()")
-    page.press(Keys.SPACE)
-    page.wait("document.querySelector('[data-regime=near]')?.ariaPressed === 'true'")
-    assert page.text("#make-far").startswith("Near copy")
+    page.evaluate("document.querySelector('[data-regime=near]').focus()")
+    page.press_keys(Keys.SPACE)
+    page.wait_for("document.querySelector('[data-regime=near]')?.ariaPressed === 'true'")
+    assert page.read_text("#variants-distance").startswith("Near copy")
 
 
 def test_numbers_that_cannot_be_are_not_sent(page: Page, base: str, client: httpx.Client) -> None:
-    begin(page, base)
+    open_variants(page, base)
     before = client.get("/api/v1/jobs").json()
-    for field, value in (("#make-n", 0), ("#make-n", 1000), ("#make-n", ""), ("#make-seed", -1)):
-        fill(page, "#make-n", 1)
-        fill(page, field, value)
-        page.click("#make-go")
-        assert page.js(f"{FOCUSED} === document.querySelector(arguments[0])", field)
-        assert page.js(f"{FOCUSED}.validationMessage")
+    for field, value in (
+        ("#variants-count", 0),
+        ("#variants-count", 1000),
+        ("#variants-count", ""),
+        ("#variants-seed", -1),
+    ):
+        fill_field(page, "#variants-count", 1)
+        fill_field(page, field, value)
+        page.click("#variants-submit")
+        assert page.evaluate(f"{FOCUSED} === document.querySelector(arguments[0])", field)
+        assert page.evaluate(f"{FOCUSED}.validationMessage")
     assert client.get("/api/v1/jobs").json() == before
-    page.click("#make-dice")
-    assert page.js("document.getElementById('make-seed').checkValidity()")
+    page.click("#variants-random")
+    assert page.evaluate("document.getElementById('variants-seed').checkValidity()")
 
 
 # from similar pictures ---------------------------------------------------------------------------
@@ -241,34 +263,38 @@ def test_variants_that_start_from_similar_pictures(
     page: Page, base: str, client: httpx.Client
 ) -> None:
     """By keys alone. Each variant shows the library's picture that it started from."""
-    begin(page, base)
-    assert not page.find("#make-starts").is_displayed()  # near copies cannot start from others
-    fill(page, "#make-n", 2)
-    page.js("document.querySelector('[data-regime=concept]').focus()")
-    page.press(Keys.ENTER)
-    page.wait("document.getElementById('make-starts').checkVisibility()")
-    page.press(Keys.TAB, Keys.TAB)  # over the slider, to the choice
-    assert page.js(f"{FOCUSED}.id") == "start-picture"
-    page.press(Keys.ARROW_DOWN)
-    assert page.js(f"{FOCUSED}.id") == "start-neighbours" and page.js(f"{FOCUSED}.checked")
-    assert page.text("#make-far") == "Same concept"  # the server chooses the noise
-    assert {"This picture", "Similar pictures in the library"} <= set(roles(page)["radio"])
-    page.press(Keys.ENTER)
-    until(lambda: page.js(DONE) == 2, 240)
+    open_variants(page, base)
+    assert not page.find("#variants-start").is_displayed()  # near copies cannot start from others
+    fill_field(page, "#variants-count", 2)
+    page.evaluate("document.querySelector('[data-regime=concept]').focus()")
+    page.press_keys(Keys.ENTER)
+    page.wait_for("document.getElementById('variants-start').checkVisibility()")
+    page.press_keys(Keys.TAB, Keys.TAB)  # over the slider, to the choice
+    assert page.evaluate(f"{FOCUSED}.id") == "variants-start-picture"
+    page.press_keys(Keys.ARROW_DOWN)
+    assert page.evaluate(f"{FOCUSED}.id") == "variants-start-neighbours" and page.evaluate(
+        f"{FOCUSED}.checked"
+    )
+    assert page.read_text("#variants-distance") == "Same concept"  # the server chooses the noise
+    assert {"This picture", "Similar pictures in the library"} <= set(list_names(page)["radio"])
+    page.press_keys(Keys.ENTER)
+    until(lambda: page.evaluate(DONE) == 2, 240)
     made = client.get("/api/v1/jobs").json()["jobs"][0]["report"]["variants"]
     sources = [one["source"] for one in made]
     assert all(sources) and ID not in [source["id"] for source in sources]
-    shown = page.js("[...document.querySelectorAll('#make-tiles .source')].map(a => a.innerText)")
+    shown = page.evaluate(
+        "[...document.querySelectorAll('#variants-list .source')].map(a => a.innerText)"
+    )
     assert shown == [f"from {Path(source['path']).name}" for source in sources]
     thumbnails = "[...document.querySelectorAll('.source img')]"
-    page.wait(f"{thumbnails}.every(image => image.complete && image.naturalWidth)")
-    assert sources[0]["id"] in page.js(f"{thumbnails}[0].src")
+    page.wait_for(f"{thumbnails}.every(image => image.complete && image.naturalWidth)")
+    assert sources[0]["id"] in page.evaluate(f"{thumbnails}[0].src")
     page.click("[data-regime=near]")
-    assert not page.find("#make-starts").is_displayed()
-    assert page.text("#make-go") == "Make 2 variants"
-    page.click("#make-tiles .source")
-    page.wait(
-        f"!{OPEN} && location.search === arguments[1]", "make", f"?q=id:{sources[0]['id'][:16]}"
+    assert not page.find("#variants-start").is_displayed()
+    assert page.read_text("#variants-submit") == "Make 2 variants"
+    page.click("#variants-list .source")
+    page.wait_for(
+        f"!{OPEN} && location.search === arguments[1]", "variants", f"?q=id:{sources[0]['id'][:16]}"
     )
 
 
@@ -276,13 +302,13 @@ def test_an_empty_library_has_no_similar_pictures(page: Page, home: Path) -> Non
     engine = open_library(home)
     with serving(engine) as client:
         page.open(str(client.base_url))
-        page.wait("document.getElementById('library-count').textContent === '0'")
-        page.choose(HAT)
-        page.wait("document.querySelector('#stage.ready')")
-        page.js("document.getElementById('query-make').click()")
-        page.wait(READY)
+        page.wait_for("document.getElementById('library-count').textContent === '0'")
+        page.choose_file(HAT)
+        page.wait_for("document.querySelector('#stage.ready')")
+        page.evaluate("document.getElementById('query-variants').click()")
+        page.wait_for(READY)
         page.click("[data-regime=concept]")
-        assert not page.find("#make-starts").is_displayed()
+        assert not page.find("#variants-start").is_displayed()
     close_library(engine)
 
 
@@ -292,34 +318,34 @@ def test_an_empty_library_has_no_similar_pictures(page: Page, home: Path) -> Non
 def test_pictures_on_the_way_then_cancel(
     page: Page, base: str, client: httpx.Client, paced: Paced
 ) -> None:
-    begin(page, base)
-    page.click("#make-go")
-    page.wait("document.querySelectorAll('.blank').length === 4")
+    open_variants(page, base)
+    page.click("#variants-submit")
+    page.wait_for("document.querySelectorAll('.blank').length === 4")
     until(lambda: paced.reached == 1, 60)
     while not client.get("/api/v1/jobs").json()["jobs"][0]["progress"]["pictures"]:
         paced.step()
-    page.wait("document.querySelectorAll('.blank img.begun[src^=\"data:image/jpeg\"]').length")
-    assert page.js("document.getElementById('make-bar').value") > 0
-    assert page.text("#make-go") == "Cancel"
-    page.click("#make-go")
-    page.wait(f"{STATE} === 'Cancelled.'")
+    page.wait_for("document.querySelectorAll('.blank img.begun[src^=\"data:image/jpeg\"]').length")
+    assert page.evaluate("document.getElementById('variants-progress').value") > 0
+    assert page.read_text("#variants-submit") == "Cancel"
+    page.click("#variants-submit")
+    page.wait_for(f"{STATE} === 'Cancelled.'")
     paced.go.release(2)
     until(lambda: paced.closed == 1)
-    assert page.js("document.querySelectorAll('#make-tiles li').length") == 0
-    assert page.text("#make-go") == "Make 4 variants"
+    assert page.evaluate("document.querySelectorAll('#variants-list li').length") == 0
+    assert page.read_text("#variants-submit") == "Make 4 variants"
 
 
 @pytest.mark.parametrize("way", ["closed", "left"])
 def test_nobody_waits_any_more(
     page: Page, base: str, client: httpx.Client, paced: Paced, way: str
 ) -> None:
-    begin(page, base)
-    page.click("#make-go")
+    open_variants(page, base)
+    page.click("#variants-submit")
     until(lambda: paced.at_once == 1)
-    page.wait("document.getElementById('make-bar').hidden === false")
+    page.wait_for("document.getElementById('variants-progress').hidden === false")
     name = client.get("/api/v1/jobs").json()["jobs"][0]["id"]
     if way == "closed":
-        page.press(Keys.ESCAPE)
+        page.press_keys(Keys.ESCAPE)
     else:
         page.driver.get("about:blank")
 
@@ -333,13 +359,13 @@ def test_nobody_waits_any_more(
 def test_it_waits_for_others(page: Page, base: str, client: httpx.Client, paced: Paced) -> None:
     ask(client, wait=False)
     until(lambda: paced.at_once == 1)
-    begin(page, base)
-    fill(page, "#make-n", 1)
-    page.click("#make-go")
-    page.wait(f"{STATE}.startsWith('Waiting for its turn')")
-    page.click("#make-close")  # and a search is answered meanwhile
+    open_variants(page, base)
+    fill_field(page, "#variants-count", 1)
+    page.click("#variants-submit")
+    page.wait_for(f"{STATE}.startsWith('Waiting for its turn')")
+    page.click("#variants-close")  # and a search is answered meanwhile
     page.open(base, LINK)
-    assert page.results()[0].endswith("score 1.00")
+    assert page.wait_for_results()[0].endswith("score 1.00")
     assert paced.at_once == 1
 
 
@@ -348,10 +374,12 @@ def test_too_many_wait(page: Page, base: str, client: httpx.Client, paced: Paced
     while (response := ask(client, wait=False)).status_code == 202:
         names.append(response.json()["job"])
         until(lambda: paced.at_once == 1)
-    begin(page, base)
-    page.click("#make-go")
-    page.wait("document.getElementById('make-wrong').textContent.startsWith('Too much at once')")
-    assert page.text("#make-go") == "Make 4 variants"
+    open_variants(page, base)
+    page.click("#variants-submit")
+    page.wait_for(
+        "document.getElementById('variants-problem').textContent.startsWith('Too much at once')"
+    )
+    assert page.read_text("#variants-submit") == "Make 4 variants"
     for name in names:
         client.delete(f"/api/v1/jobs/{name}")
 
@@ -360,48 +388,48 @@ def test_too_many_wait(page: Page, base: str, client: httpx.Client, paced: Paced
 
 
 def test_beside_the_query(page: Page, base: str) -> None:
-    begin(page, base)
-    make(page)
-    page.click("#make-tiles .tools button")
-    page.wait(OPEN, "compare")
-    page.wait("document.getElementById('compare-query').naturalWidth > 0")
+    open_variants(page, base)
+    make_variants(page)
+    page.click("#variants-list .tools button")
+    page.wait_for(OPEN, "compare")
+    page.wait_for("document.getElementById('compare-query').naturalWidth > 0")
     clip = "document.getElementById('compare-query').style.clipPath"
-    assert page.js(f"{FOCUSED}.id") == "compare-edge" and "50%" in page.js(clip)
-    page.press(Keys.HOME)
-    assert "100%" in page.js(clip)
-    page.press(Keys.END)
-    assert page.js(f"{FOCUSED}.getAttribute('aria-valuetext')") == "100 % yours"
-    page.press(Keys.HOME)
+    assert page.evaluate(f"{FOCUSED}.id") == "compare-edge" and "50%" in page.evaluate(clip)
+    page.press_keys(Keys.HOME)
+    assert "100%" in page.evaluate(clip)
+    page.press_keys(Keys.END)
+    assert page.evaluate(f"{FOCUSED}.getAttribute('aria-valuetext')") == "100 % yours"
+    page.press_keys(Keys.HOME)
     hold = page.find("#compare-hold")
-    page.js("arguments[0].focus()", hold)
+    page.evaluate("arguments[0].focus()", hold)
     page.cdp("Input.dispatchKeyEvent", type="keyDown", key=" ", code="Space")
-    page.wait(f"!{clip}.includes('100%')")
+    page.wait_for(f"!{clip}.includes('100%')")
     page.cdp("Input.dispatchKeyEvent", type="keyUp", key=" ", code="Space")
-    page.wait(f"{clip}.includes('100%')")
-    both = page.find("#compare-both")
+    page.wait_for(f"{clip}.includes('100%')")
+    both = page.find("#compare-pair")
     drag = ActionChains(page.driver, duration=20).move_to_element(both).click_and_hold()
     drag.move_by_offset(-round(both.size["width"] / 4), 0).release().perform()
-    assert int(page.js("document.getElementById('compare-edge').value")) in range(23, 28)
-    shapes = page.js(
+    assert int(page.evaluate("document.getElementById('compare-edge').value")) in range(23, 28)
+    shapes = page.evaluate(
         "['compare-query', 'compare-variant'].map(id => (r => [r.x, r.y, r.width, r.height])"
         "(document.getElementById(id).getBoundingClientRect()))"
     )
     assert shapes[0] == pytest.approx(shapes[1], abs=1)  # one lies over the other
-    page.press(Keys.ESCAPE)
-    page.wait(f"!{OPEN}", "compare")
-    assert page.js(OPEN, "make")
-    page.click("#make-tiles .tools button")
+    page.press_keys(Keys.ESCAPE)
+    page.wait_for(f"!{OPEN}", "compare")
+    assert page.evaluate(OPEN, "variants")
+    page.click("#variants-list .tools button")
     page.click("#compare-search")
-    page.wait(f"{SEARCHED}.startsWith('03 variant')")
-    assert page.results()[0].startswith("03.jpg")
+    page.wait_for(f"{SEARCHED}.startsWith('03 variant')")
+    assert page.wait_for_results()[0].startswith("03.jpg")
 
 
 def test_download(page: Page, base: str) -> None:
-    begin(page, base)
-    make(page)
-    link = page.find("#make-tiles a")
-    assert page.js("arguments[0].download", link) == "03 variant 0.png"
-    data = httpx.get(page.js("arguments[0].href", link)).content
+    open_variants(page, base)
+    make_variants(page)
+    link = page.find("#variants-list a")
+    assert page.evaluate("arguments[0].download", link) == "03 variant 0.png"
+    data = httpx.get(page.evaluate("arguments[0].href", link)).content
     with Image.open(io.BytesIO(data)) as picture:
         assert picture.format == "PNG" and picture.size == (288, 384)
 
@@ -410,62 +438,64 @@ def test_keeping_one(page: Page, home: Path) -> None:
     engine = open_library(home)
     engine.keep(HAT.read_bytes())
     with serving(engine) as client:
-        begin(page, str(client.base_url))
-        make(page)
-        page.click("#make-tiles .tools button:last-child")
-        page.wait("document.getElementById('library-count').textContent === '2'")
-        assert "Kept" in page.text("#toast")
-        assert page.js("document.querySelector('dialog[open] #toast.shown')")  # over what is open
+        open_variants(page, str(client.base_url))
+        make_variants(page)
+        page.click("#variants-list .tools button:last-child")
+        page.wait_for("document.getElementById('library-count').textContent === '2'")
+        assert "Kept" in page.read_text("#toast")
+        assert page.evaluate(
+            "document.querySelector('dialog[open] #toast.shown')"
+        )  # over what is open
         variant = client.get("/api/v1/jobs").json()["jobs"][0]["report"]["variants"][0]
         kept = client.get("/api/v1/images").json()["images"][0]
         assert Path(kept["path"]).read_bytes() == client.get(variant["url"]).content
         client.app.state.context.variant_cache._kept.clear()  # type: ignore[attr-defined]
         page.cdp("Network.clearBrowserCache")
-        page.click("#make-tiles .tools button:last-child")  # an hour later
-        page.wait("document.getElementById('toast').textContent.includes('no such variant')")
+        page.click("#variants-list .tools button:last-child")  # an hour later
+        page.wait_for("document.getElementById('toast').textContent.includes('no such variant')")
     close_library(engine)
 
 
 # everybody ---------------------------------------------------------------------------------------
 
 
-def roles(page: Page) -> dict[str, list[str]]:
+def list_names(page: Page) -> dict[str, list[str]]:
     """Names of what a screen reader comes by, by role."""
     found: dict[str, list[str]] = {}
-    for role, name in page.tree():
+    for role, name in page.list_roles():
         found.setdefault(role, []).append(name.strip())
     return found
 
 
 def test_everything_has_a_name(page: Page, base: str) -> None:
-    begin(page, base)
-    make(page)
+    open_variants(page, base)
+    make_variants(page)
     wanted = ("button", "link", "slider", "spinbutton", "image", "dialog", "list", "group")
-    named = roles(page)
+    named = list_names(page)
     assert [role for role in wanted if not all(named.get(role, [""]))] == []
     assert {"Make variants"} <= set(named["dialog"]) and "How far they may go" in named["slider"]
     assert any(name.startswith("Search by variant 1, score") for name in named["button"])
     assert {"Compare, variant 1", "Keep this picture, variant 1"} <= set(named["button"])
     assert "Download, variant 1" in named["link"]
-    page.click("#make-tiles .tools button")
-    page.wait("document.getElementById('compare-query').naturalWidth > 0")
-    named = roles(page)
+    page.click("#variants-list .tools button")
+    page.wait_for("document.getElementById('compare-query').naturalWidth > 0")
+    named = list_names(page)
     assert [role for role in ("button", "link", "slider", "image", "dialog") if
             not all(named.get(role, [""]))] == []  # fmt: skip
 
 
 def test_a_narrow_phone_scrolls_one_way_only(page: Page, base: str) -> None:
     page.resize(360, 640, touch=True)
-    page.media(prefers_reduced_motion="reduce")
-    begin(page, base)
-    make(page, 2)
-    for panel in ("make", "compare"):
+    page.emulate_media(prefers_reduced_motion="reduce")
+    open_variants(page, base)
+    make_variants(page, 2)
+    for panel in ("variants", "compare"):
         if panel == "compare":
-            page.js("document.querySelector('#make-tiles .tools button').click()")
-            page.wait(OPEN, "compare")
+            page.evaluate("document.querySelector('#variants-list .tools button').click()")
+            page.wait_for(OPEN, "compare")
         dialog = page.find(f"#{panel}")
-        assert page.js("arguments[0].scrollWidth - arguments[0].clientWidth", dialog) == 0
-        out = page.js(
+        assert page.evaluate("arguments[0].scrollWidth - arguments[0].clientWidth", dialog) == 0
+        out = page.evaluate(
             "[...arguments[0].querySelectorAll('button, input, a, h2, img, canvas')].filter(e => "
             "(r => r.width && (r.right > innerWidth + 1 || r.left < -1))"
             "(e.getBoundingClientRect())).map(e => e.id || e.className)",
@@ -476,39 +506,44 @@ def test_a_narrow_phone_scrolls_one_way_only(page: Page, base: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_contrast(page: Page, base: str, scheme: str) -> None:
-    page.media(prefers_color_scheme=scheme, prefers_reduced_motion="reduce")
-    begin(page, base)
-    make(page)
+    page.emulate_media(prefers_color_scheme=scheme, prefers_reduced_motion="reduce")
+    open_variants(page, base)
+    make_variants(page)
     page.cdp("Input.dispatchMouseEvent", type="mouseMoved", x=1, y=1)
     style = "getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]"
-    pairs = {"#make-far": "#make", "#make-state": ".results", ".tools .score": ".results",
-             "#make-go": "#make-go", "[aria-pressed=false]": "[aria-pressed=false]"}  # fmt: skip
+    pairs = {
+        "#variants-distance": "#variants",
+        "#variants-state": ".results",
+        ".tools .score": ".results",
+        "#variants-submit": "#variants-submit",
+        "[aria-pressed=false]": "[aria-pressed=false]",
+    }
     for css, under in pairs.items():
-        text = luminance(page.js(style, css, "color"))
-        behind = luminance(page.js(style, under, "backgroundColor"))
+        text = luminance(page.evaluate(style, css, "color"))
+        behind = luminance(page.evaluate(style, under, "backgroundColor"))
         assert (max(text, behind) + 0.05) / (min(text, behind) + 0.05) >= 4.5, css
 
 
 def test_in_chinese(tmp_path: Path, base: str) -> None:
     with browsing(tmp_path / "profile", "zh-CN,zh,en") as chinese:
-        begin(chinese, base)
-        assert chinese.text("#query-make").strip() == "生成变体"
-        make(chinese)
-        assert "1 张变体" in chinese.text("#make-state")
-        assert chinese.text("[data-regime=concept]") == "同一概念"
+        open_variants(chinese, base)
+        assert chinese.read_text("#query-variants").strip() == "生成变体"
+        make_variants(chinese)
+        assert "1 张变体" in chinese.read_text("#variants-state")
+        assert chinese.read_text("[data-regime=concept]") == "同一概念"
         chinese.click("[data-regime=concept]")
-        assert "图库中的相似图片" in chinese.find("#make-starts").text
+        assert "图库中的相似图片" in chinese.find("#variants-start").text
 
 
 def test_nothing_comes_from_elsewhere_and_nothing_is_complained_of(page: Page, base: str) -> None:
-    begin(page, base)
-    make(page)
-    page.click("#make-tiles .tools button")
-    page.wait("document.getElementById('compare-query').naturalWidth > 0")
-    page.press(Keys.ESCAPE)
-    page.click("#make-tiles button.picked")
-    page.wait(f"{SEARCHED}.startsWith('03 variant')")
-    page.results()
-    asked: list[Any] = page.requests()
+    open_variants(page, base)
+    make_variants(page)
+    page.click("#variants-list .tools button")
+    page.wait_for("document.getElementById('compare-query').naturalWidth > 0")
+    page.press_keys(Keys.ESCAPE)
+    page.click("#variants-list button.picked")
+    page.wait_for(f"{SEARCHED}.startsWith('03 variant')")
+    page.wait_for_results()
+    asked: list[Any] = page.list_requests()
     assert [url for url in asked if not url.startswith((base, "blob:", "data:", "about:"))] == []
-    assert page.complaints() == []
+    assert page.list_warnings() == []

@@ -27,7 +27,7 @@ import { Problem, isAbort } from './problems.js';
  * @property {string[]} names
  * @property {string[]} unknown
  * @property {string[]} suggestions
- * @property {string | null} advice
+ * @property {'unknown_words' | 'word_in_no_picture' | 'word_not_measured' | null} advice_code
  */
 
 /**

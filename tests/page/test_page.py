@@ -460,7 +460,7 @@ def test_a_folder_added_here_is_found_when_its_bar_is_full(
         page.click("#library")
         page.click("#roots button")  # again: nothing is new
         page.wait_for("document.querySelectorAll('.job[data-state=done]').length === 2")
-        assert "60 as before" in page.read_text(".job")
+        assert "60 unchanged" in page.read_text(".job")
     close_library(engine)
 
 
@@ -546,11 +546,11 @@ def test_what_is_too_large(page: Page, base: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ("?q=id:ffffffffff", "It is not there"),
+        ("?q=id:ffffffffff", "Not found"),
         ("?q=id:nonsense", "This cannot be searched for"),
-        ("?q=ftp://example.test/a.jpg", "Nothing looks like it"),
+        ("?q=ftp://example.test/a.jpg", "No similar picture found"),
         (f"{LINK[1:]}&crop=50,50,80,80", "The crop is outside the picture"),
-        ("?q=qwertz", "Nothing looks like it"),
+        ("?q=qwertz", "No similar picture found"),
     ],
 )
 def test_addresses_of_nothing(page: Page, base: str, query: str, said: str) -> None:
@@ -568,7 +568,7 @@ def test_a_file_behind_an_address_that_is_no_picture(page: Page, base: str, web:
 def test_a_folder_dropped_here_is_explained(page: Page, base: str, photos: Path) -> None:
     page.open(base)
     page.drop_file(photos)
-    assert "does not tell where a folder is" in page.read_placeholder()
+    assert "does not say where the folder is" in page.read_placeholder()
     page.click("#state button")
     page.wait_for("document.getElementById('folder-path').checkVisibility()")
 

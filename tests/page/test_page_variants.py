@@ -473,7 +473,9 @@ def test_everything_has_a_name(page: Page, base: str) -> None:
     wanted = ("button", "link", "slider", "spinbutton", "image", "dialog", "list", "group")
     named = list_names(page)
     assert [role for role in wanted if not all(named.get(role, [""]))] == []
-    assert {"Make variants"} <= set(named["dialog"]) and "How far they may go" in named["slider"]
+    assert {"Make variants"} <= set(named["dialog"]) and "Distance from the picture" in named[
+        "slider"
+    ]
     assert any(name.startswith("Search by variant 1, score") for name in named["button"])
     assert {"Compare, variant 1", "Keep this picture, variant 1"} <= set(named["button"])
     assert "Download, variant 1" in named["link"]

@@ -6,7 +6,7 @@ import { removeExtension, shortenFolder, splitAtSeparators, splitPath } from '..
 import { describeReading, matchName, splitLastWord } from '../../search/web/suggest.js';
 
 const { translate } = createTranslator(['en']);
-const KNOWN = { words: ['cat'], names: [], unknown: [], suggestions: [], advice: null };
+const KNOWN = { words: ['cat'], names: [], unknown: [], suggestions: [], advice_code: null };
 
 test('the last word is completed', () => {
   assert.deepEqual(splitLastWord('red ca'), { before: 'red ', last: 'ca' });
@@ -26,14 +26,14 @@ test('nothing is said of words that are known', () => {
 });
 
 test('unknown words are listed, and what to do', () => {
-  const reading = { ...KNOWN, unknown: ['zebu'], suggestions: ['zebra'], advice: 'x' };
+  const reading = { ...KNOWN, unknown: ['zebu'], suggestions: ['zebra'], advice_code: 'unknown_words' };
   const text = describeReading({ understood: [reading], low_content: false }, translate);
   for (const part of ['cat', 'zebu', 'zebra', '--model ViT-B-32']) assert.ok(text.includes(part), part);
 });
 
 test('words that are in no picture, and blank pictures', () => {
-  const text = describeReading({ understood: [{ ...KNOWN, advice: 'x' }], low_content: true }, translate);
-  assert.ok(text.includes(translate('understood_unseen', { list: 'cat' })));
+  const text = describeReading({ understood: [{ ...KNOWN, advice_code: 'word_in_no_picture' }], low_content: true }, translate);
+  assert.ok(text.includes(translate('word_in_no_picture', { list: 'cat' })));
   assert.ok(text.endsWith(translate('blank_query')));
 });
 

@@ -1,4 +1,4 @@
-"""The `lookalike` command: its arguments, what it calls, and what it prints."""
+"""The `lookalike` command: its arguments, its commands (a file per noun), and what it prints."""
 
 from __future__ import annotations
 

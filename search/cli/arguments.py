@@ -1,4 +1,4 @@
-"""The words of `lookalike search`, which keep their order, and those that are still to come."""
+"""Arguments of the command line: paths, pictures, and the ordered terms of `lookalike search`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
@@ -17,48 +17,50 @@ from typer.core import TyperCommand
 if TYPE_CHECKING:
     from search.querying.query import Query
 
-MARK = "\0"  # before what stays in its place among the images; no argument can hold it
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+MARK = "\0"  # before an option that keeps its place among the images; no argument can hold it
 ORDERED = ("--crop", "--text", "--not", "--not-text", "--weight")
-STDIN = 2**30  # bytes of standard input that are read at most
-LATER = frozenset(
+MAX_STDIN = 2**30  # bytes of standard input that are read at most
+UNSUPPORTED = frozenset(
     "duplicates tag backup"
     " --query --where --kind --collapse --expand --restore --mask --verify --html".split()
 )
+"""Commands and options of the contract that this version lacks."""
 
 
-def path(word: str) -> Path:
-    """A path; an empty one, such as an unset variable leaves, is none, and not the folder that one
-    is in."""
-    if not word:
+def path(value: str) -> Path:
+    """Return a path. Raises BadParameter for an empty one, as an unset variable gives."""
+    if not value:
         raise typer.BadParameter("an empty path; give a folder, or . for this one")
-    return Path(word)
+    return Path(value)
 
 
-def folder(word: str) -> Path:
-    """As `path`, where a folder is, or is to be made: told of a file before the work, not after."""
-    if os.path.lexists(word) and not os.path.isdir(word):
-        raise typer.BadParameter(f"{word} is a file; give a folder")
-    return path(word)
+def folder(value: str) -> Path:
+    """Return the path of a folder that exists or can be made. Raises BadParameter for a file."""
+    if os.path.lexists(value) and not os.path.isdir(value):
+        raise typer.BadParameter(f"{value} is a file; give a folder")
+    return path(value)
 
 
 def argument(metavar: str, help: str) -> Any:
-    """A path of a command, or several."""
+    """Describe an argument that is a path, or several."""
     return typer.Argument(metavar=metavar, parser=path, help=help)
 
 
 def option(*names: str, metavar: str, help: str, parser: Callable[[str], Path] = path) -> Any:
-    """An option that is a path."""
+    """Describe an option that is a path."""
     return typer.Option(*names, metavar=metavar, parser=parser, help=help)
 
 
-def later(word: str) -> None:
-    """Refuse what the contract promises and this version does not have."""
-    if word.partition("=")[0] in LATER:
-        raise typer.BadParameter(f"{word.partition('=')[0]} is not part of this version yet")
+def reject_unsupported(name: str) -> None:
+    """Raise BadParameter for a command or an option of the contract that this version lacks."""
+    if name.partition("=")[0] in UNSUPPORTED:
+        raise typer.BadParameter(f"{name.partition('=')[0]} is not part of this version yet")
 
 
-class InOrder(TyperCommand):
-    """A command whose terms, and the options of each, stay in the order they were written in."""
+class OrderedCommand(TyperCommand):
+    """A command whose images, and the options `ORDERED` among them, keep their order."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Turn each ordered option into a marked argument, since arguments keep their order."""
@@ -72,27 +74,30 @@ class InOrder(TyperCommand):
             if name in ORDERED and (equals or rest):
                 ordered.append(f"{MARK}{name}={value if equals else rest.pop(0)}")
                 continue
-            later(word if word.startswith("--") else "")
+            reject_unsupported(word if word.startswith("--") else "")
             ordered.append(word)
         return super().parse_args(ctx, ordered)
 
 
-def query(arguments: list[str], k: int, min_score: float | None) -> Query:
-    """Images and the ordered options among them -> a query. Raises QueryError and BadParameter."""
+def parse_query(arguments: list[str], k: int, min_score: float | None) -> Query:
+    """Build the query of `search` from its images and the marked options among them.
+
+    k: hits at most, 1 to 10000. min_score: cosine in [-1, 1]. Raises QueryError and BadParameter.
+    """
     from search.querying.query import Query, Term, parse_crop
 
     terms: list[Term] = []
     weights: list[float] = []
-    for word in arguments:
-        option, _, value = word.removeprefix(MARK).partition("=")
-        if not word.startswith(MARK):
-            terms.append(Term(image=image(word)))
+    for argument in arguments:
+        option, _, value = argument.removeprefix(MARK).partition("=")
+        if not argument.startswith(MARK):
+            terms.append(Term(image=read_image(argument)))
         elif option == "--not":
-            terms.append(Term(image=image(value), weight=-1))
+            terms.append(Term(image=read_image(value), weight=-1))
         elif option in ("--text", "--not-text"):
             terms.append(Term(text=value, weight=1 if option == "--text" else -1))
         elif option == "--weight":
-            weights.append(_weight(value))
+            weights.append(_parse_weight(value))
         elif terms and terms[-1].image is not None and terms[-1].crop is None:
             terms[-1] = replace(terms[-1], crop=parse_crop(value))
         else:
@@ -107,21 +112,21 @@ def query(arguments: list[str], k: int, min_score: float | None) -> Query:
     return Query(tuple(terms), k, min_score)
 
 
-def image(word: str) -> str | bytes:
-    """What an IMAGE stands for: standard input where it is `-`."""
-    return sys.stdin.buffer.read(STDIN) if word == "-" else word
+def read_image(argument: str) -> str | bytes:
+    """Return an IMAGE argument, or the bytes of standard input if it is `-`."""
+    return sys.stdin.buffer.read(MAX_STDIN) if argument == "-" else argument
 
 
-def stem(word: str) -> str:
-    """What files made of an IMAGE are called."""
-    if word.startswith("id:"):
-        return word[3:15]
-    name = PurePath(urlsplit(word).path if "://" in word else word).stem
+def file_stem(argument: str) -> str:
+    """Return the name that files made from an IMAGE argument begin with."""
+    if argument.startswith("id:"):
+        return argument[3:15]
+    name = PurePath(urlsplit(argument).path if "://" in argument else argument).stem
     plain = re.sub(r"[^\w.-]+", "-", name).strip(".-")[:80]
     return plain or "picture"
 
 
-def _weight(value: str) -> float:
+def _parse_weight(value: str) -> float:
     try:
         weight = float(value)
     except ValueError:

@@ -1,12 +1,15 @@
-"""How the command line talks: progress, tables, sizes. Standard output is for answers alone."""
+"""What the command line prints. Standard output holds answers alone; the rest goes to stderr."""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import typer
 
 from search.records import (
     AugmentReport,
@@ -34,50 +37,70 @@ PHASES = {
     "draw": "drawing",
     "finish": "finishing",
 }
-EVERY = 5.0  # seconds between plain lines
+LINE_SECONDS = 5.0  # between two plain lines of progress
+
+
+class Document(Protocol):
+    """An answer that has a JSON form."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document that `--json` prints."""
+        ...
+
+
+def print_json(document: Document | dict[str, Any]) -> None:
+    """Print an answer as one JSON document."""
+    content = document if isinstance(document, dict) else document.to_json()
+    typer.echo(json.dumps(content, ensure_ascii=False, indent=2))
 
 
 def line(text: str) -> str:
-    """Text as one line that any terminal takes: what would move the cursor is escaped."""
+    """Return text as one line for any terminal: characters that move the cursor are escaped."""
     plain = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown(text))
     return "".join(plain)
 
 
 def note(text: str) -> None:
-    """A line for the user beside the answer."""
+    """Print a line for the user on standard error."""
     sys.stderr.write(line(text) + "\n")
     sys.stderr.flush()
 
 
-def out() -> Console:
-    """Standard output; never wraps or shortens when it is not a terminal."""
+def console() -> Console:
+    """Open standard output. Lines are not wrapped or shortened unless it is a terminal."""
     from rich.console import Console
 
     return Console(soft_wrap=not sys.stdout.isatty(), highlight=False, emoji=False)
 
 
-def follow(events: Iterable[Progress]) -> IndexReport:
-    """Show progress on standard error, a bar on a terminal and lines elsewhere; the report."""
-    last = watch(events, lambda event: event)
+def show_progress(events: Iterable[Progress]) -> IndexReport:
+    """Show progress on standard error, and return the report of the last event.
+
+    A terminal gets a bar; anything else gets plain lines.
+    """
+    last = show_events(events, lambda event: event)
     return (last and last.report) or IndexReport()
 
 
-def watch(events: Iterable[T], told: Callable[[T], Progress]) -> T | None:
-    """As `follow`, for events of any kind; told: how one is shown. The last event."""
+def show_events(events: Iterable[T], convert: Callable[[T], Progress]) -> T | None:
+    """Show events of any kind as `show_progress` does, and return the last one.
+
+    convert: returns the progress that an event stands for.
+    """
     last: T | None = None
 
     def progress() -> Iterator[Progress]:
         nonlocal last
         for event in events:
             last = event
-            yield told(event)
+            yield convert(event)
 
-    for _ in (_bar if sys.stderr.isatty() else _lines)(progress()):
+    for _ in (_draw_bar if sys.stderr.isatty() else _write_lines)(progress()):
         pass
     return last
 
 
-def _bar(events: Iterable[Progress]) -> Iterator[Progress]:
+def _draw_bar(events: Iterable[Progress]) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -105,35 +128,35 @@ def _bar(events: Iterable[Progress]) -> Iterator[Progress]:
             yield event
 
 
-def _lines(events: Iterable[Progress]) -> Iterator[Progress]:
-    begun = last = before = time.monotonic()
+def _write_lines(events: Iterable[Progress]) -> Iterator[Progress]:
+    start = last = before = time.monotonic()
     phase = None
     for event in events:
         now = time.monotonic()
-        if event.phase != phase:  # which began when the one before it ended
-            phase, begun = event.phase, before
+        if event.phase != phase:  # a phase starts when the one before it ends
+            phase, start = event.phase, before
         before = now
         if (
             event.phase in ("fetch", "index", "embed", "draw")
             and event.done
-            and now - last >= EVERY
+            and now - last >= LINE_SECONDS
         ):
-            rate = event.done / max(now - begun, 1e-3)
+            rate = event.done / max(now - start, 1e-3)
             left = (event.total - event.done) / rate
-            done = f"{PHASES[event.phase]} {event.done} of {event.total}"
-            note(f"{done}, {rate:.0f}/s, {left:.0f} s left")
+            count = f"{PHASES[event.phase]} {event.done} of {event.total}"
+            note(f"{count}, {rate:.0f}/s, {left:.0f} s left")
             last = now
         yield event
 
 
-def indexed(report: IndexReport) -> None:
-    """What a sync did."""
+def print_index_report(report: IndexReport) -> None:
+    """Print what a sync did."""
     parts = [
         f"{count} {name}"
         for name in ("added", "changed", "moved", "removed", "unchanged", "offline")
         if (count := getattr(report, name))
     ]
-    say = out().print
+    say = console().print
     say(
         f"{', '.join(parts) or 'nothing to do'}; "
         f"{report.embedded} embedded in {report.seconds:.1f} s"
@@ -141,46 +164,46 @@ def indexed(report: IndexReport) -> None:
     if report.offline:
         say("offline files are kept: a folder that is empty all at once may be a missing disk")
         say("  (`forget` takes them out; `index --allow-empty` too, of a folder that is there)")
-    _skipped(report.skipped)
+    _print_skipped(report.skipped)
     say(f"{report.pictures} pictures in the library")
 
 
-def embedded(report: IndexReport, file: Path) -> None:
-    """What `embed` did."""
-    made = f"{report.embedded} vectors in {report.seconds:.1f} s"
-    out().print(f"{made}: {line(str(file))}", markup=False)
-    _skipped(report.skipped)
+def print_embed_report(report: IndexReport, file: Path) -> None:
+    """Print what `embed` did."""
+    summary = f"{report.embedded} vectors in {report.seconds:.1f} s"
+    console().print(f"{summary}: {line(str(file))}", markup=False)
+    _print_skipped(report.skipped)
 
 
-def passed(made: Variants) -> None:
-    """Says it when rejected variants fill the answer."""
-    if made.passed < len(made):
+def note_rejected(variants: Variants) -> None:
+    """Tell the user if rejected variants fill the answer."""
+    if variants.passed < len(variants):
         note(
-            f"{made.passed} of {made.drawn} candidates were accepted; the best rejected ones are "
-            "added"
+            f"{variants.passed} of {variants.drawn} candidates were accepted; "
+            "the best rejected ones are added"
         )
 
 
-def drawn(made: Sequence[tuple[Path, Variant]]) -> None:
+def print_variants(files: Sequence[tuple[Path, Variant]]) -> None:
     """List variants: similarity, path, and the neighbour that each one started from."""
-    for path, variant in made:
-        likeness = f"{variant.similarity:.3f}"
+    for path, variant in files:
+        similarity = f"{variant.similarity:.3f}"
         rejected = "" if variant.accepted else "  (rejected)"
         source = f"  from {line(variant.source.path)}" if variant.source else ""
-        out().print(f"{likeness}  {line(str(path))}{rejected}{source}", markup=False)
+        console().print(f"{similarity}  {line(str(path))}{rejected}{source}", markup=False)
 
 
-def augmented(report: AugmentReport) -> None:
-    """What `augment` did."""
-    made = f"{report.made} variants made in {report.seconds:.1f} s"
-    had = f"{report.unchanged} of {report.pictures} pictures had theirs"
-    gone = f"; {report.removed} taken out, their pictures are gone" if report.removed else ""
-    out().print(f"{made}; {had}{gone}: {line(report.output)}", markup=False)
-    _skipped(report.skipped)
+def print_augment_report(report: AugmentReport) -> None:
+    """Print what `augment` did."""
+    written = f"{report.made} variants made in {report.seconds:.1f} s"
+    unchanged = f"{report.unchanged} of {report.pictures} pictures had theirs"
+    removed = f"; {report.removed} taken out, their pictures are gone" if report.removed else ""
+    console().print(f"{written}; {unchanged}{removed}: {line(report.output)}", markup=False)
+    _print_skipped(report.skipped)
 
 
-def _skipped(skipped: Sequence[Skip]) -> None:
-    say = out().print
+def _print_skipped(skipped: Sequence[Skip]) -> None:
+    say = console().print
     if skipped:
         say(f"{len(skipped)} skipped:")
         for skip in skipped[:20]:
@@ -189,8 +212,8 @@ def _skipped(skipped: Sequence[Skip]) -> None:
             say(f"  ... and {len(skipped) - 20} more (`--json` lists all)")
 
 
-def list_words(known: Words, prefix: str) -> None:
-    """Words that can be searched by, a line each."""
+def print_words(known: Words, prefix: str) -> None:
+    """List the words that can be searched by, a line each."""
     if known.any_words:
         note(f"{known.model} takes any words; there is no list")
         return
@@ -198,11 +221,11 @@ def list_words(known: Words, prefix: str) -> None:
         note(f"{known.model} knows no word that begins with {line(prefix)!r}, of {known.total}")
     for word in known.words:
         mark = "  (not measured)" if word.precision is None else ""
-        out().print(line(", ".join((word.word, *word.also))) + mark, markup=False)
+        console().print(line(", ".join((word.word, *word.also))) + mark, markup=False)
 
 
-def understood(hits: Hits) -> None:
-    """How the texts of a query were read, where a part of one is not known."""
+def note_advice(hits: Hits) -> None:
+    """Tell the user how texts were read, if a part of one is unknown, and of a blank query."""
     for one in hits.understood:
         if not one.advice:
             continue
@@ -219,38 +242,38 @@ def understood(hits: Hits) -> None:
         note("the query is blank (one colour): all blank pictures score the same")
 
 
-def found(hits: Hits) -> None:
-    """Hits as a table."""
+def print_hits(hits: Hits) -> None:
+    """Print hits: a table on a terminal, a line each elsewhere."""
     from rich import box
     from rich.table import Table
 
-    console = out()
-    understood(hits)
+    stdout = console()
+    note_advice(hits)
     if not hits:
-        none = any(one.unknown and not one.words for one in hits.understood)
-        console.print("nothing found" if none else "nothing at or above that score")
+        unknown = any(one.unknown and not one.words for one in hits.understood)
+        stdout.print("nothing found" if unknown else "nothing at or above that score")
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("score", justify="right")
     table.add_column("picture", overflow="fold")
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("id", no_wrap=True)
-    if not console.is_terminal:
+    if not stdout.is_terminal:
         for hit in hits:
             size = f"{hit.width}x{hit.height}"
-            console.print(f"{hit.score:.3f}  {line(hit.path)}  {size}  {hit.id[:12]}", markup=False)
+            stdout.print(f"{hit.score:.3f}  {line(hit.path)}  {size}  {hit.id[:12]}", markup=False)
         return
     from rich.text import Text
 
     for hit in hits:
         size = f"{hit.width} x {hit.height}"
         table.add_row(f"{hit.score:.3f}", Text(line(hit.path)), size, hit.id[:12])
-    console.print(table)
+    stdout.print(table)
 
 
-def standing(status: Status) -> None:
-    """The library at a glance."""
-    say = out().print
+def print_status(status: Status) -> None:
+    """Print the library at a glance."""
+    say = console().print
     say(f"home      {line(status.home)}", markup=False)
     say(f"model     {status.model or 'none yet'}", markup=False)
     say(f"pictures  {status.pictures}, {status.embedded} searchable, in {status.files} files")
@@ -258,9 +281,9 @@ def standing(status: Status) -> None:
         say(f"folder    {line(root.path)}: {root.files} files, {root.state}", markup=False)
 
 
-def checked(report: CheckReport) -> None:
-    """What a check found."""
-    say = out().print
+def print_check_report(report: CheckReport) -> None:
+    """Print what a check repaired, and what is still wrong."""
+    say = console().print
     for text in report.repaired:
         say(f"mended: {line(text)}", markup=False)
     for text in report.problems:

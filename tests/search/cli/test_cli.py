@@ -333,7 +333,7 @@ def test_progress_in_lines_has_a_rate_from_the_first_one_on(
     events = [Progress("fetch", 300, 600), Progress("index", 3, 9), Progress("finish", 9, 9)]
     times = iter([0.0, 6.0, 12.0, 12.0])
     monkeypatch.setattr(output, "time", SimpleNamespace(monotonic=lambda: next(times)))
-    output.follow(events)
+    output.show_progress(events)
     assert capsys.readouterr().err.splitlines() == [
         "fetching the model, MB 300 of 600, 50/s, 6 s left",
         "indexing 3 of 9, 0/s, 12 s left",

@@ -16,7 +16,7 @@ def test_a_first_batch_that_takes_long_has_a_rate_too(
     clock = iter([0.0, 1.0, 9.0, 17.0])  # the start, and when each event comes
     monkeypatch.setattr(output.time, "monotonic", lambda: next(clock))
     events = [Progress("scan", 0, 0), Progress("index", 64, 256), Progress("index", 128, 256)]
-    assert list(output._lines(events)) == events
+    assert list(output._write_lines(events)) == events
     assert capsys.readouterr().err.splitlines() == [
         "indexing 64 of 256, 8/s, 24 s left",
         "indexing 128 of 256, 8/s, 16 s left",
@@ -24,5 +24,5 @@ def test_a_first_batch_that_takes_long_has_a_rate_too(
 
 
 def test_a_name_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
-    output.embedded(IndexReport(embedded=3), Path("[red]a[/y].safetensors"))
+    output.print_embed_report(IndexReport(embedded=3), Path("[red]a[/y].safetensors"))
     assert "[red]a[/y].safetensors" in capsys.readouterr().out

@@ -103,7 +103,7 @@ def test_what_was_passed_over_is_told_whatever_it_is_called(
     assert report and len(report.skipped) == 2
     told = json.dumps(report.to_json(), ensure_ascii=False).encode()
     assert b"hat/caf\\\\xe9.jpg" in told and b'"path": "shoe"' in told
-    output.augmented(report)  # to an output that takes UTF-8 alone
+    output.print_augment_report(report)  # to an output that takes UTF-8 alone
 
 
 def test_torchvision_reads_it_as_it_is(engine: Engine, photos: Path, tmp_path: Path) -> None:

@@ -1,0 +1,137 @@
+"""Commands on the library itself: index, status, check, forget, embed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from search.cli import arguments, output
+from search.cli.arguments import AsJson
+from search.cli.session import Interrupted, open_engine
+from search.errors import LookalikeError
+
+if TYPE_CHECKING:
+    from search.engine import Engine
+
+
+def index(
+    context: typer.Context,
+    paths: Annotated[list[Path], arguments.argument("PATH...", "Folders of pictures.")],
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="GLOB",
+            help="Leave out, such as raw or */raw/*; kept for the folder. Repeatable.",
+        ),
+    ] = None,
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help="Believe a known folder that is empty now.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Stay, and sync whenever something changes.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Sync folders: add what is new, follow what moved, take out what is gone."""
+    if watch and as_json:
+        raise typer.BadParameter("--json prints one document, and --watch has no end")
+    reports, failed = [], False
+    with open_engine(context) as engine:
+        for path in paths:
+            try:
+                reports.append(output.show_progress(engine.index(path, exclude, allow_empty)))
+            except LookalikeError as error:
+                if len(paths) == 1:
+                    raise
+                output.note(f"lookalike: {error}")
+                failed = True
+        if reports:
+            report = sum(reports[1:], reports[0])
+            output.print_json(report) if as_json else output.print_index_report(report)
+        if watch and reports:
+            _watch(engine, [path for path in paths if os.path.isdir(path.expanduser())])
+    if failed:
+        raise typer.Exit(1)
+
+
+def _watch(engine: Engine, paths: list[Path]) -> None:
+    """Sync folders as they change, until Ctrl-C."""
+    output.note("watching; Ctrl-C ends it")
+    reported: dict[Path, tuple[object, int]] = {}
+    try:
+        for path in engine.watch(paths):
+            try:
+                report = output.show_progress(engine.index(path))
+            except LookalikeError as error:
+                output.note(f"lookalike: {error}")
+            else:
+                changes = report.added + report.changed + report.moved + report.removed
+                left_out = report.skipped, report.offline
+                if changes or left_out != reported.get(path, ((), 0)):
+                    output.print_index_report(report)
+                reported[path] = left_out
+    except (KeyboardInterrupt, Interrupted):
+        output.note("stopped watching")
+
+
+def status(context: typer.Context, as_json: AsJson = False) -> None:
+    """Show what is in the library."""
+    with open_engine(context) as engine:
+        answer = engine.status()
+    output.print_json(answer) if as_json else output.print_status(answer)
+
+
+def check(
+    context: typer.Context,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read every file and compare its content.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Test that catalog, index, thumbnails and files agree; mend what can be made anew."""
+    with open_engine(context) as engine:
+        report = engine.check(deep)
+    output.print_json(report) if as_json else output.print_check_report(report)
+    if report.problems:
+        raise typer.Exit(1)
+
+
+def forget(
+    context: typer.Context,
+    path: Annotated[
+        Path,
+        arguments.argument("PATH", "An indexed folder, a part of one, or a folder above some."),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Take a folder out of the library. The pictures themselves stay where they are."""
+    with open_engine(context) as engine:
+        files = engine.forget(path)
+        left = engine.status()
+    if as_json:
+        output.print_json({"files": files, "pictures": left.pictures})
+        return
+    output.console().print(f"{files} files forgotten; {left.pictures} pictures in the library")
+    if any(path.resolve().is_relative_to(root.path) for root in left.roots):
+        output.note("the next sync of its folder takes it in again, unless given --exclude")
+
+
+def embed(
+    context: typer.Context,
+    paths: Annotated[list[Path], arguments.argument("PATH...", "Folders of pictures, or zips.")],
+    out: Annotated[
+        Path, arguments.option("-o", "--out", metavar="FILE", help="A .safetensors file.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Write the vectors of pictures to a file, such as `diffusion train --embeddings` takes."""
+    with open_engine(context) as engine:
+        report = output.show_progress(engine.embed(paths, out))
+    if as_json:
+        document = report.to_json()
+        output.print_json({name: document[name] for name in ("embedded", "skipped", "seconds")})
+    else:
+        output.print_embed_report(report, out)

@@ -1,0 +1,71 @@
+"""Commands that ask the library: search, words."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from search.cli import arguments, output
+from search.cli.arguments import AsJson
+from search.cli.session import open_engine
+
+
+def search(
+    context: typer.Context,
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="IMAGE...",
+            help="A file, a URL, id:ID, or - for standard input; several add up.",
+        ),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", help="How many pictures, 1 to 10000.")] = 10,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(metavar="T", help="What is to be seen; see `lookalike words`. Repeatable."),
+    ] = None,
+    away: Annotated[
+        list[str] | None,
+        typer.Option("--not", metavar="IMAGE", help="Search away from a picture. Repeatable."),
+    ] = None,
+    away_text: Annotated[
+        list[str] | None,
+        typer.Option("--not-text", metavar="T", help="Search away from a text. Repeatable."),
+    ] = None,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="W", help="Of the first IMAGE or --text; again for the second, and so on."
+        ),
+    ] = None,
+    crop: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="X,Y,W,H", help="Part of the IMAGE before it: pixels, or shares like 25%."
+        ),
+    ] = None,
+    min_score: Annotated[
+        float | None, typer.Option(metavar="S", help="Only pictures with at least this score.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find the pictures that look like IMAGE, best first."""
+    query = arguments.parse_query(images or [], k, min_score)
+    with open_engine(context) as engine:
+        hits = engine.search(query)
+    output.print_json(hits) if as_json else output.print_hits(hits)
+
+
+def words(
+    context: typer.Context,
+    prefix: Annotated[
+        str, typer.Argument(metavar="PREFIX", help="What they begin with, such as ca or 汽.")
+    ] = "",
+    limit: Annotated[int, typer.Option("-n", help="How many at most.")] = 10_000,
+    as_json: AsJson = False,
+) -> None:
+    """List the words that `search --text` knows under the library's model."""
+    with open_engine(context) as engine:
+        known = engine.words(prefix, limit)
+    output.print_json(known) if as_json else output.print_words(known, prefix)

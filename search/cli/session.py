@@ -1,0 +1,56 @@
+"""One run of the command: the library that it works on, and how Ctrl-C ends it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+
+from search.cli import output
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from search.engine import Engine
+
+
+class Interrupted(BaseException):
+    """Ctrl-C."""
+
+
+def raise_interrupted(*_: object) -> NoReturn:
+    """Handle SIGINT. Raises Interrupted."""
+    raise Interrupted
+
+
+def open_engine(context: typer.Context, **more: Any) -> Engine:
+    """Open the library with the options before the command. more: other settings by name.
+
+    Raises LookalikeError.
+    """
+    from search.engine import Engine
+
+    options = {name: context.obj[name] for name in ("home", "model", "device")}
+    return Engine.open(**options, **more, say=output.note)
+
+
+class Encoder:
+    """The library's model, for `lookalike diffusion`; opened at its first use."""
+
+    def __init__(self, context: typer.Context) -> None:
+        self._context = context
+        self._engine: Engine | None = None
+
+    def __call__(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed (B, H, W, 3) uint8 pictures as (B, D) float32 vectors of unit length."""
+        return self._open().encode(pictures)
+
+    def __str__(self) -> str:
+        return self._open().encoder()
+
+    def _open(self) -> Engine:
+        if self._engine is None:
+            self._engine = open_engine(self._context)
+            self._context.call_on_close(self._engine.close)
+        return self._engine

@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     home: Path = Field(default_factory=lambda: user_data_path("lookalike"))
     """Folder of the library: catalog, index, thumbnails. On a local disk."""
     model: str | None = None
-    """Model for a new library, or to change to: `auto`, `mini`, or one of open_clip."""
+    """Model for a new library, or to change to: `auto`, `mini`, or one of open_clip or timm."""
     device: str = "cpu"
     """torch device that the model runs on."""
     checkpoint: Path | None = None

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,17 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
     state = {key: value.half().contiguous() for key, value in net.state_dict().items()}
     save_file(state, path)
     return f"ViT-S-32-alt:{path}"
+
+
+@pytest.fixture(scope="session")
+def timm_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a small timm model with random weights in a file."""
+    path = tmp_path_factory.mktemp("timm") / "random.safetensors"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = import_module("timm").create_model("test_vit.r160_in1k", num_classes=0)
+    save_file(network.state_dict(), path)
+    return f"timm:test_vit.r160_in1k:{path}"
 
 
 unexcused: list[str] = []

@@ -70,7 +70,10 @@ def set_options(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="auto, mini, or an open_clip ARCH, ARCH:TAG or ARCH:/path/to/weights."),
+        typer.Option(
+            help="auto, mini, an open_clip ARCH, ARCH:TAG or ARCH:/path/to/weights, or a timm "
+            "timm:NAME or timm:NAME:/path/to/weights."
+        ),
     ] = None,
     device: Annotated[str | None, typer.Option(help="Device the models run on: cpu, cuda.")] = None,
     version: Annotated[

@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from search.catalog.writes import Model, SeenContent
-from search.embedders import hub, openclip
+from search.embedders import hub
 from search.embedders.base import Embedder
 from search.embedders.notes import Notes
-from search.embedders.registry import check_name, is_shipped, open_embedder
+from search.embedders.registry import (
+    check_name,
+    missing_weights,
+    open_embedder,
+    spell_with_path,
+)
 from search.embedders.vocabulary import LabelEmbedder
 from search.embedders.zoo import DEFAULT, DEFAULT_RECIPE
 from search.errors import ModelError
@@ -70,13 +75,13 @@ class Models:
                 self._refused = None
             except ConnectionError as error:
                 self._refused = str(error)
-        elif not is_shipped(name) and (weights := openclip.needed(name, self._notes)):
+        elif weights := missing_weights(name, self._notes):
             try:
                 yield from self._fetch(*weights)
             except ConnectionError as error:
                 raise ModelError(
                     f"the weights of {name} cannot be had: {error}; try again later, or give a "
-                    f"file as {name.partition(':')[0]}:/path/to/weights"
+                    f"file as {spell_with_path(name)}"
                 ) from error
 
     @staticmethod

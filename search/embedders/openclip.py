@@ -5,14 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from search.embedders import hub, zoo
+from search.embedders.inference import (
+    BlockPauses,
+    autocast,
+    choose_batch,
+    explain_failure,
+    normalize_pixels,
+    to_unit_vectors,
+)
 from search.embedders.notes import Notes, file_hash
 from search.errors import ModelError
 from search.media.images import DECODE_RULE
@@ -20,9 +27,6 @@ from search.types import Pixels, Vectors
 
 if TYPE_CHECKING:
     from search.runtime import torch
-
-PART = 6e9  # FLOPs between two breaths: well under 100 ms on two modest cores
-MOST, MOST_GPU = 16, 64  # pictures in a batch
 
 
 class OpenClip:
@@ -61,7 +65,7 @@ class OpenClip:
         said = (json.dumps(config, sort_keys=True), self._quick, digest, self.preprocessing)
         text = f"openclip {said} {self._mean} {self._std} decode {DECODE_RULE}"
         self.fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
-        self._batch, self._parts = 1, 0
+        self._batch = 1
         self._model: Any = None
         self._tokenizer: Callable[[list[str]], torch.Tensor] | None = None
 
@@ -73,7 +77,14 @@ class OpenClip:
     def load(self) -> Any:
         """The open_clip model. Raises ModelError."""
         if self._model is None:
-            with self._blamed(), warnings.catch_warnings(action="ignore"):
+            advice = (
+                f"give a state dict of {self._arch} as .safetensors or .pt, or take the damaged "
+                "file away and fetch it again"
+            )
+            with (
+                explain_failure(self.path, self._arch, self._device, advice),
+                warnings.catch_warnings(action="ignore"),
+            ):
                 self._model = self._read()
         return self._model
 
@@ -84,9 +95,9 @@ class OpenClip:
         if not pixels:
             return np.empty((0, self.dim), np.float32)
         model = self.load()
-        with torch.inference_mode(), self._precision():
-            vectors = model.encode_image(self._normalised(pixels), normalize=True)
-        return self._plain(vectors)
+        with torch.inference_mode(), autocast(self._device):
+            vectors = model.encode_image(self._normalize(pixels), normalize=True)
+        return to_unit_vectors(vectors)
 
     def embed_text(self, texts: Sequence[str]) -> Vectors:
         """n texts -> (n, dim) float32 of unit length; a text beyond the model's context is cut."""
@@ -95,9 +106,9 @@ class OpenClip:
         if not texts:
             return np.empty((0, self.dim), np.float32)
         model, tokens = self.load(), self._tokens(list(texts))
-        with torch.inference_mode(), self._precision():
+        with torch.inference_mode(), autocast(self._device):
             vectors = model.encode_text(tokens.to(self._device), normalize=True)
-        return self._plain(vectors)
+        return to_unit_vectors(vectors)
 
     def _read(self) -> Any:
         """Build the network and read the weights into it."""
@@ -111,56 +122,20 @@ class OpenClip:
             weights_only=True,
         )
         model.eval().to(self._device, memory_format=torch.channels_last)
-        self._part(model.visual)
+        pauses = BlockPauses(model.visual, self._breathe)
         blank = [np.zeros(self.preprocessing.shape, np.uint8)]
-        cost, vector = flops(lambda: model.encode_image(self._normalised(blank)))
+        cost, vector = flops(lambda: model.encode_image(self._normalize(blank)))
         if vector.shape != (1, self.dim):
             raise ValueError(f"its vectors have length {vector.shape[-1]}, not {self.dim}")
+        self._batch = choose_batch(cost, pauses.count, self._device)
         if torch.device(self._device).type == "cpu":
-            self._batch = max(1, min(MOST, int(PART * self._parts / max(cost, 1))))
             pack(model.visual)
-        else:
-            self._batch = MOST_GPU
+        pauses.active = True
         return model
 
-    def _part(self, tower: Any) -> None:
-        """Let others go first before each block of a tower, and count the blocks."""
-        from search.runtime import torch
-
-        def before(*_: object) -> None:
-            self._parts += 1
-            if self._model is not None:  # while it is read nobody else could use it
-                self._breathe()
-
-        lists = (torch.nn.ModuleList, torch.nn.Sequential)
-        blocks = (child for m in tower.modules() if isinstance(m, lists) for child in m.children())
-        for block in {id(block): block for block in blocks}.values():
-            if any(True for _ in block.children()):  # a layer alone is no block
-                block.register_forward_pre_hook(before)
-
-    def _normalised(self, pixels: Sequence[Pixels]) -> torch.Tensor:
-        """n pictures (H, W, 3) uint8 -> (n, 3, H, W) float32, channels last, as open_clip does."""
-        from search.runtime import torch
-
-        x = torch.from_numpy(np.stack(pixels)).to(self._device).permute(0, 3, 1, 2).float()
-        mean, std = (
-            torch.tensor(v, device=x.device)[:, None, None] for v in (self._mean, self._std)
-        )
-        return x.div_(255).sub_(mean).div_(std)
-
-    def _precision(self) -> Any:
-        from search.runtime import torch
-
-        kind = torch.device(self._device).type
-        return torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda")
-
-    @staticmethod
-    def _plain(vectors: torch.Tensor) -> Vectors:
-        """Unit vectors of any precision -> float32, of unit length again."""
-        from search.runtime import torch
-
-        array: Vectors = torch.nn.functional.normalize(vectors.float(), dim=-1).cpu().numpy()
-        return array
+    def _normalize(self, pixels: Sequence[Pixels]) -> torch.Tensor:
+        """Convert n pictures to the network's input (n, 3, H, W)."""
+        return normalize_pixels(pixels, self._mean, self._std, self._device)
 
     def _tokens(self, texts: list[str]) -> torch.Tensor:
         """(n, context) whole numbers. Raises ModelError where the tokenizer cannot be had."""
@@ -180,22 +155,6 @@ class OpenClip:
             raise ModelError(
                 f"texts for {self.name} need the tokenizer {repo}, which cannot be had: {error}; "
                 "pictures need none, and ViT-B-32 brings its own"
-            ) from error
-
-    @contextmanager
-    def _blamed(self) -> Iterator[None]:
-        """What goes wrong with a file becomes a ModelError that says so."""
-        try:
-            yield
-        except Exception as error:  # every way in which a file can be foreign, or a device away
-            reason = (str(error).strip() or type(error).__name__).splitlines()
-            shown = " ".join(line.strip() for line in reason[:3])[:300]
-            if "weights_only" in shown:  # torch then tells how to run what is in the file
-                shown = "it is no plain state dict, or damaged"
-            raise ModelError(
-                f"the weights {self.path} cannot be used as {self._arch} on {self._device}: "
-                f"{shown}; give a state dict of {self._arch} as .safetensors or .pt, or take the "
-                "damaged file away and fetch it again"
             ) from error
 
 
@@ -231,8 +190,8 @@ def _tag(arch: str, tag: str, recipes: dict[str, zoo.Recipe]) -> str:
     return given
 
 
-def needed(name: str, notes: Notes) -> tuple[str, tuple[str, ...]] | None:
-    """Repository and files of weights that are to be fetched for a model, if any are."""
+def missing_weights(name: str, notes: Notes) -> tuple[str, Sequence[str]] | None:
+    """Return repository and files of weights that a model needs from the hub, or None."""
     arch, _, which = name.partition(":")
     if is_path(which):
         return None

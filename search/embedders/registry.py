@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from search.embedders import zoo
+from search.embedders import openclip, timm, zoo
 from search.embedders.base import Embedder
 from search.embedders.notes import Notes
 from search.embedders.openclip import OpenClip, is_path
 from search.errors import ModelError
 
-NAMES = "auto, mini, an open_clip model like ViT-B-32, ViT-B-32:TAG or ViT-B-32:/path/to/weights"
+NAMES = (
+    "auto, mini, an open_clip model like ViT-B-32, ViT-B-32:TAG or ViT-B-32:/path/to/weights, or a "
+    "timm model like timm:NAME or timm:NAME:/path/to/weights"
+)
+TIMM_NAME = re.compile(r"\w+(\.\w+)?")
 
 
 def is_shipped(name: str) -> bool:
@@ -30,6 +35,11 @@ def check_name(name: str) -> str:
             return name
         if which:
             return f"mini:{_absolute(which)}"
+    if kind == "timm":
+        model, path = timm.split_name(name)
+        if ":" in name and TIMM_NAME.fullmatch(model):
+            return f"timm:{model}:{_absolute(path)}" if path else f"timm:{model}"
+        raise ModelError(f"{name} is not the name of a timm model; give one of: {NAMES}")
     if kind == "diffusion":
         raise ModelError(f"model {name} is not part of this version; give one of: {NAMES}")
     try:
@@ -39,6 +49,25 @@ def check_name(name: str) -> str:
     if not which:
         return arch
     return f"{arch}:{_absolute(which) if is_path(which) else which}"
+
+
+def missing_weights(name: str, notes: Notes) -> tuple[str, Sequence[str]] | None:
+    """Return repository and files of weights that a model needs from the hub, or None.
+
+    Raises ModelError for an unknown name.
+    """
+    if is_shipped(name):
+        return None
+    if name.startswith(timm.PREFIX):
+        return timm.missing_weights(name, notes)
+    return openclip.missing_weights(name, notes)
+
+
+def spell_with_path(name: str) -> str:
+    """Return how a user names the same model with weights from a file."""
+    kind, _, which = name.partition(":")
+    model = f"timm:{timm.split_name(name)[0]}" if kind == "timm" else kind
+    return f"{model}:/path/to/weights"
 
 
 def _absolute(path: str) -> str:
@@ -58,6 +87,8 @@ def open_embedder(
     """
     name = check_name(name)
     kind, _, which = name.partition(":")
+    if kind == "timm":
+        return timm.Timm(name, device, notes, breathe)
     if not is_shipped(name):
         return OpenClip(name, device, notes, breathe)
     from search.embedders.mini import Mini

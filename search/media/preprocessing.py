@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,13 +25,17 @@ class Preprocessing:
         centre, the latter with `fill` (0 to 255) around it. `squash`, `shortest` and `longest` do
         as open_clip does, to the pixel.
     resample: the filter, antialiased.
+    fill: a grey value, or red, green and blue.
+    crop_pct: share of the scaled side that the centre crop keeps, above 0 and at most 1, as timm
+        defines it: the picture is scaled to `size / crop_pct`. For the same three fits.
     """
 
     size: int
     fit: Literal["crop", "squash", "between", "shortest", "longest"] = "crop"
     width: int | None = None
     resample: Literal["bicubic", "bilinear"] = "bicubic"
-    fill: int = 0
+    fill: int | tuple[int, int, int] = 0
+    crop_pct: float = 1.0
 
     def __repr__(self) -> str:
         """Return the text that fingerprints contain. It must not change: the name is that of the
@@ -38,7 +43,7 @@ class Preprocessing:
         own = {name: getattr(self, name) for name in ("size", "fit")}
         own |= {
             name: getattr(self, name)
-            for name in ("width", "resample", "fill")
+            for name in ("width", "resample", "fill", "crop_pct")
             if getattr(self, name) != getattr(type(self), name)
         }
         return f"Preparation({', '.join(f'{name}={value!r}' for name, value in own.items())})"
@@ -54,7 +59,11 @@ class Preprocessing:
         filters = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
         resample = filters[self.resample]
         if self.fit == "squash":
-            fitted = picture.resize((width, height), resample)
+            tall, wide = self._scaled_size()
+            fitted = picture.resize((wide, tall), resample)
+            if (tall, wide) != (height, width):
+                x0, y0 = round((wide - width) / 2), round((tall - height) / 2)
+                fitted = fitted.crop((x0, y0, x0 + width, y0 + height))
         elif self.fit == "crop":
             side = min(picture.size)
             left, top = (picture.width - side) / 2, (picture.height - side) / 2
@@ -69,16 +78,22 @@ class Preprocessing:
             fitted = self._centre(picture, resample)
         return np.asarray(fitted, dtype=np.uint8)
 
+    def _scaled_size(self) -> tuple[int, int]:
+        """Height and width that the picture is scaled to before the centre is cut out."""
+        height, width, _ = self.shape
+        return math.floor(height / self.crop_pct), math.floor(width / self.crop_pct)
+
     def _centre(self, picture: Image.Image, resample: Image.Resampling) -> Image.Image:
         """Scaled to whole pixels with its shape kept, then cut or filled to the input's size."""
         height, width, _ = self.shape
+        tall, wide = self._scaled_size()
         w, h = picture.size
         if self.fit == "shortest" and height == width:
             short, long = min(w, h), max(w, h)
-            to = (height, height * long // short) if w <= h else (height * long // short, height)
+            to = (tall, tall * long // short) if w <= h else (tall * long // short, tall)
         else:
             least = self.fit == "shortest"
-            ratio = (min if least else max)(h / height, w / width)
+            ratio = (min if least else max)(h / tall, w / wide)
             to = (max(1, round(w / ratio)), max(1, round(h / ratio)))
             resample = Image.Resampling.BICUBIC if least else resample  # as open_clip has it
         left, top = round((to[0] - width) / 2), round((to[1] - height) / 2)
@@ -89,6 +104,7 @@ class Preprocessing:
         scaled = picture.resize(to, resample)
         if self.fit == "shortest":
             return scaled.crop((left, top, left + width, top + height))
-        fitted = Image.new("RGB", (width, height), (self.fill,) * 3)
+        colour = (self.fill,) * 3 if isinstance(self.fill, int) else tuple(self.fill)
+        fitted = Image.new("RGB", (width, height), colour)
         fitted.paste(scaled, ((width - to[0]) // 2, (height - to[1]) // 2))
         return fitted

@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save_file
 from search import ModelError
 from search.embedders import zoo
 from search.embedders.base import Embedder, TextEmbedder
+from search.embedders.inference import MOST, PART
 from search.embedders.notes import Notes, file_hash
-from search.embedders.openclip import MOST, PART, OpenClip
+from search.embedders.openclip import OpenClip
 from search.embedders.registry import check_name, open_embedder
 from search.media.preprocessing import Preprocessing
 from search.runtime import Runtime, torch

@@ -1,0 +1,319 @@
+"""`timm`: any backbone of timm, such as DINOv2, with weights from the hub, the cache or a file.
+
+A backbone is a network without its classifier; its pooled features are the vector of a picture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from search.embedders import hub
+from search.embedders.inference import (
+    BlockPauses,
+    autocast,
+    choose_batch,
+    explain_failure,
+    normalize_pixels,
+    to_unit_vectors,
+)
+from search.embedders.notes import Notes, file_hash
+from search.errors import ModelError
+from search.media.images import DECODE_RULE
+from search.media.preprocessing import Preprocessing
+from search.types import Pixels, Vectors
+
+if TYPE_CHECKING:
+    from search.runtime import torch
+
+PREFIX = "timm:"
+FILES = ("model.safetensors", "pytorch_model.bin")
+CROP_MODES = {"center": "shortest", "squash": "squash", "border": "longest"}
+"""timm's crop modes -> `Preprocessing.fit`."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """What timm says of a model and its weights.
+
+    name: architecture and tag, as timm writes them. dim: length of the pooled features. repo: of
+    the weights on the hub, or empty; files: the first that the hub has is used. license: of the
+    weights, or empty. classifiers: layers of the original network that a backbone lacks. mean,
+    std: per channel, for RGB in [0, 1]. The others: fields of `Preprocessing`.
+    """
+
+    name: str
+    dim: int
+    repo: str
+    files: Sequence[str]
+    license: str
+    classifiers: Sequence[str]
+    mean: Sequence[float]
+    std: Sequence[float]
+    height: int
+    width: int
+    crop_mode: str
+    crop_pct: float
+    interpolation: str
+
+    @property
+    def architecture(self) -> str:
+        """The name without the tag."""
+        return self.name.partition(".")[0]
+
+    def preprocessing(self) -> Preprocessing:
+        """Resizing and cropping, as timm does for evaluation."""
+        fit = CROP_MODES[self.crop_mode]
+        red, green, blue = (round(255 * value) for value in self.mean)
+        return Preprocessing(
+            self.height,
+            fit,  # type: ignore[arg-type]
+            None if self.width == self.height else self.width,
+            self.interpolation,  # type: ignore[arg-type]
+            (red, green, blue) if fit == "longest" else 0,
+            self.crop_pct,
+        )
+
+
+class Timm:
+    """The embedder over a timm backbone; see `search.embedders.base.Embedder`.
+
+    On a GPU it runs in bfloat16, elsewhere in float32 with the products of
+    `search.embedders.packed`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        device: str = "cpu",
+        notes: Notes | None = None,
+        breathe: Callable[[], None] = lambda: None,
+    ) -> None:
+        """name: `timm:NAME` or `timm:NAME:/path/to/weights`. notes: remember what timm says of a
+        model. breathe: called between the blocks of the network.
+
+        Asks no hub. Raises ModelError for an unknown name, and when there are no weights.
+        """
+        notes = notes or Notes()
+        self._device, self._breathe = device, breathe
+        wanted, path = split_name(name)
+        self._backbone = backbone = describe_backbone(wanted, notes)
+        self.dim, self.preprocessing = backbone.dim, backbone.preprocessing()
+        if path:
+            self.name, self.path = name, Path(path)
+            self.terms = f"the file {self.path.name} is yours"
+        else:
+            self.name, self.path = f"{PREFIX}{backbone.name}", _cached_weights(backbone)
+            self.terms = f"the card of its weights is that of {backbone.repo} on the hub"
+            if backbone.license:
+                self.terms = f"its weights have the license {backbone.license}; {self.terms}"
+        try:
+            digest = file_hash(self.path, notes)
+        except OSError as error:
+            raise ModelError(
+                f"the weights {self.path} cannot be read: {error.strerror}; give a file of "
+                f"{wanted} as {PREFIX}{wanted}:/path/to/weights"
+            ) from error
+        parts = (backbone.architecture, digest, self.preprocessing, self.dim)
+        colors = (tuple(backbone.mean), tuple(backbone.std))
+        text = f"timm {parts} {colors} decode {DECODE_RULE}"
+        self.fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
+        self._batch = 1
+        self._network: Any = None
+
+    @property
+    def batch(self) -> int:
+        """Pictures for one call, by the FLOPs of a picture; 1 until the network is loaded."""
+        return self._batch
+
+    def load(self) -> Any:
+        """Return the network, read into memory. Raises ModelError."""
+        if self._network is None:
+            architecture = self._backbone.architecture
+            advice = (
+                f"give a state dict of {architecture} as .safetensors or .pth, or delete the "
+                "damaged file and fetch it again"
+            )
+            with (
+                explain_failure(self.path, architecture, self._device, advice),
+                warnings.catch_warnings(action="ignore"),
+            ):
+                self._network = self._read()
+        return self._network
+
+    def embed(self, pixels: Sequence[Pixels]) -> Vectors:
+        """n prepared pictures, each uint8 of `preprocessing.shape` -> (n, dim) float32 unit
+        vectors. Raises ModelError."""
+        from search.runtime import torch
+
+        if not pixels:
+            return np.empty((0, self.dim), np.float32)
+        network = self.load()
+        with torch.inference_mode(), autocast(self._device):
+            vectors = network(self._normalize(pixels))
+        return to_unit_vectors(vectors)
+
+    def _read(self) -> Any:
+        """Build the network and read the weights into it."""
+        from search.embedders.packed import pack
+        from search.runtime import flops, torch
+
+        network = _build(self._backbone.name)
+        _load_weights(network, self.path, self._backbone.classifiers)
+        network.eval().to(self._device, memory_format=torch.channels_last)
+        pauses = BlockPauses(network, self._breathe)
+        blank = [np.zeros(self.preprocessing.shape, np.uint8)]
+        cost, vector = flops(lambda: network(self._normalize(blank)))
+        if vector.shape != (1, self.dim):
+            raise ValueError(f"its output has shape {tuple(vector.shape)}, not (1, {self.dim})")
+        self._batch = choose_batch(cost, pauses.count, self._device)
+        if torch.device(self._device).type == "cpu":
+            pack(network)
+        pauses.active = True
+        return network
+
+    def _normalize(self, pixels: Sequence[Pixels]) -> torch.Tensor:
+        """Convert n pictures to the network's input (n, 3, H, W)."""
+        return normalize_pixels(pixels, self._backbone.mean, self._backbone.std, self._device)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Split `timm:NAME` or `timm:NAME:/path` into timm's name and the path, or an empty one."""
+    wanted, _, path = name.removeprefix(PREFIX).partition(":")
+    return wanted, path
+
+
+def missing_weights(name: str, notes: Notes) -> tuple[str, Sequence[str]] | None:
+    """Return repository and files of weights that a model needs from the hub, or None.
+
+    Raises ModelError for an unknown name, and for a model that has no weights on the hub.
+    """
+    wanted, path = split_name(name)
+    if path:
+        return None
+    backbone = describe_backbone(wanted, notes)
+    _require_repo(backbone)
+    if hub.cached(backbone.repo, backbone.files):
+        return None
+    return backbone.repo, backbone.files
+
+
+def describe_backbone(name: str, notes: Notes) -> Backbone:
+    """Return what timm says of a model.
+
+    This imports timm and builds the network once; the notes remember the answer for this version
+    of timm. Raises ModelError for an unknown name, with similar ones.
+    """
+    key = f"timm {version('timm')} {name}"
+    return Backbone(**notes.recall(key, lambda: _ask_timm(name)))
+
+
+def _ask_timm(name: str) -> dict[str, Any]:
+    """Return the fields of `Backbone` for a model."""
+    timm = _import_timm()
+    config = _pretrained_config(name)
+    data = timm.data.resolve_data_config(pretrained_cfg=config.to_dict())
+    channels, height, width = data["input_size"]
+    if channels != 3 or data["crop_mode"] not in CROP_MODES:
+        raise ModelError(f"{PREFIX}{name} does not take RGB pictures; give another model")
+    whole = f"{config.architecture}.{config.tag}" if config.tag else config.architecture
+    file, classifiers = config.hf_hub_filename, config.classifier or ()
+    with warnings.catch_warnings(action="ignore"):
+        network = _build(whole)
+    return {
+        "name": whole,
+        "dim": getattr(network, "head_hidden_size", None) or network.num_features,
+        "repo": config.hf_hub_id or "",
+        "files": [f"{file.rpartition('.')[0]}.safetensors", file] if file else list(FILES),
+        "license": config.license or "",
+        "classifiers": [classifiers] if isinstance(classifiers, str) else list(classifiers),
+        "mean": list(data["mean"]),
+        "std": list(data["std"]),
+        "height": height,
+        "width": width,
+        "crop_mode": data["crop_mode"],
+        "crop_pct": data["crop_pct"],
+        "interpolation": data["interpolation"],
+    }
+
+
+def _import_timm() -> Any:
+    """Import timm, after `search.runtime`, which imports torch and faiss in the right order."""
+    import_module("search.runtime")
+    import_module("timm.data")
+    return import_module("timm")
+
+
+def _pretrained_config(name: str) -> Any:
+    """Return timm's configuration of a model's weights. Raises ModelError for unknown names."""
+    timm = _import_timm()
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        near = get_close_matches(architecture, timm.list_models(), n=4, cutoff=0.6)
+        advice = f"; did you mean {', '.join(PREFIX + one for one in near)}?" if near else ""
+        raise ModelError(f"timm has no model {architecture}{advice}")
+    try:
+        return timm.get_pretrained_cfg(name)
+    except RuntimeError:
+        tags = [
+            one.partition(".")[2] for one in timm.list_models(f"{architecture}.*", pretrained=True)
+        ]
+        raise ModelError(
+            f"timm has no weights {tag} of {architecture}; it has: {', '.join(tags) or 'none'}"
+        ) from None
+
+
+def _build(name: str) -> Any:
+    """Build a backbone with random weights."""
+    return _import_timm().create_model(name, pretrained=False, num_classes=0)
+
+
+def _load_weights(network: Any, path: Path, classifiers: Sequence[str]) -> None:
+    """Read a state dict into a backbone; layers of a classifier are ignored.
+
+    Never runs code from the file. Raises an exception of any type when the file is of another
+    architecture, or is damaged.
+    """
+    timm = _import_timm()
+    state = timm.models.load_state_dict(str(path), device="cpu", weights_only=True)
+    heads = tuple(f"{one.partition('.')[0]}." for one in classifiers)
+    own = network.state_dict().keys()
+
+    def drop_classifier(state: dict[str, Any]) -> dict[str, Any]:
+        return {k: v for k, v in state.items() if k in own or not k.startswith(heads)}
+
+    convert = getattr(import_module(type(network).__module__), "checkpoint_filter_fn", None)
+    if convert is not None and drop_classifier(state).keys() != own:
+        state = convert(state, network)  # from the names that its authors use
+    network.load_state_dict(drop_classifier(state), strict=True)
+
+
+def _require_repo(backbone: Backbone) -> None:
+    """Raises ModelError for a model that has no weights on the hub."""
+    if not backbone.repo:
+        raise ModelError(
+            f"there are no weights of {backbone.name} on the hub; give a file as "
+            f"{PREFIX}{backbone.name}:/path/to/weights"
+        )
+
+
+def _cached_weights(backbone: Backbone) -> Path:
+    """Return the file of weights in the hub's cache. Raises ModelError when there is none."""
+    _require_repo(backbone)
+    path = hub.cached(backbone.repo, backbone.files)
+    if path is None:
+        name = f"{PREFIX}{backbone.name}"
+        raise ModelError(
+            f"the weights of {name} are not here; `lookalike --model {name} index FOLDER` "
+            "fetches them"
+        )
+    return path

@@ -101,8 +101,10 @@ def sizes(rows: np.ndarray, queries: np.ndarray, runtime: Runtime) -> None:
     print(f"\n{'exact search alone':34}{'':8} {'p50 ms':>8} {'p95 ms':>8}")
     for n in (5000, 10_000, 20_000, 30_000, 40_000):
         index = FlatIndex.empty(rows.shape[1])
-        index.replace(range(n), rows[:n])
-        _, took = runtime.run(lambda index=index: timed(lambda q: index.search(q, K), queries))
+        index.upsert(range(n), rows[:n])
+        _, took = runtime.run(
+            lambda index=index: timed(lambda q: index.search(q[None], K)[0].ids, queries)
+        )
         print(f"{n:>34}{'':8} {took}")
 
 
@@ -163,12 +165,14 @@ def measure(
 
     answers, took = timed(whole, queries)
     print(f"{name + ', whole query':34}{recall(answers, exact)} {took}")
-    runtime, live = engine.library.runtime, engine.library.indexes.live(model)
-    answers, took = runtime.run(lambda: timed(lambda q: live.index.search(q, K), queries))
+    runtime, replica = engine.library.runtime, engine.library.indexes.replica(model)
+    answers, took = runtime.run(
+        lambda: timed(lambda q: replica.index.search(q[None], K)[0].ids, queries)
+    )
     print(f"{name + ', index alone':34}{recall(answers, exact)} {took}")
 
     def within(query: np.ndarray) -> list[int]:
-        found = live.refresh().search(query, K, few)
+        found = replica.refresh().search(query[None], K, few)[0].ids
         present, stored = engine.library.reader.present(model, found.tolist())
         best = np.argsort(-rescore(query, stored))[:K]
         return [present[i] for i in best]

@@ -151,7 +151,7 @@ class Engine:
                 for progress in steps:
                     if progress.report is not None and (serving := self.library.catalog.serving()):
                         yield Progress("finish", 0, 0, progress.path)
-                        self.library.indexes.fit(serving)
+                        self.library.indexes.train(serving)
                         self.library.indexes.save(serving)
                     yield progress
 
@@ -177,7 +177,7 @@ class Engine:
         it is of another: done at the end of every `index`; a server that others index for does it
         from time to time. Searches go on meanwhile. Raises LookalikeError."""
         model = self.library.catalog.serving()
-        if model is not None and self.library.indexes.fit(model):
+        if model is not None and self.library.indexes.train(model):
             with self.library.write_lock.borrow():
                 self.library.indexes.save(model)
 

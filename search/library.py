@@ -21,7 +21,7 @@ from search.media.preprocessing import Preprocessing
 from search.media.thumbnails import Thumbnails
 from search.querying.browse import PictureBrowser
 from search.settings import Settings
-from search.vectors.faiss.manager import IndexManager
+from search.vectors.registry import open_stores
 
 if TYPE_CHECKING:
     from search.generation.variants import VariantGenerator
@@ -58,8 +58,8 @@ class Library:
             self.reader, self.thumbnails, self.decode, self.catalog.serving, self.models.shown
         )
         self.write_lock = WriteLock(self.home, settings.lock_seconds, say)
-        self.indexes = IndexManager(
-            self.reader, lambda: self.runtime, self.home / "index", settings.index
+        self.indexes = open_stores(
+            "faiss", self.reader, lambda: self.runtime, self.home / "index", settings.index
         )
         self._opening = threading.RLock()
 
@@ -134,5 +134,5 @@ class Library:
         self.decoders.warm()
 
         embedder, content = partial(self.models.fitting, model), self.read_content
-        live = partial(self.indexes.live, model)
-        return Searcher(self.reader, self.decoders, self.runtime, embedder, model, live, content)
+        replica = partial(self.indexes.replica, model)
+        return Searcher(self.reader, self.decoders, self.runtime, embedder, model, replica, content)

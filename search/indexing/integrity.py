@@ -12,8 +12,7 @@ from search.media.decoder_pool import DecodeFailure, DecoderPool, PictureSource
 from search.media.thumbnails import Thumbnails
 from search.records import CheckReport
 from search.runtime import Runtime
-from search.vectors.faiss.manager import IndexManager
-from search.vectors.faiss.replica import IndexReplica
+from search.vectors.base import StoreManager, StoreReplica
 
 
 class IntegrityChecker:
@@ -29,14 +28,14 @@ class IntegrityChecker:
         self._catalog, self._reader = catalog, reader
         self._decoders, self._thumbnails = decoders, thumbnails
 
-    def check(self, indexes: IndexManager, runtime: Runtime, deep: bool) -> CheckReport:
+    def check(self, indexes: StoreManager, runtime: Runtime, deep: bool) -> CheckReport:
         """Look at everything. Its caller holds the write lock. deep: as `files` has it."""
         model = self._catalog.serving()
         problems, repaired = list(self.catalog(model)), list[str]()
         if model:
-            live = runtime.run(lambda: indexes.live(model))
-            repaired += runtime.run(lambda: list(self.index(model, live)))
-            indexes.fit(model)
+            replica = runtime.run(lambda: indexes.replica(model))
+            repaired += runtime.run(lambda: list(self.index(model, replica)))
+            indexes.train(model)
             indexes.save(model)
         problems += self.files(deep, repaired)
         counts = self._reader.count(model)
@@ -52,14 +51,14 @@ class IntegrityChecker:
         if loose := self._reader.dangling():
             yield f"{loose} pictures have no file; index their folders again"
 
-    def index(self, model: Model, live: IndexReplica) -> Iterator[str]:
+    def index(self, model: Model, replica: StoreReplica) -> Iterator[str]:
         """Compare the index with the catalog; a damaged one is made anew. On the inference
         thread."""
         wanted = [number for numbers, _ in self._reader.everything(model) for number in numbers]
-        if live.rebuilt and wanted:
+        if replica.rebuilt and wanted:
             yield "the index was missing or damaged; rebuilt from the catalog"
-        elif live.refresh().numbers().tolist() != sorted(wanted):
-            live.rebuild()
+        elif replica.refresh().ids().tolist() != sorted(wanted):
+            replica.rebuild()
             yield "the index did not agree with the catalog; rebuilt"
 
     def files(self, deep: bool, repaired: list[str]) -> Iterator[str]:

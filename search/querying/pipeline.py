@@ -23,7 +23,7 @@ from search.querying.query import Picture, Query, Term, combine
 from search.records import UNLIKELY, Hit, Hits, Understood
 from search.runtime import Runtime
 from search.types import Pixels, Vectors
-from search.vectors.faiss.replica import IndexReplica
+from search.vectors.base import StoreReplica
 
 STAGES = ("decode", "embed", "search")
 MOST_SEEN = 20  # pictures in which a word is seen
@@ -69,13 +69,13 @@ class Searcher:
         runtime: Runtime,
         embedder: Callable[[], Embedder],
         model: Model,
-        live: Callable[[], IndexReplica],
+        replica: Callable[[], StoreReplica],
         content: Callable[[str], bytes],
     ) -> None:
-        """embedder: loads the model; not called for queries that need none. live: opens the index;
-        on the inference thread alone. content: of a URL or `id:ID`."""
+        """embedder: loads the model; not called for queries that need none. replica: opens the
+        vector store; on the inference thread alone. content: of a URL or `id:ID`."""
         self._reader, self._decoders, self._runtime = reader, decoders, runtime
-        self._embedder, self.model, self._live = embedder, model, live
+        self._embedder, self.model, self._replica = embedder, model, replica
         self._content = content
 
     def answer(self, query: Query) -> Hits:
@@ -228,10 +228,12 @@ class Searcher:
     ) -> list[tuple[PictureSummary, float]]:
         """Pictures with scores from the catalog's vectors, best first; of equals, those whose ids
         are in `own` come first. among: look at these pictures alone. On the inference thread."""
-        index = self._live().refresh()
-        if not len(index):
+        store = self._replica().refresh()
+        if not store.count:
             raise EmptyError("the library holds no pictures: run `lookalike index FOLDER` first")
-        numbers = index.search(vector, k).tolist() if among is None else among
+        numbers = among
+        if numbers is None:
+            numbers = store.search(vector[None], k)[0].ids.tolist()
         present, stored = self._reader.present(self.model, numbers)
         scores = dict(zip(present, rescore(vector, stored).tolist(), strict=True))
         best = sorted(present, key=lambda n: (-scores[n], n))[:k]

@@ -1,3 +1,4 @@
-"""Indexes of vectors that are searched for the nearest ones. The catalog holds the vectors
-themselves, so an index can be made again at any time.
+"""Vector stores find the nearest vectors. `base` has their contract, `registry` opens one by name.
+
+The catalog holds the vectors themselves, so a store can be rebuilt at any time without embedding.
 """

@@ -1,84 +1,145 @@
-"""What every vector index promises, and which tier a library is to have."""
+"""The contracts of vector stores, and of what opens them for a library."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any, Literal, Protocol
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from search.catalog.writes import Model
 from search.types import Vectors
 
 RowIds = npt.NDArray[np.int64]
-Kind = Literal["flat", "ivf"]
-
-LARGE = 10_000
-"""Pictures from which on an exact query, answered whole, takes more than 5 ms on two cores."""
+"""Ids of rows of the catalog's table of pictures, (n,)."""
 
 
-class VectorIndex(Protocol):
-    """Nearest pictures by inner product of unit vectors, which is their cosine.
+class Neighbours(NamedTuple):
+    """The answer to one query, best first. ids: (n,) row ids; scores: (n,) float32 cosines."""
 
-    A cache over the catalog: it holds a picture number for each vector, knows the last entry of
-    the change log that it has seen, and can be rebuilt at any time. Not safe for use by several
-    threads at once.
+    ids: RowIds
+    scores: Vectors
 
-    kind: the tier. dim: length of a vector. sequence: the last entry of the change log that is in
-    it; stamp: of that entry, when it was saved. made: how many vectors it was made for.
+
+class VectorStore(Protocol):
+    """Finds the stored vectors that are nearest to a query, by their cosine.
+
+    A store is a replica of the catalog: it holds one vector for each row id, and `cursor` names the
+    last entry of the change log that is in it. It can be rebuilt from the catalog at any time.
+    Vectors are float32 of unit length, so an inner product is a cosine. A store may round its
+    vectors. Its scores then differ from the cosines by up to 0.02, so callers compute them again
+    from the catalog's vectors (`search.catalog.reads.rescore`). Only one thread may use a store at
+    a time.
+
+    dim: length of a vector. cursor: sequence number of the last applied entry of the change log, 0
+    for none; whoever applies entries sets it. `tests/search/vectors/test_store_contract.py` checks
+    every implementation.
     """
 
-    kind: Kind
     dim: int
-    sequence: int
-    stamp: int
-    made: int
+    cursor: int
 
-    def __len__(self) -> int: ...
-
-    def numbers(self) -> RowIds:
-        """All picture numbers in it, ascending."""
+    @property
+    def count(self) -> int:
+        """How many vectors are stored."""
         ...
 
-    def replace(self, numbers: Collection[int], vectors: Vectors) -> None:
-        """Add (n, dim) float32 vectors, in place of those of the same numbers."""
+    def ids(self) -> RowIds:
+        """Return all stored row ids, ascending."""
         ...
 
-    def remove(self, numbers: Collection[int]) -> None:
-        """Drop pictures; unknown numbers are ignored."""
-        ...
+    def upsert(self, ids: Collection[int], vectors: Vectors) -> None:
+        """Store vectors, and replace those that have the same ids.
 
-    def search(self, query: Vectors, k: int, only: Collection[int] | None = None) -> RowIds:
-        """(dim,) float32 -> picture numbers of at least the min(k, n) nearest, best first.
-
-        A tier that keeps vectors roughly gives more than k, for the caller to score again with the
-        stored vectors and cut. only: where given, no other pictures are looked at; a few of them
-        are searched exactly by every tier.
+        ids: n different row ids, 0 or more each. vectors: (n, dim). Raises ValueError if an id is
+        repeated or the shapes do not match; the store is unchanged then.
         """
         ...
 
-    def head(self) -> dict[str, Any]:
-        """The head of a snapshot: what it is, `count` and all that is counted."""
+    def delete(self, ids: Collection[int]) -> None:
+        """Delete vectors. Unknown ids are ignored."""
         ...
 
-    def body(self) -> bytes:
-        """The body of a snapshot."""
+    def search(
+        self, vectors: Vectors, k: int, filter: Collection[int] | None = None
+    ) -> list[Neighbours]:
+        """Find the nearest stored vectors of each query.
+
+        vectors: (q, dim) queries. k: 0 or more. filter: if given, only these row ids are searched;
+        unknown ids are ignored. Returns one `Neighbours` a query, in the order of the queries. Each
+        has min(k, searched vectors) ids; a store that rounds its vectors may return more, for the
+        caller to rescore and cut. A batch returns what its queries return alone. Raises ValueError
+        if the shape does not match.
+        """
         ...
 
 
-def wanted(setting: str, kind: Kind, count: int, large: int = LARGE) -> Kind:
-    """The tier for a library of `count` vectors that has `kind` now.
+class StoreReplica(Protocol):
+    """The store of one model of a library, and how it follows the catalog's change log.
 
-    setting: auto, flat or ivf. Under auto it is IVF from `large` vectors on, and flat again below
-    half of that, so that a library near the border does not go to and fro.
+    model: whose vectors it holds. rebuilt: it was built from the catalog and is not saved yet.
     """
-    if setting == "flat" or not count:
-        return "flat"
-    if setting == "ivf" or count >= large:
-        return "ivf"
-    return kind if 2 * count >= large else "flat"
+
+    model: Model
+    rebuilt: bool
+
+    def refresh(self) -> VectorStore:
+        """Apply new entries of the change log; return the store. Call it before every search."""
+        ...
+
+    def rebuild(self) -> VectorStore:
+        """Build the store again from the catalog's vectors. The caller holds the write lock."""
+        ...
 
 
-def outgrown(kind: Kind, count: int, made: int) -> bool:
-    """Whether an index has twice the vectors that its clusters were made for."""
-    return kind == "ivf" and count >= 2 * made
+class StoreManager(Protocol):
+    """Opens, trains and saves the stores of a library. Threads may share it."""
+
+    def replica(self, model: Model) -> StoreReplica:
+        """Open the store of a model, or return the open one. Call it on the inference thread."""
+        ...
+
+    def train(self, model: Model) -> bool:
+        """Train what the size of the library requires, in short pieces between which queries run.
+
+        Returns whether the store changed. Raises LibraryError if the library is closed meanwhile;
+        nothing is lost then.
+        """
+        ...
+
+    def save(self, model: Model) -> None:
+        """Save the store unless the saved one is as new. The caller holds the write lock.
+
+        Raises StorageError.
+        """
+        ...
+
+    def status(self, model: Model | None) -> dict[str, Any]:
+        """Return `kind`, the tier that answers, and `generation`, the last entry of the log."""
+        ...
+
+
+def check_upsert(ids: Collection[int], vectors: Vectors, dim: int) -> tuple[RowIds, Vectors]:
+    """Return ids (n,) and contiguous float32 vectors (n, dim). Raises as `VectorStore.upsert`."""
+    rows = np.fromiter(ids, np.int64, len(ids))
+    if len(rows) != len(vectors):
+        raise ValueError(f"{len(rows)} ids for {len(vectors)} vectors")
+    if len(rows) and vectors.shape != (len(rows), dim):
+        raise ValueError(f"vectors of shape {vectors.shape}, expected {(len(rows), dim)}")
+    if len(np.unique(rows)) != len(rows):
+        raise ValueError("an id is repeated; give each id once")
+    return rows, np.ascontiguousarray(vectors, np.float32)
+
+
+def check_queries(vectors: Vectors | Sequence[Vectors], dim: int) -> Vectors:
+    """Return contiguous float32 queries (q, dim). Raises ValueError if the shape does not match."""
+    queries = np.ascontiguousarray(vectors, np.float32)
+    if queries.ndim != 2 or queries.shape[1] != dim:
+        raise ValueError(f"queries of shape {queries.shape}, expected (q, {dim})")
+    return queries
+
+
+def no_neighbours() -> Neighbours:
+    """Return the answer without any id."""
+    return Neighbours(np.empty(0, np.int64), np.empty(0, np.float32))

@@ -1,1 +1,4 @@
-"""The indexes over FAISS: exact for small libraries, clustered for large ones; their files."""
+"""The store over FAISS: an exact tier for small libraries, a clustered one for large ones.
+
+Snapshots, tiers, clusters and training are private to this folder; `manager` opens the store.
+"""

@@ -1,4 +1,4 @@
-"""Clusters of unit vectors, made in pieces between which a query may go first."""
+"""Spherical k-means, in pieces between which queries may run."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from collections.abc import Generator
 from search.runtime import torch
 from search.types import Vectors
 
-PIECE = 2e9  # multiplications that take less than 100 ms on two cores
+PIECE = 2e9
+"""Multiplications of one piece; they take less than 100 ms on two cores."""
 
 
 def kmeans(
     sample: Vectors, count: int, rounds: int = 10, seed: int = 0
 ) -> Generator[None, None, Vectors]:
-    """(n, dim) unit vectors, n >= count -> (count, dim) unit centres, by spherical k-means.
+    """Return the (count, dim) unit centres of clusters. sample: (n, dim) unit vectors, n >= count.
 
-    Each round gives every vector to the nearest centre and moves the centres to the middle of what
-    they were given. A centre that was given nothing starts again at a vector.
+    Each round assigns every vector to the nearest centre and moves each centre to the mean of its
+    vectors. A centre without vectors restarts at a random vector.
     """
     points, random = torch.from_numpy(sample), torch.Generator().manual_seed(seed)
     step = max(1, int(PIECE / (count * points.shape[1])))
@@ -28,9 +29,9 @@ def kmeans(
             sums.index_add_(0, nearest, part)
             sizes += torch.bincount(nearest, minlength=count)
             yield
-        left = sizes == 0
-        again = torch.randperm(len(points), generator=random)[: int(left.sum())]
-        sums[left] = points[again]
+        empty = sizes == 0
+        restarts = torch.randperm(len(points), generator=random)[: int(empty.sum())]
+        sums[empty] = points[restarts]
         centres = torch.nn.functional.normalize(sums)
     result: Vectors = centres.numpy()
     return result

@@ -3,76 +3,90 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
 
 from search.runtime import faiss
 from search.types import Vectors
-from search.vectors.base import Kind, RowIds
+from search.vectors.base import Neighbours, RowIds, check_upsert
 from search.vectors.faiss.snapshot import SnapshotError
+from search.vectors.faiss.tiers import Tier
 
 
 class FaissIndex(ABC):
-    """See `search.vectors.base.VectorIndex`."""
+    """See `search.vectors.base.VectorStore`.
 
-    kind: Kind
-    HOLDS: type
-    SAVED: tuple[str, ...] = ("sequence", "stamp", "made")
+    tier: how it searches. cursor_stamp: the stamp of the log entry at `cursor`, when the index was
+    saved. trained_count: how many vectors it was trained for.
+    """
+
+    tier: Tier
+    FAISS_TYPE: type
+    HEAD_KEYS: Mapping[str, str] = MappingProxyType(
+        {"cursor": "sequence", "cursor_stamp": "stamp", "trained_count": "made"}
+    )
+    """Attributes of whole numbers -> their keys in the head of a snapshot. The keys are never
+    renamed, so that existing snapshots stay readable."""
 
     def __init__(self, index: Any) -> None:
-        """index: the FAISS one; it takes and removes vectors by id."""
-        self.dim, self.sequence, self.stamp = int(index.d), 0, 0
-        self.made = int(index.ntotal)
+        """index: of FAISS; it must add and remove vectors by id."""
+        self.dim, self.cursor, self.cursor_stamp = int(index.d), 0, 0
+        self.trained_count = int(index.ntotal)
         self._index = index
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
+        """How many vectors are stored."""
         return int(self._index.ntotal)
 
     @abstractmethod
-    def numbers(self) -> RowIds:
-        """All picture numbers in it, ascending."""
+    def ids(self) -> RowIds:
+        """Return all stored row ids, ascending."""
 
     @abstractmethod
-    def search(self, query: Vectors, k: int, only: Collection[int] | None = None) -> RowIds:
-        """As `VectorIndex.search`."""
+    def search(
+        self, vectors: Vectors, k: int, filter: Collection[int] | None = None
+    ) -> list[Neighbours]:
+        """Find the nearest stored vectors of each query."""
 
-    def replace(self, numbers: Collection[int], vectors: Vectors) -> None:
-        """Add (n, dim) float32 vectors, in place of those of the same numbers."""
-        if len(numbers) != len(vectors):
-            raise ValueError(f"{len(numbers)} numbers for {len(vectors)} vectors")
-        self.remove(numbers)
-        if len(numbers):
-            ids = np.fromiter(numbers, np.int64, len(numbers))
-            self._index.add_with_ids(np.ascontiguousarray(vectors, np.float32), ids)
+    def upsert(self, ids: Collection[int], vectors: Vectors) -> None:
+        """Store vectors, and replace those that have the same ids."""
+        row_ids, rows = check_upsert(ids, vectors, self.dim)
+        self.delete(ids)
+        if len(row_ids):
+            self._index.add_with_ids(rows, row_ids)
 
-    def remove(self, numbers: Collection[int]) -> None:
-        """Drop pictures; unknown numbers are ignored."""
-        if len(numbers) and len(self):
-            self._index.remove_ids(np.fromiter(numbers, np.int64, len(numbers)))
+    def delete(self, ids: Collection[int]) -> None:
+        """Delete vectors. Unknown ids are ignored."""
+        if len(ids) and self.count:
+            self._index.remove_ids(np.fromiter(ids, np.int64, len(ids)))
 
     def head(self) -> dict[str, Any]:
-        """The head of a snapshot."""
-        head = {"kind": self.kind, "dim": self.dim, "count": len(self)}
-        return head | {name: getattr(self, name) for name in self.SAVED}
+        """Return the head of a snapshot: the tier (`kind`), `dim`, `count` and `HEAD_KEYS`."""
+        head = {"kind": self.tier, "dim": self.dim, "count": self.count}
+        return head | {key: getattr(self, name) for name, key in self.HEAD_KEYS.items()}
 
     def body(self) -> bytes:
-        """The body of a snapshot."""
+        """Return the body of a snapshot."""
         return bytes(faiss.serialize_index(self._index))
 
     @classmethod
     def restore(cls, head: dict[str, Any], index: Any) -> Self:
-        """From what a snapshot holds. Raises SnapshotError where it does not go together."""
-        if not isinstance(index, cls.HOLDS) or any(name not in head for name in cls.SAVED):
-            raise SnapshotError("head and body do not go together")
+        """Return the index of a snapshot. Raises SnapshotError if head and body do not match."""
+        if not isinstance(index, cls.FAISS_TYPE) or set(cls.HEAD_KEYS.values()) - set(head):
+            raise SnapshotError("the head and the body of the snapshot do not match")
         self = cls(index)
-        for name in cls.SAVED:
-            setattr(self, name, int(head[name]))
+        for name, key in cls.HEAD_KEYS.items():
+            setattr(self, name, int(head[key]))
         return self
 
-    def _find(self, query: Vectors, k: int, parameters: Any) -> RowIds:
-        """Row ids of up to k, best first."""
-        rows = np.ascontiguousarray(query, np.float32).reshape(1, self.dim)
-        found: RowIds = self._index.search(rows, k, params=parameters)[1][0]
-        return found[found >= 0]
+    def _search_faiss(self, queries: Vectors, k: int, parameters: Any) -> list[Neighbours]:
+        """Search with parameters of FAISS. queries: (q, dim) contiguous; k: at least 1."""
+        scores, ids = self._index.search(queries, k, params=parameters)
+        # FAISS fills rows with the id -1 when it finds fewer than k
+        return [
+            Neighbours(row[row >= 0], some[row >= 0]) for row, some in zip(ids, scores, strict=True)
+        ]

@@ -1,4 +1,4 @@
-"""Where a library's index is kept: opened when it is first needed, made to fit, saved."""
+"""The index of a library: opened when it is first needed, trained for its size, saved."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from search.catalog.reads import CatalogReader
 from search.catalog.writes import Model
-from search.vectors.base import LARGE, outgrown, wanted
 from search.vectors.faiss import snapshot
+from search.vectors.faiss.tiers import IVF_MIN_COUNT, choose_tier, needs_retraining
 
 if TYPE_CHECKING:
     from search.runtime import Runtime
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class IndexManager:
-    """The index of the model that a library answers with. Threads may share it."""
+    """See `search.vectors.base.StoreManager`."""
 
     def __init__(
         self,
@@ -26,74 +26,82 @@ class IndexManager:
         runtime: Callable[[], Runtime],
         folder: Path,
         tier: str,
-        large: int = LARGE,
+        ivf_min_count: int = IVF_MIN_COUNT,
     ) -> None:
-        """runtime: not called while the snapshot is as it should be. folder: of snapshots. tier,
-        large: as `wanted` takes them."""
+        """runtime: not called while the snapshot is up to date. folder: of the snapshots. tier,
+        ivf_min_count: as `choose_tier` takes them."""
         self._reader, self._runtime, self._folder = reader, runtime, folder
-        self._tier, self._large = tier, large
-        self._live: IndexReplica | None = None
-        self._fitting, self._saving = threading.Lock(), threading.Lock()
+        self._tier, self._ivf_min_count = tier, ivf_min_count
+        self._replica: IndexReplica | None = None
+        self._training, self._saving = threading.Lock(), threading.Lock()
 
-    def live(self, model: Model) -> IndexReplica:
-        """The index of a model. On the inference thread."""
+    def replica(self, model: Model) -> IndexReplica:
+        """Open the index of a model, or return the open one. Call it on the inference thread."""
         from search.vectors.faiss.replica import IndexReplica
 
-        if self._live is None or self._live.model != model:
-            self._live = IndexReplica(self._reader, model, self._folder, self._tier, self._large)
-        return self._live
+        if self._replica is None or self._replica.model != model:
+            self._replica = IndexReplica(
+                self._reader, model, self._folder, self._tier, self._ivf_min_count
+            )
+        return self._replica
 
-    def fit(self, model: Model) -> bool:
-        """Train what the size of the library asks for, piece by piece, so that queries go first;
-        whether there was anything to do.
+    def train(self, model: Model) -> bool:
+        """Train what the size of the library requires, in short pieces between which queries run.
 
-        Raises LibraryError when the library is closed meanwhile; nothing is lost then.
+        Returns whether the index changed. Raises LibraryError if the library is closed meanwhile;
+        nothing is lost then.
         """
-        if self._fits(model):
+        if self._is_current(model):
             return False
         run = self._runtime().run
-        with self._fitting:
-            live = run(lambda: self.live(model))
-            before, pieces = live.index, live.fit()
+        with self._training:
+            replica = run(lambda: self.replica(model))
+            before, pieces = replica.index, replica.train()
             while run(lambda: next(pieces, pieces)) is None:
                 pass
-            return live.index is not before
+            return replica.index is not before
 
     def save(self, model: Model) -> None:
         """Write a snapshot, unless the one on disk is as new. The caller holds the write lock.
-        Raises StorageError."""
-        with self._saving:  # two threads of one engine may hold that lock
-            if self._fits(model):
+
+        Raises StorageError.
+        """
+        with self._saving:  # two threads of one engine may hold the write lock
+            if self._is_current(model):
                 return
             path = self._path(model)
-            if saved := self._runtime().run(lambda: self.live(model).unsaved()):
-                snapshot.write(path, *saved)  # not on the inference thread: queries go on there
-                snapshot.sweep(path)
+            if content := self._runtime().run(lambda: self.replica(model).make_snapshot()):
+                snapshot.write(path, *content)  # not on the inference thread, where queries run
+                snapshot.delete_others(path)
 
     def status(self, model: Model | None) -> dict[str, Any]:
-        """The tier that answers, and the last entry of the change log."""
+        """Return `kind`, the tier that answers, and `generation`, the last entry of the log."""
         if model is None:
             return {"kind": "flat", "generation": 0}
-        live = self._live
-        head = live.index.head() if live else snapshot.head(self._path(model))
-        kind = head.get("kind", "flat")  # without a snapshot it would be made of that kind
-        return {"kind": kind, "generation": self._reader.sequence(model)}
+        replica = self._replica
+        head = replica.index.head() if replica else snapshot.read_head(self._path(model))
+        tier = head.get("kind", "flat")  # without a snapshot, the index would be rebuilt as flat
+        return {"kind": tier, "generation": self._reader.sequence(model)}
 
-    def _fits(self, model: Model) -> bool:
-        """Whether the snapshot holds the whole log, and it and what was opened are of the right
-        tier: by their heads, so that a library in which nothing has changed is left alone."""
-        head, live = snapshot.head(self._path(model)), self._live
-        if live and (live.rebuilt or not self._right(live.index.head())):
+    def _is_current(self, model: Model) -> bool:
+        """Return whether the snapshot contains the whole log and every index has the right tier.
+
+        It reads only the head of the snapshot, so that an unchanged library costs nothing.
+        """
+        head, replica = snapshot.read_head(self._path(model)), self._replica
+        if replica and (replica.rebuilt or not self._has_right_tier(replica.index.head())):
             return False
-        return self._right(head) and head.get("sequence") == self._reader.sequence(model)
+        current = head.get("sequence") == self._reader.sequence(model)
+        return current and self._has_right_tier(head)
 
-    def _right(self, head: dict[str, Any]) -> bool:
+    def _has_right_tier(self, head: dict[str, Any]) -> bool:
+        """head: of a snapshot, perhaps of a damaged one."""
         try:
-            kind, count, made = head["kind"], int(head["count"]), int(head["made"])
+            tier, count, trained_count = head["kind"], int(head["count"]), int(head["made"])
         except (KeyError, ValueError, TypeError):
             return False
-        right = kind == wanted(self._tier, kind, count, self._large)
-        return right and not outgrown(kind, count, made)
+        right = tier == choose_tier(self._tier, tier, count, self._ivf_min_count)
+        return right and not needs_retraining(tier, count, trained_count)
 
     def _path(self, model: Model) -> Path:
-        return self._folder / snapshot.name(self._reader.library(), model.fingerprint)
+        return self._folder / snapshot.file_name(self._reader.library(), model.fingerprint)

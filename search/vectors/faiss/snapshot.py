@@ -1,4 +1,4 @@
-"""A snapshot file: a JSON head and a body under one checksum, whole or not there."""
+"""A snapshot file: a JSON head and a body with one checksum. It is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from search.errors import StorageError
 
 MAGIC = b"LKLX1\n"
 START = len(MAGIC) + 4
+"""Bytes before the head: the magic and the length of the head."""
+MAX_HEAD = 2**16
+DIGEST = hashlib.sha256().digest_size
 
 
 class SnapshotError(Exception):
-    """A snapshot that is missing, torn or foreign; the index is to be rebuilt."""
+    """A snapshot is missing, damaged or of another index. The index must be rebuilt."""
 
 
-def name(library: str, fingerprint: str) -> str:
-    """The file of a model's snapshot; no other catalog or model has the same."""
+def file_name(library: str, fingerprint: str) -> str:
+    """Return the name of a model's snapshot; it differs for every catalog and model."""
     return f"{library[:8]}-{fingerprint}.faiss"
 
 
 def write(path: Path, head: dict[str, Any], body: bytes) -> None:
-    """Raises StorageError when the disk does not take it; an earlier snapshot then stays."""
+    """Write a snapshot. Raises StorageError if the disk fails; the earlier snapshot stays then."""
     text = json.dumps(head).encode()
     front = MAGIC + struct.pack(">I", len(text)) + text
     digest = hashlib.sha256(front)
@@ -35,12 +38,12 @@ def write(path: Path, head: dict[str, Any], body: bytes) -> None:
     except OSError as error:
         raise StorageError(
             f"cannot write {path}: {error.strerror or error}; free some space, or move what is in "
-            "its place (nothing is lost: the index is made again from the catalog)"
+            "its place (nothing is lost: the index can be rebuilt from the catalog)"
         ) from error
 
 
-def sweep(path: Path) -> None:
-    """Take away other snapshots, with what torn writes left. For who holds the write lock."""
+def delete_others(path: Path) -> None:
+    """Delete other snapshots and incomplete files beside it. The caller holds the write lock."""
     for pattern in ("*.faiss", "*.part"):
         for other in path.parent.glob(pattern):
             if other != path:
@@ -48,26 +51,28 @@ def sweep(path: Path) -> None:
 
 
 def read(path: Path) -> tuple[dict[str, Any], memoryview]:
-    """Head and body. Raises SnapshotError."""
+    """Return the head and the body. Raises SnapshotError."""
     try:
         data = memoryview(path.read_bytes())
-        if data[: len(MAGIC)] != MAGIC or hashlib.sha256(data[:-32]).digest() != data[-32:]:
+        if data[: len(MAGIC)] != MAGIC:
+            raise ValueError("the file is not a snapshot")
+        if hashlib.sha256(data[:-DIGEST]).digest() != data[-DIGEST:]:
             raise ValueError("the checksum differs")
         (length,) = struct.unpack(">I", data[len(MAGIC) : START])
         head = json.loads(bytes(data[START : START + length]))
         if not isinstance(head, dict):
-            raise ValueError("the head is no object")
-        return head, data[START + length : -32]
+            raise ValueError("the head is not a JSON object")
+        return head, data[START + length : -DIGEST]
     except (OSError, ValueError, struct.error) as error:
         raise SnapshotError(f"{path}: {error}") from error
 
 
-def head(path: Path) -> dict[str, Any]:
-    """The head of a snapshot, from its first bytes alone; empty where there is none to be read."""
+def read_head(path: Path) -> dict[str, Any]:
+    """Return the head, read from the first bytes and not checked; empty if it cannot be read."""
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack(">I", file.read(START)[len(MAGIC) :])
-            found = json.loads(file.read(min(length, 2**16)))
-            return found if isinstance(found, dict) else {}
+            head = json.loads(file.read(min(length, MAX_HEAD)))
+            return head if isinstance(head, dict) else {}
     except (OSError, ValueError, struct.error):
         return {}

@@ -90,7 +90,7 @@ def test_eight_kills_cost_a_batch_each_and_nothing_else(
     model = engine.library.catalog.serving()
     assert model is not None
     live = IndexReplica(engine.library.reader, model, home / "index")
-    assert len(live.refresh()) == PICTURES and not live.rebuilt
+    assert live.refresh().count == PICTURES and not live.rebuilt
     for seed in (0, PICTURES // 2, PICTURES - 1):
         assert engine.search(image=jpeg(seed), k=1)[0].id == identity(seed)
     assert before == {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.rglob("*.jpg")}

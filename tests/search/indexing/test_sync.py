@@ -929,7 +929,9 @@ def test_a_search_that_overlaps_a_change_of_model_is_done_again(
     searchers = [engine.library.open_searcher()]  # before the model changed
     library(model=other).sync(folder)
     fresh = engine.library.open_searcher
-    monkeypatch.setattr(engine, "_searcher", lambda: searchers.pop() if searchers else fresh())
+    monkeypatch.setattr(
+        engine.library, "open_searcher", lambda: searchers.pop() if searchers else fresh()
+    )
     assert len(engine.search(image=jpeg(0))) == 3 and not searchers
 
 
@@ -1282,10 +1284,10 @@ class Folders:
         seeds = {identity(*picture): picture[0] for picture in self.all_pictures()}
         wanted = sorted(number for number, name in by_number.items() if name in seeds)
         for live in (
-            self.engine.library.indexes.live(model),
+            self.engine.library.indexes.replica(model),
             IndexReplica(lookup, model, self.base / "home/index"),
         ):
-            assert runtime.run(lambda live=live: live.refresh().numbers().tolist()) == wanted
+            assert runtime.run(lambda live=live: live.refresh().ids().tolist()) == wanted
         present, vectors = lookup.present(model, wanted)
         for number, vector in zip(present, vectors, strict=True):
             first = self.rows.setdefault(seeds[by_number[number]], vector)

@@ -16,6 +16,7 @@ from helpers.pictures import identity, paint
 from hypothesis import given, settings, strategies as st
 
 from search import Engine, StorageError
+from search.vectors.base import VectorStore
 from search.vectors.faiss import snapshot
 from search.vectors.faiss.flat import FlatIndex
 from search.vectors.faiss.replica import IndexReplica, load
@@ -32,9 +33,13 @@ def vectors(n: int, seed: int = 0) -> np.ndarray:
 
 def filled(n: int = 5) -> FlatIndex:
     index = FlatIndex.empty(DIM)
-    index.replace(range(10, 10 + n), vectors(n))
-    index.sequence, index.stamp = 7, 11
+    index.upsert(range(10, 10 + n), vectors(n))
+    index.cursor, index.cursor_stamp = 7, 11
     return index
+
+
+def nearest(index: VectorStore, query: np.ndarray, k: int) -> list[int]:
+    return index.search(query[None], k)[0].ids.tolist()
 
 
 def save(index: FlatIndex, path: Path) -> None:
@@ -45,7 +50,7 @@ def save(index: FlatIndex, path: Path) -> None:
 
 operations = st.lists(
     st.tuples(
-        st.sampled_from(["replace", "remove"]),
+        st.sampled_from(["upsert", "delete"]),
         st.lists(st.integers(0, 15), max_size=6, unique=True),
         st.integers(0, 2**31),
     ),
@@ -60,24 +65,25 @@ def test_it_answers_like_a_dictionary_and_a_matrix_product(
 ) -> None:
     index, model = FlatIndex.empty(DIM), dict[int, np.ndarray]()
     for operation, numbers, seed in steps:
-        if operation == "remove":
-            index.remove(numbers)
+        if operation == "delete":
+            index.delete(numbers)
             model = {n: v for n, v in model.items() if n not in numbers}
         else:
             rows = vectors(len(numbers), seed)
-            index.replace(numbers, rows)
+            index.upsert(numbers, rows)
             model |= dict(zip(numbers, rows, strict=True))
     query = vectors(1, 99)[0]
     allowed = {n: float(v @ query) for n, v in model.items() if only is None or n in only}
     best = sorted(allowed, key=lambda n: -allowed[n])[:k]
-    found = index.search(query, k, only)
-    assert len(index) == len(model) and index.numbers().tolist() == sorted(model)
+    ((found, scores),) = index.search(query[None], k, only)
+    assert index.count == len(model) and index.ids().tolist() == sorted(model)
     assert [allowed[n] for n in found.tolist()] == [allowed[n] for n in best]  # twins either way
+    np.testing.assert_allclose(scores, [allowed[n] for n in best], atol=1e-6)
 
 
 def test_numbers_and_vectors_must_pair() -> None:
-    with pytest.raises(ValueError, match="2 numbers for 3 vectors"):
-        FlatIndex.empty(DIM).replace([1, 2], vectors(3))
+    with pytest.raises(ValueError, match="2 ids for 3 vectors"):
+        FlatIndex.empty(DIM).upsert([1, 2], vectors(3))
 
 
 # snapshot --------------------------------------------------------------------------------------
@@ -88,9 +94,9 @@ def test_a_snapshot_brings_back_the_index(tmp_path: Path) -> None:
     save(index, path)
     loaded = load(path, DIM)
     query = vectors(1, 3)[0]
-    assert loaded.search(query, 9).tolist() == index.search(query, 9).tolist()
-    assert loaded.head() == index.head() == snapshot.head(path)
-    assert (loaded.sequence, loaded.stamp) == (7, 11)
+    assert nearest(loaded, query, 9) == nearest(index, query, 9)
+    assert loaded.head() == index.head() == snapshot.read_head(path)
+    assert (loaded.cursor, loaded.cursor_stamp) == (7, 11)
     assert [p.name for p in path.parent.iterdir()] == ["x.faiss"]  # nothing partial is left
 
 
@@ -102,7 +108,7 @@ def test_a_snapshot_cut_anywhere_is_refused(tmp_path: Path) -> None:
         path.write_bytes(data[:end])
         with pytest.raises(SnapshotError):
             load(path, DIM)
-        snapshot.head(path)  # may be wrong, may not raise
+        snapshot.read_head(path)  # may be wrong, may not raise
 
 
 def test_a_snapshot_with_any_bit_flipped_is_refused(tmp_path: Path) -> None:
@@ -115,7 +121,7 @@ def test_a_snapshot_with_any_bit_flipped_is_refused(tmp_path: Path) -> None:
         path.write_bytes(flipped)
         with pytest.raises(SnapshotError):
             load(path, DIM)
-        snapshot.head(path)
+        snapshot.read_head(path)
 
 
 def test_a_snapshot_that_cannot_be_written_says_so(tmp_path: Path) -> None:
@@ -148,7 +154,7 @@ def test_a_foreign_file_is_refused(tmp_path: Path, data: bytes) -> None:
     path.write_bytes(data)
     with pytest.raises(SnapshotError):
         load(path, DIM)
-    snapshot.head(path)
+    snapshot.read_head(path)
 
 
 def test_a_snapshot_of_vectors_of_another_length_is_refused(tmp_path: Path) -> None:
@@ -169,7 +175,7 @@ def test_a_snapshot_that_cannot_be_written_leaves_the_earlier_one(
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(StorageError, match="No space left"):
         save(filled(5), path)
-    assert len(load(path, DIM)) == 2
+    assert load(path, DIM).count == 2
     assert [p.name for p in tmp_path.iterdir()] == ["x.faiss"]
 
 
@@ -180,8 +186,8 @@ def numbers(engine: Engine) -> list[int]:
     """What the index of this engine holds, after a look at the log."""
     model = engine.library.catalog.serving()
     assert model is not None
-    live = engine.library.runtime.run(lambda: engine.library.indexes.live(model))
-    result: list[int] = engine.library.runtime.run(lambda: live.refresh().numbers().tolist())
+    live = engine.library.runtime.run(lambda: engine.library.indexes.replica(model))
+    result: list[int] = engine.library.runtime.run(lambda: live.refresh().ids().tolist())
     return result
 
 
@@ -211,8 +217,8 @@ def test_a_sync_writes_the_snapshot_that_the_next_process_opens(
     fill(folder, range(4))
     engine.sync(folder)
     live = fresh(engine)
-    assert not live.rebuilt and live.index.numbers().tolist() == [1, 2, 3, 4]
-    assert live.index.sequence == engine.library.reader.sequence(live.model)
+    assert not live.rebuilt and live.index.ids().tolist() == [1, 2, 3, 4]
+    assert live.index.cursor == engine.library.reader.sequence(live.model)
 
 
 def test_the_tail_of_the_log_is_replayed(engine: Engine, folder: Path) -> None:
@@ -224,8 +230,8 @@ def test_the_tail_of_the_log_is_replayed(engine: Engine, folder: Path) -> None:
     engine.sync(folder)
     snapshots(engine.home)[0].write_bytes(old)
     live = fresh(engine)
-    assert not live.rebuilt and live.index.numbers().tolist() == [1, 2, 3, 4]
-    assert live.refresh().numbers().tolist() == [2, 3, 4, 5, 6]
+    assert not live.rebuilt and live.index.ids().tolist() == [1, 2, 3, 4]
+    assert live.refresh().ids().tolist() == [2, 3, 4, 5, 6]
 
 
 def test_a_sync_that_changes_nothing_writes_no_snapshot(engine: Engine, folder: Path) -> None:
@@ -281,10 +287,10 @@ def test_a_snapshot_that_disagrees_with_the_catalog_is_made_anew_and_kept(
     first.sync(folder)
     path = snapshots(first.home)[0]
     index = load(path, Counted().dim)
-    index.remove([2])
+    index.delete([2])
     save(index, path)
     assert len(library().check().repaired) == 1
-    assert fresh(first).index.numbers().tolist() == [1, 2, 3]
+    assert fresh(first).index.ids().tolist() == [1, 2, 3]
     assert not library().check().repaired
 
 
@@ -346,7 +352,7 @@ def test_another_catalogs_snapshot_is_not_believed(
     again = library(tmp_path / "ours")
     assert ranking(again, 1)[0] == (identity(1), pytest.approx(1, abs=1e-5))
     stored = again.library.reader.present(fresh(again).model, [1])[1][0]
-    assert fresh(again).index.search(stored, 1).tolist() == [1]
+    assert nearest(fresh(again).index, stored, 1) == [1]
 
 
 def test_old_snapshots_and_torn_writes_are_swept(engine: Engine, folder: Path) -> None:

@@ -22,14 +22,15 @@ from search.records import Facts
 from search.runtime import Runtime
 from search.settings import Settings
 from search.types import FileEntry
-from search.vectors.base import outgrown, wanted
 from search.vectors.faiss import snapshot
 from search.vectors.faiss.clusters import kmeans
 from search.vectors.faiss.flat import FlatIndex
 from search.vectors.faiss.ivf import IvfIndex
 from search.vectors.faiss.manager import IndexManager
-from search.vectors.faiss.replica import IndexReplica, finish, load
+from search.vectors.faiss.replica import IndexReplica, load
 from search.vectors.faiss.snapshot import SnapshotError
+from search.vectors.faiss.tiers import choose_tier, needs_retraining
+from search.vectors.replay import run_all
 
 Open = Callable[..., Engine]
 DIM, LARGE = 16, 40
@@ -45,15 +46,15 @@ def vectors(n: int, seed: int = 0, dim: int = DIM) -> np.ndarray:
 
 def trained(rows: np.ndarray, first: int = 1) -> IvfIndex:
     """All rows in clusters, numbered from `first`."""
-    index = finish(IvfIndex.train(rows, min(len(rows), int(4 * len(rows) ** 0.5))))
-    index.replace(range(first, first + len(rows)), rows)
-    finish(index.calibrate(rows[:100]))
+    index = run_all(IvfIndex.train(rows, min(len(rows), int(4 * len(rows) ** 0.5))))
+    index.upsert(range(first, first + len(rows)), rows)
+    run_all(index.calibrate(rows[:100]))
     return index
 
 
 def nearest(index: Any, rows: dict[int, np.ndarray], query: np.ndarray, k: int, only: Any) -> list:
     """What a searcher makes of an index's answer: the scores of the k best."""
-    found = index.search(query, k, only).tolist()
+    found = index.search(query[None], k, only)[0].ids.tolist()
     assert len(set(found)) == len(found) and set(found) <= set(rows)
     scores = rescore(query, np.array([rows[n] for n in found]).reshape(-1, len(query)))
     return sorted(scores.tolist(), reverse=True)[:k]
@@ -66,7 +67,7 @@ def nearest(index: Any, rows: dict[int, np.ndarray], query: np.ndarray, k: int, 
 def test_clusters_are_unit_vectors_that_hold_what_is_near(count: int) -> None:
     rows = vectors(200)
     pieces = kmeans(rows, count)
-    centres = finish(pieces)
+    centres = run_all(pieces)
     assert centres.shape == (count, DIM)
     np.testing.assert_allclose(np.linalg.norm(centres, axis=1), 1, atol=1e-5)
     nearest = (rows @ centres.T).argmax(1)
@@ -77,12 +78,12 @@ def test_clusters_are_unit_vectors_that_hold_what_is_near(count: int) -> None:
 
 def test_clusters_of_equal_vectors() -> None:
     rows = np.repeat(vectors(2), 20, axis=0)
-    assert np.isfinite(finish(kmeans(rows, 6))).all()
+    assert np.isfinite(run_all(kmeans(rows, 6))).all()
 
 
 operations = st.lists(
     st.tuples(
-        st.sampled_from(["replace", "remove"]),
+        st.sampled_from(["upsert", "delete"]),
         st.lists(st.integers(0, 60), max_size=20, unique=True),
         st.integers(0, 2**31),
     ),
@@ -99,16 +100,16 @@ def test_any_changes_against_a_dictionary(
     rows = vectors(30)
     index = trained(rows, 20) if kind == "ivf" else FlatIndex.empty(DIM)
     model = dict(zip(range(20, 50), rows, strict=True))
-    index.replace(list(model), rows)
+    index.upsert(list(model), rows)
     for operation, numbers, seed in steps:
-        if operation == "remove":
-            index.remove(numbers)
+        if operation == "delete":
+            index.delete(numbers)
             model = {n: v for n, v in model.items() if n not in numbers}
         else:
             fresh = vectors(len(numbers), seed)
-            index.replace(numbers, fresh)
+            index.upsert(numbers, fresh)
             model |= dict(zip(numbers, fresh, strict=True))
-    assert len(index) == len(model) and index.numbers().tolist() == sorted(model)
+    assert index.count == len(model) and index.ids().tolist() == sorted(model)
     query = vectors(1, 99)[0]
     allowed = [float(query @ v) for n, v in model.items() if only is None or n in only]
     found = nearest(index, model, query, k, only)
@@ -153,8 +154,8 @@ def test_there_are_as_many_as_were_asked_for(many: Many, k: int) -> None:
     index, rows = many
     index_probes, index.probes = index.probes, 1
     for query in (vectors(1, 8)[0], -vectors(1, 8)[0]):
-        assert len(index.search(query, k)) >= min(k, len(rows))
-        assert len(index.search(query, k, list(rows)[:700])) >= min(k, 700)
+        assert len(index.search(query[None], k)[0].ids) >= min(k, len(rows))
+        assert len(index.search(query[None], k, list(rows)[:700])[0].ids) >= min(k, 700)
     index.probes = index_probes
     whole = nearest(index, rows, query, k, None)
     if k >= len(rows):
@@ -163,25 +164,26 @@ def test_there_are_as_many_as_were_asked_for(many: Many, k: int) -> None:
 
 def test_nothing_is_asked_or_left(many: Many) -> None:
     index, _ = many
-    assert index.search(vectors(1)[0], 5, []).tolist() == []
-    assert index.search(vectors(1)[0], 5, [10**6]).tolist() == []
+    assert index.search(vectors(1), 5, [])[0].ids.tolist() == []
+    assert index.search(vectors(1), 5, [10**6])[0].ids.tolist() == []
     gone = trained(vectors(5))
-    gone.remove(range(10))
-    assert len(gone) == 0 and gone.search(vectors(1)[0], 5).tolist() == []
-    assert gone.numbers().tolist() == []
+    gone.delete(range(10))
+    assert gone.count == 0 and gone.search(vectors(1), 5)[0].ids.tolist() == []
+    assert gone.ids().tolist() == []
 
 
 def test_a_snapshot_brings_it_back(tmp_path: Path, many: Many) -> None:
     index, rows = many
-    index.sequence, index.stamp = 7, 11
+    index.cursor, index.cursor_stamp = 7, 11
     snapshot.write(tmp_path / "x.faiss", index.head(), index.body())
     loaded = load(tmp_path / "x.faiss", DIM)
     assert loaded.head() == index.head() and loaded.head()["kind"] == "ivf"
-    query = vectors(1, 3)[0]
-    assert loaded.search(query, 10).tolist() == index.search(query, 10).tolist()
-    loaded.replace([1, 10**6], vectors(2, 12))
-    loaded.remove([2])
-    assert set(loaded.numbers().tolist()) == (set(rows) | {10**6}) - {2}
+    query = vectors(1, 3)
+    before, after = index.search(query, 10)[0], loaded.search(query, 10)[0]
+    assert after.ids.tolist() == before.ids.tolist()
+    loaded.upsert([1, 10**6], vectors(2, 12))
+    loaded.delete([2])
+    assert set(loaded.ids().tolist()) == (set(rows) | {10**6}) - {2}
 
 
 @pytest.mark.parametrize("lack", ["probes", "made", "sequence"])
@@ -197,7 +199,7 @@ def test_a_snapshot_that_is_not_what_its_head_says_is_refused(
     tmp_path: Path, kind: str, other: str
 ) -> None:
     flat = FlatIndex.empty(DIM)
-    flat.replace(range(9), vectors(9))
+    flat.upsert(range(9), vectors(9))
     made = {"flat": flat, "ivf": trained(vectors(9))}
     snapshot.write(tmp_path / "x.faiss", made[kind].head() | {"probes": 1}, made[other].body())
     with pytest.raises(SnapshotError):
@@ -210,13 +212,17 @@ def test_a_snapshot_that_is_not_what_its_head_says_is_refused(
 def test_the_tier_goes_by_size_and_does_not_go_to_and_fro() -> None:
     kind, seen = "flat", []
     for count in (0, 1, 39, 40, 39, 20, 40, 21, 19, 20, 39):
-        kind = wanted("auto", kind, count, LARGE)
+        kind = choose_tier("auto", kind, count, LARGE)
         seen.append(kind)
     assert seen == ["flat"] * 3 + ["ivf"] * 5 + ["flat"] * 3
-    assert wanted("flat", "ivf", 10**6, LARGE) == "flat"
-    assert wanted("ivf", "flat", 1, LARGE) == "ivf"
-    assert wanted("ivf", "flat", 0, LARGE) == "flat"  # there is nothing to make clusters of
-    assert outgrown("ivf", 80, 40) and not outgrown("ivf", 79, 40) and not outgrown("flat", 80, 4)
+    assert choose_tier("flat", "ivf", 10**6, LARGE) == "flat"
+    assert choose_tier("ivf", "flat", 1, LARGE) == "ivf"
+    assert choose_tier("ivf", "flat", 0, LARGE) == "flat"  # there is nothing to make clusters of
+    assert (
+        needs_retraining("ivf", 80, 40)
+        and not needs_retraining("ivf", 79, 40)
+        and not needs_retraining("flat", 80, 4)
+    )
 
 
 def test_the_setting_takes_only_what_there_is() -> None:
@@ -266,9 +272,11 @@ class Books:
     def right(self, live: IndexReplica) -> bool:
         """Whether the index holds what the catalog does and finds every vector by itself."""
         index = live.refresh()
-        found = [index.search(row, 1).tolist() for row in list(self.rows.values())[::5]]
+        found = [
+            index.search(row[None], 1)[0].ids.tolist() for row in list(self.rows.values())[::5]
+        ]
         first = all(n in some for n, some in zip(list(self.rows)[::5], found, strict=True))
-        return first and index.numbers().tolist() == sorted(self.rows)
+        return first and index.ids().tolist() == sorted(self.rows)
 
 
 @pytest.fixture
@@ -279,8 +287,8 @@ def books(tmp_path: Path) -> Any:
 
 
 def fitted(live: IndexReplica) -> str:
-    finish(live.fit())
-    return live.index.kind
+    run_all(live.train())
+    return live.index.tier
 
 
 def test_a_library_that_grows_and_shrinks_changes_its_tier(books: Books) -> None:
@@ -294,43 +302,43 @@ def test_a_library_that_grows_and_shrinks_changes_its_tier(books: Books) -> None
     books.remove([max(books.rows)])
     assert fitted(live) == "flat" and books.right(live)
     books.remove(list(books.rows))
-    assert fitted(live) == "flat" and len(live.refresh()) == 0
+    assert fitted(live) == "flat" and live.refresh().count == 0
 
 
-def test_clusters_are_made_again_when_they_are_outgrown(books: Books) -> None:
+def test_clusters_are_made_again_when_they_are_needs_retraining(books: Books) -> None:
     books.add(LARGE)
     live = books.open()
-    finish(live.fit())
+    run_all(live.train())
     first = live.index
     books.add(LARGE - 1)
-    finish(live.fit())
-    assert live.index is first and first.made == LARGE and books.right(live)
+    run_all(live.train())
+    assert live.index is first and first.trained_count == LARGE and books.right(live)
     books.add(1)
-    finish(live.fit())
-    assert live.index is not first and live.index.made == 2 * LARGE and books.right(live)
+    run_all(live.train())
+    assert live.index is not first and live.index.trained_count == 2 * LARGE and books.right(live)
 
 
 def test_it_answers_rightly_while_clusters_are_made(books: Books) -> None:
     books.add(3 * LARGE)
     live = books.open()
     before, pieces = live.index, 0
-    for pieces, _ in enumerate(live.fit(), 1):
+    for pieces, _ in enumerate(live.train(), 1):
         assert live.index is before
         if pieces % 3 == 0:  # others write meanwhile
             books.remove([min(books.rows)])
             books.add(1)
         assert books.right(live)
-    assert pieces > 5 and live.index.kind == "ivf" and books.right(live)
+    assert pieces > 5 and live.index.tier == "ivf" and books.right(live)
 
 
 def test_given_up_at_any_piece_nothing_is_lost(books: Books) -> None:
     books.add(LARGE)
-    total = sum(1 for _ in books.open().fit())
+    total = sum(1 for _ in books.open().train())
     for last in range(0, total, max(1, total // 10)):
         live = books.open()
-        for _, _ in zip(range(last), live.fit(), strict=False):
+        for _, _ in zip(range(last), live.train(), strict=False):
             pass
-        assert live.index.kind == "flat" and books.right(live)
+        assert live.index.tier == "flat" and books.right(live)
         again = books.open()
         assert books.right(again)
     assert fitted(again) == "ivf" and books.right(again)
@@ -343,11 +351,11 @@ def test_a_snapshot_of_another_tier_serves_until_the_right_one_is_there(
     books.add(LARGE // 2)
     live = books.open(had)
     assert fitted(live) == had
-    snapshot.write(live.path, *(live.unsaved() or ({}, b"")))
+    snapshot.write(live.path, *(live.make_snapshot() or ({}, b"")))
     books.add(3)
     other = "ivf" if had == "flat" else "flat"
     live = books.open(other)
-    assert live.index.kind == had and not live.rebuilt and books.right(live)
+    assert live.index.tier == had and not live.rebuilt and books.right(live)
     assert fitted(live) == other and books.right(live)
 
 
@@ -365,20 +373,20 @@ def runtime() -> Any:
 def test_another_process_that_was_quicker_is_believed(books: Books, runtime: Runtime) -> None:
     books.add(LARGE - 1)
     ours, theirs = shelf(books, runtime), shelf(books, runtime)
-    ours.live(books.model)
+    ours.replica(books.model)
     books.add(1)
-    assert theirs.fit(books.model)
+    assert theirs.train(books.model)
     theirs.save(books.model)
-    held = snapshot.head(next(books.folder.iterdir()))
-    assert sum(1 for _ in ours.live(books.model).fit()) <= 2  # nothing is trained again
-    assert ours.live(books.model).index.head() == held and books.right(ours.live(books.model))
+    held = snapshot.read_head(next(books.folder.iterdir()))
+    assert sum(1 for _ in ours.replica(books.model).train()) <= 2  # nothing is trained again
+    assert ours.replica(books.model).index.head() == held and books.right(ours.replica(books.model))
 
 
 def test_a_shelf_makes_and_saves_what_fits_and_then_rests(books: Books, runtime: Runtime) -> None:
     books.add(LARGE)
     first = shelf(books, runtime)
     assert first.status(books.model)["kind"] == "flat"
-    assert first.fit(books.model) and not first.fit(books.model)
+    assert first.train(books.model) and not first.train(books.model)
     first.save(books.model)
     assert first.status(books.model)["kind"] == "ivf"
 
@@ -386,18 +394,18 @@ def test_a_shelf_makes_and_saves_what_fits_and_then_rests(books: Books, runtime:
         raise AssertionError("nothing is to be done")
 
     resting = IndexManager(books.lookup, none, books.folder, "auto", LARGE)
-    assert not resting.fit(books.model)
+    assert not resting.train(books.model)
     resting.save(books.model)
     assert resting.status(books.model) == {"kind": "ivf", "generation": LARGE}
-    live = shelf(books, runtime).live(books.model)
-    assert live.index.kind == "ivf" and not live.rebuilt and books.right(live)
+    live = shelf(books, runtime).replica(books.model)
+    assert live.index.tier == "ivf" and not live.rebuilt and books.right(live)
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "flipped"])
 def test_a_damaged_one_is_made_anew(books: Books, runtime: Runtime, damage: str) -> None:
     books.add(LARGE)
     first = shelf(books, runtime)
-    first.fit(books.model)
+    first.train(books.model)
     first.save(books.model)
     (path,) = books.folder.iterdir()
     data = bytearray(path.read_bytes())
@@ -407,21 +415,21 @@ def test_a_damaged_one_is_made_anew(books: Books, runtime: Runtime, damage: str)
     else:
         path.write_bytes(data[: len(data) // 2] if damage == "cut" else data)
     again = shelf(books, runtime)
-    live = again.live(books.model)
-    assert live.rebuilt and live.index.kind == "flat" and books.right(live)
-    assert again.fit(books.model)
+    live = again.replica(books.model)
+    assert live.rebuilt and live.index.tier == "flat" and books.right(live)
+    assert again.train(books.model)
     again.save(books.model)
-    assert load(path, DIM).kind == "ivf" and books.right(live)
+    assert load(path, DIM).tier == "ivf" and books.right(live)
 
 
 def test_a_library_that_is_closed_gives_up_training(books: Books) -> None:
     books.add(LARGE)
     runtime = Runtime(1)
     kept = shelf(books, runtime)
-    runtime.run(lambda: kept.live(books.model))
+    runtime.run(lambda: kept.replica(books.model))
     runtime.close()
     with pytest.raises(LibraryError, match="closed"):
-        kept.fit(books.model)
+        kept.train(books.model)
 
 
 # through the facade ----------------------------------------------------------------------------
@@ -462,12 +470,12 @@ def test_check_mends_a_clustered_index(library: Open, folder: Path) -> None:
     engine.sync(folder)
     (path,) = (engine.home / "index").iterdir()
     index = load(path, 512)
-    assert index.kind == "ivf"
-    index.remove([2])
+    assert index.tier == "ivf"
+    index.delete([2])
     snapshot.write(path, index.head(), index.body())
     again = library(index="ivf")
     assert len(again.check().repaired) == 1
-    assert load(path, 512).kind == "ivf" and len(load(path, 512)) == 20
+    assert load(path, 512).tier == "ivf" and load(path, 512).count == 20
     assert not library(index="ivf").check().repaired
 
 

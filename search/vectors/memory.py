@@ -1,0 +1,117 @@
+"""A store in memory, exact and simple: the reference that other stores are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from search.catalog.reads import CatalogReader
+from search.catalog.writes import Model
+from search.types import Vectors
+from search.vectors.base import (
+    Neighbours,
+    RowIds,
+    VectorStore,
+    check_queries,
+    check_upsert,
+    no_neighbours,
+)
+from search.vectors.replay import fill, replay, run_all
+
+if TYPE_CHECKING:
+    from search.runtime import Runtime
+
+
+class MemoryStore:
+    """See `search.vectors.base.VectorStore`. Scores are exact cosines."""
+
+    def __init__(self, dim: int) -> None:
+        """dim: length of a vector."""
+        self.dim, self.cursor = dim, 0
+        self._rows: dict[int, Vectors] = {}
+
+    @property
+    def count(self) -> int:
+        """How many vectors are stored."""
+        return len(self._rows)
+
+    def ids(self) -> RowIds:
+        """Return all stored row ids, ascending."""
+        return np.array(sorted(self._rows), np.int64)
+
+    def upsert(self, ids: Collection[int], vectors: Vectors) -> None:
+        """Store vectors, and replace those that have the same ids."""
+        row_ids, rows = check_upsert(ids, vectors, self.dim)
+        self._rows |= dict(zip(row_ids.tolist(), rows.copy(), strict=True))
+
+    def delete(self, ids: Collection[int]) -> None:
+        """Delete vectors. Unknown ids are ignored."""
+        for row_id in ids:
+            self._rows.pop(int(row_id), None)
+
+    def search(
+        self, vectors: Vectors, k: int, filter: Collection[int] | None = None
+    ) -> list[Neighbours]:
+        """Find the nearest stored vectors of each query."""
+        queries = check_queries(vectors, self.dim)
+        ids = self.ids() if filter is None else np.intersect1d(self.ids(), list(filter))
+        if not len(ids):
+            return [no_neighbours() for _ in queries]
+        stored = np.stack([self._rows[row_id] for row_id in ids.tolist()])
+        answers = []
+        for query in queries:  # one by one, so that a score does not depend on the batch
+            scores = stored @ query
+            order = np.argsort(-scores, kind="stable")[:k]
+            answers.append(Neighbours(ids[order].astype(np.int64), scores[order]))
+        return answers
+
+
+class MemoryReplica:
+    """See `search.vectors.base.StoreReplica`. Nothing is saved, so every process fills its own."""
+
+    def __init__(self, reader: CatalogReader, model: Model) -> None:
+        self.model, self.rebuilt = model, False
+        self._reader = reader
+        self._store = self.rebuild()
+
+    def refresh(self) -> VectorStore:
+        """Apply new entries of the change log; return the store."""
+        run_all(replay(self._store, self._reader, self.model))
+        return self._store
+
+    def rebuild(self) -> VectorStore:
+        """Build the store again from the catalog's vectors."""
+        self._store = MemoryStore(self.model.dim)
+        run_all(fill(self._store, self._reader, self.model))
+        return self._store
+
+
+class MemoryManager:
+    """See `search.vectors.base.StoreManager`."""
+
+    def __init__(
+        self, reader: CatalogReader, runtime: Callable[[], Runtime], folder: Path, tier: str
+    ) -> None:
+        """reader: of the catalog. The other arguments are not used: nothing is saved or trained."""
+        self._reader = reader
+        self._replica: MemoryReplica | None = None
+
+    def replica(self, model: Model) -> MemoryReplica:
+        """Open the store of a model, or return the open one."""
+        if self._replica is None or self._replica.model != model:
+            self._replica = MemoryReplica(self._reader, model)
+        return self._replica
+
+    def train(self, model: Model) -> bool:
+        """Return False: there is nothing to train."""
+        return False
+
+    def save(self, model: Model) -> None:
+        """Do nothing: the store is filled again when it is opened."""
+
+    def status(self, model: Model | None) -> dict[str, Any]:
+        """Return `kind`, which is "memory", and `generation`, the last entry of the log."""
+        return {"kind": "memory", "generation": self._reader.sequence(model) if model else 0}

@@ -1,0 +1,243 @@
+"""The contract of `VectorStore`, run against every implementation and tier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.pictures import identity, paint
+
+from search import Engine, InputError
+from search.vectors.base import Neighbours, VectorStore
+from search.vectors.faiss.flat import FlatIndex
+from search.vectors.faiss.ivf import IvfIndex
+from search.vectors.memory import MemoryStore
+from search.vectors.registry import STORES, open_stores
+from search.vectors.replay import run_all
+
+DIM = 16
+ROUNDING = 0.02
+"""How far a score may be from the cosine."""
+
+Make = Callable[[], VectorStore]
+
+
+def unit_vectors(n: int, seed: int = 0) -> np.ndarray:
+    rows = np.random.default_rng(seed).normal(size=(n, DIM)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def make_ivf() -> IvfIndex:
+    sample = unit_vectors(400, 9)
+    index = run_all(IvfIndex.train(sample, 20))
+    index.upsert(range(400), sample)
+    run_all(index.calibrate(sample[:50]))
+    index.delete(range(400))
+    return index
+
+
+MAKERS: dict[str, Make] = {
+    "memory": lambda: MemoryStore(DIM),
+    "faiss-flat": lambda: FlatIndex.empty(DIM),
+    "faiss-ivf": make_ivf,
+}
+
+
+@pytest.fixture(params=sorted(MAKERS))
+def store(request: pytest.FixtureRequest) -> VectorStore:
+    """An empty store of each implementation and tier."""
+    return MAKERS[request.param]()
+
+
+def best(answer: Neighbours, stored: dict[int, np.ndarray], query: np.ndarray, k: int) -> list[int]:
+    """The ids of the k best, scored again by the stored vectors."""
+    ids = answer.ids.tolist()
+    return sorted(ids, key=lambda i: (-float(stored[i] @ query), i))[:k]
+
+
+def exact(stored: dict[int, np.ndarray], query: np.ndarray, k: int) -> list[int]:
+    return sorted(stored, key=lambda i: (-float(stored[i] @ query), i))[:k]
+
+
+def fill(store: VectorStore, n: int, first: int = 100) -> dict[int, np.ndarray]:
+    """Store n vectors under every second row id from `first` on, in a shuffled order."""
+    ids = np.random.default_rng(1).permutation(range(first, first + 2 * n, 2)).tolist()
+    rows = unit_vectors(n, 2)
+    store.upsert(ids, rows)
+    return dict(zip(ids, rows, strict=True))
+
+
+def test_an_empty_store_answers_every_query_with_nothing(store: VectorStore) -> None:
+    assert store.count == 0 and store.ids().tolist() == [] and store.dim == DIM
+    for filter in (None, [], [1, 2]):
+        answers = store.search(unit_vectors(3), 5, filter)
+        assert [(a.ids.shape, a.scores.shape) for a in answers] == [((0,), (0,))] * 3
+    assert store.search(unit_vectors(0), 5) == []
+    store.delete([1, 2])
+    store.upsert([], unit_vectors(0))
+    assert store.count == 0
+
+
+def test_ids_are_the_row_ids_that_were_stored(store: VectorStore) -> None:
+    ids = [1, 7, 2**40, 2**62]
+    store.upsert(ids, rows := unit_vectors(4))
+    assert store.ids().tolist() == ids and store.ids().dtype == np.int64
+    for row_id, row in zip(ids, rows, strict=True):
+        assert store.search(row[None], 1)[0].ids[0] == row_id
+
+
+def test_it_finds_the_nearest(store: VectorStore) -> None:
+    stored = fill(store, 300)
+    found = 0
+    for query in unit_vectors(20, 5):
+        (answer,) = store.search(query[None], 10)
+        assert len(answer.ids) >= 10 and len(set(answer.ids.tolist())) == len(answer.ids)
+        found += len(set(best(answer, stored, query, 10)) & set(exact(stored, query, 10)))
+    assert found >= 0.95 * 200
+
+
+def test_scores_are_cosines_but_for_rounding_and_best_first(store: VectorStore) -> None:
+    stored = fill(store, 300)
+    for answer, query in zip(store.search(q := unit_vectors(20, 5), 10), q, strict=True):
+        cosines = [float(stored[i] @ query) for i in answer.ids.tolist()]
+        np.testing.assert_allclose(answer.scores, cosines, atol=ROUNDING)
+        assert answer.scores.dtype == np.float32 and (np.diff(answer.scores) <= 0).all()
+
+
+def test_upsert_replaces(store: VectorStore) -> None:
+    stored = fill(store, 50)
+    old, new = stored[100], unit_vectors(1, 77)[0]
+    store.upsert([100, 999], np.stack([new, old]))
+    assert store.count == 51 and store.ids().tolist() == sorted([*stored, 999])
+    assert store.search(new[None], 1)[0].ids[0] == 100
+    assert store.search(old[None], 1)[0].ids[0] == 999
+
+
+@pytest.mark.parametrize(
+    ("ids", "rows"),
+    [([1, 2], unit_vectors(3)), ([1, 1], unit_vectors(2)), ([1], unit_vectors(1)[:, :-1])],
+)
+def test_an_upsert_that_does_not_fit_changes_nothing(
+    store: VectorStore, ids: list[int], rows: np.ndarray
+) -> None:
+    stored = fill(store, 5)
+    with pytest.raises(ValueError, match="ids|id is repeated|shape"):
+        store.upsert(ids, rows)
+    assert store.ids().tolist() == sorted(stored)
+
+
+@pytest.mark.parametrize("queries", [unit_vectors(1)[0], unit_vectors(2)[:, :-1]])
+def test_queries_of_another_shape_are_refused(store: VectorStore, queries: np.ndarray) -> None:
+    fill(store, 5)
+    with pytest.raises(ValueError, match="shape"):
+        store.search(queries, 1)
+
+
+def test_delete_ignores_unknown_ids(store: VectorStore) -> None:
+    stored = fill(store, 50)
+    store.delete([100, 101, 10**9])
+    assert store.ids().tolist() == sorted(set(stored) - {100})
+    assert 100 not in store.search(stored[100][None], 50)[0].ids
+    store.delete({101})
+    assert store.count == 49
+    store.delete(list(stored))
+    assert store.count == 0 and len(store.search(unit_vectors(1), 5)[0].ids) == 0
+
+
+@pytest.mark.parametrize("share", [1, 5, 60, 300])
+def test_a_filter_searches_only_its_ids(store: VectorStore, share: int) -> None:
+    stored = fill(store, 300)
+    chosen = dict(list(stored.items())[:share])
+    for query in unit_vectors(10, 6):
+        (answer,) = store.search(query[None], 3, [*chosen, 10**9])
+        assert set(answer.ids.tolist()) <= set(chosen) and len(answer.ids) >= min(3, share)
+        if share < 60:  # few are searched exactly by every tier
+            assert best(answer, stored, query, 3) == exact(chosen, query, 3)
+    assert len(store.search(unit_vectors(1), 3, set())[0].ids) == 0
+    assert len(store.search(unit_vectors(1), 3, [10**9])[0].ids) == 0
+
+
+def test_k_beyond_the_count_returns_everything(store: VectorStore) -> None:
+    stored = fill(store, 30)
+    for k in (30, 31, 10_000):
+        assert sorted(store.search(unit_vectors(1), k)[0].ids.tolist()) == sorted(stored)
+    assert len(store.search(unit_vectors(1), 0)[0].ids) == 0
+
+
+@pytest.mark.parametrize("k", [1, 7, 250])
+@pytest.mark.parametrize("filtered", [False, True])
+def test_a_batch_returns_what_its_queries_return_alone(
+    store: VectorStore, k: int, filtered: bool
+) -> None:
+    stored = fill(store, 300)
+    filter = list(stored)[:200] if filtered else None
+    queries = unit_vectors(40, 8)
+    for query, answer in zip(queries, store.search(queries, k, filter), strict=True):
+        (alone,) = store.search(query[None], k, filter)
+        assert answer.ids.tolist() == alone.ids.tolist()
+        np.testing.assert_allclose(answer.scores, alone.scores, atol=1e-6)
+
+
+def test_the_cursor_is_what_was_set(store: VectorStore) -> None:
+    assert store.cursor == 0
+    fill(store, 3)
+    assert store.cursor == 0  # whoever applies the log sets it
+    store.cursor = 12
+    assert store.cursor == 12
+
+
+# the stores of a library -----------------------------------------------------------------------
+
+
+def open_with(library: Callable[..., Engine], name: str) -> Engine:
+    """An engine whose library has another vector store."""
+    engine = library()
+    parts = engine.library
+    parts.indexes = open_stores(name, parts.reader, lambda: parts.runtime, parts.home / name)
+    return engine
+
+
+@pytest.mark.parametrize("name", sorted(STORES))
+def test_every_store_follows_the_change_log(
+    library: Callable[..., Engine], folder: Path, name: str
+) -> None:
+    engine, writer = open_with(library, name), library()
+    for seed in range(4):
+        paint(folder / f"{seed}.jpg", seed)
+    writer.sync(folder)
+    model = engine.library.catalog.serving()
+    assert model is not None
+    replica = engine.library.runtime.run(lambda: engine.library.indexes.replica(model))
+    assert replica.refresh().ids().tolist() == [1, 2, 3, 4]
+    assert replica.refresh().cursor == engine.library.reader.sequence(model) == 4
+    (folder / "1.jpg").unlink()
+    paint(folder / "4.jpg", 4)
+    writer.sync(folder)
+    assert replica.refresh().count == 4
+    assert replica.refresh().cursor == engine.library.reader.sequence(model) > 4
+    assert replica.rebuild().ids().tolist() == replica.refresh().ids().tolist()
+    assert engine.library.indexes.status(model)["generation"] == replica.refresh().cursor
+
+
+@pytest.mark.parametrize("name", sorted(STORES))
+def test_a_library_gives_the_same_answers_with_every_store(
+    library: Callable[..., Engine], folder: Path, name: str
+) -> None:
+    engine, reference = open_with(library, name), library()
+    for seed in range(8):
+        paint(folder / f"{seed}.jpg", seed)
+    assert engine.sync(folder).embedded == 8
+    for seed in (0, 7):
+        query = f"id:{identity(seed)}"
+        answer = [(hit.id, hit.score) for hit in engine.search(image=query, k=5)]
+        assert answer == [(hit.id, hit.score) for hit in reference.search(image=query, k=5)]
+    assert engine.check().problems == () and engine.tend() is None
+
+
+def test_an_unknown_store_is_refused_and_the_known_ones_are_listed(
+    engine: Engine, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="no vector store is called x; give one of faiss, memory"):
+        open_stores("x", engine.library.reader, lambda: engine.library.runtime, tmp_path)

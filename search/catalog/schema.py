@@ -1,4 +1,4 @@
-"""The catalog's tables. `search.catalog.database` has their migrations.
+"""The catalog's tables. `search.catalog.migrations` changes those of older versions.
 
 Paths are the bytes of the file system (`os.fsencode`), since names need not be UTF-8.
 """

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.libraries import close_library, open_library
+from helpers.old_catalogs import write_old_catalog
 from helpers.pictures import identity, paint
 from helpers.project import ROOT
 from sqlalchemy import Connection, event, insert, select, update
@@ -23,6 +24,7 @@ from search import Engine, LibraryError, LockedError, NotFoundError, QueryError,
 from search.catalog import schema
 from search.catalog.catalog import Catalog
 from search.catalog.database import Database, refuse_network
+from search.catalog.migrations import NEWEST
 from search.catalog.reads import CatalogReader
 from search.catalog.writes import (
     CatalogFile,
@@ -51,7 +53,7 @@ def test_a_home_may_be_called_anything(tmp_path: Path, name: str) -> None:
     assert (home / "catalog.sqlite").is_file() and list(tmp_path.iterdir()) == [home]
 
 
-class IndexManager:
+class CatalogFixture:
     """A catalog with one root, one model and a clock that stands still."""
 
     def __init__(self, folder: Path) -> None:
@@ -86,8 +88,8 @@ class IndexManager:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Iterator[IndexManager]:
-    made = IndexManager(tmp_path / "shelf")
+def shelf(tmp_path: Path) -> Iterator[CatalogFixture]:
+    made = CatalogFixture(tmp_path / "shelf")
     yield made
     made.database.close()
 
@@ -128,7 +130,7 @@ def test_chunks_lose_nothing() -> None:
     assert [v for part in chunks(range(12_001)) for v in part] == list(range(12_001))
 
 
-def test_a_copied_rendition_has_the_same_vector(shelf: IndexManager) -> None:
+def test_a_copied_rendition_has_the_same_vector(shelf: CatalogFixture) -> None:
     shelf.put(found("a", "A", "r", at=2))
     shelf.put(copied("b", "B", "r"))
     present, rows = shelf.lookup.present(shelf.model, [shelf.number("A"), shelf.number("B")])
@@ -136,7 +138,7 @@ def test_a_copied_rendition_has_the_same_vector(shelf: IndexManager) -> None:
     assert shelf.catalog.embedded(shelf.model, ["r", "other"]) == {"r"}
 
 
-def test_vectors_of_two_models_never_mix(shelf: IndexManager) -> None:
+def test_vectors_of_two_models_never_mix(shelf: CatalogFixture) -> None:
     shelf.put(found("a", "A"))
     other = shelf.catalog.model("other", "f1", 4)
     assert shelf.lookup.present(other, [1])[0] == []
@@ -149,7 +151,7 @@ def test_vectors_of_two_models_never_mix(shelf: IndexManager) -> None:
     assert shelf.lookup.present(shelf.model, [1])[0] == [] and shelf.catalog.serving() == other
 
 
-def test_a_model_is_entered_once_and_goes_by_its_last_name(shelf: IndexManager) -> None:
+def test_a_model_is_entered_once_and_goes_by_its_last_name(shelf: CatalogFixture) -> None:
     again = shelf.catalog.model("mini:/elsewhere", "f0", 4)
     assert again == replace(shelf.model, name="mini:/elsewhere")
     shelf.catalog.serve(again)
@@ -159,7 +161,7 @@ def test_a_model_is_entered_once_and_goes_by_its_last_name(shelf: IndexManager) 
 # pictures, files, the log ----------------------------------------------------------------------
 
 
-def test_facts_are_kept(shelf: IndexManager) -> None:
+def test_facts_are_kept(shelf: CatalogFixture) -> None:
     shelf.put(found("a", "A"))
     with shelf.database.read() as c:
         row = c.execute(select(schema.pictures)).one()
@@ -167,7 +169,7 @@ def test_facts_are_kept(shelf: IndexManager) -> None:
     assert row.facts["palette"] == ["#000000"] and row.facts["exif"] == {"Make": "x"}
 
 
-def test_the_log_names_what_comes_goes_and_comes_back(shelf: IndexManager) -> None:
+def test_the_log_names_what_comes_goes_and_comes_back(shelf: CatalogFixture) -> None:
     shelf.put(found("a", "A"), found("b", "B"))
     shelf.catalog.remove_files([shelf.file("a").id])
     shelf.put(known("c", "A"))
@@ -175,14 +177,14 @@ def test_the_log_names_what_comes_goes_and_comes_back(shelf: IndexManager) -> No
     assert shelf.lookup.changed_since(shelf.model, 2) == (4, {1})
 
 
-def test_entries_of_the_log_have_stamps_of_their_own(shelf: IndexManager) -> None:
+def test_entries_of_the_log_have_stamps_of_their_own(shelf: CatalogFixture) -> None:
     shelf.put(found("a", "A"), found("b", "B"))
     stamps = {shelf.lookup.stamp(shelf.model, sequence) for sequence in (1, 2)}
     assert len(stamps) == 2 and 0 not in stamps
     assert shelf.lookup.stamp(shelf.model, 3) == 0
 
 
-def test_a_copy_is_one_picture_at_two_places(shelf: IndexManager) -> None:
+def test_a_copy_is_one_picture_at_two_places(shelf: CatalogFixture) -> None:
     shelf.put(found("a", "A"), found("b", "A"))
     assert shelf.lookup.describe([1])[1].paths == ("/pictures/a", "/pictures/b")
     shelf.catalog.remove_files([shelf.file("a").id])
@@ -190,7 +192,9 @@ def test_a_copy_is_one_picture_at_two_places(shelf: IndexManager) -> None:
     assert shelf.log() == [(1, "add")]
 
 
-def test_a_picture_without_files_is_found_no_more_and_kept_for_30_days(shelf: IndexManager) -> None:
+def test_a_picture_without_files_is_found_no_more_and_kept_for_30_days(
+    shelf: CatalogFixture,
+) -> None:
     shelf.put(found("a", "A"))
     assert shelf.catalog.remove_files([shelf.file("a").id]) == [1]
     assert shelf.lookup.present(shelf.model, [1])[0] == [] and not shelf.lookup.describe([1])
@@ -202,14 +206,14 @@ def test_a_picture_without_files_is_found_no_more_and_kept_for_30_days(shelf: In
     assert [shelf.rows(t) for t in ("pictures", "vectors", "files")] == [0, 0, 0]
 
 
-def test_a_number_is_never_given_twice(shelf: IndexManager) -> None:
+def test_a_number_is_never_given_twice(shelf: CatalogFixture) -> None:
     shelf.put(found("a", "A"))
     shelf.catalog.purge(shelf.catalog.remove_files([shelf.file("a").id]))
     shelf.put(found("a", "B"))
     assert shelf.number("B") == 2
 
 
-def test_purging_named_orphans_leaves_the_others(shelf: IndexManager) -> None:
+def test_purging_named_orphans_leaves_the_others(shelf: CatalogFixture) -> None:
     shelf.put(found("a", "A"), found("b", "B"))
     shelf.catalog.remove_files([shelf.file("a").id])
     gone = shelf.catalog.remove_files([shelf.file("b").id])
@@ -217,7 +221,7 @@ def test_purging_named_orphans_leaves_the_others(shelf: IndexManager) -> None:
     assert shelf.rows("pictures") == 1
 
 
-def test_a_batch_is_entered_whole_or_not_at_all(shelf: IndexManager) -> None:
+def test_a_batch_is_entered_whole_or_not_at_all(shelf: CatalogFixture) -> None:
     lost = ExtractedFile(
         entry("b"), "unknown"
     )  # a picture the catalog does not have, without its facts
@@ -229,7 +233,7 @@ def test_a_batch_is_entered_whole_or_not_at_all(shelf: IndexManager) -> None:
 # tags ------------------------------------------------------------------------------------------
 
 
-def test_a_file_edited_in_place_takes_its_tags_along(shelf: IndexManager) -> None:
+def test_a_file_edited_in_place_takes_its_tags_along(shelf: CatalogFixture) -> None:
     shelf.put(found("a", "A"))
     shelf.catalog.tag(1, ["beach", "beach", "sun"])
     shelf.put(found("a", "A2"))
@@ -239,14 +243,16 @@ def test_a_file_edited_in_place_takes_its_tags_along(shelf: IndexManager) -> Non
     assert shelf.tags("A") == ("beach", "late", "sun")
 
 
-def test_tags_stay_when_only_metadata_changed_even_under_another_name(shelf: IndexManager) -> None:
+def test_tags_stay_when_only_metadata_changed_even_under_another_name(
+    shelf: CatalogFixture,
+) -> None:
     shelf.put(found("a", "A", "r"))
     shelf.catalog.tag(1, ["beach"])
     shelf.put(copied("b", "B", "r"))
     assert shelf.tags("B") == ("beach",)
 
 
-def test_pictures_that_trade_places_keep_their_own_tags(shelf: IndexManager) -> None:
+def test_pictures_that_trade_places_keep_their_own_tags(shelf: CatalogFixture) -> None:
     shelf.put(found("a", "A"), found("b", "B"))
     shelf.catalog.tag(1, ["of A"])
     shelf.catalog.tag(2, ["of B"])
@@ -257,7 +263,7 @@ def test_pictures_that_trade_places_keep_their_own_tags(shelf: IndexManager) -> 
 # roots -----------------------------------------------------------------------------------------
 
 
-def test_a_root_takes_over_the_files_of_a_root_inside_it(shelf: IndexManager) -> None:
+def test_a_root_takes_over_the_files_of_a_root_inside_it(shelf: CatalogFixture) -> None:
     inner = shelf.catalog.add_root("/all/trips", 1, ())
     beside = shelf.catalog.add_root("/all-not", 1, ())
     shelf.catalog.record(inner, shelf.model, [found("x/a", "A")])
@@ -270,12 +276,12 @@ def test_a_root_takes_over_the_files_of_a_root_inside_it(shelf: IndexManager) ->
     assert shelf.lookup.describe([1])[1].paths == ("/all/trips/x/a",)
 
 
-def test_files_of_a_subfolder_are_those_below_it(shelf: IndexManager) -> None:
+def test_files_of_a_subfolder_are_those_below_it(shelf: CatalogFixture) -> None:
     shelf.put(found("sub/a", "A"), found("sub2/b", "B"), found("sub", "C"))
     assert set(shelf.catalog.files(shelf.root, "sub")) == {"sub/a"}
 
 
-def test_paths_and_excludes_need_not_be_utf8(shelf: IndexManager) -> None:
+def test_paths_and_excludes_need_not_be_utf8(shelf: CatalogFixture) -> None:
     name = os.fsdecode(b"caf\xe9")
     root = shelf.catalog.add_root(f"/{name}", 1, [name])
     shelf.catalog.record(root, shelf.model, [found(f"{name}.jpg", "A")])
@@ -287,7 +293,7 @@ def test_paths_and_excludes_need_not_be_utf8(shelf: IndexManager) -> None:
 # ids -------------------------------------------------------------------------------------------
 
 
-def test_an_id_may_be_shortened_while_it_is_unmistakable(shelf: IndexManager) -> None:
+def test_an_id_may_be_shortened_while_it_is_unmistakable(shelf: CatalogFixture) -> None:
     one, two = "abcdef0" + "0" * 57, "abcdef1" + "0" * 57
     shelf.put(found("a", one), found("b", two))
     assert shelf.lookup.resolve("ABCDEF0") == 1 and shelf.lookup.resolve(two) == 2
@@ -306,14 +312,14 @@ def test_an_id_may_be_shortened_while_it_is_unmistakable(shelf: IndexManager) ->
 # the database ----------------------------------------------------------------------------------
 
 
-def test_a_transaction_that_fails_leaves_nothing(shelf: IndexManager) -> None:
+def test_a_transaction_that_fails_leaves_nothing(shelf: CatalogFixture) -> None:
     with pytest.raises(RuntimeError), shelf.database.write() as c:
         c.execute(insert(schema.meta).values(key="x", value="y"))
         raise RuntimeError
     assert shelf.rows("meta") == 1
 
 
-def test_a_writing_transaction_is_alone_from_its_first_look(shelf: IndexManager) -> None:
+def test_a_writing_transaction_is_alone_from_its_first_look(shelf: CatalogFixture) -> None:
     other = Database(shelf.database._file or "")
 
     def add(c: Connection, key: str) -> None:
@@ -348,53 +354,47 @@ def test_a_migration_runs_once(tmp_path: Path) -> None:
     database.close()
 
 
+def old_database(folder: Path, version: int) -> Database:
+    """A catalog of one picture and an older version, opened and so migrated."""
+    shelf = CatalogFixture(folder / "new")
+    shelf.put(found("a", "A"))
+    shelf.database.close()
+    write_old_catalog(folder / "new" / "catalog.sqlite", folder / "old.sqlite", version)
+    return Database(folder / "old.sqlite")
+
+
 def test_a_catalog_of_version_1_gets_the_index_by_picture(tmp_path: Path) -> None:
-    database = Database(tmp_path / "c.sqlite")
-    with database.write() as c:
-        c.exec_driver_sql("DROP INDEX vectors_picture")
-        c.execute(update(schema.migrations).values(version=1))
-    database.close()
-    database = Database(tmp_path / "c.sqlite")
+    database = old_database(tmp_path, 1)
     with database.read() as c:
         plan = c.exec_driver_sql("EXPLAIN QUERY PLAN DELETE FROM vectors WHERE picture = 1").all()
         versions = c.scalars(select(schema.migrations.c.version)).all()
     database.close()
     assert "vectors_picture" in str(plan)
-    assert min(versions) == 1 and len(versions) == 2
+    assert min(versions) == 1 and len(versions) == NEWEST
 
 
 def test_a_catalog_of_version_2_gets_labels(tmp_path: Path) -> None:
-    database = Database(tmp_path / "c.sqlite")
-    with database.write() as c:
-        c.exec_driver_sql("DROP TABLE labels")
-        c.exec_driver_sql("ALTER TABLE pictures DROP COLUMN low_content")
-        c.execute(update(schema.migrations).values(version=2))
-    database.close()
+    old_database(tmp_path, 2).close()
     for _ in range(2):
-        database = Database(tmp_path / "c.sqlite")
+        database = Database(tmp_path / "old.sqlite")
         with database.read() as c:
             assert c.execute(select(schema.labels)).all() == []
-            assert c.execute(select(schema.pictures.c.low_content)).all() == []
+            assert c.scalars(select(schema.pictures.c.low_content)).all() == [False]
         database.close()
 
 
 def test_pictures_of_a_catalog_of_version_3_count_as_decoded_by_the_first_rule(
     tmp_path: Path,
 ) -> None:
-    shelf = IndexManager(tmp_path / "shelf")
-    shelf.put(found("a", "A"))
-    with shelf.database.write() as c:
-        c.exec_driver_sql("ALTER TABLE pictures DROP COLUMN decode_rule")
-        c.execute(update(schema.migrations).values(version=3))
-    shelf.database.close()
+    old_database(tmp_path, 3).close()
     for _ in range(2):
-        database = Database(tmp_path / "shelf" / "catalog.sqlite")
+        database = Database(tmp_path / "old.sqlite")
         assert CatalogReader(database).outdated() == [(1, ("/pictures/a",))]
         database.close()
 
 
 def test_a_vector_is_not_copied_from_a_picture_of_an_earlier_decode_rule(
-    shelf: IndexManager,
+    shelf: CatalogFixture,
 ) -> None:
     shelf.put(found("a", "A", "same"))
     assert shelf.catalog.embedded(shelf.model, {"same"}) == {"same"}
@@ -405,7 +405,9 @@ def test_a_vector_is_not_copied_from_a_picture_of_an_earlier_decode_rule(
     assert shelf.lookup.present(shelf.model, [1, 2])[0] == [1]
 
 
-def test_a_picture_that_is_decoded_anew_replaces_what_was_stored_of_it(shelf: IndexManager) -> None:
+def test_a_picture_that_is_decoded_anew_replaces_what_was_stored_of_it(
+    shelf: CatalogFixture,
+) -> None:
     shelf.put(found("a", "A", "old"))
     with shelf.database.write() as c:
         c.execute(update(schema.pictures).values(decode_rule=1))
@@ -416,7 +418,7 @@ def test_a_picture_that_is_decoded_anew_replaces_what_was_stored_of_it(shelf: In
 
 
 def test_labels_and_flags_follow_the_vector_to_pictures_of_the_same_pixels(
-    shelf: IndexManager,
+    shelf: CatalogFixture,
 ) -> None:
     seen = SeenContent((Label("dog", 0.9), Label("cat", 0.05)), low_content=True)
     vector = np.eye(4, dtype=np.float32)[0]
@@ -439,7 +441,7 @@ def test_labels_and_flags_follow_the_vector_to_pictures_of_the_same_pixels(
     assert shelf.lookup.labels(shelf.model, [1, 2]) == {}
 
 
-def test_pictures_are_found_by_the_names_of_files_and_folders(shelf: IndexManager) -> None:
+def test_pictures_are_found_by_the_names_of_files_and_folders(shelf: CatalogFixture) -> None:
     for name in ("Rome 2019/a.jpg", "b rome.jpg", "chrome.jpg", "假期/c.jpg"):
         identity = hashlib.sha256(name.encode()).hexdigest()
         found = ExtractedFile(entry(name), identity, name, FACTS, np.eye(4, dtype=np.float32)[0])
@@ -486,7 +488,7 @@ def test_a_damaged_catalog_is_told_and_never_a_traceback(home: Path, folder: Pat
         engine.sync(folder)
 
 
-def test_loose_ends_are_found(shelf: IndexManager) -> None:
+def test_loose_ends_are_found(shelf: CatalogFixture) -> None:
     shelf.put(found("a", "A"))
     assert shelf.database.integrity() == [] and shelf.lookup.dangling() == 0
     with shelf.database.engine.connect() as c:

@@ -1,0 +1,99 @@
+"""The migrations of the catalog's schema, in order.
+
+Each is SQL that stays as it is forever, so that a later change of `search.catalog.schema` cannot
+change what it does. Each runs in one transaction, which also records its version. Only SQLite
+catalogs have versions before 5, so the SQL is SQLite's.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from typing import NamedTuple
+
+from sqlalchemy import Connection, func, insert, inspect, select
+
+from search.catalog import schema
+
+
+def create(connection: Connection) -> None:
+    """Create the tables of a new catalog, as the last migration leaves those of an old one."""
+    schema.metadata.create_all(connection)
+    connection.execute(insert(schema.meta).values(key="library", value=uuid.uuid4().hex))
+
+
+def index_vectors_by_picture(connection: Connection) -> None:
+    """Without this index, deleting a picture reads all vectors."""
+    _run(connection, "CREATE INDEX IF NOT EXISTS vectors_picture ON vectors (picture)")
+
+
+def add_labels(connection: Connection) -> None:
+    """Labels of pictures, and whether a picture is blank."""
+    _run(
+        connection,
+        """
+        CREATE TABLE IF NOT EXISTS labels (
+            picture INTEGER NOT NULL REFERENCES pictures (number),
+            model INTEGER NOT NULL REFERENCES models (id),
+            label VARCHAR(200) NOT NULL,
+            score FLOAT NOT NULL,
+            PRIMARY KEY (picture, model, label)
+        )
+        """,
+        "CREATE INDEX IF NOT EXISTS labels_label ON labels (model, label, score)",
+    )
+    _add_column(connection, "pictures", "low_content", "BOOLEAN DEFAULT 0 NOT NULL")
+
+
+def add_decode_rule(connection: Connection) -> None:
+    """The decode rule of each picture. Earlier pictures were decoded under rule 1."""
+    _add_column(connection, "pictures", "decode_rule", "INTEGER DEFAULT 1 NOT NULL")
+
+
+class Migration(NamedTuple):
+    """version: of the schema after it. apply: changes a catalog of the version before."""
+
+    version: int
+    apply: Callable[[Connection], None]
+
+
+MIGRATIONS = (
+    Migration(2, index_vectors_by_picture),
+    Migration(3, add_labels),
+    Migration(4, add_decode_rule),
+)
+"""Never edited, only extended at the end."""
+NEWEST = MIGRATIONS[-1].version
+
+
+def read_version(connection: Connection) -> int:
+    """Return the version of the catalog's schema, 0 for a new catalog."""
+    schema.migrations.create(connection, checkfirst=True)
+    return connection.scalar(select(func.max(schema.migrations.c.version))) or 0
+
+
+def migrate_once(connection: Connection) -> bool:
+    """Run the next migration in the caller's transaction; return whether there was one."""
+    version = read_version(connection)
+    if version >= NEWEST:
+        return False
+    if version == 0:
+        migration = Migration(NEWEST, create)
+    else:
+        migration = next(one for one in MIGRATIONS if one.version == version + 1)
+    migration.apply(connection)
+    values = {"version": migration.version, "at": time.time()}
+    connection.execute(insert(schema.migrations).values(values))
+    return True
+
+
+def _run(connection: Connection, *statements: str) -> None:
+    for statement in statements:
+        connection.exec_driver_sql(statement)
+
+
+def _add_column(connection: Connection, table: str, column: str, definition: str) -> None:
+    """Add a column to a table, unless the table has it."""
+    if column not in {one["name"] for one in inspect(connection).get_columns(table)}:
+        _run(connection, f"ALTER TABLE {table} ADD COLUMN {column} {definition}")

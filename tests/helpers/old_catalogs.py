@@ -1,0 +1,97 @@
+"""Catalogs of older schema versions, with the tables as those versions created them."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+VERSION_1 = """
+CREATE TABLE migrations (version INTEGER NOT NULL, at FLOAT NOT NULL, PRIMARY KEY (version));
+CREATE TABLE meta ("key" VARCHAR(64) NOT NULL, value TEXT NOT NULL, PRIMARY KEY ("key"));
+CREATE TABLE roots (
+    id INTEGER NOT NULL, path BLOB NOT NULL, device INTEGER NOT NULL, state VARCHAR(16) NOT NULL,
+    exclude JSON NOT NULL, PRIMARY KEY (id), UNIQUE (path)
+);
+CREATE TABLE pictures (
+    number INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, id VARCHAR(64) NOT NULL,
+    rendition VARCHAR(64) NOT NULL, type VARCHAR(16) NOT NULL, width INTEGER NOT NULL,
+    height INTEGER NOT NULL, bytes INTEGER NOT NULL, taken VARCHAR(32), facts JSON NOT NULL,
+    orphaned FLOAT, UNIQUE (id)
+);
+CREATE INDEX pictures_rendition ON pictures (rendition);
+CREATE TABLE models (
+    id INTEGER NOT NULL, name TEXT NOT NULL, fingerprint VARCHAR(64) NOT NULL, dim INTEGER NOT NULL,
+    PRIMARY KEY (id), UNIQUE (fingerprint)
+);
+CREATE TABLE changes (
+    sequence INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, model INTEGER NOT NULL,
+    picture INTEGER NOT NULL, operation VARCHAR(8) NOT NULL, stamp INTEGER NOT NULL
+);
+CREATE INDEX changes_model ON changes (model, sequence);
+CREATE TABLE files (
+    id INTEGER NOT NULL, root INTEGER NOT NULL, path BLOB NOT NULL, size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL, picture INTEGER, reason TEXT,
+    rule VARCHAR(16), was INTEGER, PRIMARY KEY (id), UNIQUE (root, path),
+    FOREIGN KEY(root) REFERENCES roots (id), FOREIGN KEY(picture) REFERENCES pictures (number)
+);
+CREATE INDEX files_picture ON files (picture);
+CREATE TABLE vectors (
+    model INTEGER NOT NULL, picture INTEGER NOT NULL, data BLOB NOT NULL,
+    PRIMARY KEY (model, picture), FOREIGN KEY(model) REFERENCES models (id),
+    FOREIGN KEY(picture) REFERENCES pictures (number)
+);
+CREATE TABLE tags (
+    picture INTEGER NOT NULL, tag VARCHAR(200) NOT NULL, PRIMARY KEY (picture, tag),
+    FOREIGN KEY(picture) REFERENCES pictures (number)
+);
+"""
+STEPS = {
+    2: "CREATE INDEX vectors_picture ON vectors (picture);",
+    3: """
+CREATE TABLE labels (
+    picture INTEGER NOT NULL, model INTEGER NOT NULL, label VARCHAR(200) NOT NULL,
+    score FLOAT NOT NULL, PRIMARY KEY (picture, model, label),
+    FOREIGN KEY(picture) REFERENCES pictures (number), FOREIGN KEY(model) REFERENCES models (id)
+);
+CREATE INDEX labels_label ON labels (model, label, score);
+ALTER TABLE pictures ADD COLUMN low_content BOOLEAN DEFAULT 0 NOT NULL;
+""",
+    4: "ALTER TABLE pictures ADD COLUMN decode_rule INTEGER DEFAULT 1 NOT NULL;",
+}
+OLD_VERSIONS = (1, 2, 3)
+TABLES = "meta roots pictures models changes files vectors labels tags".split()
+
+
+def write_old_catalog(new: Path, old: Path, version: int) -> None:
+    """Copy a catalog of the present version into the tables of an older one."""
+    with sqlite3.connect(new) as source, sqlite3.connect(old) as target:
+        target.execute("PRAGMA foreign_keys=OFF")
+        target.executescript(VERSION_1)
+        for step in range(2, version + 1):
+            target.executescript(STEPS[step])
+        target.execute("INSERT INTO migrations VALUES (?, 0)", (version,))
+        source.row_factory = sqlite3.Row
+        for table in TABLES:
+            columns = {row[1] for row in target.execute(f"PRAGMA table_info({table})")}
+            if columns:
+                for row in source.execute(f"SELECT * FROM {table} ORDER BY 1, 2"):
+                    copy_row(target, table, columns, dict(row))
+    source.close()
+    target.close()
+
+
+def copy_row(
+    target: sqlite3.Connection, table: str, columns: set[str], row: dict[str, object]
+) -> None:
+    """Insert what an older table has columns for."""
+    values = {name: value for name, value in row.items() if name in columns}
+    names, marks = ", ".join(f'"{name}"' for name in values), ", ".join("?" * len(values))
+    target.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(values.values()))
+
+
+def read_rows(path: Path, query: str) -> list[tuple[object, ...]]:
+    """What a query returns."""
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute(query).fetchall()
+    connection.close()
+    return rows

@@ -1,0 +1,143 @@
+"""A library of any older version opens, migrates, and answers as before."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from helpers.libraries import close_library, open_library, parts
+from helpers.old_catalogs import OLD_VERSIONS, read_rows, write_old_catalog
+from helpers.pictures import identity, jpeg, paint
+from PIL import ExifTags, Image
+from sqlalchemy import inspect
+
+from search import Engine
+from search.catalog import migrations
+from search.catalog.database import Database
+from search.catalog.migrations import MIGRATIONS, NEWEST
+
+LOG = "SELECT sequence, picture, operation, stamp FROM changes ORDER BY sequence"
+VECTORS = "SELECT model, picture, data FROM vectors ORDER BY model, picture"
+
+
+def write_photograph(path: Path) -> None:
+    """A picture with a camera, a lens, a date and a place."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make], exif[ExifTags.Base.Model] = "Canon", "Canon EOS R6"
+    details = exif.get_ifd(ExifTags.IFD.Exif)
+    details[ExifTags.Base.LensModel] = "RF 35mm ‘f/1.8’"
+    details[ExifTags.Base.DateTimeOriginal] = "2024:05:06 07:08:09"
+    place = exif.get_ifd(ExifTags.IFD.GPSInfo)
+    place |= {1: "N", 2: (48.0, 51.0, 0.0), 3: "W", 4: (2.0, 21.0, 0.0)}
+    exif[ExifTags.IFD.GPSInfo] = dict(place)
+    Image.linear_gradient("L").resize((48, 40)).save(path, "JPEG", exif=exif)
+
+
+def answers(engine: Engine) -> list[list[tuple[str, float, tuple[str, ...]]]]:
+    """What searches by a file, an id and a photograph's pixels answer."""
+    images = [jpeg(0), f"id:{identity(2)}", Image.linear_gradient("L")]
+    return [[(h.id, h.score, h.tags) for h in engine.search(image=one)] for one in images]
+
+
+@pytest.fixture
+def filled(home: Path, folder: Path) -> Path:
+    """A closed library of five pictures, with tags, an orphan, and a picture that came back."""
+    engine = open_library(home)
+    for seed in range(5):
+        paint(folder / f"{seed}.jpg", seed)
+    write_photograph(folder / "photograph.jpg")
+    engine.sync(folder)
+    for seed in (1, 3):
+        (folder / f"{seed}.jpg").unlink()
+    engine.sync(folder)
+    paint(folder / "back.jpg", 3)
+    engine.sync(folder)
+    engine.library.catalog.tag(1, ["Strand", "été"])
+    close_library(engine)
+    return home
+
+
+@pytest.mark.parametrize("version", OLD_VERSIONS)
+def test_a_library_of_an_older_version_answers_as_before(
+    filled: Path, folder: Path, version: int
+) -> None:
+    catalog, old = filled / "catalog.sqlite", filled.parent / "old.sqlite"
+    engine = open_library(filled)
+    expected, pictures = answers(engine), engine.pictures().pictures
+    close_library(engine)
+    write_old_catalog(catalog, old, version)
+    log, vectors = read_rows(old, LOG), read_rows(old, VECTORS)
+    for path in filled.glob("catalog.sqlite*"):
+        path.unlink()
+    shutil.copy(old, catalog)
+
+    engine = open_library(filled)
+    assert read_rows(catalog, LOG) == log and read_rows(catalog, VECTORS) == vectors
+    assert answers(engine) == expected
+    migrated = engine.pictures().pictures
+    kept = [replace(one, labels=(), low_content=False, decode_rule=0) for one in pictures]
+    assert [replace(m, labels=(), low_content=False, decode_rule=0) for m in migrated] == kept
+    if version >= 4:
+        assert migrated == pictures
+    computed = parts()[2].computed
+    report = engine.sync(folder)
+    assert (report.unchanged, report.embedded, report.pictures) == (5, 0, 5)
+    assert parts()[2].computed == computed and answers(engine) == expected
+    checked = engine.check(deep=True)
+    assert checked.problems == () and checked.repaired == ()
+    close_library(engine)
+
+
+@pytest.mark.parametrize("version", OLD_VERSIONS)
+def test_a_migrated_catalog_has_the_tables_of_a_new_one(filled: Path, version: int) -> None:
+    write_old_catalog(filled / "catalog.sqlite", filled / "old.sqlite", version)
+    migrated, new = Database(filled / "old.sqlite"), Database(filled / "new.sqlite")
+    tables = [inspect(database.engine) for database in (migrated, new)]
+    assert tables[0].get_table_names() == tables[1].get_table_names()
+    for table in tables[1].get_table_names():
+        columns = [
+            sorted((c["name"], str(c["type"]), c["nullable"]) for c in one.get_columns(table))
+            for one in tables
+        ]
+        assert columns[0] == columns[1], table
+        indexes = [
+            sorted((str(i["name"]), i["column_names"]) for i in one.get_indexes(table))
+            for one in tables
+        ]
+        assert indexes[0] == indexes[1], table
+    for database in (migrated, new):
+        assert database.integrity() == []
+        database.close()
+    versions = read_rows(filled / "old.sqlite", "SELECT version FROM migrations ORDER BY version")
+    assert [row[0] for row in versions] == list(range(version, NEWEST + 1))
+
+
+def test_migrations_are_numbered_without_gaps() -> None:
+    assert [one.version for one in MIGRATIONS] == list(range(2, NEWEST + 1))
+    assert all(one.apply.__doc__ for one in MIGRATIONS)
+
+
+@pytest.mark.parametrize("version", OLD_VERSIONS)
+def test_a_migration_that_fails_leaves_the_catalog_as_it_was(
+    filled: Path, version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = filled / "old.sqlite"
+    write_old_catalog(filled / "catalog.sqlite", old, version)
+    tables = "SELECT name, sql FROM sqlite_master ORDER BY name"
+    before = read_rows(old, tables), read_rows(old, VECTORS)
+    step = next(one for one in MIGRATIONS if one.version == version + 1)
+
+    def fail(connection: object) -> None:
+        step.apply(connection)  # type: ignore[arg-type]
+        raise RuntimeError("the power went")
+
+    broken = tuple(one._replace(apply=fail) if one is step else one for one in MIGRATIONS)
+    monkeypatch.setattr(migrations, "MIGRATIONS", broken)
+    with pytest.raises(RuntimeError):
+        Database(old)
+    assert (read_rows(old, tables), read_rows(old, VECTORS)) == before
+    monkeypatch.undo()
+    Database(old).close()
+    assert read_rows(old, "SELECT max(version) FROM migrations") == [(NEWEST,)]

@@ -221,7 +221,7 @@ class VariantsJson(BaseModel):
     seconds: float
 
 
-class DialJson(BaseModel):
+class VariantLimitsJson(BaseModel):
     """n: most variants of a request. sigma: least and most. regimes: the sigma of each."""
 
     n: int

@@ -21,8 +21,8 @@ from search.api.routers.images import SANDBOX
 from search.api.routers.index import allowed
 from search.api.schemas import (
     AugmentJson,
-    DialJson,
     StartedJson,
+    VariantLimitsJson,
     VariantOptionsJson,
     VariantsJson,
     problems,
@@ -42,14 +42,14 @@ PREVIEW_SIDE = 128  # pixels
 
 @router.get(
     "/variants",
-    summary="What the dial of variants may be set to",
-    response_model=DialJson,
+    summary="The limits of the options of variants",
+    response_model=VariantLimitsJson,
     responses=problems(),
 )
-async def dial() -> JSONResponse:
+async def limits() -> JSONResponse:
     """The same on every server of a version."""
-    most = {"n": MOST_VARIANTS, "sigma": list(SIGMAS), "regimes": dict(REGIMES)}
-    return JSONResponse(most)
+    values = {"n": MOST_VARIANTS, "sigma": list(SIGMAS), "regimes": dict(REGIMES)}
+    return JSONResponse(values)
 
 
 @router.post(

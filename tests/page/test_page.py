@@ -1,4 +1,4 @@
-"""The page, in a real headless Chromium: given pictures, results, folders, states, languages."""
+"""The page in a headless Chromium: uploads, results, folders, problems, languages."""
 
 from __future__ import annotations
 
@@ -101,12 +101,12 @@ def web(tmp_path: Path) -> Iterator[str]:
 
 
 def write_clipboard(page: Page, code: str) -> None:
-    """Put a ClipboardItem, or a text, into the clipboard."""
+    """Run code that writes to the clipboard."""
     page.cdp("Browser.grantPermissions", permissions=["clipboardReadWrite"])
     page.driver.execute_async_script(f"const done = arguments[0]; ({code}).then(done)")
 
 
-# pictures that are given -------------------------------------------------------------------------
+# uploads -----------------------------------------------------------------------------------------
 
 
 def test_a_dropped_picture_shows_its_neighbours(page: Page, base: str, unknown: Path) -> None:
@@ -212,7 +212,7 @@ def test_a_phone_offers_its_camera(page: Page, base: str, unknown: Path) -> None
 # results and their addresses ---------------------------------------------------------------------
 
 
-def test_a_link_shows_the_same_to_everybody(page: Page, base: str) -> None:
+def test_a_link_shows_the_same_results_to_everybody(page: Page, base: str) -> None:
     page.open(base, f"{LINK}&k=3&crop=10,10,80,80")
     assert len(page.wait_for_results("3 results")) == 3
     assert page.evaluate(CROP) and page.read_text("#crop-start") == "Whole picture"
@@ -250,9 +250,7 @@ def test_back_and_forward(page: Page, base: str, unknown: Path) -> None:
     assert page.wait_for_results("22 results")[0].startswith("03.jpg")
 
 
-def test_a_picture_large_with_its_facts_and_more_like_it(
-    page: Page, base: str, client: httpx.Client
-) -> None:
+def test_details_of_a_picture_and_more_like_it(page: Page, base: str, client: httpx.Client) -> None:
     page.open(base, LINK)
     page.wait_for_results()
     page.click("#grid li:nth-child(2) a")
@@ -280,7 +278,7 @@ def test_a_picture_large_with_its_facts_and_more_like_it(
     assert page.wait_for_results()[0].startswith(facts["path"].rpartition("/")[2])
 
 
-def test_what_a_photo_says_of_itself(page: Page, home: Path, folder: Path) -> None:
+def test_metadata_of_a_photo(page: Page, home: Path, folder: Path) -> None:
     exif = Image.Exif()
     exif[0x010F], exif[0x0110] = "Maker", "Camera 5"
     exif.get_ifd(0x8769)[0x9003] = "2024:05:03 14:05:00"
@@ -302,7 +300,7 @@ def test_what_a_photo_says_of_itself(page: Page, home: Path, folder: Path) -> No
     close_library(engine)
 
 
-def test_keeping_makes_it_findable_and_gives_it_a_link(
+def test_a_kept_picture_is_found_and_has_a_link(
     page: Page, home: Path, unknown: Path, web: str, tmp_path: Path
 ) -> None:
     with Image.open(SAMPLES / "shoes" / "02.jpg") as shoe:
@@ -334,9 +332,7 @@ def test_keeping_makes_it_findable_and_gives_it_a_link(
     close_library(engine)
 
 
-def test_a_dialog_is_closed_by_a_click_beside_it_and_not_by_selecting_its_text(
-    page: Page, base: str
-) -> None:
+def test_a_click_outside_closes_a_dialog_but_selecting_text_does_not(page: Page, base: str) -> None:
     page.open(base)
     page.click("#library")
     field = page.find("#folder-path")
@@ -353,7 +349,7 @@ def test_a_dialog_is_closed_by_a_click_beside_it_and_not_by_selecting_its_text(
 
 
 def read_crop(page: Page) -> list[float]:
-    """The crop in the address, in per cent."""
+    """Return the crop in the address, in per cent."""
     text = page.wait_for("new URLSearchParams(location.search).get('crop')")
     return [float(part) for part in text.split(",")]
 
@@ -521,10 +517,10 @@ def test_a_folder_that_cannot_be_added(
     assert page.evaluate(f"{FOCUSED}.id") == "folder-path"
 
 
-# what goes wrong ---------------------------------------------------------------------------------
+# problems ----------------------------------------------------------------------------------------
 
 
-def test_what_is_no_picture(page: Page, base: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_picture(page: Page, base: str, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_bytes(b"hello")
     page.open(base)
     page.drop_file(tmp_path / "text.jpg")
@@ -533,7 +529,7 @@ def test_what_is_no_picture(page: Page, base: str, tmp_path: Path) -> None:
     assert page.wait_for_results()[0].endswith("score 1.00")
 
 
-def test_what_is_too_large(page: Page, base: str, tmp_path: Path) -> None:
+def test_an_upload_that_is_too_large(page: Page, base: str, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (2000, 2000, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "large.png")
     page.open(base)
@@ -553,13 +549,13 @@ def test_what_is_too_large(page: Page, base: str, tmp_path: Path) -> None:
         ("?q=qwertz", "No similar picture found"),
     ],
 )
-def test_addresses_of_nothing(page: Page, base: str, query: str, said: str) -> None:
+def test_addresses_without_results(page: Page, base: str, query: str, said: str) -> None:
     page.open(base, f"/{query}")
     title, _, detail = page.read_placeholder().partition("\n\n")
     assert title == said and len(detail) > 10
 
 
-def test_a_file_behind_an_address_that_is_no_picture(page: Page, base: str, web: str) -> None:
+def test_an_address_that_is_not_a_picture(page: Page, base: str, web: str) -> None:
     page.open(base, f"/?q={web}/nothing.jpg")
     assert page.read_placeholder().startswith("This cannot be used\n\n")
     assert not page.find("#query").is_displayed()
@@ -613,7 +609,7 @@ def test_a_server_with_a_token_asks_for_it(page: Page, shared: Engine) -> None:
         )
 
 
-def test_a_browser_that_keeps_no_login_is_told(
+def test_a_browser_without_cookies_is_explained(
     page: Page, shared: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Access, "_is_session", lambda *_: False)
@@ -623,7 +619,7 @@ def test_a_browser_that_keeps_no_login_is_told(
         assert "did not keep the login" in page.read_placeholder()
 
 
-# everybody ---------------------------------------------------------------------------------------
+# languages, colours, sizes, keys -----------------------------------------------------------------
 
 
 def test_chinese_by_the_browsers_language(
@@ -696,7 +692,7 @@ def has_english(text: str) -> bool:
 
 
 def luminance(colour: str) -> float:
-    """Of a CSS colour, as WCAG has it."""
+    """Return the relative luminance of a CSS colour, as WCAG defines it."""
     parts = [float(v) / 255 for v in colour[colour.index("(") + 1 : -1].split(",")[:3]]
     linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts]
     return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
@@ -739,7 +735,7 @@ def test_a_narrow_phone_scrolls_one_way_only(page: Page, base: str, path: str) -
     assert out == []
 
 
-def test_at_no_width_do_parts_of_the_bar_overlap(page: Page, base: str) -> None:
+def test_parts_of_the_bar_never_overlap(page: Page, base: str) -> None:
     page.open(base)
     for width in (360, 480, 641, 768, 861, 1001, 1280, 1920):
         page.resize(width, 800)
@@ -751,7 +747,7 @@ def test_at_no_width_do_parts_of_the_bar_overlap(page: Page, base: str) -> None:
         assert edges == sorted(edges) and edges[0] >= 0 and edges[-1] <= width, width
 
 
-def test_keys_alone_do_it_all(page: Page, base: str) -> None:
+def test_the_keyboard_reaches_everything(page: Page, base: str) -> None:
     page.open(base)
     page.press_keys(Keys.TAB)
     assert page.evaluate(f"{FOCUSED}.className") == "skip"
@@ -812,9 +808,7 @@ def test_everything_has_a_name(page: Page, base: str, unknown: Path) -> None:
     assert nameless() == [] and ("dialog", "Library") in page.list_roles()
 
 
-def test_nothing_comes_from_elsewhere_and_nothing_is_complained_of(
-    page: Page, base: str, unknown: Path
-) -> None:
+def test_no_foreign_requests_and_no_console_warnings(page: Page, base: str, unknown: Path) -> None:
     page.open(base)
     page.choose_file(unknown)
     page.wait_for_results()
@@ -837,7 +831,7 @@ def test_nothing_comes_from_elsewhere_and_nothing_is_complained_of(
     assert refused == "img-src"
 
 
-# very many ---------------------------------------------------------------------------------------
+# large libraries ---------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -922,7 +916,7 @@ def test_more_is_shown_on_demand(page: Page, crowd: httpx.Client) -> None:
     assert page.read_address().endswith("&k=1000")
 
 
-def test_the_start_goes_on_while_it_is_scrolled(page: Page, crowd: httpx.Client) -> None:
+def test_scrolling_loads_more_of_the_newest_pictures(page: Page, crowd: httpx.Client) -> None:
     page.open(str(crowd.base_url))
     assert page.read_text("#summary") == "5,000 pictures"
     for wanted in (101, 201, 401):
@@ -937,7 +931,7 @@ def test_the_start_goes_on_while_it_is_scrolled(page: Page, crowd: httpx.Client)
 # the files of the page ---------------------------------------------------------------------------
 
 
-def test_the_pages_files_are_open_typed_and_asked_for_once(shared: Engine) -> None:
+def test_files_of_the_page_are_public_typed_and_cached(shared: Engine) -> None:
     with serving(shared, Access(token="sesame")) as client:
         start = client.get("/")
         assert start.status_code == 200 and start.headers["content-type"].startswith("text/html")

@@ -1,4 +1,4 @@
-"""The page while things go on: jobs, late answers, lists that grow; and where the focus is."""
+"""The page while it waits: jobs, late answers, lists that grow, and the focus."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ANSWERED = "fetch('/api/v1/status').then((answer) => answer.status)"
 
 
 def create_waiting_run(go: threading.Event) -> Callable[[], Iterator[Progress]]:
-    """A run that adds nothing, once it may."""
+    """A run that adds nothing and ends when the event is set."""
 
     def run() -> Iterator[Progress]:
         yield Progress("scan", 0, 0)
@@ -48,7 +48,7 @@ def create_waiting_run(go: threading.Event) -> Callable[[], Iterator[Progress]]:
 
 
 def start_jobs(client: httpx.Client, *names: str) -> tuple[Jobs, threading.Event]:
-    """Jobs of these names, that end once they may."""
+    """Start jobs that end when the returned event is set."""
     jobs, go = client.app.state.context.jobs, threading.Event()  # type: ignore[attr-defined]
     for name in names:
         jobs.start("index", name, name, create_waiting_run(go))
@@ -56,7 +56,7 @@ def start_jobs(client: httpx.Client, *names: str) -> tuple[Jobs, threading.Event
 
 
 def await_promise(page: Page, code: str) -> Any:
-    """What a promise in the page comes to."""
+    """Return the value of a promise of the page."""
     page.driver.set_script_timeout(20)
     return page.driver.execute_async_script(f"const done = arguments[0]; ({code}).then(done)")
 
@@ -65,10 +65,10 @@ def read_focus(page: Page) -> str:
     return str(page.evaluate(f"{FOCUSED}.id || {FOCUSED}.className || {FOCUSED}.tagName"))
 
 
-# jobs ------------------------------------------------------------------------------------------
+# jobs --------------------------------------------------------------------------------------------
 
 
-def test_many_jobs_at_once_leave_the_page_free(page: Page, client: httpx.Client, base: str) -> None:
+def test_many_jobs_do_not_block_the_page(page: Page, client: httpx.Client, base: str) -> None:
     _, go = start_jobs(client, *(f"/many/{i}" for i in range(9)))
     try:
         page.open(base)
@@ -82,7 +82,7 @@ def test_many_jobs_at_once_leave_the_page_free(page: Page, client: httpx.Client,
     page.wait_for("document.querySelectorAll('.job[data-state=done]').length === 9")
 
 
-def test_a_job_that_the_server_has_forgotten_ends(
+def test_a_job_that_the_server_does_not_know_ends(
     page: Page, client: httpx.Client, base: str
 ) -> None:
     jobs, go = start_jobs(client, "/gone")
@@ -98,7 +98,7 @@ def test_a_job_that_the_server_has_forgotten_ends(
     go.set()
 
 
-def test_the_end_of_a_job_that_added_nothing_disturbs_nobody(
+def test_a_job_without_changes_does_not_reload_the_page(
     page: Page,
     client: httpx.Client,
     base: str,
@@ -120,10 +120,10 @@ def test_the_end_of_a_job_that_added_nothing_disturbs_nobody(
     assert page.evaluate("document.querySelector('#grid').firstChild.dataset.mark") == "1"
 
 
-# answers that come late ------------------------------------------------------------------------
+# late answers ------------------------------------------------------------------------------------
 
 
-def test_who_moves_on_while_a_picture_is_kept_is_not_thrown_back(
+def test_keeping_a_picture_does_not_undo_navigation(
     page: Page, base: str, shared: Engine, unknown: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go = threading.Event()
@@ -167,7 +167,7 @@ def test_the_link_to_the_pictures_keeps_the_query(page: Page, base: str, unknown
     assert page.wait_for_results("22 results") and page.find("#query").is_displayed()
 
 
-def test_an_address_that_failed_can_be_asked_for_again(
+def test_an_address_that_failed_can_be_tried_again(
     page: Page, base: str, web: str, tmp_path: Path
 ) -> None:
     page.open(base)
@@ -195,10 +195,10 @@ def test_an_empty_library_stays_one_after_a_search(page: Page, home: Path) -> No
     close_library(engine)
 
 
-# lists that grow -------------------------------------------------------------------------------
+# lists that grow ---------------------------------------------------------------------------------
 
 
-def test_arrows_walk_beyond_what_was_loaded(page: Page, crowd: httpx.Client) -> None:
+def test_arrow_keys_load_more_pictures(page: Page, crowd: httpx.Client) -> None:
     page.open(str(crowd.base_url))
     page.click("#grid li[data-place='0'] a")
     page.wait_for("document.getElementById('detail').open")
@@ -210,7 +210,7 @@ def test_arrows_walk_beyond_what_was_loaded(page: Page, crowd: httpx.Client) -> 
     page.wait_for(f"{name} === '04890.jpg'")
 
 
-def test_a_page_that_fails_is_not_asked_for_without_end(
+def test_a_failing_page_is_not_requested_endlessly(
     page: Page, crowd: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = crowd.app.state.context.engine  # type: ignore[attr-defined]
@@ -235,7 +235,7 @@ def test_a_page_that_fails_is_not_asked_for_without_end(
     )
 
 
-# where the focus is ----------------------------------------------------------------------------
+# the focus ---------------------------------------------------------------------------------------
 
 
 def test_the_focus_stays_where_keys_go_on(page: Page, base: str) -> None:
@@ -259,7 +259,7 @@ def test_the_focus_stays_where_keys_go_on(page: Page, base: str) -> None:
     assert read_focus(page) == "crop-start"
 
 
-def test_the_focus_outlives_what_goes_away(
+def test_the_focus_moves_on_from_removed_elements(
     page: Page, home: Path, folder: Path, crowd: httpx.Client
 ) -> None:
     for seed in range(3):
@@ -285,7 +285,7 @@ def test_the_focus_outlives_what_goes_away(
     assert read_focus(page) == "results"
 
 
-def test_the_focus_goes_on_from_a_picture_that_was_kept(page: Page, home: Path) -> None:
+def test_the_focus_moves_on_from_the_keep_button(page: Page, home: Path) -> None:
     engine = open_library(home)
     engine.keep(jpeg(1))
     with serving(engine) as client:

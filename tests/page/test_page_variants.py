@@ -1,4 +1,4 @@
-"""Variants on the page, in a real headless Chromium: the dial, the work, what is done with them."""
+"""The variants dialog in a headless Chromium: options, jobs, and the variants."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def base(client: httpx.Client) -> str:
 
 @pytest.fixture
 def paced(shared: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Paced]:
-    """The engine makes a step of variants when it is let go."""
+    """Makes a step of variants for each release of a semaphore."""
     paced = Paced(shared, monkeypatch)
     yield paced
     paced.go.release(10_000)
@@ -68,7 +68,7 @@ def paced(shared: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Paced]:
 
 
 def open_variants(page: Page, base: str, path: str = LINK) -> None:
-    """Open the panel for what the address searches for."""
+    """Open the variants dialog for the picture that an address searches for."""
     page.open(base, path)
     page.wait_for("document.querySelector('#stage.ready')")
     page.click("#query-variants")
@@ -81,7 +81,7 @@ def fill_field(page: Page, field: str, value: object) -> None:
 
 
 def make_variants(page: Page, n: int = 1) -> None:
-    """Make so many near copies, which takes the fewest steps, and wait for them."""
+    """Make near copies, which take the fewest steps, and wait for them."""
     page.click("[data-regime=near]")
     fill_field(page, "#variants-count", n)
     page.click("#variants-submit")
@@ -91,7 +91,7 @@ def make_variants(page: Page, n: int = 1) -> None:
     page.wait_for(f"{TILES}.every(image => image.complete && image.naturalWidth)")
 
 
-# making them -------------------------------------------------------------------------------------
+# making variants ---------------------------------------------------------------------------------
 
 
 def test_four_variants_of_a_clothing_photo(page: Page, base: str, client: httpx.Client) -> None:
@@ -114,7 +114,7 @@ def test_four_variants_of_a_clothing_photo(page: Page, base: str, client: httpx.
     assert page.read_text("#variants-submit") == "Make 4 others"
 
 
-def test_others_than_those_that_were_made(page: Page, base: str) -> None:
+def test_the_next_seed_makes_other_variants(page: Page, base: str) -> None:
     open_variants(page, base)
     fill_field(page, "#variants-seed", 7)
     make_variants(page)
@@ -141,7 +141,7 @@ def test_a_variant_is_searched_by(page: Page, base: str) -> None:
     assert page.evaluate(DONE) == 1  # what was made is still there
 
 
-def test_of_a_picture_that_is_only_in_this_tab(page: Page, base: str, tmp_path: Path) -> None:
+def test_variants_of_an_uploaded_picture(page: Page, base: str, tmp_path: Path) -> None:
     with Image.open(HAT) as hat:
         hat.resize((400, 200)).save(tmp_path / "my hat.tiff")
     page.open(base)
@@ -161,7 +161,7 @@ def test_of_a_picture_that_is_only_in_this_tab(page: Page, base: str, tmp_path: 
     )
 
 
-def test_of_a_part_of_a_picture(page: Page, base: str) -> None:
+def test_variants_of_a_crop(page: Page, base: str) -> None:
     open_variants(page, base, f"{LINK}&crop=10,20,50,25")
     make_variants(page)
     image = page.find("#variants-list img")
@@ -169,7 +169,7 @@ def test_of_a_part_of_a_picture(page: Page, base: str) -> None:
     assert size == [384, pytest.approx(384 * (0.25 * 534) / (0.5 * 400), abs=3)]
 
 
-def test_of_a_picture_that_is_shown_large(page: Page, base: str, client: httpx.Client) -> None:
+def test_variants_from_the_detail_dialog(page: Page, base: str, client: httpx.Client) -> None:
     page.open(base, f"{LINK}&see={ID[:16]}", until="document.querySelector('#detail-image.ready')")
     page.click("#detail-variants")
     page.wait_for(READY)
@@ -185,7 +185,7 @@ def test_of_a_picture_that_is_shown_large(page: Page, base: str, client: httpx.C
     assert not page.evaluate(OPEN, "detail") and not page.evaluate(OPEN, "variants")
 
 
-# the dial ----------------------------------------------------------------------------------------
+# the slider --------------------------------------------------------------------------------------
 
 
 def test_the_regimes_show_less_and_less_of_the_picture(page: Page, base: str) -> None:
@@ -202,7 +202,7 @@ def test_the_regimes_show_less_and_less_of_the_picture(page: Page, base: str) ->
     assert left == sorted(left, reverse=True) and left[1] > 2 * left[3]
 
 
-def test_the_dial_by_keys(page: Page, base: str, client: httpx.Client) -> None:
+def test_the_slider_by_keys(page: Page, base: str, client: httpx.Client) -> None:
     open_variants(page, base)
     page.evaluate("document.getElementById('variants-sigma').focus()")
 
@@ -237,7 +237,7 @@ def test_the_dial_by_keys(page: Page, base: str, client: httpx.Client) -> None:
     assert page.read_text("#variants-distance").startswith("Near copy")
 
 
-def test_numbers_that_cannot_be_are_not_sent(page: Page, base: str, client: httpx.Client) -> None:
+def test_invalid_numbers_are_not_sent(page: Page, base: str, client: httpx.Client) -> None:
     open_variants(page, base)
     before = client.get("/api/v1/jobs").json()
     for field, value in (
@@ -312,12 +312,10 @@ def test_an_empty_library_has_no_similar_pictures(page: Page, home: Path) -> Non
     close_library(engine)
 
 
-# while it works ----------------------------------------------------------------------------------
+# jobs --------------------------------------------------------------------------------------------
 
 
-def test_pictures_on_the_way_then_cancel(
-    page: Page, base: str, client: httpx.Client, paced: Paced
-) -> None:
+def test_previews_and_cancel(page: Page, base: str, client: httpx.Client, paced: Paced) -> None:
     open_variants(page, base)
     page.click("#variants-submit")
     page.wait_for("document.querySelectorAll('.blank').length === 4")
@@ -336,7 +334,7 @@ def test_pictures_on_the_way_then_cancel(
 
 
 @pytest.mark.parametrize("way", ["closed", "left"])
-def test_nobody_waits_any_more(
+def test_leaving_cancels_the_job(
     page: Page, base: str, client: httpx.Client, paced: Paced, way: str
 ) -> None:
     open_variants(page, base)
@@ -356,7 +354,9 @@ def test_nobody_waits_any_more(
     until(lambda: state() == "cancelled")
 
 
-def test_it_waits_for_others(page: Page, base: str, client: httpx.Client, paced: Paced) -> None:
+def test_a_job_waits_for_its_turn(
+    page: Page, base: str, client: httpx.Client, paced: Paced
+) -> None:
     ask(client, wait=False)
     until(lambda: paced.at_once == 1)
     open_variants(page, base)
@@ -369,7 +369,7 @@ def test_it_waits_for_others(page: Page, base: str, client: httpx.Client, paced:
     assert paced.at_once == 1
 
 
-def test_too_many_wait(page: Page, base: str, client: httpx.Client, paced: Paced) -> None:
+def test_too_many_jobs(page: Page, base: str, client: httpx.Client, paced: Paced) -> None:
     names = []
     while (response := ask(client, wait=False)).status_code == 202:
         names.append(response.json()["job"])
@@ -384,10 +384,10 @@ def test_too_many_wait(page: Page, base: str, client: httpx.Client, paced: Paced
         client.delete(f"/api/v1/jobs/{name}")
 
 
-# what is done with them --------------------------------------------------------------------------
+# using variants ----------------------------------------------------------------------------------
 
 
-def test_beside_the_query(page: Page, base: str) -> None:
+def test_comparing_a_variant_with_the_query(page: Page, base: str) -> None:
     open_variants(page, base)
     make_variants(page)
     page.click("#variants-list .tools button")
@@ -456,11 +456,11 @@ def test_keeping_one(page: Page, home: Path) -> None:
     close_library(engine)
 
 
-# everybody ---------------------------------------------------------------------------------------
+# languages, colours, sizes, keys -----------------------------------------------------------------
 
 
 def list_names(page: Page) -> dict[str, list[str]]:
-    """Names of what a screen reader comes by, by role."""
+    """Return the names that a screen reader reads, by role."""
     found: dict[str, list[str]] = {}
     for role, name in page.list_roles():
         found.setdefault(role, []).append(name.strip())
@@ -537,7 +537,7 @@ def test_in_chinese(tmp_path: Path, base: str) -> None:
         assert "图库中的相似图片" in chinese.find("#variants-start").text
 
 
-def test_nothing_comes_from_elsewhere_and_nothing_is_complained_of(page: Page, base: str) -> None:
+def test_no_foreign_requests_and_no_console_warnings(page: Page, base: str) -> None:
     open_variants(page, base)
     make_variants(page)
     page.click("#variants-list .tools button")

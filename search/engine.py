@@ -27,7 +27,7 @@ from search.indexing.forget import forget
 from search.indexing.scan import watch
 from search.indexing.sync import FolderSync
 from search.library import Library
-from search.lock import writing
+from search.lock import hold_lock
 from search.media.decoder_pool import PictureSource
 from search.media.images import Crop
 from search.querying.query import Picture as Given, Query, is_address
@@ -146,7 +146,7 @@ class Engine:
                 self.library.models.can_answer,
             )
             with closing(
-                self.library.write_lock.steps(indexer.sync(place, exclude, allow_empty))
+                self.library.write_lock.lend_between(indexer.sync(place, exclude, allow_empty))
             ) as steps:
                 for progress in steps:
                     if progress.report is not None and (serving := self.library.catalog.serving()):
@@ -416,5 +416,5 @@ class Engine:
             self.library.decoders,
             self.library.thumbnails,
         )
-        with writing(self.library.home, self.library.settings.lock_seconds, self.library.report):
+        with hold_lock(self.library.home, self.library.settings.lock_seconds, self.library.report):
             return checker.check(self.library.indexes, self.library.runtime, deep)

@@ -1,22 +1,22 @@
-"""Everything that goes wrong in a way its caller can act on.
+"""The exceptions of `search`, one tree.
 
     LookalikeError          the root: catch this
-    ├── InputError          something that was given is wrong
-    │   ├── PictureError    bytes that are no picture, a broken one, or one beyond the limits
-    │   │   ├── SizeError   a picture beyond the limits
-    │   │   └── CropError   a crop that is not within its picture
-    │   ├── NotFoundError   a path or an id that is not there
-    │   └── QueryError      a query that cannot be answered as it stands
+    ├── InputError          an argument is wrong
+    │   ├── PictureError    a file that is not a picture, or is damaged, or exceeds the limits
+    │   │   ├── SizeError   a picture that exceeds the limits
+    │   │   └── CropError   a crop that is not inside its picture
+    │   ├── NotFoundError   a path or an id that does not exist
+    │   └── QueryError      a query that cannot be answered
     │       ├── FieldError  a query whose JSON has unknown fields, or values of the wrong type
     │       └── NeighbourError  no picture of the library that variants could start from
     ├── ModelError          a model that is unknown, cannot be loaded, or is not the library's
-    ├── BusyError           more is waiting than may wait
-    └── LibraryError        the library's home cannot be used
-        ├── EmptyError      nothing to search in
+    ├── BusyError           the queue is full
+    └── LibraryError        the library cannot be used
+        ├── EmptyError      the library has no pictures
         ├── LockedError     another process is writing to it
-        └── StorageError    the disk is full or refuses to write
+        └── StorageError    the disk is full or cannot be written
 
-A message says what was given, what was expected and what to do. Each class has a `code`: a stable
+A message says what happened, why, and what to do next. Each class has a `code`: a stable
 name for programs, which HTTP problems carry.
 """
 
@@ -33,44 +33,46 @@ class LookalikeError(Exception):
 
 
 class InputError(LookalikeError):
-    """Something that was given is wrong."""
+    """An argument is wrong."""
 
     code = "input_invalid"
 
 
 class PictureError(InputError):
-    """Bytes that are no picture, a broken one, or one beyond the limits."""
+    """A file that is not a picture, or is damaged, or exceeds the limits."""
 
     code = "not_a_picture"
 
 
 class SizeError(PictureError):
-    """A picture beyond the limits."""
+    """A picture that exceeds the limits."""
 
     code = "picture_too_large"
 
 
 class CropError(PictureError):
-    """A crop that is not within its picture."""
+    """A crop that is not inside its picture."""
 
     code = "crop_invalid"
 
 
 class NotFoundError(InputError):
-    """A path or an id that is not there."""
+    """A path or an id that does not exist."""
 
     code = "not_found"
 
 
 class QueryError(InputError):
-    """A query that cannot be answered as it stands."""
+    """A query that cannot be answered."""
 
     code = "query_invalid"
 
 
 class FieldError(QueryError):
-    """A query whose JSON has unknown fields, or values of the wrong type: `fields` has where and
-    what, for each of them."""
+    """A query whose JSON has unknown fields, or values of the wrong type.
+
+    fields: path and message of each.
+    """
 
     code = "fields_invalid"
 
@@ -92,19 +94,19 @@ class ModelError(LookalikeError):
 
 
 class BusyError(LookalikeError):
-    """More is waiting than may wait."""
+    """The queue is full."""
 
     code = "busy"
 
 
 class LibraryError(LookalikeError):
-    """The library's home cannot be used."""
+    """The library cannot be used."""
 
     code = "library_unusable"
 
 
 class EmptyError(LibraryError):
-    """Nothing to search in."""
+    """The library has no pictures."""
 
     code = "library_empty"
 
@@ -116,6 +118,6 @@ class LockedError(LibraryError):
 
 
 class StorageError(LibraryError):
-    """The disk is full or refuses to write."""
+    """The disk is full or cannot be written."""
 
     code = "storage_failed"

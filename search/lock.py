@@ -1,4 +1,7 @@
-"""One writer at a time: a lock that its holder's end releases, and that tells who holds it."""
+"""The write lock of a library: one process writes at a time.
+
+The operating system releases it when its holder ends. A file beside it names the holder.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +20,16 @@ from filelock import FileLock, Timeout
 from search.errors import LockedError, StorageError
 
 T = TypeVar("T")
-TRY = 0.5  # seconds that a run of the same engine waits at most for one that asks beside it
+RETRY_SECONDS = 0.5  # between two tries of `WriteLock.borrow` to take the lock itself
 
 
 @contextmanager
-def writing(home: Path, seconds: float, waiting: Callable[[str], None]) -> Iterator[None]:
-    """Hold the library's write lock.
+def hold_lock(home: Path, seconds: float, report: Callable[[str], None]) -> Iterator[None]:
+    """Hold the write lock of the library in `home`.
 
-    seconds: how long to wait for another writer; waiting: called once with who that is.
+    seconds: time to wait for another writer. report: called once with a line that names it.
     Raises LockedError, which names the holder, when it does not finish in time, and StorageError
-    where no lock can be made.
+    when the lock file cannot be made.
     """
     lock = FileLock(home / "write.lock", thread_local=False)  # runs may change threads
     note = home / "writer.json"
@@ -34,11 +37,11 @@ def writing(home: Path, seconds: float, waiting: Callable[[str], None]) -> Itera
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            waiting(f"waiting for {_holder(note)}, which is writing to this library")
+            report(f"waiting for {_describe_holder(note)}, which is writing to this library")
             lock.acquire(timeout=seconds)
     except Timeout:
         raise LockedError(
-            f"{_holder(note)} is writing to the library in {home}; wait until it is done, "
+            f"{_describe_holder(note)} is writing to the library in {home}; wait until it is done, "
             "or stop it (nothing will be lost), then run this again"
         ) from None
     except OSError as error:
@@ -59,7 +62,7 @@ def writing(home: Path, seconds: float, waiting: Callable[[str], None]) -> Itera
         lock.release()
 
 
-def _holder(note: Path) -> str:
+def _describe_holder(note: Path) -> str:
     try:
         held = json.loads(note.read_text())
         return f"process {held['pid']} ({held['command']}, since {held['since']})"
@@ -68,28 +71,30 @@ def _holder(note: Path) -> str:
 
 
 class WriteLock:
-    """The write lock as one engine's threads share it: a long run lends it between its steps, so
-    that what takes a moment need not wait for the end. Threads may share it."""
+    """The write lock, shared by the threads of one engine.
 
-    def __init__(self, home: Path, seconds: float, waiting: Callable[[str], None]) -> None:
-        """As for `writing`."""
-        self._home, self._seconds, self._say = home, seconds, waiting
+    A long run lends it between its steps, so that short work need not wait for the end of the run.
+    """
+
+    def __init__(self, home: Path, seconds: float, report: Callable[[str], None]) -> None:
+        """See `hold_lock`."""
+        self._home, self._seconds, self._report = home, seconds, report
         self._step, self._held = threading.Lock(), False
-        self._count, self._askers = threading.Lock(), 0
+        self._count, self._borrowers = threading.Lock(), 0
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """As `writing`, lent by `steps`."""
-        with writing(self._home, self._seconds, self._say):
+        """Hold the lock for a long run. `lend_between` lends it."""
+        with hold_lock(self._home, self._seconds, self._report):
             self._held = True
             try:
                 yield
             finally:
-                with self._step:  # whoever borrowed it finishes first
+                with self._step:  # a borrower finishes first
                     self._held = False
 
-    def steps(self, run: Generator[T, None, None]) -> Generator[T, None, None]:
-        """A run's items. Within `hold`; between two of them it is lent."""
+    def lend_between(self, run: Generator[T, None, None]) -> Generator[T, None, None]:
+        """Yield the items of a run within `hold`, and lend the lock between two of them."""
         try:
             while True:
                 with self._step:
@@ -98,47 +103,48 @@ class WriteLock:
                     except StopIteration:
                         return
                 yield item
-                if self._askers:  # locks are not fair: let one of them in
+                if self._borrowers:  # locks are not fair: let a borrower in
                     time.sleep(0.02)
         finally:
             run.close()
 
     @contextmanager
     def borrow(self) -> Iterator[None]:
-        """The lock for a moment: between two steps of a run of this engine, else as `writing`."""
-        until, say = time.monotonic() + self._seconds, self._say
+        """Hold the lock for short work: between two steps of a run of this engine, or, without
+        one, as `hold_lock` does."""
+        deadline, report = time.monotonic() + self._seconds, self._report
         with ExitStack() as stack:
             while True:
                 stack.enter_context(self._between())
                 if self._held:
                     break
-                left = max(0.0, until - time.monotonic())
+                left = max(0.0, deadline - time.monotonic())
                 try:
-                    stack.enter_context(writing(self._home, min(left, TRY), say))
+                    stack.enter_context(hold_lock(self._home, min(left, RETRY_SECONDS), report))
                     break
                 except LockedError:
-                    if left <= TRY:
+                    if left <= RETRY_SECONDS:
                         raise
-                stack.close()  # a run of this engine may have it by now: it goes on, and lends it
-                say = _silent
+                stack.close()  # a run that holds the lock must go on to lend it
+                report = _ignore
                 time.sleep(0.02)
             yield
 
     @contextmanager
     def _between(self) -> Iterator[None]:
-        """No step is being done within."""
+        """Hold a place between two steps of a run."""
         with self._count:
-            self._askers += 1
+            self._borrowers += 1
         try:
             self._step.acquire()
         finally:
             with self._count:
-                self._askers -= 1
+                self._borrowers -= 1
         try:
             yield
         finally:
             self._step.release()
 
 
-def _silent(_: str) -> None:
-    """It was said already."""
+def _ignore(_: str) -> None:
+    """Drop a line that was reported before."""

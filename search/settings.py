@@ -21,14 +21,18 @@ from search.errors import InputError
 CONFIG = user_config_path("lookalike") / "config.toml"
 
 
-def _cores() -> int:
-    """Cores that this process may use."""
+def _count_cores() -> int:
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Settings(BaseSettings):
-    """Set by argument, else by `LOOKALIKE_<NAME>`, else by `config.toml` in the user's
-    configuration folder, else as here."""
+    """The settings of a library.
+
+    A value comes from an argument, or else from the environment variable `LOOKALIKE_<NAME>`, or
+    else from `config.toml` in the user's configuration folder, or else from here. An empty
+    environment variable counts as not set.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="LOOKALIKE_",
@@ -47,33 +51,33 @@ class Settings(BaseSettings):
     checkpoint: Path | None = None
     """Weights of the diffusion model that makes variants."""
     index: Literal["auto", "flat", "ivf"] = "auto"
-    """Search of every vector (`flat`), of those in the nearest clusters (`ivf`), or by size."""
-    threads: int = Field(default_factory=_cores, ge=1)
+    """Index: exact (`flat`), clustered (`ivf`), or chosen by the number of pictures (`auto`)."""
+    threads: int = Field(default_factory=_count_cores, ge=1)
     """Threads of the one OpenMP pool."""
-    workers: int = Field(default_factory=_cores, ge=1)
+    workers: int = Field(default_factory=_count_cores, ge=1)
     """Processes that decode pictures."""
     max_pixels: int = Field(178_956_970, ge=1, le=178_956_970)
-    """Pictures with more pixels are skipped."""
+    """Most pixels of a picture. Larger ones are skipped."""
     max_bytes: int = Field(512 * 2**20, ge=1)
-    """Files larger than this are skipped."""
+    """Largest file in bytes. Larger ones are skipped."""
     decode_seconds: float = Field(30.0, gt=0)
-    """A picture that takes longer to decode is skipped."""
+    """Longest time to decode a picture in seconds. Others are skipped."""
     decode_memory: int = Field(4 * 2**30, ge=2**28)
-    """Bytes of address space that a decoding process may take."""
+    """Most address space of a decoding process in bytes."""
     token: SecretStr | None = None
-    """Asked for by `lookalike serve`; a server that others can reach needs one."""
+    """Token that clients of the server must send. A server that others can reach needs one."""
     token_file: Path | None = None
-    """File that holds the token, where `token` is not set."""
+    """File with the token, used when `token` is not set."""
     upload_bytes: int = Field(64 * 2**20, ge=1)
-    """An HTTP request may not be larger."""
+    """Largest HTTP request in bytes."""
     upload_files: int = Field(16, ge=1)
-    """An HTTP request may not bring more pictures."""
+    """Most pictures of an HTTP request."""
     fetch_bytes: int = Field(64 * 2**20, ge=1)
-    """What a URL answers with may not be larger."""
+    """Largest answer of a URL in bytes."""
     fetch_seconds: float = Field(20.0, gt=0)
-    """A URL that takes longer to answer is refused."""
+    """Longest time for a URL to answer."""
     lock_seconds: float = Field(10.0, ge=0)
-    """How long a writer waits for another one."""
+    """Time that a writer waits for another one."""
 
     @classmethod
     def settings_customise_sources(
@@ -87,13 +91,13 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
     @classmethod
-    def load(cls, **given: object) -> Settings:
-        """Settings with what was given (None counts as not given).
+    def load(cls, **values: object) -> Settings:
+        """Load the settings. values: arguments by name; None counts as not set.
 
-        Raises InputError that names the setting and what it takes.
+        Raises InputError, which names the setting and what it takes.
         """
         try:
-            return cls(**{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
+            return cls(**{k: v for k, v in values.items() if v is not None})  # type: ignore[arg-type]
         except (OSError, TOMLDecodeError, UnicodeDecodeError) as error:
             raise InputError(
                 f"{CONFIG} cannot be read: {error}; mend it or move it away"

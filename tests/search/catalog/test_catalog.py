@@ -37,7 +37,7 @@ from search.catalog.writes import (
     pack,
     unpack,
 )
-from search.lock import writing
+from search.lock import hold_lock
 from search.records import Facts, Label
 from search.types import FileEntry
 
@@ -591,8 +591,8 @@ def test_a_full_disk_says_so_and_goes_on_where_it_stopped(narrow_home: Path, fol
 HOLD = """
 import sys
 from pathlib import Path
-from search.lock import writing
-with writing(Path(sys.argv[1]), 0, print):
+from search.lock import hold_lock
+with hold_lock(Path(sys.argv[1]), 0, print):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -653,14 +653,14 @@ def test_an_abandoned_run_gives_the_lock_back(library: Open, folder: Path) -> No
 
 
 def test_the_note_of_who_writes_is_gone_afterwards(tmp_path: Path) -> None:
-    with writing(tmp_path, 0, print):
+    with hold_lock(tmp_path, 0, print):
         assert json.loads((tmp_path / "writer.json").read_text())["pid"] == os.getpid()
     assert not (tmp_path / "writer.json").exists()
 
 
 def test_a_home_that_takes_no_lock_is_told(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("")
-    with pytest.raises(StorageError, match="cannot write"), writing(tmp_path / "f", 0, print):
+    with pytest.raises(StorageError, match="cannot write"), hold_lock(tmp_path / "f", 0, print):
         pass
 
 

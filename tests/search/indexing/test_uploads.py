@@ -15,7 +15,7 @@ from helpers.pictures import identity, jpeg, paint
 from PIL import Image
 
 from search import Engine, InputError, LockedError, NotFoundError, PictureError, QueryError
-from search.lock import WriteLock, writing
+from search.lock import WriteLock, hold_lock
 
 Open = Callable[..., Engine]
 
@@ -162,7 +162,7 @@ def test_a_keeper_waits_for_a_step_and_not_for_the_run(
 def test_another_writer_is_waited_for_and_named(library: Open, home: Path) -> None:
     engine = library(home, lock_seconds=0.1)
     engine.keep(jpeg(1))
-    with writing(home, 1, lambda _: None), pytest.raises(LockedError, match="is writing"):
+    with hold_lock(home, 1, lambda _: None), pytest.raises(LockedError, match="is writing"):
         engine.keep(jpeg(2))
     engine.keep(jpeg(2))
 
@@ -182,7 +182,7 @@ def test_a_borrower_that_waited_first_does_not_keep_the_run_from_its_lock(
             raise LockedError("it is held")
         yield
 
-    monkeypatch.setattr("search.lock.writing", taken)
+    monkeypatch.setattr("search.lock.hold_lock", taken)
     main, pen, got = threading.current_thread(), WriteLock(tmp_path, 60, lambda _: None), []
 
     def borrow() -> None:
@@ -200,7 +200,7 @@ def test_a_borrower_that_waited_first_does_not_keep_the_run_from_its_lock(
 
     with pen.hold():
         held.set()
-        list(pen.steps(run()))
+        list(pen.lend_between(run()))
     done.set()
     other.join()
     assert got == [True]

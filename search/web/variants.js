@@ -1,15 +1,13 @@
 // The dialog that makes variants of a picture: its options, the job, and the variants.
 
-import { getAddress } from './api.js';
 import { CompareDialog } from './compare.js';
-import { closeOnOutsideClick, createElement, createIcon, getElement } from './dom.js';
+import { closeOnOutsideClick, getElement } from './dom.js';
 import { translate, translator } from './i18n.js';
 import { followJob } from './job-events.js';
 import { NoiseSlider } from './noise-slider.js';
 import { removeExtension, splitPath } from './paths.js';
 import { formatProblem, toProblem } from './problems.js';
-import { formatRoute, routeToPicture } from './route.js';
-import { chooseColumns, getTileRatio } from './tile-layout.js';
+import { VariantTiles } from './variant-tiles.js';
 
 /** @import { Api, Job, Source, Variant } from './api.js' */
 /** @import { Problem } from './problems.js' */
@@ -48,11 +46,11 @@ export class VariantsDialog {
   #callbacks;
   #dialog = getElement('variants', HTMLDialogElement);
   #image = getElement('variants-query', HTMLImageElement);
-  #list = getElement('variants-list');
   #countField = getElement('variants-count', HTMLInputElement);
   #seedField = getElement('variants-seed', HTMLInputElement);
   #slider;
   #compare;
+  #tiles;
   #name = '';
 
   /** @type {Source} */
@@ -78,6 +76,12 @@ export class VariantsDialog {
     this.#compare = new CompareDialog({
       onSearch: (variant) => this.#search(variant),
       onKeep: (variant) => this.#keep(variant, getElement('compare-keep')),
+    });
+    this.#tiles = new VariantTiles(this.#image, {
+      onSearch: (variant) => this.#search(variant),
+      onCompare: (variant) => this.#compare.show(this.#image, variant),
+      onKeep: (variant, button) => this.#keep(variant, button),
+      onFollow: (event) => this.#follow(event),
     });
     this.#image.addEventListener('load', () => this.#slider.draw(this.#image));
     getElement('variants-form').addEventListener('submit', (event) => {
@@ -171,14 +175,13 @@ export class VariantsDialog {
     const options = this.#options;
     const work = /** @type {Work} */ ({ id: null, stopFollowing: () => {} });
     this.#work = work;
-    this.#showBlanks(options.n);
-    this.#list.parentElement?.scrollIntoView({ block: 'nearest' });
+    this.#tiles.showBlanks(options.n);
     this.#showState(translate('variants_queued'), null);
     this.#update();
     try {
       const { job } = await this.#api.makeVariants(this.#source, options);
       work.id = job;
-      if (this.#work === work) this.#follow(work, job, JSON.stringify(options));
+      if (this.#work === work) this.#followWork(work, job, JSON.stringify(options));
       else this.#api.cancelJob(job).catch(() => {});
     } catch (error) {
       if (this.#work === work) this.#showProblem(toProblem(error));
@@ -190,7 +193,7 @@ export class VariantsDialog {
    * @param {string} id
    * @param {string} options As JSON.
    */
-  #follow(work, id, options) {
+  #followWork(work, id, options) {
     work.stopFollowing = followJob(this.#api, id, {
       onChange: (job) => this.#showJob(job, options),
       onLost: () => this.#showState(translate('job_lost'), null),
@@ -216,10 +219,7 @@ export class VariantsDialog {
    */
   #showProgress(progress) {
     this.#showState(translate('variants_progress'), progress?.total ? progress.done / progress.total : null);
-    progress?.pictures.forEach((url, i) => {
-      const image = this.#list.children[i]?.querySelector('img');
-      if (image) image.src = url;
-    });
+    this.#tiles.showPreviews(progress?.pictures ?? []);
   }
 
   /**
@@ -248,6 +248,15 @@ export class VariantsDialog {
     if (!variant.accepted) parts.push(translate('rejected'));
     const file = `${this.#name} ${translate('variant', { n: seed })}.png`;
     return { ...variant, place, score, about: parts.join(', '), file };
+  }
+
+  /**
+   * Follow a link to results, and close the dialog unless another tab was wanted.
+   * @param {MouseEvent} event
+   */
+  #follow(event) {
+    this.#callbacks.onFollow(event);
+    if (event.defaultPrevented) this.#dialog.close();
   }
 
   #endWork() {
@@ -299,112 +308,7 @@ export class VariantsDialog {
   /** @param {NamedVariant[]} variants */
   #show(variants) {
     this.#variants = variants;
-    const hasSources = variants.some(({ source }) => source);
-    this.#arrange(variants.map((variant) => this.#createTile(variant)), hasSources);
-  }
-
-  /**
-   * Show the places of variants that are being made.
-   * @param {number} count
-   */
-  #showBlanks(count) {
-    this.#arrange(Array.from({ length: count }, () => this.#createBlank()), false);
-  }
-
-  /**
-   * @param {HTMLElement[]} tiles
-   * @param {boolean} hasSources
-   */
-  #arrange(tiles, hasSources) {
-    getElement('variants-empty').hidden = tiles.length > 0;
-    const panel = (this.#list.parentElement ?? this.#list).getBoundingClientRect();
-    const { columns, width } = chooseColumns(panel, tiles.length, this.#ratio, hasSources);
-    this.#list.style.setProperty('--columns', String(columns));
-    this.#list.style.setProperty('--wide', `${width}px`);
-    this.#list.replaceChildren(...tiles);
-  }
-
-  get #ratio() {
-    return getTileRatio(this.#image.naturalWidth, this.#image.naturalHeight);
-  }
-
-  /** @param {string} [src] */
-  #createImage(src) {
-    const image = createElement('img', { alt: '', src });
-    image.style.aspectRatio = String(this.#ratio);
-    return image;
-  }
-
-  #createBlank() {
-    const image = this.#createImage();
-    image.addEventListener('load', () => image.classList.add('begun'));
-    const frame = createElement('span', { class: 'picked' }, image);
-    return createElement('li', { class: 'blank' }, frame, createElement('div', { class: 'tools' }));
-  }
-
-  /** @param {NamedVariant} variant */
-  #createTile(variant) {
-    const label = translate('search_with', { n: variant.place, about: variant.about });
-    const button = createElement(
-      'button',
-      {
-        type: 'button',
-        class: 'picked',
-        'aria-label': label,
-        title: translate('search_by_it'),
-        click: () => this.#search(variant),
-      },
-      this.#createImage(variant.url),
-    );
-    const source = variant.source ? [this.#createSourceLink(variant.source)] : [];
-    return createElement('li', {}, button, this.#createTools(variant), ...source);
-  }
-
-  /** @param {NamedVariant} variant */
-  #createTools(variant) {
-    /** @param {'compare' | 'download' | 'keep'} key */
-    const nameTool = (key) => {
-      const name = translate(key);
-      return { title: name, 'aria-label': `${name}, ${translate('variant', { n: variant.place })}` };
-    };
-    const show = () => this.#compare.show(this.#image, variant);
-    /** @param {MouseEvent & { currentTarget: HTMLElement }} event */
-    const keep = ({ currentTarget }) => this.#keep(variant, currentTarget);
-    const button = { type: 'button', class: 'icon' };
-    const link = { class: 'button icon', href: variant.url, download: variant.file };
-    return createElement(
-      'div',
-      { class: 'tools' },
-      createElement('span', { class: 'score', text: variant.score, title: variant.about }),
-      createElement('button', { ...button, ...nameTool('compare'), click: show }, createIcon('compare')),
-      createElement('a', { ...link, ...nameTool('download') }, createIcon('download')),
-      createElement('button', { ...button, ...nameTool('keep'), click: keep }, createIcon('keep')),
-    );
-  }
-
-  /**
-   * Create the link to the picture that a variant started from.
-   * @param {{ id: string, path: string }} source
-   */
-  #createSourceLink({ id, path }) {
-    const { name } = splitPath(path);
-    /** @param {MouseEvent} event */
-    const click = (event) => {
-      this.#callbacks.onFollow(event);
-      if (event.defaultPrevented) this.#dialog.close();
-    };
-    return createElement(
-      'a',
-      {
-        class: 'source',
-        href: formatRoute(routeToPicture(id)),
-        title: path,
-        'aria-label': translate('source_link', { name }),
-        click,
-      },
-      createElement('img', { src: getAddress(id, 'thumbnail'), alt: '' }),
-      createElement('span', { text: translate('source', { name }) }),
-    );
+    this.#tiles.show(variants);
   }
 
   /** @param {NamedVariant} variant */

@@ -8,10 +8,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from helpers.project import ROOT
 
 import search
 
-ROOT = Path(__file__).resolve().parents[1]
 WEB = Path(search.__file__).parent / "web"
 NODE = shutil.which("node")
 

@@ -53,12 +53,14 @@ def serve(
     port: int,
     allow: Sequence[Path],
     announce: Callable[[str], None],
+    local_token: str | None = None,
 ) -> None:
-    """Answer until SIGINT or SIGTERM. announce: takes the address once it answers.
+    """Serve the page and the API until SIGINT or SIGTERM.
 
-    port: 0 for any. allow: folders that may be indexed; when empty, on loopback, the user's home
-    and the indexed folders. Raises InputError for an address that cannot be served, and QueryError
-    for what is no port.
+    port: 0 to 65535; 0 takes any free one. allow: folders that may be indexed; if there are none,
+    the user's home folder and the indexed folders on loopback. announce: takes the address as soon
+    as the server answers. local_token: a second token, for commands of the same user. Raises
+    InputError for an address that cannot be served, and QueryError for a wrong port.
     """
     where, local = _address(host, port)
     token = _token(engine.settings)
@@ -70,7 +72,7 @@ def serve(
     folders = [Path(os.path.realpath(path.expanduser())) for path in allow]
     if missing := [str(path) for path in folders if not os.path.isdir(path)]:
         raise InputError(f"--allow {missing[0]}: no folder; give one that is there")
-    access = Access(host=host, token=token, local=local)
+    access = Access(host=host, token=token, local=local, local_token=local_token)
     app = create_app(engine, access, folders if folders or not local else None)
     listening = _listen(host, where)
     shown = f"[{host}]" if ":" in host else host

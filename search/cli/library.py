@@ -10,7 +10,7 @@ import typer
 
 from search.cli import arguments, output
 from search.cli.arguments import AsJson
-from search.cli.session import Interrupted, open_engine
+from search.cli.session import Interrupted, find_server, open_engine
 from search.errors import LookalikeError
 
 if TYPE_CHECKING:
@@ -79,8 +79,11 @@ def _watch(engine: Engine, paths: list[Path]) -> None:
 
 def status(context: typer.Context, as_json: AsJson = False) -> None:
     """Show what is in the library."""
-    with open_engine(context) as engine:
-        answer = engine.status()
+    server = find_server(context)
+    answer = server.status() if server else None
+    if answer is None:
+        with open_engine(context) as engine:
+            answer = engine.status()
     output.print_json(answer) if as_json else output.print_status(answer)
 
 
@@ -114,7 +117,7 @@ def forget(
     if as_json:
         output.print_json({"files": files, "pictures": left.pictures})
         return
-    output.console().print(f"{files} files forgotten; {left.pictures} pictures in the library")
+    output.write(f"{files} files forgotten; {left.pictures} pictures in the library")
     if any(path.resolve().is_relative_to(root.path) for root in left.roots):
         output.note("the next sync of its folder takes it in again, unless given --exclude")
 

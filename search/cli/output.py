@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import typer
 
@@ -24,9 +24,6 @@ from search.records import (
     Words,
     shown,
 )
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 T = TypeVar("T")
 PHASES = {
@@ -66,11 +63,9 @@ def note(text: str) -> None:
     sys.stderr.flush()
 
 
-def console() -> Console:
-    """Open standard output. Lines are not wrapped or shortened unless it is a terminal."""
-    from rich.console import Console
-
-    return Console(soft_wrap=not sys.stdout.isatty(), highlight=False, emoji=False)
+def write(text: str) -> None:
+    """Write a line to standard output."""
+    typer.echo(text)
 
 
 def show_progress(events: Iterable[Progress]) -> IndexReport:
@@ -156,22 +151,21 @@ def print_index_report(report: IndexReport) -> None:
         for name in ("added", "changed", "moved", "removed", "unchanged", "offline")
         if (count := getattr(report, name))
     ]
-    say = console().print
-    say(
+    write(
         f"{', '.join(parts) or 'nothing to do'}; "
         f"{report.embedded} embedded in {report.seconds:.1f} s"
     )
     if report.offline:
-        say("offline files are kept: a folder that is empty all at once may be a missing disk")
-        say("  (`forget` takes them out; `index --allow-empty` too, of a folder that is there)")
+        write("offline files are kept: a folder that is empty all at once may be a missing disk")
+        write("  (`forget` takes them out; `index --allow-empty` too, of a folder that is there)")
     _print_skipped(report.skipped)
-    say(f"{report.pictures} pictures in the library")
+    write(f"{report.pictures} pictures in the library")
 
 
 def print_embed_report(report: IndexReport, file: Path) -> None:
     """Print what `embed` did."""
     summary = f"{report.embedded} vectors in {report.seconds:.1f} s"
-    console().print(f"{summary}: {line(str(file))}", markup=False)
+    write(f"{summary}: {line(str(file))}")
     _print_skipped(report.skipped)
 
 
@@ -190,7 +184,7 @@ def print_variants(files: Sequence[tuple[Path, Variant]]) -> None:
         similarity = f"{variant.similarity:.3f}"
         rejected = "" if variant.accepted else "  (rejected)"
         source = f"  from {line(variant.source.path)}" if variant.source else ""
-        console().print(f"{similarity}  {line(str(path))}{rejected}{source}", markup=False)
+        write(f"{similarity}  {line(str(path))}{rejected}{source}")
 
 
 def print_augment_report(report: AugmentReport) -> None:
@@ -198,18 +192,17 @@ def print_augment_report(report: AugmentReport) -> None:
     written = f"{report.made} variants made in {report.seconds:.1f} s"
     unchanged = f"{report.unchanged} of {report.pictures} pictures had theirs"
     removed = f"; {report.removed} taken out, their pictures are gone" if report.removed else ""
-    console().print(f"{written}; {unchanged}{removed}: {line(report.output)}", markup=False)
+    write(f"{written}; {unchanged}{removed}: {line(report.output)}")
     _print_skipped(report.skipped)
 
 
 def _print_skipped(skipped: Sequence[Skip]) -> None:
-    say = console().print
     if skipped:
-        say(f"{len(skipped)} skipped:")
+        write(f"{len(skipped)} skipped:")
         for skip in skipped[:20]:
-            say(f"  {line(skip.path)}: {line(skip.reason)}", markup=False)
+            write(f"  {line(skip.path)}: {line(skip.reason)}")
         if len(skipped) > 20:
-            say(f"  ... and {len(skipped) - 20} more (`--json` lists all)")
+            write(f"  ... and {len(skipped) - 20} more (`--json` lists all)")
 
 
 def print_words(known: Words, prefix: str) -> None:
@@ -221,7 +214,7 @@ def print_words(known: Words, prefix: str) -> None:
         note(f"{known.model} knows no word that begins with {line(prefix)!r}, of {known.total}")
     for word in known.words:
         mark = "  (not measured)" if word.precision is None else ""
-        console().print(line(", ".join((word.word, *word.also))) + mark, markup=False)
+        write(line(", ".join((word.word, *word.also))) + mark)
 
 
 def note_advice(hits: Hits) -> None:
@@ -244,49 +237,49 @@ def note_advice(hits: Hits) -> None:
 
 def print_hits(hits: Hits) -> None:
     """Print hits: a table on a terminal, a line each elsewhere."""
-    from rich import box
-    from rich.table import Table
-
-    stdout = console()
     note_advice(hits)
     if not hits:
         unknown = any(one.unknown and not one.words for one in hits.understood)
-        stdout.print("nothing found" if unknown else "nothing at or above that score")
-        return
+        write("nothing found" if unknown else "nothing at or above that score")
+    elif sys.stdout.isatty():
+        _print_table(hits)
+    else:
+        for hit in hits:
+            size = f"{hit.width}x{hit.height}"
+            write(f"{hit.score:.3f}  {line(hit.path)}  {size}  {hit.id[:12]}")
+
+
+def _print_table(hits: Hits) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("score", justify="right")
     table.add_column("picture", overflow="fold")
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("id", no_wrap=True)
-    if not stdout.is_terminal:
-        for hit in hits:
-            size = f"{hit.width}x{hit.height}"
-            stdout.print(f"{hit.score:.3f}  {line(hit.path)}  {size}  {hit.id[:12]}", markup=False)
-        return
-    from rich.text import Text
-
     for hit in hits:
         size = f"{hit.width} x {hit.height}"
         table.add_row(f"{hit.score:.3f}", Text(line(hit.path)), size, hit.id[:12])
-    stdout.print(table)
+    Console(highlight=False, emoji=False).print(table)
 
 
 def print_status(status: Status) -> None:
     """Print the library at a glance."""
-    say = console().print
-    say(f"home      {line(status.home)}", markup=False)
-    say(f"model     {status.model or 'none yet'}", markup=False)
-    say(f"pictures  {status.pictures}, {status.embedded} searchable, in {status.files} files")
+    write(f"home      {line(status.home)}")
+    write(f"model     {status.model or 'none yet'}")
+    write(f"pictures  {status.pictures}, {status.embedded} searchable, in {status.files} files")
     for root in status.roots:
-        say(f"folder    {line(root.path)}: {root.files} files, {root.state}", markup=False)
+        write(f"folder    {line(root.path)}: {root.files} files, {root.state}")
 
 
 def print_check_report(report: CheckReport) -> None:
     """Print what a check repaired, and what is still wrong."""
-    say = console().print
     for text in report.repaired:
-        say(f"mended: {line(text)}", markup=False)
+        write(f"mended: {line(text)}")
     for text in report.problems:
-        say(f"problem: {line(text)}", markup=False)
+        write(f"problem: {line(text)}")
     verdict = f"{len(report.problems)} problems" if report.problems else "all is well"
-    say(f"{report.pictures} pictures, {report.files} files: {verdict}")
+    write(f"{report.pictures} pictures, {report.files} files: {verdict}")

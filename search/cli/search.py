@@ -8,7 +8,7 @@ import typer
 
 from search.cli import arguments, output
 from search.cli.arguments import AsJson
-from search.cli.session import open_engine
+from search.cli.session import find_server, open_engine
 
 
 def search(
@@ -52,8 +52,11 @@ def search(
 ) -> None:
     """Find the pictures that look like IMAGE, best first."""
     query = arguments.parse_query(images or [], k, min_score)
-    with open_engine(context) as engine:
-        hits = engine.search(query)
+    server = find_server(context)
+    hits = server.search(query) if server else None
+    if hits is None:
+        with open_engine(context) as engine:
+            hits = engine.search(query)
     output.print_json(hits) if as_json else output.print_hits(hits)
 
 

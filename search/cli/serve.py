@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from search.cli import arguments
+from search.cli.running_server import publish
 from search.cli.session import open_engine
 
 
@@ -28,5 +30,11 @@ def serve(
     """Serve the page and the HTTP API, until Ctrl-C."""
     from search.api.server import serve as run_server
 
-    with open_engine(context) as engine:
-        run_server(engine, host, port, allow or [], typer.echo)
+    token = secrets.token_hex(32)
+    with open_engine(context) as engine, publish(engine.settings, token) as publish_address:
+
+        def announce(address: str) -> None:
+            publish_address(address)
+            typer.echo(address)
+
+        run_server(engine, host, port, allow or [], announce, token)

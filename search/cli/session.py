@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from search.cli.running_server import RunningServer
     from search.engine import Engine
 
 
@@ -31,8 +32,22 @@ def open_engine(context: typer.Context, **more: Any) -> Engine:
     """
     from search.engine import Engine
 
-    options = {name: context.obj[name] for name in ("home", "model", "device")}
-    return Engine.open(**options, **more, say=output.note)
+    return Engine.open(**_options(context), **more, say=output.note)
+
+
+def find_server(context: typer.Context) -> RunningServer | None:
+    """Find the running server that would give the same answers as `open_engine`.
+
+    Raises InputError for wrong settings.
+    """
+    from search.cli.running_server import RunningServer
+    from search.settings import Settings
+
+    return RunningServer.find(Settings.load(**_options(context)))
+
+
+def _options(context: typer.Context) -> dict[str, Any]:
+    return {name: context.obj[name] for name in ("home", "model", "device")}
 
 
 class Encoder:

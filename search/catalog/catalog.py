@@ -18,6 +18,7 @@ from sqlalchemy import Select, and_, bindparam, delete, insert, select, update
 
 from search.catalog.schema import (
     changes,
+    colors,
     files,
     labels,
     meta,
@@ -150,7 +151,7 @@ class Catalog(CatalogWriter):
     def ids_by_size(self, model: Model) -> dict[int, set[str]]:
         """Map sizes of files in bytes to the ids of pictures of that size which have a vector."""
         query = select(pictures.c.bytes, pictures.c.id).join(
-            vectors, and_(vectors.c.picture == pictures.c.number, vectors.c.model == model.id)
+            vectors, and_(vectors.c.picture == pictures.c.row_id, vectors.c.model == model.id)
         )
         sizes: dict[int, set[str]] = {}
         with self.database.read() as c:
@@ -162,14 +163,14 @@ class Catalog(CatalogWriter):
         """Which of these renditions have a vector already. Pictures of an earlier decode rule do
         not count: their pixels may differ now."""
         query = select(pictures.c.rendition).join(
-            vectors, and_(vectors.c.picture == pictures.c.number, vectors.c.model == model.id)
+            vectors, and_(vectors.c.picture == pictures.c.row_id, vectors.c.model == model.id)
         )
         query = query.where(pictures.c.decode_rule == DECODE_RULE)
         return {row[0] for row in self._many(query, pictures.c.rendition, renditions)}
 
     def numbers(self, ids: Collection[str]) -> dict[str, int]:
         """id -> number, for those that are known."""
-        query = select(pictures.c.id, pictures.c.number)
+        query = select(pictures.c.id, pictures.c.row_id)
         return {row[0]: row[1] for row in self._many(query, pictures.c.id, ids)}
 
     def _many(self, query: Select[Any], column: Any, values: Collection[Any]) -> list[Any]:
@@ -204,12 +205,12 @@ class Catalog(CatalogWriter):
     def purge(self, numbers: Collection[int] | None = None) -> list[str]:
         """Drop these orphans, or all that are older than 30 days; returns their ids."""
         limit = self._clock() - (ORPHAN_SECONDS if numbers is None else 0)
-        query = select(pictures.c.number, pictures.c.id).where(pictures.c.orphaned <= limit)
+        query = select(pictures.c.row_id, pictures.c.id).where(pictures.c.orphaned <= limit)
         named = None if numbers is None else set(numbers)
         with self.database.write() as c:
-            rows = [r for r in c.execute(query).all() if named is None or r.number in named]
-            for part in chunks(row.number for row in rows):
-                for table in (vectors, labels, tags):
+            rows = [r for r in c.execute(query).all() if named is None or r.row_id in named]
+            for part in chunks(row.row_id for row in rows):
+                for table in (vectors, labels, tags, colors):
                     c.execute(delete(table).where(table.c.picture.in_(part)))
-                c.execute(delete(pictures).where(pictures.c.number.in_(part)))
+                c.execute(delete(pictures).where(pictures.c.row_id.in_(part)))
         return [row.id for row in rows]

@@ -51,6 +51,49 @@ def add_decode_rule(connection: Connection) -> None:
     _add_column(connection, "pictures", "decode_rule", "INTEGER DEFAULT 1 NOT NULL")
 
 
+def add_metadata_columns(connection: Connection) -> None:
+    """Columns with indexes for metadata that were in one JSON column, and a table of colours."""
+    _run(
+        connection,
+        "ALTER TABLE pictures RENAME COLUMN number TO row_id",
+        "ALTER TABLE pictures ADD COLUMN camera TEXT",
+        "ALTER TABLE pictures ADD COLUMN lens TEXT",
+        "ALTER TABLE pictures ADD COLUMN latitude FLOAT",
+        "ALTER TABLE pictures ADD COLUMN longitude FLOAT",
+        "ALTER TABLE pictures ADD COLUMN exif JSON DEFAULT '{}' NOT NULL",
+        """
+        UPDATE pictures SET
+            camera = json_extract(facts, '$.camera'),
+            lens = json_extract(facts, '$.exif.LensModel'),
+            latitude = json_extract(facts, '$.latitude'),
+            longitude = json_extract(facts, '$.longitude'),
+            exif = coalesce(json_extract(facts, '$.exif'), '{}')
+        """,
+        """
+        CREATE TABLE colors (
+            picture INTEGER NOT NULL REFERENCES pictures (row_id),
+            rank INTEGER NOT NULL,
+            color VARCHAR(7) NOT NULL,
+            PRIMARY KEY (picture, rank)
+        )
+        """,
+        """
+        INSERT INTO colors SELECT pictures.row_id, entry.key, entry.value
+        FROM pictures, json_each(pictures.facts, '$.palette') AS entry
+        """,
+        "ALTER TABLE pictures DROP COLUMN facts",
+        "CREATE INDEX colors_color ON colors (color)",
+        "CREATE INDEX pictures_type ON pictures (type)",
+        "CREATE INDEX pictures_width ON pictures (width)",
+        "CREATE INDEX pictures_height ON pictures (height)",
+        "CREATE INDEX pictures_bytes ON pictures (bytes)",
+        "CREATE INDEX pictures_taken ON pictures (taken)",
+        "CREATE INDEX pictures_camera ON pictures (camera)",
+        "CREATE INDEX pictures_lens ON pictures (lens)",
+        "CREATE INDEX pictures_place ON pictures (latitude, longitude)",
+    )
+
+
 class Migration(NamedTuple):
     """version: of the schema after it. apply: changes a catalog of the version before."""
 
@@ -62,6 +105,7 @@ MIGRATIONS = (
     Migration(2, index_vectors_by_picture),
     Migration(3, add_labels),
     Migration(4, add_decode_rule),
+    Migration(5, add_metadata_columns),
 )
 """Never edited, only extended at the end."""
 NEWEST = MIGRATIONS[-1].version

@@ -22,13 +22,26 @@ from sqlalchemy import (
 )
 
 from search.catalog.database import Database
-from search.catalog.schema import changes, files, labels, meta, pictures, roots, tags, vectors
+from search.catalog.schema import (
+    changes,
+    colors,
+    files,
+    labels,
+    meta,
+    pictures,
+    roots,
+    tags,
+    vectors,
+)
 from search.catalog.writes import Model, chunks, select_labels, unpack
 from search.errors import NotFoundError, QueryError
 from search.media.images import DECODE_RULE
 from search.media.open_file import FilePlace
 from search.records import Facts, Label
 from search.types import Vectors, file_state
+
+METADATA = "type width height bytes taken camera latitude longitude exif".split()
+"""Columns of `pictures` that are fields of `Facts`."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +142,7 @@ class CatalogReader:
 
     def outdated(self) -> list[tuple[int, tuple[str, ...]]]:
         """Pictures with files that were decoded under an earlier rule, with their paths."""
-        old = select(pictures.c.number).where(pictures.c.decode_rule < DECODE_RULE)
+        old = select(pictures.c.row_id).where(pictures.c.decode_rule < DECODE_RULE)
         query = _places().where(files.c.picture.in_(old)).order_by(files.c.picture)
         return self._by_picture(query)
 
@@ -146,9 +159,9 @@ class CatalogReader:
         found = {}
         with self.database.read() as c:
             for part in chunks(numbers):
-                query = select(pictures.c.number, pictures.c.id)
-                for row in c.execute(query.where(pictures.c.number.in_(part))):
-                    found[int(row.number)] = str(row.id)
+                query = select(pictures.c.row_id, pictures.c.id)
+                for row in c.execute(query.where(pictures.c.row_id.in_(part))):
+                    found[int(row.row_id)] = str(row.id)
         return found
 
     def describe(self, numbers: Collection[int]) -> dict[int, PictureSummary]:
@@ -158,7 +171,7 @@ class CatalogReader:
         with self.database.read() as c:
             for part in chunks(numbers):
                 for row in c.execute(SHOWN, {"numbers": part}):
-                    found.setdefault(row.number, []).append(row)
+                    found.setdefault(row.row_id, []).append(row)
                 for row in c.execute(TAGGED, {"numbers": part}):
                     named.setdefault(row.picture, []).append(row.tag)
         described = {}
@@ -179,19 +192,20 @@ class CatalogReader:
         return described
 
     def facts(self, numbers: Collection[int]) -> dict[int, Facts]:
-        """What was read off these pictures."""
-        found = {}
-        names = ("type", "width", "height", "bytes", "taken")
-        columns = [pictures.c[name] for name in names]
-        query = select(pictures.c.number, pictures.c.facts, *columns)
+        """Return the metadata of pictures, by row id. Unknown row ids are left out."""
+        metadata, palettes = {}, dict[int, list[str]]()
+        columns = [pictures.c[name] for name in METADATA]
+        query = select(pictures.c.row_id, *columns).where(pictures.c.row_id.in_(_NUMBERS))
+        palette = select(colors).where(colors.c.picture.in_(_NUMBERS)).order_by(colors.c.rank)
         with self.database.read() as c:
             for part in chunks(numbers):
-                for row in c.execute(query.where(pictures.c.number.in_(part))):
-                    more = {**row.facts, "palette": tuple(row.facts["palette"])}
-                    found[int(row.number)] = Facts(
-                        **{name: getattr(row, name) for name in names}, **more
-                    )
-        return found
+                for row in c.execute(palette, {"numbers": part}):
+                    palettes.setdefault(row.picture, []).append(row.color)
+                for row in c.execute(query, {"numbers": part}):
+                    values = {name: getattr(row, name) for name in METADATA}
+                    row_id = int(row.row_id)
+                    metadata[row_id] = Facts(**values, palette=tuple(palettes.get(row_id, ())))
+        return metadata
 
     def labels(self, model: Model, numbers: Collection[int]) -> dict[int, tuple[Label, ...]]:
         """What a model sees in these pictures, most probable first; none for most."""
@@ -206,7 +220,7 @@ class CatalogReader:
         total = func.sum(labels.c.score).label("total")
         query = (
             select(labels.c.picture, total)
-            .join(pictures, pictures.c.number == labels.c.picture)
+            .join(pictures, pictures.c.row_id == labels.c.picture)
             .where(labels.c.model == model.id, labels.c.label.in_(names))
             .where(pictures.c.orphaned.is_(None))
             .group_by(labels.c.picture)
@@ -259,10 +273,10 @@ class CatalogReader:
 
     def newest(self, skip: int, count: int) -> list[int]:
         """Pictures by when they came, the last one first."""
-        query = select(pictures.c.number).where(pictures.c.orphaned.is_(None))
-        query = query.order_by(pictures.c.number.desc()).offset(skip).limit(count)
+        query = select(pictures.c.row_id).where(pictures.c.orphaned.is_(None))
+        query = query.order_by(pictures.c.row_id.desc()).offset(skip).limit(count)
         with self.database.read() as c:
-            return [int(row.number) for row in c.execute(query)]
+            return [int(row.row_id) for row in c.execute(query)]
 
     def resolve(self, identity: str) -> int:
         """A whole id, or an unmistakable beginning of at least 6 digits -> number.
@@ -275,7 +289,7 @@ class CatalogReader:
                 f"id:{identity} is no id; an id has 64 hexadecimal digits, of which the first 6 or "
                 "more may do (`lookalike search --json` prints them)"
             )
-        query = select(pictures.c.number).where(pictures.c.orphaned.is_(None))
+        query = select(pictures.c.row_id).where(pictures.c.orphaned.is_(None))
         with self.database.read() as c:
             begins = and_(pictures.c.id >= identity, pictures.c.id < identity + "g")  # by the index
             rows = c.execute(query.where(begins).limit(2)).all()
@@ -285,14 +299,14 @@ class CatalogReader:
             raise QueryError(
                 f"several pictures have ids that begin with {identity}; give more of it"
             )
-        return int(rows[0].number)
+        return int(rows[0].row_id)
 
     def every_place(self) -> Iterator[tuple[str, int, str]]:
         """(id, number, path) of every file that holds a picture; copies share an id."""
         query = (
             _places()
             .add_columns(pictures.c.id)
-            .join(pictures, pictures.c.number == files.c.picture)
+            .join(pictures, pictures.c.row_id == files.c.picture)
         )
         with self.database.read() as c:
             for row in c.execute(query.order_by(files.c.root, files.c.path)):
@@ -302,7 +316,7 @@ class CatalogReader:
         """How many pictures are neither orphans nor at any file."""
         left = select(files.c.picture).where(files.c.picture.is_not(None))
         query = select(func.count()).select_from(pictures)
-        query = query.where(pictures.c.orphaned.is_(None), pictures.c.number.not_in(left))
+        query = query.where(pictures.c.orphaned.is_(None), pictures.c.row_id.not_in(left))
         with self.database.read() as c:
             return c.scalar(query) or 0
 
@@ -311,7 +325,7 @@ def _vectors() -> Select[Any]:
     """Searchable ones, of the `model` that is given when it is asked."""
     return (
         select(vectors.c.picture, vectors.c.data)
-        .join(pictures, and_(pictures.c.number == vectors.c.picture, pictures.c.orphaned.is_(None)))
+        .join(pictures, and_(pictures.c.row_id == vectors.c.picture, pictures.c.orphaned.is_(None)))
         .where(vectors.c.model == bindparam("model"))
     )
 
@@ -325,12 +339,12 @@ def _places() -> Select[Any]:
 _NUMBERS: BindParameter[Any] = bindparam("numbers", expanding=True)
 PRESENT = _vectors().where(vectors.c.picture.in_(_NUMBERS))
 SHOWN = (
-    select(pictures.c.number, pictures.c.id, pictures.c.width, pictures.c.height)
+    select(pictures.c.row_id, pictures.c.id, pictures.c.width, pictures.c.height)
     .add_columns(pictures.c.low_content, pictures.c.decode_rule)
     .add_columns(files.c.path, files.c.size, files.c.mtime_ns, roots.c.path.label("root_path"))
-    .join(files, files.c.picture == pictures.c.number)
+    .join(files, files.c.picture == pictures.c.row_id)
     .join(roots, roots.c.id == files.c.root)
-    .where(pictures.c.number.in_(_NUMBERS))
+    .where(pictures.c.row_id.in_(_NUMBERS))
 )
 TAGGED = select(tags).where(tags.c.picture.in_(_NUMBERS))
 LATER = select(changes.c.sequence, changes.c.picture).where(

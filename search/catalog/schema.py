@@ -55,21 +55,42 @@ roots = Table(
 pictures = Table(
     "pictures",
     metadata,
-    Column("number", Number, primary_key=True),
-    Column("id", String(64), nullable=False, unique=True),
+    Column("row_id", Number, primary_key=True),
+    Column("id", String(64), nullable=False, unique=True),  # SHA-256 of the bytes
     Column("rendition", String(64), nullable=False),
     Column("type", String(16), nullable=False),
     Column("width", Integer, nullable=False),
     Column("height", Integer, nullable=False),
     Column("bytes", Number, nullable=False),
-    Column("taken", String(32)),
-    Column("facts", JSON, nullable=False),
+    Column("taken", String(32)),  # local time, YYYY-MM-DDTHH:MM:SS
+    Column("camera", Text),
+    Column("lens", Text),
+    Column("latitude", Float),  # degrees, north positive
+    Column("longitude", Float),  # degrees, east positive
+    Column("exif", JSON, nullable=False, server_default=text("'{}'")),  # other tags by name
     Column("orphaned", Float),  # when its last file went, in seconds since 1970
     Column("low_content", Boolean, nullable=False, default=False, server_default=text("0")),
-    # `images.DECODE_RULE` under which `rendition`, `facts` and the thumbnail were computed
+    # `images.DECODE_RULE` under which `rendition`, the metadata and the thumbnail were computed
     Column("decode_rule", Integer, nullable=False, server_default=text("1")),
     Index("pictures_rendition", "rendition"),
-    sqlite_autoincrement=True,  # a number is never given twice: indexes are keyed by it
+    Index("pictures_type", "type"),
+    Index("pictures_width", "width"),
+    Index("pictures_height", "height"),
+    Index("pictures_bytes", "bytes"),
+    Index("pictures_taken", "taken"),
+    Index("pictures_camera", "camera"),
+    Index("pictures_lens", "lens"),
+    Index("pictures_place", "latitude", "longitude"),
+    sqlite_autoincrement=True,  # a row id is never used again: vector stores are keyed by it
+)
+
+colors = Table(  # the dominant colours of a picture
+    "colors",
+    metadata,
+    Column("picture", Number, ForeignKey("pictures.row_id"), primary_key=True),
+    Column("rank", Integer, primary_key=True),  # 0 is the most frequent
+    Column("color", String(7), nullable=False),  # #rrggbb
+    Index("colors_color", "color"),
 )
 
 files = Table(
@@ -81,7 +102,7 @@ files = Table(
     Column("size", Number, nullable=False),
     Column("mtime_ns", Number, nullable=False),
     Column("inode", Number, nullable=False),
-    Column("picture", Number, ForeignKey("pictures.number")),
+    Column("picture", Number, ForeignKey("pictures.row_id")),
     Column("reason", Text),  # why it has no picture
     Column("rule", String(16)),  # under which limits and codecs that was so
     Column("was", Number),  # the last picture that it held
@@ -102,7 +123,7 @@ vectors = Table(
     "vectors",
     metadata,
     Column("model", Number, ForeignKey("models.id"), primary_key=True),
-    Column("picture", Number, ForeignKey("pictures.number"), primary_key=True),
+    Column("picture", Number, ForeignKey("pictures.row_id"), primary_key=True),
     Column("data", LargeBinary, nullable=False),  # dim x fp16, little-endian
     Index("vectors_picture", "picture"),  # deleting a picture looks its vectors up by it
 )
@@ -123,7 +144,7 @@ changes = Table(
 labels = Table(  # what a model sees in a picture; `tags` are what people say of it
     "labels",
     metadata,
-    Column("picture", Number, ForeignKey("pictures.number"), primary_key=True),
+    Column("picture", Number, ForeignKey("pictures.row_id"), primary_key=True),
     Column("model", Number, ForeignKey("models.id"), primary_key=True),
     Column("label", String(200), primary_key=True),
     Column("score", Float, nullable=False),  # its probability
@@ -133,6 +154,6 @@ labels = Table(  # what a model sees in a picture; `tags` are what people say of
 tags = Table(
     "tags",
     metadata,
-    Column("picture", Number, ForeignKey("pictures.number"), primary_key=True),
+    Column("picture", Number, ForeignKey("pictures.row_id"), primary_key=True),
     Column("tag", String(200), primary_key=True),
 )

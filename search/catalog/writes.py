@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert_postgres
 from sqlalchemy.dialects.sqlite import insert as upsert_sqlite
 
 from search.catalog.database import Database
-from search.catalog.schema import changes, files, labels, pictures, tags, vectors
+from search.catalog.schema import changes, colors, files, labels, pictures, tags, vectors
 from search.errors import NotFoundError
 from search.media.images import DECODE_RULE
 from search.records import Facts, Label
@@ -136,9 +136,11 @@ def select_labels(
 
 def _columns(rendition: str, facts: Facts) -> dict[str, Any]:
     """What a row of `pictures` holds of a picture that was decoded under the present rule."""
-    details = asdict(facts)
-    row = {key: details.pop(key) for key in ("type", "width", "height", "bytes", "taken")}
-    return row | {"rendition": rendition, "facts": details, "decode_rule": DECODE_RULE}
+    names = ("type", "width", "height", "bytes", "taken", "camera", "latitude", "longitude", "exif")
+    row: dict[str, Any] = {name: getattr(facts, name) for name in names}
+    lens = facts.exif.get("LensModel")
+    row["lens"] = None if lens is None else str(lens)
+    return row | {"rendition": rendition, "decode_rule": DECODE_RULE}
 
 
 class CatalogWriter:
@@ -204,7 +206,7 @@ class CatalogWriter:
             self._insert_vectors(c, model, {n: pack(v) for n, v in embedded.items()})
             self._set_contents(c, model, contents or {})
             items = (decoded or {}).items()
-            self._set_decoded(c, {n: _columns(one.rendition, one.facts) for n, one in items})
+            self._set_decoded(c, {n: (one.rendition, one.facts) for n, one in items})
             self._set_flags(c, {n: one.low_content for n, one in items})
 
     def _pictures(
@@ -212,27 +214,31 @@ class CatalogWriter:
     ) -> tuple[dict[str, int], set[int]]:
         """Enter new pictures, take orphans back; id -> number, and the numbers of these two."""
         by_id = {item.id: item for item in found}
-        query = select(pictures.c.id, pictures.c.number, pictures.c.orphaned)
+        query = select(pictures.c.id, pictures.c.row_id, pictures.c.orphaned)
         query = query.add_columns(pictures.c.decode_rule)
         query = query.where(pictures.c.id.in_(by_id))
         known = {row.id: row for row in c.execute(query)}
-        back = [row.number for row in known.values() if row.orphaned is not None]
+        back = [row.row_id for row in known.values() if row.orphaned is not None]
         if back:
-            c.execute(update(pictures).where(pictures.c.number.in_(back)).values(orphaned=None))
+            c.execute(update(pictures).where(pictures.c.row_id.in_(back)).values(orphaned=None))
             self._log(c, back, "add")
         outdated = [picture for picture in known.values() if picture.decode_rule < DECODE_RULE]
-        pairs = [(picture.number, by_id[picture.id]) for picture in outdated]
-        decoded = {n: self._row(item) for n, item in pairs if item.facts is not None}
-        self._set_decoded(c, decoded)  # bytes that were decoded again for another model
-        rows = [self._row(item) for item in by_id.values() if item.id not in known]
+        pairs = [(picture.row_id, by_id[picture.id]) for picture in outdated]
+        self._set_decoded(  # bytes that were decoded again for another model
+            c,
+            {n: (item.rendition, item.facts) for n, item in pairs if item.rendition and item.facts},
+        )
+        new = [item for item in by_id.values() if item.id not in known]
+        rows = [self._row(item) for item in new]
         if not rows:
-            return {identity: row.number for identity, row in known.items()}, set(back)
+            return {identity: row.row_id for identity, row in known.items()}, set(back)
         renditions = {row["rendition"] for row in rows}
-        twins = select(pictures.c.rendition, pictures.c.number)
+        twins = select(pictures.c.rendition, pictures.c.row_id)
         twins = twins.where(pictures.c.rendition.in_(renditions))
         before = [tuple(row) for row in c.execute(twins)]
         c.execute(insert(pictures), rows)
-        numbers = {row.id: int(row.number) for row in c.execute(query)}
+        numbers = {row.id: int(row.row_id) for row in c.execute(query)}
+        self._set_colors(c, {numbers[one.id]: one.facts.palette for one in new if one.facts})
         for rendition, number in before:  # only metadata changed: the tags stay with it
             for row in rows:
                 if row["rendition"] == rendition:
@@ -246,11 +252,26 @@ class CatalogWriter:
         return _columns(found.rendition, found.facts) | {"id": found.id}
 
     @staticmethod
-    def _set_decoded(c: Connection, values: dict[int, dict[str, Any]]) -> None:
-        """Replace columns of pictures, by number."""
-        if values:
-            change = update(pictures).where(pictures.c.number == bindparam("key"))
-            c.execute(change, [{**row, "key": number} for number, row in values.items()])
+    def _set_decoded(c: Connection, decoded: dict[int, tuple[str, Facts]]) -> None:
+        """Replace the rendition hash and the metadata of pictures, by row id."""
+        if not decoded:
+            return
+        change = update(pictures).where(pictures.c.row_id == bindparam("key"))
+        c.execute(change, [_columns(*one) | {"key": row_id} for row_id, one in decoded.items()])
+        CatalogWriter._set_colors(c, {n: facts.palette for n, (_, facts) in decoded.items()})
+
+    @staticmethod
+    def _set_colors(c: Connection, palettes: dict[int, tuple[str, ...]]) -> None:
+        """Replace the dominant colours of pictures, by row id."""
+        for part in chunks(palettes):
+            c.execute(delete(colors).where(colors.c.picture.in_(part)))
+        rows = [
+            {"picture": row_id, "rank": rank, "color": color}
+            for row_id, palette in palettes.items()
+            for rank, color in enumerate(palette)
+        ]
+        if rows:
+            c.execute(insert(colors), rows)
 
     def _vectors(
         self, c: Connection, model: Model, found: Sequence[ExtractedFile], numbers: dict[str, int]
@@ -261,14 +282,14 @@ class CatalogWriter:
         lacking = {f.rendition: f.id for f in found if f.vector is None and f.rendition}
         if lacking:
             same = (
-                select(pictures.c.rendition, pictures.c.number, vectors.c.data)
-                .join(vectors, vectors.c.picture == pictures.c.number)
+                select(pictures.c.rendition, pictures.c.row_id, vectors.c.data)
+                .join(vectors, vectors.c.picture == pictures.c.row_id)
                 .where(pictures.c.rendition.in_(lacking), vectors.c.model == model.id)
                 .where(pictures.c.decode_rule == DECODE_RULE)
             )
             held = {row.rendition: row for row in c.execute(same)}
-            seen = self._contents(c, model, [row.number for row in held.values()])
-            known = {key: (row.data, seen[row.number]) for key, row in held.items()}
+            seen = self._contents(c, model, [row.row_id for row in held.values()])
+            known = {key: (row.data, seen[row.row_id]) for key, row in held.items()}
             computed = {
                 f.rendition: (pack(f.vector), f.content) for f in found if f.vector is not None
             }
@@ -284,10 +305,10 @@ class CatalogWriter:
     def _contents(c: Connection, model: Model, numbers: Sequence[int]) -> dict[int, SeenContent]:
         """What the catalog holds of these pictures under a model."""
         names = select_labels(c, model, numbers)
-        flags = select(pictures.c.number, pictures.c.low_content)
+        flags = select(pictures.c.row_id, pictures.c.low_content)
         return {
-            row.number: SeenContent(names.get(row.number, ()), row.low_content)
-            for row in c.execute(flags.where(pictures.c.number.in_(numbers)))
+            row.row_id: SeenContent(names.get(row.row_id, ()), row.low_content)
+            for row in c.execute(flags.where(pictures.c.row_id.in_(numbers)))
         }
 
     @staticmethod
@@ -311,7 +332,7 @@ class CatalogWriter:
         """Replace `low_content` of pictures, by number."""
         for flag in (False, True):
             numbers = [n for n, low_content in flags.items() if low_content == flag]
-            change = update(pictures).where(pictures.c.number.in_(numbers))
+            change = update(pictures).where(pictures.c.row_id.in_(numbers))
             c.execute(change.where(pictures.c.low_content != flag).values(low_content=flag))
 
     def _insert_vectors(self, c: Connection, model: Model, rows: dict[int, bytes]) -> None:
@@ -344,11 +365,11 @@ class CatalogWriter:
         """Mark those of the pictures that have no file left."""
         if not numbers:
             return []
-        left = select(files.c.id).where(files.c.picture == pictures.c.number).exists()
-        alone = select(pictures.c.number).where(pictures.c.number.in_(numbers), ~left)
+        left = select(files.c.id).where(files.c.picture == pictures.c.row_id).exists()
+        alone = select(pictures.c.row_id).where(pictures.c.row_id.in_(numbers), ~left)
         gone = [row[0] for row in c.execute(alone.where(pictures.c.orphaned.is_(None)))]
         if gone:
-            now = update(pictures).where(pictures.c.number.in_(gone))
+            now = update(pictures).where(pictures.c.row_id.in_(gone))
             c.execute(now.values(orphaned=self._clock()))
             self._log(c, gone, "remove")
         return gone

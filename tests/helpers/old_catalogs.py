@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from pathlib import Path
 
@@ -58,7 +59,7 @@ ALTER TABLE pictures ADD COLUMN low_content BOOLEAN DEFAULT 0 NOT NULL;
 """,
     4: "ALTER TABLE pictures ADD COLUMN decode_rule INTEGER DEFAULT 1 NOT NULL;",
 }
-OLD_VERSIONS = (1, 2, 3)
+OLD_VERSIONS = (1, 2, 3, 4)
 TABLES = "meta roots pictures models changes files vectors labels tags".split()
 
 
@@ -75,9 +76,21 @@ def write_old_catalog(new: Path, old: Path, version: int) -> None:
             columns = {row[1] for row in target.execute(f"PRAGMA table_info({table})")}
             if columns:
                 for row in source.execute(f"SELECT * FROM {table} ORDER BY 1, 2"):
-                    copy_row(target, table, columns, dict(row))
+                    values = dict(row)
+                    if table == "pictures":
+                        values |= {"number": row["row_id"], "facts": facts(source, values)}
+                    copy_row(target, table, columns, values)
     source.close()
     target.close()
+
+
+def facts(source: sqlite3.Connection, row: dict[str, object]) -> str:
+    """The metadata of a picture, as versions before 5 kept it: one JSON column."""
+    query = "SELECT color FROM colors WHERE picture = ? ORDER BY rank"
+    palette = [color for (color,) in map(tuple, source.execute(query, (row["row_id"],)))]
+    names = ("camera", "latitude", "longitude")
+    exif = json.loads(str(row["exif"]))
+    return json.dumps({**{name: row[name] for name in names}, "palette": palette, "exif": exif})
 
 
 def copy_row(

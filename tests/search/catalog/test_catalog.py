@@ -166,7 +166,9 @@ def test_facts_are_kept(shelf: CatalogFixture) -> None:
     with shelf.database.read() as c:
         row = c.execute(select(schema.pictures)).one()
     assert (row.type, row.width, row.height, row.bytes) == ("jpeg", 4, 3, 10)
-    assert row.facts["palette"] == ["#000000"] and row.facts["exif"] == {"Make": "x"}
+    assert row.exif == {"Make": "x"} and shelf.lookup.facts([1]) == {1: FACTS}
+    with shelf.database.read() as c:
+        assert c.execute(select(schema.colors)).all() == [(1, 0, "#000000")]
 
 
 def test_the_log_names_what_comes_goes_and_comes_back(shelf: CatalogFixture) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,7 @@ def write_photograph(path: Path) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Make], exif[ExifTags.Base.Model] = "Canon", "Canon EOS R6"
     details = exif.get_ifd(ExifTags.IFD.Exif)
-    details[ExifTags.Base.LensModel] = "RF 35mm ‘f/1.8’"
+    details[ExifTags.Base.LensModel] = "RF 35mm f/1.8"
     details[ExifTags.Base.DateTimeOriginal] = "2024:05:06 07:08:09"
     place = exif.get_ifd(ExifTags.IFD.GPSInfo)
     place |= {1: "N", 2: (48.0, 51.0, 0.0), 3: "W", 4: (2.0, 21.0, 0.0)}
@@ -88,6 +89,29 @@ def test_a_library_of_an_older_version_answers_as_before(
     checked = engine.check(deep=True)
     assert checked.problems == () and checked.repaired == ()
     close_library(engine)
+
+
+@pytest.mark.parametrize("version", OLD_VERSIONS)
+def test_metadata_comes_into_columns_of_its_own(filled: Path, version: int) -> None:
+    new, old = filled / "catalog.sqlite", filled / "old.sqlite"
+    columns = "type, width, height, bytes, taken, camera, lens, latitude, longitude"
+    pictures = f"SELECT row_id, id, {columns}, exif FROM pictures ORDER BY row_id"
+    colors = "SELECT picture, rank, color FROM colors ORDER BY picture, rank"
+    write_old_catalog(new, old, version)
+    Database(old).close()
+    assert read_rows(old, colors) == read_rows(new, colors) != []
+    rows = [(*row[:-1], json.loads(str(row[-1]))) for row in read_rows(old, pictures)]
+    assert rows == [(*row[:-1], json.loads(str(row[-1]))) for row in read_rows(new, pictures)]
+    photograph = next(row for row in rows if row[7])
+    taken, camera = "2024-05-06T07:08:09", "Canon EOS R6"
+    assert photograph[6:11] == (taken, camera, "RF 35mm f/1.8", 48.85, -2.35)
+
+
+@pytest.mark.parametrize("column", ["taken", "camera", "lens", "latitude", "width", "bytes"])
+def test_conditions_on_metadata_use_an_index(tmp_path: Path, column: str) -> None:
+    Database(tmp_path / "c.sqlite").close()
+    query = f"EXPLAIN QUERY PLAN SELECT row_id FROM pictures WHERE {column} > 1"
+    assert "USING" in str(read_rows(tmp_path / "c.sqlite", query))
 
 
 @pytest.mark.parametrize("version", OLD_VERSIONS)

@@ -821,22 +821,23 @@ def test_a_library_of_the_earlier_weights_answers_until_all_have_new_vectors(
 def store_old_colours(engine: Engine) -> None:
     """Store what the decode rule that ignored colour profiles computed."""
     with engine.library.database.write() as c:
-        rows = c.execute(select(schema.pictures.c.number, schema.pictures.c.facts)).all()
-        for row in rows:
-            old = {"facts": {**row.facts, "palette": ["#123456"]}, "rendition": f"{row.number}"}
-            change = update(schema.pictures).where(schema.pictures.c.number == row.number)
-            c.execute(change.values(decode_rule=1, low_content=True, **old))
+        for row_id in c.scalars(select(schema.pictures.c.row_id)).all():
+            change = update(schema.pictures).where(schema.pictures.c.row_id == row_id)
+            c.execute(change.values(decode_rule=1, low_content=True, rendition=f"{row_id}"))
+        c.execute(delete(schema.colors).where(schema.colors.c.rank > 0))
+        c.execute(update(schema.colors).values(color="#123456"))
     for path in engine.library.thumbnails.path("").parents[2].rglob("*.webp"):
         path.write_bytes(b"old")
 
 
 def stored(engine: Engine) -> list[Any]:
-    """The rows of all pictures, which of them have vectors, and their thumbnails."""
-    order = schema.pictures.c.number
+    """The rows of all pictures, their colours, which have vectors, and their thumbnails."""
+    order = schema.pictures.c.row_id
     with engine.library.database.read() as c:
         rows = [tuple(row) for row in c.execute(select(schema.pictures).order_by(order))]
+        colors = sorted(tuple(row) for row in c.execute(select(schema.colors)))
         vectors = sorted(c.scalars(select(schema.vectors.c.picture)))
-    return [rows, vectors, [engine.thumbnail(row[1]) for row in rows]]
+    return [rows, colors, vectors, [engine.thumbnail(row[1]) for row in rows]]
 
 
 @pytest.mark.parametrize("lacking", [False, True])
@@ -1269,7 +1270,7 @@ class Folders:
         kept = {identity(*picture) for picture in self.orphans}
         assert {row.id for row in rows if row.orphaned is None} == present
         assert {row.id for row in rows if row.orphaned is not None} == kept
-        self.check_index({row.number: row.id for row in rows})
+        self.check_index({row.row_id: row.id for row in rows})
         if present:
             seed = min(self.all_pictures())[0]
             hits = self.engine.search(image=jpeg(seed), k=100)

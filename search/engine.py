@@ -30,7 +30,8 @@ from search.library import Library
 from search.lock import hold_lock
 from search.media.decoder_pool import PictureSource
 from search.media.images import Crop
-from search.querying.query import Picture as Given, Query, is_address
+from search.media.sources import ImageSource, is_address
+from search.querying.query import Query
 from search.records import (
     AugmentProgress,
     CheckReport,
@@ -229,9 +230,9 @@ class Engine:
 
     def search(
         self,
-        query: Query | Given | None = None,
+        query: Query | ImageSource | None = None,
         *,
-        image: Given | Sequence[Given] | None = None,
+        image: ImageSource | Sequence[ImageSource] | None = None,
         text: str | Sequence[str] | None = None,
         vector: Sequence[float] | None = None,
         crop: Crop | Sequence[float | str] | None = None,
@@ -241,7 +242,8 @@ class Engine:
         """The pictures most like the query's, best first: a Query, a picture, or what `Query.of`
         takes.
 
-        image: a path, a URL, `id:ID`, the bytes of a file, a PIL picture, or a list of them that
+        image: a path, a URL, `id:ID`, the bytes of a file, a PIL picture, an array (H, W, 3) RGB
+        or (H, W) grey of uint8, a file opened in binary mode, a hit, or a list of them that
         add up. text: what is to be seen, or a list; mini knows words (`words`). k: 1 to 10000.
         min_score: cosine in [-1, 1]. Raises LookalikeError.
         """
@@ -250,7 +252,9 @@ class Engine:
                 raise QueryError("give one picture or a list of them, not both `query` and `image`")
             image = image if query is None else query
             query = Query.of(image, text=text, vector=vector, crop=crop, k=k, min_score=min_score)
-        elif (image, text, vector, crop, k, min_score) != (None, None, None, None, 10, None):
+        elif (
+            image is not None or (text, vector, crop) != (None,) * 3 or (k, min_score) != (10, None)
+        ):
             raise QueryError("a Query holds its own terms, k and min_score; give nothing beside it")
         while True:  # once more, where the library's model has changed meanwhile
             searcher = self.library.open_searcher()
@@ -284,7 +288,9 @@ class Engine:
 
     # making more -------------------------------------------------------------------------------
 
-    def vary(self, image: Given, **options: Unpack[VariantOptions]) -> Iterator[VariantProgress]:
+    def vary(
+        self, image: ImageSource, **options: Unpack[VariantOptions]
+    ) -> Iterator[VariantProgress]:
         """Make variants of a picture, given as to `search`, and watch them appear.
 
         The last progress carries the result; closing the iterator cancels. options: see
@@ -296,7 +302,7 @@ class Engine:
         request = VariantRequest.of(**options, space=self.library.generator.space)
         return self.library.generator.generate(image, request)
 
-    def variants(self, image: Given, **options: Unpack[VariantOptions]) -> Variants:
+    def variants(self, image: ImageSource, **options: Unpack[VariantOptions]) -> Variants:
         """Make variants of a picture: as `vary`, to the end.
 
         engine.variants("shirt.jpg", n=4, regime="same", seed=7)[0].picture.save("more.png")
@@ -327,9 +333,9 @@ class Engine:
     def keep(self, picture: bytes | str) -> Picture:
         """Keep a picture (its bytes, or a URL) in the library's own folder, with its bytes as they
         are: searchable at once, even while a folder is being indexed. Raises LookalikeError."""
-        data = picture if isinstance(picture, bytes) else self.library.read_content(picture)
+        data = self.library.resolver.read_content(picture)
         embedder = self.library.models.at_once(self.library.catalog.serving())
-        loaded = self.library.decode(PictureSource(data=data), embedder.preprocessing)
+        loaded = self.library.resolver.decode(PictureSource(data=data), embedder.preprocessing)
         if loaded.pixels is None:
             raise PictureError("the picture was not decoded; try again")
         pixels = [loaded.pixels]
@@ -365,8 +371,8 @@ class Engine:
         """JPEG, long side at most 1600; of an id, a URL or a file's bytes. Raises as `original`."""
         if isinstance(picture, str) and not is_address(picture):
             return self.library.browser.preview(picture)
-        data = picture if isinstance(picture, bytes) else self.library.read_content(picture)
-        return self.library.decode(PictureSource(data=data, preview=True)).preview or b""
+        data = self.library.resolver.read_content(picture)
+        return self.library.resolver.decode(PictureSource(data=data, preview=True)).preview or b""
 
     def original(self, identity: str) -> tuple[Picture, BinaryIO]:
         """A picture and its file, opened for reading.

@@ -15,9 +15,9 @@ from search.embedders.notes import Notes
 from search.errors import EmptyError, LibraryError
 from search.indexing.uploads import Uploads
 from search.lock import WriteLock
-from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecoderPool, PictureSource
+from search.media.decoder_pool import DecoderPool
 from search.media.images import Limits
-from search.media.preprocessing import Preprocessing
+from search.media.sources import PictureResolver
 from search.media.thumbnails import Thumbnails
 from search.querying.browse import PictureBrowser
 from search.settings import Settings
@@ -54,8 +54,9 @@ class Library:
         self.thumbnails = Thumbnails(self.home / "thumbnails")
         self.catalog.keep_in(kept := self.home / "kept")
         self.uploads = Uploads(self.catalog, self.thumbnails, kept)
+        self.resolver = PictureResolver(self)
         self.browser = PictureBrowser(
-            self.reader, self.thumbnails, self.decode, self.catalog.serving, self.models.shown
+            self.reader, self.thumbnails, self.resolver, self.catalog, self.models
         )
         self.write_lock = WriteLock(self.home, settings.lock_seconds, say)
         self.indexes = open_stores(
@@ -70,20 +71,6 @@ class Library:
         if "runtime" in self.__dict__:
             self.runtime.close()
         self.database.close()
-
-    def read_content(self, name: str) -> bytes:
-        """What a URL or `id:ID` stands for."""
-        if name.startswith("id:"):
-            return self.browser.content(name[3:])
-        return self.fetcher.fetch(name)
-
-    def decode(
-        self, source: PictureSource, preprocessing: Preprocessing | None = None
-    ) -> DecodedPicture:
-        loaded = self.decoders.submit(source, preprocessing, urgent=True).result()
-        if isinstance(loaded, DecodeFailure):
-            raise loaded.error(f"the picture: {loaded.reason}")
-        return loaded
 
     @cached_property
     def decoders(self) -> DecoderPool:
@@ -117,7 +104,7 @@ class Library:
         from search.generation.variants import VariantGenerator
 
         notes, s = Notes(self.home / "models"), self.settings
-        needs = (self.models, self.reader, self.decoders, self.read_content, self.catalog.serving)
+        needs = (self.models, self.reader, self.catalog, self.decoders, self.resolver)
         pictures = LibraryPictures(*needs, lambda query: self.open_searcher().answer(query), notes)
         parts = (self.models, self.runtime, pictures, notes, s.checkpoint, s.device)
         return self._make_once("generator", lambda: VariantGenerator(*parts))
@@ -133,6 +120,6 @@ class Library:
         self.models.refuse_other(model)
         self.decoders.warm()
 
-        embedder, content = partial(self.models.fitting, model), self.read_content
+        embedder = partial(self.models.fitting, model)
         replica = partial(self.indexes.replica, model)
-        return Searcher(self.reader, self.decoders, self.runtime, embedder, model, replica, content)
+        return Searcher(self.reader, self.resolver, self.runtime, embedder, model, replica)

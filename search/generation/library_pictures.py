@@ -9,17 +9,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from search.catalog.catalog import Catalog
 from search.catalog.reads import CatalogReader
 from search.catalog.writes import Model
 from search.embedders.base import Embedder
 from search.embedders.models import Models
 from search.embedders.notes import Notes
 from search.errors import EmptyError, NeighbourError, PictureError
-from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecoderPool, PictureSource
-from search.media.images import fitted, render
-from search.media.preprocessing import Preprocessing
-from search.querying.pipeline import located
-from search.querying.query import MAX_K, Picture, Query, Term
+from search.media.decoder_pool import DecodedPicture, DecoderPool, PictureSource
+from search.media.sources import ImageSource, PictureResolver
+from search.querying.query import MAX_K, Query, Term
 from search.records import Hit, Hits
 from search.types import Pixels, Vectors
 
@@ -43,55 +42,31 @@ class LibraryPictures:
         self,
         models: Models,
         reader: CatalogReader,
+        catalog: Catalog,
         decoders: DecoderPool,
-        content: Callable[[str], bytes],
-        serving: Callable[[], Model | None],
+        resolver: PictureResolver,
         search: Callable[[Query], Hits],
         notes: Notes,
     ) -> None:
-        """content: returns the bytes of a URL or `id:ID`. serving: returns the library's model, or
-        None while the library is empty. search: answers a query. notes: keep the vectors of the
-        sample pictures."""
-        self._models, self._reader, self._decoders = models, reader, decoders
-        self._content, self._serving, self._search = content, serving, search
-        self._notes = notes
+        """search: answers a query. notes: keep the vectors of the sample pictures."""
+        self._models, self._reader, self._catalog = models, reader, catalog
+        self._decoders, self._resolver = decoders, resolver
+        self._search, self._notes = search, notes
         self._strangers: tuple[tuple[str, int], Vectors] | None = None
 
     def open_embedder(self) -> Embedder:
         """The library's model. Raises ModelError."""
-        return self._models.at_once(self._serving())
+        return self._models.at_once(self._catalog.serving())
 
-    def load(self, image: Picture, urgent: bool = True) -> Image.Image:
+    def load(self, image: ImageSource, urgent: bool = True) -> Image.Image:
         """Load a picture, given as to `search`, as upright RGB in the size that models see.
 
         urgent: decode it before others. Raises InputError.
         """
-        if isinstance(image, Image.Image):
-            try:
-                return render(image.copy())
-            except OSError as error:
-                raise PictureError(f"the picture cannot be decoded: {error}") from error
-        term, path, data, name = Term(image=image), None, None, "the picture"
-        if isinstance(image, bytes):
-            data = image
-        elif isinstance(image, str) and (term.address or term.identity):
-            name, data = image, self._content(image)
-        else:
-            path = name = located(image)
-        source = PictureSource(path, data, facts=False)
-        width, height = fitted(*(self._decode(source, None, name, urgent).size or (1, 1)))
-        pixels = self._decode(source, Preprocessing(height, "squash", width), name, urgent).pixels
-        if pixels is None:
-            raise PictureError(f"{name} could not be decoded; try again")
-        return Image.fromarray(pixels)
-
-    def _decode(
-        self, source: PictureSource, preprocessing: Preprocessing | None, name: str, urgent: bool
-    ) -> DecodedPicture:
-        result = self._decoders.submit(source, preprocessing, urgent).result()
-        if isinstance(result, DecodeFailure):
-            raise result.error(f"{name}: {result.reason}")
-        return result
+        picture = self._resolver.resolve(image, with_image=True, urgent=urgent).image
+        if picture is None:
+            raise PictureError("the picture could not be decoded; try again")
+        return picture
 
     def find_neighbours(self, query: Vectors) -> list[Hit]:
         """Find the nearest other pictures of the library, best first, 8 at most.
@@ -125,7 +100,7 @@ class LibraryPictures:
         They are a sample of the library. While the library has fewer than 200 pictures, they are
         the sample pictures that come with the package.
         """
-        model = self._serving()
+        model = self._catalog.serving()
         large = model is not None and self._reader.count(model)["embedded"] >= MIN_STRANGERS
         key = (embedder.fingerprint, self._reader.sequence(model) if model and large else 0)
         if self._strangers is None or self._strangers[0] != key:

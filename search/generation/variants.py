@@ -37,7 +37,7 @@ from search.embedders.notes import Notes, file_hash
 from search.errors import BusyError, InputError, ModelError, NeighbourError, QueryError
 from search.generation.acceptance import Acceptance, least_similarity
 from search.generation.library_pictures import LibraryPictures
-from search.querying.query import Picture
+from search.media.sources import ImageSource
 from search.records import (
     MOST_VARIANTS,
     SIGMAS,
@@ -210,7 +210,7 @@ class VariantGenerator:
         self._opened: tuple[Denoiser, Embedder | None] | None = None
 
     def generate(
-        self, image: Picture, request: VariantRequest, patient: bool = False
+        self, image: ImageSource, request: VariantRequest, patient: bool = False
     ) -> Generator[VariantProgress, None, None]:
         """Make variants of a picture; the last progress carries them. patient: wait in a queue of
         any length. Raises LookalikeError."""

@@ -98,8 +98,10 @@ def decode(
         reply["rendition"] = images.rendition_hash(rendition)
         reply["facts"] = asdict(metadata.read(opened, rendition, size, len(data)))
         blobs.append(images.thumbnail(rendition))
-    if job["prepare"]:
-        blobs.append(Preprocessing(**job["prepare"])(rendition).tobytes())
+    if job["image"]:
+        reply["image"] = rendition.size
+        blobs.append(rendition.tobytes())
+    blobs += [Preprocessing(**one)(rendition).tobytes() for one in job["prepare"]]
     return reply, blobs
 
 

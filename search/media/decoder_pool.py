@@ -7,7 +7,7 @@ import itertools
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import PIL
 import pillow_heif
+from PIL import Image
 
 from search.errors import CropError, LibraryError, PictureError, SizeError
 from search.media.images import DECODE_RULE, Crop, Limits
@@ -53,8 +54,8 @@ def in_order(
 @dataclass(frozen=True)
 class PictureSource:
     """Where a picture is. path: a file, or data: its bytes. known: ids for which the hash alone is
-    wanted. crop: cut before scaling. facts: also rendition hash, facts and thumbnail. preview: that
-    and nothing else."""
+    wanted. crop: cut before scaling. facts: also rendition hash, facts and thumbnail. image: also
+    the normalized image. preview: that and nothing else."""
 
     path: str | None = None
     data: bytes | None = None
@@ -62,21 +63,29 @@ class PictureSource:
     crop: Crop | None = None
     facts: bool = True
     preview: bool = False
+    image: bool = False
 
 
 @dataclass(frozen=True)
 class DecodedPicture:
     """A decoded picture. Only `id` is set if it was among the known ones. `rendition`, `facts` and
-    `thumbnail` (WebP) are set if the source asked for facts, `pixels` if there is a preprocessing.
-    preview: JPEG. size: width and height of the upright original."""
+    `thumbnail` (WebP) are set if the source asked for facts. prepared: the picture under each
+    preprocessing. preview: JPEG. image: the normalized image, if the source asked for it. size:
+    width and height of the upright original."""
 
     id: str
     size: tuple[int, int] | None = None
     rendition: str | None = None
     facts: Facts | None = None
     thumbnail: bytes | None = None
-    pixels: Pixels | None = None
+    prepared: tuple[Pixels, ...] = ()
     preview: bytes | None = None
+    image: Image.Image | None = None
+
+    @property
+    def pixels(self) -> Pixels | None:
+        """The picture under the first preprocessing, if there is one."""
+        return self.prepared[0] if self.prepared else None
 
 
 @dataclass(frozen=True)
@@ -93,7 +102,7 @@ class _Turn(NamedTuple):
     """A picture that waits for a process."""
 
     source: PictureSource
-    preprocessing: Preprocessing | None
+    preprocessings: tuple[Preprocessing, ...]
     future: Future[DecodedPicture | DecodeFailure]
 
 
@@ -156,11 +165,18 @@ class DecoderPool:
             worker.stop()
 
     def submit(
-        self, source: PictureSource, preprocessing: Preprocessing | None, urgent: bool = False
+        self,
+        source: PictureSource,
+        preprocessing: Preprocessing | Sequence[Preprocessing] | None = None,
+        urgent: bool = False,
     ) -> Future[DecodedPicture | DecodeFailure]:
         """Decode one picture; the future does not raise for what is wrong with the picture.
-        urgent: before those that are not, as someone waits for it."""
-        turn = _Turn(source, preprocessing, Future())
+
+        preprocessing: one or several. urgent: before those that are not, as someone waits for it.
+        """
+        if isinstance(preprocessing, Preprocessing):
+            preprocessing = (preprocessing,)
+        turn = _Turn(source, tuple(preprocessing or ()), Future())
         self._waiting.put((0 if urgent else 1, next(self._order), turn))
         self._begin(self._next)
         return turn.future
@@ -188,7 +204,7 @@ class DecoderPool:
             return
         if turn.future.set_running_or_notify_cancel():
             try:
-                turn.future.set_result(self._load(turn.source, turn.preprocessing))
+                turn.future.set_result(self._load(turn.source, turn.preprocessings))
             except BaseException as error:
                 turn.future.set_exception(error)
 
@@ -198,7 +214,7 @@ class DecoderPool:
                 worker.enforce()
 
     def _load(
-        self, source: PictureSource, preprocessing: Preprocessing | None
+        self, source: PictureSource, preprocessings: tuple[Preprocessing, ...]
     ) -> DecodedPicture | DecodeFailure:
         if source.data is not None and len(source.data) > self.limits.bytes:
             size, most = len(source.data), self.limits.bytes
@@ -212,7 +228,8 @@ class DecoderPool:
             "crop": asdict(crop) if crop else None,
             "facts": source.facts,
             "preview": source.preview,
-            "prepare": asdict(preprocessing) if preprocessing else None,
+            "image": source.image,
+            "prepare": [asdict(preprocessing) for preprocessing in preprocessings],
         }
         if self._closed.is_set():
             return DecodeFailure("the loader was closed", again=True)
@@ -221,7 +238,7 @@ class DecoderPool:
             for _ in range(2):  # a process may have been killed for no fault of this picture
                 try:
                     reply, blobs = worker.ask(job, [] if source.data is None else [source.data])
-                    return _loaded(reply, blobs, preprocessing)
+                    return _loaded(reply, blobs, preprocessings)
                 except ChildProcessError as error:  # says nothing about the picture
                     return DecodeFailure(
                         f"no decoding process could be started: {error}", again=True
@@ -248,14 +265,15 @@ class DecoderPool:
 
 
 def _loaded(
-    reply: dict[str, Any], blobs: list[bytes], preprocessing: Preprocessing | None
+    reply: dict[str, Any], blobs: list[bytes], preprocessings: tuple[Preprocessing, ...]
 ) -> DecodedPicture | DecodeFailure:
     if "error" in reply:
         error = ERRORS.get(str(reply.get("type")), PictureError)
         return DecodeFailure(str(reply["error"]), bool(reply["again"]), error)
-    pixels = None
-    if preprocessing and "size" in reply:
-        pixels = np.frombuffer(blobs.pop(), np.uint8).reshape(preprocessing.shape)
+    prepared = list[Pixels]()
+    for preprocessing in reversed(preprocessings if "size" in reply else ()):
+        prepared.insert(0, np.frombuffer(blobs.pop(), np.uint8).reshape(preprocessing.shape))
+    image = Image.frombytes("RGB", reply["image"], blobs.pop()) if "image" in reply else None
     facts = reply.get("facts")
     return DecodedPicture(
         id=reply["id"],
@@ -263,6 +281,7 @@ def _loaded(
         rendition=reply.get("rendition"),
         facts=Facts(**{**facts, "palette": tuple(facts["palette"])}) if facts else None,
         thumbnail=blobs.pop() if facts else None,
-        pixels=pixels,
+        prepared=tuple(prepared),
         preview=blobs.pop() if "preview" in reply else None,
+        image=image,
     )

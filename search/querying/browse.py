@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import BinaryIO
 
+from search.catalog.catalog import Catalog
 from search.catalog.reads import CatalogReader
-from search.catalog.writes import Model
+from search.embedders.models import Models
 from search.errors import NotFoundError
 from search.media.decoder_pool import DecodedPicture, PictureSource
 from search.media.open_file import open_file
+from search.media.sources import PictureResolver
 from search.media.thumbnails import Thumbnails
-from search.records import Label, Page, Picture
-
-Labels = tuple[Label, ...]
+from search.records import Page, Picture
 
 
 class PictureBrowser:
@@ -29,14 +29,12 @@ class PictureBrowser:
         self,
         reader: CatalogReader,
         thumbnails: Thumbnails,
-        load: Callable[[PictureSource], DecodedPicture],
-        serving: Callable[[], Model | None],
-        labels: Callable[[Model, dict[int, Labels]], dict[int, Labels]],
+        resolver: PictureResolver,
+        catalog: Catalog,
+        models: Models,
     ) -> None:
-        """load: decodes, or raises PictureError. serving: the model whose labels are shown.
-        labels: those that are stored -> those that are shown."""
-        self._reader, self._thumbnails, self._load = reader, thumbnails, load
-        self._serving, self._labels = serving, labels
+        self._reader, self._thumbnails, self._resolver = reader, thumbnails, resolver
+        self._catalog, self._models = catalog, models
 
     def picture(self, identity: str) -> Picture:
         """What is known of a picture."""
@@ -82,8 +80,8 @@ class PictureBrowser:
 
     def _pictures(self, numbers: Sequence[int]) -> list[Picture]:
         described, facts = self._reader.describe(numbers), self._reader.facts(numbers)
-        model = self._serving()
-        labels = self._labels(model, self._reader.labels(model, numbers)) if model else {}
+        model = self._catalog.serving()
+        labels = self._models.shown(model, self._reader.labels(model, numbers)) if model else {}
         return [
             Picture(
                 d.id,
@@ -101,7 +99,7 @@ class PictureBrowser:
 
     def _decoded(self, picture: Picture, source: PictureSource) -> DecodedPicture:
         """A source without a path or data, made of the picture's file."""
-        loaded = self._load(replace(source, data=self.content(picture.id)))
+        loaded = self._resolver.decode(replace(source, data=self.content(picture.id)))
         if loaded.id != picture.id:
             raise NotFoundError(
                 f"{picture.path} has changed since it was indexed; index its folder again"

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from os import fspath
 
 import numpy as np
-from PIL import Image
 
 from search.catalog.reads import CatalogReader, PictureSummary, rescore
 from search.catalog.writes import Model
 from search.embedders.base import Embedder, TextEmbedder
 from search.embedders.vocabulary import LabelEmbedder, Vocabulary, Word, split_words
-from search.errors import EmptyError, InputError, NotFoundError, PictureError, QueryError
+from search.errors import EmptyError, NotFoundError, QueryError
 from search.media.content import is_low_content
-from search.media.decoder_pool import DecodeFailure, DecoderPool, PictureSource
-from search.media.images import render
-from search.querying.query import Picture, Query, Term, combine
+from search.media.sources import PictureResolver
+from search.querying.query import Query, Term, combine
 from search.records import UNLIKELY, Hit, Hits, Understood
 from search.runtime import Runtime
 from search.types import Pixels, Vectors
@@ -65,18 +61,16 @@ class Searcher:
     def __init__(
         self,
         reader: CatalogReader,
-        decoders: DecoderPool,
+        resolver: PictureResolver,
         runtime: Runtime,
         embedder: Callable[[], Embedder],
         model: Model,
         replica: Callable[[], StoreReplica],
-        content: Callable[[str], bytes],
     ) -> None:
         """embedder: loads the model; not called for queries that need none. replica: opens the
-        vector store; on the inference thread alone. content: of a URL or `id:ID`."""
-        self._reader, self._decoders, self._runtime = reader, decoders, runtime
+        vector store; on the inference thread alone."""
+        self._reader, self._resolver, self._runtime = reader, resolver, runtime
         self._embedder, self.model, self._replica = embedder, model, replica
-        self._content = content
 
     def answer(self, query: Query) -> Hits:
         """Best first. Raises LookalikeError for what cannot be answered."""
@@ -275,8 +269,8 @@ class Searcher:
                 rows[i] = next(embedded)
             elif term.text is not None:
                 rows[i] = next(spoken)
-            elif term.identity is not None:
-                rows[i] = self._stored(term.identity)
+            elif term.picture_id is not None:
+                rows[i] = self._stored(term.picture_id)
             else:
                 rows[i] = self._given(term.vector or ())
         return rows
@@ -302,38 +296,8 @@ class Searcher:
 
     def _decoded(self, term: Term) -> tuple[Pixels | None, str | None]:
         """The prepared picture of a term that is to be embedded, and its id where it has one."""
-        if term.image is None or (term.identity is not None and term.crop is None):
+        if term.image is None or (term.picture_id is not None and term.crop is None):
             return None, None
         preprocessing = self._embedder().preprocessing
-        if isinstance(term.image, Image.Image):
-            try:
-                given = term.image.copy()  # it stays the caller's
-            except OSError as error:
-                raise PictureError(f"the picture cannot be decoded: {error}") from error
-            return preprocessing(render(given, term.crop)), None
-        path, data, name = None, None, "the picture"
-        if isinstance(term.image, bytes):
-            data = term.image
-        elif isinstance(term.image, str) and (term.address or term.identity):
-            name = term.image
-            data = self._content(name)
-        else:
-            path = name = located(term.image)
-        source = PictureSource(path, data, crop=term.crop, facts=False)
-        result = self._decoders.submit(source, preprocessing, urgent=True).result()
-        if isinstance(result, DecodeFailure):
-            raise result.error(f"{name}: {result.reason}")
-        if result.pixels is None:
-            raise PictureError(f"{name} could not be decoded; try again")
-        return result.pixels, result.id
-
-
-def located(image: Picture) -> str:
-    """A query file's absolute path, if it is there. Raises InputError and NotFoundError."""
-    given = fspath(image)  # type: ignore[arg-type]
-    full = os.path.abspath(os.path.expanduser(given))
-    if os.path.isdir(full):
-        raise InputError(f"{full} is a folder; give a picture (`lookalike index` takes folders)")
-    if not os.path.exists(full):
-        raise NotFoundError(f"{full} is not there; give a picture file, `id:ID` or `-`")
-    return full
+        resolved = self._resolver.resolve(term.image, [preprocessing], term.crop)
+        return resolved.prepared[0], resolved.id

@@ -6,29 +6,26 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os import PathLike, fspath
-from typing import Annotated, Any, TypeAlias
+from os import fspath
+from typing import Annotated, Any
 
 import numpy as np
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from search.errors import FieldError, QueryError
 from search.media.images import Crop
-from search.records import shown
+from search.media.sources import (
+    ImageSource,
+    has_no_name,
+    is_address as is_address,
+    picture_id_of,
+)
+from search.records import Hit, shown
 
 MAX_K = 10_000
 MAX_TERMS = 64
 MAX_ADDRESSES = 4
 MAX_TEXT = 1000
-
-Picture: TypeAlias = "str | PathLike[str] | bytes | Image.Image"
-"""A path, a URL, `id:ID`, the bytes of a file, or a decoded picture."""
-
-
-def is_address(text: str) -> bool:
-    """Whether a text is meant as a URL."""
-    return text.lower().startswith(("http://", "https://"))
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class Term:
     a library whose model has a text side.
     """
 
-    image: Picture | None = None
+    image: ImageSource | None = None
     vector: tuple[float, ...] | None = None
     weight: float = 1.0
     crop: Crop | None = None
@@ -61,11 +58,9 @@ class Term:
             raise QueryError("a term's vector holds something that is not a finite number")
 
     @property
-    def identity(self) -> str | None:
-        """The id, where the image is `id:ID`."""
-        if isinstance(self.image, str) and self.image.startswith("id:"):
-            return self.image[3:]
-        return None
+    def picture_id(self) -> str | None:
+        """The id, where the image is `id:ID` or a hit."""
+        return picture_id_of(self.image)
 
     @property
     def address(self) -> str | None:
@@ -83,8 +78,10 @@ class Term:
             values = (self.crop.x, self.crop.y, self.crop.width, self.crop.height)
             pairs = zip(values, self.crop.shares, strict=True)
             said["crop"] = [f"{v * 100:g}%" if share else v for v, share in pairs]
-        if isinstance(self.image, bytes | Image.Image):
+        if has_no_name(self.image):
             return {"image": place, **said}
+        if isinstance(self.image, Hit):
+            return {"image": f"id:{self.image.id}", **said}
         return {"image": shown(fspath(self.image)), **said}  # type: ignore[arg-type]
 
 
@@ -107,7 +104,7 @@ class Query:
     @classmethod
     def of(
         cls,
-        image: Picture | Sequence[Picture] | None = None,
+        image: ImageSource | Sequence[ImageSource] | None = None,
         *,
         text: str | Sequence[str] | None = None,
         vector: Sequence[float] | None = None,
@@ -118,7 +115,7 @@ class Query:
         """A query of pictures and texts, one or several, which add up; a crop belongs to the only
         picture."""
         if image is None:
-            images: list[Picture] = []
+            images: list[ImageSource] = []
         elif isinstance(image, Sequence) and not isinstance(image, str | bytes):
             images = list(image)
         else:
@@ -157,7 +154,7 @@ class Query:
         terms, place = [], 0
         for term in self.terms:
             terms.append(term.to_json(place))
-            place += isinstance(term.image, bytes | Image.Image)
+            place += has_no_name(term.image)
         return {"terms": terms, "k": self.k, "min_score": self.min_score}
 
 
@@ -212,7 +209,7 @@ class TermJson(BaseModel):
 
     def term(self, files: Sequence[bytes]) -> Term:
         """Raises QueryError for what is no term."""
-        image: Picture | None = None
+        image: ImageSource | None = None
         if isinstance(self.image, int):
             if self.image >= len(files):
                 raise QueryError(

@@ -75,7 +75,7 @@ def test_texts_and_pictures_add_up_by_their_weights(engine: Engine) -> None:
     terms = (Term(jpeg(3), weight=0.5), Term(text="red", weight=2), Term(text="sea", weight=-1))
     hits = engine.search(Query(terms, k=8))
     one = embedder(engine)
-    picture = engine.library.decode(
+    picture = engine.library.resolver.decode(
         PictureSource(data=jpeg(3), facts=False), one.preprocessing
     ).pixels
     assert picture is not None

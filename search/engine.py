@@ -17,7 +17,6 @@ from search.embedders.base import TextEmbedder
 from search.embedders.vocabulary import LabelEmbedder
 from search.errors import (
     LibraryError,
-    LookalikeError,
     ModelError,
     NotFoundError,
     PictureError,
@@ -256,16 +255,8 @@ class Engine:
             image is not None or (text, vector, crop) != (None,) * 3 or (k, min_score) != (10, None)
         ):
             raise QueryError("a Query holds its own terms, k and min_score; give nothing beside it")
-        while True:  # once more, where the library's model has changed meanwhile
-            searcher = self.library.open_searcher()
-            try:
-                hits = searcher.answer(query)
-            except LookalikeError:
-                if self.library.catalog.serving() == searcher.model:
-                    raise
-            else:
-                if hits or self.library.catalog.serving() == searcher.model:
-                    return replace(hits, thumbnails=self.library.thumbnails)
+        hits = self.library.searches.search(query)
+        return replace(hits, thumbnails=self.library.thumbnails)
 
     def words(self, prefix: str = "", limit: int = 50) -> Words:
         """The words that the library's model can search by and that begin with a prefix.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from search.catalog.catalog import Catalog
@@ -12,7 +12,7 @@ from search.catalog.database import Database
 from search.catalog.reads import CatalogReader
 from search.embedders.models import Models
 from search.embedders.notes import Notes
-from search.errors import EmptyError, LibraryError
+from search.errors import LibraryError
 from search.indexing.uploads import Uploads
 from search.lock import WriteLock
 from search.media.decoder_pool import DecoderPool
@@ -20,13 +20,13 @@ from search.media.images import Limits
 from search.media.sources import PictureResolver
 from search.media.thumbnails import Thumbnails
 from search.querying.browse import PictureBrowser
+from search.querying.pipeline import LibrarySearch
 from search.settings import Settings
 from search.vectors.registry import open_stores
 
 if TYPE_CHECKING:
     from search.generation.variants import VariantGenerator
     from search.media.fetch import Fetcher
-    from search.querying.pipeline import Searcher
     from search.runtime import Runtime
 
 T = TypeVar("T")
@@ -62,6 +62,7 @@ class Library:
         self.indexes = open_stores(
             "faiss", self.reader, lambda: self.runtime, self.home / "index", settings.index
         )
+        self.searches = LibrarySearch(self)
         self._opening = threading.RLock()
 
     def close(self) -> None:
@@ -105,21 +106,6 @@ class Library:
 
         notes, s = Notes(self.home / "models"), self.settings
         needs = (self.models, self.reader, self.catalog, self.decoders, self.resolver)
-        pictures = LibraryPictures(*needs, lambda query: self.open_searcher().answer(query), notes)
+        pictures = LibraryPictures(*needs, self.searches, notes)
         parts = (self.models, self.runtime, pictures, notes, s.checkpoint, s.device)
         return self._make_once("generator", lambda: VariantGenerator(*parts))
-
-    def open_searcher(self) -> Searcher:
-        from search.querying.pipeline import Searcher
-
-        model = self.catalog.serving()
-        if model is None:
-            raise EmptyError(
-                f"the library in {self.home} is empty: run `lookalike index FOLDER` first"
-            )
-        self.models.refuse_other(model)
-        self.decoders.warm()
-
-        embedder = partial(self.models.fitting, model)
-        replica = partial(self.indexes.replica, model)
-        return Searcher(self.reader, self.resolver, self.runtime, embedder, model, replica)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
@@ -18,8 +17,9 @@ from search.embedders.notes import Notes
 from search.errors import EmptyError, NeighbourError, PictureError
 from search.media.decoder_pool import DecodedPicture, DecoderPool, PictureSource
 from search.media.sources import ImageSource, PictureResolver
+from search.querying.pipeline import LibrarySearch
 from search.querying.query import MAX_K, Query, Term
-from search.records import Hit, Hits
+from search.records import Hit
 from search.types import Pixels, Vectors
 
 MIN_STRANGERS, MAX_STRANGERS = 200, 1000
@@ -45,13 +45,13 @@ class LibraryPictures:
         catalog: Catalog,
         decoders: DecoderPool,
         resolver: PictureResolver,
-        search: Callable[[Query], Hits],
+        searches: LibrarySearch,
         notes: Notes,
     ) -> None:
-        """search: answers a query. notes: keep the vectors of the sample pictures."""
+        """notes: keep the vectors of the sample pictures."""
         self._models, self._reader, self._catalog = models, reader, catalog
         self._decoders, self._resolver = decoders, resolver
-        self._search, self._notes = search, notes
+        self._searches, self._notes = searches, notes
         self._strangers: tuple[tuple[str, int], Vectors] | None = None
 
     def open_embedder(self) -> Embedder:
@@ -77,7 +77,7 @@ class LibraryPictures:
         term, k = Term(vector=tuple(query.tolist())), FIRST_K
         while True:
             try:
-                hits = self._search(Query((term,), k))
+                hits = self._searches.search(Query((term,), k))
             except EmptyError as error:
                 raise NeighbourError(
                     "the library is empty, so there is no neighbour to start from; run `lookalike "

@@ -927,12 +927,11 @@ def test_a_search_that_overlaps_a_change_of_model_is_done_again(
     library(model="mini").sync(folder)
     if opened:
         assert len(engine.search(image=jpeg(0))) == 3
-    searchers = [engine.library.open_searcher()]  # before the model changed
+    searchers = [engine.library.searches.open()]  # before the model changed
     library(model=other).sync(folder)
-    fresh = engine.library.open_searcher
-    monkeypatch.setattr(
-        engine.library, "open_searcher", lambda: searchers.pop() if searchers else fresh()
-    )
+    fresh = engine.library.searches.open
+    searches = engine.library.searches
+    monkeypatch.setattr(searches, "open", lambda: searchers.pop() if searchers else fresh())
     assert len(engine.search(image=jpeg(0))) == 3 and not searchers
 
 

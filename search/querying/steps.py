@@ -1,0 +1,223 @@
+"""The steps of a search, each an object with one method; `pipeline` runs them in this order.
+
+TermResolver, QueryEmbedder, Retriever, Ranker, LabelRanker, ScoreFilter, HitDescriber. Only
+QueryEmbedder and Retriever run on the inference thread. The others read the catalog, the disk or
+the network, which that thread never waits for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from search.catalog.reads import CatalogReader, PictureSummary, rescore
+from search.catalog.writes import Model
+from search.embedders.base import Embedder, TextEmbedder
+from search.embedders.models import Models
+from search.errors import EmptyError, NotFoundError, QueryError
+from search.media.sources import PictureResolver
+from search.querying.query import Term, combine
+from search.records import Hit
+from search.types import Pixels, Vectors
+from search.vectors.base import StoreManager
+
+
+@dataclass(frozen=True)
+class ResolvedTerm:
+    """A term with all that is needed to embed it: exactly one of pixels, text and vector.
+
+    pixels: prepared for the model. vector: (dim,) of unit length. picture_id: SHA-256 of the file
+    that the pixels come from, if it is a file.
+    """
+
+    weight: float
+    pixels: Pixels | None = None
+    text: str | None = None
+    vector: Vectors | None = None
+    picture_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A picture that may become a hit. score: cosine in [-1, 1], or a probability."""
+
+    summary: PictureSummary
+    score: float
+
+
+class TermResolver:
+    """Step 1, resolve: decode pictures, and look up stored vectors."""
+
+    def __init__(
+        self, reader: CatalogReader, resolver: PictureResolver, models: Models, model: Model
+    ) -> None:
+        """model: whose vectors are searched."""
+        self._reader, self._resolver = reader, resolver
+        self._models, self._model = models, model
+
+    def resolve(self, terms: Sequence[Term]) -> list[ResolvedTerm]:
+        """Return the terms in the same order. Raises LookalikeError."""
+        return [self._resolve(term) for term in terms]
+
+    def _resolve(self, term: Term) -> ResolvedTerm:
+        if term.vector is not None:
+            return ResolvedTerm(term.weight, vector=self._scale(term.vector))
+        if term.image is None:
+            return ResolvedTerm(term.weight, text=term.text)
+        if term.picture_id is not None and term.crop is None:
+            return ResolvedTerm(term.weight, vector=self._read_stored(term.picture_id))
+        preprocessing = self._models.fitting(self._model).preprocessing
+        resolved = self._resolver.resolve(term.image, [preprocessing], term.crop)
+        return ResolvedTerm(term.weight, resolved.prepared[0], picture_id=resolved.id)
+
+    def _read_stored(self, picture_id: str) -> Vectors:
+        """Return the stored vector (dim,) of a picture. Raises NotFoundError."""
+        row_id = self._reader.resolve(picture_id)
+        present, stored = self._reader.present(self._model, [row_id])
+        if not present:
+            raise NotFoundError(f"picture {picture_id} has no vector yet; index its folder again")
+        row: Vectors = stored[0]
+        return row
+
+    def _scale(self, values: Sequence[float]) -> Vectors:
+        """Scale a vector to unit length. Raises QueryError for another length than the model's."""
+        row = np.asarray(values, np.float64)
+        largest = float(np.abs(row).max(initial=0.0))
+        if row.shape != (self._model.dim,) or not largest:
+            raise QueryError(
+                f"a vector of length {len(row)} for {self._model.name}, whose vectors have length "
+                f"{self._model.dim} and are not all zero"
+            )
+        row /= largest  # so that no square overflows
+        unit: Vectors = (row / np.linalg.norm(row)).astype(np.float32)
+        return unit
+
+
+class QueryEmbedder:
+    """Step 2, embed: one vector for the whole query. On the inference thread."""
+
+    def embed(self, terms: Sequence[ResolvedTerm], embedder: Embedder | None) -> Vectors:
+        """Return the weighted sum of the terms, (dim,) float32 of unit length.
+
+        embedder: None if all terms are vectors. Raises QueryError when the terms cancel out.
+        """
+        pixels = [term.pixels for term in terms if term.pixels is not None]
+        texts = [term.text for term in terms if term.text is not None]
+        pictures = iter(embedder.embed(pixels) if embedder and pixels else ())
+        words = iter(
+            embedder.embed_text(texts) if isinstance(embedder, TextEmbedder) and texts else ()
+        )
+        rows = [
+            next(pictures)
+            if term.pixels is not None
+            else next(words)
+            if term.vector is None
+            else term.vector
+            for term in terms
+        ]
+        return combine(np.stack(rows), [term.weight for term in terms])
+
+
+class Retriever:
+    """Step 3, retrieve: the nearest vectors by the index. On the inference thread."""
+
+    def __init__(self, indexes: StoreManager, model: Model) -> None:
+        """model: whose vectors are searched."""
+        self._indexes, self._model = indexes, model
+
+    def retrieve(self, vector: Vectors, k: int, among: Sequence[int] | None = None) -> list[int]:
+        """Return row ids of at most k pictures.
+
+        vector: (dim,) of unit length. among: return these instead. Raises EmptyError.
+        """
+        store = self._indexes.replica(self._model).refresh()
+        if not store.count:
+            raise EmptyError("the library holds no pictures: run `lookalike index FOLDER` first")
+        if among is not None:
+            return list(among)
+        row_ids: list[int] = store.search(vector[None], k)[0].ids.tolist()
+        return row_ids
+
+
+class Ranker:
+    """Step 4, rerank: scores from the catalog's vectors, so that every index gives the same."""
+
+    def __init__(self, reader: CatalogReader, model: Model) -> None:
+        """model: whose vectors are searched."""
+        self._reader, self._model = reader, model
+
+    def rank(
+        self, vector: Vectors, row_ids: Sequence[int], k: int, query_ids: Collection[str | None]
+    ) -> list[Candidate]:
+        """Return the best k pictures by cosine with `vector`, best first.
+
+        query_ids: ids of pictures of the query; of equal scores, they come first. Pictures that
+        were deleted meanwhile are left out.
+        """
+        present, stored = self._reader.present(self._model, row_ids)
+        scores = dict(zip(present, rescore(vector, stored).tolist(), strict=True))
+        best = sorted(present, key=lambda n: (-scores[n], n))[:k]
+        summaries = self._reader.describe(best)
+        order = sorted(summaries, key=lambda n: (-scores[n], summaries[n].id not in query_ids, n))
+        return [Candidate(summaries[n], scores[n]) for n in order]
+
+
+class LabelRanker:
+    """Step 4 for a single known word: pictures in which the model sees it come first."""
+
+    def __init__(self, reader: CatalogReader) -> None:
+        self._reader = reader
+
+    def rank(
+        self, seen: Mapping[int, float], candidates: Sequence[Candidate], k: int
+    ) -> list[Candidate]:
+        """Return at most k pictures: those of `seen` by probability, then other candidates with 0.
+
+        seen: row id -> probability, most probable first. Their order is better than by any vector
+        of the word (`scripts/bench models` measures it).
+        """
+        summaries = self._reader.describe(list(seen))
+        first = [
+            Candidate(summaries[n], min(1.0, probability))
+            for n, probability in seen.items()
+            if n in summaries
+        ]
+        ids = {one.summary.id for one in first}
+        others = [Candidate(one.summary, 0.0) for one in candidates if one.summary.id not in ids]
+        return [*first, *others][:k]
+
+
+class ScoreFilter:
+    """Step 5, filter: by the least score that the query accepts."""
+
+    def filter(
+        self, candidates: Sequence[Candidate], min_score: float | None
+    ) -> Sequence[Candidate]:
+        """Return the candidates whose score is at least `min_score`; all of them for None."""
+        if min_score is None:
+            return candidates
+        return [one for one in candidates if one.score >= min_score]
+
+
+class HitDescriber:
+    """Step 6, describe: candidates as users see them. Looks at the files on disk."""
+
+    def describe(self, candidates: Sequence[Candidate]) -> tuple[Hit, ...]:
+        """Return hits in the same order."""
+        return tuple(
+            Hit(
+                id=one.summary.id,
+                path=one.summary.there(),
+                paths=one.summary.paths,
+                score=one.score,
+                kind=None,
+                probability=None,
+                width=one.summary.width,
+                height=one.summary.height,
+                tags=one.summary.tags,
+                low_content=one.summary.low_content,
+            )
+            for one in candidates
+        )

@@ -156,7 +156,7 @@ def measure(
     model = engine.library.catalog.serving()
     numbers = {
         identity: n
-        for n, identity in engine.library.reader.identities(exact.ravel().tolist()).items()
+        for n, identity in engine.library.reader.picture_ids(exact.ravel().tolist()).items()
     }
 
     def whole(query: np.ndarray) -> list[int]:
@@ -173,7 +173,7 @@ def measure(
 
     def within(query: np.ndarray) -> list[int]:
         found = replica.refresh().search(query[None], K, few)[0].ids
-        present, stored = engine.library.reader.present(model, found.tolist())
+        present, stored = engine.library.reader.load_vectors(model, found.tolist())
         best = np.argsort(-rescore(query, stored))[:K]
         return [present[i] for i in best]
 

@@ -52,7 +52,7 @@ class Library:
         self.database = Database(self.home / CATALOG)
         self.catalog, self.reader = Catalog(self.database), CatalogReader(self.database)
         self.thumbnails = Thumbnails(self.home / "thumbnails")
-        self.catalog.keep_in(kept := self.home / "kept")
+        self.catalog.set_uploads_folder(kept := self.home / "kept")
         self.uploads = Uploads(self.catalog, self.thumbnails, kept)
         self.resolver = PictureResolver(self)
         self.browser = PictureBrowser(

@@ -1,8 +1,7 @@
-"""The catalog: the truth about files, pictures, vectors and tags, and the log of its changes.
+"""The catalog: files, pictures, vectors and tags, and the log of changes. It is the truth.
 
-A picture is its content and a file is a place: files point at pictures. A picture whose last file
-went is an orphan; it leaves every index at once and the catalog after 30 days. Whatever adds a
-picture to an index or removes it writes the change log in the same transaction.
+A picture is content, and files are places of it: each file names its picture. A picture without
+files is an orphan. It leaves every vector store at once, and the catalog after 30 days.
 """
 
 from __future__ import annotations
@@ -33,21 +32,22 @@ from search.media.images import DECODE_RULE
 from search.types import FileEntry
 
 ORPHAN_SECONDS = 30 * 86400.0
-MEANWHILE = "meanwhile"  # key of a model that nobody chose, and no folder was indexed with
+PROVISIONAL = "meanwhile"
+"""Key in `meta` of a model that serves until a folder is indexed, which chooses one."""
 
-# asked for by every query, so it is put together once
+# every search runs this, so SQLAlchemy compiles it once
 SERVING = (
     select(models).join(meta, meta.c.value == models.c.fingerprint).where(meta.c.key == "model")
 )
 
 
 class Catalog(CatalogWriter):
-    """All reading and writing of the tables. Threads may share it."""
+    """Changes and reads the catalog. Threads may share it; writers hold the write lock."""
 
     # models ------------------------------------------------------------------------------------
 
     def model(self, name: str, fingerprint: str, dim: int) -> Model:
-        """The model with this fingerprint, entered if it is new, under this name from now on."""
+        """Return the model of a fingerprint, and add or rename it. dim: length of its vectors."""
         values = {"name": name, "fingerprint": fingerprint, "dim": dim}
         same = models.c.fingerprint == fingerprint
         with self.database.write() as c:
@@ -56,26 +56,28 @@ class Catalog(CatalogWriter):
             return Model(*c.execute(select(models).where(same)).one())
 
     def serving(self) -> Model | None:
-        """The model that the library answers with."""
+        """Return the model that the library answers with, or None for a new library."""
         with self.database.read() as c:
             row = c.execute(SERVING).first()
         return Model(*row) if row else None
 
     def chosen(self) -> Model | None:
-        """As `serving`, but None for one that only serves for the time being."""
+        """As `serving`, but None for a provisional model."""
         with self.database.read() as c:
-            if c.execute(select(meta).where(meta.c.key == MEANWHILE)).first():
+            if c.execute(select(meta).where(meta.c.key == PROVISIONAL)).first():
                 return None
         return self.serving()
 
     def serve(self, model: Model, meanwhile: bool = False) -> None:
-        """Answer with this model from now on, and drop the vectors of all others. meanwhile: until
-        a folder is indexed, which chooses anew."""
+        """Let the library answer with a model, and delete the vectors of all others.
+
+        meanwhile: the model is provisional, until a folder is indexed.
+        """
         with self.database.write() as c:
-            c.execute(delete(meta).where(meta.c.key.in_(("model", MEANWHILE))))
+            c.execute(delete(meta).where(meta.c.key.in_(("model", PROVISIONAL))))
             c.execute(insert(meta).values(key="model", value=model.fingerprint))
             if meanwhile:
-                c.execute(insert(meta).values(key=MEANWHILE, value=model.fingerprint))
+                c.execute(insert(meta).values(key=PROVISIONAL, value=model.fingerprint))
             c.execute(delete(vectors).where(vectors.c.model != model.id))
             c.execute(delete(changes).where(changes.c.model != model.id))
             c.execute(delete(labels).where(labels.c.model != model.id))
@@ -84,13 +86,13 @@ class Catalog(CatalogWriter):
     # roots -------------------------------------------------------------------------------------
 
     def roots(self) -> list[Root]:
-        """All indexed folders."""
+        """Return all indexed folders, sorted by path."""
         with self.database.read() as c:
             rows = c.execute(select(roots).order_by(roots.c.path)).all()
         return [Root(r.id, os.fsdecode(r.path), r.device, r.state, tuple(r.exclude)) for r in rows]
 
     def add_root(self, path: str, device: int, exclude: Sequence[str]) -> Root:
-        """Enter a folder as online, or what changed of it."""
+        """Add a folder, or update it, as online. device: of its file system; exclude: globs."""
         where, name = roots.c.path == os.fsencode(path), {"path": os.fsencode(path)}
         values = {"device": device, "state": "online", "exclude": list(exclude)}
         with self.database.write() as c:
@@ -100,12 +102,12 @@ class Catalog(CatalogWriter):
         return Root(int(key), path, device, "online", tuple(exclude))
 
     def adopt(self, root: Root, inner: Root, exclude: Sequence[str]) -> Root:
-        """Make the files of a root that is inside another one files of that one."""
+        """Move the files of `inner`, a root inside `root`, to `root`; return it with `exclude`."""
         place = os.fsencode(os.path.relpath(inner.path, root.path)) + b"/"
         with self.database.write() as c:
             held = c.execute(select(files.c.id, files.c.path).where(files.c.root == inner.id))
             rows = [{"key": row.id, "path": place + row.path, "root": root.id} for row in held]
-            for part in chunks([row["path"] for row in rows]):  # what is entered under both
+            for part in chunks([row["path"] for row in rows]):  # files that both roots have
                 both = files.c.root == root.id, files.c.path.in_(part)
                 c.execute(delete(files).where(*both))
             if rows:
@@ -115,8 +117,8 @@ class Catalog(CatalogWriter):
             c.execute(values)
         return replace(root, exclude=tuple(exclude))
 
-    def keep_in(self, folder: Path) -> None:
-        """Note where the library keeps pictures: where that has moved, its root goes along."""
+    def set_uploads_folder(self, folder: Path) -> None:
+        """Record the folder of uploads. If the library was moved, update the path of its root."""
         place = os.fsencode(folder)
         now = quote_from_bytes(place)  # since it need not be UTF-8
         with self.database.read() as c:
@@ -132,14 +134,14 @@ class Catalog(CatalogWriter):
                 c.execute(moved.values(path=place))
 
     def set_offline(self, root: Root) -> None:
-        """Note that a root is away."""
+        """Mark a root as offline."""
         with self.database.write() as c:
             c.execute(update(roots).where(roots.c.id == root.id).values(state="offline"))
 
-    # what a sync asks --------------------------------------------------------------------------
+    # reads of a sync ----------------------------------------------------------------------------
 
     def files(self, root: Root, within: str = "") -> dict[str, CatalogFile]:
-        """Files of a root, or of its subfolder, by relative path."""
+        """Return the files of a root, or of its subfolder `within`, by relative path."""
         prefix = os.fsencode(os.path.join(within, "")) if within else b""
         c = files.c
         columns = (c.path, c.id, c.size, c.mtime_ns, c.inode, c.picture, c.reason, c.rule)
@@ -149,38 +151,40 @@ class Catalog(CatalogWriter):
         return {decode(r[0]): CatalogFile._make(r[1:]) for r in rows if r[0].startswith(prefix)}
 
     def ids_by_size(self, model: Model) -> dict[int, set[str]]:
-        """Map sizes of files in bytes to the ids of pictures of that size which have a vector."""
+        """Return the ids of pictures with a vector under the model, by their size in bytes."""
         query = select(pictures.c.bytes, pictures.c.id).join(
             vectors, and_(vectors.c.picture == pictures.c.row_id, vectors.c.model == model.id)
         )
         sizes: dict[int, set[str]] = {}
         with self.database.read() as c:
-            for size, identity in c.execute(query):
-                sizes.setdefault(size, set()).add(identity)
+            for size, picture_id in c.execute(query):
+                sizes.setdefault(size, set()).add(picture_id)
         return sizes
 
-    def embedded(self, model: Model, renditions: Collection[str]) -> set[str]:
-        """Which of these renditions have a vector already. Pictures of an earlier decode rule do
-        not count: their pixels may differ now."""
+    def embedded_renditions(self, model: Model, renditions: Collection[str]) -> set[str]:
+        """Return those hashes of normalized images that have a vector under the model.
+
+        Pictures of an earlier decode rule do not count, since their pixels may differ now.
+        """
         query = select(pictures.c.rendition).join(
             vectors, and_(vectors.c.picture == pictures.c.row_id, vectors.c.model == model.id)
         )
         query = query.where(pictures.c.decode_rule == DECODE_RULE)
-        return {row[0] for row in self._many(query, pictures.c.rendition, renditions)}
+        return {row[0] for row in self._select_many(query, pictures.c.rendition, renditions)}
 
-    def numbers(self, ids: Collection[str]) -> dict[str, int]:
-        """id -> number, for those that are known."""
+    def row_ids(self, ids: Collection[str]) -> dict[str, int]:
+        """Return the row ids of picture ids. Unknown ids are left out."""
         query = select(pictures.c.id, pictures.c.row_id)
-        return {row[0]: row[1] for row in self._many(query, pictures.c.id, ids)}
+        return {row[0]: row[1] for row in self._select_many(query, pictures.c.id, ids)}
 
-    def _many(self, query: Select[Any], column: Any, values: Collection[Any]) -> list[Any]:
+    def _select_many(self, query: Select[Any], column: Any, values: Collection[Any]) -> list[Any]:
         with self.database.read() as c:
             return [r for part in chunks(values) for r in c.execute(query.where(column.in_(part)))]
 
-    # what goes ------------------------------------------------------------------------------
+    # moves and removals ------------------------------------------------------------------------
 
     def move(self, moves: Sequence[tuple[int, FileEntry]]) -> None:
-        """Files (by id) that are the same file under another name, which no other file has."""
+        """Change the paths of files, by file id. The new paths must be free."""
         if not moves:
             return
         rows = [{"key": key, "path": os.fsencode(entry.path)} for key, entry in moves]
@@ -188,27 +192,27 @@ class Catalog(CatalogWriter):
             c.execute(update(files).where(files.c.id == bindparam("key")), rows)
 
     def remove_files(self, keys: Collection[int]) -> list[int]:
-        """Drop files; returns the pictures that lost their last one and became orphans."""
-        gone = []
+        """Delete files; return the row ids of pictures that lost their last file."""
+        orphans = []
         with self.database.write() as c:
             for part in chunks(keys):
                 rows = c.execute(select(files.c.picture).where(files.c.id.in_(part))).all()
                 c.execute(delete(files).where(files.c.id.in_(part)))
-                gone += self._orphan(c, {row[0] for row in rows if row[0] is not None})
-        return gone
+                orphans += self._orphan(c, {row[0] for row in rows if row[0] is not None})
+        return orphans
 
     def drop_root(self, root: Root) -> None:
-        """Drop a root that has no files any more."""
+        """Delete a root that has no files."""
         with self.database.write() as c:
             c.execute(delete(roots).where(roots.c.id == root.id))
 
-    def purge(self, numbers: Collection[int] | None = None) -> list[str]:
-        """Drop these orphans, or all that are older than 30 days; returns their ids."""
-        limit = self._clock() - (ORPHAN_SECONDS if numbers is None else 0)
+    def purge(self, row_ids: Collection[int] | None = None) -> list[str]:
+        """Delete these orphans, or all that are older than 30 days; return their picture ids."""
+        limit = self._clock() - (ORPHAN_SECONDS if row_ids is None else 0)
         query = select(pictures.c.row_id, pictures.c.id).where(pictures.c.orphaned <= limit)
-        named = None if numbers is None else set(numbers)
+        chosen = None if row_ids is None else set(row_ids)
         with self.database.write() as c:
-            rows = [r for r in c.execute(query).all() if named is None or r.row_id in named]
+            rows = [r for r in c.execute(query).all() if chosen is None or r.row_id in chosen]
             for part in chunks(row.row_id for row in rows):
                 for table in (vectors, labels, tags, colors):
                     c.execute(delete(table).where(table.c.picture.in_(part)))

@@ -1,4 +1,4 @@
-"""What a search asks of the catalog: the change log, vectors, and the facts of hits."""
+"""Reads of the catalog: the change log, vectors, labels, and what hits show."""
 
 from __future__ import annotations
 
@@ -46,8 +46,11 @@ METADATA = "type width height bytes taken camera latitude longitude exif".split(
 
 @dataclass(frozen=True)
 class PictureSummary:
-    """A picture as a hit shows it. stats: size and mtime_ns of the files when they were read.
-    decode_rule: the version of the rule by which the catalog's picture was decoded."""
+    """A picture as a hit shows it.
+
+    id: SHA-256 of its bytes. paths: of its files. stats: size in bytes and mtime_ns of each file
+    when it was indexed. decode_rule: the version of the rule that decoded it.
+    """
 
     id: str
     width: int
@@ -59,52 +62,62 @@ class PictureSummary:
     decode_rule: int = 0
 
     def there(self) -> str:
-        """One of its files, present and unchanged if any is."""
-        return min(zip(self.paths, self.stats, strict=True), key=_doubt)[0]
+        """Return the path of one file, present and unchanged if any is."""
+        return min(zip(self.paths, self.stats, strict=True), key=_rank_file_state)[0]
 
 
 class CatalogReader:
-    """Read-only questions. Threads may share it."""
+    """Reads the catalog and changes nothing. Threads may share it."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
 
     def library(self) -> str:
-        """A name that no other catalog has: a snapshot of another one is never taken for ours."""
+        """Return the catalog's own id, which tells its snapshots from those of other catalogs."""
         with self.database.read() as c:
             return str(c.scalar(select(meta.c.value).where(meta.c.key == "library")))
 
     def sequence(self, model: Model) -> int:
-        """The last entry of the change log."""
+        """Return the sequence number of the last entry of the change log, 0 for none."""
         query = select(func.max(changes.c.sequence)).where(changes.c.model == model.id)
         with self.database.read() as c:
             return c.scalar(query) or 0
 
     def stamp(self, model: Model, sequence: int) -> int:
-        """What an entry of the change log shares with no other, in any copy of the catalog; 0
-        where there is no such entry."""
+        """Return the random stamp of an entry of the change log, 0 if there is no such entry.
+
+        Entries of two copies of a catalog may share a sequence number, but never a stamp.
+        """
         query = select(changes.c.stamp).where(changes.c.model == model.id)
         with self.database.read() as c:
             return c.scalar(query.where(changes.c.sequence == sequence)) or 0
 
     def changed_since(self, model: Model, sequence: int) -> tuple[int, set[int]]:
-        """The last sequence, and the pictures that any entry after `sequence` names."""
+        """Return the last sequence number, and the row ids that entries after `sequence` name."""
         with self.database.read() as c:
             rows = c.execute(LATER, {"model": model.id, "sequence": sequence}).all()
         return max([sequence, *(r.sequence for r in rows)]), {r.picture for r in rows}
 
-    def present(self, model: Model, numbers: Collection[int]) -> tuple[list[int], Vectors]:
-        """Which of these pictures are searchable under the model, and their (n, dim) vectors."""
+    def load_vectors(self, model: Model, row_ids: Collection[int]) -> tuple[list[int], Vectors]:
+        """Return the row ids that are searchable under the model, and their vectors.
+
+        Pictures without files or without a vector are left out. The vectors are (n, dim) float32 of
+        unit length; the order is not that of the argument.
+        """
         rows: list[Any] = []
         with self.database.read() as c:
-            for part in chunks(numbers):
-                rows += c.execute(PRESENT, {"model": model.id, "numbers": part}).all()
+            for part in chunks(row_ids):
+                rows += c.execute(PRESENT, {"model": model.id, "row_ids": part}).all()
         return [int(r.picture) for r in rows], unpack([r.data for r in rows], model.dim)
 
-    def everything(self, model: Model, block: int = 8192) -> Iterator[tuple[list[int], Vectors]]:
-        """All searchable pictures with their vectors, by number, in blocks. Each is read by itself,
-        so that a reader may take its time."""
-        query = _vectors().where(vectors.c.picture > bindparam("last"))
+    def iterate_vectors(
+        self, model: Model, block: int = 8192
+    ) -> Iterator[tuple[list[int], Vectors]]:
+        """Yield all searchable row ids with their (n, dim) vectors, ascending, in blocks.
+
+        Each block is a transaction of its own, so a slow caller delays no writer.
+        """
+        query = _select_vectors().where(vectors.c.picture > bindparam("last"))
         query, last = query.order_by(vectors.c.picture).limit(block), 0
         while True:
             with self.database.read() as c:
@@ -115,7 +128,7 @@ class CatalogReader:
             yield [int(r.picture) for r in rows], unpack([r.data for r in rows], model.dim)
 
     def count(self, model: Model | None) -> dict[str, int]:
-        """How many pictures and files there are, and vectors under the model."""
+        """Return the counts `pictures`, `files` (with a picture) and `embedded` (vectors)."""
         held = select(func.count()).select_from(pictures).where(pictures.c.orphaned.is_(None))
         with self.database.read() as c:
             result = {
@@ -124,62 +137,62 @@ class CatalogReader:
                 "embedded": 0,
             }
             if model:
-                counted = select(func.count()).select_from(_vectors().subquery())
+                counted = select(func.count()).select_from(_select_vectors().subquery())
                 result["embedded"] = c.scalar(counted, {"model": model.id}) or 0
         return result
 
     def files_by_root(self) -> dict[int, int]:
-        """Root id -> files that hold a picture."""
+        """Return the count of files with a picture for each root id."""
         query = select(files.c.root, func.count()).where(files.c.picture.is_not(None))
         with self.database.read() as c:
             return {row[0]: row[1] for row in c.execute(query.group_by(files.c.root))}
 
-    def lacking(self, model: Model) -> list[tuple[int, tuple[str, ...]]]:
-        """Pictures with files and no vector under the model, with their paths."""
+    def list_unembedded(self, model: Model) -> list[tuple[int, tuple[str, ...]]]:
+        """Return pictures that have files and no vector under the model: row ids and paths."""
         have = select(vectors.c.picture).where(vectors.c.model == model.id)
-        query = _places().where(files.c.picture.not_in(have)).order_by(files.c.picture)
+        query = _select_files().where(files.c.picture.not_in(have)).order_by(files.c.picture)
         return self._by_picture(query)
 
-    def outdated(self) -> list[tuple[int, tuple[str, ...]]]:
-        """Pictures with files that were decoded under an earlier rule, with their paths."""
+    def list_outdated(self) -> list[tuple[int, tuple[str, ...]]]:
+        """Return pictures with files that an earlier decode rule decoded: row ids and paths."""
         old = select(pictures.c.row_id).where(pictures.c.decode_rule < DECODE_RULE)
-        query = _places().where(files.c.picture.in_(old)).order_by(files.c.picture)
+        query = _select_files().where(files.c.picture.in_(old)).order_by(files.c.picture)
         return self._by_picture(query)
 
     def _by_picture(self, query: Select[Any]) -> list[tuple[int, tuple[str, ...]]]:
-        """Rows of `_places`, in order -> pictures with their paths."""
+        """Group the paths of a query like `_select_files` by picture."""
         paths: dict[int, list[str]] = {}
         with self.database.read() as c:
-            for number, path in _paths(c.execute(query)):
-                paths.setdefault(number, []).append(path)
-        return [(number, tuple(places)) for number, places in paths.items()]
+            for row_id, path in _paths(c.execute(query)):
+                paths.setdefault(row_id, []).append(path)
+        return [(row_id, tuple(places)) for row_id, places in paths.items()]
 
-    def identities(self, numbers: Collection[int]) -> dict[int, str]:
-        """number -> id."""
-        found = {}
+    def picture_ids(self, row_ids: Collection[int]) -> dict[int, str]:
+        """Return the content hash of each row id. Unknown row ids are left out."""
+        picture_ids = {}
         with self.database.read() as c:
-            for part in chunks(numbers):
+            for part in chunks(row_ids):
                 query = select(pictures.c.row_id, pictures.c.id)
                 for row in c.execute(query.where(pictures.c.row_id.in_(part))):
-                    found[int(row.row_id)] = str(row.id)
-        return found
+                    picture_ids[int(row.row_id)] = str(row.id)
+        return picture_ids
 
-    def describe(self, numbers: Collection[int]) -> dict[int, PictureSummary]:
-        """What hits show, by number; pictures without files are left out."""
-        found: dict[int, list[Any]] = {}
-        named: dict[int, list[str]] = {}
+    def describe(self, row_ids: Collection[int]) -> dict[int, PictureSummary]:
+        """Return what hits show, by row id. Pictures without files are left out."""
+        file_rows: dict[int, list[Any]] = {}
+        tag_names: dict[int, list[str]] = {}
         with self.database.read() as c:
-            for part in chunks(numbers):
-                for row in c.execute(SHOWN, {"numbers": part}):
-                    found.setdefault(row.row_id, []).append(row)
-                for row in c.execute(TAGGED, {"numbers": part}):
-                    named.setdefault(row.picture, []).append(row.tag)
+            for part in chunks(row_ids):
+                for row in c.execute(SHOWN, {"row_ids": part}):
+                    file_rows.setdefault(row.row_id, []).append(row)
+                for row in c.execute(TAGGED, {"row_ids": part}):
+                    tag_names.setdefault(row.picture, []).append(row.tag)
         described = {}
-        for number, rows in found.items():
+        for row_id, rows in file_rows.items():
             places = sorted((_path(r), (r.size, r.mtime_ns)) for r in rows)
             paths, stats = zip(*places, strict=True)
-            first, names = rows[0], tuple(sorted(named.get(number, ())))
-            described[number] = PictureSummary(
+            first, names = rows[0], tuple(sorted(tag_names.get(row_id, ())))
+            described[row_id] = PictureSummary(
                 first.id,
                 first.width,
                 first.height,
@@ -191,32 +204,35 @@ class CatalogReader:
             )
         return described
 
-    def facts(self, numbers: Collection[int]) -> dict[int, Facts]:
+    def load_metadata(self, row_ids: Collection[int]) -> dict[int, Facts]:
         """Return the metadata of pictures, by row id. Unknown row ids are left out."""
         metadata, palettes = {}, dict[int, list[str]]()
         columns = [pictures.c[name] for name in METADATA]
-        query = select(pictures.c.row_id, *columns).where(pictures.c.row_id.in_(_NUMBERS))
-        palette = select(colors).where(colors.c.picture.in_(_NUMBERS)).order_by(colors.c.rank)
+        query = select(pictures.c.row_id, *columns).where(pictures.c.row_id.in_(_ROW_IDS))
+        palette = select(colors).where(colors.c.picture.in_(_ROW_IDS)).order_by(colors.c.rank)
         with self.database.read() as c:
-            for part in chunks(numbers):
-                for row in c.execute(palette, {"numbers": part}):
+            for part in chunks(row_ids):
+                for row in c.execute(palette, {"row_ids": part}):
                     palettes.setdefault(row.picture, []).append(row.color)
-                for row in c.execute(query, {"numbers": part}):
+                for row in c.execute(query, {"row_ids": part}):
                     values = {name: getattr(row, name) for name in METADATA}
                     row_id = int(row.row_id)
                     metadata[row_id] = Facts(**values, palette=tuple(palettes.get(row_id, ())))
         return metadata
 
-    def labels(self, model: Model, numbers: Collection[int]) -> dict[int, tuple[Label, ...]]:
-        """What a model sees in these pictures, most probable first; none for most."""
+    def labels(self, model: Model, row_ids: Collection[int]) -> dict[int, tuple[Label, ...]]:
+        """Return the labels of pictures, most probable first. Pictures without are left out."""
         with self.database.read() as c:
-            return select_labels(c, model, numbers)
+            return select_labels(c, model, row_ids)
 
     def by_labels(
         self, model: Model, names: Collection[str], most: int, least: float
     ) -> dict[int, float]:
-        """Pictures in which a model sees one of these classes, the most probable first, with the
-        probability. least: below which a picture is left out, 0 to 1."""
+        """Return the pictures in which a model sees one of some classes: row id -> probability.
+
+        The most probable come first. names: classes. most: how many pictures. least: pictures of a
+        lower probability, 0 to 1, are left out.
+        """
         total = func.sum(labels.c.score).label("total")
         query = (
             select(labels.c.picture, total)
@@ -232,79 +248,83 @@ class CatalogReader:
             return {int(row.picture): float(row.total) for row in c.execute(query)}
 
     def by_name(self, word: str, most: int) -> list[int]:
-        """Pictures, the last that came first, that have a word in the name of a file (without its
-        suffix) or folder below their root, or in the root's own. A word is matched from its
-        beginning on, but for Chinese, Japanese and Korean ones, which have no spaces around them.
+        """Return the row ids of pictures with a word in a name, newest first, at most `most`.
 
-        word: in lower case; it may be several words, which any signs may divide in a name.
+        Names are those of their files without the suffix, of the folders below their root, and of
+        the root. A match begins at the beginning of a word, except for Chinese, Japanese and
+        Korean, which have no spaces. word: in lower case; it may be several words, which any
+        characters other than letters and digits may separate in a name.
         """
         tokens = word.split()
         start = r"(?<![^\W\d_])" if word[:1] < "\u3000" else ""
-        begins = re.compile(start + r"[\W_]+".join(map(re.escape, tokens)), re.IGNORECASE)
+        pattern = re.compile(start + r"[\W_]+".join(map(re.escape, tokens)), re.IGNORECASE)
         query = select(roots.c.id, roots.c.path)
         with self.database.read() as c:
             whole = [
                 row.id
                 for row in c.execute(query)
-                if begins.search(os.path.basename(os.fsdecode(row.path)))
+                if pattern.search(os.path.basename(os.fsdecode(row.path)))
             ]
             path = func.lower(cast(files.c.path, Text))
             within = and_(*(func.instr(path, token) > 0 for token in tokens))
             named = select(files.c.picture, files.c.path, files.c.root)
             named = named.where(files.c.picture.is_not(None), or_(within, files.c.root.in_(whole)))
-            found: dict[int, None] = {}
+            matches: dict[int, None] = {}
             for row in c.execute(named.order_by(files.c.picture.desc())):
-                if row.root in whole or begins.search(os.path.splitext(os.fsdecode(row.path))[0]):
-                    found.setdefault(int(row.picture))
-                if len(found) == most:
+                if row.root in whole or pattern.search(os.path.splitext(os.fsdecode(row.path))[0]):
+                    matches.setdefault(int(row.picture))
+                if len(matches) == most:
                     break
-        return list(found)
+        return list(matches)
 
-    def places(self, number: int) -> list[FilePlace]:
-        """The files of a picture."""
+    def places(self, row_id: int) -> list[FilePlace]:
+        """Return the files of a picture."""
         columns = (files.c.path, files.c.size, files.c.mtime_ns, roots.c.path.label("root_path"))
         query = select(*columns).join(roots, roots.c.id == files.c.root)
         with self.database.read() as c:
-            rows = c.execute(query.where(files.c.picture == number)).all()
+            rows = c.execute(query.where(files.c.picture == row_id)).all()
         return [
             FilePlace(os.fsdecode(r.root_path), os.fsdecode(r.path), r.size, r.mtime_ns)
             for r in rows
         ]
 
     def newest(self, skip: int, count: int) -> list[int]:
-        """Pictures by when they came, the last one first."""
+        """Return the row ids of pictures in the library, newest first, without the first `skip`."""
         query = select(pictures.c.row_id).where(pictures.c.orphaned.is_(None))
         query = query.order_by(pictures.c.row_id.desc()).offset(skip).limit(count)
         with self.database.read() as c:
             return [int(row.row_id) for row in c.execute(query)]
 
-    def resolve(self, identity: str) -> int:
-        """A whole id, or an unmistakable beginning of at least 6 digits -> number.
+    def resolve(self, picture_id: str) -> int:
+        """Return the row id of a picture id, or of a unique prefix of at least 6 digits.
 
-        Raises QueryError for what is no id, NotFoundError where there is no such picture.
+        Raises QueryError for text that is not an id and for an ambiguous prefix, NotFoundError if
+        there is no such picture.
         """
-        identity = identity.lower()
-        if not 6 <= len(identity) <= 64 or set(identity) - set("0123456789abcdef"):
+        picture_id = picture_id.lower()
+        if not 6 <= len(picture_id) <= 64 or set(picture_id) - set("0123456789abcdef"):
             raise QueryError(
-                f"id:{identity} is no id; an id has 64 hexadecimal digits, of which the first 6 or "
-                "more may do (`lookalike search --json` prints them)"
+                f"id:{picture_id} is no id; an id has 64 hexadecimal digits, of which the first 6 "
+                "or more may do (`lookalike search --json` prints them)"
             )
         query = select(pictures.c.row_id).where(pictures.c.orphaned.is_(None))
         with self.database.read() as c:
-            begins = and_(pictures.c.id >= identity, pictures.c.id < identity + "g")  # by the index
-            rows = c.execute(query.where(begins).limit(2)).all()
+            in_range = and_(
+                pictures.c.id >= picture_id, pictures.c.id < picture_id + "g"
+            )  # uses the index
+            rows = c.execute(query.where(in_range).limit(2)).all()
         if not rows:
-            raise NotFoundError(f"no picture in the library has id {identity}")
+            raise NotFoundError(f"no picture in the library has id {picture_id}")
         if len(rows) > 1:
             raise QueryError(
-                f"several pictures have ids that begin with {identity}; give more of it"
+                f"several pictures have ids that begin with {picture_id}; give more of it"
             )
         return int(rows[0].row_id)
 
-    def every_place(self) -> Iterator[tuple[str, int, str]]:
-        """(id, number, path) of every file that holds a picture; copies share an id."""
+    def iterate_files(self) -> Iterator[tuple[str, int, str]]:
+        """Yield (picture id, row id, path) of every file with a picture, by root and path."""
         query = (
-            _places()
+            _select_files()
             .add_columns(pictures.c.id)
             .join(pictures, pictures.c.row_id == files.c.picture)
         )
@@ -312,8 +332,8 @@ class CatalogReader:
             for row in c.execute(query.order_by(files.c.root, files.c.path)):
                 yield row.id, row.picture, _path(row)
 
-    def dangling(self) -> int:
-        """How many pictures are neither orphans nor at any file."""
+    def count_dangling(self) -> int:
+        """Return how many pictures have no file and are not orphans."""
         left = select(files.c.picture).where(files.c.picture.is_not(None))
         query = select(func.count()).select_from(pictures)
         query = query.where(pictures.c.orphaned.is_(None), pictures.c.row_id.not_in(left))
@@ -321,8 +341,8 @@ class CatalogReader:
             return c.scalar(query) or 0
 
 
-def _vectors() -> Select[Any]:
-    """Searchable ones, of the `model` that is given when it is asked."""
+def _select_vectors() -> Select[Any]:
+    """Select the searchable vectors under the parameter `model`."""
     return (
         select(vectors.c.picture, vectors.c.data)
         .join(pictures, and_(pictures.c.row_id == vectors.c.picture, pictures.c.orphaned.is_(None)))
@@ -330,36 +350,36 @@ def _vectors() -> Select[Any]:
     )
 
 
-def _places() -> Select[Any]:
+def _select_files() -> Select[Any]:
     columns = (files.c.picture, files.c.path, roots.c.path.label("root_path"))
     return select(*columns).join(roots, roots.c.id == files.c.root)
 
 
-# What every query asks: made once, so that SQLAlchemy need not put them together each time.
-_NUMBERS: BindParameter[Any] = bindparam("numbers", expanding=True)
-PRESENT = _vectors().where(vectors.c.picture.in_(_NUMBERS))
+# Every search runs these, so SQLAlchemy compiles them once.
+_ROW_IDS: BindParameter[Any] = bindparam("row_ids", expanding=True)
+PRESENT = _select_vectors().where(vectors.c.picture.in_(_ROW_IDS))
 SHOWN = (
     select(pictures.c.row_id, pictures.c.id, pictures.c.width, pictures.c.height)
     .add_columns(pictures.c.low_content, pictures.c.decode_rule)
     .add_columns(files.c.path, files.c.size, files.c.mtime_ns, roots.c.path.label("root_path"))
     .join(files, files.c.picture == pictures.c.row_id)
     .join(roots, roots.c.id == files.c.root)
-    .where(pictures.c.row_id.in_(_NUMBERS))
+    .where(pictures.c.row_id.in_(_ROW_IDS))
 )
-TAGGED = select(tags).where(tags.c.picture.in_(_NUMBERS))
+TAGGED = select(tags).where(tags.c.picture.in_(_ROW_IDS))
 LATER = select(changes.c.sequence, changes.c.picture).where(
     changes.c.model == bindparam("model"), changes.c.sequence > bindparam("sequence")
 )
 
 
-def _doubt(place: tuple[str, tuple[int, int]]) -> int:
-    """Whether a file still is what was indexed: 0 as far as can be told, 1 away, 2 changed."""
-    path, known = place
+def _rank_file_state(place: tuple[str, tuple[int, int]]) -> int:
+    """Return 0 if a file looks as it was indexed, 1 if it cannot be read, 2 if it changed."""
+    path, indexed = place
     try:
         stat = os.stat(path)
     except OSError:
         return 1
-    return 0 if file_state(stat)[:2] == known else 2
+    return 0 if file_state(stat)[:2] == indexed else 2
 
 
 def _path(row: Any) -> str:
@@ -373,7 +393,10 @@ def _paths(rows: Any) -> Iterator[tuple[int, str]]:
 
 
 def rescore(query: Vectors, stored: Vectors) -> Vectors:
-    """(dim,) and (n, dim), both of unit length -> n cosines, clipped to [-1, 1]."""
-    # row by row, so that a score does not depend on which others are computed with it
+    """Return the (n,) cosines of a (dim,) query and (n, dim) vectors, clipped to [-1, 1].
+
+    All are of unit length.
+    """
+    # a sum for each row, so that a score does not depend on the other rows
     scores: Vectors = np.clip((stored * query).sum(axis=1), -1.0, 1.0)
     return scores

@@ -1,6 +1,7 @@
 """The catalog's tables. `search.catalog.migrations` changes those of older versions.
 
 Paths are the bytes of the file system (`os.fsencode`), since names need not be UTF-8.
+A `row_id` identifies a picture in every table and vector store; its `id` is its content hash.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ pictures = Table(
     Column("latitude", Float),  # degrees, north positive
     Column("longitude", Float),  # degrees, east positive
     Column("exif", JSON, nullable=False, server_default=text("'{}'")),  # other tags by name
-    Column("orphaned", Float),  # when its last file went, in seconds since 1970
+    Column("orphaned", Float),  # when its last file was removed, in seconds since 1970
     Column("low_content", Boolean, nullable=False, default=False, server_default=text("0")),
     # `images.DECODE_RULE` under which `rendition`, the metadata and the thumbnail were computed
     Column("decode_rule", Integer, nullable=False, server_default=text("1")),
@@ -103,9 +104,9 @@ files = Table(
     Column("mtime_ns", Number, nullable=False),
     Column("inode", Number, nullable=False),
     Column("picture", Number, ForeignKey("pictures.row_id")),
-    Column("reason", Text),  # why it has no picture
-    Column("rule", String(16)),  # under which limits and codecs that was so
-    Column("was", Number),  # the last picture that it held
+    Column("reason", Text),  # why it was skipped, if it has no picture
+    Column("rule", String(16)),  # limits and codecs under which it was skipped
+    Column("was", Number),  # row id of its last picture
     UniqueConstraint("root", "path"),
     Index("files_picture", "picture"),
 )
@@ -135,19 +136,19 @@ changes = Table(
     Column("model", Number, nullable=False),
     Column("picture", Number, nullable=False),
     Column("operation", String(8), nullable=False),  # add, remove
-    # tells this entry from the one that another copy of the catalog has under its number
+    # random, so that entries of two copies of a catalog with the same sequence number differ
     Column("stamp", Number, nullable=False, default=lambda: secrets.randbits(62)),
     Index("changes_model", "model", "sequence"),
     sqlite_autoincrement=True,
 )
 
-labels = Table(  # what a model sees in a picture; `tags` are what people say of it
+labels = Table(  # given by a model; `tags` are given by people
     "labels",
     metadata,
     Column("picture", Number, ForeignKey("pictures.row_id"), primary_key=True),
     Column("model", Number, ForeignKey("models.id"), primary_key=True),
     Column("label", String(200), primary_key=True),
-    Column("score", Float, nullable=False),  # its probability
+    Column("score", Float, nullable=False),  # probability, 0 to 1
     Index("labels_label", "model", "label", "score"),
 )
 

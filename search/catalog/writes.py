@@ -1,8 +1,6 @@
-"""What a sync writes into the catalog, and the log of its changes.
+"""Writes of a sync: pictures, vectors, labels, files, tags, and the change log.
 
-A picture is its content and a file is a place: files point at pictures. A picture whose last file
-went is an orphan; it leaves every index at once and the catalog after 30 days. Whatever adds a
-picture to an index or removes it writes the change log in the same transaction.
+Each transaction that adds a picture to a vector store, or removes one, also writes the change log.
 """
 
 from __future__ import annotations
@@ -25,12 +23,13 @@ from search.media.images import DECODE_RULE
 from search.records import Facts, Label
 from search.types import FileEntry, Vectors
 
-CHUNK = 5000  # values in one IN (...)
+CHUNK = 5000
+"""Values in one `IN (...)`."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model as the catalog knows it."""
+    """A model whose vectors the catalog holds. dim: length of a vector."""
 
     id: int
     name: str
@@ -40,7 +39,11 @@ class Model:
 
 @dataclass(frozen=True)
 class Root:
-    """An indexed folder. device: of its file system, as `stat` tells it."""
+    """An indexed folder.
+
+    path: absolute. device: id of its file system (`st_dev`). state: `online` or `offline`. exclude:
+    globs of files that are left out.
+    """
 
     id: int
     path: str
@@ -50,8 +53,11 @@ class Root:
 
 
 class CatalogFile(NamedTuple):
-    """A file as it was when last read; `picture` is None for a skipped one, with its reason and
-    the rule under which it was skipped."""
+    """A file as it was when it was read.
+
+    size: in bytes. picture: row id of its picture, or None for a skipped file. reason: why it was
+    skipped. rule: the limits and codecs at that time (`DecoderPool.rule`).
+    """
 
     id: int
     size: int
@@ -64,7 +70,7 @@ class CatalogFile(NamedTuple):
 
 @dataclass(frozen=True)
 class SeenContent:
-    """What a model sees in a picture, most probable first, and whether the picture is blank."""
+    """The labels that a model gives a picture, most probable first. low_content: it is blank."""
 
     labels: tuple[Label, ...] = ()
     low_content: bool = False
@@ -72,9 +78,12 @@ class SeenContent:
 
 @dataclass(frozen=True)
 class ExtractedFile:
-    """A file that was read. facts and rendition: None for a picture the catalog has. vector:
-    (dim,) float32 where it was computed, None where the catalog has it or its rendition's; content
-    comes with it."""
+    """A file with a picture.
+
+    id: SHA-256 of the bytes. rendition: hash of the normalized image. rendition, facts: None if the
+    catalog has the picture. vector: (dim,) float32 of unit length; None if the catalog has the
+    vector of this picture or of its normalized image. content: computed with the vector.
+    """
 
     entry: FileEntry
     id: str
@@ -86,7 +95,7 @@ class ExtractedFile:
 
 @dataclass(frozen=True)
 class DecodedContent:
-    """What is computed from the pixels of a picture, under the present decode rule."""
+    """What the present decode rule computes. rendition: hash of the normalized image."""
 
     rendition: str
     facts: Facts
@@ -95,7 +104,7 @@ class DecodedContent:
 
 @dataclass(frozen=True)
 class SkippedFile:
-    """A file that holds no usable picture under a rule (`DecoderPool.rule`)."""
+    """A file without a usable picture. rule: the limits and codecs (`DecoderPool.rule`)."""
 
     entry: FileEntry
     reason: str
@@ -103,18 +112,18 @@ class SkippedFile:
 
 
 def chunks(values: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:
-    """Lists short enough for one statement."""
+    """Split values into lists that one statement can take."""
     values = list(values)
     return (values[i : i + size] for i in range(0, len(values), size))
 
 
 def pack(vector: Vectors) -> bytes:
-    """float32 -> little-endian fp16 bytes."""
+    """Return a (dim,) vector as little-endian float16 bytes."""
     return vector.astype("<f2").tobytes()
 
 
 def unpack(rows: Sequence[bytes], dim: int) -> Vectors:
-    """n x fp16 bytes -> (n, dim) float32 of unit length."""
+    """Return packed vectors as (n, dim) float32 of unit length."""
     array = np.frombuffer(b"".join(rows), "<f2").reshape(len(rows), dim).astype(np.float32)
     norms = np.linalg.norm(array, axis=1, keepdims=True)
     result: Vectors = (array / np.maximum(norms, 1e-12)).astype(np.float32)
@@ -122,20 +131,22 @@ def unpack(rows: Sequence[bytes], dim: int) -> Vectors:
 
 
 def select_labels(
-    c: Connection, model: Model, numbers: Iterable[int]
+    c: Connection, model: Model, row_ids: Iterable[int]
 ) -> dict[int, tuple[Label, ...]]:
-    """The stored labels of these pictures under a model, most probable first, by number. A picture
-    without labels is left out."""
+    """Return the labels of pictures under a model, most probable first, by row id.
+
+    Pictures without labels are left out.
+    """
     names: dict[int, list[Label]] = {}
     query = select(labels).where(labels.c.model == model.id).order_by(labels.c.score.desc())
-    for part in chunks(numbers):
+    for part in chunks(row_ids):
         for row in c.execute(query.where(labels.c.picture.in_(part))):
             names.setdefault(int(row.picture), []).append(Label(row.label, row.score))
-    return {number: tuple(rows) for number, rows in names.items()}
+    return {row_id: tuple(rows) for row_id, rows in names.items()}
 
 
 def _columns(rendition: str, facts: Facts) -> dict[str, Any]:
-    """What a row of `pictures` holds of a picture that was decoded under the present rule."""
+    """Return the columns of `pictures` that decoding fills."""
     names = ("type", "width", "height", "bytes", "taken", "camera", "latitude", "longitude", "exif")
     row: dict[str, Any] = {name: getattr(facts, name) for name in names}
     lens = facts.exif.get("LensModel")
@@ -144,28 +155,31 @@ def _columns(rendition: str, facts: Facts) -> dict[str, Any]:
 
 
 class CatalogWriter:
-    """What a sync writes: pictures, vectors, files, tags, and the log of changes, in transactions
-    of a batch each."""
+    """Writes pictures, vectors, files and tags. Its caller holds the write lock."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
-        """clock: seconds since 1970, for orphans."""
+        """clock: returns seconds since 1970; it dates orphans."""
         self.database, self._clock = database, clock
 
     def record(
         self, root: Root, model: Model, batch: Sequence[ExtractedFile | SkippedFile]
     ) -> None:
-        """Enter what was read, in one transaction."""
-        found = [item for item in batch if isinstance(item, ExtractedFile)]
+        """Write a batch of files in one transaction.
+
+        Raises NotFoundError for a picture that the catalog lost since it was extracted; nothing is
+        written then.
+        """
+        extracted = [item for item in batch if isinstance(item, ExtractedFile)]
         with self.database.write() as c:
-            numbers, fresh = self._pictures(c, found)
-            self._vectors(c, model, found, numbers)
+            row_ids, arrived = self._write_pictures(c, extracted)
+            self._write_vectors(c, model, extracted, row_ids)
             paths = [os.fsencode(item.entry.path) for item in batch]
-            held = select(files.c.path, files.c.id, files.c.picture, files.c.was)
-            held = held.where(files.c.root == root.id, files.c.path.in_(paths))
-            before = {row.path: row for row in c.execute(held)}
-            new, old, left = [], [], set()
+            query = select(files.c.path, files.c.id, files.c.picture, files.c.was)
+            query = query.where(files.c.root == root.id, files.c.path.in_(paths))
+            before = {row.path: row for row in c.execute(query)}
+            new, changed, abandoned = [], [], set()
             for item, path in zip(batch, paths, strict=True):
-                picture = numbers[item.id] if isinstance(item, ExtractedFile) else None
+                picture = row_ids[item.id] if isinstance(item, ExtractedFile) else None
                 values = {
                     "size": item.entry.size,
                     "mtime_ns": item.entry.mtime_ns,
@@ -178,17 +192,18 @@ class CatalogWriter:
                 if path not in before:
                     new.append(values | {"root": root.id, "path": path})
                     continue
-                was = before[path].was
-                old.append(values | {"key": before[path].id, "was": picture or was})
-                if was is not None and was != picture:
-                    left.add(was)
-                    if picture is not None and picture in fresh:  # not another one that was there
-                        self._copy_tags(c, [was], picture)
+                last = before[path].was
+                changed.append(values | {"key": before[path].id, "was": picture or last})
+                if last is not None and last != picture:
+                    abandoned.add(last)
+                    # an edited file keeps its tags; a file that two pictures swapped does not
+                    if picture is not None and picture in arrived:
+                        self._copy_tags(c, [last], picture)
             if new:
                 c.execute(insert(files), new)
-            if old:
-                c.execute(update(files).where(files.c.id == bindparam("key")), old)
-            self._orphan(c, left)
+            if changed:
+                c.execute(update(files).where(files.c.id == bindparam("key")), changed)
+            self._orphan(c, abandoned)
 
     def add_vectors(
         self,
@@ -197,10 +212,10 @@ class CatalogWriter:
         contents: dict[int, SeenContent] | None = None,
         decoded: dict[int, DecodedContent] | None = None,
     ) -> None:
-        """Add vectors of pictures that are in the catalog, by number, in one transaction.
+        """Add vectors to pictures of the catalog in one transaction; all arguments are by row id.
 
-        contents: what is seen in them. decoded: what else to replace; it may hold pictures that
-        have a vector already.
+        embedded: (dim,) vectors. contents: labels, which are replaced. decoded: metadata, which are
+        replaced; also of pictures that have a vector.
         """
         with self.database.write() as c:
             self._insert_vectors(c, model, {n: pack(v) for n, v in embedded.items()})
@@ -209,21 +224,24 @@ class CatalogWriter:
             self._set_decoded(c, {n: (one.rendition, one.facts) for n, one in items})
             self._set_flags(c, {n: one.low_content for n, one in items})
 
-    def _pictures(
-        self, c: Connection, found: Sequence[ExtractedFile]
+    def _write_pictures(
+        self, c: Connection, extracted: Sequence[ExtractedFile]
     ) -> tuple[dict[str, int], set[int]]:
-        """Enter new pictures, take orphans back; id -> number, and the numbers of these two."""
-        by_id = {item.id: item for item in found}
+        """Add new pictures, and take back orphans.
+
+        Returns the row id of each picture id, and the row ids of new pictures and former orphans.
+        """
+        by_id = {item.id: item for item in extracted}
         query = select(pictures.c.id, pictures.c.row_id, pictures.c.orphaned)
         query = query.add_columns(pictures.c.decode_rule)
         query = query.where(pictures.c.id.in_(by_id))
         known = {row.id: row for row in c.execute(query)}
-        back = [row.row_id for row in known.values() if row.orphaned is not None]
-        if back:
-            c.execute(update(pictures).where(pictures.c.row_id.in_(back)).values(orphaned=None))
-            self._log(c, back, "add")
-        outdated = [picture for picture in known.values() if picture.decode_rule < DECODE_RULE]
-        pairs = [(picture.row_id, by_id[picture.id]) for picture in outdated]
+        orphans = [row.row_id for row in known.values() if row.orphaned is not None]
+        if orphans:
+            c.execute(update(pictures).where(pictures.c.row_id.in_(orphans)).values(orphaned=None))
+            self._log(c, orphans, "add")
+        earlier = [picture for picture in known.values() if picture.decode_rule < DECODE_RULE]
+        pairs = [(picture.row_id, by_id[picture.id]) for picture in earlier]
         self._set_decoded(  # bytes that were decoded again for another model
             c,
             {n: (item.rendition, item.facts) for n, item in pairs if item.rendition and item.facts},
@@ -231,25 +249,28 @@ class CatalogWriter:
         new = [item for item in by_id.values() if item.id not in known]
         rows = [self._row(item) for item in new]
         if not rows:
-            return {identity: row.row_id for identity, row in known.items()}, set(back)
+            return {picture_id: row.row_id for picture_id, row in known.items()}, set(orphans)
         renditions = {row["rendition"] for row in rows}
-        twins = select(pictures.c.rendition, pictures.c.row_id)
-        twins = twins.where(pictures.c.rendition.in_(renditions))
-        before = [tuple(row) for row in c.execute(twins)]
+        same_image = select(pictures.c.rendition, pictures.c.row_id)
+        same_image = same_image.where(pictures.c.rendition.in_(renditions))
+        copies = [tuple(row) for row in c.execute(same_image)]
         c.execute(insert(pictures), rows)
-        numbers = {row.id: int(row.row_id) for row in c.execute(query)}
-        self._set_colors(c, {numbers[one.id]: one.facts.palette for one in new if one.facts})
-        for rendition, number in before:  # only metadata changed: the tags stay with it
+        row_ids = {row.id: int(row.row_id) for row in c.execute(query)}
+        self._set_colors(c, {row_ids[one.id]: one.facts.palette for one in new if one.facts})
+        for rendition, row_id in copies:  # only the metadata of the file changed, so the tags stay
             for row in rows:
                 if row["rendition"] == rendition:
-                    self._copy_tags(c, [number], numbers[row["id"]])
-        return numbers, {*back, *(numbers[row["id"]] for row in rows)}
+                    self._copy_tags(c, [row_id], row_ids[row["id"]])
+        return row_ids, {*orphans, *(row_ids[row["id"]] for row in rows)}
 
     @staticmethod
-    def _row(found: ExtractedFile) -> dict[str, Any]:
-        if found.facts is None or found.rendition is None:
-            raise NotFoundError(f"picture {found.id} went while it was indexed; index again")
-        return _columns(found.rendition, found.facts) | {"id": found.id}
+    def _row(item: ExtractedFile) -> dict[str, Any]:
+        """Return the row of a new picture."""
+        if item.facts is None or item.rendition is None:
+            raise NotFoundError(
+                f"picture {item.id} left the library while it was indexed; index again"
+            )
+        return _columns(item.rendition, item.facts) | {"id": item.id}
 
     @staticmethod
     def _set_decoded(c: Connection, decoded: dict[int, tuple[str, Facts]]) -> None:
@@ -273,54 +294,58 @@ class CatalogWriter:
         if rows:
             c.execute(insert(colors), rows)
 
-    def _vectors(
-        self, c: Connection, model: Model, found: Sequence[ExtractedFile], numbers: dict[str, int]
+    def _write_vectors(
+        self,
+        c: Connection,
+        model: Model,
+        extracted: Sequence[ExtractedFile],
+        row_ids: dict[str, int],
     ) -> None:
-        """Enter the vectors that were computed, and copy those of the same rendition."""
-        rows = {numbers[f.id]: pack(f.vector) for f in found if f.vector is not None}
-        contents = {numbers[f.id]: f.content for f in found if f.vector is not None}
-        lacking = {f.rendition: f.id for f in found if f.vector is None and f.rendition}
-        if lacking:
+        """Add computed vectors, and copy those of pictures with the same normalized image."""
+        rows = {row_ids[f.id]: pack(f.vector) for f in extracted if f.vector is not None}
+        contents = {row_ids[f.id]: f.content for f in extracted if f.vector is not None}
+        missing = {f.rendition: f.id for f in extracted if f.vector is None and f.rendition}
+        if missing:
             same = (
                 select(pictures.c.rendition, pictures.c.row_id, vectors.c.data)
                 .join(vectors, vectors.c.picture == pictures.c.row_id)
-                .where(pictures.c.rendition.in_(lacking), vectors.c.model == model.id)
+                .where(pictures.c.rendition.in_(missing), vectors.c.model == model.id)
                 .where(pictures.c.decode_rule == DECODE_RULE)
             )
-            held = {row.rendition: row for row in c.execute(same)}
-            seen = self._contents(c, model, [row.row_id for row in held.values()])
-            known = {key: (row.data, seen[row.row_id]) for key, row in held.items()}
+            stored = {row.rendition: row for row in c.execute(same)}
+            contents_of = self._contents(c, model, [row.row_id for row in stored.values()])
+            known = {key: (row.data, contents_of[row.row_id]) for key, row in stored.items()}
             computed = {
-                f.rendition: (pack(f.vector), f.content) for f in found if f.vector is not None
+                f.rendition: (pack(f.vector), f.content) for f in extracted if f.vector is not None
             }
-            for f in found:
+            for f in extracted:
                 copied = (computed | known).get(f.rendition) if f.vector is None else None
                 if copied and f.rendition:
-                    rows.setdefault(numbers[f.id], copied[0])
-                    contents.setdefault(numbers[f.id], copied[1])
+                    rows.setdefault(row_ids[f.id], copied[0])
+                    contents.setdefault(row_ids[f.id], copied[1])
         self._insert_vectors(c, model, rows)
         self._set_contents(c, model, contents)
 
     @staticmethod
-    def _contents(c: Connection, model: Model, numbers: Sequence[int]) -> dict[int, SeenContent]:
-        """What the catalog holds of these pictures under a model."""
-        names = select_labels(c, model, numbers)
+    def _contents(c: Connection, model: Model, row_ids: Sequence[int]) -> dict[int, SeenContent]:
+        """Return the labels and flags of pictures under a model, by row id."""
+        names = select_labels(c, model, row_ids)
         flags = select(pictures.c.row_id, pictures.c.low_content)
         return {
             row.row_id: SeenContent(names.get(row.row_id, ()), row.low_content)
-            for row in c.execute(flags.where(pictures.c.row_id.in_(numbers)))
+            for row in c.execute(flags.where(pictures.c.row_id.in_(row_ids)))
         }
 
     @staticmethod
     def _set_contents(c: Connection, model: Model, contents: dict[int, SeenContent]) -> None:
-        """Replace labels and flags of pictures, by number."""
+        """Replace labels and flags of pictures, by row id."""
         if not contents:
             return
         old = delete(labels).where(labels.c.model == model.id, labels.c.picture.in_(contents))
         c.execute(old)
         rows = [
-            {"picture": number, "model": model.id, "label": label.name, "score": label.score}
-            for number, content in contents.items()
+            {"picture": row_id, "model": model.id, "label": label.name, "score": label.score}
+            for row_id, content in contents.items()
             for label in content.labels
         ]
         if rows:
@@ -329,59 +354,64 @@ class CatalogWriter:
 
     @staticmethod
     def _set_flags(c: Connection, flags: dict[int, bool]) -> None:
-        """Replace `low_content` of pictures, by number."""
+        """Replace `low_content` of pictures, by row id."""
         for flag in (False, True):
-            numbers = [n for n, low_content in flags.items() if low_content == flag]
-            change = update(pictures).where(pictures.c.row_id.in_(numbers))
+            row_ids = [n for n, low_content in flags.items() if low_content == flag]
+            change = update(pictures).where(pictures.c.row_id.in_(row_ids))
             c.execute(change.where(pictures.c.low_content != flag).values(low_content=flag))
 
     def _insert_vectors(self, c: Connection, model: Model, rows: dict[int, bytes]) -> None:
+        """Add packed vectors of pictures without one, by row id, and log them."""
         if not rows:
             return
-        have = select(vectors.c.picture).where(vectors.c.model == model.id)
-        held = {row[0] for row in c.execute(have.where(vectors.c.picture.in_(rows)))}
-        new = [{"model": model.id, "picture": n, "data": d} for n, d in rows.items()]
-        new = [row for row in new if row["picture"] not in held]
+        query = select(vectors.c.picture).where(vectors.c.model == model.id)
+        stored = set(c.scalars(query.where(vectors.c.picture.in_(rows))))
+        new = [
+            {"model": model.id, "picture": row_id, "data": data}
+            for row_id, data in rows.items()
+            if row_id not in stored
+        ]
         if new:
             c.execute(insert(vectors), new)
-            logged = [{k: row[k] for k in ("model", "picture")} for row in new]
-            c.execute(insert(changes), [row | {"operation": "add"} for row in logged])
+            entries = [{"model": model.id, "picture": row["picture"]} for row in new]
+            c.execute(insert(changes), [entry | {"operation": "add"} for entry in entries])
 
     def _upsert(self, table: Any) -> Any:
         postgres = self.database.engine.dialect.name == "postgresql"
         return upsert_postgres(table) if postgres else upsert_sqlite(table)
 
-    def _log(self, c: Connection, numbers: Collection[int], operation: str) -> None:
-        """Log for every model that holds the pictures."""
-        held = select(vectors.c.model, vectors.c.picture).where(vectors.c.picture.in_(numbers))
+    def _log(self, c: Connection, row_ids: Collection[int], operation: str) -> None:
+        """Log an operation, `add` or `remove`, for every model with vectors of the pictures."""
+        query = select(vectors.c.model, vectors.c.picture).where(vectors.c.picture.in_(row_ids))
         rows = [
             {"model": row.model, "picture": row.picture, "operation": operation}
-            for row in c.execute(held)
+            for row in c.execute(query)
         ]
         if rows:
             c.execute(insert(changes), rows)
 
-    def _orphan(self, c: Connection, numbers: Collection[int]) -> list[int]:
-        """Mark those of the pictures that have no file left."""
-        if not numbers:
+    def _orphan(self, c: Connection, row_ids: Collection[int]) -> list[int]:
+        """Mark the pictures without files as orphans; return their row ids."""
+        if not row_ids:
             return []
-        left = select(files.c.id).where(files.c.picture == pictures.c.row_id).exists()
-        alone = select(pictures.c.row_id).where(pictures.c.row_id.in_(numbers), ~left)
-        gone = [row[0] for row in c.execute(alone.where(pictures.c.orphaned.is_(None)))]
-        if gone:
-            now = update(pictures).where(pictures.c.row_id.in_(gone))
-            c.execute(now.values(orphaned=self._clock()))
-            self._log(c, gone, "remove")
-        return gone
+        has_file = select(files.c.id).where(files.c.picture == pictures.c.row_id).exists()
+        query = select(pictures.c.row_id).where(pictures.c.row_id.in_(row_ids), ~has_file)
+        orphans = [row[0] for row in c.execute(query.where(pictures.c.orphaned.is_(None)))]
+        if orphans:
+            change = update(pictures).where(pictures.c.row_id.in_(orphans))
+            c.execute(change.values(orphaned=self._clock()))
+            self._log(c, orphans, "remove")
+        return orphans
 
-    def tag(self, number: int, names: Iterable[str]) -> None:
-        """Give a picture tags; those it has already stay."""
+    def tag(self, row_id: int, names: Iterable[str]) -> None:
+        """Add tags to a picture. Tags that it has stay."""
         with self.database.write() as c:
             for name in names:
-                values = {"picture": number, "tag": name}
+                values = {"picture": row_id, "tag": name}
                 c.execute(self._upsert(tags).values(values).on_conflict_do_nothing())
 
     def _copy_tags(self, c: Connection, sources: Collection[int], target: int) -> None:
+        """Add the tags of some pictures to another one."""
         names = c.execute(select(tags.c.tag).where(tags.c.picture.in_(sources))).all()
         for (name,) in names:
             values = {"picture": target, "tag": name}

@@ -116,7 +116,7 @@ class LibraryPictures:
         """Vectors of pictures of the library, at random but always the same ones."""
         row_ids = np.random.default_rng(0).permutation(self._reader.newest(0, NEWEST))
         drawn = row_ids[: 4 * MAX_STRANGERS].tolist()
-        return self._reader.present(model, drawn)[1][:MAX_STRANGERS]
+        return self._reader.load_vectors(model, drawn)[1][:MAX_STRANGERS]
 
     def _embed_samples(self, embedder: Embedder) -> Vectors:
         paths = sorted(Path(str(files("search"))).glob("samples/*/*.jpg"))

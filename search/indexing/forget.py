@@ -35,8 +35,8 @@ def forget(catalog: Catalog, thumbnails: Thumbnails, path: str | os.PathLike[str
             if not within or name == within or name.startswith(within + "/")
         ]
         count += len(chosen)
-        for identity in catalog.purge(catalog.remove_files(chosen)):
-            thumbnails.delete(identity)
+        for picture_id in catalog.purge(catalog.remove_files(chosen)):
+            thumbnails.delete(picture_id)
         if not within:
             catalog.drop_root(root)
             dropped = True

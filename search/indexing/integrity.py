@@ -48,13 +48,15 @@ class IntegrityChecker:
         if model and counts["embedded"] < counts["pictures"]:
             lacking = counts["pictures"] - counts["embedded"]
             yield f"{lacking} pictures have no vector; index their folders again"
-        if loose := self._reader.dangling():
+        if loose := self._reader.count_dangling():
             yield f"{loose} pictures have no file; index their folders again"
 
     def index(self, model: Model, replica: StoreReplica) -> Iterator[str]:
         """Compare the index with the catalog; a damaged one is made anew. On the inference
         thread."""
-        wanted = [number for numbers, _ in self._reader.everything(model) for number in numbers]
+        wanted = [
+            row_id for row_ids, _ in self._reader.iterate_vectors(model) for row_id in row_ids
+        ]
         if replica.rebuilt and wanted:
             yield "the index was missing or damaged; rebuilt from the catalog"
         elif replica.refresh().ids().tolist() != sorted(wanted):
@@ -64,7 +66,7 @@ class IntegrityChecker:
     def files(self, deep: bool, repaired: list[str]) -> Iterator[str]:
         """What is wrong with originals; missing thumbnails are made again. deep: read every
         file and compare its content with what was indexed."""
-        places = list(self._reader.every_place())
+        places = list(self._reader.iterate_files())
         offline = [
             r.path
             for r in self._catalog.roots()
@@ -72,24 +74,24 @@ class IntegrityChecker:
         ]
         yield from (f"{path}: offline" for path in offline)
         wanted = []
-        for identity, _, path in places:
+        for picture_id, _, path in places:
             if any(path.startswith(os.path.join(root, "")) for root in offline):
                 continue
             if not os.path.exists(path):
                 yield f"{path}: gone since it was indexed; index its folder again"
                 continue
-            thumbnail = self._thumbnails.has(identity)
+            thumbnail = self._thumbnails.has(picture_id)
             if deep or not thumbnail:
-                source = PictureSource(path, known=(identity,) if thumbnail else ())
-                wanted.append(((identity, path), source))
+                source = PictureSource(path, known=(picture_id,) if thumbnail else ())
+                wanted.append(((picture_id, path), source))
         made = set()
-        for (identity, path), result in self._decoders.load(wanted, None):
+        for (picture_id, path), result in self._decoders.load(wanted, None):
             if isinstance(result, DecodeFailure):
                 yield f"{path}: {result.reason}"
-            elif result.id != identity:
+            elif result.id != picture_id:
                 yield f"{path}: changed since it was indexed; index its folder again"
             elif result.thumbnail is not None:
-                self._thumbnails.write(identity, result.thumbnail)
-                made.add(identity)
+                self._thumbnails.write(picture_id, result.thumbnail)
+                made.add(picture_id)
         if made:
             repaired.append(f"{len(made)} missing thumbnails were made again")

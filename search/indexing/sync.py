@@ -212,13 +212,13 @@ class FolderSync:
             self._catalog.serve(self._model)
         yield from self._read(run, plan.read)
         yield from self._fill(run)
-        run.settle(plan.vanished, self._catalog.numbers(run.new) if plan.vanished else {})
+        run.settle(plan.vanished, self._catalog.row_ids(run.new) if plan.vanished else {})
         self._catalog.remove_files([file.id for file in plan.vanished.values()])
-        for identity in self._catalog.purge():
-            self._thumbnails.delete(identity)
+        for picture_id in self._catalog.purge():
+            self._thumbnails.delete(picture_id)
         serving = self._catalog.serving()
         if serving and serving.id != self._model.id:
-            if not self._reader.lacking(self._model) or not self._can_answer(serving):
+            if not self._reader.list_unembedded(self._model) or not self._can_answer(serving):
                 self._catalog.serve(self._model)
         total = len(plan.read)
         yield Progress("finish", total, total, root.path, run.report(plan.hidden))
@@ -253,18 +253,18 @@ class FolderSync:
             for _, r in batch
             if isinstance(r, DecodedPicture) and r.rendition and r.pixels is not None
         }
-        for rendition in self._catalog.embedded(self._model, fresh):
+        for rendition in self._catalog.embedded_renditions(self._model, fresh):
             del fresh[rendition]
         analyzed = dict(zip(fresh, self._analyze(list(fresh.values())), strict=True))
         run.embedded += len(analyzed)
-        numbers = self._catalog.numbers({r.id for _, r in batch if isinstance(r, DecodedPicture)})
+        row_ids = self._catalog.row_ids({r.id for _, r in batch if isinstance(r, DecodedPicture)})
         found: list[ExtractedFile | SkippedFile] = []
         for entry, result in batch:
             if isinstance(result, DecodeFailure):
                 if run.failed(entry, result):
                     found.append(SkippedFile(entry, result.reason, self._decoders.rule))
                 continue
-            run.loaded(entry, result.id, numbers.get(result.id))
+            run.loaded(entry, result.id, row_ids.get(result.id))
             if result.thumbnail is not None:
                 self._thumbnails.write(result.id, result.thumbnail)
             item = ExtractedFile(entry, result.id, result.rendition, result.facts)
@@ -280,38 +280,38 @@ class FolderSync:
         from its pixels, so an interrupted run goes on where it stopped."""
         counts = self._reader.count(self._model)
         complete = counts["pictures"] == counts["embedded"]
-        lacking = {} if complete else dict(self._reader.lacking(self._model))
-        outdated = dict(self._reader.outdated())
+        lacking = {} if complete else dict(self._reader.list_unembedded(self._model))
+        outdated = dict(self._reader.list_outdated())
         pending = sorted({**outdated, **lacking}.items())
-        identities = self._reader.identities([number for number, _ in pending])
+        picture_ids = self._reader.picture_ids([row_id for row_id, _ in pending])
         sources = (
             (item, PictureSource(_present(item[1]), facts=item[0] in outdated)) for item in pending
         )
         batch: dict[int, Pixels] = {}
         decoded: dict[int, DecodedContent] = {}
         loaded = self._decoders.load(sources, self._preprocessing, ahead=3 * BATCH)
-        for done, ((number, paths), result) in enumerate(loaded, 1):
+        for done, ((row_id, paths), result) in enumerate(loaded, 1):
             if isinstance(result, DecodeFailure):
-                old = f"not yet under {self._model.name}" if number in lacking else OLD_COLOURS
+                old = f"not yet under {self._model.name}" if row_id in lacking else OLD_COLOURS
                 run.skips.append(Skip(paths[0], f"{old}: {result.reason}"))
-            elif result.id != identities[number]:
-                new = f" to have {self._model.name}" if number in lacking else ""
+            elif result.id != picture_ids[row_id]:
+                new = f" to have {self._model.name}" if row_id in lacking else ""
                 reason = f"changed since it was indexed; index its folder{new}"
                 run.skips.append(Skip(paths[0], reason))
             elif result.pixels is not None:
-                if number in lacking:
-                    batch[number] = result.pixels
+                if row_id in lacking:
+                    batch[row_id] = result.pixels
                 if result.rendition and result.facts:
                     flag = is_low_content(result.pixels)
-                    decoded[number] = DecodedContent(result.rendition, result.facts, flag)
+                    decoded[row_id] = DecodedContent(result.rendition, result.facts, flag)
                 if result.thumbnail is not None:
                     self._thumbnails.write(result.id, result.thumbnail)
             if BATCH in (len(batch), len(decoded)) or done == len(pending):
                 analyzed = dict(zip(batch, self._analyze(list(batch.values())), strict=True))
                 self._catalog.add_vectors(
                     self._model,
-                    {number: vector for number, (vector, _) in analyzed.items()},
-                    {number: content for number, (_, content) in analyzed.items()},
+                    {row_id: vector for row_id, (vector, _) in analyzed.items()},
+                    {row_id: content for row_id, (_, content) in analyzed.items()},
                     decoded,
                 )
                 run.embedded += len(batch)
@@ -346,20 +346,20 @@ class _Run:
         self.skips.append(Skip(entry.path, failure.reason))
         return not failure.again
 
-    def loaded(self, entry: FileEntry, identity: str, number: int | None) -> None:
-        """Note a picture; `number`: what the catalog calls it, if it knows it."""
+    def loaded(self, entry: FileEntry, picture_id: str, row_id: int | None) -> None:
+        """Note a picture; `row_id`: what the catalog calls it, if it knows it."""
         before = self.known.get(entry.path)
         if before is None or before.picture is None:
             self.added += 1
-            self.new.append(identity)
-        elif before.picture == number:
+            self.new.append(picture_id)
+        elif before.picture == row_id:
             self.unchanged += 1
         else:
             self.changed += 1
 
-    def settle(self, vanished: dict[str, CatalogFile], numbers: dict[str, int]) -> None:
+    def settle(self, vanished: dict[str, CatalogFile], row_ids: dict[str, int]) -> None:
         """A file that vanished while its picture turned up under a new name has moved."""
-        new = Counter(numbers[identity] for identity in self.new if identity in numbers)
+        new = Counter(row_ids[picture_id] for picture_id in self.new if picture_id in row_ids)
         gone = Counter(file.picture for file in vanished.values() if file.picture is not None)
         moved = (new & gone).total()
         self.moved += moved

@@ -79,7 +79,7 @@ class PictureBrowser:
         )
 
     def _pictures(self, numbers: Sequence[int]) -> list[Picture]:
-        described, facts = self._reader.describe(numbers), self._reader.facts(numbers)
+        described, facts = self._reader.describe(numbers), self._reader.load_metadata(numbers)
         model = self._catalog.serving()
         labels = self._models.shown(model, self._reader.labels(model, numbers)) if model else {}
         return [

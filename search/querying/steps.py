@@ -75,7 +75,7 @@ class TermResolver:
     def _read_stored(self, picture_id: str) -> Vectors:
         """Return the stored vector (dim,) of a picture. Raises NotFoundError."""
         row_id = self._reader.resolve(picture_id)
-        present, stored = self._reader.present(self._model, [row_id])
+        present, stored = self._reader.load_vectors(self._model, [row_id])
         if not present:
             raise NotFoundError(f"picture {picture_id} has no vector yet; index its folder again")
         row: Vectors = stored[0]
@@ -156,7 +156,7 @@ class Ranker:
         query_ids: ids of pictures of the query; of equal scores, they come first. Pictures that
         were deleted meanwhile are left out.
         """
-        present, stored = self._reader.present(self._model, row_ids)
+        present, stored = self._reader.load_vectors(self._model, row_ids)
         scores = dict(zip(present, rescore(vector, stored).tolist(), strict=True))
         best = sorted(present, key=lambda n: (-scores[n], n))[:k]
         summaries = self._reader.describe(best)

@@ -70,7 +70,7 @@ class TextReader:
         named: dict[int, None] = {}
         names = []
         for other in others:
-            numbers, stored = self._reader.present(
+            numbers, stored = self._reader.load_vectors(
                 self._model, self._reader.by_name(other, MOST_NAMED)
             )
             if numbers:
@@ -109,7 +109,7 @@ class TextReader:
         seen: as `_find_seen` returns it.
         """
         best = list((seen or {}).items())[:MOST_SEEN]
-        numbers, stored = self._reader.present(
+        numbers, stored = self._reader.load_vectors(
             self._model, [number for number, share in best if share >= UNLIKELY]
         )
         if not numbers or seen is None:

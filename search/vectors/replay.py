@@ -29,7 +29,7 @@ def fill(store: VectorStore, reader: CatalogReader, model: Model) -> Pieces:
     """Store all searchable vectors of the catalog in an empty store."""
     # Read the cursor first: `replay` applies again what others write during the copy.
     store.cursor = reader.sequence(model)
-    for row_ids, vectors in reader.everything(model, BLOCK):
+    for row_ids, vectors in reader.iterate_vectors(model, BLOCK):
         store.upsert(row_ids, vectors)
         yield
 
@@ -38,7 +38,7 @@ def replay(store: VectorStore, reader: CatalogReader, model: Model) -> Generator
     """Apply the entries of the change log after `cursor`; return how many pictures they name."""
     cursor, changed = reader.changed_since(model, store.cursor)
     for row_ids in chunks(changed, BLOCK):
-        present, vectors = reader.present(model, row_ids)
+        present, vectors = reader.load_vectors(model, row_ids)
         store.delete(set(row_ids) - set(present))
         store.upsert(present, vectors)
         yield

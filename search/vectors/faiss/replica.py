@@ -127,7 +127,7 @@ class IndexReplica:
         shuffled = np.random.default_rng(0).permutation(old.ids())
         parts = []
         for block in chunks(shuffled[: SAMPLES_PER_CLUSTER * clusters].tolist(), BLOCK):
-            parts.append(self._reader.present(self.model, block)[1])
+            parts.append(self._reader.load_vectors(self.model, block)[1])
             yield
         sample = np.concatenate(parts)
         index = yield from IvfIndex.train(sample, min(clusters, len(sample)))

@@ -72,7 +72,7 @@ class CatalogFixture:
         return self.catalog.files(self.root)[path]
 
     def number(self, name: str) -> int:
-        return self.catalog.numbers([name])[name]
+        return self.catalog.row_ids([name])[name]
 
     def tags(self, name: str) -> tuple[str, ...]:
         return self.lookup.describe([self.number(name)])[self.number(name)].tags
@@ -133,22 +133,22 @@ def test_chunks_lose_nothing() -> None:
 def test_a_copied_rendition_has_the_same_vector(shelf: CatalogFixture) -> None:
     shelf.put(found("a", "A", "r", at=2))
     shelf.put(copied("b", "B", "r"))
-    present, rows = shelf.lookup.present(shelf.model, [shelf.number("A"), shelf.number("B")])
+    present, rows = shelf.lookup.load_vectors(shelf.model, [shelf.number("A"), shelf.number("B")])
     assert len(present) == 2 and np.array_equal(rows[0], rows[1])
-    assert shelf.catalog.embedded(shelf.model, ["r", "other"]) == {"r"}
+    assert shelf.catalog.embedded_renditions(shelf.model, ["r", "other"]) == {"r"}
 
 
 def test_vectors_of_two_models_never_mix(shelf: CatalogFixture) -> None:
     shelf.put(found("a", "A"))
     other = shelf.catalog.model("other", "f1", 4)
-    assert shelf.lookup.present(other, [1])[0] == []
+    assert shelf.lookup.load_vectors(other, [1])[0] == []
     assert shelf.lookup.changed_since(other, 0) == (0, set())
-    assert [number for number, _ in shelf.lookup.lacking(other)] == [1]
+    assert [number for number, _ in shelf.lookup.list_unembedded(other)] == [1]
     shelf.catalog.add_vectors(other, {1: np.eye(4, dtype=np.float32)[3]})
-    assert shelf.lookup.present(other, [1])[1].tolist() == [[0, 0, 0, 1]]
-    assert shelf.lookup.present(shelf.model, [1])[1].tolist() == [[1, 0, 0, 0]]
+    assert shelf.lookup.load_vectors(other, [1])[1].tolist() == [[0, 0, 0, 1]]
+    assert shelf.lookup.load_vectors(shelf.model, [1])[1].tolist() == [[1, 0, 0, 0]]
     shelf.catalog.serve(other)
-    assert shelf.lookup.present(shelf.model, [1])[0] == [] and shelf.catalog.serving() == other
+    assert shelf.lookup.load_vectors(shelf.model, [1])[0] == [] and shelf.catalog.serving() == other
 
 
 def test_a_model_is_entered_once_and_goes_by_its_last_name(shelf: CatalogFixture) -> None:
@@ -166,7 +166,7 @@ def test_facts_are_kept(shelf: CatalogFixture) -> None:
     with shelf.database.read() as c:
         row = c.execute(select(schema.pictures)).one()
     assert (row.type, row.width, row.height, row.bytes) == ("jpeg", 4, 3, 10)
-    assert row.exif == {"Make": "x"} and shelf.lookup.facts([1]) == {1: FACTS}
+    assert row.exif == {"Make": "x"} and shelf.lookup.load_metadata([1]) == {1: FACTS}
     with shelf.database.read() as c:
         assert c.execute(select(schema.colors)).all() == [(1, 0, "#000000")]
 
@@ -199,8 +199,8 @@ def test_a_picture_without_files_is_found_no_more_and_kept_for_30_days(
 ) -> None:
     shelf.put(found("a", "A"))
     assert shelf.catalog.remove_files([shelf.file("a").id]) == [1]
-    assert shelf.lookup.present(shelf.model, [1])[0] == [] and not shelf.lookup.describe([1])
-    assert list(shelf.lookup.everything(shelf.model)) == []
+    assert shelf.lookup.load_vectors(shelf.model, [1])[0] == [] and not shelf.lookup.describe([1])
+    assert list(shelf.lookup.iterate_vectors(shelf.model)) == []
     shelf.now += 30 * DAY - 1
     assert shelf.catalog.purge() == [] and shelf.rows("vectors") == 1
     shelf.now += 1
@@ -391,7 +391,7 @@ def test_pictures_of_a_catalog_of_version_3_count_as_decoded_by_the_first_rule(
     old_database(tmp_path, 3).close()
     for _ in range(2):
         database = Database(tmp_path / "old.sqlite")
-        assert CatalogReader(database).outdated() == [(1, ("/pictures/a",))]
+        assert CatalogReader(database).list_outdated() == [(1, ("/pictures/a",))]
         database.close()
 
 
@@ -399,12 +399,12 @@ def test_a_vector_is_not_copied_from_a_picture_of_an_earlier_decode_rule(
     shelf: CatalogFixture,
 ) -> None:
     shelf.put(found("a", "A", "same"))
-    assert shelf.catalog.embedded(shelf.model, {"same"}) == {"same"}
+    assert shelf.catalog.embedded_renditions(shelf.model, {"same"}) == {"same"}
     with shelf.database.write() as c:
         c.execute(update(schema.pictures).values(decode_rule=1))
-    assert shelf.catalog.embedded(shelf.model, {"same"}) == set()
+    assert shelf.catalog.embedded_renditions(shelf.model, {"same"}) == set()
     shelf.put(copied("b", "B", "same"))
-    assert shelf.lookup.present(shelf.model, [1, 2])[0] == [1]
+    assert shelf.lookup.load_vectors(shelf.model, [1, 2])[0] == [1]
 
 
 def test_a_picture_that_is_decoded_anew_replaces_what_was_stored_of_it(
@@ -415,8 +415,8 @@ def test_a_picture_that_is_decoded_anew_replaces_what_was_stored_of_it(
         c.execute(update(schema.pictures).values(decode_rule=1))
     newer = replace(FACTS, palette=("#ffffff",))
     shelf.put(replace(found("b", "A", "new"), facts=newer))  # another file of the same bytes
-    assert shelf.lookup.facts([1]) == {1: newer} and shelf.lookup.outdated() == []
-    assert shelf.catalog.embedded(shelf.model, {"old", "new"}) == {"new"}
+    assert shelf.lookup.load_metadata([1]) == {1: newer} and shelf.lookup.list_outdated() == []
+    assert shelf.catalog.embedded_renditions(shelf.model, {"old", "new"}) == {"new"}
 
 
 def test_labels_and_flags_follow_the_vector_to_pictures_of_the_same_pixels(
@@ -492,14 +492,14 @@ def test_a_damaged_catalog_is_told_and_never_a_traceback(home: Path, folder: Pat
 
 def test_loose_ends_are_found(shelf: CatalogFixture) -> None:
     shelf.put(found("a", "A"))
-    assert shelf.database.integrity() == [] and shelf.lookup.dangling() == 0
+    assert shelf.database.integrity() == [] and shelf.lookup.count_dangling() == 0
     with shelf.database.engine.connect() as c:
         c.exec_driver_sql("COMMIT")
         c.exec_driver_sql("PRAGMA foreign_keys=OFF")
         c.exec_driver_sql("BEGIN")
         c.exec_driver_sql("UPDATE files SET picture = 99")
         c.commit()
-    assert shelf.lookup.dangling() == 1
+    assert shelf.lookup.count_dangling() == 1
     assert shelf.database.integrity() == ["catalog: files row 1 refers to nothing"]
 
 
@@ -669,5 +669,5 @@ def test_a_home_that_takes_no_lock_is_told(tmp_path: Path) -> None:
 def test_ids_in_the_catalog_are_the_hashes_of_files(engine: Engine, folder: Path) -> None:
     paint(folder / "a.jpg", 1)
     engine.sync(folder)
-    assert engine.library.reader.identities([1]) == {1: identity(1)}
+    assert engine.library.reader.picture_ids([1]) == {1: identity(1)}
     assert isinstance(engine.library.catalog.serving(), Model)

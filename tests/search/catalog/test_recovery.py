@@ -85,7 +85,7 @@ def test_eight_kills_cost_a_batch_each_and_nothing_else(
     check = engine.check(deep=True)
     assert check.problems == () and (check.pictures, check.files) == (PICTURES, PICTURES + 1)
     assert len(lines(log)) + report.embedded <= PICTURES + KILLS * BATCH
-    files = {path: name for name, _, path in engine.library.reader.every_place()}
+    files = {path: name for name, _, path in engine.library.reader.iterate_files()}
     assert files == {str(p): hashlib.sha256(data).hexdigest() for p, (data, _) in before.items()}
     model = engine.library.catalog.serving()
     assert model is not None

@@ -45,7 +45,7 @@ def fill(folder: Path, seeds: range) -> None:
 
 def held(engine: Engine) -> dict[str, str]:
     """Path -> id of every file in the library that holds a picture."""
-    return {path: name for name, _, path in engine.library.reader.every_place()}
+    return {path: name for name, _, path in engine.library.reader.iterate_files()}
 
 
 def content(folder: Path) -> dict[str, str]:
@@ -858,7 +858,7 @@ def test_pictures_of_an_earlier_decode_rule_are_decoded_again_once(
     while next(run).phase != "embed":
         pass
     run.close()
-    assert len(engine.library.reader.outdated()) == 1
+    assert len(engine.library.reader.list_outdated()) == 1
     assert counts(engine.sync(folder)).get("embedded", 0) == (1 if lacking else 0)
     assert stored(engine) == before
 
@@ -1288,7 +1288,7 @@ class Folders:
             IndexReplica(lookup, model, self.base / "home/index"),
         ):
             assert runtime.run(lambda live=live: live.refresh().ids().tolist()) == wanted
-        present, vectors = lookup.present(model, wanted)
+        present, vectors = lookup.load_vectors(model, wanted)
         for number, vector in zip(present, vectors, strict=True):
             first = self.rows.setdefault(seeds[by_number[number]], vector)
             assert float(first @ vector) > 0.999  # computed in another batch, perhaps

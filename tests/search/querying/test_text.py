@@ -64,7 +64,9 @@ def test_scores_of_a_text_are_cosines_with_the_stored_vectors(engine: Engine) ->
     model = engine.library.catalog.serving()
     assert model is not None
     for hit in hits:
-        _, stored = engine.library.reader.present(model, [engine.library.reader.resolve(hit.id)])
+        _, stored = engine.library.reader.load_vectors(
+            model, [engine.library.reader.resolve(hit.id)]
+        )
         assert hit.score == pytest.approx(float(stored[0] @ words), abs=1e-5)
     scores = [hit.score for hit in hits]
     assert len(scores) == 8 and scores == sorted(scores, reverse=True)

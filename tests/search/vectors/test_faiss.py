@@ -351,7 +351,7 @@ def test_another_catalogs_snapshot_is_not_believed(
     shutil.copy(snapshots(theirs.home)[0], snapshots(ours.home)[0])  # under our name, even
     again = library(tmp_path / "ours")
     assert ranking(again, 1)[0] == (identity(1), pytest.approx(1, abs=1e-5))
-    stored = again.library.reader.present(fresh(again).model, [1])[1][0]
+    stored = again.library.reader.load_vectors(fresh(again).model, [1])[1][0]
     assert nearest(fresh(again).index, stored, 1) == [1]
 
 
@@ -382,7 +382,7 @@ def test_scores_come_from_the_catalog_and_not_from_the_index(engine: Engine, fol
     fill(folder, range(4))
     engine.sync(folder)
     live = fresh(engine)
-    _, stored = engine.library.reader.present(live.model, [1, 2, 3, 4])
+    _, stored = engine.library.reader.load_vectors(live.model, [1, 2, 3, 4])
     scores = sorted((stored @ stored[0]).tolist(), reverse=True)
     assert [hit.score for hit in engine.search(vector=stored[0].tolist(), k=4)] == pytest.approx(
         scores, abs=1e-6

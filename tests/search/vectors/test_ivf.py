@@ -263,7 +263,7 @@ class Books:
     def _read(self) -> None:
         """What must be found: numbers and vectors as the catalog has them."""
         self.rows = {}
-        for numbers, rows in self.lookup.everything(self.model):
+        for numbers, rows in self.lookup.iterate_vectors(self.model):
             self.rows |= dict(zip(numbers, rows, strict=True))
 
     def open(self, tier: str = "auto") -> IndexReplica:

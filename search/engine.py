@@ -133,17 +133,14 @@ class Engine:
         with self.library.write_lock.hold():
             self.library.decoders.warm()
             embedder = self.library.models.choose(self.library.catalog.chosen(), changes=True)
-            model = self.library.catalog.model(embedder.name, embedder.fingerprint, embedder.dim)
             indexer = FolderSync(
                 self.library.catalog,
                 self.library.reader,
                 self.library.decoders,
                 self.library.thumbnails,
-                model,
-                embedder.preprocessing,
-                lambda pixels: self.library.models.analyze(embedder, pixels),
+                self.library.models,
+                embedder,
                 self.library.home,
-                self.library.models.can_answer,
             )
             with closing(
                 self.library.write_lock.lend_between(indexer.sync(place, exclude, allow_empty))

@@ -1,3 +1,1 @@
-"""From folders to the catalog: list files, find what changed, decode, embed, commit. Also uploads,
-export of vectors, and the check of a library.
-"""
+"""From folders to the catalog: scan, diff, extract, commit. Also uploads, export, and the check."""

@@ -1,4 +1,4 @@
-"""What a listing means beside what the catalog knows, before any file is opened."""
+"""Compare the listing of a folder with the catalog, before any file is opened."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ from search.types import FileEntry
 
 @dataclass
 class Plan:
-    """read: new and changed files; vanished: known files that are not listed, by path; moves: known
-    files (by id) and their new entries; hidden: files below folders that cannot be read, kept;
-    skipped: files as broken as last time, and those folders. Paths are relative to the root."""
+    """What a sync has to do. Paths are relative to the root.
+
+    unchanged: count of files. moves: file ids and their new entries. read: new and changed files.
+    vanished: files of the catalog that are not listed, by path. hidden: count of files in folders
+    that cannot be read; they stay. skipped: these folders, and files that still have no usable
+    picture.
+    """
 
     unchanged: int = 0
     moves: list[tuple[int, FileEntry]] = field(default_factory=list)
@@ -25,26 +29,28 @@ class Plan:
 
 
 def diff(known: dict[str, CatalogFile], listing: FolderListing, rule: str) -> Plan:
-    """Compare what the catalog knows with what the folder lists: by size, time and inode.
+    """Return the plan of a sync, by the sizes, times and inodes of files.
 
-    A new name with the size, time and inode of a file that went is that file, moved.
+    known: files of the catalog, by path. rule: the present limits and codecs; files that were
+    skipped under another rule are read again. A new path with the size, time and inode of a file
+    that vanished is that file, moved.
     """
     plan = Plan(skipped=list(listing.unreadable))
-    blind = tuple(f"{skip.path}/" if skip.path else "" for skip in listing.unreadable)
-    gone: dict[tuple[int, int, int], str] = {}
+    unreadable = tuple(f"{skip.path}/" if skip.path else "" for skip in listing.unreadable)
+    vanished: dict[tuple[int, int, int], str] = {}
     for path, file in known.items():
         if path in listing.entries:
             continue
-        if blind and path.startswith(blind):
+        if unreadable and path.startswith(unreadable):
             plan.hidden += file.picture is not None
             continue
         plan.vanished[path] = file
         if file.picture is not None:
-            gone[file.inode, file.size, file.mtime_ns] = path
+            vanished[file.inode, file.size, file.mtime_ns] = path
     for path, entry in listing.entries.items():
         before = known.get(path)
         if before is None:
-            old = gone.pop((entry.inode, entry.size, entry.mtime_ns), None)
+            old = vanished.pop((entry.inode, entry.size, entry.mtime_ns), None)
             if old is None:
                 plan.read.append(entry)
             else:
@@ -56,7 +62,7 @@ def diff(known: dict[str, CatalogFile], listing: FolderListing, rule: str) -> Pl
         ):
             plan.read.append(entry)
         elif before.reason is not None and before.rule != rule:
-            plan.read.append(entry)  # other limits or codecs: it may be readable now
+            plan.read.append(entry)  # it may be readable under the present rule
         elif before.reason is not None:
             plan.skipped.append(Skip(path, before.reason))
         else:

@@ -1,4 +1,4 @@
-"""Vectors of folders and zips of pictures, into a file for others; no library is touched."""
+"""Write the vectors of folders and zips of pictures to a file. No library changes."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from search.types import Pixels, Vectors
 
 BATCH = 64
 AHEAD = 3 * BATCH
+"""Decoded pictures that may wait to be embedded."""
 
 
 def export(
@@ -33,19 +34,20 @@ def export(
     embed: Callable[[Sequence[Pixels]], Vectors],
     most: int,
 ) -> Iterator[Progress]:
-    """Embed all pictures and write a safetensors file: `vectors` (n, dim) float16 and, in the
-    metadata, `names` (JSON: paths relative to what was given), `model` and `fingerprint`.
+    """Embed all pictures and write a safetensors file; the last progress carries the report.
 
-    most: bytes of a picture in a zip. The last progress carries the report. A picture that cannot
-    be read is skipped. Raises InputError for what holds no pictures, or the same name twice, or an
-    `out` that is no such file, and StorageError.
+    The file has `vectors` (n, dim) float16. Its metadata have `names` (JSON: paths relative to
+    `paths`), `model` and `fingerprint`. embed: returns the (n, dim) vectors of pictures. most:
+    bytes of a picture in a zip. A picture that cannot be read is skipped. Raises InputError if
+    there are no pictures, two have the same name, or `out` is another kind of file; NotFoundError
+    for a path that does not exist; StorageError if the disk fails.
     """
-    begun = time.monotonic()
-    _spare(out)
+    start = time.monotonic()
+    _reject_other_file(out)
     yield Progress("scan", 0, 0, str(paths[0]))
-    kept, rows, skips = list[str](), list[Vectors](), list[Skip]()
-    listed = [(path, name) for path in paths for name in _names(path, skips)]
-    names = [name for _, name in listed]
+    embedded, rows, skips = list[str](), list[Vectors](), list[Skip]()
+    places = [(path, name) for path in paths for name in _list_names(path, skips)]
+    names = [name for _, name in places]
     if not names:
         raise InputError(f"there is no picture in {', '.join(map(str, paths))}")
     if len(set(names)) < len(names):
@@ -54,28 +56,34 @@ def export(
     pixels: list[Pixels] = []
     zipped = not all(os.path.isdir(path) for path in paths)
     ahead = 2 * decoders.workers if zipped else AHEAD  # whole files, or decoded pictures
-    loaded = decoders.load(_sources(listed, most, skips), embedder.preprocessing, ahead)
+    loaded = decoders.load(_open_sources(places, most, skips), embedder.preprocessing, ahead)
     for name, result in loaded:
         if isinstance(result, DecodeFailure) or result.pixels is None:
             skips.append(Skip(name, getattr(result, "reason", "it was not decoded")))
         else:
-            kept.append(name)
+            embedded.append(name)
             pixels.append(result.pixels)
         if len(pixels) == BATCH:
             rows.append(embed(pixels))
             pixels = []
-            yield Progress("embed", len(kept), len(names), name)
+            yield Progress("embed", len(embedded), len(names), name)
     rows.append(embed(pixels))
-    if not kept:
+    if not embedded:
         raise InputError(f"no picture can be read: {skips[0].path}: {skips[0].reason}")
-    about = {"names": json.dumps(kept), "model": embedder.name, "fingerprint": embedder.fingerprint}
+    about = {
+        "names": json.dumps(embedded),
+        "model": embedder.name,
+        "fingerprint": embedder.fingerprint,
+    }
     _write(out, save({"vectors": np.concatenate(rows).astype(np.float16)}, about))
-    report = IndexReport(embedded=len(kept), skipped=tuple(skips), seconds=time.monotonic() - begun)
+    report = IndexReport(
+        embedded=len(embedded), skipped=tuple(skips), seconds=time.monotonic() - start
+    )
     yield Progress("finish", len(names), len(names), str(out), report)
 
 
-def _spare(out: Path) -> None:
-    """Raises InputError where the vectors would take the place of anything but vectors."""
+def _reject_other_file(out: Path) -> None:
+    """Raise InputError if `out` exists and is not a file of vectors."""
     if not os.path.lexists(out):
         return
     try:
@@ -83,12 +91,12 @@ def _spare(out: Path) -> None:
             if "fingerprint" in (file.metadata() or {}):
                 return
     except (OSError, SafetensorError):
-        pass  # whatever it is, it stays
+        pass  # not a safetensors file
     raise InputError(f"{out} is there, and holds no vectors: give another name")
 
 
-def _names(path: Path, skips: list[Skip]) -> list[str]:
-    """Relative paths of the pictures in a folder or zip, sorted; what cannot be listed is noted."""
+def _list_names(path: Path, skips: list[Skip]) -> list[str]:
+    """Return the sorted relative paths of the pictures in a folder or zip; add to `skips`."""
     if os.path.isdir(path):
         try:
             listing = scan(path)
@@ -100,24 +108,24 @@ def _names(path: Path, skips: list[Skip]) -> list[str]:
         raise NotFoundError(f"{path} is not there; give folders or zips of pictures")
     try:
         with zipfile.ZipFile(path) as archive:
-            return sorted(name for name in archive.namelist() if _wanted(name))
+            return sorted(name for name in archive.namelist() if _is_picture(name))
     except (OSError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is neither a folder nor a zip of pictures: {error}") from error
 
 
-def _wanted(name: str) -> bool:
+def _is_picture(name: str) -> bool:
+    """Return whether a name in a zip is that of a picture that is not hidden."""
     shown = not any(part.startswith(".") for part in name.split("/"))
     return shown and name.rpartition(".")[2].lower() in ENDINGS
 
 
-def _sources(
-    listed: Sequence[tuple[Path, str]], most: int, skips: list[Skip]
+def _open_sources(
+    places: Sequence[tuple[Path, str]], most: int, skips: list[Skip]
 ) -> Iterator[tuple[str, PictureSource]]:
-    """Where each picture is; of a zip, its bytes, read when they are wanted, unless they cannot be:
-    that is noted."""
+    """Yield the source of each picture, a path or bytes from a zip. Add failures to `skips`."""
     opened: zipfile.ZipFile | None = None
     try:
-        for path, name in listed:
+        for path, name in places:
             if os.path.isdir(path):
                 yield name, PictureSource(str(path / name), facts=False)
                 continue
@@ -130,7 +138,7 @@ def _sources(
                 continue
             try:
                 data = opened.read(name)
-            except Exception as error:  # each way of packing has errors of its own
+            except Exception as error:  # each compression raises its own errors
                 skips.append(Skip(name, f"it cannot be unpacked: {error}"))
                 continue
             yield name, PictureSource(data=data, facts=False)
@@ -140,6 +148,7 @@ def _sources(
 
 
 def _write(out: Path, data: bytes) -> None:
+    """Write a file. Raises StorageError."""
     try:
         files.write(out, data)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Take folders out of a library; the pictures themselves stay where they are."""
+"""Remove folders from a library. The user's files stay as they are."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from search.media.thumbnails import Thumbnails
 
 
 def forget(catalog: Catalog, thumbnails: Thumbnails, path: str | os.PathLike[str]) -> int:
-    """Take out a root, a part of one, or all roots below a folder; how many files that were.
+    """Remove a root, a part of a root, or all roots below a folder; return the count of files.
 
-    The path as it was entered goes before what it links to. The caller holds the write lock.
-    Raises NotFoundError for a path that the library does not have.
+    path: if the library does not have it, the path that its links lead to is tried. The caller
+    holds the write lock. Raises NotFoundError if the library has neither.
     """
     place = Path(os.path.abspath(os.path.expanduser(path)))
     roots = catalog.roots()
     paths = [Path(root.path) for root in roots]
     if not any(p.is_relative_to(place) or place.is_relative_to(p) for p in paths):
         place = Path(os.path.realpath(place))
-    count, dropped = 0, False
+    count, has_dropped = 0, False
     for root in roots:
         if Path(root.path).is_relative_to(place):
             within = ""
@@ -29,18 +29,18 @@ def forget(catalog: Catalog, thumbnails: Thumbnails, path: str | os.PathLike[str
             within = str(place.relative_to(root.path))
         else:
             continue
-        chosen = [
+        file_ids = [
             file.id
             for name, file in catalog.files(root).items()
             if not within or name == within or name.startswith(within + "/")
         ]
-        count += len(chosen)
-        for picture_id in catalog.purge(catalog.remove_files(chosen)):
+        count += len(file_ids)
+        for picture_id in catalog.purge(catalog.remove_files(file_ids)):
             thumbnails.delete(picture_id)
         if not within:
             catalog.drop_root(root)
-            dropped = True
-    if not count and not dropped:
+            has_dropped = True
+    if not count and not has_dropped:
         names = ", ".join(root.path for root in roots) or "none yet"
         raise NotFoundError(f"{place} is not in the library; its folders: {names}")
     return count

@@ -1,4 +1,4 @@
-"""`check`: whether catalog, index, thumbnails and files agree. What is derived is mended."""
+"""`check`: compare catalog, vector store, thumbnails and files; repair what is derived."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from search.vectors.base import StoreManager, StoreReplica
 
 
 class IntegrityChecker:
-    """Looks at one library."""
+    """Checks one library. Its caller holds the write lock."""
 
     def __init__(
         self,
@@ -29,43 +29,52 @@ class IntegrityChecker:
         self._decoders, self._thumbnails = decoders, thumbnails
 
     def check(self, indexes: StoreManager, runtime: Runtime, deep: bool) -> CheckReport:
-        """Look at everything. Its caller holds the write lock. deep: as `files` has it."""
+        """Check everything. deep: also read every file and compare its content.
+
+        indexes: vector stores of the library. Returns problems, which the user must solve, and
+        repairs.
+        """
         model = self._catalog.serving()
-        problems, repaired = list(self.catalog(model)), list[str]()
+        problems, repaired = list(self.check_catalog(model)), list[str]()
         if model:
             replica = runtime.run(lambda: indexes.replica(model))
-            repaired += runtime.run(lambda: list(self.index(model, replica)))
+            repaired += runtime.run(lambda: list(self.check_store(model, replica)))
             indexes.train(model)
             indexes.save(model)
-        problems += self.files(deep, repaired)
+        problems += self.check_files(deep, repaired)
         counts = self._reader.count(model)
         return CheckReport(counts["pictures"], counts["files"], tuple(problems), tuple(repaired))
 
-    def catalog(self, model: Model | None) -> Iterator[str]:
-        """What is wrong with the catalog itself."""
+    def check_catalog(self, model: Model | None) -> Iterator[str]:
+        """Yield what is wrong with the catalog itself."""
         yield from self._catalog.database.integrity()
         counts = self._reader.count(model)
         if model and counts["embedded"] < counts["pictures"]:
-            lacking = counts["pictures"] - counts["embedded"]
-            yield f"{lacking} pictures have no vector; index their folders again"
-        if loose := self._reader.count_dangling():
-            yield f"{loose} pictures have no file; index their folders again"
+            missing = counts["pictures"] - counts["embedded"]
+            yield f"{missing} pictures have no vector; index their folders again"
+        if dangling := self._reader.count_dangling():
+            yield f"{dangling} pictures have no file; index their folders again"
 
-    def index(self, model: Model, replica: StoreReplica) -> Iterator[str]:
-        """Compare the index with the catalog; a damaged one is made anew. On the inference
-        thread."""
-        wanted = [
+    def check_store(self, model: Model, replica: StoreReplica) -> Iterator[str]:
+        """Compare a vector store with the catalog and rebuild a wrong one; yield the repairs.
+
+        Call it on the inference thread.
+        """
+        expected = [
             row_id for row_ids, _ in self._reader.iterate_vectors(model) for row_id in row_ids
         ]
-        if replica.rebuilt and wanted:
+        if replica.rebuilt and expected:
             yield "the index was missing or damaged; rebuilt from the catalog"
-        elif replica.refresh().ids().tolist() != sorted(wanted):
+        elif replica.refresh().ids().tolist() != expected:
             replica.rebuild()
             yield "the index did not agree with the catalog; rebuilt"
 
-    def files(self, deep: bool, repaired: list[str]) -> Iterator[str]:
-        """What is wrong with originals; missing thumbnails are made again. deep: read every
-        file and compare its content with what was indexed."""
+    def check_files(self, deep: bool, repaired: list[str]) -> Iterator[str]:
+        """Yield what is wrong with the user's files, and create missing thumbnails.
+
+        deep: read every file and compare its content with the catalog. repaired: gets a line about
+        the thumbnails.
+        """
         places = list(self._reader.iterate_files())
         offline = [
             r.path
@@ -73,7 +82,7 @@ class IntegrityChecker:
             if r.state == "offline" or not os.path.isdir(r.path)
         ]
         yield from (f"{path}: offline" for path in offline)
-        wanted = []
+        sources = []
         for picture_id, _, path in places:
             if any(path.startswith(os.path.join(root, "")) for root in offline):
                 continue
@@ -83,15 +92,15 @@ class IntegrityChecker:
             thumbnail = self._thumbnails.has(picture_id)
             if deep or not thumbnail:
                 source = PictureSource(path, known=(picture_id,) if thumbnail else ())
-                wanted.append(((picture_id, path), source))
-        made = set()
-        for (picture_id, path), result in self._decoders.load(wanted, None):
+                sources.append(((picture_id, path), source))
+        created = set()
+        for (picture_id, path), result in self._decoders.load(sources, None):
             if isinstance(result, DecodeFailure):
                 yield f"{path}: {result.reason}"
             elif result.id != picture_id:
                 yield f"{path}: changed since it was indexed; index its folder again"
             elif result.thumbnail is not None:
                 self._thumbnails.write(picture_id, result.thumbnail)
-                made.add(picture_id)
-        if made:
-            repaired.append(f"{len(made)} missing thumbnails were made again")
+                created.add(picture_id)
+        if created:
+            repaired.append(f"{len(created)} missing thumbnails were made again")

@@ -1,4 +1,4 @@
-"""A folder -> the pictures in it, told by name; nothing is opened."""
+"""List the pictures in a folder by their names, and wait for changes. No file is opened."""
 
 from __future__ import annotations
 
@@ -19,15 +19,21 @@ ENDINGS = frozenset(suffix[1:] for suffix in SUFFIXES)
 
 @dataclass
 class FolderListing:
-    """entries by path; unreadable: folders (relative, `` for the root) that could not be listed."""
+    """What a folder contains.
+
+    entries: files of pictures by relative path. unreadable: folders that could not be listed, by
+    relative path, "" for the root.
+    """
 
     entries: dict[str, FileEntry] = field(default_factory=dict)
     unreadable: list[Skip] = field(default_factory=list)
 
 
 def excluded(path: str, patterns: Sequence[str]) -> bool:
-    """Whether a relative path, or its last part, matches a glob. `*` also matches `/`; a glob that
-    begins with `/` matches whole paths only."""
+    """Return whether a relative path, or its last part, matches a glob.
+
+    `*` also matches `/`. A glob that begins with `/` matches whole paths only.
+    """
     name = path.rpartition("/")[2]
     return any(
         fnmatchcase(f"/{path}", p) if p[0] == "/" else fnmatchcase(path, p) or fnmatchcase(name, p)
@@ -38,9 +44,9 @@ def excluded(path: str, patterns: Sequence[str]) -> bool:
 def scan(root: Path, within: str = "", exclude: Sequence[str] = ()) -> FolderListing:
     """List the pictures below `root`, or below its subfolder `within`.
 
-    Hidden files and folders are left out, symbolic links are not followed, and a folder that
-    cannot be read is noted instead of failing. Raises OSError only when the start itself cannot
-    be listed.
+    exclude: globs of what to leave out. Hidden files and folders are left out, and symbolic links
+    are not followed. A subfolder that cannot be read is listed as unreadable. Raises OSError if the
+    start itself cannot be listed.
     """
     listing = FolderListing()
     patterns = [p.rstrip("/") for p in exclude if p.rstrip("/")]
@@ -55,7 +61,7 @@ def scan(root: Path, within: str = "", exclude: Sequence[str] = ()) -> FolderLis
 
 
 def _list(root: Path, folder: str, patterns: Sequence[str], listing: FolderListing) -> list[str]:
-    """Take the pictures of one folder into the listing; return its subfolders."""
+    """Add the pictures of one folder to the listing; return its subfolders."""
     folders = []
     before = f"{folder}/" if folder else ""
     with os.scandir(os.path.join(root, folder)) as entries:
@@ -66,38 +72,38 @@ def _list(root: Path, folder: str, patterns: Sequence[str], listing: FolderListi
                 continue
             _, dot, ending = name.rpartition(".")
             if dot and ending.lower() in ENDINGS and entry.is_file(follow_symlinks=False):
-                _take(entry, path, listing)
+                _add_file(entry, path, listing)
             elif entry.is_dir(follow_symlinks=False):
                 folders.append(path)
     return folders
 
 
-def _take(entry: os.DirEntry[str], path: str, listing: FolderListing) -> None:
+def _add_file(entry: os.DirEntry[str], path: str, listing: FolderListing) -> None:
+    """Add a file to the listing."""
     try:
         stat = entry.stat(follow_symlinks=False)
-    except FileNotFoundError:  # gone since the folder was listed
+    except FileNotFoundError:  # deleted after the folder was listed
         return
     listing.entries[path] = FileEntry(path, *file_state(stat))
 
 
 def watch(folders: Sequence[Path], but: Path) -> Iterator[Path]:
-    """Wait for changes, without end: yields each folder in which something changed, other than
-    below `but`.
+    """Wait for changes without end; yield each folder in which something changed.
 
-    Once it listens, every folder is yielded, for what happened before. Raises InputError when the
-    system cannot watch.
+    but: changes below this folder are ignored. Every folder is yielded once at the beginning, for
+    changes before. Raises InputError if the system cannot watch the folders.
     """
     from watchfiles import watch as changes
 
     own = os.path.join(but, "")
 
-    def counts(_: object, path: str) -> bool:
+    def is_relevant(_: object, path: str) -> bool:
         return not path.startswith(own)
 
-    def begin() -> Iterator[set[tuple[Any, str]]]:
+    def start() -> Iterator[set[tuple[Any, str]]]:
         return changes(
             *folders,
-            watch_filter=counts,
+            watch_filter=is_relevant,
             debounce=2000,
             step=200,
             rust_timeout=1000,
@@ -105,19 +111,19 @@ def watch(folders: Sequence[Path], but: Path) -> Iterator[Path]:
             ignore_permission_denied=True,
         )
 
-    batches, listening, begun = begin(), False, False
+    batches, is_listening, has_begun = start(), False, False
     while True:
         try:
             batch = next(batches)
         except (OSError, UnicodeError, RuntimeError) as error:
-            if begun and isinstance(error, RuntimeError):
-                batches, listening = begin(), False  # a name is not UTF-8, and not told
+            if has_begun and isinstance(error, RuntimeError):
+                batches, is_listening = start(), False  # a changed name is not UTF-8
                 continue
             raise InputError(
                 f"these folders cannot be watched: {error}; leave --watch out"
             ) from error
         paths = [Path(path) for _, path in batch]
         for folder in folders:
-            if not listening or any(path.is_relative_to(folder) for path in paths):
+            if not is_listening or any(path.is_relative_to(folder) for path in paths):
                 yield folder
-        listening = begun = True
+        is_listening = has_begun = True

@@ -1,7 +1,7 @@
-"""Sync: a folder -> the catalog. Scan, diff, load, embed, commit; it yields its progress.
+"""Sync: make the catalog agree with a folder. Scan, diff, extract, commit; it yields its progress.
 
-Each batch is one small transaction, so an interrupted run goes on where it stopped. Removals come
-last, when everything that could explain them as moves has been read.
+Each batch is one transaction, so an interrupted sync goes on where it stopped. Files that vanished
+are removed last, since files that are read later may show that they moved.
 """
 
 from __future__ import annotations
@@ -9,38 +9,29 @@ from __future__ import annotations
 import glob
 import os
 import time
-from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from search.catalog.catalog import Catalog
 from search.catalog.reads import CatalogReader
-from search.catalog.writes import (
-    CatalogFile,
-    DecodedContent,
-    ExtractedFile,
-    Model,
-    Root,
-    SeenContent,
-    SkippedFile,
-)
+from search.catalog.writes import CatalogFile, Root
+from search.embedders.base import Embedder
 from search.errors import InputError, NotFoundError
+from search.indexing.commit import Analyzer, Committer, SyncCounts
 from search.indexing.diff import Plan, diff
+from search.indexing.extract import BATCH, Extracted, extract_again, extract_files
 from search.indexing.scan import FolderListing, excluded, scan
-from search.media.content import is_low_content
-from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecoderPool, PictureSource
-from search.media.preprocessing import Preprocessing
+from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecoderPool
 from search.media.thumbnails import Thumbnails
 from search.records import IndexReport, Progress, Skip
-from search.types import FileEntry, Pixels, Vectors
+from search.types import FileEntry
 
-BATCH = 32
 OLD_COLOURS = "its stored colours are those of an earlier version"
 
 
 class FolderSync:
-    """Syncs folders into one catalog under one model. Its caller holds the write lock."""
+    """Syncs folders into one catalog with one embedder. Its caller holds the write lock."""
 
     def __init__(
         self,
@@ -48,61 +39,63 @@ class FolderSync:
         reader: CatalogReader,
         decoders: DecoderPool,
         thumbnails: Thumbnails,
-        model: Model,
-        preprocessing: Preprocessing,
-        analyze: Callable[[Sequence[Pixels]], list[tuple[Vectors, SeenContent]]],
+        analyzer: Analyzer,
+        embedder: Embedder,
         home: Path,
-        can_answer: Callable[[Model], bool] = lambda model: True,
     ) -> None:
-        """analyze: prepared pictures -> the vector and content of each. can_answer: whether
-        queries can still be embedded as a model's vectors were."""
+        """analyzer: runs the embedder. home: the library's own folder, which is not indexed."""
         self._catalog, self._reader, self._decoders = catalog, reader, decoders
-        self._thumbnails, self._model, self._preprocessing = thumbnails, model, preprocessing
-        self._analyze, self._home, self._can_answer = analyze, home, can_answer
+        self._thumbnails, self._analyzer, self._home = thumbnails, analyzer, home
+        self._preprocessing = embedder.preprocessing
+        self._model = catalog.model(embedder.name, embedder.fingerprint, embedder.dim)
+        self._committer = Committer(catalog, thumbnails, analyzer, embedder, self._model)
 
     def sync(
         self, path: str | Path, exclude: Sequence[str] | None = None, allow_empty: bool = False
     ) -> Generator[Progress, None, None]:
         """Make the catalog agree with a folder.
 
-        exclude: globs to leave out, remembered with the root; None keeps the remembered ones.
-        allow_empty: believe a root that lists nothing, or that another file system has taken.
-        Raises InputError and NotFoundError for what cannot be synced; a picture that cannot be
-        read is only skipped.
+        exclude: globs of files to leave out, stored with the root; None keeps those of the root.
+        allow_empty: accept that a root lists no files, or is on another file system than before.
+        The last progress carries the report. A picture that cannot be read is skipped. Raises
+        InputError if the folder cannot be synced, NotFoundError if it does not exist.
         """
-        begun, reports = time.monotonic(), list[IndexReport]()
-        places = [Path(os.path.realpath(os.path.expanduser(path)))]
-        for place in places:  # which grow by roots of their own inside the first
-            for progress in self._sync(place, exclude if not reports else None, allow_empty):
+        start, reports = time.monotonic(), list[IndexReport]()
+        folders = [Path(os.path.realpath(os.path.expanduser(path)))]
+        for folder in folders:  # grows by roots inside the first folder that stay roots
+            for progress in self._sync(folder, exclude if not reports else None, allow_empty):
                 if progress.report is None:
                     yield progress
                 else:
                     reports.append(progress.report)
-            places += [Path(r.path) for r in self._inner(place) if Path(r.path) not in places]
-        total = self._report(begun, sum(reports[1:], reports[0]))
-        yield Progress("finish", 1, 1, str(places[0]), total)
+            inner = [Path(root.path) for root in self._inner(folder)]
+            folders += [path for path in inner if path not in folders]
+        total = self._report(start, sum(reports[1:], reports[0]))
+        yield Progress("finish", 1, 1, str(folders[0]), total)
 
-    def _inner(self, place: Path) -> list[Root]:
-        """Roots below a folder."""
-        inner = [r for r in self._catalog.roots() if Path(r.path).is_relative_to(place)]
-        return [root for root in inner if root.path != str(place)]
+    def _inner(self, folder: Path) -> list[Root]:
+        """Return the roots below a folder."""
+        inner = [root for root in self._catalog.roots() if Path(root.path).is_relative_to(folder)]
+        return [root for root in inner if root.path != str(folder)]
 
     def _sync(
         self, full: Path, exclude: Sequence[str] | None, allow_empty: bool
     ) -> Iterator[Progress]:
-        root, within = self._root(full)
+        """Sync one folder, without roots inside it that stay roots."""
+        root, within = self._find_root(full)
         own = full.is_relative_to(self._home)
-        if own and not (root and Path(root.path).is_relative_to(self._home)):  # see `keeper`
+        if own and not (root and Path(root.path).is_relative_to(self._home)):  # see `uploads`
             raise InputError(f"{full} is the library's own folder; give a folder of pictures")
         if root and within and exclude is not None:
             raise InputError(f"{full} is a part of {root.path}; give --exclude with that one")
         yield Progress("scan", 0, 0, str(full))
-        patterns = root.exclude if root and exclude is None else _globs(exclude or ())
+        patterns = root.exclude if root and exclude is None else _normalize_globs(exclude or ())
         listing, device = self._list(full, root, within, patterns)
         known = self._catalog.files(root, within) if root else {}
         pictures = sum(file.picture is not None for file in known.values())
         if root and (
-            listing is None or self._away(known, listing, root, within, device, allow_empty)
+            listing is None
+            or self._looks_offline(known, listing, root, within, device, allow_empty)
         ):
             if not within:
                 self._catalog.set_offline(root)
@@ -111,19 +104,19 @@ class FolderSync:
         if listing is None:
             raise NotFoundError(f"{full} is not there; give a folder of pictures")
         if not within:
-            root, adopted = self._adopt(full, device, patterns, listing)
-            if adopted:
+            root, has_adopted = self._adopt(full, device, patterns, listing)
+            if has_adopted:
                 known = self._catalog.files(root)
         elif root:
             for inner in self._inner(full):
-                for path in _inside(listing, root, inner):
+                for path in _paths_inside(listing, root, inner):
                     del listing.entries[path]
         if root is None:
             raise NotFoundError(f"{full} is not there; give a folder of pictures")
         yield from self._apply(root, diff(known, listing, self._decoders.rule), known)
 
-    def _root(self, full: Path) -> tuple[Root | None, str]:
-        """The innermost root that a folder is or is in, with its place within."""
+    def _find_root(self, full: Path) -> tuple[Root | None, str]:
+        """Return the innermost root that contains a folder, and its path within ("" for it)."""
         around = [root for root in self._catalog.roots() if full.is_relative_to(root.path)]
         if not around:
             return None, ""
@@ -134,26 +127,26 @@ class FolderSync:
     def _adopt(
         self, full: Path, device: int, exclude: Sequence[str], listing: FolderListing
     ) -> tuple[Root, bool]:
-        """Enter a root as online; roots inside it become part of it, with what they exclude.
+        """Add a root as online; roots inside it become part of it, with their globs.
 
-        One that is away, or on a file system of its own, stays a root of its own, and what is
-        listed in its place is not taken. Also tells whether any was adopted.
+        An inner root that is offline or on another file system stays a root, and its files leave
+        the listing. Also returns whether an inner root became part of it.
         """
-        root, adopted = self._catalog.add_root(str(full), device, exclude), False
+        root, has_adopted = self._catalog.add_root(str(full), device, exclude), False
         for inner in self._inner(full):
-            mine = _inside(listing, root, inner)
-            if mine and inner.device == device:
-                left = _below(str(Path(inner.path).relative_to(full)), inner.exclude)
-                root, adopted = self._catalog.adopt(root, inner, (*root.exclude, *left)), True
-                mine = [path for path in mine if excluded(path, left)]
-            for path in mine:
+            paths = _paths_inside(listing, root, inner)
+            if paths and inner.device == device:
+                globs = _anchor_globs(str(Path(inner.path).relative_to(full)), inner.exclude)
+                root, has_adopted = self._catalog.adopt(root, inner, (*root.exclude, *globs)), True
+                paths = [path for path in paths if excluded(path, globs)]
+            for path in paths:
                 del listing.entries[path]
-        return root, adopted
+        return root, has_adopted
 
     def _list(
         self, full: Path, root: Root | None, within: str, exclude: Sequence[str]
     ) -> tuple[FolderListing | None, int]:
-        """The listing, and the device; None for a root that is not there."""
+        """Return the listing and the device of its file system; None for a root that is offline."""
         base = Path(root.path) if root else full
         if os.path.isfile(full):
             raise InputError(f"{full} is a file; give the folder it is in")
@@ -173,14 +166,14 @@ class FolderSync:
             ) from error
 
     def _scan(self, base: Path, within: str, exclude: Sequence[str]) -> FolderListing:
-        """Scan, but for the library's own folder: thumbnails are no pictures of the user's."""
+        """Scan a folder without the library's own folder, whose thumbnails are not the user's."""
         if self._home.is_relative_to(base):
             own = "/" + glob.escape(str(self._home.relative_to(base)))
             return scan(base, within, (*exclude, own))
         return scan(base, within, exclude)
 
     @staticmethod
-    def _away(
+    def _looks_offline(
         known: dict[str, CatalogFile],
         listing: FolderListing,
         root: Root,
@@ -188,217 +181,113 @@ class FolderSync:
         device: int,
         allow_empty: bool,
     ) -> bool:
-        """Whether the root only seems empty: nothing is listed where there were files, or another
-        file system is in its place and holds few of them."""
+        """Return whether a root with files only seems empty.
+
+        That is so if nothing is listed, or if another file system is in its place and has less than
+        half of the known files. device: of the file system that was listed.
+        """
         if allow_empty or not known:
             return False
         if not listing.entries:
             return True
         if within or device == root.device:
             return False
-        there = sum(
+        unchanged = sum(
             (e.size, e.mtime_ns) == (known[p].size, known[p].mtime_ns)
             for p, e in listing.entries.items()
             if p in known
         )
-        return there * 2 < len(known)
+        return unchanged * 2 < len(known)
 
     def _apply(self, root: Root, plan: Plan, known: dict[str, CatalogFile]) -> Iterator[Progress]:
-        run = _Run(root, known, skips=list(plan.skipped), moved=len(plan.moves))
-        run.unchanged = plan.unchanged
+        """Bring the catalog to the state of the folder."""
+        counts = SyncCounts(root, known, skips=list(plan.skipped), moved=len(plan.moves))
+        counts.unchanged = plan.unchanged
         self._catalog.move(plan.moves)
         if plan.read and self._catalog.chosen() is None:
-            yield from self._fill(run)  # what was kept before: few
+            # the first folder chooses the library's model; uploads before it are few
+            yield from self._update_pictures(counts)
             self._catalog.serve(self._model)
-        yield from self._read(run, plan.read)
-        yield from self._fill(run)
-        run.settle(plan.vanished, self._catalog.row_ids(run.new) if plan.vanished else {})
+        yield from self._read_files(counts, plan.read)
+        yield from self._update_pictures(counts)
+        row_ids = self._catalog.row_ids(counts.new_ids) if plan.vanished else {}
+        counts.settle_moves(plan.vanished, row_ids)
         self._catalog.remove_files([file.id for file in plan.vanished.values()])
         for picture_id in self._catalog.purge():
             self._thumbnails.delete(picture_id)
         serving = self._catalog.serving()
         if serving and serving.id != self._model.id:
-            if not self._reader.list_unembedded(self._model) or not self._can_answer(serving):
+            complete = not self._reader.list_unembedded(self._model)
+            if complete or not self._analyzer.can_answer(serving):
                 self._catalog.serve(self._model)
         total = len(plan.read)
-        yield Progress("finish", total, total, root.path, run.report(plan.hidden))
+        yield Progress("finish", total, total, root.path, counts.report(plan.hidden))
 
-    def _read(self, run: _Run, entries: Sequence[FileEntry]) -> Iterator[Progress]:
-        """Load new and changed files and commit them batch by batch."""
-        sizes = self._catalog.ids_by_size(self._model) if entries else {}
-        sources = (
-            (
-                entry,
-                PictureSource(
-                    os.path.join(run.root.path, entry.path), known=sizes.get(entry.size, ())
-                ),
-            )
-            for entry in entries
+    def _read_files(self, counts: SyncCounts, entries: Sequence[FileEntry]) -> Iterator[Progress]:
+        """Extract new and changed files, and commit them batch by batch."""
+        known_ids = self._catalog.ids_by_size(self._model) if entries else {}
+        batch: list[tuple[FileEntry, Extracted]] = []
+        extracted = extract_files(
+            counts.root.path, entries, known_ids, self._decoders, self._preprocessing
         )
-        waiting: list[tuple[FileEntry, DecodedPicture | DecodeFailure]] = []
-        loaded = self._decoders.load(sources, self._preprocessing, ahead=3 * BATCH)
-        for done, (entry, result) in enumerate(loaded, 1):
-            waiting.append((entry, result))
-            if len(waiting) == BATCH or done == len(entries):
-                self._commit(run, waiting)
-                waiting.clear()
+        for done, (entry, picture) in enumerate(extracted, 1):
+            batch.append((entry, picture))
+            if len(batch) == BATCH or done == len(entries):
+                self._committer.commit_files(counts, batch, self._decoders.rule)
+                batch.clear()
                 yield Progress("index", done, len(entries), entry.path)
 
-    def _commit(
-        self, run: _Run, batch: Sequence[tuple[FileEntry, DecodedPicture | DecodeFailure]]
-    ) -> None:
-        """Embed what no vector is there for, once per rendition, and enter the batch."""
-        fresh = {
-            r.rendition: r.pixels
-            for _, r in batch
-            if isinstance(r, DecodedPicture) and r.rendition and r.pixels is not None
-        }
-        for rendition in self._catalog.embedded_renditions(self._model, fresh):
-            del fresh[rendition]
-        analyzed = dict(zip(fresh, self._analyze(list(fresh.values())), strict=True))
-        run.embedded += len(analyzed)
-        row_ids = self._catalog.row_ids({r.id for _, r in batch if isinstance(r, DecodedPicture)})
-        found: list[ExtractedFile | SkippedFile] = []
-        for entry, result in batch:
-            if isinstance(result, DecodeFailure):
-                if run.failed(entry, result):
-                    found.append(SkippedFile(entry, result.reason, self._decoders.rule))
-                continue
-            run.loaded(entry, result.id, row_ids.get(result.id))
-            if result.thumbnail is not None:
-                self._thumbnails.write(result.id, result.thumbnail)
-            item = ExtractedFile(entry, result.id, result.rendition, result.facts)
-            if result.rendition in analyzed:
-                vector, content = analyzed[result.rendition]
-                item = replace(item, vector=vector, content=content)
-            found.append(item)
-        self._catalog.record(run.root, self._model, found)
+    def _update_pictures(self, counts: SyncCounts) -> Iterator[Progress]:
+        """Decode again the pictures without a vector, and those of an earlier decode rule.
 
-    def _fill(self, run: _Run) -> Iterator[Progress]:
-        """Decode again the pictures without a vector under the model, and those of an earlier
-        decode rule. One transaction writes the vectors of a batch and all else that is computed
-        from its pixels, so an interrupted run goes on where it stopped."""
-        counts = self._reader.count(self._model)
-        complete = counts["pictures"] == counts["embedded"]
-        lacking = {} if complete else dict(self._reader.list_unembedded(self._model))
+        One transaction writes a batch with all that is computed from its pixels, so an interrupted
+        sync goes on where it stopped.
+        """
+        totals = self._reader.count(self._model)
+        complete = totals["pictures"] == totals["embedded"]
+        unembedded = {} if complete else dict(self._reader.list_unembedded(self._model))
         outdated = dict(self._reader.list_outdated())
-        pending = sorted({**outdated, **lacking}.items())
+        pending = sorted({**outdated, **unembedded}.items())
         picture_ids = self._reader.picture_ids([row_id for row_id, _ in pending])
-        sources = (
-            (item, PictureSource(_present(item[1]), facts=item[0] in outdated)) for item in pending
-        )
-        batch: dict[int, Pixels] = {}
-        decoded: dict[int, DecodedContent] = {}
-        loaded = self._decoders.load(sources, self._preprocessing, ahead=3 * BATCH)
-        for done, ((row_id, paths), result) in enumerate(loaded, 1):
-            if isinstance(result, DecodeFailure):
-                old = f"not yet under {self._model.name}" if row_id in lacking else OLD_COLOURS
-                run.skips.append(Skip(paths[0], f"{old}: {result.reason}"))
-            elif result.id != picture_ids[row_id]:
-                new = f" to have {self._model.name}" if row_id in lacking else ""
-                reason = f"changed since it was indexed; index its folder{new}"
-                run.skips.append(Skip(paths[0], reason))
-            elif result.pixels is not None:
-                if row_id in lacking:
-                    batch[row_id] = result.pixels
-                if result.rendition and result.facts:
-                    flag = is_low_content(result.pixels)
-                    decoded[row_id] = DecodedContent(result.rendition, result.facts, flag)
-                if result.thumbnail is not None:
-                    self._thumbnails.write(result.id, result.thumbnail)
-            if BATCH in (len(batch), len(decoded)) or done == len(pending):
-                analyzed = dict(zip(batch, self._analyze(list(batch.values())), strict=True))
-                self._catalog.add_vectors(
-                    self._model,
-                    {row_id: vector for row_id, (vector, _) in analyzed.items()},
-                    {row_id: content for row_id, (_, content) in analyzed.items()},
-                    decoded,
-                )
-                run.embedded += len(batch)
+        batch: dict[int, DecodedPicture] = {}
+        extracted = extract_again(pending, outdated, self._decoders, self._preprocessing)
+        for done, ((row_id, paths), picture) in enumerate(extracted, 1):
+            if isinstance(picture, DecodeFailure):
+                state = OLD_COLOURS
+                if row_id in unembedded:
+                    state = f"not yet under {self._model.name}"
+                counts.skips.append(Skip(paths[0], f"{state}: {picture.reason}"))
+            elif picture.id != picture_ids[row_id]:
+                purpose = f" to have {self._model.name}" if row_id in unembedded else ""
+                reason = f"changed since it was indexed; index its folder{purpose}"
+                counts.skips.append(Skip(paths[0], reason))
+            else:
+                batch[row_id] = picture
+            if len(batch) == BATCH or done == len(pending):
+                self._committer.commit_again(counts, batch, unembedded)
                 batch.clear()
-                decoded.clear()
                 yield Progress("embed", done, len(pending), paths[0])
 
-    def _report(self, begun: float, report: IndexReport) -> IndexReport:
+    def _report(self, start: float, report: IndexReport) -> IndexReport:
+        """Return a report with the count of pictures and the seconds since `start`."""
         pictures = self._reader.count(None)["pictures"]
-        return replace(report, pictures=pictures, seconds=time.monotonic() - begun)
+        return replace(report, pictures=pictures, seconds=time.monotonic() - start)
 
 
-@dataclass
-class _Run:
-    """The counts of one sync. new: ids found under names that were not known."""
-
-    root: Root
-    known: dict[str, CatalogFile]
-    skips: list[Skip]
-    moved: int = 0
-    added: int = 0
-    changed: int = 0
-    unchanged: int = 0
-    removed: int = 0
-    embedded: int = 0
-    new: list[str] = field(default_factory=list)
-
-    def failed(self, entry: FileEntry, failure: DecodeFailure) -> bool:
-        """Note a failure; whether it is to be remembered with the file."""
-        if failure.again and not os.path.lexists(os.path.join(self.root.path, entry.path)):
-            return False  # gone since the folder was listed: the next sync sees that
-        self.skips.append(Skip(entry.path, failure.reason))
-        return not failure.again
-
-    def loaded(self, entry: FileEntry, picture_id: str, row_id: int | None) -> None:
-        """Note a picture; `row_id`: what the catalog calls it, if it knows it."""
-        before = self.known.get(entry.path)
-        if before is None or before.picture is None:
-            self.added += 1
-            self.new.append(picture_id)
-        elif before.picture == row_id:
-            self.unchanged += 1
-        else:
-            self.changed += 1
-
-    def settle(self, vanished: dict[str, CatalogFile], row_ids: dict[str, int]) -> None:
-        """A file that vanished while its picture turned up under a new name has moved."""
-        new = Counter(row_ids[picture_id] for picture_id in self.new if picture_id in row_ids)
-        gone = Counter(file.picture for file in vanished.values() if file.picture is not None)
-        moved = (new & gone).total()
-        self.moved += moved
-        self.added -= moved
-        self.removed += gone.total() - moved
-
-    def report(self, offline: int) -> IndexReport:
-        skips = (Skip(os.path.join(self.root.path, s.path), s.reason) for s in self.skips)
-        return IndexReport(
-            added=self.added,
-            changed=self.changed,
-            moved=self.moved,
-            removed=self.removed,
-            unchanged=self.unchanged,
-            offline=offline,
-            embedded=self.embedded,
-            skipped=tuple(sorted(skips, key=lambda s: s.path)),
-        )
-
-
-def _globs(patterns: Sequence[str]) -> tuple[str, ...]:
-    """Globs as they are kept: no empty ones, no `./` before and no `/` at the end."""
+def _normalize_globs(patterns: Sequence[str]) -> tuple[str, ...]:
+    """Return globs without `./` at the beginning and `/` at the end, and without empty ones."""
     return tuple(bare for p in patterns if (bare := p.removeprefix("./").rstrip("/")))
 
 
-def _inside(listing: FolderListing, root: Root, inner: Root) -> list[str]:
-    """What is listed of a root in the place of another one, inside it."""
-    place = os.path.join(os.path.relpath(inner.path, root.path), "")
-    return [path for path in listing.entries if path.startswith(place)]
+def _paths_inside(listing: FolderListing, root: Root, inner: Root) -> list[str]:
+    """Return the listed paths of a root that lie in another root inside it."""
+    prefix = os.path.join(os.path.relpath(inner.path, root.path), "")
+    return [path for path in listing.entries if path.startswith(prefix)]
 
 
-def _below(place: str, patterns: Sequence[str]) -> list[str]:
-    """Globs of a root, as globs of one that it is a subfolder of."""
-    start = f"/{glob.escape(place)}"
+def _anchor_globs(folder: str, patterns: Sequence[str]) -> list[str]:
+    """Return the globs of a subfolder as globs of its root. folder: relative to the root."""
+    start = f"/{glob.escape(folder)}"
     anchored = [start + p for p in patterns if p[0] == "/"]
     loose = [start + more + p for p in patterns if p[0] != "/" for more in ("/", "/*/")]
     return [*anchored, *loose, *(f"{p}/*" for p in (*anchored, *loose))]
-
-
-def _present(paths: Sequence[str]) -> str:
-    """One of a picture's files that is there, if any is."""
-    return next((p for p in paths if os.path.exists(p)), paths[0])

@@ -1,9 +1,8 @@
-"""Pictures that are given to the library to keep: files of its own, in a root of their own.
+"""Uploads: pictures whose files the library itself keeps, in a root of its own.
 
-`kept/ab/abcd....jpg` below the library's folder, with the bytes as they came. The root is like any
-other (a sync of it follows what happened to its files), but for one thing: it is the only folder
-inside the library's own that may be synced, and only `keep` makes it a root. A sync of a folder
-around it passes the library's own folder by, so it never takes what is kept for gone.
+Their files are `kept/ab/abcd....jpg` in the library's folder, with unchanged bytes. The root is
+synced like any other. It is the only folder inside the library's own that may be a root. A sync of
+a folder around the library leaves out the library's folder, so uploads never seem to have vanished.
 """
 
 from __future__ import annotations
@@ -18,13 +17,14 @@ from search.media.decoder_pool import DecodedPicture
 from search.media.thumbnails import Thumbnails
 from search.types import FileEntry, Vectors, file_state
 
-SUFFIX = {"jpeg": "jpg", "heif": "heic"}
+SUFFIXES = {"jpeg": "jpg", "heif": "heic"}
 
 
 class Uploads:
-    """Writes pictures below a folder and enters them in the catalog."""
+    """Writes uploads to disk and to the catalog."""
 
     def __init__(self, catalog: Catalog, thumbnails: Thumbnails, folder: Path) -> None:
+        """folder: of the uploads; it is created for the first one."""
         self._catalog, self._thumbnails, self._folder = catalog, thumbnails, folder
 
     def keep(
@@ -35,19 +35,21 @@ class Uploads:
         vector: Vectors,
         content: SeenContent,
     ) -> None:
-        """Keep a picture; one that is kept already stays as it is. Its caller may write.
+        """Write a picture, unless it is there already. The caller may write to the catalog.
 
-        Raises StorageError when the disk does not take it; then nothing is left of it.
+        data: the bytes of the file. loaded: decoded from them, with metadata. vector: (dim,)
+        float32 of unit length under `model`; content: its labels. Raises PictureError for a
+        picture without metadata, StorageError if the disk fails; no file is left then.
         """
         if loaded.facts is None or loaded.rendition is None or loaded.thumbnail is None:
             raise PictureError("the picture was not decoded whole; try again")
-        suffix = SUFFIX.get(loaded.facts.type, loaded.facts.type)
+        suffix = SUFFIXES.get(loaded.facts.type, loaded.facts.type)
         name = f"{loaded.id[:2]}/{loaded.id}.{suffix}"
         path = self._folder / name
-        there = path.is_file() and path.stat().st_size == len(data)
+        exists = path.is_file() and path.stat().st_size == len(data)
         try:
-            if not there:
-                files.write(path, data, durable=True)  # before the catalog says so
+            if not exists:
+                files.write(path, data, durable=True)  # before the catalog refers to it
             info = path.stat()
         except OSError as error:
             raise StorageError(
@@ -57,9 +59,9 @@ class Uploads:
             self._thumbnails.write(loaded.id, loaded.thumbnail)
             entry = FileEntry(name, *file_state(info))
             root = self._catalog.add_root(str(self._folder), info.st_dev, ())
-            found = ExtractedFile(entry, loaded.id, loaded.rendition, loaded.facts, vector, content)
-            self._catalog.record(root, model, [found])
+            file = ExtractedFile(entry, loaded.id, loaded.rendition, loaded.facts, vector, content)
+            self._catalog.record(root, model, [file])
         except BaseException:
-            if not there:
+            if not exists:
                 path.unlink(missing_ok=True)
             raise

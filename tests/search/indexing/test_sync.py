@@ -578,7 +578,7 @@ def test_a_root_inside_a_part_of_a_root_is_entered_once(
     engine.sync(folder)
     fill(folder / "mid" / "usb", range(1, 3))
     if heal:  # a library in which they are entered under both
-        monkeypatch.setattr("search.indexing.sync._inside", lambda *_: [])
+        monkeypatch.setattr("search.indexing.sync._paths_inside", lambda *_: [])
     engine.sync(folder / "mid")
     monkeypatch.undo()
     assert engine.status().files == (5 if heal else 3)

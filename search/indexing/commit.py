@@ -1,0 +1,192 @@
+"""From extracted pictures to the catalog: embed a batch, then write it in one transaction."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from search.catalog.catalog import Catalog
+from search.catalog.writes import (
+    CatalogFile,
+    DecodedContent,
+    ExtractedFile,
+    Model,
+    Root,
+    SeenContent,
+    SkippedFile,
+)
+from search.embedders.base import Embedder
+from search.indexing.extract import Extracted
+from search.media.content import is_low_content
+from search.media.decoder_pool import DecodedPicture, DecodeFailure
+from search.media.thumbnails import Thumbnails
+from search.records import IndexReport, Skip
+from search.types import FileEntry, Pixels, Vectors
+
+
+class Analyzer(Protocol):
+    """Runs an embedder. `search.embedders.models.Models` does it on the inference thread."""
+
+    def analyze(
+        self, embedder: Embedder, pixels: Sequence[Pixels]
+    ) -> list[tuple[Vectors, SeenContent]]:
+        """Return the (dim,) unit vector and the labels of each picture, in order."""
+        ...
+
+    def can_answer(self, model: Model) -> bool:
+        """Return whether queries can be embedded as the vectors of a model were."""
+        ...
+
+
+@dataclass
+class SyncCounts:
+    """What one sync of a folder did so far.
+
+    known: files that the catalog had, by relative path. new_ids: picture ids of files under paths
+    that the catalog did not have.
+    """
+
+    root: Root
+    known: Mapping[str, CatalogFile]
+    skips: list[Skip]
+    moved: int = 0
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    embedded: int = 0
+    new_ids: list[str] = field(default_factory=list)
+
+    def add_failure(self, entry: FileEntry, failure: DecodeFailure) -> bool:
+        """Count a failure; return whether the catalog shall remember it with the file."""
+        if failure.again and not os.path.lexists(os.path.join(self.root.path, entry.path)):
+            return False  # the file was deleted after the listing; the next sync sees that
+        self.skips.append(Skip(entry.path, failure.reason))
+        return not failure.again
+
+    def add_picture(self, entry: FileEntry, picture_id: str, row_id: int | None) -> None:
+        """Count a picture. row_id: of a picture that the catalog has."""
+        before = self.known.get(entry.path)
+        if before is None or before.picture is None:
+            self.added += 1
+            self.new_ids.append(picture_id)
+        elif before.picture == row_id:
+            self.unchanged += 1
+        else:
+            self.changed += 1
+
+    def settle_moves(self, vanished: Mapping[str, CatalogFile], row_ids: Mapping[str, int]) -> None:
+        """Count a file that vanished as moved if its picture has a new path, else as removed.
+
+        row_ids: by the picture ids in `new_ids`.
+        """
+        new = Counter(row_ids[one] for one in self.new_ids if one in row_ids)
+        gone = Counter(file.picture for file in vanished.values() if file.picture is not None)
+        moved = (new & gone).total()
+        self.moved += moved
+        self.added -= moved
+        self.removed += gone.total() - moved
+
+    def report(self, offline: int) -> IndexReport:
+        """Return the report of the sync. offline: files in folders that cannot be read."""
+        skips = (Skip(os.path.join(self.root.path, s.path), s.reason) for s in self.skips)
+        return IndexReport(
+            added=self.added,
+            changed=self.changed,
+            moved=self.moved,
+            removed=self.removed,
+            unchanged=self.unchanged,
+            offline=offline,
+            embedded=self.embedded,
+            skipped=tuple(sorted(skips, key=lambda s: s.path)),
+        )
+
+
+class Committer:
+    """Embeds batches of extracted pictures and writes them. Its caller holds the write lock."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        thumbnails: Thumbnails,
+        analyzer: Analyzer,
+        embedder: Embedder,
+        model: Model,
+    ) -> None:
+        """model: of the embedder, in the catalog."""
+        self._catalog, self._thumbnails = catalog, thumbnails
+        self._analyzer, self._embedder, self._model = analyzer, embedder, model
+
+    def commit_files(
+        self, counts: SyncCounts, batch: Sequence[tuple[FileEntry, Extracted]], rule: str
+    ) -> None:
+        """Write new and changed files, and embed each normalized image that has no vector.
+
+        rule: the limits and codecs that skipped files were tried with.
+        """
+        pixels = {
+            picture.rendition: picture.pixels
+            for _, picture in batch
+            if isinstance(picture, DecodedPicture)
+            and picture.rendition
+            and picture.pixels is not None
+        }
+        for rendition in self._catalog.embedded_renditions(self._model, pixels):
+            del pixels[rendition]
+        analyzed = dict(zip(pixels, self._analyze(list(pixels.values())), strict=True))
+        counts.embedded += len(analyzed)
+        picture_ids = {one.id for _, one in batch if isinstance(one, DecodedPicture)}
+        row_ids = self._catalog.row_ids(picture_ids)
+        files: list[ExtractedFile | SkippedFile] = []
+        for entry, picture in batch:
+            if isinstance(picture, DecodeFailure):
+                if counts.add_failure(entry, picture):
+                    files.append(SkippedFile(entry, picture.reason, rule))
+                continue
+            counts.add_picture(entry, picture.id, row_ids.get(picture.id))
+            if picture.thumbnail is not None:
+                self._thumbnails.write(picture.id, picture.thumbnail)
+            file = ExtractedFile(entry, picture.id, picture.rendition, picture.facts)
+            if picture.rendition in analyzed:
+                vector, content = analyzed[picture.rendition]
+                file = replace(file, vector=vector, content=content)
+            files.append(file)
+        self._catalog.record(counts.root, self._model, files)
+
+    def commit_again(
+        self,
+        counts: SyncCounts,
+        batch: Mapping[int, DecodedPicture],
+        unembedded: Mapping[int, object],
+    ) -> None:
+        """Write vectors and metadata of pictures of the catalog, by row id, in one transaction.
+
+        unembedded: its keys are the row ids that need a vector.
+        """
+        pixels = {
+            row_id: picture.pixels
+            for row_id, picture in batch.items()
+            if row_id in unembedded and picture.pixels is not None
+        }
+        decoded = {
+            row_id: DecodedContent(one.rendition, one.facts, is_low_content(one.pixels))
+            for row_id, one in batch.items()
+            if one.rendition and one.facts and one.pixels is not None
+        }
+        for picture in batch.values():
+            if picture.thumbnail is not None:
+                self._thumbnails.write(picture.id, picture.thumbnail)
+        analyzed = dict(zip(pixels, self._analyze(list(pixels.values())), strict=True))
+        self._catalog.add_vectors(
+            self._model,
+            {row_id: vector for row_id, (vector, _) in analyzed.items()},
+            {row_id: content for row_id, (_, content) in analyzed.items()},
+            decoded,
+        )
+        counts.embedded += len(analyzed)
+
+    def _analyze(self, pixels: Sequence[Pixels]) -> list[tuple[Vectors, SeenContent]]:
+        return self._analyzer.analyze(self._embedder, pixels)

@@ -1,0 +1,86 @@
+"""From files to extracted pictures: hash, normalized image, metadata, thumbnail, prepared pixels.
+
+Nothing here reads or writes the catalog. An `Executor` does the work, so that other machines can
+do it instead of local processes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+from search.media.decoder_pool import DecodedPicture, DecodeFailure, PictureSource
+from search.media.preprocessing import Preprocessing
+from search.types import FileEntry
+
+BATCH = 32
+"""Pictures that one transaction commits."""
+AHEAD = 3 * BATCH
+"""Pictures that are decoded before they are taken."""
+T = TypeVar("T")
+
+Extracted = DecodedPicture | DecodeFailure
+Paths = tuple[str, ...]
+
+
+class Executor(Protocol):
+    """Decodes many pictures. `search.media.decoder_pool.DecoderPool` does it in local processes."""
+
+    def load(
+        self,
+        sources: Iterable[tuple[T, PictureSource]],
+        preprocessing: Preprocessing | None,
+        ahead: int = 64,
+    ) -> Iterator[tuple[T, Extracted]]:
+        """Yield each key with its picture or failure, in the order of the sources.
+
+        preprocessing: of the pixels; None for no pixels. ahead: how many pictures may be decoded
+        before they are taken.
+        """
+        ...
+
+
+def extract_files(
+    folder: str,
+    entries: Sequence[FileEntry],
+    known_ids: Mapping[int, Collection[str]],
+    executor: Executor,
+    preprocessing: Preprocessing,
+) -> Iterator[tuple[FileEntry, Extracted]]:
+    """Yield each file with its picture or failure, in order.
+
+    folder: absolute path that the entries are relative to. known_ids: ids of pictures that need no
+    decoding, by file size in bytes; such a file yields only its id.
+    """
+    sources = (
+        (
+            entry,
+            PictureSource(os.path.join(folder, entry.path), known=known_ids.get(entry.size, ())),
+        )
+        for entry in entries
+    )
+    return executor.load(sources, preprocessing, ahead=AHEAD)
+
+
+def extract_again(
+    pictures: Sequence[tuple[int, Paths]],
+    with_metadata: Collection[int],
+    executor: Executor,
+    preprocessing: Preprocessing,
+) -> Iterator[tuple[tuple[int, Paths], Extracted]]:
+    """Yield pictures of the catalog with their decoded pictures or failures, in order.
+
+    pictures: row ids and paths. with_metadata: row ids that need metadata and a thumbnail as well
+    as pixels.
+    """
+    sources = (
+        (one, PictureSource(_choose_path(one[1]), facts=one[0] in with_metadata))
+        for one in pictures
+    )
+    return executor.load(sources, preprocessing, ahead=AHEAD)
+
+
+def _choose_path(paths: Paths) -> str:
+    """Return a path that exists, or the first one."""
+    return next((path for path in paths if os.path.exists(path)), paths[0])

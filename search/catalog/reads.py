@@ -33,7 +33,7 @@ from search.catalog.schema import (
     tags,
     vectors,
 )
-from search.catalog.writes import Model, chunks, select_labels, unpack
+from search.catalog.writes import Model, chunks, digest, select_labels, unpack
 from search.errors import NotFoundError, QueryError
 from search.media.images import DECODE_RULE
 from search.media.open_file import FilePlace
@@ -126,6 +126,20 @@ class CatalogReader:
                 return
             last = rows[-1].picture
             yield [int(r.picture) for r in rows], unpack([r.data for r in rows], model.dim)
+
+    def list_damaged_vectors(self, model: Model) -> list[int]:
+        """Return the row ids whose stored vector does not match its digest."""
+        query = select(vectors.c.picture, vectors.c.data, vectors.c.digest)
+        query = query.where(vectors.c.model == model.id, vectors.c.picture > bindparam("last"))
+        query, last = query.order_by(vectors.c.picture).limit(8192), 0
+        damaged = list[int]()
+        while True:
+            with self.database.read() as c:
+                rows = c.execute(query, {"last": last}).all()
+            if not rows:
+                return damaged
+            last = rows[-1].picture
+            damaged += [int(row.picture) for row in rows if digest(row.data) != row.digest]
 
     def count(self, model: Model | None) -> dict[str, int]:
         """Return the counts `pictures`, `files` (with a picture) and `embedded` (vectors)."""

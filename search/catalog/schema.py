@@ -125,7 +125,9 @@ vectors = Table(
     metadata,
     Column("model", Number, ForeignKey("models.id"), primary_key=True),
     Column("picture", Number, ForeignKey("pictures.row_id"), primary_key=True),
-    Column("data", LargeBinary, nullable=False),  # dim x fp16, little-endian
+    Column("data", LargeBinary, nullable=False),  # dim x float16, little-endian
+    # BLAKE2b of `data`, 8 bytes, by which `check` finds damage
+    Column("digest", LargeBinary, nullable=False, server_default=text("x''")),
     Index("vectors_picture", "picture"),  # deleting a picture looks its vectors up by it
 )
 

@@ -5,6 +5,7 @@ Each transaction that adds a picture to a vector store, or removes one, also wri
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -120,6 +121,11 @@ def chunks(values: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:
 def pack(vector: Vectors) -> bytes:
     """Return a (dim,) vector as little-endian float16 bytes."""
     return vector.astype("<f2").tobytes()
+
+
+def digest(data: bytes) -> bytes:
+    """Return the 8 bytes by which `check` tells whether a packed vector is damaged."""
+    return hashlib.blake2b(data, digest_size=8).digest()
 
 
 def unpack(rows: Sequence[bytes], dim: int) -> Vectors:
@@ -367,7 +373,7 @@ class CatalogWriter:
         query = select(vectors.c.picture).where(vectors.c.model == model.id)
         stored = set(c.scalars(query.where(vectors.c.picture.in_(rows))))
         new = [
-            {"model": model.id, "picture": row_id, "data": data}
+            {"model": model.id, "picture": row_id, "data": data, "digest": digest(data)}
             for row_id, data in rows.items()
             if row_id not in stored
         ]
@@ -375,6 +381,17 @@ class CatalogWriter:
             c.execute(insert(vectors), new)
             entries = [{"model": model.id, "picture": row["picture"]} for row in new]
             c.execute(insert(changes), [entry | {"operation": "add"} for entry in entries])
+
+    def delete_vectors(self, model: Model, row_ids: Collection[int]) -> None:
+        """Delete the vectors of pictures under a model; the next sync embeds them again."""
+        with self.database.write() as c:
+            for part in chunks(row_ids):
+                where = vectors.c.model == model.id, vectors.c.picture.in_(part)
+                c.execute(delete(vectors).where(*where))
+                entries = [
+                    {"model": model.id, "picture": one, "operation": "remove"} for one in part
+                ]
+                c.execute(insert(changes), entries)
 
     def _upsert(self, table: Any) -> Any:
         postgres = self.database.engine.dialect.name == "postgresql"

@@ -35,7 +35,8 @@ class IntegrityChecker:
         repairs.
         """
         model = self._catalog.serving()
-        problems, repaired = list(self.check_catalog(model)), list[str]()
+        repaired = list(self.check_vectors(model)) if model else []
+        problems = list(self.check_catalog(model))
         if model:
             replica = runtime.run(lambda: indexes.replica(model))
             repaired += runtime.run(lambda: list(self.check_store(model, replica)))
@@ -54,6 +55,12 @@ class IntegrityChecker:
             yield f"{missing} pictures have no vector; index their folders again"
         if dangling := self._reader.count_dangling():
             yield f"{dangling} pictures have no file; index their folders again"
+
+    def check_vectors(self, model: Model) -> Iterator[str]:
+        """Delete damaged vectors, so that the next sync embeds them again; yield the repairs."""
+        if damaged := self._reader.list_damaged_vectors(model):
+            self._catalog.delete_vectors(model, damaged)
+            yield f"{len(damaged)} damaged vectors were deleted"
 
     def check_store(self, model: Model, replica: StoreReplica) -> Iterator[str]:
         """Compare a vector store with the catalog and rebuild a wrong one; yield the repairs.

@@ -58,9 +58,31 @@ CREATE INDEX labels_label ON labels (model, label, score);
 ALTER TABLE pictures ADD COLUMN low_content BOOLEAN DEFAULT 0 NOT NULL;
 """,
     4: "ALTER TABLE pictures ADD COLUMN decode_rule INTEGER DEFAULT 1 NOT NULL;",
+    5: """
+ALTER TABLE pictures RENAME COLUMN number TO row_id;
+ALTER TABLE pictures ADD COLUMN camera TEXT;
+ALTER TABLE pictures ADD COLUMN lens TEXT;
+ALTER TABLE pictures ADD COLUMN latitude FLOAT;
+ALTER TABLE pictures ADD COLUMN longitude FLOAT;
+ALTER TABLE pictures ADD COLUMN exif JSON DEFAULT '{}' NOT NULL;
+ALTER TABLE pictures DROP COLUMN facts;
+CREATE TABLE colors (
+    picture INTEGER NOT NULL, rank INTEGER NOT NULL, color VARCHAR(7) NOT NULL,
+    PRIMARY KEY (picture, rank), FOREIGN KEY(picture) REFERENCES pictures (row_id)
+);
+CREATE INDEX colors_color ON colors (color);
+CREATE INDEX pictures_type ON pictures (type);
+CREATE INDEX pictures_width ON pictures (width);
+CREATE INDEX pictures_height ON pictures (height);
+CREATE INDEX pictures_bytes ON pictures (bytes);
+CREATE INDEX pictures_taken ON pictures (taken);
+CREATE INDEX pictures_camera ON pictures (camera);
+CREATE INDEX pictures_lens ON pictures (lens);
+CREATE INDEX pictures_place ON pictures (latitude, longitude);
+""",
 }
-OLD_VERSIONS = (1, 2, 3, 4)
-TABLES = "meta roots pictures models changes files vectors labels tags".split()
+OLD_VERSIONS = (1, 2, 3, 4, 5)
+TABLES = "meta roots pictures colors models changes files vectors labels tags".split()
 
 
 def write_old_catalog(new: Path, old: Path, version: int) -> None:

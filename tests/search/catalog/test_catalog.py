@@ -671,3 +671,23 @@ def test_ids_in_the_catalog_are_the_hashes_of_files(engine: Engine, folder: Path
     engine.sync(folder)
     assert engine.library.reader.picture_ids([1]) == {1: identity(1)}
     assert isinstance(engine.library.catalog.serving(), Model)
+
+
+def test_check_finds_a_damaged_vector_and_the_next_sync_embeds_it_again(
+    engine: Engine, folder: Path
+) -> None:
+    for seed in range(3):
+        paint(folder / f"{seed}.jpg", seed)
+    engine.sync(folder)
+    with engine.library.database.write() as c:
+        where = schema.vectors.c.picture == 2
+        data = bytearray(c.execute(select(schema.vectors.c.data).where(where)).scalar_one())
+        data[7] ^= 4
+        c.execute(update(schema.vectors).where(where).values(data=bytes(data)))
+    report = engine.check()
+    assert report.repaired == ("1 damaged vectors were deleted",)
+    assert report.problems == ("1 pictures have no vector; index their folders again",)
+    assert identity(1) not in {hit.id for hit in engine.search(image=f"id:{identity(0)}")}
+    assert engine.sync(folder).embedded == 1
+    assert engine.search(image=f"id:{identity(1)}", k=1)[0].id == identity(1)
+    assert engine.check().problems == () and engine.check().repaired == ()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
@@ -252,8 +251,7 @@ class Engine:
             image is not None or (text, vector, crop) != (None,) * 3 or (k, min_score) != (10, None)
         ):
             raise QueryError("a Query holds its own terms, k and min_score; give nothing beside it")
-        hits = self.library.searches.search(query)
-        return replace(hits, thumbnails=self.library.thumbnails)
+        return self.library.searches.search(query).with_thumbnails(self.library.thumbnails)
 
     def words(self, prefix: str = "", limit: int = 50) -> Words:
         """The words that the library's model can search by and that begin with a prefix.

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, overload
 
 from search import files
 from search.errors import NotFoundError, PictureError, StorageError
@@ -293,7 +293,7 @@ class Hits(Sequence[Hit]):
     sheet.
 
     understood: how the texts were read, for a model that knows single words. low_content: a picture
-    of the query is blank. thumbnails: what the contact sheet shows.
+    of the query is blank.
     """
 
     hits: tuple[Hit, ...]
@@ -302,7 +302,13 @@ class Hits(Sequence[Hit]):
     took_ms: dict[str, float]
     understood: tuple[Understood, ...] = ()
     low_content: bool = False
-    thumbnails: ThumbnailReader | None = field(default=None, repr=False, compare=False)
+    _thumbnails: ClassVar[ThumbnailReader | None] = None
+
+    def with_thumbnails(self, thumbnails: ThumbnailReader) -> Hits:
+        """Return the same hits with what their contact sheet shows."""
+        hits = replace(self)
+        vars(hits)["_thumbnails"] = thumbnails
+        return hits
 
     @overload
     def __getitem__(self, index: int) -> Hit: ...
@@ -310,7 +316,8 @@ class Hits(Sequence[Hit]):
     def __getitem__(self, index: slice) -> Hits: ...
     def __getitem__(self, index: int | slice) -> Hit | Hits:
         if isinstance(index, slice):
-            return replace(self, hits=self.hits[index])
+            part = replace(self, hits=self.hits[index])
+            return part.with_thumbnails(self._thumbnails) if self._thumbnails else part
         return self.hits[index]
 
     def __len__(self) -> int:
@@ -334,7 +341,7 @@ class Hits(Sequence[Hit]):
         """A contact sheet, as notebooks show it."""
         figures = []
         for hit in self.hits:
-            data = self.thumbnails and self.thumbnails.read(hit.id)
+            data = self._thumbnails and self._thumbnails.read(hit.id)
             name = html.escape(shown(os.path.basename(hit.path)))
             source = f"data:image/webp;base64,{base64.b64encode(data).decode()}" if data else ""
             picture = f'<img src="{source}" alt="" style="max-width:100%;max-height:130px">'

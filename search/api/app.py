@@ -1,4 +1,4 @@
-"""The HTTP API: the app's factory."""
+"""The HTTP API: one app of all routes."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ import anyio
 from fastapi import FastAPI
 
 from search.api import problems
-from search.api.auth import HEADERS, Access, Gate
+from search.api.auth import HEADERS, OPEN_PATHS, Access, AccessControl
 from search.api.deps import Context
-from search.api.metrics import Counted
+from search.api.examples import add_examples
+from search.api.metrics import RequestCounter
 from search.api.routers import images, index, search, system, variants, web
+from search.api.schemas import complete_schemas
 from search.engine import Engine
 from search.errors import LookalikeError
-from search.querying.query import QueryJson
 
-TEND = 30.0  # seconds
+TEND_SECONDS = 30.0  # between two looks at the index
 log = logging.getLogger("lookalike")
 
 
 def create_app(
     engine: Engine, access: Access | None = None, allow: Sequence[Path] | None = None
 ) -> FastAPI:
-    """The app over an engine, which its caller closes after it.
+    """Make the app of an engine. The caller closes the engine after the app.
 
-    access: who may ask (default: this machine, without a token). allow: folders that may be
-    indexed; None for the user's home folder and those that are indexed already.
+    access: default is this machine, without a token. allow: folders that may be indexed; None
+    for the user's home folder and the folders that are indexed already.
     """
     app = FastAPI(
         title="lookalike",
@@ -42,51 +43,63 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_lifespan,
+        generate_unique_id_function=lambda route: route.name,
     )
     access = access or Access()
     app.state.context = context = Context(engine, access, allow)
     for part in (search, images, variants, index, system, web):
         app.include_router(part.router)
     problems.install(app, HEADERS)
-    app.add_middleware(Gate, access=access, most=engine.settings.upload_bytes)
-    app.add_middleware(Counted, metrics=context.metrics)
-    _describe(app)
+    app.add_middleware(AccessControl, access=access, max_bytes=engine.settings.upload_bytes)
+    app.add_middleware(RequestCounter, metrics=context.metrics)
+    _complete_openapi(app, access)
     return app
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Jobs end with the server; a run that is cut short goes on when it is started again."""
+    """Tend the index while the app runs; cancel its jobs when it ends."""
     context: Context = app.state.context
-    over = threading.Event()
-    threading.Thread(target=_tend, args=(context.engine, over), name="tend", daemon=True).start()
+    ended = threading.Event()
+    threading.Thread(target=_tend, args=(context.engine, ended), name="tend", daemon=True).start()
     try:
         yield
     finally:
-        over.set()
+        ended.set()
         context.stopping = True
         await anyio.to_thread.run_sync(context.jobs.close)
 
 
-def _tend(engine: Engine, over: threading.Event) -> None:
-    """Now and then see to the index: others may have added to the library."""
-    while not over.wait(TEND):
+def _tend(engine: Engine, ended: threading.Event) -> None:
+    """Tend the index from time to time: other processes may add to the library."""
+    while not ended.wait(TEND_SECONDS):
         try:
             engine.tend()
         except LookalikeError as error:
-            if not over.is_set():
+            if not ended.is_set():
                 log.warning("the index was not brought up to size: %s", error)
 
 
-def _describe(app: FastAPI) -> None:
-    """Add the shapes that no route's signature has to the OpenAPI document."""
-    plain = app.openapi
+def _complete_openapi(app: FastAPI, access: Access) -> None:
+    """Add to the OpenAPI document what no signature has: shapes, access control and examples."""
+    generate = app.openapi
 
     def openapi() -> dict[str, Any]:
-        document = plain()
-        shapes = document["components"]["schemas"]
-        wanted = QueryJson.model_json_schema(ref_template="#/components/schemas/{model}")
-        shapes.update(wanted.pop("$defs"))
+        if app.openapi_schema is not None:
+            return app.openapi_schema
+        document = generate()
+        complete_schemas(document)
+        document["components"]["securitySchemes"] = {
+            "token": {"type": "http", "scheme": "bearer"},
+            "cookie": {"type": "apiKey", "in": "cookie", "name": access.cookie},
+        }
+        none: list[dict[str, Any]] = [] if access.token else [{}]
+        document["security"] = [{"token": []}, {"cookie": []}, *none]
+        for path, operations in document["paths"].items():
+            for operation in operations.values():
+                add_examples(operation)
+                if path in OPEN_PATHS:
+                    operation["security"] = []
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -24,8 +24,8 @@ from search.api.problems import Problem
 
 SESSION_SECONDS = 30 * 86400
 LARGE = frozenset(f"/api/v1/{name}" for name in ("search", "images", "images/preview", "variants"))
-MOST = 2**20  # bytes of a body elsewhere
-OPEN = frozenset({"/", "/healthz", "/readyz", "/api/v1/login"})
+SMALL_BODY = 2**20  # most bytes of a body on other routes
+OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/api/v1/login"})
 PAGE = "/web/"  # below it are the page's own files, which are open too: they hold no data
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -117,12 +117,12 @@ def _hostname(host: str) -> str:
     return name.partition(":")[0].rstrip(".")
 
 
-class Gate:
-    """The middleware in front of everything."""
+class AccessControl:
+    """Middleware before all routes: it refuses requests, limits bodies and adds headers."""
 
-    def __init__(self, app: ASGIApp, access: Access, most: int) -> None:
-        """most: bytes of a request's body, where pictures are uploaded."""
-        self._app, self._access, self._most = app, access, most
+    def __init__(self, app: ASGIApp, access: Access, max_bytes: int) -> None:
+        """max_bytes: of a request's body, on the routes that take pictures."""
+        self._app, self._access, self._max_bytes = app, access, max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -156,7 +156,7 @@ class Gate:
         site = headers.get("sec-fetch-site", "none")
         if path.startswith("/api/") and site not in ("none", "same-origin"):
             raise Problem(403, "requests from pages of other sites are not allowed")
-        is_open = path in OPEN or path.startswith(PAGE)
+        is_open = path in OPEN_PATHS or path.startswith(PAGE)
         if not is_open and not self._access.admits(headers):
             raise Problem(401, "send the token: `Authorization: Bearer TOKEN`, or log in first")
         length = headers.get("content-length", "")
@@ -164,7 +164,7 @@ class Gate:
             raise _large(self._limit(scope))
 
     def _limit(self, scope: Scope) -> int:
-        return self._most if scope["path"] in LARGE else min(self._most, MOST)
+        return self._max_bytes if scope["path"] in LARGE else min(self._max_bytes, SMALL_BODY)
 
     def _counted(self, scope: Scope, receive: Receive) -> Receive:
         """A body that says nothing about its length, or lies, ends at the limit as well."""

@@ -1,4 +1,4 @@
-"""Counts and times for Prometheus, in a registry of its own."""
+"""Counts and times of one server, for Prometheus."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from search.records import Hits
 
 
 class Metrics:
-    """What one server counts."""
+    """The counts of one server, in a registry of its own."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -32,29 +32,29 @@ class Metrics:
             "lookalike_jobs", "Jobs that wait or run", ("state",), registry=self._registry
         )
 
-    def searched(self, hits: Hits) -> None:
-        """Note an answer's times."""
+    def count_search(self, hits: Hits) -> None:
+        """Count the stages of a search."""
         for stage, ms in hits.took_ms.items():
             self._stages.labels(stage).observe(ms / 1000)
 
-    def working(self, jobs: Mapping[str, int]) -> None:
-        """Note how many jobs wait and run."""
+    def set_jobs(self, jobs: Mapping[str, int]) -> None:
+        """Set how many jobs wait and run, by state."""
         for state in ("queued", "running"):
             self._jobs.labels(state).set(jobs.get(state, 0))
 
-    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Note a request. route: its template, so that ids make no series of their own."""
+    def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request. route: its template, so that ids make no series of their own."""
         known = method if method in ("GET", "HEAD", "POST", "PUT", "DELETE") else "other"
         self._requests.labels(known, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def text(self) -> bytes:
-        """As Prometheus reads it."""
+    def to_text(self) -> bytes:
+        """Return the counts in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
-class Counted:
-    """The middleware that counts."""
+class RequestCounter:
+    """Middleware that counts requests."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
@@ -63,17 +63,17 @@ class Counted:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status, begun = 500, time.perf_counter()
+        status, start = 500, time.perf_counter()
 
-        async def noted(message: Message) -> None:
+        async def send_noting(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self._app(scope, receive, noted)
+            await self._app(scope, receive, send_noting)
         finally:
             route = getattr(scope.get("route"), "path", "none")
-            seconds = time.perf_counter() - begun
-            self._metrics.answered(scope["method"], route, status, seconds)
+            seconds = time.perf_counter() - start
+            self._metrics.count_request(scope["method"], route, status, seconds)

@@ -1,16 +1,39 @@
-"""What goes over HTTP, for OpenAPI and for checking what comes in."""
+"""Shapes of requests and answers, for OpenAPI and for checking requests.
+
+An answer that is one of `search.records` has that record's shape. Here are the others.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from search.api.problems import CODES
+from search.querying.query import QueryJson
+from search.records import (
+    AugmentReport,
+    Facts,
+    Hits,
+    IndexReport,
+    Label,
+    Understood,
+    VariantSource,
+)
+
+# answers -----------------------------------------------------------------------------------------
+
+
+class FieldProblemJson(BaseModel):
+    """A field of a request that is wrong, and why."""
+
+    field: str
+    message: str
 
 
 class ProblemJson(BaseModel):
-    """RFC 9457."""
+    """An error, as RFC 9457 defines it."""
 
     type: str
     title: str
@@ -20,109 +43,44 @@ class ProblemJson(BaseModel):
         json_schema_extra={"enum": [*CODES]},
     )
     detail: str
-    errors: list[dict[str, str]] | None = Field(None, description="With 422: field and message.")
+    errors: list[FieldProblemJson] | None = Field(None, description="With 422: the wrong fields.")
+    job: str | None = Field(None, description="With 429: the job that is at the folder.")
 
 
-class HitJson(BaseModel):
-    """A picture that was found."""
+@dataclass(frozen=True)
+class UnderstoodJson(Understood):
+    """How a text of a query was read. advice: what to do, where there is an `advice_code`."""
 
-    id: str
-    path: str
-    paths: list[str]
-    score: float
-    kind: str | None
-    probability: float | None
-    width: int
-    height: int
-    tags: list[str]
-    source: str | None
-    time: float | None
-    low_content: bool = Field(description="Blank: its score says nothing of likeness.")
+    advice: str | None = None
 
 
-class UnderstoodJson(BaseModel):
-    """How a text of a query was read."""
+@dataclass(frozen=True)
+class AnswerJson(Hits):
+    """The answer to a query: hits, best first, and the milliseconds of each stage.
 
-    text: str
-    words: list[str] = Field(description="The known words in it.")
-    names: list[str] = Field(description="Other words that are in names of files or folders.")
-    unknown: list[str] = Field(description="Words that are in neither.")
-    suggestions: list[str] = Field(description="Known words that are written alike or mean more.")
-    advice: str | None = Field(
-        description="What to do where a word is unknown, is in no picture, or was never measured."
-    )
-    advice_code: str | None = Field(
-        description="unknown_words, word_in_no_picture or word_not_measured."
-    )
+    query: as it was understood. low_content: a picture of the query is blank.
+    """
+
+    understood: tuple[UnderstoodJson, ...] = ()
 
 
-class KnownWordJson(BaseModel):
-    """A word to search by. precision: share of right pictures among the first ten; null where it
-    was not measured."""
+@dataclass(frozen=True, kw_only=True)
+class ImageJson(Facts):
+    """A picture of the library, and what can be read off it.
 
-    word: str
-    also: list[str]
-    precision: float | None
-
-
-class WordsJson(BaseModel):
-    """Words of a model. any_words: it takes any, and lists none. total: how many it knows."""
-
-    model: str
-    words: list[KnownWordJson]
-    total: int
-    any_words: bool
-
-
-class AnswerJson(BaseModel):
-    """The answer to a query: hits, best first. low_content: a picture of the query is blank."""
-
-    query: dict[str, Any]
-    model: str
-    took_ms: dict[str, float]
-    understood: list[UnderstoodJson]
-    low_content: bool
-    hits: list[HitJson]
-
-
-class LabelJson(BaseModel):
-    """What the model sees in a picture. score: its probability."""
-
-    name: str
-    score: float
-
-
-class ImageJson(BaseModel):
-    """A picture of the library, and what was read off it."""
+    tags: what people call it. labels: what the model sees in it, most probable first.
+    """
 
     id: str
     path: str
-    paths: list[str]
-    type: str
-    width: int
-    height: int
-    bytes: int
-    taken: str | None
-    camera: str | None
-    latitude: float | None
-    longitude: float | None
-    palette: list[str]
-    exif: dict[str, Any]
-    tags: list[str] = Field(description="What people call it.")
-    labels: list[LabelJson] = Field(description="What the model sees, most probable first.")
+    paths: tuple[str, ...]
+    tags: tuple[str, ...]
+    labels: tuple[Label, ...]
     low_content: bool
-
-
-class AddressJson(BaseModel):
-    """A picture that is to be fetched."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    url: str = Field(min_length=1, max_length=4096, description="Of the public internet.")
 
 
 class PageJson(BaseModel):
-    """Some of the library's pictures, the last that came first."""
+    """A page of the library's pictures, newest first."""
 
     page: int
     pages: int
@@ -130,74 +88,10 @@ class PageJson(BaseModel):
     images: list[ImageJson]
 
 
-class RootJson(BaseModel):
-    """An indexed folder."""
-
-    path: str
-    state: str
-    files: int
-
-
-class StatusJson(BaseModel):
-    """The library at a glance."""
-
-    home: str
-    model: str | None
-    fingerprint: str | None
-    pictures: int
-    embedded: int
-    files: int
-    roots: list[RootJson]
-    index: dict[str, Any]
-    version: str
-
-
-class IndexJson(BaseModel):
-    """A folder to index."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    path: str = Field(min_length=1, max_length=4096, description="Absolute, or from `~`.")
-
-
 class StartedJson(BaseModel):
     """The id of the job that was started."""
 
     job: str
-
-
-class VariantOptionsJson(BaseModel):
-    """Options of `POST /variants`."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-    id: str | None = Field(None, max_length=100, description="Of a picture in the library.")
-    url: str | None = Field(None, max_length=4096, description="Of the public internet.")
-    n: int = Field(4, description="How many.")
-    regime: Literal["near", "same", "concept"] | None = Field(
-        None, description="Near copies, the same subject (default), or the same concept."
-    )
-    sigma: float | None = Field(
-        None, description="Noise to begin from, in place of a regime; the more the further away."
-    )
-    start: Literal["picture", "neighbours"] = Field(
-        "picture",
-        alias="from",
-        description="The picture itself, or the library's nearest other pictures: variants of the "
-        "concept.",
-    )
-    guidance: float | None = Field(None, description="How strictly to follow the picture.")
-    steps: int | None = Field(None, description="Of denoising.")
-    seed: int = Field(0, description="Of the first; those of the others follow.")
-    size: int = Field(256, description="Pixels of the long side.")
-    wait: bool = Field(True, description="False for a job instead of the answer.")
-
-
-class VariantSourceJson(BaseModel):
-    """The picture of the library that a variant started from."""
-
-    id: str
-    path: str
 
 
 class VariantJson(BaseModel):
@@ -211,11 +105,11 @@ class VariantJson(BaseModel):
     sigma: float
     similarity: float
     accepted: bool
-    source: VariantSourceJson | None
+    source: VariantSource | None
 
 
 class VariantsJson(BaseModel):
-    """The answer, and the seconds that it took."""
+    """Variants, and the seconds that they took."""
 
     variants: list[VariantJson]
     seconds: float
@@ -225,25 +119,13 @@ class VariantLimitsJson(BaseModel):
     """n: most variants of a request. sigma: least and most. regimes: the sigma of each."""
 
     n: int
-    sigma: tuple[float, float]
+    sigma: list[float] = Field(min_length=2, max_length=2)
     regimes: dict[str, float]
 
 
-class AugmentJson(BaseModel):
-    """A training set to make."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    path: str = Field(min_length=1, max_length=4096, description="Absolute, or from `~`.")
-    output: str = Field(min_length=1, max_length=4096, description="Where it is written.")
-    n: int = Field(4, description="Variants of each picture.")
-    regime: Literal["near", "same", "concept"] = Field("near", description="As for variants.")
-    seed: int = 0
-
-
 class ProgressJson(BaseModel):
-    """A moment of a job: `done` of `total` files, or passes of making variants. pictures: small
-    ones on the way, as `data:` URLs."""
+    """Progress of a job: `done` of `total` files, or denoising steps of variants. pictures: small
+    previews as `data:` URLs."""
 
     phase: str
     done: int
@@ -262,7 +144,7 @@ class JobJson(BaseModel):
     created: float
     finished: float | None
     progress: ProgressJson | None
-    report: dict[str, Any] | None = Field(
+    report: IndexReport | AugmentReport | VariantsJson | None = Field(
         description="As `lookalike index --json` prints it, or as `POST /variants` answers."
     )
     error: str | None = Field(description="Why it failed.")
@@ -270,9 +152,73 @@ class JobJson(BaseModel):
 
 
 class JobsJson(BaseModel):
-    """The jobs, the last one first."""
+    """The jobs, newest first."""
 
     jobs: list[JobJson]
+
+
+class StateJson(BaseModel):
+    """Whether the server works."""
+
+    status: str
+
+
+# requests ----------------------------------------------------------------------------------------
+
+
+class AddressJson(BaseModel):
+    """The URL of a picture."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    url: str = Field(min_length=1, max_length=4096, description="Of the public internet.")
+
+
+class IndexJson(BaseModel):
+    """A folder to index."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    path: str = Field(min_length=1, max_length=4096, description="Absolute, or from `~`.")
+
+
+class VariantOptionsJson(BaseModel):
+    """Options of `POST /variants`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    id: str | None = Field(None, max_length=100, description="Of a picture in the library.")
+    url: str | None = Field(None, max_length=4096, description="Of the public internet.")
+    n: int = Field(4, description="How many.")
+    regime: Literal["near", "same", "concept"] | None = Field(
+        None, description="Near copies, the same subject (default), or the same concept."
+    )
+    sigma: float | None = Field(
+        None, description="Noise level instead of a regime: more noise, less likeness."
+    )
+    start: Literal["picture", "neighbours"] = Field(
+        "picture",
+        alias="from",
+        description="The picture itself, or the library's nearest other pictures: variants of the "
+        "concept.",
+    )
+    guidance: float | None = Field(None, description="How strictly to follow the picture.")
+    steps: int | None = Field(None, description="Of denoising.")
+    seed: int = Field(0, description="Of the first variant; the next ones count up from it.")
+    size: int = Field(256, description="Pixels of the long side.")
+    wait: bool = Field(True, description="False for a job instead of the answer.")
+
+
+class AugmentJson(BaseModel):
+    """A training set to make."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    path: str = Field(min_length=1, max_length=4096, description="Absolute, or from `~`.")
+    output: str = Field(min_length=1, max_length=4096, description="Where it is written.")
+    n: int = Field(4, description="Variants of each picture.")
+    regime: Literal["near", "same", "concept"] = Field("near", description="As for variants.")
+    seed: int = 0
 
 
 class LoginJson(BaseModel):
@@ -283,41 +229,81 @@ class LoginJson(BaseModel):
     token: str = Field(max_length=4096)
 
 
+# OpenAPI -----------------------------------------------------------------------------------------
+
+REFERENCE = "#/components/schemas/{model}"
+BY_REFERENCE: tuple[type[BaseModel], ...] = (
+    ProblemJson,
+    QueryJson,
+    VariantOptionsJson,
+    AddressJson,
+)
+"""Shapes that no route's signature has, but `problems` and `multipart` refer to."""
+UNSUPPORTED = ("where", "kind", "collapse", "expand", "restore", "verify")
+"""Fields of `QueryJson` that appear in OpenAPI once they work; until then they are refused."""
+STATUSES = {
+    400: "What was wrong with the request",
+    401: "No token",
+    403: "Not allowed",
+    404: "Not there",
+    408: "Too slow",
+    413: "Too large",
+    415: "Not a picture",
+    422: "Wrong fields",
+    429: "Too many",
+    503: "Busy; Retry-After says for how long",
+}
+
+
+def complete_schemas(document: dict[str, Any]) -> None:
+    """Add the shapes `BY_REFERENCE` to an OpenAPI document, and tell that answers are complete.
+
+    FastAPI describes the errors of parameters in a shape of its own, which no answer has.
+    """
+    schemas = document["components"]["schemas"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            content = operation["responses"].get("422", {}).get("content", {})
+            if "application/json" in content:
+                del operation["responses"]["422"]
+    for schema in schemas.values():
+        if schema.get("additionalProperties") is not False:  # an answer, with all of its fields
+            schema["required"] = list(schema["properties"])
+    for shape in BY_REFERENCE:
+        schema = shape.model_json_schema(ref_template=REFERENCE)
+        schemas |= schema.pop("$defs", {})
+        schemas[shape.__name__] = schema
+    for name in UNSUPPORTED:
+        del schemas["QueryJson"]["properties"][name]
+
+
+def _refer(shape: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": REFERENCE.format(model=shape.__name__)}
+
+
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI of the refusals that a route has beside those that all have."""
-    content = {"application/problem+json": {"schema": ProblemJson.model_json_schema()}}
-    says = {
-        400: "What was wrong with the request",
-        401: "No token",
-        403: "Not allowed",
-        404: "Not there",
-        408: "Too slow",
-        413: "Too large",
-        415: "Not a picture",
-        422: "Wrong fields",
-        429: "Too many",
-        503: "Busy; Retry-After says for how long",
-    }
+    """Describe the errors of a route for OpenAPI: these, and those that every route has."""
+    content = {"application/problem+json": {"schema": _refer(ProblemJson)}}
     return {
-        status: {"description": says[status], "content": content}
+        status: {"description": STATUSES[status], "content": content}
         for status in sorted({401, 403, 503, *statuses})
     }
 
 
-def upload(images: str, alone: type[BaseModel], text: str | None = None) -> dict[str, Any]:
-    """OpenAPI of a multipart body with `image` files. images: said of them; alone: the JSON that
-    may come instead; text: the name of the field that takes it beside files."""
-    fields: dict[str, Any] = {
-        "image": {
-            "type": "array",
-            "items": {"type": "string", "format": "binary"},
-            "description": images,
-        }
+def multipart(images: str, json: type[BaseModel], field: str | None = None) -> dict[str, Any]:
+    """Describe a body for OpenAPI: multipart with `image` files, or JSON alone.
+
+    images: description of the files. field: the name of the multipart field that takes the JSON.
+    """
+    file = {"type": "string", "format": "binary"}
+    properties: dict[str, Any] = {
+        "image": {"type": "array", "items": file, "description": images},
     }
-    schema = alone.model_json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs", None)
-    if text is not None:
-        fields[text] = schema
-    body: dict[str, Any] = {"application/json": {"schema": schema}}
-    body["multipart/form-data"] = {"schema": {"type": "object", "properties": fields}}
-    return {"requestBody": {"required": True, "content": body}}
+    form: dict[str, Any] = {"schema": {"type": "object", "properties": properties}}
+    if field is not None:
+        properties[field] = _refer(json)
+        form["encoding"] = {field: {"contentType": "application/json"}}
+    content = {"application/json": {"schema": _refer(json)}, "multipart/form-data": form}
+    return {"requestBody": {"required": True, "content": content}}

@@ -1,4 +1,4 @@
-"""`/api/v1/images`: pictures to keep, what is known of pictures, and their files."""
+"""`/api/v1/images`: uploading pictures, describing them, and their files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from search.api.deps import Context, Here, parsed, read
 from search.api.problems import Problem
-from search.api.schemas import AddressJson, ImageJson, PageJson, problems, upload
+from search.api.schemas import AddressJson, ImageJson, PageJson, multipart, problems
 from search.errors import FieldError
 from search.querying.query import is_address
 from search.records import Picture, shown
@@ -23,12 +23,12 @@ TYPES = {"heif": "image/heif", "avif": "image/avif", "tiff": "image/tiff", "bmp"
     name: f"image/{name}" for name in ("jpeg", "png", "webp", "gif")
 }
 SANDBOX = "default-src 'none'; sandbox; frame-ancestors 'none'"
-CHUNK = 2**18
-MOST_PAGES = 10**6
+CHUNK = 2**18  # bytes
+MAX_PAGES = 10**6
 
 
 class FileResponse(Response):
-    """An open file, sent piece by piece, and closed whatever happens."""
+    """An open file, which is sent in pieces and closed in any case."""
 
     def __init__(self, here: Context, file: BinaryIO, size: int, headers: dict[str, str]) -> None:
         super().__init__(headers={**headers, "Content-Length": str(size)})
@@ -42,7 +42,7 @@ class FileResponse(Response):
                 size = min(CHUNK, self._left)
                 data = await self._here.look(lambda size=size: self._file.read(size))  # type: ignore[misc]
                 if not data:
-                    break  # cut short since: the connection ends before the length that was said
+                    break  # the file is shorter now: the connection ends before its Content-Length
                 self._left -= len(data)
                 await send({"type": "http.response.body", "body": data, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
@@ -50,16 +50,25 @@ class FileResponse(Response):
             self._file.close()
 
 
-def _id(identity: str) -> str:
-    """An id, or the beginning of one, as a path has it. Raises Problem 404 for anything else."""
-    if not 6 <= len(identity) <= 64 or set(identity) - set("0123456789abcdef"):
+def image_content(*types: str) -> dict[str, Any]:
+    """Describe an answer for OpenAPI that is a picture of one of these media types."""
+    return {
+        "content": {media: {"schema": {"type": "string", "format": "binary"}} for media in types}
+    }
+
+
+def _check_id(picture_id: str) -> str:
+    """Return an id or the beginning of one. Raises Problem 404 for anything else."""
+    if not 6 <= len(picture_id) <= 64 or set(picture_id) - set("0123456789abcdef"):
         raise Problem(404, "an id has 64 hexadecimal digits, of which the first 6 or more may do")
-    return identity
+    return picture_id
 
 
 def _headers(request: Request, tag: str, media: str) -> tuple[dict[str, str], bool]:
-    """Headers of a picture's bytes, and whether the browser has them already. tag: names the
-    bytes."""
+    """Return the headers of a picture's bytes, and whether the browser has the bytes already.
+
+    tag: identifies the bytes. media: their media type.
+    """
     tag = f'"{tag}"'
     headers = {
         "Content-Type": media,
@@ -76,11 +85,11 @@ def _headers(request: Request, tag: str, media: str) -> tuple[dict[str, str], bo
     status_code=201,
     response_model=ImageJson,
     responses=problems(400, 408, 413, 415, 422),
-    openapi_extra=upload("The picture, one of them.", AddressJson),
+    openapi_extra=multipart("The picture, one of them.", AddressJson),
 )
-async def keep(request: Request, here: Here) -> JSONResponse:
-    """Multipart with one `image`, or JSON with its `url`. One that is kept already stays as it
-    is."""
+async def keep_image(request: Request, here: Here) -> JSONResponse:
+    """Multipart with one `image`, or JSON with its `url`. A picture that is in the library already
+    stays as it is."""
     async with here.searches.admit():
         image = await _read_image(request)
         picture = await here.searches.run(lambda: here.engine.keep(image))
@@ -90,12 +99,12 @@ async def keep(request: Request, here: Here) -> JSONResponse:
 
 @router.post(
     "/preview",
-    summary="A JPEG that any browser shows, of a picture that is not in the library",
+    summary="Convert a picture to a JPEG that any browser shows",
     response_class=Response,
-    responses={200: {"content": {"image/jpeg": {}}}, **problems(400, 408, 413, 415, 422)},
-    openapi_extra=upload("The picture, one of them.", AddressJson),
+    responses={200: image_content("image/jpeg"), **problems(400, 408, 413, 415, 422)},
+    openapi_extra=multipart("The picture, one of them.", AddressJson),
 )
-async def show(request: Request, here: Here) -> Response:
+async def preview_image(request: Request, here: Here) -> Response:
     """Multipart with one `image`, or JSON with its `url`; long side at most 1600, upright."""
     async with here.previews.admit():
         image = await _read_image(request)
@@ -106,14 +115,14 @@ async def show(request: Request, here: Here) -> Response:
 
 @router.get(
     "",
-    summary="Some of the library's pictures, the last that came first",
+    summary="List the library's pictures, newest first",
     response_model=PageJson,
     responses=problems(400, 422),
 )
-async def page(
+async def list_images(
     here: Here,
-    page: Annotated[int, Query(ge=1, le=MOST_PAGES)] = 1,
-    where: Annotated[list[str] | None, Query(description="Not in this version.")] = None,
+    page: Annotated[int, Query(ge=1, le=MAX_PAGES)] = 1,
+    where: Annotated[list[str] | None, Query(include_in_schema=False)] = None,
 ) -> JSONResponse:
     """100 on a page; a page behind the last is empty."""
     if where and any(where):
@@ -122,62 +131,62 @@ async def page(
 
 
 @router.get(
-    "/{identity}",
-    summary="What is known of a picture",
+    "/{picture_id}",
+    summary="Describe a picture",
     response_model=ImageJson,
     responses=problems(400, 404),
 )
-async def image(identity: str, here: Here) -> JSONResponse:
+async def get_image(picture_id: str, here: Here) -> JSONResponse:
     """By its id, or the beginning of it."""
-    return JSONResponse((await _picture(here, identity)).to_json())
+    return JSONResponse((await _picture(here, picture_id)).to_json())
 
 
 @router.get(
-    "/{identity}/thumbnail",
-    summary="A WebP, long side at most 256",
+    "/{picture_id}/thumbnail",
+    summary="Get a picture as a WebP, long side at most 256",
     response_class=Response,
-    responses={200: {"content": {"image/webp": {}}}, **problems(400, 404)},
+    responses={200: image_content("image/webp"), **problems(400, 404)},
 )
-async def thumbnail(identity: str, request: Request, here: Here) -> Response:
-    """Made again where it is missing."""
+async def get_thumbnail(picture_id: str, request: Request, here: Here) -> Response:
+    """It is made again if it is missing."""
     make = here.engine.thumbnail
-    return await _made(request, here, identity, "thumbnail", "image/webp", make)
+    return await _answer_bytes(request, here, picture_id, "thumbnail", "image/webp", make)
 
 
 @router.get(
-    "/{identity}/preview",
-    summary="A JPEG that any browser shows, long side at most 1600",
+    "/{picture_id}/preview",
+    summary="Get a picture as a JPEG, long side at most 1600",
     response_class=Response,
-    responses={200: {"content": {"image/jpeg": {}}}, **problems(400, 404, 415)},
+    responses={200: image_content("image/jpeg"), **problems(400, 404, 415)},
 )
-async def preview(identity: str, request: Request, here: Here) -> Response:
+async def get_preview(picture_id: str, request: Request, here: Here) -> Response:
     """Upright, without the metadata of the original."""
     make = here.engine.preview
-    return await _made(request, here, identity, "preview", "image/jpeg", make)
+    return await _answer_bytes(request, here, picture_id, "preview", "image/jpeg", make)
 
 
 @router.get(
-    "/{identity}/file",
-    summary="The original's bytes",
+    "/{picture_id}/file",
+    summary="Get the bytes of the original file",
     response_class=Response,
-    responses={200: {"content": {media: {} for media in TYPES.values()}}, **problems(400, 404)},
+    responses={200: image_content(*TYPES.values()), **problems(400, 404)},
 )
-async def file(identity: str, request: Request, here: Here) -> Response:
-    """Only where it is as it was indexed."""
-    name = _id(identity)
+async def get_file(picture_id: str, request: Request, here: Here) -> Response:
+    """Only while the file is as it was indexed."""
+    name = _check_id(picture_id)
     picture, opened = await here.look(lambda: here.engine.original(name))
     media = TYPES.get(picture.facts.type, "application/octet-stream")
     headers, known = _headers(request, f"{picture.id}-file", media)
     if known:
         opened.close()
         return Response(status_code=304, headers=headers)
-    called = quote(shown(picture.path.rpartition("/")[2]), safe="")
-    headers["Content-Disposition"] = f"inline; filename*=UTF-8''{called}"
+    filename = quote(shown(picture.path.rpartition("/")[2]), safe="")
+    headers["Content-Disposition"] = f"inline; filename*=UTF-8''{filename}"
     return FileResponse(here, opened, picture.facts.bytes, headers)
 
 
 async def _read_image(request: Request) -> bytes | str:
-    """The bytes of the picture that a request brings, or its URL. Raises FieldError."""
+    """Return the bytes of the picture in a request, or its URL. Raises FieldError."""
     body = await read(request, 1, None)
     if body.files:
         return body.files[0]
@@ -189,22 +198,24 @@ async def _read_image(request: Request) -> bytes | str:
     return url
 
 
-async def _picture(here: Context, identity: str) -> Picture:
-    name = _id(identity)
+async def _picture(here: Context, picture_id: str) -> Picture:
+    name = _check_id(picture_id)
     return await here.look(lambda: here.engine.picture(name))
 
 
-async def _made(
+async def _answer_bytes(
     request: Request,
     here: Context,
-    identity: str,
+    picture_id: str,
     kind: str,
     media: str,
     make: Callable[[str], bytes],
 ) -> Response:
-    """Bytes that are made of a picture. Under another decode rule they are others, with another
-    tag."""
-    picture = await _picture(here, identity)
+    """Answer with bytes that are made from a picture, such as its thumbnail.
+
+    Their tag names the decode rule, since another rule gives other bytes.
+    """
+    picture = await _picture(here, picture_id)
     headers, known = _headers(request, f"{picture.id}-{kind}-{picture.decode_rule}", media)
     if known:
         return Response(status_code=304, headers=headers)

@@ -1,4 +1,4 @@
-"""`POST /api/v1/index`, and the jobs that it makes: looking, following, cancelling."""
+"""`POST /api/v1/index`, and jobs: listing, following, cancelling them."""
 
 from __future__ import annotations
 
@@ -19,45 +19,45 @@ from search.api.schemas import IndexJson, JobJson, JobsJson, StartedJson, proble
 
 router = APIRouter(prefix="/api/v1", tags=["jobs"])
 
-LOOK_SECONDS = 0.1  # between looks at a job that is followed, so at most ten events a second
+POLL_SECONDS = 0.1  # between two looks at a job, so at most ten events a second
 BEAT_SECONDS = 15.0
-MOST_FOLLOWERS = 64
+MAX_FOLLOWERS = 64
 
 
-def allowed(here: Context, field: str, given: str) -> tuple[Path, list[Path]]:
-    """The place that a field means, without links, and the indexed roots around it.
+def resolve_path(here: Context, field: str, value: str) -> tuple[Path, list[Path]]:
+    """Return the path of a field without links, and the indexed roots around it.
 
-    Raises Problem 400 for what is no absolute path, and 403 for one that is not allowed, before
-    anything is told about it.
+    Raises Problem 400 for a path that is not absolute, and 403 for one that is not allowed. The
+    answer is the same whether or not a forbidden path exists.
     """
-    wanted = "" if "\0" in given else os.path.expanduser(given)
-    if not os.path.isabs(wanted):
-        said = f"{field}: give the absolute path of a folder"
-        raise Problem(400, said, code="path_not_absolute")
-    place = Path(os.path.realpath(wanted))
+    path = "" if "\0" in value else os.path.expanduser(value)
+    if not os.path.isabs(path):
+        reason = f"{field}: give the absolute path of a folder"
+        raise Problem(400, reason, code="path_not_absolute")
+    place = Path(os.path.realpath(path))
     roots = [Path(root.path) for root in here.engine.status().roots]
     folders = here.allow
     if folders is None:
         home = os.path.realpath(os.path.expanduser("~"))
         folders = [*([Path(home)] if os.path.isabs(home) else []), *roots]
     if not any(place.is_relative_to(one) for one in folders):
-        said = "this folder is not allowed here; start the server with --allow DIR"
-        raise Problem(403, f"{field}: {said}", code="folder_not_allowed")
+        reason = "this folder is not allowed here; start the server with --allow DIR"
+        raise Problem(403, f"{field}: {reason}", code="folder_not_allowed")
     return place, [root for root in roots if place.is_relative_to(root)]
 
 
-def folder(here: Context, given: str) -> tuple[str, str]:
-    """The folder that is meant, and the indexed root it is in (or itself).
+def resolve_folder(here: Context, value: str) -> tuple[str, str]:
+    """Return the folder that a path names, and the indexed root around it (or itself).
 
-    Raises Problem as `allowed`, 404 for one that is not there, and 400 for what is no folder.
+    Raises Problem as `resolve_path`, 404 if it does not exist, and 400 if it is a file.
     """
-    place, around = allowed(here, "path", given)
-    there = os.path.exists(place)
-    if not there and not around:
+    place, around = resolve_path(here, "path", value)
+    exists = os.path.exists(place)
+    if not exists and not around:
         raise Problem(404, "path: there is no such folder", code="folder_not_found")
-    if there and not os.path.isdir(place):
-        said = "path: it is a file; give the folder it is in"
-        raise Problem(400, said, code="not_a_folder")
+    if exists and not os.path.isdir(place):
+        reason = "path: it is a file; give the folder it is in"
+        raise Problem(400, reason, code="not_a_folder")
     return str(place), str(max(around, key=lambda root: len(str(root)), default=place))
 
 
@@ -68,59 +68,65 @@ def folder(here: Context, given: str) -> tuple[str, str]:
     response_model=StartedJson,
     responses=problems(400, 404, 422, 429),
 )
-async def index(given: IndexJson, here: Here) -> JSONResponse:
+async def start_index(body: IndexJson, here: Here) -> JSONResponse:
     """One job at a time for each root, and as `lookalike index PATH`."""
-    place, root = await here.look(lambda: folder(here, given.path))
+    place, root = await here.look(lambda: resolve_folder(here, body.path))
     job = here.jobs.start("index", place, root, lambda: here.engine.index(place))
     where = {"Location": f"/api/v1/jobs/{job.id}"}
     return JSONResponse({"job": job.id}, status_code=202, headers=where)
 
 
 @router.get(
-    "/jobs", summary="The jobs, the last one first", response_model=JobsJson, responses=problems()
+    "/jobs", summary="List the jobs, newest first", response_model=JobsJson, responses=problems()
 )
-async def jobs(here: Here) -> JSONResponse:
-    """Those that wait and run, and the last 100 that are over."""
+async def list_jobs(here: Here) -> JSONResponse:
+    """Those that wait and run, and the last 100 of each kind that are over."""
     return JSONResponse({"jobs": [job.to_json() for job in here.jobs.all()]})
 
 
-@router.get("/jobs/{identity}", summary="A job", response_model=JobJson, responses=problems(404))
-async def job(identity: str, here: Here) -> JSONResponse:
-    """What is known of it now."""
-    return JSONResponse(here.jobs.get(identity).to_json())
+@router.get("/jobs/{job_id}", summary="Get a job", response_model=JobJson, responses=problems(404))
+async def get_job(job_id: str, here: Here) -> JSONResponse:
+    """Its state, its progress, and its report at the end."""
+    return JSONResponse(here.jobs.get(job_id).to_json())
 
 
 @router.delete(
-    "/jobs/{identity}",
+    "/jobs/{job_id}",
     summary="Cancel a job",
     response_model=JobJson,
-    responses={202: {"description": "It ends after its batch", "model": JobJson}, **problems(404)},
+    responses={
+        202: {"description": "It ends after its current batch", "model": JobJson},
+        **problems(404),
+    },
 )
-async def cancel(identity: str, here: Here) -> JSONResponse:
-    """What it has committed stays, and indexing again goes on from there."""
-    job = here.jobs.cancel(identity)
+async def cancel_job(job_id: str, here: Here) -> JSONResponse:
+    """The pictures that it has committed stay. Indexing the folder again goes on from there."""
+    job = here.jobs.cancel(job_id)
     return JSONResponse(job.to_json(), status_code=200 if job.over else 202)
 
 
 @router.get(
-    "/jobs/{identity}/events",
+    "/jobs/{job_id}/events",
     summary="Follow a job by server-sent events",
     response_class=Response,
     responses={
-        200: {"content": {"text/event-stream": {}}, "description": "Events; each has the job"},
+        200: {
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "description": "Events; each has the job",
+        },
         204: {"description": "It is over, and the last event was seen"},
         **problems(404),
     },
 )
-async def events(identity: str, request: Request, here: Here) -> Response:
-    """First where the job stands, then what changes, as `progress`, and at last `done`, `failed`
-    or `cancelled`. With Last-Event-ID only what came after it."""
-    job = here.jobs.get(identity)
-    said = request.headers.get("last-event-id", "")
-    seen = int(said) if said.isascii() and said.isdecimal() and len(said) < 18 else 0
+async def follow_job(job_id: str, request: Request, here: Here) -> Response:
+    """Events `progress`, first with the current state, and at the end `done`, `failed` or
+    `cancelled`. With Last-Event-ID only later events."""
+    job = here.jobs.get(job_id)
+    last = request.headers.get("last-event-id", "")
+    seen = int(last) if last.isascii() and last.isdecimal() and len(last) < 18 else 0
     if job.over and seen >= job.version:
-        return Response(status_code=204)  # so that a browser does not come again
-    if here.followers >= MOST_FOLLOWERS:
+        return Response(status_code=204)  # a browser does not connect again then
+    if here.followers >= MAX_FOLLOWERS:
         raise Problem(503, "too many are following jobs; try again later", retry=5)
     headers = {"X-Accel-Buffering": "no"}
     return StreamingResponse(
@@ -145,6 +151,6 @@ async def _follow(job: Job, seen: int, here: Context) -> AsyncIterator[str]:
             if time.monotonic() - beat >= BEAT_SECONDS:
                 yield ": still here\n\n"
                 beat = time.monotonic()
-            await anyio.sleep(LOOK_SECONDS)
+            await anyio.sleep(POLL_SECONDS)
     finally:
         here.followers -= 1

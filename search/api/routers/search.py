@@ -1,4 +1,4 @@
-"""`POST /api/v1/search`."""
+"""`POST /api/v1/search`, and the words that a text can be made of."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from fastapi import APIRouter, Query as Parameter, Request
 from starlette.responses import JSONResponse
 
 from search.api.deps import Here, read
-from search.api.schemas import AnswerJson, WordsJson, problems, upload
+from search.api.schemas import AnswerJson, multipart, problems
 from search.querying.query import Query, QueryJson
-from search.records import Hits
+from search.records import Hits, Words
 
 router = APIRouter(prefix="/api/v1", tags=["search"])
 
 
 @router.get(
     "/words",
-    summary="The words that a text can be made of, by what they begin with",
-    response_model=WordsJson,
+    summary="List the words that a text can be made of, by their beginning",
+    response_model=Words,
     responses=problems(400, 422),
 )
-async def words(
+async def list_words(
     here: Here,
     prefix: Annotated[str, Parameter(max_length=100)] = "",
     limit: Annotated[int, Parameter(ge=1, le=10_000)] = 50,
@@ -35,16 +35,16 @@ async def words(
     summary="Find the pictures that look like the query's, best first",
     response_model=AnswerJson,
     responses=problems(400, 404, 408, 413, 415, 422),
-    openapi_extra=upload("The query's files; `image: 0` is the first.", QueryJson, "query"),
+    openapi_extra=multipart("The query's files; `image: 0` is the first.", QueryJson, "query"),
 )
-async def search(request: Request, here: Here) -> JSONResponse:
+async def search_images(request: Request, here: Here) -> JSONResponse:
     """Multipart with `image` files and `query` (JSON), or the JSON alone."""
     async with here.searches.admit():
         body = await read(request, here.engine.settings.upload_files, "query")
 
-        def answer() -> Hits:
+        def find_hits() -> Hits:
             return here.engine.search(Query.from_json(body.json or "{}", body.files))
 
-        hits = await here.searches.run(answer)
-    here.metrics.searched(hits)
+        hits = await here.searches.run(find_hits)
+    here.metrics.count_search(hits)
     return JSONResponse(hits.to_json())

@@ -17,16 +17,16 @@ from starlette.responses import JSONResponse
 from search.api.deps import Context, Here, RequestBody, parsed, read
 from search.api.jobs import Job, Moment
 from search.api.problems import Problem
-from search.api.routers.images import SANDBOX
-from search.api.routers.index import allowed
+from search.api.routers.images import SANDBOX, image_content
+from search.api.routers.index import resolve_path
 from search.api.schemas import (
     AugmentJson,
     StartedJson,
     VariantLimitsJson,
     VariantOptionsJson,
     VariantsJson,
+    multipart,
     problems,
-    upload,
 )
 from search.api.variant_cache import SECONDS, VariantCache
 from search.errors import FieldError
@@ -35,34 +35,34 @@ from search.records import MOST_VARIANTS, REGIMES, SIGMAS, AugmentProgress, Vari
 
 router = APIRouter(prefix="/api/v1", tags=["variants"])
 
-WAITING = 12  # requests in the queue
-LOOK_SECONDS = 0.05
+MAX_WAITING = 12  # requests in the queue
+POLL_SECONDS = 0.05  # between two looks at a job
 PREVIEW_SIDE = 128  # pixels
 
 
 @router.get(
     "/variants",
-    summary="The limits of the options of variants",
+    summary="Get the limits of the options of variants",
     response_model=VariantLimitsJson,
     responses=problems(),
 )
-async def limits() -> JSONResponse:
+async def get_variant_limits() -> JSONResponse:
     """The same on every server of a version."""
-    values = {"n": MOST_VARIANTS, "sigma": list(SIGMAS), "regimes": dict(REGIMES)}
-    return JSONResponse(values)
+    limits = {"n": MOST_VARIANTS, "sigma": list(SIGMAS), "regimes": dict(REGIMES)}
+    return JSONResponse(limits)
 
 
 @router.post(
     "/variants",
-    summary="Make pictures like this one",
+    summary="Make pictures like one",
     response_model=VariantsJson,
     responses={
-        202: {"model": StartedJson, "description": "A job, whose events carry pictures on the way"},
+        202: {"model": StartedJson, "description": "A job, whose events carry previews"},
         **problems(400, 404, 408, 413, 415, 422, 429),
     },
-    openapi_extra=upload("The picture, one of them.", VariantOptionsJson, "options"),
+    openapi_extra=multipart("The picture, one of them.", VariantOptionsJson, "options"),
 )
-async def make(request: Request, here: Here) -> JSONResponse:
+async def create_variants(request: Request, here: Here) -> JSONResponse:
     """Multipart with one `image` and `options` (JSON), or JSON with `id` or `url`. The server works
     on one request at a time, and searches go first. A client that disconnects cancels it."""
     async with here.searches.admit():  # as many uploads at once as of searches
@@ -73,7 +73,7 @@ async def make(request: Request, here: Here) -> JSONResponse:
         steps = await here.look(lambda: here.engine.vary(picture, **arguments))
         name = picture if isinstance(picture, str) else ""
         moments = partial(_variant_moments, steps, here.variant_cache)
-        job = here.jobs.start("variants", name, None, moments, WAITING)
+        job = here.jobs.start("variants", name, None, moments, MAX_WAITING)
     if not options.wait:
         return _job_response(job)
     await _wait_for(job, request, here)
@@ -82,11 +82,11 @@ async def make(request: Request, here: Here) -> JSONResponse:
 
 @router.get(
     "/variants/{name}.png",
-    summary="A variant",
+    summary="Get a variant",
     response_class=Response,
-    responses={200: {"content": {"image/png": {}}}, **problems(404)},
+    responses={200: image_content("image/png"), **problems(404)},
 )
-async def variant(name: str, here: Here) -> Response:
+async def get_variant(name: str, here: Here) -> Response:
     """Kept for an hour. If there are more than 1,000, the oldest are deleted."""
     headers = {
         "Content-Security-Policy": SANDBOX,
@@ -102,17 +102,17 @@ async def variant(name: str, here: Here) -> Response:
     response_model=StartedJson,
     responses=problems(400, 404, 422, 429),
 )
-async def augment(given: AugmentJson, here: Here) -> JSONResponse:
+async def start_augmentation(body: AugmentJson, here: Here) -> JSONResponse:
     """As `lookalike augment PATH -o OUTPUT`. Both folders must be allowed, and one job at a time
     writes to OUTPUT. The same request resumes an interrupted job."""
 
-    def begun() -> tuple[str, str, Iterator[AugmentProgress]]:
-        path, _ = allowed(here, "path", given.path)
-        output, _ = allowed(here, "output", given.output)
-        options = given.model_dump(exclude={"path", "output"})
+    def open_steps() -> tuple[str, str, Iterator[AugmentProgress]]:
+        path, _ = resolve_path(here, "path", body.path)
+        output, _ = resolve_path(here, "output", body.output)
+        options = body.model_dump(exclude={"path", "output"})
         return str(path), str(output), here.engine.augment(path, output=output, **options)
 
-    path, output, steps = await here.look(begun)
+    path, output, steps = await here.look(open_steps)
     return _job_response(here.jobs.start("augment", path, output, lambda: _augment_moments(steps)))
 
 
@@ -170,7 +170,7 @@ async def _wait_for(job: Job, request: Request, here: Context) -> None:
                 raise Problem(503, "the server is stopping", retry=5, code="stopping")
             if await request.is_disconnected():
                 raise ClientDisconnect()
-            await anyio.sleep(LOOK_SECONDS)
+            await anyio.sleep(POLL_SECONDS)
     finally:
         if not job.over:
             here.jobs.cancel(job.id)

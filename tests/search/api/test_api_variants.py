@@ -24,7 +24,7 @@ from PIL import Image
 from search import Engine, Variant, Variants
 from search.api import variant_cache
 from search.api.problems import Problem
-from search.api.routers.variants import WAITING
+from search.api.routers.variants import MAX_WAITING
 from search.api.variant_cache import VariantCache
 from search.generation.variants import NEIGHBOUR_SIGMA
 from search.records import MOST_VARIANTS, REGIMES, SIGMAS
@@ -168,7 +168,7 @@ def paced(shared: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Paced]:
 def test_one_request_at_a_time_and_no_endless_queue(client: httpx.Client, paced: Paced) -> None:
     names = [ask(client, wait=False).json()["job"] for _ in range(2)]
     until(lambda: paced.at_once == 1)
-    names += [ask(client, wait=False).json()["job"] for _ in range(WAITING - 1)]
+    names += [ask(client, wait=False).json()["job"] for _ in range(MAX_WAITING - 1)]
     refused = ask(client, wait=False)
     problem(refused, 429, "waiting")
     assert int(refused.headers["Retry-After"]) > 0

@@ -1,0 +1,134 @@
+"""Examples of requests and answers, which OpenAPI shows at each route, by its operation id."""
+
+from __future__ import annotations
+
+from typing import Any
+
+ID = "9510f9aa1fd0c1c3d3b0a5f3f2f0f6f7c5d6f3d1a6e1b8a4c0d7e2f9b3a4c5d6"
+JOB = "3f2a9c1d5e7b8046"
+VARIANT = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+FILES = {"path": "/home/ada/Pictures/hat.jpg", "paths": ["/home/ada/Pictures/hat.jpg"]}
+SIZE = {"width": 400, "height": 534}
+IMAGE = {
+    "id": ID,
+    **FILES,
+    "type": "jpeg",
+    **SIZE,
+    "bytes": 48213,
+    "taken": "2024-05-17T14:03:22",
+    "camera": "Canon EOS R5",
+    "latitude": 38.7223,
+    "longitude": -9.1393,
+    "palette": ["#e8e4df", "#2b2a29"],
+    "exif": {"ISOSpeedRatings": 200},
+    "tags": ["summer"],
+    "labels": [{"name": "hat", "score": 0.91}],
+    "low_content": False,
+}
+PROGRESS = {"phase": "index", "done": 64, "total": 110, "path": FILES["path"], "pictures": []}
+RUNNING_JOB = {
+    "id": JOB,
+    "kind": "index",
+    "path": "/home/ada/Pictures",
+    "state": "running",
+    "created": 1764250000.0,
+    "finished": None,
+    "progress": PROGRESS,
+    "report": None,
+    "error": None,
+}
+HIT = {
+    "id": ID,
+    **FILES,
+    "score": 0.93,
+    "kind": None,
+    "probability": None,
+    **SIZE,
+    "tags": ["summer"],
+    "source": None,
+    "time": None,
+    "low_content": False,
+}
+CREATED_VARIANT = {
+    "id": VARIANT,
+    "url": f"/api/v1/variants/{VARIANT}.png",
+    "seed": 0,
+    "sigma": 2.0,
+    "similarity": 0.87,
+    "accepted": True,
+    "source": None,
+}
+
+ANSWERS: dict[str, Any] = {
+    "search_images": {
+        "query": {"terms": [{"image": 0, "weight": 1.0}], "k": 5, "min_score": None},
+        "model": "mini",
+        "took_ms": {"decode": 9.1, "embed": 14.2, "search": 1.3, "verify": 0.0, "total": 24.6},
+        "understood": [],
+        "low_content": False,
+        "hits": [HIT],
+    },
+    "list_words": {
+        "model": "mini",
+        "words": [{"word": "cat", "also": ["kitten"], "precision": 0.9}],
+        "total": 443,
+        "any_words": False,
+    },
+    "keep_image": IMAGE,
+    "get_image": IMAGE,
+    "list_images": {"page": 1, "pages": 1, "total": 1, "images": [IMAGE]},
+    "start_index": {"job": JOB},
+    "start_augmentation": {"job": JOB},
+    "list_jobs": {"jobs": [RUNNING_JOB]},
+    "get_job": RUNNING_JOB,
+    "cancel_job": {**RUNNING_JOB, "state": "cancelled", "finished": 1764250060.0},
+    "get_variant_limits": {
+        "n": 64,
+        "sigma": [0.0, 80.0],
+        "regimes": {"near": 0.7, "same": 2.0, "concept": 80.0},
+    },
+    "create_variants": {"variants": [CREATED_VARIANT], "seconds": 4.2},
+    "get_status": {
+        "home": "/home/ada/.local/share/lookalike",
+        "model": "mini",
+        "fingerprint": "0123456789abcdef",
+        "pictures": 110,
+        "embedded": 110,
+        "files": 112,
+        "roots": [{"path": "/home/ada/Pictures", "state": "online", "files": 112}],
+        "index": {"kind": "flat", "generation": 3},
+        "version": "0.1.0",
+    },
+    "get_health": {"status": "ok"},
+    "get_readiness": {"status": "ready"},
+}
+"""Of the JSON that a route answers with when all is well."""
+
+URL = {"url": "https://example.org/hat.jpg"}
+REQUESTS: dict[str, Any] = {
+    "search_images": {"terms": [{"image": f"id:{ID[:12]}"}, {"text": "red"}], "k": 5},
+    "keep_image": URL,
+    "preview_image": URL,
+    "start_index": {"path": "~/Pictures"},
+    "create_variants": {**URL, "n": 4, "regime": "near", "seed": 7},
+    "start_augmentation": {"path": "~/Pictures", "output": "~/set", "n": 4},
+    "log_in": {"token": "the token of the server"},
+}
+"""Of the JSON that a route takes."""
+
+PARAMETERS = {"picture_id": ID[:12], "job_id": JOB, "name": VARIANT, "prefix": "ca"}
+
+
+def add_examples(operation: dict[str, Any]) -> None:
+    """Add the examples of a route to its OpenAPI operation."""
+    name = operation["operationId"]
+    if name in REQUESTS:
+        operation["requestBody"]["content"]["application/json"]["example"] = REQUESTS[name]
+    for status in ("200", "201", "202"):
+        answer = operation["responses"].get(status, {}).get("content", {}).get("application/json")
+        if answer is not None and name in ANSWERS:
+            started = {"$ref": "#/components/schemas/StartedJson"} == answer.get("schema")
+            answer["example"] = {"job": JOB} if started else ANSWERS[name]
+    for parameter in operation.get("parameters", ()):
+        if parameter["name"] in PARAMETERS:
+            parameter["example"] = PARAMETERS[parameter["name"]]

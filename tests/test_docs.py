@@ -120,7 +120,7 @@ def test_every_script_that_is_named_is_there() -> None:
     for name in set(re.findall(r"scripts/([\w/]+(?:\.\w+)?)", text)):
         assert (ROOT / "scripts" / name).exists(), name
     for name in set(re.findall(r"scripts/bench ([a-z]\w*)", text)):
-        assert (ROOT / "scripts" / f"bench_{name}.py").exists(), name
+        assert (ROOT / "scripts" / "benchmarks" / f"bench_{name}.py").exists(), name
 
 
 def test_every_script_says_what_it_does() -> None:

@@ -24,7 +24,7 @@ Script = Callable[[str], ModuleType]
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
     """Imports a script by name, for this test alone."""
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    monkeypatch.syspath_prepend(str(ROOT / "scripts" / "train"))
     yield importlib.import_module
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", "")).startswith(str(ROOT / "scripts")):
@@ -134,7 +134,7 @@ def test_the_ddpm_is_trained_with_four_packages_alone(tmp_path: Path) -> None:
             with archive.open(f"n01/{seed}.png", "w") as file:
                 picture(64, 64, seed).save(file, "PNG")
     options = ("--data", tmp_path, "--out", tmp_path / "run", "--steps", "1", "--no-compile")
-    code, script = ALONE.format(absent=absent), ROOT / "scripts" / "train_ddpm.py"
+    code, script = ALONE.format(absent=absent), ROOT / "scripts" / "train" / "ddpm.py"
     subprocess.run([sys.executable, "-c", code, script, *options], check=True, cwd=tmp_path)
     assert (tmp_path / "run" / "checkpoint.safetensors").exists()
 

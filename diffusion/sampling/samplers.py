@@ -23,7 +23,7 @@ NoiseSource = Callable[[], Tensor]
 
 LAST_SIGMA, FEW_STEPS = 0.1, 15
 """Last sigma above 0 under a continuous schedule, for up to FEW_STEPS steps. Below it a small model
-adds specks, and few steps are better spent above it (scripts/try_samplers.py). With more steps it
+adds specks, and few steps are better spent above it. With more steps it
 falls by their square, so that many steps converge to the exact solution."""
 
 

@@ -32,7 +32,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+sys.path.insert(0, str(ROOT))
 
 from diffusion import files  # noqa: E402
 from diffusion.data import Vectors, crop_square, read_vectors, to_bytes  # noqa: E402

@@ -9,7 +9,7 @@ open terms; `--tiny` adds Tiny ImageNet, whose terms forbid commercial use, for 
 The student is EfficientNet-Lite2 with fewer blocks, started from its published weights. For each
 picture the goal is the mean of both teachers, at their own sizes, of the untouched picture and of
 its nearest neighbours (scripts/train/goals.py). The student sees a gentle and an edited view of it
-(scripts/edits.py). Four terms:
+(scripts/train/edits.py). Four terms:
 
     distil     both views near the goal
     relate     similarities within the batch as among the goals (KL)
@@ -31,15 +31,12 @@ import json
 import math
 import os
 import random
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
-
 import networks
 import torch
 import torch.nn.functional as F

@@ -365,7 +365,7 @@ def test_a_folder_without_pictures_is_refused(engine: Engine, tmp_path: Path) ->
 @needs_data
 @pytest.mark.slow
 def test_what_variants_add_is_measured(tmp_path: Path) -> None:
-    script = ROOT / "scripts" / "bench_augment.py"
+    script = ROOT / "scripts" / "benchmarks" / "bench_augment.py"
     command = [sys.executable, script, "--short", "--data", DATA, "--home", tmp_path / "home"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     cells = [line.split("|") for line in done.stdout.splitlines() if line.startswith("| 2")]

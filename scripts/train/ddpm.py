@@ -1,7 +1,7 @@
 """The recipe of the diffusion model that ships: vectors by `mini`, then training on them.
 
-    python scripts/train_ddpm.py --data DATA --out RUN [--preset tiny] [--minutes 75]
-    python scripts/train_ddpm.py --out RUN --ship
+    python scripts/train/ddpm.py --data DATA --out RUN [--preset tiny] [--minutes 75]
+    python scripts/train/ddpm.py --out RUN --ship
 
 DATA holds photos64-train-*.zip. The first command resumes a run that was stopped, and lengthens one
 when it is given more minutes. The second puts the run's weights, in half precision, into the
@@ -23,7 +23,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 for name in ("faiss", "pillow_heif"):  # the encoder lives beside them, and does not need them
     if importlib.util.find_spec(name) is None:

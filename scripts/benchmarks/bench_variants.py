@@ -23,8 +23,11 @@ network's share of the rate of a product of two 2048 x 2048 matrices in the same
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "train"))
 
 import networks
 import numpy as np

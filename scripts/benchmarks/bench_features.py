@@ -72,7 +72,7 @@ def line(title: str, rows: Rows, sets: dict[str, Pictures], seed: int) -> tuple[
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     parser.add_argument("--data", type=Path, default=root / "shared" / "data")
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--sigmas", type=float, nargs="+", default=[0.1, 0.3, 0.6, 1.2, 2.5])

@@ -27,7 +27,7 @@ from typing import Any
 
 from PIL import Image
 
-SAMPLES = Path(__file__).resolve().parents[1] / "search" / "samples"
+SAMPLES = Path(__file__).resolve().parents[2] / "search" / "samples"
 
 
 def make(folder: Path, count: int, size: tuple[int, int] | None, seed: int) -> None:

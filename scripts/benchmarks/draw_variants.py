@@ -1,6 +1,7 @@
 """Draw variants of a few pictures, by regime and by checkpoint, side by side:
 
-    python scripts/draw_variants.py OUT.webp [--of DIR] [--checkpoint C...] [--n 4] [--seed 0]
+    python scripts/benchmarks/draw_variants.py OUT.webp [--of DIR] [--checkpoint C...] [--n 4]
+        [--seed 0]
 
 A row for each picture (default: some of the samples): the picture itself and then, for each regime,
 the first accepted variant of each checkpoint. `shipped` is the one in the package.

@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "train"))
+
 import networks
 import numpy as np
 from PIL import Image
@@ -135,7 +137,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     parser.add_argument("--data", type=Path, default=root / "shared" / "data")
     parser.add_argument("--checkpoint", type=Path, help="default: the shipped one")
     parser.add_argument("--n", type=int, help="default: 5000, on a CPU 1000")

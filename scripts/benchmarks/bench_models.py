@@ -18,9 +18,12 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "train"))
 
 import bench_ddpm
 import numpy as np
@@ -234,7 +237,7 @@ def speed(nets: dict[str, tuple[torch.nn.Module, int]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     parser.add_argument("--data", type=Path, default=root / "shared" / "data")
     parser.add_argument("--weights", type=Path, help="weights of mini other than the shipped ones")
     parser.add_argument(

@@ -208,6 +208,7 @@ class Denoiser(nn.Module):
         condition: Tensor | None = None,
         guidance: float = 1.0,
         interval: tuple[float, float] = FULL_INTERVAL,
+        bf16: bool = False,
     ) -> DenoiseFunction:
         """Make the denoise function that a sampler calls.
 
@@ -218,8 +219,9 @@ class Denoiser(nn.Module):
             (autoguidance, Karras et al. 2024, arXiv:2406.02507, eq. 3).
         interval: lowest and highest sigma at which guidance acts (Kynkaanniemi et al. 2024,
             arXiv:2404.07724). At other sigmas D_c is used alone.
+        bf16: compute the network's products in bfloat16; x and the estimate stay in float32.
         """
-        return _GuidedDenoiser(self, condition, guidance, interval)
+        return _GuidedDenoiser(self, condition, guidance, interval, bf16)
 
 
 class _GuidedDenoiser:
@@ -231,11 +233,18 @@ class _GuidedDenoiser:
         condition: Tensor | None,
         guidance: float,
         interval: tuple[float, float],
+        bf16: bool,
     ) -> None:
         self._model, self._condition, self._weak = model, condition, model.weak
-        self._guidance, self._interval = guidance, interval
+        self._guidance, self._interval, self._bf16 = guidance, interval, bf16
 
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
+        if not self._bf16:
+            return self._estimate(x, sigma)
+        with torch.autocast(x.device.type, torch.bfloat16):
+            return self._estimate(x, sigma)
+
+    def _estimate(self, x: Tensor, sigma: float) -> Tensor:
         low, high = self._interval
         device = "cpu" if x.device.type == "mps" else x.device  # Metal has no float64
         sigmas = torch.full((len(x),), sigma, dtype=torch.float64, device=device)

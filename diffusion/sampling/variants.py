@@ -16,6 +16,7 @@ from torch import Tensor
 
 from diffusion.errors import ConfigError
 from diffusion.model.denoiser import FULL_INTERVAL, Denoiser
+from diffusion.model.precision import BF16_SIGMA, supports_bf16
 from diffusion.sampling.sample import BATCH, MAX_GUIDANCE, SEED_LIMIT, check_condition
 from diffusion.sampling.samplers import State, dpmpp_2m, make_sigmas, seeded_noise
 
@@ -205,5 +206,6 @@ def denoise_states(
     if not pure:
         x = start.to(device) + x
     conditions = None if conditions is None else conditions.to(device)
-    denoise = model.make_denoise_function(conditions, chosen.guidance, chosen.interval)
+    bf16 = supports_bf16(x.device) and chosen.sigma <= BF16_SIGMA
+    denoise = model.make_denoise_function(conditions, chosen.guidance, chosen.interval, bf16)
     yield from dpmpp_2m(denoise, x, sigmas)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from diffusion.errors import ConfigError
+from diffusion.model.precision import supports_bf16
 from diffusion.training.options import PRECISIONS
 
 REPEATS = 2  # timed calls of each setting, after one that warms up
@@ -72,15 +73,6 @@ def pick(device: str) -> str:
             f"{', '.join(sorted(present))}"
         )
     return chosen
-
-
-def supports_bf16(device: torch.device) -> bool:
-    """Whether a device has instructions for products of bfloat16 numbers. They may still be slower
-    than those for float32: see `choose_speed`."""
-    if device.type == "cpu":
-        known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-        return any(known.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
-    return device.type in ("cuda", "xpu")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from diffusion import Config, Denoiser, Shape, variants
 from diffusion.errors import ConfigError
+from diffusion.model.precision import BF16_SIGMA
 from diffusion.sampling.bands import MAX_ASPECT, Bands, low_band_size
 from diffusion.sampling.variants import REGIMES, nearest_regime, resolve_settings
 
@@ -204,3 +205,17 @@ def test_a_change_of_the_low_band_shows_in_the_picture() -> None:
     bands = Bands(Image.new("RGB", (200, 100), (100, 100, 100)), 64, 8)
     made = np.asarray(bands.merge(bands.low + 0.2), np.float32)
     assert np.abs(made - 125.5).max() <= 1
+
+
+def test_low_noise_is_denoised_in_bfloat16_where_that_is_fast(
+    model: Denoiser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw(sigma: float) -> torch.Tensor:
+        return variants(model, PICTURE, 2, sigma=sigma, condition=CONDITION, seed=3)
+
+    exact = {sigma: draw(sigma) for sigma in (BF16_SIGMA, 2 * BF16_SIGMA)}
+    monkeypatch.setattr("diffusion.sampling.variants.supports_bf16", lambda _: True)
+    rough = draw(BF16_SIGMA)
+    assert rough.dtype == torch.float32 and not torch.equal(rough, exact[BF16_SIGMA])
+    assert (rough - exact[BF16_SIGMA]).abs().mean() < 0.02
+    assert torch.equal(draw(2 * BF16_SIGMA), exact[2 * BF16_SIGMA])

@@ -15,8 +15,9 @@ from helpers.training import CONFIG, RECIPE, blocks, paint
 from diffusion import Config, Denoiser, Shape, sample
 from diffusion.data import read_pictures, to_unit
 from diffusion.errors import ConfigError, TrainingError
+from diffusion.model.precision import supports_bf16
 from diffusion.model.schedule import DiscreteSchedule
-from diffusion.training.devices import Speed, World, choose_speed, pick, supports_bf16
+from diffusion.training.devices import Speed, World, choose_speed, pick
 from diffusion.training.recipe import Recipe, plateau
 from diffusion.training.sets import PixelSet
 from diffusion.training.trainer import Trainer

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+import unicodedata
 import uuid
 from collections.abc import Callable
 from typing import NamedTuple
@@ -106,6 +107,26 @@ def add_vector_digests(connection: Connection) -> None:
         connection.exec_driver_sql(update, digests)
 
 
+def add_tag_origins(connection: Connection) -> None:
+    """The normalized form and the origin of each tag. Of equal tags of a picture, one stays."""
+    _run(
+        connection,
+        "ALTER TABLE tags ADD COLUMN normalized TEXT DEFAULT '' NOT NULL",
+        "ALTER TABLE tags ADD COLUMN origin VARCHAR(8) DEFAULT 'person' NOT NULL",
+    )
+    for (tag,) in connection.exec_driver_sql("SELECT DISTINCT tag FROM tags").all():
+        normalized = " ".join(unicodedata.normalize("NFKC", tag).casefold().split())
+        connection.exec_driver_sql(
+            "UPDATE tags SET normalized = ? WHERE tag = ?", (normalized, tag)
+        )
+    _run(
+        connection,
+        "DELETE FROM tags WHERE rowid NOT IN (SELECT min(rowid) FROM tags GROUP BY picture, "
+        "normalized)",
+        "CREATE UNIQUE INDEX tags_normalized ON tags (normalized, picture)",
+    )
+
+
 class Migration(NamedTuple):
     """version: of the schema after it. apply: changes a catalog of the version before."""
 
@@ -119,6 +140,7 @@ MIGRATIONS = (
     Migration(4, add_decode_rule),
     Migration(5, add_metadata_columns),
     Migration(6, add_vector_digests),
+    Migration(7, add_tag_origins),
 )
 """Never edited, only extended at the end."""
 NEWEST = MIGRATIONS[-1].version

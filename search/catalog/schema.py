@@ -158,5 +158,8 @@ tags = Table(
     "tags",
     metadata,
     Column("picture", Number, ForeignKey("pictures.row_id"), primary_key=True),
-    Column("tag", String(200), primary_key=True),
+    Column("tag", String(200), primary_key=True),  # as it was written
+    Column("normalized", Text, nullable=False, server_default=""),  # see `normalize_tag`
+    Column("origin", String(8), nullable=False, server_default="person"),  # see `Origin`
+    Index("tags_normalized", "normalized", "picture", unique=True),
 )

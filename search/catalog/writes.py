@@ -14,11 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
-from sqlalchemy.dialects.postgresql import insert as upsert_postgres
-from sqlalchemy.dialects.sqlite import insert as upsert_sqlite
 
 from search.catalog.database import Database
-from search.catalog.schema import changes, colors, files, labels, pictures, tags, vectors
+from search.catalog.schema import changes, colors, files, labels, pictures, vectors
+from search.catalog.tags import Origin, add_tags, copy_tags
 from search.errors import NotFoundError
 from search.media.images import DECODE_RULE
 from search.records import Facts, Label
@@ -204,7 +203,7 @@ class CatalogWriter:
                     abandoned.add(last)
                     # an edited file keeps its tags; a file that two pictures swapped does not
                     if picture is not None and picture in arrived:
-                        self._copy_tags(c, [last], picture)
+                        copy_tags(c, [last], picture)
             if new:
                 c.execute(insert(files), new)
             if changed:
@@ -266,7 +265,7 @@ class CatalogWriter:
         for rendition, row_id in copies:  # only the metadata of the file changed, so the tags stay
             for row in rows:
                 if row["rendition"] == rendition:
-                    self._copy_tags(c, [row_id], row_ids[row["id"]])
+                    copy_tags(c, [row_id], row_ids[row["id"]])
         return row_ids, {*orphans, *(row_ids[row["id"]] for row in rows)}
 
     @staticmethod
@@ -393,10 +392,6 @@ class CatalogWriter:
                 ]
                 c.execute(insert(changes), entries)
 
-    def _upsert(self, table: Any) -> Any:
-        postgres = self.database.engine.dialect.name == "postgresql"
-        return upsert_postgres(table) if postgres else upsert_sqlite(table)
-
     def _log(self, c: Connection, row_ids: Collection[int], operation: str) -> None:
         """Log an operation, `add` or `remove`, for every model with vectors of the pictures."""
         query = select(vectors.c.model, vectors.c.picture).where(vectors.c.picture.in_(row_ids))
@@ -420,16 +415,10 @@ class CatalogWriter:
             self._log(c, orphans, "remove")
         return orphans
 
-    def tag(self, row_id: int, names: Iterable[str]) -> None:
-        """Add tags to a picture. Tags that it has stay."""
-        with self.database.write() as c:
-            for name in names:
-                values = {"picture": row_id, "tag": name}
-                c.execute(self._upsert(tags).values(values).on_conflict_do_nothing())
+    def tag(self, row_id: int, names: Iterable[str], origin: Origin = "person") -> None:
+        """Add tags to a picture. A tag that it has in any spelling stays as it is.
 
-    def _copy_tags(self, c: Connection, sources: Collection[int], target: int) -> None:
-        """Add the tags of some pictures to another one."""
-        names = c.execute(select(tags.c.tag).where(tags.c.picture.in_(sources))).all()
-        for (name,) in names:
-            values = {"picture": target, "tag": name}
-            c.execute(self._upsert(tags).values(values).on_conflict_do_nothing())
+        Raises InputError for a tag without characters; no tag is added then.
+        """
+        with self.database.write() as c:
+            add_tags(c, row_id, names, origin)

@@ -80,8 +80,9 @@ CREATE INDEX pictures_camera ON pictures (camera);
 CREATE INDEX pictures_lens ON pictures (lens);
 CREATE INDEX pictures_place ON pictures (latitude, longitude);
 """,
+    6: "ALTER TABLE vectors ADD COLUMN digest BLOB DEFAULT x'' NOT NULL;",
 }
-OLD_VERSIONS = (1, 2, 3, 4, 5)
+OLD_VERSIONS = (1, 2, 3, 4, 5, 6)
 TABLES = "meta roots pictures colors models changes files vectors labels tags".split()
 
 

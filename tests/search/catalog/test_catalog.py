@@ -20,7 +20,15 @@ from helpers.pictures import identity, paint
 from helpers.project import ROOT
 from sqlalchemy import Connection, event, insert, select, update
 
-from search import Engine, LibraryError, LockedError, NotFoundError, QueryError, StorageError
+from search import (
+    Engine,
+    InputError,
+    LibraryError,
+    LockedError,
+    NotFoundError,
+    QueryError,
+    StorageError,
+)
 from search.catalog import schema
 from search.catalog.catalog import Catalog
 from search.catalog.database import Database, refuse_network
@@ -260,6 +268,32 @@ def test_pictures_that_trade_places_keep_their_own_tags(shelf: CatalogFixture) -
     shelf.catalog.tag(2, ["of B"])
     shelf.put(known("a", "B"), known("b", "A"))
     assert (shelf.tags("A"), shelf.tags("B")) == (("of A",), ("of B",))
+
+
+def test_a_tag_is_the_same_in_any_spelling(shelf: CatalogFixture) -> None:
+    shelf.put(found("a", "A"))
+    shelf.catalog.tag(1, ["Strand", "STRAND ", "strand", "Straße", "STRASSE", "ｓｕｎ"])
+    shelf.catalog.tag(1, ["sun", "a  b", "A B"], origin="model")
+    assert shelf.tags("A") == ("Strand", "Straße", "a  b", "ｓｕｎ")
+    with shelf.database.read() as c:
+        rows = c.execute(select(schema.tags).order_by("normalized")).all()
+    assert [(row.normalized, row.origin) for row in rows] == [
+        ("a b", "model"),
+        ("strand", "person"),
+        ("strasse", "person"),
+        ("sun", "person"),
+    ]
+    with pytest.raises(InputError, match="tag is empty"):
+        shelf.catalog.tag(1, ["new", " "])
+    assert "new" not in shelf.tags("A")
+
+
+def test_tags_keep_their_origin_when_a_file_is_edited(shelf: CatalogFixture) -> None:
+    shelf.put(found("a", "A"))
+    shelf.catalog.tag(1, ["beach"], origin="file")
+    shelf.put(found("a", "A2"))
+    with shelf.database.read() as c:
+        assert set(c.scalars(select(schema.tags.c.origin))) == {"file"}
 
 
 # roots -----------------------------------------------------------------------------------------

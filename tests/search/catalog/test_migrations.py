@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,6 +106,23 @@ def test_metadata_comes_into_columns_of_its_own(filled: Path, version: int) -> N
     photograph = next(row for row in rows if row[7])
     taken, camera = "2024-05-06T07:08:09", "Canon EOS R6"
     assert photograph[6:11] == (taken, camera, "RF 35mm f/1.8", 48.85, -2.35)
+
+
+@pytest.mark.parametrize("version", OLD_VERSIONS)
+def test_tags_that_differ_in_spelling_become_one(filled: Path, version: int) -> None:
+    old = filled / "old.sqlite"
+    write_old_catalog(filled / "catalog.sqlite", old, version)
+    with sqlite3.connect(old) as connection:
+        rows = [(1, "STRAND"), (1, "E\u0301t\u00e9"), (3, "STRAND")]
+        connection.executemany("INSERT INTO tags (picture, tag) VALUES (?, ?)", rows)
+    connection.close()
+    Database(old).close()
+    tags = read_rows(old, "SELECT picture, tag, normalized, origin FROM tags ORDER BY 1, 3")
+    assert tags == [
+        (1, "Strand", "strand", "person"),
+        (1, "été", "été", "person"),
+        (3, "STRAND", "strand", "person"),
+    ]
 
 
 @pytest.mark.parametrize("column", ["taken", "camera", "lens", "latitude", "width", "bytes"])

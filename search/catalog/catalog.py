@@ -32,6 +32,8 @@ from search.media.images import DECODE_RULE
 from search.types import FileEntry
 
 ORPHAN_SECONDS = 30 * 86400.0
+UPLOADS = "kept"
+"""Key in `meta` of the folder of uploads."""
 PROVISIONAL = "meanwhile"
 """Key in `meta` of a model that serves until a folder is indexed, which chooses one."""
 
@@ -103,10 +105,13 @@ class Catalog(CatalogWriter):
 
     def adopt(self, root: Root, inner: Root, exclude: Sequence[str]) -> Root:
         """Move the files of `inner`, a root inside `root`, to `root`; return it with `exclude`."""
-        place = os.fsencode(os.path.relpath(inner.path, root.path)) + b"/"
+        prefix = os.fsencode(os.path.relpath(inner.path, root.path)) + b"/"
         with self.database.write() as c:
-            held = c.execute(select(files.c.id, files.c.path).where(files.c.root == inner.id))
-            rows = [{"key": row.id, "path": place + row.path, "root": root.id} for row in held]
+            query = select(files.c.id, files.c.path).where(files.c.root == inner.id)
+            rows = [
+                {"key": row.id, "path": prefix + row.path, "root": root.id}
+                for row in c.execute(query)
+            ]
             for part in chunks([row["path"] for row in rows]):  # files that both roots have
                 both = files.c.root == root.id, files.c.path.in_(part)
                 c.execute(delete(files).where(*both))
@@ -119,19 +124,19 @@ class Catalog(CatalogWriter):
 
     def set_uploads_folder(self, folder: Path) -> None:
         """Record the folder of uploads. If the library was moved, update the path of its root."""
-        place = os.fsencode(folder)
-        now = quote_from_bytes(place)  # since it need not be UTF-8
+        path = os.fsencode(folder)
+        value = quote_from_bytes(path)  # a path need not be UTF-8, and `meta` holds text
         with self.database.read() as c:
-            before = c.scalar(select(meta.c.value).where(meta.c.key == "kept"))
-        if before == now:
+            before = c.scalar(select(meta.c.value).where(meta.c.key == UPLOADS))
+        if before == value:
             return
         with self.database.write() as c:
-            c.execute(delete(meta).where(meta.c.key == "kept"))
-            c.execute(insert(meta).values(key="kept", value=now))
-            there = c.execute(select(roots).where(roots.c.path == place)).first()
-            if before is not None and there is None:
-                moved = update(roots).where(roots.c.path == unquote_to_bytes(before))
-                c.execute(moved.values(path=place))
+            c.execute(delete(meta).where(meta.c.key == UPLOADS))
+            c.execute(insert(meta).values(key=UPLOADS, value=value))
+            root = c.execute(select(roots).where(roots.c.path == path)).first()
+            if before is not None and root is None:
+                old_root = update(roots).where(roots.c.path == unquote_to_bytes(before))
+                c.execute(old_root.values(path=path))
 
     def set_offline(self, root: Root) -> None:
         """Mark a root as offline."""

@@ -143,10 +143,10 @@ class CatalogReader:
 
     def count(self, model: Model | None) -> dict[str, int]:
         """Return the counts `pictures`, `files` (with a picture) and `embedded` (vectors)."""
-        held = select(func.count()).select_from(pictures).where(pictures.c.orphaned.is_(None))
+        present = select(func.count()).select_from(pictures).where(pictures.c.orphaned.is_(None))
         with self.database.read() as c:
             result = {
-                "pictures": c.scalar(held) or 0,
+                "pictures": c.scalar(present) or 0,
                 "files": c.scalar(select(func.count()).where(files.c.picture.is_not(None))) or 0,
                 "embedded": 0,
             }

@@ -144,7 +144,7 @@ changes = Table(
     sqlite_autoincrement=True,
 )
 
-labels = Table(  # given by a model; `tags` are given by people
+labels = Table(  # what a model sees; what people say are `tags`
     "labels",
     metadata,
     Column("picture", Number, ForeignKey("pictures.row_id"), primary_key=True),

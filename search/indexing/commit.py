@@ -84,11 +84,11 @@ class SyncCounts:
         row_ids: by the picture ids in `new_ids`.
         """
         new = Counter(row_ids[one] for one in self.new_ids if one in row_ids)
-        gone = Counter(file.picture for file in vanished.values() if file.picture is not None)
-        moved = (new & gone).total()
+        old = Counter(file.picture for file in vanished.values() if file.picture is not None)
+        moved = (new & old).total()
         self.moved += moved
         self.added -= moved
-        self.removed += gone.total() - moved
+        self.removed += old.total() - moved
 
     def report(self, offline: int) -> IndexReport:
         """Return the report of the sync. offline: files in folders that cannot be read."""

@@ -37,7 +37,7 @@ def diff(known: dict[str, CatalogFile], listing: FolderListing, rule: str) -> Pl
     """
     plan = Plan(skipped=list(listing.unreadable))
     unreadable = tuple(f"{skip.path}/" if skip.path else "" for skip in listing.unreadable)
-    vanished: dict[tuple[int, int, int], str] = {}
+    vanished_paths: dict[tuple[int, int, int], str] = {}
     for path, file in known.items():
         if path in listing.entries:
             continue
@@ -46,11 +46,11 @@ def diff(known: dict[str, CatalogFile], listing: FolderListing, rule: str) -> Pl
             continue
         plan.vanished[path] = file
         if file.picture is not None:
-            vanished[file.inode, file.size, file.mtime_ns] = path
+            vanished_paths[file.inode, file.size, file.mtime_ns] = path
     for path, entry in listing.entries.items():
         before = known.get(path)
         if before is None:
-            old = vanished.pop((entry.inode, entry.size, entry.mtime_ns), None)
+            old = vanished_paths.pop((entry.inode, entry.size, entry.mtime_ns), None)
             if old is None:
                 plan.read.append(entry)
             else:

@@ -38,6 +38,11 @@ class IvfIndex(FaissIndex):
         super().__init__(index)
         self.probes = 1
 
+    @property
+    def clusters(self) -> int:
+        """How many clusters there are."""
+        return int(self._index.nlist)
+
     @classmethod
     def train(cls, sample: Vectors, clusters: int) -> Generator[None, None, IvfIndex]:
         """Train clusters in pieces; return an index without vectors.
@@ -58,13 +63,13 @@ class IvfIndex(FaissIndex):
 
         queries: (q, dim) vectors that are stored in the index.
         """
-        all_clusters = _parameters(self._index.nlist)
+        all_clusters = _parameters(self.clusters)
         ranks = []
         for query in queries:
             near = self._search_faiss(query[None], 11, all_clusters)[0].ids[1:]  # 0 is the query
             if not len(near):
                 continue
-            order = self._index.quantizer.search(query[None], self._index.nlist)[1][0]
+            order = self._index.quantizer.search(query[None], self.clusters)[1][0]
             rows = np.stack([self._index.reconstruct(int(row_id)) for row_id in near])
             clusters = self._index.quantizer.search(rows, 1)[1][:, 0]
             ranks.append(np.argsort(order)[clusters])
@@ -77,7 +82,7 @@ class IvfIndex(FaissIndex):
         lists = self._index.invlists
         parts = [
             faiss.rev_swig_ptr(lists.get_ids(i), size).copy()
-            for i in range(self._index.nlist)
+            for i in range(self.clusters)
             if (size := lists.list_size(i))
         ]
         result: RowIds = np.sort(np.concatenate([np.empty(0, np.int64), *parts]))
@@ -95,7 +100,7 @@ class IvfIndex(FaissIndex):
             return answers
         candidates = min(searched, k + k // 2 + 10)
         ids = None if filter is None else np.fromiter(filter, np.int64, len(filter))
-        clusters = self._index.nlist
+        clusters = self.clusters
         # a smaller share of the vectors, or a larger k, needs more clusters
         probes = math.ceil(self.probes * self.count / searched * (max(k, 10) / 10) ** 0.25)
         probes = max(probes, math.ceil(4 * candidates * clusters / searched))

@@ -69,7 +69,7 @@ class CatalogFixture:
         self.now = 1000 * DAY
         self.database = Database(folder / "catalog.sqlite")
         self.catalog = Catalog(self.database, lambda: self.now)
-        self.lookup = CatalogReader(self.database)
+        self.reader = CatalogReader(self.database)
         self.model = self.catalog.model("mini", "f0", 4)
         self.root = self.catalog.add_root("/pictures", 1, ())
 
@@ -79,11 +79,11 @@ class CatalogFixture:
     def file(self, path: str) -> CatalogFile:
         return self.catalog.files(self.root)[path]
 
-    def number(self, name: str) -> int:
+    def row_id(self, name: str) -> int:
         return self.catalog.row_ids([name])[name]
 
     def tags(self, name: str) -> tuple[str, ...]:
-        return self.lookup.describe([self.number(name)])[self.number(name)].tags
+        return self.reader.describe([self.row_id(name)])[self.row_id(name)].tags
 
     def log(self) -> list[tuple[int, str]]:
         query = select(schema.changes.c.picture, schema.changes.c.operation)
@@ -96,10 +96,10 @@ class CatalogFixture:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Iterator[CatalogFixture]:
-    made = CatalogFixture(tmp_path / "shelf")
-    yield made
-    made.database.close()
+def fixture(tmp_path: Path) -> Iterator[CatalogFixture]:
+    opened = CatalogFixture(tmp_path / "home")
+    yield opened
+    opened.database.close()
 
 
 def entry(path: str, size: int = 10) -> FileEntry:
@@ -138,144 +138,151 @@ def test_chunks_lose_nothing() -> None:
     assert [v for part in chunks(range(12_001)) for v in part] == list(range(12_001))
 
 
-def test_a_copied_rendition_has_the_same_vector(shelf: CatalogFixture) -> None:
-    shelf.put(found("a", "A", "r", at=2))
-    shelf.put(copied("b", "B", "r"))
-    present, rows = shelf.lookup.load_vectors(shelf.model, [shelf.number("A"), shelf.number("B")])
+def test_a_copied_rendition_has_the_same_vector(fixture: CatalogFixture) -> None:
+    fixture.put(found("a", "A", "r", at=2))
+    fixture.put(copied("b", "B", "r"))
+    present, rows = fixture.reader.load_vectors(
+        fixture.model, [fixture.row_id("A"), fixture.row_id("B")]
+    )
     assert len(present) == 2 and np.array_equal(rows[0], rows[1])
-    assert shelf.catalog.embedded_renditions(shelf.model, ["r", "other"]) == {"r"}
+    assert fixture.catalog.embedded_renditions(fixture.model, ["r", "other"]) == {"r"}
 
 
-def test_vectors_of_two_models_never_mix(shelf: CatalogFixture) -> None:
-    shelf.put(found("a", "A"))
-    other = shelf.catalog.model("other", "f1", 4)
-    assert shelf.lookup.load_vectors(other, [1])[0] == []
-    assert shelf.lookup.changed_since(other, 0) == (0, set())
-    assert [number for number, _ in shelf.lookup.list_unembedded(other)] == [1]
-    shelf.catalog.add_vectors(other, {1: np.eye(4, dtype=np.float32)[3]})
-    assert shelf.lookup.load_vectors(other, [1])[1].tolist() == [[0, 0, 0, 1]]
-    assert shelf.lookup.load_vectors(shelf.model, [1])[1].tolist() == [[1, 0, 0, 0]]
-    shelf.catalog.serve(other)
-    assert shelf.lookup.load_vectors(shelf.model, [1])[0] == [] and shelf.catalog.serving() == other
+def test_vectors_of_two_models_never_mix(fixture: CatalogFixture) -> None:
+    fixture.put(found("a", "A"))
+    other = fixture.catalog.model("other", "f1", 4)
+    assert fixture.reader.load_vectors(other, [1])[0] == []
+    assert fixture.reader.changed_since(other, 0) == (0, set())
+    assert [number for number, _ in fixture.reader.list_unembedded(other)] == [1]
+    fixture.catalog.add_vectors(other, {1: np.eye(4, dtype=np.float32)[3]})
+    assert fixture.reader.load_vectors(other, [1])[1].tolist() == [[0, 0, 0, 1]]
+    assert fixture.reader.load_vectors(fixture.model, [1])[1].tolist() == [[1, 0, 0, 0]]
+    fixture.catalog.serve(other)
+    assert (
+        fixture.reader.load_vectors(fixture.model, [1])[0] == []
+        and fixture.catalog.serving() == other
+    )
 
 
-def test_a_model_is_entered_once_and_goes_by_its_last_name(shelf: CatalogFixture) -> None:
-    again = shelf.catalog.model("mini:/elsewhere", "f0", 4)
-    assert again == replace(shelf.model, name="mini:/elsewhere")
-    shelf.catalog.serve(again)
-    assert shelf.catalog.serving() == again
+def test_a_model_is_entered_once_and_goes_by_its_last_name(fixture: CatalogFixture) -> None:
+    again = fixture.catalog.model("mini:/elsewhere", "f0", 4)
+    assert again == replace(fixture.model, name="mini:/elsewhere")
+    fixture.catalog.serve(again)
+    assert fixture.catalog.serving() == again
 
 
 # pictures, files, the log ----------------------------------------------------------------------
 
 
-def test_facts_are_kept(shelf: CatalogFixture) -> None:
-    shelf.put(found("a", "A"))
-    with shelf.database.read() as c:
+def test_facts_are_kept(fixture: CatalogFixture) -> None:
+    fixture.put(found("a", "A"))
+    with fixture.database.read() as c:
         row = c.execute(select(schema.pictures)).one()
     assert (row.type, row.width, row.height, row.bytes) == ("jpeg", 4, 3, 10)
-    assert row.exif == {"Make": "x"} and shelf.lookup.load_metadata([1]) == {1: FACTS}
-    with shelf.database.read() as c:
+    assert row.exif == {"Make": "x"} and fixture.reader.load_metadata([1]) == {1: FACTS}
+    with fixture.database.read() as c:
         assert c.execute(select(schema.colors)).all() == [(1, 0, "#000000")]
 
 
-def test_the_log_names_what_comes_goes_and_comes_back(shelf: CatalogFixture) -> None:
-    shelf.put(found("a", "A"), found("b", "B"))
-    shelf.catalog.remove_files([shelf.file("a").id])
-    shelf.put(known("c", "A"))
-    assert shelf.log() == [(1, "add"), (2, "add"), (1, "remove"), (1, "add")]
-    assert shelf.lookup.changed_since(shelf.model, 2) == (4, {1})
+def test_the_log_names_what_comes_goes_and_comes_back(fixture: CatalogFixture) -> None:
+    fixture.put(found("a", "A"), found("b", "B"))
+    fixture.catalog.remove_files([fixture.file("a").id])
+    fixture.put(known("c", "A"))
+    assert fixture.log() == [(1, "add"), (2, "add"), (1, "remove"), (1, "add")]
+    assert fixture.reader.changed_since(fixture.model, 2) == (4, {1})
 
 
-def test_entries_of_the_log_have_stamps_of_their_own(shelf: CatalogFixture) -> None:
-    shelf.put(found("a", "A"), found("b", "B"))
-    stamps = {shelf.lookup.stamp(shelf.model, sequence) for sequence in (1, 2)}
+def test_entries_of_the_log_have_stamps_of_their_own(fixture: CatalogFixture) -> None:
+    fixture.put(found("a", "A"), found("b", "B"))
+    stamps = {fixture.reader.stamp(fixture.model, sequence) for sequence in (1, 2)}
     assert len(stamps) == 2 and 0 not in stamps
-    assert shelf.lookup.stamp(shelf.model, 3) == 0
+    assert fixture.reader.stamp(fixture.model, 3) == 0
 
 
-def test_a_copy_is_one_picture_at_two_places(shelf: CatalogFixture) -> None:
-    shelf.put(found("a", "A"), found("b", "A"))
-    assert shelf.lookup.describe([1])[1].paths == ("/pictures/a", "/pictures/b")
-    shelf.catalog.remove_files([shelf.file("a").id])
-    assert shelf.lookup.describe([1])[1].paths == ("/pictures/b",)
-    assert shelf.log() == [(1, "add")]
+def test_a_copy_is_one_picture_at_two_places(fixture: CatalogFixture) -> None:
+    fixture.put(found("a", "A"), found("b", "A"))
+    assert fixture.reader.describe([1])[1].paths == ("/pictures/a", "/pictures/b")
+    fixture.catalog.remove_files([fixture.file("a").id])
+    assert fixture.reader.describe([1])[1].paths == ("/pictures/b",)
+    assert fixture.log() == [(1, "add")]
 
 
 def test_a_picture_without_files_is_found_no_more_and_kept_for_30_days(
-    shelf: CatalogFixture,
+    fixture: CatalogFixture,
 ) -> None:
-    shelf.put(found("a", "A"))
-    assert shelf.catalog.remove_files([shelf.file("a").id]) == [1]
-    assert shelf.lookup.load_vectors(shelf.model, [1])[0] == [] and not shelf.lookup.describe([1])
-    assert list(shelf.lookup.iterate_vectors(shelf.model)) == []
-    shelf.now += 30 * DAY - 1
-    assert shelf.catalog.purge() == [] and shelf.rows("vectors") == 1
-    shelf.now += 1
-    assert shelf.catalog.purge() == ["A"]
-    assert [shelf.rows(t) for t in ("pictures", "vectors", "files")] == [0, 0, 0]
+    fixture.put(found("a", "A"))
+    assert fixture.catalog.remove_files([fixture.file("a").id]) == [1]
+    assert fixture.reader.load_vectors(fixture.model, [1])[0] == [] and not fixture.reader.describe(
+        [1]
+    )
+    assert list(fixture.reader.iterate_vectors(fixture.model)) == []
+    fixture.now += 30 * DAY - 1
+    assert fixture.catalog.purge() == [] and fixture.rows("vectors") == 1
+    fixture.now += 1
+    assert fixture.catalog.purge() == ["A"]
+    assert [fixture.rows(t) for t in ("pictures", "vectors", "files")] == [0, 0, 0]
 
 
-def test_a_number_is_never_given_twice(shelf: CatalogFixture) -> None:
-    shelf.put(found("a", "A"))
-    shelf.catalog.purge(shelf.catalog.remove_files([shelf.file("a").id]))
-    shelf.put(found("a", "B"))
-    assert shelf.number("B") == 2
+def test_a_number_is_never_given_twice(fixture: CatalogFixture) -> None:
+    fixture.put(found("a", "A"))
+    fixture.catalog.purge(fixture.catalog.remove_files([fixture.file("a").id]))
+    fixture.put(found("a", "B"))
+    assert fixture.row_id("B") == 2
 
 
-def test_purging_named_orphans_leaves_the_others(shelf: CatalogFixture) -> None:
-    shelf.put(found("a", "A"), found("b", "B"))
-    shelf.catalog.remove_files([shelf.file("a").id])
-    gone = shelf.catalog.remove_files([shelf.file("b").id])
-    assert shelf.catalog.purge(gone) == ["B"] and shelf.catalog.purge([]) == []
-    assert shelf.rows("pictures") == 1
+def test_purging_named_orphans_leaves_the_others(fixture: CatalogFixture) -> None:
+    fixture.put(found("a", "A"), found("b", "B"))
+    fixture.catalog.remove_files([fixture.file("a").id])
+    gone = fixture.catalog.remove_files([fixture.file("b").id])
+    assert fixture.catalog.purge(gone) == ["B"] and fixture.catalog.purge([]) == []
+    assert fixture.rows("pictures") == 1
 
 
-def test_a_batch_is_entered_whole_or_not_at_all(shelf: CatalogFixture) -> None:
+def test_a_batch_is_entered_whole_or_not_at_all(fixture: CatalogFixture) -> None:
     lost = ExtractedFile(
         entry("b"), "unknown"
     )  # a picture the catalog does not have, without its facts
     with pytest.raises(NotFoundError):
-        shelf.put(found("a", "A"), lost)
-    assert [shelf.rows(t) for t in ("pictures", "vectors", "files", "changes")] == [0, 0, 0, 0]
+        fixture.put(found("a", "A"), lost)
+    assert [fixture.rows(t) for t in ("pictures", "vectors", "files", "changes")] == [0, 0, 0, 0]
 
 
 # tags ------------------------------------------------------------------------------------------
 
 
-def test_a_file_edited_in_place_takes_its_tags_along(shelf: CatalogFixture) -> None:
-    shelf.put(found("a", "A"))
-    shelf.catalog.tag(1, ["beach", "beach", "sun"])
-    shelf.put(found("a", "A2"))
-    assert shelf.tags("A2") == ("beach", "sun")
-    shelf.catalog.tag(2, ["late"])
-    shelf.put(known("a", "A"))  # undone
-    assert shelf.tags("A") == ("beach", "late", "sun")
+def test_a_file_edited_in_place_takes_its_tags_along(fixture: CatalogFixture) -> None:
+    fixture.put(found("a", "A"))
+    fixture.catalog.tag(1, ["beach", "beach", "sun"])
+    fixture.put(found("a", "A2"))
+    assert fixture.tags("A2") == ("beach", "sun")
+    fixture.catalog.tag(2, ["late"])
+    fixture.put(known("a", "A"))  # undone
+    assert fixture.tags("A") == ("beach", "late", "sun")
 
 
 def test_tags_stay_when_only_metadata_changed_even_under_another_name(
-    shelf: CatalogFixture,
+    fixture: CatalogFixture,
 ) -> None:
-    shelf.put(found("a", "A", "r"))
-    shelf.catalog.tag(1, ["beach"])
-    shelf.put(copied("b", "B", "r"))
-    assert shelf.tags("B") == ("beach",)
+    fixture.put(found("a", "A", "r"))
+    fixture.catalog.tag(1, ["beach"])
+    fixture.put(copied("b", "B", "r"))
+    assert fixture.tags("B") == ("beach",)
 
 
-def test_pictures_that_trade_places_keep_their_own_tags(shelf: CatalogFixture) -> None:
-    shelf.put(found("a", "A"), found("b", "B"))
-    shelf.catalog.tag(1, ["of A"])
-    shelf.catalog.tag(2, ["of B"])
-    shelf.put(known("a", "B"), known("b", "A"))
-    assert (shelf.tags("A"), shelf.tags("B")) == (("of A",), ("of B",))
+def test_pictures_that_trade_places_keep_their_own_tags(fixture: CatalogFixture) -> None:
+    fixture.put(found("a", "A"), found("b", "B"))
+    fixture.catalog.tag(1, ["of A"])
+    fixture.catalog.tag(2, ["of B"])
+    fixture.put(known("a", "B"), known("b", "A"))
+    assert (fixture.tags("A"), fixture.tags("B")) == (("of A",), ("of B",))
 
 
-def test_a_tag_is_the_same_in_any_spelling(shelf: CatalogFixture) -> None:
-    shelf.put(found("a", "A"))
-    shelf.catalog.tag(1, ["Strand", "STRAND ", "strand", "Straße", "STRASSE", "ｓｕｎ"])
-    shelf.catalog.tag(1, ["sun", "a  b", "A B"], origin="model")
-    assert shelf.tags("A") == ("Strand", "Straße", "a  b", "ｓｕｎ")
-    with shelf.database.read() as c:
+def test_a_tag_is_the_same_in_any_spelling(fixture: CatalogFixture) -> None:
+    fixture.put(found("a", "A"))
+    fixture.catalog.tag(1, ["Strand", "STRAND ", "strand", "Straße", "STRASSE", "ｓｕｎ"])
+    fixture.catalog.tag(1, ["sun", "a  b", "A B"], origin="model")
+    assert fixture.tags("A") == ("Strand", "Straße", "a  b", "ｓｕｎ")
+    with fixture.database.read() as c:
         rows = c.execute(select(schema.tags).order_by("normalized")).all()
     assert [(row.normalized, row.origin) for row in rows] == [
         ("a b", "model"),
@@ -284,79 +291,79 @@ def test_a_tag_is_the_same_in_any_spelling(shelf: CatalogFixture) -> None:
         ("sun", "person"),
     ]
     with pytest.raises(InputError, match="tag is empty"):
-        shelf.catalog.tag(1, ["new", " "])
-    assert "new" not in shelf.tags("A")
+        fixture.catalog.tag(1, ["new", " "])
+    assert "new" not in fixture.tags("A")
 
 
-def test_tags_keep_their_origin_when_a_file_is_edited(shelf: CatalogFixture) -> None:
-    shelf.put(found("a", "A"))
-    shelf.catalog.tag(1, ["beach"], origin="file")
-    shelf.put(found("a", "A2"))
-    with shelf.database.read() as c:
+def test_tags_keep_their_origin_when_a_file_is_edited(fixture: CatalogFixture) -> None:
+    fixture.put(found("a", "A"))
+    fixture.catalog.tag(1, ["beach"], origin="file")
+    fixture.put(found("a", "A2"))
+    with fixture.database.read() as c:
         assert set(c.scalars(select(schema.tags.c.origin))) == {"file"}
 
 
 # roots -----------------------------------------------------------------------------------------
 
 
-def test_a_root_takes_over_the_files_of_a_root_inside_it(shelf: CatalogFixture) -> None:
-    inner = shelf.catalog.add_root("/all/trips", 1, ())
-    beside = shelf.catalog.add_root("/all-not", 1, ())
-    shelf.catalog.record(inner, shelf.model, [found("x/a", "A")])
-    shelf.catalog.record(beside, shelf.model, [found("b", "B")])
-    outer = shelf.catalog.add_root("/all", 1, ("a",))
-    outer = shelf.catalog.adopt(outer, inner, ("a", "b"))
-    assert outer.exclude == ("a", "b") and outer in shelf.catalog.roots()
-    assert [root.path for root in shelf.catalog.roots()] == ["/all", "/all-not", "/pictures"]
-    assert list(shelf.catalog.files(outer)) == ["trips/x/a"]
-    assert shelf.lookup.describe([1])[1].paths == ("/all/trips/x/a",)
+def test_a_root_takes_over_the_files_of_a_root_inside_it(fixture: CatalogFixture) -> None:
+    inner = fixture.catalog.add_root("/all/trips", 1, ())
+    beside = fixture.catalog.add_root("/all-not", 1, ())
+    fixture.catalog.record(inner, fixture.model, [found("x/a", "A")])
+    fixture.catalog.record(beside, fixture.model, [found("b", "B")])
+    outer = fixture.catalog.add_root("/all", 1, ("a",))
+    outer = fixture.catalog.adopt(outer, inner, ("a", "b"))
+    assert outer.exclude == ("a", "b") and outer in fixture.catalog.roots()
+    assert [root.path for root in fixture.catalog.roots()] == ["/all", "/all-not", "/pictures"]
+    assert list(fixture.catalog.files(outer)) == ["trips/x/a"]
+    assert fixture.reader.describe([1])[1].paths == ("/all/trips/x/a",)
 
 
-def test_files_of_a_subfolder_are_those_below_it(shelf: CatalogFixture) -> None:
-    shelf.put(found("sub/a", "A"), found("sub2/b", "B"), found("sub", "C"))
-    assert set(shelf.catalog.files(shelf.root, "sub")) == {"sub/a"}
+def test_files_of_a_subfolder_are_those_below_it(fixture: CatalogFixture) -> None:
+    fixture.put(found("sub/a", "A"), found("sub2/b", "B"), found("sub", "C"))
+    assert set(fixture.catalog.files(fixture.root, "sub")) == {"sub/a"}
 
 
-def test_paths_and_excludes_need_not_be_utf8(shelf: CatalogFixture) -> None:
+def test_paths_and_excludes_need_not_be_utf8(fixture: CatalogFixture) -> None:
     name = os.fsdecode(b"caf\xe9")
-    root = shelf.catalog.add_root(f"/{name}", 1, [name])
-    shelf.catalog.record(root, shelf.model, [found(f"{name}.jpg", "A")])
-    (back,) = [r for r in shelf.catalog.roots() if r.id == root.id]
+    root = fixture.catalog.add_root(f"/{name}", 1, [name])
+    fixture.catalog.record(root, fixture.model, [found(f"{name}.jpg", "A")])
+    (back,) = [r for r in fixture.catalog.roots() if r.id == root.id]
     assert back == Root(root.id, f"/{name}", 1, "online", (name,))
-    assert shelf.lookup.describe([1])[1].paths == (f"/{name}/{name}.jpg",)
+    assert fixture.reader.describe([1])[1].paths == (f"/{name}/{name}.jpg",)
 
 
 # ids -------------------------------------------------------------------------------------------
 
 
-def test_an_id_may_be_shortened_while_it_is_unmistakable(shelf: CatalogFixture) -> None:
+def test_an_id_may_be_shortened_while_it_is_unmistakable(fixture: CatalogFixture) -> None:
     one, two = "abcdef0" + "0" * 57, "abcdef1" + "0" * 57
-    shelf.put(found("a", one), found("b", two))
-    assert shelf.lookup.resolve("ABCDEF0") == 1 and shelf.lookup.resolve(two) == 2
+    fixture.put(found("a", one), found("b", two))
+    assert fixture.reader.resolve("ABCDEF0") == 1 and fixture.reader.resolve(two) == 2
     with pytest.raises(QueryError, match="several pictures"):
-        shelf.lookup.resolve("abcdef")
+        fixture.reader.resolve("abcdef")
     with pytest.raises(NotFoundError, match="no picture"):
-        shelf.lookup.resolve("123456")
+        fixture.reader.resolve("123456")
     for wrong in ("abcde", "", "x" * 64, "a" * 65, "abcdef%"):
         with pytest.raises(QueryError, match="no id"):
-            shelf.lookup.resolve(wrong)
-    shelf.catalog.remove_files([shelf.file("a").id])
+            fixture.reader.resolve(wrong)
+    fixture.catalog.remove_files([fixture.file("a").id])
     with pytest.raises(NotFoundError):
-        shelf.lookup.resolve(one)
+        fixture.reader.resolve(one)
 
 
 # the database ----------------------------------------------------------------------------------
 
 
-def test_a_transaction_that_fails_leaves_nothing(shelf: CatalogFixture) -> None:
-    with pytest.raises(RuntimeError), shelf.database.write() as c:
+def test_a_transaction_that_fails_leaves_nothing(fixture: CatalogFixture) -> None:
+    with pytest.raises(RuntimeError), fixture.database.write() as c:
         c.execute(insert(schema.meta).values(key="x", value="y"))
         raise RuntimeError
-    assert shelf.rows("meta") == 1
+    assert fixture.rows("meta") == 1
 
 
-def test_a_writing_transaction_is_alone_from_its_first_look(shelf: CatalogFixture) -> None:
-    other = Database(shelf.database._file or "")
+def test_a_writing_transaction_is_alone_from_its_first_look(fixture: CatalogFixture) -> None:
+    other = Database(fixture.database._file or "")
 
     def add(c: Connection, key: str) -> None:
         c.execute(insert(schema.meta).values(key=key, value=""))
@@ -366,14 +373,14 @@ def test_a_writing_transaction_is_alone_from_its_first_look(shelf: CatalogFixtur
             add(c, "other")
 
     thread = threading.Thread(target=write)
-    with shelf.database.write() as c:
+    with fixture.database.write() as c:
         c.execute(select(schema.meta)).all()
         thread.start()
         thread.join(0.3)  # if it got in between, what was read here would be old
         add(c, "mine")
     thread.join()
     other.close()
-    assert shelf.rows("meta") == 3
+    assert fixture.rows("meta") == 3
 
 
 def test_a_migration_runs_once(tmp_path: Path) -> None:
@@ -392,9 +399,9 @@ def test_a_migration_runs_once(tmp_path: Path) -> None:
 
 def old_database(folder: Path, version: int) -> Database:
     """A catalog of one picture and an older version, opened and so migrated."""
-    shelf = CatalogFixture(folder / "new")
-    shelf.put(found("a", "A"))
-    shelf.database.close()
+    fixture = CatalogFixture(folder / "new")
+    fixture.put(found("a", "A"))
+    fixture.database.close()
     write_old_catalog(folder / "new" / "catalog.sqlite", folder / "old.sqlite", version)
     return Database(folder / "old.sqlite")
 
@@ -430,65 +437,65 @@ def test_pictures_of_a_catalog_of_version_3_count_as_decoded_by_the_first_rule(
 
 
 def test_a_vector_is_not_copied_from_a_picture_of_an_earlier_decode_rule(
-    shelf: CatalogFixture,
+    fixture: CatalogFixture,
 ) -> None:
-    shelf.put(found("a", "A", "same"))
-    assert shelf.catalog.embedded_renditions(shelf.model, {"same"}) == {"same"}
-    with shelf.database.write() as c:
+    fixture.put(found("a", "A", "same"))
+    assert fixture.catalog.embedded_renditions(fixture.model, {"same"}) == {"same"}
+    with fixture.database.write() as c:
         c.execute(update(schema.pictures).values(decode_rule=1))
-    assert shelf.catalog.embedded_renditions(shelf.model, {"same"}) == set()
-    shelf.put(copied("b", "B", "same"))
-    assert shelf.lookup.load_vectors(shelf.model, [1, 2])[0] == [1]
+    assert fixture.catalog.embedded_renditions(fixture.model, {"same"}) == set()
+    fixture.put(copied("b", "B", "same"))
+    assert fixture.reader.load_vectors(fixture.model, [1, 2])[0] == [1]
 
 
 def test_a_picture_that_is_decoded_anew_replaces_what_was_stored_of_it(
-    shelf: CatalogFixture,
+    fixture: CatalogFixture,
 ) -> None:
-    shelf.put(found("a", "A", "old"))
-    with shelf.database.write() as c:
+    fixture.put(found("a", "A", "old"))
+    with fixture.database.write() as c:
         c.execute(update(schema.pictures).values(decode_rule=1))
     newer = replace(FACTS, palette=("#ffffff",))
-    shelf.put(replace(found("b", "A", "new"), facts=newer))  # another file of the same bytes
-    assert shelf.lookup.load_metadata([1]) == {1: newer} and shelf.lookup.list_outdated() == []
-    assert shelf.catalog.embedded_renditions(shelf.model, {"old", "new"}) == {"new"}
+    fixture.put(replace(found("b", "A", "new"), facts=newer))  # another file of the same bytes
+    assert fixture.reader.load_metadata([1]) == {1: newer} and fixture.reader.list_outdated() == []
+    assert fixture.catalog.embedded_renditions(fixture.model, {"old", "new"}) == {"new"}
 
 
 def test_labels_and_flags_follow_the_vector_to_pictures_of_the_same_pixels(
-    shelf: CatalogFixture,
+    fixture: CatalogFixture,
 ) -> None:
     seen = SeenContent((Label("dog", 0.9), Label("cat", 0.05)), low_content=True)
     vector = np.eye(4, dtype=np.float32)[0]
     first = ExtractedFile(entry("a"), "a" * 8, "same", FACTS, vector, seen)
-    shelf.catalog.record(shelf.root, shelf.model, [first])
-    shelf.catalog.record(
-        shelf.root, shelf.model, [ExtractedFile(entry("b"), "b" * 8, "same", FACTS)]
+    fixture.catalog.record(fixture.root, fixture.model, [first])
+    fixture.catalog.record(
+        fixture.root, fixture.model, [ExtractedFile(entry("b"), "b" * 8, "same", FACTS)]
     )
-    labels = shelf.lookup.labels(shelf.model, [1, 2])
+    labels = fixture.reader.labels(fixture.model, [1, 2])
     assert labels[1] == labels[2] == seen.labels
-    assert all(one.low_content for one in shelf.lookup.describe([1, 2]).values())
-    found = shelf.lookup.by_labels(shelf.model, ["dog", "cat"], 10, 0.5)
+    assert all(one.low_content for one in fixture.reader.describe([1, 2]).values())
+    found = fixture.reader.by_labels(fixture.model, ["dog", "cat"], 10, 0.5)
     assert found == pytest.approx({1: 0.95, 2: 0.95})
-    assert shelf.lookup.by_labels(shelf.model, ["cat"], 10, 0.5) == {}
-    other = shelf.catalog.model("other", "f2", 4)
-    shelf.catalog.add_vectors(other, {1: vector}, {1: SeenContent()})
-    assert shelf.lookup.labels(other, [1]) == {} and shelf.lookup.labels(shelf.model, [1])
-    assert not shelf.lookup.describe([1])[1].low_content
-    shelf.catalog.serve(other)
-    assert shelf.lookup.labels(shelf.model, [1, 2]) == {}
+    assert fixture.reader.by_labels(fixture.model, ["cat"], 10, 0.5) == {}
+    other = fixture.catalog.model("other", "f2", 4)
+    fixture.catalog.add_vectors(other, {1: vector}, {1: SeenContent()})
+    assert fixture.reader.labels(other, [1]) == {} and fixture.reader.labels(fixture.model, [1])
+    assert not fixture.reader.describe([1])[1].low_content
+    fixture.catalog.serve(other)
+    assert fixture.reader.labels(fixture.model, [1, 2]) == {}
 
 
-def test_pictures_are_found_by_the_names_of_files_and_folders(shelf: CatalogFixture) -> None:
+def test_pictures_are_found_by_the_names_of_files_and_folders(fixture: CatalogFixture) -> None:
     for name in ("Rome 2019/a.jpg", "b rome.jpg", "chrome.jpg", "假期/c.jpg"):
         identity = hashlib.sha256(name.encode()).hexdigest()
         found = ExtractedFile(entry(name), identity, name, FACTS, np.eye(4, dtype=np.float32)[0])
-        shelf.catalog.record(shelf.root, shelf.model, [found])
-    assert shelf.lookup.by_name("rome", 10) == [2, 1]
-    assert shelf.lookup.by_name("rome", 1) == [2]
-    assert shelf.lookup.by_name("期", 10) == [4]
-    assert shelf.lookup.by_name("pictures", 10) == [4, 3, 2, 1]  # the root's own name
-    assert shelf.lookup.by_name("a%", 10) == []
-    assert shelf.lookup.by_name("rome 2019", 10) == [1]
-    assert shelf.lookup.by_name("b rome", 10) == [2] and not shelf.lookup.by_name("rome b", 10)
+        fixture.catalog.record(fixture.root, fixture.model, [found])
+    assert fixture.reader.by_name("rome", 10) == [2, 1]
+    assert fixture.reader.by_name("rome", 1) == [2]
+    assert fixture.reader.by_name("期", 10) == [4]
+    assert fixture.reader.by_name("pictures", 10) == [4, 3, 2, 1]  # the root's own name
+    assert fixture.reader.by_name("a%", 10) == []
+    assert fixture.reader.by_name("rome 2019", 10) == [1]
+    assert fixture.reader.by_name("b rome", 10) == [2] and not fixture.reader.by_name("rome b", 10)
 
 
 def test_a_newer_schema_is_refused(home: Path) -> None:
@@ -524,17 +531,17 @@ def test_a_damaged_catalog_is_told_and_never_a_traceback(home: Path, folder: Pat
         engine.sync(folder)
 
 
-def test_loose_ends_are_found(shelf: CatalogFixture) -> None:
-    shelf.put(found("a", "A"))
-    assert shelf.database.integrity() == [] and shelf.lookup.count_dangling() == 0
-    with shelf.database.engine.connect() as c:
+def test_loose_ends_are_found(fixture: CatalogFixture) -> None:
+    fixture.put(found("a", "A"))
+    assert fixture.database.integrity() == [] and fixture.reader.count_dangling() == 0
+    with fixture.database.engine.connect() as c:
         c.exec_driver_sql("COMMIT")
         c.exec_driver_sql("PRAGMA foreign_keys=OFF")
         c.exec_driver_sql("BEGIN")
         c.exec_driver_sql("UPDATE files SET picture = 99")
         c.commit()
-    assert shelf.lookup.count_dangling() == 1
-    assert shelf.database.integrity() == ["catalog: files row 1 refers to nothing"]
+    assert fixture.reader.count_dangling() == 1
+    assert fixture.database.integrity() == ["catalog: files row 1 refers to nothing"]
 
 
 def test_a_home_that_cannot_be_made_is_refused(tmp_path: Path) -> None:

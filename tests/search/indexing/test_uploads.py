@@ -131,7 +131,7 @@ def test_a_picture_is_kept_between_the_batches_of_a_run(engine: Engine, folder: 
     assert last.report is not None and (last.report.added, last.report.pictures) == (3, 4)
 
 
-def test_a_keeper_waits_for_a_step_and_not_for_the_run(
+def test_an_upload_waits_for_a_step_and_not_for_the_run(
     engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paint(folder / "a.jpg", 1)

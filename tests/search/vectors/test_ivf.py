@@ -129,7 +129,7 @@ Many = tuple[IvfIndex, dict[int, np.ndarray]]
 
 def test_it_finds_what_exact_search_finds(many: Many) -> None:
     index, rows = many
-    assert index.probes < index._index.nlist  # it leaves clusters out, or nothing is shown
+    assert index.probes < index.clusters  # it leaves clusters out, or nothing is shown
     right = 0
     for query in vectors(100, 5):
         best = sorted((rescore(query, np.array(list(rows.values())))).tolist())[:-11:-1]
@@ -234,12 +234,12 @@ def test_the_setting_takes_only_what_there_is() -> None:
 # kept up with the catalog ----------------------------------------------------------------------
 
 
-class Books:
+class VectorCatalog:
     """A catalog of vectors without pictures, and its index."""
 
     def __init__(self, place: Path) -> None:
         self.database = Database(place / "catalog.sqlite")
-        self.catalog, self.lookup = Catalog(self.database), CatalogReader(self.database)
+        self.catalog, self.reader = Catalog(self.database), CatalogReader(self.database)
         self.model: Model = self.catalog.model("mini", "0" * 16, DIM)
         self.root = self.catalog.add_root(str(place), 0, ())
         self.catalog.serve(self.model)
@@ -263,15 +263,15 @@ class Books:
     def _read(self) -> None:
         """What must be found: numbers and vectors as the catalog has them."""
         self.rows = {}
-        for numbers, rows in self.lookup.iterate_vectors(self.model):
+        for numbers, rows in self.reader.iterate_vectors(self.model):
             self.rows |= dict(zip(numbers, rows, strict=True))
 
     def open(self, tier: str = "auto") -> IndexReplica:
-        return IndexReplica(self.lookup, self.model, self.folder, tier, LARGE)
+        return IndexReplica(self.reader, self.model, self.folder, tier, LARGE)
 
-    def right(self, live: IndexReplica) -> bool:
+    def right(self, replica: IndexReplica) -> bool:
         """Whether the index holds what the catalog does and finds every vector by itself."""
-        index = live.refresh()
+        index = replica.refresh()
         found = [
             index.search(row[None], 1)[0].ids.tolist() for row in list(self.rows.values())[::5]
         ]
@@ -280,87 +280,91 @@ class Books:
 
 
 @pytest.fixture
-def books(tmp_path: Path) -> Any:
-    made = Books(tmp_path)
-    yield made
-    made.database.close()
+def fixture(tmp_path: Path) -> Any:
+    opened = VectorCatalog(tmp_path)
+    yield opened
+    opened.database.close()
 
 
-def fitted(live: IndexReplica) -> str:
-    run_all(live.train())
-    return live.index.tier
+def train_to_end(replica: IndexReplica) -> str:
+    run_all(replica.train())
+    return replica.index.tier
 
 
-def test_a_library_that_grows_and_shrinks_changes_its_tier(books: Books) -> None:
-    books.add(LARGE - 1)
-    live = books.open()
-    assert fitted(live) == "flat" and books.right(live)
-    books.add(1)
-    assert fitted(live) == "ivf" and books.right(live)
-    books.remove(list(books.rows)[: LARGE // 2])
-    assert fitted(live) == "ivf" and books.right(live)
-    books.remove([max(books.rows)])
-    assert fitted(live) == "flat" and books.right(live)
-    books.remove(list(books.rows))
-    assert fitted(live) == "flat" and live.refresh().count == 0
+def test_a_library_that_grows_and_shrinks_changes_its_tier(fixture: VectorCatalog) -> None:
+    fixture.add(LARGE - 1)
+    replica = fixture.open()
+    assert train_to_end(replica) == "flat" and fixture.right(replica)
+    fixture.add(1)
+    assert train_to_end(replica) == "ivf" and fixture.right(replica)
+    fixture.remove(list(fixture.rows)[: LARGE // 2])
+    assert train_to_end(replica) == "ivf" and fixture.right(replica)
+    fixture.remove([max(fixture.rows)])
+    assert train_to_end(replica) == "flat" and fixture.right(replica)
+    fixture.remove(list(fixture.rows))
+    assert train_to_end(replica) == "flat" and replica.refresh().count == 0
 
 
-def test_clusters_are_made_again_when_they_are_needs_retraining(books: Books) -> None:
-    books.add(LARGE)
-    live = books.open()
-    run_all(live.train())
-    first = live.index
-    books.add(LARGE - 1)
-    run_all(live.train())
-    assert live.index is first and first.trained_count == LARGE and books.right(live)
-    books.add(1)
-    run_all(live.train())
-    assert live.index is not first and live.index.trained_count == 2 * LARGE and books.right(live)
+def test_clusters_are_made_again_when_they_are_needs_retraining(fixture: VectorCatalog) -> None:
+    fixture.add(LARGE)
+    replica = fixture.open()
+    run_all(replica.train())
+    first = replica.index
+    fixture.add(LARGE - 1)
+    run_all(replica.train())
+    assert replica.index is first and first.trained_count == LARGE and fixture.right(replica)
+    fixture.add(1)
+    run_all(replica.train())
+    assert (
+        replica.index is not first
+        and replica.index.trained_count == 2 * LARGE
+        and fixture.right(replica)
+    )
 
 
-def test_it_answers_rightly_while_clusters_are_made(books: Books) -> None:
-    books.add(3 * LARGE)
-    live = books.open()
-    before, pieces = live.index, 0
-    for pieces, _ in enumerate(live.train(), 1):
-        assert live.index is before
+def test_it_answers_rightly_while_clusters_are_made(fixture: VectorCatalog) -> None:
+    fixture.add(3 * LARGE)
+    replica = fixture.open()
+    before, pieces = replica.index, 0
+    for pieces, _ in enumerate(replica.train(), 1):
+        assert replica.index is before
         if pieces % 3 == 0:  # others write meanwhile
-            books.remove([min(books.rows)])
-            books.add(1)
-        assert books.right(live)
-    assert pieces > 5 and live.index.tier == "ivf" and books.right(live)
+            fixture.remove([min(fixture.rows)])
+            fixture.add(1)
+        assert fixture.right(replica)
+    assert pieces > 5 and replica.index.tier == "ivf" and fixture.right(replica)
 
 
-def test_given_up_at_any_piece_nothing_is_lost(books: Books) -> None:
-    books.add(LARGE)
-    total = sum(1 for _ in books.open().train())
+def test_given_up_at_any_piece_nothing_is_lost(fixture: VectorCatalog) -> None:
+    fixture.add(LARGE)
+    total = sum(1 for _ in fixture.open().train())
     for last in range(0, total, max(1, total // 10)):
-        live = books.open()
-        for _, _ in zip(range(last), live.train(), strict=False):
+        replica = fixture.open()
+        for _, _ in zip(range(last), replica.train(), strict=False):
             pass
-        assert live.index.tier == "flat" and books.right(live)
-        again = books.open()
-        assert books.right(again)
-    assert fitted(again) == "ivf" and books.right(again)
+        assert replica.index.tier == "flat" and fixture.right(replica)
+        again = fixture.open()
+        assert fixture.right(again)
+    assert train_to_end(again) == "ivf" and fixture.right(again)
 
 
 @pytest.mark.parametrize("had", ["flat", "ivf"])
 def test_a_snapshot_of_another_tier_serves_until_the_right_one_is_there(
-    books: Books, had: str
+    fixture: VectorCatalog, had: str
 ) -> None:
-    books.add(LARGE // 2)
-    live = books.open(had)
-    assert fitted(live) == had
-    snapshot.write(live.path, *(live.make_snapshot() or ({}, b"")))
-    books.add(3)
+    fixture.add(LARGE // 2)
+    replica = fixture.open(had)
+    assert train_to_end(replica) == had
+    snapshot.write(replica.path, *(replica.make_snapshot() or ({}, b"")))
+    fixture.add(3)
     other = "ivf" if had == "flat" else "flat"
-    live = books.open(other)
-    assert live.index.tier == had and not live.rebuilt and books.right(live)
-    assert fitted(live) == other and books.right(live)
+    replica = fixture.open(other)
+    assert replica.index.tier == had and not replica.rebuilt and fixture.right(replica)
+    assert train_to_end(replica) == other and fixture.right(replica)
 
 
-def shelf(books: Books, runtime: Runtime, tier: str = "auto") -> IndexManager:
-    return IndexManager(books.lookup, lambda: runtime, books.folder, tier, LARGE)
+def open_manager(fixture: VectorCatalog, runtime: Runtime, tier: str = "auto") -> IndexManager:
+    return IndexManager(fixture.reader, lambda: runtime, fixture.folder, tier, LARGE)
 
 
 @pytest.fixture
@@ -370,66 +374,70 @@ def runtime() -> Any:
     made.close()
 
 
-def test_another_process_that_was_quicker_is_believed(books: Books, runtime: Runtime) -> None:
-    books.add(LARGE - 1)
-    ours, theirs = shelf(books, runtime), shelf(books, runtime)
-    ours.replica(books.model)
-    books.add(1)
-    assert theirs.train(books.model)
-    theirs.save(books.model)
-    held = snapshot.read_head(next(books.folder.iterdir()))
-    assert sum(1 for _ in ours.replica(books.model).train()) <= 2  # nothing is trained again
-    assert ours.replica(books.model).index.head() == held and books.right(ours.replica(books.model))
+def test_another_process_that_was_quicker_is_believed(
+    fixture: VectorCatalog, runtime: Runtime
+) -> None:
+    fixture.add(LARGE - 1)
+    ours, theirs = open_manager(fixture, runtime), open_manager(fixture, runtime)
+    ours.replica(fixture.model)
+    fixture.add(1)
+    assert theirs.train(fixture.model)
+    theirs.save(fixture.model)
+    held = snapshot.read_head(next(fixture.folder.iterdir()))
+    assert sum(1 for _ in ours.replica(fixture.model).train()) <= 2  # nothing is trained again
+    assert ours.replica(fixture.model).index.head() == held and fixture.right(
+        ours.replica(fixture.model)
+    )
 
 
-def test_a_shelf_makes_and_saves_what_fits_and_then_rests(books: Books, runtime: Runtime) -> None:
-    books.add(LARGE)
-    first = shelf(books, runtime)
-    assert first.status(books.model)["kind"] == "flat"
-    assert first.train(books.model) and not first.train(books.model)
-    first.save(books.model)
-    assert first.status(books.model)["kind"] == "ivf"
+def test_a_manager_trains_and_saves_once(fixture: VectorCatalog, runtime: Runtime) -> None:
+    fixture.add(LARGE)
+    first = open_manager(fixture, runtime)
+    assert first.status(fixture.model)["kind"] == "flat"
+    assert first.train(fixture.model) and not first.train(fixture.model)
+    first.save(fixture.model)
+    assert first.status(fixture.model)["kind"] == "ivf"
 
     def none() -> Runtime:
         raise AssertionError("nothing is to be done")
 
-    resting = IndexManager(books.lookup, none, books.folder, "auto", LARGE)
-    assert not resting.train(books.model)
-    resting.save(books.model)
-    assert resting.status(books.model) == {"kind": "ivf", "generation": LARGE}
-    live = shelf(books, runtime).replica(books.model)
-    assert live.index.tier == "ivf" and not live.rebuilt and books.right(live)
+    resting = IndexManager(fixture.reader, none, fixture.folder, "auto", LARGE)
+    assert not resting.train(fixture.model)
+    resting.save(fixture.model)
+    assert resting.status(fixture.model) == {"kind": "ivf", "generation": LARGE}
+    replica = open_manager(fixture, runtime).replica(fixture.model)
+    assert replica.index.tier == "ivf" and not replica.rebuilt and fixture.right(replica)
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "flipped"])
-def test_a_damaged_one_is_made_anew(books: Books, runtime: Runtime, damage: str) -> None:
-    books.add(LARGE)
-    first = shelf(books, runtime)
-    first.train(books.model)
-    first.save(books.model)
-    (path,) = books.folder.iterdir()
+def test_a_damaged_one_is_made_anew(fixture: VectorCatalog, runtime: Runtime, damage: str) -> None:
+    fixture.add(LARGE)
+    first = open_manager(fixture, runtime)
+    first.train(fixture.model)
+    first.save(fixture.model)
+    (path,) = fixture.folder.iterdir()
     data = bytearray(path.read_bytes())
     data[-100] ^= 4
     if damage == "missing":
         path.unlink()
     else:
         path.write_bytes(data[: len(data) // 2] if damage == "cut" else data)
-    again = shelf(books, runtime)
-    live = again.replica(books.model)
-    assert live.rebuilt and live.index.tier == "flat" and books.right(live)
-    assert again.train(books.model)
-    again.save(books.model)
-    assert load(path, DIM).tier == "ivf" and books.right(live)
+    again = open_manager(fixture, runtime)
+    replica = again.replica(fixture.model)
+    assert replica.rebuilt and replica.index.tier == "flat" and fixture.right(replica)
+    assert again.train(fixture.model)
+    again.save(fixture.model)
+    assert load(path, DIM).tier == "ivf" and fixture.right(replica)
 
 
-def test_a_library_that_is_closed_gives_up_training(books: Books) -> None:
-    books.add(LARGE)
+def test_a_library_that_is_closed_gives_up_training(fixture: VectorCatalog) -> None:
+    fixture.add(LARGE)
     runtime = Runtime(1)
-    kept = shelf(books, runtime)
-    runtime.run(lambda: kept.replica(books.model))
+    kept = open_manager(fixture, runtime)
+    runtime.run(lambda: kept.replica(fixture.model))
     runtime.close()
     with pytest.raises(LibraryError, match="closed"):
-        kept.train(books.model)
+        kept.train(fixture.model)
 
 
 # through the facade ----------------------------------------------------------------------------

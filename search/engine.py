@@ -209,7 +209,7 @@ class Engine:
 
         Raises LookalikeError.
         """
-        embedder = self.library.models.at_once(self.library.catalog.serving())
+        embedder = self.library.models.choose_offline(self.library.catalog.serving())
         return f"{embedder.name} {embedder.fingerprint}"
 
     def encode(self, pictures: Iterable[Pixels]) -> Vectors:
@@ -217,7 +217,7 @@ class Engine:
 
         Raises LookalikeError.
         """
-        embedder = self.library.models.at_once(self.library.catalog.serving())
+        embedder = self.library.models.choose_offline(self.library.catalog.serving())
         prepared = [embedder.preprocessing(Image.fromarray(picture)) for picture in pictures]
         return self.library.models.embed(embedder, prepared)
 
@@ -261,7 +261,7 @@ class Engine:
         """
         if limit < 1:
             raise QueryError(f"limit is {limit}; give 1 or more")
-        embedder = self.library.models.at_once(self.library.catalog.serving())
+        embedder = self.library.models.choose_offline(self.library.catalog.serving())
         if not isinstance(embedder, LabelEmbedder):
             return Words(embedder.name, any_words=isinstance(embedder, TextEmbedder))
         vocabulary = embedder.vocabulary()
@@ -320,7 +320,7 @@ class Engine:
         """Keep a picture (its bytes, or a URL) in the library's own folder, with its bytes as they
         are: searchable at once, even while a folder is being indexed. Raises LookalikeError."""
         data = self.library.resolver.read_content(picture)
-        embedder = self.library.models.at_once(self.library.catalog.serving())
+        embedder = self.library.models.choose_offline(self.library.catalog.serving())
         loaded = self.library.resolver.decode(PictureSource(data=data), embedder.preprocessing)
         if loaded.pixels is None:
             raise PictureError("the picture was not decoded; try again")
@@ -334,7 +334,7 @@ class Engine:
                 raise ModelError(f"the library has changed to {serving.name} just now; try again")
             model = self.library.catalog.model(embedder.name, embedder.fingerprint, embedder.dim)
             if serving is None:
-                self.library.catalog.serve(model, meanwhile=self.library.models.asked is None)
+                self.library.catalog.serve(model, meanwhile=self.library.models.requested is None)
             self.library.uploads.keep(data, loaded, model, vector, content)
         return self.picture(loaded.id)
 

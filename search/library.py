@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 from search.catalog.catalog import Catalog
 from search.catalog.database import Database
 from search.catalog.reads import CatalogReader
+from search.embedders.json_cache import JsonCache
 from search.embedders.models import Models
-from search.embedders.notes import Notes
 from search.errors import LibraryError
 from search.indexing.uploads import Uploads
 from search.lock import WriteLock
@@ -104,7 +104,7 @@ class Library:
         from search.generation.library_pictures import LibraryPictures
         from search.generation.variants import VariantGenerator
 
-        notes, s = Notes(self.home / "models"), self.settings
+        notes, s = JsonCache(self.home / "models"), self.settings
         needs = (self.models, self.reader, self.catalog, self.decoders, self.resolver)
         pictures = LibraryPictures(*needs, self.searches, notes)
         parts = (self.models, self.runtime, pictures, notes, s.checkpoint, s.device)

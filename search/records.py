@@ -280,7 +280,7 @@ class Words:
 class ThumbnailReader(Protocol):
     """Reads stored thumbnails."""
 
-    def read(self, identity: str) -> bytes | None:
+    def read(self, picture_id: str) -> bytes | None:
         """The WebP file of a picture, by its id; None when there is none."""
         ...
 

@@ -20,7 +20,7 @@ from helpers.libraries import close_library, open_library, parts
 from helpers.project import DATA
 
 from search import Engine
-from search.embedders import zoo
+from search.embedders import openclip_models
 from search.runtime import torch
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("clip") / "random.safetensors"
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        net = zoo.library().create_model("ViT-S-32-alt")
+        net = openclip_models.import_open_clip().create_model("ViT-S-32-alt")
     state = {key: value.half().contiguous() for key, value in net.state_dict().items()}
     save_file(state, path)
     return f"ViT-S-32-alt:{path}"

@@ -77,7 +77,7 @@ def beside(folder: Path, _: Path, model: str) -> tuple[float, float, float]:
     """Pictures per second of our embedding, of open_clip's in a plain loop, and of the plain loop
     end to end; the three take turns over 32 pictures each."""
     from search.embedders.openclip import OpenClip
-    from search.embedders.zoo import library
+    from search.embedders.openclip_models import import_open_clip
     from search.runtime import Runtime, torch
     from search.settings import Settings
 
@@ -87,7 +87,9 @@ def beside(folder: Path, _: Path, model: str) -> tuple[float, float, float]:
     ours = OpenClip(model, breathe=runtime.breathe)
     runtime.run(ours.load)
     arch = model.partition(":")[0]
-    net, _, transform = library().create_model_and_transforms(arch, pretrained=str(ours.path))
+    net, _, transform = import_open_clip().create_model_and_transforms(
+        arch, pretrained=str(ours.path)
+    )
     net.eval()
 
     def embed(pixels: list[Any]) -> None:
@@ -145,10 +147,10 @@ def weights(model: str, place: Path) -> str:
         return model
     from safetensors.torch import save_file
 
-    from search.embedders.zoo import library
+    from search.embedders.openclip_models import import_open_clip
 
     path = place / "random.safetensors"
-    state = library().create_model(arch).state_dict()
+    state = import_open_clip().create_model(arch).state_dict()
     save_file({key: value.contiguous() for key, value in state.items()}, path)
     return f"{arch}:{path}"
 

@@ -1,4 +1,4 @@
-"""What every embedder promises, and how a picture is prepared for one."""
+"""The protocols of embedders. `tests/search/embedders/test_contract.py` holds them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from search.types import Pixels, Vectors
 class Embedder(Protocol):
     """A model that turns prepared pictures into unit vectors.
 
-    An embedder is used by one thread at a time (the inference thread of `search.runtime`). It is
-    made without its network, which `load` or the first picture brings in.
+    One thread at a time uses it (the inference thread of `search.runtime`). Opening an embedder
+    does not read its network; `load` or the first picture does.
 
-    name: what a user types after `--model`.
+    name: what users type after `--model`.
     fingerprint: hexadecimal; changes whenever the same picture could get another vector
         (architecture, weights, preprocessing, decode rule). Vectors of two fingerprints never mix.
     dim: length of a vector.
     terms: what its weights may be used for, in one line.
-    batch: pictures a call should get for good throughput, once it is loaded.
+    batch: pictures for one call of `embed`, once the network is loaded.
     preprocessing: applied to each picture before `embed`.
     """
 
@@ -35,12 +35,15 @@ class Embedder(Protocol):
     def batch(self) -> int: ...
 
     def load(self) -> object:
-        """Read the network into memory, unless it is there. Raises ModelError."""
+        """Read the network into memory, unless this was done before. Raises ModelError."""
         ...
 
     def embed(self, pixels: Sequence[Pixels]) -> Vectors:
-        """n prepared pictures, each uint8 of `preprocessing.shape` -> (n, dim) float32 of unit
-        length. What is long calls back between its parts, so that a query may go first."""
+        """Return (n, dim) float32 of unit length for n pictures, also for n = 0.
+
+        pixels: prepared pictures, each uint8 of `preprocessing.shape`. A long call pauses between
+        its parts, so that a query may go first. Raises ModelError.
+        """
         ...
 
 
@@ -49,6 +52,9 @@ class TextEmbedder(Embedder, Protocol):
     """An embedder whose vectors of texts and of pictures can be compared."""
 
     def embed_text(self, texts: Sequence[str]) -> Vectors:
-        """n texts -> (n, dim) float32 of unit length. Raises ModelError where the words cannot be
-        split as the model wants them, and QueryError for words that it does not know."""
+        """Return (n, dim) float32 of unit length for n texts.
+
+        Raises ModelError without a tokenizer, and QueryError for words that the model does not
+        know.
+        """
         ...

@@ -1,7 +1,7 @@
 """Weights from the Hugging Face hub, through the cache that other programs share.
 
-A hub that cannot be reached is given up within seconds. A file gets its name in the cache when all
-of it is there, so that a download which broke off is never taken for whole.
+A hub that does not answer costs only seconds. A file gets its name in the cache when it is
+complete, so a download that broke off is never used.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-REACH = 4.0  # seconds until the hub must have said what it has
-STALL = 10.0  # seconds without a new byte until a download is given up
+REACH = 4.0  # seconds until the hub must have answered
+STALL = 10.0  # seconds without a new byte until a download is aborted
 TICK = 0.2
 
 
 def cached(repo: str, names: Sequence[str]) -> Path | None:
-    """The first of the files that is in the cache."""
+    """Return the first of the files that is in the cache."""
     from huggingface_hub import try_to_load_from_cache
 
     for name in names:
-        found = try_to_load_from_cache(repo, name)
-        if isinstance(found, str):
-            return Path(found)
+        cached_path = try_to_load_from_cache(repo, name)
+        if isinstance(cached_path, str):
+            return Path(cached_path)
     return None
 
 
 def fetch(repo: str, names: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Bring the first of the files that the hub has into the cache, unless one is there.
+    """Download the first of the files that the hub has into the cache, unless one is there.
 
-    Yields the bytes that came and those there are, now and then. Raises ConnectionError with the
-    reason in a few words.
+    Yields the bytes downloaded and the total, at intervals. Raises ConnectionError with a short
+    reason.
     """
     if cached(repo, names):
         return
@@ -55,29 +55,29 @@ def fetch(repo: str, names: Sequence[str]) -> Iterator[tuple[int, int]]:
     try:
         download.result()
     except Exception as error:  # the network's, the hub's, the disk's
-        raise ConnectionError(f"the download broke off: {_brief(error)}") from error
+        raise ConnectionError(f"the download broke off: {_first_line(error)}") from error
 
 
 def reach(repo: str, names: Sequence[str]) -> str:
-    """The first of the files that the hub has. Raises ConnectionError, within seconds."""
+    """Return the first of the files that the hub has. Raises ConnectionError within seconds."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
         raise ConnectionError("the hub is out of reach")
-    asked = _Call(lambda: _first(repo, names))  # looking up a name knows no time limit
-    if not asked.ended(REACH):
+    call = _Call(lambda: _find_first(repo, names))  # resolving a host name has no time limit
+    if not call.ended(REACH):
         raise ConnectionError("the hub is out of reach")
-    name: str = asked.result()
+    name: str = call.result()
     return name
 
 
-def _first(repo: str, names: Sequence[str]) -> str:
+def _find_first(repo: str, names: Sequence[str]) -> str:
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
     for name in names:
         try:
-            _twice(partial(get_hf_file_metadata, hf_hub_url(repo, name), timeout=REACH))
+            _call_twice(partial(get_hf_file_metadata, hf_hub_url(repo, name), timeout=REACH))
             return name
         except EntryNotFoundError:
             continue
@@ -91,7 +91,7 @@ def _first(repo: str, names: Sequence[str]) -> str:
 
 @dataclass
 class _Watch:
-    """What a download tells, and is told."""
+    """Progress of a download, and whether it should stop."""
 
     done: int = 0
     total: int = 0
@@ -113,19 +113,19 @@ def _download(repo: str, name: str, watch: _Watch) -> None:
             self._came += int(n or 0)
             watch.done = max(watch.done, self._came)
             if watch.over:
-                raise ConnectionError("nobody waits for it any more")
+                raise ConnectionError("the download was cancelled")
 
     log = logging.getLogger("huggingface_hub")
     level = log.level
     log.setLevel(logging.CRITICAL)  # what matters is raised
     try:
-        _twice(lambda: hf_hub_download(repo, name, tqdm_class=Bar, etag_timeout=REACH))
+        _call_twice(lambda: hf_hub_download(repo, name, tqdm_class=Bar, etag_timeout=REACH))
     finally:
         log.setLevel(level)
 
 
 class _Call:
-    """A call in a thread that nobody has to wait for."""
+    """A call in a daemon thread, for which the caller may stop waiting."""
 
     def __init__(self, call: Callable[[], Any]) -> None:
         self._result: Any = None
@@ -140,19 +140,19 @@ class _Call:
             self._error = error
 
     def ended(self, seconds: float) -> bool:
-        """Wait for it for so long."""
+        """Wait at most some seconds; return whether the call has ended."""
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
     def result(self) -> Any:
-        """What it returned, or raises what it raised."""
+        """Return what the call returned, or raise what it raised."""
         if self._error is not None:
             raise self._error
         return self._result
 
 
-def _twice(call: Callable[[], Any]) -> None:
-    """Call again what fails without an answer: the hub may have closed an idle connection."""
+def _call_twice(call: Callable[[], Any]) -> None:
+    """Repeat a call that failed without an answer: the hub may have closed an idle connection."""
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
@@ -163,6 +163,6 @@ def _twice(call: Callable[[], Any]) -> None:
         call()
 
 
-def _brief(error: BaseException) -> str:
-    """The first line."""
+def _first_line(error: BaseException) -> str:
+    """Return the first line of an error message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

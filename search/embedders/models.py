@@ -1,4 +1,4 @@
-"""The models of one library: the one asked for, the one it answers with, those in memory."""
+"""The models of one library: the requested one, the one that answers, those in memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import numpy as np
 from search.catalog.writes import Model, SeenContent
 from search.embedders import hub
 from search.embedders.base import Embedder
-from search.embedders.notes import Notes
+from search.embedders.json_cache import JsonCache
+from search.embedders.openclip_models import DEFAULT, DEFAULT_RECIPE
 from search.embedders.registry import (
     check_name,
     missing_weights,
@@ -21,7 +22,6 @@ from search.embedders.registry import (
     spell_with_path,
 )
 from search.embedders.vocabulary import LabelEmbedder
-from search.embedders.zoo import DEFAULT, DEFAULT_RECIPE
 from search.errors import ModelError
 from search.media.content import is_low_content
 from search.records import Label, Progress
@@ -40,42 +40,43 @@ T = TypeVar("T")
 class Models:
     """Fetches weights, opens embedders and runs them on the inference thread.
 
-    A new library of which no model is asked gets CLIP if its weights are in the cache or can be
+    If no model is requested, a new library gets CLIP when its weights are in the cache or can be
     fetched, else `mini`. Threads may share it.
     """
 
     def __init__(
         self,
-        asked: str | None,
+        requested: str | None,
         device: str,
         folder: Path,
         runtime: Callable[[], Runtime],
         say: Callable[[str], None],
     ) -> None:
-        """asked: a name of the user's, None or `auto` for the library's own. folder: for notes
-        about weights. say: takes the line that tells which model a new library gets, which is not
-        told twice in a row. Raises ModelError for what is no name."""
-        self.asked = None if asked in (None, "auto") else check_name(asked)
+        """requested: a name that the user gave; None or `auto` for the library's own model. folder:
+        for the cache of facts about weights. say: takes the line that names the model of a new
+        library; never the same line twice in a row. Raises ModelError for an unknown name."""
+        self.requested = None if requested in (None, "auto") else check_name(requested)
         self.opened: dict[str, Embedder] = {}
-        self._device, self._notes = device, Notes(folder)
+        self._device, self._cache = device, JsonCache(folder)
         self._runtime, self._take = runtime, say
-        self._told = ""
+        self._last_line = ""
         self._opening = threading.RLock()
-        self._refused: str | None = None  # why a new library does not get CLIP
+        self._fetch_error: str | None = None  # why a new library does not get CLIP
 
     def fetch(self, serving: Model | None) -> Iterator[Progress]:
-        """Bring in the weights that a sync of a library that answers with `serving` needs.
+        """Fetch the weights that the next sync needs.
 
-        Raises ModelError where they cannot be had and the model was asked for by name.
+        serving: the model that the library answers with. Raises ModelError when the weights of a
+        requested model cannot be fetched.
         """
-        name = self.asked or (serving.name if serving else None)
+        name = self.requested or (serving.name if serving else None)
         if name is None:
             try:
                 yield from self._fetch(DEFAULT_RECIPE.repo, DEFAULT_RECIPE.files)
-                self._refused = None
+                self._fetch_error = None
             except ConnectionError as error:
-                self._refused = str(error)
-        elif weights := missing_weights(name, self._notes):
+                self._fetch_error = str(error)
+        elif weights := missing_weights(name, self._cache):
             try:
                 yield from self._fetch(*weights)
             except ConnectionError as error:
@@ -90,9 +91,12 @@ class Models:
             yield Progress("fetch", done // MB, total // MB, repo)
 
     def choose(self, serving: Model | None, changes: bool = False) -> Embedder:
-        """What a sync of a library that answers with `serving` is to embed with, after `fetch`.
-        changes: say so where the library will have another model then."""
-        name = self.asked or (serving.name if serving else None)
+        """Return the embedder for the next sync, after `fetch`.
+
+        serving: the model that the library answers with. changes: tell the user when the library
+        gets another model.
+        """
+        name = self.requested or (serving.name if serving else None)
         if name is None:
             return self._auto()
         embedder = self.open(name)
@@ -107,16 +111,16 @@ class Models:
         return embedder
 
     def _say(self, line: str) -> None:
-        if line != self._told:
-            self._told = line
+        if line != self._last_line:
+            self._last_line = line
             self._take(line)
 
     def _auto(self) -> Embedder:
-        """The model of a new library; says which and why in one line."""
+        """Return the embedder of a new library; tell the user which one, and why."""
         if hub.cached(DEFAULT_RECIPE.repo, DEFAULT_RECIPE.files):
             embedder, which, other = self.open(DEFAULT), "", "mini"
         else:
-            reason = self._refused or "its weights are not in the cache"
+            reason = self._fetch_error or "its weights are not in the cache"
             embedder, other = self.open("mini"), ARCH
             which = f", which comes with lookalike (no {ARCH}: {reason})"
         self._say(
@@ -125,30 +129,32 @@ class Models:
         )
         return embedder
 
-    def at_once(self, serving: Model | None) -> Embedder:
-        """What one picture of a library that answers with `serving` is to embed with; fetches
-        nothing."""
+    def choose_offline(self, serving: Model | None) -> Embedder:
+        """Return the embedder for a single picture; fetch nothing.
+
+        serving: the model that the library answers with. Raises ModelError.
+        """
         if serving is None:
             return self.choose(None)
-        self.refuse_other(serving)
-        return self.fitting(serving)
+        self.require_same(serving)
+        return self.open_for(serving)
 
     def open(self, name: str) -> Embedder:
-        """The embedder of that name. Raises ModelError."""
+        """Return the embedder of a name. Raises ModelError."""
         with self._opening:
             if name not in self.opened:
-                self.opened[name] = open_embedder(name, self._device, self._notes, self._breathe)
+                self.opened[name] = open_embedder(name, self._device, self._cache, self._breathe)
             return self.opened[name]
 
     def _breathe(self) -> None:
         self._runtime().breathe()
 
-    def fitting(self, model: Model) -> Embedder:
-        """The embedder that a model's vectors came from. Raises ModelError."""
-        return self.matching(self.asked or model.name, model.fingerprint)
+    def open_for(self, model: Model) -> Embedder:
+        """Return the embedder that computed the vectors of a model. Raises ModelError."""
+        return self.open_version(self.requested or model.name, model.fingerprint)
 
-    def matching(self, name: str, fingerprint: str) -> Embedder:
-        """The embedder of a name and fingerprint, of this version or an earlier one that ships.
+    def open_version(self, name: str, fingerprint: str) -> Embedder:
+        """Return the embedder of a name and fingerprint; earlier versions of `mini` also ship.
 
         Raises ModelError when there is none.
         """
@@ -158,51 +164,58 @@ class Models:
                 return opened
         raise ModelError(
             f"the library was indexed with other weights of {name}; index its folders again "
-            "(vectors are made anew, nothing else)"
+            "(this computes new vectors and nothing else)"
         )
 
     def can_answer(self, model: Model) -> bool:
-        """Whether queries can be embedded as a model's vectors were."""
+        """Whether queries can be embedded by the embedder of a model's vectors."""
         try:
-            self.matching(model.name, model.fingerprint)
+            self.open_version(model.name, model.fingerprint)
         except ModelError:
             return False
         return True
 
-    def refuse_other(self, model: Model) -> None:
-        """Raises ModelError when another model was asked for than the library's."""
-        if self.asked in (None, model.name):
+    def require_same(self, model: Model) -> None:
+        """Raises ModelError when the requested model is not the library's."""
+        if self.requested in (None, model.name):
             return
         try:
-            same = self.open(self.asked).fingerprint == model.fingerprint
+            same = self.open(self.requested).fingerprint == model.fingerprint
         except ModelError:  # weights that are not here cannot be the library's
             same = False
         if not same:
             raise ModelError(
-                f"this library answers with {model.name} and has no vectors of {self.asked}; run "
-                f"`lookalike --model {self.asked} index FOLDER` to change it, or leave --model out"
+                f"this library answers with {model.name} and has no vectors of "
+                f"{self.requested}; run `lookalike --model {self.requested} index FOLDER` to "
+                "change it, or leave --model out"
             )
 
     def embed(self, embedder: Embedder, pixels: Sequence[Pixels]) -> Vectors:
-        """Vectors of many, in pieces between which a query may go first."""
+        """Embed many pictures, in parts between which a query may go first.
+
+        pixels: prepared pictures. Returns (n, dim) unit vectors.
+        """
         empty: Vectors = np.empty((0, embedder.dim), np.float32)
         return np.concatenate([empty, *self._in_parts(embedder, embedder.embed, pixels)])
 
     def analyze(
         self, embedder: Embedder, pixels: Sequence[Pixels]
     ) -> list[tuple[Vectors, SeenContent]]:
-        """As `embed`, a row each, with what is seen in every picture."""
+        """Embed many pictures; return a vector (dim,) and labels for each."""
         parts = self._in_parts(embedder, partial(self.analyze_batch, embedder), pixels)
         return [one for part in parts for one in part]
 
-    def shown(
+    def summarize_labels(
         self, model: Model, labels: dict[int, tuple[Label, ...]]
     ) -> dict[int, tuple[Label, ...]]:
-        """Labels as they are stored -> as people see them, by picture."""
+        """Turn stored labels into those that users see.
+
+        labels: row id of a picture -> its stored labels.
+        """
         if not labels:
             return {}
         try:
-            embedder = self.matching(model.name, model.fingerprint)
+            embedder = self.open_version(model.name, model.fingerprint)
         except ModelError:  # labels of weights that are gone
             return labels
         vocabulary = embedder.vocabulary() if isinstance(embedder, LabelEmbedder) else None
@@ -214,7 +227,7 @@ class Models:
     def analyze_batch(
         embedder: Embedder, pixels: Sequence[Pixels]
     ) -> list[tuple[Vectors, SeenContent]]:
-        """As `analyze`, on the inference thread itself."""
+        """As `analyze`, in one part; call it on the inference thread."""
         names: list[tuple[Label, ...]] = [()] * len(pixels)
         if isinstance(embedder, LabelEmbedder):
             rows, names = embedder.embed_with_labels(pixels)
@@ -232,7 +245,7 @@ class Models:
         run: Callable[[Sequence[Pixels]], T],
         pixels: Sequence[Pixels],
     ) -> list[T]:
-        """What `run` returns for parts of the pictures, each a task of the inference thread."""
+        """Call `run` on parts of the pictures, each a task of the inference thread."""
         if not pixels:
             return []
         runtime = self._runtime()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from search.embedders import hub, zoo
+from search.embedders import hub, openclip_models
 from search.embedders.inference import (
     BlockPauses,
     autocast,
@@ -20,7 +20,8 @@ from search.embedders.inference import (
     normalize_pixels,
     to_unit_vectors,
 )
-from search.embedders.notes import Notes, file_hash
+from search.embedders.json_cache import JsonCache, file_hash
+from search.embedders.openclip_models import Recipe, choose_default_tag
 from search.errors import ModelError
 from search.media.images import DECODE_RULE
 from search.types import Pixels, Vectors
@@ -40,15 +41,18 @@ class OpenClip:
         self,
         name: str,
         device: str = "cpu",
-        notes: Notes | None = None,
+        cache: JsonCache | None = None,
         breathe: Callable[[], None] = lambda: None,
     ) -> None:
-        """name: ARCH, ARCH:TAG or ARCH:/path/to/weights. breathe: called between the parts of what
-        takes long. Goes to no network. Raises ModelError."""
-        notes = notes or Notes()
+        """name: ARCH, ARCH:TAG or ARCH:/path/to/weights. cache: of hashes and tables of weights.
+        breathe: called between the blocks of the network.
+
+        Asks no hub. Raises ModelError for an unknown name, and when there are no weights.
+        """
+        cache = cache or JsonCache()
         self._device, self._breathe = device, breathe
-        self._arch, self.name, self.path, recipe = _located(name, notes)
-        config = zoo.config(self._arch)
+        self._arch, self.name, self.path, recipe = _find_model(name, cache)
+        config = openclip_models.read_config(self._arch)
         self.dim: int = config["embed_dim"]
         self.preprocessing = recipe.preprocessing(config)
         self._mean, self._std = recipe.mean, recipe.std
@@ -56,14 +60,14 @@ class OpenClip:
         own = f"the file {self.path.name} is yours" if not recipe.repo else ""
         self.terms = own or f"the card of its weights is that of {recipe.repo} on the hub"
         try:
-            digest = file_hash(self.path, notes)
+            digest = file_hash(self.path, cache)
         except OSError as error:
             raise ModelError(
                 f"the weights {self.path} cannot be read: {error.strerror}; give a file of "
                 f"{self._arch} as {self._arch}:/path/to/weights"
             ) from error
-        said = (json.dumps(config, sort_keys=True), self._quick, digest, self.preprocessing)
-        text = f"openclip {said} {self._mean} {self._std} decode {DECODE_RULE}"
+        parts = (json.dumps(config, sort_keys=True), self._quick, digest, self.preprocessing)
+        text = f"openclip {parts} {self._mean} {self._std} decode {DECODE_RULE}"
         self.fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
         self._batch = 1
         self._model: Any = None
@@ -71,11 +75,11 @@ class OpenClip:
 
     @property
     def batch(self) -> int:
-        """By the FLOPs of a picture, once it is loaded."""
+        """Pictures for one call, by the FLOPs of a picture; 1 until the network is loaded."""
         return self._batch
 
     def load(self) -> Any:
-        """The open_clip model. Raises ModelError."""
+        """Return the open_clip model, read into memory. Raises ModelError."""
         if self._model is None:
             advice = (
                 f"give a state dict of {self._arch} as .safetensors or .pt, or take the damaged "
@@ -105,7 +109,7 @@ class OpenClip:
 
         if not texts:
             return np.empty((0, self.dim), np.float32)
-        model, tokens = self.load(), self._tokens(list(texts))
+        model, tokens = self.load(), self._tokenize(list(texts))
         with torch.inference_mode(), autocast(self._device):
             vectors = model.encode_text(tokens.to(self._device), normalize=True)
         return to_unit_vectors(vectors)
@@ -115,7 +119,7 @@ class OpenClip:
         from search.embedders.packed import pack
         from search.runtime import flops, torch
 
-        model = zoo.library().create_model(
+        model = openclip_models.import_open_clip().create_model(
             self._arch,
             pretrained=str(self.path),
             force_quick_gelu=self._quick,
@@ -137,20 +141,20 @@ class OpenClip:
         """Convert n pictures to the network's input (n, 3, H, W)."""
         return normalize_pixels(pixels, self._mean, self._std, self._device)
 
-    def _tokens(self, texts: list[str]) -> torch.Tensor:
-        """(n, context) whole numbers. Raises ModelError where the tokenizer cannot be had."""
+    def _tokenize(self, texts: list[str]) -> torch.Tensor:
+        """Return token ids (n, context). Raises ModelError if there is no tokenizer."""
         if self._tokenizer is None:
-            self._tokenizer = self._words()
+            self._tokenizer = self._open_tokenizer()
         return self._tokenizer(texts)
 
-    def _words(self) -> Any:
-        """The tokenizer: with open_clip for most models, from the hub for some."""
-        repo = zoo.config(self._arch)["text_cfg"].get("hf_tokenizer_name")
+    def _open_tokenizer(self) -> Any:
+        """Return the tokenizer, which open_clip has for most models, and the hub for some."""
+        repo = openclip_models.read_config(self._arch)["text_cfg"].get("hf_tokenizer_name")
         try:
             if repo and hub.cached(repo, ("tokenizer_config.json",)) is None:
                 hub.reach(repo, ("tokenizer_config.json",))
             with warnings.catch_warnings(action="ignore"):
-                return zoo.library().get_tokenizer(self._arch)
+                return openclip_models.import_open_clip().get_tokenizer(self._arch)
         except Exception as error:  # whatever its libraries raise
             raise ModelError(
                 f"texts for {self.name} need the tokenizer {repo}, which cannot be had: {error}; "
@@ -158,45 +162,45 @@ class OpenClip:
             ) from error
 
 
-def _located(name: str, notes: Notes) -> tuple[str, str, Path, zoo.Recipe]:
-    """Architecture, whole name, file and recipe of a model by name. Raises ModelError."""
+def _find_model(name: str, cache: JsonCache) -> tuple[str, str, Path, Recipe]:
+    """Return architecture, full name, file and recipe of a model. Raises ModelError."""
     arch, _, which = name.partition(":")
-    recipes = zoo.recipes(arch, notes)
-    if is_path(which):  # how pictures are prepared is the architecture's affair
-        usual = recipes[zoo.default_tag(arch, list(recipes))] if recipes else zoo.Recipe()
+    recipes = openclip_models.list_recipes(arch, cache)
+    if is_path(which):  # its preprocessing is that of the architecture's own weights
+        usual = recipes[choose_default_tag(arch, list(recipes))] if recipes else Recipe()
         plain = {"repo": "", "quick_gelu": False}
-        return arch, name, Path(which), zoo.Recipe(**{**vars(usual), **plain})
-    tag = _tag(arch, which, recipes)
-    whole, recipe = f"{arch}:{tag}", recipes[tag]
+        return arch, name, Path(which), Recipe(**{**vars(usual), **plain})
+    tag = _check_tag(arch, which, recipes)
+    full_name, recipe = f"{arch}:{tag}", recipes[tag]
     path = hub.cached(recipe.repo, recipe.files)
     if path is None:
         raise ModelError(
-            f"the weights of {whole} are not here; `lookalike --model {whole} index FOLDER` "
-            "fetches them"
+            f"the weights of {full_name} are not here; `lookalike --model {full_name} index "
+            "FOLDER` fetches them"
         )
-    return arch, whole, path, recipe
+    return arch, full_name, path, recipe
 
 
-def _tag(arch: str, tag: str, recipes: dict[str, zoo.Recipe]) -> str:
-    given = tag.lower().replace("-", "_")
+def _check_tag(arch: str, tag: str, recipes: dict[str, Recipe]) -> str:
+    normalized = tag.lower().replace("-", "_")
     if not tag:
-        return zoo.default_tag(arch, list(recipes))
-    if given not in recipes:
+        return choose_default_tag(arch, list(recipes))
+    if normalized not in recipes:
         there = ", ".join(recipes) or "none"
         raise ModelError(
-            f"{arch} has no weights called {tag}; there are: {there}; a file is given as "
+            f"{arch} has no weights called {tag}; there are: {there}; give a file as "
             f"{arch}:/path/to/weights"
         )
-    return given
+    return normalized
 
 
-def missing_weights(name: str, notes: Notes) -> tuple[str, Sequence[str]] | None:
+def missing_weights(name: str, cache: JsonCache) -> tuple[str, Sequence[str]] | None:
     """Return repository and files of weights that a model needs from the hub, or None."""
     arch, _, which = name.partition(":")
     if is_path(which):
         return None
-    known = zoo.recipes(arch, notes)
-    recipe = known[_tag(arch, which, known)]
+    known = openclip_models.list_recipes(arch, cache)
+    recipe = known[_check_tag(arch, which, known)]
     return None if hub.cached(recipe.repo, recipe.files) else (recipe.repo, recipe.files)
 
 

@@ -29,8 +29,8 @@ class Linear(nn.Module):
         return None if self._bias is None else self._bias.to_dense()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        given = x.contiguous().to_mkldnn()
-        product: Any = torch._C._nn.mkldnn_linear(given, self._weight, self._bias)
+        packed = x.contiguous().to_mkldnn()
+        product: Any = torch._C._nn.mkldnn_linear(packed, self._weight, self._bias)
         y: torch.Tensor = product.to_dense()
         return y
 

@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from search.embedders import openclip, timm, zoo
+from search.embedders import openclip, openclip_models, timm
 from search.embedders.base import Embedder
-from search.embedders.notes import Notes
+from search.embedders.json_cache import JsonCache
 from search.embedders.openclip import OpenClip, is_path
 from search.errors import ModelError
 
@@ -26,7 +26,7 @@ def is_shipped(name: str) -> bool:
 
 
 def check_name(name: str) -> str:
-    """The name, if it is one, with a path made absolute. Raises ModelError that lists the names."""
+    """Return a valid name, with an absolute path. Raises ModelError with a list of names."""
     kind, _, which = name.partition(":")
     if name == "mini-1":
         return name
@@ -43,7 +43,7 @@ def check_name(name: str) -> str:
     if kind == "diffusion":
         raise ModelError(f"model {name} is not part of this version; give one of: {NAMES}")
     try:
-        arch = zoo.architecture(kind)
+        arch = openclip_models.check_architecture(kind)
     except ModelError as error:
         raise ModelError(f"{error}; give one of: {NAMES}") from None
     if not which:
@@ -51,7 +51,7 @@ def check_name(name: str) -> str:
     return f"{arch}:{_absolute(which) if is_path(which) else which}"
 
 
-def missing_weights(name: str, notes: Notes) -> tuple[str, Sequence[str]] | None:
+def missing_weights(name: str, cache: JsonCache) -> tuple[str, Sequence[str]] | None:
     """Return repository and files of weights that a model needs from the hub, or None.
 
     Raises ModelError for an unknown name.
@@ -59,8 +59,8 @@ def missing_weights(name: str, notes: Notes) -> tuple[str, Sequence[str]] | None
     if is_shipped(name):
         return None
     if name.startswith(timm.PREFIX):
-        return timm.missing_weights(name, notes)
-    return openclip.missing_weights(name, notes)
+        return timm.missing_weights(name, cache)
+    return openclip.missing_weights(name, cache)
 
 
 def spell_with_path(name: str) -> str:
@@ -77,20 +77,20 @@ def _absolute(path: str) -> str:
 def open_embedder(
     name: str,
     device: str,
-    notes: Notes | None = None,
+    cache: JsonCache | None = None,
     breathe: Callable[[], None] = lambda: None,
 ) -> Embedder:
-    """The embedder of a name, without its network and without asking any hub.
+    """Open the embedder of a name, without its network and without asking any hub.
 
-    notes: what is slow to find out about weights. breathe: called between the parts of what takes
-    long. Raises ModelError for unknown names, and weights that are not there.
+    cache: of facts about weights. breathe: called between the blocks of a network. Raises
+    ModelError for unknown names, and when there are no weights.
     """
     name = check_name(name)
     kind, _, which = name.partition(":")
     if kind == "timm":
-        return timm.Timm(name, device, notes, breathe)
+        return timm.Timm(name, device, cache, breathe)
     if not is_shipped(name):
-        return OpenClip(name, device, notes, breathe)
+        return OpenClip(name, device, cache, breathe)
     from search.embedders.mini import Mini
 
     embedder = Mini(device, Path(which) if which else None, kind)

@@ -26,7 +26,7 @@ from search.embedders.inference import (
     normalize_pixels,
     to_unit_vectors,
 )
-from search.embedders.notes import Notes, file_hash
+from search.embedders.json_cache import JsonCache, file_hash
 from search.errors import ModelError
 from search.media.images import DECODE_RULE
 from search.media.preprocessing import Preprocessing
@@ -95,18 +95,18 @@ class Timm:
         self,
         name: str,
         device: str = "cpu",
-        notes: Notes | None = None,
+        cache: JsonCache | None = None,
         breathe: Callable[[], None] = lambda: None,
     ) -> None:
-        """name: `timm:NAME` or `timm:NAME:/path/to/weights`. notes: remember what timm says of a
+        """name: `timm:NAME` or `timm:NAME:/path/to/weights`. cache: of what timm says about a
         model. breathe: called between the blocks of the network.
 
         Asks no hub. Raises ModelError for an unknown name, and when there are no weights.
         """
-        notes = notes or Notes()
+        cache = cache or JsonCache()
         self._device, self._breathe = device, breathe
         wanted, path = split_name(name)
-        self._backbone = backbone = describe_backbone(wanted, notes)
+        self._backbone = backbone = describe_backbone(wanted, cache)
         self.dim, self.preprocessing = backbone.dim, backbone.preprocessing()
         if path:
             self.name, self.path = name, Path(path)
@@ -117,7 +117,7 @@ class Timm:
             if backbone.license:
                 self.terms = f"its weights have the license {backbone.license}; {self.terms}"
         try:
-            digest = file_hash(self.path, notes)
+            digest = file_hash(self.path, cache)
         except OSError as error:
             raise ModelError(
                 f"the weights {self.path} cannot be read: {error.strerror}; give a file of "
@@ -192,7 +192,7 @@ def split_name(name: str) -> tuple[str, str]:
     return wanted, path
 
 
-def missing_weights(name: str, notes: Notes) -> tuple[str, Sequence[str]] | None:
+def missing_weights(name: str, cache: JsonCache) -> tuple[str, Sequence[str]] | None:
     """Return repository and files of weights that a model needs from the hub, or None.
 
     Raises ModelError for an unknown name, and for a model that has no weights on the hub.
@@ -200,21 +200,21 @@ def missing_weights(name: str, notes: Notes) -> tuple[str, Sequence[str]] | None
     wanted, path = split_name(name)
     if path:
         return None
-    backbone = describe_backbone(wanted, notes)
+    backbone = describe_backbone(wanted, cache)
     _require_repo(backbone)
     if hub.cached(backbone.repo, backbone.files):
         return None
     return backbone.repo, backbone.files
 
 
-def describe_backbone(name: str, notes: Notes) -> Backbone:
+def describe_backbone(name: str, cache: JsonCache) -> Backbone:
     """Return what timm says of a model.
 
-    This imports timm and builds the network once; the notes remember the answer for this version
+    This imports timm and builds the network once; the cache keeps the answer for this version
     of timm. Raises ModelError for an unknown name, with similar ones.
     """
     key = f"timm {version('timm')} {name}"
-    return Backbone(**notes.recall(key, lambda: _ask_timm(name)))
+    return Backbone(**cache.get_or_compute(key, lambda: _ask_timm(name)))
 
 
 def _ask_timm(name: str) -> dict[str, Any]:
@@ -247,7 +247,7 @@ def _ask_timm(name: str) -> dict[str, Any]:
 
 
 def _import_timm() -> Any:
-    """Import timm, after `search.runtime`, which imports torch and faiss in the right order."""
+    """Import timm after `search.runtime`, which imports torch before faiss."""
     import_module("search.runtime")
     import_module("timm.data")
     return import_module("timm")

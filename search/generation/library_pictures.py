@@ -12,8 +12,8 @@ from search.catalog.catalog import Catalog
 from search.catalog.reads import CatalogReader
 from search.catalog.writes import Model
 from search.embedders.base import Embedder
+from search.embedders.json_cache import JsonCache
 from search.embedders.models import Models
-from search.embedders.notes import Notes
 from search.errors import EmptyError, NeighbourError, PictureError
 from search.media.decoder_pool import DecodedPicture, DecoderPool, PictureSource
 from search.media.sources import ImageSource, PictureResolver
@@ -46,7 +46,7 @@ class LibraryPictures:
         decoders: DecoderPool,
         resolver: PictureResolver,
         searches: LibrarySearch,
-        notes: Notes,
+        notes: JsonCache,
     ) -> None:
         """notes: keep the vectors of the sample pictures."""
         self._models, self._reader, self._catalog = models, reader, catalog
@@ -56,7 +56,7 @@ class LibraryPictures:
 
     def open_embedder(self) -> Embedder:
         """The library's model. Raises ModelError."""
-        return self._models.at_once(self._catalog.serving())
+        return self._models.choose_offline(self._catalog.serving())
 
     def load(self, image: ImageSource, urgent: bool = True) -> Image.Image:
         """Load a picture, given as to `search`, as upright RGB in the size that models see.
@@ -107,7 +107,9 @@ class LibraryPictures:
             vectors = self._draw_vectors(model) if model and large else None
             if vectors is None or len(vectors) < MIN_STRANGERS:
                 text = f"vectors of the samples by {embedder.fingerprint}"
-                rows = self._notes.recall(text, lambda: self._embed_samples(embedder).tolist())
+                rows = self._notes.get_or_compute(
+                    text, lambda: self._embed_samples(embedder).tolist()
+                )
                 vectors = np.array(rows, np.float32)
             self._strangers = key, vectors
         return self._strangers[1]

@@ -32,8 +32,8 @@ from diffusion.sampling.variants import (
     resolve_settings,
 )
 from search.embedders.base import Embedder
+from search.embedders.json_cache import JsonCache, file_hash
 from search.embedders.models import Models
-from search.embedders.notes import Notes, file_hash
 from search.errors import BusyError, InputError, ModelError, NeighbourError, QueryError
 from search.generation.acceptance import Acceptance, least_similarity
 from search.generation.library_pictures import LibraryPictures
@@ -198,7 +198,7 @@ class VariantGenerator:
         models: Models,
         runtime: Runtime,
         pictures: LibraryPictures,
-        notes: Notes,
+        notes: JsonCache,
         checkpoint: Path | None,
         device: str,
     ) -> None:
@@ -404,7 +404,7 @@ class VariantGenerator:
         named, encoder, fingerprint = read_description(path).get("encoder"), None, None
         if named is not None:
             fingerprint = str(named["fingerprint"])
-            encoder = self._models.matching(str(named.get("name", "mini")), fingerprint)
+            encoder = self._models.open_version(str(named.get("name", "mini")), fingerprint)
         model = self._runtime.run(lambda: load(path, self._device, fingerprint))
         return model, encoder if model.config.shape.condition == "vector" else None
 

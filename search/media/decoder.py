@@ -1,4 +1,4 @@
-"""A decoding process: pictures in, renditions out, over standard input and output.
+"""A decoding process: pictures in, normalized images out, over standard input and output.
 
 Started by `search.media.decoder_pool` as `python -P -m search.media.decoder`; it imports Pillow and
 numpy and nothing else that is heavy. A message is a 4-byte length, a JSON header, and the blobs
@@ -83,32 +83,32 @@ def decode(
     """One job -> the reply. A picture whose id is in `known` is hashed and not decoded."""
     if data is None:
         data = read_file(job["path"], limits)
-    identity = images.content_hash(data)
-    if identity in job["known"]:
-        return {"id": identity}, []
+    picture_id = images.content_hash(data)
+    if picture_id in job["known"]:
+        return {"id": picture_id}, []
     opened = images.identify(data, limits)
     if job["preview"]:
-        return {"id": identity, "preview": True}, [images.preview(opened)]
+        return {"id": picture_id, "preview": True}, [images.preview(opened)]
     crop = images.Crop(**job["crop"]) if job["crop"] else None
     size = images.upright_size(opened)
-    rendition = images.render(opened, crop)
-    reply: dict[str, Any] = {"id": identity, "size": size}
+    normalized = images.render(opened, crop)
+    reply: dict[str, Any] = {"id": picture_id, "size": size}
     blobs = []
     if job["facts"]:
-        reply["rendition"] = images.rendition_hash(rendition)
-        reply["facts"] = asdict(metadata.read(opened, rendition, size, len(data)))
-        blobs.append(images.thumbnail(rendition))
+        reply["rendition"] = images.pixel_hash(normalized)
+        reply["facts"] = asdict(metadata.read(opened, normalized, size, len(data)))
+        blobs.append(images.thumbnail(normalized))
     if job["image"]:
-        reply["image"] = rendition.size
-        blobs.append(rendition.tobytes())
-    blobs += [Preprocessing(**one)(rendition).tobytes() for one in job["prepare"]]
+        reply["image"] = normalized.size
+        blobs.append(normalized.tobytes())
+    blobs += [Preprocessing(**one)(normalized).tobytes() for one in job["prepare"]]
     return reply, blobs
 
 
 def answer(
     job: dict[str, Any], data: bytes | None, limits: images.Limits
 ) -> tuple[dict[str, Any], list[bytes]]:
-    """As `decode`, with what went wrong as `error`; `again` says that it may pass another time."""
+    """As `decode`; a failure becomes `error`, and `again` says whether a retry may succeed."""
     try:
         return decode(job, data, limits)
     except PictureError as error:
@@ -117,7 +117,7 @@ def answer(
         return {"error": f"it needs more memory than the limit {limits.memory}", "again": False}, []
     except OSError as error:
         return {"error": error.strerror or str(error), "again": True}, []
-    except Exception as error:  # what nobody thought of costs one picture as well
+    except Exception as error:  # an unexpected error costs one picture as well
         return {"error": f"it cannot be decoded: {error!r}", "again": False}, []
 
 

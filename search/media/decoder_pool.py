@@ -34,8 +34,11 @@ ERRORS: dict[str, type[PictureError]] = {"CropError": CropError, "SizeError": Si
 def in_order(
     begun: Iterable[tuple[T, Future[Result]]], ahead: int
 ) -> Generator[tuple[T, Result], None, None]:
-    """What each future gives, in the order given; at most `ahead` are begun before they are taken,
-    and what is left is cancelled."""
+    """Yield the results of futures in their order.
+
+    ahead: futures that are started before their results are taken. When the caller stops, the
+    others are cancelled.
+    """
     waiting: deque[tuple[T, Future[Result]]] = deque()
     try:
         for one in begun:
@@ -53,9 +56,12 @@ def in_order(
 
 @dataclass(frozen=True)
 class PictureSource:
-    """Where a picture is. path: a file, or data: its bytes. known: ids for which the hash alone is
-    wanted. crop: cut before scaling. facts: also rendition hash, facts and thumbnail. image: also
-    the normalized image. preview: that and nothing else."""
+    """Where a picture is, and what to return of it.
+
+    path: a file, or data: its bytes. known: ids of pictures that are hashed and not decoded. crop:
+    cut before scaling. facts: return the pixel hash, metadata and thumbnail. image: return the
+    normalized image. preview: return a preview and nothing else.
+    """
 
     path: str | None = None
     data: bytes | None = None
@@ -68,10 +74,13 @@ class PictureSource:
 
 @dataclass(frozen=True)
 class DecodedPicture:
-    """A decoded picture. Only `id` is set if it was among the known ones. `rendition`, `facts` and
-    `thumbnail` (WebP) are set if the source asked for facts. prepared: the picture under each
-    preprocessing. preview: JPEG. image: the normalized image, if the source asked for it. size:
-    width and height of the upright original."""
+    """A decoded picture.
+
+    Only `id` is set if it was among the known ones. size: width and height of the upright original
+    in pixels. rendition (hash of the normalized pixels), facts (metadata), thumbnail (WebP): set if
+    the source asks for facts. prepared: the picture under each preprocessing. preview: JPEG. image:
+    the normalized image, if the source asks for it.
+    """
 
     id: str
     size: tuple[int, int] | None = None
@@ -116,8 +125,8 @@ class DecoderPool:
         self.limits = limits or Limits()
         self.workers = workers
         codecs = (PIL.__version__, pillow_heif.__version__, DECODE_RULE)
-        said = repr((self.limits, codecs)).encode()
-        self.rule = hashlib.sha256(said).hexdigest()[:16]
+        text = repr((self.limits, codecs)).encode()
+        self.rule = hashlib.sha256(text).hexdigest()[:16]
         """Changes when a picture that failed may succeed: with limits, codecs, decode rule."""
         self._closed, self._warmed = threading.Event(), threading.Event()
         self._free: queue.LifoQueue[Worker] = queue.LifoQueue()
@@ -192,7 +201,10 @@ class DecoderPool:
         preprocessing: Preprocessing | None,
         ahead: int = 64,
     ) -> Iterator[tuple[T, DecodedPicture | DecodeFailure]]:
-        """Decode many, in the order given, at most `ahead` of them before they are taken."""
+        """Decode many pictures; yield them in the order of the sources.
+
+        ahead: pictures that are decoded before the caller takes them.
+        """
         begun = ((key, self.submit(source, preprocessing)) for key, source in sources)
         return in_order(begun, ahead)
 
@@ -238,7 +250,7 @@ class DecoderPool:
             for _ in range(2):  # a process may have been killed for no fault of this picture
                 try:
                     reply, blobs = worker.ask(job, [] if source.data is None else [source.data])
-                    return _loaded(reply, blobs, preprocessings)
+                    return _read_reply(reply, blobs, preprocessings)
                 except ChildProcessError as error:  # says nothing about the picture
                     return DecodeFailure(
                         f"no decoding process could be started: {error}", again=True
@@ -264,7 +276,7 @@ class DecoderPool:
             self._free.put(worker)
 
 
-def _loaded(
+def _read_reply(
     reply: dict[str, Any], blobs: list[bytes], preprocessings: tuple[Preprocessing, ...]
 ) -> DecodedPicture | DecodeFailure:
     if "error" in reply:

@@ -53,12 +53,12 @@ def is_public(address: Address) -> bool:
 
 def resolve(host: str, port: int) -> Sequence[str]:
     """All addresses of a name, as the system knows them. Raises OSError."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
 
 class Fetcher:
-    """Fetches what people and programs name. Threads may share it."""
+    """Fetches URLs that users give. Threads may share it."""
 
     def __init__(
         self,
@@ -73,9 +73,9 @@ class Fetcher:
         self._resolve, self._allowed = resolve, allowed
 
     def fetch(self, url: str) -> bytes:
-        """What an address answers with; its type is for whoever decodes it to tell.
+        """Return the body that a URL answers with; the decoder decides whether it is a picture.
 
-        Raises InputError, which says what is wrong with the address or its answer.
+        Raises InputError with what is wrong with the URL or its answer.
         """
         future: Future[bytes] = Future()
 
@@ -114,7 +114,7 @@ class Fetcher:
                         return await self._read(here, answer)
                     here = parse(str(here.join(answer.headers["Location"])))
                 except httpx.HTTPError as error:
-                    raise _failed(here, error) from error
+                    raise _describe_failure(here, error) from error
                 except httpx.InvalidURL as error:
                     raise InputError(f"{url}: it redirects to no address: {error}") from error
                 finally:
@@ -136,16 +136,16 @@ class Fetcher:
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 failure = error  # the next address may answer
             except httpx.HTTPError as error:
-                raise _failed(url, error) from error
-        raise _failed(url, failure)
+                raise _describe_failure(url, error) from error
+        raise _describe_failure(url, failure)
 
     async def _addresses(self, url: httpx.URL) -> list[str]:
         """The addresses of a URL's host; none unless all of them are allowed."""
         host = url.raw_host.decode("ascii")
         port = url.port or (443 if url.scheme == "https" else 80)
         try:
-            found = await _in_thread(lambda: self._resolve(host, port))
-            addresses = [ip_address(one) for one in found]
+            texts = await _in_thread(lambda: self._resolve(host, port))
+            addresses = [ip_address(one) for one in texts]
         except (OSError, ValueError) as error:
             raise InputError(f"{url}: {host} has no address that can be reached") from error
         if not addresses:
@@ -164,7 +164,9 @@ class Fetcher:
             raise InputError(f"{url}: answered with status {answer.status_code}, not a picture")
         encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding not in ("", "identity"):
-            raise InputError(f"{url}: answered in {encoding[:40]} though it was not asked to")
+            raise InputError(
+                f"{url}: answered in {encoding[:40]} though the request asked for none"
+            )
         data = bytearray()
         length = answer.headers.get("Content-Length", "")
         too_long = length.isdecimal() and int(length[:20]) > self._most
@@ -197,9 +199,9 @@ def parse(url: str) -> httpx.URL:
     return parsed.copy_with(fragment=None)
 
 
-def _failed(url: httpx.URL, error: Exception | None) -> InputError:
-    said = str(error or "").strip() or type(error).__name__
-    return InputError(f"{url}: cannot be fetched: {said}")
+def _describe_failure(url: httpx.URL, error: Exception | None) -> InputError:
+    reason = str(error or "").strip() or type(error).__name__
+    return InputError(f"{url}: cannot be fetched: {reason}")
 
 
 async def _in_thread(call: Callable[[], T]) -> T:
@@ -224,7 +226,7 @@ async def _in_thread(call: Callable[[], T]) -> T:
         try:
             loop.call_soon_threadsafe(wake)
         except RuntimeError:
-            pass  # the loop has ended: nobody waits any more
+            pass  # the loop has ended, so no caller waits
 
     future.add_done_callback(tell)
     await done

@@ -22,9 +22,9 @@ from search.errors import CropError, PictureError, SizeError
 pillow_heif.register_heif_opener(thumbnails=False)
 
 DECODE_RULE = 2
-"""Version of everything between a file's bytes and a rendition; part of every fingerprint.
+"""Version of everything between a file's bytes and a normalized image; part of every fingerprint.
 
-The catalog notes it with each picture: a sync decodes pictures of another rule again, and replaces
+The catalog stores it with each picture: a sync decodes pictures of another rule again, and replaces
 what was computed from their pixels.
 
 1: colour profiles are ignored. 2: colour profiles are converted to sRGB.
@@ -69,9 +69,9 @@ class Crop:
         Raises CropError when the box is empty or not within the picture.
         """
         ends = (width, height, width, height)
-        given = (self.x, self.y, self.width, self.height)
+        parts = (self.x, self.y, self.width, self.height)
         x, y, w, h = (
-            v * end if share else v for v, end, share in zip(given, ends, self.shares, strict=True)
+            v * end if share else v for v, end, share in zip(parts, ends, self.shares, strict=True)
         )
         right, bottom = min(x + w, width), min(y + h, height)
         inside = x >= 0 and y >= 0 and x + w <= width + 1 and y + h <= height + 1
@@ -88,14 +88,14 @@ def content_hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def rendition_hash(rendition: Image.Image) -> str:
+def pixel_hash(normalized: Image.Image) -> str:
     """SHA-256 of size and pixels of an RGB picture: the same when only metadata differs."""
-    head = f"{rendition.width}x{rendition.height}:".encode()
-    return hashlib.sha256(head + rendition.tobytes()).hexdigest()
+    head = f"{normalized.width}x{normalized.height}:".encode()
+    return hashlib.sha256(head + normalized.tobytes()).hexdigest()
 
 
 def identify(data: bytes, limits: Limits) -> Image.Image:
-    """Open without decoding. Raises PictureError for what is no picture or too large."""
+    """Open a picture without decoding it. Raises PictureError, SizeError beyond the limits."""
     if not data:
         raise PictureError("the file is empty")
     if len(data) > limits.bytes:
@@ -135,8 +135,13 @@ def upright_size(picture: Image.Image) -> tuple[int, int]:
     return (height, width) if orientation(picture) >= 5 else (width, height)
 
 
-def fitted(width: float, height: float, short: int = SHORT, long: int = LONG) -> tuple[int, int]:
-    """The size of a rendition: short side at most 512, long side at most 2048, never enlarged."""
+def scale_to_limits(
+    width: float, height: float, short: int = SHORT, long: int = LONG
+) -> tuple[int, int]:
+    """Return the size of a normalized image in pixels: never larger than the original.
+
+    short, long: most pixels of the short and the long side.
+    """
     scale = min(1.0, short / min(width, height), long / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
@@ -144,7 +149,8 @@ def fitted(width: float, height: float, short: int = SHORT, long: int = LONG) ->
 def render(
     picture: Image.Image, crop: Crop | None = None, short: int = SHORT, long: int = LONG
 ) -> Image.Image:
-    """An opened picture -> upright sRGB, first frame, alpha over white, scaled as `fitted` says.
+    """Normalize an opened picture: upright sRGB, first frame, alpha over white, scaled as
+    `scale_to_limits` says.
 
     A crop is cut before scaling. A picture of a file may be left decoded at a smaller size. Raises
     PictureError when the pixels cannot be decoded.
@@ -162,7 +168,7 @@ def _render(picture: Image.Image, crop: Crop | None, short: int, long: int) -> I
     turn = orientation(picture)
     width, height = upright_size(picture)
     box = crop.box(width, height) if crop else (0.0, 0.0, float(width), float(height))
-    target = fitted(box[2] - box[0], box[3] - box[1], short, long)
+    target = scale_to_limits(box[2] - box[0], box[3] - box[1], short, long)
     if picture.format in ("JPEG", "MPO"):  # decode at 1/2, 1/4 or 1/8 where that is enough
         share = target[0] / (box[2] - box[0])
         picture.draft(None, (math.ceil(picture.width * share), math.ceil(picture.height * share)))
@@ -214,9 +220,9 @@ def _upright(picture: Image.Image, turn: int) -> Image.Image:
     return ImageOps.exif_transpose(picture)
 
 
-def thumbnail(rendition: Image.Image) -> bytes:
-    """A rendition -> WebP, long side at most 256."""
-    small = rendition.copy()
+def thumbnail(normalized: Image.Image) -> bytes:
+    """Encode a normalized image as WebP, long side at most 256 pixels."""
+    small = normalized.copy()
     small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BICUBIC, reducing_gap=2.0)
     out = io.BytesIO()
     small.save(out, "WEBP", quality=78, method=1)

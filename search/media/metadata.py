@@ -17,31 +17,36 @@ from search.records import Facts
 IGNORED = frozenset(("MakerNote", "UserComment", "PrintImageMatching", "JPEGInterchangeFormat"))
 
 
-def read(picture: Image.Image, rendition: Image.Image, size: tuple[int, int], length: int) -> Facts:
-    """picture: opened, decoded or not; rendition: its upright RGB form; size: width and height of
-    the upright original; length: of the file in bytes."""
-    entries = {**_directory(picture), **_directory(picture, ExifTags.IFD.Exif)}
-    place = _directory(picture, ExifTags.IFD.GPSInfo)
-    named = {ExifTags.TAGS.get(k, str(k)): v for k, v in entries.items()}
-    readable = {k: v for k, v in ((k, _plain(v)) for k, v in named.items()) if v is not None}
+def read(
+    picture: Image.Image, normalized: Image.Image, size: tuple[int, int], length: int
+) -> Facts:
+    """Read the metadata of a picture.
+
+    picture: opened, decoded or not. normalized: its upright RGB form. size: width and height of the
+    upright original in pixels. length: of the file in bytes.
+    """
+    entries = {**_read_directory(picture), **_read_directory(picture, ExifTags.IFD.Exif)}
+    place = _read_directory(picture, ExifTags.IFD.GPSInfo)
+    by_name = {ExifTags.TAGS.get(k, str(k)): v for k, v in entries.items()}
+    readable = {k: v for k, v in ((k, _to_plain(v)) for k, v in by_name.items()) if v is not None}
     make, model = str(readable.get("Make", "")), str(readable.get("Model", ""))
     return Facts(
         type={"MPO": "jpeg"}.get(picture.format or "", (picture.format or "").lower()),
         width=size[0],
         height=size[1],
         bytes=length,
-        taken=_taken(readable),
+        taken=_read_date(readable),
         camera=(model if model.startswith(make) else f"{make} {model}").strip() or None,
-        latitude=_degrees(place.get(2), place.get(1), "S", 90),
-        longitude=_degrees(place.get(4), place.get(3), "W", 180),
-        palette=palette(rendition),
+        latitude=_read_degrees(place.get(2), place.get(1), "S", 90),
+        longitude=_read_degrees(place.get(4), place.get(3), "W", 180),
+        palette=palette(normalized),
         exif={k: v for k, v in readable.items() if k not in IGNORED},
     )
 
 
-def palette(rendition: Image.Image, colours: int = 5) -> tuple[str, ...]:
+def palette(normalized: Image.Image, colours: int = 5) -> tuple[str, ...]:
     """The picture's main colours as `#rrggbb`, most frequent first."""
-    small = rendition.resize((48, 48), Image.Resampling.BOX, reducing_gap=1.0)
+    small = normalized.resize((48, 48), Image.Resampling.BOX, reducing_gap=1.0)
     indexed = small.quantize(colours, Image.Quantize.FASTOCTREE)
     counts = np.bincount(np.asarray(indexed).ravel(), minlength=colours)
     table = indexed.getpalette() or []
@@ -49,21 +54,21 @@ def palette(rendition: Image.Image, colours: int = 5) -> tuple[str, ...]:
     return tuple("#{:02x}{:02x}{:02x}".format(*table[3 * i : 3 * i + 3]) for i in order)
 
 
-def _directory(picture: Image.Image, number: int | None = None) -> dict[int, Any]:
-    """What can be read of an EXIF directory: it is often broken and never essential."""
-    found: dict[int, Any] = {}
+def _read_directory(picture: Image.Image, number: int | None = None) -> dict[int, Any]:
+    """Read an EXIF directory as far as possible: it is often broken and never essential."""
+    entries: dict[int, Any] = {}
     try:
         with warnings.catch_warnings(action="ignore"):
             exif = picture.getexif()
             for tag, value in (exif.get_ifd(number) if number else exif).items():
-                found[tag] = value
+                entries[tag] = value
     except Exception:
         pass
-    return found
+    return entries
 
 
-def _plain(value: Any) -> str | int | float | None:
-    """An EXIF value as JSON takes it; None for what has no plain form."""
+def _to_plain(value: Any) -> str | int | float | None:
+    """Convert an EXIF value for JSON; None if it has no plain form."""
     if isinstance(value, str):
         with suppress(UnicodeError):  # decoded as Latin-1, while most programs write UTF-8
             value = value.encode("latin-1").decode()
@@ -80,7 +85,7 @@ def _plain(value: Any) -> str | int | float | None:
     return round(number, 6) if math.isfinite(number) else None
 
 
-def _taken(exif: dict[str, Any]) -> str | None:
+def _read_date(exif: dict[str, Any]) -> str | None:
     for name in ("DateTimeOriginal", "DateTimeDigitized", "DateTime"):
         try:
             return datetime.strptime(str(exif[name])[:19], "%Y:%m:%d %H:%M:%S").isoformat()
@@ -89,7 +94,7 @@ def _taken(exif: dict[str, Any]) -> str | None:
     return None
 
 
-def _degrees(parts: Any, side: Any, negative: str, most: float) -> float | None:
+def _read_degrees(parts: Any, side: Any, negative: str, most: float) -> float | None:
     """Degrees, minutes, seconds and a compass letter -> signed degrees."""
     try:
         degrees, minutes, seconds = (float(Fraction(p)) for p in parts)

@@ -1,4 +1,4 @@
-"""How a picture is fitted to the input of a model."""
+"""How a picture is resized to the input of a model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Preprocessing:
 
     It is plain data, so it travels to the decoding processes and the pictures come back small.
 
-    size: height of the input in pixels, at least 1; width: the same unless given.
+    size: height of the input in pixels, at least 1; width: the same if None.
     fit: `crop` takes the centre square, scaled to `size`; `squash` scales both sides; `between`
         is half-way: the centre, its proportions the geometric mean of the picture's and the
         input's, is squashed; `shortest` and `longest` scale that side to whole pixels and take the
@@ -50,41 +50,41 @@ class Preprocessing:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of what it makes: height, width, 3."""
+        """Shape of the result: height, width, 3."""
         return self.size, self.width or self.size, 3
 
     def __call__(self, picture: Image.Image) -> Pixels:
-        """RGB picture -> uint8 of `shape`."""
+        """Return the pixels of an RGB picture, uint8 of `shape`."""
         height, width, _ = self.shape
         filters = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
         resample = filters[self.resample]
         if self.fit == "squash":
             tall, wide = self._scaled_size()
-            fitted = picture.resize((wide, tall), resample)
+            resized = picture.resize((wide, tall), resample)
             if (tall, wide) != (height, width):
                 x0, y0 = round((wide - width) / 2), round((tall - height) / 2)
-                fitted = fitted.crop((x0, y0, x0 + width, y0 + height))
+                resized = resized.crop((x0, y0, x0 + width, y0 + height))
         elif self.fit == "crop":
             side = min(picture.size)
             left, top = (picture.width - side) / 2, (picture.height - side) / 2
             box = (left, top, left + side, top + side)
-            fitted = picture.resize((width, height), resample, box)
+            resized = picture.resize((width, height), resample, box)
         elif self.fit == "between":
             w, h = picture.size
             ratio = (w / h * width / height) ** 0.5
             x, y = (w - min(w, h * ratio)) / 2, (h - min(h, w / ratio)) / 2
-            fitted = picture.resize((width, height), resample, (x, y, w - x, h - y))
+            resized = picture.resize((width, height), resample, (x, y, w - x, h - y))
         else:
-            fitted = self._centre(picture, resample)
-        return np.asarray(fitted, dtype=np.uint8)
+            resized = self._scale_and_center(picture, resample)
+        return np.asarray(resized, dtype=np.uint8)
 
     def _scaled_size(self) -> tuple[int, int]:
         """Height and width that the picture is scaled to before the centre is cut out."""
         height, width, _ = self.shape
         return math.floor(height / self.crop_pct), math.floor(width / self.crop_pct)
 
-    def _centre(self, picture: Image.Image, resample: Image.Resampling) -> Image.Image:
-        """Scaled to whole pixels with its shape kept, then cut or filled to the input's size."""
+    def _scale_and_center(self, picture: Image.Image, resample: Image.Resampling) -> Image.Image:
+        """Scale to whole pixels, proportions unchanged; then cut or fill to the input's size."""
         height, width, _ = self.shape
         tall, wide = self._scaled_size()
         w, h = picture.size
@@ -97,14 +97,14 @@ class Preprocessing:
             to = (max(1, round(w / ratio)), max(1, round(h / ratio)))
             resample = Image.Resampling.BICUBIC if least else resample  # as open_clip has it
         left, top = round((to[0] - width) / 2), round((to[1] - height) / 2)
-        if to[0] * to[1] > 64 * width * height:  # nearly a line: only the part that is kept
+        if to[0] * to[1] > 64 * width * height:  # nearly a line: scale only the part that remains
             x, y = w / to[0], h / to[1]
             box = (left * x, top * y, (left + width) * x, (top + height) * y)
             return picture.resize((width, height), resample, box)
         scaled = picture.resize(to, resample)
         if self.fit == "shortest":
             return scaled.crop((left, top, left + width, top + height))
-        colour = (self.fill,) * 3 if isinstance(self.fill, int) else tuple(self.fill)
-        fitted = Image.new("RGB", (width, height), colour)
-        fitted.paste(scaled, ((width - to[0]) // 2, (height - to[1]) // 2))
-        return fitted
+        color = (self.fill,) * 3 if isinstance(self.fill, int) else tuple(self.fill)
+        resized = Image.new("RGB", (width, height), color)
+        resized.paste(scaled, ((width - to[0]) // 2, (height - to[1]) // 2))
+        return resized

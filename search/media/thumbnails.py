@@ -14,27 +14,27 @@ class Thumbnails:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def path(self, identity: str) -> Path:
-        """Where a picture's thumbnail is, or would be."""
-        return self._folder / identity[:2] / identity[2:4] / f"{identity}.webp"
+    def path(self, picture_id: str) -> Path:
+        """Return the path of a picture's thumbnail, which may not exist yet."""
+        return self._folder / picture_id[:2] / picture_id[2:4] / f"{picture_id}.webp"
 
-    def has(self, identity: str) -> bool:
-        """Whether it is there; an empty one, such as a power cut leaves, is none."""
+    def has(self, picture_id: str) -> bool:
+        """Whether there is a thumbnail. An empty file, as after a power cut, counts as none."""
         try:
-            return self.path(identity).stat().st_size > 0
+            return self.path(picture_id).stat().st_size > 0
         except OSError:
             return False
 
-    def read(self, identity: str) -> bytes | None:
-        """The file of a picture's thumbnail; None when there is none."""
+    def read(self, picture_id: str) -> bytes | None:
+        """Read the file of a thumbnail. Returns None if there is none."""
         try:
-            return self.path(identity).read_bytes() or None
+            return self.path(picture_id).read_bytes() or None
         except OSError:
             return None
 
-    def write(self, identity: str, data: bytes) -> None:
-        """Raises StorageError when the disk does not take it."""
-        path = self.path(identity)
+    def write(self, picture_id: str, data: bytes) -> None:
+        """Write a thumbnail. Raises StorageError when the disk refuses."""
+        path = self.path(picture_id)
         try:
             files.write(path, data)
         except OSError as error:
@@ -43,6 +43,6 @@ class Thumbnails:
                 "command again: it goes on where it stopped"
             ) from error
 
-    def delete(self, identity: str) -> None:
+    def delete(self, picture_id: str) -> None:
         """Remove a picture's thumbnail if there is one."""
-        self.path(identity).unlink(missing_ok=True)
+        self.path(picture_id).unlink(missing_ok=True)

@@ -19,10 +19,10 @@ from search.records import Page, Picture
 
 
 class PictureBrowser:
-    """Read-only, but for thumbnails that are made again. Threads may share it.
+    """Read-only, but for missing thumbnails, which are written again. Threads may share it.
 
-    Its methods take an id or the beginning of one; they raise QueryError for what is no id and
-    NotFoundError where there is no such picture, or no file of it that is as it was indexed.
+    Methods take an id or the beginning of one. They raise QueryError for an invalid id, and
+    NotFoundError when there is no such picture, or none of its files is as it was indexed.
     """
 
     def __init__(
@@ -36,41 +36,41 @@ class PictureBrowser:
         self._reader, self._thumbnails, self._resolver = reader, thumbnails, resolver
         self._catalog, self._models = catalog, models
 
-    def picture(self, identity: str) -> Picture:
-        """What is known of a picture."""
-        if found := self._pictures([self._reader.resolve(identity)]):
-            return found[0]
-        raise NotFoundError(f"no picture in the library has id {identity}")
+    def picture(self, picture_id: str) -> Picture:
+        """Return the record of a picture."""
+        if pictures := self._pictures([self._reader.resolve(picture_id)]):
+            return pictures[0]
+        raise NotFoundError(f"no picture in the library has id {picture_id}")
 
     def page(self, page: int, size: int) -> Page:
-        """Some of the pictures, the last that came first. page: from 1."""
+        """Return a page of pictures, newest first. page: from 1. size: pictures on a page."""
         total = self._reader.count(None)["pictures"]
-        found = self._pictures(self._reader.newest((page - 1) * size, size))
-        return Page(page, -(-total // size), total, tuple(found))
+        pictures = self._pictures(self._reader.newest((page - 1) * size, size))
+        return Page(page, -(-total // size), total, tuple(pictures))
 
-    def thumbnail(self, identity: str) -> bytes:
-        """WebP, made again where it is missing."""
-        picture = self.picture(identity)
+    def thumbnail(self, picture_id: str) -> bytes:
+        """Return a thumbnail as WebP; write it again if it is missing."""
+        picture = self.picture(picture_id)
         if self._thumbnails.has(picture.id):
             with suppress(OSError):
                 return self._thumbnails.path(picture.id).read_bytes()
-        made = self._decoded(picture, PictureSource()).thumbnail or b""
-        self._thumbnails.write(picture.id, made)
-        return made
+        thumbnail = self._decode(picture, PictureSource()).thumbnail or b""
+        self._thumbnails.write(picture.id, thumbnail)
+        return thumbnail
 
-    def preview(self, identity: str) -> bytes:
-        """JPEG, made each time."""
-        return self._decoded(self.picture(identity), PictureSource(preview=True)).preview or b""
+    def preview(self, picture_id: str) -> bytes:
+        """Return a preview as JPEG, long side at most 1600 pixels; nothing is stored."""
+        return self._decode(self.picture(picture_id), PictureSource(preview=True)).preview or b""
 
-    def content(self, identity: str) -> bytes:
-        """The bytes of its file."""
-        _, file = self.original(identity)
+    def content(self, picture_id: str) -> bytes:
+        """Return the bytes of a picture's file."""
+        _, file = self.original(picture_id)
         with file:
             return file.read()
 
-    def original(self, identity: str) -> tuple[Picture, BinaryIO]:
-        """A picture and its file, opened; never a link, nor a file that has changed since."""
-        picture = self.picture(identity)
+    def original(self, picture_id: str) -> tuple[Picture, BinaryIO]:
+        """Return a picture and its open file; never a link, nor a file that has changed."""
+        picture = self.picture(picture_id)
         for place in self._reader.places(self._reader.resolve(picture.id)):
             if file := open_file(place):
                 return picture, file
@@ -78,27 +78,31 @@ class PictureBrowser:
             f"no file of picture {picture.id[:12]} is as it was indexed; index its folder again"
         )
 
-    def _pictures(self, numbers: Sequence[int]) -> list[Picture]:
-        described, facts = self._reader.describe(numbers), self._reader.load_metadata(numbers)
+    def _pictures(self, row_ids: Sequence[int]) -> list[Picture]:
+        described, facts = self._reader.describe(row_ids), self._reader.load_metadata(row_ids)
         model = self._catalog.serving()
-        labels = self._models.shown(model, self._reader.labels(model, numbers)) if model else {}
+        labels = (
+            self._models.summarize_labels(model, self._reader.labels(model, row_ids))
+            if model
+            else {}
+        )
         return [
             Picture(
                 d.id,
                 d.there(),
                 d.paths,
-                facts[number],
+                facts[row_id],
                 d.tags,
-                labels.get(number, ()),
+                labels.get(row_id, ()),
                 d.low_content,
                 d.decode_rule,
             )
-            for number in numbers
-            if (d := described.get(number)) and number in facts
+            for row_id in row_ids
+            if (d := described.get(row_id)) and row_id in facts
         ]
 
-    def _decoded(self, picture: Picture, source: PictureSource) -> DecodedPicture:
-        """A source without a path or data, made of the picture's file."""
+    def _decode(self, picture: Picture, source: PictureSource) -> DecodedPicture:
+        """Decode the picture's file. source: without path and data."""
         loaded = self._resolver.decode(replace(source, data=self.content(picture.id)))
         if loaded.id != picture.id:
             raise NotFoundError(

@@ -96,7 +96,7 @@ class LibrarySearch:
             raise EmptyError(
                 f"the library in {self._parts.home} is empty: run `lookalike index FOLDER` first"
             )
-        self._parts.models.refuse_other(model)
+        self._parts.models.require_same(model)
         self._parts.decoders.warm()
         return Searcher(self._parts, model)
 
@@ -145,7 +145,7 @@ class Searcher:
             return [], False
         resolved = self._terms.resolve(terms)
         needs_model = any(term.vector is None for term in resolved)
-        embedder = self._models.fitting(self.model) if needs_model else None
+        embedder = self._models.open_for(self.model) if needs_model else None
         only_names = len(parsed) == len(query.terms) and not any(
             one.understood.words for one in parsed.values()
         )

@@ -49,7 +49,7 @@ class Term:
         if self.text is not None and not 1 <= len(self.text.strip()) <= MAX_TEXT:
             raise QueryError(f"a text of a query has 1 to {MAX_TEXT} characters")
         if self.text is not None and not self.text.isascii():
-            _refuse_surrogates(self.text)
+            _reject_surrogates(self.text)
         if self.crop and self.image is None:
             raise QueryError("a crop is of a picture; give its term an image")
         if not math.isfinite(self.weight) or self.weight == 0:
@@ -68,26 +68,29 @@ class Term:
         return self.image if isinstance(self.image, str) and is_address(self.image) else None
 
     def to_json(self, place: int) -> dict[str, Any]:
-        """place: among the pictures that were given as data."""
-        said: dict[str, Any] = {"weight": self.weight}
+        """Return the JSON of the term. place: index among the pictures that are data."""
+        payload: dict[str, Any] = {"weight": self.weight}
         if self.vector is not None:
-            return {"vector": list(self.vector), **said}
+            return {"vector": list(self.vector), **payload}
         if self.text is not None:
-            return {"text": self.text, **said}
+            return {"text": self.text, **payload}
         if self.crop:
             values = (self.crop.x, self.crop.y, self.crop.width, self.crop.height)
             pairs = zip(values, self.crop.shares, strict=True)
-            said["crop"] = [f"{v * 100:g}%" if share else v for v, share in pairs]
+            payload["crop"] = [f"{v * 100:g}%" if share else v for v, share in pairs]
         if has_no_name(self.image):
-            return {"image": place, **said}
+            return {"image": place, **payload}
         if isinstance(self.image, Hit):
-            return {"image": f"id:{self.image.id}", **said}
-        return {"image": shown(fspath(self.image)), **said}  # type: ignore[arg-type]
+            return {"image": f"id:{self.image.id}", **payload}
+        return {"image": shown(fspath(self.image)), **payload}  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
 class Query:
-    """What to look for. k: hits at most, 1..10000; min_score: cosine below which none are given."""
+    """What to look for.
+
+    k: hits at most, 1 to 10000. min_score: cosine below which there are no hits.
+    """
 
     terms: tuple[Term, ...]
     k: int = 10
@@ -130,27 +133,27 @@ class Query:
         return cls(tuple(terms), k, min_score)
 
     @classmethod
-    def from_json(cls, said: str | bytes | dict[str, Any], files: Sequence[bytes] = ()) -> Query:
-        """The query that a JSON text or object spells, strictly; files: what `image: N` names.
+    def from_json(cls, payload: str | bytes | dict[str, Any], files: Sequence[bytes] = ()) -> Query:
+        """Parse a query strictly. payload: JSON text or object. files: uploads for `image: N`.
 
-        Without `terms` each file is one. A path is no image here: who sends JSON may not be who
-        owns the files. Raises FieldError for a wrong shape and QueryError for what cannot be
+        Without `terms`, each file is a term. A path is no image here: who sends JSON may not be
+        who owns the files. Raises FieldError for a wrong shape and QueryError for what cannot be
         answered.
         """
-        spelled = QueryJson.read(said)
-        spelled.refuse_what_is_to_come()
-        terms = spelled.terms
+        request = QueryJson.read(payload)
+        request.reject_unsupported_fields()
+        terms = request.terms
         if terms is None:
             terms = [TermJson.model_validate({"image": i}) for i in range(len(files))]
-        made = tuple(term.term(files) for term in terms)
+        parsed = tuple(term.term(files) for term in terms)
         if unused := set(range(len(files))) - {term.image for term in terms}:
             raise QueryError(f"no term of the query names file {min(unused)}; give it one")
-        if sum(term.address is not None for term in made) > MAX_ADDRESSES:
+        if sum(term.address is not None for term in parsed) > MAX_ADDRESSES:
             raise QueryError(f"more than {MAX_ADDRESSES} URLs in one query; save the pictures")
-        return cls(made, spelled.k, spelled.min_score)
+        return cls(parsed, request.k, request.min_score)
 
     def to_json(self) -> dict[str, Any]:
-        """The query as every interface spells it."""
+        """Return the JSON of the query, the same in every interface."""
         terms, place = [], 0
         for term in self.terms:
             terms.append(term.to_json(place))
@@ -158,7 +161,7 @@ class Query:
         return {"terms": terms, "k": self.k, "min_score": self.min_score}
 
 
-def _refuse_surrogates(text: str) -> None:
+def _reject_surrogates(text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -170,10 +173,10 @@ def parse_crop(parts: str | Sequence[float | str]) -> Crop:
 
     Raises QueryError for anything else.
     """
-    given = parts.split(",") if isinstance(parts, str) else list(parts)
+    values_text = parts.split(",") if isinstance(parts, str) else list(parts)
     values, shares = [], []
     try:
-        for part in given:
+        for part in values_text:
             text = str(part).strip()
             shares.append(text.endswith("%"))
             values.append(float(text.rstrip("%")) / (100 if shares[-1] else 1))
@@ -208,7 +211,7 @@ class TermJson(BaseModel):
     )
 
     def term(self, files: Sequence[bytes]) -> Term:
-        """Raises QueryError for what is no term."""
+        """Return the term. files: uploads for `image: N`. Raises QueryError."""
         image: ImageSource | None = None
         if isinstance(self.image, int):
             if self.image >= len(files):
@@ -245,15 +248,15 @@ class QueryJson(BaseModel):
     verify: bool = Field(False, description="Not in this version.")
 
     @classmethod
-    def read(cls, said: str | bytes | dict[str, Any]) -> QueryJson:
-        """Raises QueryError for what is no JSON, and FieldError for the wrong shape."""
-        if isinstance(said, str | bytes):
+    def read(cls, payload: str | bytes | dict[str, Any]) -> QueryJson:
+        """Parse JSON. Raises QueryError for invalid JSON, and FieldError for wrong fields."""
+        if isinstance(payload, str | bytes):
             try:
-                said = json.loads(said)
+                payload = json.loads(payload)
             except (ValueError, RecursionError) as error:
                 raise QueryError(f"the query is no JSON: {error}") from error
         try:
-            return cls.model_validate(said)
+            return cls.model_validate(payload)
         except ValidationError as error:
             raise FieldError(
                 [
@@ -262,8 +265,8 @@ class QueryJson(BaseModel):
                 ]
             ) from error
 
-    def refuse_what_is_to_come(self) -> None:
-        """Raises QueryError for a field of the contract that this version lacks."""
+    def reject_unsupported_fields(self) -> None:
+        """Raises QueryError for a field of the contract that this version does not support."""
         for name in ("where", "kind", "collapse", "expand", "restore", "verify"):
             usual = type(self).model_fields[name].default
             if getattr(self, name) != usual:

@@ -68,7 +68,7 @@ class TermResolver:
             return ResolvedTerm(term.weight, text=term.text)
         if term.picture_id is not None and term.crop is None:
             return ResolvedTerm(term.weight, vector=self._read_stored(term.picture_id))
-        preprocessing = self._models.fitting(self._model).preprocessing
+        preprocessing = self._models.open_for(self._model).preprocessing
         resolved = self._resolver.resolve(term.image, [preprocessing], term.crop)
         return ResolvedTerm(term.weight, resolved.prepared[0], picture_id=resolved.id)
 

@@ -50,7 +50,7 @@ class TextReader:
         texts = {i: term.text for i, term in enumerate(query.terms) if term.text is not None}
         if not texts:
             return {}
-        embedder = self._models.fitting(self._model)
+        embedder = self._models.open_for(self._model)
         if isinstance(embedder, TextEmbedder) and not isinstance(embedder, LabelEmbedder):
             return {}
         vocabulary = embedder.vocabulary() if isinstance(embedder, LabelEmbedder) else None

@@ -19,9 +19,9 @@ from huggingface_hub import constants, file_download
 from huggingface_hub.utils import close_session
 
 from search import Engine, InputError, ModelError
-from search.embedders import hub, zoo
+from search.embedders import hub, openclip_models
 
-REPO, FILES = zoo.DEFAULT_RECIPE.repo, zoo.DEFAULT_RECIPE.files
+REPO, FILES = openclip_models.DEFAULT_RECIPE.repo, openclip_models.DEFAULT_RECIPE.files
 COMMAND = Path(sys.executable).with_name("lookalike")
 Open = Callable[..., Engine]
 
@@ -250,8 +250,8 @@ def weights(clip: str) -> bytes:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the default model a small one, whose weights are those of the tests."""
     monkeypatch.setattr(Hub, "has", FILES[0])
-    recipes = {"small": zoo.DEFAULT_RECIPE}
-    monkeypatch.setattr(zoo, "recipes", lambda *_: recipes)
+    recipes = {"small": openclip_models.DEFAULT_RECIPE}
+    monkeypatch.setattr(openclip_models, "list_recipes", lambda *_: recipes)
     monkeypatch.setattr("search.embedders.models.DEFAULT", "ViT-S-32-alt:small")
 
 

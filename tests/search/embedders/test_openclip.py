@@ -12,16 +12,16 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from search import ModelError
-from search.embedders import zoo
+from search.embedders import openclip_models
 from search.embedders.base import Embedder, TextEmbedder
 from search.embedders.inference import MOST, PART
-from search.embedders.notes import Notes, file_hash
+from search.embedders.json_cache import JsonCache, file_hash
 from search.embedders.openclip import OpenClip
 from search.embedders.registry import check_name, open_embedder
 from search.media.preprocessing import Preprocessing
 from search.runtime import Runtime, torch
 
-open_clip = zoo.library()
+open_clip = openclip_models.import_open_clip()
 from open_clip.transform import PreprocessCfg, image_transform_v2  # noqa: E402
 
 WORDS = ["a hat", "two shoes on a wooden floor", "帽子"]
@@ -80,9 +80,9 @@ def test_lines_and_points_are_prepared_in_little_memory(size: tuple[int, int], f
 def test_each_model_is_prepared_as_its_weights_were_trained() -> None:
     """Sizes, filters and colours of every model there is agree with open_clip's own tables."""
     for arch in open_clip.list_models():
-        config = zoo.config(arch)
+        config = openclip_models.read_config(arch)
         size = config["vision_cfg"]["image_size"]
-        for tag, recipe in zoo.recipes(arch, Notes()).items():
+        for tag, recipe in openclip_models.list_recipes(arch, JsonCache()).items():
             said = open_clip.get_pretrained_cfg(arch, tag)
             preprocessing = recipe.preprocessing(config)
             assert preprocessing.shape == (size, size, 3)
@@ -95,8 +95,8 @@ def test_each_model_is_prepared_as_its_weights_were_trained() -> None:
 
 
 def test_the_default_is_in_open_clips_table() -> None:
-    arch, _, tag = zoo.DEFAULT.partition(":")
-    assert zoo.recipes(arch, Notes())[tag] == zoo.DEFAULT_RECIPE
+    arch, _, tag = openclip_models.DEFAULT.partition(":")
+    assert openclip_models.list_recipes(arch, JsonCache())[tag] == openclip_models.DEFAULT_RECIPE
 
 
 # vectors ---------------------------------------------------------------------------------------
@@ -196,7 +196,7 @@ def test_the_fingerprint_is_of_the_weights_and_not_of_their_place(
 def test_a_hash_is_noted_until_the_file_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    notes, path = Notes(tmp_path / "notes"), tmp_path / "weights"
+    notes, path = JsonCache(tmp_path / "notes"), tmp_path / "weights"
     path.write_bytes(b"one")
     first = file_hash(path, notes)
     (note,) = (tmp_path / "notes").iterdir()
@@ -217,11 +217,11 @@ def test_nothing_heavy_is_read_before_the_first_picture(clip: str, tmp_path: Pat
     import sys
 
     notes = tmp_path / "notes"
-    OpenClip(clip, notes=Notes(notes))  # the table of weights is noted once
+    OpenClip(clip, cache=JsonCache(notes))  # the table of weights is noted once
     code = (
-        "import sys; from pathlib import Path; from search.embedders.notes import Notes;"
+        "import sys; from pathlib import Path; from search.embedders.json_cache import JsonCache;"
         "from search.embedders.registry import open_embedder;"
-        f"e = open_embedder({clip!r}, 'cpu', Notes(Path({str(notes)!r})));"
+        f"e = open_embedder({clip!r}, 'cpu', JsonCache(Path({str(notes)!r})));"
         "print(e.fingerprint, *({'torch', 'open_clip', 'faiss'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -321,7 +321,12 @@ def test_a_name_that_is_misspelt_gets_its_neighbours(name: str, near: str) -> No
 def test_an_architecture_alone_takes_its_default_tag() -> None:
     wanted = {"ViT-B-32": "laion2b_s34b_b79k", "ViT-L-14": "laion2b_s32b_b82k", "RN50": "openai"}
     for arch, tag in wanted.items():
-        assert zoo.default_tag(arch, list(zoo.recipes(arch, Notes()))) == tag
+        assert (
+            openclip_models.choose_default_tag(
+                arch, list(openclip_models.list_recipes(arch, JsonCache()))
+            )
+            == tag
+        )
         with pytest.raises(ModelError, match=f"{arch}:{tag} are not here.*index FOLDER"):
             open_embedder(arch, "cpu")
 
@@ -336,10 +341,10 @@ def test_tags_that_there_are_not() -> None:
 def test_texts_need_a_tokenizer_that_some_models_have_elsewhere(
     clip: str, ours: OpenClip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    foreign = zoo.config("ViT-S-32-alt")
+    foreign = openclip_models.read_config("ViT-S-32-alt")
     foreign["text_cfg"]["hf_tokenizer_name"] = "somebody/words"
     embedder = OpenClip(clip)
-    monkeypatch.setattr(zoo, "config", lambda _: foreign)
+    monkeypatch.setattr(openclip_models, "read_config", lambda _: foreign)
     picture = [ours.preprocessing(photo(90, 80))]
     assert np.array_equal(embedder.embed(picture), ours.embed(picture))
     with pytest.raises(ModelError, match=r"somebody/words, which cannot be had: .*reach; pictures"):

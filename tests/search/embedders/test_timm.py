@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from search import Engine, ModelError
 from search.embedders import hub, timm as embedder_module
 from search.embedders.base import TextEmbedder
-from search.embedders.notes import Notes
+from search.embedders.json_cache import JsonCache
 from search.embedders.registry import check_name, open_embedder
 from search.embedders.timm import Backbone, Timm, describe_backbone
 from search.runtime import Runtime, torch
@@ -78,10 +78,10 @@ def test_pictures_are_prepared_as_timm_does_to_the_pixel(
 
 
 def test_dino_models_are_known_without_their_weights() -> None:
-    two = describe_backbone("vit_small_patch14_dinov2.lvd142m", Notes())
+    two = describe_backbone("vit_small_patch14_dinov2.lvd142m", JsonCache())
     assert (two.dim, two.preprocessing().shape) == (384, (518, 518, 3))
     assert (two.repo, two.license) == ("timm/vit_small_patch14_dinov2.lvd142m", "apache-2.0")
-    three = describe_backbone("vit_small_patch16_dinov3", Notes())
+    three = describe_backbone("vit_small_patch16_dinov3", JsonCache())
     assert three.name == "vit_small_patch16_dinov3.lvd1689m" and three.dim == 384
 
 
@@ -145,11 +145,11 @@ def test_nothing_heavy_is_imported_before_the_first_picture(
     timm_model: str, tmp_path: Path, ours: Timm
 ) -> None:
     notes = tmp_path / "notes"
-    Timm(timm_model, notes=Notes(notes))
+    Timm(timm_model, cache=JsonCache(notes))
     code = (
-        "import sys; from pathlib import Path; from search.embedders.notes import Notes;"
+        "import sys; from pathlib import Path; from search.embedders.json_cache import JsonCache;"
         "from search.embedders.registry import open_embedder;"
-        f"e = open_embedder({timm_model!r}, 'cpu', Notes(Path({str(notes)!r})));"
+        f"e = open_embedder({timm_model!r}, 'cpu', JsonCache(Path({str(notes)!r})));"
         "print(e.fingerprint, *({'torch', 'timm', 'faiss'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -139,7 +139,7 @@ def test_a_loaded_picture_is_what_the_modules_make_of_it(loader):
     loaded = one(loader, PictureSource(data=data), PREPROCESSING)
     assert loaded.id == images.content_hash(data)
     assert loaded.size == (1500, 1100)
-    assert loaded.rendition == images.rendition_hash(rendition)
+    assert loaded.rendition == images.pixel_hash(rendition)
     assert loaded.facts == metadata.read(opened, rendition, (1500, 1100), len(data))
     assert loaded.thumbnail == images.thumbnail(rendition)
     assert np.array_equal(loaded.pixels, PREPROCESSING(rendition))

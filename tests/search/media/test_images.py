@@ -285,7 +285,7 @@ def test_colours_under_full_transparency_do_not_bleed_when_scaled():
 
 @given(st.integers(1, 20000), st.integers(1, 20000))
 def test_a_rendition_fits_keeps_its_shape_and_is_never_enlarged(width, height):
-    w, h = images.fitted(width, height)
+    w, h = images.scale_to_limits(width, height)
     assert 1 <= w <= width and 1 <= h <= height
     assert min(w, h) <= images.SHORT and max(w, h) <= images.LONG
     assert (w, h) == (width, height) or max(
@@ -478,7 +478,7 @@ def test_the_content_hash_is_sha256():
 def test_the_same_pixels_have_one_rendition_hash_in_every_lossless_format():
     picture = noise(700, 600)
     hashes = {
-        images.rendition_hash(rendered(encoded(picture, kind, **options)))
+        images.pixel_hash(rendered(encoded(picture, kind, **options)))
         for kind, options in (("PNG", {}), ("BMP", {}), ("TIFF", {}), ("WEBP", {"lossless": True}))
     }
     assert len(hashes) == 1
@@ -491,12 +491,12 @@ def test_the_rendition_hash_sees_pixels_and_shape_but_no_metadata():
     plain = encoded(picture, "JPEG")
     tagged = encoded(picture, "JPEG", exif=exif, comment=b"changed", xmp=b"<x/>")
     assert images.content_hash(plain) != images.content_hash(tagged)
-    assert images.rendition_hash(rendered(plain)) == images.rendition_hash(rendered(tagged))
+    assert images.pixel_hash(rendered(plain)) == images.pixel_hash(rendered(tagged))
     other = picture.copy()
     other.putpixel((63, 47), (1, 2, 3))
-    assert images.rendition_hash(other) != images.rendition_hash(picture)
+    assert images.pixel_hash(other) != images.pixel_hash(picture)
     flat = Image.new("RGB", (6, 4))
-    assert images.rendition_hash(flat) != images.rendition_hash(flat.transpose(T.ROTATE_90))
+    assert images.pixel_hash(flat) != images.pixel_hash(flat.transpose(T.ROTATE_90))
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def steps(engine: Engine) -> SimpleNamespace:
         resolver=TermResolver(library.reader, library.resolver, library.models, model),
         retriever=Retriever(library.indexes, model),
         ranker=Ranker(library.reader, model),
-        embedder=library.models.fitting(model),
+        embedder=library.models.open_for(model),
         model=model,
     )
 

@@ -149,6 +149,19 @@ def test_a_filter_loses_nothing(many: Many, share: float) -> None:
     assert right == total if share < 0.1 else right / total >= 0.98
 
 
+def test_a_batch_searches_further_only_for_queries_that_need_it(
+    many: Many, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index, rows = many
+    monkeypatch.setattr(index, "probes", 1)
+    queries = vectors(6, 13)
+    far = sorted(rows, key=lambda row_id: float(rows[row_id] @ queries[2]))[:300]
+    answers = index.search(queries, 20, far)  # far from one query, and not from the others
+    assert all(len(answer.ids) >= 20 for answer in answers)
+    for query, answer in zip(queries, answers, strict=True):
+        assert index.search(query[None], 20, far)[0].ids.tolist() == answer.ids.tolist()
+
+
 @pytest.mark.parametrize("k", [1, 10, 500, 2999, 3000, 10_000])
 def test_there_are_as_many_as_were_asked_for(many: Many, k: int) -> None:
     index, rows = many

@@ -1,3 +1,4 @@
-"""The HTTP API, one app for all routes: access, limits, jobs, schemas. It uses `search.Engine` and
-knows no other part of the package.
+"""The HTTP API: access control, limits, jobs, schemas, and the routes in a file per noun.
+
+It works through `search.Engine` alone.
 """

@@ -1,7 +1,7 @@
-"""Who may ask: loopback or a token, the right Host and Origin, within a size; headers of answers.
+"""Access control: tokens and cookies, Host and Origin, the size of bodies, headers of answers.
 
-A page of another site must not reach this server through a visitor's browser: a name that leads
-here by DNS rebinding shows in Host, a form or script of another page in Origin or Sec-Fetch-Site.
+A page of another site must not reach this server through a visitor's browser. DNS rebinding shows
+in Host; a form or script of another page shows in Origin or Sec-Fetch-Site.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SESSION_SECONDS = 30 * 86400
 LARGE = frozenset(f"/api/v1/{name}" for name in ("search", "images", "images/preview", "variants"))
 SMALL_BODY = 2**20  # most bytes of a body on other routes
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/api/v1/login"})
-PAGE = "/web/"  # below it are the page's own files, which are open too: they hold no data
+PAGE = "/web/"  # the page's own files, which are open too, since they hold no data
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -54,8 +54,7 @@ class Access:
     clock: Callable[[], float] = time.time
 
     def knows(self, host: str) -> bool:
-        """Whether a Host header means this server: a name that somebody else may point here, as
-        rebinding does, is none of ours."""
+        """Whether a Host header names this server. A name that others can point here does not."""
         name = _hostname(host)
         if name in ("localhost", self.host.lower()):
             return True
@@ -67,32 +66,32 @@ class Access:
         return address.is_loopback or not self.local  # an address cannot be rebound
 
     def admits(self, headers: Headers) -> bool:
-        """Whether a request carries the token, or the cookie that a login gave for it."""
+        """Whether a request carries the token, or a cookie that a login set."""
         if self.token is None:
             return True
-        kind, _, given = headers.get("authorization", "").partition(" ")
+        kind, _, value = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer":
-            sent = given.strip().encode("latin-1")  # as it came: most programs send UTF-8
-            texts = (sent.decode(errors="replace"), given.strip())
+            sent = value.strip().encode("latin-1")  # the bytes; most programs send UTF-8
+            texts = (sent.decode(errors="replace"), value.strip())
             return any(self.is_token(text) or _equal(text, self.local_token) for text in texts)
-        return self._is_session(cookie_parser(headers.get("cookie", "")).get(self.cookie, ""))
+        return self._is_valid_session(cookie_parser(headers.get("cookie", "")).get(self.cookie, ""))
 
     @property
     def cookie(self) -> str:
-        """The name of the cookie: of this token's servers alone, since browsers share cookies
-        among all servers of a machine."""
+        """The name of the cookie. It depends on the token, since browsers share cookies among all
+        servers of a machine."""
         return f"lookalike-{self._sign('name')[:8]}"
 
-    def is_token(self, given: str) -> bool:
+    def is_token(self, text: str) -> bool:
         """Whether a text is the token. The time it takes does not depend on the text."""
-        return _equal(given, self.token)
+        return _equal(text, self.token)
 
-    def session(self) -> str:
-        """A cookie's value: when it ends, and proof that whoever made it had the token."""
+    def make_session(self) -> str:
+        """Return a cookie's value: when it ends, and a signature with the token."""
         head = f"{int(self.clock()) + SESSION_SECONDS}.{secrets.token_hex(8)}"
         return f"{head}.{self._sign(head)}"
 
-    def _is_session(self, value: str) -> bool:
+    def _is_valid_session(self, value: str) -> bool:
         head, _, signature = value.rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._sign(head).encode()):
             return False
@@ -110,7 +109,7 @@ def _equal(text: str, secret: str | None) -> bool:
 
 
 def _hostname(host: str) -> str:
-    """A Host header without its port, in lower case."""
+    """Return a Host header without its port, in lower case."""
     name = host.strip().lower()
     if name.startswith("["):
         return name[1:].partition("]")[0]
@@ -131,22 +130,22 @@ class AccessControl:
             return
         headers = Headers(scope=scope)
 
-        async def dressed(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                given = MutableHeaders(scope=message)
+                answer = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
-                    given.setdefault(name, value)
+                    answer.setdefault(name, value)
             await send(message)
 
         try:
             self._check(scope, headers)
         except Problem as problem:
-            await problems.of(problem)(scope, receive, dressed)
+            await problems.of(problem)(scope, receive, send_with_headers)
             return
-        await self._app(scope, self._counted(scope, receive), dressed)
+        await self._app(scope, self._limit_body(scope, receive), send_with_headers)
 
     def _check(self, scope: Scope, headers: Headers) -> None:
-        """Raises Problem for who may not ask."""
+        """Raise Problem for a request that is not allowed."""
         host, path = headers.get("host", ""), scope["path"]
         if not self._access.knows(host):
             raise Problem(403, f"this server is not {host[:100]!r}; use the address it printed")
@@ -160,27 +159,27 @@ class AccessControl:
         if not is_open and not self._access.admits(headers):
             raise Problem(401, "send the token: `Authorization: Bearer TOKEN`, or log in first")
         length = headers.get("content-length", "")
-        if length.isdecimal() and int(length[:20]) > self._limit(scope):
-            raise _large(self._limit(scope))
+        if length.isdecimal() and int(length[:20]) > self._max_body(scope):
+            raise _too_large(self._max_body(scope))
 
-    def _limit(self, scope: Scope) -> int:
+    def _max_body(self, scope: Scope) -> int:
         return self._max_bytes if scope["path"] in LARGE else min(self._max_bytes, SMALL_BODY)
 
-    def _counted(self, scope: Scope, receive: Receive) -> Receive:
-        """A body that says nothing about its length, or lies, ends at the limit as well."""
-        seen, most = 0, self._limit(scope)
+    def _limit_body(self, scope: Scope, receive: Receive) -> Receive:
+        """Receive a body, and raise Problem at the limit, whatever its Content-Length."""
+        size, limit = 0, self._max_body(scope)
 
-        async def counted() -> Message:
-            nonlocal seen
+        async def receive_limited() -> Message:
+            nonlocal size
             message = await receive()
             if message["type"] == "http.request":
-                seen += len(message.get("body", b""))
-                if seen > most:
-                    raise _large(most)
+                size += len(message.get("body", b""))
+                if size > limit:
+                    raise _too_large(limit)
             return message
 
-        return counted
+        return receive_limited
 
 
-def _large(most: int) -> Problem:
-    return Problem(413, f"the request has more than {most} bytes; send less at once")
+def _too_large(limit: int) -> Problem:
+    return Problem(413, f"the request has more than {limit} bytes; send less at once")

@@ -1,4 +1,4 @@
-"""What the routes share: the engine, bounded turns, and reading of uploads."""
+"""What the routes share: the engine, limits on concurrent calls, and reading of bodies."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from search.errors import FieldError
 T = TypeVar("T")
 Shape = TypeVar("Shape", bound=BaseModel)
 
-MOST_JSON = 2**20  # bytes of a JSON body or field
+MAX_JSON = 2**20  # bytes of a JSON body or field
 UPLOAD_SECONDS = 120.0
-TAIL = 1024  # bytes in which the end of a multipart body is
+TAIL = 1024  # last bytes of a multipart body, which hold its end mark
 
 
 class Turns:
-    """A bounded number of calls at once, in threads, and a bounded number that wait."""
+    """Runs a limited number of calls in threads at once. A limited number of others wait."""
 
     def __init__(self, running: int, waiting: int) -> None:
         self._limiter = anyio.CapacityLimiter(running)
-        self._most, self.held = running + waiting, 0
+        self._max, self.held = running + waiting, 0
 
     @asynccontextmanager
     async def admit(self) -> AsyncIterator[None]:
-        """Hold a place. Raises Problem 503 when all are held."""
-        if self.held >= self._most:
-            raise Problem(503, "too much is being asked at once; try again in a second", retry=1)
+        """Hold a place. Raises Problem 503 if all places are held."""
+        if self.held >= self._max:
+            raise Problem(503, "too many requests at once; try again in a second", retry=1)
         self.held += 1
         try:
             yield
@@ -57,8 +57,11 @@ class Turns:
 
 @dataclass
 class Context:
-    """One server's parts. allow: folders that may be indexed; None for the defaults of loopback.
-    followers: of jobs; stopping: whether they are to be let go."""
+    """The parts of one server.
+
+    allow: folders that may be indexed; None for the defaults of loopback. followers: how many
+    requests follow jobs. stopping: whether the server stops, so that they must end.
+    """
 
     engine: Engine
     access: Access
@@ -73,7 +76,7 @@ class Context:
     previews: Turns = field(default_factory=lambda: Turns(2, 64))
 
     async def look(self, call: Callable[[], T]) -> T:
-        """A short question, off the event loop."""
+        """Run a short call in a thread, off the event loop."""
         async with self.looks.admit():
             return await self.looks.run(call)
 
@@ -94,25 +97,26 @@ class RequestBody:
     json: bytes | str | None = None
 
 
-async def read(request: Request, files: int, text: str | None) -> RequestBody:
-    """The body: multipart with `image` files and perhaps a JSON field named `text`, or JSON alone.
+async def read_body(request: Request, max_files: int, field: str | None) -> RequestBody:
+    """Read a body: multipart with `image` files and perhaps a field of JSON, or JSON alone.
 
-    files: how many images at most. Raises Problem and FieldError for anything else.
+    field: the name of the JSON field, if there may be one. Raises Problem and FieldError for
+    anything else.
     """
     try:
         with anyio.fail_after(UPLOAD_SECONDS):
             kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             if kind == "multipart/form-data":
-                return await _multipart(request, files, text)
+                return await _read_multipart(request, max_files, field)
             if kind == "application/json":
-                return RequestBody([], await _json(request))
+                return RequestBody([], await _read_json(request))
     except TimeoutError:
         raise Problem(408, f"the request took longer than {UPLOAD_SECONDS:g} s") from None
     raise Problem(415, "send multipart/form-data or application/json")
 
 
-def parsed(shape: type[Shape], json: bytes | str) -> Shape:
-    """JSON as a model has it. Raises Problem 400 for no JSON, and FieldError for another shape."""
+def parse_json(shape: type[Shape], json: bytes | str) -> Shape:
+    """Parse JSON as a model. Raises Problem 400 if it is no JSON, FieldError for another shape."""
     try:
         return shape.model_validate_json(json)
     except ValidationError as error:
@@ -122,20 +126,20 @@ def parsed(shape: type[Shape], json: bytes | str) -> Shape:
         raise FieldError([(".".join(map(str, one["loc"])), one["msg"]) for one in wrong]) from error
 
 
-async def _json(request: Request) -> bytes:
+async def _read_json(request: Request) -> bytes:
     data = bytearray()
     async for chunk in request.stream():
         data += chunk
-        if len(data) > MOST_JSON:
-            raise Problem(413, f"the JSON has more than {MOST_JSON} bytes")
+        if len(data) > MAX_JSON:
+            raise Problem(413, f"the JSON has more than {MAX_JSON} bytes")
     return bytes(data)
 
 
-async def _multipart(request: Request, files: int, text: str | None) -> RequestBody:
+async def _read_multipart(request: Request, max_files: int, field: str | None) -> RequestBody:
     body, wrong = RequestBody([]), list[tuple[str, str]]()
-    whole = Request(request.scope, _to_the_end(request))
+    complete = Request(request.scope, _require_end(request))
     try:
-        form = await whole.form(max_files=files + 1, max_fields=8, max_part_size=MOST_JSON)
+        form = await complete.form(max_files=max_files + 1, max_fields=8, max_part_size=MAX_JSON)
     except Problem:
         raise
     except HTTPException as error:
@@ -147,13 +151,13 @@ async def _multipart(request: Request, files: int, text: str | None) -> RequestB
     try:
         for name, value in form.multi_items():
             if name == "image" and isinstance(value, UploadFile):
-                if len(body.files) == files:
-                    raise Problem(413, f"more than {files} files in one request")
+                if len(body.files) == max_files:
+                    raise Problem(413, f"more than {max_files} files in one request")
                 body.files.append(await value.read())
             elif name == "image":
                 wrong.append((name, "is a file"))
-            elif name == text and body.json is None:
-                body.json = await value.read(MOST_JSON) if isinstance(value, UploadFile) else value
+            elif name == field and body.json is None:
+                body.json = await value.read(MAX_JSON) if isinstance(value, UploadFile) else value
             else:
                 wrong.append((name[:100], "is not a field of this request, or is there twice"))
     finally:
@@ -163,9 +167,11 @@ async def _multipart(request: Request, files: int, text: str | None) -> RequestB
     return body
 
 
-def _to_the_end(request: Request) -> Receive:
-    """A multipart body that raises Problem when it ends before its last part does: the parser
-    would drop that part without a word, and leave its file open."""
+def _require_end(request: Request) -> Receive:
+    """Receive a multipart body. Raises Problem 400 if it ends before its end mark.
+
+    The parser would drop an incomplete part without an error, and leave its file open.
+    """
     kind = EmailMessage()
     kind["Content-Type"] = request.headers["content-type"]
     end = f"--{kind.get_param('boundary', '')}--".encode("latin-1", "replace")

@@ -1,4 +1,4 @@
-"""OpenAPI as a page to read: no script, nothing from elsewhere, so it works with no network."""
+"""The OpenAPI document as a page, without scripts or files of other servers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ section { border-top: 1px solid #8888; margin-top: 1.5rem }
 
 
 def render(api: dict[str, Any]) -> str:
-    """An OpenAPI document -> HTML."""
+    """Render an OpenAPI document as HTML."""
     title = escape(f"{api['info']['title']} {api['info']['version']}")
     operations = "".join(
-        _operation(method, path, said)
+        _render_operation(method, path, operation)
         for path, methods in api["paths"].items()
-        for method, said in methods.items()
+        for method, operation in methods.items()
     )
     schemas = "".join(
         f"<section id='{escape(name)}'><h3>{escape(name)}</h3>{_pre(schema)}</section>"
@@ -38,21 +38,21 @@ def render(api: dict[str, Any]) -> str:
     )
 
 
-def _operation(method: str, path: str, said: dict[str, Any]) -> str:
+def _render_operation(method: str, path: str, operation: dict[str, Any]) -> str:
     return (
         f"<section><h3><code>{escape(method.upper())} {escape(path)}</code></h3>"
-        f"<p>{escape(said.get('summary', ''))}. {escape(said.get('description', ''))}</p>"
-        f"<ul>{''.join(_details(said))}</ul></section>"
+        f"<p>{escape(operation.get('summary', ''))}. {escape(operation.get('description', ''))}</p>"
+        f"<ul>{''.join(_list_details(operation))}</ul></section>"
     )
 
 
-def _details(said: dict[str, Any]) -> Iterator[str]:
-    for parameter in said.get("parameters", ()):
+def _list_details(operation: dict[str, Any]) -> Iterator[str]:
+    for parameter in operation.get("parameters", ()):
         what = escape(parameter.get("description", ""))
         yield f"<li><code>{escape(parameter['name'])}</code> ({parameter['in']}) {what}</li>"
-    for kind, body in said.get("requestBody", {}).get("content", {}).items():
+    for kind, body in operation.get("requestBody", {}).get("content", {}).items():
         yield f"<li>takes {escape(kind)}{_pre(body.get('schema', {}))}</li>"
-    for status, answer in said.get("responses", {}).items():
+    for status, answer in operation.get("responses", {}).items():
         yield f"<li>{escape(status)}: {escape(answer.get('description', ''))}</li>"
 
 

@@ -1,4 +1,4 @@
-"""Long work: one job of a kind at a time, a bounded queue of others, and what became of them."""
+"""Long work: one job of each kind at a time, a bounded queue, and a memory of finished jobs."""
 
 from __future__ import annotations
 
@@ -23,14 +23,16 @@ class Report(Protocol):
     """What a job did."""
 
     def to_json(self) -> dict[str, Any]:
-        """As its command prints it."""
+        """Return what its command prints with `--json`."""
         ...
 
 
 @dataclass(frozen=True)
-class Moment:
-    """How far work is that makes pictures. pictures: small ones on the way, as `data:` URLs;
-    report: with the last one."""
+class PictureProgress:
+    """Progress of a job that makes pictures.
+
+    pictures: previews as `data:` URLs. report: set in the last one.
+    """
 
     phase: str
     done: int
@@ -40,15 +42,18 @@ class Moment:
     report: Report | None = None
 
 
-Run = Callable[[], Iterator[Progress | Moment]]
+Run = Callable[[], Iterator[Progress | PictureProgress]]
 
 
 @dataclass
 class Job:
-    """Work and what is known of it. root: of which one job of a kind is taken at a time, if any;
-    version: grows with every change, so that who watches sees that there is one; error and code:
-    why it failed, for people and for programs; failure: the error, where it is the caller's to act
-    on. Times in seconds since 1970."""
+    """A piece of work and its state.
+
+    root: one job of a kind at a time is accepted for it; None for no such limit. created, finished:
+    seconds since 1970. error, code: why it failed, for people and for programs. failure: the error,
+    if the caller can act on it. version: grows with every change, so that a follower sees that
+    there is one. stop: set to cancel it.
+    """
 
     id: str
     kind: str
@@ -57,7 +62,7 @@ class Job:
     state: State = "queued"
     created: float = field(default_factory=time.time)
     finished: float | None = None
-    progress: Progress | Moment | None = None
+    progress: Progress | PictureProgress | None = None
     report: Report | None = None
     error: str | None = None
     code: str | None = None
@@ -67,24 +72,24 @@ class Job:
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether it is done, failed or cancelled."""
         return self.state in ("done", "failed", "cancelled")
 
     def change(self, **values: Any) -> None:
-        """Set fields; the version comes last, so that who sees it sees them."""
+        """Set fields, then the version: a follower that sees the new version sees the fields."""
         for name, value in values.items():
             setattr(self, name, value)
         self.version += 1
 
     def to_json(self) -> dict[str, Any]:
-        """As `/jobs/{id}` answers."""
-        now = self.progress
-        progress = now and {
-            "phase": now.phase,
-            "done": now.done,
-            "total": now.total,
-            "path": now.path and shown(now.path),
-            "pictures": list(now.pictures) if isinstance(now, Moment) else [],
+        """Return the answer of `/jobs/{id}`."""
+        last = self.progress
+        progress = last and {
+            "phase": last.phase,
+            "done": last.done,
+            "total": last.total,
+            "path": last.path and shown(last.path),
+            "pictures": list(last.pictures) if isinstance(last, PictureProgress) else [],
         }
         return {
             "id": self.id,
@@ -104,7 +109,7 @@ class Jobs:
     """Runs jobs, each kind in a thread of its own. Threads may share it."""
 
     def __init__(self, waiting: int = 16, remembered: int = 100) -> None:
-        """waiting: jobs in a queue; remembered: jobs of a kind that are over."""
+        """waiting: most jobs in a queue. remembered: finished jobs of a kind that are kept."""
         self._waiting, self._remembered = waiting, remembered
         self._jobs: dict[str, Job] = {}
         self._queues: defaultdict[str, deque[tuple[Job, Run]]] = defaultdict(deque)
@@ -115,14 +120,15 @@ class Jobs:
     def start(
         self, kind: str, path: str, root: str | None, run: Run, waiting: int | None = None
     ) -> Job:
-        """Queue a job. waiting: how many of its kind may wait, where others than usual.
+        """Queue a job.
 
-        Raises Problem 429 when its root has one, or the queue is full.
+        waiting: how many of its kind may wait; None for the usual number. Raises Problem 429 if
+        its root has a job of the kind or the queue is full, and 503 while the server stops.
         """
         with self._change:
             if self._closed:
                 raise Problem(503, "the server is stopping", retry=5, code="stopping")
-            self._refuse(kind, root, self._waiting if waiting is None else waiting)
+            self._require_room(kind, root, self._waiting if waiting is None else waiting)
             job = Job(secrets.token_hex(8), kind, path, root)
             self._jobs[job.id] = job
             self._queues[kind].append((job, run))
@@ -136,33 +142,35 @@ class Jobs:
             self._change.notify_all()
         return job
 
-    def _refuse(self, kind: str, root: str | None, most: int) -> None:
-        """Raises Problem 429 for a job that cannot be queued."""
+    def _require_room(self, kind: str, root: str | None, waiting: int) -> None:
+        """Raise Problem 429 for a job that cannot be queued."""
         for other in self._jobs.values():
             if root is not None and (other.kind, other.root) == (kind, root) and not other.over:
-                said = f"job {other.id} is at this folder; wait for it, or cancel it"
-                raise Problem(429, said, retry=5, more={"job": other.id}, code="job_running")
-        if len(self._queues[kind]) >= most:
-            said = f"{most} jobs are waiting; try again when one is done"
-            raise Problem(429, said, retry=10, code="too_many_jobs")
+                reason = f"job {other.id} is at this folder; wait for it, or cancel it"
+                raise Problem(429, reason, retry=5, more={"job": other.id}, code="job_running")
+        if len(self._queues[kind]) >= waiting:
+            reason = f"{waiting} jobs wait; try again when one is done"
+            raise Problem(429, reason, retry=10, code="too_many_jobs")
 
     def all(self) -> list[Job]:
-        """Every job that is remembered, the last one first."""
+        """Return every job that is remembered, newest first."""
         with self._change:
             return list(self._jobs.values())[::-1]
 
-    def get(self, identity: str) -> Job:
-        """Raises Problem 404."""
+    def get(self, job_id: str) -> Job:
+        """Return a job. Raises Problem 404."""
         with self._change:
-            if job := self._jobs.get(identity):
+            if job := self._jobs.get(job_id):
                 return job
-        said = "there is no such job; the last ones are remembered until a restart"
-        raise Problem(404, said, code="job_not_found")
+        reason = "there is no such job; the last ones are remembered until a restart"
+        raise Problem(404, reason, code="job_not_found")
 
-    def cancel(self, identity: str) -> Job:
-        """Stop a job: at once while it waits, else after the batch it is at. What a run has
-        committed by then stays."""
-        job = self.get(identity)
+    def cancel(self, job_id: str) -> Job:
+        """Cancel a job: at once while it waits, else after its current batch.
+
+        What it has committed stays. Raises Problem 404.
+        """
+        job = self.get(job_id)
         with self._change:
             job.stop.set()
             if job.state == "queued":
@@ -172,11 +180,11 @@ class Jobs:
         return job
 
     def count(self) -> Counter[str]:
-        """How many jobs wait and run."""
+        """Count the jobs that wait and run, by state."""
         return Counter(job.state for job in self.all() if not job.over)
 
     def close(self, seconds: float = 10.0) -> None:
-        """Cancel what waits and runs; wait so long for the batch under way."""
+        """Cancel all jobs, and wait for their current batches, `seconds` at most."""
         with self._change:
             self._closed = True
             self._change.notify_all()
@@ -189,8 +197,8 @@ class Jobs:
 
     def _forget(self, kind: str) -> None:
         over = [job.id for job in self._jobs.values() if job.kind == kind and job.over]
-        for identity in over[: max(0, len(over) - self._remembered)]:
-            del self._jobs[identity]
+        for job_id in over[: max(0, len(over) - self._remembered)]:
+            del self._jobs[job_id]
 
     def _work(self, kind: str) -> None:
         while True:
@@ -202,22 +210,22 @@ class Jobs:
                 job, run = self._queues[kind].popleft()
                 job.change(state="running")
             try:
-                self._follow(job, run)
+                self._run(job, run)
             except LookalikeError as error:
-                said = shown(str(error))
-                # whose frames hold what was sent
+                message = shown(str(error))
+                # the frames of the traceback hold the pictures of the request
                 error.__traceback__ = error.__cause__ = error.__context__ = None
-                why = {"error": said, "code": error.code, "failure": error}
-                job.change(**why, finished=time.time(), state="failed")
+                state = {"error": message, "code": error.code, "failure": error}
+                job.change(**state, finished=time.time(), state="failed")
             except Exception:
                 log.exception("job %s failed", job.id)
-                said = "something went wrong here; the server's log has more"
-                job.change(error=said, code="internal", finished=time.time(), state="failed")
+                message = "something went wrong here; the server's log has more"
+                job.change(error=message, code="internal", finished=time.time(), state="failed")
             del run
 
     @staticmethod
-    def _follow(job: Job, run: Run) -> None:
-        """Run a job to its end, or to the first moment after it was cancelled."""
+    def _run(job: Job, run: Run) -> None:
+        """Run a job to its end, or to its first progress after it was cancelled."""
         steps = run()
         try:
             while not job.stop.is_set():
@@ -226,9 +234,9 @@ class Jobs:
                     break
                 job.change(progress=progress, report=progress.report)
         finally:
-            if close := getattr(steps, "close", None):  # gives the write lock back
+            if close := getattr(steps, "close", None):  # releases the write lock
                 close()
-            if isinstance(job.progress, Moment):  # nobody needs pictures on the way any longer
+            if isinstance(job.progress, PictureProgress):  # previews are of no use any more
                 job.change(progress=replace(job.progress, pictures=()))
         state = "cancelled" if job.report is None else "done"
         job.change(finished=time.time(), state=state)

@@ -1,4 +1,4 @@
-"""`lookalike serve`: a socket, the app, one process, until it is told to stop."""
+"""`lookalike serve`: listens on a socket and runs the app, in one process, until a signal."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from search.engine import Engine
 from search.errors import InputError, QueryError
 from search.settings import Settings
 
-SECONDS = 3  # for requests that are under way when it is told to stop
+STOP_SECONDS = 3  # for requests that are under way when a signal comes
 
 
-def _calm(record: logging.LogRecord) -> bool:
-    """Whether a line is worth logging: that a request was cut short at the end is not."""
+def _is_worth_logging(record: logging.LogRecord) -> bool:
+    """Whether to log a line. Requests that the end of the server cancels are not logged."""
     cut = record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError)
     return not (cut or record.getMessage().rstrip().endswith("CancelledError"))
 
 
 class _Server(uvicorn.Server):
-    """Says where it is once it answers, and ends without raising the signal again."""
+    """Calls `ready` as soon as it answers, and ends without raising the signal again."""
 
     def __init__(self, config: uvicorn.Config, context: Context, ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -43,8 +43,8 @@ class _Server(uvicorn.Server):
             self._ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self.force_exit = self.should_exit  # the second time without waiting
-        self.should_exit = self._context.stopping = True  # followers of jobs would never leave
+        self.force_exit = self.should_exit  # the second signal ends it without waiting
+        self.should_exit = self._context.stopping = True  # else followers of jobs stay connected
 
 
 def serve(
@@ -62,8 +62,8 @@ def serve(
     as the server answers. local_token: a second token, for commands of the same user. Raises
     InputError for an address that cannot be served, and QueryError for a wrong port.
     """
-    where, local = _address(host, port)
-    token = _token(engine.settings)
+    where, local = _resolve(host, port)
+    token = _read_token(engine.settings)
     if not local and token is None:
         raise InputError(
             f"{host} can be reached by others, so it needs a token: set LOOKALIKE_TOKEN, or "
@@ -75,10 +75,10 @@ def serve(
     access = Access(host=host, token=token, local=local, local_token=local_token)
     app = create_app(engine, access, folders if folders or not local else None)
     listening = _listen(host, where)
-    shown = f"[{host}]" if ":" in host else host
+    name = f"[{host}]" if ":" in host else host
     if host in ("0.0.0.0", "::"):
-        shown = "127.0.0.1" if host == "0.0.0.0" else "[::1]"
-    address = f"http://{shown}:{listening.getsockname()[1]}"
+        name = "127.0.0.1" if host == "0.0.0.0" else "[::1]"
+    address = f"http://{name}:{listening.getsockname()[1]}"
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -87,27 +87,31 @@ def serve(
         lifespan="on",
         proxy_headers=False,
         server_header=False,
-        timeout_graceful_shutdown=SECONDS,
+        timeout_graceful_shutdown=STOP_SECONDS,
     )
-    logging.getLogger("uvicorn.error").addFilter(_calm)
+    logging.getLogger("uvicorn.error").addFilter(_is_worth_logging)
     with listening:
         _Server(config, app.state.context, lambda: announce(address)).run(sockets=[listening])
 
 
-def _address(host: str, port: int) -> tuple[tuple[int, str, int], bool]:
-    """Family, address and port to listen on, and whether that is loopback."""
+def _resolve(host: str, port: int) -> tuple[tuple[int, str, int], bool]:
+    """Return the family, address and port to listen on, and whether it is loopback.
+
+    Raises QueryError for a wrong port, and InputError for a host that is not of this machine.
+    """
     if not 0 <= port <= 65535:
         raise QueryError(f"--port {port}: give 0 to 65535")
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         raise InputError(f"--host {host}: no address of this machine") from error
-    family, *_, place = found[0]
+    family, *_, place = addresses[0]
     address = str(place[0])
     return (family, address, port), ip_address(address.partition("%")[0]).is_loopback
 
 
 def _listen(host: str, where: tuple[int, str, int]) -> socket.socket:
+    """Open a listening socket. Raises InputError if the port is taken or not allowed."""
     family, address, port = where
     # asyncio sets TCP_NODELAY only on a socket whose protocol is named; without it each answer on
     # a kept connection waits some 40 ms for the client's delayed acknowledgement
@@ -125,8 +129,8 @@ def _listen(host: str, where: tuple[int, str, int]) -> socket.socket:
     return listening
 
 
-def _token(settings: Settings) -> str | None:
-    """The token, if one was set. Raises InputError for a file that holds none."""
+def _read_token(settings: Settings) -> str | None:
+    """Return the token of the settings, or None. Raises InputError for a file without one."""
     if settings.token is not None:
         return settings.token.get_secret_value() or None
     if settings.token_file is None:

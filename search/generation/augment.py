@@ -35,7 +35,7 @@ from search.records import AugmentProgress, AugmentReport, Skip, Variants
 MANIFEST = "metadata.jsonl"
 ABOUT = ".lookalike.json"
 LOCK = ".lookalike.lock"
-AHEAD = 4  # pictures that are decoded before their turn
+PREFETCH = 4  # pictures that are decoded before their turn
 
 Row = dict[str, Any]
 
@@ -53,7 +53,7 @@ class Augmentation:
         seed: int,
     ) -> None:
         """Raises InputError, NotFoundError and QueryError."""
-        VariantRequest.of(n=n, seed=seed + 2**32)  # each source has seeds of its own up to there
+        VariantRequest.of(n=n, seed=seed + 2**32)  # a source adds up to 32 bits to the seed
         request = VariantRequest.of(n=n, regime=regime, seed=seed, space=generator.space)
         self._request = replace(request, regime=regime)
         self._generator = generator
@@ -78,17 +78,17 @@ class Augmentation:
         self._output = Path(os.path.realpath(output.expanduser()))
         if self._output.is_relative_to(self._source) or self._source.is_relative_to(self._output):
             raise InputError(
-                f"{self._output} and {self._source} are one within the other; give another output, "
-                "so that the originals stay by themselves"
+                f"one of {self._output} and {self._source} is inside the other; give another "
+                "output folder, so that originals and variants do not mix"
             )
         options = {"source": str(self._source), "n": n, "regime": regime, "seed": seed}
         self._about = options | generator.fingerprints()
-        self._refuse_others()
+        self._require_own_output()
 
-    def _refuse_others(self) -> None:
-        """Raises InputError for an output that holds anything but the beginning of the same."""
+    def _require_own_output(self) -> None:
+        """Raise InputError if the output has anything but a part of the same training set."""
         try:
-            held = os.listdir(self._output)
+            names = os.listdir(self._output)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -97,52 +97,52 @@ class Augmentation:
             known = json.loads((self._output / ABOUT).read_text())
         except (OSError, ValueError):
             known = None
-        if set(held) - {LOCK} and known != self._about:
-            raise InputError(f"{self._output} {self._other(known)}; give a new folder")
+        if set(names) - {LOCK} and known != self._about:
+            raise InputError(f"{self._output} {self._describe_other(known)}; give a new folder")
 
-    def _other(self, known: Any) -> str:
-        """How what the output holds differs from what is asked for, in words."""
+    def _describe_other(self, known: Any) -> str:
+        """Say how the output differs from the request. known: the content of its `ABOUT` file."""
         if not isinstance(known, dict):
             return "holds something else"
         differing = {k: v for k, v in self._about.items() if known.get(k) != v}
         parts = [
             f"other {k}" if k in ("weights", "model") else f"{k} {known.get(k)}, not {v}"
-            for k, v in differing.items()  # a reader cannot compare digests
+            for k, v in differing.items()  # digests are of no use to a reader
         ]
         return f"was made with {'; '.join(parts)}"
 
     def run(self) -> Iterator[AugmentProgress]:
-        """Make what is not there yet. Raises LookalikeError; what was made by then stays."""
-        begun, total = time.monotonic(), len(self._sources)
-        skips, made = list(self._unreadable), 0
+        """Make the variants that are missing. Raises LookalikeError; finished variants stay."""
+        start, total = time.monotonic(), len(self._sources)
+        skips, written = list(self._unreadable), 0
         yield AugmentProgress(0, total, next(iter(self._sources)))
-        with self._alone():
-            rows, removed = self._kept()
-            todo = [name for name in self._sources if name not in rows]
-            done = total - len(todo)
-            with closing(self._pictures(todo)) as pictures:
+        with self._lock_output():
+            rows, removed = self._clean_output()
+            missing = [name for name in self._sources if name not in rows]
+            done = total - len(missing)
+            with closing(self._load_pictures(missing)) as pictures:
                 for name, picture in pictures:
                     if isinstance(picture, InputError):
                         reason = str(picture).removeprefix(f"{self._source / name}: ")
                         skips.append(Skip(name, reason))
                     else:
-                        made += self._write(name, self._make_variants(name, picture))
+                        written += self._write(name, self._make_variants(name, picture))
                     done += 1
                     yield AugmentProgress(done, total, name, len(skips))
-        unchanged = total - len(todo)
-        seconds = time.monotonic() - begun
+        unchanged = total - len(missing)
+        seconds = time.monotonic() - start
         report = AugmentReport(
-            str(self._output), total, made, unchanged, removed, tuple(skips), seconds
+            str(self._output), total, written, unchanged, removed, tuple(skips), seconds
         )
         yield AugmentProgress(total, total, None, len(skips), report)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """The output to ourselves."""
+    def _lock_output(self) -> Iterator[None]:
+        """Hold the lock of the output. Raises InputError, LockedError and StorageError."""
         try:
             self._output.mkdir(parents=True, exist_ok=True)
             with FileLock(self._output / LOCK, timeout=0, thread_local=False):
-                self._refuse_others()  # it may have waited long for its turn
+                self._require_own_output()  # another run may have finished since
                 files.write(self._output / ABOUT, json.dumps(self._about).encode())
                 yield
         except Timeout:
@@ -153,46 +153,50 @@ class Augmentation:
                 "give another output"
             ) from error
 
-    def _kept(self) -> tuple[dict[str, list[Row]], int]:
-        """Source -> its lines of the manifest, where all of them and their pictures are there, made
-        of the source as it is; the manifest and the folder keep no others. And how many variants
-        were those of sources that are gone."""
-        path, found = self._output / MANIFEST, dict[str, list[Row]]()
+    def _clean_output(self) -> tuple[dict[str, list[Row]], int]:
+        """Delete the variants of sources that are incomplete, were edited or are gone.
+
+        Returns the manifest's rows of the other sources, by source, and how many variants were
+        deleted because their source is gone.
+        """
+        path, by_source = self._output / MANIFEST, dict[str, list[Row]]()
         for line in path.read_text().splitlines() if path.exists() else ():
             try:
                 row = json.loads(line)
                 source, _ = row["source"], row["file_name"]
-                found.setdefault(source, []).append(row)
+                by_source.setdefault(source, []).append(row)
             except (ValueError, LookupError, TypeError):
-                pass  # a line that was cut off: its source is done again
-        whole = {
+                pass  # an incomplete line: the variants of its source are made again
+        complete = {
             source: rows
-            for source, rows in found.items()
-            if len(rows) == self._request.n and all(self._current(source, row) for row in rows)
+            for source, rows in by_source.items()
+            if len(rows) == self._request.n and all(self._is_current(source, row) for row in rows)
         }
         removed = 0
-        for source in found.keys() - whole:
-            for row in found[source]:
+        for source in by_source.keys() - complete:
+            for row in by_source[source]:
                 file = Path(os.path.realpath(self._output / row["file_name"]))
                 if file.suffix == ".png" and file.is_relative_to(self._output):
                     file.unlink(missing_ok=True)
-                    removed += self._gone(source)
-                    with suppress(OSError):  # the last of its class: ImageFolder takes no empty one
+                    removed += self._is_gone(source)
+                    with suppress(OSError):  # ImageFolder refuses an empty class
                         os.removedirs(file.parent)
         # after the pictures, so that every file on disk has a manifest entry
-        files.write(path, "".join(_lines(rows) for rows in whole.values()).encode())
-        return whole, removed
+        files.write(path, "".join(_lines(rows) for rows in complete.values()).encode())
+        return complete, removed
 
-    def _current(self, source: str, row: Row) -> bool:
-        modified = self._sources.get(source, row.get("modified"))  # one out of sight keeps its own
+    def _is_current(self, source: str, row: Row) -> bool:
+        """Whether a variant exists and its source is as it was when the variant was made."""
+        # a source that cannot be seen counts as unchanged
+        modified = self._sources.get(source, row.get("modified"))
         return (
-            not self._gone(source)
+            not self._is_gone(source)
             and row.get("modified") == modified
             and (self._output / row["file_name"]).is_file()
         )
 
-    def _gone(self, source: str) -> bool:
-        """Whether a source is not there any more, as far as can be told."""
+    def _is_gone(self, source: str) -> bool:
+        """Whether a source was deleted. False if its folder cannot be read."""
         if source in self._sources:
             return False
         try:
@@ -201,10 +205,10 @@ class Augmentation:
             return isinstance(error, FileNotFoundError | NotADirectoryError)
         return False
 
-    def _pictures(
+    def _load_pictures(
         self, names: list[str]
     ) -> Generator[tuple[str, Image.Image | InputError], None, None]:
-        """Decoded some ahead, in order."""
+        """Load sources in order, some ahead. Yields each name with its picture or its error."""
 
         def load(name: str) -> Image.Image | InputError:
             try:
@@ -212,11 +216,11 @@ class Augmentation:
             except InputError as error:
                 return error
 
-        with ThreadPoolExecutor(AHEAD, thread_name_prefix="augment") as pool:
-            yield from in_order(((name, pool.submit(load, name)) for name in names), AHEAD + 1)
+        with ThreadPoolExecutor(PREFETCH, thread_name_prefix="augment") as pool:
+            yield from in_order(((name, pool.submit(load, name)) for name in names), PREFETCH + 1)
 
     def _make_variants(self, name: str, picture: Image.Image) -> Variants:
-        """Seeds follow from the name of the source, so that no two sources share their noise."""
+        """Make the variants of a source. Its seed depends on its name, so that sources differ."""
         seed = self._request.seed + zlib.crc32(os.fsencode(name))
         request = replace(self._request, seed=seed)
         *_, last = self._generator.generate(picture, request, patient=True)
@@ -225,7 +229,7 @@ class Augmentation:
         return last.result
 
     def _write(self, name: str, variants: Variants) -> int:
-        """The pictures, and then their lines; how many."""
+        """Write the variants of a source, then their rows of the manifest. Returns how many."""
         place = name if "/" in name else f"{self._source.name}/{name}"
         folder, _, stem = place.rpartition("/")
         rows = []

@@ -115,10 +115,10 @@ class LibraryPictures:
         return self._strangers[1]
 
     def _draw_vectors(self, model: Model) -> Vectors:
-        """Vectors of pictures of the library, at random but always the same ones."""
+        """Return (n, dim) vectors of a random sample of the library, the same one at each call."""
         row_ids = np.random.default_rng(0).permutation(self._reader.newest(0, NEWEST))
-        drawn = row_ids[: 4 * MAX_STRANGERS].tolist()
-        return self._reader.load_vectors(model, drawn)[1][:MAX_STRANGERS]
+        sample = row_ids[: 4 * MAX_STRANGERS].tolist()
+        return self._reader.load_vectors(model, sample)[1][:MAX_STRANGERS]
 
     def _embed_samples(self, embedder: Embedder) -> Vectors:
         paths = sorted(Path(str(files("search"))).glob("samples/*/*.jpg"))

@@ -71,7 +71,7 @@ on shapes fall apart, without more of the query in them. A guidance of 3 makes c
 
 
 class VariantOptions(TypedDict, total=False):
-    """What a caller may say about the variants of a picture.
+    """Options of the variants of a picture.
 
     n: number of variants, 1 to 64. regime: `near`, `same` (default) or `concept`. sigma: noise
     level instead of a regime, from 0; 80 and more is pure noise. guidance: 0 to 20, 1 is none.
@@ -214,16 +214,16 @@ class VariantGenerator:
     ) -> Generator[VariantProgress, None, None]:
         """Make variants of a picture; the last progress carries them. patient: wait in a queue of
         any length. Raises LookalikeError."""
-        begun = time.monotonic()
+        start_time = time.monotonic()
         with self._queue.place(patient) as wait_for_turn:
             total = request.n * request.settings.steps
             yield VariantProgress(0, total)
             while not wait_for_turn():
                 yield VariantProgress(0, total)
-            yield from self._generate(self.pictures.load(image), request, begun)
+            yield from self._generate(self.pictures.load(image), request, start_time)
 
     def _generate(
-        self, picture: Image.Image, request: VariantRequest, begun: float
+        self, picture: Image.Image, request: VariantRequest, start_time: float
     ) -> Generator[VariantProgress, None, None]:
         size = scaled(*picture.size, request.size)
         model, encoder = self._open_model()
@@ -244,7 +244,7 @@ class VariantGenerator:
         condition = None
         if encoder is not None:
             condition = torch.from_numpy(self._embed(encoder, [seen_by(model, picture)])[0])
-        test = self._acceptance(embedder, query, request, original)
+        test = self._make_test(embedder, query, request, original)
         find_start: Callable[[int], Start]
         if request.start == "neighbours":
             hits = self.pictures.find_neighbours(query)
@@ -253,15 +253,15 @@ class VariantGenerator:
             start = Start(self._run_in_pieces(make_canvas(model, original)))
             find_start = partial(_same_start, start)
         accepted, rejected = list[Variant](), list[tuple[float, Variant]]()
-        drawn, done, steps = 0, 0, request.settings.steps
-        most = request.n * CANDIDATES_PER_VARIANT if request.regime else request.n
+        tried, done, steps = 0, 0, request.settings.steps
+        limit = request.n * CANDIDATES_PER_VARIANT if request.regime else request.n
         sigma = min(request.settings.sigma, PURE_NOISE, model.schedule.sigma_max)
         detail = not is_pure_noise(model, request.settings.sigma)
-        while len(accepted) < request.n and drawn < most:
-            lacking = min(request.n - len(accepted), most - drawn)
+        while len(accepted) < request.n and tried < limit:
+            lacking = min(request.n - len(accepted), limit - tried)
             count = min(lacking, self._runtime.portion(BATCH))
-            seeds = range(request.seed + drawn, request.seed + drawn + count)
-            total = (drawn + request.n - len(accepted)) * steps
+            seeds = range(request.seed + tried, request.seed + tried + count)
+            total = (tried + request.n - len(accepted)) * steps
             starts = [find_start(seed) for seed in seeds]
             noised = x = torch.stack([start.canvas.x for start in starts])
             for step, last, x in self._denoise(model, noised, seeds, request.settings, condition):
@@ -288,11 +288,11 @@ class VariantGenerator:
                     accepted.append(variant)
                 else:
                     rejected.append((distance, variant))
-            drawn += count
+            tried += count
         rejected.sort(key=lambda pair: pair[0])
         chosen = (*accepted, *(variant for _, variant in rejected))[: request.n]
-        result = Variants(chosen, time.monotonic() - begun, drawn, len(accepted))
-        done = max(done, drawn * steps)
+        result = Variants(chosen, time.monotonic() - start_time, tried, len(accepted))
+        done = max(done, tried * steps)
         yield VariantProgress(done, done, tuple(v.picture for v in chosen), result)
 
     def _open_neighbour(
@@ -390,7 +390,7 @@ class VariantGenerator:
         return self._models.embed(embedder, [embedder.preprocessing(p) for p in pictures])
 
     def _open_model(self) -> tuple[Denoiser, Embedder | None]:
-        """The diffusion model, and the encoder of the vectors that it was trained on."""
+        """Return the diffusion model, and the encoder of the vectors that it was trained on."""
         with self._opening:
             if self._opened is None:
                 try:
@@ -408,10 +408,10 @@ class VariantGenerator:
         model = self._runtime.run(lambda: load(path, self._device, fingerprint))
         return model, encoder if model.config.shape.condition == "vector" else None
 
-    def _acceptance(
+    def _make_test(
         self, embedder: Embedder, query: Vectors, request: VariantRequest, original: Image.Image
     ) -> Acceptance:
-        """The test of the variants of a query. At sigma 0 a copy of the query is wanted."""
+        """Return the acceptance test of a query's variants. At sigma 0 it accepts copies."""
         if request.regime is None:
             return Acceptance()
         strangers = self.pictures.stranger_vectors(embedder)

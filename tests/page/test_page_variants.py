@@ -449,7 +449,7 @@ def test_keeping_one(page: Page, home: Path) -> None:
         variant = client.get("/api/v1/jobs").json()["jobs"][0]["report"]["variants"][0]
         kept = client.get("/api/v1/images").json()["images"][0]
         assert Path(kept["path"]).read_bytes() == client.get(variant["url"]).content
-        client.app.state.context.variant_cache._kept.clear()  # type: ignore[attr-defined]
+        client.app.state.context.variant_cache._cached.clear()  # type: ignore[attr-defined]
         page.cdp("Network.clearBrowserCache")
         page.click("#variants-list .tools button:last-child")  # an hour later
         page.wait_for("document.getElementById('toast').textContent.includes('no such variant')")

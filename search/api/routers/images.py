@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from search.api.deps import Context, Here, parsed, read
+from search.api.deps import Context, Here, parse_json, read_body
 from search.api.problems import Problem
 from search.api.schemas import AddressJson, ImageJson, PageJson, multipart, problems
 from search.errors import FieldError
@@ -187,12 +187,12 @@ async def get_file(picture_id: str, request: Request, here: Here) -> Response:
 
 async def _read_image(request: Request) -> bytes | str:
     """Return the bytes of the picture in a request, or its URL. Raises FieldError."""
-    body = await read(request, 1, None)
+    body = await read_body(request, 1, None)
     if body.files:
         return body.files[0]
     if body.json is None:
         raise FieldError([("image", "is missing")])
-    url = parsed(AddressJson, body.json).url
+    url = parse_json(AddressJson, body.json).url
     if not is_address(url):
         raise FieldError([("url", "give an address that begins with http:// or https://")])
     return url

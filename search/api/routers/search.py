@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query as Parameter, Request
 from starlette.responses import JSONResponse
 
-from search.api.deps import Here, read
+from search.api.deps import Here, read_body
 from search.api.schemas import AnswerJson, multipart, problems
 from search.querying.query import Query, QueryJson
 from search.records import Hits, Words
@@ -40,7 +40,7 @@ async def list_words(
 async def search_images(request: Request, here: Here) -> JSONResponse:
     """Multipart with `image` files and `query` (JSON), or the JSON alone."""
     async with here.searches.admit():
-        body = await read(request, here.engine.settings.upload_files, "query")
+        body = await read_body(request, here.engine.settings.upload_files, "query")
 
         def find_hits() -> Hits:
             return here.engine.search(Query.from_json(body.json or "{}", body.files))

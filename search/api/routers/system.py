@@ -41,7 +41,7 @@ async def log_in(body: LoginJson, request: Request, here: Here) -> Response:
     response = Response(status_code=204)
     response.set_cookie(
         here.access.cookie,
-        here.access.session(),
+        here.access.make_session(),
         max_age=SESSION_SECONDS,
         httponly=True,
         samesite="strict",

@@ -14,8 +14,8 @@ from PIL import Image
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
-from search.api.deps import Context, Here, RequestBody, parsed, read
-from search.api.jobs import Job, Moment
+from search.api.deps import Context, Here, RequestBody, parse_json, read_body
+from search.api.jobs import Job, PictureProgress
 from search.api.problems import Problem
 from search.api.routers.images import SANDBOX, image_content
 from search.api.routers.index import resolve_path
@@ -66,14 +66,14 @@ async def create_variants(request: Request, here: Here) -> JSONResponse:
     """Multipart with one `image` and `options` (JSON), or JSON with `id` or `url`. The server works
     on one request at a time, and searches go first. A client that disconnects cancels it."""
     async with here.searches.admit():  # as many uploads at once as of searches
-        body = await read(request, 1, "options")
-        options = parsed(VariantOptionsJson, body.json or b"{}")
+        body = await read_body(request, 1, "options")
+        options = parse_json(VariantOptionsJson, body.json or b"{}")
         picture = await _read_picture(here, body, options)
         arguments = options.model_dump(exclude={"id", "url", "wait"})
         steps = await here.look(lambda: here.engine.vary(picture, **arguments))
         name = picture if isinstance(picture, str) else ""
-        moments = partial(_variant_moments, steps, here.variant_cache)
-        job = here.jobs.start("variants", name, None, moments, MAX_WAITING)
+        run = partial(_follow_variants, steps, here.variant_cache)
+        job = here.jobs.start("variants", name, None, run, MAX_WAITING)
     if not options.wait:
         return _job_response(job)
     await _wait_for(job, request, here)
@@ -113,7 +113,9 @@ async def start_augmentation(body: AugmentJson, here: Here) -> JSONResponse:
         return str(path), str(output), here.engine.augment(path, output=output, **options)
 
     path, output, steps = await here.look(open_steps)
-    return _job_response(here.jobs.start("augment", path, output, lambda: _augment_moments(steps)))
+    return _job_response(
+        here.jobs.start("augment", path, output, lambda: _follow_augmentation(steps))
+    )
 
 
 def _job_response(job: Job) -> JSONResponse:
@@ -136,22 +138,26 @@ async def _read_picture(
     return options.url or body.files[0]
 
 
-def _variant_moments(steps: Iterator[VariantProgress], cache: VariantCache) -> Iterator[Moment]:
-    """The moments of a job that makes variants. Closing the iterator cancels the job."""
+def _follow_variants(
+    steps: Iterator[VariantProgress], cache: VariantCache
+) -> Iterator[PictureProgress]:
+    """Progress of a job that makes variants. Closing the iterator cancels the job."""
     with closing(steps):  # type: ignore[type-var]
         for step in steps:
             if step.result is not None:
-                yield Moment("vary", step.total, step.total, report=cache.keep(step.result))
+                yield PictureProgress(
+                    "vary", step.total, step.total, report=cache.add_all(step.result)
+                )
             else:
                 pictures = tuple(_preview_url(picture) for picture in step.pictures)
-                yield Moment("vary", step.done, step.total, pictures=pictures)
+                yield PictureProgress("vary", step.done, step.total, pictures=pictures)
 
 
-def _augment_moments(steps: Iterator[AugmentProgress]) -> Iterator[Moment]:
-    """The moments of a job that makes a training set. Closing the iterator cancels the job."""
+def _follow_augmentation(steps: Iterator[AugmentProgress]) -> Iterator[PictureProgress]:
+    """Progress of a job that makes a training set. Closing the iterator cancels the job."""
     with closing(steps):  # type: ignore[type-var]
         for step in steps:
-            yield Moment("augment", step.done, step.total, step.path, report=step.report)
+            yield PictureProgress("augment", step.done, step.total, step.path, report=step.report)
 
 
 def _preview_url(picture: Image.Image) -> str:

@@ -26,9 +26,9 @@ POLICY = (
 
 
 @cache
-def _files() -> dict[str, tuple[bytes, dict[str, str]]]:
-    """Name -> content and headers. A browser asks each time, and is told when nothing is new."""
-    found = {}
+def _read_files() -> dict[str, tuple[bytes, dict[str, str]]]:
+    """Return content and headers by name. A browser asks each time, and gets 304 if it has it."""
+    files = {}
     for path in FOLDER.iterdir():
         if path.suffix in TYPES:
             data = path.read_bytes()
@@ -38,26 +38,26 @@ def _files() -> dict[str, tuple[bytes, dict[str, str]]]:
                 "Cache-Control": "no-cache",
                 "ETag": f'"{hashlib.sha256(data).hexdigest()[:32]}"',
             }
-            found[path.name] = data, headers
-    return found
+            files[path.name] = data, headers
+    return files
 
 
 @router.api_route("/", methods=["GET", "HEAD"])
 async def page(request: Request) -> Response:
     """The page."""
-    return _answer(request, "index.html")
+    return _send_file(request, "index.html")
 
 
 @router.api_route("/web/{name}", methods=["GET", "HEAD"])
 async def asset(name: str, request: Request) -> Response:
     """A file of the page."""
-    return _answer(request, name)
+    return _send_file(request, name)
 
 
-def _answer(request: Request, name: str) -> Response:
-    if name not in _files():
+def _send_file(request: Request, name: str) -> Response:
+    if name not in _read_files():
         raise Problem(404, "the page has no such file")
-    data, headers = _files()[name]
+    data, headers = _read_files()[name]
     if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     return Response(data, headers=headers)

@@ -252,7 +252,7 @@ def test_too_many_searches_at_once_are_told_to_come_back(
     client: httpx.Client, shared: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     turns = client.app.state.context.searches  # type: ignore[attr-defined]
-    monkeypatch.setattr(turns, "_most", 0)
+    monkeypatch.setattr(turns, "_max", 0)
     response = client.post("/api/v1/search", files=files(jpeg(1)))
     problem(response, 503, "try again")
     assert int(response.headers["Retry-After"]) >= 1

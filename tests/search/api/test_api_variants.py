@@ -183,7 +183,7 @@ def test_one_request_at_a_time_and_no_endless_queue(client: httpx.Client, paced:
 
 
 def test_a_cancelled_job_ends_and_keeps_nothing(client: httpx.Client, paced: Paced) -> None:
-    kept = len(client.app.state.context.variant_cache._kept)  # type: ignore[attr-defined]
+    kept = len(client.app.state.context.variant_cache._cached)  # type: ignore[attr-defined]
     name = ask(client, steps=30, wait=False).json()["job"]
     until(lambda: client.get(f"/api/v1/jobs/{name}").json()["progress"] is not None)
     assert client.delete(f"/api/v1/jobs/{name}").status_code == 202
@@ -191,7 +191,7 @@ def test_a_cancelled_job_ends_and_keeps_nothing(client: httpx.Client, paced: Pac
     last = events(client, name)[-1]
     assert last["event"] == "cancelled" and last["data"]["report"] is None
     until(lambda: paced.closed == 1)
-    assert len(client.app.state.context.variant_cache._kept) == kept  # type: ignore[attr-defined]
+    assert len(client.app.state.context.variant_cache._cached) == kept  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("way", ["file", "id"])
@@ -332,7 +332,7 @@ def test_of_too_many_pictures_the_oldest_go(monkeypatch: pytest.MonkeyPatch) -> 
         with pytest.raises(Problem):
             kept.get(name)
     assert all(kept.get(name) == b"x" for name in names[3:])
-    monkeypatch.setattr(variant_cache, "MOST_BYTES", 1500)
+    monkeypatch.setattr(variant_cache, "MAX_BYTES", 1500)
     large = kept.add(b"y" * 1000)
     assert kept.get(large) and kept.get(names[-1])
     with pytest.raises(Problem):
@@ -342,7 +342,7 @@ def test_of_too_many_pictures_the_oldest_go(monkeypatch: pytest.MonkeyPatch) -> 
 def test_kept_variants_are_the_pictures_that_were_made() -> None:
     picture = Image.open(io.BytesIO(jpeg(1)))
     kept = VariantCache()
-    told = kept.keep(Variants((Variant(picture, 3, 0.5, 0.9),), 1.25, 1, 1)).to_json()
+    told = kept.add_all(Variants((Variant(picture, 3, 0.5, 0.9),), 1.25, 1, 1)).to_json()
     assert told["seconds"] == 1.25
     (entry,) = told["variants"]
     assert {name: entry[name] for name in ("seed", "sigma", "similarity")} == {

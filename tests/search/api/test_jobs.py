@@ -182,7 +182,7 @@ def test_a_follower_that_leaves_is_forgotten(
     response = client.post("/api/v1/index", json={"path": str(folder)})
     assert problem(response, 429, "cancel")["job"] == name
     assert "Retry-After" in response.headers
-    monkeypatch.setattr("search.api.routers.index.MOST_FOLLOWERS", 0)
+    monkeypatch.setattr("search.api.routers.index.MAX_FOLLOWERS", 0)
     problem(client.get(f"/api/v1/jobs/{name}/events"), 503)
     go.set()
 

@@ -62,7 +62,7 @@ def pixels(made: Variants) -> list[np.ndarray]:
 
 @pytest.fixture
 def no_gate(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine.library.generator, "_acceptance", lambda *_: Acceptance())
+    monkeypatch.setattr(engine.library.generator, "_make_test", lambda *_: Acceptance())
 
 
 def test_the_dial_is_one(engine: Engine) -> None:
@@ -344,7 +344,7 @@ def test_the_first_that_are_accepted_are_taken(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def accept(least: float) -> None:
-        monkeypatch.setattr(engine.library.generator, "_acceptance", lambda *_: Acceptance(least))
+        monkeypatch.setattr(engine.library.generator, "_make_test", lambda *_: Acceptance(least))
 
     accept(-math.inf)
     free = engine.variants(jpeg(0), n=12)
@@ -359,7 +359,7 @@ def test_the_first_that_are_accepted_are_taken(
 def test_where_none_is_accepted_the_best_are_given_and_marked(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine.library.generator, "_acceptance", lambda *_: Acceptance(1.1))
+    monkeypatch.setattr(engine.library.generator, "_make_test", lambda *_: Acceptance(1.1))
     made = engine.variants(jpeg(0), n=2)
     assert (len(made), made.passed, made.drawn) == (2, 0, 6)
     assert made[0].similarity >= made[1].similarity and not made[0].accepted

@@ -24,7 +24,7 @@ command. `scripts/write_cli_docs.py` writes this page.
 
 
 def show_help(words: tuple[str, ...], home: Path) -> str:
-    """The help of a command, in lines of 100 characters."""
+    """Return the help of a command, in lines of 100 characters."""
     environment = {**os.environ, "COLUMNS": "100", "TERM": "dumb", "LOOKALIKE_HOME": str(home)}
     done = subprocess.run(
         [COMMAND, *words, "--help"],
@@ -38,7 +38,7 @@ def show_help(words: tuple[str, ...], home: Path) -> str:
 
 
 def page(home: Path) -> str:
-    """The whole page: all commands, and those below them."""
+    """Return the whole page: all commands and subcommands."""
     parts = [HEAD]
 
     def add(words: tuple[str, ...]) -> None:

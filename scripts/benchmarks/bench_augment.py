@@ -2,12 +2,12 @@
 
 scripts/bench augment [--data ../shared/data] [--shots 5 10 20] [--draws 10] [--n 4] [--seed 0]
 
-For each draw and number of shots: so many pictures of each class of clothing's training part; under
-mini, a softmax regression (L2, strength chosen on the validation part) on their vectors alone, with
-flips and crops, with accepted variants of them (regime --regime, made by the engine), with
-both; as many of each kind, n a picture. Accuracy on the test part: mean over draws with a 95 %
-interval by Student's t, and the paired difference to none. --short: two classes, two draws, a
-handful of pictures.
+Each draw takes `shots` pictures of each class of clothing's training part. A softmax regression
+(L2, its strength chosen on the validation part) is fitted to vectors of mini: of the pictures
+alone, with flips and crops, with accepted variants (of --regime), and with both, n of each kind for
+a picture. The table has the accuracy on the test part: the mean over draws with a 95 % interval by
+Student's t, and the paired difference to the pictures alone. --short: two classes, two draws, few
+pictures.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LEAST = 0.6  # side of a crop, as a share
 
 
 class Bench:
-    """Vectors of pictures and of what is made of them."""
+    """Vectors of pictures, of their crops and of their variants."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args, self.mini = args, Mini()
@@ -50,28 +50,28 @@ class Bench:
         if (path, kind) not in self.known:
             picture = render(Image.open(path))
             if kind == "itself":
-                made = [picture]
+                variants = [picture]
             elif kind == "crops":
-                made = crops(picture, self.args.n, seed)
+                variants = crops(picture, self.args.n, seed)
             else:
-                found = self.engine.variants(
+                results = self.engine.variants(
                     picture, n=self.args.n, regime=self.args.regime, seed=seed
                 )
-                made = [variant.picture for variant in found]
-            self.known[path, kind] = self.embed(made)
+                variants = [variant.picture for variant in results]
+            self.known[path, kind] = self.embed(variants)
         return self.known[path, kind]
 
 
 def crops(picture: Image.Image, n: int, seed: int) -> list[Image.Image]:
-    """n parts of a picture, half of them mirrored."""
-    rng, made = np.random.default_rng(seed), []
+    """Cut n parts of a picture, and mirror half of them."""
+    rng, variants = np.random.default_rng(seed), []
     for _ in range(n):
         w, h = (round(side * rng.uniform(LEAST, 1)) for side in picture.size)
         left, top = rng.integers(0, picture.width - w + 1), rng.integers(0, picture.height - h + 1)
         part = picture.crop((left, top, left + w, top + h))
         mirrored = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        made.append(mirrored if rng.random() < 0.5 else part)
-    return made
+        variants.append(mirrored if rng.random() < 0.5 else part)
+    return variants
 
 
 def probe(x: np.ndarray, y: np.ndarray, strength: float) -> torch.Tensor:
@@ -100,8 +100,8 @@ def accuracy(weights: torch.Tensor, x: np.ndarray, y: np.ndarray) -> float:
 def listed(folder: Path, short: bool) -> list[list[Path]]:
     """Files of each class."""
     classes = sorted(path for path in folder.iterdir() if path.is_dir())
-    found = [sorted(path.glob("*.jpg")) for path in classes]
-    return [files[:12] for files in found[:2]] if short else found
+    by_class = [sorted(path.glob("*.jpg")) for path in classes]
+    return [files[:12] for files in by_class[:2]] if short else by_class
 
 
 def stacked(bench: Bench, files: list[list[Path]]) -> tuple[np.ndarray, np.ndarray]:
@@ -175,10 +175,10 @@ def main() -> None:
             draws = [one(bench, shots, draw, parts) for draw in range(args.draws)]
             plain = np.array([scores["none"] for scores in draws])
             for kind in KINDS:
-                scores = np.array([found[kind] for found in draws])
+                scores = np.array([results[kind] for results in draws])
                 gain = "" if kind == "none" else interval(scores - plain)
-                said = f"| {shots} | {kind} | {interval(scores)} | {gain} |"
-                print(said, flush=True)
+                line = f"| {shots} | {kind} | {interval(scores)} | {gain} |"
+                print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""How good the pictures of a DDPM are, by the measure that its card quotes, in one run.
+"""How good the samples of a DDPM are, by the measures of its card.
 
 scripts/bench ddpm [--data ../shared/data] [--checkpoint C] [--n N] [--out DIR] [--steps N...]
     [--guidance W...] [--interval LOW HIGH]
 
-One sample for each of n photos64-val pictures, conditioned on its vector by the encoder that the
-checkpoint names, against the photos64-train pictures: Frechet distance, KID, precision, recall and
-nearest training picture over the pooled features of MobileNetV2 at 224 px (bicubic). Beside it, by
-the same measure and n: the val pictures themselves, through 32 px and back, and through JPEG q10.
-Features of real pictures are kept under --cache, so that a second run is quick.
+It draws one sample for each of n photos64-val pictures, conditioned on the vector of the picture.
+The table has Frechet distance, KID, precision, recall and the nearest training picture, against
+photos64-train, over pooled features of MobileNetV2 at 224 px (bicubic). Baselines of the same n are
+the val pictures themselves, through 32 px and back, and through JPEG q10. Features of real pictures
+are cached under --cache.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def conditions(images: torch.Tensor, mini: Mini) -> torch.Tensor:
 
 
 def evenly(count: int, n: int) -> torch.Tensor:
-    """(n,) places of so many, evenly spaced: of the classes, which are in order, alike."""
+    """Return n evenly spaced indices, which take equally many pictures of each class."""
     return torch.arange(n) * count // n
 
 
@@ -96,17 +96,17 @@ def draw_samples(
     if model.weak is not None:
         nets[model.weak.net] = relative_cost(model, model.weak)
     hooks = [net.register_forward_pre_hook(counter(cost)) for net, cost in nets.items()]
-    begun, parts = time.monotonic(), []
+    start, parts = time.monotonic(), []
     report_progress = make_progress(f"samples, {options}")
     for first in range(0, n, CHUNK):
         size = min(CHUNK, n - first)
         part = None if condition is None else condition[first : first + size]
-        drawn = sample(model, size, seed=seed + first, condition=part, **options)
-        parts.append(to_bytes(drawn).cpu())
+        samples = sample(model, size, seed=seed + first, condition=part, **options)
+        parts.append(to_bytes(samples).cpu())
         report_progress(first + size, n)
     for hook in hooks:
         hook.remove()
-    return torch.cat(parts), rows / n, time.monotonic() - begun
+    return torch.cat(parts), rows / n, time.monotonic() - start
 
 
 def relative_cost(model: Denoiser, weak: Denoiser) -> float:
@@ -224,23 +224,27 @@ def report(args: argparse.Namespace) -> Report:
     return result
 
 
-def write(name: Path, made: torch.Tensor, reference: Pictures, row: Row, seed: int) -> None:
-    """A grid of samples, and the samples that are nearest to a training picture beside it; also
-    their seeds, distances and the names of those."""
-    grid = made[evenly(len(made), min(64, len(made)))]
+def write(name: Path, samples: torch.Tensor, reference: Pictures, row: Row, seed: int) -> None:
+    """Write a grid of samples, and the samples nearest to a training picture beside that picture.
+
+    A text file has their seeds, distances and the names of the training pictures.
+    """
+    grid = samples[evenly(len(samples), min(64, len(samples)))]
     save_png(Path(f"{name}-grid.png"), tile_pictures(to_unit(grid), scale=2))
-    save_png(Path(f"{name}-nearest.png"), draw_nearest_pairs(made, reference.images, row, NEAREST))
+    save_png(
+        Path(f"{name}-nearest.png"), draw_nearest_pairs(samples, reference.images, row, NEAREST)
+    )
     order = row.distances.argsort()[:NEAREST].tolist()
     lines = [f"{seed + i}  {row.distances[i]:.2f}  {reference.names[row.places[i]]}" for i in order]
     Path(f"{name}-nearest.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def about(args: argparse.Namespace, model: Denoiser, total: int) -> dict:
-    """What a figure is to be read with."""
+    """Return what a reader must know about a figure: machine, numbers, options."""
     gpu = torch.cuda.get_device_name() if args.device != "cpu" else ""
     machine = gpu or f"{os.cpu_count()} cores of {platform.machine()}"
     known = model.about
-    said = {
+    document = {
         "preset": model.config.preset,
         "weights": known["sha256"][:16],
         "step": known.get("step"),
@@ -249,8 +253,8 @@ def about(args: argparse.Namespace, model: Denoiser, total: int) -> dict:
         "machine": machine,
     }
     if args.device == "cpu":
-        said["note"] = "measured on a CPU, not to be compared with another n"
-    return said
+        document["note"] = "measured on a CPU, not to be compared with another n"
+    return document
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""How fast the diffusion package is, beside diffusers' U-Net of the same cost, in one run.
+"""How fast the diffusion package is, beside diffusers' U-Net of the same cost.
 
 scripts/bench diffusion [--rounds 7] [--seed 0] [--cuda]
 
-Each round measures everything once, one after the other, so that what else the machine does meets
-all alike; ratios are taken within a round. Printed: the median over rounds, and for ratios a 95 %
-interval by bootstrap. GFLOP are counted by torch, two for a multiplication and an addition. The
+Each round measures everything once, so that other work on the machine slows all of it alike. Ratios
+are taken within a round. The table has medians over rounds, and 95 % bootstrap intervals of ratios.
+GFLOP are counted by torch, two for a multiplication and an addition. The
 machine's rate is that of a product of two 2048 x 2048 matrices in the same precision (on a CPU by
 oneDNN), in the same round. Theirs runs in its own layout and in ours (channels last); ratios are to
 the faster of both. A training step is forward, backward and AdamW. On a GPU: bfloat16
@@ -53,19 +53,19 @@ def theirs(channels: tuple[int, ...], blocks: int) -> nn.Module:
 
 
 class Plain(nn.Module):
-    """Their network behind our signature."""
+    """The network of diffusers with the signature of ours."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        said: Tensor = self.net(x, time).sample
-        return said
+        predicted: Tensor = self.net(x, time).sample
+        return predicted
 
 
 def gflop(net: nn.Module) -> float:
-    """Of one picture's forward pass."""
+    """Return the cost of one picture's forward pass."""
     x = torch.zeros(1, 3, SIZE, SIZE, device=next(net.parameters()).device)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         net(x, x.new_zeros(1))
@@ -84,8 +84,8 @@ class Subject:
 
     def forward(self) -> Tensor:
         with torch.autocast(self.device, torch.bfloat16, self.device == "cuda"):
-            said: Tensor = self.net(self.x, self.time)
-        return said
+            predicted: Tensor = self.net(self.x, self.time)
+        return predicted
 
     def look(self) -> None:
         with torch.inference_mode():
@@ -98,14 +98,14 @@ class Subject:
 
 
 def seconds(work: Callable[[], object], cuda: bool, least: float = 0.3) -> float:
-    """Of one piece of work, over as many as take `least`."""
-    count, begun = 0, time.perf_counter()
-    while not count or time.perf_counter() - begun < least:
+    """Return the seconds of one call, from as many calls as take `least` seconds."""
+    count, start = 0, time.perf_counter()
+    while not count or time.perf_counter() - start < least:
         work()
         count += 1
         if cuda:
             torch.cuda.synchronize()
-    return (time.perf_counter() - begun) / count
+    return (time.perf_counter() - start) / count
 
 
 def product(device: str, usual: bool = False) -> Callable[[], Tensor]:
@@ -144,13 +144,13 @@ def compare(name: str, rounds: int, seed: int, device: str) -> None:
     for turn in range(rounds + 1):
         for title, subject in subjects.items():
             for work in ("look", "train"):
-                took = seconds(getattr(subject, work), device == "cuda")
+                duration = seconds(getattr(subject, work), device == "cuda")
                 if turn:  # the first one warms up
-                    rates.setdefault((title, work), []).append(batch / took)
+                    rates.setdefault((title, work), []).append(batch / duration)
         for which, multiply in machines.items():
-            took = seconds(multiply, device == "cuda")
+            duration = seconds(multiply, device == "cuda")
             if turn:
-                rates.setdefault((which, ""), []).append(2 * 2048**3 / took / 1e9)
+                rates.setdefault((which, ""), []).append(2 * 2048**3 / duration / 1e9)
     show(name, {key: np.array(value) for key, value in rates.items()}, costs, batch, seed)
 
 
@@ -184,21 +184,21 @@ def samplers(rounds: int, seed: int, device: str) -> None:
     model, count = Denoiser(preset("tiny")).eval().requires_grad_(False), 8
     count *= 16 if device == "cuda" else 1
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    found: dict[str, list[float]] = {name: [] for name in SAMPLERS}
+    rates_by_name: dict[str, list[float]] = {name: [] for name in SAMPLERS}
     for turn in range(rounds + 1):
         for name in SAMPLERS:
             with torch.autocast(device, torch.bfloat16, device == "cuda"):
-                took = seconds(
+                duration = seconds(
                     lambda name=name: sample(model, count, steps=STEPS, sampler=name, seed=seed),
                     device == "cuda",
                 )
             if turn:
-                found[name].append(count / took)
+                rates_by_name[name].append(count / duration)
     print(f"\nsampling with tiny: {STEPS} steps, {count} pictures at once, n = {rounds} rounds")
-    for name, rates in found.items():
+    for name, rates in rates_by_name.items():
         passes = 2 * STEPS - 1 if name == "heun" else STEPS
-        said = interval(np.array(rates), seed)
-        print(f"{name:<24}{passes:>3} passes   {said:>24} pictures/s")
+        text = interval(np.array(rates), seed)
+        print(f"{name:<24}{passes:>3} passes   {text:>24} pictures/s")
 
 
 def precisions(rounds: int, seed: int, device: str) -> None:
@@ -208,7 +208,7 @@ def precisions(rounds: int, seed: int, device: str) -> None:
         "bfloat16": (True, False),
         "bfloat16, compiled": (True, True),
     }
-    trainers, found = {}, {name: list[float]() for name in ways}
+    trainers, rates_by_name = {}, {name: list[float]() for name in ways}
     for name, (halves, compiled) in ways.items():
         torch.manual_seed(seed)
         model = Denoiser(preset("tiny"))
@@ -218,12 +218,12 @@ def precisions(rounds: int, seed: int, device: str) -> None:
         trainer.speed, trainers[name] = Speed(halves), trainer
     for turn in range(rounds + 1):
         for name, trainer in trainers.items():
-            took = seconds(lambda one=trainer: one.advance(10**6), device == "cuda", 2.0)
+            duration = seconds(lambda one=trainer: one.advance(10**6), device == "cuda", 2.0)
             if turn:
-                found[name].append(trainer.recipe.batch / took)
+                rates_by_name[name].append(trainer.recipe.batch / duration)
     print(f"\ntraining steps of tiny, batches of {RECIPES['tiny'].batch}, n = {rounds} rounds")
-    for name, rates in found.items():
-        ratio = np.array(rates) / np.array(found["float32"])
+    for name, rates in rates_by_name.items():
+        ratio = np.array(rates) / np.array(rates_by_name["float32"])
         print(f"{name:<24}{np.median(rates):>12.1f} pictures/s   {interval(ratio, seed)}")
 
 

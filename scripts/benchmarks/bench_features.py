@@ -1,11 +1,11 @@
-"""What the features of the diffusion model are worth, by block and noise level, in one run.
+"""How good the features of the diffusion model are, by block and noise level.
 
 scripts/bench features [--data ../shared/data] [--checkpoint C] [--sigmas S...] [--seed 0]
 
 On clothing, 64 px: the linear probe learns from train and is measured on test (logistic regression
 on standardised features, its L2 chosen on validation); mAP and 1-NN leave one out of test. Beside
 them by the same measure: mini's vectors, and the pixels. 95 % intervals by bootstrap over pictures.
-The last line is of the block and the noise that do best on validation: the figure to quote.
+The last line has the block and noise level that are best on validation: quote this one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Rows = dict[str, torch.Tensor]
 
 
 def probe(rows: Rows, sets: dict[str, Pictures]) -> tuple[float, np.ndarray]:
-    """Share right of validation, and what is right of test."""
+    """Return the accuracy on validation, and which test pictures are right."""
     mean, std = rows["train"].mean(0), rows["train"].std(0).clamp(min=1e-6)
     x = {name: (row - mean) / std for name, row in rows.items()}
     found = []
@@ -60,7 +60,7 @@ def _fitted(
 
 
 def line(title: str, rows: Rows, sets: dict[str, Pictures], seed: int) -> tuple[float, str]:
-    """The probe's share of validation, and a line about test."""
+    """Return the accuracy on validation, and a line about the test part."""
     valid, right = probe(rows, sets)
     vectors = torch.nn.functional.normalize(rows["test"] - rows["train"].mean(0), dim=1).numpy()
     ap, nn = categories(vectors, sets["test"].labels.numpy())

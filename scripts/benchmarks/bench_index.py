@@ -1,11 +1,10 @@
-"""How fast indexing is: decoding alone, embedding alone, end to end, and memory, in one run.
+"""How fast indexing is: decoding, embedding, both end to end, and memory.
 
 scripts/bench index [--model mini] [--photos 600] [--large 96] [--rounds 3] [--seed 0]
 
-Photographs of 400 px, and of 12 megapixels, are made from the sample pictures that come with the
-project: cut a little differently and saved again, so that no two are the same. Each round times the
-three one after the other; the ratio is end to end against 1 / (1/D + 1/E), the best that decoding
-at D and embedding at E can do together on the same cores.
+It makes photographs of 400 px and of 12 megapixels from the sample pictures: each is cut a little
+differently and saved again. Each round times the three. The ratio compares end to end with
+1 / (1/D + 1/E), the best that decoding at D and embedding at E can reach on the same cores.
 
 With an open_clip model, as `--model ViT-B-32:random` (random weights, made for the run) or any that
 `lookalike --model` takes, a second table compares with open_clip in a plain loop: the same weights
@@ -31,18 +30,18 @@ SAMPLES = Path(__file__).resolve().parents[2] / "search" / "samples"
 
 
 def make(folder: Path, count: int, size: tuple[int, int] | None, seed: int) -> None:
-    """count photographs, of 400 px width or of the given size."""
+    """Write `count` photographs, 400 px wide or of `size`."""
     rng = random.Random(seed)
     samples = sorted(SAMPLES.glob("*/*.jpg"))
     for i in range(count):
         with Image.open(samples[i % len(samples)]) as picture:
             w, h = picture.size
             box = (rng.uniform(0, w / 20), rng.uniform(0, h / 20), w - rng.uniform(0, w / 20), h)
-            made = picture.convert("RGB").resize(size or (w, h), Image.Resampling.BICUBIC, box)
+            image = picture.convert("RGB").resize(size or (w, h), Image.Resampling.BICUBIC, box)
         if size:  # fine detail, so that the file is as large as a camera's
             grain = Image.effect_noise(size, 12).convert("RGB")
-            made = Image.blend(made, grain, 0.08)
-        made.save(folder / f"{i:04d}.jpg", quality=90)
+            image = Image.blend(image, grain, 0.08)
+        image.save(folder / f"{i:04d}.jpg", quality=90)
 
 
 def alone(folder: Path, _: Path, model: str) -> tuple[float, float]:
@@ -57,18 +56,18 @@ def alone(folder: Path, _: Path, model: str) -> tuple[float, float]:
     paths = sorted(folder.iterdir())
     with DecoderPool(settings.workers) as loader:
         list(loader.load(((p, PictureSource(str(p))) for p in paths[:4]), embedder.preprocessing))
-        begun = time.perf_counter()
+        start = time.perf_counter()
         sources = ((p, PictureSource(str(p))) for p in paths)
         loaded = [r for _, r in loader.load(sources, embedder.preprocessing)]
-        decoding = len(paths) / (time.perf_counter() - begun)
+        decoding = len(paths) / (time.perf_counter() - start)
     pixels = [r.pixels for r in loaded if isinstance(r, DecodedPicture) and r.pixels is not None]
     runtime = Runtime(settings.threads)
     runtime.run(embedder.load)
     runtime.run(lambda: embedder.embed(pixels[: embedder.batch]))
-    begun = time.perf_counter()
+    start = time.perf_counter()
     for i in range(0, len(pixels), embedder.batch):
         runtime.run(lambda part=pixels[i : i + embedder.batch]: embedder.embed(part))
-    embedding = len(pixels) / (time.perf_counter() - begun)
+    embedding = len(pixels) / (time.perf_counter() - start)
     runtime.close()
     return decoding, embedding
 
@@ -111,9 +110,9 @@ def beside(folder: Path, _: Path, model: str) -> tuple[float, float, float]:
         pixels, tensors = map(ours.preprocessing, pictures), map(transform, pictures)
         calls = ((embed, list(pixels)), (encode, list(tensors)), (whole, part))
         for k, (call, given) in enumerate(calls):
-            begun = time.perf_counter()
+            start = time.perf_counter()
             call(given)
-            spent[k] += time.perf_counter() - begun if i >= 0 else 0.0
+            spent[k] += time.perf_counter() - start if i >= 0 else 0.0
     runtime.close()
     ours_s, plain_s, whole_s = (len(paths) / seconds for seconds in spent)
     return ours_s, plain_s, whole_s
@@ -141,7 +140,7 @@ def _peak(pid: int) -> int:
 
 
 def weights(model: str, place: Path) -> str:
-    """The model; of ARCH:random a file with random weights is made."""
+    """Return the model's name. For ARCH:random, write a file of random weights."""
     arch, _, which = model.partition(":")
     if which != "random":
         return model
@@ -166,7 +165,7 @@ def rounds(folder: Path, warm: Path, model: str, count: int) -> list[list[float]
 
 
 def _one(what: str, folder: Path, warm: Path, model: str) -> list[float]:
-    """In a process of its own: memory is not shared between the figures."""
+    """Measure in a process of its own, so that peak memory is of one measurement."""
     command = [sys.executable, __file__, "--model", model, "--one", what, str(folder), str(warm)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return [float(word) for word in done.stdout.split()]
@@ -211,7 +210,7 @@ def main() -> None:
 
 
 def indexing(rows: dict[tuple[str, int], list[list[float]]]) -> None:
-    """Print how near the whole comes to its parts."""
+    """Print end to end rates beside those of the parts."""
     print(
         f"{'pictures':<16}{'n':>5}{'decode/s':>10}{'embed/s':>10}{'index/s':>10}"
         f"{'ratio':>20}{'peak MiB':>10}"
@@ -224,7 +223,7 @@ def indexing(rows: dict[tuple[str, int], list[list[float]]]) -> None:
 
 
 def plain(rows: dict[tuple[str, int], list[list[float]]]) -> None:
-    """Print how the same weights do in a plain loop of open_clip."""
+    """Print rates beside those of a plain loop of open_clip with the same weights."""
     print(
         f"{'pictures':<16}{'n':>5}{'embed/s':>10}{'loop/s':>8}{'ratio':>20}"
         f"{'index/s':>10}{'loop/s':>8}{'ratio':>20}"

@@ -1,4 +1,4 @@
-"""How good the models in the package are, beside their references, in one run.
+"""How good the models in the package are, beside their references.
 
 scripts/bench models [--data ../shared/data] [--seed 0] [--only mini|ddpm] [--compare FILE...]
 
@@ -70,7 +70,7 @@ def embed_by(model: Mini) -> Embed:
 
 
 def histogram(pictures: Sequence[Image.Image]) -> np.ndarray:
-    """8 x 8 x 8 colours, square-rooted: the simplest thing that could work."""
+    """Return square roots of a histogram of 8 x 8 x 8 colours: the simplest baseline."""
     rows = []
     for picture in pictures:
         pixels = np.asarray(picture.resize((64, 64))).reshape(-1, 3) // 32
@@ -80,7 +80,7 @@ def histogram(pictures: Sequence[Image.Image]) -> np.ndarray:
 
 
 def hashes(paths: Sequence[Path]) -> None:
-    """Which files were measured."""
+    """Print the hashes of the files that are measured."""
     print()
     for path in paths:
         data = path.read_bytes()
@@ -207,7 +207,7 @@ def copies(data: Path, models: dict[str, Embed], seed: int) -> None:
 
 
 def timed(runs: dict[str, Callable[[], object]], turns: int, times: int) -> dict[str, float]:
-    """Seconds of one call of each, the medians of so many turns, after one that warms up."""
+    """Return the median seconds of a call of each, over rounds, after one that warms up."""
     found: dict[str, list[float]] = {name: [] for name in runs}
     with torch.inference_mode():
         for turn in range(turns + 1):
@@ -269,7 +269,7 @@ def main() -> None:
 
 
 def measure(args: argparse.Namespace, mini: Mini) -> None:
-    """All that is measured of `mini`."""
+    """Measure `mini`."""
     before = Mini(version="mini-1")
     teachers = {
         "EfficientNet-Lite2, 260 px": (efficientnet(args.data), 260),

@@ -1,12 +1,12 @@
-"""What a query costs without its embedding, and what the clustered tier misses, in one run.
+"""What a query costs without its embedding, and what the clustered index misses.
 
 scripts/bench query [--data ../shared/data] [--cache FILE.npy] [--queries 500] [--seed 0]
 
-The library holds all photos64 pictures under `mini`, but for the queries, which are drawn from its
-validation part: their vectors are put into a real catalog, their files are empty. Exact search and
-what the product chooses answer the same queries through `Engine.search`, one after the other;
-recall@10 is against the matrix product. Then with a filter that leaves 1 % of the pictures. The
-index alone is timed for libraries of several sizes, which is where the border of `auto` comes from.
+The library has the vectors of all photos64 pictures under `mini`, in a real catalog, with empty
+files. The queries are pictures of its validation part, which the library does not have. The exact
+and the clustered index answer the same queries through `Engine.search`, without and with a filter
+that leaves 1 % of the pictures. recall@10 is against the matrix product. The exact index is also
+timed by the number of vectors: the setting `auto` changes to clusters from there on.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ def embedded(data: Path, cache: Path) -> np.ndarray:
 
 
 def fill(engine: Engine, folder: Path, rows: np.ndarray) -> None:
-    """A library of these vectors, whose pictures are empty files."""
+    """Fill a library with these vectors. Its picture files are empty."""
     catalog, mini = engine.library.catalog, Mini()
     model = catalog.model(mini.name, mini.fingerprint, mini.dim)
     root = catalog.add_root(str(folder), os.stat(folder).st_dev, ())
     facts = Facts("jpeg", 64, 64, 0)
-    found: list[ExtractedFile] = []
+    files: list[ExtractedFile] = []
     for i, row in enumerate(rows):
         name = f"{i // 1000:03d}/{i:06d}.jpg"
         path = folder / name
@@ -71,41 +71,41 @@ def fill(engine: Engine, folder: Path, rows: np.ndarray) -> None:
         path.touch()
         stat, identity = path.stat(), hashlib.sha256(name.encode()).hexdigest()
         entry = FileEntry(name, 0, stat.st_mtime_ns, stat.st_ino)
-        found.append(ExtractedFile(entry, identity, identity, facts, row.astype(np.float32)))
-        if len(found) == 1000 or i == len(rows) - 1:
-            catalog.record(root, model, found)
-            found.clear()
+        files.append(ExtractedFile(entry, identity, identity, facts, row.astype(np.float32)))
+        if len(files) == 1000 or i == len(rows) - 1:
+            catalog.record(root, model, files)
+            files.clear()
     catalog.serve(model)
 
 
 def timed(call: Callable[[np.ndarray], Sequence[int]], queries: np.ndarray) -> tuple[list, str]:
-    """Answers, and the milliseconds that they took."""
-    answers, took = [], []
+    """Return the answers to queries, and a text of their p50 and p95 in milliseconds."""
+    answers, times = [], []
     for query in queries[:20]:  # warms up
         call(query)
     for query in queries:
-        begun = time.perf_counter()
+        start = time.perf_counter()
         answers.append(call(query))
-        took.append(1000 * (time.perf_counter() - begun))
-    return answers, f"{np.percentile(took, 50):8.2f} {np.percentile(took, 95):8.2f}"
+        times.append(1000 * (time.perf_counter() - start))
+    return answers, f"{np.percentile(times, 50):8.2f} {np.percentile(times, 95):8.2f}"
 
 
 def recall(answers: Sequence[Sequence[int]], truth: np.ndarray) -> str:
-    """The share of the exact ten nearest that was found."""
+    """Return the share of the exact ten nearest pictures among the answers."""
     shares = [np.isin(t, a).mean() for a, t in zip(answers, truth, strict=True)]
     return f"{np.mean(shares):8.4f}"
 
 
 def sizes(rows: np.ndarray, queries: np.ndarray, runtime: Runtime) -> None:
-    """Exact search alone, by the number of vectors."""
+    """Print the time of exact search by the number of vectors."""
     print(f"\n{'exact search alone':34}{'':8} {'p50 ms':>8} {'p95 ms':>8}")
     for n in (5000, 10_000, 20_000, 30_000, 40_000):
         index = FlatIndex.empty(rows.shape[1])
         index.upsert(range(n), rows[:n])
-        _, took = runtime.run(
+        _, times = runtime.run(
             lambda index=index: timed(lambda q: index.search(q[None], K)[0].ids, queries)
         )
-        print(f"{n:>34}{'':8} {took}")
+        print(f"{n:>34}{'':8} {times}")
 
 
 def main() -> None:
@@ -118,9 +118,9 @@ def main() -> None:
     args = parser.parse_args()
     random = np.random.default_rng(args.seed)
     rows = embedded(args.data, args.cache)
-    drawn = len(rows) - 5000 + random.permutation(5000)[: args.queries]
+    chosen = len(rows) - 5000 + random.permutation(5000)[: args.queries]
     rows = unpack([pack(row) for row in rows], rows.shape[1])  # as the catalog gives them back
-    queries, rows = rows[drawn], np.delete(rows, drawn, 0)
+    queries, rows = rows[chosen], np.delete(rows, chosen, 0)
     exact = np.argsort(-(queries @ rows.T), 1)[:, :K] + 1  # pictures are numbered from 1
     few = np.sort(random.permutation(len(rows))[: len(rows) // 100])
     filtered = few[np.argsort(-(queries @ rows[few].T), 1)[:, :K]] + 1
@@ -133,9 +133,9 @@ def main() -> None:
         print(f"{'':34}{'recall':>8} {'p50 ms':>8} {'p95 ms':>8}")
         for tier in ("flat", "auto"):
             with Engine.open(home=f"{place}/home", index=tier) as engine:
-                begun = time.perf_counter()
+                start = time.perf_counter()
                 engine.tend()
-                seconds = time.perf_counter() - begun
+                seconds = time.perf_counter() - start
                 kind = engine.status().index["kind"]
                 measure(engine, f"{tier}: {kind}", queries, exact, few + 1, filtered)
                 print(f"{'':4}made ready in {seconds:.1f} s")
@@ -152,7 +152,7 @@ def measure(
     few: np.ndarray,
     filtered: np.ndarray,
 ) -> None:
-    """The rows of one tier."""
+    """Print the rows of one index."""
     model = engine.library.catalog.serving()
     numbers = {
         identity: n
@@ -163,22 +163,22 @@ def measure(
         hits = engine.search(vector=query.tolist(), k=K)
         return [numbers.get(hit.id, 0) for hit in hits]
 
-    answers, took = timed(whole, queries)
-    print(f"{name + ', whole query':34}{recall(answers, exact)} {took}")
+    answers, times = timed(whole, queries)
+    print(f"{name + ', whole query':34}{recall(answers, exact)} {times}")
     runtime, replica = engine.library.runtime, engine.library.indexes.replica(model)
-    answers, took = runtime.run(
+    answers, times = runtime.run(
         lambda: timed(lambda q: replica.index.search(q[None], K)[0].ids, queries)
     )
-    print(f"{name + ', index alone':34}{recall(answers, exact)} {took}")
+    print(f"{name + ', index alone':34}{recall(answers, exact)} {times}")
 
     def within(query: np.ndarray) -> list[int]:
-        found = replica.refresh().search(query[None], K, few)[0].ids
-        present, stored = engine.library.reader.load_vectors(model, found.tolist())
+        nearest = replica.refresh().search(query[None], K, few)[0].ids
+        present, stored = engine.library.reader.load_vectors(model, nearest.tolist())
         best = np.argsort(-rescore(query, stored))[:K]
         return [present[i] for i in best]
 
-    answers, took = runtime.run(lambda: timed(within, queries))
-    print(f"{name + ', of 1 %':34}{recall(answers, filtered)} {took}")
+    answers, times = runtime.run(lambda: timed(within, queries))
+    print(f"{name + ', of 1 %':34}{recall(answers, filtered)} {times}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""What indexing a folder does to the answers of a server, in one run.
+"""How much indexing a folder slows the answers of a server.
 
 scripts/bench server [--folder DIR] [--photos 4000] [--seconds 30] [--rate 2] [--seed 0]
 
-A real server on this machine holds the sample pictures. Uploaded pictures are searched for, `rate`
-times a second whether or not the last answer has come: first while nothing else is done, then while
-a folder is indexed over HTTP (photographs of 400 px, made as `bench index` makes them, or those of
---folder, of which copies are indexed). Between the two the folder is indexed alone for a while.
+A server on this machine has the sample pictures. Queries are uploaded `rate` times a second,
+whether or not the last answer has come. First the server does nothing else. Then it indexes a
+folder over HTTP: photographs of 400 px as `bench index` makes them, or copies of those in --folder.
+In between it indexes without queries for a while.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from bench_index import SAMPLES, make
 
 @contextmanager
 def serving(home: Path, allow: Path) -> Iterator[str]:
-    """A server in a process of its own; its address."""
+    """Run a server in a process of its own. Yields its address."""
     command = [sys.executable, "-m", "search", "--home", str(home), "serve", "--port", "0"]
     process = subprocess.Popen(
         [*command, "--allow", str(allow)], stdout=subprocess.PIPE, text=True, env=os.environ
     )
     try:
-        found = re.search(r"http://\S+", process.stdout.readline() if process.stdout else "")
-        if found is None:
+        match = re.search(r"http://\S+", process.stdout.readline() if process.stdout else "")
+        if match is None:
             raise SystemExit("the server did not start")
-        yield found[0]
+        yield match[0]
     finally:
         process.terminate()
         process.wait(30)
@@ -52,33 +52,36 @@ class Asker:
         self.rate = rate
         self._api = httpx.Client(base_url=f"{address}/api/v1", timeout=30, trust_env=False)
         self.pictures = [path.read_bytes() for path in sorted(SAMPLES.glob("*/*.jpg"))]
-        self.took: list[float] = []
+        self.milliseconds: list[float] = []
         self.errors: list[str] = []
 
     def ask(self, i: int) -> None:
         data = self.pictures[i % len(self.pictures)]
-        begun = time.perf_counter()
+        start_time = time.perf_counter()
         try:
             answer = self._api.post("/search", files={"image": ("a.jpg", data, "image/jpeg")})
             answer.raise_for_status()
-            self.took.append(1000 * (time.perf_counter() - begun))
+            self.milliseconds.append(1000 * (time.perf_counter() - start_time))
         except httpx.HTTPError as error:
             self.errors.append(repr(error))
 
     def run(self, seconds: float) -> str:
-        """Median, 95th percentile, number and errors of so many seconds; p95 in `self.last`."""
-        self.took, self.errors, threads = [], [], []
-        begun = time.perf_counter()
+        """Query for so many seconds. Returns p50, p95, number and errors as a row.
+
+        Sets `self.last` to p95.
+        """
+        self.milliseconds, self.errors, threads = [], [], []
+        start_time = time.perf_counter()
         for i in range(int(seconds * self.rate)):
-            time.sleep(max(0.0, begun + i / self.rate - time.perf_counter()))
+            time.sleep(max(0.0, start_time + i / self.rate - time.perf_counter()))
             threads.append(threading.Thread(target=self.ask, args=(i,)))
             threads[-1].start()
         for thread in threads:
             thread.join()
         for error in self.errors[:3]:
             print(error)
-        middle, self.last = np.percentile(self.took or [np.nan], (50, 95))
-        return f"{middle:9.0f} {self.last:9.0f} {len(self.took):6} {len(self.errors):7}"
+        middle, self.last = np.percentile(self.milliseconds or [np.nan], (50, 95))
+        return f"{middle:9.0f} {self.last:9.0f} {len(self.milliseconds):6} {len(self.errors):7}"
 
 
 class Job:
@@ -91,17 +94,17 @@ class Job:
         self._job = f"/jobs/{answer.json()['job']}"
 
     def done(self) -> int:
-        """Pictures that this job has indexed so far; the number of a job that is over is lost."""
-        said = self._api.get(self._job).json()
-        if said["state"] not in ("queued", "running"):
-            raise SystemExit(f"the job ended early: {said}; give more --photos")
-        return int((said["progress"] or {}).get("done", 0))
+        """Return how many pictures the job has indexed. Raises SystemExit if the job is over."""
+        row = self._api.get(self._job).json()
+        if row["state"] not in ("queued", "running"):
+            raise SystemExit(f"the job ended early: {row}; give more --photos")
+        return int((row["progress"] or {}).get("done", 0))
 
     def rate(self, seconds: float) -> float:
-        """Pictures a second, over the next seconds."""
-        begun, before = time.perf_counter(), self.done()
+        """Return the pictures a second over the next `seconds`."""
+        start_time, before = time.perf_counter(), self.done()
         time.sleep(seconds)
-        return (self.done() - before) / (time.perf_counter() - begun)
+        return (self.done() - before) / (time.perf_counter() - start_time)
 
     def cancel(self) -> None:
         self._api.delete(self._job)
@@ -137,12 +140,12 @@ def main() -> None:
             job = Job(address, folder)
             while not job.done():  # until it lists no more
                 time.sleep(0.2)
-            alone = job.rate(args.seconds / 3)
-            print(f"{'indexing, no queries':22}{'':34} {alone:10.1f}", flush=True)
-            begun, before = time.perf_counter(), job.done()
-            said = asker.run(args.seconds)
-            rate = (job.done() - before) / (time.perf_counter() - begun)
-            print(f"{'indexing':22}{said} {rate:10.1f}")
+            rate_alone = job.rate(args.seconds / 3)
+            print(f"{'indexing, no queries':22}{'':34} {rate_alone:10.1f}", flush=True)
+            start_time, before = time.perf_counter(), job.done()
+            row = asker.run(args.seconds)
+            rate = (job.done() - before) / (time.perf_counter() - start_time)
+            print(f"{'indexing':22}{row} {rate:10.1f}")
             job.cancel()
             print(f"p95: {asker.last - idle:+.0f} ms (target <= +100)")
 

@@ -1,10 +1,10 @@
-"""What a sync costs when nothing has changed, beside a bare walk of the folder with stat.
+"""What a sync costs when nothing has changed, beside a walk of the folder with stat.
 
 scripts/bench sync [--files 100000] [--rounds 5]
 
 The folder holds copies of 64 small pictures, 1,000 to a subfolder, so that the first sync embeds 64
-and reads the others' hashes. Then walks and syncs take turns, all in one warm process: the ratio
-leaves out what a process costs to start.
+and reads the others' hashes. Then walks and syncs take turns in one warm process, so the start of
+a process is not in the ratio.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from search import Engine
 
 
 def fill(folder: Path, files: int) -> None:
-    """Copies of 64 pictures under different names."""
+    """Write copies of 64 pictures under different names."""
     pictures = []
     for i in range(64):
         path = folder.with_name(f"{i}.png")
@@ -62,11 +62,11 @@ def main() -> None:
         print(f"first sync: {first.added} files, {first.embedded} embedded, {first.seconds:.1f} s")
         walks, syncs = [], []
         for _ in range(args.rounds + 1):
-            begun = time.perf_counter()
+            start = time.perf_counter()
             walk(folder)
             between = time.perf_counter()
             report = engine.sync(folder)
-            walks.append(between - begun)
+            walks.append(between - start)
             syncs.append(time.perf_counter() - between)
             if (report.unchanged, report.embedded) != (args.files, 0):
                 raise SystemExit(f"not an unchanged folder: {report}")

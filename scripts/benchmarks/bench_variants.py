@@ -1,10 +1,10 @@
-"""How good variants are and what they cost, by regime, in one run.
+"""How good variants are and what they cost, by regime.
 
 scripts/bench variants --data DATA [--n 400] [--reference 3000] [--rounds 5] [--seed 0] [--out FILE]
     [--checkpoint C]
 
 DATA holds clothing/test and photos-dev, pictures that no training saw (n of them, half and half),
-photos144-open-*.zip, which `photo` was trained on, and the networks that measure
+photos144-open-*.zip, which `photo` was trained on, and the networks of the features
 (efficientnet-lite2, mobilenetv2).
 
 Quality: Frechet distance and KID x 1000 of the centers of the pictures, at the size that the model
@@ -116,9 +116,9 @@ def quality(args: argparse.Namespace, model: Denoiser) -> None:
     sets["through JPEG q10"] = through_jpeg(pictures)
     again, alike = {}, {}
     for regime in SHARES:
-        begun = time.monotonic()
+        start_time = time.monotonic()
         sets[regime] = make_variants(model, pictures, condition, regimes[regime], args.seed)
-        print(f"{regime}: {time.monotonic() - begun:.0f} s for {len(pictures)}", flush=True)
+        print(f"{regime}: {time.monotonic() - start_time:.0f} s for {len(pictures)}", flush=True)
         again[regime] = make_variants(
             model, pictures[:100], condition[:100], regimes[regime], args.seed + 10**6
         )
@@ -165,13 +165,13 @@ def quality(args: argparse.Namespace, model: Denoiser) -> None:
             Acceptance(least_similarity(vector, strangers, regime), query)
             for vector, query in zip(vectors.numpy(), queries, strict=True)
         ]
-        passed = [
+        accepted = [
             test.distance(float(similarity), variant) == 0
             for test, similarity, variant in zip(
                 tests, alike[regime], photographs(sets[regime]), strict=True
             )
         ]
-        cells = [f"{np.mean(passed):.3f}"]
+        cells = [f"{np.mean(accepted):.3f}"]
         for what, some in foreign.items():
             similarities = vectors[::every].numpy() @ foreign_vectors[what].T
             hits = [
@@ -210,18 +210,18 @@ def cost(model: Denoiser, args: argparse.Namespace) -> None:
             "decode 4": lambda: model.decode(four),
         }
         gflop = flops(parts["a pass of 4"])[0] / 1e9
-        took = {what: seconds(work, False) for what, work in parts.items()}
-    print("\n" + ", ".join(f"{what} {s:.2f} s" for what, s in took.items()))
+        costs = {what: seconds(work, False) for what, work in parts.items()}
+    print("\n" + ", ".join(f"{what} {s:.2f} s" for what, s in costs.items()))
     rate = 2 * 2048**3 / seconds(product("cpu"), False) / 1e9
-    print(f"GEMM {rate:.0f} GFLOP/s; a pass {gflop / took['a pass of 4'] / rate:.2f} of it\n")
+    print(f"GEMM {rate:.0f} GFLOP/s; a pass {gflop / costs['a pass of 4'] / rate:.2f} of it\n")
     print(f"| regime | passes | s for 4 variants at {LONG} px, median of {args.rounds} | to most |")
     print("| --- | --- | --- | --- |")
     for regime, settings in REGIMES[model.config.space].items():
         times = []
         for number in range(args.rounds):
-            begun = time.monotonic()
+            start_time = time.monotonic()
             variants(model, x, 4, regime=regime, condition=vector, seed=number)
-            times.append(time.monotonic() - begun)
+            times.append(time.monotonic() - start_time)
         low, middle, high = np.quantile(times, [0, 0.5, 1])
         print(
             f"| {regime} | {settings.steps} | {middle:.2f} | {low:.2f} to {high:.2f} |", flush=True

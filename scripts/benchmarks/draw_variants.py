@@ -26,19 +26,19 @@ TOGETHER = 2
 
 def rows(files: list[Path], checkpoints: list[str], seed: int) -> list[list[Image.Image]]:
     """A picture, then its variants."""
-    drawn = [[Image.open(file).convert("RGB")] for file in files]
+    grid = [[Image.open(file).convert("RGB")] for file in files]
     with tempfile.TemporaryDirectory() as home:
-        made = {}
+        pictures = {}
         for name in checkpoints:
             own = None if name == "shipped" else Path(name)
             with Engine.open(home, model="mini", checkpoint=own) as engine:
                 for file in files:
                     for regime in REGIMES:
-                        found = engine.variants(file, n=TOGETHER, regime=regime, seed=seed)
-                        made[file, regime, name] = found[0].picture
-    for file, row in zip(files, drawn, strict=True):
-        row += [made[file, regime, name] for regime in REGIMES for name in checkpoints]
-    return drawn
+                        results = engine.variants(file, n=TOGETHER, regime=regime, seed=seed)
+                        pictures[file, regime, name] = results[0].picture
+    for file, row in zip(files, grid, strict=True):
+        row += [pictures[file, regime, name] for regime in REGIMES for name in checkpoints]
+    return grid
 
 
 def main() -> None:
@@ -53,11 +53,11 @@ def main() -> None:
     args = parser.parse_args()
     files = sorted(args.of.rglob("*.jpg"))
     files = [files[(2 * i + 1) * len(files) // (2 * args.n)] for i in range(args.n)]
-    drawn = rows(files, args.checkpoint, args.seed)
+    grid = rows(files, args.checkpoint, args.seed)
     shown = [name if name == "shipped" else "tuned" for name in args.checkpoint]
     alone = len(shown) == 1
     columns = [regime if alone else f"{regime}\n{name}" for regime in REGIMES for name in shown]
-    sheet(drawn, columns).save(args.out, "WebP", quality=80, method=6)
+    sheet(grid, columns).save(args.out, "WebP", quality=80, method=6)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python scripts/train/choose.py --data DATA --run RUN [--shares 0.5 0.7 1] [--sizes 160 176 192]
 
-Each row is the mean of the last weights (by their share) and those begun with, at a size of the
+Each row is the mean of the last weights (by their share) and the first ones, at a size of the
 input: mAP of clothing/validation and of photos64-val (20 classes), recall@1 under plain and hard
 attacks, their mean, and the mAP of photos-dev, kinds of pictures that no training saw. `--write
 SHARE SIZE` writes that blend to RUN/mini.safetensors.
@@ -34,17 +34,17 @@ def main() -> None:
     args = parser.parse_args()
     path = max(args.run.glob("0*.safetensors"))
     last = Mini(weights=path).load()
-    begun = recipe.start_student(args.data, recipe.DEPTHS)
-    recipe.start_head(begun, Goals.read(args.run / "goals", 1.0))
+    first = recipe.start_student(args.data, recipe.DEPTHS)
+    recipe.start_head(first, Goals.read(args.run / "goals", 1.0))
     if args.write:
         share, size = args.write[0], int(args.write[1])
         words = ["--data", str(args.data), "--out", str(args.run), "--run-size", str(size)]
-        net, options = recipe.blend(last, begun, share), recipe.arguments(words)
+        net, options = recipe.blend(last, first, share), recipe.arguments(words)
         recipe.write(net, options, int(path.stem), args.run / "mini.safetensors")
         return
     exam, (loads, labels) = Exam(args.data), folder(args.data / "photos-dev")
     for share in args.shares:
-        net = recipe.blend(last, begun, share).eval()
+        net = recipe.blend(last, first, share).eval()
         for size in args.sizes:
             prepare = Preprocessing(size, "between")
             unseen = categories(vectors(exam.embed(net, prepare), loads), labels)[0].mean()

@@ -1,4 +1,4 @@
-"""The validation scores that choices about `mini` are made by."""
+"""The validation scores that choose between versions of `mini`."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Exam:
         """mAP of both sets, recall@1 of every seventh piece of clothing under attack."""
         embed, (loads, _) = self.embed(net, prepare), self.clothes
         index = np.concatenate([vectors(embed, loads), vectors(embed, self.small[0])])
-        found, queries = self._classes(index), range(0, len(loads), 7)
+        by_kind, queries = self._classes(index), range(0, len(loads), 7)
         for kind, edits in {"plain": PLAIN, "hard": HARD}.items():
             each = [recall(embed, loads, queries, index, edit, 0) for edit in edits.values()]
-            found[kind] = float(np.mean(each))
-        return found | {"mean": sum(found.values()) / len(found)}
+            by_kind[kind] = float(np.mean(each))
+        return by_kind | {"mean": sum(by_kind.values()) / len(by_kind)}
 
     def classes(self, net: torch.nn.Module, prepare: Preprocessing) -> dict[str, float]:
         """mAP of both sets."""
@@ -49,7 +49,7 @@ class Exam:
 
     @staticmethod
     def embed(net: torch.nn.Module, prepare: Preprocessing) -> Embed:
-        """Pictures -> what the network makes of them."""
+        """Embed pictures with the network."""
 
         def embed(pictures: Sequence[Image.Image]) -> np.ndarray:
             with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""The pictures that `mini` is trained on, and what its teachers say of each (its goals)."""
+"""The pictures that `mini` is trained on, and what its teachers answer for each (its goals)."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _mosaic(pool: Pool, rows: list[int], side: int = 144) -> bytes:
 def teach(data: Path, pool: Pool, folder: Path, say: Callable[[str], None]) -> None:
     """Write the teachers' features (n, 1280) and logits (n, 1000) of all pictures, in chunks.
 
-    Chunks that are there already are kept, so that a stopped run resumes.
+    Existing chunks stay, so that a stopped run resumes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     first, second = networks.efficientnet(data), networks.mobilenet(data)
@@ -125,7 +125,7 @@ def features(net: Net, pictures: list[Image.Image], prepare: Preprocessing) -> t
 
 @dataclass
 class Goals:
-    """What `mini` is to answer. vectors, plain: (n, 512) of unit length, with and without the
+    """What `mini` should answer. vectors, plain: (n, 512) of unit length, with and without the
     neighbours; logits: (n, 1000)."""
 
     vectors: torch.Tensor

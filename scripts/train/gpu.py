@@ -1,9 +1,9 @@
-"""Train the `photo` model on a GPU that is at hand for a quarter of an hour.
+"""Train the `photo` model on a GPU within a quarter of an hour.
 
     scripts/train/gpu --pack DATA            makes the folders to carry: gpu-data/1, gpu-data/2, ...
     scripts/train/gpu --encode               on the GPU: latents of the folders that have arrived
     scripts/train/gpu --minutes 8 --out DIR  on the GPU: encode the rest, then train
-    scripts/train/gpu --ship DIR             puts what came back into the package
+    scripts/train/gpu --ship DIR             puts the weights of DIR into the package
 
 docs/training-gpu.md has the calls in their order. DATA holds photos144-open-*.zip,
 photos288-open-*.zip and clothing/ (its README names their terms). Each folder of gpu-data holds a
@@ -112,9 +112,9 @@ def pack(data: Path) -> None:
 
     mini = Mini()
     pack_encoder(data)
-    found = sorted(pictures(data), key=lambda one: hashlib.sha256(one[0].encode()).digest())
+    listed = sorted(pictures(data), key=lambda one: hashlib.sha256(one[0].encode()).digest())
     parts, size = list[list[tuple[str, bytes]]]([[]]), 0
-    for name, content in found:
+    for name, content in listed:
         if size + len(content) + 1200 > PART:
             parts.append([])
             size = 0
@@ -159,7 +159,7 @@ def encode_folder(folder: Path, cache: Path, device: str) -> None:
     place = cache / f"{folder.name}.safetensors"
     if place.exists():
         return
-    begun = time.monotonic()
+    start = time.monotonic()
     autoencoder = load_autoencoder(device)
     if device != "cpu":
         autoencoder = autoencoder.to(torch.bfloat16)
@@ -170,12 +170,12 @@ def encode_folder(folder: Path, cache: Path, device: str) -> None:
         decoded = list(pool.map(lambda c: Image.open(io.BytesIO(c)).convert("RGB"), contents))
     tensors = {"vectors": read_vectors(folder / "vectors.safetensors").rows}
     for kind, windows in KINDS.items():
-        found = list(encode(autoencoder, decoded, windows, workers=os.cpu_count() or 1))
-        tensors[f"{kind}.places"] = torch.tensor([place for place, _, _ in found])
-        tensors[f"{kind}.codes"] = torch.stack([codes for _, codes, _ in found])
-        tensors[f"{kind}.sizes"] = torch.stack([sizes for _, _, sizes in found])
+        listed = list(encode(autoencoder, decoded, windows, workers=os.cpu_count() or 1))
+        tensors[f"{kind}.places"] = torch.tensor([place for place, _, _ in listed])
+        tensors[f"{kind}.codes"] = torch.stack([codes for _, codes, _ in listed])
+        tensors[f"{kind}.sizes"] = torch.stack([sizes for _, _, sizes in listed])
     files.write_tensors(place, tensors, {"names": json.dumps(names)})
-    print(f"{folder}: {len(names)} pictures in {time.monotonic() - begun:.0f} s", flush=True)
+    print(f"{folder}: {len(names)} pictures in {time.monotonic() - start:.0f} s", flush=True)
 
 
 def read_banks(cache: Path, device: str) -> dict[str, Bank]:
@@ -286,15 +286,15 @@ def draw_row(model: Denoiser, examples: Examples, sigma: float, guidance: float)
 
 
 class Clock:
-    """The time of a run, in seconds from its begin, and its log."""
+    """The time of a run, in seconds since its start, and its log."""
 
     def __init__(self, minutes: float, out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
-        self.begun, self.seconds = time.monotonic(), 60 * minutes
+        self.start, self.seconds = time.monotonic(), 60 * minutes
         self._log = (out / "log.txt").open("a")
 
     def now(self) -> float:
-        return time.monotonic() - self.begun
+        return time.monotonic() - self.start
 
     def say(self, text: str) -> None:
         """Print a line, and write it to the log."""
@@ -390,9 +390,9 @@ def evaluate(model: Denoiser, clock: Clock, device: str, n: int) -> dict[str, ob
     evaluator = Evaluator(encode, f"EfficientNet-Lite2 at {FEATURE_SIZE} px", reference)
     rows = packed_vectors().rows[:BANK].float()
     condition = rows[torch.arange(n) % len(rows)]
-    drawn = sample(model, n, condition=condition, guidance=2.0, interval=(0.2, 10.0))
+    samples = sample(model, n, condition=condition, guidance=2.0, interval=(0.2, 10.0))
     measured: dict[str, object] = {"n": n, "reference": len(reference), "seed": 0}
-    for what, pictures in (("samples", to_bytes(drawn).cpu()), ("held out", floor)):
+    for what, pictures in (("samples", to_bytes(samples).cpu()), ("held out", floor)):
         if len(pictures) < 20:
             continue
         row = evaluator.evaluate(what, pictures)
@@ -428,7 +428,7 @@ def train(minutes: float, out: Path, cache: Path, device: str, batch: int) -> No
         clock.say(f"{config.preset}: ready")
         guide, sampled = sampled, Denoiser(config).to(device, memory_format=torch.channels_last)
         sampled.eval()
-        limit, begun = clock.seconds * (0.12 if weak else 1 - RESERVE), clock.now()
+        limit, start = clock.seconds * (0.12 if weak else 1 - RESERVE), clock.now()
         for steps, loss in fit(trainer, clock, limit, 1 if device == "cpu" else 20):
             sampled.net.load_state_dict(trainer.average.weights)
             errors = validation(sampled, trainer.speed.bf16)
@@ -438,7 +438,7 @@ def train(minutes: float, out: Path, cache: Path, device: str, batch: int) -> No
                 "config": config.to_json(),
                 "step": trainer.step,
                 "steps": steps,
-                "seconds": round(clock.now() - begun),
+                "seconds": round(clock.now() - start),
                 "errors": errors,
             }
             (out / "about.json").write_text(json.dumps(about, indent=1))

@@ -17,8 +17,8 @@ its nearest neighbours (scripts/train/goals.py). The student sees a gentle and a
     classes    the class head as the teacher's, of both views (KL, Hinton et al. 2015,
                arXiv:1503.02531)
 
-The weights are averaged over the steps (power function EMA, arXiv:2312.02696). What is written is
-the mean, by `--share`, of that average and of the weights begun with (Wortsman et al. 2022,
+The weights are averaged over the steps (power function EMA, arXiv:2312.02696). The result is
+the mean, by `--share`, of that average and of the first weights (Wortsman et al. 2022,
 arXiv:2109.01903), which keeps what the teacher knows of other kinds of pictures. No labels are used
 in training. The same command resumes a stopped run. RUN/mini.safetensors is the result.
 """
@@ -277,11 +277,11 @@ class Training:
                 }
 
 
-def blend(last: EfficientNetLite, begun: EfficientNetLite, share: float) -> EfficientNetLite:
+def blend(last: EfficientNetLite, start: EfficientNetLite, share: float) -> EfficientNetLite:
     """The mean of two networks; share: of the first, 0 to 1."""
     net = copy.deepcopy(last)
     with torch.no_grad():
-        for out, x, y in zip(net.parameters(), last.parameters(), begun.parameters(), strict=True):
+        for out, x, y in zip(net.parameters(), last.parameters(), start.parameters(), strict=True):
             out.copy_(share * x + (1 - share) * y)
     return net
 
@@ -326,7 +326,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """Write the options down. Raises SystemExit if the folder is of a run with other ones."""
+    """Save the options. Raises SystemExit if the folder has a run with other options."""
     path, free = args.out / "run.json", ("data", "out", "minutes", "device", "workers", "share")
     options = {key: str(value) for key, value in vars(args).items() if key not in free}
     args.out.mkdir(parents=True, exist_ok=True)
@@ -337,11 +337,11 @@ def check_options(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    args, begun = arguments(), time.time()
+    args, start = arguments(), time.time()
     check_options(args)
 
     def say(text: str) -> None:
-        line = f"{time.time() - begun:7.0f}s  {text}"
+        line = f"{time.time() - start:7.0f}s  {text}"
         print(line, flush=True)
         with (args.out / "log.txt").open("a") as log:
             log.write(line + "\n")

@@ -1,4 +1,4 @@
-"""What retrieval is measured on and by: sets of pictures, scores, and attacks on pictures.
+"""Measures of retrieval: sets of pictures, scores, and attacks on pictures.
 
 Category retrieval is leave-one-out: a picture is right when its class is the query's. Edited
 copies: the share of attacked pictures whose original comes first, by cosine of the vectors alone.
@@ -22,14 +22,14 @@ HELD_OUT = 20  # the first wnids of photos64 in sorted order: the test set, neve
 
 
 def folder(path: Path) -> tuple[list[Load], np.ndarray]:
-    """Pictures of a class-per-folder tree, opened when they are asked for, and their classes."""
+    """Return functions that open the pictures of a class-per-folder tree, and their classes."""
     paths = sorted(p for p in path.glob("*/*") if p.is_file())
     labels = np.unique([p.parent.name for p in paths], return_inverse=True)[1]
     return [lambda p=p: Image.open(p).convert("RGB") for p in paths], labels
 
 
 def archive(path: Path, classes: slice, each: int) -> tuple[list[Load], np.ndarray]:
-    """Some classes of a zip, in sorted order, `each` pictures of every one."""
+    """Return the first `each` pictures of some classes of a zip, as `folder` does."""
     with zipfile.ZipFile(path) as file:
         names = sorted(n for n in file.namelist() if n.endswith(".jpg"))
         kinds = sorted({n.split("/")[0] for n in names})[classes]
@@ -46,7 +46,7 @@ def vectors(embed: Embed, loads: Sequence[Load]) -> np.ndarray:
 
 
 def categories(x: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Average precision and 1-NN of every query."""
+    """Return average precision and 1-NN of every query."""
     scores = x @ x.T
     np.fill_diagonal(scores, -2)
     relevant = (labels[np.argsort(-scores, 1)] == labels[:, None])[:, :-1]
@@ -62,7 +62,7 @@ def interval(values: np.ndarray, seed: int) -> str:
 
 
 def cut(p: Image.Image, area: float, x: float, y: float) -> Image.Image:
-    """A part of the picture; x, y: where in the free room, 0..1."""
+    """Cut a share `area` of a picture. x, y: its place, 0 (left, top) to 1."""
     w, h = (round(s * area**0.5) for s in p.size)
     left, top = round((p.width - w) * x), round((p.height - h) * y)
     return p.crop((left, top, left + w, top + h))
@@ -149,6 +149,6 @@ def recall(
     attack,
     seed: int,
 ) -> np.ndarray:
-    """Of each query, attacked, whether its own row of the index comes first: 0 or 1."""
+    """Return for each attacked query whether its own row of the index comes first: 0 or 1."""
     edited = [lambda q=q: attack(loads[q](), random.Random(seed + q)) for q in queries]
     return ((vectors(embed, edited) @ index.T).argmax(1) == np.array(queries)).astype(float)

@@ -265,10 +265,10 @@ class Engine:
         if not isinstance(embedder, LabelEmbedder):
             return Words(embedder.name, any_words=isinstance(embedder, TextEmbedder))
         vocabulary = embedder.vocabulary()
-        found = vocabulary.complete(prefix, limit) if vocabulary else []
+        matches = vocabulary.complete(prefix, limit) if vocabulary else []
         return Words(
             embedder.name,
-            words=tuple(KnownWord(w.names[0], w.names[1:], w.precision) for w in found),
+            words=tuple(KnownWord(w.names[0], w.names[1:], w.precision) for w in matches),
             total=len(vocabulary.words) if vocabulary else 0,
         )
 

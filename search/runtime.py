@@ -37,7 +37,7 @@ class Runtime:
     def __init__(self, threads: int) -> None:
         """threads: size of the OpenMP pool."""
         self._threads, self._closed, self._urgent = threads, False, False
-        self._coming, self._asked = 0, -math.inf
+        self._coming, self._urgent_since = 0, -math.inf
         self._order, self._work = itertools.count(), list[Piece]()  # a heap
         self._change = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
@@ -77,10 +77,10 @@ class Runtime:
                 self._do(piece, urgent=True)
 
     @contextmanager
-    def ahead(self) -> Iterator[None]:
+    def expect_urgent(self) -> Iterator[None]:
         """Within, urgent work is soon to come: no other piece is begun, but for one now and then,
         so that the urgent one need not wait for it."""
-        self._asked = time.monotonic()
+        self._urgent_since = time.monotonic()
         with self._change:
             self._coming += 1
         try:
@@ -93,7 +93,7 @@ class Runtime:
     def portion(self, most: int) -> int:
         """How many of a row of like things to do in one piece: a quarter of `most` while people
         are asking, who then wait less."""
-        return most if time.monotonic() - self._asked > RECENT else max(1, most // 4)
+        return most if time.monotonic() - self._urgent_since > RECENT else max(1, most // 4)
 
     def close(self) -> None:
         """Finish what is queued, then end the thread."""

@@ -198,3 +198,16 @@ def test_diffusion_needs_neither_search_nor_a_plot_to_train() -> None:
 def test_torch_and_faiss_share_one_pool() -> None:
     assert threads_that_faiss_adds("from search.runtime import faiss, torch") == 0
     assert threads_that_faiss_adds("import faiss, torch") > 0  # so that the count means something
+
+
+PARTICIPLES = {"said", "found", "given", "wanted", "told", "spelled", "asked", "meant"}
+
+
+def test_names_are_nouns_and_verbs() -> None:
+    """docs/glossary.md: one concept has one name, and a bare participle names none."""
+    for package in PACKAGES:
+        for name, path in modules(package).items():
+            for node in ast.walk(ast.parse(path.read_text())):
+                for key in ("id", "arg", "name", "attr"):
+                    word = getattr(node, key, None)
+                    assert not isinstance(word, str) or word.strip("_") not in PARTICIPLES, name

@@ -99,9 +99,9 @@ def encode(
     with ThreadPoolExecutor(workers) as pool:
         jobs = pool.map(lambda i: cut(pictures[i], windows, seed + i), range(len(pictures)))
         waiting = list[tuple[int, np.ndarray, np.ndarray]]()
-        for index, found in enumerate(jobs):
-            if found is not None:
-                waiting.append((index, *found))
+        for index, windows_of_one in enumerate(jobs):
+            if windows_of_one is not None:
+                waiting.append((index, *windows_of_one))
             full = len(waiting) * windows.versions >= BATCH
             if waiting and (full or index == len(pictures) - 1):
                 stacked = torch.from_numpy(np.concatenate([pixels for _, pixels, _ in waiting]))

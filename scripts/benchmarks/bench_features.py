@@ -32,13 +32,13 @@ def probe(rows: Rows, sets: dict[str, Pictures]) -> tuple[float, np.ndarray]:
     """Return the accuracy on validation, and which test pictures are right."""
     mean, std = rows["train"].mean(0), rows["train"].std(0).clamp(min=1e-6)
     x = {name: (row - mean) / std for name, row in rows.items()}
-    found = []
+    fits = []
     for weight in L2:
         layer = torch.nn.Linear(x["train"].shape[1], len(sets["train"].classes))
         torch.nn.init.zeros_(layer.weight)
         torch.nn.init.zeros_(layer.bias)
-        found.append(_fitted(layer, weight, x, sets))
-    return max(found, key=lambda pair: pair[0])
+        fits.append(_fitted(layer, weight, x, sets))
+    return max(fits, key=lambda pair: pair[0])
 
 
 def _fitted(
@@ -64,8 +64,8 @@ def line(title: str, rows: Rows, sets: dict[str, Pictures], seed: int) -> tuple[
     valid, right = probe(rows, sets)
     vectors = torch.nn.functional.normalize(rows["test"] - rows["train"].mean(0), dim=1).numpy()
     ap, nn = categories(vectors, sets["test"].labels.numpy())
-    said = "  ".join(f"{interval(v, seed):<21}" for v in (right, ap, nn))
-    text = f"{title:<28}{rows['test'].shape[1]:>6}  {valid:<12.3f}{said}"
+    scores = "  ".join(f"{interval(v, seed):<21}" for v in (right, ap, nn))
+    text = f"{title:<28}{rows['test'].shape[1]:>6}  {valid:<12.3f}{scores}"
     print(text, flush=True)
     return valid, text
 
@@ -82,7 +82,7 @@ def main() -> None:
     sets = {
         name: read_pictures([args.data / "clothing" / name], model.config.size) for name in SETS
     }
-    counts = ", ".join(f"{name} {len(found.images)}" for name, found in sets.items())
+    counts = ", ".join(f"{name} {len(pictures.images)}" for name, pictures in sets.items())
     print(f"clothing: {counts}; seed {args.seed}")
     print(f"{'':<28}{'width':>6}  {'validation':<12}{'probe':<23}{'mAP':<23}{'1-NN':<23}")
     mini = Mini()
@@ -93,7 +93,7 @@ def main() -> None:
     for block in model.net.block_names:
         for sigma in args.sigmas:
             encode = Features(model, block, sigma, seed=args.seed)
-            rows = {name: encode(found.images).cpu() for name, found in sets.items()}
+            rows = {name: encode(pictures.images).cpu() for name, pictures in sets.items()}
             lines.append(line(f"{block}, sigma {sigma:g}", rows, sets, args.seed))
     print(f"best on validation:\n{max(lines)[1]}")
 

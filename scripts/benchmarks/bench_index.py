@@ -109,9 +109,9 @@ def beside(folder: Path, _: Path, model: str) -> tuple[float, float, float]:
         pictures = [Image.open(path).convert("RGB") for path in part]
         pixels, tensors = map(ours.preprocessing, pictures), map(transform, pictures)
         calls = ((embed, list(pixels)), (encode, list(tensors)), (whole, part))
-        for k, (call, given) in enumerate(calls):
+        for k, (call, argument) in enumerate(calls):
             start = time.perf_counter()
-            call(given)
+            call(argument)
             spent[k] += time.perf_counter() - start if i >= 0 else 0.0
     runtime.close()
     ours_s, plain_s, whole_s = (len(paths) / seconds for seconds in spent)
@@ -215,9 +215,9 @@ def indexing(rows: dict[tuple[str, int], list[list[float]]]) -> None:
         f"{'pictures':<16}{'n':>5}{'decode/s':>10}{'embed/s':>10}{'index/s':>10}"
         f"{'ratio':>20}{'peak MiB':>10}"
     )
-    for (name, count), found in rows.items():
-        d, e, rate, peak = (statistics.median(row[k] for row in found) for k in range(4))
-        ratio = spread([row[2] * (1 / row[0] + 1 / row[1]) for row in found])
+    for (name, count), measured in rows.items():
+        d, e, rate, peak = (statistics.median(row[k] for row in measured) for k in range(4))
+        ratio = spread([row[2] * (1 / row[0] + 1 / row[1]) for row in measured])
         print(f"{name:<16}{count:>5}{d:>10.1f}{e:>10.1f}{rate:>10.1f}{ratio:>20}{peak:>10.0f}")
     print("ratio: index/s against 1 / (1/decode + 1/embed); target >= 0.90")
 
@@ -228,12 +228,12 @@ def plain(rows: dict[tuple[str, int], list[list[float]]]) -> None:
         f"{'pictures':<16}{'n':>5}{'embed/s':>10}{'loop/s':>8}{'ratio':>20}"
         f"{'index/s':>10}{'loop/s':>8}{'ratio':>20}"
     )
-    for (name, count), found in rows.items():
+    for (name, count), measured in rows.items():
         ours, loop, index, whole = (
-            statistics.median(row[k] for row in found) for k in (4, 5, 2, 6)
+            statistics.median(row[k] for row in measured) for k in (4, 5, 2, 6)
         )
-        embedding = spread([row[4] / row[5] for row in found])
-        end = spread([row[2] / row[6] for row in found])
+        embedding = spread([row[4] / row[5] for row in measured])
+        end = spread([row[2] / row[6] for row in measured])
         print(
             f"{name:<16}{count:>5}{ours:>10.1f}{loop:>8.1f}{embedding:>20}"
             f"{index:>10.1f}{whole:>8.1f}{end:>20}"

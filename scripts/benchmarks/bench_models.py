@@ -153,8 +153,8 @@ def words(data: Path, mini: Mini, seed: int) -> None:
         loads, labels = folder(data / name)
         shelves = sorted(p.name for p in (data / name).iterdir())
         rank = ranking(mini, loads)
-        for shelf, asked in table.items():
-            for text in asked if shelf in shelves else ():
+        for shelf, texts in table.items():
+            for text in texts if shelf in shelves else ():
                 part = vocabulary.split(text)[0]
                 if part.word is None:
                     print(f"  {name}: {text}: not known")
@@ -208,7 +208,7 @@ def copies(data: Path, models: dict[str, Embed], seed: int) -> None:
 
 def timed(runs: dict[str, Callable[[], object]], turns: int, times: int) -> dict[str, float]:
     """Return the median seconds of a call of each, over rounds, after one that warms up."""
-    found: dict[str, list[float]] = {name: [] for name in runs}
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
     with torch.inference_mode():
         for turn in range(turns + 1):
             for name, run in runs.items():
@@ -216,8 +216,8 @@ def timed(runs: dict[str, Callable[[], object]], turns: int, times: int) -> dict
                 for _ in range(times):
                     run()
                 if turn:
-                    found[name].append((time.perf_counter() - begun) / times)
-    return {name: float(np.median(values)) for name, values in found.items()}
+                    seconds[name].append((time.perf_counter() - begun) / times)
+    return {name: float(np.median(values)) for name, values in seconds.items()}
 
 
 def speed(nets: dict[str, tuple[torch.nn.Module, int]]) -> None:

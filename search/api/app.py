@@ -24,7 +24,7 @@ from search.engine import Engine
 from search.errors import LookalikeError
 
 TEND_SECONDS = 30.0  # between two looks at the index
-log = logging.getLogger("lookalike")
+log = logging.getLogger(__name__)
 
 
 def create_app(

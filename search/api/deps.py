@@ -144,10 +144,10 @@ async def _read_multipart(request: Request, max_files: int, field: str | None) -
         raise
     except HTTPException as error:
         large = "Too many files" in error.detail or "maximum size" in error.detail
-        said = f"the upload is broken: {error.detail}"
+        reason = f"the upload is broken: {error.detail}"
         if large:
-            raise Problem(413, said) from error
-        raise Problem(400, said, code="upload_broken") from error
+            raise Problem(413, reason) from error
+        raise Problem(400, reason, code="upload_broken") from error
     try:
         for name, value in form.multi_items():
             if name == "image" and isinstance(value, UploadFile):
@@ -182,8 +182,8 @@ def _require_end(request: Request) -> Receive:
         tail.extend(message.get("body", b"")[-TAIL:])
         del tail[:-TAIL]
         if message["type"] == "http.request" and not message.get("more_body") and end not in tail:
-            said = "the upload is broken: it ends before its last part does"
-            raise Problem(400, said, code="upload_broken")
+            reason = "the upload is broken: it ends before its last part does"
+            raise Problem(400, reason, code="upload_broken")
         return message
 
     return receive

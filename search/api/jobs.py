@@ -16,7 +16,7 @@ from search.errors import LookalikeError
 from search.records import Progress, shown
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
-log = logging.getLogger("lookalike.jobs")
+log = logging.getLogger(__name__)
 
 
 class Report(Protocol):

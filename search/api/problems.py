@@ -164,10 +164,10 @@ def install(app: FastAPI, headers: Mapping[str, str]) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def fields(_: Request, error: RequestValidationError) -> JSONResponse:
-        said = error.errors()
-        if any(one["type"] == "json_invalid" for one in said):
+        errors = error.errors()
+        if any(one["type"] == "json_invalid" for one in errors):
             return response(400, "the body is no JSON", code="json_invalid")
-        return _fields([(".".join(map(str, one["loc"][1:])), one["msg"]) for one in said])
+        return _fields([(".".join(map(str, one["loc"][1:])), one["msg"]) for one in errors])
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ PRAGMAS = (
     "busy_timeout=10000",
     "cache_size=-65536",
 )
+log = logging.getLogger(__name__)
 
 
 class Database:
@@ -93,6 +95,7 @@ class Database:
                     )
                 if not migrate_once(connection):
                     return
+                log.info("migrated the catalog in %s from version %d", self._location(), version)
 
     def _location(self) -> str:
         """Return the folder or the URL, for messages."""

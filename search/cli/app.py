@@ -5,6 +5,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage.
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 from pathlib import Path
@@ -76,6 +77,9 @@ def set_options(
         ),
     ] = None,
     device: Annotated[str | None, typer.Option(help="Device the models run on: cpu, cuda.")] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Log what the library does to standard error.")
+    ] = False,
     version: Annotated[
         bool,
         typer.Option(
@@ -84,6 +88,9 @@ def set_options(
     ] = False,
 ) -> None:
     """Find the pictures that look like this one, in your own folders."""
+    if verbose:
+        logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+        logging.getLogger("search").setLevel(logging.INFO)
     context.obj = {"home": home, "model": model, "device": device, "encode": Encoder(context)}
     if device:  # for the commands of diffusion too, unless they have one of their own
         names = ("train", "sample", "process", "evaluate")

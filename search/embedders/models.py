@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -35,6 +36,7 @@ EARLIER = {"mini": ("mini-1",)}
 ARCH = DEFAULT.partition(":")[0]
 MB = 1_000_000
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 class Models:
@@ -143,7 +145,9 @@ class Models:
         """Return the embedder of a name. Raises ModelError."""
         with self._opening:
             if name not in self.opened:
-                self.opened[name] = open_embedder(name, self._device, self._cache, self._breathe)
+                embedder = open_embedder(name, self._device, self._cache, self._breathe)
+                log.info("opened the model %s (%s) on %s", name, embedder.fingerprint, self._device)
+                self.opened[name] = embedder
             return self.opened[name]
 
     def _breathe(self) -> None:

@@ -105,8 +105,8 @@ class Timm:
         """
         cache = cache or JsonCache()
         self._device, self._breathe = device, breathe
-        wanted, path = split_name(name)
-        self._backbone = backbone = describe_backbone(wanted, cache)
+        backbone_name, path = split_name(name)
+        self._backbone = backbone = describe_backbone(backbone_name, cache)
         self.dim, self.preprocessing = backbone.dim, backbone.preprocessing()
         if path:
             self.name, self.path = name, Path(path)
@@ -121,7 +121,7 @@ class Timm:
         except OSError as error:
             raise ModelError(
                 f"the weights {self.path} cannot be read: {error.strerror}; give a file of "
-                f"{wanted} as {PREFIX}{wanted}:/path/to/weights"
+                f"{backbone_name} as {PREFIX}{backbone_name}:/path/to/weights"
             ) from error
         parts = (backbone.architecture, digest, self.preprocessing, self.dim)
         colors = (tuple(backbone.mean), tuple(backbone.std))
@@ -188,8 +188,8 @@ class Timm:
 
 def split_name(name: str) -> tuple[str, str]:
     """Split `timm:NAME` or `timm:NAME:/path` into timm's name and the path, or an empty one."""
-    wanted, _, path = name.removeprefix(PREFIX).partition(":")
-    return wanted, path
+    backbone_name, _, path = name.removeprefix(PREFIX).partition(":")
+    return backbone_name, path
 
 
 def missing_weights(name: str, cache: JsonCache) -> tuple[str, Sequence[str]] | None:
@@ -197,10 +197,10 @@ def missing_weights(name: str, cache: JsonCache) -> tuple[str, Sequence[str]] | 
 
     Raises ModelError for an unknown name, and for a model that has no weights on the hub.
     """
-    wanted, path = split_name(name)
+    backbone_name, path = split_name(name)
     if path:
         return None
-    backbone = describe_backbone(wanted, cache)
+    backbone = describe_backbone(backbone_name, cache)
     _require_repo(backbone)
     if hub.cached(backbone.repo, backbone.files):
         return None

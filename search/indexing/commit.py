@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,8 @@ from search.media.decoder_pool import DecodedPicture, DecodeFailure
 from search.media.thumbnails import Thumbnails
 from search.records import IndexReport, Skip
 from search.types import FileEntry, Pixels, Vectors
+
+log = logging.getLogger(__name__)
 
 
 class Analyzer(Protocol):
@@ -64,6 +67,7 @@ class SyncCounts:
         """Count a failure; return whether the catalog shall remember it with the file."""
         if failure.again and not os.path.lexists(os.path.join(self.root.path, entry.path)):
             return False  # the file was deleted after the listing; the next sync sees that
+        log.info("skipped %s: %s", entry.path, failure.reason)
         self.skips.append(Skip(entry.path, failure.reason))
         return not failure.again
 

@@ -55,8 +55,8 @@ def export(
         raise InputError(f"{twice} is there twice, and vectors go by name; give one at a time")
     pixels: list[Pixels] = []
     zipped = not all(os.path.isdir(path) for path in paths)
-    ahead = 2 * decoders.workers if zipped else AHEAD  # whole files, or decoded pictures
-    loaded = decoders.load(_open_sources(places, most, skips), embedder.preprocessing, ahead)
+    prefetch = 2 * decoders.workers if zipped else AHEAD  # whole files, or decoded pictures
+    loaded = decoders.load(_open_sources(places, most, skips), embedder.preprocessing, prefetch)
     for name, result in loaded:
         if isinstance(result, DecodeFailure) or result.pixels is None:
             skips.append(Skip(name, getattr(result, "reason", "it was not decoded")))

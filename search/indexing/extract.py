@@ -31,11 +31,11 @@ class Executor(Protocol):
         self,
         sources: Iterable[tuple[T, PictureSource]],
         preprocessing: Preprocessing | None,
-        ahead: int = 64,
+        prefetch: int = 64,
     ) -> Iterator[tuple[T, Extracted]]:
         """Yield each key with its picture or failure, in the order of the sources.
 
-        preprocessing: of the pixels; None for no pixels. ahead: how many pictures may be decoded
+        preprocessing: of the pixels; None for no pixels. prefetch: how many pictures may be decoded
         before they are taken.
         """
         ...
@@ -60,7 +60,7 @@ def extract_files(
         )
         for entry in entries
     )
-    return executor.load(sources, preprocessing, ahead=AHEAD)
+    return executor.load(sources, preprocessing, prefetch=AHEAD)
 
 
 def extract_again(
@@ -78,7 +78,7 @@ def extract_again(
         (one, PictureSource(_choose_path(one[1]), facts=one[0] in with_metadata))
         for one in pictures
     )
-    return executor.load(sources, preprocessing, ahead=AHEAD)
+    return executor.load(sources, preprocessing, prefetch=AHEAD)
 
 
 def _choose_path(paths: Paths) -> str:

@@ -32,18 +32,18 @@ ERRORS: dict[str, type[PictureError]] = {"CropError": CropError, "SizeError": Si
 
 
 def in_order(
-    begun: Iterable[tuple[T, Future[Result]]], ahead: int
+    begun: Iterable[tuple[T, Future[Result]]], prefetch: int
 ) -> Generator[tuple[T, Result], None, None]:
     """Yield the results of futures in their order.
 
-    ahead: futures that are started before their results are taken. When the caller stops, the
+    prefetch: futures that are started before their results are taken. When the caller stops, the
     others are cancelled.
     """
     waiting: deque[tuple[T, Future[Result]]] = deque()
     try:
         for one in begun:
             waiting.append(one)
-            if len(waiting) >= ahead:
+            if len(waiting) >= prefetch:
                 key, future = waiting.popleft()
                 yield key, future.result()
         while waiting:
@@ -199,14 +199,14 @@ class DecoderPool:
         self,
         sources: Iterable[tuple[T, PictureSource]],
         preprocessing: Preprocessing | None,
-        ahead: int = 64,
+        prefetch: int = 64,
     ) -> Iterator[tuple[T, DecodedPicture | DecodeFailure]]:
         """Decode many pictures; yield them in the order of the sources.
 
-        ahead: pictures that are decoded before the caller takes them.
+        prefetch: pictures that are decoded before the caller takes them.
         """
         begun = ((key, self.submit(source, preprocessing)) for key, source in sources)
-        return in_order(begun, ahead)
+        return in_order(begun, prefetch)
 
     def _next(self) -> None:
         """Decode what is most urgent of all that waits: as many calls as there are pictures."""

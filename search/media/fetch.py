@@ -8,6 +8,7 @@ carry the name. Proxies of the environment are not used, since they would resolv
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import socket
 import ssl
@@ -20,6 +21,8 @@ from typing import TypeAlias, TypeVar
 import httpx
 
 from search.errors import InputError
+
+log = logging.getLogger(__name__)
 
 Address: TypeAlias = IPv4Address | IPv6Address
 T = TypeVar("T")
@@ -110,6 +113,7 @@ class Fetcher:
             for _ in range(self._redirects + 1):
                 answer = await self._ask(client, here)
                 try:
+                    log.info("%s answered %d", here, answer.status_code)
                     if not answer.has_redirect_location:
                         return await self._read(here, answer)
                     here = parse(str(here.join(answer.headers["Location"])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,8 @@ from search.vectors.base import StoreManager
 
 if TYPE_CHECKING:
     from search.runtime import Runtime
+
+log = logging.getLogger(__name__)
 
 
 class SearchParts(Protocol):
@@ -118,16 +121,16 @@ class Searcher:
     def search(self, query: Query) -> Hits:
         """Return hits, best first. Raises LookalikeError for what cannot be answered."""
         clock = Stopwatch()
-        with self._runtime.ahead():
+        with self._runtime.expect_urgent():
             parsed = self._texts.read(query)
             clock.begin("decode")
             candidates, low_content = self._rank(query, parsed, clock)
         hits = self._describer.describe(self._filter.filter(candidates, query.min_score))
         clock.end()
         understood = tuple(one.understood for one in parsed.values())
-        return Hits(
-            hits, self.model.name, query.to_json(), clock.took_ms(), understood, low_content
-        )
+        took_ms = clock.took_ms()
+        log.info("%d hits under %s in %s ms", len(hits), self.model.name, took_ms["total"])
+        return Hits(hits, self.model.name, query.to_json(), took_ms, understood, low_content)
 
     def _rank(
         self, query: Query, parsed: dict[int, ParsedText], clock: Stopwatch

@@ -38,7 +38,7 @@ def test_other_work_lets_one_pass_who_will_soon_ask(
 ) -> None:
     monkeypatch.setattr(search.runtime, "PATIENCE", 3600.0)
     done = list[str]()
-    with runtime.ahead(), runtime.ahead():
+    with runtime.expect_urgent(), runtime.expect_urgent():
         other = runtime.submit(lambda: done.append("other"))
         runtime.run(lambda: done.append("urgent"), urgent=True)
         assert not other.done()
@@ -48,7 +48,7 @@ def test_other_work_lets_one_pass_who_will_soon_ask(
 
 def test_its_patience_has_an_end(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search.runtime, "PATIENCE", 0.01)
-    with runtime.ahead():
+    with runtime.expect_urgent():
         assert [runtime.run(lambda n=n: n) for n in range(3)] == [0, 1, 2]
 
 
@@ -56,7 +56,7 @@ def test_pieces_are_smaller_while_people_ask(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert runtime.portion(16) == 16
-    with runtime.ahead():
+    with runtime.expect_urgent():
         pass
     monkeypatch.setattr(search.runtime, "RECENT", 3600.0)
     assert [runtime.portion(n) for n in (1, 3, 16)] == [1, 1, 4]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,8 @@ from search.vectors.faiss.tiers import IVF_MIN_COUNT, choose_tier, needs_retrain
 if TYPE_CHECKING:
     from search.runtime import Runtime
     from search.vectors.faiss.replica import IndexReplica
+
+log = logging.getLogger(__name__)
 
 
 class IndexManager:
@@ -73,6 +76,7 @@ class IndexManager:
             if content := self._runtime().run(lambda: self.replica(model).make_snapshot()):
                 snapshot.write(path, *content)  # not on the inference thread, where queries run
                 snapshot.delete_others(path)
+                log.info("saved the index of %s to %s", model.name, path)
 
     def status(self, model: Model | None) -> dict[str, Any]:
         """Return `kind`, the tier that answers, and `generation`, the last entry of the log."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from helpers.pictures import paint
 from helpers.project import SAMPLES
 from PIL import Image
 
@@ -398,3 +399,14 @@ def test_variants_that_cannot_be_are_refused(
     words = ("variants", library[1] / "hat" / "01.jpg", "-o", tmp_path / "out", *more)
     assert run(library[0], *words, code=code).stdout == b""
     assert not (tmp_path / "out").exists()
+
+
+def test_verbose_logs_what_the_library_does(tmp_path: Path) -> None:
+    paint(tmp_path / "photos" / "a.jpg", 1)
+    (tmp_path / "photos" / "b.jpg").write_text("no picture")
+    quiet = run(tmp_path / "home", "index", tmp_path / "photos")
+    assert b"opened the model" not in quiet.stderr
+    (tmp_path / "photos" / "c.jpg").write_text("no picture either")
+    done = run(tmp_path / "home", "--verbose", "index", tmp_path / "photos")
+    assert b"opened the model mini" in done.stderr
+    assert b"skipped c.jpg: " in done.stderr

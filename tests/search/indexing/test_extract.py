@@ -34,7 +34,7 @@ class OneByOne:
         self,
         sources: Iterable[tuple[Any, PictureSource]],
         preprocessing: Preprocessing | None,
-        ahead: int = 64,
+        prefetch: int = 64,
     ) -> Iterator[tuple[Any, DecodedPicture | DecodeFailure]]:
         for key, source in sources:
             self.sources.append(source)

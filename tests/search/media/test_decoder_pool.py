@@ -204,7 +204,7 @@ def test_the_order_is_kept_and_a_bad_picture_costs_only_itself(workers):
     datas = [(large, PICTURE, broken, b"")[i % 4] + bytes(i * (i % 4 < 2)) for i in range(24)]
     with DecoderPool(workers) as loader:
         results = list(
-            loader.load(enumerate(PictureSource(data=d) for d in datas), PREPROCESSING, ahead=7)
+            loader.load(enumerate(PictureSource(data=d) for d in datas), PREPROCESSING, prefetch=7)
         )
     assert [key for key, _ in results] == list(range(24))
     for key, result in results:
@@ -214,8 +214,8 @@ def test_the_order_is_kept_and_a_bad_picture_costs_only_itself(workers):
             assert isinstance(result, DecodeFailure) and not result.again
 
 
-@pytest.mark.parametrize("ahead", (1, 4))
-def test_look_ahead_is_bounded(loader, ahead):
+@pytest.mark.parametrize("prefetch", (1, 4))
+def test_look_ahead_is_bounded(loader, prefetch):
     taken = []
 
     def sources():
@@ -223,14 +223,14 @@ def test_look_ahead_is_bounded(loader, ahead):
             taken.append(number)
             yield number, PLAIN
 
-    for done, (key, _) in enumerate(loader.load(sources(), None, ahead=ahead)):
+    for done, (key, _) in enumerate(loader.load(sources(), None, prefetch=prefetch)):
         assert key == done
-        assert len(taken) <= min(done + ahead, 20)
+        assert len(taken) <= min(done + prefetch, 20)
     assert len(taken) == 20
 
 
 def test_a_load_may_be_given_up(loader):
-    endless = loader.load(((n, PLAIN) for n in iter(int, 1)), None, ahead=4)
+    endless = loader.load(((n, PLAIN) for n in iter(int, 1)), None, prefetch=4)
     next(endless)
     endless.close()
     assert one(loader, PLAIN).size == (60, 40)

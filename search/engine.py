@@ -1,4 +1,4 @@
-"""The facade: everything a caller does with a library goes through `Engine`."""
+"""`Engine`, the facade of a library."""
 
 from __future__ import annotations
 
@@ -118,10 +118,10 @@ class Engine:
         exclude: Sequence[str] | None = None,
         allow_empty: bool = False,
     ) -> Iterator[Progress]:
-        """Make the library agree with a folder; the last progress carries the report.
+        """Sync a folder with the library, and yield the progress; the last one has the report.
 
-        exclude: globs to leave out, remembered with the folder. allow_empty: believe a known
-        folder that lists nothing. Raises LookalikeError; what was committed by then stays.
+        exclude: globs to leave out, remembered with the folder. allow_empty: accept that a known
+        folder is empty now. Raises LookalikeError; pictures that were committed before stay.
         """
         place = Path(os.path.realpath(os.path.expanduser(path)))
         if not os.path.exists(place) and not any(
@@ -157,31 +157,33 @@ class Engine:
         exclude: Sequence[str] | None = None,
         allow_empty: bool = False,
     ) -> IndexReport:
-        """As `index`, to the end."""
+        """Sync a folder to the end, as `index` does, and return the report."""
         *_, last = self.index(path, exclude, allow_empty)
         if last.report is None:
             raise LibraryError(f"indexing {path} ended early; run it again")
         return last.report
 
     def watch(self, paths: Sequence[str | PathLike[str]]) -> Iterator[Path]:
-        """Wait for changes, without end: yields each of the folders that wants a sync."""
+        """Wait for changes without end; yield each folder that needs a sync."""
         folders = [Path(os.path.realpath(os.path.expanduser(path))) for path in paths]
         return watch(folders, self.library.home)
 
     def tend(self) -> None:
-        """Bring the index to the tier that suits the size of the library (setting `index`), where
-        it is of another: done at the end of every `index`; a server that others index for does it
-        from time to time. Searches go on meanwhile. Raises LookalikeError."""
+        """Train the index again if the size of the library asks for another tier (setting `index`).
+
+        `index` does this at its end. A server does it from time to time, since other processes may
+        index. Searches go on meanwhile. Raises LookalikeError.
+        """
         model = self.library.catalog.serving()
         if model is not None and self.library.indexes.train(model):
             with self.library.write_lock.borrow():
                 self.library.indexes.save(model)
 
     def forget(self, path: str | PathLike[str]) -> int:
-        """Take a folder or file out of the library; returns how many files that were.
+        """Take a folder or file out of the library; return the number of files.
 
-        Nothing on disk changes but the library's own thumbnails. Raises NotFoundError for a path
-        that the library does not have.
+        On disk only the library's thumbnails change. Raises NotFoundError for a path that is not in
+        the library.
         """
         with self.library.write_lock.hold():
             return forget(self.library.catalog, self.library.thumbnails, path)
@@ -189,8 +191,10 @@ class Engine:
     def embed(
         self, paths: Sequence[str | PathLike[str]], out: str | PathLike[str]
     ) -> Iterator[Progress]:
-        """Write the vectors of folders and zips of pictures to a file, by the library's model; the
-        library stays as it is. The last progress carries the report. Raises LookalikeError."""
+        """Write vectors of folders and zips of pictures to a file, by the library's model.
+
+        The library is not changed. The last progress has the report. Raises LookalikeError.
+        """
         from search.indexing.export import export
 
         yield from self.library.models.fetch(self.library.catalog.serving())
@@ -205,17 +209,15 @@ class Engine:
         )
 
     def encoder(self) -> str:
-        """The library's model: its name, and the fingerprint of what its vectors depend on.
-
-        Raises LookalikeError.
-        """
+        """Return the name and the fingerprint of the library's model. Raises LookalikeError."""
         embedder = self.library.models.choose_offline(self.library.catalog.serving())
         return f"{embedder.name} {embedder.fingerprint}"
 
     def encode(self, pictures: Iterable[Pixels]) -> Vectors:
-        """(n, height, width, 3) uint8 RGB -> (n, dim) float32 unit vectors by the library's model.
+        """Embed pictures with the library's model.
 
-        Raises LookalikeError.
+        pictures: (height, width, 3) uint8 RGB each. Returns (n, dim) float32 unit vectors. Raises
+        LookalikeError.
         """
         embedder = self.library.models.choose_offline(self.library.catalog.serving())
         prepared = [embedder.preprocessing(Image.fromarray(picture)) for picture in pictures]
@@ -234,8 +236,9 @@ class Engine:
         k: int = 10,
         min_score: float | None = None,
     ) -> Hits:
-        """The pictures most like the query's, best first: a Query, a picture, or what `Query.of`
-        takes.
+        """Find the pictures that look most like a query, best first.
+
+        query: a Query, or a picture. Without a Query, the other arguments make one.
 
         image: a path, a URL, `id:ID`, the bytes of a file, a PIL picture, an array (H, W, 3) RGB
         or (H, W) grey of uint8, a file opened in binary mode, a hit, or a list of them that
@@ -254,9 +257,9 @@ class Engine:
         return self.library.searches.search(query).with_thumbnails(self.library.thumbnails)
 
     def words(self, prefix: str = "", limit: int = 50) -> Words:
-        """The words that the library's model can search by and that begin with a prefix.
+        """Return the words that the library's model knows and that begin with a prefix.
 
-        limit: how many at most, from 1. A model with a text tower takes any words, and lists none.
+        limit: most words, from 1. A model with a text tower takes any words, and lists none.
         Raises LookalikeError.
         """
         if limit < 1:
@@ -272,16 +275,16 @@ class Engine:
             total=len(vocabulary.words) if vocabulary else 0,
         )
 
-    # making more -------------------------------------------------------------------------------
+    # generating -------------------------------------------------------------------------------
 
     def vary(
         self, image: ImageSource, **options: Unpack[VariantOptions]
     ) -> Iterator[VariantProgress]:
-        """Make variants of a picture, given as to `search`, and watch them appear.
+        """Make variants of a picture, and yield the progress; the last one has the result.
 
-        The last progress carries the result; closing the iterator cancels. options: see
-        `search.generation.variants.VariantOptions`. Raises LookalikeError, for wrong options at
-        once.
+        image: as `search` takes it. Closing the iterator cancels. options: see
+        `search.generation.variants.VariantOptions`. Wrong options raise
+        LookalikeError at once.
         """
         from search.generation.variants import VariantRequest
 
@@ -289,7 +292,7 @@ class Engine:
         return self.library.generator.generate(image, request)
 
     def variants(self, image: ImageSource, **options: Unpack[VariantOptions]) -> Variants:
-        """Make variants of a picture: as `vary`, to the end.
+        """Make variants of a picture to the end, as `vary` does.
 
         engine.variants("shirt.jpg", n=4, regime="same", seed=7)[0].picture.save("more.png")
         """
@@ -317,8 +320,10 @@ class Engine:
     # pictures ----------------------------------------------------------------------------------
 
     def keep(self, picture: bytes | str) -> Picture:
-        """Keep a picture (its bytes, or a URL) in the library's own folder, with its bytes as they
-        are: searchable at once, even while a folder is being indexed. Raises LookalikeError."""
+        """Copy a picture (its bytes, or a URL) into the library's own folder, unchanged.
+
+        It can be found at once, even while a folder is indexed. Raises LookalikeError.
+        """
         data = self.library.resolver.read_content(picture)
         embedder = self.library.models.choose_offline(self.library.catalog.serving())
         loaded = self.library.resolver.decode(PictureSource(data=data), embedder.preprocessing)
@@ -339,42 +344,45 @@ class Engine:
         return self.picture(loaded.id)
 
     def picture(self, identity: str) -> Picture:
-        """What is known of a picture, by its id or the beginning of it.
+        """Return what is known of a picture.
 
-        Raises QueryError for what is no id, NotFoundError where there is no such picture.
+        Raises QueryError for a text that is not an id, NotFoundError for an unknown picture.
         """
         return self.library.browser.picture(identity)
 
     def pictures(self, page: int = 1, size: int = 100) -> Page:
-        """Some of the pictures, the last that came first. page: from 1."""
+        """Return a page of the pictures, newest first. page: from 1. size: pictures of a page."""
         return self.library.browser.page(page, size)
 
     def thumbnail(self, identity: str) -> bytes:
-        """WebP, long side at most 256; made again where it is missing. Raises as `original`."""
+        """Return the WebP thumbnail, long side at most 256 pixels. Raises as `original`."""
         return self.library.browser.thumbnail(identity)
 
     def preview(self, picture: str | bytes) -> bytes:
-        """JPEG, long side at most 1600; of an id, a URL or a file's bytes. Raises as `original`."""
+        """Return a JPEG, long side at most 1600 pixels, of an id, a URL or a file's bytes.
+
+        Raises as `original`.
+        """
         if isinstance(picture, str) and not is_address(picture):
             return self.library.browser.preview(picture)
         data = self.library.resolver.read_content(picture)
         return self.library.resolver.decode(PictureSource(data=data, preview=True)).preview or b""
 
     def original(self, identity: str) -> tuple[Picture, BinaryIO]:
-        """A picture and its file, opened for reading.
+        """Return a picture and its file, opened for reading.
 
-        Raises as `picture`, and NotFoundError where no file of it is as it was indexed.
+        Raises as `picture`, and NotFoundError if every file of it has changed since.
         """
         return self.library.browser.original(identity)
 
-    # looking after it --------------------------------------------------------------------------
+    # maintenance --------------------------------------------------------------------------
 
     def ready(self) -> None:
-        """Raises StorageError where the catalog does not answer; costs next to nothing."""
+        """Test that the catalog answers. Raises StorageError."""
         self.library.catalog.serving()
 
     def status(self) -> Status:
-        """The library at a glance; loads no model."""
+        """Return the state of the library. Loads no model."""
         model = self.library.catalog.serving()
         counts, by_root = self.library.reader.count(model), self.library.reader.files_by_root()
         roots = tuple(
@@ -396,9 +404,9 @@ class Engine:
         )
 
     def check(self, deep: bool = False) -> CheckReport:
-        """Whether catalog, index, thumbnails and files agree; what is derived is mended.
+        """Test that catalog, index, thumbnails and files agree, and repair what is derived.
 
-        deep: read every file again and compare its content.
+        deep: read every file again and compare its content. Raises LookalikeError.
         """
         from search.indexing.integrity import IntegrityChecker
 

@@ -1,4 +1,4 @@
-"""What a library is made of: its parts, opened when they are first needed."""
+"""The parts of a library, opened when they are first needed."""
 
 from __future__ import annotations
 
@@ -34,14 +34,23 @@ CATALOG = "catalog.sqlite"
 
 
 class Library:
-    """The parts of one library. Threads may share it."""
+    """The parts of one library. Threads may share it.
 
-    def __init__(self, settings: Settings, say: Callable[[str], None] = lambda _: None) -> None:
-        """say: takes the rare line for the user, as when another writer is waited for."""
-        self.settings, self.report = settings, say
+    home: the library's folder. database, catalog, reader: what is indexed. models: embedders.
+    decoders: decoding processes. resolver: turns what a user gives as a picture into pixels.
+    indexes: vector stores. searches: answers queries. browser: shows single pictures. uploads:
+    pictures that were sent. generator: makes variants. runtime: the inference thread.
+    """
+
+    def __init__(self, settings: Settings, report: Callable[[str], None] = lambda _: None) -> None:
+        """report: takes a line for the user, such as that another writer is waited for.
+
+        Raises LibraryError, and ModelError for a model name that cannot be.
+        """
+        self.settings, self.report = settings, report
         self.home = settings.home.expanduser().resolve()
-        notes = self.home / "models"
-        self.models = Models(settings.model, settings.device, notes, lambda: self.runtime, say)
+        cache = self.home / "models"
+        self.models = Models(settings.model, settings.device, cache, lambda: self.runtime, report)
         try:
             self.home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -52,13 +61,13 @@ class Library:
         self.database = Database(self.home / CATALOG)
         self.catalog, self.reader = Catalog(self.database), CatalogReader(self.database)
         self.thumbnails = Thumbnails(self.home / "thumbnails")
-        self.catalog.set_uploads_folder(kept := self.home / "kept")
-        self.uploads = Uploads(self.catalog, self.thumbnails, kept)
+        self.catalog.set_uploads_folder(self.home / "kept")
+        self.uploads = Uploads(self.catalog, self.thumbnails, self.home / "kept")
         self.resolver = PictureResolver(self)
         self.browser = PictureBrowser(
             self.reader, self.thumbnails, self.resolver, self.catalog, self.models
         )
-        self.write_lock = WriteLock(self.home, settings.lock_seconds, say)
+        self.write_lock = WriteLock(self.home, settings.lock_seconds, report)
         self.indexes = open_stores(
             "faiss", self.reader, lambda: self.runtime, self.home / "index", settings.index
         )
@@ -66,7 +75,7 @@ class Library:
         self._opening = threading.RLock()
 
     def close(self) -> None:
-        """End the decoding processes and the inference thread."""
+        """End the decoding processes and the inference thread, and close the database."""
         if "decoders" in self.__dict__:
             self.decoders.close()
         if "runtime" in self.__dict__:

@@ -1,4 +1,4 @@
-"""What goes in and out of the engine: plain, frozen records."""
+"""Records that the engine takes and returns."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ VARIANT_SIZES = (64, 512)
 
 
 def shown(path: str) -> str:
-    """A file system path as text that any encoder takes: bytes that are not UTF-8 become \\xNN."""
+    """Convert a file system path to text. Bytes that are not UTF-8 become \\xNN."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
@@ -48,7 +48,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Facts:
-    """What can be read off a picture without a model.
+    """Metadata of a picture, read from its file and pixels.
 
     type: `jpeg`, `png`, ...; width, height: pixels of the upright original; bytes: file size.
     taken: local time as `YYYY-MM-DDTHH:MM:SS`; latitude, longitude: degrees, north and east
@@ -87,7 +87,7 @@ class Picture:
     decode_rule: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """As `/images/{id}` answers."""
+        """Convert to JSON, as `/images/{id}` answers."""
         paths = {"path": shown(self.path), "paths": [shown(p) for p in self.paths]}
         facts = {**asdict(self.facts), "palette": list(self.facts.palette)}
         seen = {"labels": [asdict(label) for label in self.labels], "low_content": self.low_content}
@@ -96,7 +96,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Page:
-    """Some of the library's pictures, newest first. page: from 1; total: in the library."""
+    """A page of the library's pictures, newest first. page: from 1. total: pictures in all."""
 
     page: int
     pages: int
@@ -104,20 +104,20 @@ class Page:
     pictures: tuple[Picture, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As `/images` answers."""
+        """Convert to JSON, as `/images` answers."""
         counts = {"page": self.page, "pages": self.pages, "total": self.total}
         return {**counts, "images": [picture.to_json() for picture in self.pictures]}
 
 
 @dataclass(frozen=True)
 class Skip:
-    """A file or folder that was passed over, and why."""
+    """A file or folder that was skipped, and why."""
 
     path: str
     reason: str
 
     def to_json(self) -> dict[str, str]:
-        """As reports hold it."""
+        """Convert to JSON, as in reports."""
         return {"path": shown(self.path), "reason": shown(self.reason)}
 
 
@@ -138,14 +138,14 @@ class IndexReport:
     seconds: float = 0.0
 
     def __add__(self, later: IndexReport) -> IndexReport:
-        """Two syncs, one after the other."""
+        """Add the report of a later sync."""
         counts = ("added", "changed", "moved", "removed", "unchanged", "offline", "embedded")
         total = {name: getattr(self, name) + getattr(later, name) for name in counts}
         skipped, seconds = self.skipped + later.skipped, self.seconds + later.seconds
         return IndexReport(**total, pictures=later.pictures, skipped=skipped, seconds=seconds)
 
     def to_json(self) -> dict[str, Any]:
-        """As `index --json` prints it."""
+        """Convert to JSON, as `index --json` prints it."""
         return {
             **asdict(self),
             "skipped": [skip.to_json() for skip in self.skipped],
@@ -155,8 +155,10 @@ class IndexReport:
 
 @dataclass(frozen=True)
 class Progress:
-    """A moment of a sync. `done` of `total` files, or megabytes while a model is fetched; `report`
-    comes with the last one."""
+    """Progress of a sync: `done` of `total` files, or megabytes while a model is fetched.
+
+    report: set in the last one.
+    """
 
     phase: Literal["fetch", "scan", "index", "embed", "draw", "finish"]
     done: int
@@ -167,7 +169,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Hit:
-    """A picture that was found.
+    """A picture that a search returned.
 
     id: SHA-256 of its bytes. path: one file, present and unchanged if any is; paths: all. score:
     cosine in [-1, 1] under the library's model; for a query that is a single known word, the
@@ -190,7 +192,7 @@ class Hit:
     low_content: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """As `search --json` prints it."""
+        """Convert to JSON, as `search --json` prints it."""
         return {**asdict(self), "path": shown(self.path), "paths": [shown(p) for p in self.paths]}
 
     def open(self) -> Image:
@@ -220,12 +222,12 @@ ADVICE = {
     "word_not_measured": "{words}: no labelled picture was there to measure how well this word is "
     "found",
 }
-"""What to tell about a text, by code."""
+"""Advice on a text, by code."""
 
 
 @dataclass(frozen=True)
 class Understood:
-    """How a text of a query was read.
+    """How a text of a query was understood.
 
     words: the known words in it. names: its other words that are in the name of a file or folder.
     unknown: those that are in neither. suggestions: known words that are written alike or mean
@@ -241,14 +243,13 @@ class Understood:
 
     @property
     def advice(self) -> str | None:
-        """What to do where some words are unknown, or a known one is in no picture or was never
-        measured."""
+        """What to do if words are unknown, or the word is in no picture or was never measured."""
         if self.advice_code is None:
             return None
         return ADVICE[self.advice_code].format(words=", ".join(self.words))
 
     def to_json(self) -> dict[str, Any]:
-        """As `search --json` prints it."""
+        """Convert to JSON, as `search --json` prints it."""
         return {**asdict(self), "advice": self.advice}
 
 
@@ -273,7 +274,7 @@ class Words:
     any_words: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """As `words --json` prints it."""
+        """Convert to JSON, as `words --json` prints it."""
         return asdict(self)
 
 
@@ -327,7 +328,7 @@ class Hits(Sequence[Hit]):
         return iter(self.hits)
 
     def to_json(self) -> dict[str, Any]:
-        """As `search --json` prints it."""
+        """Convert to JSON, as `search --json` prints it."""
         return {
             "query": self.query,
             "model": self.model,
@@ -355,7 +356,7 @@ class Hits(Sequence[Hit]):
 
 @dataclass(frozen=True)
 class RootStatus:
-    """An indexed folder: `state` is `online` or `offline`."""
+    """An indexed folder, `online` or `offline`, and its number of files."""
 
     path: str
     state: Literal["online", "offline"]
@@ -364,7 +365,7 @@ class RootStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """The library at a glance. `embedded`: pictures with a vector under the library's model."""
+    """State of a library. embedded: pictures with a vector under the library's model."""
 
     home: str
     model: str | None
@@ -377,14 +378,14 @@ class Status:
     version: str
 
     def to_json(self) -> dict[str, Any]:
-        """As `status --json` prints it."""
+        """Convert to JSON, as `status --json` prints it."""
         roots = [{**asdict(r), "path": shown(r.path)} for r in self.roots]
         return {**asdict(self), "home": shown(self.home), "roots": roots}
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What `check` found. `problems` remain; `repaired` were derived data, made anew."""
+    """Result of a check. problems: remain. repaired: derived data that was made again."""
 
     pictures: int
     files: int
@@ -392,22 +393,22 @@ class CheckReport:
     repaired: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As `check --json` prints it."""
+        """Convert to JSON, as `check --json` prints it."""
         problems, repaired = map(shown, self.problems), map(shown, self.repaired)
         return asdict(self) | {"problems": list(problems), "repaired": list(repaired)}
 
 
-def _short(stem: str) -> str:
-    """A stem that leaves room in the 255 bytes of a file's name; what is cut leaves a hash."""
+def _shorten_stem(stem: str) -> str:
+    """Shorten a stem so that a file name has at most 255 bytes; a hash replaces what is cut."""
     encoded = os.fsencode(stem)
     if len(encoded) <= MOST_STEM:
         return stem
-    kept = encoded[: MOST_STEM - 9].decode(errors="ignore")
-    return f"{kept}-{hashlib.sha256(encoded).hexdigest()[:8]}"
+    start = encoded[: MOST_STEM - 9].decode(errors="ignore")
+    return f"{start}-{hashlib.sha256(encoded).hexdigest()[:8]}"
 
 
-def _placed(partial: Path, path: Path) -> bool:
-    """Give a file its name, unless another has it; whether a file like it has the name now."""
+def _move_unless_taken(partial: Path, path: Path) -> bool:
+    """Move a file to a name unless it is taken; return whether the name has this content now."""
     try:
         os.link(partial, path)
     except OSError:  # the name is taken, or the disk has no links
@@ -426,7 +427,7 @@ class VariantSource:
     path: str
 
     def to_json(self) -> dict[str, Any]:
-        """As `variants --json` prints it."""
+        """Convert to JSON, as `variants --json` prints it."""
         return {"id": self.id, "path": shown(self.path)}
 
 
@@ -455,15 +456,15 @@ class Variant:
         """
         out = io.BytesIO()
         self.picture.save(out, "PNG")
-        path, number = folder / self._named(stem), 1
+        path, number = folder / self._file_name(stem), 1
         try:
             with files.beside(path) as partial:
                 partial.write_bytes(out.getvalue())
                 if replace:
                     os.replace(partial, path)
-                while not replace and not _placed(partial, path):
+                while not replace and not _move_unless_taken(partial, path):
                     number += 1
-                    path = folder / self._named(f"{stem}-{number}")
+                    path = folder / self._file_name(f"{stem}-{number}")
         except OSError as error:
             raise StorageError(
                 f"cannot write {shown(str(path))}: {error.strerror or error}; free some space or "
@@ -471,8 +472,8 @@ class Variant:
             ) from error
         return path
 
-    def _named(self, stem: str) -> str:
-        return f"{_short(stem)}-seed{self.seed}-sigma{self.sigma:g}.png"
+    def _file_name(self, stem: str) -> str:
+        return f"{_shorten_stem(stem)}-seed{self.seed}-sigma{self.sigma:g}.png"
 
     def to_json(self) -> dict[str, Any]:
         """The fields that `variants --json` prints after the path."""
@@ -527,9 +528,11 @@ class VariantProgress:
 
 @dataclass(frozen=True)
 class AugmentReport:
-    """What one run of `augment` did. Counts are pictures of the source, but for `made`: variants
-    written by this run, and `removed`: variants taken out since their source is gone. `unchanged`:
-    had their variants already."""
+    """Result of a run of `augment`.
+
+    pictures: source pictures. unchanged: of them, those that had their variants already. made:
+    variants written by this run. removed: variants whose source picture is gone.
+    """
 
     output: str
     pictures: int
@@ -540,7 +543,7 @@ class AugmentReport:
     seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """As `augment --json` prints it."""
+        """Convert to JSON, as `augment --json` prints it."""
         return {
             **asdict(self),
             "output": shown(self.output),
@@ -551,8 +554,10 @@ class AugmentReport:
 
 @dataclass(frozen=True)
 class AugmentProgress:
-    """A moment of an augmentation. `done` of `total` pictures of the source, of which `skipped`
-    could not be read; `report` comes with the last one."""
+    """Progress of an augmentation: `done` of `total` source pictures.
+
+    skipped: pictures that could not be read. report: set in the last one.
+    """
 
     done: int
     total: int

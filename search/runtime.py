@@ -20,7 +20,6 @@ from search.errors import LibraryError
 
 import torch  # isort: skip
 import faiss  # isort: skip
-from torch.utils.flop_counter import FlopCounterMode
 
 __all__ = ["Runtime", "faiss", "flops", "torch"]
 
@@ -132,7 +131,9 @@ class Runtime:
 
 
 def flops(call: Callable[[], torch.Tensor]) -> tuple[int, torch.Tensor]:
-    """What a call costs in floating point operations, and what it returned."""
+    """Run a call; return its floating point operations, and its result without a gradient."""
+    from torch.utils.flop_counter import FlopCounterMode  # slow to import
+
     with torch.enable_grad(), FlopCounterMode(display=False) as counter:  # no fused kernels then
         returned = call()
     return counter.get_total_flops(), returned.detach()

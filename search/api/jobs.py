@@ -149,7 +149,7 @@ class Jobs:
                 reason = f"job {other.id} is at this folder; wait for it, or cancel it"
                 raise Problem(429, reason, retry=5, more={"job": other.id}, code="job_running")
         if len(self._queues[kind]) >= waiting:
-            reason = f"{waiting} jobs wait; try again when one is done"
+            reason = f"{waiting} jobs are waiting; try again when one is done"
             raise Problem(429, reason, retry=10, code="too_many_jobs")
 
     def all(self) -> list[Job]:

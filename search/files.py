@@ -34,3 +34,8 @@ def write(path: Path, data: bytes, durable: bool = False) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         os.replace(partial, path)
+
+
+def absolute_path(path: str) -> str:
+    """Return a path without `~` and `..`, from the root."""
+    return os.path.abspath(os.path.expanduser(path))

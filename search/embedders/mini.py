@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors import safe_open
 
+from search.embedders.json_cache import JsonCache
 from search.embedders.vocabulary import Vocabulary
 from search.errors import ModelError
+from search.files import absolute_path
 from search.media.images import DECODE_RULE
 from search.media.preprocessing import Preprocessing
 from search.records import Label
@@ -32,6 +34,7 @@ VERSIONS = {"mini": DECODE_RULE, "mini-1": 1}
 """The weights that ship, and the decode rule that each one's fingerprint names. `mini-1` keeps the
 rule that its libraries were made under: the rules differ for pictures with a colour profile alone.
 """
+NAMES = "mini"
 WORDS = "words.safetensors"
 HEAD = "retrieval.weight"
 TERMS = {
@@ -152,3 +155,32 @@ class Mini:
             f"the weights of mini in {self.path} cannot be used ({error}); give another file, "
             "or reinstall the package"
         )
+
+
+def check_name(name: str) -> str:
+    """Return a valid name: a version that ships, or `mini:PATH`. Raises ModelError."""
+    version, colon, path = name.partition(":")
+    if not colon:
+        return name
+    if version != "mini" or not path:
+        raise ModelError(f"{name} names no weights of mini: give mini:/path/to/weights")
+    return f"mini:{absolute_path(path)}"
+
+
+def missing_weights(name: str, cache: JsonCache) -> None:
+    """Return None: the weights are in the package, or in a file."""
+
+
+def spell_with_path(name: str) -> str:
+    """Return how a user names weights from a file."""
+    return "mini:/path/to/weights"
+
+
+def open_embedder(
+    name: str, device: str, cache: JsonCache | None, breathe: Callable[[], None]
+) -> Mini:
+    """Open `mini` by a valid name. Raises ModelError when its weights cannot be used."""
+    version, _, path = name.partition(":")
+    embedder = Mini(device, Path(path) if path else None, version)
+    embedder.name = name
+    return embedder

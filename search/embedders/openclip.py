@@ -23,11 +23,14 @@ from search.embedders.inference import (
 from search.embedders.json_cache import JsonCache, file_hash
 from search.embedders.openclip_models import Recipe, choose_default_tag
 from search.errors import ModelError
+from search.files import absolute_path
 from search.media.images import DECODE_RULE
 from search.types import Pixels, Vectors
 
 if TYPE_CHECKING:
     from search.runtime import torch
+
+NAMES = "an open_clip model like ViT-B-32, ViT-B-32:TAG or ViT-B-32:/path/to/weights"
 
 
 class OpenClip:
@@ -192,6 +195,27 @@ def _check_tag(arch: str, tag: str, recipes: dict[str, Recipe]) -> str:
             f"{arch}:/path/to/weights"
         )
     return normalized
+
+
+def check_name(name: str) -> str:
+    """Return a valid name, with an absolute path. Raises ModelError."""
+    arch, _, which = name.partition(":")
+    arch = openclip_models.check_architecture(arch)
+    if not which:
+        return arch
+    return f"{arch}:{absolute_path(which) if is_path(which) else which}"
+
+
+def spell_with_path(name: str) -> str:
+    """Return how a user names the same model with weights from a file."""
+    return f"{name.partition(':')[0]}:/path/to/weights"
+
+
+def open_embedder(
+    name: str, device: str, cache: JsonCache | None, breathe: Callable[[], None]
+) -> OpenClip:
+    """Open a model by a valid name. Raises ModelError when there are no weights."""
+    return OpenClip(name, device, cache, breathe)
 
 
 def missing_weights(name: str, cache: JsonCache) -> tuple[str, Sequence[str]] | None:

@@ -1,77 +1,78 @@
-"""Model names -> embedders. The heavy imports happen when a model is opened, not before."""
+"""The kinds of embedders, by the first part of a model's name.
+
+A new kind is a module like `search.embedders.timm` and a line of `KINDS`. Heavy imports happen when
+a model is opened.
+"""
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Protocol
 
-from search.embedders import openclip, openclip_models, timm
+from search.embedders import mini, openclip, timm
 from search.embedders.base import Embedder
 from search.embedders.json_cache import JsonCache
-from search.embedders.openclip import OpenClip, is_path
 from search.errors import ModelError
 
-NAMES = (
-    "auto, mini, an open_clip model like ViT-B-32, ViT-B-32:TAG or ViT-B-32:/path/to/weights, or a "
-    "timm model like timm:NAME or timm:NAME:/path/to/weights"
-)
-TIMM_NAME = re.compile(r"\w+(\.\w+)?")
+
+class Kind(Protocol):
+    """What the module of a kind of embedder has.
+
+    NAMES: how its names are written, for messages.
+    """
+
+    NAMES: str
+
+    def check_name(self, name: str) -> str:
+        """Return a valid name, with an absolute path. Raises ModelError."""
+        ...
+
+    def missing_weights(self, name: str, cache: JsonCache) -> tuple[str, Sequence[str]] | None:
+        """Return repository and files of weights that a model needs from the hub, or None.
+
+        Raises ModelError for an unknown name, and for a model that has no weights on the hub.
+        """
+        ...
+
+    def spell_with_path(self, name: str) -> str:
+        """Return how a user names the same model with weights from a file."""
+        ...
+
+    def open_embedder(
+        self, name: str, device: str, cache: JsonCache | None, breathe: Callable[[], None]
+    ) -> Embedder:
+        """Open the embedder of a valid name. Raises ModelError when there are no weights."""
+        ...
 
 
-def is_shipped(name: str) -> bool:
-    """Whether a name is of weights in the package, or of a file of the same kind."""
-    return name.partition(":")[0] in ("mini", "mini-1")
+KINDS: Mapping[str, Kind] = MappingProxyType({"mini": mini, "mini-1": mini, "timm": timm})
+"""First part of a name, before a colon -> kind. All other names are of open_clip."""
+NAMES = f"auto, {mini.NAMES}, {openclip.NAMES}, or {timm.NAMES}"
+
+
+def _find_kind(name: str) -> Kind:
+    return KINDS.get(name.partition(":")[0], openclip)
 
 
 def check_name(name: str) -> str:
     """Return a valid name, with an absolute path. Raises ModelError with a list of names."""
-    kind, _, which = name.partition(":")
-    if name == "mini-1":
-        return name
-    if kind == "mini":
-        if ":" not in name:
-            return name
-        if which:
-            return f"mini:{_absolute(which)}"
-    if kind == "timm":
-        model, path = timm.split_name(name)
-        if ":" in name and TIMM_NAME.fullmatch(model):
-            return f"timm:{model}:{_absolute(path)}" if path else f"timm:{model}"
-        raise ModelError(f"{name} is not the name of a timm model; give one of: {NAMES}")
-    if kind == "diffusion":
+    if name.partition(":")[0] == "diffusion":
         raise ModelError(f"model {name} is not part of this version; give one of: {NAMES}")
     try:
-        arch = openclip_models.check_architecture(kind)
+        return _find_kind(name).check_name(name)
     except ModelError as error:
         raise ModelError(f"{error}; give one of: {NAMES}") from None
-    if not which:
-        return arch
-    return f"{arch}:{_absolute(which) if is_path(which) else which}"
 
 
 def missing_weights(name: str, cache: JsonCache) -> tuple[str, Sequence[str]] | None:
-    """Return repository and files of weights that a model needs from the hub, or None.
-
-    Raises ModelError for an unknown name.
-    """
-    if is_shipped(name):
-        return None
-    if name.startswith(timm.PREFIX):
-        return timm.missing_weights(name, cache)
-    return openclip.missing_weights(name, cache)
+    """See `Kind.missing_weights`."""
+    return _find_kind(name).missing_weights(name, cache)
 
 
 def spell_with_path(name: str) -> str:
-    """Return how a user names the same model with weights from a file."""
-    kind, _, which = name.partition(":")
-    model = f"timm:{timm.split_name(name)[0]}" if kind == "timm" else kind
-    return f"{model}:/path/to/weights"
-
-
-def _absolute(path: str) -> str:
-    return os.path.abspath(os.path.expanduser(path))
+    """See `Kind.spell_with_path`."""
+    return _find_kind(name).spell_with_path(name)
 
 
 def open_embedder(
@@ -82,17 +83,8 @@ def open_embedder(
 ) -> Embedder:
     """Open the embedder of a name, without its network and without asking any hub.
 
-    cache: of facts about weights. breathe: called between the blocks of a network. Raises
-    ModelError for unknown names, and when there are no weights.
+    cache: of what is slow to find out about weights. breathe: called between the blocks of a
+    network. Raises ModelError for unknown names, and when there are no weights.
     """
     name = check_name(name)
-    kind, _, which = name.partition(":")
-    if kind == "timm":
-        return timm.Timm(name, device, cache, breathe)
-    if not is_shipped(name):
-        return OpenClip(name, device, cache, breathe)
-    from search.embedders.mini import Mini
-
-    embedder = Mini(device, Path(which) if which else None, kind)
-    embedder.name = name
-    return embedder
+    return _find_kind(name).open_embedder(name, device, cache, breathe)

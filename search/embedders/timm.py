@@ -6,6 +6,7 @@ A backbone is a network without its classifier; its pooled features are the vect
 from __future__ import annotations
 
 import hashlib
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from search.embedders.inference import (
 )
 from search.embedders.json_cache import JsonCache, file_hash
 from search.errors import ModelError
+from search.files import absolute_path
 from search.media.images import DECODE_RULE
 from search.media.preprocessing import Preprocessing
 from search.types import Pixels, Vectors
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from search.runtime import torch
 
 PREFIX = "timm:"
+NAMES = "a timm model like timm:NAME or timm:NAME:/path/to/weights"
+NAME = re.compile(r"\w+(\.\w+)?")
 FILES = ("model.safetensors", "pytorch_model.bin")
 CROP_MODES = {"center": "shortest", "squash": "squash", "border": "longest"}
 """timm's crop modes -> `Preprocessing.fit`."""
@@ -190,6 +194,26 @@ def split_name(name: str) -> tuple[str, str]:
     """Split `timm:NAME` or `timm:NAME:/path` into timm's name and the path, or an empty one."""
     backbone_name, _, path = name.removeprefix(PREFIX).partition(":")
     return backbone_name, path
+
+
+def check_name(name: str) -> str:
+    """Return a valid name, with an absolute path. Raises ModelError."""
+    model, path = split_name(name)
+    if not name.startswith(PREFIX) or not NAME.fullmatch(model):
+        raise ModelError(f"{name} is not the name of a timm model")
+    return f"{PREFIX}{model}:{absolute_path(path)}" if path else f"{PREFIX}{model}"
+
+
+def spell_with_path(name: str) -> str:
+    """Return how a user names the same model with weights from a file."""
+    return f"{PREFIX}{split_name(name)[0]}:/path/to/weights"
+
+
+def open_embedder(
+    name: str, device: str, cache: JsonCache | None, breathe: Callable[[], None]
+) -> Timm:
+    """Open a backbone by a valid name. Raises ModelError when there are no weights."""
+    return Timm(name, device, cache, breathe)
 
 
 def missing_weights(name: str, cache: JsonCache) -> tuple[str, Sequence[str]] | None:

@@ -26,7 +26,7 @@ from search.indexing.scan import watch
 from search.indexing.sync import FolderSync
 from search.library import Library
 from search.lock import hold_lock
-from search.media.decoder_pool import PictureSource
+from search.media.decoder_pool import DecodeRequest
 from search.media.images import Crop
 from search.media.sources import ImageSource, is_address
 from search.querying.query import Query
@@ -326,7 +326,7 @@ class Engine:
         """
         data = self.library.resolver.read_content(picture)
         embedder = self.library.models.choose_offline(self.library.catalog.serving())
-        loaded = self.library.resolver.decode(PictureSource(data=data), embedder.preprocessing)
+        loaded = self.library.resolver.decode(DecodeRequest(data=data), embedder.preprocessing)
         if loaded.pixels is None:
             raise PictureError("the picture was not decoded; try again")
         pixels = [loaded.pixels]
@@ -366,7 +366,7 @@ class Engine:
         if isinstance(picture, str) and not is_address(picture):
             return self.library.browser.preview(picture)
         data = self.library.resolver.read_content(picture)
-        return self.library.resolver.decode(PictureSource(data=data, preview=True)).preview or b""
+        return self.library.resolver.decode(DecodeRequest(data=data, preview=True)).preview or b""
 
     def original(self, identity: str) -> tuple[Picture, BinaryIO]:
         """Return a picture and its file, opened for reading.

@@ -47,7 +47,7 @@ class Label:
 
 
 @dataclass(frozen=True)
-class Facts:
+class Metadata:
     """Metadata of a picture, read from its file and pixels.
 
     type: `jpeg`, `png`, ...; width, height: pixels of the upright original; bytes: file size.
@@ -80,7 +80,7 @@ class Picture:
     id: str
     path: str
     paths: tuple[str, ...]
-    facts: Facts
+    metadata: Metadata
     tags: tuple[str, ...] = ()
     labels: tuple[Label, ...] = ()
     low_content: bool = False
@@ -89,9 +89,9 @@ class Picture:
     def to_json(self) -> dict[str, Any]:
         """Convert to JSON, as `/images/{id}` answers."""
         paths = {"path": shown(self.path), "paths": [shown(p) for p in self.paths]}
-        facts = {**asdict(self.facts), "palette": list(self.facts.palette)}
+        metadata = {**asdict(self.metadata), "palette": list(self.metadata.palette)}
         seen = {"labels": [asdict(label) for label in self.labels], "low_content": self.low_content}
-        return {"id": self.id, **paths, **facts, "tags": list(self.tags), **seen}
+        return {"id": self.id, **paths, **metadata, "tags": list(self.tags), **seen}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The house: who may import whom, what is exported, what stays light."""
+"""Import rules, public names, and what an import may load."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from search.catalog.reads import rescore
 from search.catalog.writes import ExtractedFile, pack, unpack
 from search.embedders.mini import Mini
 from search.media.images import Limits, identify, render
-from search.records import Facts
+from search.records import Metadata
 from search.runtime import Runtime
 from search.settings import Settings
 from search.types import FileEntry
@@ -62,7 +62,7 @@ def fill(engine: Engine, folder: Path, rows: np.ndarray) -> None:
     catalog, mini = engine.library.catalog, Mini()
     model = catalog.model(mini.name, mini.fingerprint, mini.dim)
     root = catalog.add_root(str(folder), os.stat(folder).st_dev, ())
-    facts = Facts("jpeg", 64, 64, 0)
+    metadata = Metadata("jpeg", 64, 64, 0)
     files: list[ExtractedFile] = []
     for i, row in enumerate(rows):
         name = f"{i // 1000:03d}/{i:06d}.jpg"
@@ -71,7 +71,7 @@ def fill(engine: Engine, folder: Path, rows: np.ndarray) -> None:
         path.touch()
         stat, identity = path.stat(), hashlib.sha256(name.encode()).hexdigest()
         entry = FileEntry(name, 0, stat.st_mtime_ns, stat.st_ino)
-        files.append(ExtractedFile(entry, identity, identity, facts, row.astype(np.float32)))
+        files.append(ExtractedFile(entry, identity, identity, metadata, row.astype(np.float32)))
         if len(files) == 1000 or i == len(rows) - 1:
             catalog.record(root, model, files)
             files.clear()

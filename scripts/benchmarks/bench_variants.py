@@ -43,7 +43,7 @@ from diffusion.evaluation.report import Evaluator, through_half_size, through_jp
 from diffusion.sampling.sample import load_condition
 from diffusion.sampling.variants import REGIMES, VariantSettings, denoise_states, variants
 from search.embedders.mini import VERSIONS, Mini
-from search.generation.acceptance import SHARES, Acceptance, least_similarity
+from search.generation.acceptance import MIN_SHARES, Acceptance, least_similarity
 from search.runtime import flops, torch
 
 LONG, BATCH, SHOWN = 256, 20, 10
@@ -115,7 +115,7 @@ def quality(args: argparse.Namespace, model: Denoiser) -> None:
     sets[f"through {side // 2} px"] = through_half_size(pictures)
     sets["through JPEG q10"] = through_jpeg(pictures)
     again, alike = {}, {}
-    for regime in SHARES:
+    for regime in MIN_SHARES:
         start_time = time.monotonic()
         sets[regime] = make_variants(model, pictures, condition, regimes[regime], args.seed)
         print(f"{regime}: {time.monotonic() - start_time:.0f} s for {len(pictures)}", flush=True)
@@ -160,7 +160,7 @@ def quality(args: argparse.Namespace, model: Denoiser) -> None:
     every = max(1, len(pictures) // 60)
     queries = photographs(pictures)
     foreign_vectors = {what: conditions(some, mini).numpy() for what, some in foreign.items()}
-    for regime in SHARES:
+    for regime in MIN_SHARES:
         tests = [
             Acceptance(least_similarity(vector, strangers, regime), query)
             for vector, query in zip(vectors.numpy(), queries, strict=True)
@@ -187,7 +187,7 @@ def quality(args: argparse.Namespace, model: Denoiser) -> None:
         shown = (
             np.linspace(0, args.n // 2 - 1, SHOWN).round().astype(int)
         )  # the clothes, which are CC0
-        columns = ["through the autoencoder", *SHARES]
+        columns = ["through the autoencoder", *MIN_SHARES]
         tiles = [[queries[i], *(photographs(sets[c][i, None])[0] for c in columns)] for i in shown]
         columns[0] = "autoencoder"
         sheet(tiles, columns).save(args.out, "WebP", quality=80, method=6)

@@ -14,10 +14,10 @@ from search.api.problems import CODES
 from search.querying.query import QueryJson
 from search.records import (
     AugmentReport,
-    Facts,
     Hits,
     IndexReport,
     Label,
+    Metadata,
     Understood,
     VariantSource,
 )
@@ -65,7 +65,7 @@ class AnswerJson(Hits):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageJson(Facts):
+class ImageJson(Metadata):
     """A picture of the library, and what can be read off it.
 
     tags: what people call it. labels: what the model sees in it, most probable first.

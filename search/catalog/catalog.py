@@ -1,4 +1,4 @@
-"""The catalog: files, pictures, vectors and tags, and the log of changes. It is the truth.
+"""The catalog of a library: models, roots and files; what is added, moved and deleted.
 
 A picture is content, and files are places of it: each file names its picture. A picture without
 files is an orphan. It leaves every vector store at once, and the catalog after 30 days.

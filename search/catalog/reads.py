@@ -37,11 +37,11 @@ from search.catalog.writes import Model, chunks, digest, select_labels, unpack
 from search.errors import NotFoundError, QueryError
 from search.media.images import DECODE_RULE
 from search.media.open_file import FilePlace
-from search.records import Facts, Label
+from search.records import Label, Metadata
 from search.types import Vectors, file_state
 
 METADATA = "type width height bytes taken camera latitude longitude exif".split()
-"""Columns of `pictures` that are fields of `Facts`."""
+"""Columns of `pictures` that are fields of `Metadata`."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ class CatalogReader:
             )
         return described
 
-    def load_metadata(self, row_ids: Collection[int]) -> dict[int, Facts]:
+    def load_metadata(self, row_ids: Collection[int]) -> dict[int, Metadata]:
         """Return the metadata of pictures, by row id. Unknown row ids are left out."""
         metadata, palettes = {}, dict[int, list[str]]()
         columns = [pictures.c[name] for name in METADATA]
@@ -231,7 +231,7 @@ class CatalogReader:
                 for row in c.execute(query, {"row_ids": part}):
                     values = {name: getattr(row, name) for name in METADATA}
                     row_id = int(row.row_id)
-                    metadata[row_id] = Facts(**values, palette=tuple(palettes.get(row_id, ())))
+                    metadata[row_id] = Metadata(**values, palette=tuple(palettes.get(row_id, ())))
         return metadata
 
     def labels(self, model: Model, row_ids: Collection[int]) -> dict[int, tuple[Label, ...]]:

@@ -1,4 +1,4 @@
-"""Writes of a sync: pictures, vectors, labels, files, tags, and the change log.
+"""Records extracted pictures: their vectors, labels, files and tags, and the change log.
 
 Each transaction that adds a picture to a vector store, or removes one, also writes the change log.
 """
@@ -20,7 +20,7 @@ from search.catalog.schema import changes, colors, files, labels, pictures, vect
 from search.catalog.tags import Origin, add_tags, copy_tags
 from search.errors import NotFoundError
 from search.media.images import DECODE_RULE
-from search.records import Facts, Label
+from search.records import Label, Metadata
 from search.types import FileEntry, Vectors
 
 CHUNK = 5000
@@ -80,15 +80,15 @@ class SeenContent:
 class ExtractedFile:
     """A file with a picture.
 
-    id: SHA-256 of the bytes. rendition: hash of the normalized image. rendition, facts: None if the
-    catalog has the picture. vector: (dim,) float32 of unit length; None if the catalog has the
+    id: SHA-256 of the bytes. rendition: hash of the normalized image; it and metadata are None if
+    the catalog has the picture. vector: (dim,) float32 of unit length; None if the catalog has the
     vector of this picture or of its normalized image. content: computed with the vector.
     """
 
     entry: FileEntry
     id: str
     rendition: str | None = None
-    facts: Facts | None = None
+    metadata: Metadata | None = None
     vector: Vectors | None = None
     content: SeenContent = SeenContent()
 
@@ -98,7 +98,7 @@ class DecodedContent:
     """What the present decode rule computes. rendition: hash of the normalized image."""
 
     rendition: str
-    facts: Facts
+    metadata: Metadata
     low_content: bool
 
 
@@ -150,11 +150,11 @@ def select_labels(
     return {row_id: tuple(rows) for row_id, rows in names.items()}
 
 
-def _columns(rendition: str, facts: Facts) -> dict[str, Any]:
+def _columns(rendition: str, metadata: Metadata) -> dict[str, Any]:
     """Return the columns of `pictures` that decoding fills."""
     names = ("type", "width", "height", "bytes", "taken", "camera", "latitude", "longitude", "exif")
-    row: dict[str, Any] = {name: getattr(facts, name) for name in names}
-    lens = facts.exif.get("LensModel")
+    row: dict[str, Any] = {name: getattr(metadata, name) for name in names}
+    lens = metadata.exif.get("LensModel")
     row["lens"] = None if lens is None else str(lens)
     return row | {"rendition": rendition, "decode_rule": DECODE_RULE}
 
@@ -226,7 +226,7 @@ class CatalogWriter:
             self._insert_vectors(c, model, {n: pack(v) for n, v in embedded.items()})
             self._set_contents(c, model, contents or {})
             items = (decoded or {}).items()
-            self._set_decoded(c, {n: (one.rendition, one.facts) for n, one in items})
+            self._set_decoded(c, {n: (one.rendition, one.metadata) for n, one in items})
             self._set_flags(c, {n: one.low_content for n, one in items})
 
     def _write_pictures(
@@ -249,7 +249,11 @@ class CatalogWriter:
         pairs = [(picture.row_id, by_id[picture.id]) for picture in earlier]
         self._set_decoded(  # bytes that were decoded again for another model
             c,
-            {n: (item.rendition, item.facts) for n, item in pairs if item.rendition and item.facts},
+            {
+                n: (item.rendition, item.metadata)
+                for n, item in pairs
+                if item.rendition and item.metadata
+            },
         )
         new = [item for item in by_id.values() if item.id not in known]
         rows = [self._row(item) for item in new]
@@ -261,7 +265,7 @@ class CatalogWriter:
         copies = [tuple(row) for row in c.execute(same_image)]
         c.execute(insert(pictures), rows)
         row_ids = {row.id: int(row.row_id) for row in c.execute(query)}
-        self._set_colors(c, {row_ids[one.id]: one.facts.palette for one in new if one.facts})
+        self._set_colors(c, {row_ids[one.id]: one.metadata.palette for one in new if one.metadata})
         for rendition, row_id in copies:  # only the metadata of the file changed, so the tags stay
             for row in rows:
                 if row["rendition"] == rendition:
@@ -271,20 +275,20 @@ class CatalogWriter:
     @staticmethod
     def _row(item: ExtractedFile) -> dict[str, Any]:
         """Return the row of a new picture."""
-        if item.facts is None or item.rendition is None:
+        if item.metadata is None or item.rendition is None:
             raise NotFoundError(
                 f"picture {item.id} left the library while it was indexed; index again"
             )
-        return _columns(item.rendition, item.facts) | {"id": item.id}
+        return _columns(item.rendition, item.metadata) | {"id": item.id}
 
     @staticmethod
-    def _set_decoded(c: Connection, decoded: dict[int, tuple[str, Facts]]) -> None:
+    def _set_decoded(c: Connection, decoded: dict[int, tuple[str, Metadata]]) -> None:
         """Replace the rendition hash and the metadata of pictures, by row id."""
         if not decoded:
             return
         change = update(pictures).where(pictures.c.row_id == bindparam("key"))
         c.execute(change, [_columns(*one) | {"key": row_id} for row_id, one in decoded.items()])
-        CatalogWriter._set_colors(c, {n: facts.palette for n, (_, facts) in decoded.items()})
+        CatalogWriter._set_colors(c, {n: metadata.palette for n, (_, metadata) in decoded.items()})
 
     @staticmethod
     def _set_colors(c: Connection, palettes: dict[int, tuple[str, ...]]) -> None:

@@ -1,4 +1,7 @@
-"""The acceptance test of variants: like enough to the query, no copy, not blank and no noise."""
+"""Accepts a variant if it is similar to its query, and is not a copy, blank or noise.
+
+"Strangers" are pictures of the library that have nothing to do with the query.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,8 @@ from search.media.content import is_low_content
 from search.types import Vectors
 
 SAME = 0.999  # cosine from which a stranger counts as a copy of the query
-SHARES = {"near": 0.95, "same": 0.95, "concept": 0.75}
-"""Of each regime: the share of the library's strangers that a variant must be more alike than."""
+MIN_SHARES = {"near": 0.95, "same": 0.95, "concept": 0.75}
+"""Share of the strangers that a variant must exceed in similarity to the query, by regime."""
 
 COPY = 4.0  # root mean square difference, of 255, below which a variant is a copy
 NOISE = 0.25  # correlation of neighboring pixels below which a picture is noise
@@ -55,7 +58,7 @@ def least_similarity(query: Vectors, strangers: Vectors, regime: str) -> float:
     """
     cosines = strangers @ query
     cosines = cosines[cosines < SAME]
-    return float(np.quantile(cosines, SHARES[regime])) if len(cosines) else -math.inf
+    return float(np.quantile(cosines, MIN_SHARES[regime])) if len(cosines) else -math.inf
 
 
 def is_noise(pixels: np.ndarray) -> bool:

@@ -15,7 +15,7 @@ from search.embedders.base import Embedder
 from search.embedders.json_cache import JsonCache
 from search.embedders.models import Models
 from search.errors import EmptyError, NeighbourError, PictureError
-from search.media.decoder_pool import DecodedPicture, DecoderPool, PictureSource
+from search.media.decoder_pool import DecodedPicture, DecodeRequest, DecoderPool
 from search.media.sources import ImageSource, PictureResolver
 from search.querying.pipeline import LibrarySearch
 from search.querying.query import MAX_K, Query, Term
@@ -122,7 +122,7 @@ class LibraryPictures:
 
     def _embed_samples(self, embedder: Embedder) -> Vectors:
         paths = sorted(Path(str(files("search"))).glob("samples/*/*.jpg"))
-        sources = [(path, PictureSource(str(path), facts=False)) for path in paths]
+        sources = [(path, DecodeRequest(str(path), metadata=False)) for path in paths]
         loaded = self._decoders.load(sources, embedder.preprocessing)
         pixels: list[Pixels] = [
             result.pixels

@@ -153,7 +153,7 @@ class Committer:
             counts.add_picture(entry, picture.id, row_ids.get(picture.id))
             if picture.thumbnail is not None:
                 self._thumbnails.write(picture.id, picture.thumbnail)
-            file = ExtractedFile(entry, picture.id, picture.rendition, picture.facts)
+            file = ExtractedFile(entry, picture.id, picture.rendition, picture.metadata)
             if picture.rendition in analyzed:
                 vector, content = analyzed[picture.rendition]
                 file = replace(file, vector=vector, content=content)
@@ -176,9 +176,9 @@ class Committer:
             if row_id in unembedded and picture.pixels is not None
         }
         decoded = {
-            row_id: DecodedContent(one.rendition, one.facts, is_low_content(one.pixels))
+            row_id: DecodedContent(one.rendition, one.metadata, is_low_content(one.pixels))
             for row_id, one in batch.items()
-            if one.rendition and one.facts and one.pixels is not None
+            if one.rendition and one.metadata and one.pixels is not None
         }
         for picture in batch.values():
             if picture.thumbnail is not None:

@@ -17,7 +17,7 @@ from search import files
 from search.embedders.base import Embedder
 from search.errors import InputError, NotFoundError, StorageError
 from search.indexing.scan import ENDINGS, scan
-from search.media.decoder_pool import DecodeFailure, DecoderPool, PictureSource
+from search.media.decoder_pool import DecodeFailure, DecodeRequest, DecoderPool
 from search.records import IndexReport, Progress, Skip
 from search.types import Pixels, Vectors
 
@@ -121,13 +121,13 @@ def _is_picture(name: str) -> bool:
 
 def _open_sources(
     places: Sequence[tuple[Path, str]], most: int, skips: list[Skip]
-) -> Iterator[tuple[str, PictureSource]]:
+) -> Iterator[tuple[str, DecodeRequest]]:
     """Yield the source of each picture, a path or bytes from a zip. Add failures to `skips`."""
     opened: zipfile.ZipFile | None = None
     try:
         for path, name in places:
             if os.path.isdir(path):
-                yield name, PictureSource(str(path / name), facts=False)
+                yield name, DecodeRequest(str(path / name), metadata=False)
                 continue
             if opened is None or opened.filename != str(path):
                 if opened:
@@ -141,7 +141,7 @@ def _open_sources(
             except Exception as error:  # each compression raises its own errors
                 skips.append(Skip(name, f"it cannot be unpacked: {error}"))
                 continue
-            yield name, PictureSource(data=data, facts=False)
+            yield name, DecodeRequest(data=data, metadata=False)
     finally:
         if opened:
             opened.close()

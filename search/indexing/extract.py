@@ -10,7 +10,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
-from search.media.decoder_pool import DecodedPicture, DecodeFailure, PictureSource
+from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest
 from search.media.preprocessing import Preprocessing
 from search.types import FileEntry
 
@@ -29,7 +29,7 @@ class Executor(Protocol):
 
     def load(
         self,
-        sources: Iterable[tuple[T, PictureSource]],
+        sources: Iterable[tuple[T, DecodeRequest]],
         preprocessing: Preprocessing | None,
         prefetch: int = 64,
     ) -> Iterator[tuple[T, Extracted]]:
@@ -56,7 +56,7 @@ def extract_files(
     sources = (
         (
             entry,
-            PictureSource(os.path.join(folder, entry.path), known=known_ids.get(entry.size, ())),
+            DecodeRequest(os.path.join(folder, entry.path), known=known_ids.get(entry.size, ())),
         )
         for entry in entries
     )
@@ -75,7 +75,7 @@ def extract_again(
     as pixels.
     """
     sources = (
-        (one, PictureSource(_choose_path(one[1]), facts=one[0] in with_metadata))
+        (one, DecodeRequest(_choose_path(one[1]), metadata=one[0] in with_metadata))
         for one in pictures
     )
     return executor.load(sources, preprocessing, prefetch=AHEAD)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from search.catalog.catalog import Catalog
 from search.catalog.reads import CatalogReader
 from search.catalog.writes import Model
-from search.media.decoder_pool import DecodeFailure, DecoderPool, PictureSource
+from search.media.decoder_pool import DecodeFailure, DecodeRequest, DecoderPool
 from search.media.thumbnails import Thumbnails
 from search.records import CheckReport
 from search.runtime import Runtime
@@ -98,7 +98,7 @@ class IntegrityChecker:
                 continue
             thumbnail = self._thumbnails.has(picture_id)
             if deep or not thumbnail:
-                source = PictureSource(path, known=(picture_id,) if thumbnail else ())
+                source = DecodeRequest(path, known=(picture_id,) if thumbnail else ())
                 sources.append(((picture_id, path), source))
         created = set()
         for (picture_id, path), result in self._decoders.load(sources, None):

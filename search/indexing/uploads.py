@@ -41,9 +41,9 @@ class Uploads:
         float32 of unit length under `model`; content: its labels. Raises PictureError for a
         picture without metadata, StorageError if the disk fails; no file is left then.
         """
-        if loaded.facts is None or loaded.rendition is None or loaded.thumbnail is None:
+        if loaded.metadata is None or loaded.rendition is None or loaded.thumbnail is None:
             raise PictureError("the picture was not decoded whole; try again")
-        suffix = SUFFIXES.get(loaded.facts.type, loaded.facts.type)
+        suffix = SUFFIXES.get(loaded.metadata.type, loaded.metadata.type)
         name = f"{loaded.id[:2]}/{loaded.id}.{suffix}"
         path = self._folder / name
         exists = path.is_file() and path.stat().st_size == len(data)
@@ -59,7 +59,8 @@ class Uploads:
             self._thumbnails.write(loaded.id, loaded.thumbnail)
             entry = FileEntry(name, *file_state(info))
             root = self._catalog.add_root(str(self._folder), info.st_dev, ())
-            file = ExtractedFile(entry, loaded.id, loaded.rendition, loaded.facts, vector, content)
+            seen = (loaded.rendition, loaded.metadata, vector, content)
+            file = ExtractedFile(entry, loaded.id, *seen)
             self._catalog.record(root, model, [file])
         except BaseException:
             if not exists:

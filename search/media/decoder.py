@@ -1,9 +1,9 @@
-"""A decoding process: pictures in, normalized images out, over standard input and output.
+"""The program of a decoding process: requests in, decoded pictures out, over standard streams.
 
 Started by `search.media.decoder_pool` as `python -P -m search.media.decoder`; it imports Pillow and
 numpy and nothing else that is heavy. A message is a 4-byte length, a JSON header, and the blobs
-whose lengths are its `blobs`.
-JSON and raw bytes, since what comes back from a process that met a hostile file is not trusted.
+whose lengths are its `blobs`. It is never pickle: an answer of a process that read a hostile file
+is not trusted.
 """
 
 from __future__ import annotations
@@ -94,9 +94,9 @@ def decode(
     normalized = images.render(opened, crop)
     reply: dict[str, Any] = {"id": picture_id, "size": size}
     blobs = []
-    if job["facts"]:
+    if job["metadata"]:
         reply["rendition"] = images.pixel_hash(normalized)
-        reply["facts"] = asdict(metadata.read(opened, normalized, size, len(data)))
+        reply["metadata"] = asdict(metadata.read(opened, normalized, size, len(data)))
         blobs.append(images.thumbnail(normalized))
     if job["image"]:
         reply["image"] = normalized.size

@@ -19,10 +19,10 @@ import pillow_heif
 from PIL import Image
 
 from search.errors import CropError, LibraryError, PictureError, SizeError
+from search.media.decoder_process import COMMAND, DecoderProcess, KilledError
 from search.media.images import DECODE_RULE, Crop, Limits
 from search.media.preprocessing import Preprocessing
-from search.media.worker import COMMAND, KilledError, Worker
-from search.records import Facts
+from search.records import Metadata
 from search.types import Pixels
 
 T = TypeVar("T")
@@ -55,11 +55,11 @@ def in_order(
 
 
 @dataclass(frozen=True)
-class PictureSource:
+class DecodeRequest:
     """Where a picture is, and what to return of it.
 
     path: a file, or data: its bytes. known: ids of pictures that are hashed and not decoded. crop:
-    cut before scaling. facts: return the pixel hash, metadata and thumbnail. image: return the
+    cut before scaling. metadata: return the pixel hash, metadata and thumbnail. image: return the
     normalized image. preview: return a preview and nothing else.
     """
 
@@ -67,7 +67,7 @@ class PictureSource:
     data: bytes | None = None
     known: Collection[str] = ()
     crop: Crop | None = None
-    facts: bool = True
+    metadata: bool = True
     preview: bool = False
     image: bool = False
 
@@ -77,15 +77,15 @@ class DecodedPicture:
     """A decoded picture.
 
     Only `id` is set if it was among the known ones. size: width and height of the upright original
-    in pixels. rendition (hash of the normalized pixels), facts (metadata), thumbnail (WebP): set if
-    the source asks for facts. prepared: the picture under each preprocessing. preview: JPEG. image:
-    the normalized image, if the source asks for it.
+    in pixels. rendition (hash of the normalized pixels), metadata, thumbnail (WebP): set if the
+    request asks for metadata. prepared: the picture under each preprocessing. preview: JPEG. image:
+    the normalized image, if the request asks for it.
     """
 
     id: str
     size: tuple[int, int] | None = None
     rendition: str | None = None
-    facts: Facts | None = None
+    metadata: Metadata | None = None
     thumbnail: bytes | None = None
     prepared: tuple[Pixels, ...] = ()
     preview: bytes | None = None
@@ -110,7 +110,7 @@ class DecodeFailure:
 class _Turn(NamedTuple):
     """A picture that waits for a process."""
 
-    source: PictureSource
+    source: DecodeRequest
     preprocessings: tuple[Preprocessing, ...]
     future: Future[DecodedPicture | DecodeFailure]
 
@@ -129,8 +129,8 @@ class DecoderPool:
         self.rule = hashlib.sha256(text).hexdigest()[:16]
         """Changes when a picture that failed may succeed: with limits, codecs, decode rule."""
         self._closed, self._warmed = threading.Event(), threading.Event()
-        self._free: queue.LifoQueue[Worker] = queue.LifoQueue()
-        self._all = [Worker(self.limits, command) for _ in range(workers)]
+        self._free: queue.LifoQueue[DecoderProcess] = queue.LifoQueue()
+        self._all = [DecoderProcess(self.limits, command) for _ in range(workers)]
         for worker in self._all:
             self._free.put(worker)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="decode")
@@ -175,7 +175,7 @@ class DecoderPool:
 
     def submit(
         self,
-        source: PictureSource,
+        source: DecodeRequest,
         preprocessing: Preprocessing | Sequence[Preprocessing] | None = None,
         urgent: bool = False,
     ) -> Future[DecodedPicture | DecodeFailure]:
@@ -197,7 +197,7 @@ class DecoderPool:
 
     def load(
         self,
-        sources: Iterable[tuple[T, PictureSource]],
+        sources: Iterable[tuple[T, DecodeRequest]],
         preprocessing: Preprocessing | None,
         prefetch: int = 64,
     ) -> Iterator[tuple[T, DecodedPicture | DecodeFailure]]:
@@ -226,7 +226,7 @@ class DecoderPool:
                 worker.enforce()
 
     def _load(
-        self, source: PictureSource, preprocessings: tuple[Preprocessing, ...]
+        self, source: DecodeRequest, preprocessings: tuple[Preprocessing, ...]
     ) -> DecodedPicture | DecodeFailure:
         if source.data is not None and len(source.data) > self.limits.bytes:
             size, most = len(source.data), self.limits.bytes
@@ -238,7 +238,7 @@ class DecoderPool:
             "path": source.path,
             "known": list(source.known),
             "crop": asdict(crop) if crop else None,
-            "facts": source.facts,
+            "metadata": source.metadata,
             "preview": source.preview,
             "image": source.image,
             "prepare": [asdict(preprocessing) for preprocessing in preprocessings],
@@ -286,13 +286,13 @@ def _read_reply(
     for preprocessing in reversed(preprocessings if "size" in reply else ()):
         prepared.insert(0, np.frombuffer(blobs.pop(), np.uint8).reshape(preprocessing.shape))
     image = Image.frombytes("RGB", reply["image"], blobs.pop()) if "image" in reply else None
-    facts = reply.get("facts")
+    metadata = reply.get("metadata")
     return DecodedPicture(
         id=reply["id"],
         size=tuple(reply["size"]) if "size" in reply else None,
         rendition=reply.get("rendition"),
-        facts=Facts(**{**facts, "palette": tuple(facts["palette"])}) if facts else None,
-        thumbnail=blobs.pop() if facts else None,
+        metadata=metadata and Metadata(**{**metadata, "palette": tuple(metadata["palette"])}),
+        thumbnail=blobs.pop() if metadata else None,
         prepared=tuple(prepared),
         preview=blobs.pop() if "preview" in reply else None,
         image=image,

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image
 
-from search.records import Facts
+from search.records import Metadata
 
 IGNORED = frozenset(("MakerNote", "UserComment", "PrintImageMatching", "JPEGInterchangeFormat"))
 
 
 def read(
     picture: Image.Image, normalized: Image.Image, size: tuple[int, int], length: int
-) -> Facts:
+) -> Metadata:
     """Read the metadata of a picture.
 
     picture: opened, decoded or not. normalized: its upright RGB form. size: width and height of the
@@ -30,7 +30,7 @@ def read(
     by_name = {ExifTags.TAGS.get(k, str(k)): v for k, v in entries.items()}
     readable = {k: v for k, v in ((k, _to_plain(v)) for k, v in by_name.items()) if v is not None}
     make, model = str(readable.get("Make", "")), str(readable.get("Model", ""))
-    return Facts(
+    return Metadata(
         type={"MPO": "jpeg"}.get(picture.format or "", (picture.format or "").lower()),
         width=size[0],
         height=size[1],

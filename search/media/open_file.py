@@ -1,4 +1,4 @@
-"""The user's own files, opened for reading: only what was indexed, where it was indexed.
+"""Opens an indexed file for reading. Follows no links, and checks size and time.
 
 Between a sync and a request a file may have been replaced by a link to anywhere, or a folder above
 it may have. So every step below the root is opened without following links, and the file that was

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from search.errors import InputError, NotFoundError, PictureError, SizeError
-from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecoderPool, PictureSource
+from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest, DecoderPool
 from search.media.images import Crop, render
 from search.media.preprocessing import Preprocessing
 from search.records import Hit
@@ -111,7 +111,7 @@ class PictureResolver:
             prepared = tuple(prepare(normalized) for prepare in preprocessings)
             return ResolvedPicture(None, prepared, normalized if with_image else None)
         source, name = self._open(image)
-        source = replace(source, crop=crop, facts=False, image=with_image)
+        source = replace(source, crop=crop, metadata=False, image=with_image)
         decoded = self.decode(source, preprocessings, name, urgent)
         if len(decoded.prepared) != len(preprocessings):
             raise PictureError(f"{name} could not be decoded; try again")
@@ -119,7 +119,7 @@ class PictureResolver:
 
     def decode(
         self,
-        source: PictureSource,
+        source: DecodeRequest,
         preprocessings: Preprocessing | Sequence[Preprocessing] = (),
         name: str = NAME,
         urgent: bool = True,
@@ -160,17 +160,17 @@ class PictureResolver:
             raise InputError("the file of the picture gives text; open it in binary mode, `rb`")
         return data
 
-    def _open(self, image: ImageSource) -> tuple[PictureSource, str]:
+    def _open(self, image: ImageSource) -> tuple[DecodeRequest, str]:
         """Return where the file of a source is, or its bytes, and its name for messages."""
         image = self.read_file(image)
         if isinstance(image, bytes):
-            return PictureSource(data=image), NAME
+            return DecodeRequest(data=image), NAME
         if isinstance(image, Hit):
             image = f"id:{image.id}"
         if isinstance(image, str) and (picture_id_of(image) is not None or is_address(image)):
-            return PictureSource(data=self.read_content(image)), image
+            return DecodeRequest(data=self.read_content(image)), image
         path = find_file(image)
-        return PictureSource(path), path
+        return DecodeRequest(path), path
 
     def _open_array(self, array: npt.NDArray[np.uint8]) -> Image.Image:
         """Convert an array to a PIL picture. Raises PictureError for other shapes and types."""

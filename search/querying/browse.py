@@ -11,7 +11,7 @@ from search.catalog.catalog import Catalog
 from search.catalog.reads import CatalogReader
 from search.embedders.models import Models
 from search.errors import NotFoundError
-from search.media.decoder_pool import DecodedPicture, PictureSource
+from search.media.decoder_pool import DecodedPicture, DecodeRequest
 from search.media.open_file import open_file
 from search.media.sources import PictureResolver
 from search.media.thumbnails import Thumbnails
@@ -54,13 +54,13 @@ class PictureBrowser:
         if self._thumbnails.has(picture.id):
             with suppress(OSError):
                 return self._thumbnails.path(picture.id).read_bytes()
-        thumbnail = self._decode(picture, PictureSource()).thumbnail or b""
+        thumbnail = self._decode(picture, DecodeRequest()).thumbnail or b""
         self._thumbnails.write(picture.id, thumbnail)
         return thumbnail
 
     def preview(self, picture_id: str) -> bytes:
         """Return a preview as JPEG, long side at most 1600 pixels; nothing is stored."""
-        return self._decode(self.picture(picture_id), PictureSource(preview=True)).preview or b""
+        return self._decode(self.picture(picture_id), DecodeRequest(preview=True)).preview or b""
 
     def content(self, picture_id: str) -> bytes:
         """Return the bytes of a picture's file."""
@@ -79,7 +79,7 @@ class PictureBrowser:
         )
 
     def _pictures(self, row_ids: Sequence[int]) -> list[Picture]:
-        described, facts = self._reader.describe(row_ids), self._reader.load_metadata(row_ids)
+        described, metadata = self._reader.describe(row_ids), self._reader.load_metadata(row_ids)
         model = self._catalog.serving()
         labels = (
             self._models.summarize_labels(model, self._reader.labels(model, row_ids))
@@ -91,17 +91,17 @@ class PictureBrowser:
                 d.id,
                 d.there(),
                 d.paths,
-                facts[row_id],
+                metadata[row_id],
                 d.tags,
                 labels.get(row_id, ()),
                 d.low_content,
                 d.decode_rule,
             )
             for row_id in row_ids
-            if (d := described.get(row_id)) and row_id in facts
+            if (d := described.get(row_id)) and row_id in metadata
         ]
 
-    def _decode(self, picture: Picture, source: PictureSource) -> DecodedPicture:
+    def _decode(self, picture: Picture, source: DecodeRequest) -> DecodedPicture:
         """Decode the picture's file. source: without path and data."""
         loaded = self._resolver.decode(replace(source, data=self.content(picture.id)))
         if loaded.id != picture.id:

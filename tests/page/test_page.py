@@ -30,7 +30,7 @@ from search.api.auth import Access
 from search.api.problems import CODES
 from search.catalog.writes import ExtractedFile
 from search.media.fetch import Fetcher
-from search.records import Facts, Progress
+from search.records import Metadata, Progress
 from search.types import FileEntry
 
 HAT = SAMPLES / "hat" / "03.jpg"
@@ -257,13 +257,13 @@ def test_details_of_a_picture_and_more_like_it(page: Page, base: str, client: ht
     page.wait_for("document.querySelectorAll('#detail-facts dd').length > 4")
     shown = page.read_text("#detail-facts")
     identity = page.evaluate("new URLSearchParams(location.search).get('see')")
-    facts = client.get(f"/api/v1/images/{identity}").json()
-    assert f"{facts['width']} × {facts['height']} pixels" in shown and "JPEG" in shown
+    metadata = client.get(f"/api/v1/images/{identity}").json()
+    assert f"{metadata['width']} × {metadata['height']} pixels" in shown and "JPEG" in shown
     assert shown.count("Colours") == 1
     colours = page.evaluate("[...document.querySelectorAll('.swatches span')].map(s => s.title)")
-    assert colours == facts["palette"]
+    assert colours == metadata["palette"]
     loaded = page.wait_for("document.querySelector('#detail-image.ready')?.naturalWidth")
-    assert loaded == facts["width"]
+    assert loaded == metadata["width"]
     page.press_keys(Keys.ARROW_RIGHT)
     page.wait_for("new URLSearchParams(location.search).get('see') !== arguments[0]", identity)
     page.press_keys(Keys.ARROW_LEFT)
@@ -275,7 +275,7 @@ def test_details_of_a_picture_and_more_like_it(page: Page, base: str, client: ht
     page.wait_for("document.getElementById('detail').open")
     page.click("#detail-similar")
     page.wait_for("location.search === arguments[0]", f"?q=id:{identity}")
-    assert page.wait_for_results()[0].startswith(facts["path"].rpartition("/")[2])
+    assert page.wait_for_results()[0].startswith(metadata["path"].rpartition("/")[2])
 
 
 def test_metadata_of_a_photo(page: Page, home: Path, folder: Path) -> None:
@@ -292,9 +292,9 @@ def test_metadata_of_a_photo(page: Page, home: Path, folder: Path) -> None:
         page.open(str(client.base_url))
         page.click("#grid a")
         page.wait_for("document.querySelectorAll('#detail-facts dd').length > 4")
-        facts = page.find("#detail-facts").text
+        metadata = page.find("#detail-facts").text
         for said in ("May 3, 2024", "2:05", "Maker Camera 5", "48.85833, -2.50000", "b.jpg"):
-            assert said in facts, said
+            assert said in metadata, said
         page.click("#detail-exif summary")
         assert "DateTimeOriginal" in page.find("#detail-tags").text
     close_library(engine)
@@ -849,9 +849,9 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         found = []
         for place, row in enumerate(rows):
             identity = hashlib.sha256(place.to_bytes(4, "big")).hexdigest()
-            facts = Facts("jpeg", 300 + place % 7 * 50, 400, 1000)
+            metadata = Metadata("jpeg", 300 + place % 7 * 50, 400, 1000)
             entry = FileEntry(f"{place:05}.jpg", 1000, 0, place)
-            found.append(ExtractedFile(entry, identity, identity, facts, row))
+            found.append(ExtractedFile(entry, identity, identity, metadata, row))
             if place % 50 == 0:
                 thumbnail = io.BytesIO()
                 Image.new("RGB", (48, 40), tuple(rng.integers(0, 256, 3))).save(thumbnail, "WebP")

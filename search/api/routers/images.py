@@ -175,14 +175,14 @@ async def get_file(picture_id: str, request: Request, here: Here) -> Response:
     """Only while the file is as it was indexed."""
     name = _check_id(picture_id)
     picture, opened = await here.look(lambda: here.engine.original(name))
-    media = TYPES.get(picture.facts.type, "application/octet-stream")
+    media = TYPES.get(picture.metadata.type, "application/octet-stream")
     headers, known = _headers(request, f"{picture.id}-file", media)
     if known:
         opened.close()
         return Response(status_code=304, headers=headers)
     filename = quote(shown(picture.path.rpartition("/")[2]), safe="")
     headers["Content-Disposition"] = f"inline; filename*=UTF-8''{filename}"
-    return FileResponse(here, opened, picture.facts.bytes, headers)
+    return FileResponse(here, opened, picture.metadata.bytes, headers)
 
 
 async def _read_image(request: Request) -> bytes | str:

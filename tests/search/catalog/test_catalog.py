@@ -46,12 +46,12 @@ from search.catalog.writes import (
     unpack,
 )
 from search.lock import hold_lock
-from search.records import Facts, Label
+from search.records import Label, Metadata
 from search.types import FileEntry
 
 Open = Callable[..., Engine]
 DAY = 86400.0
-FACTS = Facts(type="jpeg", width=4, height=3, bytes=10, palette=("#000000",), exif={"Make": "x"})
+FACTS = Metadata(type="jpeg", width=4, height=3, bytes=10, palette=("#000000",), exif={"Make": "x"})
 
 
 @pytest.mark.parametrize("name", ["a?b", "c%41d", "e#f", "g:h@i"])
@@ -241,7 +241,7 @@ def test_purging_named_orphans_leaves_the_others(fixture: CatalogFixture) -> Non
 def test_a_batch_is_entered_whole_or_not_at_all(fixture: CatalogFixture) -> None:
     lost = ExtractedFile(
         entry("b"), "unknown"
-    )  # a picture the catalog does not have, without its facts
+    )  # a picture the catalog does not have, without its metadata
     with pytest.raises(NotFoundError):
         fixture.put(found("a", "A"), lost)
     assert [fixture.rows(t) for t in ("pictures", "vectors", "files", "changes")] == [0, 0, 0, 0]
@@ -455,7 +455,7 @@ def test_a_picture_that_is_decoded_anew_replaces_what_was_stored_of_it(
     with fixture.database.write() as c:
         c.execute(update(schema.pictures).values(decode_rule=1))
     newer = replace(FACTS, palette=("#ffffff",))
-    fixture.put(replace(found("b", "A", "new"), facts=newer))  # another file of the same bytes
+    fixture.put(replace(found("b", "A", "new"), metadata=newer))  # another file of the same bytes
     assert fixture.reader.load_metadata([1]) == {1: newer} and fixture.reader.list_outdated() == []
     assert fixture.catalog.embedded_renditions(fixture.model, {"old", "new"}) == {"new"}
 

@@ -26,7 +26,7 @@ from diffusion.sampling.canvas import PixelCanvas
 from search import Engine, ModelError, NotFoundError, PictureError, QueryError
 from search.embedders.mini import Mini
 from search.errors import BusyError
-from search.generation.acceptance import SHARES, Acceptance, least_similarity
+from search.generation.acceptance import MIN_SHARES, Acceptance, least_similarity
 from search.generation.variants import MAX_WAITING, NEIGHBOUR_SIGMA, Queue, VariantRequest, seen_by
 from search.records import (
     MOST_VARIANTS,
@@ -69,7 +69,7 @@ def test_the_dial_is_one(engine: Engine) -> None:
     """What is light to import agrees with what is not."""
     latent = variation.REGIMES["latent"]
     assert dict(REGIMES) == {name: dial.sigma for name, dial in latent.items()}
-    assert SIGMAS == (0, REGIMES["concept"]) and set(SHARES) == set(REGIMES)
+    assert SIGMAS == (0, REGIMES["concept"]) and set(MIN_SHARES) == set(REGIMES)
 
 
 @pytest.mark.parametrize("space, regime", [("pixels", "same"), ("latent", "near")])
@@ -286,7 +286,7 @@ def test_a_variant_is_more_alike_than_a_share_of_strangers() -> None:
     strangers = np.stack([cosines, np.sqrt(1 - cosines**2)], axis=1)
     query = np.array([1, 0], np.float32)
     for vectors in (strangers, np.concatenate([strangers, np.tile(query, (50, 1))])):
-        for regime, share in SHARES.items():
+        for regime, share in MIN_SHARES.items():
             least = least_similarity(query, vectors, regime)
             assert (cosines <= least).mean() == pytest.approx(share, abs=0.01)
     assert least_similarity(query, strangers[:0], "same") == -math.inf
@@ -301,7 +301,7 @@ def noise(seed: int) -> Image.Image:
     return Image.fromarray(random.integers(0, 256, (213, 256, 3), np.uint8))
 
 
-@pytest.mark.parametrize("regime", sorted(SHARES))
+@pytest.mark.parametrize("regime", sorted(MIN_SHARES))
 @pytest.mark.parametrize(
     "picture",
     [plain("black"), plain("white"), plain("grey"), noise(0), noise(1)],
@@ -321,7 +321,7 @@ def test_a_copy_of_the_query_is_rejected(engine: Engine, monkeypatch: pytest.Mon
     assert engine.variants(jpeg(0), n=2, regime="near").passed == 0
 
 
-@pytest.mark.parametrize("regime", sorted(SHARES))
+@pytest.mark.parametrize("regime", sorted(MIN_SHARES))
 def test_few_strangers_are_accepted(regime: str) -> None:
     """The sample pictures as variants of each other, in other classes, with the real encoder."""
     samples = sorted(Path(str(files("search"))).glob("samples/*/*.jpg"))
@@ -337,7 +337,7 @@ def test_few_strangers_are_accepted(regime: str) -> None:
         others = [i for i, other in enumerate(samples) if other.parent != path.parent and i % 2]
         similarities = (vectors[others] @ vectors[row]).tolist()
         accepted += [test.distance(similarity, shown) == 0 for similarity in similarities]
-    assert np.mean(accepted) <= 1 - SHARES[regime] + 0.01
+    assert np.mean(accepted) <= 1 - MIN_SHARES[regime] + 0.01
 
 
 def test_the_first_that_are_accepted_are_taken(

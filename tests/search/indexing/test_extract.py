@@ -18,7 +18,7 @@ from search.embedders.base import Embedder
 from search.indexing.commit import Committer, SyncCounts
 from search.indexing.extract import extract_again, extract_files
 from search.indexing.scan import scan
-from search.media.decoder_pool import DecodedPicture, DecodeFailure, PictureSource
+from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest
 from search.media.preprocessing import Preprocessing
 from search.media.thumbnails import Thumbnails
 from search.types import Pixels, Vectors
@@ -28,11 +28,11 @@ class OneByOne:
     """An executor that decodes in a pool, one picture at a time, and notes the sources."""
 
     def __init__(self) -> None:
-        self.sources: list[PictureSource] = []
+        self.sources: list[DecodeRequest] = []
 
     def load(
         self,
-        sources: Iterable[tuple[Any, PictureSource]],
+        sources: Iterable[tuple[Any, DecodeRequest]],
         preprocessing: Preprocessing | None,
         prefetch: int = 64,
     ) -> Iterator[tuple[Any, DecodedPicture | DecodeFailure]]:
@@ -69,7 +69,7 @@ def test_files_come_in_order_and_known_ones_are_only_hashed(folder: Path) -> Non
     assert executor.sources[2].known == {identity(2)}
     for seed, (_, picture) in enumerate(extracted[:5]):
         assert isinstance(picture, DecodedPicture) and picture.id == identity(seed)
-        assert (picture.pixels is None) == (picture.facts is None) == (seed == 2)
+        assert (picture.pixels is None) == (picture.metadata is None) == (seed == 2)
     assert isinstance(extracted[5][1], DecodeFailure)
 
 
@@ -78,7 +78,7 @@ def test_pictures_are_extracted_again_from_a_file_that_exists(folder: Path) -> N
     extracted = list(extract_again(paths, {7}, OneByOne(), Counted().preprocessing))
     assert [key for key, _ in extracted] == paths
     first, second = (picture for _, picture in extracted)
-    assert isinstance(first, DecodedPicture) and first.id == identity(1) and first.facts
+    assert isinstance(first, DecodedPicture) and first.id == identity(1) and first.metadata
     assert isinstance(second, DecodeFailure)
 
 

@@ -850,7 +850,7 @@ def test_pictures_of_an_earlier_decode_rule_are_decoded_again_once(
     engine.sync(folder)
     before = stored(engine)
     store_old_colours(engine)
-    assert engine.picture(identity(2)).facts.palette == ("#123456",)
+    assert engine.picture(identity(2)).metadata.palette == ("#123456",)
     if lacking:
         with engine.library.database.write() as c:
             c.execute(delete(schema.vectors))

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import search.media.worker
+import search.media.decoder_process
 from search.media import images, metadata
-from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecoderPool, PictureSource
+from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest, DecoderPool
 from search.media.images import Crop, Limits
 from search.media.preprocessing import Preprocessing
 
@@ -64,11 +64,11 @@ COMMAND = (sys.executable, "-P", "-c", HOSTILE)
 PARENT = """
 import sys, time
 from search.media.images import Limits
-from search.media.decoder_pool import DecoderPool, PictureSource
+from search.media.decoder_pool import DecoderPool, DecodeRequest
 command = (sys.executable, "-P", "-c", sys.argv[1])
 loader = DecoderPool(2, Limits(seconds=float(sys.argv[3])), command)
-loader.submit(PictureSource(data=sys.argv[2].encode()), None)
-loader.submit(PictureSource(data=sys.stdin.buffer.read()), None).result()
+loader.submit(DecodeRequest(data=sys.argv[2].encode()), None)
+loader.submit(DecodeRequest(data=sys.stdin.buffer.read()), None).result()
 print("ready", flush=True)
 time.sleep(600)
 """
@@ -86,7 +86,7 @@ def noise(width, height, seed=0):
 
 
 PICTURE = encoded(noise(60, 40))
-PLAIN = PictureSource(data=PICTURE)
+PLAIN = DecodeRequest(data=PICTURE)
 
 
 @pytest.fixture(scope="module")
@@ -136,64 +136,65 @@ def test_a_loaded_picture_is_what_the_modules_make_of_it(loader):
     data = encoded(noise(1500, 1100), "JPEG", comment=b"hello")
     opened = images.identify(data, Limits())
     rendition = images.render(opened)
-    loaded = one(loader, PictureSource(data=data), PREPROCESSING)
+    loaded = one(loader, DecodeRequest(data=data), PREPROCESSING)
     assert loaded.id == images.content_hash(data)
     assert loaded.size == (1500, 1100)
     assert loaded.rendition == images.pixel_hash(rendition)
-    assert loaded.facts == metadata.read(opened, rendition, (1500, 1100), len(data))
+    assert loaded.metadata == metadata.read(opened, rendition, (1500, 1100), len(data))
     assert loaded.thumbnail == images.thumbnail(rendition)
     assert np.array_equal(loaded.pixels, PREPROCESSING(rendition))
 
 
 def test_only_what_was_asked_for_comes_back(loader):
     identity = images.content_hash(PICTURE)
-    assert one(loader, PictureSource(data=PICTURE, facts=False)) == DecodedPicture(
+    assert one(loader, DecodeRequest(data=PICTURE, metadata=False)) == DecodedPicture(
         identity, (60, 40)
     )
-    bare = one(loader, PictureSource(data=PICTURE, facts=False), PREPROCESSING)
+    bare = one(loader, DecodeRequest(data=PICTURE, metadata=False), PREPROCESSING)
     assert bare.pixels.shape == (32, 32, 3)
-    assert (bare.rendition, bare.facts, bare.thumbnail) == (None, None, None)
+    assert (bare.rendition, bare.metadata, bare.thumbnail) == (None, None, None)
     full = one(loader, PLAIN)
-    assert full.pixels is None and full.facts and full.thumbnail and full.rendition
+    assert full.pixels is None and full.metadata and full.thumbnail and full.rendition
 
 
 def test_a_path_and_its_bytes_give_the_same(loader, tmp_path):
     path = tmp_path / "picture with spaces, ü and no suffix"
     path.write_bytes(PICTURE)
-    assert one(loader, PictureSource(path=str(path))) == one(loader, PLAIN)
+    assert one(loader, DecodeRequest(path=str(path))) == one(loader, PLAIN)
 
 
 @LINUX
 def test_a_file_name_need_not_be_text(loader, tmp_path):
     path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.png")
     Path(path).write_bytes(PICTURE)
-    assert one(loader, PictureSource(path=path)) == one(loader, PLAIN)
+    assert one(loader, DecodeRequest(path=path)) == one(loader, PLAIN)
 
 
 def test_a_known_picture_is_only_hashed(loader):
     broken = b"no picture at all"
     known = (images.content_hash(broken), images.content_hash(PICTURE))
-    assert one(loader, PictureSource(data=broken, known=known), PREPROCESSING) == DecodedPicture(
+    assert one(loader, DecodeRequest(data=broken, known=known), PREPROCESSING) == DecodedPicture(
         known[0]
     )
-    assert one(loader, PictureSource(data=PICTURE, known=known[:1])).size == (60, 40)
+    assert one(loader, DecodeRequest(data=PICTURE, known=known[:1])).size == (60, 40)
 
 
 def test_a_crop_is_cut_before_scaling(loader):
     picture = noise(3000, 1000)
     crop = Crop(2100, 300, 64, 64)
-    cut = one(loader, PictureSource(data=encoded(picture), crop=crop, facts=False), PREPROCESSING)
+    request = DecodeRequest(data=encoded(picture), crop=crop, metadata=False)
+    cut = one(loader, request, PREPROCESSING)
     assert cut.size == (3000, 1000)
     assert np.array_equal(cut.pixels, PREPROCESSING(picture.crop((2100, 300, 2164, 364))))
     shares = Crop(0.7, 0.3, 64, 64, (True, True, False, False))
     same = one(
-        loader, PictureSource(data=encoded(picture), crop=shares, facts=False), PREPROCESSING
+        loader, DecodeRequest(data=encoded(picture), crop=shares, metadata=False), PREPROCESSING
     )
     assert np.array_equal(same.pixels, cut.pixels)
 
 
 def test_a_crop_beyond_the_picture_fails_and_says_so(loader):
-    failure = one(loader, PictureSource(data=PICTURE, crop=Crop(0, 0, 100, 10)))
+    failure = one(loader, DecodeRequest(data=PICTURE, crop=Crop(0, 0, 100, 10)))
     assert "not within the picture of 60 x 40" in failure.reason
     assert not failure.again
 
@@ -204,7 +205,7 @@ def test_the_order_is_kept_and_a_bad_picture_costs_only_itself(workers):
     datas = [(large, PICTURE, broken, b"")[i % 4] + bytes(i * (i % 4 < 2)) for i in range(24)]
     with DecoderPool(workers) as loader:
         results = list(
-            loader.load(enumerate(PictureSource(data=d) for d in datas), PREPROCESSING, prefetch=7)
+            loader.load(enumerate(DecodeRequest(data=d) for d in datas), PREPROCESSING, prefetch=7)
         )
     assert [key for key, _ in results] == list(range(24))
     for key, result in results:
@@ -240,9 +241,9 @@ def test_a_picture_that_someone_waits_for_goes_first():
     done = []
     with DecoderPool(1) as one:
         worker = one._free.get()  # so that all of them wait
-        futures = {name: one.submit(PictureSource(data=b"x"), None) for name in "abc"}
+        futures = {name: one.submit(DecodeRequest(data=b"x"), None) for name in "abc"}
         assert until(lambda: one._waiting.qsize() == 2)  # the first has its turn already
-        futures["u"] = one.submit(PictureSource(data=b"x"), None, urgent=True)
+        futures["u"] = one.submit(DecodeRequest(data=b"x"), None, urgent=True)
         for name, future in futures.items():
             future.add_done_callback(lambda _, name=name: done.append(name))
         one._free.put(worker)
@@ -254,7 +255,7 @@ def test_a_picture_that_someone_waits_for_goes_first():
 def test_what_waits_is_given_up_when_the_loader_is_closed():
     one = DecoderPool(1)
     worker = one._free.get()
-    waiting = [one.submit(PictureSource(data=b"x"), None) for _ in range(5)]
+    waiting = [one.submit(DecodeRequest(data=b"x"), None) for _ in range(5)]
     assert until(lambda: one._waiting.qsize() == 4)
     threading.Timer(0.1, lambda: one._free.put(worker)).start()
     one.close()
@@ -267,7 +268,7 @@ def test_many_threads_may_share_a_loader(loader):
     found = {}
 
     def work(n):
-        found[n] = [one(loader, PictureSource(data=pictures[n])).size for _ in range(5)]
+        found[n] = [one(loader, DecodeRequest(data=pictures[n])).size for _ in range(5)]
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
     for thread in threads:
@@ -291,7 +292,7 @@ def test_what_is_no_file_fails_with_a_reason_and_never_waits(loader, tmp_path, k
     elif kind == "loop":
         os.symlink(path, path)
     path = {"nul": "a\0b", "device": "/dev/zero"}.get(kind, path)
-    result = one(loader, PictureSource(path=path))
+    result = one(loader, DecodeRequest(path=path))
     reason, again = {
         "folder": ("not a regular file", False),
         "fifo": ("not a regular file", False),
@@ -310,14 +311,14 @@ def test_an_unreadable_file_may_be_tried_again(loader, tmp_path):
     path = tmp_path / "secret.png"
     path.write_bytes(PICTURE)
     path.chmod(0)
-    assert one(loader, PictureSource(path=str(path))) == DecodeFailure(
+    assert one(loader, DecodeRequest(path=str(path))) == DecodeFailure(
         "Permission denied", again=True
     )
 
 
 @LINUX
 def test_a_file_that_cannot_be_read_may_be_tried_again(loader):
-    assert one(loader, PictureSource(path="/proc/self/mem")) == DecodeFailure(
+    assert one(loader, DecodeRequest(path="/proc/self/mem")) == DecodeFailure(
         "Input/output error", again=True
     )
 
@@ -329,7 +330,7 @@ def test_failures_leave_no_file_open(tmp_path, marks):
         (pid,) = processes(marks)
         before = os.listdir(f"/proc/{pid}/fd")
         for path in (tmp_path, tmp_path / "missing", "/dev/zero"):
-            one(loader, PictureSource(path=str(path)))
+            one(loader, DecodeRequest(path=str(path)))
         assert os.listdir(f"/proc/{pid}/fd") == before
 
 
@@ -338,15 +339,15 @@ def test_bytes_and_pixels_are_limited(tmp_path):
     path.write_bytes(bytes(5001))
     with DecoderPool(1, Limits(bytes=5000, pixels=500)) as loader:
         for source in (
-            PictureSource(data=bytes(5001)),
-            PictureSource(path=str(path)),
-            PictureSource(data=bytes(9**7)),
+            DecodeRequest(data=bytes(5001)),
+            DecodeRequest(path=str(path)),
+            DecodeRequest(data=bytes(9**7)),
         ):
             failure = one(loader, source)
             assert "bytes, more than" in failure.reason and not failure.again
-        failure = one(loader, PictureSource(data=encoded(Image.new("RGB", (60, 40)))))
+        failure = one(loader, DecodeRequest(data=encoded(Image.new("RGB", (60, 40)))))
         assert "60 x 40 pixels" in failure.reason
-        assert one(loader, PictureSource(data=encoded(Image.new("RGB", (20, 20))))).size == (20, 20)
+        assert one(loader, DecodeRequest(data=encoded(Image.new("RGB", (20, 20))))).size == (20, 20)
 
 
 @LINUX
@@ -354,7 +355,7 @@ def test_memory_is_limited():
     glass = Image.new("P", (13000, 13000))  # small as a file, 700 MB as RGBA
     data = encoded(glass, transparency=0, compress_level=1)
     with DecoderPool(1, Limits(memory=400 * 2**20)) as loader:
-        failure = one(loader, PictureSource(data=data))
+        failure = one(loader, DecodeRequest(data=data))
         assert failure == DecodeFailure(
             f"it needs more memory than the limit {400 * 2**20}", again=False
         )
@@ -366,14 +367,14 @@ def test_memory_is_limited():
 
 def test_a_process_that_was_killed_costs_nothing(marks):
     with DecoderPool(1, command=COMMAND) as loader:
-        result = loader.submit(PictureSource(data=PICTURE + b"exit once"), PREPROCESSING).result()
+        result = loader.submit(DecodeRequest(data=PICTURE + b"exit once"), PREPROCESSING).result()
     assert isinstance(result, DecodedPicture) and (marks / "once").exists()
 
 
 @POSIX
 @pytest.mark.parametrize("how", ("exit", "segfault", "raise"))
 def test_a_codec_that_dies_costs_one_picture(marks, how):
-    sources = [PLAIN, PictureSource(data=how.encode()), PLAIN, PLAIN]
+    sources = [PLAIN, DecodeRequest(data=how.encode()), PLAIN, PLAIN]
     with DecoderPool(1, command=COMMAND) as loader:
         results = [result for _, result in loader.load(enumerate(sources), None)]
     assert results[1] == DecodeFailure("the decoder died on it", again=False)
@@ -384,12 +385,12 @@ def test_a_codec_that_dies_costs_one_picture(marks, how):
 @POSIX
 def test_a_picture_whose_decoder_is_killed_is_tried_again_later(marks):
     with DecoderPool(1, command=COMMAND) as loader:
-        failure = one(loader, PictureSource(data=b"short of memory"))
+        failure = one(loader, DecodeRequest(data=b"short of memory"))
     assert failure == DecodeFailure("the decoder was killed on it", again=True)
 
 
 def test_a_codec_that_hangs_costs_one_picture(marks):
-    sources = [PLAIN, PictureSource(data=b"hang"), PictureSource(data=b"spin"), PLAIN, PLAIN]
+    sources = [PLAIN, DecodeRequest(data=b"hang"), DecodeRequest(data=b"spin"), PLAIN, PLAIN]
     with DecoderPool(2, Limits(seconds=2), COMMAND) as loader:
         results = [result for _, result in loader.load(enumerate(sources), None)]
     assert results[1] == results[2] == DecodeFailure("decoding took longer than 2 s", again=True)
@@ -399,8 +400,8 @@ def test_a_codec_that_hangs_costs_one_picture(marks):
 def test_a_codec_that_prints_or_raises_does_not_end_its_process(marks):
     with DecoderPool(1, command=COMMAND) as loader:
         assert isinstance(one(loader, PLAIN), DecodedPicture)
-        assert "not a picture" in one(loader, PictureSource(data=b"chatter")).reason
-        assert "nobody thought of this" in one(loader, PictureSource(data=b"surprise")).reason
+        assert "not a picture" in one(loader, DecodeRequest(data=b"chatter")).reason
+        assert "nobody thought of this" in one(loader, DecodeRequest(data=b"surprise")).reason
         assert isinstance(one(loader, PLAIN), DecodedPicture)
     assert len(processes(marks)) == 1
 
@@ -411,8 +412,8 @@ def test_a_codec_that_prints_or_raises_does_not_end_its_process(marks):
         '{"id": "x", "size": [1, 2]}, []',
         '{"id": "x", "size": [1, 2]}, [b"pixels"]',
         '{"id": "x", "size": 3}, [b"x" * 3072]',
-        '{"id": "x", "facts": {"type": "png"}}, []',
-        '{"id": "x", "facts": "png"}, []',
+        '{"id": "x", "metadata": {"type": "png"}}, []',
+        '{"id": "x", "metadata": "png"}, []',
         '{"size": [1, 2]}, [b"x" * 3072]',
         '{"error": "no again"}, []',
     ),
@@ -455,7 +456,7 @@ def test_a_warm_loader_has_its_first_process(marks):
 @POSIX
 def test_closing_ends_every_process_even_a_hanging_one(marks):
     loader = DecoderPool(2, Limits(seconds=3600), COMMAND)
-    hanging = loader.submit(PictureSource(data=b"hang"), None)
+    hanging = loader.submit(DecodeRequest(data=b"hang"), None)
     one(loader, PLAIN)
     assert until((marks / "hanging").exists)
     pids = processes(marks)
@@ -474,7 +475,7 @@ def test_closing_ends_a_process_that_is_just_being_started(monkeypatch):
         started.append(real(*args, **options))
         return started[-1]
 
-    monkeypatch.setattr(search.media.worker.subprocess, "Popen", slow)
+    monkeypatch.setattr(search.media.decoder_process.subprocess, "Popen", slow)
     loader = DecoderPool(1)
     loader.warm()
     assert begun.wait(60)

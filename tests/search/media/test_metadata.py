@@ -1,4 +1,4 @@
-"""Facts are read off whatever is there, are plain data, and are never a reason to fail."""
+"""Metadata are read off whatever is there, are plain data, and are never a reason to fail."""
 
 import io
 import json

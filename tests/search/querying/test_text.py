@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from search import Engine, ModelError, Query, QueryError, Term
 from search.cli.app import app
 from search.embedders.base import TextEmbedder
-from search.media.decoder_pool import PictureSource
+from search.media.decoder_pool import DecodeRequest
 
 Open = Callable[..., Engine]
 URL = "https://example.org/a.jpg"
@@ -78,7 +78,7 @@ def test_texts_and_pictures_add_up_by_their_weights(engine: Engine) -> None:
     hits = engine.search(Query(terms, k=8))
     one = embedder(engine)
     picture = engine.library.resolver.decode(
-        PictureSource(data=jpeg(3), facts=False), one.preprocessing
+        DecodeRequest(data=jpeg(3), metadata=False), one.preprocessing
     ).pixels
     assert picture is not None
     rows = np.concatenate([one.embed([picture]), one.embed_text(["red", "sea"])])

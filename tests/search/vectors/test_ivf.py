@@ -18,7 +18,7 @@ from search.catalog.database import Database
 from search.catalog.reads import CatalogReader, rescore
 from search.catalog.writes import ExtractedFile, Model
 from search.errors import InputError, LibraryError, StorageError
-from search.records import Facts
+from search.records import Metadata
 from search.runtime import Runtime
 from search.settings import Settings
 from search.types import FileEntry
@@ -264,7 +264,7 @@ class VectorCatalog:
             self.count += 1
             name = f"{self.count:064d}"
             entry = FileEntry(name, 0, self.count, self.count)
-            found.append(ExtractedFile(entry, name, name, Facts("jpeg", 1, 1, 0), row))
+            found.append(ExtractedFile(entry, name, name, Metadata("jpeg", 1, 1, 0), row))
         self.catalog.record(self.root, self.model, found)
         self._read()
 

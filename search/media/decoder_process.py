@@ -1,4 +1,4 @@
-"""One decoding process, as `search.media.decoder_pool` has several."""
+"""The parent's side of a decoding process: start it, send it requests, end it at a deadline."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class KilledError(EOFError):
     """The process did not die, but was killed: for its memory, its time, or by hand."""
 
 
-class Worker:
+class DecoderProcess:
     """One decoding process, started when first needed and again after it died."""
 
     def __init__(self, limits: Limits, command: tuple[str, ...]) -> None:

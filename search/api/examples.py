@@ -36,6 +36,7 @@ RUNNING_JOB = {
     "progress": PROGRESS,
     "report": None,
     "error": None,
+    "code": None,
 }
 HIT = {
     "id": ID,

@@ -137,7 +137,7 @@ def test_of_equals_the_picture_of_the_query_comes_first(engine: Engine, folder: 
     reader = engine.library.reader
     ids = [identity(2), identity(2, "another comment")]
     row_ids = [reader.resolve(one) for one in ids]
-    _, stored = reader.present(ours.model, row_ids[:1])
+    _, stored = reader.load_vectors(ours.model, row_ids[:1])
     for one in ids:
         ranked = ours.ranker.rank(stored[0], row_ids, 2, {one, None})
         assert [candidate.summary.id for candidate in ranked][0] == one
@@ -176,7 +176,7 @@ def test_the_inference_thread_waits_for_no_catalog_but_the_change_log(
     """What the index needs to follow the change log is the one exception."""
     engine.search(image=jpeg(1))
     called = dict[str, set[str]]()
-    for name in ("describe", "resolve", "by_labels", "by_name", "changed_since", "present"):
+    for name in ("describe", "resolve", "by_labels", "by_name", "changed_since", "load_vectors"):
         original = getattr(CatalogReader, name)
 
         def call(self: Any, *args: Any, _name: str = name, _call: Any = original) -> Any:
@@ -185,6 +185,6 @@ def test_the_inference_thread_waits_for_no_catalog_but_the_change_log(
 
         monkeypatch.setattr(CatalogReader, name, call)
     engine.search(Query((Term(jpeg(1)), Term(f"id:{identity(2)}"), Term(text="dog or 1"))))
-    assert {"describe", "resolve", "present", "changed_since"} <= called.keys()
+    assert {"describe", "resolve", "load_vectors", "changed_since"} <= called.keys()
     assert "inference" in called.pop("changed_since")
     assert all("inference" not in threads for threads in called.values())

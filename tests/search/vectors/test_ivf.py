@@ -515,7 +515,7 @@ def test_a_server_brings_the_index_up_to_size_by_itself(
 ) -> None:
     fill(folder, range(20))
     library(index="flat").sync(folder)
-    monkeypatch.setattr("search.api.app.TEND", 0.05)
+    monkeypatch.setattr("search.api.app.TEND_SECONDS", 0.05)
     with serving(library(index="ivf")) as client:
         until(lambda: client.get("/api/v1/status").json()["index"]["kind"] == "ivf", 60)
         answer = client.post("/api/v1/search", json={"terms": [{"image": f"id:{identity(3)}"}]})
@@ -532,7 +532,7 @@ def test_a_server_outlives_a_disk_that_is_full(
     def full(*_: object) -> None:
         raise StorageError("no space left")
 
-    monkeypatch.setattr("search.api.app.TEND", 0.05)
+    monkeypatch.setattr("search.api.app.TEND_SECONDS", 0.05)
     monkeypatch.setattr(snapshot, "write", full)
     with serving(library(index="ivf")) as client:
         until(lambda: "no space left" in caplog.text, 60)

@@ -47,7 +47,7 @@ def make(folder: Path, count: int, size: tuple[int, int] | None, seed: int) -> N
 def alone(folder: Path, _: Path, model: str) -> tuple[float, float]:
     """Pictures per second of decoding alone and of embedding alone, each with all cores."""
     from search.embedders.registry import open_embedder
-    from search.media.decoder_pool import DecodedPicture, DecoderPool, PictureSource
+    from search.media.decoder_pool import DecodedPicture, DecodeRequest, DecoderPool
     from search.runtime import Runtime
     from search.settings import Settings
 
@@ -55,9 +55,9 @@ def alone(folder: Path, _: Path, model: str) -> tuple[float, float]:
     embedder = open_embedder(model, "cpu")
     paths = sorted(folder.iterdir())
     with DecoderPool(settings.workers) as loader:
-        list(loader.load(((p, PictureSource(str(p))) for p in paths[:4]), embedder.preprocessing))
+        list(loader.load(((p, DecodeRequest(str(p))) for p in paths[:4]), embedder.preprocessing))
         start = time.perf_counter()
-        sources = ((p, PictureSource(str(p))) for p in paths)
+        sources = ((p, DecodeRequest(str(p))) for p in paths)
         loaded = [r for _, r in loader.load(sources, embedder.preprocessing)]
         decoding = len(paths) / (time.perf_counter() - start)
     pixels = [r.pixels for r in loaded if isinstance(r, DecodedPicture) and r.pixels is not None]

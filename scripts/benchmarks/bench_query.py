@@ -167,7 +167,7 @@ def measure(
     print(f"{name + ', whole query':34}{recall(answers, exact)} {times}")
     runtime, replica = engine.library.runtime, engine.library.indexes.replica(model)
     answers, times = runtime.run(
-        lambda: timed(lambda q: replica.index.search(q[None], K)[0].ids, queries)
+        lambda: timed(lambda q: replica.refresh().search(q[None], K)[0].ids, queries)
     )
     print(f"{name + ', index alone':34}{recall(answers, exact)} {times}")
 

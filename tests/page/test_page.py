@@ -612,7 +612,7 @@ def test_a_server_with_a_token_asks_for_it(page: Page, shared: Engine) -> None:
 def test_a_browser_without_cookies_is_explained(
     page: Page, shared: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Access, "_is_session", lambda *_: False)
+    monkeypatch.setattr(Access, "_is_valid_session", lambda *_: False)
     with serving(shared, Access(token="sesame")) as client:
         page.open(str(client.base_url), LINK, until="document.getElementById('login').open")
         page.find("#token").send_keys("sesame", Keys.ENTER)

@@ -405,7 +405,7 @@ def main() -> None:
     parser.add_argument("--goals", type=Path, required=True)
     parser.add_argument("--weights", type=Path, help="default: those in the package")
     parser.add_argument("--wordnet", type=Path, default=Path("/usr/share/wordnet"))
-    parser.add_argument("--step", type=int, default=1, help="take every n-th open photograph")
+    parser.add_argument("--step", type=int, default=2, help="take every n-th open photograph")
     args = parser.parse_args()
     mini = Mini(weights=args.weights)
     wordnet = WordNet(args.wordnet)

@@ -26,6 +26,8 @@ from typing import Any
 
 from PIL import Image
 
+from search.process import tune_process
+
 SAMPLES = Path(__file__).resolve().parents[2] / "search" / "samples"
 
 
@@ -188,6 +190,7 @@ def main() -> None:
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
+        tune_process()  # as the command does
         call = {"alone": alone, "together": together, "beside": beside}[args.one[0]]
         print(*call(Path(args.one[1]), Path(args.one[2]), args.model))
         return

@@ -190,11 +190,11 @@ def _decode_in_order(entries: Sequence[Entry], size: int) -> Iterator[tuple[str,
 def crop_square(picture: Image.Image, size: int) -> np.ndarray:
     """Convert a picture to (size, size, 3) uint8: upright, on white, the square in its middle."""
     picture.draft("RGB", (2 * size, 2 * size))
-    picture = ImageOps.fit(upright(picture), (size, size), RESAMPLING)
+    picture = ImageOps.fit(make_upright(picture), (size, size), RESAMPLING)
     return np.asarray(picture, dtype=np.uint8)
 
 
-def upright(picture: Image.Image) -> Image.Image:
+def make_upright(picture: Image.Image) -> Image.Image:
     """Any picture -> RGB, turned as its EXIF orientation says, over white."""
     picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith(("I", "F")):

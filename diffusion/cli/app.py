@@ -10,7 +10,7 @@ import typer
 from diffusion.cli.average import average
 from diffusion.cli.encode import encode
 from diffusion.cli.evaluate import evaluate
-from diffusion.cli.output import note
+from diffusion.cli.output import print_note
 from diffusion.cli.process import process
 from diffusion.cli.sample import sample
 from diffusion.cli.train import train
@@ -35,5 +35,5 @@ def main() -> None:
     try:
         app()
     except DiffusionError as error:
-        note(f"lookalike: {error}")
+        print_note(f"lookalike: {error}")
         sys.exit(2 if isinstance(error, ConfigError) else 1)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from diffusion.cli.output import note
+from diffusion.cli.output import print_note
 from diffusion.errors import ConfigError
 
 
@@ -40,4 +40,4 @@ def average(
     config = Config.from_json(about["config"])
     known = {**checkpoint.strip_header(about), "average": f"power:{width:g}"}
     checkpoint.save(out, config, weights, known)
-    note(f"{out}: the average of width {width:g}, from {len(snapshots)} snapshots")
+    print_note(f"{out}: the average of width {width:g}, from {len(snapshots)} snapshots")

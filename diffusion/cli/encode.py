@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from diffusion.cli.arguments import Device
-from diffusion.cli.output import counter, note
+from diffusion.cli.output import make_counter, print_note
 from diffusion.errors import ConfigError
 
 
@@ -32,17 +32,19 @@ def encode(
     """
     from diffusion.model.autoencoder import load_autoencoder
     from diffusion.model.presets import preset
-    from diffusion.training.devices import pick
-    from diffusion.training.latents import encode_folder, windows_of
+    from diffusion.training.devices import choose_device
+    from diffusion.training.latents import choose_windows, encode_folder
 
     multiple = preset("photo").multiple
     if size < multiple or size % multiple or seed < 0:
         raise ConfigError(
             f"image size {size}, seed {seed}: give a multiple of {multiple}, and a seed from 0"
         )
-    where = pick(device)
+    where = choose_device(device)
     out = out.expanduser()
-    windows = windows_of(size, versions)
-    note("encoding pictures")
-    latents = encode_folder(data, out, load_autoencoder(where), windows, seed, counter("encoding"))
-    note(f"{out}: {len(latents.names)} pictures, {len(latents.skipped)} skipped")
+    windows = choose_windows(size, versions)
+    print_note("encoding pictures")
+    latents = encode_folder(
+        data, out, load_autoencoder(where), windows, seed, make_counter("encoding")
+    )
+    print_note(f"{out}: {len(latents.names)} pictures, {len(latents.skipped)} skipped")

@@ -68,11 +68,11 @@ def evaluate(
     from diffusion.model.schedule import DiscreteSchedule
     from diffusion.plots import refuse_overwrite, save_png
     from diffusion.sampling.sample import check_encoder, describe_sampling, sample as draw
-    from diffusion.training.devices import pick
+    from diffusion.training.devices import choose_device
 
     if out:
         refuse_overwrite(out / "nearest.png")
-    where = pick(device)
+    where = choose_device(device)
     model = load(checkpoint, where)
     if features is None and not (context.obj or {}).get("encode"):
         raise ConfigError("give --features FILE, an encoder to measure with")

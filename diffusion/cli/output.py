@@ -14,13 +14,13 @@ LINE_SECONDS = 10.0
 """Seconds between two lines where there is no progress bar."""
 
 
-def note(text: str) -> None:
+def print_note(text: str) -> None:
     """Write a line."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
 
 
-def counter(verb: str) -> Callable[[int, int], None]:
+def make_counter(verb: str) -> Callable[[int, int], None]:
     """A function of how many files of how many are done. It writes a line now and then."""
     last = time.monotonic()
 
@@ -28,12 +28,12 @@ def counter(verb: str) -> Callable[[int, int], None]:
         nonlocal last
         if time.monotonic() - last >= LINE_SECONDS:
             last = time.monotonic()
-            note(f"{verb} pictures: {done} of {total}")
+            print_note(f"{verb} pictures: {done} of {total}")
 
     return count
 
 
-def follow(events: Iterable[Progress]) -> bool:
+def show_progress(events: Iterable[Progress]) -> bool:
     """Show the progress of a training. Returns whether it came to its end."""
     finished = False
     show = _bar if sys.stderr.isatty() else _lines
@@ -47,10 +47,10 @@ def _lines(events: Iterable[Progress]) -> Iterable[Progress]:
     for event in events:
         now = time.monotonic()
         if event.message:
-            note(event.message)
+            print_note(event.message)
         due = now - last >= LINE_SECONDS or event.validation is not None
         if event.loss is not None and (due or event.step == event.steps):
-            note(_describe(event))
+            print_note(_describe(event))
             last = now
         yield event
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from diffusion.cli.arguments import Checkpoint, ClassName, Device, Like, Seed
-from diffusion.cli.output import note
+from diffusion.cli.output import print_note
 from diffusion.errors import DataError
 
 
@@ -30,7 +30,7 @@ def process(
     from diffusion.sampling.process import draw_process
     from diffusion.sampling.sample import load_condition
     from diffusion.sources import open_picture, read_file
-    from diffusion.training.devices import pick
+    from diffusion.training.devices import choose_device
 
     refuse_overwrite(out)
     try:
@@ -39,7 +39,7 @@ def process(
     except (OSError, SyntaxError, ValueError, DataError, Image.DecompressionBombError) as error:
         why = getattr(error, "strerror", None) or error
         raise DataError(f"{image} is not a picture that can be read: {why}") from error
-    model = load(checkpoint, pick(device))
+    model = load(checkpoint, choose_device(device))
     condition = load_condition(model, 1, like, name, seed) if like or name else None
     draw_process(model, picture, out, condition, seed=seed, steps=steps)
-    note(f"{out}: by the model {model.config.preset} at {model.config.size} px")
+    print_note(f"{out}: by the model {model.config.preset} at {model.config.size} px")

@@ -18,7 +18,7 @@ from diffusion.cli.arguments import (
     Seed,
     Steps,
 )
-from diffusion.cli.output import note
+from diffusion.cli.output import print_note
 
 SHOWN = 100  # pictures of a grid at most
 
@@ -45,9 +45,9 @@ def sample(
     from diffusion.model.denoiser import FULL_INTERVAL
     from diffusion.plots import refuse_overwrite, save_png, tile_pictures
     from diffusion.sampling.sample import load_condition, sample_batches
-    from diffusion.training.devices import pick
+    from diffusion.training.devices import choose_device
 
-    model = load(checkpoint, pick(device))
+    model = load(checkpoint, choose_device(device))
     condition = load_condition(model, n, like, name, seed)
     for file in (*(f"{seed + i:05d}.png" for i in range(n)), "grid.png"):
         refuse_overwrite(out / file)
@@ -59,6 +59,6 @@ def sample(
             count += 1
         if count - len(part) < SHOWN:  # a copy: a slice would keep the whole batch in memory
             shown.append(part[: SHOWN - count + len(part)].clone())
-        note(f"{count} of {n}")
+        print_note(f"{count} of {n}")
     save_png(out / "grid.png", tile_pictures(torch.cat(shown)))
-    note(f"{out}: the pictures, and grid.png with all of them")
+    print_note(f"{out}: the pictures, and grid.png with all of them")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from diffusion.cli.arguments import Device, ImageSize
-from diffusion.cli.output import counter, follow, note
+from diffusion.cli.output import make_counter, print_note, show_progress
 from diffusion.errors import ConfigError
 
 SHOWN = 10  # skipped files that are listed
@@ -134,31 +134,31 @@ def train(
         device=device,
         compiled=compiled,
     )
-    note("reading pictures")
-    training = Run(options, counter("reading"))
+    print_note("reading pictures")
+    training = Run(options, make_counter("reading"))
     inputs = training.inputs
     for name, reason in inputs.skipped[:SHOWN]:
-        note(f"skipped {name}: {reason}")
+        print_note(f"skipped {name}: {reason}")
     held = 0 if inputs.held_out is None else len(inputs.held_out)
     other = "".join(f", {count} {kind}" for kind, count in inputs.other.items())
     speed = training.trainer.speed
-    kept = f"{held} for validation" if held else "too few to keep any for validation"
-    note(
-        f"{inputs.count} pictures ({kept}), {len(inputs.skipped)} skipped"
+    for_validation = f"{held} for validation" if held else "too few to keep any for validation"
+    print_note(
+        f"{inputs.count} pictures ({for_validation}), {len(inputs.skipped)} skipped"
         f"{f'; other files: {other[2:]}' if other else ''}"
     )
     threads = f", threads: {speed.threads}" if speed.threads else ""
-    note(f"{'bf16' if speed.bf16 else 'fp32'}{threads}; the run is in {options.run}")
+    print_note(f"{'bf16' if speed.bf16 else 'fp32'}{threads}; the run is in {options.run}")
 
     with training.until_stopped():
-        finished = follow(training.go())
+        finished = show_progress(training.go())
     if not finished:
-        note("stopped; the same command resumes the run")
+        print_note("stopped; the same command resumes the run")
         raise typer.Exit(1)
-    note(f"{options.run}: checkpoint.safetensors, grids, loss.png")
+    print_note(f"{options.run}: checkpoint.safetensors, grids, loss.png")
     seen = training.trainer.step * training.recipe.batch
     if not start and seen < FEW_SEEN:
-        note(
+        print_note(
             f"the model has seen {seen} pictures; expect noise or blobs below some {FEW_SEEN}: the "
             "same command with more --minutes continues, and --from shipped starts from a trained "
             "model"

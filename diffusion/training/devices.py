@@ -52,7 +52,7 @@ class World:
         return int(shared)
 
 
-def pick(device: str) -> str:
+def choose_device(device: str) -> str:
     """The device to use: `auto` is cuda, xpu, mps or cpu, the first that is there; `cuda` and `xpu`
     are this process' own; others must be there. Raises ConfigError."""
     own = os.environ.get("LOCAL_RANK", "0")

@@ -101,8 +101,8 @@ class Folder:
             if snapshot.name[:7].isdigit() and int(snapshot.name[:7]) > step:
                 snapshot.unlink(missing_ok=True)
         if path.exists():
-            kept = [line for line in self._statistics() if line["step"] <= step]
-            text = "".join(json.dumps(line) + "\n" for line in kept)
+            remaining = [line for line in self._statistics() if line["step"] <= step]
+            text = "".join(json.dumps(line) + "\n" for line in remaining)
             files.replace(path, lambda partial: partial.write_text(text, encoding="utf-8"))
 
     def plot(self) -> None:

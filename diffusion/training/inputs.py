@@ -17,10 +17,10 @@ from diffusion.model.autoencoder import DOWNSAMPLING, load_autoencoder
 from diffusion.model.presets import Config, LatentSpace
 from diffusion.training.latents import (
     Latents,
+    choose_windows,
     encode_folder,
     is_latents,
     read_latents,
-    windows_of,
 )
 from diffusion.training.options import Options
 from diffusion.training.recipe import Recipe
@@ -126,7 +126,7 @@ def _read_latents(
             options.data,
             _run(options) / "latents",
             load_autoencoder(device),
-            windows_of(config.size),
+            choose_windows(config.size),
             options.seed,
             on_progress,
         )

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from diffusion import files
-from diffusion.data import classes_of, upright
+from diffusion.data import classes_of, make_upright
 from diffusion.errors import DataError
 from diffusion.model.autoencoder import CHANNELS, DOWNSAMPLING, Autoencoder
 from diffusion.model.presets import LatentSpace
@@ -54,7 +54,7 @@ SMALL = Windows(places=17, crop=16, versions=6, least=136, most=256)
 LARGE = Windows(places=32, crop=32, versions=4, least=256, most=256)
 
 
-def windows_of(size: int, versions: int = 6) -> Windows:
+def choose_windows(size: int, versions: int = 6) -> Windows:
     """Windows to train on crops of `size` pixels: the picture scaled to a short side between a
     place more than that and twice that."""
     return Windows(
@@ -62,7 +62,9 @@ def windows_of(size: int, versions: int = 6) -> Windows:
     )
 
 
-def cut(picture: Image.Image, windows: Windows, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
+def cut_windows(
+    picture: Image.Image, windows: Windows, seed: int
+) -> tuple[np.ndarray, np.ndarray] | None:
     """An RGB picture -> (V, side, side, 3) uint8 and (V,) short sides of the whole picture, in
     places of the latents. None for one that is too small."""
     short = min(picture.size)
@@ -97,7 +99,7 @@ def encode(
     the autoencoder gives them, on its device, and its (V,) sizes."""
     device = next(autoencoder.parameters()).device
     with ThreadPoolExecutor(workers) as pool:
-        jobs = pool.map(lambda i: cut(pictures[i], windows, seed + i), range(len(pictures)))
+        jobs = pool.map(lambda i: cut_windows(pictures[i], windows, seed + i), range(len(pictures)))
         waiting = list[tuple[int, np.ndarray, np.ndarray]]()
         for index, windows_of_one in enumerate(jobs):
             if windows_of_one is not None:
@@ -197,7 +199,7 @@ def encode_folder(
         while about["done"] < total:
             first = about["done"]
             part = listing.entries[first : first + CHUNK]
-            decoded = list(pool.map(lambda entry: convert_picture(entry, upright), part))
+            decoded = list(pool.map(lambda entry: convert_picture(entry, make_upright), part))
             pictures = [one for one in decoded if isinstance(one, Image.Image)]
             names = [e.name for e, d in zip(part, decoded, strict=True) if not isinstance(d, str)]
             about["skipped"] += [

@@ -24,7 +24,7 @@ from diffusion.model.presets import Config, preset
 from diffusion.plots import tile_pictures
 from diffusion.sampling.sample import MAX_GUIDANCE, sample
 from diffusion.training import augment
-from diffusion.training.devices import Speed, World, choose_speed, default_speed, pick
+from diffusion.training.devices import Speed, World, choose_device, choose_speed, default_speed
 from diffusion.training.folder import Folder
 from diffusion.training.inputs import OnProgress, read_inputs
 from diffusion.training.options import Options, Progress
@@ -60,7 +60,7 @@ class Run:
             raise ConfigError(
                 f"guidance {options.guidance}: give 0 to {MAX_GUIDANCE:g} (1 is none)"
             )
-        device = pick(options.device)
+        device = choose_device(options.device)
         self.world = World.join(device)
         self.folder = Folder(options.run, writes=not self.world.rank)
         earlier = self.folder.config()
@@ -271,8 +271,8 @@ class Run:
             return steps
         if self.options.minutes is None and self.options.steps is None:
             return planned
-        now, unit = _length(asdict(self.options))
-        before, other = _length(earlier["options"])
+        now, unit = _read_length(asdict(self.options))
+        before, other = _read_length(earlier["options"])
         if (now, unit) == (before, other):
             return planned
         if unit != other or now < before:
@@ -486,7 +486,7 @@ def _check_options(options: Options, earlier: dict[str, Any]) -> None:
         )
 
 
-def _length(options: dict[str, Any]) -> tuple[float, str]:
+def _read_length(options: dict[str, Any]) -> tuple[float, str]:
     if options["steps"]:
         return options["steps"], "steps"
     return options["minutes"] or 60.0, "minutes"

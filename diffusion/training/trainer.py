@@ -109,7 +109,7 @@ class Trainer:
         total = self._batch_size(own)
         # Metal has no float64: there the numbers are drawn on the processor
         source = "cpu" if self.device.type == "mps" else self.device
-        generator = torch.Generator(source).manual_seed(_mixed(self._seed, step))
+        generator = torch.Generator(source).manual_seed(_mix_seed(self._seed, step))
         rank, size = self.world.rank, self.world.size
         part = slice(rank * total // size, (rank + 1) * total // size)
         draws = Draws(generator, total, part)
@@ -159,13 +159,13 @@ class Trainer:
         first = step * batch
         at = torch.arange(first, first + batch)
         epochs = range(int(at[0]) // count, int(at[-1]) // count + 1)
-        shuffled = torch.cat([_shuffled(count, self._seed, epoch) for epoch in epochs])
+        shuffled = torch.cat([_shuffle(count, self._seed, epoch) for epoch in epochs])
         return shuffled[at - epochs.start * count]
 
     def advance(self, steps: int) -> Tensor:
         """Do the next of `steps` steps. Returns its loss, a number on the device; NaN when the loss
         or the gradient is not finite."""
-        torch.manual_seed(_mixed(self._seed + 1, self.step))  # for dropout
+        torch.manual_seed(_mix_seed(self._seed + 1, self.step))  # for dropout
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.rate(self.step, steps)
         batch = self.batch(self.step)
@@ -210,16 +210,16 @@ class Trainer:
 
     def state(self) -> dict[str, Tensor]:
         """All that a run resumes from, by name."""
-        kept = {
+        state = {
             f"{_prefix(i)}.{name}": weight
             for i, average in enumerate(self.averages)
             for name, weight in average.weights.items()
         }
         for name, parameter in self.model.net.named_parameters():
-            kept[f"net.{name}"] = parameter
+            state[f"net.{name}"] = parameter
             for key, value in self.optimiser.state[parameter].items():
-                kept[f"adam.{key}.{name}"] = value
-        return kept
+                state[f"adam.{key}.{name}"] = value
+        return state
 
     @torch.no_grad()
     def restore(self, state: dict[str, Tensor], step: int) -> None:
@@ -276,12 +276,12 @@ class _Loss(nn.Module):
         return self.model.loss(x0, sigma, eps, condition, size, augmentation).mean()
 
 
-def _mixed(seed: int, step: int) -> int:
+def _mix_seed(seed: int, step: int) -> int:
     """A 63-bit seed for a step, unrelated to its neighbours'."""
     return int.from_bytes(hashlib.sha256(f"{seed} {step}".encode()).digest()[:8], "big") >> 1
 
 
 @lru_cache(maxsize=3)
-def _shuffled(count: int, seed: int, epoch: int) -> Tensor:
-    generator = torch.Generator().manual_seed(_mixed(seed, -1 - epoch))
+def _shuffle(count: int, seed: int, epoch: int) -> Tensor:
+    generator = torch.Generator().manual_seed(_mix_seed(seed, -1 - epoch))
     return torch.randperm(count, generator=generator)

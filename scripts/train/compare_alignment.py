@@ -40,7 +40,7 @@ from diffusion.model.autoencoder import load_autoencoder  # noqa: E402
 from diffusion.model.denoiser import Denoiser  # noqa: E402
 from diffusion.model.presets import PHOTO, Config  # noqa: E402
 from diffusion.training.ema import Average  # noqa: E402
-from diffusion.training.latents import Windows, cut, measure_space  # noqa: E402
+from diffusion.training.latents import Windows, cut_windows, measure_space  # noqa: E402
 from diffusion.training.recipe import Recipe  # noqa: E402
 
 WINDOWS = Windows(places=16, crop=16, versions=2, least=128, most=256)
@@ -62,7 +62,7 @@ class Data:
         autoencoder, network = load_autoencoder(), efficientnet(data)
         codes, sizes, features, rows = [], [], [], []
         for row, content in enumerate(contents):
-            windows = cut(Image.open(io.BytesIO(content)).convert("RGB"), WINDOWS, row)
+            windows = cut_windows(Image.open(io.BytesIO(content)).convert("RGB"), WINDOWS, row)
             if windows is None:
                 continue
             pixels = torch.from_numpy(windows[0]).permute(0, 3, 1, 2).float()

@@ -36,7 +36,7 @@ from PIL import Image  # noqa: E402
 
 from diffusion import files  # noqa: E402
 from diffusion.model import checkpoint  # noqa: E402
-from diffusion.training.devices import pick  # noqa: E402
+from diffusion.training.devices import choose_device  # noqa: E402
 from diffusion.training.options import Options  # noqa: E402
 from diffusion.training.run import Run  # noqa: E402
 from search.embedders.mini import Mini  # noqa: E402
@@ -74,7 +74,7 @@ def train(options: argparse.Namespace) -> None:
         sys.exit(f"there is no photos64-train-*.zip in {options.data}")
     vectors = options.out / "vectors.safetensors"
     if not vectors.exists():
-        embed(zips, vectors, pick("auto"))
+        embed(zips, vectors, choose_device("auto"))
     run = Run(
         Options(
             tuple(map(str, zips)),

@@ -16,7 +16,7 @@ import { formatRoute, routeToPicture, shortenId } from './route.js';
  * What the dialog calls.
  * @typedef {object} Callbacks
  * @property {() => void} onClose It should close.
- * @property {(by: number) => void} onStep Another picture is wanted: -1 the one before, 1 the next.
+ * @property {(by: number) => void} onStep Called to show another picture: -1 for the previous one, 1 for the next.
  * @property {(event: MouseEvent) => void} onFollow A link to results was clicked.
  * @property {(query: VariantQuery) => void} onMakeVariants
  */

@@ -72,15 +72,15 @@ def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
 
 def events(client: httpx.Client, name: str, **headers: str) -> list[dict[str, Any]]:
     """All events of a job, to the end of the stream."""
-    found, event = [], dict[str, Any]()
+    received, event = [], dict[str, Any]()
     with client.stream("GET", f"/api/v1/jobs/{name}/events", headers=headers) as response:
         assert response.status_code == 200
         assert response.headers["content-type"].startswith("text/event-stream")
         for line in response.iter_lines():
             if not line and "data" in event:
-                found.append({**event, "data": json.loads(event["data"])})
+                received.append({**event, "data": json.loads(event["data"])})
                 event = {}
             elif ": " in line:
                 key, _, value = line.partition(": ")
                 event[key] = value
-    return found
+    return received

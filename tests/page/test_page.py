@@ -293,8 +293,8 @@ def test_metadata_of_a_photo(page: Page, home: Path, folder: Path) -> None:
         page.click("#grid a")
         page.wait_for("document.querySelectorAll('#detail-facts dd').length > 4")
         metadata = page.find("#detail-facts").text
-        for said in ("May 3, 2024", "2:05", "Maker Camera 5", "48.85833, -2.50000", "b.jpg"):
-            assert said in metadata, said
+        for message in ("May 3, 2024", "2:05", "Maker Camera 5", "48.85833, -2.50000", "b.jpg"):
+            assert message in metadata, message
         page.click("#detail-exif summary")
         assert "DateTimeOriginal" in page.find("#detail-tags").text
     close_library(engine)
@@ -440,8 +440,8 @@ def test_a_folder_added_here_is_found_when_its_bar_is_full(
         page.find("#folder-path").send_keys(str(folder), Keys.ENTER)
         page.wait_for("document.querySelector('.job progress')?.value === 1")
         page.wait_for("document.querySelector('.job')?.dataset.state === 'done'")
-        said = page.read_text(".job")
-        assert "60 added" in said and "1 file skipped" in said
+        message = page.read_text(".job")
+        assert "60 added" in message and "1 file skipped" in message
         page.click(".job summary")
         assert "broken.jpg" in page.read_text(".skipped") and "not a picture" in page.read_text(
             ".skipped"
@@ -502,17 +502,17 @@ def test_progress_with_rate_and_time_left_and_cancel(
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "message"),
     [("/etc", "not allowed"), ("photos", "absolute"), ("{}/../no", "no such folder")],
 )
 def test_a_folder_that_cannot_be_added(
-    page: Page, base: str, photos: Path, path: str, said: str
+    page: Page, base: str, photos: Path, path: str, message: str
 ) -> None:
     page.open(base)
     page.click("#library")
     page.find("#folder-path").send_keys(path.format(photos), Keys.ENTER)
     page.wait_for(
-        "document.getElementById('folder-problem').textContent.includes(arguments[0])", said
+        "document.getElementById('folder-problem').textContent.includes(arguments[0])", message
     )
     assert page.evaluate(f"{FOCUSED}.id") == "folder-path"
 
@@ -540,7 +540,7 @@ def test_an_upload_that_is_too_large(page: Page, base: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("query", "message"),
     [
         ("?q=id:ffffffffff", "Not found"),
         ("?q=id:nonsense", "This cannot be searched for"),
@@ -549,10 +549,10 @@ def test_an_upload_that_is_too_large(page: Page, base: str, tmp_path: Path) -> N
         ("?q=qwertz", "No similar picture found"),
     ],
 )
-def test_addresses_without_results(page: Page, base: str, query: str, said: str) -> None:
+def test_addresses_without_results(page: Page, base: str, query: str, message: str) -> None:
     page.open(base, f"/{query}")
     title, _, detail = page.read_placeholder().partition("\n\n")
-    assert title == said and len(detail) > 10
+    assert title == message and len(detail) > 10
 
 
 def test_an_address_that_is_not_a_picture(page: Page, base: str, web: str) -> None:
@@ -663,14 +663,14 @@ def test_no_english_on_a_chinese_page(tmp_path: Path, base: str, web: str) -> No
     """The server's sentences are English, so the page says in Chinese what their codes mean."""
     (tmp_path / "text.jpg").write_bytes(b"hello")
     with browsing(tmp_path / "profile", "zh-CN,zh,en") as chinese:
-        for path, said in (
+        for path, message in (
             ("/?q=id:nonsense", "无法这样搜索"),
             ("/?q=id:ffffffffff", "找不到"),
             (f"{LINK}&crop=50,50,80,80", "裁剪框超出了图片"),
             (f"/?q={web}/nothing.jpg", "无法使用这个内容"),
         ):
             chinese.open(base, path)
-            assert chinese.read_placeholder().startswith(said) and not has_english(
+            assert chinese.read_placeholder().startswith(message) and not has_english(
                 chinese.read_placeholder()
             )
         chinese.drop_file(tmp_path / "text.jpg")
@@ -819,9 +819,9 @@ def test_no_foreign_requests_and_no_console_warnings(page: Page, base: str, unkn
     page.press_keys(Keys.ESCAPE)
     page.wait_for("!document.getElementById('detail').open")
     page.click("#library")
-    asked = page.list_requests()
-    assert len(asked) > 20
-    assert [url for url in asked if not url.startswith((base, "blob:", "data:", "about:"))] == []
+    urls = page.list_requests()
+    assert len(urls) > 20
+    assert [url for url in urls if not url.startswith((base, "blob:", "data:", "about:"))] == []
     assert page.list_warnings() == []
     refused = page.driver.execute_async_script(
         "const done = arguments[0];"

@@ -214,10 +214,10 @@ def test_a_failing_page_is_not_requested_endlessly(
     page: Page, crowd: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = crowd.app.state.context.engine  # type: ignore[attr-defined]
-    real, asked = engine.pictures, list[int]()
+    real, pages = engine.pictures, list[int]()
 
     def failing(page: int = 1, size: int = 100) -> Any:
-        asked.append(page)
+        pages.append(page)
         if page > 1:
             raise StorageError("no")
         return real(page, size)
@@ -225,9 +225,9 @@ def test_a_failing_page_is_not_requested_endlessly(
     monkeypatch.setattr(engine, "pictures", failing)
     page.open(str(crowd.base_url))
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
-    until(lambda: 2 in asked)
+    until(lambda: 2 in pages)
     await_promise(page, "new Promise((done) => setTimeout(done, 700))")
-    assert asked.count(2) <= 6  # as often as it was scrolled, not for ever
+    assert pages.count(2) <= 6  # as often as it was scrolled, not for ever
     monkeypatch.undo()
     page.wait_for(
         "(scrollTo(0, document.body.scrollHeight - innerHeight - 50 * Math.random()), "

@@ -47,8 +47,8 @@ def test_a_single_picture_costs_its_decoder_and_the_prior(noise: DiscreteSchedul
     spread = math.sqrt(float(noise.posterior_coefficients()[2][1]))
     decoder = -math.log2(math.erf(1 / 255 / spread / math.sqrt(2)))
     parts = [prior(float(x0[0, 0, 0, 0]), noise), 0.0, decoder]
-    wanted = torch.tensor(parts, dtype=torch.float64)
-    torch.testing.assert_close(terms, wanted.expand(2, 3), rtol=0, atol=1e-9)
+    expected = torch.tensor(parts, dtype=torch.float64)
+    torch.testing.assert_close(terms, expected.expand(2, 3), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("value", [0, 255])
@@ -62,8 +62,8 @@ def test_the_outermost_bins_reach_to_infinity(value: int) -> None:
 def test_the_other_variance_costs_what_it_is_too_wide() -> None:
     terms = bound_terms(knows(to_unit(grey())), NOISE, grey(), variance="beta")
     ratio = (NOISE.posterior_coefficients()[2] / NOISE.betas)[1:]
-    wanted = float((ratio - 1 - ratio.log()).sum() / 2 / math.log(2))
-    assert float(terms[0, 1]) == pytest.approx(wanted, rel=1e-9)
+    expected = float((ratio - 1 - ratio.log()).sum() / 2 / math.log(2))
+    assert float(terms[0, 1]) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.fixture(scope="module")
@@ -143,8 +143,8 @@ def test_every_target_gives_the_same_bound(target: str) -> None:
     images, x0 = grey(3), to_unit(grey(1))
     model.net = Oracle(model, x0)  # type: ignore[assignment]
     bound = estimate_bits(model, images, steps=30)
-    wanted = bound_terms(knows(x0), NOISE, images, steps=1).sum(1).mean()
-    assert bound.bits == pytest.approx(float(wanted), abs=2e-3) and bound.error < 1e-3
+    expected = bound_terms(knows(x0), NOISE, images, steps=1).sum(1).mean()
+    assert bound.bits == pytest.approx(float(expected), abs=2e-3) and bound.error < 1e-3
     assert (bound.n, bound.steps) == (3, 30)
 
 
@@ -152,8 +152,8 @@ def test_a_network_that_knows_nothing_costs_more() -> None:
     """An untrained one predicts no noise at all: the guess is x, kept within -1..1."""
     model = Denoiser(SMALL).eval()
     bound = estimate_bits(model, grey(2), steps=5)
-    wanted = bound_terms(lambda x, sigma: x, NOISE, grey(2), steps=5)
-    assert bound.bits == pytest.approx(float(wanted.sum(1).mean()), rel=1e-5)
+    expected = bound_terms(lambda x, sigma: x, NOISE, grey(2), steps=5)
+    assert bound.bits == pytest.approx(float(expected.sum(1).mean()), rel=1e-5)
     assert (
         bound.bits
         > summarize_terms(bound_terms(knows(to_unit(grey())), NOISE, grey()), 999, "", 0).bits

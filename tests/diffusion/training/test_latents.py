@@ -13,10 +13,10 @@ from diffusion.errors import DataError, DiffusionError
 from diffusion.model.autoencoder import Autoencoder, load_autoencoder
 from diffusion.training import latents as module
 from diffusion.training.draws import Draws
-from diffusion.training.latents import encode_folder, is_latents, read_latents, windows_of
+from diffusion.training.latents import choose_windows, encode_folder, is_latents, read_latents
 from diffusion.training.sets import LatentSet
 
-WINDOWS = windows_of(16, versions=2)
+WINDOWS = choose_windows(16, versions=2)
 
 
 @pytest.fixture(scope="module")
@@ -124,5 +124,5 @@ def test_a_set_of_latents_is_normalized_and_cropped() -> None:
 
 @pytest.mark.parametrize("size, side", [(128, 136), (256, 264)])
 def test_windows_are_a_place_larger_than_a_crop(size: int, side: int) -> None:
-    windows = windows_of(size)
+    windows = choose_windows(size)
     assert (windows.side, windows.crop * 8, windows.least) == (side, size, side)

@@ -17,7 +17,7 @@ from diffusion.data import read_pictures, to_unit
 from diffusion.errors import ConfigError, TrainingError
 from diffusion.model.precision import supports_bf16
 from diffusion.model.schedule import DiscreteSchedule
-from diffusion.training.devices import Speed, World, choose_speed, pick
+from diffusion.training.devices import Speed, World, choose_device, choose_speed
 from diffusion.training.recipe import Recipe, plateau
 from diffusion.training.sets import PixelSet
 from diffusion.training.trainer import Trainer
@@ -257,21 +257,21 @@ def test_a_device_that_is_not_there_is_refused(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="no such device"):
-        pick(device)
-    assert pick("auto") == pick("cpu") == "cpu"
+        choose_device(device)
+    assert choose_device("auto") == choose_device("cpu") == "cpu"
 
 
 def test_devices_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     for device, found in {"auto": "cuda:0", "cuda": "cuda:0", "cuda:1": "cuda:1"}.items():
-        assert pick(device) == found
-    assert pick("cpu") == "cpu"
+        assert choose_device(device) == found
+    assert choose_device("cpu") == "cpu"
     monkeypatch.setitem(os.environ, "LOCAL_RANK", "1")
-    assert (pick("auto"), pick("cuda")) == ("cuda:1", "cuda:1")
+    assert (choose_device("auto"), choose_device("cuda")) == ("cuda:1", "cuda:1")
     for device in ("cuda:2", "cuda:x"):
         with pytest.raises(ConfigError, match="no such device"):
-            pick(device)
+            choose_device(device)
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,9 @@ class OpenClip:
             ) from error
 
 
+open_embedder = OpenClip
+
+
 def _find_model(name: str, cache: JsonCache) -> tuple[str, str, Path, Recipe]:
     """Return architecture, full name, file and recipe of a model. Raises ModelError."""
     arch, _, which = name.partition(":")
@@ -209,13 +212,6 @@ def check_name(name: str) -> str:
 def spell_with_path(name: str) -> str:
     """Return how a user names the same model with weights from a file."""
     return f"{name.partition(':')[0]}:/path/to/weights"
-
-
-def open_embedder(
-    name: str, device: str, cache: JsonCache | None, breathe: Callable[[], None]
-) -> OpenClip:
-    """Open a model by a valid name. Raises ModelError when there are no weights."""
-    return OpenClip(name, device, cache, breathe)
 
 
 def missing_weights(name: str, cache: JsonCache) -> tuple[str, Sequence[str]] | None:

@@ -190,6 +190,9 @@ class Timm:
         return normalize_pixels(pixels, self._backbone.mean, self._backbone.std, self._device)
 
 
+open_embedder = Timm
+
+
 def split_name(name: str) -> tuple[str, str]:
     """Split `timm:NAME` or `timm:NAME:/path` into timm's name and the path, or an empty one."""
     backbone_name, _, path = name.removeprefix(PREFIX).partition(":")
@@ -207,13 +210,6 @@ def check_name(name: str) -> str:
 def spell_with_path(name: str) -> str:
     """Return how a user names the same model with weights from a file."""
     return f"{PREFIX}{split_name(name)[0]}:/path/to/weights"
-
-
-def open_embedder(
-    name: str, device: str, cache: JsonCache | None, breathe: Callable[[], None]
-) -> Timm:
-    """Open a backbone by a valid name. Raises ModelError when there are no weights."""
-    return Timm(name, device, cache, breathe)
 
 
 def missing_weights(name: str, cache: JsonCache) -> tuple[str, Sequence[str]] | None:

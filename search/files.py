@@ -36,6 +36,6 @@ def write(path: Path, data: bytes, durable: bool = False) -> None:
         os.replace(partial, path)
 
 
-def absolute_path(path: str) -> str:
+def absolute_path(path: str | os.PathLike[str]) -> str:
     """Return a path without `~` and `..`, from the root."""
     return os.path.abspath(os.path.expanduser(path))

@@ -203,7 +203,7 @@ class Hit:
         from PIL import Image, ImageOps
         from pillow_heif import register_heif_opener
 
-        register_heif_opener()
+        register_heif_opener(thumbnails=False)  # as decoding does: this is for the process
         try:
             with Image.open(self.path) as file:
                 return ImageOps.exif_transpose(file).convert("RGB")

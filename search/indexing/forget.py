@@ -7,6 +7,7 @@ from pathlib import Path
 
 from search.catalog.catalog import Catalog
 from search.errors import NotFoundError
+from search.files import absolute_path
 from search.media.thumbnails import Thumbnails
 
 
@@ -16,7 +17,7 @@ def forget(catalog: Catalog, thumbnails: Thumbnails, path: str | os.PathLike[str
     path: if the library does not have it, the path that its links lead to is tried. The caller
     holds the write lock. Raises NotFoundError if the library has neither.
     """
-    place = Path(os.path.abspath(os.path.expanduser(path)))
+    place = Path(absolute_path(path))
     roots = catalog.roots()
     paths = [Path(root.path) for root in roots]
     if not any(p.is_relative_to(place) or place.is_relative_to(p) for p in paths):

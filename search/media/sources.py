@@ -13,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from search.errors import InputError, NotFoundError, PictureError, SizeError
+from search.files import absolute_path
 from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest, DecoderPool
 from search.media.images import Crop, render
 from search.media.preprocessing import Preprocessing
@@ -195,7 +196,7 @@ def find_file(image: object) -> str:
             f"{type(image).__name__} is no picture; give a path, URL, `id:ID`, bytes, PIL picture, "
             "array, binary file or hit"
         )
-    full = os.path.abspath(os.path.expanduser(image))
+    full = absolute_path(image)
     if os.path.isdir(full):
         raise InputError(f"{full} is a folder; give a picture (`lookalike index` takes folders)")
     if not os.path.exists(full):

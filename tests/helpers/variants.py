@@ -64,6 +64,11 @@ class Paced:
         self.go.release()
         until(lambda: self.reached > before, 60)
 
+    def release_all(self) -> None:
+        """Let all go, and wait for their end."""
+        self.go.release(10_000)
+        until(lambda: self.at_once == 0, 60)
+
     def _steps(self, steps: Iterator[VariantProgress]) -> Iterator[VariantProgress]:
         self.at_once += 1
         self.most = max(self.most, self.at_once)

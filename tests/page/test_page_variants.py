@@ -63,8 +63,7 @@ def paced(shared: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Paced]:
     """Makes a step of variants for each release of a semaphore."""
     paced = Paced(shared, monkeypatch)
     yield paced
-    paced.go.release(10_000)
-    until(lambda: paced.at_once == 0, 60)
+    paced.release_all()
 
 
 def open_variants(page: Page, base: str, path: str = LINK) -> None:

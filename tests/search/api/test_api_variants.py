@@ -161,8 +161,7 @@ def test_a_job_shows_pictures_on_the_way(client: httpx.Client) -> None:
 def paced(shared: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Paced]:
     paced = Paced(shared, monkeypatch)
     yield paced
-    paced.go.release(10_000)
-    until(lambda: paced.at_once == 0, 60)
+    paced.release_all()
 
 
 def test_one_request_at_a_time_and_no_endless_queue(client: httpx.Client, paced: Paced) -> None:

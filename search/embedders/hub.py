@@ -34,8 +34,8 @@ def cached(repo: str, names: Sequence[str]) -> Path | None:
 def fetch(repo: str, names: Sequence[str]) -> Iterator[tuple[int, int]]:
     """Download the first of the files that the hub has into the cache, unless one is there.
 
-    Yields the bytes downloaded and the total, at intervals. Raises ConnectionError with a short
-    reason.
+    Yields the bytes downloaded and the total: once at the start, then at intervals. Raises
+    ConnectionError with a short reason.
     """
     if cached(repo, names):
         return
@@ -44,6 +44,7 @@ def fetch(repo: str, names: Sequence[str]) -> Iterator[tuple[int, int]]:
     download = _Call(lambda: _download(repo, name, watch))
     seen, since = 0, time.monotonic()
     try:
+        yield watch.done, watch.total
         while not download.ended(TICK):
             if watch.done > seen:
                 seen, since = watch.done, time.monotonic()

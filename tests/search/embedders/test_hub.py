@@ -101,13 +101,18 @@ def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[
     yield start
     monkeypatch.setattr(Hub, "way", "gone")  # what is tried again ends
     Hub.over.set()
+    wait_for_calls()
+    close_session()
+    server.shutdown()
+    server.server_close()
+
+
+def wait_for_calls() -> None:
+    """Wait until every call of the hub has ended; an aborted download ends a little later."""
     for thread in threading.enumerate():
         if thread.name == "hub":
             thread.join(20)
             assert not thread.is_alive()
-    close_session()
-    server.shutdown()
-    server.server_close()
 
 
 def point(monkeypatch: pytest.MonkeyPatch, address: str, cache: Path) -> None:
@@ -309,6 +314,7 @@ def test_without_the_hub_a_new_library_gets_mini_and_says_so(
     assert line.startswith("model: mini, which comes with lookalike (no ViT-B-32: ")
     assert why in line and "commercially" in line
     assert "`lookalike --model ViT-B-32 index FOLDER` changes it" in line
+    wait_for_calls()
     asked = len(Hub.asked)
     monkeypatch.setattr(Hub, "way", "well")
     again = library(say=lines.append)

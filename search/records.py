@@ -219,8 +219,6 @@ ADVICE = {
     "ViT-B-32 index FOLDER`",
     "word_in_no_picture": "no picture is seen to show {words}; these are the least unlikely ones. "
     f"Give --min-score {UNLIKELY:g} to leave them out",
-    "word_not_measured": "{words}: no labelled picture was there to measure how well this word is "
-    "found",
 }
 """Advice on a text, by code."""
 
@@ -230,20 +228,21 @@ class Understood:
     """How a text of a query was understood.
 
     words: the known words in it. names: its other words that are in the name of a file or folder.
-    unknown: those that are in neither. suggestions: known words that are written alike or mean
-    more. advice_code: a key of `ADVICE`, or None.
+    labels: its other words that are labels of pictures. unknown: the rest. suggestions: known words
+    that are written alike or mean more. advice_code: a key of `ADVICE`, or None.
     """
 
     text: str
     words: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     suggestions: tuple[str, ...] = ()
     advice_code: str | None = None
 
     @property
     def advice(self) -> str | None:
-        """What to do if words are unknown, or the word is in no picture or was never measured."""
+        """What to do if words are unknown, or no picture shows the word."""
         if self.advice_code is None:
             return None
         return ADVICE[self.advice_code].format(words=", ".join(self.words))
@@ -256,11 +255,11 @@ class Understood:
 @dataclass(frozen=True)
 class KnownWord:
     """A word to search by. also: its other names. precision: share of right pictures among the
-    first ten, 0 to 1; None where it was not measured."""
+    first ten, 0 to 1, as measured on labelled pictures."""
 
     word: str
     also: tuple[str, ...]
-    precision: float | None
+    precision: float
 
 
 @dataclass(frozen=True)

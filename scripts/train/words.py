@@ -17,8 +17,9 @@ one). Right is what labels say (photos64-val without the first 20 classes, every
 labelled photographs of the NIPS 2017 set; groceries and materials, the other half;
 clothing/validation). For unlabelled photographs it is what EfficientNet-Lite2 says with a
 probability of at least 0.5. A word below 0.5 is not used. A word that has classes but no picture
-cannot be measured. It is used, its precision is null, and the search says so; the report has the
-share of words of its kind that are reliable, with a 95 % interval.
+cannot be measured: its precision is null. It is no word to search by, and only matches pictures
+that have one of its classes as a label. The report has the share of words of its kind that are
+reliable, with a 95 % interval.
 """
 
 from __future__ import annotations
@@ -131,8 +132,13 @@ class Entry:
 
     @property
     def used(self) -> bool:
-        """Whether it is reliable, or has classes and no picture that could measure it."""
-        return self.precision >= RELIABLE or (not self.right and bool(self.classes))
+        """Whether it is a word to search by."""
+        return self.precision >= RELIABLE
+
+    @property
+    def listed(self) -> bool:
+        """Whether it is in the table: as a word, or because it stands for labels."""
+        return self.used or (not self.right and bool(self.classes))
 
 
 class WordNet:
@@ -448,7 +454,7 @@ def unusable(entries: list[Entry], wordnet: WordNet) -> dict[str, list[str]]:
     everyday = sorted((e for e in used.values() if e.everyday), key=lambda e: len(e.classes))
     names = dict[str, list[str]]()
     for entry in entries:
-        if not entry.everyday or entry.used:
+        if not entry.everyday or entry.listed:
             continue
         broader = [e for e in everyday if entry.classes and {*entry.classes} < {*e.classes}]
         for key in wordnet.ancestors((wordnet.senses.get(entry.names[0]) or [""])[0]):
@@ -462,8 +468,8 @@ def unusable(entries: list[Entry], wordnet: WordNet) -> dict[str, list[str]]:
 def write(
     entries: list[Entry], mini: Mini, wordnet: WordNet, temperature: float, threshold: float
 ) -> None:
-    """The words that are used, beside the weights."""
-    good = [entry for entry in entries if entry.used]
+    """The words and the names of labels, beside the weights."""
+    good = [entry for entry in entries if entry.listed]
     words = [
         {
             "names": entry.names,
@@ -514,7 +520,7 @@ def report(entries: list[Entry]) -> None:
         chosen = [e for e in entries if e.source == source and e.precision >= RELIABLE]
         mean = np.mean([e.precision for e in chosen]) if chosen else 0
         print(f"{source}: {len(chosen)} measured words, mean precision {mean:.3f}")
-    print(f"not measured: {sum(e.used and not e.right for e in entries)} words")
+    print(f"not measured: {sum(e.listed and not e.used for e in entries)} names")
     alike = [e for e in entries if e.right and len(e.classes) == 1]
     reliable = sum(e.precision >= RELIABLE for e in alike)
     low, high = wilson(reliable, len(alike))

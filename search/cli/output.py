@@ -213,8 +213,7 @@ def print_words(known: Words, prefix: str) -> None:
     if not known.words:
         note(f"{known.model} knows no word that begins with {line(prefix)!r}, of {known.total}")
     for word in known.words:
-        mark = "  (not measured)" if word.precision is None else ""
-        write(line(", ".join((word.word, *word.also))) + mark)
+        write(line(", ".join((word.word, *word.also))))
 
 
 def note_advice(hits: Hits) -> None:
@@ -225,6 +224,8 @@ def note_advice(hits: Hits) -> None:
         parts = [f"searched for {', '.join(one.words)}"] if one.words else []
         if one.names:
             parts.append(f"{', '.join(one.names)}: looked for in the names of files and folders")
+        if one.labels:
+            parts.append(f"{', '.join(one.labels)}: looked for in the labels of pictures")
         if one.unknown:
             parts.append(f"{', '.join(one.unknown)}: not known, and in no name of a file or folder")
         if one.suggestions:

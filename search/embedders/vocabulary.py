@@ -37,14 +37,14 @@ _CJK = re.compile(r"[\u3400-\u9fff]")
 class Word:
     """A thing that can be searched for.
 
-    names: how it is called, the main name first, Chinese ones among them. precision: share of
-    right pictures among the first ten, 0 to 1; None where no picture could measure it. classes:
-    ImageNet classes that it is the union of; empty for a word that was learned otherwise.
-    everyday: whether it is used as a label beside the classes themselves.
+    names: how it is called, the main name first, Chinese ones among them. precision: measured share
+    of right pictures among the first ten, `RELIABLE` to 1. classes: ImageNet classes that it is the
+    union of; empty for a word that was learned otherwise. everyday: whether it is used as a label
+    beside the classes themselves.
     """
 
     names: tuple[str, ...]
-    precision: float | None
+    precision: float
     classes: tuple[int, ...]
     everyday: bool
 
@@ -58,7 +58,11 @@ class Part:
 
 
 class Vocabulary:
-    """The words of one encoder."""
+    """The words of one encoder.
+
+    A name in the table without a measured precision is no word to search by. It stands for labels:
+    it matches the pictures that have one of its classes as a label.
+    """
 
     def __init__(self, path: Path, fingerprint: str) -> None:
         """fingerprint: of the encoder whose vectors the words' are to be compared with.
@@ -73,7 +77,7 @@ class Vocabulary:
             entries = json.loads(about["words"])
             if about["fingerprint"] != fingerprint or len(entries) != len(vectors):
                 raise ValueError("it belongs to other weights")
-            self._threshold = float(about["threshold"])
+            self.threshold = float(about["threshold"])
             self._temperature = float(about["temperature"])
             self.class_names: list[str] = json.loads(about["classes"])
             unusable: dict[str, list[str]] = json.loads(about.get("unusable", "{}"))
@@ -83,11 +87,29 @@ class Vocabulary:
                 "the table again with scripts/train/words.py"
             ) from error
         members = np.split(classes, np.cumsum([entry["count"] for entry in entries])[:-1])
+        groups = [tuple(member.tolist()) for member in members]
+        measured = [i for i, entry in enumerate(entries) if entry["precision"] is not None]
         self.words = [
-            Word(tuple(e["names"]), e["precision"], tuple(m.tolist()), bool(e["everyday"]))
-            for e, m in zip(entries, members, strict=True)
+            Word(
+                tuple(entries[i]["names"]),
+                float(entries[i]["precision"]),
+                groups[i],
+                bool(entries[i]["everyday"]),
+            )
+            for i in measured
         ]
-        self._vectors = vectors
+        self._label_groups = {  # everyday name -> its classes
+            entry["names"][0]: group
+            for entry, group in zip(entries, groups, strict=True)
+            if entry["everyday"] and len(group) > 1
+        }
+        self._label_classes = {  # name that is no word -> its classes
+            normalize(name): group
+            for entry, group in zip(entries, groups, strict=True)
+            if entry["precision"] is None
+            for name in entry["names"]
+        }
+        self._vectors = vectors[measured]
         self._rows: dict[str, int] = {}
         for row, word in enumerate(self.words):
             for name in word.names:
@@ -156,7 +178,7 @@ class Vocabulary:
         where none is."""
         near = list[str]()
         for text in map(normalize, texts):
-            broader = [name for form in _forms(text) for name in self._unusable.get(form, ())]
+            broader = [name for form in _forms(text) for name in self._broader(form)]
             near += broader or get_close_matches(text, self._known, 3, 0.7)
         mains = dict.fromkeys(self.words[self._rows[name]].names[0] for name in near)
         return list(mains) or ["dog", "car", "flower"]
@@ -191,11 +213,11 @@ class Vocabulary:
         threshold, classes and everyday words for several of them, most probable first."""
         scores = {label.name: label.score for label in labels}
         sums = {
-            word.names[0]: min(1.0, sum(scores.get(self.class_names[i], 0.0) for i in word.classes))
-            for word in self._unions
+            name: min(1.0, sum(scores.get(self.class_names[i], 0.0) for i in group))
+            for name, group in self._sorted_groups
         }
-        narrow = [label for label in labels if label.score >= self._threshold]
-        broad = [Label(n, round(v, 3)) for n, v in sums.items() if v >= self._threshold]
+        narrow = [label for label in labels if label.score >= self.threshold]
+        broad = [Label(n, round(v, 3)) for n, v in sums.items() if v >= self.threshold]
         chosen = {label.name: label for label in [*narrow, *broad]}
         return tuple(sorted(list(chosen.values())[:MOST_LABELS], key=lambda one: -one.score))
 
@@ -203,15 +225,28 @@ class Vocabulary:
         """The names of all classes that words are unions of."""
         return sorted({self.class_names[i] for word in words for i in word.classes})
 
+    def label_classes(self, text: str) -> list[str]:
+        """The names of the classes that a name stands for which is no word to search by."""
+        for form in _forms(normalize(text)):
+            if group := self._label_classes.get(form):
+                return sorted(self.class_names[i] for i in group)
+        return []
+
     @cached_property
     def _known(self) -> list[str]:
         return sorted(self._rows)
 
     @cached_property
-    def _unions(self) -> list[Word]:
-        """Everyday words for several classes, the narrowest first: they say most."""
-        words = [word for word in self.words if word.everyday and len(word.classes) > 1]
-        return sorted(words, key=lambda word: len(word.classes))
+    def _sorted_groups(self) -> list[tuple[str, tuple[int, ...]]]:
+        """Everyday names for several classes, the narrowest first: they say most."""
+        return sorted(self._label_groups.items(), key=lambda item: len(item[1]))
+
+    def _broader(self, name: str) -> Sequence[str]:
+        """Words that mean more than a name that is none, at most two."""
+        if group := self._label_classes.get(name):
+            wide = [w for w in self.words if w.everyday and {*group} < {*w.classes}]
+            return [w.names[0] for w in sorted(wide, key=lambda w: len(w.classes))[:2]]
+        return self._unusable.get(name, ())
 
     def _find(self, tokens: Sequence[str]) -> Word | None:
         for name in _forms(_join(tokens)):
@@ -220,9 +255,10 @@ class Vocabulary:
         return None
 
     def _is_unusable(self, tokens: Sequence[str]) -> bool:
-        """Whether tokens name an everyday thing that no vector is good enough for, and some of
-        them are no words of their own."""
-        if len(tokens) < 2 or not any(form in self._unusable for form in _forms(_join(tokens))):
+        """Whether tokens name a thing that is no word to search by, and some of them are no words
+        of their own."""
+        names = self._unusable.keys() | self._label_classes.keys()
+        if len(tokens) < 2 or not any(form in names for form in _forms(_join(tokens))):
             return False
         return not all(self._find([token]) for token in tokens)
 

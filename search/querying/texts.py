@@ -24,9 +24,10 @@ MOST_NAMED = 500  # pictures that a word finds by the names of files and folders
 class ParsedText:
     """How a text is searched for.
 
-    vector: (dim,), None where no part of the text is known. named: pictures that were found by the
-    names of files and folders. seen: for a text that is one word with classes, the pictures in
-    which the model sees these, most probable first, with the probability; else None.
+    vector: (dim,), None where no part of the text is known. named: pictures that match by the names
+    of files and folders, or by their labels. seen: for a text that is one word or label with
+    classes, the pictures in which the model sees these, most probable first, with the probability;
+    else None.
     """
 
     understood: Understood
@@ -68,29 +69,44 @@ class TextReader:
             self._embed_word(word, vocabulary, seen[word]) for word in words if vocabulary
         ]
         named: dict[int, None] = {}
-        names = []
+        names, labelled = list[str](), dict[str, Mapping[int, float]]()
         for other in others:
-            numbers, stored = self._reader.load_vectors(
-                self._model, self._reader.by_name(other, MOST_NAMED)
-            )
+            by_name = self._reader.by_name(other, MOST_NAMED)
+            by_label = self._find_labelled(other, vocabulary) if vocabulary else {}
+            numbers, stored = self._reader.load_vectors(self._model, {*by_name, *by_label})
             if numbers:
-                names.append(other)
+                if by_name:
+                    names.append(other)
+                if by_label:
+                    labelled[other] = by_label
                 named |= dict.fromkeys(numbers)
                 mean = stored.mean(0)
                 rows.append(mean / max(float(np.linalg.norm(mean)), 1e-6))
-        unknown = tuple(other for other in others if other not in names)
+        unknown = tuple(other for other in others if other not in {*names, *labelled})
         near = vocabulary.nearest(*unknown) if vocabulary and unknown else []
         understood = Understood(
             text=text,
             words=tuple(word.names[0] for word in words),
             names=tuple(names),
+            labels=tuple(labelled),
             unknown=unknown,
             suggestions=tuple(near),
             advice_code=_advice_code(words, seen, bool(others)),
         )
         total = np.sum(rows, axis=0) if rows else None
         vector = None if total is None else tuple(float(value) for value in total)
-        return ParsedText(understood, vector, tuple(named), seen[words[0]] if single else None)
+        ranked = seen[words[0]] if single else None
+        if not words and len(others) == 1:
+            ranked = labelled.get(others[0])
+        return ParsedText(understood, vector, tuple(named), ranked)
+
+    def _find_labelled(self, name: str, vocabulary: Vocabulary) -> Mapping[int, float]:
+        """Return the pictures that have a label for a name that is no word: row id -> probability,
+        most probable first."""
+        classes = vocabulary.label_classes(name)
+        if not classes:
+            return {}
+        return self._reader.by_labels(self._model, classes, MOST_NAMED, vocabulary.threshold)
 
     def _find_seen(
         self, word: Word, vocabulary: Vocabulary, most: int
@@ -130,4 +146,4 @@ def _advice_code(
     shares = seen.get(words[0])
     if shares is not None and max(shares.values(), default=0.0) < UNLIKELY:
         return "word_in_no_picture"
-    return "word_not_measured" if words[0].precision is None else None
+    return None

@@ -25,9 +25,10 @@ import { Problem, isAbort } from './problems.js';
  * @typedef {object} Reading
  * @property {string[]} words
  * @property {string[]} names
+ * @property {string[]} labels
  * @property {string[]} unknown
  * @property {string[]} suggestions
- * @property {'unknown_words' | 'word_in_no_picture' | 'word_not_measured' | null} advice_code
+ * @property {'unknown_words' | 'word_in_no_picture' | null} advice_code
  */
 
 /**

@@ -31,13 +31,14 @@ export function matchName({ word, also }, typed) {
 export function describeReading({ understood, low_content: isBlank }, translate) {
   const lines = [];
   for (const reading of understood) {
-    if (!reading.names.length && !reading.unknown.length) {
+    if (![...reading.names, ...reading.labels, ...reading.unknown].length) {
       if (reading.advice_code) lines.push(translate(reading.advice_code, { list: reading.words.join(', ') }));
       continue;
     }
     const parts = /** @type {const} */ ([
       ['understood_words', reading.words],
       ['understood_names', reading.names],
+      ['understood_labels', reading.labels],
       ['understood_unknown', reading.unknown],
       ['understood_suggestions', reading.suggestions],
     ]);

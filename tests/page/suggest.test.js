@@ -6,7 +6,7 @@ import { removeExtension, shortenFolder, splitAtSeparators, splitPath } from '..
 import { describeReading, matchName, splitLastWord } from '../../search/web/suggest.js';
 
 const { translate } = createTranslator(['en']);
-const KNOWN = { words: ['cat'], names: [], unknown: [], suggestions: [], advice_code: null };
+const KNOWN = { words: ['cat'], names: [], labels: [], unknown: [], suggestions: [], advice_code: null };
 
 test('the last word is completed', () => {
   assert.deepEqual(splitLastWord('red ca'), { before: 'red ', last: 'ca' });

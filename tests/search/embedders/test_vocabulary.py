@@ -15,6 +15,7 @@ from helpers.libraries import close_library, open_library
 from helpers.pictures import paint
 from helpers.project import SAMPLES
 from helpers.serving import problem, serving
+from safetensors import safe_open
 from safetensors.numpy import save_file
 from sqlalchemy import event
 from typer.testing import CliRunner
@@ -149,7 +150,7 @@ def test_the_shipped_words_belong_to_the_shipped_weights() -> None:
     assert isinstance(mini, TextEmbedder) and isinstance(mini, LabelEmbedder)
     vocabulary = mini.vocabulary()
     assert vocabulary is not None and len(vocabulary.words) >= 500
-    assert all(word.precision is None or word.precision >= 0.5 for word in vocabulary.words)
+    assert all(word.precision >= 0.5 for word in vocabulary.words)
     for text in (
         "dog",
         "狗",
@@ -161,10 +162,12 @@ def test_the_shipped_words_belong_to_the_shipped_weights() -> None:
         "fruit",
         "bird",
         "beach",
-        "chain saw",
     ):
         (part,) = vocabulary.split(text)
         assert part.word is not None, text
+    for text in ("chain saw", "沙发"):  # no labelled picture could measure them
+        (part,) = vocabulary.split(text)
+        assert part.word is None and vocabulary.label_classes(text), text
     vectors = mini.embed_text(["dog", "狗", "shoes"])
     assert vectors.shape == (3, mini.dim) and (vectors[0] == vectors[1]).all()
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(3), abs=1e-5)
@@ -276,10 +279,52 @@ def run(*words: Any) -> str:
     return done.stdout
 
 
-def test_a_word_that_was_never_measured_says_so(clothes: Engine) -> None:
-    words = {word.word: word.precision for word in clothes.words(limit=5000).words}
-    unmeasured = [word for word, precision in words.items() if precision is None]
-    codes = {clothes.search(text=word).understood[0].advice_code for word in unmeasured[:40]}
-    assert codes <= {"word_not_measured", "word_in_no_picture"}
-    measured = clothes.search(text="shoe").understood[0]
-    assert measured.advice_code is None and measured.advice is None
+@pytest.fixture
+def unmeasured(path: Path) -> Vocabulary:
+    """The table above, with three names that no picture could measure."""
+    with safe_open(path, framework="numpy") as file:
+        about, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}
+    entries = json.loads(about["words"])
+    for entry in entries:
+        if entry["names"][0] in ("dog", "sports car", "crane (bird)"):
+            entry["precision"] = None
+    save_file(tensors, path, about | {"words": json.dumps(entries)})
+    return Vocabulary(path, "f")
+
+
+def test_a_name_without_a_measured_precision_stands_for_labels(unmeasured: Vocabulary) -> None:
+    assert "dog" not in [word.names[0] for word in unmeasured.words]
+    assert unmeasured.complete("d") == []
+    assert read(unmeasured, "dog and car") == [("dog", None), ("car", "car")]
+    assert read(unmeasured, "sports cars") == [("sports cars", None)]  # a whole name, no car
+    assert unmeasured.label_classes("狗") == ["class 151", "class 152"]
+    assert unmeasured.label_classes("Dogs") == ["class 151", "class 152"]
+    assert unmeasured.label_classes("car") == unmeasured.label_classes("rome") == []
+    assert unmeasured.nearest("sports car") == ["car"]  # which means more
+    (vector,) = unmeasured.embed(["car"])
+    assert vector == pytest.approx(np.eye(8)[5])  # each word keeps its own vector
+    logits = np.zeros((1, 1000), np.float32)
+    logits[0, [151, 152]] = 20
+    assert unmeasured.summarize(*unmeasured.labels(logits))[0] == Label("dog", 1.0)
+
+
+def test_a_text_without_a_measured_word_finds_pictures_by_label(clothes: Engine) -> None:
+    hits = clothes.search(text="bathing caps", k=10)
+    (understood,) = hits.understood
+    assert understood.labels == ("bathing caps",) and not understood.words
+    assert understood.advice_code == "unknown_words" and not understood.unknown
+    assert hits and all(
+        hit.score == label.score >= 0.5
+        for hit in hits
+        for label in clothes.picture(hit.id).labels
+        if label.name == "bathing cap"
+    )
+    every = clothes.search(text="shoe", k=200)
+    labelled = {
+        hit.id
+        for hit in every
+        if "bathing cap" in {label.name for label in clothes.picture(hit.id).labels}
+    }
+    assert {hit.id for hit in hits} == labelled
+    nowhere = clothes.search(text="chain saw").understood[0]
+    assert not nowhere.labels and nowhere.unknown == ("chain saw",)

@@ -166,16 +166,16 @@ class Catalog(CatalogWriter):
                 sizes.setdefault(size, set()).add(picture_id)
         return sizes
 
-    def embedded_renditions(self, model: Model, renditions: Collection[str]) -> set[str]:
+    def embedded_pixel_hashes(self, model: Model, pixel_hashes: Collection[str]) -> set[str]:
         """Return those hashes of normalized images that have a vector under the model.
 
         Pictures of an earlier decode rule do not count, since their pixels may differ now.
         """
-        query = select(pictures.c.rendition).join(
+        query = select(pictures.c.pixel_hash).join(
             vectors, and_(vectors.c.picture == pictures.c.row_id, vectors.c.model == model.id)
         )
         query = query.where(pictures.c.decode_rule == DECODE_RULE)
-        return {row[0] for row in self._select_many(query, pictures.c.rendition, renditions)}
+        return {row[0] for row in self._select_many(query, pictures.c.pixel_hash, pixel_hashes)}
 
     def row_ids(self, ids: Collection[str]) -> dict[str, int]:
         """Return the row ids of picture ids. Unknown ids are left out."""

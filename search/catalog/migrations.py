@@ -127,6 +127,16 @@ def add_tag_origins(connection: Connection) -> None:
     )
 
 
+def rename_pixel_hash(connection: Connection) -> None:
+    """The hash of the normalized image is called what it is."""
+    _run(
+        connection,
+        "ALTER TABLE pictures RENAME COLUMN rendition TO pixel_hash",
+        "DROP INDEX pictures_rendition",
+        "CREATE INDEX pictures_pixel_hash ON pictures (pixel_hash)",
+    )
+
+
 class Migration(NamedTuple):
     """version: of the schema after it. apply: changes a catalog of the version before."""
 
@@ -141,6 +151,7 @@ MIGRATIONS = (
     Migration(5, add_metadata_columns),
     Migration(6, add_vector_digests),
     Migration(7, add_tag_origins),
+    Migration(8, rename_pixel_hash),
 )
 """Never edited, only extended at the end."""
 NEWEST = MIGRATIONS[-1].version

@@ -58,7 +58,7 @@ pictures = Table(
     metadata,
     Column("row_id", Number, primary_key=True),
     Column("id", String(64), nullable=False, unique=True),  # SHA-256 of the bytes
-    Column("rendition", String(64), nullable=False),
+    Column("pixel_hash", String(64), nullable=False),
     Column("type", String(16), nullable=False),
     Column("width", Integer, nullable=False),
     Column("height", Integer, nullable=False),
@@ -71,9 +71,9 @@ pictures = Table(
     Column("exif", JSON, nullable=False, server_default=text("'{}'")),  # other tags by name
     Column("orphaned", Float),  # when its last file was removed, in seconds since 1970
     Column("low_content", Boolean, nullable=False, default=False, server_default=text("0")),
-    # `images.DECODE_RULE` under which `rendition`, the metadata and the thumbnail were computed
+    # `images.DECODE_RULE` under which `pixel_hash`, the metadata and the thumbnail were computed
     Column("decode_rule", Integer, nullable=False, server_default=text("1")),
-    Index("pictures_rendition", "rendition"),
+    Index("pictures_pixel_hash", "pixel_hash"),
     Index("pictures_type", "type"),
     Index("pictures_width", "width"),
     Index("pictures_height", "height"),

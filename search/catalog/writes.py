@@ -80,14 +80,14 @@ class SeenContent:
 class ExtractedFile:
     """A file with a picture.
 
-    id: SHA-256 of the bytes. rendition: hash of the normalized image; it and metadata are None if
+    id: SHA-256 of the bytes. pixel_hash: hash of the normalized image; it and metadata are None if
     the catalog has the picture. vector: (dim,) float32 of unit length; None if the catalog has the
     vector of this picture or of its normalized image. content: computed with the vector.
     """
 
     entry: FileEntry
     id: str
-    rendition: str | None = None
+    pixel_hash: str | None = None
     metadata: Metadata | None = None
     vector: Vectors | None = None
     content: SeenContent = SeenContent()
@@ -95,9 +95,9 @@ class ExtractedFile:
 
 @dataclass(frozen=True)
 class DecodedContent:
-    """What the present decode rule computes. rendition: hash of the normalized image."""
+    """What the present decode rule computes. pixel_hash: hash of the normalized image."""
 
-    rendition: str
+    pixel_hash: str
     metadata: Metadata
     low_content: bool
 
@@ -150,13 +150,13 @@ def select_labels(
     return {row_id: tuple(rows) for row_id, rows in names.items()}
 
 
-def _columns(rendition: str, metadata: Metadata) -> dict[str, Any]:
+def _columns(pixel_hash: str, metadata: Metadata) -> dict[str, Any]:
     """Return the columns of `pictures` that decoding fills."""
     names = ("type", "width", "height", "bytes", "taken", "camera", "latitude", "longitude", "exif")
     row: dict[str, Any] = {name: getattr(metadata, name) for name in names}
     lens = metadata.exif.get("LensModel")
     row["lens"] = None if lens is None else str(lens)
-    return row | {"rendition": rendition, "decode_rule": DECODE_RULE}
+    return row | {"pixel_hash": pixel_hash, "decode_rule": DECODE_RULE}
 
 
 class CatalogWriter:
@@ -226,7 +226,7 @@ class CatalogWriter:
             self._insert_vectors(c, model, {n: pack(v) for n, v in embedded.items()})
             self._set_contents(c, model, contents or {})
             items = (decoded or {}).items()
-            self._set_decoded(c, {n: (one.rendition, one.metadata) for n, one in items})
+            self._set_decoded(c, {n: (one.pixel_hash, one.metadata) for n, one in items})
             self._set_flags(c, {n: one.low_content for n, one in items})
 
     def _write_pictures(
@@ -250,40 +250,40 @@ class CatalogWriter:
         self._set_decoded(  # bytes that were decoded again for another model
             c,
             {
-                n: (item.rendition, item.metadata)
+                n: (item.pixel_hash, item.metadata)
                 for n, item in pairs
-                if item.rendition and item.metadata
+                if item.pixel_hash and item.metadata
             },
         )
         new = [item for item in by_id.values() if item.id not in known]
         rows = [self._row(item) for item in new]
         if not rows:
             return {picture_id: row.row_id for picture_id, row in known.items()}, set(orphans)
-        renditions = {row["rendition"] for row in rows}
-        same_image = select(pictures.c.rendition, pictures.c.row_id)
-        same_image = same_image.where(pictures.c.rendition.in_(renditions))
+        pixel_hashes = {row["pixel_hash"] for row in rows}
+        same_image = select(pictures.c.pixel_hash, pictures.c.row_id)
+        same_image = same_image.where(pictures.c.pixel_hash.in_(pixel_hashes))
         copies = [tuple(row) for row in c.execute(same_image)]
         c.execute(insert(pictures), rows)
         row_ids = {row.id: int(row.row_id) for row in c.execute(query)}
         self._set_colors(c, {row_ids[one.id]: one.metadata.palette for one in new if one.metadata})
-        for rendition, row_id in copies:  # only the metadata of the file changed, so the tags stay
+        for pixel_hash, row_id in copies:  # only the metadata of the file changed, so the tags stay
             for row in rows:
-                if row["rendition"] == rendition:
+                if row["pixel_hash"] == pixel_hash:
                     copy_tags(c, [row_id], row_ids[row["id"]])
         return row_ids, {*orphans, *(row_ids[row["id"]] for row in rows)}
 
     @staticmethod
     def _row(item: ExtractedFile) -> dict[str, Any]:
         """Return the row of a new picture."""
-        if item.metadata is None or item.rendition is None:
+        if item.metadata is None or item.pixel_hash is None:
             raise NotFoundError(
                 f"picture {item.id} left the library while it was indexed; index again"
             )
-        return _columns(item.rendition, item.metadata) | {"id": item.id}
+        return _columns(item.pixel_hash, item.metadata) | {"id": item.id}
 
     @staticmethod
     def _set_decoded(c: Connection, decoded: dict[int, tuple[str, Metadata]]) -> None:
-        """Replace the rendition hash and the metadata of pictures, by row id."""
+        """Replace the pixel hash and the metadata of pictures, by row id."""
         if not decoded:
             return
         change = update(pictures).where(pictures.c.row_id == bindparam("key"))
@@ -313,23 +313,23 @@ class CatalogWriter:
         """Add computed vectors, and copy those of pictures with the same normalized image."""
         rows = {row_ids[f.id]: pack(f.vector) for f in extracted if f.vector is not None}
         contents = {row_ids[f.id]: f.content for f in extracted if f.vector is not None}
-        missing = {f.rendition: f.id for f in extracted if f.vector is None and f.rendition}
+        missing = {f.pixel_hash: f.id for f in extracted if f.vector is None and f.pixel_hash}
         if missing:
             same = (
-                select(pictures.c.rendition, pictures.c.row_id, vectors.c.data)
+                select(pictures.c.pixel_hash, pictures.c.row_id, vectors.c.data)
                 .join(vectors, vectors.c.picture == pictures.c.row_id)
-                .where(pictures.c.rendition.in_(missing), vectors.c.model == model.id)
+                .where(pictures.c.pixel_hash.in_(missing), vectors.c.model == model.id)
                 .where(pictures.c.decode_rule == DECODE_RULE)
             )
-            stored = {row.rendition: row for row in c.execute(same)}
+            stored = {row.pixel_hash: row for row in c.execute(same)}
             contents_of = self._contents(c, model, [row.row_id for row in stored.values()])
             known = {key: (row.data, contents_of[row.row_id]) for key, row in stored.items()}
             computed = {
-                f.rendition: (pack(f.vector), f.content) for f in extracted if f.vector is not None
+                f.pixel_hash: (pack(f.vector), f.content) for f in extracted if f.vector is not None
             }
             for f in extracted:
-                copied = (computed | known).get(f.rendition) if f.vector is None else None
-                if copied and f.rendition:
+                copied = (computed | known).get(f.pixel_hash) if f.vector is None else None
+                if copied and f.pixel_hash:
                     rows.setdefault(row_ids[f.id], copied[0])
                     contents.setdefault(row_ids[f.id], copied[1])
         self._insert_vectors(c, model, rows)

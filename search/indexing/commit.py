@@ -132,14 +132,14 @@ class Committer:
         rule: the limits and codecs that skipped files were tried with.
         """
         pixels = {
-            picture.rendition: picture.pixels
+            picture.pixel_hash: picture.pixels
             for _, picture in batch
             if isinstance(picture, DecodedPicture)
-            and picture.rendition
+            and picture.pixel_hash
             and picture.pixels is not None
         }
-        for rendition in self._catalog.embedded_renditions(self._model, pixels):
-            del pixels[rendition]
+        for pixel_hash in self._catalog.embedded_pixel_hashes(self._model, pixels):
+            del pixels[pixel_hash]
         analyzed = dict(zip(pixels, self._analyze(list(pixels.values())), strict=True))
         counts.embedded += len(analyzed)
         picture_ids = {one.id for _, one in batch if isinstance(one, DecodedPicture)}
@@ -153,9 +153,9 @@ class Committer:
             counts.add_picture(entry, picture.id, row_ids.get(picture.id))
             if picture.thumbnail is not None:
                 self._thumbnails.write(picture.id, picture.thumbnail)
-            file = ExtractedFile(entry, picture.id, picture.rendition, picture.metadata)
-            if picture.rendition in analyzed:
-                vector, content = analyzed[picture.rendition]
+            file = ExtractedFile(entry, picture.id, picture.pixel_hash, picture.metadata)
+            if picture.pixel_hash in analyzed:
+                vector, content = analyzed[picture.pixel_hash]
                 file = replace(file, vector=vector, content=content)
             files.append(file)
         self._catalog.record(counts.root, self._model, files)
@@ -176,9 +176,9 @@ class Committer:
             if row_id in unembedded and picture.pixels is not None
         }
         decoded = {
-            row_id: DecodedContent(one.rendition, one.metadata, is_low_content(one.pixels))
+            row_id: DecodedContent(one.pixel_hash, one.metadata, is_low_content(one.pixels))
             for row_id, one in batch.items()
-            if one.rendition and one.metadata and one.pixels is not None
+            if one.pixel_hash and one.metadata and one.pixels is not None
         }
         for picture in batch.values():
             if picture.thumbnail is not None:

@@ -41,7 +41,7 @@ class Uploads:
         float32 of unit length under `model`; content: its labels. Raises PictureError for a
         picture without metadata, StorageError if the disk fails; no file is left then.
         """
-        if loaded.metadata is None or loaded.rendition is None or loaded.thumbnail is None:
+        if loaded.metadata is None or loaded.pixel_hash is None or loaded.thumbnail is None:
             raise PictureError("the picture was not decoded whole; try again")
         suffix = SUFFIXES.get(loaded.metadata.type, loaded.metadata.type)
         name = f"{loaded.id[:2]}/{loaded.id}.{suffix}"
@@ -59,7 +59,7 @@ class Uploads:
             self._thumbnails.write(loaded.id, loaded.thumbnail)
             entry = FileEntry(name, *file_state(info))
             root = self._catalog.add_root(str(self._folder), info.st_dev, ())
-            seen = (loaded.rendition, loaded.metadata, vector, content)
+            seen = (loaded.pixel_hash, loaded.metadata, vector, content)
             file = ExtractedFile(entry, loaded.id, *seen)
             self._catalog.record(root, model, [file])
         except BaseException:

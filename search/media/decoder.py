@@ -95,7 +95,7 @@ def decode(
     reply: dict[str, Any] = {"id": picture_id, "size": size}
     blobs = []
     if job["metadata"]:
-        reply["rendition"] = images.pixel_hash(normalized)
+        reply["pixel_hash"] = images.pixel_hash(normalized)
         reply["metadata"] = asdict(metadata.read(opened, normalized, size, len(data)))
         blobs.append(images.thumbnail(normalized))
     if job["image"]:

@@ -77,14 +77,14 @@ class DecodedPicture:
     """A decoded picture.
 
     Only `id` is set if it was among the known ones. size: width and height of the upright original
-    in pixels. rendition (hash of the normalized pixels), metadata, thumbnail (WebP): set if the
+    in pixels. pixel_hash (hash of the normalized pixels), metadata, thumbnail (WebP): set if the
     request asks for metadata. prepared: the picture under each preprocessing. preview: JPEG. image:
     the normalized image, if the request asks for it.
     """
 
     id: str
     size: tuple[int, int] | None = None
-    rendition: str | None = None
+    pixel_hash: str | None = None
     metadata: Metadata | None = None
     thumbnail: bytes | None = None
     prepared: tuple[Pixels, ...] = ()
@@ -290,7 +290,7 @@ def _read_reply(
     return DecodedPicture(
         id=reply["id"],
         size=tuple(reply["size"]) if "size" in reply else None,
-        rendition=reply.get("rendition"),
+        pixel_hash=reply.get("pixel_hash"),
         metadata=metadata and Metadata(**{**metadata, "palette": tuple(metadata["palette"])}),
         thumbnail=blobs.pop() if metadata else None,
         prepared=tuple(prepared),

@@ -81,8 +81,13 @@ CREATE INDEX pictures_lens ON pictures (lens);
 CREATE INDEX pictures_place ON pictures (latitude, longitude);
 """,
     6: "ALTER TABLE vectors ADD COLUMN digest BLOB DEFAULT x'' NOT NULL;",
+    7: """
+ALTER TABLE tags ADD COLUMN normalized TEXT DEFAULT '' NOT NULL;
+ALTER TABLE tags ADD COLUMN origin VARCHAR(8) DEFAULT 'person' NOT NULL;
+CREATE UNIQUE INDEX tags_normalized ON tags (normalized, picture);
+""",
 }
-OLD_VERSIONS = (1, 2, 3, 4, 5, 6)
+OLD_VERSIONS = (1, 2, 3, 4, 5, 6, 7)
 TABLES = "meta roots pictures colors models changes files vectors labels tags".split()
 
 
@@ -101,7 +106,11 @@ def write_old_catalog(new: Path, old: Path, version: int) -> None:
                 for row in source.execute(f"SELECT * FROM {table} ORDER BY 1, 2"):
                     values = dict(row)
                     if table == "pictures":
-                        values |= {"number": row["row_id"], "facts": facts(source, values)}
+                        values |= {
+                            "number": row["row_id"],
+                            "rendition": row["pixel_hash"],
+                            "facts": facts(source, values),
+                        }
                     copy_row(target, table, columns, values)
     source.close()
     target.close()

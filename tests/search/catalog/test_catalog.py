@@ -106,15 +106,15 @@ def entry(path: str, size: int = 10) -> FileEntry:
     return FileEntry(path, size, 1, 1)
 
 
-def found(path: str, name: str, rendition: str | None = None, at: int = 0) -> ExtractedFile:
+def found(path: str, name: str, pixel_hash: str | None = None, at: int = 0) -> ExtractedFile:
     """A new picture with a vector along axis `at`."""
     vector = np.eye(4, dtype=np.float32)[at]
-    return ExtractedFile(entry(path), name, rendition or f"r-{name}", FACTS, vector)
+    return ExtractedFile(entry(path), name, pixel_hash or f"r-{name}", FACTS, vector)
 
 
-def copied(path: str, name: str, rendition: str) -> ExtractedFile:
-    """A new picture of a known rendition."""
-    return ExtractedFile(entry(path), name, rendition, FACTS)
+def copied(path: str, name: str, pixel_hash: str) -> ExtractedFile:
+    """A new picture of a known pixel_hash."""
+    return ExtractedFile(entry(path), name, pixel_hash, FACTS)
 
 
 def known(path: str, name: str) -> ExtractedFile:
@@ -138,14 +138,14 @@ def test_chunks_lose_nothing() -> None:
     assert [v for part in chunks(range(12_001)) for v in part] == list(range(12_001))
 
 
-def test_a_copied_rendition_has_the_same_vector(fixture: CatalogFixture) -> None:
+def test_a_copied_image_has_the_same_vector(fixture: CatalogFixture) -> None:
     fixture.put(found("a", "A", "r", at=2))
     fixture.put(copied("b", "B", "r"))
     present, rows = fixture.reader.load_vectors(
         fixture.model, [fixture.row_id("A"), fixture.row_id("B")]
     )
     assert len(present) == 2 and np.array_equal(rows[0], rows[1])
-    assert fixture.catalog.embedded_renditions(fixture.model, ["r", "other"]) == {"r"}
+    assert fixture.catalog.embedded_pixel_hashes(fixture.model, ["r", "other"]) == {"r"}
 
 
 def test_vectors_of_two_models_never_mix(fixture: CatalogFixture) -> None:
@@ -440,10 +440,10 @@ def test_a_vector_is_not_copied_from_a_picture_of_an_earlier_decode_rule(
     fixture: CatalogFixture,
 ) -> None:
     fixture.put(found("a", "A", "same"))
-    assert fixture.catalog.embedded_renditions(fixture.model, {"same"}) == {"same"}
+    assert fixture.catalog.embedded_pixel_hashes(fixture.model, {"same"}) == {"same"}
     with fixture.database.write() as c:
         c.execute(update(schema.pictures).values(decode_rule=1))
-    assert fixture.catalog.embedded_renditions(fixture.model, {"same"}) == set()
+    assert fixture.catalog.embedded_pixel_hashes(fixture.model, {"same"}) == set()
     fixture.put(copied("b", "B", "same"))
     assert fixture.reader.load_vectors(fixture.model, [1, 2])[0] == [1]
 
@@ -457,7 +457,7 @@ def test_a_picture_that_is_decoded_anew_replaces_what_was_stored_of_it(
     newer = replace(FACTS, palette=("#ffffff",))
     fixture.put(replace(found("b", "A", "new"), metadata=newer))  # another file of the same bytes
     assert fixture.reader.load_metadata([1]) == {1: newer} and fixture.reader.list_outdated() == []
-    assert fixture.catalog.embedded_renditions(fixture.model, {"old", "new"}) == {"new"}
+    assert fixture.catalog.embedded_pixel_hashes(fixture.model, {"old", "new"}) == {"new"}
 
 
 def test_labels_and_flags_follow_the_vector_to_pictures_of_the_same_pixels(

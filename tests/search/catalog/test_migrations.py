@@ -108,7 +108,7 @@ def test_metadata_comes_into_columns_of_its_own(filled: Path, version: int) -> N
     assert photograph[6:11] == (taken, camera, "RF 35mm f/1.8", 48.85, -2.35)
 
 
-@pytest.mark.parametrize("version", OLD_VERSIONS)
+@pytest.mark.parametrize("version", [one for one in OLD_VERSIONS if one < 7])
 def test_tags_that_differ_in_spelling_become_one(filled: Path, version: int) -> None:
     old = filled / "old.sqlite"
     write_old_catalog(filled / "catalog.sqlite", old, version)

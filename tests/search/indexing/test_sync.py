@@ -823,7 +823,7 @@ def store_old_colours(engine: Engine) -> None:
     with engine.library.database.write() as c:
         for row_id in c.scalars(select(schema.pictures.c.row_id)).all():
             change = update(schema.pictures).where(schema.pictures.c.row_id == row_id)
-            c.execute(change.values(decode_rule=1, low_content=True, rendition=f"{row_id}"))
+            c.execute(change.values(decode_rule=1, low_content=True, pixel_hash=f"{row_id}"))
         c.execute(delete(schema.colors).where(schema.colors.c.rank > 0))
         c.execute(update(schema.colors).values(color="#123456"))
     for path in engine.library.thumbnails.path("").parents[2].rglob("*.webp"):
@@ -1082,7 +1082,7 @@ class Folders:
 
     `disk` and `library`: root -> relative path -> (seed, comment) of the picture, None for a
     broken file; `library` as of each root's last sync. `orphans`: picture -> since when it has no
-    file. Pictures of one seed share their rendition.
+    file. Pictures of one seed share their pixel_hash.
     """
 
     def __init__(self, base: Path, seed: int) -> None:

@@ -135,14 +135,14 @@ def one(loader, source, preprocessing=None):
 def test_a_loaded_picture_is_what_the_modules_make_of_it(loader):
     data = encoded(noise(1500, 1100), "JPEG", comment=b"hello")
     opened = images.identify(data, Limits())
-    rendition = images.render(opened)
+    pixel_hash = images.render(opened)
     loaded = one(loader, DecodeRequest(data=data), PREPROCESSING)
     assert loaded.id == images.content_hash(data)
     assert loaded.size == (1500, 1100)
-    assert loaded.rendition == images.pixel_hash(rendition)
-    assert loaded.metadata == metadata.read(opened, rendition, (1500, 1100), len(data))
-    assert loaded.thumbnail == images.thumbnail(rendition)
-    assert np.array_equal(loaded.pixels, PREPROCESSING(rendition))
+    assert loaded.pixel_hash == images.pixel_hash(pixel_hash)
+    assert loaded.metadata == metadata.read(opened, pixel_hash, (1500, 1100), len(data))
+    assert loaded.thumbnail == images.thumbnail(pixel_hash)
+    assert np.array_equal(loaded.pixels, PREPROCESSING(pixel_hash))
 
 
 def test_only_what_was_asked_for_comes_back(loader):
@@ -152,9 +152,9 @@ def test_only_what_was_asked_for_comes_back(loader):
     )
     bare = one(loader, DecodeRequest(data=PICTURE, metadata=False), PREPROCESSING)
     assert bare.pixels.shape == (32, 32, 3)
-    assert (bare.rendition, bare.metadata, bare.thumbnail) == (None, None, None)
+    assert (bare.pixel_hash, bare.metadata, bare.thumbnail) == (None, None, None)
     full = one(loader, PLAIN)
-    assert full.pixels is None and full.metadata and full.thumbnail and full.rendition
+    assert full.pixels is None and full.metadata and full.thumbnail and full.pixel_hash
 
 
 def test_a_path_and_its_bytes_give_the_same(loader, tmp_path):

@@ -284,7 +284,7 @@ def test_colours_under_full_transparency_do_not_bleed_when_scaled():
 
 
 @given(st.integers(1, 20000), st.integers(1, 20000))
-def test_a_rendition_fits_keeps_its_shape_and_is_never_enlarged(width, height):
+def test_a_normalized_image_fits_keeps_its_shape_and_is_never_enlarged(width, height):
     w, h = images.scale_to_limits(width, height)
     assert 1 <= w <= width and 1 <= h <= height
     assert min(w, h) <= images.SHORT and max(w, h) <= images.LONG
@@ -299,7 +299,7 @@ def test_a_rendition_fits_keeps_its_shape_and_is_never_enlarged(width, height):
     "size, wanted",
     [((1, 1), (1, 1)), ((1, 10000), (1, 2048)), ((10000, 1), (2048, 1)), ((1100, 700), (805, 512))],
 )
-def test_renditions_of_extreme_shapes(kind, size, wanted):
+def test_pixel_hashes_of_extreme_shapes(kind, size, wanted):
     picture = Image.new("RGB", size, (200, 100, 50))
     result = rendered(encoded(picture, kind))
     assert result.size == wanted
@@ -475,7 +475,7 @@ def test_the_content_hash_is_sha256():
     assert images.content_hash(b"abc") == digest
 
 
-def test_the_same_pixels_have_one_rendition_hash_in_every_lossless_format():
+def test_the_same_pixels_have_one_pixel_hash_in_every_lossless_format():
     picture = noise(700, 600)
     hashes = {
         images.pixel_hash(rendered(encoded(picture, kind, **options)))
@@ -484,7 +484,7 @@ def test_the_same_pixels_have_one_rendition_hash_in_every_lossless_format():
     assert len(hashes) == 1
 
 
-def test_the_rendition_hash_sees_pixels_and_shape_but_no_metadata():
+def test_the_pixel_hash_sees_pixels_and_shape_but_no_metadata():
     picture = noise(64, 48)
     exif = Image.Exif()
     exif[0x010E] = "a caption"
@@ -503,13 +503,13 @@ def test_the_rendition_hash_sees_pixels_and_shape_but_no_metadata():
     "size, wanted", [((768, 512), (256, 171)), ((1, 2048), (1, 256)), ((9, 5), (9, 5))]
 )
 def test_a_thumbnail_is_a_small_webp_of_the_same_shape(size, wanted):
-    rendition = quarters(*size)
-    before = rendition.tobytes()
-    small = Image.open(io.BytesIO(images.thumbnail(rendition)))
+    pixel_hash = quarters(*size)
+    before = pixel_hash.tobytes()
+    small = Image.open(io.BytesIO(images.thumbnail(pixel_hash)))
     assert (small.format, small.size) == ("WEBP", wanted)
-    assert rendition.tobytes() == before
+    assert pixel_hash.tobytes() == before
     if size == (768, 512):
-        assert distance(small, rendition.resize(wanted)) < 4
+        assert distance(small, pixel_hash.resize(wanted)) < 4
 
 
 def opened(data):
@@ -557,7 +557,7 @@ def gray_profile():
     return head + bytes(128 - len(head)) + struct.pack(">I", len(tags)) + table + body
 
 
-def test_renditions_are_srgb():
+def test_pixel_hashes_are_srgb():
     """Vectors and palettes are made of them."""
     red = encoded(Image.new("RGB", (40, 40), "red"), "PNG", icc_profile=swapped())
     assert np.argmax(np.asarray(rendered(red))[20, 20]) == 1

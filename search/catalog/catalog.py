@@ -1,7 +1,7 @@
 """The catalog of a library: models, roots and files; what is added, moved and deleted.
 
-A picture is content, and files are places of it: each file names its picture. A picture without
-files is an orphan. It leaves every vector store at once, and the catalog after 30 days.
+A picture is content. Its places say which files hold it. A picture without a place is an orphan.
+It leaves every vector store at once, and the catalog after 30 days.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from search.catalog.schema import (
     meta,
     models,
     pictures,
+    places,
     roots,
     tags,
     vectors,
@@ -149,9 +150,10 @@ class Catalog(CatalogWriter):
         """Return the files of a root, or of its subfolder `within`, by relative path."""
         prefix = os.fsencode(os.path.join(within, "")) if within else b""
         c = files.c
-        columns = (c.path, c.id, c.size, c.mtime_ns, c.inode, c.picture, c.reason, c.rule)
+        columns = (c.path, c.id, c.size, c.mtime_ns, c.inode, places.c.picture, c.reason, c.rule)
+        query = select(*columns).outerjoin(places, places.c.file == c.id).where(c.root == root.id)
         with self.database.read() as connection:
-            rows = connection.execute(select(*columns).where(c.root == root.id)).all()
+            rows = connection.execute(query).all()
         decode = os.fsdecode
         return {decode(r[0]): CatalogFile._make(r[1:]) for r in rows if r[0].startswith(prefix)}
 
@@ -201,9 +203,9 @@ class Catalog(CatalogWriter):
         orphans = []
         with self.database.write() as c:
             for part in chunks(keys):
-                rows = c.execute(select(files.c.picture).where(files.c.id.in_(part))).all()
+                held = set(c.scalars(select(places.c.picture).where(places.c.file.in_(part))))
                 c.execute(delete(files).where(files.c.id.in_(part)))
-                orphans += self._orphan(c, {row[0] for row in rows if row[0] is not None})
+                orphans += self._orphan(c, held)
         return orphans
 
     def drop_root(self, root: Root) -> None:

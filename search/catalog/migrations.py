@@ -137,6 +137,54 @@ def rename_pixel_hash(connection: Connection) -> None:
     )
 
 
+def add_places(connection: Connection) -> None:
+    """Places between files and pictures, since a film has many; and names that people gave."""
+    _run(
+        connection,
+        """
+        CREATE TABLE new_files (
+            id INTEGER NOT NULL PRIMARY KEY,
+            root INTEGER NOT NULL REFERENCES roots (id),
+            path BLOB NOT NULL,
+            size INTEGER NOT NULL,
+            mtime_ns INTEGER NOT NULL,
+            inode INTEGER NOT NULL,
+            reason TEXT,
+            rule VARCHAR(16),
+            last_picture INTEGER,
+            UNIQUE (root, path)
+        )
+        """,
+        """
+        INSERT INTO new_files SELECT id, root, path, size, mtime_ns, inode, reason, rule, was
+        FROM files
+        """,
+        "CREATE TEMPORARY TABLE old_places AS SELECT id, picture FROM files",
+        "DROP TABLE files",
+        "ALTER TABLE new_files RENAME TO files",
+        """
+        CREATE TABLE places (
+            id INTEGER NOT NULL PRIMARY KEY,
+            file INTEGER NOT NULL REFERENCES files (id) ON DELETE CASCADE,
+            picture INTEGER NOT NULL REFERENCES pictures (row_id),
+            time FLOAT,
+            page INTEGER
+        )
+        """,
+        """
+        INSERT INTO places (file, picture) SELECT id, picture FROM old_places
+        WHERE picture IS NOT NULL ORDER BY id
+        """,
+        "DROP TABLE old_places",
+        "CREATE INDEX places_file ON places (file)",
+        "CREATE INDEX places_picture ON places (picture)",
+        "ALTER TABLE pictures ADD COLUMN original_name TEXT",
+        "ALTER TABLE pictures ADD COLUMN source_url TEXT",
+        "ALTER TABLE pictures ADD COLUMN caption TEXT",
+        "UPDATE pictures SET caption = json_extract(exif, '$.ImageDescription')",
+    )
+
+
 class Migration(NamedTuple):
     """version: of the schema after it. apply: changes a catalog of the version before."""
 
@@ -152,6 +200,7 @@ MIGRATIONS = (
     Migration(6, add_vector_digests),
     Migration(7, add_tag_origins),
     Migration(8, rename_pixel_hash),
+    Migration(9, add_places),
 )
 """Never edited, only extended at the end."""
 NEWEST = MIGRATIONS[-1].version

@@ -29,6 +29,7 @@ from search.catalog.schema import (
     labels,
     meta,
     pictures,
+    places,
     roots,
     tags,
     vectors,
@@ -143,11 +144,12 @@ class CatalogReader:
 
     def count(self, model: Model | None) -> dict[str, int]:
         """Return the counts `pictures`, `files` (with a picture) and `embedded` (vectors)."""
+        in_place = select(func.count(places.c.file.distinct()))
         present = select(func.count()).select_from(pictures).where(pictures.c.orphaned.is_(None))
         with self.database.read() as c:
             result = {
                 "pictures": c.scalar(present) or 0,
-                "files": c.scalar(select(func.count()).where(files.c.picture.is_not(None))) or 0,
+                "files": c.scalar(in_place) or 0,
                 "embedded": 0,
             }
             if model:
@@ -157,20 +159,21 @@ class CatalogReader:
 
     def files_by_root(self) -> dict[int, int]:
         """Return the count of files with a picture for each root id."""
-        query = select(files.c.root, func.count()).where(files.c.picture.is_not(None))
+        query = select(files.c.root, func.count(places.c.file.distinct()))
+        query = query.join(places, places.c.file == files.c.id)
         with self.database.read() as c:
             return {row[0]: row[1] for row in c.execute(query.group_by(files.c.root))}
 
     def list_unembedded(self, model: Model) -> list[tuple[int, tuple[str, ...]]]:
         """Return pictures that have files and no vector under the model: row ids and paths."""
         have = select(vectors.c.picture).where(vectors.c.model == model.id)
-        query = _select_files().where(files.c.picture.not_in(have)).order_by(files.c.picture)
+        query = _select_files().where(places.c.picture.not_in(have)).order_by(places.c.picture)
         return self._by_picture(query)
 
     def list_outdated(self) -> list[tuple[int, tuple[str, ...]]]:
         """Return pictures with files that an earlier decode rule decoded: row ids and paths."""
         old = select(pictures.c.row_id).where(pictures.c.decode_rule < DECODE_RULE)
-        query = _select_files().where(files.c.picture.in_(old)).order_by(files.c.picture)
+        query = _select_files().where(places.c.picture.in_(old)).order_by(places.c.picture)
         return self._by_picture(query)
 
     def _by_picture(self, query: Select[Any]) -> list[tuple[int, tuple[str, ...]]]:
@@ -179,7 +182,7 @@ class CatalogReader:
         with self.database.read() as c:
             for row_id, path in _paths(c.execute(query)):
                 paths.setdefault(row_id, []).append(path)
-        return [(row_id, tuple(places)) for row_id, places in paths.items()]
+        return [(row_id, tuple(files)) for row_id, files in paths.items()]
 
     def picture_ids(self, row_ids: Collection[int]) -> dict[int, str]:
         """Return the content hash of each row id. Unknown row ids are left out."""
@@ -203,8 +206,8 @@ class CatalogReader:
                     tag_names.setdefault(row.picture, []).append(row.tag)
         described = {}
         for row_id, rows in file_rows.items():
-            places = sorted((_path(r), (r.size, r.mtime_ns)) for r in rows)
-            paths, stats = zip(*places, strict=True)
+            files_of = sorted({(_path(r), (r.size, r.mtime_ns)) for r in rows})
+            paths, stats = zip(*files_of, strict=True)
             first, names = rows[0], tuple(sorted(tag_names.get(row_id, ())))
             described[row_id] = PictureSummary(
                 first.id,
@@ -281,10 +284,11 @@ class CatalogReader:
             ]
             path = func.lower(cast(files.c.path, Text))
             within = and_(*(func.instr(path, token) > 0 for token in tokens))
-            named = select(files.c.picture, files.c.path, files.c.root)
-            named = named.where(files.c.picture.is_not(None), or_(within, files.c.root.in_(whole)))
+            named = select(places.c.picture, files.c.path, files.c.root)
+            named = named.join(places, places.c.file == files.c.id)
+            named = named.where(or_(within, files.c.root.in_(whole)))
             matches: dict[int, None] = {}
-            for row in c.execute(named.order_by(files.c.picture.desc())):
+            for row in c.execute(named.order_by(places.c.picture.desc())):
                 if row.root in whole or pattern.search(os.path.splitext(os.fsdecode(row.path))[0]):
                     matches.setdefault(int(row.picture))
                 if len(matches) == most:
@@ -295,8 +299,9 @@ class CatalogReader:
         """Return the files of a picture."""
         columns = (files.c.path, files.c.size, files.c.mtime_ns, roots.c.path.label("root_path"))
         query = select(*columns).join(roots, roots.c.id == files.c.root)
+        query = query.join(places, places.c.file == files.c.id)
         with self.database.read() as c:
-            rows = c.execute(query.where(files.c.picture == row_id)).all()
+            rows = c.execute(query.where(places.c.picture == row_id)).all()
         return [
             FilePlace(os.fsdecode(r.root_path), os.fsdecode(r.path), r.size, r.mtime_ns)
             for r in rows
@@ -340,7 +345,7 @@ class CatalogReader:
         query = (
             _select_files()
             .add_columns(pictures.c.id)
-            .join(pictures, pictures.c.row_id == files.c.picture)
+            .join(pictures, pictures.c.row_id == places.c.picture)
         )
         with self.database.read() as c:
             for row in c.execute(query.order_by(files.c.root, files.c.path)):
@@ -348,9 +353,9 @@ class CatalogReader:
 
     def count_dangling(self) -> int:
         """Return how many pictures have no file and are not orphans."""
-        left = select(files.c.picture).where(files.c.picture.is_not(None))
+        placed = select(places.c.picture)
         query = select(func.count()).select_from(pictures)
-        query = query.where(pictures.c.orphaned.is_(None), pictures.c.row_id.not_in(left))
+        query = query.where(pictures.c.orphaned.is_(None), pictures.c.row_id.not_in(placed))
         with self.database.read() as c:
             return c.scalar(query) or 0
 
@@ -365,8 +370,10 @@ def _select_vectors() -> Select[Any]:
 
 
 def _select_files() -> Select[Any]:
-    columns = (files.c.picture, files.c.path, roots.c.path.label("root_path"))
-    return select(*columns).join(roots, roots.c.id == files.c.root)
+    """Select the files of all places: `picture`, `path` and `root_path`."""
+    columns = (places.c.picture, files.c.path, roots.c.path.label("root_path"))
+    query = select(*columns).select_from(places).join(files, files.c.id == places.c.file)
+    return query.join(roots, roots.c.id == files.c.root)
 
 
 # Every search runs these, so SQLAlchemy compiles them once.
@@ -376,7 +383,8 @@ SHOWN = (
     select(pictures.c.row_id, pictures.c.id, pictures.c.width, pictures.c.height)
     .add_columns(pictures.c.low_content, pictures.c.decode_rule)
     .add_columns(files.c.path, files.c.size, files.c.mtime_ns, roots.c.path.label("root_path"))
-    .join(files, files.c.picture == pictures.c.row_id)
+    .join(places, places.c.picture == pictures.c.row_id)
+    .join(files, files.c.id == places.c.file)
     .join(roots, roots.c.id == files.c.root)
     .where(pictures.c.row_id.in_(_ROW_IDS))
 )
@@ -402,8 +410,7 @@ def _path(row: Any) -> str:
 
 def _paths(rows: Any) -> Iterator[tuple[int, str]]:
     for row in rows:
-        if row.picture is not None:
-            yield int(row.picture), _path(row)
+        yield int(row.picture), _path(row)
 
 
 def rescore(query: Vectors, stored: Vectors) -> Vectors:

@@ -68,6 +68,9 @@ pictures = Table(
     Column("lens", Text),
     Column("latitude", Float),  # degrees, north positive
     Column("longitude", Float),  # degrees, east positive
+    Column("original_name", Text),  # of the file that was uploaded
+    Column("source_url", Text),  # that it was fetched from
+    Column("caption", Text),  # description in the file
     Column("exif", JSON, nullable=False, server_default=text("'{}'")),  # other tags by name
     Column("orphaned", Float),  # when its last file was removed, in seconds since 1970
     Column("low_content", Boolean, nullable=False, default=False, server_default=text("0")),
@@ -103,12 +106,22 @@ files = Table(
     Column("size", Number, nullable=False),
     Column("mtime_ns", Number, nullable=False),
     Column("inode", Number, nullable=False),
-    Column("picture", Number, ForeignKey("pictures.row_id")),
     Column("reason", Text),  # why it was skipped, if it has no picture
     Column("rule", String(16)),  # limits and codecs under which it was skipped
-    Column("was", Number),  # row id of its last picture
+    Column("last_picture", Number),  # row id; also if the file has no picture any more
     UniqueConstraint("root", "path"),
-    Index("files_picture", "picture"),
+)
+
+places = Table(  # where a picture is: in a file, at a time of a film, or on a page of a document
+    "places",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("file", Number, ForeignKey("files.id", ondelete="CASCADE"), nullable=False),
+    Column("picture", Number, ForeignKey("pictures.row_id"), nullable=False),
+    Column("time", Float),  # seconds from the start
+    Column("page", Integer),  # from 0
+    Index("places_file", "file"),
+    Index("places_picture", "picture"),
 )
 
 models = Table(

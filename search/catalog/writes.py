@@ -16,7 +16,7 @@ import numpy as np
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from search.catalog.database import Database
-from search.catalog.schema import changes, colors, files, labels, pictures, vectors
+from search.catalog.schema import changes, colors, files, labels, pictures, places, vectors
 from search.catalog.tags import Origin, add_tags, copy_tags
 from search.errors import NotFoundError
 from search.media.images import DECODE_RULE
@@ -154,8 +154,9 @@ def _columns(pixel_hash: str, metadata: Metadata) -> dict[str, Any]:
     """Return the columns of `pictures` that decoding fills."""
     names = ("type", "width", "height", "bytes", "taken", "camera", "latitude", "longitude", "exif")
     row: dict[str, Any] = {name: getattr(metadata, name) for name in names}
-    lens = metadata.exif.get("LensModel")
-    row["lens"] = None if lens is None else str(lens)
+    for column, tag in (("lens", "LensModel"), ("caption", "ImageDescription")):
+        value = metadata.exif.get(tag)
+        row[column] = None if value is None else str(value)
     return row | {"pixel_hash": pixel_hash, "decode_rule": DECODE_RULE}
 
 
@@ -179,26 +180,28 @@ class CatalogWriter:
             row_ids, arrived = self._write_pictures(c, extracted)
             self._write_vectors(c, model, extracted, row_ids)
             paths = [os.fsencode(item.entry.path) for item in batch]
-            query = select(files.c.path, files.c.id, files.c.picture, files.c.was)
+            query = select(files.c.path, files.c.id, files.c.last_picture)
             query = query.where(files.c.root == root.id, files.c.path.in_(paths))
             before = {row.path: row for row in c.execute(query)}
             new, changed, abandoned = [], [], set()
+            picture_of: dict[bytes, int] = {}
             for item, path in zip(batch, paths, strict=True):
                 picture = row_ids[item.id] if isinstance(item, ExtractedFile) else None
+                if picture is not None:
+                    picture_of[path] = picture
                 values = {
                     "size": item.entry.size,
                     "mtime_ns": item.entry.mtime_ns,
                     "inode": item.entry.inode,
-                    "picture": picture,
                     "reason": item.reason if isinstance(item, SkippedFile) else None,
                     "rule": item.rule if isinstance(item, SkippedFile) else None,
-                    "was": picture,
+                    "last_picture": picture,
                 }
                 if path not in before:
                     new.append(values | {"root": root.id, "path": path})
                     continue
-                last = before[path].was
-                changed.append(values | {"key": before[path].id, "was": picture or last})
+                last = before[path].last_picture
+                changed.append(values | {"key": before[path].id, "last_picture": picture or last})
                 if last is not None and last != picture:
                     abandoned.add(last)
                     # an edited file keeps its tags; a file that two pictures swapped does not
@@ -208,6 +211,11 @@ class CatalogWriter:
                 c.execute(insert(files), new)
             if changed:
                 c.execute(update(files).where(files.c.id == bindparam("key")), changed)
+            file_ids = {row.path: row.id for row in c.execute(query)}
+            c.execute(delete(places).where(places.c.file.in_(file_ids.values())))
+            rows = [{"file": file_ids[path], "picture": n} for path, n in picture_of.items()]
+            if rows:
+                c.execute(insert(places), rows)
             self._orphan(c, abandoned)
 
     def add_vectors(
@@ -410,8 +418,8 @@ class CatalogWriter:
         """Mark the pictures without files as orphans; return their row ids."""
         if not row_ids:
             return []
-        has_file = select(files.c.id).where(files.c.picture == pictures.c.row_id).exists()
-        query = select(pictures.c.row_id).where(pictures.c.row_id.in_(row_ids), ~has_file)
+        has_place = select(places.c.id).where(places.c.picture == pictures.c.row_id).exists()
+        query = select(pictures.c.row_id).where(pictures.c.row_id.in_(row_ids), ~has_place)
         orphans = [row[0] for row in c.execute(query.where(pictures.c.orphaned.is_(None)))]
         if orphans:
             change = update(pictures).where(pictures.c.row_id.in_(orphans))

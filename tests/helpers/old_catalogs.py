@@ -86,8 +86,13 @@ ALTER TABLE tags ADD COLUMN normalized TEXT DEFAULT '' NOT NULL;
 ALTER TABLE tags ADD COLUMN origin VARCHAR(8) DEFAULT 'person' NOT NULL;
 CREATE UNIQUE INDEX tags_normalized ON tags (normalized, picture);
 """,
+    8: """
+ALTER TABLE pictures RENAME COLUMN rendition TO pixel_hash;
+DROP INDEX pictures_rendition;
+CREATE INDEX pictures_pixel_hash ON pictures (pixel_hash);
+""",
 }
-OLD_VERSIONS = (1, 2, 3, 4, 5, 6, 7)
+OLD_VERSIONS = (1, 2, 3, 4, 5, 6, 7, 8)
 TABLES = "meta roots pictures colors models changes files vectors labels tags".split()
 
 
@@ -111,6 +116,10 @@ def write_old_catalog(new: Path, old: Path, version: int) -> None:
                             "rendition": row["pixel_hash"],
                             "facts": facts(source, values),
                         }
+                    if table == "files":
+                        query = "SELECT picture FROM places WHERE file = ?"
+                        place = source.execute(query, (row["id"],)).fetchone()
+                        values |= {"picture": place and place[0], "was": row["last_picture"]}
                     copy_row(target, table, columns, values)
     source.close()
     target.close()

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,7 +114,7 @@ def found(path: str, name: str, pixel_hash: str | None = None, at: int = 0) -> E
 
 
 def copied(path: str, name: str, pixel_hash: str) -> ExtractedFile:
-    """A new picture of a known pixel_hash."""
+    """A new picture with a known pixel hash."""
     return ExtractedFile(entry(path), name, pixel_hash, FACTS)
 
 
@@ -245,6 +246,36 @@ def test_a_batch_is_entered_whole_or_not_at_all(fixture: CatalogFixture) -> None
     with pytest.raises(NotFoundError):
         fixture.put(found("a", "A"), lost)
     assert [fixture.rows(t) for t in ("pictures", "vectors", "files", "changes")] == [0, 0, 0, 0]
+
+
+# places ----------------------------------------------------------------------------------------
+
+
+def test_a_file_may_hold_several_pictures_at_times_or_on_pages(fixture: CatalogFixture) -> None:
+    fixture.put(found("film.mkv", "A"), found("paper.pdf", "B"))
+    film, paper = fixture.file("film.mkv").id, fixture.file("paper.pdf").id
+    more: list[dict[str, Any]] = [
+        {"file": film, "picture": fixture.row_id("A"), "time": 61.5, "page": None},
+        {"file": film, "picture": fixture.row_id("B"), "time": 90.0, "page": None},
+        {"file": paper, "picture": fixture.row_id("A"), "time": None, "page": 3},
+    ]
+    with fixture.database.write() as c:
+        c.execute(insert(schema.places), more)
+    films, papers = (os.path.join("/pictures", name) for name in ("film.mkv", "paper.pdf"))
+    shown = fixture.reader.describe([1, 2])
+    assert [shown[n].paths for n in (1, 2)] == [(films, papers)] * 2  # each file once
+    assert fixture.reader.count(fixture.model) == {"pictures": 2, "files": 2, "embedded": 2}
+    assert fixture.reader.files_by_root() == {fixture.root.id: 2}
+    assert fixture.catalog.remove_files([film]) == []  # both are on pages of the other file
+    assert fixture.reader.describe([1])[1].paths == (papers,) and fixture.rows("places") == 2
+    assert sorted(fixture.catalog.remove_files([paper])) == [1, 2] and fixture.rows("places") == 0
+
+
+def test_a_description_in_the_file_is_the_caption(fixture: CatalogFixture) -> None:
+    metadata = replace(FACTS, exif={"ImageDescription": "Two boats"})
+    fixture.put(replace(found("a", "A"), metadata=metadata), found("b", "B"))
+    with fixture.database.read() as c:
+        assert list(c.scalars(select(schema.pictures.c.caption))) == ["Two boats", None]
 
 
 # tags ------------------------------------------------------------------------------------------
@@ -538,10 +569,10 @@ def test_loose_ends_are_found(fixture: CatalogFixture) -> None:
         c.exec_driver_sql("COMMIT")
         c.exec_driver_sql("PRAGMA foreign_keys=OFF")
         c.exec_driver_sql("BEGIN")
-        c.exec_driver_sql("UPDATE files SET picture = 99")
+        c.exec_driver_sql("UPDATE places SET picture = 99")
         c.commit()
     assert fixture.reader.count_dangling() == 1
-    assert fixture.database.integrity() == ["catalog: files row 1 refers to nothing"]
+    assert fixture.database.integrity() == ["catalog: places row 1 refers to nothing"]
 
 
 def test_a_home_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
@@ -634,6 +665,7 @@ def test_a_full_disk_says_so_and_goes_on_where_it_stopped(narrow_home: Path, fol
 HOLD = """
 import sys
 from pathlib import Path
+from typing import Any
 from search.lock import hold_lock
 with hold_lock(Path(sys.argv[1]), 0, print):
     print("held", flush=True)

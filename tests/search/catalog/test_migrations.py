@@ -28,6 +28,7 @@ def write_photograph(path: Path) -> None:
     """A picture with a camera, a lens, a date and a place."""
     exif = Image.Exif()
     exif[ExifTags.Base.Make], exif[ExifTags.Base.Model] = "Canon", "Canon EOS R6"
+    exif[ExifTags.Base.ImageDescription] = "Two boats"
     details = exif.get_ifd(ExifTags.IFD.Exif)
     details[ExifTags.Base.LensModel] = "RF 35mm f/1.8"
     details[ExifTags.Base.DateTimeOriginal] = "2024:05:06 07:08:09"
@@ -106,6 +107,22 @@ def test_metadata_comes_into_columns_of_its_own(filled: Path, version: int) -> N
     photograph = next(row for row in rows if row[7])
     taken, camera = "2024-05-06T07:08:09", "Canon EOS R6"
     assert photograph[6:11] == (taken, camera, "RF 35mm f/1.8", 48.85, -2.35)
+
+
+@pytest.mark.parametrize("version", OLD_VERSIONS)
+def test_each_file_becomes_a_place_of_its_picture(filled: Path, version: int) -> None:
+    new, old = filled / "catalog.sqlite", filled / "old.sqlite"
+    places = "SELECT file, picture, time, page FROM places ORDER BY file"
+    files = "SELECT id, root, path, size, reason, last_picture FROM files ORDER BY id"
+    captions = "SELECT row_id, caption, original_name, source_url FROM pictures ORDER BY row_id"
+    write_old_catalog(new, old, version)
+    Database(old).close()
+    for query in (places, files, captions):
+        assert read_rows(old, query) == read_rows(new, query) != []
+    assert "Two boats" in str(read_rows(old, captions))
+    with sqlite3.connect(old) as connection:
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    connection.close()
 
 
 @pytest.mark.parametrize("version", [one for one in OLD_VERSIONS if one < 7])

@@ -1,4 +1,4 @@
-"""Sweep guidance at equal cost: what guides, the weight, and the noise levels where it acts.
+"""Sweep guidance at equal cost: the guiding model, the weight and the noise levels.
 
     scripts/bench guidance --data DATA [--model ddpm] [--weak FILE...] [--empty]
         [--guidance W...] [--interval LOW HIGH]... [--n N] [--reference N] [--seed S]
@@ -49,7 +49,7 @@ SEED_SHIFT = 10**6  # from the seeds of that script, or to the second variant of
 
 @dataclass(frozen=True)
 class Setting:
-    """A row of the sweep. name: of what guides. weak: None for the empty condition."""
+    """A row of the sweep. name: of the guiding model. weak: None for the empty condition."""
 
     name: str
     weak: Denoiser | None
@@ -82,7 +82,7 @@ def choose_settings(
 
 
 def make_settings(args: argparse.Namespace, model: Denoiser) -> Iterator[Setting]:
-    """The rows. Yields the one without guidance first, if a weight of 1 is asked for."""
+    """Yield the rows. The one without guidance comes first, if a weight is 1."""
     guides: dict[str, Denoiser | None] = {path.stem: load(path) for path in args.weak}
     if not guides and model.weak is not None:
         guides["weak model"] = model.weak
@@ -129,8 +129,8 @@ def sweep_samples(args: argparse.Namespace) -> None:
         model.set_weak_model(setting.weak)
         chosen = choose_settings(model, setting, model.schedule.sigma_max, passes)
         how = {"steps": chosen.steps, "guidance": chosen.guidance, "interval": chosen.interval}
-        drawn, used, _ = bench_ddpm.draw_samples(model, setup.condition, n, seed, how)
-        row = setup.evaluator.evaluate(setting.name, drawn)
+        samples, used, _ = bench_ddpm.draw_samples(model, setup.condition, n, seed, how)
+        row = setup.evaluator.evaluate(setting.name, samples)
         print_row(
             *(str(setting), str(chosen.steps), f"{used:g}", f"{row.frechet:.1f}", kid_text(row)),
             *(f"{row.precision:.3f}", f"{row.recall:.3f}"),
@@ -180,12 +180,12 @@ def sweep_variants(args: argparse.Namespace) -> None:
         for setting in settings:
             model.set_weak_model(setting.weak)
             chosen = choose_settings(model, setting, now.sigma, passes)
-            drawn = make_variants(model, pictures, condition, chosen, args.seed)
+            results = make_variants(model, pictures, condition, chosen, args.seed)
             again = make_variants(
                 model, pictures[pairs], condition[pairs], chosen, args.seed + SEED_SHIFT
             )
-            rows = [evaluator.evaluate(setting.name, drawn) for evaluator in evaluators]
-            vectors_drawn = conditions(drawn, mini)
+            rows = [evaluator.evaluate(setting.name, results) for evaluator in evaluators]
+            vectors_drawn = conditions(results, mini)
             apart = 1 - (vectors_drawn[pairs] * conditions(again, mini)).sum(1)
             print_row(
                 *(str(setting), str(chosen.steps), f"{count_passes(model, chosen):.2f}"),

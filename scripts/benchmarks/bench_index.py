@@ -125,7 +125,7 @@ def together(folder: Path, warm: Path, model: str) -> tuple[float, float]:
     from search import Engine
 
     with tempfile.TemporaryDirectory() as home, Engine.open(home=home, model=model) as engine:
-        engine.sync(warm)  # the model and the decoding processes are there
+        engine.sync(warm)  # the model and the decoding processes are started
         report = engine.sync(folder)
         peak = sum(_peak(pid) for pid in _family(os.getpid()))
     return report.embedded / report.seconds, peak / 1024

@@ -30,7 +30,7 @@ SAMPLES = Path(search.__file__).parent / "samples"
 def draw(
     model: Denoiser, x: torch.Tensor, condition: torch.Tensor, sigma: float, seed: int, bf16: bool
 ) -> tuple[np.ndarray, float]:
-    """Variants of latents (N, 32, h, w) as (N, 3, H, W) uint8, and the seconds of the sampling."""
+    """Return variants of latents (N, 32, h, w) as (N, 3, H, W) uint8, and the sampling time (s)."""
     begun = time.perf_counter()
     chosen = resolve_settings(None, sigma, None, None, "latent")
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, bf16):

@@ -1,4 +1,4 @@
-"""What a query costs without its embedding, and what the clustered index misses.
+"""Time of a query without its embedding, and recall of the clustered index.
 
 scripts/bench query [--data ../shared/data] [--cache FILE.npy] [--queries 500] [--seed 0]
 

@@ -138,7 +138,7 @@ def main() -> None:
             print(f"{'idle':22}{asker.run(args.seconds)}", flush=True)
             idle = asker.last
             job = Job(address, folder)
-            while not job.done():  # until it lists no more
+            while not job.done():  # until the listing ends
                 time.sleep(0.2)
             rate_alone = job.rate(args.seconds / 3)
             print(f"{'indexing, no queries':22}{'':34} {rate_alone:10.1f}", flush=True)

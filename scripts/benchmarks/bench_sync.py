@@ -1,4 +1,4 @@
-"""What a sync costs when nothing has changed, beside a walk of the folder with stat.
+"""Time of a sync without changes, compared with a walk of the folder with stat.
 
 scripts/bench sync [--files 100000] [--rounds 5]
 

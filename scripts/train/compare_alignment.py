@@ -69,9 +69,9 @@ class Data:
             with torch.inference_mode():
                 code = autoencoder.encode(pixels / 127.5 - 1)
                 large = F.interpolate(pixels, (FEATURE_SIZE,) * 2, mode="bicubic", antialias=True)
-                seen = network.body((large.clamp(0, 255) - 127) / 128)
+                outputs = network.body((large.clamp(0, 255) - 127) / 128)
             codes.append(code.permute(0, 2, 3, 1).half())
-            features.append(F.adaptive_avg_pool2d(seen, GRID).flatten(2).mT.half())
+            features.append(F.adaptive_avg_pool2d(outputs, GRID).flatten(2).mT.half())
             sizes.append(torch.from_numpy(windows[1]))
             rows.append(row)
         self.latents = measure_space(torch.stack(codes), autoencoder.fingerprint)
@@ -80,8 +80,11 @@ class Data:
         self.sizes, self.features = torch.stack(sizes), torch.stack(features)
         read = read_vectors(folder / "vectors.safetensors")
         self.vectors, self.encoder = read.rows[rows].float(), read.encoder
-        kept = torch.tensor([held_out(names[row]) for row in rows])
-        self.training, self.held = (~kept).nonzero().flatten(), kept.nonzero().flatten()
+        held = torch.tensor([held_out(names[row]) for row in rows])
+        self.training, self.held = (
+            (~held).nonzero().flatten(),
+            held.nonzero().flatten(),
+        )
 
 
 class Arm:

@@ -25,7 +25,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-for name in ("faiss", "pillow_heif"):  # the encoder lives beside them, and does not need them
+for name in ("faiss", "pillow_heif"):  # the encoder runs at the same time and does not need them
     if importlib.util.find_spec(name) is None:
         sys.modules[name] = stub = types.ModuleType(name)
         stub.__spec__ = ModuleSpec(name, None)

@@ -100,7 +100,7 @@ def on_page(picture: Image.Image, rng: random.Random, other: Image.Image) -> Ima
             lambda: other.resize(size),
         )
     )()
-    # a preprocessing may see the middle alone: most of the picture is to be in it
+    # preprocessing may crop to the middle: most of the picture must be in it
     x, y = (rng.triangular(0, p - s, (p - s) / 2) for p, s in zip(page.size, (w, h), strict=True))
     page.paste(picture, (int(x), int(y)))
     return page

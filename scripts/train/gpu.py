@@ -53,7 +53,7 @@ from diffusion.training.trainer import Trainer  # noqa: E402
 
 PACKED = ROOT / "gpu-data"
 ENCODER = PACKED / "encoder" / "efficientnet-lite2.pt"
-FEATURE_SIZE = 260  # pixels a side of what that network sees
+FEATURE_SIZE = 260  # pixels a side of that network's input
 SAMPLES, REFERENCE = 2000, 5000  # pictures of the evaluation, at most
 PART = 25 << 20  # bytes of one folder to carry
 KINDS = {"small": SMALL, "large": LARGE}
@@ -68,14 +68,14 @@ TRIAL, SAVE, RESERVE = 0.03, 0.12, 0.1  # of the minutes: to measure, between sa
 
 
 def pictures(data: Path) -> Iterator[tuple[str, bytes]]:
-    """Names and bytes of the pictures: of a photograph that is there twice, the larger one."""
-    seen = set()
+    """Return names and bytes of the pictures. Of two copies of a photograph, the larger one."""
+    urls = set()
     for pattern in ("photos288-open-*.zip", "photos144-open-*.zip"):
         for path in sorted(data.glob(pattern)):
             with zipfile.ZipFile(path) as archive:
                 for name in sorted(archive.namelist()):
-                    if name.endswith(".webp") and name not in seen:
-                        seen.add(name)
+                    if name.endswith(".webp") and name not in urls:
+                        urls.add(name)
                         yield name, archive.read(name)
     for part in ("train", "validation"):
         for file in sorted((data / "clothing" / part).glob("*/*")):
@@ -258,7 +258,7 @@ def make_trainer(
     try:
         for _ in range(2 * len(sets)):
             trainer.advance(10**9)
-    except Exception as error:  # compilers fail in many ways; training matters more
+    except Exception as error:  # compilers fail in many ways; train without one
         print(f"not compiled: {type(error).__name__}: {str(error)[:300]}", flush=True)
         return make_trainer(config, sets, recipe, device, False)
     return trainer

@@ -118,8 +118,8 @@ def start_student(data: Path, depths: Sequence[int]) -> EfficientNetLite:
     """EfficientNet-Lite2 without the last blocks of the stages that are shorter in `depths`."""
     teacher, student = networks.efficientnet(data), EfficientNetLite(depths)
     layers, place = [teacher.body[0]], 1
-    for full, kept in zip(PUBLISHED, depths, strict=True):
-        layers += teacher.body[place : place + kept]
+    for full, depth in zip(PUBLISHED, depths, strict=True):
+        layers += teacher.body[place : place + depth]
         place += full
     student.body = torch.nn.Sequential(*layers, teacher.body[place])
     student.classes = teacher.classes
@@ -287,7 +287,7 @@ def blend(last: EfficientNetLite, start: EfficientNetLite, share: float) -> Effi
 
 
 def write(net: EfficientNetLite, args: argparse.Namespace, step: int, path: Path) -> None:
-    """Half-precision weights that say how they want their pictures."""
+    """Return half-precision weights with their preprocessing."""
     config = {
         "network": "efficientnet-lite",
         "depths": list(args.depths),

@@ -187,12 +187,12 @@ def collect(wordnet: WordNet) -> list[Entry]:
     for key in unions:
         for lemma in wordnet.lemmas[key]:
             by_lemma[normalize(lemma)].append(key)
-    entries, taken = list[Entry](), set[str]()
+    entries, chosen = list[Entry](), set[str]()
 
     def add(names: Iterable[str], classes: Iterable[int], everyday: bool = False) -> None:
-        free = [n for n in dict.fromkeys(names) if normalize(n) not in taken and normalize(n)]
+        free = [n for n in dict.fromkeys(names) if normalize(n) not in chosen and normalize(n)]
         if free:
-            taken.update(normalize(name) for name in free)
+            chosen.update(normalize(name) for name in free)
             entries.append(Entry(free, sorted(set(classes)), everyday))
 
     def classes_named(name: str) -> list[int]:
@@ -246,8 +246,8 @@ class Pictures:
         """(n,) whether each picture shows what an entry names."""
         right = np.isin(self.kind, entry.classes) & (self.kind >= 0)
         if entry.classes:
-            seen = self.teacher[:, entry.classes].sum(1).numpy() >= 0.5
-            right |= seen & (self.kind < 0)
+            matches = self.teacher[:, entry.classes].sum(1).numpy() >= 0.5
+            right |= matches & (self.kind < 0)
         name = entry.names[0]
         return right | self.marked(name)
 
@@ -281,7 +281,7 @@ def run(mini: Mini, pictures: Iterable[Image.Image]) -> tuple[torch.Tensor, torc
 
 
 def gather(data: Path, goals: Path, mini: Mini, step: int) -> Pictures:
-    """All pictures with what is known of them. step: take every n-th of the open photographs."""
+    """Load all pictures and their labels. step: take every n-th of the open photographs."""
     place = {wnid: i for i, wnid in enumerate(ImageNetInfo().label_names())}
     pool = read_pool(data, tiny=False, seed=0)
     chunks = [load_file(path)["logits"] for path in sorted(goals.glob("*.safetensors"))]
@@ -371,7 +371,7 @@ def guesses(data: Path, entries: list[Entry]) -> dict[str, torch.Tensor]:
 def measure(
     entry: Entry, source: str, vector: torch.Tensor, scores: torch.Tensor, pictures: Pictures
 ) -> None:
-    """Keep a candidate if ranking by its scores is better than what the entry has."""
+    """Keep a candidate if its scores rank better than the entry's present ones."""
     right = pictures.right(entry)
     usable = ~pictures.learn if source == "pictures" else np.ones(len(right), bool)
     marks = right[usable][np.argsort(-scores.numpy()[usable], kind="stable")]
@@ -468,7 +468,7 @@ def unusable(entries: list[Entry], wordnet: WordNet) -> dict[str, list[str]]:
 def write(
     entries: list[Entry], mini: Mini, wordnet: WordNet, temperature: float, threshold: float
 ) -> None:
-    """The words and the names of labels, beside the weights."""
+    """Write the words and the names of labels next to the weights."""
     good = [entry for entry in entries if entry.listed]
     words = [
         {
@@ -506,7 +506,7 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
 
 
 def report(entries: list[Entry]) -> None:
-    """How many words are used, by where they come from."""
+    """Print the number of words that are used, by source."""
     nouns = [entry for entry in entries if entry.everyday]
     measured = [entry for entry in nouns if entry.right]
     good = [entry for entry in measured if entry.precision >= RELIABLE]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from safetensors.torch import save_file
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # no test goes to the hub, or finds what its reader has
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test uses the hub, or the user's own cache
 os.environ["HF_HUB_CACHE"] = os.path.join(tempfile.gettempdir(), "lookalike-no-weights")
 
 from helpers.libraries import close_library, open_library, parts
@@ -54,13 +54,13 @@ unexcused: list[str] = []
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Remember what was skipped for want of data that is there, or of a browser where
-    `scripts/test` installs one."""
+    """Record tests that were skipped although their data is there, or the browser that
+    `scripts/test` installs."""
     if not report.skipped:
         return
-    said = str(report.longrepr)
+    output = str(report.longrepr)
     installs = hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get")
-    if ("../shared/data" in said and DATA.is_dir()) or ("chromium-driver" in said and installs):
+    if ("../shared/data" in output and DATA.is_dir()) or ("chromium-driver" in output and installs):
         unexcused.append(report.nodeid)
 
 
@@ -79,7 +79,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests do not see the settings of who runs them."""
+    """Hide the settings of the user who runs the tests."""
     for name in [name for name in os.environ if name.startswith("LOOKALIKE_")]:
         monkeypatch.delenv(name)
 
@@ -127,7 +127,7 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 @pytest.fixture
 def page(tab: Page) -> Iterator[Page]:
-    """The browser, as it was when it began."""
+    """The browser in its initial state."""
     yield tab
     tab.driver.get("about:blank")
     tab.resize(1280, 800)

@@ -1,4 +1,4 @@
-"""What is promised of `mini` and of the whole, on the pictures beside the project."""
+"""The promised accuracy of `mini` and of searches, on the shared data."""
 
 from __future__ import annotations
 

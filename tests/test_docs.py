@@ -44,7 +44,7 @@ def test_every_setting_is_in_the_docs_with_its_meaning() -> None:
 
 
 def test_the_transcript_is_what_happens(tmp_path: Path) -> None:
-    """But for the seconds, where the folder is, and how far a slow machine is meanwhile."""
+    """Seconds, the folder's path and progress lines may differ."""
     transcript = next(b for b in blocks("console") if "lookalike index" in b)
     environment = {**os.environ, "LOOKALIKE_HOME": str(tmp_path)}
     shown = {}
@@ -62,10 +62,10 @@ def test_the_transcript_is_what_happens(tmp_path: Path) -> None:
         printed = re.sub(r"^indexing .*\n", "", done.stdout, flags=re.MULTILINE)
         shown[command] = answer.strip().replace("…/", f"{ROOT}/"), printed.strip()
     assert len(shown) == 2
-    for wanted, printed in shown.values():
+    for expected, printed in shown.values():
         seconds = r"in \d+\.\d s"
         printed = re.sub(r"^indexing \d+ of .*\n", "", printed, flags=re.MULTILINE)
-        assert re.sub(seconds, "", wanted) == re.sub(seconds, "", printed)
+        assert re.sub(seconds, "", expected) == re.sub(seconds, "", printed)
 
 
 def test_nothing_is_left_to_fill_in() -> None:

@@ -65,11 +65,11 @@ def test_run_takes_the_samples_into_an_empty_library_only(tmp_path: Path) -> Non
     folder = tmp_path / "my photos"
     shutil.copytree(SAMPLES / "hat", folder)
     (folder / "12.jpg").write_bytes((folder / "01.jpg").read_bytes() + b"\0")  # another picture
-    said = run(folder, "--no-serve")
-    assert "12 added; 0 embedded" in said  # all of them look like one that is there
-    command = said.strip().splitlines()[-1].strip()
-    found = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True)
-    assert "my photos/01.jpg" in found.stdout or "samples/hat/01.jpg" in found.stdout
+    output = run(folder, "--no-serve")
+    assert "12 added; 0 embedded" in output  # all of them look like one that is there
+    command = output.strip().splitlines()[-1].strip()
+    result = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True)
+    assert "my photos/01.jpg" in result.stdout or "samples/hat/01.jpg" in result.stdout
     for words in (["--nonsense"], ["--port"], ["--port", "http"], ["--port=-1"], ["--port=65536"]):
         wrong = subprocess.run([ROOT / "scripts" / "run", *words], capture_output=True)
         assert wrong.returncode == 2 and b"FOLDER" in wrong.stderr

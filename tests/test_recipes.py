@@ -1,4 +1,4 @@
-"""The parts that the recipe of `mini` and its measuring share: attacks, scores, names."""
+"""Parts that training and measuring `mini` share: attacks, scores and names."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def picture(width: int, height: int, seed: int = 0) -> Image.Image:
 @pytest.mark.parametrize("size", [(64, 64), (300, 40), (256, 340)])
 def test_an_attacked_picture_is_one(script: Script, size: tuple[int, int]) -> None:
     edits = script("edits")
-    given, other, rng = picture(*size), picture(50, 90, 1), random.Random(0)
-    before = given.tobytes()
+    original, other, rng = picture(*size), picture(50, 90, 1), random.Random(0)
+    before = original.tobytes()
     for _ in range(60):
-        made = edits.attacks(given, rng, other)
-        assert made.mode == "RGB" and min(made.size) >= 8 and max(made.size) < 6000
-    assert given.tobytes() == before
+        attacked = edits.attacks(original, rng, other)
+        assert attacked.mode == "RGB" and min(attacked.size) >= 8 and max(attacked.size) < 6000
+    assert original.tobytes() == before
 
 
 def test_a_page_holds_the_whole_picture(script: Script) -> None:
@@ -54,8 +54,8 @@ def test_a_page_holds_the_whole_picture(script: Script) -> None:
         for put in (edits.on_page, edits.quarter):
             page = put(red, random.Random(seed), Image.new("RGB", (10, 10)))
             assert page.width > red.width and page.height > red.height
-            kept = (np.asarray(page) == (255, 0, 1)).all(-1)
-            assert kept.sum() >= 40 * 30
+            same = (np.asarray(page) == (255, 0, 1)).all(-1)
+            assert same.sum() >= 40 * 30
 
 
 def test_average_precision_and_nearest_neighbour_in_closed_form(script: Script) -> None:
@@ -119,12 +119,12 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 def test_the_ddpm_is_trained_with_four_packages_alone(tmp_path: Path) -> None:
     """The recipe runs where nothing but torch, numpy, Pillow and safetensors is installed."""
-    wanted, needed = ["torch", "numpy", "pillow", "safetensors"], set[str]()
-    while wanted:
-        name = canonical(wanted.pop())
+    allowed, needed = ["torch", "numpy", "pillow", "safetensors"], set[str]()
+    while allowed:
+        name = canonical(allowed.pop())
         if name not in needed:
             needed.add(name)
-            wanted += requirements(name)
+            allowed += requirements(name)
     ours = {canonical(name) for name in requirements("lookalike")} - needed
     modules = metadata.packages_distributions()
     absent = {m for m, names in modules.items() if {canonical(n) for n in names} & ours}
@@ -144,9 +144,9 @@ def canonical(name: str) -> str:
 
 
 def requirements(name: str) -> list[str]:
-    """What a distribution needs here, without its extras."""
+    """Return the requirements of a distribution on this platform, without extras."""
     try:
-        said = metadata.requires(name) or []
+        names = metadata.requires(name) or []
     except metadata.PackageNotFoundError:
         return []
-    return [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in said if "extra ==" not in line]
+    return [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in names if "extra ==" not in line]

@@ -1,4 +1,4 @@
-"""The commands of diffusion: what they leave behind, and how they refuse."""
+"""The commands of diffusion: their files and their errors."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     config = STEPS.with_condition("class", 3)
     net = Denoiser(config).net
-    for parameter in net.parameters():  # else zeros hide what goes in
+    for parameter in net.parameters():  # zero weights would hide the inputs
         torch.nn.init.normal_(parameter, std=0.1)
     checkpoint.save(path, config, net.state_dict(), {"classes": ["a", "b", "c"]})
     return path
@@ -49,9 +49,9 @@ def pictures(tmp_path: Path) -> Path:
     return tmp_path / "pictures"
 
 
-def run(*words: str | Path, fails: type[DiffusionError] | None = None, **given: object) -> str:
-    """The command's output; an error of ours comes out as it is, for the edge to tell."""
-    result = CliRunner().invoke(app, [str(word) for word in words], obj=given or None)
+def run(*words: str | Path, fails: type[DiffusionError] | None = None, **state: object) -> str:
+    """Run a command and return its output, or the message of the error that it raises."""
+    result = CliRunner().invoke(app, [str(word) for word in words], obj=state or None)
     if fails is None:
         assert result.exception is None, result.exception
     else:
@@ -137,8 +137,8 @@ def test_the_process_is_drawn_under_a_condition(
     run(*words, tmp_path / "plain.png")
     run(*words, tmp_path / "b.png", "--class", "b")
     run(*words, tmp_path / "c.png", "--class", "c")
-    drawn = {name: (tmp_path / f"{name}.png").read_bytes() for name in ("plain", "b", "c")}
-    assert len(set(drawn.values())) == 3
+    figures = {name: (tmp_path / f"{name}.png").read_bytes() for name in ("plain", "b", "c")}
+    assert len(set(figures.values())) == 3
     assert "'a', 'b', 'c'" in run(*words, tmp_path / "z.png", "--class", "z", fails=ConfigError)
     assert not (tmp_path / "z.png").exists()
 
@@ -202,22 +202,22 @@ def test_an_evaluation_has_a_floor_yardsticks_and_bits(
         return images.reshape(len(images), -1)[:, ::64].astype("float32") / 255
 
     words = ("evaluate", "--data", pictures, "-n", "20", "--checkpoint", weights, "--steps", "3")
-    said = run(*words, "-o", tmp_path / "out", encode=encode)
+    output = run(*words, "-o", tmp_path / "out", encode=encode)
     for what in ("held out (floor)", "through 8 px", "JPEG q10", "bits per dimension, n 20"):
-        assert what in said
+        assert what in output
     assert (tmp_path / "out" / "nearest.png").exists()
-    assert "condition none" in said
+    assert "condition none" in output
     for i, path in enumerate(sorted(pictures.iterdir())):
         (pictures / "abc"[i % 3]).mkdir(exist_ok=True)
         path.rename(pictures / "abc"[i % 3] / path.name)
     guided = ("--guidance", "3", "--interval", "0.1", "1.5")
     classed = run(*words, *guided, encode=encode)
     assert "dpmpp_2m 3, guidance 3 in 0.1..1.5 " in classed
-    assert "condition class" in classed and classed.splitlines()[1] != said.splitlines()[1]
-    told = json.loads(run(*words, *guided, "--json", encode=encode))  # the same, and nothing else
-    row, about = told["rows"][0], told["about"]
+    assert "condition class" in classed and classed.splitlines()[1] != output.splitlines()[1]
+    report = json.loads(run(*words, *guided, "--json", encode=encode))
+    row, about = report["rows"][0], report["about"]
     assert f"{row['frechet']:.2f}" in classed.splitlines()[1] and about["condition"] == "class"
-    assert f"{told['bits']['bits']:.3f} ± " in classed.splitlines()[-1]
+    assert f"{report['bits']['bits']:.3f} ± " in classed.splitlines()[-1]
     assert "--features" in run(*words, fails=ConfigError)
     wrong = run(*words, "--sampler", "euler", encode=lambda _: pytest.fail(), fails=ConfigError)
     assert "euler" in wrong  # before anything is measured

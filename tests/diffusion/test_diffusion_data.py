@@ -1,4 +1,4 @@
-"""Pictures for training: where they are read from, how they are cut, what is left out."""
+"""Pictures for training: sources, crops, and skipped files."""
 
 from __future__ import annotations
 
@@ -42,29 +42,29 @@ def tree(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("kind", ["folder", "zip"])
 def test_a_tree_of_classes(tree: Path, tmp_path: Path, kind: str) -> None:
-    found = read_pictures([tree if kind == "folder" else zipped(tmp_path / "tree.zip", tree)], 8)
-    assert found.names == ["cat/a.png", "cat/deep/z.png", "dog/a.jpg", "dog/b.png", "top.png"]
-    assert found.classes == ("cat", "dog")
-    assert found.labels.tolist() == [0, 0, 1, 1, -1]
-    assert found.images.shape == (5, 3, 8, 8) and found.images.dtype == torch.uint8
-    assert found.images[:, 0, 0, 0].tolist() == pytest.approx([40, 80, 160, 0, 120], abs=3)
-    assert len(found) == 5 and found.skipped == []
+    dataset = read_pictures([tree if kind == "folder" else zipped(tmp_path / "tree.zip", tree)], 8)
+    assert dataset.names == ["cat/a.png", "cat/deep/z.png", "dog/a.jpg", "dog/b.png", "top.png"]
+    assert dataset.classes == ("cat", "dog")
+    assert dataset.labels.tolist() == [0, 0, 1, 1, -1]
+    assert dataset.images.shape == (5, 3, 8, 8) and dataset.images.dtype == torch.uint8
+    assert dataset.images[:, 0, 0, 0].tolist() == pytest.approx([40, 80, 160, 0, 120], abs=3)
+    assert len(dataset) == 5 and dataset.skipped == []
 
 
 def test_several_sources_add_up(tree: Path, tmp_path: Path) -> None:
     coloured(tmp_path / "more" / "eel" / "a.png")
     archive = zipped(tmp_path / "more.zip", tmp_path / "more")
-    found = read_pictures([tree, archive, str(tmp_path / "more")], 8)
-    assert found.names[5:] == ["eel/a.png", "eel/a.png"]
-    assert found.classes == ("cat", "dog", "eel") and found.labels.tolist()[4:] == [-1, 2, 2]
+    dataset = read_pictures([tree, archive, str(tmp_path / "more")], 8)
+    assert dataset.names[5:] == ["eel/a.png", "eel/a.png"]
+    assert dataset.classes == ("cat", "dog", "eel") and dataset.labels.tolist()[4:] == [-1, 2, 2]
 
 
 def test_photographs_of_phones_are_read(tmp_path: Path) -> None:
     picture = Image.new("RGB", (64, 48), (200, 30, 60))
     picture.save(tmp_path / "a.heic", quality=90)
-    found = read_pictures([tmp_path], 8)
-    assert found.names == ["a.heic"] and found.side == 48
-    assert found.images[0, :, 4, 4].tolist() == pytest.approx([200, 30, 60], abs=4)
+    dataset = read_pictures([tmp_path], 8)
+    assert dataset.names == ["a.heic"] and dataset.side == 48
+    assert dataset.images[0, :, 4, 4].tolist() == pytest.approx([200, 30, 60], abs=4)
 
 
 def test_the_side_is_that_of_most_pictures(tmp_path: Path) -> None:
@@ -93,12 +93,12 @@ def test_a_broken_file_costs_only_itself(tree: Path, tmp_path: Path) -> None:
     (tree / "notes.txt").write_text("no picture, and not meant to be")
     (tree / ".hidden.jpg").write_bytes(whole)
     for source in (tree, zipped(tmp_path / "tree.zip", tree)):
-        found = read_pictures([source], 8)
-        assert len(found) == 5
-        assert [n for n, _ in found.skipped] == [
+        dataset = read_pictures([source], 8)
+        assert len(dataset) == 5
+        assert [n for n, _ in dataset.skipped] == [
             f"cat/{n}" for n in ("broken.jpg", "empty.png", "short.jpg")
         ]
-        assert all(reason for _, reason in found.skipped)
+        assert all(reason for _, reason in dataset.skipped)
 
 
 def test_other_files_are_counted_by_kind(tree: Path, tmp_path: Path) -> None:
@@ -164,12 +164,12 @@ def test_an_entry_of_a_zip_that_is_torn_is_skipped(tree: Path, tmp_path: Path) -
         torn = archive.getinfo("cat/a.png")
     data[torn.header_offset + 60] ^= 255  # stored plain: its checksum no longer holds
     path.write_bytes(data)
-    found = read_pictures([path], 8)
-    assert len(found) == 4 and found.skipped[0][0] == "cat/a.png"
+    dataset = read_pictures([path], 8)
+    assert len(dataset) == 4 and dataset.skipped[0][0] == "cat/a.png"
 
 
 def only(tmp_path: Path, picture: Image.Image, name: str = "a.png", **how: object) -> np.ndarray:
-    """What training sees of it, 8 pixels a side."""
+    """Return the picture as training reads it, 8 pixels a side."""
     picture.save(tmp_path / name, **how)  # type: ignore[arg-type]
     return read_pictures([tmp_path], 8).images[0].permute(1, 2, 0).numpy()
 
@@ -180,16 +180,16 @@ def test_grey_pictures_are_grey(tmp_path: Path, mode: str, white: object) -> Non
     picture.paste(white, (0, 0, 8, 16))  # type: ignore[arg-type]
     if mode == "LA":
         picture.putalpha(255)
-    seen = only(tmp_path, picture)
-    assert (seen[:, :3] > 240).all() and (seen[:, 5:] < 15).all()
+    pixels = only(tmp_path, picture)
+    assert (pixels[:, :3] > 240).all() and (pixels[:, 5:] < 15).all()
 
 
 @pytest.mark.parametrize("mode, top", [("I;16", 65535), ("I", 65535), ("F", 1.0), ("F", 65535.0)])
 def test_grey_of_many_bits_keeps_its_shades(tmp_path: Path, mode: str, top: float) -> None:
     ramp = np.linspace(0, 1, 16)[None].repeat(16, 0) * top
     kind = {"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]
-    seen = only(tmp_path, Image.fromarray(ramp.astype(kind)), "a.tif")
-    assert seen[4, :, 0].tolist() == pytest.approx(np.linspace(8, 247, 8), abs=6)
+    pixels = only(tmp_path, Image.fromarray(ramp.astype(kind)), "a.tif")
+    assert pixels[4, :, 0].tolist() == pytest.approx(np.linspace(8, 247, 8), abs=6)
 
 
 def test_what_is_hidden_and_what_runs_drew_is_left_out(tmp_path: Path) -> None:
@@ -210,8 +210,10 @@ def test_what_is_hidden_and_what_runs_drew_is_left_out(tmp_path: Path) -> None:
 def test_what_is_transparent_is_white(tmp_path: Path) -> None:
     picture = Image.new("RGBA", (16, 16), (255, 0, 0, 0))
     picture.paste((0, 0, 255, 255), (0, 0, 8, 16))
-    seen = only(tmp_path, picture)
-    assert (seen[:, 5:] > 240).all() and seen[4, 1].tolist() == pytest.approx([0, 0, 255], abs=2)
+    pixels = only(tmp_path, picture)
+    assert (pixels[:, 5:] > 240).all() and pixels[4, 1].tolist() == pytest.approx(
+        [0, 0, 255], abs=2
+    )
     half = only(tmp_path, Image.new("RGBA", (16, 16), (255, 0, 0, 128)))
     assert half[4, 4].tolist() == pytest.approx([255, 127, 127], abs=2)
 
@@ -229,8 +231,8 @@ def test_other_modes_are_read(tmp_path: Path, mode: str) -> None:
         picture = changed
     else:
         picture = picture.convert(mode)
-    seen = only(tmp_path, picture, name)
-    assert seen[0].mean() < 60 and seen[-1].mean() > 190
+    pixels = only(tmp_path, picture, name)
+    assert pixels[0].mean() < 60 and pixels[-1].mean() > 190
 
 
 @pytest.mark.parametrize("turn", range(1, 9))
@@ -250,8 +252,8 @@ def test_a_picture_stands_upright(tmp_path: Path, turn: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = turn
     picture = upright if stored is None else upright.transpose(stored)
-    seen = only(tmp_path, picture, "a.jpg", exif=exif, quality=95)
-    assert seen[0, 0].mean() > 200 and seen[0, 7].mean() < 50 and seen[7, 0].mean() < 50
+    pixels = only(tmp_path, picture, "a.jpg", exif=exif, quality=95)
+    assert pixels[0, 0].mean() > 200 and pixels[0, 7].mean() < 50 and pixels[7, 0].mean() < 50
 
 
 def test_the_square_in_the_middle_is_taken(tmp_path: Path) -> None:
@@ -267,8 +269,8 @@ def test_a_picture_of_too_many_pixels_is_skipped(
 ) -> None:
     coloured(tree / "zz.png", size=(100, 100))
     monkeypatch.setattr("diffusion.sources.MAX_PIXELS", 9_999)
-    found = read_pictures([tree], 8)
-    assert len(found) == 5 and "9999" in found.skipped[0][1]
+    dataset = read_pictures([tree], 8)
+    assert len(dataset) == 5 and "9999" in dataset.skipped[0][1]
 
 
 def test_bytes_go_to_the_unit_range_and_back() -> None:
@@ -290,10 +292,10 @@ def test_vectors_go_by_name(tree: Path, tmp_path: Path) -> None:
     path = write_vectors(tmp_path / "v.safetensors", ["top.png", "other.png", "cat/a.png"])
     vectors = read_vectors(path)
     assert vectors.encoder == {"name": "mini", "fingerprint": "abc"}
-    kept, rows = match_vectors(read_pictures([tree], 8), vectors)
-    assert kept.names == ["cat/a.png", "top.png"]
+    matched, rows = match_vectors(read_pictures([tree], 8), vectors)
+    assert matched.names == ["cat/a.png", "top.png"]
     assert torch.equal(rows, vectors.rows[[2, 0]])
-    assert len(kept.images) == len(kept.labels) == 2
+    assert len(matched.images) == len(matched.labels) == 2
 
 
 def test_vectors_of_other_pictures_are_refused(tree: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A headless Chromium, and what the tests of the page do with it."""
+"""A headless Chromium for the tests of the page."""
 
 from __future__ import annotations
 

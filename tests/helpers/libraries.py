@@ -28,7 +28,7 @@ class Counted(Mini):
 
 @cache
 def parts() -> tuple[DecoderPool, Runtime, Counted]:
-    """What takes long to start, for all tests at once."""
+    """Return the parts that start slowly, shared by all tests."""
     return DecoderPool(2), Runtime(1), Counted()
 
 

@@ -38,14 +38,14 @@ def serving(engine: Engine, access: Access | None = None, **more: Any) -> Iterat
                 thread.join()
 
 
-def problem(response: httpx.Response, status: int, said: str = "") -> dict[str, Any]:
-    """The response is that problem, and tells nothing about the code."""
+def problem(response: httpx.Response, status: int, detail: str = "") -> dict[str, Any]:
+    """Check that a response is this problem and reveals nothing about the code."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     document: dict[str, Any] = response.json()
     assert document["status"] == status and document["title"] and document["type"]
     assert document["code"] in CODES
-    assert said.lower() in document["detail"].lower()
+    assert detail.lower() in document["detail"].lower()
     assert "Traceback" not in response.text and ".py" not in response.text
     return document
 
@@ -55,7 +55,7 @@ def files(*data: bytes) -> list[tuple[str, tuple[str, bytes, str]]]:
 
 
 def raw(client: httpx.Client, text: bytes) -> socket.socket:
-    """A connection that has sent this."""
+    """Yield a connection that sent these bytes."""
     url = client.base_url
     connection = socket.create_connection((url.host, url.port), timeout=10)
     connection.sendall(text)

@@ -26,7 +26,7 @@ RECIPE = Recipe(batch=8, lr=2e-3, warmup=1)  # the same in runs of any length
 
 @contextmanager
 def small_preset() -> Iterator[None]:
-    """A preset `small`, as long as it lasts."""
+    """Define the preset `small` within the context."""
     PRESETS["small"], RECIPES["small"] = CONFIG, RECIPE
     yield
     del PRESETS["small"], RECIPES["small"]
@@ -48,7 +48,7 @@ def paint(folder: Path, count: int, classes: bool = False) -> Path:
 
 
 def options(data: Path, run: Path, **options: Any) -> Options:
-    """Of a run of that model on the CPU, in a precision that no timing chooses."""
+    """Return options of a run on the CPU, in a precision that no timing chooses."""
     usual = {"preset": "small", "device": "cpu", "precision": "fp32"}
     return Options((str(data),), str(run), **{**usual, **options})
 

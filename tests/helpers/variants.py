@@ -47,7 +47,7 @@ def ask(client: httpx.Client, data: bytes | None = None, **options: Any) -> http
 
 
 class Paced:
-    """The engine's own `vary`, of which each step waits until it is let go."""
+    """The engine's own `vary`, whose steps each wait for a release."""
 
     def __init__(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
         self.go, self.at_once, self.most, self.closed = threading.Semaphore(0), 0, 0, 0
@@ -59,13 +59,13 @@ class Paced:
         return self._steps(self._real(image, **options))
 
     def step(self) -> None:
-        """Let one go, until the next one is there."""
+        """Release one step, and wait for the next one."""
         before = self.reached
         self.go.release()
         until(lambda: self.reached > before, 60)
 
     def release_all(self) -> None:
-        """Let all go, and wait for their end."""
+        """Release all steps, and wait for their end."""
         self.go.release(10_000)
         until(lambda: self.at_once == 0, 60)
 

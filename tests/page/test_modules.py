@@ -17,7 +17,7 @@ NODE = shutil.which("node")
 
 
 def loads_modules() -> bool:
-    """Whether there is a node that takes a `.js` file for a module by its syntax."""
+    """Return whether node is installed and detects modules in `.js` files by syntax."""
     if NODE is None:
         return False
     version = subprocess.run([NODE, "--version"], capture_output=True, text=True).stdout
@@ -35,7 +35,7 @@ def test_the_unit_tests_of_the_page() -> None:
 
 
 def test_the_document_has_no_text_of_its_own() -> None:
-    """All texts are in texts.js, in both languages. Only who has no JavaScript reads this one."""
+    """All texts are in texts.js, in both languages. This one is shown without JavaScript."""
     html = re.sub(r"<noscript>.*?</noscript>", "", (WEB / "index.html").read_text(), flags=re.S)
     shown = [text.strip() for text in re.findall(r">([^<]*)<", html) if text.strip()]
     assert shown == ["lookalike", "lookalike"]  # the title and the name of the product

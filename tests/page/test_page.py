@@ -57,7 +57,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shared(photos: Path) -> Iterator[Engine]:
-    """An engine over 22 sample pictures, with small limits, that takes this machine's URLs."""
+    """An engine over 22 sample pictures, with small limits. It fetches URLs of this machine."""
     engine = open_library(photos.parent / "home", upload_bytes=400_000)
     engine.library.fetcher = Fetcher(
         400_000, 5.0, resolve=lambda *_: ["127.0.0.1"], allowed=lambda _: True
@@ -216,8 +216,8 @@ def test_a_link_shows_the_same_results_to_everybody(page: Page, base: str) -> No
     page.open(base, f"{LINK}&k=3&crop=10,10,80,80")
     assert len(page.wait_for_results("3 results")) == 3
     assert page.evaluate(CROP) and page.read_text("#crop-start") == "Whole picture"
-    wanted = {"image": f"id:{ID}", "crop": ["10%", "10%", "80%", "80%"]}
-    answer = httpx.post(f"{base}/api/v1/search", json={"terms": [wanted], "k": 3})
+    expected = {"image": f"id:{ID}", "crop": ["10%", "10%", "80%", "80%"]}
+    answer = httpx.post(f"{base}/api/v1/search", json={"terms": [expected], "k": 3})
     scores = [f"{hit['score']:.2f}" for hit in answer.json()["hits"]]
     assert [label.rpartition(" ")[2] for label in page.list_labels()] == scores
     page.driver.refresh()
@@ -246,7 +246,7 @@ def test_back_and_forward(page: Page, base: str, unknown: Path) -> None:
     assert page.read_text("#query-name") == "my hat.png"
     page.driver.refresh()
     assert "only in this tab" in page.read_placeholder()
-    page.choose_file(unknown)  # the first of this visit, and another one than that
+    page.choose_file(unknown)  # the first entry of this visit, and another one
     assert page.wait_for_results("22 results")[0].startswith("03.jpg")
 
 
@@ -327,8 +327,8 @@ def test_a_kept_picture_is_found_and_has_a_link(
         page.wait_for("location.search.startsWith('?q=id:')")
         assert page.wait_for_results("2 results")[0].endswith("score 1.00")
         page.wait_for("document.getElementById('library-count').textContent === '2'")
-        kept = engine.picture(hashlib.sha256((tmp_path / "shoe.png").read_bytes()).hexdigest())
-        assert Path(kept.path).read_bytes() == (tmp_path / "shoe.png").read_bytes()
+        uploaded = engine.picture(hashlib.sha256((tmp_path / "shoe.png").read_bytes()).hexdigest())
+        assert Path(uploaded.path).read_bytes() == (tmp_path / "shoe.png").read_bytes()
     close_library(engine)
 
 
@@ -490,7 +490,7 @@ def test_progress_with_rate_and_time_left_and_cancel(
     page.wait_for(
         "document.getElementById('folder-problem').textContent.includes('at this folder')"
     )
-    page.driver.refresh()  # who comes again sees it go on
+    page.driver.refresh()  # a reload shows the same job
     page.wait_for("document.getElementById('library-bar').hidden === false")
     page.click("#library")
     page.wait_for("document.querySelector('.job[data-state=running]')")
@@ -687,7 +687,7 @@ def test_no_english_on_a_chinese_page(tmp_path: Path, base: str, web: str) -> No
 
 
 def has_english(text: str) -> bool:
-    """Whether there is a piece of an English sentence in a text: three words of it."""
+    """Return whether a text has three consecutive words of an English sentence."""
     return re.search(r"\b[A-Za-z]{2,} [a-z]{2,} [a-z]{2,}\b", text) is not None
 
 
@@ -846,17 +846,17 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         model = engine.library.catalog.model("mini", embedder.fingerprint, embedder.dim)
         engine.library.catalog.serve(model)
         root = engine.library.catalog.add_root("/pictures", 0, ())
-        found = []
+        entries = []
         for place, row in enumerate(rows):
             identity = hashlib.sha256(place.to_bytes(4, "big")).hexdigest()
             metadata = Metadata("jpeg", 300 + place % 7 * 50, 400, 1000)
             entry = FileEntry(f"{place:05}.jpg", 1000, 0, place)
-            found.append(ExtractedFile(entry, identity, identity, metadata, row))
+            entries.append(ExtractedFile(entry, identity, identity, metadata, row))
             if place % 50 == 0:
                 thumbnail = io.BytesIO()
                 Image.new("RGB", (48, 40), tuple(rng.integers(0, 256, 3))).save(thumbnail, "WebP")
             engine.library.thumbnails.write(identity, thumbnail.getvalue())
-        engine.library.catalog.record(root, model, found)
+        engine.library.catalog.record(root, model, entries)
     with serving(engine) as client:
         yield client
     close_library(engine)
@@ -870,7 +870,7 @@ def test_thousands_of_results_scroll_with_few_nodes(page: Page, crowd: httpx.Cli
     hits = answer.json()["hits"]
     assert len(hits) == HITS
     nodes = "document.querySelectorAll('#grid *').length"
-    seen = [page.evaluate(nodes)]
+    counts = [page.evaluate(nodes)]
     for share in (0.2, 0.5, 0.8, 1.0, 0.4, 1.0):
         page.evaluate(f"scrollTo(0, document.body.scrollHeight * {share})")
         middle = (
@@ -880,8 +880,8 @@ def test_thousands_of_results_scroll_with_few_nodes(page: Page, crowd: httpx.Cli
         page.wait_for(
             f"document.querySelector('#grid .loaded') && ({middle}) > {HITS * share * 0.8}"
         )
-        seen.append(page.evaluate(nodes))
-    assert max(seen) < 900
+        counts.append(page.evaluate(nodes))
+    assert max(counts) < 900
     last = page.wait_for(
         "document.querySelector(`#grid li[aria-posinset='${arguments[0]}'] a`)", HITS
     )
@@ -904,7 +904,7 @@ def test_thousands_of_results_scroll_with_few_nodes(page: Page, crowd: httpx.Cli
         };
         step();
     """)
-    assert min(frames) > 10 and max(frames) < 200  # at no moment empty, at none all of them
+    assert min(frames) > 10 and max(frames) < 200  # some are shown at any time, never all
 
 
 def test_more_is_shown_on_demand(page: Page, crowd: httpx.Client) -> None:
@@ -919,11 +919,11 @@ def test_more_is_shown_on_demand(page: Page, crowd: httpx.Client) -> None:
 def test_scrolling_loads_more_of_the_newest_pictures(page: Page, crowd: httpx.Client) -> None:
     page.open(str(crowd.base_url))
     assert page.read_text("#summary") == "5,000 pictures"
-    for wanted in (101, 201, 401):
+    for count in (101, 201, 401):
         page.wait_for(
             "(scrollTo(0, document.body.scrollHeight), "
             "[...document.querySelectorAll('#grid li')].some(l => l.ariaPosInSet > arguments[0]))",
-            wanted,
+            count,
         )
     assert page.evaluate("document.querySelectorAll('#grid *').length") < 900
 

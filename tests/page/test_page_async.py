@@ -76,7 +76,7 @@ def test_many_jobs_do_not_block_the_page(page: Page, client: httpx.Client, base:
         page.wait_for("document.querySelector('.job[data-state=running]')")
         assert await_promise(page, ANSWERED) == 200
         open_ends = "performance.getEntries().filter((e) => e.name.endsWith('/events')).length"
-        assert page.evaluate(open_ends) == 0  # which all tabs of a browser share few of
+        assert page.evaluate(open_ends) == 0  # all tabs of a browser share a few connections
     finally:
         go.set()
     page.wait_for("document.querySelectorAll('.job[data-state=done]').length === 9")

@@ -98,18 +98,18 @@ def test_four_variants_of_a_clothing_photo(page: Page, base: str, client: httpx.
     assert page.evaluate("document.querySelector('[aria-pressed=true]').dataset.regime") == "same"
     assert page.read_text("#variants-submit") == "Make 4 variants"
     page.click("#variants-submit")
-    until(lambda: page.evaluate(DONE) == 4, 240)  # on a machine that much else keeps busy
+    until(lambda: page.evaluate(DONE) == 4, 240)  # the machine may be busy
     assert "4 variants in" in page.read_text("#variants-state")
     job = client.get("/api/v1/jobs").json()["jobs"][0]
-    made = job["report"]["variants"]
-    assert [one["sigma"] for one in made] == [REGIMES["same"]] * 4
+    created = job["report"]["variants"]
+    assert [one["sigma"] for one in created] == [REGIMES["same"]] * 4
     page.wait_for(
         "[...document.querySelectorAll('#variants-list img')].every(i => i.naturalWidth === 288)"
     )
     shown = page.evaluate(
         "[...document.querySelectorAll('#variants-list .score')].map(s => s.textContent)"
     )
-    assert shown == [f"{one['similarity']:.2f}" for one in made]
+    assert shown == [f"{one['similarity']:.2f}" for one in created]
     assert page.read_text("#variants-submit") == "Make 4 others"
 
 
@@ -193,11 +193,11 @@ def test_the_regimes_show_less_and_less_of_the_picture(page: Page, base: str) ->
         const canvas = document.querySelectorAll('#variants-regimes canvas')[i];
         return [...canvas.getContext('2d').getImageData(0, 0, 72, 72).data];
     })(arguments[0])"""
-    drawn = [np.reshape(page.evaluate(code, i), (72, 72, 4))[..., :3] for i in range(3)]
+    canvases = [np.reshape(page.evaluate(code, i), (72, 72, 4))[..., :3] for i in range(3)]
     with Image.open(HAT) as hat:
         square = np.asarray(hat.convert("RGB").crop((0, 67, 400, 467)).resize((72, 72)))
-    assert np.corrcoef(square.ravel(), drawn[0].ravel())[0, 1] > 0.9
-    left = [one.std(axis=(0, 1)).mean() for one in (square, *drawn)]
+    assert np.corrcoef(square.ravel(), canvases[0].ravel())[0, 1] > 0.9
+    left = [one.std(axis=(0, 1)).mean() for one in (square, *canvases)]
     assert left == sorted(left, reverse=True) and left[1] > 2 * left[3]
 
 
@@ -228,8 +228,8 @@ def test_the_slider_by_keys(page: Page, base: str, client: httpx.Client) -> None
     fill_field(page, "#variants-count", 1)
     page.press_keys(Keys.ENTER)
     page.wait_for(f"{DONE} === 1")
-    made = client.get("/api/v1/jobs").json()["jobs"][0]["report"]["variants"]
-    assert made[0]["sigma"] == pytest.approx(sigma, rel=0.05)
+    created = client.get("/api/v1/jobs").json()["jobs"][0]["report"]["variants"]
+    assert created[0]["sigma"] == pytest.approx(sigma, rel=0.05)
     page.evaluate("document.querySelector('[data-regime=near]').focus()")
     page.press_keys(Keys.SPACE)
     page.wait_for("document.querySelector('[data-regime=near]')?.ariaPressed === 'true'")
@@ -278,8 +278,8 @@ def test_variants_that_start_from_similar_pictures(
     assert {"This picture", "Similar pictures in the library"} <= set(list_names(page)["radio"])
     page.press_keys(Keys.ENTER)
     until(lambda: page.evaluate(DONE) == 2, 240)
-    made = client.get("/api/v1/jobs").json()["jobs"][0]["report"]["variants"]
-    sources = [one["source"] for one in made]
+    created = client.get("/api/v1/jobs").json()["jobs"][0]["report"]["variants"]
+    sources = [one["source"] for one in created]
     assert all(sources) and ID not in [source["id"] for source in sources]
     shown = page.evaluate(
         "[...document.querySelectorAll('#variants-list .source')].map(a => a.innerText)"
@@ -446,8 +446,8 @@ def test_keeping_one(page: Page, home: Path) -> None:
             "document.querySelector('dialog[open] #toast.shown')"
         )  # over what is open
         variant = client.get("/api/v1/jobs").json()["jobs"][0]["report"]["variants"][0]
-        kept = client.get("/api/v1/images").json()["images"][0]
-        assert Path(kept["path"]).read_bytes() == client.get(variant["url"]).content
+        uploaded = client.get("/api/v1/images").json()["images"][0]
+        assert Path(uploaded["path"]).read_bytes() == client.get(variant["url"]).content
         client.app.state.context.variant_cache._cached.clear()  # type: ignore[attr-defined]
         page.cdp("Network.clearBrowserCache")
         page.click("#variants-list .tools button:last-child")  # an hour later
@@ -460,18 +460,18 @@ def test_keeping_one(page: Page, home: Path) -> None:
 
 def list_names(page: Page) -> dict[str, list[str]]:
     """Return the names that a screen reader reads, by role."""
-    found: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
     for role, name in page.list_roles():
-        found.setdefault(role, []).append(name.strip())
-    return found
+        names.setdefault(role, []).append(name.strip())
+    return names
 
 
 def test_everything_has_a_name(page: Page, base: str) -> None:
     open_variants(page, base)
     make_variants(page)
-    wanted = ("button", "link", "slider", "spinbutton", "image", "dialog", "list", "group")
+    roles = ("button", "link", "slider", "spinbutton", "image", "dialog", "list", "group")
     named = list_names(page)
-    assert [role for role in wanted if not all(named.get(role, [""]))] == []
+    assert [role for role in roles if not all(named.get(role, [""]))] == []
     assert {"Make variants"} <= set(named["dialog"]) and "Distance from the picture" in named[
         "slider"
     ]
@@ -545,6 +545,6 @@ def test_no_foreign_requests_and_no_console_warnings(page: Page, base: str) -> N
     page.click("#variants-list button.picked")
     page.wait_for(f"{SEARCHED}.startsWith('03 variant')")
     page.wait_for_results()
-    asked: list[Any] = page.list_requests()
-    assert [url for url in asked if not url.startswith((base, "blob:", "data:", "about:"))] == []
+    requests: list[Any] = page.list_requests()
+    assert [url for url in requests if not url.startswith((base, "blob:", "data:", "about:"))] == []
     assert page.list_warnings() == []

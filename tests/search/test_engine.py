@@ -52,8 +52,8 @@ def test_every_way_to_give_a_picture_finds_it(engine: Engine) -> None:
     path = SAMPLES / "skirt" / "04.jpg"
     with Image.open(path) as picture:
         picture.load()
-        given = [path, str(path), path.read_bytes(), picture]
-        answers = [engine.search(image=one, k=5) for one in given]
+        sources = [path, str(path), path.read_bytes(), picture]
+        answers = [engine.search(image=one, k=5) for one in sources]
     for hits in answers:
         assert hits[0].path == str(path) and hits[0].score >= 0.999
         assert [h.id for h in hits] == [h.id for h in answers[0]]

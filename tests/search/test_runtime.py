@@ -1,4 +1,4 @@
-"""The inference thread: who goes first, who waits, and its end."""
+"""The inference thread: order of calls, waiting, and closing."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from search.runtime import Runtime
 
 @pytest.fixture
 def runtime() -> Iterator[Runtime]:
-    made = Runtime(1)
-    yield made
-    made.close()
+    created = Runtime(1)
+    yield created
+    created.close()
 
 
 def test_urgent_work_goes_first_and_the_rest_in_order(runtime: Runtime) -> None:

@@ -1,4 +1,4 @@
-"""Where settings come from, and what is said about wrong ones."""
+"""Sources of settings, and messages about wrong ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from search import InputError, Settings, settings
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The configuration file, moved to where a test can write it."""
+    """A configuration file in the test's own folder."""
     path = tmp_path / "config.toml"
     monkeypatch.setattr(settings, "CONFIG", path)
     monkeypatch.setitem(Settings.model_config, "toml_file", path)
@@ -31,7 +31,7 @@ def test_an_argument_beats_the_environment_which_beats_the_file(
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("workers = 0", "LOOKALIKE_WORKERS"),
         ("worker = 2", "worker"),
@@ -39,9 +39,9 @@ def test_an_argument_beats_the_environment_which_beats_the_file(
         ("workers =", "cannot be read"),
     ],
 )
-def test_a_wrong_setting_is_named(config: Path, text: str, said: str) -> None:
+def test_a_wrong_setting_is_named(config: Path, text: str, message: str) -> None:
     config.write_text(text)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         Settings.load()
 
 

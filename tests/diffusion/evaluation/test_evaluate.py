@@ -38,7 +38,7 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 
 def spread(rank: int, seed: int, size: int = 6) -> Tensor:
-    """A covariance of that rank."""
+    """Return a random covariance matrix of this rank."""
     root = normal(size, rank, seed=seed)
     return root @ root.T / rank
 
@@ -56,17 +56,17 @@ def test_moments_are_numpys() -> None:
 
 def test_frechet_distance_of_axis_aligned_gaussians() -> None:
     m, n, s, t = normal(4, 5).unbind()
-    found = frechet((m, torch.diag(s**2)), (n, torch.diag(t**2)))
-    wanted = (m - n).square().sum() + (s.abs() - t.abs()).square().sum()
-    assert found == pytest.approx(float(wanted), rel=1e-12)
+    distance = frechet((m, torch.diag(s**2)), (n, torch.diag(t**2)))
+    expected = (m - n).square().sum() + (s.abs() - t.abs()).square().sum()
+    assert distance == pytest.approx(float(expected), rel=1e-12)
 
 
 @pytest.mark.parametrize(("first", "second"), [(9, 12), (6, 2), (3, 2)])
 def test_frechet_distance_agrees_with_the_root_of_a_matrix(first: int, second: int) -> None:
     m, n, s, t = normal(6, seed=1), normal(6, seed=2), spread(first, 3), spread(second, 4)
     root = scipy.linalg.sqrtm((s @ t).numpy()).real
-    wanted = float((m - n).square().sum() + s.trace() + t.trace()) - 2 * np.trace(root)
-    assert frechet((m, s), (n, t)) == pytest.approx(wanted, abs=1e-5)
+    expected = float((m - n).square().sum() + s.trace() + t.trace()) - 2 * np.trace(root)
+    assert frechet((m, s), (n, t)) == pytest.approx(expected, abs=1e-5)
     assert frechet((m, s), (n, t)) == pytest.approx(frechet((n, t), (m, s)), abs=1e-6)
     assert frechet((m, s), (m, s)) == pytest.approx(0, abs=1e-6)
 
@@ -75,9 +75,9 @@ def test_kid_of_gaussians_is_its_closed_form() -> None:
     """In one dimension (x y + 1)^3 compares three moments."""
     x, y = normal(20_000, 1), 0.3 + 1.2 * normal(20_000, 1, seed=1)
     m, s = 0.3, 1.2
-    wanted = 3 * m**2 + 3 * (s**2 + m**2 - 1) ** 2 + (m**3 + 3 * m * s**2) ** 2
+    expected = 3 * m**2 + 3 * (s**2 + m**2 - 1) ** 2 + (m**3 + 3 * m * s**2) ** 2
     value, error = kid(x, y)
-    assert abs(value - wanted) < 4 * error < wanted
+    assert abs(value - expected) < 4 * error < expected
     same, error = kid(x, normal(20_000, 1, seed=2))
     assert abs(same) < 4 * error
 
@@ -92,8 +92,8 @@ def test_mmd_leaves_out_what_is_compared_with_itself() -> None:
         np.mean([k(u, v) for i, u in enumerate(z) for j, v in enumerate(z) if i != j])
         for z in (x, y)
     ]
-    wanted = sum(within) - 2 * np.mean([k(u, v) for u in x for v in y])
-    assert float(mmd(x, y)) == pytest.approx(float(wanted), rel=1e-12)
+    expected = sum(within) - 2 * np.mean([k(u, v) for u in x for v in y])
+    assert float(mmd(x, y)) == pytest.approx(float(expected), rel=1e-12)
 
 
 def test_precision_and_recall_see_what_is_left_out_and_what_is_invented() -> None:
@@ -142,12 +142,12 @@ def photographs(n: int, seed: int) -> Tensor:
 
 
 class Counted:
-    """An encoder: averages over 4 x 4 and detail over 2 x 2; it counts what it sees."""
+    """An encoder: averages over 4 x 4 and detail over 2 x 2. It counts its pictures."""
 
-    seen = 0
+    count = 0
 
     def __call__(self, images: Tensor) -> Tensor:
-        self.seen += len(images)
+        self.count += len(images)
         x = images.float() / 32
         detail = (x[..., ::2] - x[..., 1::2]).square().mean((2, 3))
         return torch.cat([nn.functional.avg_pool2d(x, 8).flatten(1), detail], dim=1)
@@ -159,9 +159,11 @@ def measure() -> Evaluator:
 
 
 def test_a_report_has_a_floor_and_yardsticks_of_the_same_n(measure: Evaluator) -> None:
-    held, made = photographs(60, seed=1), photographs(60, seed=2) // 2
+    held, samples = photographs(60, seed=1), photographs(60, seed=2) // 2
     report = Report.from_rows(
-        measure, [measure.evaluate("made", made), *measure.evaluate_baselines(held)], {"step": 7}
+        measure,
+        [measure.evaluate("made", samples), *measure.evaluate_baselines(held)],
+        {"step": 7},
     )
     made_row, floor, small, blocky = report.rows
     assert floor.frechet < min(small.frechet, blocky.frechet, made_row.frechet)
@@ -184,17 +186,17 @@ def test_rows_of_another_n_do_not_compare(measure: Evaluator) -> None:
 
 
 def test_copies_of_training_pictures_are_found_and_come_first(measure: Evaluator) -> None:
-    made = photographs(30, seed=3)
-    made[17] = measure.reference.images[123]
-    row = measure.evaluate("made", made)
+    generated = photographs(30, seed=3)
+    generated[17] = measure.reference.images[123]
+    row = measure.evaluate("made", generated)
     assert row.places[17] == 123 and float(row.distances[17]) == 0
-    pairs = np.asarray(draw_nearest_pairs(made, measure.reference.images, row, count=8))
+    pairs = np.asarray(draw_nearest_pairs(generated, measure.reference.images, row, count=8))
     scale, gap, side = 2, 2, 16
     assert pairs.shape == (scale * (2 * (side + gap) + gap), scale * (8 * (side + gap) + gap), 3)
     left = pairs[2 * gap : 2 * (gap + side), 2 * gap : 2 * (gap + side)]
     right = pairs[2 * gap : 2 * (gap + side), 2 * (2 * gap + side) : 2 * (2 * gap + 2 * side)]
     assert (left == right).all()
-    np.testing.assert_array_equal(left[::2, ::2], made[17].permute(1, 2, 0).numpy())
+    np.testing.assert_array_equal(left[::2, ::2], generated[17].permute(1, 2, 0).numpy())
 
 
 def test_features_of_real_pictures_are_kept(tmp_path: Path) -> None:
@@ -203,23 +205,23 @@ def test_features_of_real_pictures_are_kept(tmp_path: Path) -> None:
     floor = first.evaluate_baselines(held)[0]
     encode = Counted()
     again = Evaluator(encode, "counted", reference, cache=tmp_path)
-    assert again.evaluate_baselines(held)[0].frechet == floor.frechet and encode.seen == 0
+    assert again.evaluate_baselines(held)[0].frechet == floor.frechet and encode.count == 0
     again.evaluate("made", held)
-    assert encode.seen == 25  # made pictures are not kept
+    assert encode.count == 25  # features of generated pictures are not cached
     Evaluator(encode, "another", reference, cache=tmp_path)
-    assert encode.seen == 75
+    assert encode.count == 75
     Evaluator(encode, "counted", reference.flip(0), cache=tmp_path)
-    assert encode.seen == 125
+    assert encode.count == 125
     for file in tmp_path.iterdir():
         file.write_bytes(file.read_bytes()[:100])
     Evaluator(encode, "counted", reference, cache=tmp_path)
-    assert encode.seen == 175
+    assert encode.count == 175
 
 
 def test_progress_is_told() -> None:
-    told: list[tuple[int, int]] = []
-    Evaluator(Counted(), "counted", photographs(120, 0), on_progress=lambda *at: told.append(at))
-    assert told[-1] == (120, 120) and told == sorted(told) and len(told) > 1
+    calls: list[tuple[int, int]] = []
+    Evaluator(Counted(), "counted", photographs(120, 0), on_progress=lambda *at: calls.append(at))
+    assert calls[-1] == (120, 120) and calls == sorted(calls) and len(calls) > 1
 
 
 def test_pictures_and_encoders_of_a_wrong_shape_are_refused(measure: Evaluator) -> None:
@@ -263,7 +265,7 @@ class Pooled(nn.Module):
 
 
 class Inception(nn.Module):
-    """As the file that published distances are computed with: features are an option."""
+    """The signature of the network behind published distances: features are an option."""
 
     def forward(self, x: Tensor, return_features: bool = False) -> Tensor:
         means = x.float().mean((2, 3))

@@ -19,66 +19,66 @@ SMALL = Config(
 
 
 def model(config: Config = SMALL) -> Denoiser:
-    """A network whose weights are all at work."""
+    """Return a network without zero weights."""
     torch.manual_seed(3)
-    made = Denoiser(config).eval().requires_grad_(False)
-    for weight in made.parameters():
+    network = Denoiser(config).eval().requires_grad_(False)
+    for weight in network.parameters():
         nn.init.normal_(weight, std=0.2)
-    return made
+    return network
 
 
 def pictures(n: int = 3) -> Tensor:
     return torch.rand(n, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
-def whole(made: Denoiser, x0: Tensor, sigma: float, seed: int) -> dict[str, Tensor]:
+def whole(network: Denoiser, x0: Tensor, sigma: float, seed: int) -> dict[str, Tensor]:
     """Pooled outputs of all blocks in one whole forward."""
     eps = torch.randn(3, 16, 16, generator=torch.Generator().manual_seed(seed))
-    found: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
 
     def keep(name: str, output: Tensor) -> None:
-        found[name] = output.mean((2, 3))
+        outputs[name] = output.mean((2, 3))
 
     hooks = [
-        made.net.get_submodule(name).register_forward_hook(
+        network.net.get_submodule(name).register_forward_hook(
             lambda net, inputs, output, name=name: keep(name, output)
         )
-        for name in made.net.block_names
+        for name in network.net.block_names
     ]
-    made(x0 + sigma * eps, torch.full((len(x0),), sigma))
+    network(x0 + sigma * eps, torch.full((len(x0),), sigma))
     for hook in hooks:
         hook.remove()
-    return found
+    return outputs
 
 
 @pytest.mark.parametrize("config", [SMALL, replace(SMALL, noise="linear", target="eps")])
 def test_features_of_every_block_are_those_of_a_whole_forward(config: Config) -> None:
-    made, x0 = model(config), pictures()
-    expected = whole(made, x0, 0.7, seed=5)
-    assert list(expected) == made.net.block_names
-    for block, wanted in expected.items():
-        found = Features(made, block, 0.7, seed=5)(x0)
-        assert found.dtype == torch.float32 and found.shape == wanted.shape
-        torch.testing.assert_close(found, wanted)
+    network, x0 = model(config), pictures()
+    expected = whole(network, x0, 0.7, seed=5)
+    assert list(expected) == network.net.block_names
+    for block, reference in expected.items():
+        features = Features(network, block, 0.7, seed=5)(x0)
+        assert features.dtype == torch.float32 and features.shape == reference.shape
+        torch.testing.assert_close(features, reference)
 
 
 def test_the_forward_ends_behind_the_block() -> None:
-    made, ran = model(), list[str]()
-    for name in made.net.block_names:
-        made.net.get_submodule(name).register_forward_hook(
+    network, ran = model(), list[str]()
+    for name in network.net.block_names:
+        network.net.get_submodule(name).register_forward_hook(
             lambda net, inputs, output, name=name: ran.append(name)
         )
-    for i, name in enumerate(made.net.block_names):
+    for i, name in enumerate(network.net.block_names):
         ran.clear()
-        Features(made, name, 1.0)(pictures(1))
-        assert ran == made.net.block_names[: i + 1]
+        Features(network, name, 1.0)(pictures(1))
+        assert ran == network.net.block_names[: i + 1]
 
 
 def test_k_noises_are_averaged() -> None:
-    made, x0 = model(), pictures()
-    alone = [Features(made, "up.1.0", 0.5, seed=7 + i)(x0) for i in range(3)]
+    network, x0 = model(), pictures()
+    alone = [Features(network, "up.1.0", 0.5, seed=7 + i)(x0) for i in range(3)]
     assert (alone[0] - alone[1]).abs().max() > 1e-3
-    mean = Features(made, "up.1.0", 0.5, k=3, seed=7)(x0)
+    mean = Features(network, "up.1.0", 0.5, k=3, seed=7)(x0)
     torch.testing.assert_close(mean, torch.stack(alone).mean(0))
 
 
@@ -96,22 +96,22 @@ def test_bytes_are_pictures_too() -> None:
 
 @pytest.mark.parametrize(("kind", "width", "none"), [("vector", 8, 0), ("class", 4, -1)])
 def test_a_conditioned_model_runs_without_its_condition(kind: str, width: int, none: int) -> None:
-    made, x0 = model(SMALL.with_condition(kind, width)), pictures(2)
-    found = Features(made, "up.0.1", 0.5)(x0)
+    network, x0 = model(SMALL.with_condition(kind, width)), pictures(2)
+    features = Features(network, "up.0.1", 0.5)(x0)
     empty = torch.full((2, width) if kind == "vector" else (2,), none)
-    seen: list[Tensor] = []
-    block = made.net.get_submodule("up.0.1")
-    block.register_forward_hook(lambda net, inputs, output: seen.append(output.mean((2, 3))))
+    outputs: list[Tensor] = []
+    block = network.net.get_submodule("up.0.1")
+    block.register_forward_hook(lambda net, inputs, output: outputs.append(output.mean((2, 3))))
     eps = torch.randn(3, 16, 16, generator=torch.Generator().manual_seed(0))
-    made(x0 + 0.5 * eps, torch.full((2,), 0.5), empty)
-    torch.testing.assert_close(found, seen[0])
+    network(x0 + 0.5 * eps, torch.full((2,), 0.5), empty)
+    torch.testing.assert_close(features, outputs[0])
 
 
 def test_wrong_options_are_refused() -> None:
-    made = model()
+    network = model()
     with pytest.raises(ConfigError) as caught:
-        Features(made, "down.7", 1.0)
-    assert all(name in str(caught.value) for name in made.net.block_names)
+        Features(network, "down.7", 1.0)
+    assert all(name in str(caught.value) for name in network.net.block_names)
     for options in (
         {"sigma": 0.0},
         {"sigma": 1e9},
@@ -119,7 +119,7 @@ def test_wrong_options_are_refused() -> None:
         {"sigma": float("nan")},
     ):
         with pytest.raises(ConfigError):
-            Features(made, "middle.0", **options)
+            Features(network, "middle.0", **options)
     for shape in ((2, 3, 8, 8), (3, 16, 16), (2, 1, 16, 16)):
         with pytest.raises(DataError):
-            Features(made, "middle.0", 1.0)(torch.zeros(shape))
+            Features(network, "middle.0", 1.0)(torch.zeros(shape))

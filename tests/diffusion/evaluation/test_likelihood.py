@@ -35,9 +35,9 @@ def knows(x0: Tensor) -> PredictX0:
 
 
 def prior(x0: float, noise: DiscreteSchedule = NOISE) -> float:
-    """L_T of a pixel, in bits."""
-    kept = float(noise.alpha_bar[-1])
-    return (kept * x0**2 + (1 - kept) - 1 - math.log(1 - kept)) / 2 / math.log(2)
+    """Return L_T of a pixel in bits."""
+    alpha_bar = float(noise.alpha_bar[-1])
+    return (alpha_bar * x0**2 + (1 - alpha_bar) - 1 - math.log(1 - alpha_bar)) / 2 / math.log(2)
 
 
 @pytest.mark.parametrize("noise", [NOISE, DiscreteSchedule(cosine_betas(100))])
@@ -87,8 +87,8 @@ def test_the_bound_of_gaussians_is_its_closed_form(
     c1, _, posterior = NOISE.posterior_coefficients()
     x0, sigma = to_unit(images), NOISE.sigmas
     # the error of a linear guess, for the variance that these pixels have
-    kept = variance / (variance + sigma**2)
-    error = (1 - kept) ** 2 * x0.square().mean() + kept**2 * sigma**2
+    ratio = variance / (variance + sigma**2)
+    error = (1 - ratio) ** 2 * x0.square().mean() + ratio**2 * sigma**2
     between = float((c1**2 * error / posterior)[1:].sum() / 2 / math.log(2))
     spread = float(terms[:, 1].std()) / math.sqrt(len(terms))
     assert abs(float(terms[:, 1].mean()) - between) < 4 * spread < 0.2
@@ -121,7 +121,7 @@ def test_sampled_steps_leave_the_bound_where_it_is(
 
 
 class Oracle(nn.Module):
-    """In place of the network: what it should predict for one picture."""
+    """Replace the network by the exact prediction for one picture."""
 
     def __init__(self, model: Denoiser, x0: Tensor) -> None:
         super().__init__()
@@ -162,12 +162,12 @@ def test_a_network_that_knows_nothing_costs_more() -> None:
 
 def test_a_condition_is_passed_on() -> None:
     model = Denoiser(SMALL.with_condition("class", 2)).eval()
-    told: list[list[int]] = []
+    classes: list[list[int]] = []
     model.net.condition_embedding.register_forward_pre_hook(
-        lambda net, seen: told.append(seen[0].tolist())
+        lambda net, inputs: classes.append(inputs[0].tolist())
     )
     estimate_bits(model, grey(3), condition=torch.tensor([1, 0, -1]), steps=1)
-    assert told == [[1, 0, 2]] * 2
+    assert classes == [[1, 0, 2]] * 2
 
 
 def test_continuous_noise_has_no_bound() -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints: they come back as they went, and nothing else gets in."""
+"""Checkpoints: saving and loading keeps a model; other files are refused."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ def test_a_checkpoint_comes_back_as_it_went(tmp_path: Path, condition: tuple[str
     model = denoiser(CONFIG.with_condition(*condition))
     path = tmp_path / "deep" / "model.safetensors"
     checkpoint.save(path, model.config, model.net.state_dict(), {"step": 7})
-    found = load(path)
-    assert found.config == model.config and found.about["step"] == 7
+    loaded = load(path)
+    assert loaded.config == model.config and loaded.about["step"] == 7
     for (name, ours), (other, theirs) in zip(
-        model.net.state_dict().items(), found.net.state_dict().items(), strict=True
+        model.net.state_dict().items(), loaded.net.state_dict().items(), strict=True
     ):
         assert name == other and torch.equal(ours, theirs)
-    assert not found.training and not any(p.requires_grad for p in found.parameters())
+    assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
     assert sorted(p.name for p in path.parent.iterdir()) == ["model.json", "model.safetensors"]
-    assert sample(found, 2, steps=2).isfinite().all()
+    assert sample(loaded, 2, steps=2).isfinite().all()
 
 
 def test_half_precision_is_half_the_size_and_near(tmp_path: Path, saved: Path) -> None:
@@ -125,7 +125,7 @@ def test_keys_of_version_2_are_not_renamed() -> None:
 
 
 def test_weights_of_another_model_are_refused(saved: Path) -> None:
-    """Of another preset, of no model at all, and no weights."""
+    """Files of another preset, of no model, and without weights."""
 
     def claim() -> None:
         rewrite(saved, lambda a: a.update(sha256=hashlib.sha256(saved.read_bytes()).hexdigest()))
@@ -164,7 +164,7 @@ anything = st.recursive(
 )
 @given(anything, st.data())
 def test_no_description_gets_past_with_a_stumble(saved: Path, wrong: Any, data: Any) -> None:
-    """Any field of the description, or of what is in it, may hold anything."""
+    """Every field of the description may hold any value."""
     beside = saved.with_suffix(".json")
     whole = beside.read_text()
     about = inner = json.loads(whole)
@@ -199,7 +199,7 @@ def test_a_device_that_is_not_there_is_refused(saved: Path) -> None:
 def test_a_full_disk_leaves_what_was_there(
     saved: Path, full: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whichever of the two files does not fit: the other is not replaced either."""
+    """If one of the two files cannot be written, neither is replaced."""
     real = Path.write_bytes
 
     def write(self: Path, data: bytes) -> int:

@@ -1,4 +1,4 @@
-"""What is predicted, what a guess of x_0 comes out of, how errors weigh, and guidance."""
+"""The denoiser: targets, estimates of x_0, loss weights and guidance."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ fast = settings(max_examples=50, deadline=None, derandomize=True)
 
 
 def denoiser(target: str, **other: object) -> Denoiser:
-    """In float64, with a network that says what it is handed by `say`."""
+    """Return a float64 model; `say` sets the output of its network."""
     config = Config("test", SHAPE, size=8, noise="linear", target=target, sigma_data=1.0)
     return Denoiser(replace(config, **other)).double()  # type: ignore[arg-type]
 
@@ -32,7 +32,7 @@ def say(model: Denoiser, what: Tensor) -> None:
     model.net.forward = lambda *_, **__: what  # type: ignore[method-assign,assignment]
 
 
-def drawn(seed: int, count: int = 3) -> tuple[Tensor, Tensor]:
+def draw_pair(seed: int, count: int = 3) -> tuple[Tensor, Tensor]:
     rng = torch.Generator().manual_seed(seed)
     shape = (count, 3, 8, 8)
     x0 = torch.rand(shape, dtype=torch.float64, generator=rng) * 2 - 1
@@ -40,16 +40,16 @@ def drawn(seed: int, count: int = 3) -> tuple[Tensor, Tensor]:
 
 
 def truth(target: str, x0: Tensor, eps: Tensor, sigma: float) -> Tensor:
-    """In the paper's coordinates: v = sqrt(alpha_bar) eps - sqrt(1 - alpha_bar) x_0."""
-    kept = 1 / (1 + sigma**2)
-    v = math.sqrt(kept) * eps - math.sqrt(1 - kept) * x0
+    """A target in the paper's coordinates: v = sqrt(alpha_bar) eps - sqrt(1 - alpha_bar) x_0."""
+    alpha_bar = 1 / (1 + sigma**2)
+    v = math.sqrt(alpha_bar) * eps - math.sqrt(1 - alpha_bar) * x0
     return {"eps": eps, "x0": x0, "v": v}[target]
 
 
 @fast
 @given(SIGMAS, st.sampled_from(TARGETS), st.integers(0, 99))
 def test_eps_x0_and_v_tell_the_same(sigma: float, target: str, seed: int) -> None:
-    x0, eps = drawn(seed)
+    x0, eps = draw_pair(seed)
     model, sigmas = denoiser(target), torch.full((3,), sigma, dtype=torch.float64)
     say(model, truth(target, x0, eps, sigma))
     x = x0 + sigma * eps
@@ -66,9 +66,9 @@ def test_the_input_has_the_variance_of_one(sigma: float, target: str, spread: fl
     model = denoiser(target, sigma_data=spread)
     skip, out, into = model.preconditioning(torch.tensor([sigma], dtype=torch.float64))
     assert into.item() ** 2 * (spread**2 + sigma**2) == pytest.approx(1)
-    if target == "v":  # what F is to say has the data's variance in its own units: 1
-        wanted = (1 - skip) ** 2 * spread**2 + skip**2 * sigma**2
-        assert (wanted / out**2).item() == pytest.approx(1)
+    if target == "v":  # the target of F has unit variance
+        expected = (1 - skip) ** 2 * spread**2 + skip**2 * sigma**2
+        assert (expected / out**2).item() == pytest.approx(1)
 
 
 def test_scaling_is_the_papers() -> None:
@@ -81,12 +81,12 @@ def test_scaling_is_the_papers() -> None:
 
 def test_the_network_hears_what_the_paper_says() -> None:
     for kind, sigma, time in (("linear", LINEAR.sigmas[123], 123), ("edm", 2.0, 250 * math.log(2))):
-        model, heard = denoiser("v", noise=kind), list[Tensor]()
-        model.net.forward = lambda x, t, c, heard=heard, **_: heard.extend([x, t]) or x  # type: ignore[method-assign,misc]
-        x, _ = drawn(0)
+        model, inputs = denoiser("v", noise=kind), list[Tensor]()
+        model.net.forward = lambda x, t, c, inputs=inputs, **_: inputs.extend([x, t]) or x  # type: ignore[method-assign,misc]
+        x, _ = draw_pair(0)
         model(x, torch.full((3,), float(sigma), dtype=torch.float64))
-        assert (heard[0] - x / math.sqrt(1 + sigma**2)).abs().max() < 1e-12
-        assert heard[1].tolist() == pytest.approx([time] * 3, abs=1e-3)
+        assert (inputs[0] - x / math.sqrt(1 + sigma**2)).abs().max() < 1e-12
+        assert inputs[1].tolist() == pytest.approx([time] * 3, abs=1e-3)
 
 
 def test_min_snr_5_weighs_as_the_paper_says() -> None:
@@ -104,22 +104,22 @@ def test_min_snr_5_weighs_as_the_paper_says() -> None:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_under_min_snr_all_targets_weigh_an_error_of_x0_alike(target: str) -> None:
-    x0, eps = drawn(5, 4)
+    x0, eps = draw_pair(5, 4)
     sigmas = LINEAR.sigmas[[3, 100, 400, 900]]
     model = denoiser(target, weighting="min-snr-5")
     x = x0 + sigmas.view(-1, 1, 1, 1) * eps
     say(model, torch.zeros_like(x))
     off = (model(x, sigmas) - x0).square().flatten(1).mean(1)
-    wanted = off * (1 / sigmas**2).clamp(max=5)
-    assert model.loss(x0, sigmas, eps, None).tolist() == pytest.approx(wanted.tolist(), rel=1e-9)
+    expected = off * (1 / sigmas**2).clamp(max=5)
+    assert model.loss(x0, sigmas, eps, None).tolist() == pytest.approx(expected.tolist(), rel=1e-9)
 
 
 def test_the_loss_of_the_article_is_the_error_of_the_noise() -> None:
-    x0, eps = drawn(2)
+    x0, eps = draw_pair(2)
     model = denoiser("eps")
     say(model, torch.zeros_like(x0))
-    wanted = eps.square().flatten(1).mean(1)
-    assert torch.allclose(model.loss(x0, LINEAR.sigmas[[0, 5, 999]], eps, None), wanted)
+    expected = eps.square().flatten(1).mean(1)
+    assert torch.allclose(model.loss(x0, LINEAR.sigmas[[0, 5, 999]], eps, None), expected)
 
 
 class Gaussian(Denoiser):
@@ -148,7 +148,7 @@ def test_guidance_moves_the_mean_and_keeps_the_variance(weight: float) -> None:
     sigmas = karras_sigmas(80, 30)
 
     def ends(denoise: object, centre: float) -> tuple[float, float]:
-        """Where its own mean ends, and by how much the walk narrows a distance."""
+        """Return where sampling takes the mean, and the ratio by which it shrinks distances."""
         x = torch.tensor([centre, centre + 80.0], dtype=torch.float64).view(2, 1, 1, 1)
         *_, state = ddim(denoise, x, sigmas)  # type: ignore[arg-type]
         return state.x[0].item(), (state.x[1] - state.x[0]).item()

@@ -22,9 +22,9 @@ LINEAR, COSINE = DiscreteSchedule(linear_betas()), DiscreteSchedule(cosine_betas
 TINY = 1e-12
 
 
-def near(values: torch.Tensor, wanted: list[float], to: float = 1e-9) -> None:
+def near(values: torch.Tensor, expected: list[float], to: float = 1e-9) -> None:
     assert values.dtype == torch.float64
-    assert values.tolist() == pytest.approx(wanted, rel=to, abs=0)
+    assert values.tolist() == pytest.approx(expected, rel=to, abs=0)
 
 
 def test_the_linear_schedule_keeps_what_the_paper_says() -> None:
@@ -71,9 +71,9 @@ def test_both_forms_of_the_mean_are_the_same(steps: DiscreteSchedule) -> None:
     t = torch.arange(1000)
     x = steps.add_noise(x0, t, eps)
     c1, c2, _ = (c.view(-1, 1, 1, 1) for c in steps.posterior_coefficients())
-    # At the last steps of `cosine` x_t has next to no x_0 left, and eps tells of it to few digits.
-    kept = steps.alpha_bar > 1e-8
-    assert (steps.mean_from_eps(x, t, eps) - (c1 * x0 + c2 * x))[kept].abs().max() < TINY
+    # At the last steps of `cosine`, x_t holds almost nothing of x_0, so eps gives it imprecisely.
+    nonzero = steps.alpha_bar > 1e-8
+    assert (steps.mean_from_eps(x, t, eps) - (c1 * x0 + c2 * x))[nonzero].abs().max() < TINY
 
 
 def test_noise_in_one_go_is_noise_step_by_step() -> None:
@@ -105,10 +105,10 @@ def test_sigma_is_noise_over_signal(steps: DiscreteSchedule) -> None:
 )
 def test_a_sigma_tells_its_step_in_units_of_a_thousand(steps: DiscreteSchedule) -> None:
     scale = 1000 / len(steps.betas)
-    wanted = torch.arange(len(steps.betas)) * scale
-    assert (steps.timestep(steps.sigmas) - wanted).abs().max() < 1e-6
+    expected = torch.arange(len(steps.betas)) * scale
+    assert (steps.timestep(steps.sigmas) - expected).abs().max() < 1e-6
     between = (steps.sigmas[:-1] * steps.sigmas[1:]).sqrt()
-    assert (steps.timestep(between) - (wanted[:-1] + scale / 2)).abs().max() < 1e-6
+    assert (steps.timestep(between) - (expected[:-1] + scale / 2)).abs().max() < 1e-6
     beyond = torch.tensor([steps.sigma_min / 9, steps.sigma_max * 9])
     assert steps.timestep(beyond).tolist() == [0, (len(steps.betas) - 1) * scale]
 
@@ -116,15 +116,15 @@ def test_a_sigma_tells_its_step_in_units_of_a_thousand(steps: DiscreteSchedule) 
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(st.floats(0, 1, exclude_max=True))
 def test_every_draw_is_a_step(uniform: float) -> None:
-    drawn = LINEAR.draw_sigmas(torch.tensor([uniform], dtype=torch.float64))
-    assert drawn.item() in LINEAR.sigmas
+    sigma = LINEAR.draw_sigmas(torch.tensor([uniform], dtype=torch.float64))
+    assert sigma.item() in LINEAR.sigmas
 
 
 def test_all_steps_are_drawn_alike_and_the_first_among_them() -> None:
     """The article's code draws from 1 to T - 1 of 0 to T - 1, and never trains the first step."""
     even = (torch.arange(3000, dtype=torch.float64) + 0.5) / 3000
-    found, counts = LINEAR.draw_sigmas(even).unique(return_counts=True)
-    assert torch.equal(found, LINEAR.sigmas) and (counts == 3).all()
+    sigmas, counts = LINEAR.draw_sigmas(even).unique(return_counts=True)
+    assert torch.equal(sigmas, LINEAR.sigmas) and (counts == 3).all()
     assert LINEAR.draw_sigmas(torch.zeros(1, dtype=torch.float64)) == LINEAR.sigmas[0]
     assert LINEAR.timestep(LINEAR.sigmas[:1]) == 0
 
@@ -142,8 +142,8 @@ def test_continuous_noise_is_log_normal_within_its_limits() -> None:
 
 def test_schedules_are_found_by_name() -> None:
     for name, betas in (("linear", linear_betas(10)), ("cosine", cosine_betas(10))):
-        found = make_schedule(name, 10)
-        assert isinstance(found, DiscreteSchedule) and torch.equal(found.betas, betas)
+        schedule = make_schedule(name, 10)
+        assert isinstance(schedule, DiscreteSchedule) and torch.equal(schedule.betas, betas)
     assert make_schedule("edm") == LogNormalSchedule()
 
 

@@ -1,4 +1,4 @@
-"""The diffusion model in the package: what its card says is true, and it denoises."""
+"""The diffusion model in the package: it denoises, and its card is right."""
 
 from __future__ import annotations
 
@@ -76,14 +76,14 @@ def test_it_denoises_pictures_it_has_not_seen(model: Denoiser, sigma: float) -> 
 
 
 def test_samples_are_pictures(model: Denoiser) -> None:
-    drawn = sample(model, 4, steps=8)
-    assert drawn.shape == (4, 3, 64, 64) and drawn.abs().max() <= 1
-    neighbours = (drawn[..., 1:] - drawn[..., :-1]).square().mean() / drawn.var()
+    samples = sample(model, 4, steps=8)
+    assert samples.shape == (4, 3, 64, 64) and samples.abs().max() <= 1
+    neighbours = (samples[..., 1:] - samples[..., :-1]).square().mean() / samples.var()
     assert neighbours < 1  # of independent pixels it is 2
 
 
 def test_a_run_can_start_from_it(model: Denoiser, tmp_path: Path) -> None:
-    """Without vectors it goes on as it does where the condition was dropped."""
+    """Without vectors it samples as if the condition was dropped."""
     options = Options(
         (str(SAMPLES),), str(tmp_path), start="shipped", steps=1, batch=2, device="cpu"
     )
@@ -109,6 +109,6 @@ def test_the_commands_need_nothing_but_the_package(tmp_path: Path) -> None:
             [*command, *words], cwd=tmp_path, env=environment, check=True, stdout=subprocess.PIPE
         )
     assert f"under mini {Mini().fingerprint}; weights" in done.stdout.decode()
-    made = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert made == ["00000.png", "00001.png", "00002.png", "00003.png", "grid.png"]
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["00000.png", "00001.png", "00002.png", "00003.png", "grid.png"]
     assert (tmp_path / "process.png").stat().st_size > 10_000

@@ -1,4 +1,4 @@
-"""The network: what goes in and out, what it costs, how it begins, and what it is told."""
+"""The network: shapes, cost, initial weights, time and condition."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SMALL = Shape((32, 64), 2, (False, True), patch=2)
 
 
 def lively(shape: Shape, seed: int = 0) -> UNet:
-    """A network whose zeros are drawn as well, as if it had learned something."""
+    """Return a network whose zero weights are random, as after training."""
     torch.manual_seed(seed)
     net = UNet(shape)
     with torch.no_grad():
@@ -92,7 +92,7 @@ def test_a_vector_begins_by_telling_nothing() -> None:
     net, x, time = lively(shape), pictures(2, 16), torch.tensor([10.0, 500.0])
     vectors = torch.nn.functional.normalize(torch.randn(2, 512), dim=1)
     assert not torch.allclose(net(x, time, vectors), net(x, time))
-    net.condition_embedding.weight.zero_()  # as it begins, under a network that has learned
+    net.condition_embedding.weight.zero_()  # with initial weights, in a trained network
     assert torch.equal(net(x, time, vectors), net(x, time))
 
 
@@ -108,9 +108,9 @@ def test_zeros_are_no_vector(width: int) -> None:
 def test_minus_one_is_no_class() -> None:
     net = lively(replace(SMALL, condition="class", width=3))
     x, time = pictures(1, 16).expand(4, -1, -1, -1), torch.full((4,), 20.0)
-    said = net(x, time, torch.tensor([0, 1, 2, -1]))
-    assert all(not torch.allclose(said[i], said[j]) for i in range(4) for j in range(i))
-    assert torch.equal(net(x, time, None)[3], said[3])
+    output = net(x, time, torch.tensor([0, 1, 2, -1]))
+    assert all(not torch.allclose(output[i], output[j]) for i in range(4) for j in range(i))
+    assert torch.equal(net(x, time, None)[3], output[3])
     assert torch.equal(net(x, time, torch.full((4,), -1)), net(x, time, None))
 
 
@@ -128,18 +128,18 @@ def test_the_network_is_told_the_time() -> None:
     for scale_shift in (True, False):
         net = lively(replace(SMALL, scale_shift=scale_shift))
         x = pictures(1, 16).expand(3, -1, -1, -1)
-        said = net(x, torch.tensor([0.0, 1.0, 999.0]))
-        assert not torch.allclose(said[0], said[1]) and not torch.allclose(said[1], said[2])
+        output = net(x, torch.tensor([0.0, 1.0, 999.0]))
+        assert not torch.allclose(output[0], output[1]) and not torch.allclose(output[1], output[2])
 
 
 def test_the_clock_is_sines_and_cosines() -> None:
-    told = sinusoidal_embedding(torch.tensor([0.0, 3.0]), 8)
-    assert told.shape == (2, 8)
-    assert told[0].tolist() == [0] * 4 + [1] * 4
+    embedding = sinusoidal_embedding(torch.tensor([0.0, 3.0]), 8)
+    assert embedding.shape == (2, 8)
+    assert embedding[0].tolist() == [0] * 4 + [1] * 4
     for i in range(4):
         angle = torch.tensor(3 / 10_000 ** (i / 4))
-        assert told[1, i] == pytest.approx(angle.sin().item(), abs=1e-6)
-        assert told[1, 4 + i] == pytest.approx(angle.cos().item(), abs=1e-6)
+        assert embedding[1, i] == pytest.approx(angle.sin().item(), abs=1e-6)
+        assert embedding[1, 4 + i] == pytest.approx(angle.cos().item(), abs=1e-6)
 
 
 def test_blocks_are_named_in_the_order_in_which_they_run() -> None:

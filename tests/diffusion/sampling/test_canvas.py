@@ -31,9 +31,9 @@ def photo() -> Denoiser:
 
 
 def last(work: Iterator[T | None]) -> T:
-    *_, found = work
-    assert found is not None
-    return found
+    *_, result = work
+    assert result is not None
+    return result
 
 
 def sample_picture(size: tuple[int, int]) -> Image.Image:
@@ -82,8 +82,8 @@ def test_variants_keep_the_shape_and_their_seed(photo: Denoiser) -> None:
 
 
 def test_samples_are_pictures(photo: Denoiser) -> None:
-    made = sample(photo, 2, steps=4)
-    assert made.shape == (2, 3, 128, 128) and float(made.std()) > 0.1
+    samples = sample(photo, 2, steps=4)
+    assert samples.shape == (2, 3, 128, 128) and float(samples.std()) > 0.1
 
 
 def test_a_weak_model_guides_it(photo: Denoiser) -> None:

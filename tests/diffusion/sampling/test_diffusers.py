@@ -1,4 +1,4 @@
-"""The same noise through `diffusers`: where both define the same thing, both give the same.
+"""The same noise through `diffusers`: both give the same where both define the same.
 
 Theirs mix, x_t = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) eps, and hold float32 tables; ours add,
 so states are divided by sqrt(1 + sigma^2) to be compared.
@@ -57,12 +57,12 @@ def close(ours: Tensor, theirs: Tensor) -> None:
 
 
 def guess(x: Tensor, t: float) -> Tensor:
-    """An x_0 for x_t as good as any: bounded as pictures are, and no Gaussian's."""
+    """Return some x_0 for x_t: bounded like pictures, and not that of a Gaussian."""
     return 0.8 * torch.tanh(1.5 * x + math.sin(t / 100))
 
 
 class Pair:
-    """One starting noise and one stream of it for both; ours runs, theirs is compared."""
+    """The same starting noise and noise stream for our samplers and theirs."""
 
     def __init__(self, steps: DiscreteSchedule) -> None:
         self.steps = steps
@@ -79,22 +79,22 @@ class Pair:
     def start(self, sigmas: list[float]) -> Tensor:
         return math.sqrt(1 + sigmas[0] ** 2) * self.x
 
-    def told(self, kind: str, x: Tensor, t: int) -> Tensor:
-        """What a network that predicts `kind` says when it means `guess`."""
-        x0, kept = guess(x, t), self.steps.alpha_bar[t]
-        eps = (x - kept.sqrt() * x0) / (1 - kept).sqrt()
-        v = kept.sqrt() * eps - (1 - kept).sqrt() * x0
+    def predict(self, kind: str, x: Tensor, t: int) -> Tensor:
+        """Return the output for `guess` of a network that predicts `kind`."""
+        x0, alpha_bar = guess(x, t), self.steps.alpha_bar[t]
+        eps = (x - alpha_bar.sqrt() * x0) / (1 - alpha_bar).sqrt()
+        v = alpha_bar.sqrt() * eps - (1 - alpha_bar).sqrt() * x0
         return {"epsilon": eps, "sample": x0, "v_prediction": v}[kind]
 
     def compare(self, states: Iterator[State], theirs: Any, count: int, **options: Any) -> None:
-        """Every state of ours against every state of theirs."""
+        """Compare each of our states with theirs."""
         theirs.alphas_cumprod = self.steps.alpha_bar  # a thousand steps add float32 up to 1e-5
         theirs.set_timesteps(count)
         x, noises, kind = self.x, iter(self.noises), theirs.config.prediction_type
         for t, state in zip(theirs.timesteps, states, strict=True):
             if options.get("eta"):
                 options["variance_noise"] = next(noises)
-            x = theirs.step(self.told(kind, x, int(t)), int(t), x, **options).prev_sample
+            x = theirs.step(self.predict(kind, x, int(t)), int(t), x, **options).prev_sample
             close(state.x / math.sqrt(1 + state.sigma**2), x)
 
 
@@ -129,15 +129,15 @@ def test_ancestral_is_their_ddpm(
         beta_schedule=kind, variance_type=name, clip_sample=False, prediction_type="sample", **PLAIN
     )
     pair = Pair(DiscreteSchedule(BETAS[kind]()))
-    sigmas, drawn = trailing_sigmas(pair.steps, count), iter(pair.noises)
+    sigmas, noises = trailing_sigmas(pair.steps, count), iter(pair.noises)
     source = "diffusers.schedulers.scheduling_ddpm.randn_tensor"
-    monkeypatch.setattr(source, lambda *_, **__: next(drawn))
+    monkeypatch.setattr(source, lambda *_, **__: next(noises))
     states = ancestral(pair.denoise, pair.start(sigmas), sigmas, pair.normal, variance)
     pair.compare(states, theirs, count)
 
 
 @pytest.mark.parametrize("predicts", PREDICTIONS)
-@pytest.mark.parametrize("count", [50, 20])  # theirs walks others unevenly
+@pytest.mark.parametrize("count", [50, 20])  # theirs spaces other counts unevenly
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 def test_ddim_is_theirs(predicts: str, count: int, eta: float) -> None:
     theirs = DDIMScheduler(clip_sample=False, prediction_type=predicts, **PLAIN)
@@ -164,19 +164,19 @@ def test_dpmpp_2m_is_theirs(kind: str, predicts: str, count: int) -> None:
 
 @pytest.mark.parametrize("count", [20, 15])
 def test_heun_is_theirs(count: int) -> None:
-    """Theirs adds as ours does, and gives a state after each pass, two of them for a step."""
+    """Theirs gives a state after each pass, two for a step."""
     theirs = HeunDiscreteScheduler(beta_schedule="linear", **PLAIN)
     theirs.set_timesteps(count)
     pair = Pair(DiscreteSchedule(linear_betas()))
     sigmas = trailing_sigmas(pair.steps, count)
     x = start = pair.start(sigmas)
-    found = []
+    results = []
     for t in theirs.timesteps:
-        told = pair.told("epsilon", theirs.scale_model_input(x, t), int(t))
-        x = theirs.step(told, t, x).prev_sample
-        found.append(x)
+        predicted = pair.predict("epsilon", theirs.scale_model_input(x, t), int(t))
+        x = theirs.step(predicted, t, x).prev_sample
+        results.append(x)
     states = list(heun(pair.denoise, start, sigmas))
-    for state, other in zip(states, [*found[1::2], found[-1]], strict=True):
+    for state, other in zip(states, [*results[1::2], results[-1]], strict=True):
         close(state.x / math.sqrt(1 + state.sigma**2), other / math.sqrt(1 + state.sigma**2))
 
 
@@ -207,6 +207,6 @@ def test_edm_noise_and_scaling_are_theirs(name: str, count: int) -> None:
     for t, state in zip(
         theirs.timesteps, ours(model.make_denoise_function(), start, sigmas), strict=True
     ):
-        told = torch.full((2,), 1000 * float(t), dtype=torch.float64)
-        x = theirs.step(model.net(theirs.scale_model_input(x, t), told, None), t, x).prev_sample
+        time = torch.full((2,), 1000 * float(t), dtype=torch.float64)
+        x = theirs.step(model.net(theirs.scale_model_input(x, t), time, None), t, x).prev_sample
         assert ((state.x - x).abs() / (1 + x.abs())).max() < NEAR

@@ -1,4 +1,4 @@
-"""The figure of the process: what is in it, and that it can be drawn for every noise."""
+"""The figure of the process: its contents, for every noise schedule."""
 
 from __future__ import annotations
 
@@ -33,29 +33,29 @@ def unit() -> Tensor:
 
 def test_the_forward_chain_is_the_closed_form() -> None:
     model = Denoiser(LINEAR).eval()
-    found = trace_process(model, picture(), seed=4, steps=20)
+    process = trace_process(model, picture(), seed=4, steps=20)
     noise, eps = model.schedule, seeded_noise([4], (3, 16, 16))()
     if not isinstance(noise, DiscreteSchedule):
         raise TypeError(noise)
-    torch.testing.assert_close(found.forward[0], unit())
-    for sigma, x in zip(found.sigmas[1:], found.forward[1:], strict=True):
+    torch.testing.assert_close(process.forward[0], unit())
+    for sigma, x in zip(process.sigmas[1:], process.forward[1:], strict=True):
         t = (noise.sigmas - sigma).abs().argmin()[None]
-        wanted = noise.add_noise(unit()[None], t, eps)
-        torch.testing.assert_close(x[None], wanted, rtol=0, atol=1e-5)
-    assert found.sigmas[-1] == pytest.approx(noise.sigma_max)
+        expected = noise.add_noise(unit()[None], t, eps)
+        torch.testing.assert_close(x[None], expected, rtol=0, atol=1e-5)
+    assert process.sigmas[-1] == pytest.approx(noise.sigma_max)
 
 
 @pytest.mark.parametrize("config", [EDM, LINEAR])
 @pytest.mark.parametrize("steps", [9, 40])
 def test_columns_go_from_the_picture_to_pure_noise(config: Config, steps: int) -> None:
     model = Denoiser(config).eval()
-    found = trace_process(model, picture(), steps=steps)
-    assert len(found.sigmas) == 10 and found.sigmas[0] == 0
-    assert list(found.sigmas) == sorted(set(found.sigmas))
-    assert found.sigmas[-1] == pytest.approx(model.schedule.sigma_max)
-    for chain in (found.forward, found.reverse, found.expected):
+    process = trace_process(model, picture(), steps=steps)
+    assert len(process.sigmas) == 10 and process.sigmas[0] == 0
+    assert list(process.sigmas) == sorted(set(process.sigmas))
+    assert process.sigmas[-1] == pytest.approx(model.schedule.sigma_max)
+    for chain in (process.forward, process.reverse, process.expected):
         assert chain.shape == (10, 3, 16, 16)
-    for chain in (found.forward, found.reverse):
+    for chain in (process.forward, process.reverse):
         assert float(chain[-1].std()) == pytest.approx(1, abs=0.1)
 
 
@@ -65,8 +65,8 @@ def test_the_way_back_has_no_more_steps_than_the_schedule() -> None:
 
 
 def test_continuous_noise_is_shown_where_pictures_change() -> None:
-    found = trace_process(Denoiser(EDM).eval(), picture(), steps=100)
-    angles = np.arctan(found.sigmas)
+    process = trace_process(Denoiser(EDM).eval(), picture(), steps=100)
+    angles = np.arctan(process.sigmas)
     np.testing.assert_allclose(np.diff(angles), angles[-1] / 9, atol=0.05)
 
 
@@ -78,12 +78,12 @@ def test_the_reverse_chain_ends_at_what_is_expected(
     monkeypatch.setattr(
         Denoiser, "make_denoise_function", lambda self, condition: lambda x, sigma: point
     )
-    found = trace_process(Denoiser(config), picture(), steps=30)
-    torch.testing.assert_close(found.reverse[0], point[0])
-    torch.testing.assert_close(found.expected, point.expand(10, -1, -1, -1))
-    # x_t is what the point and noise make: the noise that is in it has unit variance
-    middle = torch.tensor(found.sigmas[5])
-    noise = (found.reverse[5] * (1 + middle**2).sqrt() - 0.25) / middle
+    process = trace_process(Denoiser(config), picture(), steps=30)
+    torch.testing.assert_close(process.reverse[0], point[0])
+    torch.testing.assert_close(process.expected, point.expand(10, -1, -1, -1))
+    # the noise in x_t has unit variance
+    middle = torch.tensor(process.sigmas[5])
+    noise = (process.reverse[5] * (1 + middle**2).sqrt() - 0.25) / middle
     assert float(noise.std()) == pytest.approx(1, abs=0.1)
 
 
@@ -92,10 +92,12 @@ def test_the_condition_reaches_the_model() -> None:
         Denoiser(EDM.with_condition("vector", 4)).eval(),
         torch.tensor([[0, 0.6, 0.8, 0]]),
     )
-    told: list[Tensor] = []
-    model.net.condition_embedding.register_forward_pre_hook(lambda net, seen: told.append(seen[0]))
+    conditions: list[Tensor] = []
+    model.net.condition_embedding.register_forward_pre_hook(
+        lambda net, args: conditions.append(args[0])
+    )
     trace_process(model, picture(), vector, steps=9)
-    assert len(told) == 9 and torch.allclose(told[0], 2 * vector)  # of unit variance
+    assert len(conditions) == 9 and torch.allclose(conditions[0], 2 * vector)  # of unit variance
 
 
 @pytest.mark.parametrize(
@@ -105,12 +107,12 @@ def test_a_figure_is_drawn(config: Config, tmp_path: Path) -> None:
     path = tmp_path / "figures" / "process.png"
     draw_process(Denoiser(config).eval(), picture(), path, steps=9)
     with Image.open(path) as image:
-        drawn = np.asarray(image.convert("RGB"))
-    height, width, _ = drawn.shape
+        pixels = np.asarray(image.convert("RGB"))
+    height, width, _ = pixels.shape
     assert width > 1400 and 0.4 < height / width < 0.7
-    assert (drawn[:8] == 255).all() and (drawn[:, :8] == 255).all()  # a white border
-    assert (drawn[: height // 2] < 200).mean() > 0.2  # pictures above
-    assert 0.001 < (drawn[2 * height // 3 :] < 200).mean() < 0.2  # curves below
+    assert (pixels[:8] == 255).all() and (pixels[:, :8] == 255).all()  # a white border
+    assert (pixels[: height // 2] < 200).mean() > 0.2  # pictures above
+    assert 0.001 < (pixels[2 * height // 3 :] < 200).mean() < 0.2  # curves below
 
 
 def test_a_conditioned_figure_is_drawn(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def exact(x: Tensor, sigma: float) -> Tensor:
 
 
 def flow(x: Tensor, start: float, end: float = 0.0) -> Tensor:
-    """Where the probability flow of that data takes x."""
+    """Return where the probability flow of that data takes x."""
     return MEAN + (x - MEAN) * math.sqrt((SPREAD**2 + end**2) / (SPREAD**2 + start**2))
 
 
@@ -51,31 +51,31 @@ def column(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float64).view(-1, 1, 1, 1)
 
 
-@pytest.mark.parametrize("variance, wanted", [("beta", 0.250752075), ("posterior", 0.246125211)])
+@pytest.mark.parametrize("variance, expected", [("beta", 0.250752075), ("posterior", 0.246125211)])
 def test_the_ancestral_chain_ends_in_the_known_mean_and_variance(
-    variance: str, wanted: float
+    variance: str, expected: float
 ) -> None:
     """Each row but the first gets noise once, 1 at a step of its own: as all is linear, its
     distance to the first row is what that noise adds, and the squares add up."""
     sigmas = trailing_sigmas(LINEAR, 1000)
     calls = iter(range(1, 1000))
 
-    def once() -> Tensor:
+    def draw_noise() -> Tensor:
         return torch.eye(1001, dtype=torch.float64)[next(calls)].view(-1, 1, 1, 1)
 
     x = torch.zeros(1001, 1, 1, 1, dtype=torch.float64)
     x[1000] = math.sqrt(1 + sigmas[0] ** 2)  # x_T = N(0, 1) in the paper's coordinates
-    x = last(ancestral(exact, x, sigmas, once, variance)).flatten()
+    x = last(ancestral(exact, x, sigmas, draw_noise, variance)).flatten()
     assert next(calls, None) is None  # the last step adds none
     assert x[0].item() == pytest.approx(0.299996973, abs=1e-9)
-    assert (x[1:] - x[0]).square().sum().item() == pytest.approx(wanted, abs=1e-9)
+    assert (x[1:] - x[0]).square().sum().item() == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("variance", ["posterior", "beta"])
 def test_over_all_steps_ancestral_is_algorithm_2(variance: str) -> None:
     """Against the paper's own form, in its coordinates, with any predictor of noise."""
     steps = DiscreteSchedule(linear_betas(20, last=0.3))
-    kept, between = steps.alpha_bar, steps.posterior_coefficients()[2]
+    alpha_bar, between = steps.alpha_bar, steps.posterior_coefficients()[2]
     x = torch.randn(4, 3, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     noises = torch.randn(20, *x.shape, dtype=torch.float64)
 
@@ -84,12 +84,16 @@ def test_over_all_steps_ancestral_is_algorithm_2(variance: str) -> None:
 
     def denoise(x: Tensor, sigma: float) -> Tensor:
         t = int((steps.sigmas - sigma).abs().argmin())
-        return x - sigma * predict(x * kept[t].sqrt(), t)
+        return x - sigma * predict(x * alpha_bar[t].sqrt(), t)
 
     source = iter(noises)
     states = list(
         ancestral(
-            denoise, x / kept[-1].sqrt(), trailing_sigmas(steps, 20), lambda: next(source), variance
+            denoise,
+            x / alpha_bar[-1].sqrt(),
+            trailing_sigmas(steps, 20),
+            lambda: next(source),
+            variance,
         )
     )
     for t, noise, state in zip(reversed(range(20)), noises, states, strict=True):
@@ -100,11 +104,13 @@ def test_over_all_steps_ancestral_is_algorithm_2(variance: str) -> None:
         assert (ours - x).abs().max() < 1e-10
 
 
-@pytest.mark.parametrize("steps, wanted", [(10, 0.66924973), (50, 0.77050425), (1000, 0.79754523)])
-def test_ddim_ends_where_it_is_known_to(steps: int, wanted: float) -> None:
+@pytest.mark.parametrize(
+    "steps, expected", [(10, 0.66924973), (50, 0.77050425), (1000, 0.79754523)]
+)
+def test_ddim_ends_where_it_is_known_to(steps: int, expected: float) -> None:
     sigmas = trailing_sigmas(LINEAR, steps)
     x = column(math.sqrt(1 + sigmas[0] ** 2))
-    assert last(ddim(exact, x, sigmas)).item() == pytest.approx(wanted, abs=1e-8)
+    assert last(ddim(exact, x, sigmas)).item() == pytest.approx(expected, abs=1e-8)
     assert flow(x, sigmas[0]).item() == pytest.approx(0.79905463, abs=1e-8)
 
 
@@ -117,10 +123,10 @@ def test_the_order_of_accuracy(name: str, order: int) -> None:
         sigmas = karras_sigmas(start, count + 1, 0.05)[:-1]  # without the step to 0, of first order
         there = last(DETERMINISTIC[name](exact, x, sigmas))
         errors.append((there - flow(x, start, sigmas[-1])).abs().max().item())
-    found = [math.log2(a / b) for a, b in pairwise(errors)]
-    assert all(abs(slope - order) < 0.35 for slope in found[1:])  # 8 steps are still few
+    orders = [math.log2(a / b) for a, b in pairwise(errors)]
+    assert all(abs(slope - order) < 0.35 for slope in orders[1:])  # 8 steps are still few
     assert math.log2(errors[0] / errors[-1]) / 5 == pytest.approx(order, abs=0.2)
-    assert abs(found[-1] - order) < 0.1
+    assert abs(orders[-1] - order) < 0.1
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
@@ -174,7 +180,7 @@ def test_a_sampler_is_a_generator_of_states(name: str) -> None:
     sigmas = karras_sigmas(80, 5)
     states = SAMPLERS[name](counted, column(40.0), sigmas, seeded_noise([0], (1, 1, 1)))
     first = next(states)
-    assert passes == (2 if name == "heun" else 1)  # it does no more than it was asked for
+    assert passes == (2 if name == "heun" else 1)  # it computes no further state
     assert (first.step, first.steps, first.sigma) == (1, 5, sigmas[1])
     assert torch.equal(first.x0, exact(column(40.0), 80.0))
     rest = list(states)
@@ -276,7 +282,7 @@ def test_a_seed_gives_the_same_noise_alone_or_among_others(seeds: list[int]) -> 
 
 
 def test_cosine_and_linear_noise_of_one_sigma_mean_the_same() -> None:
-    """From one sigma down, a known flow ends in one place whatever schedule lays the steps."""
+    """Every schedule of steps ends at the same point of a known flow."""
     x, start = column(2.0), 2.0
     ends: list[Tensor] = []
     walk: Callable[[Sequence[float]], Iterator[State]] = lambda s: heun(exact, x, s)  # noqa: E731

@@ -1,4 +1,4 @@
-"""Variants out of a model: the ends of the dial, seeds, and the two bands of a picture."""
+"""Variants of a model: the extremes of sigma, seeds, and the two bands of a picture."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SMALL = Config("small", Shape((16, 32), 1, (False, True), head=16), size=16)
 
 
 def denoiser(config: Config) -> Denoiser:
-    """One of random weights, the ones that begin as nothing among them."""
+    """A model of random weights, also where initial weights are zero."""
     torch.manual_seed(0)
     model = Denoiser(config)
     for weight in model.net.parameters():
@@ -31,7 +31,7 @@ def denoiser(config: Config) -> Denoiser:
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """More of them cost more than such small tensors."""
+    """With small tensors, more threads are slower."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -52,7 +52,7 @@ def test_at_nothing_it_is_the_picture(model: Denoiser) -> None:
 
 
 def test_it_comes_to_the_picture_as_sigma_goes_to_nothing() -> None:
-    """Under a denoiser that shrinks towards grey, as any good one does where it knows nothing."""
+    """With a denoiser that returns nearly grey, as a good one does at high noise."""
     model = denoiser(SMALL)
     for weight in model.net.parameters():
         torch.nn.init.zeros_(weight)
@@ -74,13 +74,13 @@ def test_pure_noise_of_a_stepped_schedule_has_not_even_the_mean_colour(schedule:
 
 @pytest.mark.parametrize("sigma", [80.0, 1000.0])
 def test_pure_noise_has_nothing_of_the_picture(model: Denoiser, sigma: float) -> None:
-    def drawn(picture: torch.Tensor, condition: torch.Tensor, **at: object) -> torch.Tensor:
-        asked = {"condition": condition, "steps": 3, **(at or {"sigma": sigma})}
-        return variants(model, picture, 1, **asked)  # type: ignore[arg-type]
+    def draw(picture: torch.Tensor, condition: torch.Tensor, **at: object) -> torch.Tensor:
+        arguments = {"condition": condition, "steps": 3, **(at or {"sigma": sigma})}
+        return variants(model, picture, 1, **arguments)  # type: ignore[arg-type]
 
-    assert torch.equal(drawn(PICTURE, CONDITION), drawn(-PICTURE, CONDITION))
-    assert not torch.equal(drawn(PICTURE, CONDITION), drawn(PICTURE, -CONDITION))
-    assert torch.equal(drawn(PICTURE, CONDITION), drawn(PICTURE, CONDITION, regime="concept"))
+    assert torch.equal(draw(PICTURE, CONDITION), draw(-PICTURE, CONDITION))
+    assert not torch.equal(draw(PICTURE, CONDITION), draw(PICTURE, -CONDITION))
+    assert torch.equal(draw(PICTURE, CONDITION), draw(PICTURE, CONDITION, regime="concept"))
 
 
 def test_below_that_there_is_some_of_it(model: Denoiser) -> None:
@@ -97,14 +97,14 @@ def test_one_is_the_same_alone_and_among_others(model: Denoiser) -> None:
 
 
 def test_guidance_goes_the_way_of_the_condition(model: Denoiser) -> None:
-    """One is none, and costs nothing; with nothing to go by it changes nothing."""
-    drawn = [
+    """A weight of 1 is no guidance. Without a condition, guidance changes nothing."""
+    results = [
         variants(model, PICTURE, 1, condition=c, guidance=w, steps=3)
         for c in (CONDITION, None)
         for w in (1.0, 3.0)
     ]
-    assert not torch.allclose(drawn[0], drawn[1], atol=1e-3)
-    assert torch.equal(drawn[2], drawn[3])
+    assert not torch.allclose(results[0], results[1], atol=1e-3)
+    assert torch.equal(results[2], results[3])
 
 
 def test_the_regimes_are_in_order() -> None:
@@ -134,7 +134,7 @@ def test_the_limits_between_regimes_are_geometric_means(space: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "arguments",
     [
         {"regime": "far"},
         {"regime": "near", "sigma": 1},
@@ -153,9 +153,9 @@ def test_the_limits_between_regimes_are_geometric_means(space: str) -> None:
         {"condition": torch.zeros(5)},
     ],
 )
-def test_what_cannot_be_is_refused(model: Denoiser, said: dict[str, object]) -> None:
+def test_what_cannot_be_is_refused(model: Denoiser, arguments: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
-        variants(model, **{"picture": PICTURE, **said})  # type: ignore[arg-type]
+        variants(model, **{"picture": PICTURE, **arguments})  # type: ignore[arg-type]
 
 
 # the two bands --------------------------------------------------------------------------------
@@ -178,8 +178,8 @@ def test_the_low_band_keeps_the_shape(size: tuple[int, int]) -> None:
     width, height = low_band_size(*size, 64, 8)
     assert width % 8 == 0 == height % 8
     assert 0.7 < width * height / 64**2 < 1.4
-    wanted = min(max(size[0] / size[1], 1 / MAX_ASPECT), MAX_ASPECT)
-    assert 0.75 < width / height / wanted < 1.34
+    expected = min(max(size[0] / size[1], 1 / MAX_ASPECT), MAX_ASPECT)
+    assert 0.75 < width / height / expected < 1.34
 
 
 def test_detail_goes_where_something_changed_and_stays_elsewhere() -> None:
@@ -203,8 +203,8 @@ def test_without_its_detail_a_picture_is_not_in_its_variant() -> None:
 
 def test_a_change_of_the_low_band_shows_in_the_picture() -> None:
     bands = Bands(Image.new("RGB", (200, 100), (100, 100, 100)), 64, 8)
-    made = np.asarray(bands.merge(bands.low + 0.2), np.float32)
-    assert np.abs(made - 125.5).max() <= 1
+    merged = np.asarray(bands.merge(bands.low + 0.2), np.float32)
+    assert np.abs(merged - 125.5).max() <= 1
 
 
 def test_low_noise_is_denoised_in_bfloat16_where_that_is_fast(

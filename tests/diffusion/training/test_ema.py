@@ -14,10 +14,10 @@ from diffusion.training.ema import Average, Snapshot, combine, constant, parse_d
 
 def profile(width: float, steps: int) -> torch.Tensor:
     """Share of each step's weights in the average after `steps`."""
-    shares, kept = torch.zeros(steps, dtype=torch.float64), power(width)
+    shares, average = torch.zeros(steps, dtype=torch.float64), power(width)
     for step in range(steps):
-        shares *= kept(step)
-        shares[step] += 1 - kept(step)
+        shares *= average(step)
+        shares[step] += 1 - average(step)
     return shares
 
 
@@ -39,8 +39,8 @@ def test_the_profile_is_a_power_of_the_step() -> None:
 
 
 def test_the_articles_average_copies_at_first() -> None:
-    kept = constant(0.995, after=2000)
-    assert (kept(0), kept(1999), kept(2000), kept(10**6)) == (0, 0, 0.995, 0.995)
+    average = constant(0.995, after=2000)
+    assert (average(0), average(1999), average(2000), average(10**6)) == (0, 0, 0.995, 0.995)
     assert parse_decay("constant:0.995")(1999) == 0 and parse_decay("constant:0.995")(2000) == 0.995
     assert parse_decay("power:0.1")(999) == power(0.1)(999)
 
@@ -55,37 +55,37 @@ def test_an_average_that_cannot_be_is_refused(wrong: str) -> None:
 def test_the_average_follows_the_weights() -> None:
     net = torch.nn.Linear(2, 1, bias=False).double()
     average = Average(net, "power:0.1")
-    kept, wanted = power(0.1), torch.zeros(1, 2)
+    smoothed, expected = power(0.1), torch.zeros(1, 2)
     for step in range(50):
         with torch.no_grad():
             net.weight.copy_(torch.tensor([[math.sin(step), step]]))
         average.update(net, step)
-        wanted = kept(step) * wanted + (1 - kept(step)) * net.weight.detach().float()
+        expected = smoothed(step) * expected + (1 - smoothed(step)) * net.weight.detach().float()
         if not step:
             assert torch.equal(average.weights["weight"], net.weight.float())
     assert average.weights["weight"].dtype == torch.float32
-    assert torch.allclose(average.weights["weight"], wanted, rtol=1e-4)
+    assert torch.allclose(average.weights["weight"], expected, rtol=1e-4)
     assert not average.weights["weight"].requires_grad
 
 
 def test_an_average_of_any_width_follows_from_snapshots_of_two() -> None:
-    """A walk of the weights; the average of a third width was followed beside."""
+    """Weights on a random walk. The average of a third width is computed as well."""
     net = torch.nn.Linear(40, 1, bias=False)
-    kept = {width: Average(net, f"power:{width}") for width in (0.05, 0.1, 0.07, 0.15)}
+    averages = {width: Average(net, f"power:{width}") for width in (0.05, 0.1, 0.07, 0.15)}
     generator, snapshots = torch.Generator().manual_seed(0), list[Snapshot]()
     for step in range(1600):
         with torch.no_grad():
             net.weight += torch.randn(net.weight.shape, generator=generator) * 0.05
-        for average in kept.values():
+        for average in averages.values():
             average.update(net, step)
         if (step + 1) % 200 == 0:
             for width in (0.05, 0.1):
-                weights = {"weight": kept[width].weights["weight"].half()}
+                weights = {"weight": averages[width].weights["weight"].half()}
                 snapshots.append(Snapshot(step + 1, width, weights))
     for width in (0.07, 0.15):
-        exact = kept[width].weights["weight"]
+        exact = averages[width].weights["weight"]
         error = (combine(snapshots, width)["weight"] - exact).norm()
-        nearest = min((kept[w].weights["weight"] - exact).norm() for w in (0.05, 0.1))
+        nearest = min((averages[w].weights["weight"] - exact).norm() for w in (0.05, 0.1))
         assert error < nearest / 4, width
 
 

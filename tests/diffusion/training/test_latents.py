@@ -40,18 +40,22 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def test_what_is_encoded(pictures: Path, tmp_path: Path, autoencoder: Autoencoder) -> None:
-    seen = list[tuple[int, int]]()
-    made = encode_folder([pictures], tmp_path / "out", autoencoder, WINDOWS,
-                         on_progress=lambda done, total: seen.append((done, total)))  # fmt: skip
-    assert made.names == ["a/0.png", "a/2.png", "a/4.png", "a/6.png", "b/1.png", "b/3.png",
-                          "b/5.png"]  # fmt: skip
-    assert made.codes.shape == (7, 2, 3, 3, 32) and made.codes.dtype == torch.float16
-    assert made.classes == ("a", "b") and made.labels.tolist() == [0, 0, 0, 0, 1, 1, 1]
-    assert 3 <= float(made.sizes.min()) and float(made.sizes.max()) <= 32 / 8
-    reasons = dict(made.skipped)
+    progress = list[tuple[int, int]]()
+    report = encode_folder(
+        [pictures],
+        tmp_path / "out",
+        autoencoder,
+        WINDOWS,
+        on_progress=lambda done, total: progress.append((done, total)),
+    )
+    assert report.names == [f"a/{i}.png" for i in (0, 2, 4, 6)] + [f"b/{i}.png" for i in (1, 3, 5)]
+    assert report.codes.shape == (7, 2, 3, 3, 32) and report.codes.dtype == torch.float16
+    assert report.classes == ("a", "b") and report.labels.tolist() == [0, 0, 0, 0, 1, 1, 1]
+    assert 3 <= float(report.sizes.min()) and float(report.sizes.max()) <= 32 / 8
+    reasons = dict(report.skipped)
     assert "below 24 pixels" in reasons["a/small.png"] and "b/broken.jpg" in reasons
-    assert made.other == {"txt": 1} and seen[-1] == (9, 9)
-    assert made.autoencoder == autoencoder.fingerprint and is_latents(tmp_path / "out")
+    assert report.other == {"txt": 1} and progress[-1] == (9, 9)
+    assert report.autoencoder == autoencoder.fingerprint and is_latents(tmp_path / "out")
 
 
 def test_encoding_resumes(

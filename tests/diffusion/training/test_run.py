@@ -1,4 +1,4 @@
-"""A training from end to end: what it leaves, how it goes on, when it refuses."""
+"""Training from end to end: its files, resuming, and errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MODULE = sys.modules[Run.__module__]
 
 @pytest.fixture(scope="module", autouse=True)
 def preset() -> Iterator[None]:
-    """The preset that these runs are of; and looks by steps alone, however slow the machine."""
+    """Set the preset of these runs, and log by steps alone, so that speed does not matter."""
     with training.small_preset(), pytest.MonkeyPatch.context() as patched:
         patched.setattr(MODULE, "LOOK_SECONDS", float("inf"))
         patched.setattr(MODULE, "SAVE_SECONDS", float("inf"))
@@ -40,7 +40,7 @@ def preset() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Small networks on few cores, and the same sums in every process."""
+    """Use one thread: fast for small networks, and the same sums in every process."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -49,7 +49,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """No plots, and cheap grids, where they are not what is tested: they take most of the time."""
+    """Skip plots and make grids cheap where they are not tested. They take most of the time."""
     monkeypatch.setattr(MODULE, "PASSES", 1)
     if not request.node.name.endswith("[loss]"):
         monkeypatch.setattr(Folder, "plot", lambda _: None)
@@ -86,7 +86,7 @@ def begin(run: Run, steps: int) -> None:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of 24 steps over ten pictures that nothing disturbed, with all that belongs to it."""
+    """An uninterrupted run of 24 steps over ten pictures."""
     place, before = tmp_path_factory.mktemp("whole"), torch.get_num_threads()
     torch.set_num_threads(1)
     finish(Run(options(paint(place / "data", 10), place / "run", steps=24)))
@@ -95,23 +95,23 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_leaves_what_it_promises(whole: Path) -> None:
-    found = {path.relative_to(whole).as_posix() for path in whole.rglob("*") if path.is_file()}
-    grids = {name for name in found if name.startswith("grids/")}
-    snapshots = {name for name in found if name.startswith("snapshots/")}
+    paths = {path.relative_to(whole).as_posix() for path in whole.rglob("*") if path.is_file()}
+    grids = {name for name in paths if name.startswith("grids/")}
+    snapshots = {name for name in paths if name.startswith("snapshots/")}
     steps = [3, 6, 9, 12, 15, 18, 21, 24]
     kinds = ("power-0.1", "power-0.05")
     assert snapshots == {f"snapshots/{s:07d}-{k}.safetensors" for s in steps for k in kinds}
-    assert found - grids - snapshots == {
+    assert paths - grids - snapshots == {
         *("config.json", "log.txt", "stats.jsonl", "loss.png"),
         *("checkpoint.safetensors", "checkpoint.json", "state.safetensors", "plateau.safetensors"),
     }
     config = json.loads((whole / "config.json").read_text())
     assert config["steps"] == 24 and config["options"]["seed"] == 0
     assert config["recipe"]["batch"] == 8 and config["config"]["preset"] == "small"
-    said = lines(whole)
-    assert [line["step"] for line in said] == [10, 18, 20, 24]
-    assert set(said[0]) == {"step", "pictures", "loss", "lr", "seconds"}
-    assert said[-1]["pictures"] == 24 * 8 and said[-1]["loss"] < said[0]["loss"]
+    messages = lines(whole)
+    assert [line["step"] for line in messages] == [10, 18, 20, 24]
+    assert set(messages[0]) == {"step", "pictures", "loss", "lr", "seconds"}
+    assert messages[-1]["pictures"] == 24 * 8 and messages[-1]["loss"] < messages[0]["loss"]
     assert "24" in (whole / "log.txt").read_text()
 
 
@@ -313,26 +313,26 @@ def vectors(path: Path, count: int, seed: int = 0, name: str = "abc") -> str:
 
 def test_other_vectors_are_refused(data: Path, tmp_path: Path) -> None:
     path = tmp_path / "v.safetensors"
-    said: dict[str, Any] = {"steps": 24, "embeddings": vectors(path, 10)}
-    begin(Run(options(data, tmp_path / "run", **said)), 2)
-    assert Run(options(data, tmp_path / "run", **said)).trainer.step == 2
+    arguments: dict[str, Any] = {"steps": 24, "embeddings": vectors(path, 10)}
+    begin(Run(options(data, tmp_path / "run", **arguments)), 2)
+    assert Run(options(data, tmp_path / "run", **arguments)).trainer.step == 2
     vectors(path, 10, seed=1)
     with pytest.raises(ConfigError, match="changed"):
-        Run(options(data, tmp_path / "run", **said))
+        Run(options(data, tmp_path / "run", **arguments))
 
 
 def test_a_model_under_vectors_names_its_encoder(data: Path, tmp_path: Path) -> None:
     path = tmp_path / "run" / "checkpoint.safetensors"
-    said: dict[str, Any] = {"steps": 2, "embeddings": vectors(tmp_path / "v.safetensors", 7)}
-    finish(Run(options(data, tmp_path / "run", **said)))
+    arguments: dict[str, Any] = {"steps": 2, "embeddings": vectors(tmp_path / "v.safetensors", 7)}
+    finish(Run(options(data, tmp_path / "run", **arguments)))
     model = load(path, encoder="abc")
     assert model.config.shape.condition == "vector" and model.config.shape.width == 6
     assert model.about["pictures"] == 7  # those that have a vector
     tuned = {"start": str(path), "steps": 2, "preset": "small"}
-    for given in ({"embeddings": said["embeddings"]}, {}):
-        begin(Run(options(data, tmp_path / f"tuned{len(given)}", **tuned, **given)), 1)
-        found = load(tmp_path / f"tuned{len(given)}" / "checkpoint.safetensors")
-        assert found.about["encoder"]["fingerprint"] == "abc"
+    for embeddings in ({"embeddings": arguments["embeddings"]}, {}):
+        begin(Run(options(data, tmp_path / f"tuned{len(embeddings)}", **tuned, **embeddings)), 1)
+        tuned_model = load(tmp_path / f"tuned{len(embeddings)}" / "checkpoint.safetensors")
+        assert tuned_model.about["encoder"]["fingerprint"] == "abc"
     other = vectors(tmp_path / "w.safetensors", 7, name="xyz")
     with pytest.raises(ConfigError, match="xyz"):
         Run(options(data, tmp_path / "refused", **tuned, embeddings=other))
@@ -374,7 +374,7 @@ def test_a_checkpoint_tells_how_large_its_pictures_were(data: Path, tmp_path: Pa
     start = tmp_path / "run" / "checkpoint.safetensors"
     assert load(start).about["side"] == 40
     other = options(paint(tmp_path / "other", 3), tmp_path / "tuned", steps=1, start=str(start))
-    finish(Run(other))  # without vectors, it knows of them what it knew
+    finish(Run(other))  # without vectors, the encoder stays recorded
     assert load(tmp_path / "tuned" / "checkpoint.safetensors").about["side"] == 40
 
 
@@ -382,15 +382,15 @@ def test_a_checkpoint_tells_how_large_its_pictures_were(data: Path, tmp_path: Pa
 def test_the_preset_is_tiny_or_that_of_the_start(
     data: Path, tmp_path: Path, start: str | None
 ) -> None:
-    said: dict[str, Any] = {"steps": 1, "start": start, "size": 64}
-    run = Run(options(data, tmp_path / "run", preset=None, **said))
+    arguments: dict[str, Any] = {"steps": 1, "start": start, "size": 64}
+    run = Run(options(data, tmp_path / "run", preset=None, **arguments))
     assert run.config.preset == "tiny"
     begin(run, 1)
     for preset in ("tiny", None):
-        assert Run(options(data, tmp_path / "run", preset=preset, **said)).trainer.step == 1
+        assert Run(options(data, tmp_path / "run", preset=preset, **arguments)).trainer.step == 1
     if start:
         with pytest.raises(ConfigError, match="preset tiny, not small"):
-            Run(options(data, tmp_path / "other", preset="small", **said))
+            Run(options(data, tmp_path / "other", preset="small", **arguments))
 
 
 def test_a_run_goes_on_with_its_preset(data: Path, tmp_path: Path) -> None:
@@ -400,12 +400,12 @@ def test_a_run_goes_on_with_its_preset(data: Path, tmp_path: Path) -> None:
 
 
 def test_pictures_that_the_start_has_seen_are_counted(data: Path, tmp_path: Path) -> None:
-    seen, start = [], None
+    counts, start = [], None
     for name in ("first", "second"):
         finish(Run(options(data, tmp_path / name, steps=2, start=start)))
         start = str(tmp_path / name / "checkpoint.safetensors")
-        seen.append(load(start).about["seen"])
-    assert seen[1] == 2 * seen[0] > 0
+        counts.append(load(start).about["seen"])
+    assert counts[1] == 2 * counts[0] > 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -469,10 +469,10 @@ def test_a_signal_while_a_grid_is_drawn_loses_no_step(
 def test_fine_tuning_begins_with_the_weights(data: Path, whole: Path, tmp_path: Path) -> None:
     start = str(whole / "checkpoint.safetensors")
     run = Run(options(data, tmp_path / "run", steps=2, start=start))
-    given = load(start).net.state_dict()
+    initial = load(start).net.state_dict()
     for name, weight in run.trainer.model.net.named_parameters():
-        assert torch.equal(weight, given[name])
-        assert torch.equal(run.trainer.average.weights[name], given[name])
+        assert torch.equal(weight, initial[name])
+        assert torch.equal(run.trainer.average.weights[name], initial[name])
     finish(run)
     assert Run(options(data, tmp_path / "run", steps=2, start=start)).trainer.step == 2
 
@@ -490,7 +490,7 @@ def test_weights_of_an_unknown_preset_are_refused(
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Run], Run]:
-    """A clock by which each step of a run takes a second, and nothing else takes any time."""
+    """Set a clock by which each step takes one second and nothing else takes time."""
     now = [0.0]
     monkeypatch.setattr(MODULE, "time", SimpleNamespace(monotonic=lambda: now[0]))
 
@@ -511,11 +511,11 @@ def test_a_budget_of_minutes_fixes_the_steps_from_the_rate(
     data: Path, tmp_path: Path, clock: Callable[[Run], Run]
 ) -> None:
     run = tmp_path / "run"
-    said = finish(clock(Run(options(data, run, minutes=1.0))))
-    looks = [progress for progress in said if progress.loss is not None]
+    last = finish(clock(Run(options(data, run, minutes=1.0))))
+    looks = [progress for progress in last if progress.loss is not None]
     assert looks[0].steps is None and looks[0].rate == pytest.approx(8)
     steps = json.loads((run / "config.json").read_text())["steps"]
-    assert said[-1].finished and said[-1].step == steps
+    assert last[-1].finished and last[-1].step == steps
     assert 50 < steps == lines(run)[-1]["seconds"] <= 60
     assert looks[-1].left == 0
     again = finish(Run(options(data, run, minutes=1.0)))
@@ -554,8 +554,8 @@ def test_a_loss_that_is_no_number_stops_the_run_with_its_last_good_state(
     again, good = spoiled(data, run, 5)
     with pytest.raises(TrainingError, match=r"nan at step 10 .* smaller lr"):
         finish(again)
-    kept = load_file(run / "state.safetensors")
-    assert all(torch.equal(kept[name], good[name]) for name in good)
+    state = load_file(run / "state.safetensors")
+    assert all(torch.equal(state[name], good[name]) for name in good)
     assert load(run / "checkpoint.safetensors").about["step"] == 5
     assert all(line["step"] <= 5 for line in lines(run))
 
@@ -570,8 +570,8 @@ def test_breaking_off_after_a_loss_that_is_no_number_keeps_the_last_good_state(
     for progress in again.go():
         assert progress.grid and progress.step == 4
         break
-    kept = load_file(run / "state.safetensors")
-    assert all(torch.equal(kept[name], good[name]) for name in good)
+    state = load_file(run / "state.safetensors")
+    assert all(torch.equal(state[name], good[name]) for name in good)
 
 
 @pytest.mark.parametrize("full", ["state", "checkpoint", "config", "grids", "loss", "stats", "log"])
@@ -614,10 +614,10 @@ def test_a_run_is_not_finished_before_its_last_weights_are_written(
 ) -> None:
     first, real = Run(options(data, tmp_path / "run", steps=6)), checkpoint.save
 
-    def refuse(*given: Any) -> None:
+    def refuse(*args: Any) -> None:
         if first.trainer.step == 6:
             raise DiffusionError("No space left on device")
-        real(*given)
+        real(*args)
 
     with monkeypatch.context() as patched:
         patched.setattr(checkpoint, "save", refuse)
@@ -709,7 +709,7 @@ def test_a_run_that_cannot_be_leaves_no_folder(
 
 
 def test_two_processes_end_where_one_does(data: Path, tmp_path: Path) -> None:
-    """Through torchrun, on the same batches, to what the order of sums leaves."""
+    """Two processes of torchrun train as one does, up to rounding of sums."""
     finish(Run(options(data, tmp_path / "one", steps=5)))
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"),

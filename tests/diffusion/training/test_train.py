@@ -1,4 +1,4 @@
-"""One step at a time: what a batch is, what a step does, what a state holds."""
+"""The trainer, step by step: batches, updates and states."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from diffusion.training.trainer import Trainer
 
 
 def pictures(count: int) -> torch.Tensor:
-    """Each of one grey, so that a batch tells whom it is of."""
+    """Return pictures of one grey each, so that a batch shows which ones it has."""
     greys = torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1)
     return greys.expand(-1, 3, 16, 16).contiguous()
 
@@ -48,23 +48,23 @@ def trainer(
 
 
 def shown(batch: Any) -> list[int]:
-    """Which pictures a batch is of."""
+    """Return the indices of a batch's pictures."""
     return ((batch.x0.mean((1, 2, 3)) + 1) * 127.5).round().int().tolist()
 
 
 def test_every_picture_comes_once_an_epoch_and_in_another_order() -> None:
     one = trainer(batch=8)
-    seen = [i for step in range(10) for i in shown(one.batch(step))]
-    rounds = [seen[i : i + 20] for i in range(0, 80, 20)]
+    indices = [i for step in range(10) for i in shown(one.batch(step))]
+    rounds = [indices[i : i + 20] for i in range(0, 80, 20)]
     assert all(sorted(part) == list(range(20)) for part in rounds)
     assert len({tuple(part) for part in rounds}) == 4
     assert rounds[0] != [i for s in range(3) for i in shown(trainer(seed=1, batch=8).batch(s))][:20]
 
 
 def test_a_batch_may_be_larger_than_the_data() -> None:
-    seen = shown(trainer(images=pictures(3), batch=10).batch(1))
-    assert len(seen) == 10 and set(seen) == {0, 1, 2}
-    assert max(seen.count(i) for i in range(3)) <= 5
+    indices = shown(trainer(images=pictures(3), batch=10).batch(1))
+    assert len(indices) == 10 and set(indices) == {0, 1, 2}
+    assert max(indices.count(i) for i in range(3)) <= 5
 
 
 def test_a_step_follows_from_its_number_and_the_seed_alone() -> None:
@@ -92,13 +92,13 @@ def test_the_first_step_of_the_schedule_is_trained() -> None:
     one = trainer(config, batch=256)
     noise = one.model.schedule
     assert isinstance(noise, DiscreteSchedule)
-    drawn, counts = one.batch(0).sigma.unique(return_counts=True)
-    assert torch.equal(drawn, noise.sigmas) and counts.min() > 40
-    heard = set[float]()
+    sigmas, counts = one.batch(0).sigma.unique(return_counts=True)
+    assert torch.equal(sigmas, noise.sigmas) and counts.min() > 40
+    times = set[float]()
     forward = one.model.net.forward
-    one.model.net.forward = lambda x, t, c, **_: heard.update(t.tolist()) or forward(x, t, c)
+    one.model.net.forward = lambda x, t, c, **_: times.update(t.tolist()) or forward(x, t, c)
     one.advance(10)
-    assert heard == {0, 250, 500, 750}
+    assert times == {0, 250, 500, 750}
 
 
 @pytest.mark.parametrize("kind", ["class", "vector"])
@@ -110,7 +110,7 @@ def test_each_picture_has_a_coin_of_its_own(kind: str) -> None:
     batch = one.batch(0)
     dropped = batch.condition == -1 if kind == "class" else (batch.condition == 0).all(1)
     assert 0.2 < dropped.float().mean().item() < 0.4
-    if kind == "class":  # and those that stay are the pictures' own
+    if kind == "class":  # the other conditions are the pictures' own
         own = torch.tensor(shown(batch))
         assert torch.equal(batch.condition[~dropped], own[~dropped])
     assert not torch.equal(dropped, one.batch(1).condition.view(400, -1)[:, 0] < 1)
@@ -152,7 +152,7 @@ def test_a_batch_is_at_least_one_picture_a_process() -> None:
 
 
 def trainer_of(rank: int, config: Config, conditions: torch.Tensor) -> Any:
-    """One of three that train together, but for the meeting."""
+    """A trainer of three that train together, without communication."""
     one = trainer(config, conditions=conditions, batch=7)
     one.world = World(rank, 3)
     return one
@@ -191,23 +191,23 @@ def test_a_recipe_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_a_state_is_all_there_is() -> None:
-    """Steps after a state are the same in another trainer that takes it over, bit for bit."""
+    """Another trainer that loads a state does the same steps, bit for bit."""
     dropping = replace(CONFIG, shape=replace(CONFIG.shape, dropout=0.2))
     one, other = trainer(dropping), trainer(dropping, seed=0)
     for _ in range(3):
         one.advance(10)
-    kept = {name: value.detach().clone().contiguous() for name, value in one.state().items()}
+    saved = {name: value.detach().clone().contiguous() for name, value in one.state().items()}
     for _ in range(3):
         one.advance(10)
     for _ in range(2):
-        other.advance(10)  # a life of its own, to be overwritten
-    other.restore(kept, 3)
+        other.advance(10)  # a different state, which is overwritten
+    other.restore(saved, 3)
     for _ in range(3):
         other.advance(10)
     ours, theirs = one.state(), other.state()
     assert ours.keys() == theirs.keys() and one.step == other.step == 6
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    assert any(not torch.equal(ours[name], kept[name]) for name in ours)
+    assert any(not torch.equal(ours[name], saved[name]) for name in ours)
 
 
 def test_a_state_of_another_model_is_refused() -> None:
@@ -224,12 +224,12 @@ def test_a_state_of_another_model_is_refused() -> None:
 def test_a_state_with_the_keys_of_version_1_is_restored() -> None:
     one, other = trainer(), trainer(seed=1)
     one.advance(10)
-    kept = {
+    saved = {
         key.replace("time_embedding", "clock").replace("condition_projection", "told"): value
         for key, value in one.state().items()
     }
-    assert "adam.exp_avg.clock.0.weight" in kept
-    other.restore(kept, 1)
+    assert "adam.exp_avg.clock.0.weight" in saved
+    other.restore(saved, 1)
     ours, theirs = one.state(), other.state()
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -264,8 +264,8 @@ def test_a_device_that_is_not_there_is_refused(
 def test_devices_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    for device, found in {"auto": "cuda:0", "cuda": "cuda:0", "cuda:1": "cuda:1"}.items():
-        assert choose_device(device) == found
+    for device, resolved in {"auto": "cuda:0", "cuda": "cuda:0", "cuda:1": "cuda:1"}.items():
+        assert choose_device(device) == resolved
     assert choose_device("cpu") == "cpu"
     monkeypatch.setitem(os.environ, "LOCAL_RANK", "1")
     assert (choose_device("auto"), choose_device("cuda")) == ("cuda:1", "cuda:1")
@@ -363,10 +363,10 @@ def test_four_pictures_can_be_learned_by_heart(tmp_path: Path) -> None:
         one.advance(250)
     model = one.model
     model.net.load_state_dict(one.average.weights)
-    wanted = torch.arange(4).repeat(2)
-    drawn = sample(model.eval(), 8, condition=wanted)
-    errors = (drawn[:, None] - to_unit(known.images)).square().flatten(2).mean(2)
-    own = torch.nn.functional.one_hot(wanted).bool()
+    classes = torch.arange(4).repeat(2)
+    samples = sample(model.eval(), 8, condition=classes)
+    errors = (samples[:, None] - to_unit(known.images)).square().flatten(2).mean(2)
+    own = torch.nn.functional.one_hot(classes).bool()
     assert errors[own].max() < 0.06
     assert errors[~own].min() > 0.4
 

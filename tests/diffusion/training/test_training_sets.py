@@ -49,7 +49,7 @@ def test_without_any_transformation_pictures_and_labels_are_plain() -> None:
 
 
 def test_labels_say_what_was_done() -> None:
-    """Where the disc went follows from them."""
+    """The labels give the position of the disc."""
     count, x = 400, smooth(400)
     changed, labels = augment(x, draws(count), 0.5)
     plain = (labels == 0).all(1)

@@ -1,4 +1,4 @@
-"""The HTTP API: who may ask, what is answered, and what becomes of bad input."""
+"""The HTTP API: access, answers, and bad input."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_http_and_python_give_the_same_answer(
 ) -> None:
     data = [HAT.read_bytes(), (SAMPLES / "shoes" / "02.jpg").read_bytes()]
     name = shared.search(image=data[0], k=1)[0].id
-    said, uploads = {
+    terms_json, uploads = {
         "file": ([{"image": 0}], data[:1]),
         "two": ([{"image": 1, "weight": 2}, {"image": 0, "weight": -0.5}], data),
         "crop": ([{"image": 0, "crop": ["10%", 20, 200, "50%"]}], data[:1]),
@@ -77,25 +77,25 @@ def test_http_and_python_give_the_same_answer(
         "vector": ([{"vector": [1.0, *[0.0] * 767]}], []),
     }[terms]
     if terms == "vector":
-        said = [{"vector": [1.0] * shared.library.catalog.serving().dim}]  # type: ignore[union-attr]
-    query = {"terms": said, "k": 7, "min_score": -1}
+        terms_json = [{"vector": [1.0] * shared.library.catalog.serving().dim}]  # type: ignore[union-attr]
+    query = {"terms": terms_json, "k": 7, "min_score": -1}
     if uploads:
         text = {"query": json.dumps(query)}
         response = client.post("/api/v1/search", files=files(*uploads), data=text)
     else:
         response = client.post("/api/v1/search", json=query)
     assert response.status_code == 200, response.text
-    wanted = shared.search(Query.from_json(query, uploads)).to_json()
+    expected = shared.search(Query.from_json(query, uploads)).to_json()
     answer = response.json()
-    assert answer["query"] == wanted["query"]
-    assert [h["id"] for h in answer["hits"]] == [h["id"] for h in wanted["hits"]]
-    scores = [h["score"] for h in wanted["hits"]]
+    assert answer["query"] == expected["query"]
+    assert [h["id"] for h in answer["hits"]] == [h["id"] for h in expected["hits"]]
+    scores = [h["score"] for h in expected["hits"]]
     assert [h["score"] for h in answer["hits"]] == pytest.approx(scores, abs=1e-5)
     assert len(scores) == 7
 
 
 @pytest.mark.parametrize(
-    ("query", "status", "said"),
+    ("query", "status", "detail"),
     [
         ("{", 400, "no JSON"),
         ({"terms": [{"image": 3}]}, 400, "0 is the first"),
@@ -125,26 +125,26 @@ def test_http_and_python_give_the_same_answer(
     ],
 )
 def test_a_bad_query_says_what_is_wrong(
-    client: httpx.Client, query: Any, status: int, said: str
+    client: httpx.Client, query: Any, status: int, detail: str
 ) -> None:
     text = query if isinstance(query, str) else json.dumps(query)
     response = client.post("/api/v1/search", files=files(jpeg(1)), data={"query": text})
-    document = problem(response, status, said)
+    document = problem(response, status, detail)
     if status == 422:
-        assert said in document["errors"][0]["field"]
+        assert detail in document["errors"][0]["field"]
 
 
 def test_a_huge_vector_is_as_good_as_a_small_one(client: httpx.Client, shared: Engine) -> None:
     dim = shared.library.catalog.serving().dim  # type: ignore[union-attr]
-    said = [
+    responses = [
         client.post("/api/v1/search", json={"terms": [{"vector": [scale] * dim, "weight": weight}]})
         for scale, weight in ((1.0, 1.0), (1e300, 1.0), (1e-300, 1.0), (1.0, 1e300))
     ]
-    for response in said:
+    for response in responses:
         assert response.status_code == 200, response.text
         scores = [hit["score"] for hit in response.json()["hits"]]
-        wanted = [hit["score"] for hit in said[0].json()["hits"]]
-        assert scores == pytest.approx(wanted, abs=1e-6)
+        expected = [hit["score"] for hit in responses[0].json()["hits"]]
+        assert scores == pytest.approx(expected, abs=1e-6)
 
 
 def whole(kind: str = "PNG") -> bytes:
@@ -331,7 +331,7 @@ def test_an_empty_library_says_so(library: Callable[..., Engine]) -> None:
 def test_whether_it_is_ready_asks_no_folder(
     shared: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Anybody may ask, and a disk of the network may never answer."""
+    """No request reads the disk: a network disk may never answer."""
     with serving(shared) as client:
         monkeypatch.setattr(Engine, "status", lambda _: pytest.fail("of every folder"))
         assert client.get("/readyz").status_code == 200
@@ -384,13 +384,13 @@ def test_pages_of_other_sites_may_not_ask(
     client: httpx.Client, headers: dict[str, str], status: int
 ) -> None:
     own = str(client.base_url).rstrip("/")
-    given = {name: value.format(own=own) for name, value in headers.items()}
-    sent = client.post("/api/v1/search", files=files(jpeg(1)), headers=given)
-    got = client.get("/api/v1/status", headers=given)
+    request_headers = {name: value.format(own=own) for name, value in headers.items()}
+    sent = client.post("/api/v1/search", files=files(jpeg(1)), headers=request_headers)
+    got = client.get("/api/v1/status", headers=request_headers)
     assert sent.status_code == got.status_code == status
     assert not [name for name in sent.headers if name.startswith("access-control")]
-    asked = client.options("/api/v1/search", headers={"Access-Control-Request-Method": "POST"})
-    assert not [name for name in asked.headers if name.startswith("access-control")]
+    preflight = client.options("/api/v1/search", headers={"Access-Control-Request-Method": "POST"})
+    assert not [name for name in preflight.headers if name.startswith("access-control")]
 
 
 def test_every_answer_carries_the_headers_that_protect(client: httpx.Client) -> None:
@@ -410,8 +410,16 @@ def test_with_a_token_nothing_is_told_without_it(shared: Engine) -> None:
             assert response.headers["WWW-Authenticate"] == "Bearer"
         problem(client.post("/api/v1/search", files=files(jpeg(1))), 401)
         assert client.get("/healthz").status_code == client.get("/readyz").status_code == 200
-        for said in ("Bearer wrong", "Bearer", "Basic cmlnaHQ=", "right ä", "Bearer right"):
-            problem(client.get("/api/v1/status", headers={"Authorization": said.encode()}), 401)
+        for authorization in (
+            "Bearer wrong",
+            "Bearer",
+            "Basic cmlnaHQ=",
+            "right ä",
+            "Bearer right",
+        ):
+            problem(
+                client.get("/api/v1/status", headers={"Authorization": authorization.encode()}), 401
+            )
         problem(client.get("/api/v1/status", headers={"Authorization": b"Bearer \xff"}), 401)
         problem(client.post("/api/v1/login", json={"token": "x" * 5000}), 422)
         problem(client.post("/api/v1/login", content=b"x" * 500_000), 413)
@@ -419,8 +427,8 @@ def test_with_a_token_nothing_is_told_without_it(shared: Engine) -> None:
         half = client.post("/api/v1/login", content=b'{"token": "\\ud800"}', headers=kind)
         assert half.status_code in (401, 422)
         for encoding in ("latin-1", "utf-8"):
-            given = {"Authorization": "Bearer right ä".encode(encoding)}
-            assert client.get("/api/v1/status", headers=given).status_code == 200
+            headers = {"Authorization": "Bearer right ä".encode(encoding)}
+            assert client.get("/api/v1/status", headers=headers).status_code == 200
 
 
 def test_the_page_logs_in_to_a_cookie_that_scripts_cannot_see(shared: Engine) -> None:
@@ -433,16 +441,20 @@ def test_the_page_logs_in_to_a_cookie_that_scripts_cannot_see(shared: Engine) ->
         assert not client.cookies
         response = client.post("/api/v1/login", json={"token": "right"})
         assert response.status_code == 204
-        said = response.headers["Set-Cookie"]
-        assert "HttpOnly" in said and "samesite=strict" in said.lower() and "right" not in said
+        cookie_header = response.headers["Set-Cookie"]
+        assert (
+            "HttpOnly" in cookie_header
+            and "samesite=strict" in cookie_header.lower()
+            and "right" not in cookie_header
+        )
         value = client.cookies[access.cookie]
         assert client.get("/api/v1/status").status_code == 200
         ours = f"{access.cookie}={value}"
         for theirs in ('prefs={"dark":true}', "seen", "a=b c", "x=\u00e9", "a[0]=1", "lookalike=x"):
             for cookies in (f"{theirs}; {ours}", f"{ours}; {theirs}"):  # of other servers here
                 with httpx.Client(base_url=client.base_url, trust_env=False) as other:
-                    given = {"Cookie": cookies.encode()}
-                    assert other.get("/api/v1/status", headers=given).status_code == 200
+                    headers = {"Cookie": cookies.encode()}
+                    assert other.get("/api/v1/status", headers=headers).status_code == 200
         for bad in (value[:-1] + ("0" if value[-1] != "0" else "1"), "9" + value, "x", "..", ""):
             with httpx.Client(base_url=client.base_url, trust_env=False) as other:
                 problem(
@@ -480,10 +492,10 @@ def test_openapi_is_complete_and_readable(client: httpx.Client) -> None:
     api = client.get("/openapi.json").json()
     assert "/api/v1/search" in api["paths"]
     for path, methods in api["paths"].items():
-        for method, said in methods.items():
-            assert said.get("summary"), (method, path)
+        for method, operation in methods.items():
+            assert operation.get("summary"), (method, path)
             if path.startswith("/api/") and path != "/api/v1/login":
-                assert {"401", "403"} <= set(said["responses"]), (method, path)
+                assert {"401", "403"} <= set(operation["responses"]), (method, path)
     references = set(part.split('"')[0] for part in json.dumps(api).split("#/components/schemas/"))
     named = {name for name in references if name.isidentifier()}
     assert named <= set(api["components"]["schemas"])
@@ -519,14 +531,14 @@ def test_an_uploaded_picture_is_kept_and_found(keeping: tuple[httpx.Client, Engi
     client, engine = keeping
     response = client.post("/api/v1/images", files=files(jpeg(2)))
     assert response.status_code == 201
-    said = response.json()
-    assert said == engine.picture(said["id"]).to_json()
-    assert Path(said["path"]).is_relative_to(engine.home / "kept")
-    assert response.headers["Location"] == f"/api/v1/images/{said['id']}"
+    uploaded = response.json()
+    assert uploaded == engine.picture(uploaded["id"]).to_json()
+    assert Path(uploaded["path"]).is_relative_to(engine.home / "kept")
+    assert response.headers["Location"] == f"/api/v1/images/{uploaded['id']}"
     hits = client.post("/api/v1/search", files=files(jpeg(2))).json()["hits"]
-    assert hits[0]["id"] == said["id"] and hits[0]["score"] >= 0.999
+    assert hits[0]["id"] == uploaded["id"] and hits[0]["score"] >= 0.999
     assert client.get(f"{response.headers['Location']}/file").content == jpeg(2)
-    assert client.post("/api/v1/images", files=files(jpeg(2))).json() == said
+    assert client.post("/api/v1/images", files=files(jpeg(2))).json() == uploaded
 
 
 def test_what_cannot_be_kept_is_refused(keeping: tuple[httpx.Client, Engine]) -> None:
@@ -575,11 +587,11 @@ def test_a_url_is_kept_and_shown(
 
 def test_pictures_are_listed_and_described(keeping: tuple[httpx.Client, Engine]) -> None:
     client, engine = keeping
-    said = client.get("/api/v1/images").json()
-    assert said == engine.pictures().to_json()
-    assert (said["total"], said["pages"], len(said["images"])) == (1, 1, 1)
-    name = said["images"][0]["id"]
-    assert client.get(f"/api/v1/images/{name[:8]}").json() == said["images"][0]
+    listing = client.get("/api/v1/images").json()
+    assert listing == engine.pictures().to_json()
+    assert (listing["total"], listing["pages"], len(listing["images"])) == (1, 1, 1)
+    name = listing["images"][0]["id"]
+    assert client.get(f"/api/v1/images/{name[:8]}").json() == listing["images"][0]
     assert client.get("/api/v1/images?page=2").json()["images"] == []
     for bad in ("0", "-1", "x", "9" * 30):
         problem(client.get(f"/api/v1/images?page={bad}"), 422, "page")

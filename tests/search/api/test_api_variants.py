@@ -80,24 +80,24 @@ def test_an_uploaded_picture_has_variants(client: httpx.Client) -> None:
 
 
 def test_http_and_python_make_the_same(client: httpx.Client, shared: Engine) -> None:
-    wanted = shared.variants(HAT, **QUICK)
+    expected = shared.variants(HAT, **QUICK)
     for response in (
         ask(client),
         client.post("/api/v1/variants", json={"id": ID[:12], **QUICK}),
         client.post("/api/v1/variants", json={"id": f"id:{ID}", "regime": "same", **QUICK}),
     ):
         assert response.status_code == 200, response.text
-        found = response.json()["variants"]
-        assert [one["seed"] for one in found] == [one.seed for one in wanted]
-        likeness = [one.similarity for one in wanted]
-        assert [one["similarity"] for one in found] == pytest.approx(likeness, abs=0.02)
-        for one, other in zip(found, wanted, strict=True):
+        created = response.json()["variants"]
+        assert [one["seed"] for one in created] == [one.seed for one in expected]
+        likeness = [one.similarity for one in expected]
+        assert [one["similarity"] for one in created] == pytest.approx(likeness, abs=0.02)
+        for one, other in zip(created, expected, strict=True):
             picture = np.asarray(other.picture, np.int16)
             assert np.abs(pixels(client, one) - picture).max() <= 2
 
 
 def test_variants_start_from_neighbours(client: httpx.Client, shared: Engine) -> None:
-    """As in Python, and each one names its neighbour."""
+    """The same as in Python. Each variant names its neighbour."""
     expected = shared.variants(HAT, start="neighbours", **QUICK)
     response = ask(client, **{"from": "neighbours"})
     assert response.status_code == 200, response.text
@@ -111,8 +111,8 @@ def test_variants_start_from_neighbours(client: httpx.Client, shared: Engine) ->
 def test_the_dial_is_the_one_of_python(client: httpx.Client) -> None:
     dial = client.get("/api/v1/variants").json()
     assert dial == {"n": MOST_VARIANTS, "sigma": list(SIGMAS), "regimes": dict(REGIMES)}
-    made = ask(client, sigma=0.7, n=1).json()["variants"]
-    assert [one["sigma"] for one in made] == [0.7]
+    created = ask(client, sigma=0.7, n=1).json()["variants"]
+    assert [one["sigma"] for one in created] == [0.7]
 
 
 @pytest.mark.parametrize("kind", ["dot", "line", "moving", "clear", "black"])
@@ -141,14 +141,16 @@ def test_a_job_shows_pictures_on_the_way(client: httpx.Client) -> None:
     assert response.status_code == 202
     name = response.json()["job"]
     assert response.headers["Location"] == f"/api/v1/jobs/{name}"
-    *seen, last = events(client, name)
+    *earlier, last = events(client, name)
     assert last["event"] == "done" and last["data"]["kind"] == "variants"
     assert last["data"]["progress"]["done"] == last["data"]["progress"]["total"]
     variants = last["data"]["report"]["variants"]
     assert len(variants) == 2 and pixels(client, variants[0]).shape == (64, 48, 3)
-    done = [event["data"]["progress"]["done"] for event in seen if event["data"]["progress"]]
+    done = [event["data"]["progress"]["done"] for event in earlier if event["data"]["progress"]]
     assert done == sorted(done)
-    shown = [url for event in seen for url in (event["data"]["progress"] or {}).get("pictures", ())]
+    shown = [
+        url for event in earlier for url in (event["data"]["progress"] or {}).get("pictures", ())
+    ]
     for url in shown:
         kind, _, data = url.partition(",")
         assert kind == "data:image/jpeg;base64"
@@ -172,8 +174,8 @@ def test_one_request_at_a_time_and_no_endless_queue(client: httpx.Client, paced:
     problem(refused, 429, "waiting")
     assert int(refused.headers["Retry-After"]) > 0
     problem(ask(client), 429)
-    found = client.post("/api/v1/search", files=files(HAT.read_bytes()))  # searches go on
-    assert found.json()["hits"][0]["id"] == ID
+    response = client.post("/api/v1/search", files=files(HAT.read_bytes()))  # searches go on
+    assert response.json()["hits"][0]["id"] == ID
     for name in names[2:]:
         assert client.delete(f"/api/v1/jobs/{name}").json()["state"] == "cancelled"
     paced.go.release(10_000)
@@ -182,7 +184,7 @@ def test_one_request_at_a_time_and_no_endless_queue(client: httpx.Client, paced:
 
 
 def test_a_cancelled_job_ends_and_keeps_nothing(client: httpx.Client, paced: Paced) -> None:
-    kept = len(client.app.state.context.variant_cache._cached)  # type: ignore[attr-defined]
+    cached = len(client.app.state.context.variant_cache._cached)  # type: ignore[attr-defined]
     name = ask(client, steps=30, wait=False).json()["job"]
     until(lambda: client.get(f"/api/v1/jobs/{name}").json()["progress"] is not None)
     assert client.delete(f"/api/v1/jobs/{name}").status_code == 202
@@ -190,16 +192,16 @@ def test_a_cancelled_job_ends_and_keeps_nothing(client: httpx.Client, paced: Pac
     last = events(client, name)[-1]
     assert last["event"] == "cancelled" and last["data"]["report"] is None
     until(lambda: paced.closed == 1)
-    assert len(client.app.state.context.variant_cache._cached) == kept  # type: ignore[attr-defined]
+    assert len(client.app.state.context.variant_cache._cached) == cached  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("way", ["file", "id"])
 def test_who_goes_away_cancels(client: httpx.Client, paced: Paced, way: str) -> None:
     options = {**QUICK, "steps": 1000}
-    said: dict[str, Any] = {"json": {"id": ID, **options}}
+    arguments: dict[str, Any] = {"json": {"id": ID, **options}}
     if way == "file":
-        said = {"files": files(HAT.read_bytes()), "data": {"options": json.dumps(options)}}
-    request = client.build_request("POST", "/api/v1/variants", **said)
+        arguments = {"files": files(HAT.read_bytes()), "data": {"options": json.dumps(options)}}
+    request = client.build_request("POST", "/api/v1/variants", **arguments)
     head = b"".join(b"%s: %s\r\n" % pair for pair in request.headers.raw)
     connection = raw(
         client, b"POST /api/v1/variants HTTP/1.1\r\n" + head + b"\r\n" + request.read()
@@ -311,47 +313,47 @@ def test_what_was_never_made_is_not_there(client: httpx.Client, name: str) -> No
 
 def test_pictures_are_kept_for_an_hour() -> None:
     now = [0.0]
-    kept = VariantCache(lambda: now[0])
-    first = kept.add(b"one")
+    cache = VariantCache(lambda: now[0])
+    first = cache.add(b"one")
     now[0] = 3599.0
-    second = kept.add(b"two")
-    assert kept.get(first) == b"one"
+    second = cache.add(b"two")
+    assert cache.get(first) == b"one"
     now[0] = 3600.5
     with pytest.raises(Problem):
-        kept.get(first)
-    assert kept.get(second) == b"two"
-    assert len({first, second, *(kept.add(b"") for _ in range(50))}) == 52
+        cache.get(first)
+    assert cache.get(second) == b"two"
+    assert len({first, second, *(cache.add(b"") for _ in range(50))}) == 52
     assert len(first) == 32 and int(first, 16) >= 0
 
 
 def test_of_too_many_pictures_the_oldest_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = VariantCache()
-    names = [kept.add(b"x") for _ in range(1003)]
+    cache = VariantCache()
+    names = [cache.add(b"x") for _ in range(1003)]
     for name in names[:3]:
         with pytest.raises(Problem):
-            kept.get(name)
-    assert all(kept.get(name) == b"x" for name in names[3:])
+            cache.get(name)
+    assert all(cache.get(name) == b"x" for name in names[3:])
     monkeypatch.setattr(variant_cache, "MAX_BYTES", 1500)
-    large = kept.add(b"y" * 1000)
-    assert kept.get(large) and kept.get(names[-1])
+    large = cache.add(b"y" * 1000)
+    assert cache.get(large) and cache.get(names[-1])
     with pytest.raises(Problem):
-        kept.get(names[3])
+        cache.get(names[3])
 
 
 def test_kept_variants_are_the_pictures_that_were_made() -> None:
     picture = Image.open(io.BytesIO(jpeg(1)))
-    kept = VariantCache()
-    told = kept.add_all(Variants((Variant(picture, 3, 0.5, 0.9),), 1.25, 1, 1)).to_json()
-    assert told["seconds"] == 1.25
-    (entry,) = told["variants"]
+    cache = VariantCache()
+    answer = cache.add_all(Variants((Variant(picture, 3, 0.5, 0.9),), 1.25, 1, 1)).to_json()
+    assert answer["seconds"] == 1.25
+    (entry,) = answer["variants"]
     assert {name: entry[name] for name in ("seed", "sigma", "similarity")} == {
         "seed": 3,
         "sigma": 0.5,
         "similarity": 0.9,
     }
     assert entry["url"] == f"/api/v1/variants/{entry['id']}.png"
-    with Image.open(io.BytesIO(kept.get(entry["id"]))) as found:
-        assert np.array_equal(np.asarray(found), np.asarray(picture))
+    with Image.open(io.BytesIO(cache.get(entry["id"]))) as opened:
+        assert np.array_equal(np.asarray(opened), np.asarray(picture))
 
 
 # a training set ----------------------------------------------------------------------------------
@@ -363,18 +365,18 @@ def test_a_training_set_is_made(client: httpx.Client, photos: Path, tmp_path: Pa
     for name in ("01.jpg", "03.jpg"):
         shutil.copy(photos / "hat" / name, source / name)
     before = {path.name: path.read_bytes() for path in source.iterdir()}
-    asked = {"path": str(source.parent), "n": 1, "seed": 3, "output": str(output)}
-    response = client.post("/api/v1/augment", json=asked)
+    request = {"path": str(source.parent), "n": 1, "seed": 3, "output": str(output)}
+    response = client.post("/api/v1/augment", json=request)
     assert response.status_code == 202, response.text
-    *seen, last = events(client, response.json()["job"])
+    *earlier, last = events(client, response.json()["job"])
     assert last["event"] == "done" and last["data"]["kind"] == "augment"
     assert last["data"]["report"]["made"] == 2 and last["data"]["report"]["pictures"] == 2
-    done = [e["data"]["progress"]["done"] for e in (*seen, last) if e["data"]["progress"]]
+    done = [e["data"]["progress"]["done"] for e in (*earlier, last) if e["data"]["progress"]]
     assert done == sorted(done) and done[-1] == 2
     assert len(list((output / "hat").glob("*.png"))) == 2
     assert len((output / "metadata.jsonl").read_text().splitlines()) == 2
     assert {path.name: path.read_bytes() for path in source.iterdir()} == before
-    again = client.post("/api/v1/augment", json=asked).json()["job"]
+    again = client.post("/api/v1/augment", json=request).json()["job"]
     assert events(client, again)[-1]["data"]["report"]["unchanged"] == 2
 
 

@@ -42,11 +42,11 @@ def test_a_folder_is_indexed_and_followed_to_its_end(
     for seed in range(70):
         paint(folder / f"{seed}.jpg", seed)
     name = start(client, folder)
-    seen = events(client, name)
-    numbers = [int(event["id"]) for event in seen]
+    received = events(client, name)
+    numbers = [int(event["id"]) for event in received]
     assert numbers == sorted(set(numbers))
-    assert {event["event"] for event in seen[:-1]} <= {"progress"}
-    last = seen[-1]
+    assert {event["event"] for event in received[:-1]} <= {"progress"}
+    last = received[-1]
     assert last["event"] == "done" and last["data"]["report"]["added"] == 70
     job = client.get(f"/api/v1/jobs/{name}").json()
     assert job == last["data"] and job["state"] == "done" and job["error"] is None
@@ -69,9 +69,9 @@ def test_searches_and_uploads_go_between_the_batches_of_a_job(
         paint(folder / f"{seed}.jpg", seed)
     name = start(client, folder)
     until(lambda: client.get(f"/api/v1/jobs/{name}").json()["progress"] is not None)
-    found = client.post("/api/v1/search", files=files(jpeg(999))).json()["hits"][0]
-    kept = client.post("/api/v1/images", files=files(jpeg(998)))
-    assert found["id"] == identity(999) and kept.status_code == 201
+    hit = client.post("/api/v1/search", files=files(jpeg(999))).json()["hits"][0]
+    uploaded = client.post("/api/v1/images", files=files(jpeg(998)))
+    assert hit["id"] == identity(999) and uploaded.status_code == 201
     assert client.get(f"/api/v1/jobs/{name}").json()["state"] == "running"
     client.delete(f"/api/v1/jobs/{name}")
     assert events(client, name)[-1]["event"] in ("cancelled", "done")
@@ -236,11 +236,11 @@ def test_a_kind_of_jobs_waits_for_its_own_only() -> None:
 def test_jobs_that_are_over_are_forgotten_in_their_order() -> None:
     jobs, go = Jobs(remembered=3), threading.Event()
     go.set()
-    made = []
+    jobs_started = []
     for _ in range(6):
-        made.append(jobs.start("index", "/a", "/a", gated(go)))
-        until(lambda: made[-1].over)
-    assert [job.id for job in jobs.all()] == [job.id for job in made[:1:-1]]
+        jobs_started.append(jobs.start("index", "/a", "/a", gated(go)))
+        until(lambda: jobs_started[-1].over)
+    assert [job.id for job in jobs.all()] == [job.id for job in jobs_started[:1:-1]]
     jobs.close()
 
 
@@ -248,7 +248,7 @@ def test_a_job_that_failed_holds_nothing_of_what_it_was_given() -> None:
     class Upload:
         """What a request sent."""
 
-    def asked() -> tuple[Callable[[], Iterator[Progress]], weakref.ref[Upload]]:
+    def make_job() -> tuple[Callable[[], Iterator[Progress]], weakref.ref[Upload]]:
         upload = Upload()
 
         def run() -> Iterator[Progress]:
@@ -261,7 +261,7 @@ def test_a_job_that_failed_holds_nothing_of_what_it_was_given() -> None:
         return run, weakref.ref(upload)
 
     jobs = Jobs()
-    run, held = asked()
+    run, held = make_job()
     failed = jobs.start("index", "/a", "/a", run)
     del run
     until(lambda: failed.over)
@@ -271,10 +271,10 @@ def test_a_job_that_failed_holds_nothing_of_what_it_was_given() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [(LockedError("process 7 is writing"), "process 7"), (RuntimeError("a secret"), "log")],
 )
-def test_a_job_that_fails_says_why_and_the_next_one_runs(error: Exception, said: str) -> None:
+def test_a_job_that_fails_says_why_and_the_next_one_runs(error: Exception, message: str) -> None:
     def run() -> Iterator[Progress]:
         yield Progress("scan", 0, 0)
         raise error
@@ -283,7 +283,7 @@ def test_a_job_that_fails_says_why_and_the_next_one_runs(error: Exception, said:
     go.set()
     failed = jobs.start("index", "/a", "/a", run)
     until(lambda: failed.over)
-    assert failed.state == "failed" and said in str(failed.error)
+    assert failed.state == "failed" and message in str(failed.error)
     assert "secret" not in str(failed.to_json())
     following = jobs.start("index", "/a", "/a", gated(go))
     until(lambda: following.over)
@@ -298,9 +298,9 @@ def test_closing_ends_what_runs_and_what_waits() -> None:
             yield Progress("index", 1, 2)
 
     jobs = Jobs()
-    made: list[Job] = [jobs.start("index", name, name, endless) for name in ("/a", "/b")]
-    until(lambda: made[0].state == "running")
+    started: list[Job] = [jobs.start("index", name, name, endless) for name in ("/a", "/b")]
+    until(lambda: started[0].state == "running")
     jobs.close()
-    assert [job.state for job in made] == ["cancelled", "cancelled"]
+    assert [job.state for job in started] == ["cancelled", "cancelled"]
     with pytest.raises(Problem):
         jobs.start("index", "/c", "/c", endless)

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 @contextmanager
 def server(home: Path, *words: str | Path, **settings: str) -> Iterator[tuple[Any, httpx.Client]]:
-    """A server in a process, ended by SIGTERM: it must exit with 0, within seconds, saying no
+    """A server in a process, ended by SIGTERM: it must exit with 0 within seconds, without a
     stack trace."""
     environment = {**os.environ, "LOOKALIKE_HOME": str(home), **settings}
     process = subprocess.Popen(
@@ -47,12 +47,12 @@ def server(home: Path, *words: str | Path, **settings: str) -> Iterator[tuple[An
         with httpx.Client(base_url=address, trust_env=False, timeout=30) as client:
             yield process, client
         process.terminate()
-        rest, said = process.communicate(timeout=15)
+        rest, errors = process.communicate(timeout=15)
     finally:
         process.kill()
         process.communicate()
-    assert process.returncode == 0, said
-    assert rest == "" and "Traceback" not in said
+    assert process.returncode == 0, errors
+    assert rest == "" and "Traceback" not in errors
 
 
 @pytest.fixture(scope="module")
@@ -92,16 +92,16 @@ def test_command_line_http_and_python_agree(home: Path) -> None:
 def test_another_host_is_served_with_the_token_of_the_environment(home: Path) -> None:
     with server(home, "--host", "0.0.0.0", LOOKALIKE_TOKEN="right") as (_, client):
         assert client.get("/api/v1/status").status_code == 401
-        given = {"Authorization": "Bearer right"}
-        assert client.get("/api/v1/status", headers=given).status_code == 200
+        headers = {"Authorization": "Bearer right"}
+        assert client.get("/api/v1/status", headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize("way", ["host", "port", "allow", "token_file"])
 def test_what_cannot_be_served_is_one_line(home: Path, way: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        words, said = {
+    with socket.create_server(("127.0.0.1", 0)) as occupied:
+        words, message = {
             "host": (["--host", "0.0.0.0"], "LOOKALIKE_TOKEN"),
-            "port": (["--port", str(taken.getsockname()[1])], "is taken"),
+            "port": (["--port", str(occupied.getsockname()[1])], "is taken"),
             "allow": (["--allow", "/nowhere"], "/nowhere"),
             "token_file": ([], "/nowhere/token"),
         }[way]
@@ -110,7 +110,7 @@ def test_what_cannot_be_served_is_one_line(home: Path, way: str) -> None:
         command = [COMMAND, "serve", "--port", "0", *words]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and done.stdout == ""
-    assert said in done.stderr and "Traceback" not in done.stderr
+    assert message in done.stderr and "Traceback" not in done.stderr
 
 
 def test_an_interrupt_ends_it_even_while_somebody_uploads(home: Path) -> None:

@@ -107,7 +107,7 @@ def entry(path: str, size: int = 10) -> FileEntry:
     return FileEntry(path, size, 1, 1)
 
 
-def found(path: str, name: str, pixel_hash: str | None = None, at: int = 0) -> ExtractedFile:
+def make_new_file(path: str, name: str, pixel_hash: str | None = None, at: int = 0) -> ExtractedFile:
     """A new picture with a vector along axis `at`."""
     vector = np.eye(4, dtype=np.float32)[at]
     return ExtractedFile(entry(path), name, pixel_hash or f"r-{name}", FACTS, vector)
@@ -119,7 +119,7 @@ def copied(path: str, name: str, pixel_hash: str) -> ExtractedFile:
 
 
 def known(path: str, name: str) -> ExtractedFile:
-    """A picture that was told by its hash."""
+    """Return a picture that was recognized by its hash."""
     return ExtractedFile(entry(path), name)
 
 
@@ -140,7 +140,7 @@ def test_chunks_lose_nothing() -> None:
 
 
 def test_a_copied_image_has_the_same_vector(fixture: CatalogFixture) -> None:
-    fixture.put(found("a", "A", "r", at=2))
+    fixture.put(make_new_file("a", "A", "r", at=2))
     fixture.put(copied("b", "B", "r"))
     present, rows = fixture.reader.load_vectors(
         fixture.model, [fixture.row_id("A"), fixture.row_id("B")]
@@ -150,7 +150,7 @@ def test_a_copied_image_has_the_same_vector(fixture: CatalogFixture) -> None:
 
 
 def test_vectors_of_two_models_never_mix(fixture: CatalogFixture) -> None:
-    fixture.put(found("a", "A"))
+    fixture.put(make_new_file("a", "A"))
     other = fixture.catalog.model("other", "f1", 4)
     assert fixture.reader.load_vectors(other, [1])[0] == []
     assert fixture.reader.changed_since(other, 0) == (0, set())
@@ -176,7 +176,7 @@ def test_a_model_is_entered_once_and_goes_by_its_last_name(fixture: CatalogFixtu
 
 
 def test_facts_are_kept(fixture: CatalogFixture) -> None:
-    fixture.put(found("a", "A"))
+    fixture.put(make_new_file("a", "A"))
     with fixture.database.read() as c:
         row = c.execute(select(schema.pictures)).one()
     assert (row.type, row.width, row.height, row.bytes) == ("jpeg", 4, 3, 10)
@@ -186,7 +186,7 @@ def test_facts_are_kept(fixture: CatalogFixture) -> None:
 
 
 def test_the_log_names_what_comes_goes_and_comes_back(fixture: CatalogFixture) -> None:
-    fixture.put(found("a", "A"), found("b", "B"))
+    fixture.put(make_new_file("a", "A"), make_new_file("b", "B"))
     fixture.catalog.remove_files([fixture.file("a").id])
     fixture.put(known("c", "A"))
     assert fixture.log() == [(1, "add"), (2, "add"), (1, "remove"), (1, "add")]
@@ -194,14 +194,14 @@ def test_the_log_names_what_comes_goes_and_comes_back(fixture: CatalogFixture) -
 
 
 def test_entries_of_the_log_have_stamps_of_their_own(fixture: CatalogFixture) -> None:
-    fixture.put(found("a", "A"), found("b", "B"))
+    fixture.put(make_new_file("a", "A"), make_new_file("b", "B"))
     stamps = {fixture.reader.stamp(fixture.model, sequence) for sequence in (1, 2)}
     assert len(stamps) == 2 and 0 not in stamps
     assert fixture.reader.stamp(fixture.model, 3) == 0
 
 
 def test_a_copy_is_one_picture_at_two_places(fixture: CatalogFixture) -> None:
-    fixture.put(found("a", "A"), found("b", "A"))
+    fixture.put(make_new_file("a", "A"), make_new_file("b", "A"))
     assert fixture.reader.describe([1])[1].paths == ("/pictures/a", "/pictures/b")
     fixture.catalog.remove_files([fixture.file("a").id])
     assert fixture.reader.describe([1])[1].paths == ("/pictures/b",)
@@ -211,7 +211,7 @@ def test_a_copy_is_one_picture_at_two_places(fixture: CatalogFixture) -> None:
 def test_a_picture_without_files_is_found_no_more_and_kept_for_30_days(
     fixture: CatalogFixture,
 ) -> None:
-    fixture.put(found("a", "A"))
+    fixture.put(make_new_file("a", "A"))
     assert fixture.catalog.remove_files([fixture.file("a").id]) == [1]
     assert fixture.reader.load_vectors(fixture.model, [1])[0] == [] and not fixture.reader.describe(
         [1]
@@ -225,14 +225,14 @@ def test_a_picture_without_files_is_found_no_more_and_kept_for_30_days(
 
 
 def test_a_number_is_never_given_twice(fixture: CatalogFixture) -> None:
-    fixture.put(found("a", "A"))
+    fixture.put(make_new_file("a", "A"))
     fixture.catalog.purge(fixture.catalog.remove_files([fixture.file("a").id]))
-    fixture.put(found("a", "B"))
+    fixture.put(make_new_file("a", "B"))
     assert fixture.row_id("B") == 2
 
 
 def test_purging_named_orphans_leaves_the_others(fixture: CatalogFixture) -> None:
-    fixture.put(found("a", "A"), found("b", "B"))
+    fixture.put(make_new_file("a", "A"), make_new_file("b", "B"))
     fixture.catalog.remove_files([fixture.file("a").id])
     gone = fixture.catalog.remove_files([fixture.file("b").id])
     assert fixture.catalog.purge(gone) == ["B"] and fixture.catalog.purge([]) == []
@@ -244,7 +244,7 @@ def test_a_batch_is_entered_whole_or_not_at_all(fixture: CatalogFixture) -> None
         entry("b"), "unknown"
     )  # a picture the catalog does not have, without its metadata
     with pytest.raises(NotFoundError):
-        fixture.put(found("a", "A"), lost)
+        fixture.put(make_new_file("a", "A"), lost)
     assert [fixture.rows(t) for t in ("pictures", "vectors", "files", "changes")] == [0, 0, 0, 0]
 
 
@@ -252,7 +252,7 @@ def test_a_batch_is_entered_whole_or_not_at_all(fixture: CatalogFixture) -> None
 
 
 def test_a_file_may_hold_several_pictures_at_times_or_on_pages(fixture: CatalogFixture) -> None:
-    fixture.put(found("film.mkv", "A"), found("paper.pdf", "B"))
+    fixture.put(make_new_file("film.mkv", "A"), make_new_file("paper.pdf", "B"))
     film, paper = fixture.file("film.mkv").id, fixture.file("paper.pdf").id
     more: list[dict[str, Any]] = [
         {"file": film, "picture": fixture.row_id("A"), "time": 61.5, "page": None},
@@ -273,7 +273,7 @@ def test_a_file_may_hold_several_pictures_at_times_or_on_pages(fixture: CatalogF
 
 def test_a_description_in_the_file_is_the_caption(fixture: CatalogFixture) -> None:
     metadata = replace(FACTS, exif={"ImageDescription": "Two boats"})
-    fixture.put(replace(found("a", "A"), metadata=metadata), found("b", "B"))
+    fixture.put(replace(make_new_file("a", "A"), metadata=metadata), make_new_file("b", "B"))
     with fixture.database.read() as c:
         assert list(c.scalars(select(schema.pictures.c.caption))) == ["Two boats", None]
 
@@ -282,9 +282,9 @@ def test_a_description_in_the_file_is_the_caption(fixture: CatalogFixture) -> No
 
 
 def test_a_file_edited_in_place_takes_its_tags_along(fixture: CatalogFixture) -> None:
-    fixture.put(found("a", "A"))
+    fixture.put(make_new_file("a", "A"))
     fixture.catalog.tag(1, ["beach", "beach", "sun"])
-    fixture.put(found("a", "A2"))
+    fixture.put(make_new_file("a", "A2"))
     assert fixture.tags("A2") == ("beach", "sun")
     fixture.catalog.tag(2, ["late"])
     fixture.put(known("a", "A"))  # undone
@@ -294,14 +294,14 @@ def test_a_file_edited_in_place_takes_its_tags_along(fixture: CatalogFixture) ->
 def test_tags_stay_when_only_metadata_changed_even_under_another_name(
     fixture: CatalogFixture,
 ) -> None:
-    fixture.put(found("a", "A", "r"))
+    fixture.put(make_new_file("a", "A", "r"))
     fixture.catalog.tag(1, ["beach"])
     fixture.put(copied("b", "B", "r"))
     assert fixture.tags("B") == ("beach",)
 
 
 def test_pictures_that_trade_places_keep_their_own_tags(fixture: CatalogFixture) -> None:
-    fixture.put(found("a", "A"), found("b", "B"))
+    fixture.put(make_new_file("a", "A"), make_new_file("b", "B"))
     fixture.catalog.tag(1, ["of A"])
     fixture.catalog.tag(2, ["of B"])
     fixture.put(known("a", "B"), known("b", "A"))
@@ -309,7 +309,7 @@ def test_pictures_that_trade_places_keep_their_own_tags(fixture: CatalogFixture)
 
 
 def test_a_tag_is_the_same_in_any_spelling(fixture: CatalogFixture) -> None:
-    fixture.put(found("a", "A"))
+    fixture.put(make_new_file("a", "A"))
     fixture.catalog.tag(1, ["Strand", "STRAND ", "strand", "Straße", "STRASSE", "ｓｕｎ"])
     fixture.catalog.tag(1, ["sun", "a  b", "A B"], origin="model")
     assert fixture.tags("A") == ("Strand", "Straße", "a  b", "ｓｕｎ")
@@ -327,9 +327,9 @@ def test_a_tag_is_the_same_in_any_spelling(fixture: CatalogFixture) -> None:
 
 
 def test_tags_keep_their_origin_when_a_file_is_edited(fixture: CatalogFixture) -> None:
-    fixture.put(found("a", "A"))
+    fixture.put(make_new_file("a", "A"))
     fixture.catalog.tag(1, ["beach"], origin="file")
-    fixture.put(found("a", "A2"))
+    fixture.put(make_new_file("a", "A2"))
     with fixture.database.read() as c:
         assert set(c.scalars(select(schema.tags.c.origin))) == {"file"}
 
@@ -340,8 +340,8 @@ def test_tags_keep_their_origin_when_a_file_is_edited(fixture: CatalogFixture) -
 def test_a_root_takes_over_the_files_of_a_root_inside_it(fixture: CatalogFixture) -> None:
     inner = fixture.catalog.add_root("/all/trips", 1, ())
     beside = fixture.catalog.add_root("/all-not", 1, ())
-    fixture.catalog.record(inner, fixture.model, [found("x/a", "A")])
-    fixture.catalog.record(beside, fixture.model, [found("b", "B")])
+    fixture.catalog.record(inner, fixture.model, [make_new_file("x/a", "A")])
+    fixture.catalog.record(beside, fixture.model, [make_new_file("b", "B")])
     outer = fixture.catalog.add_root("/all", 1, ("a",))
     outer = fixture.catalog.adopt(outer, inner, ("a", "b"))
     assert outer.exclude == ("a", "b") and outer in fixture.catalog.roots()
@@ -351,14 +351,16 @@ def test_a_root_takes_over_the_files_of_a_root_inside_it(fixture: CatalogFixture
 
 
 def test_files_of_a_subfolder_are_those_below_it(fixture: CatalogFixture) -> None:
-    fixture.put(found("sub/a", "A"), found("sub2/b", "B"), found("sub", "C"))
+    fixture.put(
+        make_new_file("sub/a", "A"), make_new_file("sub2/b", "B"), make_new_file("sub", "C")
+    )
     assert set(fixture.catalog.files(fixture.root, "sub")) == {"sub/a"}
 
 
 def test_paths_and_excludes_need_not_be_utf8(fixture: CatalogFixture) -> None:
     name = os.fsdecode(b"caf\xe9")
     root = fixture.catalog.add_root(f"/{name}", 1, [name])
-    fixture.catalog.record(root, fixture.model, [found(f"{name}.jpg", "A")])
+    fixture.catalog.record(root, fixture.model, [make_new_file(f"{name}.jpg", "A")])
     (back,) = [r for r in fixture.catalog.roots() if r.id == root.id]
     assert back == Root(root.id, f"/{name}", 1, "online", (name,))
     assert fixture.reader.describe([1])[1].paths == (f"/{name}/{name}.jpg",)
@@ -369,7 +371,7 @@ def test_paths_and_excludes_need_not_be_utf8(fixture: CatalogFixture) -> None:
 
 def test_an_id_may_be_shortened_while_it_is_unmistakable(fixture: CatalogFixture) -> None:
     one, two = "abcdef0" + "0" * 57, "abcdef1" + "0" * 57
-    fixture.put(found("a", one), found("b", two))
+    fixture.put(make_new_file("a", one), make_new_file("b", two))
     assert fixture.reader.resolve("ABCDEF0") == 1 and fixture.reader.resolve(two) == 2
     with pytest.raises(QueryError, match="several pictures"):
         fixture.reader.resolve("abcdef")
@@ -407,7 +409,7 @@ def test_a_writing_transaction_is_alone_from_its_first_look(fixture: CatalogFixt
     with fixture.database.write() as c:
         c.execute(select(schema.meta)).all()
         thread.start()
-        thread.join(0.3)  # if it got in between, what was read here would be old
+        thread.join(0.3)  # a write in between would make this read outdated
         add(c, "mine")
     thread.join()
     other.close()
@@ -431,7 +433,7 @@ def test_a_migration_runs_once(tmp_path: Path) -> None:
 def old_database(folder: Path, version: int) -> Database:
     """A catalog of one picture and an older version, opened and so migrated."""
     fixture = CatalogFixture(folder / "new")
-    fixture.put(found("a", "A"))
+    fixture.put(make_new_file("a", "A"))
     fixture.database.close()
     write_old_catalog(folder / "new" / "catalog.sqlite", folder / "old.sqlite", version)
     return Database(folder / "old.sqlite")
@@ -470,7 +472,7 @@ def test_pictures_of_a_catalog_of_version_3_count_as_decoded_by_the_first_rule(
 def test_a_vector_is_not_copied_from_a_picture_of_an_earlier_decode_rule(
     fixture: CatalogFixture,
 ) -> None:
-    fixture.put(found("a", "A", "same"))
+    fixture.put(make_new_file("a", "A", "same"))
     assert fixture.catalog.embedded_pixel_hashes(fixture.model, {"same"}) == {"same"}
     with fixture.database.write() as c:
         c.execute(update(schema.pictures).values(decode_rule=1))
@@ -482,11 +484,13 @@ def test_a_vector_is_not_copied_from_a_picture_of_an_earlier_decode_rule(
 def test_a_picture_that_is_decoded_anew_replaces_what_was_stored_of_it(
     fixture: CatalogFixture,
 ) -> None:
-    fixture.put(found("a", "A", "old"))
+    fixture.put(make_new_file("a", "A", "old"))
     with fixture.database.write() as c:
         c.execute(update(schema.pictures).values(decode_rule=1))
     newer = replace(FACTS, palette=("#ffffff",))
-    fixture.put(replace(found("b", "A", "new"), metadata=newer))  # another file of the same bytes
+    fixture.put(
+        replace(make_new_file("b", "A", "new"), metadata=newer)
+    )  # another file of the same bytes
     assert fixture.reader.load_metadata([1]) == {1: newer} and fixture.reader.list_outdated() == []
     assert fixture.catalog.embedded_pixel_hashes(fixture.model, {"old", "new"}) == {"new"}
 
@@ -494,18 +498,18 @@ def test_a_picture_that_is_decoded_anew_replaces_what_was_stored_of_it(
 def test_labels_and_flags_follow_the_vector_to_pictures_of_the_same_pixels(
     fixture: CatalogFixture,
 ) -> None:
-    seen = SeenContent((Label("dog", 0.9), Label("cat", 0.05)), low_content=True)
+    content = SeenContent((Label("dog", 0.9), Label("cat", 0.05)), low_content=True)
     vector = np.eye(4, dtype=np.float32)[0]
-    first = ExtractedFile(entry("a"), "a" * 8, "same", FACTS, vector, seen)
+    first = ExtractedFile(entry("a"), "a" * 8, "same", FACTS, vector, content)
     fixture.catalog.record(fixture.root, fixture.model, [first])
     fixture.catalog.record(
         fixture.root, fixture.model, [ExtractedFile(entry("b"), "b" * 8, "same", FACTS)]
     )
     labels = fixture.reader.labels(fixture.model, [1, 2])
-    assert labels[1] == labels[2] == seen.labels
+    assert labels[1] == labels[2] == content.labels
     assert all(one.low_content for one in fixture.reader.describe([1, 2]).values())
-    found = fixture.reader.by_labels(fixture.model, ["dog", "cat"], 10, 0.5)
-    assert found == pytest.approx({1: 0.95, 2: 0.95})
+    rows = fixture.reader.by_labels(fixture.model, ["dog", "cat"], 10, 0.5)
+    assert rows == pytest.approx({1: 0.95, 2: 0.95})
     assert fixture.reader.by_labels(fixture.model, ["cat"], 10, 0.5) == {}
     other = fixture.catalog.model("other", "f2", 4)
     fixture.catalog.add_vectors(other, {1: vector}, {1: SeenContent()})
@@ -518,8 +522,8 @@ def test_labels_and_flags_follow_the_vector_to_pictures_of_the_same_pixels(
 def test_pictures_are_found_by_the_names_of_files_and_folders(fixture: CatalogFixture) -> None:
     for name in ("Rome 2019/a.jpg", "b rome.jpg", "chrome.jpg", "假期/c.jpg"):
         identity = hashlib.sha256(name.encode()).hexdigest()
-        found = ExtractedFile(entry(name), identity, name, FACTS, np.eye(4, dtype=np.float32)[0])
-        fixture.catalog.record(fixture.root, fixture.model, [found])
+        file = ExtractedFile(entry(name), identity, name, FACTS, np.eye(4, dtype=np.float32)[0])
+        fixture.catalog.record(fixture.root, fixture.model, [file])
     assert fixture.reader.by_name("rome", 10) == [2, 1]
     assert fixture.reader.by_name("rome", 1) == [2]
     assert fixture.reader.by_name("期", 10) == [4]
@@ -563,7 +567,7 @@ def test_a_damaged_catalog_is_told_and_never_a_traceback(home: Path, folder: Pat
 
 
 def test_loose_ends_are_found(fixture: CatalogFixture) -> None:
-    fixture.put(found("a", "A"))
+    fixture.put(make_new_file("a", "A"))
     assert fixture.database.integrity() == [] and fixture.reader.count_dangling() == 0
     with fixture.database.engine.connect() as c:
         c.exec_driver_sql("COMMIT")
@@ -697,11 +701,11 @@ def test_a_second_process_is_told_who_writes_and_gets_the_lock_when_that_one_die
 
 def test_a_second_writer_waits_for_the_first_and_says_so(library: Open, folder: Path) -> None:
     paint(folder / "a.jpg", 1)
-    said: list[str] = []
+    messages: list[str] = []
     waiting = threading.Event()
 
     def say(line: str) -> None:
-        said.append(line)
+        messages.append(line)
         waiting.set()
 
     first, second = library(), library(lock_seconds=60, say=say)
@@ -716,7 +720,7 @@ def test_a_second_writer_waits_for_the_first_and_says_so(library: Open, folder: 
     thread.start()
     assert second.sync(folder).unchanged == 1
     thread.join()
-    assert said[0].startswith(f"waiting for process {os.getpid()} (")
+    assert messages[0].startswith(f"waiting for process {os.getpid()} (")
 
 
 def test_an_abandoned_run_gives_the_lock_back(library: Open, folder: Path) -> None:

@@ -80,8 +80,12 @@ def test_a_library_of_an_older_version_answers_as_before(
     assert read_rows(catalog, LOG) == log and read_rows(catalog, VECTORS) == vectors
     assert answers(engine) == expected
     migrated = engine.pictures().pictures
-    kept = [replace(one, labels=(), low_content=False, decode_rule=0) for one in pictures]
-    assert [replace(m, labels=(), low_content=False, decode_rule=0) for m in migrated] == kept
+    expected_pictures = [
+        replace(one, labels=(), low_content=False, decode_rule=0) for one in pictures
+    ]
+    assert [
+        replace(m, labels=(), low_content=False, decode_rule=0) for m in migrated
+    ] == expected_pictures
     if version >= 4:
         assert migrated == pictures
     computed = parts()[2].computed
@@ -105,8 +109,8 @@ def test_metadata_comes_into_columns_of_its_own(filled: Path, version: int) -> N
     rows = [(*row[:-1], json.loads(str(row[-1]))) for row in read_rows(old, pictures)]
     assert rows == [(*row[:-1], json.loads(str(row[-1]))) for row in read_rows(new, pictures)]
     photograph = next(row for row in rows if row[7])
-    taken, camera = "2024-05-06T07:08:09", "Canon EOS R6"
-    assert photograph[6:11] == (taken, camera, "RF 35mm f/1.8", 48.85, -2.35)
+    date, camera = "2024-05-06T07:08:09", "Canon EOS R6"
+    assert photograph[6:11] == (date, camera, "RF 35mm f/1.8", 48.85, -2.35)
 
 
 @pytest.mark.parametrize("version", OLD_VERSIONS)

@@ -1,4 +1,4 @@
-"""The installed command, end to end: what is printed where, and how it exits."""
+"""The installed command, end to end: output and exit codes."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def test_broken_pictures_are_skipped_with_their_reason(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         (("search", "/nowhere/a.jpg"), 1, "is not there"),
         (("search", "id:0000000000"), 1, "no picture"),
@@ -246,10 +246,10 @@ def test_broken_pictures_are_skipped_with_their_reason(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_wrong_is_said_and_what_to_do(
-    library: tuple[Path, Path], words: tuple[str, ...], code: int, said: str
+    library: tuple[Path, Path], words: tuple[str, ...], code: int, message: str
 ) -> None:
     done = run(library[0], *words, code=code)
-    assert said in done.stderr.decode()
+    assert message in done.stderr.decode()
     assert done.stdout == b""
 
 
@@ -286,9 +286,9 @@ def test_an_interrupt_is_no_stack_trace(tmp_path: Path) -> None:
     assert process.stderr is not None
     process.stderr.readline()  # the model's line: indexing has begun
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert b"Traceback" not in said and b"goes on from here" in said
+    assert b"Traceback" not in errors and b"goes on from here" in errors
 
 
 def test_the_module_is_the_command() -> None:
@@ -322,8 +322,8 @@ def test_watching_takes_in_what_comes(tmp_path: Path) -> None:
     assert process.stdout.readline().startswith("12 unchanged; 0 embedded")
     assert "torn.jpg" in process.stdout.readline() + process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 0 and "stopped watching" in said
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0 and "stopped watching" in errors
     wrong = run(tmp_path / "home", "index", folder, "--watch", "--json", code=2)
     assert b"no end" in wrong.stderr
 
@@ -347,19 +347,19 @@ def test_variants_are_files_that_tell_how_to_make_them_again(
     home, photos = library
     query = photos / "hat" / "03.jpg"
     words = ("variants", query, "--steps", "1", "--seed", "7", "--size", "96", "--json", "-o")
-    said = [json.loads(run(home, *words, tmp_path / name).stdout) for name in ("a", "b")]
-    first, again = (document["variants"] for document in said)
-    assert said[0]["seconds"] > 0 and len(first) == 4
+    reports = [json.loads(run(home, *words, tmp_path / name).stdout) for name in ("a", "b")]
+    first, again = (document["variants"] for document in reports)
+    assert reports[0]["seconds"] > 0 and len(first) == 4
     for one, same in zip(first, again, strict=True):
         assert set(one) == {"path", "seed", "sigma", "similarity", "accepted", "source"}
         assert Path(one["path"]).read_bytes() == Path(same["path"]).read_bytes()
         assert f"seed{one['seed']}-sigma{one['sigma']:g}" in one["path"]
         with Image.open(one["path"]) as picture:
             assert max(picture.size) == 96
-    made = run(
+    result = run(
         home, "variants", "-", "-n", "1", "--sigma", "0.5", "-o", tmp_path, stdin=query.read_bytes()
     )
-    assert str(tmp_path / "picture-seed0-sigma0.5.png") in made.stdout.decode()
+    assert str(tmp_path / "picture-seed0-sigma0.5.png") in result.stdout.decode()
     assert (tmp_path / "picture-seed0-sigma0.5.png").exists()
 
 

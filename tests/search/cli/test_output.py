@@ -1,4 +1,4 @@
-"""What a run says while it goes on, where there is no terminal."""
+"""Progress of a run without a terminal."""
 
 from __future__ import annotations
 

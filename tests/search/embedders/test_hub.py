@@ -1,4 +1,4 @@
-"""The hub: what is fetched is whole or not there, what is out of reach is given up, and `auto`."""
+"""The hub: complete downloads, timeouts when it cannot be reached, and `auto`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Hub(BaseHTTPRequestHandler):
     content = b""
     way = "well"
     has = FILES[1]
-    asked: list[str] = []
+    requests: list[str] = []
     used = False  # this connection
     over = threading.Event()  # the test is; nothing hangs any longer
 
@@ -48,7 +48,7 @@ class Hub(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.used = True
-        self.asked.append(f"{self.command} {self.path}")
+        self.requests.append(f"{self.command} {self.path}")
         if self.way == "silent":
             self.over.wait(60)
         wrong = {"broken": 500, "private": 401, "gone": 404}.get(self.way)
@@ -74,7 +74,7 @@ class Hub(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Threads that hang are left behind, and what breaks off is not printed."""
+    """Do not wait for threads that hang, and print no broken connections."""
 
     daemon_threads = True
     block_on_close = False
@@ -85,7 +85,7 @@ class Server(ThreadingHTTPServer):
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[str, bytes], str]]:
-    """Makes the hub one that behaves in a way and has a file; its address."""
+    """Start a hub with this behaviour and file. Returns its address."""
     Hub.over.clear()
     server = Server(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
@@ -131,7 +131,7 @@ def fetch() -> list[tuple[int, int]]:
 
 
 def files(cache: Path) -> list[Path]:
-    """What is in the cache, but for locks and marks."""
+    """Return the files of the cache, without locks and marks."""
     there = [p for p in cache.rglob("*") if p.is_file() and p.stat().st_size > 1000]
     return there
 
@@ -146,8 +146,8 @@ def test_a_file_is_fetched_once(serve: Callable[..., str], tmp_path: Path) -> No
     path = hub.cached(REPO, FILES)
     assert path is not None and path.read_bytes() == Hub.content and path.name == FILES[1]
     assert all(0 <= done <= len(Hub.content) for done, _ in steps)
-    Hub.asked.clear()
-    assert fetch() == [] and Hub.asked == []
+    Hub.requests.clear()
+    assert fetch() == [] and Hub.requests == []
 
 
 def test_a_connection_that_the_hub_closed_is_opened_again(serve: Callable[..., str]) -> None:
@@ -157,7 +157,7 @@ def test_a_connection_that_the_hub_closed_is_opened_again(serve: Callable[..., s
 
 
 @pytest.mark.parametrize(
-    ("way", "said"),
+    ("way", "message"),
     [
         ("silent", "out of reach"),
         ("broken", "answered 500"),
@@ -171,7 +171,7 @@ def test_a_hub_that_cannot_be_reached_is_given_up(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     way: str,
-    said: str,
+    message: str,
 ) -> None:
     serve(way)
     if way == "refusing":
@@ -183,7 +183,7 @@ def test_a_hub_that_cannot_be_reached_is_given_up(
         point(monkeypatch, "http://hub.test", tmp_path / "cache")
     monkeypatch.setattr(hub, "REACH", 0.5)
     begun = time.monotonic()
-    with pytest.raises(ConnectionError, match=said):
+    with pytest.raises(ConnectionError, match=message):
         fetch()
     assert time.monotonic() - begun < 3
     assert hub.cached(REPO, FILES) is None
@@ -241,7 +241,7 @@ def test_offline_asks_nobody(serve: Callable[..., str], monkeypatch: pytest.Monk
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ConnectionError, match="out of reach"):
         fetch()
-    assert Hub.asked == []
+    assert Hub.requests == []
 
 
 # which model a library gets ----------------------------------------------------------------------
@@ -272,12 +272,12 @@ def test_a_new_library_fetches_clip_and_remembers_it(
     (line,) = lines
     assert line.startswith("model: ViT-S-32-alt:small; ") and REPO in line
     assert "`lookalike --model mini index FOLDER` changes it" in line
-    Hub.asked.clear()
+    Hub.requests.clear()
     again = library(say=lines.append)
     assert again.status().model == "ViT-S-32-alt:small"
     assert again.search(text="a hat")[0].path == str(folder / "a.jpg")
     assert again.sync(folder).embedded == 0
-    assert len(lines) == 1 and Hub.asked == []
+    assert len(lines) == 1 and Hub.requests == []
 
 
 def test_weights_of_the_cache_are_taken_offline(
@@ -315,40 +315,40 @@ def test_without_the_hub_a_new_library_gets_mini_and_says_so(
     assert why in line and "commercially" in line
     assert "`lookalike --model ViT-B-32 index FOLDER` changes it" in line
     wait_for_calls()
-    asked = len(Hub.asked)
+    count = len(Hub.requests)
     monkeypatch.setattr(Hub, "way", "well")
     again = library(say=lines.append)
     again.sync(folder)
     again.search(image=str(folder / "a.jpg"))
-    assert again.status().model == "mini" and len(lines) == 1 and len(Hub.asked) == asked
+    assert again.status().model == "mini" and len(lines) == 1 and len(Hub.requests) == count
 
 
 def test_a_picture_to_keep_waits_for_no_download(library: Open, serve: Callable[..., str]) -> None:
     serve("silent")
     engine = library()
     engine.keep(jpeg(1))
-    assert engine.status().model == "mini" and Hub.asked == []
+    assert engine.status().model == "mini" and Hub.requests == []
 
 
-@pytest.mark.parametrize("asked", [None, "mini"])
+@pytest.mark.parametrize("requested", [None, "mini"])
 def test_the_first_folder_chooses_the_model_unless_somebody_did(
     library: Open,
     folder: Path,
     clip: str,
     small: None,
     serve: Callable[..., str],
-    asked: str | None,
+    requested: str | None,
 ) -> None:
     serve("well", weights(clip))
-    library(model=asked).keep(jpeg(1))
+    library(model=requested).keep(jpeg(1))
     assert library().status().model == "mini"
     paint(folder / "a.jpg", 2)
     engine = library()
     with pytest.raises(InputError, match="is a file"):  # which settles nothing
         engine.sync(folder / "a.jpg")
     engine.sync(folder)
-    wanted = asked or "ViT-S-32-alt:small"
-    assert engine.status().model == wanted and engine.status().embedded == 2
+    expected = requested or "ViT-S-32-alt:small"
+    assert engine.status().model == expected and engine.status().embedded == 2
     assert engine.search(image=jpeg(1))[0].score >= 0.999
 
 
@@ -371,8 +371,8 @@ def test_the_first_folder_settles_what_a_kept_picture_began(
     library().keep(jpeg(1))
     paint(folder / "a.jpg", 2)
     assert library().sync(folder).embedded == 1
-    asked = len(Hub.asked)
-    assert asked and library().sync(folder).embedded == 0 and len(Hub.asked) == asked
+    count = len(Hub.requests)
+    assert count and library().sync(folder).embedded == 0 and len(Hub.requests) == count
 
 
 def test_weights_asked_for_by_name_that_cannot_be_had_are_an_error(
@@ -393,10 +393,10 @@ def test_weights_that_left_the_cache_are_said_and_not_sought(
     library().sync(folder)
     for path in files(Path(constants.HF_HUB_CACHE)):
         path.unlink()
-    Hub.asked.clear()
+    Hub.requests.clear()
     with pytest.raises(ModelError, match=r"are not here; `lookalike .* index FOLDER` fetches"):
         library().search(text="a hat")
-    assert Hub.asked == []
+    assert Hub.requests == []
     library().sync(folder)
     assert library().search(text="a hat")
 

@@ -176,9 +176,9 @@ def test_between_sees_proportions_half_way_to_a_square(turned: bool) -> None:
     picture.paste("blue", (100, 0, 300, 100))  # a centre of 2 to 1, as the root of 4 to 1
     picture.paste("green", (105, 5, 295, 95))
     picture = picture.transpose(Image.Transpose.ROTATE_90) if turned else picture
-    seen = Preprocessing(40, "between")(picture).astype(int)
-    assert (abs(seen[3:-3, 3:-3] - (0, 128, 0)) < 3).all()
-    for edge in (seen[0], seen[-1], seen[:, 0], seen[:, -1]):
+    pixels = Preprocessing(40, "between")(picture).astype(int)
+    assert (abs(pixels[3:-3, 3:-3] - (0, 128, 0)) < 3).all()
+    for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]):
         assert (edge[3:-3, 2] > 100).all() and (edge[3:-3, 0] < 30).all()
     square = picture.resize((90, 90))
     assert (Preprocessing(40, "between")(square) == Preprocessing(40)(square)).all()
@@ -232,10 +232,10 @@ def test_the_recipe_runs_and_resumes(data: Path, tmp_path: Path) -> None:
         return done.stdout
 
     assert "blend at 32 px: clothing 0." in recipe("--steps", "2")
-    made = weights.read_bytes()
+    trained = weights.read_bytes()
     weights.unlink()
     resumed = recipe("--steps", "2")
-    assert "goals:" not in resumed and weights.read_bytes() == made
+    assert "goals:" not in resumed and weights.read_bytes() == trained
     with pytest.raises(AssertionError, match=r"'seed': '0'.*give another --out"):
         recipe("--steps", "2", "--seed", "7")
     mini = Mini(weights=weights)

@@ -63,35 +63,37 @@ def test_pictures_are_prepared_as_open_clip_does_to_the_pixel(
     picture = photo(*size)
     config = PreprocessCfg(to, "RGB", (0,) * 3, (1,) * 3, resample, fit, 128)
     try:
-        wanted = image_transform_v2(config, False)(picture)
+        expected = image_transform_v2(config, False)(picture)
     except ValueError:  # open_clip takes no picture that would be scaled to nothing
         return
     height, width = (to, None) if isinstance(to, int) else to
-    made = Preprocessing(height, fit, width, resample, 128)(picture)  # type: ignore[arg-type]
-    assert torch.equal(torch.tensor(made).permute(2, 0, 1).float().div(255), wanted)
+    actual = Preprocessing(height, fit, width, resample, 128)(picture)  # type: ignore[arg-type]
+    assert torch.equal(torch.tensor(actual).permute(2, 0, 1).float().div(255), expected)
 
 
 @pytest.mark.parametrize("size", [(1, 2048), (2048, 1), (1, 1)])
 @pytest.mark.parametrize("fit", ["shortest", "longest", "squash"])
 def test_lines_and_points_are_prepared_in_little_memory(size: tuple[int, int], fit: str) -> None:
-    made = Preprocessing(224, fit)(Image.new("RGB", size, "red"))  # type: ignore[arg-type]
-    assert made.shape == (224, 224, 3) and [255, 0, 0] in made[111:113].reshape(-1, 3).tolist()
+    prepared = Preprocessing(224, fit)(Image.new("RGB", size, "red"))  # type: ignore[arg-type]
+    assert (
+        prepared.shape == (224, 224, 3) and [255, 0, 0] in prepared[111:113].reshape(-1, 3).tolist()
+    )
 
 
 def test_each_model_is_prepared_as_its_weights_were_trained() -> None:
-    """Sizes, filters and colours of every model there is agree with open_clip's own tables."""
+    """Sizes, filters and colours of every model agree with open_clip's tables."""
     for arch in open_clip.list_models():
         config = openclip_models.read_config(arch)
         size = config["vision_cfg"]["image_size"]
         for tag, recipe in openclip_models.list_recipes(arch, JsonCache()).items():
-            said = open_clip.get_pretrained_cfg(arch, tag)
+            pretrained = open_clip.get_pretrained_cfg(arch, tag)
             preprocessing = recipe.preprocessing(config)
             assert preprocessing.shape == (size, size, 3)
             assert (preprocessing.fit, preprocessing.resample) == (
-                said["resize_mode"],
-                said["interpolation"],
+                pretrained["resize_mode"],
+                pretrained["interpolation"],
             )
-            assert (recipe.mean, recipe.std) == (said["mean"], said["std"])
+            assert (recipe.mean, recipe.std) == (pretrained["mean"], pretrained["std"])
             assert recipe.repo and recipe.files
 
 
@@ -115,15 +117,15 @@ def test_vectors_of_pictures_are_those_of_open_clip(ours: OpenClip, theirs: tupl
     model, transform = theirs
     photos = [photo(300, 200), photo(200, 333, 1), photo(224, 224, 2), photo(50, 900, 3)]
     with torch.no_grad():
-        wanted = model.encode_image(torch.stack([transform(p) for p in photos]), normalize=True)
-    made = ours.embed([ours.preprocessing(p) for p in photos])
-    assert np.abs(made - wanted.numpy()).max() < 1e-5
+        expected = model.encode_image(torch.stack([transform(p) for p in photos]), normalize=True)
+    actual = ours.embed([ours.preprocessing(p) for p in photos])
+    assert np.abs(actual - expected.numpy()).max() < 1e-5
 
 
 def test_vectors_of_texts_are_those_of_open_clip(ours: OpenClip, theirs: tuple) -> None:
     with torch.no_grad():
-        wanted = theirs[0].encode_text(open_clip.get_tokenizer("ViT-S-32-alt")(WORDS), True)
-    assert np.abs(ours.embed_text(WORDS) - wanted.numpy()).max() < 1e-5
+        expected = theirs[0].encode_text(open_clip.get_tokenizer("ViT-S-32-alt")(WORDS), True)
+    assert np.abs(ours.embed_text(WORDS) - expected.numpy()).max() < 1e-5
 
 
 def test_a_picture_alone_and_in_a_batch_are_the_same(ours: OpenClip) -> None:
@@ -139,10 +141,10 @@ def test_a_query_goes_first_between_the_blocks_of_a_batch(clip: str) -> None:
     picture = [embedder.preprocessing(photo(90, 80))]
 
     def long() -> None:
-        asked = runtime.submit(lambda: order.append("query"), urgent=True)
+        future = runtime.submit(lambda: order.append("query"), urgent=True)
         runtime.submit(lambda: order.append("other"))
         embedder.embed(picture)
-        assert asked.done()
+        assert future.done()
         order.append("batch")
 
     runtime.run(long)
@@ -309,8 +311,8 @@ def test_a_name_that_is_misspelt_gets_its_neighbours(name: str, near: str) -> No
 
 
 def test_an_architecture_alone_takes_its_default_tag() -> None:
-    wanted = {"ViT-B-32": "laion2b_s34b_b79k", "ViT-L-14": "laion2b_s32b_b82k", "RN50": "openai"}
-    for arch, tag in wanted.items():
+    expected = {"ViT-B-32": "laion2b_s34b_b79k", "ViT-L-14": "laion2b_s32b_b82k", "RN50": "openai"}
+    for arch, tag in expected.items():
         assert (
             openclip_models.choose_default_tag(
                 arch, list(openclip_models.list_recipes(arch, JsonCache()))

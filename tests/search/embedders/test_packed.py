@@ -1,4 +1,4 @@
-"""The products by oneDNN: those of torch, whatever the shape, and in every block of a tower."""
+"""Products by oneDNN equal those of torch for every shape and block of a tower."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def test_attention_is_torchs(masked: bool) -> None:
     mask = torch.randn(6, 6) if masked else None
     x = torch.randn(2, 6, 48)
     with torch.inference_mode():
-        wanted, _ = plain(x, x, x, need_weights=False, attn_mask=mask)
-        found, _ = SelfAttention(plain)(x, x, x, need_weights=False, attn_mask=mask)
-    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
+        expected, _ = plain(x, x, x, need_weights=False, attn_mask=mask)
+        actual, _ = SelfAttention(plain)(x, x, x, need_weights=False, attn_mask=mask)
+    torch.testing.assert_close(actual, expected, atol=1e-5, rtol=0)
 
 
 def test_every_block_of_a_tower_has_them(clip: str) -> None:

@@ -248,10 +248,10 @@ def test_a_picture_beside_an_unknown_word_is_searched_for(clothes: Engine) -> No
 
 
 def test_pictures_have_labels_apart_from_tags(clothes: Engine) -> None:
-    seen = [clothes.picture(hit.id) for hit in clothes.search(text="shoe", k=6)]
-    assert any(label.name == "shoe" for picture in seen for label in picture.labels)
-    assert all(0 < label.score <= 1 for picture in seen for label in picture.labels)
-    assert all(picture.tags == () for picture in seen)
+    hits = [clothes.picture(hit.id) for hit in clothes.search(text="shoe", k=6)]
+    assert any(label.name == "shoe" for picture in hits for label in picture.labels)
+    assert all(0 < label.score <= 1 for picture in hits for label in picture.labels)
+    assert all(picture.tags == () for picture in hits)
 
 
 def test_every_interface_gives_the_same(clothes: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""A training set out of a folder: what is in it, that it goes on, and that originals are safe."""
+"""A training set of a folder: its files, resuming, and originals that stay unchanged."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def rows(out: Path) -> list[dict]:
 
 
 def agrees(out: Path) -> bool:
-    """Whether the manifest tells of all pictures there, and of no others."""
-    drawn = {path.relative_to(out).as_posix() for path in out.rglob("*.png")}
-    return {row["file_name"] for row in rows(out)} == drawn
+    """Return whether the manifest lists exactly the pictures in the folder."""
+    written = {path.relative_to(out).as_posix() for path in out.rglob("*.png")}
+    return {row["file_name"] for row in rows(out)} == written
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -101,8 +101,8 @@ def test_what_was_passed_over_is_told_whatever_it_is_called(
     forbid(monkeypatch, photos / "shoe")
     report = augment(engine, photos, tmp_path / "out", n=1)[-1].report
     assert report and len(report.skipped) == 2
-    told = json.dumps(report.to_json(), ensure_ascii=False).encode()
-    assert b"hat/caf\\\\xe9.jpg" in told and b'"path": "shoe"' in told
+    text = json.dumps(report.to_json(), ensure_ascii=False).encode()
+    assert b"hat/caf\\\\xe9.jpg" in text and b'"path": "shoe"' in text
     output.print_augment_report(report)  # to an output that takes UTF-8 alone
 
 
@@ -110,9 +110,9 @@ def test_torchvision_reads_it_as_it_is(engine: Engine, photos: Path, tmp_path: P
     from torchvision.datasets import ImageFolder
 
     augment(engine, photos, tmp_path / "out")
-    found = ImageFolder(str(tmp_path / "out"))
-    assert found.classes == ["hat", "shoe"] and len(found) == 8
-    assert found[0][0].mode == "RGB"
+    dataset = ImageFolder(str(tmp_path / "out"))
+    assert dataset.classes == ["hat", "shoe"] and len(dataset) == 8
+    assert dataset[0][0].mode == "RGB"
 
 
 def test_a_line_tells_how_to_make_its_picture_again(
@@ -137,19 +137,19 @@ def test_what_was_cut_off_goes_on_to_the_same_end(
         if step.done == 2:
             break
     steps.close()  # type: ignore[attr-defined]
-    kept = 2
+    remaining = 2
     if harm == "torn line":
         text = (out / MANIFEST).read_text()
         (out / MANIFEST).write_text(text[:-20])
-        kept = 1
+        remaining = 1
     elif harm == "lost picture":
         (out / rows(out)[0]["file_name"]).unlink()
-        kept = 1
+        remaining = 1
     elif harm == "lost manifest":
         (out / MANIFEST).unlink()
-        kept = 0
+        remaining = 0
     report = augment(engine, photos, out)[-1].report
-    assert report and (report.unchanged, report.made) == (kept, 2 * (4 - kept))
+    assert report and (report.unchanged, report.made) == (remaining, 2 * (4 - remaining))
     assert {k: v for k, v in digests(out).items() if k != MANIFEST} == {
         k: v for k, v in digests(whole).items() if k != MANIFEST
     }
@@ -181,7 +181,7 @@ def test_what_was_made_of_a_source_that_is_torn_now_goes(
     (photos / "hat" / "a.jpg").write_bytes(b"no picture any more")
     paint(tmp_path / "other.png", 1)
     lines = [row | {"file_name": "../other.png"} for row in rows(out)[:1]]
-    with open(out / MANIFEST, "a") as manifest:  # what is not of the set is never taken away
+    with open(out / MANIFEST, "a") as manifest:  # other files are never removed
         manifest.writelines(json.dumps(line) + "\n" for line in lines)
     report = augment(engine, photos, out)[-1].report
     assert report and [skip.path for skip in report.skipped] == ["hat/a.jpg", "shoe/torn.jpg"]
@@ -192,7 +192,7 @@ def test_what_was_made_of_a_source_that_is_torn_now_goes(
 def test_what_was_made_of_a_source_that_is_gone_goes(
     engine: Engine, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A picture that moved to another class is of that one alone; what is out of sight stays."""
+    """A moved picture belongs to its new class only. Variants of missing folders stay."""
     from torchvision.datasets import ImageFolder
 
     out = tmp_path / "out"
@@ -269,12 +269,12 @@ def test_an_output_of_something_else_is_refused(
     engine: Engine, photos: Path, tmp_path: Path
 ) -> None:
     augment(engine, photos, tmp_path / "out")
-    for more, said in (
+    for more, message in (
         ({"n": 3}, "n 2, not 3; give a new folder"),
         ({"seed": 1}, "seed 0, not 1"),
         ({"regime": "same"}, "regime near, not same"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             augment(engine, photos, tmp_path / "out", **more)
     paint(tmp_path / "mine" / "a.jpg", 0)
     (tmp_path / "file").touch()

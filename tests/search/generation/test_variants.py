@@ -56,8 +56,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[
     close_library(opened)
 
 
-def pixels(made: Variants) -> list[np.ndarray]:
-    return [np.asarray(variant.picture, np.int16) for variant in made]
+def pixels(result: Variants) -> list[np.ndarray]:
+    return [np.asarray(variant.picture, np.int16) for variant in result]
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def no_gate(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_dial_is_one(engine: Engine) -> None:
-    """What is light to import agrees with what is not."""
+    """Constants of the light module equal those of the heavy one."""
     latent = variation.REGIMES["latent"]
     assert dict(REGIMES) == {name: dial.sigma for name, dial in latent.items()}
     assert SIGMAS == (0, REGIMES["concept"]) and set(MIN_SHARES) == set(REGIMES)
@@ -82,16 +82,16 @@ def test_a_sigma_is_accepted_as_its_regime_in_the_space_of_the_model(
 
 @pytest.mark.usefixtures("no_gate")
 def test_seeds_count_up_and_make_a_variant_again(engine: Engine) -> None:
-    made = engine.variants(jpeg(0), n=4, seed=9)
-    assert [v.seed for v in made] == [9, 10, 11, 12]
-    assert {v.sigma for v in made} == {variation.REGIMES["pixels"]["same"].sigma}
-    assert made.drawn == made.passed == 4 and made.seconds > 0
+    result = engine.variants(jpeg(0), n=4, seed=9)
+    assert [v.seed for v in result] == [9, 10, 11, 12]
+    assert {v.sigma for v in result} == {variation.REGIMES["pixels"]["same"].sigma}
+    assert result.drawn == result.passed == 4 and result.seconds > 0
     again = engine.variants(jpeg(0), n=1, seed=11)
     assert again[0].seed == 11
-    assert np.abs(pixels(again)[0] - pixels(made)[2]).max() <= 2
-    assert abs(again[0].similarity - made[2].similarity) < 0.02
+    assert np.abs(pixels(again)[0] - pixels(result)[2]).max() <= 2
+    assert abs(again[0].similarity - result[2].similarity) < 0.02
     assert [p.tobytes() for p in pixels(engine.variants(jpeg(0), n=4, seed=9))] == [
-        p.tobytes() for p in pixels(made)
+        p.tobytes() for p in pixels(result)
     ]
 
 
@@ -152,7 +152,7 @@ def test_the_size_is_that_of_the_long_side(engine: Engine, size: int) -> None:
 
 @pytest.mark.usefixtures("no_gate")
 def test_pure_noise_knows_the_vector_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two pictures under one vector have the same variant, and under sigma 1 they have not."""
+    """Two pictures with one vector have the same variant at high sigma, not at sigma 1."""
     monkeypatch.setattr(
         engine.library.generator,
         "_embed",
@@ -168,18 +168,18 @@ def test_pure_noise_knows_the_vector_alone(engine: Engine, monkeypatch: pytest.M
 
 @pytest.mark.usefixtures("no_gate")
 def test_candidates_start_from_the_neighbours_in_turn(engine: Engine) -> None:
-    """The nearest other picture first; the query itself is none of them."""
+    """The nearest other picture comes first. The query is not its own neighbour."""
     query, *others = engine.search(image=jpeg(0), k=3)
-    made = engine.variants(jpeg(0), n=4, start="neighbours")
+    result = engine.variants(jpeg(0), n=4, start="neighbours")
     assert query.id == identity(0)
-    assert [variant.source for variant in made] == [
+    assert [variant.source for variant in result] == [
         VariantSource(hit.id, hit.path) for hit in (*others, *others)
     ]
-    assert {variant.sigma for variant in made} == {NEIGHBOUR_SIGMA["pixels"]}
-    assert {variant.picture.size for variant in made} == {(256, 213)}
-    again = engine.variants(jpeg(0), n=1, seed=made[3].seed, start="neighbours")
-    assert again[0].source == made[3].source
-    assert np.abs(pixels(again)[0] - pixels(made)[3]).max() <= 2
+    assert {variant.sigma for variant in result} == {NEIGHBOUR_SIGMA["pixels"]}
+    assert {variant.picture.size for variant in result} == {(256, 213)}
+    again = engine.variants(jpeg(0), n=1, seed=result[3].seed, start="neighbours")
+    assert again[0].source == result[3].source
+    assert np.abs(pixels(again)[0] - pixels(result)[3]).max() <= 2
 
 
 @pytest.mark.usefixtures("no_gate")
@@ -220,8 +220,8 @@ def test_a_neighbour_that_is_gone_is_passed_over(
     engine.sync(folder)
     _, first, second, _ = engine.search(image=jpeg(0), k=4)
     Path(first.path).unlink()
-    made = engine.variants(jpeg(0), n=1, steps=1, start="neighbours")
-    assert made[0].source == VariantSource(second.id, second.path)
+    result = engine.variants(jpeg(0), n=1, steps=1, start="neighbours")
+    assert result[0].source == VariantSource(second.id, second.path)
     for path in folder.iterdir():
         path.unlink()
     with pytest.raises(QueryError, match="can be read"):
@@ -231,7 +231,7 @@ def test_a_neighbour_that_is_gone_is_passed_over(
 def test_without_other_pictures_there_is_no_neighbour(
     library: Callable[..., Engine], folder: Path
 ) -> None:
-    """In an empty library, and in one of copies of the query."""
+    """In an empty library, and in one that has only copies of the query."""
     engine = library(model="mini", checkpoint=save(folder.parent / "small.safetensors"))
     with pytest.raises(QueryError, match="lookalike index"):
         engine.variants(jpeg(0), n=1, start="neighbours")
@@ -246,15 +246,15 @@ def test_without_other_pictures_there_is_no_neighbour(
 def test_near_duplicates_hide_no_neighbour(
     library: Callable[..., Engine], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There are more of them than the first search asks for."""
+    """There are more copies than the first search returns."""
     monkeypatch.setattr("search.generation.library_pictures.FIRST_K", 2)
     for i in range(5):
         paint(folder / f"copy{i}.jpg", 0, comment=f"copy {i}")
     paint(folder / "other.jpg", 1)
     engine = library(model="mini", checkpoint=save(folder.parent / "small.safetensors"))
     engine.sync(folder)
-    made = engine.variants(jpeg(0), n=1, steps=1, start="neighbours")
-    assert made[0].source == VariantSource(identity(1), str(folder / "other.jpg"))
+    result = engine.variants(jpeg(0), n=1, steps=1, start="neighbours")
+    assert result[0].source == VariantSource(identity(1), str(folder / "other.jpg"))
 
 
 def test_a_copy_of_the_start_is_rejected() -> None:
@@ -271,10 +271,10 @@ def test_a_variant_that_copies_its_neighbour_is_rejected(
     first = engine.search(image=jpeg(0), k=2)[1]
     copy = Image.open(first.path).resize((256, 213), Image.Resampling.LANCZOS)
     monkeypatch.setattr(PixelCanvas, "render", lambda *_: iter([copy]))
-    made = engine.variants(jpeg(0), n=2, start="neighbours")
-    sources = {variant.accepted: variant.source for variant in made}
+    result = engine.variants(jpeg(0), n=2, start="neighbours")
+    sources = {variant.accepted: variant.source for variant in result}
     assert sources[True] != VariantSource(first.id, first.path)
-    assert made.passed < made.drawn
+    assert result.passed < result.drawn
 
 
 # acceptance -----------------------------------------------------------------------------------
@@ -311,8 +311,8 @@ def test_noise_and_blank_pictures_are_rejected(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, picture: Image.Image, regime: str
 ) -> None:
     monkeypatch.setattr(PixelCanvas, "render", lambda *_: iter([picture]))
-    made = engine.variants(jpeg(0), n=2, regime=regime)
-    assert made.passed == 0 and [variant.accepted for variant in made] == [False, False]
+    result = engine.variants(jpeg(0), n=2, regime=regime)
+    assert result.passed == 0 and [variant.accepted for variant in result] == [False, False]
 
 
 def test_a_copy_of_the_query_is_rejected(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -350,22 +350,22 @@ def test_the_first_that_are_accepted_are_taken(
     free = engine.variants(jpeg(0), n=12)
     middle = sorted(v.similarity for v in free)[5]
     accept(middle + 1e-4)
-    wanted = [v.seed for v in free if v.similarity > middle + 1e-4][:4]
-    made = engine.variants(jpeg(0), n=4)
-    assert made.passed == len(wanted) and [v.seed for v in made][: len(wanted)] == wanted
-    assert made.drawn <= 12
+    seeds = [v.seed for v in free if v.similarity > middle + 1e-4][:4]
+    result = engine.variants(jpeg(0), n=4)
+    assert result.passed == len(seeds) and [v.seed for v in result][: len(seeds)] == seeds
+    assert result.drawn <= 12
 
 
 def test_where_none_is_accepted_the_best_are_given_and_marked(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine.library.generator, "_make_test", lambda *_: Acceptance(1.1))
-    made = engine.variants(jpeg(0), n=2)
-    assert (len(made), made.passed, made.drawn) == (2, 0, 6)
-    assert made[0].similarity >= made[1].similarity and not made[0].accepted
-    assert made[0].to_json()["accepted"] is False
-    one = engine.variants(jpeg(0), n=1, seed=made[1].seed)  # which is not tested
-    assert one[0].seed == made[1].seed and one.drawn == one.passed == 1 and one[0].accepted
+    result = engine.variants(jpeg(0), n=2)
+    assert (len(result), result.passed, result.drawn) == (2, 0, 6)
+    assert result[0].similarity >= result[1].similarity and not result[0].accepted
+    assert result[0].to_json()["accepted"] is False
+    one = engine.variants(jpeg(0), n=1, seed=result[1].seed)  # which is not tested
+    assert one[0].seed == result[1].seed and one.drawn == one.passed == 1 and one[0].accepted
 
 
 def test_strangers_are_the_samples_while_a_library_is_small(engine: Engine) -> None:
@@ -447,26 +447,26 @@ def test_closing_it_ends_it(engine: Engine) -> None:
 
 def test_a_file_of_another_picture_stays(tmp_path: Path) -> None:
     """Two pictures of one name, or one under other options, in one folder."""
-    made = [Variant(Image.new("RGB", (9, 9), c), 7, 0.5, 1.0) for c in ("red", "blue", "green")]
-    paths = [variant.save(tmp_path, "cat") for variant in made]
+    variants = [Variant(Image.new("RGB", (9, 9), c), 7, 0.5, 1.0) for c in ("red", "blue", "green")]
+    paths = [variant.save(tmp_path, "cat") for variant in variants]
     names = [f"{stem}-seed7-sigma0.5.png" for stem in ("cat", "cat-2", "cat-3")]
     assert [path.name for path in paths] == names
-    assert [variant.save(tmp_path, "cat") for variant in made] == paths
+    assert [variant.save(tmp_path, "cat") for variant in variants] == paths
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(names)
-    for variant, path in zip(made, paths, strict=True):
+    for variant, path in zip(variants, paths, strict=True):
         with Image.open(path) as picture:
             assert picture.getpixel((0, 0)) == variant.picture.getpixel((0, 0))
-    assert made[2].save(tmp_path, "cat", replace=True) == paths[0]
+    assert variants[2].save(tmp_path, "cat", replace=True) == paths[0]
     assert paths[0].read_bytes() == paths[2].read_bytes() != paths[1].read_bytes()
-    long = [variant.save(tmp_path, "x" * 300) for variant in made]
+    long = [variant.save(tmp_path, "x" * 300) for variant in variants]
     assert len({path.name for path in long}) == 3
 
 
 def test_many_may_write_the_same_variant(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
-    made = Variant(Image.fromarray(pixels), 7, 0.5, 1.0)
+    variant = Variant(Image.fromarray(pixels), 7, 0.5, 1.0)
     with ThreadPoolExecutor(8) as pool:
-        paths = set(pool.map(lambda _: made.save(tmp_path, "cat"), range(40)))
+        paths = set(pool.map(lambda _: variant.save(tmp_path, "cat"), range(40)))
     assert paths == set(tmp_path.iterdir()) and len(paths) == 1
     with Image.open(paths.pop()) as picture:
         assert (np.asarray(picture) == pixels).all()
@@ -481,17 +481,17 @@ def test_pictures_of_one_name_at_the_same_time_are_all_kept(
 
     if not links:
         monkeypatch.setattr(os, "link", none)
-    made = [Variant(Image.new("RGB", (9, 9), (i, 0, 0)), 7, 0.5, 1.0) for i in range(32)]
+    variants = [Variant(Image.new("RGB", (9, 9), (i, 0, 0)), 7, 0.5, 1.0) for i in range(32)]
     with ThreadPoolExecutor(8 if links else 1) as pool:
-        paths = list(pool.map(lambda variant: variant.save(tmp_path, "cat"), made))
+        paths = list(pool.map(lambda variant: variant.save(tmp_path, "cat"), variants))
     assert sorted(paths) == sorted(tmp_path.iterdir()) and len(set(paths)) == 32
-    for path, variant in zip(paths, made, strict=True):
+    for path, variant in zip(paths, variants, strict=True):
         with Image.open(path) as picture:
             assert picture.getpixel((0, 0)) == variant.picture.getpixel((0, 0))
 
 
 def test_without_vectors_pure_noise_is_refused(tmp_path: Path) -> None:
-    """The picture would not matter at all."""
+    """At this sigma, the picture has no effect."""
     torch.manual_seed(0)
     model, path = Denoiser(SMALL), tmp_path / "plain.safetensors"
     checkpoint.save(path, SMALL, model.net.state_dict(), {})
@@ -510,7 +510,7 @@ def test_without_vectors_pure_noise_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "arguments",
     [
         {"n": 0},
         {"n": 1000},
@@ -537,9 +537,11 @@ def test_without_vectors_pure_noise_is_refused(tmp_path: Path) -> None:
         {"size": 10**6},
     ],
 )
-def test_what_cannot_be_is_refused_at_the_call(engine: Engine, asked: dict[str, object]) -> None:
+def test_what_cannot_be_is_refused_at_the_call(
+    engine: Engine, arguments: dict[str, object]
+) -> None:
     with pytest.raises(QueryError):
-        engine.vary(jpeg(0), **asked)  # type: ignore[arg-type]
+        engine.vary(jpeg(0), **arguments)  # type: ignore[arg-type]
 
 
 def animated() -> bytes:
@@ -566,9 +568,9 @@ def animated() -> bytes:
 def test_any_picture_has_variants(
     engine: Engine, picture: Image.Image | bytes, size: tuple[int, int], regime: str
 ) -> None:
-    made = engine.variants(picture, n=1, regime=regime, steps=2)
-    assert made[0].picture.size == size and made[0].picture.mode == "RGB"
-    assert -1 <= made[0].similarity <= 1
+    result = engine.variants(picture, n=1, regime=regime, steps=2)
+    assert result[0].picture.size == size and result[0].picture.mode == "RGB"
+    assert -1 <= result[0].similarity <= 1
 
 
 @pytest.mark.parametrize(

@@ -45,11 +45,11 @@ def test_a_folder_and_a_zip_of_it_have_the_vectors_of_a_library(
     for place in (folder, tmp_path / "all.zip"):
         report = embedded(engine, [place], tmp_path / "out.safetensors")
         assert report.embedded == 5 and [s.path for s in report.skipped] == ["0/broken.jpg"]
-        found = read_vectors(tmp_path / "out.safetensors")
-        assert found.names == ("0/0.jpg", "0/2.jpg", "0/4.jpg", "1/1.jpg", "1/3.jpg")
+        vectors = read_vectors(tmp_path / "out.safetensors")
+        assert vectors.names == ("0/0.jpg", "0/2.jpg", "0/4.jpg", "1/1.jpg", "1/3.jpg")
         engine.sync(folder)
-        assert found.encoder["fingerprint"] == engine.status().fingerprint
-        for name, row in zip(found.names, found.rows.float().tolist(), strict=True):
+        assert vectors.encoder["fingerprint"] == engine.status().fingerprint
+        for name, row in zip(vectors.names, vectors.rows.float().tolist(), strict=True):
             hit = engine.search(vector=row, k=1)[0]
             assert hit.path == str(folder / name) and hit.score > 0.999
 
@@ -67,9 +67,9 @@ def test_what_cannot_be_unpacked_or_listed_is_told(
     (tmp_path / "all.zip").write_bytes(data)
     forbid(monkeypatch, folder / "1")
     report = embedded(engine, [tmp_path / "all.zip", folder], tmp_path / "out.safetensors")
-    told = {skip.path: skip.reason for skip in report.skipped}
-    assert told.keys() == {"1", "a.jpg", "large.jpg", "0/broken.jpg"} and report.embedded == 4
-    assert "unpacked" in told["a.jpg"] and "100000 bytes" in told["large.jpg"]
+    reasons = {skip.path: skip.reason for skip in report.skipped}
+    assert reasons.keys() == {"1", "a.jpg", "large.jpg", "0/broken.jpg"} and report.embedded == 4
+    assert "unpacked" in reasons["a.jpg"] and "100000 bytes" in reasons["large.jpg"]
     forbid(monkeypatch, folder)
     with pytest.raises(InputError, match="cannot be listed"):
         embedded(engine, [folder], tmp_path / "out.safetensors")

@@ -1,4 +1,4 @@
-"""Folder -> entries -> plan: what is listed, what is left out, what a difference means."""
+"""Folder -> entries -> plan: listing, exclusions and differences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sync, status, check, forget and search agree with the folders, whatever happens to those."""
+"""Sync, status, check, forget and search agree with the folders after any change."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def held(engine: Engine) -> dict[str, str]:
 
 
 def content(folder: Path) -> dict[str, str]:
-    """The same, by the folder itself."""
+    """Path -> id of every picture in the folder."""
     return {
         str(path): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.rglob("*.jpg")
@@ -57,7 +57,7 @@ def content(folder: Path) -> dict[str, str]:
     }
 
 
-def found(engine: Engine, seed: int, k: int = 100) -> dict[str, str]:
+def find_paths(engine: Engine, seed: int, k: int = 100) -> dict[str, str]:
     """Path -> id of everything a search finds; fails when a path holds another picture."""
     hits = engine.search(image=jpeg(seed), k=k)
     pairs = {path: hit.id for hit in hits for path in hit.paths}
@@ -80,7 +80,7 @@ def test_added_then_unchanged(engine: Engine, folder: Path) -> None:
     paint(folder / "deep" / "er" / "3.jpg", 3)
     assert counts(engine.sync(folder)) == {"added": 4, "embedded": 4, "pictures": 4}
     assert counts(engine.sync(folder)) == {"unchanged": 4, "pictures": 4}
-    assert held(engine) == content(folder) == found(engine, 0)
+    assert held(engine) == content(folder) == find_paths(engine, 0)
 
 
 def test_changed(engine: Engine, folder: Path) -> None:
@@ -89,7 +89,7 @@ def test_changed(engine: Engine, folder: Path) -> None:
     paint(folder / "1.jpg", 50)
     report = counts(engine.sync(folder))
     assert report == {"changed": 1, "unchanged": 2, "embedded": 1, "pictures": 3}
-    assert held(engine) == content(folder) == found(engine, 0)
+    assert held(engine) == content(folder) == find_paths(engine, 0)
 
 
 def test_a_file_that_was_only_touched_is_unchanged(engine: Engine, folder: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_move_embeds_nothing_by_rename_and_by_copy(engine: Engine, folder: Pat
     report = counts(engine.sync(folder))
     assert report == {"moved": 2, "unchanged": 1, "pictures": 3}
     assert parts()[2].computed == computed
-    assert held(engine) == content(folder) == found(engine, 0)
+    assert held(engine) == content(folder) == find_paths(engine, 0)
 
 
 def test_a_renamed_root_moved_below_another_one_embeds_nothing(
@@ -158,7 +158,7 @@ def test_removed(engine: Engine, folder: Path) -> None:
     engine.sync(folder)
     (folder / "1.jpg").unlink()
     assert counts(engine.sync(folder)) == {"removed": 1, "unchanged": 2, "pictures": 2}
-    assert held(engine) == content(folder) == found(engine, 1)
+    assert held(engine) == content(folder) == find_paths(engine, 1)
     with pytest.raises(NotFoundError):
         engine.search(image=f"id:{identity(1)}")
 
@@ -196,8 +196,8 @@ def test_a_copy_is_told_by_its_hash_and_not_decoded(
     engine.sync(folder)
     results: list[Any] = []
 
-    def load(*given: Any, **more: Any) -> Any:
-        for entry, result in DecoderPool.load(engine.library.decoders, *given, **more):
+    def load(*args: Any, **more: Any) -> Any:
+        for entry, result in DecoderPool.load(engine.library.decoders, *args, **more):
             results.append(result)
             yield entry, result
 
@@ -303,7 +303,7 @@ def test_a_good_file_that_breaks_is_skipped_and_found_no_more(engine: Engine, fo
     (folder / "1.jpg").write_bytes(b"nothing")
     report = engine.sync(folder)
     assert counts(report) == {"unchanged": 1, "pictures": 1} and len(report.skipped) == 1
-    assert set(found(engine, 1)) == {str(folder / "0.jpg")}
+    assert set(find_paths(engine, 1)) == {str(folder / "0.jpg")}
     paint(folder / "1.jpg", 1)
     assert counts(engine.sync(folder)) == {"added": 1, "unchanged": 1, "pictures": 2}
 
@@ -314,8 +314,8 @@ def test_a_file_that_cannot_be_opened_keeps_its_picture(
     fill(folder, range(2))
     engine.sync(folder)
 
-    def listing(*given: Any) -> FolderListing:
-        listed = scan(*given)
+    def listing(*args: Any) -> FolderListing:
+        listed = scan(*args)
         (folder / "1.jpg").unlink()
         (folder / "1.jpg").symlink_to(folder / "nothing")  # there, and cannot be opened
         return listed
@@ -336,8 +336,8 @@ def test_a_file_that_vanishes_after_the_scan_is_no_news(
     paint(folder / "new.jpg", 4)
     paint(folder / "0.jpg", 5)
 
-    def listing(*given: Any) -> FolderListing:
-        listed = scan(*given)
+    def listing(*args: Any) -> FolderListing:
+        listed = scan(*args)
         for name in ("new.jpg", "0.jpg"):
             (folder / name).unlink()
         return listed
@@ -362,7 +362,7 @@ def test_a_root_that_is_gone_or_empty_is_offline_until_it_is_back(
     folder.mkdir()  # a mount point
     assert counts(engine.sync(folder)) == {"offline": 3, "pictures": 3}
     assert engine.status().roots[0].state == "offline"
-    assert len(found(engine, 0)) == 3
+    assert len(find_paths(engine, 0)) == 3
     folder.rmdir()
     away.rename(folder)
     assert counts(engine.sync(folder)) == {"unchanged": 3, "pictures": 3}
@@ -584,7 +584,7 @@ def test_a_root_inside_a_part_of_a_root_is_entered_once(
     assert engine.status().files == (5 if heal else 3)
     for _ in range(2):
         assert engine.sync(folder).pictures == 3 and engine.status().files == 3
-    assert held(engine) == content(folder) == found(engine, 0)
+    assert held(engine) == content(folder) == find_paths(engine, 0)
     assert not engine.check(deep=True).problems
 
 
@@ -759,16 +759,16 @@ def test_a_model_change_waits_for_a_folder_that_is_away(
     new = library(model=other)
     report = new.sync(folder)
     assert report.embedded == 2 and len(report.skipped) == 2
-    assert old.status().model == "mini" and len(found(old, 0)) == 4
+    assert old.status().model == "mini" and len(find_paths(old, 0)) == 4
     (tmp_path / "away").rename(tmp_path / "usb")
     assert new.sync(folder).embedded == 2
-    assert new.status().model == other and len(found(new, 0)) == 4
+    assert new.status().model == other and len(find_paths(new, 0)) == 4
 
 
 def test_new_weights_of_the_librarys_model_wait_for_no_folder_that_is_away(
     library: Open, folder: Path, tmp_path: Path, other: str
 ) -> None:
-    """The earlier ones are gone, so their vectors answer nobody."""
+    """The earlier weights are missing, so their vectors are not searched."""
     fill(folder, range(2))
     fill(tmp_path / "usb", range(2, 4))
     for place in (folder, tmp_path / "usb"):
@@ -783,10 +783,10 @@ def test_new_weights_of_the_librarys_model_wait_for_no_folder_that_is_away(
     assert lines == [
         "model: mini has new weights: all pictures get new vectors, and can be found again then"
     ]
-    assert len(found(engine, 0)) == 2 and engine.status().fingerprint == newer.fingerprint
+    assert len(find_paths(engine, 0)) == 2 and engine.status().fingerprint == newer.fingerprint
     (tmp_path / "away").rename(tmp_path / "usb")
     assert engine.sync(folder).embedded == 2
-    assert len(found(engine, 0)) == 4
+    assert len(find_paths(engine, 0)) == 4
 
 
 def test_a_library_of_the_earlier_weights_answers_until_all_have_new_vectors(
@@ -803,18 +803,18 @@ def test_a_library_of_the_earlier_weights_answers_until_all_have_new_vectors(
     (tmp_path / "usb").rename(tmp_path / "away")
     lines: list[str] = []
     engine = library(say=lines.append)
-    assert len(found(engine, 3)) == 42 and engine.search(image=jpeg(3))[0].score > 0.999
+    assert len(find_paths(engine, 3)) == 42 and engine.search(image=jpeg(3))[0].score > 0.999
     run = engine.index(folder)
     while next(run).phase != "embed":
         pass
     run.close()
     assert engine.sync(folder).embedded == 8
     assert "the old ones answer meanwhile" in lines[0]
-    assert engine.status().embedded == 42 and len(found(engine, 3)) == 42
+    assert engine.status().embedded == 42 and len(find_paths(engine, 3)) == 42
     (tmp_path / "away").rename(tmp_path / "usb")
     assert engine.sync(folder).embedded == 2
     assert engine.status().fingerprint == mini.Mini().fingerprint
-    assert len(found(engine, 3)) == 42 and engine.search(image=jpeg(3))[0].score > 0.999
+    assert len(find_paths(engine, 3)) == 42 and engine.search(image=jpeg(3))[0].score > 0.999
     assert library().search(text="qwertz").understood[0].unknown
 
 
@@ -882,7 +882,7 @@ def test_the_colours_of_a_picture_that_is_away_are_computed_when_it_is_back(
     (tmp_path / "usb").rename(tmp_path / "away")
     skipped = engine.sync(folder).skipped
     assert len(skipped) == 2 and "colours are those of an earlier version" in skipped[0].reason
-    assert len(found(engine, 0)) == 4
+    assert len(find_paths(engine, 0)) == 4
     (tmp_path / "away").rename(tmp_path / "usb")
     assert engine.sync(folder).skipped == () and stored(engine) == before
 
@@ -898,8 +898,8 @@ def test_blank_pictures_are_flagged(library: Open, folder: Path) -> None:
     flagged = {Path(hit.path).name for hit in hits if hit.low_content}
     assert flagged == {"black.png", "white.png"}
     assert all(engine.picture(hit.id).low_content == hit.low_content for hit in hits)
-    kept = engine.keep((folder / "white.png").read_bytes())
-    assert kept.low_content and kept.labels == ()
+    uploaded = engine.keep((folder / "white.png").read_bytes())
+    assert uploaded.low_content and uploaded.labels == ()
     assert not engine.search(image=folder / "0.jpg").low_content
 
 
@@ -909,13 +909,13 @@ def test_an_open_library_follows_a_change_of_model_there_and_back(
     fill(folder, range(3))
     reader = library()
     library(model="mini").sync(folder)
-    assert len(found(reader, 0)) == 3
+    assert len(find_paths(reader, 0)) == 3
     library(model=other).sync(folder)
     library(model="mini").sync(folder)
     fill(folder, range(3, 6))
     (folder / "0.jpg").unlink()
     library().sync(folder)
-    assert found(reader, 0) == content(folder)
+    assert find_paths(reader, 0) == content(folder)
 
 
 @pytest.mark.parametrize("opened", [False, True])
@@ -956,7 +956,7 @@ def test_forget_takes_out_a_root_a_subfolder_a_file_or_several_roots(
     assert set(held(engine)) == {
         str(tmp_path / "all" / name) for name in ("a/1.jpg", "c/0.jpg", "c/1.jpg")
     }
-    assert found(engine, 0) == held(engine)
+    assert find_paths(engine, 0) == held(engine)
     assert engine.forget(tmp_path) == 3
     assert engine.status().roots == () and engine.status().pictures == 0
     assert not [p for p in (engine.home / "thumbnails").rglob("*") if p.is_file()]
@@ -1078,7 +1078,7 @@ NAMES = ("a.jpg", "b.jpg", "c.jpg", "sub/a.jpg", "sub/d.jpg", "sub/deep/e.jpg")
 
 
 class Folders:
-    """Two folders, a library of them, and what the library has to know.
+    """Two folders, a library of them, and the state that the library should have.
 
     `disk` and `library`: root -> relative path -> (seed, comment) of the picture, None for a
     broken file; `library` as of each root's last sync. `orphans`: picture -> since when it has no
@@ -1100,7 +1100,7 @@ class Folders:
             (base / root).mkdir()
 
     def step(self) -> None:
-        """Something happens."""
+        """Do one random change or command."""
         often = (self.sync, self.sync, self.write, self.rename, self.rename)
         seldom = (self.spoil, self.touch, self.swap, self.remove, self.unplug, self.wait)
         event = self.random.choice((*often, *often, *often, *seldom, self.forget))
@@ -1207,13 +1207,13 @@ class Folders:
             assert counts(report) == self.expect(offline=offline)
             return
         self.known.add(root)
-        seen = {seed for seed, _ in self.all_pictures() | set(self.orphans)}
+        present_seeds = {seed for seed, _ in self.all_pictures() | set(self.orphans)}
         for name in before:
             del self.library[root][name]
         self.library[root].update(after)
         assert counts(report) == self.expect(
-            **self.told(before, after),
-            embedded=len({picture[0] for picture in after.values() if picture} - seen),
+            **self.count_changes(before, after),
+            embedded=len({picture[0] for picture in after.values() if picture} - present_seeds),
         )
         assert {os.path.relpath(skip.path, self.base / root) for skip in report.skipped} == {
             name for name, picture in after.items() if picture is None
@@ -1224,7 +1224,7 @@ class Folders:
         self.orphans = {p: t for p, t in self.orphans.items() if t > self.now - 30 * DAY}
 
     @staticmethod
-    def told(before: dict[str, Any], after: dict[str, Any]) -> dict[str, int]:
+    def count_changes(before: dict[str, Any], after: dict[str, Any]) -> dict[str, int]:
         """How a sync counts the files of one folder."""
         same = [n for n in after if after[n] and before.get(n) == after[n]]
         changed = [n for n in after if after[n] and before.get(n) not in (None, after[n])]
@@ -1266,9 +1266,9 @@ class Folders:
         with self.engine.library.database.read() as c:
             rows = c.execute(select(schema.pictures)).all()
         present = {identity(*picture) for picture in self.all_pictures()}
-        kept = {identity(*picture) for picture in self.orphans}
+        orphaned = {identity(*picture) for picture in self.orphans}
         assert {row.id for row in rows if row.orphaned is None} == present
-        assert {row.id for row in rows if row.orphaned is not None} == kept
+        assert {row.id for row in rows if row.orphaned is not None} == orphaned
         self.check_index({row.row_id: row.id for row in rows})
         if present:
             seed = min(self.all_pictures())[0]
@@ -1282,13 +1282,13 @@ class Folders:
             return
         lookup, runtime = self.engine.library.reader, self.engine.library.runtime
         seeds = {identity(*picture): picture[0] for picture in self.all_pictures()}
-        wanted = sorted(number for number, name in by_number.items() if name in seeds)
+        row_ids = sorted(number for number, name in by_number.items() if name in seeds)
         for live in (
             self.engine.library.indexes.replica(model),
             IndexReplica(lookup, model, self.base / "home/index"),
         ):
-            assert runtime.run(lambda live=live: live.refresh().ids().tolist()) == wanted
-        present, vectors = lookup.load_vectors(model, wanted)
+            assert runtime.run(lambda live=live: live.refresh().ids().tolist()) == row_ids
+        present, vectors = lookup.load_vectors(model, row_ids)
         for number, vector in zip(present, vectors, strict=True):
             first = self.rows.setdefault(seeds[by_number[number]], vector)
             assert float(first @ vector) > 0.999  # computed in another batch, perhaps

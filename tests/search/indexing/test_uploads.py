@@ -1,4 +1,4 @@
-"""Pictures given to keep, and single pictures: what is shown, and what is never shown."""
+"""Uploads and single pictures: which pictures are shown, and which never."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from search.lock import WriteLock, hold_lock
 Open = Callable[..., Engine]
 
 
-def kept(engine: Engine, seed: int) -> Path:
+def upload_path(engine: Engine, seed: int) -> Path:
     name = identity(seed)
     return engine.home / "kept" / name[:2] / f"{name}.jpg"
 
@@ -30,8 +30,8 @@ def test_a_kept_picture_is_found_at_once_and_unchanged(engine: Engine, folder: P
     engine.sync(folder)
     assert len(engine.search(image=jpeg(2))) == 1
     picture = engine.keep(jpeg(2))
-    assert picture.id == identity(2) and picture.path == str(kept(engine, 2))
-    assert kept(engine, 2).read_bytes() == jpeg(2)
+    assert picture.id == identity(2) and picture.path == str(upload_path(engine, 2))
+    assert upload_path(engine, 2).read_bytes() == jpeg(2)
     first = engine.search(image=jpeg(2))[0]
     assert first.path == picture.path and first.score >= 0.999
     assert engine.check(deep=True).problems == ()
@@ -49,7 +49,7 @@ def test_what_is_kept_moves_with_the_library(library: Open, home: Path) -> None:
     library().keep(jpeg(1))
     moved = home.rename(home.with_name("moved"))
     engine = library(moved)
-    assert engine.picture(identity(1)).path == str(kept(engine, 1))
+    assert engine.picture(identity(1)).path == str(upload_path(engine, 1))
     _, file = engine.original(identity(1))
     with file:
         assert file.read() == jpeg(1)
@@ -59,9 +59,9 @@ def test_what_is_kept_moves_with_the_library(library: Open, home: Path) -> None:
 
 def test_keeping_twice_is_keeping_once(engine: Engine) -> None:
     engine.keep(jpeg(1))
-    before = kept(engine, 1).stat()
-    assert engine.keep(jpeg(1)).paths == (str(kept(engine, 1)),)
-    assert kept(engine, 1).stat() == before
+    before = upload_path(engine, 1).stat()
+    assert engine.keep(jpeg(1)).paths == (str(upload_path(engine, 1)),)
+    assert upload_path(engine, 1).stat() == before
     assert engine.status().files == 1
 
 
@@ -81,7 +81,7 @@ def test_syncs_around_it_never_take_what_is_kept_for_gone(library: Open, tmp_pat
     for place in (pictures, pictures / "inner", pictures, tmp_path, pictures):
         report = engine.sync(place, allow_empty=True)
         assert (report.removed, report.pictures) == (0, 2), place
-    assert engine.search(image=jpeg(2))[0].path == str(kept(engine, 2))
+    assert engine.search(image=jpeg(2))[0].path == str(upload_path(engine, 2))
 
 
 def test_the_kept_folder_follows_its_files_and_the_rest_of_home_is_no_folder(
@@ -97,7 +97,7 @@ def test_the_kept_folder_follows_its_files_and_the_rest_of_home_is_no_folder(
     for place in (engine.home, engine.home / "thumbnails"):
         with pytest.raises(InputError, match="own folder"):
             engine.sync(place)
-    kept(engine, 1).unlink()
+    upload_path(engine, 1).unlink()
     assert engine.sync(engine.home / "kept").removed == 1
     engine.keep(jpeg(1))
     assert engine.status().pictures == 2
@@ -126,7 +126,7 @@ def test_a_picture_is_kept_between_the_batches_of_a_run(engine: Engine, folder: 
     run = engine.index(folder)
     assert next(run).phase == "scan"  # the run holds the write lock from here on
     engine.keep(jpeg(9))
-    assert engine.search(image=jpeg(9))[0].path == str(kept(engine, 9))
+    assert engine.search(image=jpeg(9))[0].path == str(upload_path(engine, 9))
     *_, last = run
     assert last.report is not None and (last.report.added, last.report.pictures) == (3, 4)
 
@@ -174,7 +174,7 @@ def test_a_borrower_that_waited_first_does_not_keep_the_run_from_its_lock(
     waiting, held, done = threading.Event(), threading.Event(), threading.Event()
 
     @contextmanager
-    def taken(home: Path, seconds: float, say: Callable[[str], None]) -> Iterator[None]:
+    def hold_busy_lock(home: Path, seconds: float, say: Callable[[str], None]) -> Iterator[None]:
         if threading.current_thread() is not main and not done.is_set():
             waiting.set()
             held.wait(10)
@@ -182,7 +182,7 @@ def test_a_borrower_that_waited_first_does_not_keep_the_run_from_its_lock(
             raise LockedError("it is held")
         yield
 
-    monkeypatch.setattr("search.lock.hold_lock", taken)
+    monkeypatch.setattr("search.lock.hold_lock", hold_busy_lock)
     main, pen, got = threading.current_thread(), WriteLock(tmp_path, 60, lambda _: None), []
 
     def borrow() -> None:
@@ -226,13 +226,17 @@ def test_a_picture_tells_its_facts(engine: Engine, folder: Path) -> None:
     paint(folder / "a.jpg", 1)
     paint(folder / "copy.jpg", 1)
     engine.sync(folder)
-    said = engine.picture(identity(1)[:10]).to_json()
-    assert said["id"] == identity(1) and said["paths"] == [
+    description = engine.picture(identity(1)[:10]).to_json()
+    assert description["id"] == identity(1) and description["paths"] == [
         str(folder / "a.jpg"),
         str(folder / "copy.jpg"),
     ]
-    assert (said["type"], said["width"], said["height"]) == ("jpeg", 48, 40)
-    assert said["bytes"] == len(jpeg(1)) and len(said["palette"]) > 0 and said["tags"] == []
+    assert (description["type"], description["width"], description["height"]) == ("jpeg", 48, 40)
+    assert (
+        description["bytes"] == len(jpeg(1))
+        and len(description["palette"]) > 0
+        and description["tags"] == []
+    )
     with pytest.raises(NotFoundError):
         engine.picture("0" * 64)
     with pytest.raises(QueryError):
@@ -314,10 +318,10 @@ def test_a_file_that_is_not_what_was_indexed_is_not_opened(
 def test_a_url_is_kept_and_shown_as_its_picture(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    requests = []
 
     def fetch(url: str) -> bytes:
-        asked.append(url)
+        requests.append(url)
         return jpeg(1)
 
     monkeypatch.setattr(engine.library.fetcher, "fetch", fetch)
@@ -325,8 +329,8 @@ def test_a_url_is_kept_and_shown_as_its_picture(
         assert (shown.format, shown.size) == ("JPEG", (48, 40))
     assert engine.status().pictures == 0
     assert engine.keep("https://example.org/a.jpg").id == identity(1)
-    assert kept(engine, 1).read_bytes() == jpeg(1)
-    assert asked == ["https://example.org/a.jpg"] * 2
+    assert upload_path(engine, 1).read_bytes() == jpeg(1)
+    assert requests == ["https://example.org/a.jpg"] * 2
 
 
 def test_a_crop_of_a_kept_picture_is_that_of_its_file(engine: Engine) -> None:
@@ -336,6 +340,6 @@ def test_a_crop_of_a_kept_picture_is_that_of_its_file(engine: Engine) -> None:
     by_file = engine.search(image=jpeg(1), crop="10%,0,60%,50%")
     assert [(h.id, h.score) for h in by_id] == [(h.id, h.score) for h in by_file]
     assert by_id[0].score < 0.9999
-    kept(engine, 1).unlink()
+    upload_path(engine, 1).unlink()
     with pytest.raises(NotFoundError, match="as it was indexed"):
         engine.search(image=f"id:{identity(1)}", crop="10%,0,60%,50%")

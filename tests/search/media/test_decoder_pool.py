@@ -1,4 +1,4 @@
-"""Pictures come back in order, whatever a codec does, and no process is left behind."""
+"""Pictures are returned in order, whatever a codec does, and all processes end."""
 
 import io
 import os
@@ -23,7 +23,7 @@ PREPROCESSING = Preprocessing(32)
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs POSIX")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
-# The real decoder, but for some bytes on which it misbehaves; it tells in $MARKS who it is.
+# The decoder, which misbehaves on some bytes. It writes its process ids to $MARKS.
 HOSTILE = """
 import os, re, signal, sys, time
 from pathlib import Path
@@ -119,7 +119,7 @@ def alive(pid):
 
 
 def until(condition, seconds=60):
-    """Whether it comes true; the time is there to end a test that fails."""
+    """Return whether a condition becomes true. The limit only ends a failing test."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -135,14 +135,14 @@ def one(loader, source, preprocessing=None):
 def test_a_loaded_picture_is_what_the_modules_make_of_it(loader):
     data = encoded(noise(1500, 1100), "JPEG", comment=b"hello")
     opened = images.identify(data, Limits())
-    pixel_hash = images.render(opened)
+    normalized = images.render(opened)
     loaded = one(loader, DecodeRequest(data=data), PREPROCESSING)
     assert loaded.id == images.content_hash(data)
     assert loaded.size == (1500, 1100)
-    assert loaded.pixel_hash == images.pixel_hash(pixel_hash)
-    assert loaded.metadata == metadata.read(opened, pixel_hash, (1500, 1100), len(data))
-    assert loaded.thumbnail == images.thumbnail(pixel_hash)
-    assert np.array_equal(loaded.pixels, PREPROCESSING(pixel_hash))
+    assert loaded.pixel_hash == images.pixel_hash(normalized)
+    assert loaded.metadata == metadata.read(opened, normalized, (1500, 1100), len(data))
+    assert loaded.thumbnail == images.thumbnail(normalized)
+    assert np.array_equal(loaded.pixels, PREPROCESSING(normalized))
 
 
 def test_only_what_was_asked_for_comes_back(loader):
@@ -217,17 +217,17 @@ def test_the_order_is_kept_and_a_bad_picture_costs_only_itself(workers):
 
 @pytest.mark.parametrize("prefetch", (1, 4))
 def test_look_ahead_is_bounded(loader, prefetch):
-    taken = []
+    consumed = []
 
     def sources():
         for number in range(20):
-            taken.append(number)
+            consumed.append(number)
             yield number, PLAIN
 
     for done, (key, _) in enumerate(loader.load(sources(), None, prefetch=prefetch)):
         assert key == done
-        assert len(taken) <= min(done + prefetch, 20)
-    assert len(taken) == 20
+        assert len(consumed) <= min(done + prefetch, 20)
+    assert len(consumed) == 20
 
 
 def test_a_load_may_be_given_up(loader):
@@ -265,20 +265,20 @@ def test_what_waits_is_given_up_when_the_loader_is_closed():
 
 def test_many_threads_may_share_a_loader(loader):
     pictures = [encoded(noise(20 + n, 20)) for n in range(8)]
-    found = {}
+    results = {}
 
     def work(n):
-        found[n] = [one(loader, DecodeRequest(data=pictures[n])).size for _ in range(5)]
+        results[n] = [one(loader, DecodeRequest(data=pictures[n])).size for _ in range(5)]
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == {n: [(20 + n, 20)] * 5 for n in range(8)}
+    assert results == {n: [(20 + n, 20)] * 5 for n in range(8)}
 
 
-# What is given is no picture, or no file
+# Input that is not a picture, or not a file
 
 
 @POSIX

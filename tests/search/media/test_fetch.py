@@ -1,4 +1,4 @@
-"""Fetching by URL: what is refused, what is pinned, and that nothing goes on for ever."""
+"""Fetching by URL: refused addresses, pinned addresses, and deadlines."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ PICTURE = jpeg(1)
 class Handler(BaseHTTPRequestHandler):
     """Answers by the name of the path."""
 
-    seen: list[tuple[str, str]] = []
+    requests: list[tuple[str, str]] = []
 
     def do_GET(self) -> None:
-        self.seen.append((self.path, self.headers["Host"]))
+        self.requests.append((self.path, self.headers["Host"]))
         kind = self.path[1:].split("?")[0]
         try:
             getattr(self, f"answer_{kind}")()
         except OSError:
-            pass  # the other side has had enough
+            pass  # the client closed the connection
 
     def head(self, status: int = 200, **headers: str) -> None:
         self.send_response(status)
@@ -66,7 +66,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer_slow_head(self) -> None:
         while True:
-            self.wfile.write(b"HTTP/1.1 200 OK\r\n" if not self.seen else b"X")
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n" if not self.requests else b"X")
             self.wfile.flush()
             time.sleep(0.05)
 
@@ -109,7 +109,7 @@ def loopback(address: Address) -> bool:
 
 
 def names(**known: str) -> Callable[[str, int], Sequence[str]]:
-    """A resolver of `name.test`; addresses are what they are."""
+    """Resolve `name.test`. Addresses stay as they are."""
 
     def resolver(host: str, port: int) -> Sequence[str]:
         if host.endswith(".test"):
@@ -209,7 +209,7 @@ def test_every_spelling_of_an_inner_address_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "message"),
     [
         ("ftp://example.org/a.jpg", "http://"),
         ("file:///etc/passwd", "http://"),
@@ -224,16 +224,16 @@ def test_every_spelling_of_an_inner_address_is_refused(url: str) -> None:
         ("http://" + "a" * 70 + ".org" + "/" * 5000, "longer than"),
     ],
 )
-def test_what_is_no_address_is_refused(url: str, said: str) -> None:
-    with pytest.raises(InputError, match=said) as caught:
+def test_what_is_no_address_is_refused(url: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
         parse(url)
     assert "secret" not in str(caught.value)
 
 
 def test_a_picture_is_fetched_by_the_name_it_was_asked_for(port: int) -> None:
-    Handler.seen.clear()
+    Handler.requests.clear()
     assert fetcher().fetch(f"http://here.test:{port}/picture#part") == PICTURE
-    assert Handler.seen == [("/picture", f"here.test:{port}")]
+    assert Handler.requests == [("/picture", f"here.test:{port}")]
 
 
 def test_one_inner_address_among_the_others_is_enough_to_refuse(port: int) -> None:
@@ -242,15 +242,15 @@ def test_one_inner_address_among_the_others_is_enough_to_refuse(port: int) -> No
 
 
 def test_a_name_is_resolved_once_and_the_checked_address_is_the_one(port: int) -> None:
-    asked = []
+    queries = []
 
     def rebinding(host: str, _: int) -> Sequence[str]:
-        asked.append(host)
-        return ["127.0.0.1"] if len(asked) == 1 else ["127.0.0.2"]
+        queries.append(host)
+        return ["127.0.0.1"] if len(queries) == 1 else ["127.0.0.2"]
 
     fetch = Fetcher(100_000, 5.0, resolve=rebinding, allowed=loopback).fetch
     assert fetch(f"http://here.test:{port}/picture") == PICTURE
-    assert asked == ["here.test"]
+    assert queries == ["here.test"]
     with pytest.raises(InputError, match="public internet"):
         fetch(f"http://here.test:{port}/picture")
 
@@ -265,10 +265,10 @@ def test_redirects_are_checked_like_the_first_address(port: int) -> None:
         f"//inner.test:{port}/picture",
         "http://169.254.169.254/",
     ):
-        Handler.seen.clear()
+        Handler.requests.clear()
         with pytest.raises(InputError, match="public internet"):
             fetcher(**known).fetch(start + target)
-        assert len(Handler.seen) == 1
+        assert len(Handler.requests) == 1
     with pytest.raises(InputError, match="http://"):
         fetcher().fetch(f"{start}file:///etc/passwd")
     with pytest.raises(InputError, match="no address"):
@@ -278,7 +278,7 @@ def test_redirects_are_checked_like_the_first_address(port: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "message"),
     [
         ("endless", "larger than"),
         ("large", "larger than"),
@@ -289,9 +289,9 @@ def test_redirects_are_checked_like_the_first_address(port: int) -> None:
         ("missing", "status 404"),
     ],
 )
-def test_an_answer_that_is_none_is_refused_in_time(port: int, kind: str, said: str) -> None:
+def test_an_answer_that_is_none_is_refused_in_time(port: int, kind: str, message: str) -> None:
     begun = time.monotonic()
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         fetcher(seconds=0.5 if "slow" in kind else 5.0).fetch(f"http://here.test:{port}/{kind}")
     assert time.monotonic() - begun < 3
 
@@ -308,9 +308,9 @@ def test_a_resolver_that_hangs_is_left_behind() -> None:
 
 
 def test_what_does_not_answer_is_said(port: int) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        closed = taken.getsockname()[1]
+    with socket.socket() as occupied:
+        occupied.bind(("127.0.0.1", 0))
+        closed = occupied.getsockname()[1]
         with pytest.raises(InputError, match="cannot be fetched"):
             fetcher().fetch(f"http://here.test:{closed}/")
     with pytest.raises(InputError, match="has no address"):

@@ -173,8 +173,8 @@ def test_every_kind_of_pixel_becomes_the_same_rgb(name):
 )
 def test_a_dark_picture_stays_dark(pixels, top):
     data = tiff(pixels[:, :, None], 1, 3 if pixels.dtype == np.float32 else 1)
-    wanted = Image.fromarray((pixels / top * 255).astype(np.uint8))
-    assert distance(rendered(data), wanted) < 1
+    expected = Image.fromarray((pixels / top * 255).astype(np.uint8))
+    assert distance(rendered(data), expected) < 1
 
 
 @pytest.mark.parametrize("kind", ("PNG", "TIFF", "BMP", "GIF"))
@@ -212,8 +212,8 @@ def test_a_turned_picture_is_turned_upright(turn, kind, crop):
         encoded(stored, kind.split()[0], exif=exif.tobytes(), **options), LIMITS
     )
     assert images.upright_size(opened) == upright.size
-    wanted = upright.crop((3, 2, 43, 32)) if crop else upright
-    assert distance(images.render(opened, crop), wanted) < 12
+    expected = upright.crop((3, 2, 43, 32)) if crop else upright
+    assert distance(images.render(opened, crop), expected) < 12
 
 
 @pytest.mark.parametrize("turn", (6, 7))
@@ -224,8 +224,8 @@ def test_a_large_turned_jpeg_is_upright_when_scaled(turn):
     data = encoded(upright.transpose(STORED[turn]), "JPEG", exif=exif)
     assert distance(rendered(data), upright.resize((768, 512))) < 4
     crop = Crop(300, 0, 1500, 1200)
-    wanted = upright.crop((300, 0, 1800, 1200)).resize((640, 512))
-    assert distance(rendered(data, crop), wanted) < 4
+    expected = upright.crop((300, 0, 1800, 1200)).resize((640, 512))
+    assert distance(rendered(data, crop), expected) < 4
 
 
 @pytest.mark.parametrize("value", (0, 9, 4242))
@@ -263,8 +263,8 @@ def veils():
 
 
 def test_alpha_is_laid_over_white():
-    wanted = Image.fromarray(255 - RAMP)
-    far = {name: distance(rendered(data), wanted) for name, data in veils()}
+    expected = Image.fromarray(255 - RAMP)
+    far = {name: distance(rendered(data), expected) for name, data in veils()}
     assert {name: d for name, d in far.items() if d > 2} == {}
 
 
@@ -296,14 +296,14 @@ def test_a_normalized_image_fits_keeps_its_shape_and_is_never_enlarged(width, he
 
 @pytest.mark.parametrize("kind", sorted({*FORMATS} - {"HEIF"}))  # x265 writes no such shapes
 @pytest.mark.parametrize(
-    "size, wanted",
+    "size, expected",
     [((1, 1), (1, 1)), ((1, 10000), (1, 2048)), ((10000, 1), (2048, 1)), ((1100, 700), (805, 512))],
 )
-def test_pixel_hashes_of_extreme_shapes(kind, size, wanted):
+def test_normalized_images_of_extreme_shapes(kind, size, expected):
     picture = Image.new("RGB", size, (200, 100, 50))
     result = rendered(encoded(picture, kind))
-    assert result.size == wanted
-    assert distance(result, Image.new("RGB", wanted, (200, 100, 50))) < 4
+    assert result.size == expected
+    assert distance(result, Image.new("RGB", expected, (200, 100, 50))) < 4
 
 
 def test_a_large_jpeg_is_never_decoded_whole():
@@ -500,16 +500,16 @@ def test_the_pixel_hash_sees_pixels_and_shape_but_no_metadata():
 
 
 @pytest.mark.parametrize(
-    "size, wanted", [((768, 512), (256, 171)), ((1, 2048), (1, 256)), ((9, 5), (9, 5))]
+    "size, expected", [((768, 512), (256, 171)), ((1, 2048), (1, 256)), ((9, 5), (9, 5))]
 )
-def test_a_thumbnail_is_a_small_webp_of_the_same_shape(size, wanted):
-    pixel_hash = quarters(*size)
-    before = pixel_hash.tobytes()
-    small = Image.open(io.BytesIO(images.thumbnail(pixel_hash)))
-    assert (small.format, small.size) == ("WEBP", wanted)
-    assert pixel_hash.tobytes() == before
+def test_a_thumbnail_is_a_small_webp_of_the_same_shape(size, expected):
+    normalized = quarters(*size)
+    before = normalized.tobytes()
+    small = Image.open(io.BytesIO(images.thumbnail(normalized)))
+    assert (small.format, small.size) == ("WEBP", expected)
+    assert normalized.tobytes() == before
     if size == (768, 512):
-        assert distance(small, pixel_hash.resize(wanted)) < 4
+        assert distance(small, normalized.resize(expected)) < 4
 
 
 def opened(data):
@@ -529,11 +529,11 @@ def swapped():
 )
 def test_what_is_shown_has_the_colours_that_the_profile_means(kind, mode):
     red = Image.new(mode, (40, 40), "red")
-    for profile, wanted in ((swapped(), 1), (b"broken", 0), (None, 0)):
+    for profile, expected in ((swapped(), 1), (b"broken", 0), (None, 0)):
         data = encoded(red, kind, icc_profile=profile)
         for shown in (images.thumbnail(rendered(data)), images.preview(opened(data))):
             picture = opened(shown)
-            assert np.argmax(np.asarray(picture.convert("RGB"))[20, 20]) == wanted
+            assert np.argmax(np.asarray(picture.convert("RGB"))[20, 20]) == expected
             assert "icc_profile" not in picture.info
 
 
@@ -557,7 +557,7 @@ def gray_profile():
     return head + bytes(128 - len(head)) + struct.pack(">I", len(tags)) + table + body
 
 
-def test_pixel_hashes_are_srgb():
+def test_normalized_images_are_srgb():
     """Vectors and palettes are made of them."""
     red = encoded(Image.new("RGB", (40, 40), "red"), "PNG", icc_profile=swapped())
     assert np.argmax(np.asarray(rendered(red))[20, 20]) == 1
@@ -580,6 +580,6 @@ def test_a_picture_of_one_colour_has_low_content(colour):
     assert is_low_content(np.asarray(blank))
     noisy = np.asarray(blank).astype(int) + np.random.default_rng(0).integers(-8, 9, (192, 192, 3))
     assert is_low_content(noisy.clip(0, 255).astype(np.uint8))
-    drawn = blank.copy()
-    ImageDraw.Draw(drawn).line((20, 20, 170, 150), fill=(90, 200, 10), width=2)
-    assert not is_low_content(np.asarray(drawn))
+    marked = blank.copy()
+    ImageDraw.Draw(marked).line((20, 20, 170, 150), fill=(90, 200, 10), width=2)
+    assert not is_low_content(np.asarray(marked))

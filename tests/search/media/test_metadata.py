@@ -1,4 +1,4 @@
-"""Metadata are read off whatever is there, are plain data, and are never a reason to fail."""
+"""Metadata: read from damaged files too, plain values, and never an error."""
 
 import io
 import json
@@ -53,8 +53,8 @@ def place(latitude, longitude, north="N", east="E"):
         GPS.GPSLongitudeRef: east,
         GPS.GPSLongitude: longitude,
     }
-    found = read(jpeg(exif_of(place=entries)))
-    return found.latitude, found.longitude
+    facts = read(jpeg(exif_of(place=entries)))
+    return facts.latitude, facts.longitude
 
 
 @pytest.mark.parametrize(
@@ -74,20 +74,20 @@ def place(latitude, longitude, north="N", east="E"):
 def test_type_size_and_weight_are_always_known(kind, type):
     options = {"save_all": True, "append_images": [Image.new("RGB", (30, 20))]}
     data = encoded(Image.new("RGB", (30, 20)), kind, **(options if kind == "MPO" else {}))
-    found = read(data)
-    assert (found.type, found.width, found.height, found.bytes) == (type, 30, 20, len(data))
+    facts = read(data)
+    assert (facts.type, facts.width, facts.height, facts.bytes) == (type, 30, 20, len(data))
 
 
 @pytest.mark.parametrize("kind", WRITERS)
 def test_width_and_height_are_of_the_upright_picture(kind):
     exif = exif_of({BASE.Orientation: 6}).tobytes()
-    found = read(encoded(Image.new("RGB", (30, 20)), kind, exif=exif))
-    assert (found.width, found.height) == (20, 30)
+    facts = read(encoded(Image.new("RGB", (30, 20)), kind, exif=exif))
+    assert (facts.width, facts.height) == (20, 30)
 
 
 def test_width_and_height_are_of_the_original_also_when_it_was_scaled():
-    found = read(jpeg(size=(3000, 2000)))
-    assert (found.width, found.height) == (3000, 2000)
+    facts = read(jpeg(size=(3000, 2000)))
+    assert (facts.width, facts.height) == (3000, 2000)
 
 
 @pytest.mark.parametrize("kind", WRITERS)
@@ -102,18 +102,18 @@ def test_exif_is_read_from_every_format_that_holds_it(kind):
             GPS.GPSLongitude: (8.0, 15.0, 36.0),
         },
     )
-    found = read(encoded(Image.new("RGB", (30, 20)), kind, exif=exif.tobytes()))
-    assert found.taken == "2024-02-29T23:59:58"
-    assert found.camera == "Canon EOS R5"
-    assert (found.latitude, found.longitude) == (47.5, -8.26)
-    assert found.exif["Artist"] == "Ansel"
-    assert found.exif["ExposureTime"] == 0.004
+    facts = read(encoded(Image.new("RGB", (30, 20)), kind, exif=exif.tobytes()))
+    assert facts.taken == "2024-02-29T23:59:58"
+    assert facts.camera == "Canon EOS R5"
+    assert (facts.latitude, facts.longitude) == (47.5, -8.26)
+    assert facts.exif["Artist"] == "Ansel"
+    assert facts.exif["ExposureTime"] == 0.004
 
 
 @pytest.mark.parametrize("kind", ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF"))
 def test_a_picture_without_exif_has_no_date_place_or_camera(kind):
-    found = read(encoded(Image.new("RGB", (30, 20)), kind))
-    assert (found.taken, found.camera, found.latitude, found.longitude) == (None,) * 4
+    facts = read(encoded(Image.new("RGB", (30, 20)), kind))
+    assert (facts.taken, facts.camera, facts.latitude, facts.longitude) == (None,) * 4
 
 
 def test_facts_may_be_read_before_the_pixels_are():
@@ -140,7 +140,7 @@ def test_the_camera_names_its_maker_once(make, model, camera):
 
 
 @pytest.mark.parametrize(
-    "written, taken",
+    "written, date",
     [
         ({BASE.DateTimeOriginal: "2020:01:02 03:04:05"}, "2020-01-02T03:04:05"),
         ({BASE.DateTimeDigitized: "2020:01:02 03:04:05"}, "2020-01-02T03:04:05"),
@@ -156,8 +156,8 @@ def test_the_camera_names_its_maker_once(make, model, camera):
         ({BASE.DateTimeOriginal: "yesterday"}, None),
     ],
 )
-def test_taken_is_the_first_real_date(written, taken):
-    assert read(jpeg(exif_of(details=written))).taken == taken
+def test_taken_is_the_first_real_date(written, date):
+    assert read(jpeg(exif_of(details=written))).taken == date
 
 
 def test_a_date_of_change_is_the_last_resort():
@@ -205,8 +205,8 @@ def test_exif_values_are_plain():
         },
         {BASE.ExifVersion: b"0232", BASE.MakerNote: b"\0" * 40, BASE.ISOSpeedRatings: 400},
     )
-    found = read(jpeg(exif)).exif
-    assert found == {
+    values = read(jpeg(exif)).exif
+    assert values == {
         "ImageDescription": "a caption",
         "Artist": "x" * 200,
         "Make": "Zürich 北京",
@@ -214,9 +214,9 @@ def test_exif_values_are_plain():
         "XResolution": 72.0,
         "61166": 7,
         "ISOSpeedRatings": 400,
-        "ExifOffset": found["ExifOffset"],
+        "ExifOffset": values["ExifOffset"],
     }
-    assert isinstance(found["ISOSpeedRatings"], int)
+    assert isinstance(values["ISOSpeedRatings"], int)
 
 
 def test_one_broken_directory_leaves_the_others():
@@ -226,15 +226,15 @@ def test_one_broken_directory_leaves_the_others():
         pointer = struct.pack(">HHI", ExifTags.IFD.GPSInfo, 4, 1)
     assert pointer in exif
     at = exif.index(pointer) + 8
-    found = read(jpeg(exif[:at] + b"\x7f" * 4 + exif[at + 4 :]))
-    assert (found.camera, found.latitude) == ("Canon", None)
+    facts = read(jpeg(exif[:at] + b"\x7f" * 4 + exif[at + 4 :]))
+    assert (facts.camera, facts.latitude) == ("Canon", None)
 
 
 def test_what_comes_before_the_damage_is_read():
     exif = exif_of({BASE.Make: "Canon of Tokyo", BASE.Software: "not all of this"}).tobytes()
-    found = read(jpeg(exif[:-6]))
-    assert found.camera == "Canon of Tokyo"
-    assert "Software" not in found.exif
+    facts = read(jpeg(exif[:-6]))
+    assert facts.camera == "Canon of Tokyo"
+    assert "Software" not in facts.exif
 
 
 def test_the_palette_is_the_main_colours_most_frequent_first():
@@ -279,8 +279,8 @@ def test_damaged_exif_never_fails_and_gives_plain_facts(edits, cut, kind):
     picture = Image.new("RGB", (8, 6))
     opened = Image.open(io.BytesIO(encoded(picture, kind)))
     opened.info["exif"] = bytes(damaged[:cut])  # no writer would take it
-    found = metadata.read(opened, picture, (8, 6), 1)
-    assert json.loads(json.dumps(asdict(found), allow_nan=False))["type"] == kind.lower()
+    facts = metadata.read(opened, picture, (8, 6), 1)
+    assert json.loads(json.dumps(asdict(facts), allow_nan=False))["type"] == kind.lower()
 
 
 WHOLE = {kind: encoded(Image.new("RGB", (24, 16), BLUE), kind, exif=FULL) for kind in WRITERS}
@@ -301,5 +301,5 @@ def test_facts_of_a_damaged_file_never_fail(kind, edits):
         opened = images.identify(bytes(data), images.Limits(pixels=2**16))
     except PictureError:
         return
-    found = metadata.read(opened, Image.new("RGB", (24, 16)), (24, 16), len(data))
-    json.dumps(asdict(found), allow_nan=False)
+    facts = metadata.read(opened, Image.new("RGB", (24, 16)), (24, 16), len(data))
+    json.dumps(asdict(facts), allow_nan=False)

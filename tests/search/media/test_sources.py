@@ -1,4 +1,4 @@
-"""Everything that a user may give as a picture: all ways give the same pixels, or say why not."""
+"""All kinds of picture sources: the same pixels from each, or an error with a reason."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def pixels() -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(jpeg(1))))
 
 
-def spelled(kind: str, folder: Path) -> ImageSource:
-    """One picture in each of the ways."""
+def make_source(kind: str, folder: Path) -> ImageSource:
+    """Return one picture as a source of this kind."""
     path = paint(folder / "a.jpg", 1)
     ways: dict[str, Callable[[], ImageSource]] = {
         "path": lambda: str(path),
@@ -74,7 +74,7 @@ KINDS = ["path", "pathlike", "bytes", "url", "id", "hit", "file", "buffer", "pil
 def test_every_source_gives_the_same_pixels_in_one_decode(
     ours: PictureResolver, folder: Path, kind: str
 ) -> None:
-    source = spelled(kind, folder)
+    source = make_source(kind, folder)
     resolved = ours.resolve(source, [SMALL, SQUASHED], with_image=True)
     image = Image.open(io.BytesIO(jpeg(1)))
     expected = [SMALL(image), SQUASHED(image)]

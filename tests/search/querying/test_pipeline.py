@@ -146,8 +146,8 @@ def test_of_equals_the_picture_of_the_query_comes_first(engine: Engine, folder: 
 def test_pictures_in_which_a_word_is_seen_come_first(engine: Engine) -> None:
     reader = engine.library.reader
     some = candidates(engine, 0.9, 0.8, 0.7)
-    seen = {reader.resolve(identity(2)): 1.2, reader.resolve(identity(3)): 0.4, 10**6: 0.3}
-    ranked = LabelRanker(reader).rank(seen, some, 3)
+    word_scores = {reader.resolve(identity(2)): 1.2, reader.resolve(identity(3)): 0.4, 10**6: 0.3}
+    ranked = LabelRanker(reader).rank(word_scores, some, 3)
     assert [(one.summary.id, one.score) for one in ranked] == [
         (identity(2), 1.0),
         (identity(3), 0.4),
@@ -173,7 +173,7 @@ def test_hits_are_described_in_their_order(engine: Engine, folder: Path) -> None
 def test_the_inference_thread_waits_for_no_catalog_but_the_change_log(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the index needs to follow the change log is the one exception."""
+    """Reading the change log for the index is the one exception."""
     engine.search(image=jpeg(1))
     called = dict[str, set[str]]()
     for name in ("describe", "resolve", "by_labels", "by_name", "changed_since", "load_vectors"):

@@ -1,4 +1,4 @@
-"""Queries: what they take, what they refuse, how they are spelled."""
+"""Queries: valid values, errors, and their JSON."""
 
 from __future__ import annotations
 
@@ -41,8 +41,12 @@ def test_pictures_and_texts_add_up() -> None:
 
 def test_the_spelling_is_json() -> None:
     query = Query((Term(image="ä\udcff.jpg", crop=parse_crop("10%,0,50%,20")), Term(vector=(1.0,))))
-    said = json.loads(json.dumps(query.to_json()))
-    assert said["terms"][0] == {"image": "ä\\xff.jpg", "weight": 1.0, "crop": ["10%", 0, "50%", 20]}
+    encoded = json.loads(json.dumps(query.to_json()))
+    assert encoded["terms"][0] == {
+        "image": "ä\\xff.jpg",
+        "weight": 1.0,
+        "crop": ["10%", 0, "50%", 20],
+    }
 
 
 @pytest.mark.parametrize("k", [0, -1, MAX_K + 1])
@@ -83,8 +87,8 @@ def test_a_crop_is_read_as_it_is_written(parts: list[tuple[float, bool]]) -> Non
     text = ",".join(f"{value}%" if share else str(value) for value, share in parts)
     crop = parse_crop(text)
     assert crop.shares == tuple(share for _, share in parts)
-    wanted = [value / 100 if share else value for value, share in parts]
-    assert [crop.x, crop.y, crop.width, crop.height] == pytest.approx(wanted)
+    expected = [value / 100 if share else value for value, share in parts]
+    assert [crop.x, crop.y, crop.width, crop.height] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +121,7 @@ def test_terms_that_cancel_out_are_refused() -> None:
 
 
 def test_json_spells_the_same_query_as_python() -> None:
-    said = {
+    encoded = {
         "terms": [
             {"image": 1, "weight": 2, "crop": ["10%", 0, "50%", 20]},
             {"image": 0},
@@ -135,7 +139,7 @@ def test_json_spells_the_same_query_as_python() -> None:
         "restore": False,
         "verify": False,
     }
-    wanted = Query(
+    expected = Query(
         (
             Term(image=b"two", weight=2, crop=parse_crop("10%,0,50%,20")),
             Term(image=b"one"),
@@ -147,13 +151,13 @@ def test_json_spells_the_same_query_as_python() -> None:
         k=3,
         min_score=0.25,
     )
-    assert Query.from_json(said, [b"one", b"two"]) == wanted
-    assert Query.from_json(json.dumps(said), [b"one", b"two"]) == wanted
+    assert Query.from_json(encoded, [b"one", b"two"]) == expected
+    assert Query.from_json(json.dumps(encoded), [b"one", b"two"]) == expected
     assert Query.from_json({}, [b"one", b"two"]) == Query.of([b"one", b"two"])
 
 
 @pytest.mark.parametrize(
-    ("said", "where"),
+    ("encoded", "where"),
     [
         ({"tems": []}, "tems"),
         ({"k": "10"}, "k"),
@@ -173,14 +177,14 @@ def test_json_spells_the_same_query_as_python() -> None:
         ('{"k": 1e999}', "k"),
     ],
 )
-def test_json_of_the_wrong_shape_is_refused_by_field(said: object, where: str) -> None:
+def test_json_of_the_wrong_shape_is_refused_by_field(encoded: object, where: str) -> None:
     with pytest.raises(FieldError) as caught:
-        Query.from_json(said, [b"file"])  # type: ignore[arg-type]
+        Query.from_json(encoded, [b"file"])  # type: ignore[arg-type]
     assert any(field.startswith(where) for field, _ in caught.value.fields)
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("encoded", "why"),
     [
         ("{", "no JSON"),
         (b"\xff", "no JSON"),
@@ -212,9 +216,9 @@ def test_json_of_the_wrong_shape_is_refused_by_field(said: object, where: str) -
         ({"verify": True}, "verify is not part"),
     ],
 )
-def test_json_that_cannot_be_answered_says_why(said: object, why: str) -> None:
+def test_json_that_cannot_be_answered_says_why(encoded: object, why: str) -> None:
     with pytest.raises(QueryError, match=why) as caught:
-        Query.from_json(said, [b"file"])  # type: ignore[arg-type]
+        Query.from_json(encoded, [b"file"])  # type: ignore[arg-type]
     assert not isinstance(caught.value, FieldError) or why == "no JSON|query"
 
 

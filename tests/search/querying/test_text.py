@@ -82,9 +82,9 @@ def test_texts_and_pictures_add_up_by_their_weights(engine: Engine) -> None:
     ).pixels
     assert picture is not None
     rows = np.concatenate([one.embed([picture]), one.embed_text(["red", "sea"])])
-    wanted = engine.search(vector=(np.array([0.5, 2, -1]) @ rows).tolist(), k=8)
-    assert [hit.id for hit in hits] == [hit.id for hit in wanted]
-    assert [h.score for h in hits] == pytest.approx([h.score for h in wanted], abs=1e-5)
+    expected = engine.search(vector=(np.array([0.5, 2, -1]) @ rows).tolist(), k=8)
+    assert [hit.id for hit in hits] == [hit.id for hit in expected]
+    assert [h.score for h in hits] == pytest.approx([h.score for h in expected], abs=1e-5)
 
 
 def test_a_model_without_a_text_side_searches_names(
@@ -114,7 +114,7 @@ def ways(engine: Engine, kind: str) -> tuple[list[str], bytes, list[dict[str, An
     vector = tuple(embedder(engine).embed_text(["green"])[0].astype(float).tolist())
     share = ["10%", "10%", "50%", "60%"]
     cut = Query.of(path, crop=share).terms[0].crop
-    said: dict[str, tuple[list[str], bytes, list[dict[str, Any]], Query]] = {
+    queries: dict[str, tuple[list[str], bytes, list[dict[str, Any]], Query]] = {
         "file": ([path], b"", [{"image": 0}], Query.of(path)),
         "bytes": (["-"], jpeg(4), [{"image": 0}], Query.of(jpeg(4))),
         "url": ([URL], b"", [{"image": URL}], Query.of(URL)),
@@ -140,7 +140,7 @@ def ways(engine: Engine, kind: str) -> tuple[list[str], bytes, list[dict[str, An
             Query((Term(address), Term(path, weight=-1), Term(text="sea", weight=-1))),
         ),
     }
-    return said[kind]
+    return queries[kind]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -150,10 +150,10 @@ def test_command_line_http_and_python_agree(
     words, stdin, terms, query = ways(engine, kind)
     by_python = engine.search(query).to_json()["hits"]
     assert len(by_python) == 8
-    said: dict[str, Any] = {"json": {"terms": terms}}
+    request: dict[str, Any] = {"json": {"terms": terms}}
     if any(term.get("image") == 0 for term in terms):
-        said = {"files": {"image": jpeg(4)}, "data": {"query": json.dumps({"terms": terms})}}
-    response = client.post("/api/v1/search", **said)
+        request = {"files": {"image": jpeg(4)}, "data": {"query": json.dumps({"terms": terms})}}
+    response = client.post("/api/v1/search", **request)
     assert response.status_code == 200, response.text
     answers = [response.json()["hits"]]
     if words:  # a vector has no words
@@ -168,7 +168,7 @@ def test_command_line_http_and_python_agree(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ([], "IMAGE"),
         (["--text", ""], "1 to 1000 characters"),
@@ -182,12 +182,12 @@ def test_command_line_http_and_python_agree(
     ],
 )
 def test_words_that_make_no_query_are_wrong_usage(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
 ) -> None:
     monkeypatch.setattr("search.engine.Engine.open", lambda **_: nullcontext(engine))
     done = CliRunner().invoke(app, ["search", *words])
     text = f"{done.output} {done.exception}"
-    assert said in " ".join(text.replace("│", " ").split())
+    assert message in " ".join(text.replace("│", " ").split())
     assert done.exit_code == 2 or isinstance(done.exception, QueryError)
 
 
@@ -197,13 +197,13 @@ def test_words_that_make_no_query_are_wrong_usage(
 def test_changing_to_clip_goes_on_where_it_stopped_while_mini_answers(
     library: Open, folder: Path, tmp_path: Path, clip: str
 ) -> None:
-    """Of two roots: whichever is indexed, all of the library moves."""
+    """Indexing one of two roots moves the whole library to the new model."""
     for seed in range(40):
         paint((folder if seed < 30 else tmp_path / "more") / f"{seed}.jpg", seed)
     old = library()
     old.sync(folder)
     old.sync(tmp_path / "more")
-    wanted = [(hit.id, hit.score) for hit in old.search(image=jpeg(3), k=40)]
+    expected = [(hit.id, hit.score) for hit in old.search(image=jpeg(3), k=40)]
     lines: list[str] = []
     new = library(model=clip, say=lines.append)
     run = new.index(folder)
@@ -212,7 +212,7 @@ def test_changing_to_clip_goes_on_where_it_stopped_while_mini_answers(
     run.close()
     (line,) = lines
     assert clip in line and "instead of mini, which answers until" in line
-    assert [(hit.id, hit.score) for hit in old.search(image=jpeg(3), k=40)] == wanted
+    assert [(hit.id, hit.score) for hit in old.search(image=jpeg(3), k=40)] == expected
     with pytest.raises(ModelError, match=f"lookalike --model {clip} index FOLDER"):
         new.search(image=jpeg(3))
     report = library(model=clip).sync(folder)

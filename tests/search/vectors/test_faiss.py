@@ -75,9 +75,9 @@ def test_it_answers_like_a_dictionary_and_a_matrix_product(
     query = vectors(1, 99)[0]
     allowed = {n: float(v @ query) for n, v in model.items() if only is None or n in only}
     best = sorted(allowed, key=lambda n: -allowed[n])[:k]
-    ((found, scores),) = index.search(query[None], k, only)
+    ((ids, scores),) = index.search(query[None], k, only)
     assert index.count == len(model) and index.ids().tolist() == sorted(model)
-    assert [allowed[n] for n in found.tolist()] == [allowed[n] for n in best]  # twins either way
+    assert [allowed[n] for n in ids.tolist()] == [allowed[n] for n in best]  # twins either way
     np.testing.assert_allclose(scores, [allowed[n] for n in best], atol=1e-6)
 
 
@@ -132,7 +132,7 @@ def test_a_snapshot_that_cannot_be_written_says_so(tmp_path: Path) -> None:
 
 
 def whole(head: object, body: bytes) -> bytes:
-    """A snapshot whose checksum is right, whatever is in it."""
+    """Write a snapshot with a right checksum and any contents."""
     text = json.dumps(head).encode()
     data = snapshot.MAGIC + struct.pack(">I", len(text)) + text + body
     return data + hashlib.sha256(data).digest()
@@ -183,7 +183,7 @@ def test_a_snapshot_that_cannot_be_written_leaves_the_earlier_one(
 
 
 def numbers(engine: Engine) -> list[int]:
-    """What the index of this engine holds, after a look at the log."""
+    """Return the ids in this engine's index after it read the change log."""
     model = engine.library.catalog.serving()
     assert model is not None
     live = engine.library.runtime.run(lambda: engine.library.indexes.replica(model))
@@ -318,7 +318,7 @@ def test_an_older_copy_of_the_catalog_does_not_believe_a_newer_snapshot(
 def test_an_older_copy_that_went_another_way_does_not_either(
     home: Path, folder: Path, tmp_path: Path, more: int
 ) -> None:
-    """Numbers are given again after a restore: an old snapshot would hold other pictures."""
+    """A restore assigns row ids again: an old snapshot would hold other pictures."""
     engine = open_library(home)
     fill(folder, range(3))
     engine.sync(folder)
@@ -358,12 +358,12 @@ def test_another_catalogs_snapshot_is_not_believed(
 def test_old_snapshots_and_torn_writes_are_swept(engine: Engine, folder: Path) -> None:
     fill(folder, range(2))
     engine.sync(folder)
-    (kept,) = snapshots(engine.home)
-    (kept.parent / "0123-old.faiss").write_bytes(b"x")
-    (kept.parent / ".99-1.part").write_bytes(b"x")
+    (remaining,) = snapshots(engine.home)
+    (remaining.parent / "0123-old.faiss").write_bytes(b"x")
+    (remaining.parent / ".99-1.part").write_bytes(b"x")
     fill(folder, range(2, 3))
     engine.sync(folder)
-    assert snapshots(engine.home) == [kept]
+    assert snapshots(engine.home) == [remaining]
 
 
 def test_another_process_sees_what_was_added_and_removed(library: Open, folder: Path) -> None:

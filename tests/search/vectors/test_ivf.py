@@ -1,4 +1,4 @@
-"""The clustered tier, and how a library comes to it and leaves it."""
+"""The clustered tier, and how a library changes to it and back."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def trained(rows: np.ndarray, first: int = 1) -> IvfIndex:
 
 
 def nearest(index: Any, rows: dict[int, np.ndarray], query: np.ndarray, k: int, only: Any) -> list:
-    """What a searcher makes of an index's answer: the scores of the k best."""
-    found = index.search(query[None], k, only)[0].ids.tolist()
-    assert len(set(found)) == len(found) and set(found) <= set(rows)
-    scores = rescore(query, np.array([rows[n] for n in found]).reshape(-1, len(query)))
+    """Return the exact scores of the k best ids of an index."""
+    ids = index.search(query[None], k, only)[0].ids.tolist()
+    assert len(set(ids)) == len(ids) and set(ids) <= set(rows)
+    scores = rescore(query, np.array([rows[n] for n in ids]).reshape(-1, len(query)))
     return sorted(scores.tolist(), reverse=True)[:k]
 
 
@@ -112,10 +112,10 @@ def test_any_changes_against_a_dictionary(
     assert index.count == len(model) and index.ids().tolist() == sorted(model)
     query = vectors(1, 99)[0]
     allowed = [float(query @ v) for n, v in model.items() if only is None or n in only]
-    found = nearest(index, model, query, k, only)
-    assert len(found) == min(k, len(allowed))
+    ids = nearest(index, model, query, k, only)
+    assert len(ids) == min(k, len(allowed))
     if k == 20 or only is not None:  # nearly all, or few: no cluster is left out
-        np.testing.assert_allclose(found, sorted(allowed, reverse=True)[:k], atol=1e-5)
+        np.testing.assert_allclose(ids, sorted(allowed, reverse=True)[:k], atol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -213,8 +213,10 @@ def test_a_snapshot_that_is_not_what_its_head_says_is_refused(
 ) -> None:
     flat = FlatIndex.empty(DIM)
     flat.upsert(range(9), vectors(9))
-    made = {"flat": flat, "ivf": trained(vectors(9))}
-    snapshot.write(tmp_path / "x.faiss", made[kind].head() | {"probes": 1}, made[other].body())
+    indexes = {"flat": flat, "ivf": trained(vectors(9))}
+    snapshot.write(
+        tmp_path / "x.faiss", indexes[kind].head() | {"probes": 1}, indexes[other].body()
+    )
     with pytest.raises(SnapshotError):
         load(tmp_path / "x.faiss", DIM)
 
@@ -223,11 +225,11 @@ def test_a_snapshot_that_is_not_what_its_head_says_is_refused(
 
 
 def test_the_tier_goes_by_size_and_does_not_go_to_and_fro() -> None:
-    kind, seen = "flat", []
+    kind, kinds = "flat", []
     for count in (0, 1, 39, 40, 39, 20, 40, 21, 19, 20, 39):
         kind = choose_tier("auto", kind, count, LARGE)
-        seen.append(kind)
-    assert seen == ["flat"] * 3 + ["ivf"] * 5 + ["flat"] * 3
+        kinds.append(kind)
+    assert kinds == ["flat"] * 3 + ["ivf"] * 5 + ["flat"] * 3
     assert choose_tier("flat", "ivf", 10**6, LARGE) == "flat"
     assert choose_tier("ivf", "flat", 1, LARGE) == "ivf"
     assert choose_tier("ivf", "flat", 0, LARGE) == "flat"  # there is nothing to make clusters of
@@ -259,13 +261,13 @@ class VectorCatalog:
         self.folder, self.rows, self.count = place / "index", dict[int, np.ndarray](), 0
 
     def add(self, n: int) -> None:
-        found = []
+        row_ids = []
         for row in vectors(n, self.count):
             self.count += 1
             name = f"{self.count:064d}"
             entry = FileEntry(name, 0, self.count, self.count)
-            found.append(ExtractedFile(entry, name, name, Metadata("jpeg", 1, 1, 0), row))
-        self.catalog.record(self.root, self.model, found)
+            row_ids.append(ExtractedFile(entry, name, name, Metadata("jpeg", 1, 1, 0), row))
+        self.catalog.record(self.root, self.model, row_ids)
         self._read()
 
     def remove(self, numbers: list[int]) -> None:
@@ -274,7 +276,7 @@ class VectorCatalog:
         self._read()
 
     def _read(self) -> None:
-        """What must be found: numbers and vectors as the catalog has them."""
+        """Return the row ids and vectors of the catalog, which a search must return."""
         self.rows = {}
         for numbers, rows in self.reader.iterate_vectors(self.model):
             self.rows |= dict(zip(numbers, rows, strict=True))
@@ -283,12 +285,12 @@ class VectorCatalog:
         return IndexReplica(self.reader, self.model, self.folder, tier, LARGE)
 
     def right(self, replica: IndexReplica) -> bool:
-        """Whether the index holds what the catalog does and finds every vector by itself."""
+        """Return whether the index equals the catalog and every vector finds itself."""
         index = replica.refresh()
-        found = [
+        matches = [
             index.search(row[None], 1)[0].ids.tolist() for row in list(self.rows.values())[::5]
         ]
-        first = all(n in some for n, some in zip(list(self.rows)[::5], found, strict=True))
+        first = all(n in some for n, some in zip(list(self.rows)[::5], matches, strict=True))
         return first and index.ids().tolist() == sorted(self.rows)
 
 
@@ -382,9 +384,9 @@ def open_manager(fixture: VectorCatalog, runtime: Runtime, tier: str = "auto") -
 
 @pytest.fixture
 def runtime() -> Any:
-    made = Runtime(1)
-    yield made
-    made.close()
+    created = Runtime(1)
+    yield created
+    created.close()
 
 
 def test_another_process_that_was_quicker_is_believed(
@@ -446,11 +448,11 @@ def test_a_damaged_one_is_made_anew(fixture: VectorCatalog, runtime: Runtime, da
 def test_a_library_that_is_closed_gives_up_training(fixture: VectorCatalog) -> None:
     fixture.add(LARGE)
     runtime = Runtime(1)
-    kept = open_manager(fixture, runtime)
-    runtime.run(lambda: kept.replica(fixture.model))
+    manager = open_manager(fixture, runtime)
+    runtime.run(lambda: manager.replica(fixture.model))
     runtime.close()
     with pytest.raises(LibraryError, match="closed"):
-        kept.train(fixture.model)
+        manager.train(fixture.model)
 
 
 # through the facade ----------------------------------------------------------------------------
@@ -462,11 +464,11 @@ def fill(folder: Path, seeds: range) -> None:
 
 
 def answers(engine: Engine, k: int) -> list[list[tuple[str, float]]]:
-    found = []
+    ids = []
     for seed in range(0, 30, 7):
         hits = engine.search(image=f"id:{identity(seed)}", k=k)
-        found.append([(hit.id, hit.score) for hit in hits])
-    return found
+        ids.append([(hit.id, hit.score) for hit in hits])
+    return ids
 
 
 @pytest.mark.parametrize("k", [3, 30, 50])
@@ -506,7 +508,7 @@ def test_a_sync_trains_and_a_search_does_not(library: Open, folder: Path) -> Non
     reader = library(index="ivf")
     reader.search(image=f"id:{identity(3)}", k=5)
     assert reader.status().index["kind"] == "flat"
-    report = library(index="ivf").sync(folder)  # which finds nothing new
+    report = library(index="ivf").sync(folder)  # it reads nothing new
     assert report.unchanged == 20 and library().status().index["kind"] == "ivf"
 
 

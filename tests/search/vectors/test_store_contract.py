@@ -90,12 +90,12 @@ def test_ids_are_the_row_ids_that_were_stored(store: VectorStore) -> None:
 
 def test_it_finds_the_nearest(store: VectorStore) -> None:
     stored = fill(store, 300)
-    found = 0
+    hits = 0
     for query in unit_vectors(20, 5):
         (answer,) = store.search(query[None], 10)
         assert len(answer.ids) >= 10 and len(set(answer.ids.tolist())) == len(answer.ids)
-        found += len(set(best(answer, stored, query, 10)) & set(exact(stored, query, 10)))
-    assert found >= 0.95 * 200
+        hits += len(set(best(answer, stored, query, 10)) & set(exact(stored, query, 10)))
+    assert hits >= 0.95 * 200
 
 
 def test_scores_are_cosines_but_for_rounding_and_best_first(store: VectorStore) -> None:

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import os
+import tomllib
+from collections.abc import Iterable
 from pathlib import Path
-from tomllib import TOMLDecodeError
-from typing import Literal
+from typing import Any, Literal
 
 from platformdirs import user_config_path, user_data_path
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from search.errors import InputError
 
 CONFIG = user_config_path("lookalike") / "config.toml"
+PREFIX = "LOOKALIKE_"
 
 
 def _count_cores() -> int:
@@ -26,7 +22,20 @@ def _count_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Settings(BaseSettings):
+# pydantic-settings would do the same in these lines, but its import costs every command 0.14 s.
+def _read_file() -> dict[str, Any]:
+    """Return the values in the configuration file. Raises OSError and ValueError."""
+    return tomllib.loads(CONFIG.read_text("utf-8")) if CONFIG.is_file() else {}
+
+
+def _read_environment(names: Iterable[str]) -> dict[str, str]:
+    """Return the values of the environment. Case does not matter, and an empty one is not set."""
+    values = {name.upper(): value for name, value in os.environ.items() if value}
+    variables = {name: f"{PREFIX}{name.upper()}" for name in names}
+    return {name: values[variable] for name, variable in variables.items() if variable in values}
+
+
+class Settings(BaseModel):
     """The settings of a library.
 
     A value comes from an argument, or else from the environment variable `LOOKALIKE_<NAME>`, or
@@ -34,13 +43,7 @@ class Settings(BaseSettings):
     environment variable counts as not set.
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix="LOOKALIKE_",
-        toml_file=CONFIG,
-        extra="forbid",
-        use_attribute_docstrings=True,
-        env_ignore_empty=True,
-    )
+    model_config = ConfigDict(extra="forbid", validate_default=True, use_attribute_docstrings=True)
 
     home: Path = Field(default_factory=lambda: user_data_path("lookalike"))
     """Folder of the library: catalog, index, thumbnails. On a local disk."""
@@ -80,25 +83,15 @@ class Settings(BaseSettings):
     """Time that a writer waits for another one."""
 
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
-
-    @classmethod
     def load(cls, **values: object) -> Settings:
         """Load the settings. values: arguments by name; None counts as not set.
 
         Raises InputError, which names the setting and what it takes.
         """
+        arguments = {name: value for name, value in values.items() if value is not None}
         try:
-            return cls(**{k: v for k, v in values.items() if v is not None})  # type: ignore[arg-type]
-        except (OSError, TOMLDecodeError, UnicodeDecodeError) as error:
+            return cls(**{**_read_file(), **_read_environment(cls.model_fields), **arguments})
+        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InputError(
                 f"{CONFIG} cannot be read: {error}; mend it or move it away"
             ) from error
@@ -107,5 +100,5 @@ class Settings(BaseSettings):
             name = ".".join(str(part) for part in first["loc"])
             raise InputError(
                 f"setting {name}: {first['msg']}, not {first['input']!r}; give it as "
-                f"LOOKALIKE_{name.upper()} or in {CONFIG}"
+                f"{PREFIX}{name.upper()} or in {CONFIG}"
             ) from error

@@ -14,7 +14,6 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A configuration file in the test's own folder."""
     path = tmp_path / "config.toml"
     monkeypatch.setattr(settings, "CONFIG", path)
-    monkeypatch.setitem(Settings.model_config, "toml_file", path)
     return path
 
 

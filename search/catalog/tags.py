@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Collection, Iterable
+from importlib import import_module
 from typing import Any, Literal
 
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects.postgresql import insert as insert_postgres
-from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 
 from search.catalog.schema import tags
 from search.errors import InputError
@@ -44,5 +43,7 @@ def copy_tags(c: Connection, sources: Collection[int], target: int) -> None:
 
 def _insert(c: Connection, row_id: int, tag: str, normalized: str, origin: str) -> None:
     values = {"picture": row_id, "tag": tag, "normalized": normalized, "origin": origin}
-    insert: Any = insert_postgres if c.dialect.name == "postgresql" else insert_sqlite
+    # A dialect is slow to import. That of the database is loaded already.
+    dialect = "postgresql" if c.dialect.name == "postgresql" else "sqlite"
+    insert: Any = import_module(f"sqlalchemy.dialects.{dialect}").insert
     c.execute(insert(tags).values(values).on_conflict_do_nothing())

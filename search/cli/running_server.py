@@ -160,13 +160,23 @@ class RunningServer:
 
 def _is_locked(path: Path) -> bool:
     """Whether another process holds a lock."""
-    from filelock import FileLock, Timeout
-
     try:
-        with FileLock(path, timeout=0):
-            return False
-    except Timeout:
-        return True
+        import fcntl
+    except ImportError:  # Windows
+        from filelock import FileLock, Timeout
+
+        try:
+            with FileLock(path, timeout=0):
+                return False
+        except Timeout:
+            return True
+    # As FileLock does here, whose import takes longer than the request.
+    with open(path, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
 
 
 def _encode(query: dict[str, Any], files: list[bytes]) -> tuple[bytes, str]:

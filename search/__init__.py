@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         SizeError as SizeError,
         StorageError as StorageError,
     )
-    from search.media.images import Crop as Crop
+    from search.media.rules import Crop as Crop
     from search.querying.query import Query as Query, Term as Term
     from search.records import (
         AugmentProgress as AugmentProgress,
@@ -72,7 +72,7 @@ _HOMES = {
         "SizeError",
         "StorageError",
     ),
-    "media.images": ("Crop",),
+    "media.rules": ("Crop",),
     "querying.query": ("Query", "Term"),
     "records": (
         "AugmentProgress",

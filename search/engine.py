@@ -27,8 +27,8 @@ from search.indexing.sync import FolderSync
 from search.library import Library
 from search.lock import hold_lock
 from search.media.decoder_pool import DecodeRequest
-from search.media.images import Crop
-from search.media.sources import ImageSource, is_address
+from search.media.rules import Crop
+from search.media.source_kinds import ImageSource, is_address
 from search.querying.query import Query
 from search.records import (
     AugmentProgress,

@@ -16,7 +16,7 @@ from search.errors import LibraryError
 from search.indexing.uploads import Uploads
 from search.lock import WriteLock
 from search.media.decoder_pool import DecoderPool
-from search.media.images import Limits
+from search.media.rules import Limits
 from search.media.sources import PictureResolver
 from search.media.thumbnails import Thumbnails
 from search.querying.browse import PictureBrowser

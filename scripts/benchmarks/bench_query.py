@@ -27,7 +27,8 @@ from search import Engine
 from search.catalog.reads import rescore
 from search.catalog.writes import ExtractedFile, pack, unpack
 from search.embedders.mini import Mini
-from search.media.images import Limits, identify, render
+from search.media.images import identify, render
+from search.media.rules import Limits
 from search.records import Metadata
 from search.runtime import Runtime
 from search.settings import Settings

@@ -29,7 +29,7 @@ from search.catalog.schema import (
     vectors,
 )
 from search.catalog.writes import CatalogFile, CatalogWriter, Model, Root, chunks
-from search.media.images import DECODE_RULE
+from search.media.rules import DECODE_RULE
 from search.types import FileEntry
 
 ORPHAN_SECONDS = 30 * 86400.0

@@ -36,8 +36,8 @@ from search.catalog.schema import (
 )
 from search.catalog.writes import Model, chunks, digest, select_labels, unpack
 from search.errors import NotFoundError, QueryError
-from search.media.images import DECODE_RULE
 from search.media.open_file import FilePlace
+from search.media.rules import DECODE_RULE
 from search.records import Label, Metadata
 from search.types import Vectors, file_state
 

@@ -74,7 +74,7 @@ pictures = Table(
     Column("exif", JSON, nullable=False, server_default=text("'{}'")),  # other tags by name
     Column("orphaned", Float),  # when its last file was removed, in seconds since 1970
     Column("low_content", Boolean, nullable=False, default=False, server_default=text("0")),
-    # `images.DECODE_RULE` under which `pixel_hash`, the metadata and the thumbnail were computed
+    # `rules.DECODE_RULE` under which `pixel_hash`, the metadata and the thumbnail were computed
     Column("decode_rule", Integer, nullable=False, server_default=text("1")),
     Index("pictures_pixel_hash", "pixel_hash"),
     Index("pictures_type", "type"),

@@ -19,7 +19,7 @@ from search.catalog.database import Database
 from search.catalog.schema import changes, colors, files, labels, pictures, places, vectors
 from search.catalog.tags import Origin, add_tags, copy_tags
 from search.errors import NotFoundError
-from search.media.images import DECODE_RULE
+from search.media.rules import DECODE_RULE
 from search.records import Label, Metadata
 from search.types import FileEntry, Vectors
 

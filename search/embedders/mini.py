@@ -21,8 +21,8 @@ from search.embedders.json_cache import JsonCache
 from search.embedders.vocabulary import Vocabulary
 from search.errors import ModelError
 from search.files import absolute_path
-from search.media.images import DECODE_RULE
 from search.media.preprocessing import Preprocessing
+from search.media.rules import DECODE_RULE
 from search.records import Label
 from search.types import Pixels, Vectors
 

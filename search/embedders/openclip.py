@@ -24,7 +24,7 @@ from search.embedders.json_cache import JsonCache, file_hash
 from search.embedders.openclip_models import Recipe, choose_default_tag
 from search.errors import ModelError
 from search.files import absolute_path
-from search.media.images import DECODE_RULE
+from search.media.rules import DECODE_RULE
 from search.types import Pixels, Vectors
 
 if TYPE_CHECKING:

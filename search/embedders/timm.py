@@ -30,8 +30,8 @@ from search.embedders.inference import (
 from search.embedders.json_cache import JsonCache, file_hash
 from search.errors import ModelError
 from search.files import absolute_path
-from search.media.images import DECODE_RULE
 from search.media.preprocessing import Preprocessing
+from search.media.rules import DECODE_RULE
 from search.types import Pixels, Vectors
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from search.embedders.json_cache import JsonCache
 from search.embedders.models import Models
 from search.errors import EmptyError, NeighbourError, PictureError
 from search.media.decoder_pool import DecodedPicture, DecodeRequest, DecoderPool
-from search.media.sources import ImageSource, PictureResolver
+from search.media.source_kinds import ImageSource
+from search.media.sources import PictureResolver
 from search.querying.pipeline import LibrarySearch
 from search.querying.query import MAX_K, Query, Term
 from search.records import Hit

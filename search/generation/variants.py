@@ -37,7 +37,7 @@ from search.embedders.models import Models
 from search.errors import BusyError, InputError, ModelError, NeighbourError, QueryError
 from search.generation.acceptance import Acceptance, least_similarity
 from search.generation.library_pictures import LibraryPictures
-from search.media.sources import ImageSource
+from search.media.source_kinds import ImageSource
 from search.records import (
     MOST_VARIANTS,
     SIGMAS,

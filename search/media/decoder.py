@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 from search.errors import PictureError, SizeError
 from search.media import images, metadata
 from search.media.preprocessing import Preprocessing
+from search.media.rules import Crop, Limits
 
 try:
     import resource
@@ -59,7 +60,7 @@ def _exactly(stream: BinaryIO, n: int) -> bytes:
     return data
 
 
-def read_file(path: str, limits: images.Limits) -> bytes:
+def read_file(path: str, limits: Limits) -> bytes:
     """A regular file's bytes. Raises PictureError for other things and beyond the limit."""
 
     def unblocked(name: str, flags: int) -> int:
@@ -78,7 +79,7 @@ def read_file(path: str, limits: images.Limits) -> bytes:
 
 
 def decode(
-    job: dict[str, Any], data: bytes | None, limits: images.Limits
+    job: dict[str, Any], data: bytes | None, limits: Limits
 ) -> tuple[dict[str, Any], list[bytes]]:
     """One job -> the reply. A picture whose id is in `known` is hashed and not decoded."""
     if data is None:
@@ -89,7 +90,7 @@ def decode(
     opened = images.identify(data, limits)
     if job["preview"]:
         return {"id": picture_id, "preview": True}, [images.preview(opened)]
-    crop = images.Crop(**job["crop"]) if job["crop"] else None
+    crop = Crop(**job["crop"]) if job["crop"] else None
     size = images.upright_size(opened)
     normalized = images.render(opened, crop)
     reply: dict[str, Any] = {"id": picture_id, "size": size}
@@ -106,7 +107,7 @@ def decode(
 
 
 def answer(
-    job: dict[str, Any], data: bytes | None, limits: images.Limits
+    job: dict[str, Any], data: bytes | None, limits: Limits
 ) -> tuple[dict[str, Any], list[bytes]]:
     """As `decode`; a failure becomes `error`, and `again` says whether a retry may succeed."""
     try:
@@ -121,7 +122,7 @@ def answer(
         return {"error": f"it cannot be decoded: {error!r}", "again": False}, []
 
 
-def limit(limits: images.Limits) -> None:
+def limit(limits: Limits) -> None:
     """Cap this process's address space, and yield to the inference thread."""
     if resource is not None:
         try:
@@ -148,7 +149,7 @@ def main() -> None:
     os.dup2(2, 1)  # what a codec prints must not end up among the replies
     threading.Thread(target=leave_with, args=(os.getppid(),), daemon=True).start()
     header, _ = receive(requests)
-    limits = images.Limits(**header["limits"])
+    limits = Limits(**header["limits"])
     limit(limits)
     send(replies, {"ready": True})
     while True:

@@ -20,8 +20,8 @@ from PIL import Image
 
 from search.errors import CropError, LibraryError, PictureError, SizeError
 from search.media.decoder_process import COMMAND, DecoderProcess, KilledError
-from search.media.images import DECODE_RULE, Crop, Limits
 from search.media.preprocessing import Preprocessing
+from search.media.rules import DECODE_RULE, Crop, Limits
 from search.records import Metadata
 from search.types import Pixels
 

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 
 import search
 from search.media.decoder import receive, send
-from search.media.images import Limits
+from search.media.rules import Limits
 
 START = 60.0  # seconds until a process is up, however busy the machine
 OUTSIDE = {s for s in signal.Signals if s.name in ("SIGKILL", "SIGTERM", "SIGXCPU")}

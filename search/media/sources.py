@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
-from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,38 +15,21 @@ from PIL import Image
 from search.errors import InputError, NotFoundError, PictureError, SizeError
 from search.files import absolute_path
 from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest, DecoderPool
-from search.media.images import Crop, render
+from search.media.images import render
 from search.media.preprocessing import Preprocessing
+from search.media.rules import Crop
+from search.media.source_kinds import (
+    ImageSource,
+    is_address,
+    picture_id_of,
+)
 from search.records import Hit
 from search.types import Pixels
 
 if TYPE_CHECKING:
     from search.media.fetch import Fetcher
 
-ImageSource: TypeAlias = (
-    "str | PathLike[str] | bytes | Image.Image | npt.NDArray[np.uint8] | BinaryIO | Hit"
-)
-"""A picture as a user gives it: a path, a URL, `id:ID`, the bytes of a file, a PIL picture, an
-array (H, W, 3) RGB or (H, W) grey of uint8, a file opened in binary mode, or a hit."""
-
 NAME = "the picture"  # of a source that has no name of its own
-
-
-def is_address(text: str) -> bool:
-    """Whether a text is meant as a URL."""
-    return text.lower().startswith(("http://", "https://"))
-
-
-def picture_id_of(image: object) -> str | None:
-    """Return the id, or the beginning of one, of a picture that is given as `id:ID` or a hit."""
-    if isinstance(image, Hit):
-        return image.id
-    return image[3:] if isinstance(image, str) and image.startswith("id:") else None
-
-
-def has_no_name(image: object) -> bool:
-    """Whether a source is data that the caller holds: bytes, pixels or an open file."""
-    return isinstance(image, bytes | Image.Image | np.ndarray) or hasattr(image, "read")
 
 
 class ContentReader(Protocol):

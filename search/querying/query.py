@@ -7,20 +7,22 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import fspath
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from search.errors import FieldError, QueryError
-from search.media.images import Crop
-from search.media.sources import (
+from search.media.rules import Crop
+from search.media.source_kinds import (
     ImageSource,
     has_no_name,
     is_address as is_address,
     picture_id_of,
 )
 from search.records import Hit, shown
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MAX_K = 10_000
 MAX_TERMS = 64
@@ -280,6 +282,8 @@ def combine(vectors: np.ndarray[Any, Any], weights: Sequence[float]) -> np.ndarr
 
     Raises QueryError when they cancel out.
     """
+    import numpy as np  # slow to import, and a command that asks a server combines nothing
+
     shares = np.asarray(weights, np.float64)
     total = (shares / np.abs(shares).max()) @ np.asarray(vectors, np.float64)
     norm = float(np.linalg.norm(total))

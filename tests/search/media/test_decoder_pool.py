@@ -16,8 +16,8 @@ from PIL import Image
 import search.media.decoder_process
 from search.media import images, metadata
 from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest, DecoderPool
-from search.media.images import Crop, Limits
 from search.media.preprocessing import Preprocessing
+from search.media.rules import Crop, Limits
 
 PREPROCESSING = Preprocessing(32)
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs POSIX")
@@ -63,7 +63,7 @@ COMMAND = (sys.executable, "-P", "-c", HOSTILE)
 # A parent that leaves one child hanging in a job and one idle, and tells when that is so.
 PARENT = """
 import sys, time
-from search.media.images import Limits
+from search.media.rules import Limits
 from search.media.decoder_pool import DecoderPool, DecodeRequest
 command = (sys.executable, "-P", "-c", sys.argv[1])
 loader = DecoderPool(2, Limits(seconds=float(sys.argv[3])), command)

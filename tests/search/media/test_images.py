@@ -12,7 +12,7 @@ from PIL import Image, ImageCms, ImageDraw
 from search.errors import PictureError
 from search.media import images
 from search.media.content import is_low_content
-from search.media.images import Crop, Limits
+from search.media.rules import Crop, Limits
 
 LIMITS = Limits()
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "HEIF", "AVIF")

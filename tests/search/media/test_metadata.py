@@ -12,6 +12,7 @@ from PIL.TiffImagePlugin import IFDRational
 
 from search.errors import PictureError
 from search.media import images, metadata
+from search.media.rules import Limits
 
 BASE, GPS = ExifTags.Base, ExifTags.GPS
 WRITERS = ("JPEG", "PNG", "WEBP", "TIFF", "HEIF", "AVIF")
@@ -36,7 +37,7 @@ def exif_of(base=None, details=None, place=None):
 
 
 def read(data):
-    opened = images.identify(data, images.Limits())
+    opened = images.identify(data, Limits())
     size = images.upright_size(opened)
     return metadata.read(opened, images.render(opened), size, len(data))
 
@@ -118,7 +119,7 @@ def test_a_picture_without_exif_has_no_date_place_or_camera(kind):
 
 def test_facts_may_be_read_before_the_pixels_are():
     data = jpeg(exif_of({BASE.Artist: "Ansel"}))
-    opened = images.identify(data, images.Limits())
+    opened = images.identify(data, Limits())
     early = metadata.read(opened, Image.new("RGB", (30, 20), (254, 0, 0)), (30, 20), len(data))
     assert early == read(data)
 
@@ -298,7 +299,7 @@ def test_facts_of_a_damaged_file_never_fail(kind, edits):
     for where, byte in edits:
         data[int(where * len(data))] = byte
     try:
-        opened = images.identify(bytes(data), images.Limits(pixels=2**16))
+        opened = images.identify(bytes(data), Limits(pixels=2**16))
     except PictureError:
         return
     facts = metadata.read(opened, Image.new("RGB", (24, 16)), (24, 16), len(data))

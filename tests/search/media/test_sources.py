@@ -16,9 +16,10 @@ from PIL import Image
 from search import Engine, Hit, InputError, NotFoundError, PictureError, QueryError, Term
 from search.errors import SizeError
 from search.media.decoder_pool import DecoderPool
-from search.media.images import Crop, Limits
 from search.media.preprocessing import Preprocessing
-from search.media.sources import ImageSource, PictureResolver
+from search.media.rules import Crop, Limits
+from search.media.source_kinds import ImageSource
+from search.media.sources import PictureResolver
 
 Open = Callable[..., Engine]
 URL = "https://example.org/a.jpg"

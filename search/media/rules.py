@@ -1,0 +1,61 @@
+"""Rules of decoding: its version, its limits, and crops.
+
+No codec is imported here: commands that ask a server, and the catalog, need the rules alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from search.errors import CropError
+
+DECODE_RULE = 2
+"""Version of everything between a file's bytes and a normalized image; part of every fingerprint.
+
+The catalog stores it with each picture: a sync decodes pictures of another rule again, and replaces
+what was computed from their pixels.
+
+1: colour profiles are ignored. 2: colour profiles are converted to sRGB.
+"""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a picture may cost. pixels: of the original; bytes: of the file; seconds: to decode;
+    memory: address space of the decoding process in bytes."""
+
+    pixels: int = 178_956_970
+    bytes: int = 512 * 2**20
+    seconds: float = 30.0
+    memory: int = 4 * 2**30
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A box in the upright picture. Each of the four is a share of width or height where `shares`
+    says so, else pixels."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    shares: tuple[bool, bool, bool, bool] = (False, False, False, False)
+
+    def box(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom in pixels of a width x height picture.
+
+        Raises CropError when the box is empty or not within the picture.
+        """
+        ends = (width, height, width, height)
+        parts = (self.x, self.y, self.width, self.height)
+        x, y, w, h = (
+            v * end if share else v for v, end, share in zip(parts, ends, self.shares, strict=True)
+        )
+        right, bottom = min(x + w, width), min(y + h, height)
+        inside = x >= 0 and y >= 0 and x + w <= width + 1 and y + h <= height + 1
+        if not (inside and right - x >= 1 and bottom - y >= 1):
+            raise CropError(
+                f"crop {x:g},{y:g},{w:g},{h:g} is not within the picture of {width} x {height}; "
+                "give X,Y,W,H in pixels of the upright picture, or each as a share like 25%"
+            )
+        return x, y, right, bottom

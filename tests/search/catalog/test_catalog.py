@@ -107,7 +107,9 @@ def entry(path: str, size: int = 10) -> FileEntry:
     return FileEntry(path, size, 1, 1)
 
 
-def make_new_file(path: str, name: str, pixel_hash: str | None = None, at: int = 0) -> ExtractedFile:
+def make_new_file(
+    path: str, name: str, pixel_hash: str | None = None, at: int = 0
+) -> ExtractedFile:
     """A new picture with a vector along axis `at`."""
     vector = np.eye(4, dtype=np.float32)[at]
     return ExtractedFile(entry(path), name, pixel_hash or f"r-{name}", FACTS, vector)

@@ -1,4 +1,7 @@
-"""`Engine`, the facade of a library."""
+"""`Engine`, the facade of a library.
+
+Methods import what only they need: the imports of all take longer than `status` does.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,6 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Unpack
 
-from PIL import Image
-
-from search.embedders.base import TextEmbedder
-from search.embedders.vocabulary import LabelEmbedder
 from search.errors import (
     LibraryError,
     ModelError,
@@ -21,12 +20,7 @@ from search.errors import (
     PictureError,
     QueryError,
 )
-from search.indexing.forget import forget
-from search.indexing.scan import watch
-from search.indexing.sync import FolderSync
 from search.library import Library
-from search.lock import hold_lock
-from search.media.decoder_pool import DecodeRequest
 from search.media.rules import Crop
 from search.media.source_kinds import ImageSource, is_address
 from search.querying.query import Query
@@ -123,6 +117,8 @@ class Engine:
         exclude: globs to leave out, remembered with the folder. allow_empty: accept that a known
         folder is empty now. Raises LookalikeError; pictures that were committed before stay.
         """
+        from search.indexing.sync import FolderSync
+
         place = Path(os.path.realpath(os.path.expanduser(path)))
         if not os.path.exists(place) and not any(
             place.is_relative_to(r.path) for r in self.library.catalog.roots()
@@ -165,6 +161,8 @@ class Engine:
 
     def watch(self, paths: Sequence[str | PathLike[str]]) -> Iterator[Path]:
         """Wait for changes without end; yield each folder that needs a sync."""
+        from search.indexing.scan import watch
+
         folders = [Path(os.path.realpath(os.path.expanduser(path))) for path in paths]
         return watch(folders, self.library.home)
 
@@ -185,6 +183,8 @@ class Engine:
         On disk only the library's thumbnails change. Raises NotFoundError for a path that is not in
         the library.
         """
+        from search.indexing.forget import forget
+
         with self.library.write_lock.hold():
             return forget(self.library.catalog, self.library.thumbnails, path)
 
@@ -219,6 +219,8 @@ class Engine:
         pictures: (height, width, 3) uint8 RGB each. Returns (n, dim) float32 unit vectors. Raises
         LookalikeError.
         """
+        from PIL import Image
+
         embedder = self.library.models.choose_offline(self.library.catalog.serving())
         prepared = [embedder.preprocessing(Image.fromarray(picture)) for picture in pictures]
         return self.library.models.embed(embedder, prepared)
@@ -262,6 +264,9 @@ class Engine:
         limit: most words, from 1. A model with a text tower takes any words, and lists none.
         Raises LookalikeError.
         """
+        from search.embedders.base import TextEmbedder
+        from search.embedders.vocabulary import LabelEmbedder
+
         if limit < 1:
             raise QueryError(f"limit is {limit}; give 1 or more")
         embedder = self.library.models.choose_offline(self.library.catalog.serving())
@@ -324,6 +329,8 @@ class Engine:
 
         It can be found at once, even while a folder is indexed. Raises LookalikeError.
         """
+        from search.media.decoder_pool import DecodeRequest
+
         data = self.library.resolver.read_content(picture)
         embedder = self.library.models.choose_offline(self.library.catalog.serving())
         loaded = self.library.resolver.decode(DecodeRequest(data=data), embedder.preprocessing)
@@ -363,6 +370,8 @@ class Engine:
 
         Raises as `original`.
         """
+        from search.media.decoder_pool import DecodeRequest
+
         if isinstance(picture, str) and not is_address(picture):
             return self.library.browser.preview(picture)
         data = self.library.resolver.read_content(picture)
@@ -409,6 +418,7 @@ class Engine:
         deep: read every file again and compare its content. Raises LookalikeError.
         """
         from search.indexing.integrity import IntegrityChecker
+        from search.lock import hold_lock
 
         checker = IntegrityChecker(
             self.library.catalog,

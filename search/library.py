@@ -1,4 +1,8 @@
-"""The parts of a library, opened when they are first needed."""
+"""The parts of a library, opened when they are first needed.
+
+Most parts are imported when they are opened: `lookalike status` needs the catalog alone, and all
+imports of the others take longer than its answer.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +14,22 @@ from typing import TYPE_CHECKING, TypeVar
 from search.catalog.catalog import Catalog
 from search.catalog.database import Database
 from search.catalog.reads import CatalogReader
-from search.embedders.json_cache import JsonCache
-from search.embedders.models import Models
 from search.errors import LibraryError
-from search.indexing.uploads import Uploads
-from search.lock import WriteLock
-from search.media.decoder_pool import DecoderPool
 from search.media.rules import Limits
-from search.media.sources import PictureResolver
 from search.media.thumbnails import Thumbnails
-from search.querying.browse import PictureBrowser
-from search.querying.pipeline import LibrarySearch
 from search.settings import Settings
 from search.vectors.registry import open_stores
 
 if TYPE_CHECKING:
+    from search.embedders.models import Models
     from search.generation.variants import VariantGenerator
+    from search.indexing.uploads import Uploads
+    from search.lock import WriteLock
+    from search.media.decoder_pool import DecoderPool
     from search.media.fetch import Fetcher
+    from search.media.sources import PictureResolver
+    from search.querying.browse import PictureBrowser
+    from search.querying.pipeline import LibrarySearch
     from search.runtime import Runtime
 
 T = TypeVar("T")
@@ -49,8 +52,9 @@ class Library:
         """
         self.settings, self.report = settings, report
         self.home = settings.home.expanduser().resolve()
-        cache = self.home / "models"
-        self.models = Models(settings.model, settings.device, cache, lambda: self.runtime, report)
+        self._opening = threading.RLock()
+        if settings.model is not None:  # a name that cannot be is refused before a folder is made
+            self.models  # noqa: B018
         try:
             self.home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -62,17 +66,9 @@ class Library:
         self.catalog, self.reader = Catalog(self.database), CatalogReader(self.database)
         self.thumbnails = Thumbnails(self.home / "thumbnails")
         self.catalog.set_uploads_folder(self.home / "kept")
-        self.uploads = Uploads(self.catalog, self.thumbnails, self.home / "kept")
-        self.resolver = PictureResolver(self)
-        self.browser = PictureBrowser(
-            self.reader, self.thumbnails, self.resolver, self.catalog, self.models
-        )
-        self.write_lock = WriteLock(self.home, settings.lock_seconds, report)
         self.indexes = open_stores(
             "faiss", self.reader, lambda: self.runtime, self.home / "index", settings.index
         )
-        self.searches = LibrarySearch(self)
-        self._opening = threading.RLock()
 
     def close(self) -> None:
         """End the decoding processes and the inference thread, and close the database."""
@@ -83,7 +79,50 @@ class Library:
         self.database.close()
 
     @cached_property
+    def models(self) -> Models:
+        from search.embedders.models import Models
+
+        s, cache = self.settings, self.home / "models"
+        parts = (s.model, s.device, cache, lambda: self.runtime, self.report)
+        return self._make_once("models", lambda: Models(*parts))
+
+    @cached_property
+    def uploads(self) -> Uploads:
+        from search.indexing.uploads import Uploads
+
+        parts = (self.catalog, self.thumbnails, self.home / "kept")
+        return self._make_once("uploads", lambda: Uploads(*parts))
+
+    @cached_property
+    def resolver(self) -> PictureResolver:
+        from search.media.sources import PictureResolver
+
+        return self._make_once("resolver", lambda: PictureResolver(self))
+
+    @cached_property
+    def browser(self) -> PictureBrowser:
+        from search.querying.browse import PictureBrowser
+
+        parts = (self.reader, self.thumbnails, self.resolver, self.catalog, self.models)
+        return self._make_once("browser", lambda: PictureBrowser(*parts))
+
+    @cached_property
+    def write_lock(self) -> WriteLock:
+        from search.lock import WriteLock
+
+        parts = (self.home, self.settings.lock_seconds, self.report)
+        return self._make_once("write_lock", lambda: WriteLock(*parts))
+
+    @cached_property
+    def searches(self) -> LibrarySearch:
+        from search.querying.pipeline import LibrarySearch
+
+        return self._make_once("searches", lambda: LibrarySearch(self))
+
+    @cached_property
     def decoders(self) -> DecoderPool:
+        from search.media.decoder_pool import DecoderPool
+
         s = self.settings
         limits = Limits(s.max_pixels, s.max_bytes, s.decode_seconds, s.decode_memory)
         return self._make_once("decoders", lambda: DecoderPool(s.workers, limits))
@@ -110,6 +149,7 @@ class Library:
 
     @cached_property
     def generator(self) -> VariantGenerator:
+        from search.embedders.json_cache import JsonCache
         from search.generation.library_pictures import LibraryPictures
         from search.generation.variants import VariantGenerator
 

@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from sqlalchemy import (
     BindParameter,
     Select,
@@ -418,6 +417,8 @@ def rescore(query: Vectors, stored: Vectors) -> Vectors:
 
     All are of unit length.
     """
+    import numpy as np  # slow to import, and a command may need no vectors
+
     # a sum for each row, so that a score does not depend on the other rows
     scores: Vectors = np.clip((stored * query).sum(axis=1), -1.0, 1.0)
     return scores

@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from search.catalog.database import Database
@@ -129,6 +128,8 @@ def digest(data: bytes) -> bytes:
 
 def unpack(rows: Sequence[bytes], dim: int) -> Vectors:
     """Return packed vectors as (n, dim) float32 of unit length."""
+    import numpy as np  # slow to import, and a command may need no vectors
+
     array = np.frombuffer(b"".join(rows), "<f2").reshape(len(rows), dim).astype(np.float32)
     norms = np.linalg.norm(array, axis=1, keepdims=True)
     result: Vectors = (array / np.maximum(norms, 1e-12)).astype(np.float32)

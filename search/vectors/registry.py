@@ -5,20 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from search.catalog.reads import CatalogReader
 from search.errors import InputError
-from search.vectors.base import StoreManager
-from search.vectors.faiss.manager import IndexManager
-from search.vectors.memory import MemoryManager
 
 if TYPE_CHECKING:
     from search.runtime import Runtime
+    from search.vectors.base import StoreManager
 
-Opener = Callable[[CatalogReader, Callable[[], "Runtime"], Path, str], StoreManager]
+Opener: TypeAlias = 'Callable[[CatalogReader, Callable[[], "Runtime"], Path, str], "StoreManager"]'
 
-STORES: Mapping[str, Opener] = MappingProxyType({"faiss": IndexManager, "memory": MemoryManager})
+
+def _open_faiss(
+    reader: CatalogReader, runtime: Callable[[], Runtime], folder: Path, tier: str
+) -> StoreManager:
+    from search.vectors.faiss.manager import IndexManager
+
+    return IndexManager(reader, runtime, folder, tier)
+
+
+def _open_memory(
+    reader: CatalogReader, runtime: Callable[[], Runtime], folder: Path, tier: str
+) -> StoreManager:
+    from search.vectors.memory import MemoryManager  # imports NumPy
+
+    return MemoryManager(reader, runtime, folder, tier)
+
+
+STORES: Mapping[str, Opener] = MappingProxyType({"faiss": _open_faiss, "memory": _open_memory})
 """Name -> opener. An opener takes the arguments of `open_stores` after the name."""
 
 

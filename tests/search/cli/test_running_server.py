@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -153,3 +155,41 @@ def test_the_token_of_the_file_is_required(engine: Engine, server: Path) -> None
         for token, status in ((TOKEN, 200), ("another", 200), ("wrong", 401)):
             headers = {"Authorization": f"Bearer {token}"}
             assert client.get("/api/v1/status", headers=headers).status_code == status
+
+
+HEAVY = (
+    "torch faiss open_clip timm numpy PIL pillow_heif sqlalchemy pydantic_settings filelock rich"
+)
+
+
+def heavy_modules(engine: Engine, *words: str) -> set[str]:
+    """Run a command in a process of its own, and return which of `HEAVY` it imported."""
+    command = ["lookalike", "--home", str(engine.home), *words]
+    code = f"""
+import sys
+from search.cli import main
+sys.argv = {command!r}
+try:
+    main()
+finally:
+    print(*(set({HEAVY!r}.split()) & set(sys.modules)), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout
+    return set(done.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("words", [("status",), ("search", HAT)], ids=["status", "search"])
+def test_beside_a_server_nothing_heavy_is_imported(
+    engine: Engine, server: Path, words: tuple[str, ...]
+) -> None:
+    assert heavy_modules(engine, *words) == set()
+
+
+def test_status_alone_imports_the_catalog_and_no_model(tmp_path: Path) -> None:
+    alone = open_library(tmp_path)
+    try:
+        alone.sync(SAMPLES / "hat")
+        assert heavy_modules(alone, "status") == {"sqlalchemy"}
+    finally:
+        close_library(alone)

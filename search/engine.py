@@ -172,10 +172,10 @@ class Engine:
         `index` does this at its end. A server does it from time to time, since other processes may
         index. Searches go on meanwhile. Raises LookalikeError.
         """
-        model = self.library.catalog.serving()
-        if model is not None and self.library.indexes.train(model):
+        space = self.library.catalog.serving()
+        if space is not None and self.library.indexes.train(space):
             with self.library.write_lock.borrow():
-                self.library.indexes.save(model)
+                self.library.indexes.save(space)
 
     def forget(self, path: str | PathLike[str]) -> int:
         """Take a folder or file out of the library; return the number of files.
@@ -344,10 +344,10 @@ class Engine:
             serving = self.library.catalog.serving()
             if serving and serving.fingerprint != embedder.fingerprint:
                 raise ModelError(f"the library has changed to {serving.name} just now; try again")
-            model = self.library.catalog.model(embedder.name, embedder.fingerprint, embedder.dim)
+            space = self.library.catalog.space(embedder.name, embedder.fingerprint, embedder.dim)
             if serving is None:
-                self.library.catalog.serve(model, meanwhile=self.library.models.requested is None)
-            self.library.uploads.keep(data, loaded, model, vector, content)
+                self.library.catalog.serve(space, meanwhile=self.library.models.requested is None)
+            self.library.uploads.keep(data, loaded, space, vector, content)
         return self.picture(loaded.id)
 
     def picture(self, identity: str) -> Picture:
@@ -392,8 +392,8 @@ class Engine:
 
     def status(self) -> Status:
         """Return the state of the library. Loads no model."""
-        model = self.library.catalog.serving()
-        counts, by_root = self.library.reader.count(model), self.library.reader.files_by_root()
+        space = self.library.catalog.serving()
+        counts, by_root = self.library.reader.count(space), self.library.reader.files_by_root()
         roots = tuple(
             RootStatus(
                 root.path,
@@ -404,10 +404,10 @@ class Engine:
         )
         return Status(
             home=str(self.library.home),
-            model=model.name if model else None,
-            fingerprint=model.fingerprint if model else None,
+            model=space.name if space else None,
+            fingerprint=space.fingerprint if space else None,
             roots=roots,
-            index=self.library.indexes.status(model),
+            index=self.library.indexes.status(space),
             version=version("lookalike"),
             **counts,
         )

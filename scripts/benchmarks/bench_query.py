@@ -61,7 +61,7 @@ def embedded(data: Path, cache: Path) -> np.ndarray:
 def fill(engine: Engine, folder: Path, rows: np.ndarray) -> None:
     """Fill a library with these vectors. Its picture files are empty."""
     catalog, mini = engine.library.catalog, Mini()
-    model = catalog.model(mini.name, mini.fingerprint, mini.dim)
+    space = catalog.space(mini.name, mini.fingerprint, mini.dim)
     root = catalog.add_root(str(folder), os.stat(folder).st_dev, ())
     metadata = Metadata("jpeg", 64, 64, 0)
     files: list[ExtractedFile] = []
@@ -74,9 +74,9 @@ def fill(engine: Engine, folder: Path, rows: np.ndarray) -> None:
         entry = FileEntry(name, 0, stat.st_mtime_ns, stat.st_ino)
         files.append(ExtractedFile(entry, identity, identity, metadata, row.astype(np.float32)))
         if len(files) == 1000 or i == len(rows) - 1:
-            catalog.record(root, model, files)
+            catalog.record(root, space, files)
             files.clear()
-    catalog.serve(model)
+    catalog.serve(space)
 
 
 def timed(call: Callable[[np.ndarray], Sequence[int]], queries: np.ndarray) -> tuple[list, str]:
@@ -154,7 +154,7 @@ def measure(
     filtered: np.ndarray,
 ) -> None:
     """Print the rows of one index."""
-    model = engine.library.catalog.serving()
+    space = engine.library.catalog.serving()
     numbers = {
         identity: n
         for n, identity in engine.library.reader.picture_ids(exact.ravel().tolist()).items()
@@ -166,7 +166,7 @@ def measure(
 
     answers, times = timed(whole, queries)
     print(f"{name + ', whole query':34}{recall(answers, exact)} {times}")
-    runtime, replica = engine.library.runtime, engine.library.indexes.replica(model)
+    runtime, replica = engine.library.runtime, engine.library.indexes.replica(space)
     answers, times = runtime.run(
         lambda: timed(lambda q: replica.refresh().search(q[None], K)[0].ids, queries)
     )
@@ -174,7 +174,7 @@ def measure(
 
     def within(query: np.ndarray) -> list[int]:
         nearest = replica.refresh().search(query[None], K, few)[0].ids
-        present, stored = engine.library.reader.load_vectors(model, nearest.tolist())
+        present, stored = engine.library.reader.load_vectors(space, nearest.tolist())
         best = np.argsort(-rescore(query, stored))[:K]
         return [present[i] for i in best]
 

@@ -21,14 +21,14 @@ from search.catalog.schema import (
     files,
     labels,
     meta,
-    models,
     pictures,
     places,
     roots,
+    spaces,
     tags,
     vectors,
 )
-from search.catalog.writes import CatalogFile, CatalogWriter, Model, Root, chunks
+from search.catalog.writes import CatalogFile, CatalogWriter, Root, Space, chunks
 from search.media.rules import DECODE_RULE
 from search.types import FileEntry
 
@@ -36,11 +36,11 @@ ORPHAN_SECONDS = 30 * 86400.0
 UPLOADS = "kept"
 """Key in `meta` of the folder of uploads."""
 PROVISIONAL = "meanwhile"
-"""Key in `meta` of a model that serves until a folder is indexed, which chooses one."""
+"""Key in `meta` of a space that serves until a folder is indexed, which chooses one."""
 
 # every search runs this, so SQLAlchemy compiles it once
 SERVING = (
-    select(models).join(meta, meta.c.value == models.c.fingerprint).where(meta.c.key == "model")
+    select(spaces).join(meta, meta.c.value == spaces.c.fingerprint).where(meta.c.key == "model")
 )
 
 
@@ -49,42 +49,42 @@ class Catalog(CatalogWriter):
 
     # models ------------------------------------------------------------------------------------
 
-    def model(self, name: str, fingerprint: str, dim: int) -> Model:
-        """Return the model of a fingerprint, and add or rename it. dim: length of its vectors."""
+    def space(self, name: str, fingerprint: str, dim: int) -> Space:
+        """Return the space of a fingerprint, and add or rename it. dim: length of its vectors."""
         values = {"name": name, "fingerprint": fingerprint, "dim": dim}
-        same = models.c.fingerprint == fingerprint
+        same = spaces.c.fingerprint == fingerprint
         with self.database.write() as c:
-            if not c.execute(update(models).where(same).values(values)).rowcount:
-                c.execute(insert(models).values(values))
-            return Model(*c.execute(select(models).where(same)).one())
+            if not c.execute(update(spaces).where(same).values(values)).rowcount:
+                c.execute(insert(spaces).values(values))
+            return Space(*c.execute(select(spaces).where(same)).one())
 
-    def serving(self) -> Model | None:
-        """Return the model that the library answers with, or None for a new library."""
+    def serving(self) -> Space | None:
+        """Return the space that the library answers with, or None for a new library."""
         with self.database.read() as c:
             row = c.execute(SERVING).first()
-        return Model(*row) if row else None
+        return Space(*row) if row else None
 
-    def chosen(self) -> Model | None:
-        """As `serving`, but None for a provisional model."""
+    def chosen(self) -> Space | None:
+        """As `serving`, but None for a provisional space."""
         with self.database.read() as c:
             if c.execute(select(meta).where(meta.c.key == PROVISIONAL)).first():
                 return None
         return self.serving()
 
-    def serve(self, model: Model, meanwhile: bool = False) -> None:
-        """Let the library answer with a model, and delete the vectors of all others.
+    def serve(self, space: Space, meanwhile: bool = False) -> None:
+        """Let the library answer with a space, and delete the vectors of all others.
 
-        meanwhile: the model is provisional, until a folder is indexed.
+        meanwhile: the space is provisional, until a folder is indexed.
         """
         with self.database.write() as c:
             c.execute(delete(meta).where(meta.c.key.in_(("model", PROVISIONAL))))
-            c.execute(insert(meta).values(key="model", value=model.fingerprint))
+            c.execute(insert(meta).values(key="model", value=space.fingerprint))
             if meanwhile:
-                c.execute(insert(meta).values(key=PROVISIONAL, value=model.fingerprint))
-            c.execute(delete(vectors).where(vectors.c.model != model.id))
-            c.execute(delete(changes).where(changes.c.model != model.id))
-            c.execute(delete(labels).where(labels.c.model != model.id))
-            c.execute(delete(models).where(models.c.id != model.id))
+                c.execute(insert(meta).values(key=PROVISIONAL, value=space.fingerprint))
+            c.execute(delete(vectors).where(vectors.c.space != space.id))
+            c.execute(delete(changes).where(changes.c.space != space.id))
+            c.execute(delete(labels).where(labels.c.space != space.id))
+            c.execute(delete(spaces).where(spaces.c.id != space.id))
 
     # roots -------------------------------------------------------------------------------------
 
@@ -157,10 +157,10 @@ class Catalog(CatalogWriter):
         decode = os.fsdecode
         return {decode(r[0]): CatalogFile._make(r[1:]) for r in rows if r[0].startswith(prefix)}
 
-    def ids_by_size(self, model: Model) -> dict[int, set[str]]:
-        """Return the ids of pictures with a vector under the model, by their size in bytes."""
+    def ids_by_size(self, space: Space) -> dict[int, set[str]]:
+        """Return the ids of pictures with a vector under the space, by their size in bytes."""
         query = select(pictures.c.bytes, pictures.c.id).join(
-            vectors, and_(vectors.c.picture == pictures.c.row_id, vectors.c.model == model.id)
+            vectors, and_(vectors.c.picture == pictures.c.row_id, vectors.c.space == space.id)
         )
         sizes: dict[int, set[str]] = {}
         with self.database.read() as c:
@@ -168,13 +168,13 @@ class Catalog(CatalogWriter):
                 sizes.setdefault(size, set()).add(picture_id)
         return sizes
 
-    def embedded_pixel_hashes(self, model: Model, pixel_hashes: Collection[str]) -> set[str]:
-        """Return those hashes of normalized images that have a vector under the model.
+    def embedded_pixel_hashes(self, space: Space, pixel_hashes: Collection[str]) -> set[str]:
+        """Return those hashes of normalized images that have a vector under the space.
 
         Pictures of an earlier decode rule do not count, since their pixels may differ now.
         """
         query = select(pictures.c.pixel_hash).join(
-            vectors, and_(vectors.c.picture == pictures.c.row_id, vectors.c.model == model.id)
+            vectors, and_(vectors.c.picture == pictures.c.row_id, vectors.c.space == space.id)
         )
         query = query.where(pictures.c.decode_rule == DECODE_RULE)
         return {row[0] for row in self._select_many(query, pictures.c.pixel_hash, pixel_hashes)}

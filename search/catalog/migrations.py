@@ -185,6 +185,19 @@ def add_places(connection: Connection) -> None:
     )
 
 
+def rename_spaces(connection: Connection) -> None:
+    """What vectors belong to is a space; a model is a part of it."""
+    _run(
+        connection,
+        "ALTER TABLE models RENAME TO spaces",
+        "ALTER TABLE vectors RENAME COLUMN model TO space",
+        "ALTER TABLE labels RENAME COLUMN model TO space",
+        "ALTER TABLE changes RENAME COLUMN model TO space",
+        "DROP INDEX changes_model",
+        "CREATE INDEX changes_space ON changes (space, sequence)",
+    )
+
+
 class Migration(NamedTuple):
     """version: of the schema after it. apply: changes a catalog of the version before."""
 
@@ -201,6 +214,7 @@ MIGRATIONS = (
     Migration(7, add_tag_origins),
     Migration(8, rename_pixel_hash),
     Migration(9, add_places),
+    Migration(10, rename_spaces),
 )
 """Never edited, only extended at the end."""
 NEWEST = MIGRATIONS[-1].version

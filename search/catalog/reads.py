@@ -33,7 +33,7 @@ from search.catalog.schema import (
     tags,
     vectors,
 )
-from search.catalog.writes import Model, chunks, digest, select_labels, unpack
+from search.catalog.writes import Space, chunks, digest, select_labels, unpack
 from search.errors import NotFoundError, QueryError
 from search.media.open_file import FilePlace
 from search.media.rules import DECODE_RULE
@@ -77,29 +77,29 @@ class CatalogReader:
         with self.database.read() as c:
             return str(c.scalar(select(meta.c.value).where(meta.c.key == "library")))
 
-    def sequence(self, model: Model) -> int:
+    def sequence(self, space: Space) -> int:
         """Return the sequence number of the last entry of the change log, 0 for none."""
-        query = select(func.max(changes.c.sequence)).where(changes.c.model == model.id)
+        query = select(func.max(changes.c.sequence)).where(changes.c.space == space.id)
         with self.database.read() as c:
             return c.scalar(query) or 0
 
-    def stamp(self, model: Model, sequence: int) -> int:
+    def stamp(self, space: Space, sequence: int) -> int:
         """Return the random stamp of an entry of the change log, 0 if there is no such entry.
 
         Entries of two copies of a catalog may share a sequence number, but never a stamp.
         """
-        query = select(changes.c.stamp).where(changes.c.model == model.id)
+        query = select(changes.c.stamp).where(changes.c.space == space.id)
         with self.database.read() as c:
             return c.scalar(query.where(changes.c.sequence == sequence)) or 0
 
-    def changed_since(self, model: Model, sequence: int) -> tuple[int, set[int]]:
+    def changed_since(self, space: Space, sequence: int) -> tuple[int, set[int]]:
         """Return the last sequence number, and the row ids that entries after `sequence` name."""
         with self.database.read() as c:
-            rows = c.execute(LATER, {"model": model.id, "sequence": sequence}).all()
+            rows = c.execute(LATER, {"space": space.id, "sequence": sequence}).all()
         return max([sequence, *(r.sequence for r in rows)]), {r.picture for r in rows}
 
-    def load_vectors(self, model: Model, row_ids: Collection[int]) -> tuple[list[int], Vectors]:
-        """Return the row ids that are searchable under the model, and their vectors.
+    def load_vectors(self, space: Space, row_ids: Collection[int]) -> tuple[list[int], Vectors]:
+        """Return the row ids that are searchable under the space, and their vectors.
 
         Pictures without files or without a vector are left out. The vectors are (n, dim) float32 of
         unit length; the order is not that of the argument.
@@ -107,11 +107,11 @@ class CatalogReader:
         rows: list[Any] = []
         with self.database.read() as c:
             for part in chunks(row_ids):
-                rows += c.execute(PRESENT, {"model": model.id, "row_ids": part}).all()
-        return [int(r.picture) for r in rows], unpack([r.data for r in rows], model.dim)
+                rows += c.execute(PRESENT, {"space": space.id, "row_ids": part}).all()
+        return [int(r.picture) for r in rows], unpack([r.data for r in rows], space.dim)
 
     def iterate_vectors(
-        self, model: Model, block: int = 8192
+        self, space: Space, block: int = 8192
     ) -> Iterator[tuple[list[int], Vectors]]:
         """Yield all searchable row ids with their (n, dim) vectors, ascending, in blocks.
 
@@ -121,16 +121,16 @@ class CatalogReader:
         query, last = query.order_by(vectors.c.picture).limit(block), 0
         while True:
             with self.database.read() as c:
-                rows = c.execute(query, {"model": model.id, "last": last}).all()
+                rows = c.execute(query, {"space": space.id, "last": last}).all()
             if not rows:
                 return
             last = rows[-1].picture
-            yield [int(r.picture) for r in rows], unpack([r.data for r in rows], model.dim)
+            yield [int(r.picture) for r in rows], unpack([r.data for r in rows], space.dim)
 
-    def list_damaged_vectors(self, model: Model) -> list[int]:
+    def list_damaged_vectors(self, space: Space) -> list[int]:
         """Return the row ids whose stored vector does not match its digest."""
         query = select(vectors.c.picture, vectors.c.data, vectors.c.digest)
-        query = query.where(vectors.c.model == model.id, vectors.c.picture > bindparam("last"))
+        query = query.where(vectors.c.space == space.id, vectors.c.picture > bindparam("last"))
         query, last = query.order_by(vectors.c.picture).limit(8192), 0
         damaged = list[int]()
         while True:
@@ -141,7 +141,7 @@ class CatalogReader:
             last = rows[-1].picture
             damaged += [int(row.picture) for row in rows if digest(row.data) != row.digest]
 
-    def count(self, model: Model | None) -> dict[str, int]:
+    def count(self, space: Space | None) -> dict[str, int]:
         """Return the counts `pictures`, `files` (with a picture) and `embedded` (vectors)."""
         in_place = select(func.count(places.c.file.distinct()))
         present = select(func.count()).select_from(pictures).where(pictures.c.orphaned.is_(None))
@@ -151,9 +151,9 @@ class CatalogReader:
                 "files": c.scalar(in_place) or 0,
                 "embedded": 0,
             }
-            if model:
+            if space:
                 counted = select(func.count()).select_from(_select_vectors().subquery())
-                result["embedded"] = c.scalar(counted, {"model": model.id}) or 0
+                result["embedded"] = c.scalar(counted, {"space": space.id}) or 0
         return result
 
     def files_by_root(self) -> dict[int, int]:
@@ -163,9 +163,9 @@ class CatalogReader:
         with self.database.read() as c:
             return {row[0]: row[1] for row in c.execute(query.group_by(files.c.root))}
 
-    def list_unembedded(self, model: Model) -> list[tuple[int, tuple[str, ...]]]:
-        """Return pictures that have files and no vector under the model: row ids and paths."""
-        have = select(vectors.c.picture).where(vectors.c.model == model.id)
+    def list_unembedded(self, space: Space) -> list[tuple[int, tuple[str, ...]]]:
+        """Return pictures that have files and no vector under the space: row ids and paths."""
+        have = select(vectors.c.picture).where(vectors.c.space == space.id)
         query = _select_files().where(places.c.picture.not_in(have)).order_by(places.c.picture)
         return self._by_picture(query)
 
@@ -236,15 +236,15 @@ class CatalogReader:
                     metadata[row_id] = Metadata(**values, palette=tuple(palettes.get(row_id, ())))
         return metadata
 
-    def labels(self, model: Model, row_ids: Collection[int]) -> dict[int, tuple[Label, ...]]:
+    def labels(self, space: Space, row_ids: Collection[int]) -> dict[int, tuple[Label, ...]]:
         """Return the labels of pictures, most probable first. Pictures without are left out."""
         with self.database.read() as c:
-            return select_labels(c, model, row_ids)
+            return select_labels(c, space, row_ids)
 
     def by_labels(
-        self, model: Model, names: Collection[str], most: int, least: float
+        self, space: Space, names: Collection[str], most: int, least: float
     ) -> dict[int, float]:
-        """Return the pictures in which a model sees one of some classes: row id -> probability.
+        """Return the pictures in which an embedder sees one of some classes: row id -> probability.
 
         The most probable come first. names: classes. most: how many pictures. least: pictures of a
         lower probability, 0 to 1, are left out.
@@ -253,7 +253,7 @@ class CatalogReader:
         query = (
             select(labels.c.picture, total)
             .join(pictures, pictures.c.row_id == labels.c.picture)
-            .where(labels.c.model == model.id, labels.c.label.in_(names))
+            .where(labels.c.space == space.id, labels.c.label.in_(names))
             .where(pictures.c.orphaned.is_(None))
             .group_by(labels.c.picture)
             .having(total >= least)
@@ -360,11 +360,11 @@ class CatalogReader:
 
 
 def _select_vectors() -> Select[Any]:
-    """Select the searchable vectors under the parameter `model`."""
+    """Select the searchable vectors under the parameter `space`."""
     return (
         select(vectors.c.picture, vectors.c.data)
         .join(pictures, and_(pictures.c.row_id == vectors.c.picture, pictures.c.orphaned.is_(None)))
-        .where(vectors.c.model == bindparam("model"))
+        .where(vectors.c.space == bindparam("space"))
     )
 
 
@@ -389,7 +389,7 @@ SHOWN = (
 )
 TAGGED = select(tags).where(tags.c.picture.in_(_ROW_IDS))
 LATER = select(changes.c.sequence, changes.c.picture).where(
-    changes.c.model == bindparam("model"), changes.c.sequence > bindparam("sequence")
+    changes.c.space == bindparam("space"), changes.c.sequence > bindparam("sequence")
 )
 
 

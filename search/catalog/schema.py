@@ -124,8 +124,8 @@ places = Table(  # where a picture is: in a file, at a time of a film, or on a p
     Index("places_picture", "picture"),
 )
 
-models = Table(
-    "models",
+spaces = Table(  # of vectors: an embedder with its weights, preprocessing and decode rule
+    "spaces",
     metadata,
     Column("id", Number, primary_key=True),
     Column("name", Text, nullable=False),
@@ -136,7 +136,7 @@ models = Table(
 vectors = Table(
     "vectors",
     metadata,
-    Column("model", Number, ForeignKey("models.id"), primary_key=True),
+    Column("space", Number, ForeignKey("spaces.id"), primary_key=True),
     Column("picture", Number, ForeignKey("pictures.row_id"), primary_key=True),
     Column("data", LargeBinary, nullable=False),  # dim x float16, little-endian
     # BLAKE2b of `data`, 8 bytes, by which `check` finds damage
@@ -148,23 +148,23 @@ changes = Table(
     "changes",
     metadata,
     Column("sequence", Number, primary_key=True),
-    Column("model", Number, nullable=False),
+    Column("space", Number, nullable=False),
     Column("picture", Number, nullable=False),
     Column("operation", String(8), nullable=False),  # add, remove
     # random, so that entries of two copies of a catalog with the same sequence number differ
     Column("stamp", Number, nullable=False, default=lambda: secrets.randbits(62)),
-    Index("changes_model", "model", "sequence"),
+    Index("changes_space", "space", "sequence"),
     sqlite_autoincrement=True,
 )
 
-labels = Table(  # what a model sees; what people say are `tags`
+labels = Table(  # what an embedder sees; what people say are `tags`
     "labels",
     metadata,
     Column("picture", Number, ForeignKey("pictures.row_id"), primary_key=True),
-    Column("model", Number, ForeignKey("models.id"), primary_key=True),
+    Column("space", Number, ForeignKey("spaces.id"), primary_key=True),
     Column("label", String(200), primary_key=True),
     Column("score", Float, nullable=False),  # probability, 0 to 1
-    Index("labels_label", "model", "label", "score"),
+    Index("labels_label", "space", "label", "score"),
 )
 
 tags = Table(

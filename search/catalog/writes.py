@@ -27,8 +27,12 @@ CHUNK = 5000
 
 
 @dataclass(frozen=True)
-class Model:
-    """A model whose vectors the catalog holds. dim: length of a vector."""
+class Space:
+    """A space of vectors: an embedder with its weights, preprocessing and decode rule.
+
+    Vectors of two spaces are never compared. name: of the embedder, as users give it. fingerprint:
+    of all the above. dim: length of a vector.
+    """
 
     id: int
     name: str
@@ -69,7 +73,7 @@ class CatalogFile(NamedTuple):
 
 @dataclass(frozen=True)
 class SeenContent:
-    """The labels that a model gives a picture, most probable first. low_content: it is blank."""
+    """Labels of a picture, most probable first. low_content: whether it is blank."""
 
     labels: tuple[Label, ...] = ()
     low_content: bool = False
@@ -137,14 +141,14 @@ def unpack(rows: Sequence[bytes], dim: int) -> Vectors:
 
 
 def select_labels(
-    c: Connection, model: Model, row_ids: Iterable[int]
+    c: Connection, space: Space, row_ids: Iterable[int]
 ) -> dict[int, tuple[Label, ...]]:
-    """Return the labels of pictures under a model, most probable first, by row id.
+    """Return the labels of pictures under a space, most probable first, by row id.
 
     Pictures without labels are left out.
     """
     names: dict[int, list[Label]] = {}
-    query = select(labels).where(labels.c.model == model.id).order_by(labels.c.score.desc())
+    query = select(labels).where(labels.c.space == space.id).order_by(labels.c.score.desc())
     for part in chunks(row_ids):
         for row in c.execute(query.where(labels.c.picture.in_(part))):
             names.setdefault(int(row.picture), []).append(Label(row.label, row.score))
@@ -169,7 +173,7 @@ class CatalogWriter:
         self.database, self._clock = database, clock
 
     def record(
-        self, root: Root, model: Model, batch: Sequence[ExtractedFile | SkippedFile]
+        self, root: Root, space: Space, batch: Sequence[ExtractedFile | SkippedFile]
     ) -> None:
         """Write a batch of files in one transaction.
 
@@ -179,7 +183,7 @@ class CatalogWriter:
         extracted = [item for item in batch if isinstance(item, ExtractedFile)]
         with self.database.write() as c:
             row_ids, arrived = self._write_pictures(c, extracted)
-            self._write_vectors(c, model, extracted, row_ids)
+            self._write_vectors(c, space, extracted, row_ids)
             paths = [os.fsencode(item.entry.path) for item in batch]
             query = select(files.c.path, files.c.id, files.c.last_picture)
             query = query.where(files.c.root == root.id, files.c.path.in_(paths))
@@ -221,7 +225,7 @@ class CatalogWriter:
 
     def add_vectors(
         self,
-        model: Model,
+        space: Space,
         embedded: dict[int, Vectors],
         contents: dict[int, SeenContent] | None = None,
         decoded: dict[int, DecodedContent] | None = None,
@@ -232,8 +236,8 @@ class CatalogWriter:
         replaced; also of pictures that have a vector.
         """
         with self.database.write() as c:
-            self._insert_vectors(c, model, {n: pack(v) for n, v in embedded.items()})
-            self._set_contents(c, model, contents or {})
+            self._insert_vectors(c, space, {n: pack(v) for n, v in embedded.items()})
+            self._set_contents(c, space, contents or {})
             items = (decoded or {}).items()
             self._set_decoded(c, {n: (one.pixel_hash, one.metadata) for n, one in items})
             self._set_flags(c, {n: one.low_content for n, one in items})
@@ -256,7 +260,7 @@ class CatalogWriter:
             self._log(c, orphans, "add")
         earlier = [picture for picture in known.values() if picture.decode_rule < DECODE_RULE]
         pairs = [(picture.row_id, by_id[picture.id]) for picture in earlier]
-        self._set_decoded(  # bytes that were decoded again for another model
+        self._set_decoded(  # bytes that were decoded again for another space
             c,
             {
                 n: (item.pixel_hash, item.metadata)
@@ -315,7 +319,7 @@ class CatalogWriter:
     def _write_vectors(
         self,
         c: Connection,
-        model: Model,
+        space: Space,
         extracted: Sequence[ExtractedFile],
         row_ids: dict[str, int],
     ) -> None:
@@ -327,11 +331,11 @@ class CatalogWriter:
             same = (
                 select(pictures.c.pixel_hash, pictures.c.row_id, vectors.c.data)
                 .join(vectors, vectors.c.picture == pictures.c.row_id)
-                .where(pictures.c.pixel_hash.in_(missing), vectors.c.model == model.id)
+                .where(pictures.c.pixel_hash.in_(missing), vectors.c.space == space.id)
                 .where(pictures.c.decode_rule == DECODE_RULE)
             )
             stored = {row.pixel_hash: row for row in c.execute(same)}
-            contents_of = self._contents(c, model, [row.row_id for row in stored.values()])
+            contents_of = self._contents(c, space, [row.row_id for row in stored.values()])
             known = {key: (row.data, contents_of[row.row_id]) for key, row in stored.items()}
             computed = {
                 f.pixel_hash: (pack(f.vector), f.content) for f in extracted if f.vector is not None
@@ -341,13 +345,13 @@ class CatalogWriter:
                 if copied and f.pixel_hash:
                     rows.setdefault(row_ids[f.id], copied[0])
                     contents.setdefault(row_ids[f.id], copied[1])
-        self._insert_vectors(c, model, rows)
-        self._set_contents(c, model, contents)
+        self._insert_vectors(c, space, rows)
+        self._set_contents(c, space, contents)
 
     @staticmethod
-    def _contents(c: Connection, model: Model, row_ids: Sequence[int]) -> dict[int, SeenContent]:
-        """Return the labels and flags of pictures under a model, by row id."""
-        names = select_labels(c, model, row_ids)
+    def _contents(c: Connection, space: Space, row_ids: Sequence[int]) -> dict[int, SeenContent]:
+        """Return the labels and flags of pictures under a space, by row id."""
+        names = select_labels(c, space, row_ids)
         flags = select(pictures.c.row_id, pictures.c.low_content)
         return {
             row.row_id: SeenContent(names.get(row.row_id, ()), row.low_content)
@@ -355,14 +359,14 @@ class CatalogWriter:
         }
 
     @staticmethod
-    def _set_contents(c: Connection, model: Model, contents: dict[int, SeenContent]) -> None:
+    def _set_contents(c: Connection, space: Space, contents: dict[int, SeenContent]) -> None:
         """Replace labels and flags of pictures, by row id."""
         if not contents:
             return
-        old = delete(labels).where(labels.c.model == model.id, labels.c.picture.in_(contents))
+        old = delete(labels).where(labels.c.space == space.id, labels.c.picture.in_(contents))
         c.execute(old)
         rows = [
-            {"picture": row_id, "model": model.id, "label": label.name, "score": label.score}
+            {"picture": row_id, "space": space.id, "label": label.name, "score": label.score}
             for row_id, content in contents.items()
             for label in content.labels
         ]
@@ -378,38 +382,38 @@ class CatalogWriter:
             change = update(pictures).where(pictures.c.row_id.in_(row_ids))
             c.execute(change.where(pictures.c.low_content != flag).values(low_content=flag))
 
-    def _insert_vectors(self, c: Connection, model: Model, rows: dict[int, bytes]) -> None:
+    def _insert_vectors(self, c: Connection, space: Space, rows: dict[int, bytes]) -> None:
         """Add packed vectors of pictures without one, by row id, and log them."""
         if not rows:
             return
-        query = select(vectors.c.picture).where(vectors.c.model == model.id)
+        query = select(vectors.c.picture).where(vectors.c.space == space.id)
         stored = set(c.scalars(query.where(vectors.c.picture.in_(rows))))
         new = [
-            {"model": model.id, "picture": row_id, "data": data, "digest": digest(data)}
+            {"space": space.id, "picture": row_id, "data": data, "digest": digest(data)}
             for row_id, data in rows.items()
             if row_id not in stored
         ]
         if new:
             c.execute(insert(vectors), new)
-            entries = [{"model": model.id, "picture": row["picture"]} for row in new]
+            entries = [{"space": space.id, "picture": row["picture"]} for row in new]
             c.execute(insert(changes), [entry | {"operation": "add"} for entry in entries])
 
-    def delete_vectors(self, model: Model, row_ids: Collection[int]) -> None:
-        """Delete the vectors of pictures under a model; the next sync embeds them again."""
+    def delete_vectors(self, space: Space, row_ids: Collection[int]) -> None:
+        """Delete the vectors of pictures under a space; the next sync embeds them again."""
         with self.database.write() as c:
             for part in chunks(row_ids):
-                where = vectors.c.model == model.id, vectors.c.picture.in_(part)
+                where = vectors.c.space == space.id, vectors.c.picture.in_(part)
                 c.execute(delete(vectors).where(*where))
                 entries = [
-                    {"model": model.id, "picture": one, "operation": "remove"} for one in part
+                    {"space": space.id, "picture": one, "operation": "remove"} for one in part
                 ]
                 c.execute(insert(changes), entries)
 
     def _log(self, c: Connection, row_ids: Collection[int], operation: str) -> None:
-        """Log an operation, `add` or `remove`, for every model with vectors of the pictures."""
-        query = select(vectors.c.model, vectors.c.picture).where(vectors.c.picture.in_(row_ids))
+        """Log an operation, `add` or `remove`, for every space with vectors of the pictures."""
+        query = select(vectors.c.space, vectors.c.picture).where(vectors.c.picture.in_(row_ids))
         rows = [
-            {"model": row.model, "picture": row.picture, "operation": operation}
+            {"space": row.space, "picture": row.picture, "operation": operation}
             for row in c.execute(query)
         ]
         if rows:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from search.catalog.writes import Model, SeenContent
+from search.catalog.writes import SeenContent, Space
 from search.embedders import hub
 from search.embedders.base import Embedder
 from search.embedders.json_cache import JsonCache
@@ -65,10 +65,10 @@ class Models:
         self._opening = threading.RLock()
         self._fetch_error: str | None = None  # why a new library does not get CLIP
 
-    def fetch(self, serving: Model | None) -> Iterator[Progress]:
+    def fetch(self, serving: Space | None) -> Iterator[Progress]:
         """Fetch the weights that the next sync needs.
 
-        serving: the model that the library answers with. Raises ModelError when the weights of a
+        serving: the space that the library answers with. Raises ModelError when the weights of a
         requested model cannot be fetched.
         """
         name = self.requested or (serving.name if serving else None)
@@ -92,10 +92,10 @@ class Models:
         for done, total in hub.fetch(repo, files):
             yield Progress("fetch", done // MB, total // MB, repo)
 
-    def choose(self, serving: Model | None, changes: bool = False) -> Embedder:
+    def choose(self, serving: Space | None, changes: bool = False) -> Embedder:
         """Return the embedder for the next sync, after `fetch`.
 
-        serving: the model that the library answers with. changes: tell the user when the library
+        serving: the space that the library answers with. changes: tell the user when the library
         gets another model.
         """
         name = self.requested or (serving.name if serving else None)
@@ -131,10 +131,10 @@ class Models:
         )
         return embedder
 
-    def choose_offline(self, serving: Model | None) -> Embedder:
+    def choose_offline(self, serving: Space | None) -> Embedder:
         """Return the embedder for a single picture; fetch nothing.
 
-        serving: the model that the library answers with. Raises ModelError.
+        serving: the space that the library answers with. Raises ModelError.
         """
         if serving is None:
             return self.choose(None)
@@ -153,9 +153,9 @@ class Models:
     def _breathe(self) -> None:
         self._runtime().breathe()
 
-    def open_for(self, model: Model) -> Embedder:
-        """Return the embedder that computed the vectors of a model. Raises ModelError."""
-        return self.open_version(self.requested or model.name, model.fingerprint)
+    def open_for(self, space: Space) -> Embedder:
+        """Return the embedder that computed the vectors of a space. Raises ModelError."""
+        return self.open_version(self.requested or space.name, space.fingerprint)
 
     def open_version(self, name: str, fingerprint: str) -> Embedder:
         """Return the embedder of a name and fingerprint; earlier versions of `mini` also ship.
@@ -171,25 +171,25 @@ class Models:
             "(this computes new vectors and nothing else)"
         )
 
-    def can_answer(self, model: Model) -> bool:
-        """Whether queries can be embedded by the embedder of a model's vectors."""
+    def can_answer(self, space: Space) -> bool:
+        """Whether queries can be embedded by the embedder of a space's vectors."""
         try:
-            self.open_version(model.name, model.fingerprint)
+            self.open_version(space.name, space.fingerprint)
         except ModelError:
             return False
         return True
 
-    def require_same(self, model: Model) -> None:
+    def require_same(self, space: Space) -> None:
         """Raises ModelError when the requested model is not the library's."""
-        if self.requested in (None, model.name):
+        if self.requested in (None, space.name):
             return
         try:
-            same = self.open(self.requested).fingerprint == model.fingerprint
+            same = self.open(self.requested).fingerprint == space.fingerprint
         except ModelError:  # weights that are not here cannot be the library's
             same = False
         if not same:
             raise ModelError(
-                f"this library answers with {model.name} and has no vectors of "
+                f"this library answers with {space.name} and has no vectors of "
                 f"{self.requested}; run `lookalike --model {self.requested} index FOLDER` to "
                 "change it, or leave --model out"
             )
@@ -210,7 +210,7 @@ class Models:
         return [one for part in parts for one in part]
 
     def summarize_labels(
-        self, model: Model, labels: dict[int, tuple[Label, ...]]
+        self, space: Space, labels: dict[int, tuple[Label, ...]]
     ) -> dict[int, tuple[Label, ...]]:
         """Turn stored labels into those that users see.
 
@@ -219,7 +219,7 @@ class Models:
         if not labels:
             return {}
         try:
-            embedder = self.open_version(model.name, model.fingerprint)
+            embedder = self.open_version(space.name, space.fingerprint)
         except ModelError:  # labels of weights that are gone
             return labels
         vocabulary = embedder.vocabulary() if isinstance(embedder, LabelEmbedder) else None

@@ -10,7 +10,7 @@ from PIL import Image
 
 from search.catalog.catalog import Catalog
 from search.catalog.reads import CatalogReader
-from search.catalog.writes import Model
+from search.catalog.writes import Space
 from search.embedders.base import Embedder
 from search.embedders.json_cache import JsonCache
 from search.embedders.models import Models
@@ -101,11 +101,11 @@ class LibraryPictures:
         They are a sample of the library. While the library has fewer than 200 pictures, they are
         the sample pictures that come with the package.
         """
-        model = self._catalog.serving()
-        large = model is not None and self._reader.count(model)["embedded"] >= MIN_STRANGERS
-        key = (embedder.fingerprint, self._reader.sequence(model) if model and large else 0)
+        space = self._catalog.serving()
+        large = space is not None and self._reader.count(space)["embedded"] >= MIN_STRANGERS
+        key = (embedder.fingerprint, self._reader.sequence(space) if space and large else 0)
         if self._strangers is None or self._strangers[0] != key:
-            vectors = self._draw_vectors(model) if model and large else None
+            vectors = self._draw_vectors(space) if space and large else None
             if vectors is None or len(vectors) < MIN_STRANGERS:
                 text = f"vectors of the samples by {embedder.fingerprint}"
                 rows = self._notes.get_or_compute(
@@ -115,11 +115,11 @@ class LibraryPictures:
             self._strangers = key, vectors
         return self._strangers[1]
 
-    def _draw_vectors(self, model: Model) -> Vectors:
+    def _draw_vectors(self, space: Space) -> Vectors:
         """Return (n, dim) vectors of a random sample of the library, the same one at each call."""
         row_ids = np.random.default_rng(0).permutation(self._reader.newest(0, NEWEST))
         sample = row_ids[: 4 * MAX_STRANGERS].tolist()
-        return self._reader.load_vectors(model, sample)[1][:MAX_STRANGERS]
+        return self._reader.load_vectors(space, sample)[1][:MAX_STRANGERS]
 
     def _embed_samples(self, embedder: Embedder) -> Vectors:
         paths = sorted(Path(str(files("search"))).glob("samples/*/*.jpg"))

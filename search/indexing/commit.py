@@ -14,10 +14,10 @@ from search.catalog.writes import (
     CatalogFile,
     DecodedContent,
     ExtractedFile,
-    Model,
     Root,
     SeenContent,
     SkippedFile,
+    Space,
 )
 from search.embedders.base import Embedder
 from search.indexing.extract import Extracted
@@ -39,8 +39,8 @@ class Analyzer(Protocol):
         """Return the (dim,) unit vector and the labels of each picture, in order."""
         ...
 
-    def can_answer(self, model: Model) -> bool:
-        """Return whether queries can be embedded as the vectors of a model were."""
+    def can_answer(self, space: Space) -> bool:
+        """Return whether queries can be embedded as the vectors of a space were."""
         ...
 
 
@@ -118,11 +118,11 @@ class Committer:
         thumbnails: Thumbnails,
         analyzer: Analyzer,
         embedder: Embedder,
-        model: Model,
+        space: Space,
     ) -> None:
-        """model: of the embedder, in the catalog."""
+        """space: of the embedder, in the catalog."""
         self._catalog, self._thumbnails = catalog, thumbnails
-        self._analyzer, self._embedder, self._model = analyzer, embedder, model
+        self._analyzer, self._embedder, self._space = analyzer, embedder, space
 
     def commit_files(
         self, counts: SyncCounts, batch: Sequence[tuple[FileEntry, Extracted]], rule: str
@@ -138,7 +138,7 @@ class Committer:
             and picture.pixel_hash
             and picture.pixels is not None
         }
-        for pixel_hash in self._catalog.embedded_pixel_hashes(self._model, pixels):
+        for pixel_hash in self._catalog.embedded_pixel_hashes(self._space, pixels):
             del pixels[pixel_hash]
         analyzed = dict(zip(pixels, self._analyze(list(pixels.values())), strict=True))
         counts.embedded += len(analyzed)
@@ -158,7 +158,7 @@ class Committer:
                 vector, content = analyzed[picture.pixel_hash]
                 file = replace(file, vector=vector, content=content)
             files.append(file)
-        self._catalog.record(counts.root, self._model, files)
+        self._catalog.record(counts.root, self._space, files)
 
     def commit_again(
         self,
@@ -185,7 +185,7 @@ class Committer:
                 self._thumbnails.write(picture.id, picture.thumbnail)
         analyzed = dict(zip(pixels, self._analyze(list(pixels.values())), strict=True))
         self._catalog.add_vectors(
-            self._model,
+            self._space,
             {row_id: vector for row_id, (vector, _) in analyzed.items()},
             {row_id: content for row_id, (_, content) in analyzed.items()},
             decoded,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from search.catalog.catalog import Catalog
 from search.catalog.reads import CatalogReader
-from search.catalog.writes import Model
+from search.catalog.writes import Space
 from search.media.decoder_pool import DecodeFailure, DecodeRequest, DecoderPool
 from search.media.thumbnails import Thumbnails
 from search.records import CheckReport
@@ -34,41 +34,41 @@ class IntegrityChecker:
         indexes: vector stores of the library. Returns problems, which the user must solve, and
         repairs.
         """
-        model = self._catalog.serving()
-        repaired = list(self.check_vectors(model)) if model else []
-        problems = list(self.check_catalog(model))
-        if model:
-            replica = runtime.run(lambda: indexes.replica(model))
-            repaired += runtime.run(lambda: list(self.check_store(model, replica)))
-            indexes.train(model)
-            indexes.save(model)
+        space = self._catalog.serving()
+        repaired = list(self.check_vectors(space)) if space else []
+        problems = list(self.check_catalog(space))
+        if space:
+            replica = runtime.run(lambda: indexes.replica(space))
+            repaired += runtime.run(lambda: list(self.check_store(space, replica)))
+            indexes.train(space)
+            indexes.save(space)
         problems += self.check_files(deep, repaired)
-        counts = self._reader.count(model)
+        counts = self._reader.count(space)
         return CheckReport(counts["pictures"], counts["files"], tuple(problems), tuple(repaired))
 
-    def check_catalog(self, model: Model | None) -> Iterator[str]:
+    def check_catalog(self, space: Space | None) -> Iterator[str]:
         """Yield what is wrong with the catalog itself."""
         yield from self._catalog.database.integrity()
-        counts = self._reader.count(model)
-        if model and counts["embedded"] < counts["pictures"]:
+        counts = self._reader.count(space)
+        if space and counts["embedded"] < counts["pictures"]:
             missing = counts["pictures"] - counts["embedded"]
             yield f"{missing} pictures have no vector; index their folders again"
         if dangling := self._reader.count_dangling():
             yield f"{dangling} pictures have no file; index their folders again"
 
-    def check_vectors(self, model: Model) -> Iterator[str]:
+    def check_vectors(self, space: Space) -> Iterator[str]:
         """Delete damaged vectors, so that the next sync embeds them again; yield the repairs."""
-        if damaged := self._reader.list_damaged_vectors(model):
-            self._catalog.delete_vectors(model, damaged)
+        if damaged := self._reader.list_damaged_vectors(space):
+            self._catalog.delete_vectors(space, damaged)
             yield f"{len(damaged)} damaged vectors were deleted"
 
-    def check_store(self, model: Model, replica: StoreReplica) -> Iterator[str]:
+    def check_store(self, space: Space, replica: StoreReplica) -> Iterator[str]:
         """Compare a vector store with the catalog and rebuild a wrong one; yield the repairs.
 
         Call it on the inference thread.
         """
         expected = [
-            row_id for row_ids, _ in self._reader.iterate_vectors(model) for row_id in row_ids
+            row_id for row_ids, _ in self._reader.iterate_vectors(space) for row_id in row_ids
         ]
         if replica.rebuilt and expected:
             yield "the index was missing or damaged; rebuilt from the catalog"

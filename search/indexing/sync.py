@@ -47,8 +47,8 @@ class FolderSync:
         self._catalog, self._reader, self._decoders = catalog, reader, decoders
         self._thumbnails, self._analyzer, self._home = thumbnails, analyzer, home
         self._preprocessing = embedder.preprocessing
-        self._model = catalog.model(embedder.name, embedder.fingerprint, embedder.dim)
-        self._committer = Committer(catalog, thumbnails, analyzer, embedder, self._model)
+        self._space = catalog.space(embedder.name, embedder.fingerprint, embedder.dim)
+        self._committer = Committer(catalog, thumbnails, analyzer, embedder, self._space)
 
     def sync(
         self, path: str | Path, exclude: Sequence[str] | None = None, allow_empty: bool = False
@@ -207,7 +207,7 @@ class FolderSync:
         if plan.read and self._catalog.chosen() is None:
             # the first folder chooses the library's model; uploads before it are few
             yield from self._update_pictures(counts)
-            self._catalog.serve(self._model)
+            self._catalog.serve(self._space)
         yield from self._read_files(counts, plan.read)
         yield from self._update_pictures(counts)
         row_ids = self._catalog.row_ids(counts.new_ids) if plan.vanished else {}
@@ -216,16 +216,16 @@ class FolderSync:
         for picture_id in self._catalog.purge():
             self._thumbnails.delete(picture_id)
         serving = self._catalog.serving()
-        if serving and serving.id != self._model.id:
-            complete = not self._reader.list_unembedded(self._model)
+        if serving and serving.id != self._space.id:
+            complete = not self._reader.list_unembedded(self._space)
             if complete or not self._analyzer.can_answer(serving):
-                self._catalog.serve(self._model)
+                self._catalog.serve(self._space)
         total = len(plan.read)
         yield Progress("finish", total, total, root.path, counts.report(plan.hidden))
 
     def _read_files(self, counts: SyncCounts, entries: Sequence[FileEntry]) -> Iterator[Progress]:
         """Extract new and changed files, and commit them batch by batch."""
-        known_ids = self._catalog.ids_by_size(self._model) if entries else {}
+        known_ids = self._catalog.ids_by_size(self._space) if entries else {}
         batch: list[tuple[FileEntry, Extracted]] = []
         extracted = extract_files(
             counts.root.path, entries, known_ids, self._decoders, self._preprocessing
@@ -243,9 +243,9 @@ class FolderSync:
         One transaction writes a batch with all that is computed from its pixels, so an interrupted
         sync goes on where it stopped.
         """
-        totals = self._reader.count(self._model)
+        totals = self._reader.count(self._space)
         complete = totals["pictures"] == totals["embedded"]
-        unembedded = {} if complete else dict(self._reader.list_unembedded(self._model))
+        unembedded = {} if complete else dict(self._reader.list_unembedded(self._space))
         outdated = dict(self._reader.list_outdated())
         pending = sorted({**outdated, **unembedded}.items())
         picture_ids = self._reader.picture_ids([row_id for row_id, _ in pending])
@@ -255,10 +255,10 @@ class FolderSync:
             if isinstance(picture, DecodeFailure):
                 state = OLD_COLOURS
                 if row_id in unembedded:
-                    state = f"not yet under {self._model.name}"
+                    state = f"not yet under {self._space.name}"
                 counts.skips.append(Skip(paths[0], f"{state}: {picture.reason}"))
             elif picture.id != picture_ids[row_id]:
-                purpose = f" to have {self._model.name}" if row_id in unembedded else ""
+                purpose = f" to have {self._space.name}" if row_id in unembedded else ""
                 reason = f"changed since it was indexed; index its folder{purpose}"
                 counts.skips.append(Skip(paths[0], reason))
             else:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from search import files
 from search.catalog.catalog import Catalog
-from search.catalog.writes import ExtractedFile, Model, SeenContent
+from search.catalog.writes import ExtractedFile, SeenContent, Space
 from search.errors import PictureError, StorageError
 from search.media.decoder_pool import DecodedPicture
 from search.media.thumbnails import Thumbnails
@@ -31,14 +31,14 @@ class Uploads:
         self,
         data: bytes,
         loaded: DecodedPicture,
-        model: Model,
+        space: Space,
         vector: Vectors,
         content: SeenContent,
     ) -> None:
         """Write a picture, unless it is there already. The caller may write to the catalog.
 
         data: the bytes of the file. loaded: decoded from them, with metadata. vector: (dim,)
-        float32 of unit length under `model`; content: its labels. Raises PictureError for a
+        float32 of unit length under `space`; content: its labels. Raises PictureError for a
         picture without metadata, StorageError if the disk fails; no file is left then.
         """
         if loaded.metadata is None or loaded.pixel_hash is None or loaded.thumbnail is None:
@@ -61,7 +61,7 @@ class Uploads:
             root = self._catalog.add_root(str(self._folder), info.st_dev, ())
             seen = (loaded.pixel_hash, loaded.metadata, vector, content)
             file = ExtractedFile(entry, loaded.id, *seen)
-            self._catalog.record(root, model, [file])
+            self._catalog.record(root, space, [file])
         except BaseException:
             if not exists:
                 path.unlink(missing_ok=True)

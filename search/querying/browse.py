@@ -80,10 +80,10 @@ class PictureBrowser:
 
     def _pictures(self, row_ids: Sequence[int]) -> list[Picture]:
         described, metadata = self._reader.describe(row_ids), self._reader.load_metadata(row_ids)
-        model = self._catalog.serving()
+        space = self._catalog.serving()
         labels = (
-            self._models.summarize_labels(model, self._reader.labels(model, row_ids))
-            if model
+            self._models.summarize_labels(space, self._reader.labels(space, row_ids))
+            if space
             else {}
         )
         return [

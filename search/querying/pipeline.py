@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from search.catalog.catalog import Catalog
 from search.catalog.reads import CatalogReader
-from search.catalog.writes import Model
+from search.catalog.writes import Space
 from search.embedders.models import Models
 from search.errors import EmptyError, LookalikeError
 from search.media.content import is_low_content
@@ -83,10 +83,10 @@ class LibrarySearch:
             try:
                 hits = searcher.search(query)
             except LookalikeError:
-                if self._parts.catalog.serving() == searcher.model:
+                if self._parts.catalog.serving() == searcher.space:
                     raise
             else:
-                if hits or self._parts.catalog.serving() == searcher.model:
+                if hits or self._parts.catalog.serving() == searcher.space:
                     return hits
 
     def open(self) -> Searcher:
@@ -94,28 +94,28 @@ class LibrarySearch:
 
         Raises EmptyError, and ModelError when another model was requested.
         """
-        model = self._parts.catalog.serving()
-        if model is None:
+        space = self._parts.catalog.serving()
+        if space is None:
             raise EmptyError(
                 f"the library in {self._parts.home} is empty: run `lookalike index FOLDER` first"
             )
-        self._parts.models.require_same(model)
+        self._parts.models.require_same(space)
         self._parts.decoders.warm()
-        return Searcher(self._parts, model)
+        return Searcher(self._parts, space)
 
 
 class Searcher:
     """Answers queries under one model. Threads may share it."""
 
-    def __init__(self, parts: SearchParts, model: Model) -> None:
-        """model: whose vectors are searched."""
-        self.model = model
+    def __init__(self, parts: SearchParts, space: Space) -> None:
+        """space: whose vectors are searched."""
+        self.space = space
         self._runtime, self._models = parts.runtime, parts.models
-        self._texts = TextReader(parts.reader, parts.models, model)
-        self._terms = TermResolver(parts.reader, parts.resolver, parts.models, model)
+        self._texts = TextReader(parts.reader, parts.models, space)
+        self._terms = TermResolver(parts.reader, parts.resolver, parts.models, space)
         self._embedder = QueryEmbedder()
-        self._retriever = Retriever(parts.indexes, model)
-        self._ranker, self._label_ranker = Ranker(parts.reader, model), LabelRanker(parts.reader)
+        self._retriever = Retriever(parts.indexes, space)
+        self._ranker, self._label_ranker = Ranker(parts.reader, space), LabelRanker(parts.reader)
         self._filter, self._describer = ScoreFilter(), HitDescriber()
 
     def search(self, query: Query) -> Hits:
@@ -129,8 +129,8 @@ class Searcher:
         clock.end()
         understood = tuple(one.understood for one in parsed.values())
         took_ms = clock.took_ms()
-        log.info("%d hits under %s in %s ms", len(hits), self.model.name, took_ms["total"])
-        return Hits(hits, self.model.name, query.to_json(), took_ms, understood, low_content)
+        log.info("%d hits under %s in %s ms", len(hits), self.space.name, took_ms["total"])
+        return Hits(hits, self.space.name, query.to_json(), took_ms, understood, low_content)
 
     def _rank(
         self, query: Query, parsed: dict[int, ParsedText], clock: Stopwatch
@@ -148,7 +148,7 @@ class Searcher:
             return [], False
         resolved = self._terms.resolve(terms)
         needs_model = any(term.vector is None for term in resolved)
-        embedder = self._models.open_for(self.model) if needs_model else None
+        embedder = self._models.open_for(self.space) if needs_model else None
         only_names = len(parsed) == len(query.terms) and not any(
             one.understood.words for one in parsed.values()
         )

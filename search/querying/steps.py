@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from search.catalog.reads import CatalogReader, PictureSummary, rescore
-from search.catalog.writes import Model
+from search.catalog.writes import Space
 from search.embedders.base import Embedder, TextEmbedder
 from search.embedders.models import Models
 from search.errors import EmptyError, NotFoundError, QueryError
@@ -51,11 +51,11 @@ class TermResolver:
     """Step 1, resolve: decode pictures, and look up stored vectors."""
 
     def __init__(
-        self, reader: CatalogReader, resolver: PictureResolver, models: Models, model: Model
+        self, reader: CatalogReader, resolver: PictureResolver, models: Models, space: Space
     ) -> None:
-        """model: whose vectors are searched."""
+        """space: whose vectors are searched."""
         self._reader, self._resolver = reader, resolver
-        self._models, self._model = models, model
+        self._models, self._space = models, space
 
     def resolve(self, terms: Sequence[Term]) -> list[ResolvedTerm]:
         """Return the terms in the same order. Raises LookalikeError."""
@@ -68,14 +68,14 @@ class TermResolver:
             return ResolvedTerm(term.weight, text=term.text)
         if term.picture_id is not None and term.crop is None:
             return ResolvedTerm(term.weight, vector=self._read_stored(term.picture_id))
-        preprocessing = self._models.open_for(self._model).preprocessing
+        preprocessing = self._models.open_for(self._space).preprocessing
         resolved = self._resolver.resolve(term.image, [preprocessing], term.crop)
         return ResolvedTerm(term.weight, resolved.prepared[0], picture_id=resolved.id)
 
     def _read_stored(self, picture_id: str) -> Vectors:
         """Return the stored vector (dim,) of a picture. Raises NotFoundError."""
         row_id = self._reader.resolve(picture_id)
-        present, stored = self._reader.load_vectors(self._model, [row_id])
+        present, stored = self._reader.load_vectors(self._space, [row_id])
         if not present:
             raise NotFoundError(f"picture {picture_id} has no vector yet; index its folder again")
         row: Vectors = stored[0]
@@ -85,10 +85,10 @@ class TermResolver:
         """Scale a vector to unit length. Raises QueryError for another length than the model's."""
         row = np.asarray(values, np.float64)
         largest = float(np.abs(row).max(initial=0.0))
-        if row.shape != (self._model.dim,) or not largest:
+        if row.shape != (self._space.dim,) or not largest:
             raise QueryError(
-                f"a vector of length {len(row)} for {self._model.name}, whose vectors have length "
-                f"{self._model.dim} and are not all zero"
+                f"a vector of length {len(row)} for {self._space.name}, whose vectors have length "
+                f"{self._space.dim} and are not all zero"
             )
         row /= largest  # so that no square overflows
         unit: Vectors = (row / np.linalg.norm(row)).astype(np.float32)
@@ -123,16 +123,16 @@ class QueryEmbedder:
 class Retriever:
     """Step 3, retrieve: the nearest vectors by the index. On the inference thread."""
 
-    def __init__(self, indexes: StoreManager, model: Model) -> None:
-        """model: whose vectors are searched."""
-        self._indexes, self._model = indexes, model
+    def __init__(self, indexes: StoreManager, space: Space) -> None:
+        """space: whose vectors are searched."""
+        self._indexes, self._space = indexes, space
 
     def retrieve(self, vector: Vectors, k: int, among: Sequence[int] | None = None) -> list[int]:
         """Return row ids of at most k pictures.
 
         vector: (dim,) of unit length. among: return these instead. Raises EmptyError.
         """
-        store = self._indexes.replica(self._model).refresh()
+        store = self._indexes.replica(self._space).refresh()
         if not store.count:
             raise EmptyError("the library holds no pictures: run `lookalike index FOLDER` first")
         if among is not None:
@@ -144,9 +144,9 @@ class Retriever:
 class Ranker:
     """Step 4, rerank: scores from the catalog's vectors, so that every index gives the same."""
 
-    def __init__(self, reader: CatalogReader, model: Model) -> None:
-        """model: whose vectors are searched."""
-        self._reader, self._model = reader, model
+    def __init__(self, reader: CatalogReader, space: Space) -> None:
+        """space: whose vectors are searched."""
+        self._reader, self._space = reader, space
 
     def rank(
         self, vector: Vectors, row_ids: Sequence[int], k: int, query_ids: Collection[str | None]
@@ -156,7 +156,7 @@ class Ranker:
         query_ids: ids of pictures of the query; of equal scores, they come first. Pictures that
         were deleted meanwhile are left out.
         """
-        present, stored = self._reader.load_vectors(self._model, row_ids)
+        present, stored = self._reader.load_vectors(self._space, row_ids)
         scores = dict(zip(present, rescore(vector, stored).tolist(), strict=True))
         best = sorted(present, key=lambda n: (-scores[n], n))[:k]
         summaries = self._reader.describe(best)

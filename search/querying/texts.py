@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from search.catalog.reads import CatalogReader
-from search.catalog.writes import Model
+from search.catalog.writes import Space
 from search.embedders.base import TextEmbedder
 from search.embedders.models import Models
 from search.embedders.vocabulary import LabelEmbedder, Vocabulary, Word, split_words
@@ -39,9 +39,9 @@ class ParsedText:
 class TextReader:
     """Turns texts into known words, names of files, and vectors. Reads the catalog."""
 
-    def __init__(self, reader: CatalogReader, models: Models, model: Model) -> None:
-        """model: whose vectors are searched."""
-        self._reader, self._models, self._model = reader, models, model
+    def __init__(self, reader: CatalogReader, models: Models, space: Space) -> None:
+        """space: whose vectors are searched."""
+        self._reader, self._models, self._space = reader, models, space
 
     def read(self, query: Query) -> dict[int, ParsedText]:
         """Return how each text is read, by the index of its term.
@@ -51,7 +51,7 @@ class TextReader:
         texts = {i: term.text for i, term in enumerate(query.terms) if term.text is not None}
         if not texts:
             return {}
-        embedder = self._models.open_for(self._model)
+        embedder = self._models.open_for(self._space)
         if isinstance(embedder, TextEmbedder) and not isinstance(embedder, LabelEmbedder):
             return {}
         vocabulary = embedder.vocabulary() if isinstance(embedder, LabelEmbedder) else None
@@ -73,7 +73,7 @@ class TextReader:
         for other in others:
             by_name = self._reader.by_name(other, MOST_NAMED)
             by_label = self._find_labelled(other, vocabulary) if vocabulary else {}
-            numbers, stored = self._reader.load_vectors(self._model, {*by_name, *by_label})
+            numbers, stored = self._reader.load_vectors(self._space, {*by_name, *by_label})
             if numbers:
                 if by_name:
                     names.append(other)
@@ -106,7 +106,7 @@ class TextReader:
         classes = vocabulary.label_classes(name)
         if not classes:
             return {}
-        return self._reader.by_labels(self._model, classes, MOST_NAMED, vocabulary.threshold)
+        return self._reader.by_labels(self._space, classes, MOST_NAMED, vocabulary.threshold)
 
     def _find_seen(
         self, word: Word, vocabulary: Vocabulary, most: int
@@ -114,7 +114,7 @@ class TextReader:
         """Return the pictures in which the model sees a class of a word, as `ParsedText.seen`;
         None for a word without classes."""
         classes = vocabulary.classes_of([word])
-        return self._reader.by_labels(self._model, classes, most, 0.0) if classes else None
+        return self._reader.by_labels(self._space, classes, most, 0.0) if classes else None
 
     def _embed_word(
         self, word: Word, vocabulary: Vocabulary, seen: Mapping[int, float] | None
@@ -126,7 +126,7 @@ class TextReader:
         """
         best = list((seen or {}).items())[:MOST_SEEN]
         numbers, stored = self._reader.load_vectors(
-            self._model, [number for number, share in best if share >= UNLIKELY]
+            self._space, [number for number, share in best if share >= UNLIKELY]
         )
         if not numbers or seen is None:
             return vocabulary.mean([word])

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from search.catalog.writes import Model
+from search.catalog.writes import Space
 from search.types import Vectors
 
 RowIds = npt.NDArray[np.int64]
@@ -76,12 +76,12 @@ class VectorStore(Protocol):
 
 
 class StoreReplica(Protocol):
-    """The store of one model of a library, and how it follows the catalog's change log.
+    """The store of one space of a library, and how it follows the catalog's change log.
 
-    model: whose vectors it holds. rebuilt: it was built from the catalog and is not saved yet.
+    space: whose vectors it holds. rebuilt: it was built from the catalog and is not saved yet.
     """
 
-    model: Model
+    space: Space
     rebuilt: bool
 
     def refresh(self) -> VectorStore:
@@ -96,11 +96,11 @@ class StoreReplica(Protocol):
 class StoreManager(Protocol):
     """Opens, trains and saves the stores of a library. Threads may share it."""
 
-    def replica(self, model: Model) -> StoreReplica:
-        """Open the store of a model, or return the open one. Call it on the inference thread."""
+    def replica(self, space: Space) -> StoreReplica:
+        """Open the store of a space, or return the open one. Call it on the inference thread."""
         ...
 
-    def train(self, model: Model) -> bool:
+    def train(self, space: Space) -> bool:
         """Train what the size of the library requires, in short pieces between which queries run.
 
         Returns whether the store changed. Raises LibraryError if the library is closed meanwhile;
@@ -108,14 +108,14 @@ class StoreManager(Protocol):
         """
         ...
 
-    def save(self, model: Model) -> None:
+    def save(self, space: Space) -> None:
         """Save the store unless the saved one is as new. The caller holds the write lock.
 
         Raises StorageError.
         """
         ...
 
-    def status(self, model: Model | None) -> dict[str, Any]:
+    def status(self, space: Space | None) -> dict[str, Any]:
         """Return `kind`, the tier that answers, and `generation`, the last entry of the log."""
         ...
 

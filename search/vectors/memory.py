@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from search.catalog.reads import CatalogReader
-from search.catalog.writes import Model
+from search.catalog.writes import Space
 from search.types import Vectors
 from search.vectors.base import (
     Neighbours,
@@ -72,20 +72,20 @@ class MemoryStore:
 class MemoryReplica:
     """See `search.vectors.base.StoreReplica`. Nothing is saved, so every process fills its own."""
 
-    def __init__(self, reader: CatalogReader, model: Model) -> None:
-        self.model, self.rebuilt = model, False
+    def __init__(self, reader: CatalogReader, space: Space) -> None:
+        self.space, self.rebuilt = space, False
         self._reader = reader
         self._store = self.rebuild()
 
     def refresh(self) -> VectorStore:
         """Apply new entries of the change log; return the store."""
-        run_all(replay(self._store, self._reader, self.model))
+        run_all(replay(self._store, self._reader, self.space))
         return self._store
 
     def rebuild(self) -> VectorStore:
         """Build the store again from the catalog's vectors."""
-        self._store = MemoryStore(self.model.dim)
-        run_all(fill(self._store, self._reader, self.model))
+        self._store = MemoryStore(self.space.dim)
+        run_all(fill(self._store, self._reader, self.space))
         return self._store
 
 
@@ -99,19 +99,19 @@ class MemoryManager:
         self._reader = reader
         self._replica: MemoryReplica | None = None
 
-    def replica(self, model: Model) -> MemoryReplica:
-        """Open the store of a model, or return the open one."""
-        if self._replica is None or self._replica.model != model:
-            self._replica = MemoryReplica(self._reader, model)
+    def replica(self, space: Space) -> MemoryReplica:
+        """Open the store of a space, or return the open one."""
+        if self._replica is None or self._replica.space != space:
+            self._replica = MemoryReplica(self._reader, space)
         return self._replica
 
-    def train(self, model: Model) -> bool:
+    def train(self, space: Space) -> bool:
         """Return False: there is nothing to train."""
         return False
 
-    def save(self, model: Model) -> None:
+    def save(self, space: Space) -> None:
         """Do nothing: the store is filled again when it is opened."""
 
-    def status(self, model: Model | None) -> dict[str, Any]:
+    def status(self, space: Space | None) -> dict[str, Any]:
         """Return `kind`, which is "memory", and `generation`, the last entry of the log."""
-        return {"kind": "memory", "generation": self._reader.sequence(model) if model else 0}
+        return {"kind": "memory", "generation": self._reader.sequence(space) if space else 0}

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from typing import TypeVar
 
 from search.catalog.reads import CatalogReader
-from search.catalog.writes import Model, chunks
+from search.catalog.writes import Space, chunks
 from search.vectors.base import VectorStore
 
 BLOCK = 2048
@@ -25,20 +25,20 @@ def run_all(pieces: Generator[None, None, T]) -> T:
             return result
 
 
-def fill(store: VectorStore, reader: CatalogReader, model: Model) -> Pieces:
+def fill(store: VectorStore, reader: CatalogReader, space: Space) -> Pieces:
     """Store all searchable vectors of the catalog in an empty store."""
     # Read the cursor first: `replay` applies again what others write during the copy.
-    store.cursor = reader.sequence(model)
-    for row_ids, vectors in reader.iterate_vectors(model, BLOCK):
+    store.cursor = reader.sequence(space)
+    for row_ids, vectors in reader.iterate_vectors(space, BLOCK):
         store.upsert(row_ids, vectors)
         yield
 
 
-def replay(store: VectorStore, reader: CatalogReader, model: Model) -> Generator[None, None, int]:
+def replay(store: VectorStore, reader: CatalogReader, space: Space) -> Generator[None, None, int]:
     """Apply the entries of the change log after `cursor`; return how many pictures they name."""
-    cursor, changed = reader.changed_since(model, store.cursor)
+    cursor, changed = reader.changed_since(space, store.cursor)
     for row_ids in chunks(changed, BLOCK):
-        present, vectors = reader.load_vectors(model, row_ids)
+        present, vectors = reader.load_vectors(space, row_ids)
         store.delete(set(row_ids) - set(present))
         store.upsert(present, vectors)
         yield

@@ -91,9 +91,32 @@ ALTER TABLE pictures RENAME COLUMN rendition TO pixel_hash;
 DROP INDEX pictures_rendition;
 CREATE INDEX pictures_pixel_hash ON pictures (pixel_hash);
 """,
+    9: """
+DROP TABLE files;
+CREATE TABLE files (
+    id INTEGER NOT NULL, root INTEGER NOT NULL, path BLOB NOT NULL, size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL, reason TEXT, rule VARCHAR(16),
+    last_picture INTEGER, PRIMARY KEY (id), UNIQUE (root, path),
+    FOREIGN KEY(root) REFERENCES roots (id)
+);
+CREATE TABLE places (
+    id INTEGER NOT NULL, file INTEGER NOT NULL, picture INTEGER NOT NULL, time FLOAT, page INTEGER,
+    PRIMARY KEY (id), FOREIGN KEY(file) REFERENCES files (id) ON DELETE CASCADE,
+    FOREIGN KEY(picture) REFERENCES pictures (row_id)
+);
+CREATE INDEX places_file ON places (file);
+CREATE INDEX places_picture ON places (picture);
+ALTER TABLE pictures ADD COLUMN original_name TEXT;
+ALTER TABLE pictures ADD COLUMN source_url TEXT;
+ALTER TABLE pictures ADD COLUMN caption TEXT;
+""",
 }
-OLD_VERSIONS = (1, 2, 3, 4, 5, 6, 7, 8)
-TABLES = "meta roots pictures colors models changes files vectors labels tags".split()
+OLD_VERSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 9)
+TABLES = {  # of the present version, by their names in older ones
+    **{name: name for name in "meta roots pictures colors".split()},
+    "models": "spaces",
+    **{name: name for name in "changes files places vectors labels tags".split()},
+}
 
 
 def write_old_catalog(new: Path, old: Path, version: int) -> None:
@@ -105,10 +128,10 @@ def write_old_catalog(new: Path, old: Path, version: int) -> None:
             target.executescript(STEPS[step])
         target.execute("INSERT INTO migrations VALUES (?, 0)", (version,))
         source.row_factory = sqlite3.Row
-        for table in TABLES:
+        for table, present in TABLES.items():
             columns = {row[1] for row in target.execute(f"PRAGMA table_info({table})")}
             if columns:
-                for row in source.execute(f"SELECT * FROM {table} ORDER BY 1, 2"):
+                for row in source.execute(f"SELECT * FROM {present} ORDER BY 1, 2"):
                     values = dict(row)
                     if table == "pictures":
                         values |= {
@@ -120,6 +143,8 @@ def write_old_catalog(new: Path, old: Path, version: int) -> None:
                         query = "SELECT picture FROM places WHERE file = ?"
                         place = source.execute(query, (row["id"],)).fetchone()
                         values |= {"picture": place and place[0], "was": row["last_picture"]}
+                    if "space" in values:
+                        values |= {"model": values["space"]}
                     copy_row(target, table, columns, values)
     source.close()
     target.close()

@@ -843,8 +843,8 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     rows = rng.normal(size=(HITS, embedder.dim)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     with engine.library.write_lock.hold():
-        model = engine.library.catalog.model("mini", embedder.fingerprint, embedder.dim)
-        engine.library.catalog.serve(model)
+        space = engine.library.catalog.space("mini", embedder.fingerprint, embedder.dim)
+        engine.library.catalog.serve(space)
         root = engine.library.catalog.add_root("/pictures", 0, ())
         entries = []
         for place, row in enumerate(rows):
@@ -856,7 +856,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
                 thumbnail = io.BytesIO()
                 Image.new("RGB", (48, 40), tuple(rng.integers(0, 256, 3))).save(thumbnail, "WebP")
             engine.library.thumbnails.write(identity, thumbnail.getvalue())
-        engine.library.catalog.record(root, model, entries)
+        engine.library.catalog.record(root, space, entries)
     with serving(engine) as client:
         yield client
     close_library(engine)

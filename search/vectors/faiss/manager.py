@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.catalog.reads import CatalogReader
-from search.catalog.writes import Model
+from search.catalog.writes import Space
 from search.vectors.faiss import snapshot
 from search.vectors.faiss.tiers import IVF_MIN_COUNT, choose_tier, needs_retraining
 
@@ -38,64 +38,64 @@ class IndexManager:
         self._replica: IndexReplica | None = None
         self._training, self._saving = threading.Lock(), threading.Lock()
 
-    def replica(self, model: Model) -> IndexReplica:
-        """Open the index of a model, or return the open one. Call it on the inference thread."""
+    def replica(self, space: Space) -> IndexReplica:
+        """Open the index of a space, or return the open one. Call it on the inference thread."""
         from search.vectors.faiss.replica import IndexReplica
 
-        if self._replica is None or self._replica.model != model:
+        if self._replica is None or self._replica.space != space:
             self._replica = IndexReplica(
-                self._reader, model, self._folder, self._tier, self._ivf_min_count
+                self._reader, space, self._folder, self._tier, self._ivf_min_count
             )
         return self._replica
 
-    def train(self, model: Model) -> bool:
+    def train(self, space: Space) -> bool:
         """Train what the size of the library requires, in short pieces between which queries run.
 
         Returns whether the index changed. Raises LibraryError if the library is closed meanwhile;
         nothing is lost then.
         """
-        if self._is_current(model):
+        if self._is_current(space):
             return False
         run = self._runtime().run
         with self._training:
-            replica = run(lambda: self.replica(model))
+            replica = run(lambda: self.replica(space))
             before, pieces = replica.index, replica.train()
             while run(lambda: next(pieces, pieces)) is None:
                 pass
             return replica.index is not before
 
-    def save(self, model: Model) -> None:
+    def save(self, space: Space) -> None:
         """Write a snapshot, unless the one on disk is as new. The caller holds the write lock.
 
         Raises StorageError.
         """
         with self._saving:  # two threads of one engine may hold the write lock
-            if self._is_current(model):
+            if self._is_current(space):
                 return
-            path = self._path(model)
-            if content := self._runtime().run(lambda: self.replica(model).make_snapshot()):
+            path = self._path(space)
+            if content := self._runtime().run(lambda: self.replica(space).make_snapshot()):
                 snapshot.write(path, *content)  # not on the inference thread, where queries run
                 snapshot.delete_others(path)
-                log.info("saved the index of %s to %s", model.name, path)
+                log.info("saved the index of %s to %s", space.name, path)
 
-    def status(self, model: Model | None) -> dict[str, Any]:
+    def status(self, space: Space | None) -> dict[str, Any]:
         """Return `kind`, the tier that answers, and `generation`, the last entry of the log."""
-        if model is None:
+        if space is None:
             return {"kind": "flat", "generation": 0}
         replica = self._replica
-        head = replica.index.head() if replica else snapshot.read_head(self._path(model))
+        head = replica.index.head() if replica else snapshot.read_head(self._path(space))
         tier = head.get("kind", "flat")  # without a snapshot, the index would be rebuilt as flat
-        return {"kind": tier, "generation": self._reader.sequence(model)}
+        return {"kind": tier, "generation": self._reader.sequence(space)}
 
-    def _is_current(self, model: Model) -> bool:
+    def _is_current(self, space: Space) -> bool:
         """Return whether the snapshot contains the whole log and every index has the right tier.
 
         It reads only the head of the snapshot, so that an unchanged library costs nothing.
         """
-        head, replica = snapshot.read_head(self._path(model)), self._replica
+        head, replica = snapshot.read_head(self._path(space)), self._replica
         if replica and (replica.rebuilt or not self._has_right_tier(replica.index.head())):
             return False
-        current = head.get("sequence") == self._reader.sequence(model)
+        current = head.get("sequence") == self._reader.sequence(space)
         return current and self._has_right_tier(head)
 
     def _has_right_tier(self, head: dict[str, Any]) -> bool:
@@ -107,5 +107,5 @@ class IndexManager:
         right = tier == choose_tier(self._tier, tier, count, self._ivf_min_count)
         return right and not needs_retraining(tier, count, trained_count)
 
-    def _path(self, model: Model) -> Path:
-        return self._folder / snapshot.file_name(self._reader.library(), model.fingerprint)
+    def _path(self, space: Space) -> Path:
+        return self._folder / snapshot.file_name(self._reader.library(), space.fingerprint)

@@ -1,4 +1,4 @@
-"""The index of one model: a snapshot on disk that follows the catalog's change log."""
+"""The index of one space: a snapshot on disk that follows the catalog's change log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from search.catalog.reads import CatalogReader
-from search.catalog.writes import Model, chunks
+from search.catalog.writes import Space, chunks
 from search.runtime import faiss
 from search.vectors.faiss import snapshot
 from search.vectors.faiss.flat import FlatIndex
@@ -51,7 +51,7 @@ class IndexReplica:
     def __init__(
         self,
         reader: CatalogReader,
-        model: Model,
+        space: Space,
         folder: Path,
         tier: str = "auto",
         ivf_min_count: int = IVF_MIN_COUNT,
@@ -59,16 +59,16 @@ class IndexReplica:
         """Read the snapshot in `folder`. If it is missing, damaged or of another catalog, build the
         index from the catalog's vectors; nothing is embedded. tier, ivf_min_count: as `choose_tier`
         takes them."""
-        self._reader, self.model = reader, model
+        self._reader, self.space = reader, space
         self._tier, self._ivf_min_count = tier, ivf_min_count
-        self.path = folder / snapshot.file_name(reader.library(), model.fingerprint)
+        self.path = folder / snapshot.file_name(reader.library(), space.fingerprint)
         loaded = self._load_snapshot()
         self.rebuilt = loaded is None
         self.index: TieredIndex = run_all(self._build_flat()) if loaded is None else loaded
 
     def refresh(self) -> TieredIndex:
         """Apply new entries of the change log; return the index."""
-        run_all(replay(self.index, self._reader, self.model))
+        run_all(replay(self.index, self._reader, self.space))
         return self.index
 
     def rebuild(self) -> TieredIndex:
@@ -93,14 +93,14 @@ class IndexReplica:
         new = self._load_snapshot() if saved else None
         if new is None or needs_retraining(tier, index.count, new.trained_count):
             new = yield from (self._build_flat() if tier == "flat" else self._build_ivf(index))
-        while (yield from replay(new, self._reader, self.model)) > BLOCK:
+        while (yield from replay(new, self._reader, self.space)) > BLOCK:
             pass  # a large change took long to apply, so others may have written meanwhile
         self.index = new
 
     def make_snapshot(self) -> tuple[dict[str, Any], bytes] | None:
         """Return the head and the body of a snapshot, or None if the one on disk is as new."""
         index = self.refresh()
-        index.cursor_stamp = self._reader.stamp(self.model, index.cursor)
+        index.cursor_stamp = self._reader.stamp(self.space, index.cursor)
         if index.head() == snapshot.read_head(self.path) and not self.rebuilt:
             return None
         self.rebuilt = False
@@ -109,15 +109,15 @@ class IndexReplica:
     def _load_snapshot(self) -> TieredIndex | None:
         """Return the index of the snapshot, or None if it cannot be used."""
         try:
-            index = load(self.path, self.model.dim)
+            index = load(self.path, self.space.dim)
         except SnapshotError:
             return None
-        if index.cursor_stamp != self._reader.stamp(self.model, index.cursor):
+        if index.cursor_stamp != self._reader.stamp(self.space, index.cursor):
             return None  # of another catalog, or of a copy of this one that changed differently
         return index
 
     def _build_flat(self) -> Generator[None, None, TieredIndex]:
-        index = FlatIndex.empty(self.model.dim)
+        index = FlatIndex.empty(self.space.dim)
         yield from self._fill(index)
         return index
 
@@ -127,7 +127,7 @@ class IndexReplica:
         shuffled = np.random.default_rng(0).permutation(old.ids())
         parts = []
         for block in chunks(shuffled[: SAMPLES_PER_CLUSTER * clusters].tolist(), BLOCK):
-            parts.append(self._reader.load_vectors(self.model, block)[1])
+            parts.append(self._reader.load_vectors(self.space, block)[1])
             yield
         sample = np.concatenate(parts)
         index = yield from IvfIndex.train(sample, min(clusters, len(sample)))
@@ -136,5 +136,5 @@ class IndexReplica:
         return index
 
     def _fill(self, index: TieredIndex) -> Pieces:
-        yield from fill(index, self._reader, self.model)
+        yield from fill(index, self._reader, self.space)
         index.trained_count = index.count

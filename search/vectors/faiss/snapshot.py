@@ -23,7 +23,7 @@ class SnapshotError(Exception):
 
 
 def file_name(library: str, fingerprint: str) -> str:
-    """Return the name of a model's snapshot; it differs for every catalog and model."""
+    """Return the name of a space's snapshot; it differs for every catalog and space."""
     return f"{library[:8]}-{fingerprint}.faiss"
 
 

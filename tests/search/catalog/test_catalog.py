@@ -38,10 +38,10 @@ from search.catalog.reads import CatalogReader
 from search.catalog.writes import (
     CatalogFile,
     ExtractedFile,
-    Model,
     Root,
     SeenContent,
     SkippedFile,
+    Space,
     chunks,
     pack,
     unpack,
@@ -63,7 +63,7 @@ def test_a_home_may_be_called_anything(tmp_path: Path, name: str) -> None:
 
 
 class CatalogFixture:
-    """A catalog with one root, one model and a clock that stands still."""
+    """A catalog with one root, one space and a clock that stands still."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
@@ -71,11 +71,11 @@ class CatalogFixture:
         self.database = Database(folder / "catalog.sqlite")
         self.catalog = Catalog(self.database, lambda: self.now)
         self.reader = CatalogReader(self.database)
-        self.model = self.catalog.model("mini", "f0", 4)
+        self.space = self.catalog.space("mini", "f0", 4)
         self.root = self.catalog.add_root("/pictures", 1, ())
 
     def put(self, *items: ExtractedFile | SkippedFile) -> None:
-        self.catalog.record(self.root, self.model, items)
+        self.catalog.record(self.root, self.space, items)
 
     def file(self, path: str) -> CatalogFile:
         return self.catalog.files(self.root)[path]
@@ -145,31 +145,31 @@ def test_a_copied_image_has_the_same_vector(fixture: CatalogFixture) -> None:
     fixture.put(make_new_file("a", "A", "r", at=2))
     fixture.put(copied("b", "B", "r"))
     present, rows = fixture.reader.load_vectors(
-        fixture.model, [fixture.row_id("A"), fixture.row_id("B")]
+        fixture.space, [fixture.row_id("A"), fixture.row_id("B")]
     )
     assert len(present) == 2 and np.array_equal(rows[0], rows[1])
-    assert fixture.catalog.embedded_pixel_hashes(fixture.model, ["r", "other"]) == {"r"}
+    assert fixture.catalog.embedded_pixel_hashes(fixture.space, ["r", "other"]) == {"r"}
 
 
 def test_vectors_of_two_models_never_mix(fixture: CatalogFixture) -> None:
     fixture.put(make_new_file("a", "A"))
-    other = fixture.catalog.model("other", "f1", 4)
+    other = fixture.catalog.space("other", "f1", 4)
     assert fixture.reader.load_vectors(other, [1])[0] == []
     assert fixture.reader.changed_since(other, 0) == (0, set())
     assert [number for number, _ in fixture.reader.list_unembedded(other)] == [1]
     fixture.catalog.add_vectors(other, {1: np.eye(4, dtype=np.float32)[3]})
     assert fixture.reader.load_vectors(other, [1])[1].tolist() == [[0, 0, 0, 1]]
-    assert fixture.reader.load_vectors(fixture.model, [1])[1].tolist() == [[1, 0, 0, 0]]
+    assert fixture.reader.load_vectors(fixture.space, [1])[1].tolist() == [[1, 0, 0, 0]]
     fixture.catalog.serve(other)
     assert (
-        fixture.reader.load_vectors(fixture.model, [1])[0] == []
+        fixture.reader.load_vectors(fixture.space, [1])[0] == []
         and fixture.catalog.serving() == other
     )
 
 
 def test_a_model_is_entered_once_and_goes_by_its_last_name(fixture: CatalogFixture) -> None:
-    again = fixture.catalog.model("mini:/elsewhere", "f0", 4)
-    assert again == replace(fixture.model, name="mini:/elsewhere")
+    again = fixture.catalog.space("mini:/elsewhere", "f0", 4)
+    assert again == replace(fixture.space, name="mini:/elsewhere")
     fixture.catalog.serve(again)
     assert fixture.catalog.serving() == again
 
@@ -192,14 +192,14 @@ def test_the_log_names_what_comes_goes_and_comes_back(fixture: CatalogFixture) -
     fixture.catalog.remove_files([fixture.file("a").id])
     fixture.put(known("c", "A"))
     assert fixture.log() == [(1, "add"), (2, "add"), (1, "remove"), (1, "add")]
-    assert fixture.reader.changed_since(fixture.model, 2) == (4, {1})
+    assert fixture.reader.changed_since(fixture.space, 2) == (4, {1})
 
 
 def test_entries_of_the_log_have_stamps_of_their_own(fixture: CatalogFixture) -> None:
     fixture.put(make_new_file("a", "A"), make_new_file("b", "B"))
-    stamps = {fixture.reader.stamp(fixture.model, sequence) for sequence in (1, 2)}
+    stamps = {fixture.reader.stamp(fixture.space, sequence) for sequence in (1, 2)}
     assert len(stamps) == 2 and 0 not in stamps
-    assert fixture.reader.stamp(fixture.model, 3) == 0
+    assert fixture.reader.stamp(fixture.space, 3) == 0
 
 
 def test_a_copy_is_one_picture_at_two_places(fixture: CatalogFixture) -> None:
@@ -215,10 +215,10 @@ def test_a_picture_without_files_is_found_no_more_and_kept_for_30_days(
 ) -> None:
     fixture.put(make_new_file("a", "A"))
     assert fixture.catalog.remove_files([fixture.file("a").id]) == [1]
-    assert fixture.reader.load_vectors(fixture.model, [1])[0] == [] and not fixture.reader.describe(
+    assert fixture.reader.load_vectors(fixture.space, [1])[0] == [] and not fixture.reader.describe(
         [1]
     )
-    assert list(fixture.reader.iterate_vectors(fixture.model)) == []
+    assert list(fixture.reader.iterate_vectors(fixture.space)) == []
     fixture.now += 30 * DAY - 1
     assert fixture.catalog.purge() == [] and fixture.rows("vectors") == 1
     fixture.now += 1
@@ -266,7 +266,7 @@ def test_a_file_may_hold_several_pictures_at_times_or_on_pages(fixture: CatalogF
     films, papers = (os.path.join("/pictures", name) for name in ("film.mkv", "paper.pdf"))
     shown = fixture.reader.describe([1, 2])
     assert [shown[n].paths for n in (1, 2)] == [(films, papers)] * 2  # each file once
-    assert fixture.reader.count(fixture.model) == {"pictures": 2, "files": 2, "embedded": 2}
+    assert fixture.reader.count(fixture.space) == {"pictures": 2, "files": 2, "embedded": 2}
     assert fixture.reader.files_by_root() == {fixture.root.id: 2}
     assert fixture.catalog.remove_files([film]) == []  # both are on pages of the other file
     assert fixture.reader.describe([1])[1].paths == (papers,) and fixture.rows("places") == 2
@@ -342,8 +342,8 @@ def test_tags_keep_their_origin_when_a_file_is_edited(fixture: CatalogFixture) -
 def test_a_root_takes_over_the_files_of_a_root_inside_it(fixture: CatalogFixture) -> None:
     inner = fixture.catalog.add_root("/all/trips", 1, ())
     beside = fixture.catalog.add_root("/all-not", 1, ())
-    fixture.catalog.record(inner, fixture.model, [make_new_file("x/a", "A")])
-    fixture.catalog.record(beside, fixture.model, [make_new_file("b", "B")])
+    fixture.catalog.record(inner, fixture.space, [make_new_file("x/a", "A")])
+    fixture.catalog.record(beside, fixture.space, [make_new_file("b", "B")])
     outer = fixture.catalog.add_root("/all", 1, ("a",))
     outer = fixture.catalog.adopt(outer, inner, ("a", "b"))
     assert outer.exclude == ("a", "b") and outer in fixture.catalog.roots()
@@ -362,7 +362,7 @@ def test_files_of_a_subfolder_are_those_below_it(fixture: CatalogFixture) -> Non
 def test_paths_and_excludes_need_not_be_utf8(fixture: CatalogFixture) -> None:
     name = os.fsdecode(b"caf\xe9")
     root = fixture.catalog.add_root(f"/{name}", 1, [name])
-    fixture.catalog.record(root, fixture.model, [make_new_file(f"{name}.jpg", "A")])
+    fixture.catalog.record(root, fixture.space, [make_new_file(f"{name}.jpg", "A")])
     (back,) = [r for r in fixture.catalog.roots() if r.id == root.id]
     assert back == Root(root.id, f"/{name}", 1, "online", (name,))
     assert fixture.reader.describe([1])[1].paths == (f"/{name}/{name}.jpg",)
@@ -475,12 +475,12 @@ def test_a_vector_is_not_copied_from_a_picture_of_an_earlier_decode_rule(
     fixture: CatalogFixture,
 ) -> None:
     fixture.put(make_new_file("a", "A", "same"))
-    assert fixture.catalog.embedded_pixel_hashes(fixture.model, {"same"}) == {"same"}
+    assert fixture.catalog.embedded_pixel_hashes(fixture.space, {"same"}) == {"same"}
     with fixture.database.write() as c:
         c.execute(update(schema.pictures).values(decode_rule=1))
-    assert fixture.catalog.embedded_pixel_hashes(fixture.model, {"same"}) == set()
+    assert fixture.catalog.embedded_pixel_hashes(fixture.space, {"same"}) == set()
     fixture.put(copied("b", "B", "same"))
-    assert fixture.reader.load_vectors(fixture.model, [1, 2])[0] == [1]
+    assert fixture.reader.load_vectors(fixture.space, [1, 2])[0] == [1]
 
 
 def test_a_picture_that_is_decoded_anew_replaces_what_was_stored_of_it(
@@ -494,7 +494,7 @@ def test_a_picture_that_is_decoded_anew_replaces_what_was_stored_of_it(
         replace(make_new_file("b", "A", "new"), metadata=newer)
     )  # another file of the same bytes
     assert fixture.reader.load_metadata([1]) == {1: newer} and fixture.reader.list_outdated() == []
-    assert fixture.catalog.embedded_pixel_hashes(fixture.model, {"old", "new"}) == {"new"}
+    assert fixture.catalog.embedded_pixel_hashes(fixture.space, {"old", "new"}) == {"new"}
 
 
 def test_labels_and_flags_follow_the_vector_to_pictures_of_the_same_pixels(
@@ -503,29 +503,29 @@ def test_labels_and_flags_follow_the_vector_to_pictures_of_the_same_pixels(
     content = SeenContent((Label("dog", 0.9), Label("cat", 0.05)), low_content=True)
     vector = np.eye(4, dtype=np.float32)[0]
     first = ExtractedFile(entry("a"), "a" * 8, "same", FACTS, vector, content)
-    fixture.catalog.record(fixture.root, fixture.model, [first])
+    fixture.catalog.record(fixture.root, fixture.space, [first])
     fixture.catalog.record(
-        fixture.root, fixture.model, [ExtractedFile(entry("b"), "b" * 8, "same", FACTS)]
+        fixture.root, fixture.space, [ExtractedFile(entry("b"), "b" * 8, "same", FACTS)]
     )
-    labels = fixture.reader.labels(fixture.model, [1, 2])
+    labels = fixture.reader.labels(fixture.space, [1, 2])
     assert labels[1] == labels[2] == content.labels
     assert all(one.low_content for one in fixture.reader.describe([1, 2]).values())
-    rows = fixture.reader.by_labels(fixture.model, ["dog", "cat"], 10, 0.5)
+    rows = fixture.reader.by_labels(fixture.space, ["dog", "cat"], 10, 0.5)
     assert rows == pytest.approx({1: 0.95, 2: 0.95})
-    assert fixture.reader.by_labels(fixture.model, ["cat"], 10, 0.5) == {}
-    other = fixture.catalog.model("other", "f2", 4)
+    assert fixture.reader.by_labels(fixture.space, ["cat"], 10, 0.5) == {}
+    other = fixture.catalog.space("other", "f2", 4)
     fixture.catalog.add_vectors(other, {1: vector}, {1: SeenContent()})
-    assert fixture.reader.labels(other, [1]) == {} and fixture.reader.labels(fixture.model, [1])
+    assert fixture.reader.labels(other, [1]) == {} and fixture.reader.labels(fixture.space, [1])
     assert not fixture.reader.describe([1])[1].low_content
     fixture.catalog.serve(other)
-    assert fixture.reader.labels(fixture.model, [1, 2]) == {}
+    assert fixture.reader.labels(fixture.space, [1, 2]) == {}
 
 
 def test_pictures_are_found_by_the_names_of_files_and_folders(fixture: CatalogFixture) -> None:
     for name in ("Rome 2019/a.jpg", "b rome.jpg", "chrome.jpg", "假期/c.jpg"):
         identity = hashlib.sha256(name.encode()).hexdigest()
         file = ExtractedFile(entry(name), identity, name, FACTS, np.eye(4, dtype=np.float32)[0])
-        fixture.catalog.record(fixture.root, fixture.model, [file])
+        fixture.catalog.record(fixture.root, fixture.space, [file])
     assert fixture.reader.by_name("rome", 10) == [2, 1]
     assert fixture.reader.by_name("rome", 1) == [2]
     assert fixture.reader.by_name("期", 10) == [4]
@@ -749,7 +749,7 @@ def test_ids_in_the_catalog_are_the_hashes_of_files(engine: Engine, folder: Path
     paint(folder / "a.jpg", 1)
     engine.sync(folder)
     assert engine.library.reader.picture_ids([1]) == {1: identity(1)}
-    assert isinstance(engine.library.catalog.serving(), Model)
+    assert isinstance(engine.library.catalog.serving(), Space)
 
 
 def test_check_finds_a_damaged_vector_and_the_next_sync_embeds_it_again(

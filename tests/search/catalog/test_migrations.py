@@ -21,7 +21,7 @@ from search.catalog.database import Database
 from search.catalog.migrations import MIGRATIONS, NEWEST
 
 LOG = "SELECT sequence, picture, operation, stamp FROM changes ORDER BY sequence"
-VECTORS = "SELECT model, picture, data FROM vectors ORDER BY model, picture"
+VECTORS = "SELECT * FROM vectors ORDER BY 1, 2"  # space, picture, data
 
 
 def write_photograph(path: Path) -> None:
@@ -71,13 +71,15 @@ def test_a_library_of_an_older_version_answers_as_before(
     expected, pictures = answers(engine), engine.pictures().pictures
     close_library(engine)
     write_old_catalog(catalog, old, version)
-    log, vectors = read_rows(old, LOG), read_rows(old, VECTORS)
+    log = read_rows(old, LOG)
+    vectors = [row[:3] for row in read_rows(old, VECTORS)]  # later versions have a digest
     for path in filled.glob("catalog.sqlite*"):
         path.unlink()
     shutil.copy(old, catalog)
 
     engine = open_library(filled)
-    assert read_rows(catalog, LOG) == log and read_rows(catalog, VECTORS) == vectors
+    assert read_rows(catalog, LOG) == log
+    assert [row[:3] for row in read_rows(catalog, VECTORS)] == vectors
     assert answers(engine) == expected
     migrated = engine.pictures().pictures
     expected_pictures = [

@@ -87,9 +87,9 @@ def test_eight_kills_cost_a_batch_each_and_nothing_else(
     assert len(lines(log)) + report.embedded <= PICTURES + KILLS * BATCH
     files = {path: name for name, _, path in engine.library.reader.iterate_files()}
     assert files == {str(p): hashlib.sha256(data).hexdigest() for p, (data, _) in before.items()}
-    model = engine.library.catalog.serving()
-    assert model is not None
-    live = IndexReplica(engine.library.reader, model, home / "index")
+    space = engine.library.catalog.serving()
+    assert space is not None
+    live = IndexReplica(engine.library.reader, space, home / "index")
     assert live.refresh().count == PICTURES and not live.rebuilt
     for seed in (0, PICTURES // 2, PICTURES - 1):
         assert engine.search(image=jpeg(seed), k=1)[0].id == identity(seed)

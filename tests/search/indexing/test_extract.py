@@ -13,7 +13,7 @@ from helpers.pictures import identity, jpeg, paint
 from search.catalog.catalog import Catalog
 from search.catalog.database import Database
 from search.catalog.reads import CatalogReader
-from search.catalog.writes import Model, SeenContent
+from search.catalog.writes import SeenContent, Space
 from search.embedders.base import Embedder
 from search.indexing.commit import Committer, SyncCounts
 from search.indexing.extract import extract_again, extract_files
@@ -53,7 +53,7 @@ class Constant:
         self.analyzed += len(pixels)
         return [(np.eye(1, embedder.dim, dtype=np.float32)[0], SeenContent()) for _ in pixels]
 
-    def can_answer(self, model: Model) -> bool:
+    def can_answer(self, space: Space) -> bool:
         return True
 
 
@@ -90,16 +90,16 @@ def test_a_batch_is_embedded_once_per_image_and_committed(folder: Path, tmp_path
     embedder, analyzer = Counted(), Constant()
     database = Database(tmp_path / "catalog.sqlite")
     catalog, reader = Catalog(database), CatalogReader(database)
-    model = catalog.model(embedder.name, embedder.fingerprint, embedder.dim)
+    space = catalog.space(embedder.name, embedder.fingerprint, embedder.dim)
     root = catalog.add_root(str(folder), 0, ())
-    committer = Committer(catalog, Thumbnails(tmp_path / "thumbnails"), analyzer, embedder, model)
+    committer = Committer(catalog, Thumbnails(tmp_path / "thumbnails"), analyzer, embedder, space)
     counts = SyncCounts(root, {}, [])
     entries = sorted(scan(folder).entries.values())
     batch = list(extract_files(str(folder), entries, {}, OneByOne(), embedder.preprocessing))
     committer.commit_files(counts, batch, "rule")
     assert (analyzer.analyzed, counts.embedded, counts.added) == (2, 2, 3)
     assert [skip.path for skip in counts.skips] == ["no.jpg"]
-    assert reader.count(model) == {"pictures": 3, "files": 3, "embedded": 3}
+    assert reader.count(space) == {"pictures": 3, "files": 3, "embedded": 3}
     committer.commit_files(SyncCounts(root, catalog.files(root), []), batch, "rule")
     assert analyzer.analyzed == 2  # every image has a vector
     database.close()

@@ -798,7 +798,7 @@ def test_a_library_of_the_earlier_weights_answers_until_all_have_new_vectors(
     old.sync(folder)
     old.sync(tmp_path / "usb")
     with old.library.database.write() as c:  # as the version before called it
-        c.execute(update(schema.models).values(name="mini"))
+        c.execute(update(schema.spaces).values(name="mini"))
     close_library(old)
     (tmp_path / "usb").rename(tmp_path / "away")
     lines: list[str] = []
@@ -1277,18 +1277,18 @@ class Folders:
             assert hits[0].score == pytest.approx(1, abs=1e-3)
 
     def check_index(self, by_number: dict[int, str]) -> None:
-        model = self.engine.library.catalog.serving()
-        if model is None:
+        space = self.engine.library.catalog.serving()
+        if space is None:
             return
         lookup, runtime = self.engine.library.reader, self.engine.library.runtime
         seeds = {identity(*picture): picture[0] for picture in self.all_pictures()}
         row_ids = sorted(number for number, name in by_number.items() if name in seeds)
         for live in (
-            self.engine.library.indexes.replica(model),
-            IndexReplica(lookup, model, self.base / "home/index"),
+            self.engine.library.indexes.replica(space),
+            IndexReplica(lookup, space, self.base / "home/index"),
         ):
             assert runtime.run(lambda live=live: live.refresh().ids().tolist()) == row_ids
-        present, vectors = lookup.load_vectors(model, row_ids)
+        present, vectors = lookup.load_vectors(space, row_ids)
         for number, vector in zip(present, vectors, strict=True):
             first = self.rows.setdefault(seeds[by_number[number]], vector)
             assert float(first @ vector) > 0.999  # computed in another batch, perhaps

@@ -41,14 +41,14 @@ def engine(library: Open, folder: Path) -> Iterator[Engine]:
 
 def steps(engine: Engine) -> SimpleNamespace:
     library = engine.library
-    model = library.catalog.serving()
-    assert model is not None
+    space = library.catalog.serving()
+    assert space is not None
     return SimpleNamespace(
-        resolver=TermResolver(library.reader, library.resolver, library.models, model),
-        retriever=Retriever(library.indexes, model),
-        ranker=Ranker(library.reader, model),
-        embedder=library.models.open_for(model),
-        model=model,
+        resolver=TermResolver(library.reader, library.resolver, library.models, space),
+        retriever=Retriever(library.indexes, space),
+        ranker=Ranker(library.reader, space),
+        embedder=library.models.open_for(space),
+        model=space,
     )
 
 

@@ -61,11 +61,11 @@ def photo(engine: Engine, seed: int) -> Path:
 def test_scores_of_a_text_are_cosines_with_the_stored_vectors(engine: Engine) -> None:
     hits = engine.search(text="a hat", k=8)
     words = embedder(engine).embed_text(["a hat"])[0]
-    model = engine.library.catalog.serving()
-    assert model is not None
+    space = engine.library.catalog.serving()
+    assert space is not None
     for hit in hits:
         _, stored = engine.library.reader.load_vectors(
-            model, [engine.library.reader.resolve(hit.id)]
+            space, [engine.library.reader.resolve(hit.id)]
         )
         assert hit.score == pytest.approx(float(stored[0] @ words), abs=1e-5)
     scores = [hit.score for hit in hits]

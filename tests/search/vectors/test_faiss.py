@@ -184,18 +184,18 @@ def test_a_snapshot_that_cannot_be_written_leaves_the_earlier_one(
 
 def numbers(engine: Engine) -> list[int]:
     """Return the ids in this engine's index after it read the change log."""
-    model = engine.library.catalog.serving()
-    assert model is not None
-    live = engine.library.runtime.run(lambda: engine.library.indexes.replica(model))
+    space = engine.library.catalog.serving()
+    assert space is not None
+    live = engine.library.runtime.run(lambda: engine.library.indexes.replica(space))
     result: list[int] = engine.library.runtime.run(lambda: live.refresh().ids().tolist())
     return result
 
 
 def fresh(engine: Engine) -> IndexReplica:
     """The index as a new process would open it."""
-    model = engine.library.catalog.serving()
-    assert model is not None
-    return IndexReplica(engine.library.reader, model, engine.home / "index")
+    space = engine.library.catalog.serving()
+    assert space is not None
+    return IndexReplica(engine.library.reader, space, engine.home / "index")
 
 
 def snapshots(home: Path) -> list[Path]:
@@ -218,7 +218,7 @@ def test_a_sync_writes_the_snapshot_that_the_next_process_opens(
     engine.sync(folder)
     live = fresh(engine)
     assert not live.rebuilt and live.index.ids().tolist() == [1, 2, 3, 4]
-    assert live.index.cursor == engine.library.reader.sequence(live.model)
+    assert live.index.cursor == engine.library.reader.sequence(live.space)
 
 
 def test_the_tail_of_the_log_is_replayed(engine: Engine, folder: Path) -> None:
@@ -351,7 +351,7 @@ def test_another_catalogs_snapshot_is_not_believed(
     shutil.copy(snapshots(theirs.home)[0], snapshots(ours.home)[0])  # under our name, even
     again = library(tmp_path / "ours")
     assert ranking(again, 1)[0] == (identity(1), pytest.approx(1, abs=1e-5))
-    stored = again.library.reader.load_vectors(fresh(again).model, [1])[1][0]
+    stored = again.library.reader.load_vectors(fresh(again).space, [1])[1][0]
     assert nearest(fresh(again).index, stored, 1) == [1]
 
 
@@ -382,7 +382,7 @@ def test_scores_come_from_the_catalog_and_not_from_the_index(engine: Engine, fol
     fill(folder, range(4))
     engine.sync(folder)
     live = fresh(engine)
-    _, stored = engine.library.reader.load_vectors(live.model, [1, 2, 3, 4])
+    _, stored = engine.library.reader.load_vectors(live.space, [1, 2, 3, 4])
     scores = sorted((stored @ stored[0]).tolist(), reverse=True)
     assert [hit.score for hit in engine.search(vector=stored[0].tolist(), k=4)] == pytest.approx(
         scores, abs=1e-6

@@ -16,7 +16,7 @@ from search import Engine
 from search.catalog.catalog import Catalog
 from search.catalog.database import Database
 from search.catalog.reads import CatalogReader, rescore
-from search.catalog.writes import ExtractedFile, Model
+from search.catalog.writes import ExtractedFile, Space
 from search.errors import InputError, LibraryError, StorageError
 from search.records import Metadata
 from search.runtime import Runtime
@@ -255,9 +255,9 @@ class VectorCatalog:
     def __init__(self, place: Path) -> None:
         self.database = Database(place / "catalog.sqlite")
         self.catalog, self.reader = Catalog(self.database), CatalogReader(self.database)
-        self.model: Model = self.catalog.model("mini", "0" * 16, DIM)
+        self.space: Space = self.catalog.space("mini", "0" * 16, DIM)
         self.root = self.catalog.add_root(str(place), 0, ())
-        self.catalog.serve(self.model)
+        self.catalog.serve(self.space)
         self.folder, self.rows, self.count = place / "index", dict[int, np.ndarray](), 0
 
     def add(self, n: int) -> None:
@@ -267,7 +267,7 @@ class VectorCatalog:
             name = f"{self.count:064d}"
             entry = FileEntry(name, 0, self.count, self.count)
             row_ids.append(ExtractedFile(entry, name, name, Metadata("jpeg", 1, 1, 0), row))
-        self.catalog.record(self.root, self.model, row_ids)
+        self.catalog.record(self.root, self.space, row_ids)
         self._read()
 
     def remove(self, numbers: list[int]) -> None:
@@ -278,11 +278,11 @@ class VectorCatalog:
     def _read(self) -> None:
         """Return the row ids and vectors of the catalog, which a search must return."""
         self.rows = {}
-        for numbers, rows in self.reader.iterate_vectors(self.model):
+        for numbers, rows in self.reader.iterate_vectors(self.space):
             self.rows |= dict(zip(numbers, rows, strict=True))
 
     def open(self, tier: str = "auto") -> IndexReplica:
-        return IndexReplica(self.reader, self.model, self.folder, tier, LARGE)
+        return IndexReplica(self.reader, self.space, self.folder, tier, LARGE)
 
     def right(self, replica: IndexReplica) -> bool:
         """Return whether the index equals the catalog and every vector finds itself."""
@@ -394,33 +394,33 @@ def test_another_process_that_was_quicker_is_believed(
 ) -> None:
     fixture.add(LARGE - 1)
     ours, theirs = open_manager(fixture, runtime), open_manager(fixture, runtime)
-    ours.replica(fixture.model)
+    ours.replica(fixture.space)
     fixture.add(1)
-    assert theirs.train(fixture.model)
-    theirs.save(fixture.model)
+    assert theirs.train(fixture.space)
+    theirs.save(fixture.space)
     held = snapshot.read_head(next(fixture.folder.iterdir()))
-    assert sum(1 for _ in ours.replica(fixture.model).train()) <= 2  # nothing is trained again
-    assert ours.replica(fixture.model).index.head() == held and fixture.right(
-        ours.replica(fixture.model)
+    assert sum(1 for _ in ours.replica(fixture.space).train()) <= 2  # nothing is trained again
+    assert ours.replica(fixture.space).index.head() == held and fixture.right(
+        ours.replica(fixture.space)
     )
 
 
 def test_a_manager_trains_and_saves_once(fixture: VectorCatalog, runtime: Runtime) -> None:
     fixture.add(LARGE)
     first = open_manager(fixture, runtime)
-    assert first.status(fixture.model)["kind"] == "flat"
-    assert first.train(fixture.model) and not first.train(fixture.model)
-    first.save(fixture.model)
-    assert first.status(fixture.model)["kind"] == "ivf"
+    assert first.status(fixture.space)["kind"] == "flat"
+    assert first.train(fixture.space) and not first.train(fixture.space)
+    first.save(fixture.space)
+    assert first.status(fixture.space)["kind"] == "ivf"
 
     def none() -> Runtime:
         raise AssertionError("nothing is to be done")
 
     resting = IndexManager(fixture.reader, none, fixture.folder, "auto", LARGE)
-    assert not resting.train(fixture.model)
-    resting.save(fixture.model)
-    assert resting.status(fixture.model) == {"kind": "ivf", "generation": LARGE}
-    replica = open_manager(fixture, runtime).replica(fixture.model)
+    assert not resting.train(fixture.space)
+    resting.save(fixture.space)
+    assert resting.status(fixture.space) == {"kind": "ivf", "generation": LARGE}
+    replica = open_manager(fixture, runtime).replica(fixture.space)
     assert replica.index.tier == "ivf" and not replica.rebuilt and fixture.right(replica)
 
 
@@ -428,8 +428,8 @@ def test_a_manager_trains_and_saves_once(fixture: VectorCatalog, runtime: Runtim
 def test_a_damaged_one_is_made_anew(fixture: VectorCatalog, runtime: Runtime, damage: str) -> None:
     fixture.add(LARGE)
     first = open_manager(fixture, runtime)
-    first.train(fixture.model)
-    first.save(fixture.model)
+    first.train(fixture.space)
+    first.save(fixture.space)
     (path,) = fixture.folder.iterdir()
     data = bytearray(path.read_bytes())
     data[-100] ^= 4
@@ -438,10 +438,10 @@ def test_a_damaged_one_is_made_anew(fixture: VectorCatalog, runtime: Runtime, da
     else:
         path.write_bytes(data[: len(data) // 2] if damage == "cut" else data)
     again = open_manager(fixture, runtime)
-    replica = again.replica(fixture.model)
+    replica = again.replica(fixture.space)
     assert replica.rebuilt and replica.index.tier == "flat" and fixture.right(replica)
-    assert again.train(fixture.model)
-    again.save(fixture.model)
+    assert again.train(fixture.space)
+    again.save(fixture.space)
     assert load(path, DIM).tier == "ivf" and fixture.right(replica)
 
 
@@ -449,10 +449,10 @@ def test_a_library_that_is_closed_gives_up_training(fixture: VectorCatalog) -> N
     fixture.add(LARGE)
     runtime = Runtime(1)
     manager = open_manager(fixture, runtime)
-    runtime.run(lambda: manager.replica(fixture.model))
+    runtime.run(lambda: manager.replica(fixture.space))
     runtime.close()
     with pytest.raises(LibraryError, match="closed"):
-        manager.train(fixture.model)
+        manager.train(fixture.space)
 
 
 # through the facade ----------------------------------------------------------------------------

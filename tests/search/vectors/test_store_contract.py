@@ -207,18 +207,18 @@ def test_every_store_follows_the_change_log(
     for seed in range(4):
         paint(folder / f"{seed}.jpg", seed)
     writer.sync(folder)
-    model = engine.library.catalog.serving()
-    assert model is not None
-    replica = engine.library.runtime.run(lambda: engine.library.indexes.replica(model))
+    space = engine.library.catalog.serving()
+    assert space is not None
+    replica = engine.library.runtime.run(lambda: engine.library.indexes.replica(space))
     assert replica.refresh().ids().tolist() == [1, 2, 3, 4]
-    assert replica.refresh().cursor == engine.library.reader.sequence(model) == 4
+    assert replica.refresh().cursor == engine.library.reader.sequence(space) == 4
     (folder / "1.jpg").unlink()
     paint(folder / "4.jpg", 4)
     writer.sync(folder)
     assert replica.refresh().count == 4
-    assert replica.refresh().cursor == engine.library.reader.sequence(model) > 4
+    assert replica.refresh().cursor == engine.library.reader.sequence(space) > 4
     assert replica.rebuild().ids().tolist() == replica.refresh().ids().tolist()
-    assert engine.library.indexes.status(model)["generation"] == replica.refresh().cursor
+    assert engine.library.indexes.status(space)["generation"] == replica.refresh().cursor
 
 
 @pytest.mark.parametrize("name", sorted(STORES))

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import json
 import math
-import os
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from statistics import median_low
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from safetensors import safe_open
 from torch import Tensor
 
 from diffusion import files
 from diffusion.errors import DataError
 from diffusion.files import create_array
-from diffusion.sources import Entry, convert_picture, digest_entries, list_pictures
+from diffusion.media.pool import DecoderPool
+from diffusion.reading import read_json
+from diffusion.sources import Entry, digest_entries, list_pictures
 
+MAX_BESIDE = 2**28  # bytes of JSON beside pixels: some two million names
 MEMORY = 2 * 2**30  # bytes of pixels that are kept in memory
-RESAMPLING = Image.Resampling.LANCZOS
 
 
 @dataclass
@@ -75,7 +73,29 @@ def read_pictures(
     A file that cannot be decoded is listed in `skipped`. Raises DataError if a path cannot be
     read, or if there is no picture, and DiffusionError if the cache cannot be written.
     """
-    listing = list_pictures(paths)
+    with DecoderPool() as pool:
+        return _read(paths, size, cache, on_progress, pool)
+
+
+def read_picture(path: str | Path, size: int) -> np.ndarray:
+    """Read a picture of a file as `read_pictures` does. size: side in pixels. Returns
+    (size, size, 3) uint8. Raises DataError when it cannot be decoded, and DiffusionError."""
+    jobs = [Entry("", str(Path(path).absolute()), False, (0, 0)).job(size=size)]
+    with DecoderPool(1) as pool:
+        (decoded,) = pool.decode(jobs, (size, size, 3))
+    if isinstance(decoded, str):
+        raise DataError(f"{path} is not a picture that can be read: {decoded}")
+    return decoded.pixels
+
+
+def _read(
+    paths: Sequence[str | Path],
+    size: int,
+    cache: Path | None,
+    on_progress: Callable[[int, int], None] | None,
+    pool: DecoderPool,
+) -> Pictures:
+    listing = list_pictures(paths, pool)
     shape = (len(listing.entries), 3, size, size)
     file = None
     if cache is not None and math.prod(shape) > MEMORY:
@@ -84,13 +104,15 @@ def read_pictures(
             return _label(*known, listing.other)
     images = np.empty(shape, np.uint8) if file is None else file.create()
     names, sides, skipped = list[str](), list[int](), list[tuple[str, str]]()
-    for done, (name, result) in enumerate(_decode_in_order(listing.entries, size), 1):
-        if isinstance(result, str):
-            skipped.append((name, result))
+    jobs = [entry.job(size=size) for entry in listing.entries]
+    for done, decoded in enumerate(pool.decode(jobs, (size, size, 3)), 1):
+        name = listing.entries[done - 1].name
+        if isinstance(decoded, str):
+            skipped.append((name, decoded))
         else:
-            images[len(names)] = result[0].transpose(2, 0, 1)
+            images[len(names)] = decoded.pixels.transpose(2, 0, 1)
             names.append(name)
-            sides.append(result[1])
+            sides.append(decoded.side)
         if on_progress is not None:
             on_progress(done, len(listing.entries))
     if not names:
@@ -138,14 +160,15 @@ class PixelFile:
         """Pixels (N, 3, S, S), names, side and skipped files of an earlier call for the same
         files; None when there was none."""
         try:
-            about = json.loads(self._beside.read_text(encoding="utf-8"))
+            about = read_json(self._beside, MAX_BESIDE)
             if about["key"] != self._key:
                 return None
-            images = files.map_array(self._path)[: len(about["names"])]
+            names = [str(name) for name in about["names"]]
+            skipped = [(str(name), str(reason)) for name, reason in about["skipped"]]
+            images = files.map_array(self._path, self._shape, np.uint8)[: len(names)]
+            return images, names, int(about["side"]), skipped
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        skipped = [(name, reason) for name, reason in about["skipped"]]
-        return images, about["names"], about["side"], skipped
 
     def create(self) -> np.ndarray:
         """An array to write the pixels to. Raises DiffusionError when there is no room."""
@@ -160,63 +183,6 @@ class PixelFile:
     @property
     def _beside(self) -> Path:
         return self._path.with_suffix(".json")
-
-
-Decoded = tuple[np.ndarray, int] | str
-"""(size, size, 3) uint8 and the original short side, or the reason why decoding failed."""
-
-
-def _decode_in_order(entries: Sequence[Entry], size: int) -> Iterator[tuple[str, Decoded]]:
-    """Names with (size, size, 3) uint8 and the short side of the original, or with the reason why
-    a file cannot be read. In order; some are decoded ahead."""
-
-    def convert(picture: Image.Image) -> tuple[np.ndarray, int]:
-        side = min(picture.size)  # before it is decoded at a smaller size
-        return crop_square(picture, size), side
-
-    workers = os.cpu_count() or 1
-    waiting: deque[tuple[str, Future[Decoded]]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        for entry in entries:
-            waiting.append((entry.name, pool.submit(convert_picture, entry, convert)))
-            if len(waiting) > 16 * workers:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()
-
-
-def crop_square(picture: Image.Image, size: int) -> np.ndarray:
-    """Convert a picture to (size, size, 3) uint8: upright, on white, the square in its middle."""
-    picture.draft("RGB", (2 * size, 2 * size))
-    picture = ImageOps.fit(make_upright(picture), (size, size), RESAMPLING)
-    return np.asarray(picture, dtype=np.uint8)
-
-
-def make_upright(picture: Image.Image) -> Image.Image:
-    """Any picture -> RGB, turned as its EXIF orientation says, over white."""
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith(("I", "F")):
-        picture = _to_8_bits(picture)
-    if picture.mode not in ("RGB", "L"):
-        layer = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return picture.convert("RGB")
-
-
-def _to_8_bits(picture: Image.Image) -> Image.Image:
-    """Convert a grey picture of 16 or 32 bits to 8 bits.
-
-    Integers are scaled by 65535. Floats are scaled by the smallest of 1, 255 and 65535 that is not
-    below their maximum. Larger values are scaled by their maximum.
-    """
-    values = np.asarray(picture, dtype=np.float32)
-    maximum = float(values.max(where=np.isfinite(values), initial=0.0))
-    values = np.nan_to_num(values, nan=0.0, posinf=maximum)
-    ranges = (1.0, 255.0, 65535.0) if picture.mode.startswith("F") else (65535.0,)
-    white = next((value for value in ranges if maximum <= value), maximum)
-    return Image.fromarray((values / white * 255).clip(0, 255).astype(np.uint8))
 
 
 @dataclass(frozen=True)

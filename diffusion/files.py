@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from diffusion.errors import DiffusionError
+from diffusion.reading import open_regular
 
 
 def replace(path: Path, write: Callable[[Path], object]) -> None:
@@ -74,10 +75,19 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, str])
     replace(path, lambda partial: partial.write_bytes(to_safetensors(tensors, about)))
 
 
-def map_array(path: Path) -> Tensor:
-    """The array of a .npy file as a tensor that is mapped into memory. It must not be written to.
-    Raises OSError or ValueError for a file that is missing or damaged."""
-    array = np.load(path, mmap_mode="r")  # a writable private mapping cannot exceed the memory
+Mode = Literal["r", "r+"]
+
+
+def map_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic], mode: Mode = "r") -> Any:
+    """Map the array of a .npy file into memory: for reading as a tensor, which must not be written
+    to; for writing (`r+`) as a numpy array. Raises OSError or ValueError for a file that is
+    missing, damaged, or of another shape or type."""
+    open_regular(path).close()  # numpy would wait for a named pipe
+    array = np.load(path, mmap_mode=mode)  # a writable private mapping cannot exceed the memory
+    if array.shape != shape or array.dtype != dtype:
+        raise ValueError(f"{path.name} holds {array.dtype} {array.shape}, not {shape}")
+    if mode == "r+":
+        return array
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(array)

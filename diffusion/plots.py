@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,9 @@ from torch import Tensor
 from diffusion import files
 from diffusion.data import to_bytes
 from diffusion.errors import ConfigError
+from diffusion.reading import open_regular
 
+HEAD = 2**20  # bytes at the start of a PNG that are searched for that field
 SOFTWARE = "lookalike"  # value of the PNG text field Software, by which `refuse_overwrite` goes
 
 
@@ -48,12 +51,14 @@ def save_png(path: Path, picture: Image.Image) -> None:
 def refuse_overwrite(path: Path) -> None:
     """Raise ConfigError if `path` exists and is not a PNG that lookalike wrote."""
     try:
-        with Image.open(path) as existing:
+        with open_regular(path) as file:
+            head = io.BytesIO(file.read(HEAD))
+        with Image.open(head, formats=["PNG"]) as existing:
             if existing.info.get("Software") == SOFTWARE:
                 return
     except FileNotFoundError:
         return
-    except (OSError, ValueError, SyntaxError):
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         pass  # not a picture, so lookalike did not write it
     raise ConfigError(
         f"{path} exists and was not made by lookalike, so it is not replaced; give another name"

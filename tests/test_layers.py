@@ -31,7 +31,9 @@ LAYERS: tuple[set[str], ...] = (
     {"__main__"},
 )
 """Folders and modules of search: each may import those of the rows before it, and within itself."""
-DIFFUSION = "errors files sources data plots model sampling evaluation training cli".split()
+DIFFUSION = (
+    "errors reading media sources files data plots model sampling evaluation training cli".split()
+)
 """Folders and modules of diffusion: each may import those before it, and within itself."""
 PACKAGES = (search, diffusion)
 FACADE = {"engine", "querying.query", "records", "settings", "errors"}
@@ -41,7 +43,7 @@ BESIDE = {
     "cli": {"typer", "rich"},
     "plots": {"matplotlib"},
     "sampling.process": {"matplotlib"},
-    "sources": {"pillow_heif"},  # optional
+    "media.images": {"pillow_heif"},  # optional
 }
 BRIDGES = {
     "cli.app",

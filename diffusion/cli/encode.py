@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from diffusion.cli.arguments import Device
-from diffusion.cli.output import make_counter, print_note
+from diffusion.cli.output import make_counter, print_note, print_skipped
 from diffusion.errors import ConfigError
 
 
@@ -47,4 +47,5 @@ def encode(
     latents = encode_folder(
         data, out, load_autoencoder(where), windows, seed, make_counter("encoding")
     )
+    print_skipped(latents.skipped)
     print_note(f"{out}: {len(latents.names)} pictures, {len(latents.skipped)} skipped")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diffusion.cli.arguments import Checkpoint, Device, Guidance, Interval, Sampler, Seed, Steps
+from diffusion.cli.output import print_skipped
 from diffusion.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def evaluate(
     )
     name = str(features or context.obj["encode"])  # opens the library, before the work begins
     pictures, condition = read_pictures(data, model.config.size), None
+    print_skipped(pictures.skipped)
     if embeddings:
         vectors = read_vectors(embeddings)
         check_encoder(model, vectors, embeddings)

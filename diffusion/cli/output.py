@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,11 +13,23 @@ if TYPE_CHECKING:
 LINE_SECONDS = 10.0
 """Seconds between two lines where there is no progress bar."""
 
+SHOWN = 10  # files that are listed with their reasons
+
 
 def print_note(text: str) -> None:
     """Write a line."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
+
+
+def print_skipped(skipped: Sequence[tuple[str, str]]) -> None:
+    """Write the names of the first files that were skipped, with the reasons. Names come out of
+    zips of others, so control characters, which a terminal would obey, are escaped."""
+    for name, reason in skipped[:SHOWN]:
+        text = f"skipped {name}: {reason}"
+        print_note("".join(c if c.isprintable() else ascii(c)[1:-1] for c in text))
+    if len(skipped) > SHOWN:
+        print_note(f"skipped {len(skipped) - SHOWN} more")
 
 
 def make_counter(verb: str) -> Callable[[int, int], None]:

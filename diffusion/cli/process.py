@@ -9,7 +9,6 @@ import typer
 
 from diffusion.cli.arguments import Checkpoint, ClassName, Device, Like, Seed
 from diffusion.cli.output import print_note
-from diffusion.errors import DataError
 
 
 def process(
@@ -25,21 +24,16 @@ def process(
     """Draw how a picture turns into noise, how noise turns into a picture, and the schedule."""
     from PIL import Image
 
+    from diffusion.data import read_picture
     from diffusion.model.checkpoint import load
     from diffusion.plots import refuse_overwrite
     from diffusion.sampling.process import draw_process
     from diffusion.sampling.sample import load_condition
-    from diffusion.sources import open_picture, read_file
     from diffusion.training.devices import choose_device
 
     refuse_overwrite(out)
-    try:
-        picture = open_picture(read_file(image))
-        picture.load()
-    except (OSError, SyntaxError, ValueError, DataError, Image.DecompressionBombError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise DataError(f"{image} is not a picture that can be read: {why}") from error
     model = load(checkpoint, choose_device(device))
+    picture = Image.fromarray(read_picture(image, model.config.size))
     condition = load_condition(model, 1, like, name, seed) if like or name else None
     draw_process(model, picture, out, condition, seed=seed, steps=steps)
     print_note(f"{out}: by the model {model.config.preset} at {model.config.size} px")

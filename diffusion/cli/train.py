@@ -7,10 +7,9 @@ from typing import Annotated
 import typer
 
 from diffusion.cli.arguments import Device, ImageSize
-from diffusion.cli.output import make_counter, print_note, show_progress
+from diffusion.cli.output import make_counter, print_note, print_skipped, show_progress
 from diffusion.errors import ConfigError
 
-SHOWN = 10  # skipped files that are listed
 FEW_SEEN = 100_000  # pictures below which samples are not yet pictures
 
 
@@ -137,8 +136,7 @@ def train(
     print_note("reading pictures")
     training = Run(options, make_counter("reading"))
     inputs = training.inputs
-    for name, reason in inputs.skipped[:SHOWN]:
-        print_note(f"skipped {name}: {reason}")
+    print_skipped(inputs.skipped)
     held = 0 if inputs.held_out is None else len(inputs.held_out)
     other = "".join(f", {count} {kind}" for kind, count in inputs.other.items())
     speed = training.trainer.speed

@@ -13,8 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from diffusion import files
-from diffusion.data import crop_square, to_unit
+from diffusion.data import to_unit
 from diffusion.errors import ConfigError
+from diffusion.media.images import crop_square
 from diffusion.model.denoiser import Denoiser
 from diffusion.model.schedule import DiscreteSchedule, NoiseSchedule
 from diffusion.plots import SOFTWARE, tile_pictures

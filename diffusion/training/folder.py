@@ -1,10 +1,11 @@
-"""The files of a run: config.json, log.txt, stats.jsonl, grids, loss.png, states, snapshots,
-checkpoint."""
+"""The files of a run: config.json, skipped.json, log.txt, stats.jsonl, grids, loss.png, states,
+snapshots, checkpoint."""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,13 @@ class Folder:
         """Write what a later start reads back."""
         if self._writes:
             files.write_json(self.path / "config.json", document)
+
+    def write_skipped(self, skipped: Sequence[tuple[str, str]]) -> None:
+        """Write the names of the files that could not be read, each with its reason."""
+        path = self.path / "skipped.json"
+        if self._writes and (skipped or path.exists()):
+            document = [{"name": name, "reason": reason} for name, reason in skipped]
+            files.write_json(path, document)
 
     def log(self, line: str) -> None:
         """Append a line to the log."""

@@ -3,9 +3,7 @@ once, in several versions, and kept in a folder of memory-mapped files."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median_low
@@ -13,19 +11,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from diffusion import files
-from diffusion.data import classes_of, make_upright
+from diffusion.data import classes_of
 from diffusion.errors import DataError
+from diffusion.media.pool import DecoderPool
 from diffusion.model.autoencoder import CHANNELS, DOWNSAMPLING, Autoencoder
 from diffusion.model.presets import LatentSpace
-from diffusion.sources import convert_picture, digest_entries, list_pictures
+from diffusion.reading import read_json
+from diffusion.sources import digest_entries, list_pictures
 
 BATCH = 256  # windows that are encoded together
 CHUNK = 64  # pictures between two saves
 FORMAT = "lookalike latents"
+ABOUT = "latents.json"
+MAX_ABOUT = 2**28  # bytes of that file: some two million names
 FEW = 2000  # pictures that the statistics are taken from
 
 
@@ -49,6 +50,16 @@ class Windows:
         """Pixels a side."""
         return self.places * DOWNSAMPLING
 
+    @property
+    def arguments(self) -> dict[str, int]:
+        """Arguments of `diffusion.media.images.cut_windows`, without the seed."""
+        return {
+            "side": self.side,
+            "versions": self.versions,
+            "least": self.least,
+            "most": self.most,
+        }
+
 
 SMALL = Windows(places=17, crop=16, versions=6, least=136, most=256)
 LARGE = Windows(places=32, crop=32, versions=4, least=256, most=256)
@@ -62,59 +73,36 @@ def choose_windows(size: int, versions: int = 6) -> Windows:
     )
 
 
-def cut_windows(
-    picture: Image.Image, windows: Windows, seed: int
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """An RGB picture -> (V, side, side, 3) uint8 and (V,) short sides of the whole picture, in
-    places of the latents. None for one that is too small."""
-    short = min(picture.size)
-    if short < windows.least:
-        return None
-    random = np.random.default_rng(seed)
-    pixels, sizes = [], []
-    for version in range(windows.versions):
-        low, high = np.log(windows.least), np.log(min(short, windows.most))
-        scaled = round(float(np.exp(random.uniform(low, high))))
-        span = windows.side * short / scaled  # of a window, in pixels of the picture
-        left = random.uniform(0, picture.width - span)
-        top = random.uniform(0, picture.height - span)
-        if scaled == short:
-            left, top, span = round(left), round(top), windows.side
-        box = (left, top, left + span, top + span)
-        size = (windows.side, windows.side)
-        window = np.asarray(picture.resize(size, Image.Resampling.LANCZOS, box))
-        pixels.append(window[:, ::-1] if version % 2 else window)
-        sizes.append(scaled / DOWNSAMPLING)
-    return np.stack(pixels), np.array(sizes, np.float32)
-
-
 def encode(
-    autoencoder: Autoencoder,
-    pictures: Sequence[Image.Image],
-    windows: Windows,
-    seed: int = 0,
-    workers: int = 1,
+    autoencoder: Autoencoder, cut: Iterable[tuple[int, np.ndarray, Sequence[int]]]
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Index of each picture that is large enough, its latents (V, places, places, 32) float16 as
-    the autoencoder gives them, on its device, and its (V,) sizes."""
+    """Encode windows.
+
+    cut: index of each picture, its windows (V, side, side, 3) uint8, and the short sides in pixels
+    to which the picture was scaled for them. Yields the index, the latents (V, places, places, 32)
+    float16 as the autoencoder gives them, on its device, and the (V,) short sides in places of the
+    latents.
+    """
     device = next(autoencoder.parameters()).device
-    with ThreadPoolExecutor(workers) as pool:
-        jobs = pool.map(lambda i: cut_windows(pictures[i], windows, seed + i), range(len(pictures)))
-        waiting = list[tuple[int, np.ndarray, np.ndarray]]()
-        for index, windows_of_one in enumerate(jobs):
-            if windows_of_one is not None:
-                waiting.append((index, *windows_of_one))
-            full = len(waiting) * windows.versions >= BATCH
-            if waiting and (full or index == len(pictures) - 1):
-                stacked = torch.from_numpy(np.concatenate([pixels for _, pixels, _ in waiting]))
-                unit = stacked.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-                with torch.inference_mode():
-                    codes = autoencoder.encode(unit.contiguous(memory_format=torch.channels_last))
-                codes = codes.permute(0, 2, 3, 1).half()
-                codes = codes.reshape(-1, windows.versions, *codes.shape[1:])
-                for (place, _, sizes), one in zip(waiting, codes, strict=True):
-                    yield place, one, torch.from_numpy(sizes).to(device)
-                waiting.clear()
+    waiting = list[tuple[int, np.ndarray, Sequence[int]]]()
+
+    def encode_waiting() -> Iterator[tuple[int, Tensor, Tensor]]:
+        stacked = torch.from_numpy(np.concatenate([pixels for _, pixels, _ in waiting]))
+        unit = stacked.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        with torch.inference_mode():
+            codes = autoencoder.encode(unit.contiguous(memory_format=torch.channels_last))
+        codes = codes.permute(0, 2, 3, 1).half()
+        codes = codes.reshape(len(waiting), -1, *codes.shape[1:])
+        for (index, _, sides), one in zip(waiting, codes, strict=True):
+            yield index, one, torch.tensor(sides, device=device) / DOWNSAMPLING
+        waiting.clear()
+
+    for picture in cut:
+        waiting.append(picture)
+        if len(waiting) * len(picture[1]) >= BATCH:
+            yield from encode_waiting()
+    if waiting:
+        yield from encode_waiting()
 
 
 def measure_space(codes: Tensor, autoencoder: str) -> LatentSpace:
@@ -167,7 +155,28 @@ def encode_folder(
     with how many pictures of how many are done. Raises DataError when no picture is large enough or
     the folder holds other pictures, and DiffusionError when it cannot be written.
     """
-    listing = list_pictures(paths)
+    with DecoderPool() as pool:
+        about = _encode_all(paths, out, autoencoder, windows, seed, on_progress, pool)
+    if not about["names"]:
+        why = f"; {about['skipped'][0][0]}: {about['skipped'][0][1]}" if about["skipped"] else ""
+        raise DataError(
+            f"there is no picture of {windows.least} pixels or more in "
+            f"{', '.join(str(path) for path in paths)}{why}"
+        )
+    return read_latents(out)
+
+
+def _encode_all(
+    paths: Sequence[str | Path],
+    out: Path,
+    autoencoder: Autoencoder,
+    windows: Windows,
+    seed: int,
+    on_progress: Callable[[int, int], None] | None,
+    pool: DecoderPool,
+) -> dict[str, Any]:
+    """See `encode_folder`. Returns the JSON of the folder."""
+    listing = list_pictures(paths, pool)
     total = len(listing.entries)
     key = digest_entries(listing.entries, asdict(windows), autoencoder.fingerprint, seed)
     about = _read_about(out)
@@ -185,58 +194,49 @@ def encode_folder(
             "skipped": [],
             "other": listing.other,
         }
-        places = windows.places
-        shape = (total, windows.versions, places, places, CHANNELS)
-        files.create_array(out / "codes.npy", shape, np.float16)
-        files.create_array(out / "sizes.npy", shape[:2], np.float32)
-        files.write_json(out / "latents.json", about)
+        for name, (shape, dtype) in _arrays(total, windows).items():
+            files.create_array(out / name, shape, dtype)
+        files.write_json(out / ABOUT, about)
     elif about["key"] != key:
         raise DataError(
             f"{out} holds latents of other pictures, or cut in another way; give another folder"
         )
-    codes, sizes = (np.load(out / name, mmap_mode="r+") for name in ("codes.npy", "sizes.npy"))
-    with ThreadPoolExecutor() as pool:
-        while about["done"] < total:
-            first = about["done"]
-            part = listing.entries[first : first + CHUNK]
-            decoded = list(pool.map(lambda entry: convert_picture(entry, make_upright), part))
-            pictures = [one for one in decoded if isinstance(one, Image.Image)]
-            names = [e.name for e, d in zip(part, decoded, strict=True) if not isinstance(d, str)]
-            about["skipped"] += [
-                [entry.name, reason]
-                for entry, reason in zip(part, decoded, strict=True)
-                if isinstance(reason, str)
-            ]
-            encoded = set[int]()
-            for place, code, size in encode(autoencoder, pictures, windows, seed + first):
-                row = len(about["names"])
-                codes[row], sizes[row] = code.cpu().numpy(), size.cpu().numpy()
-                about["names"].append(names[place])
-                about["sides"].append(min(pictures[place].size))
-                encoded.add(place)
-            about["skipped"] += [
-                [names[i], f"its short side is below {windows.least} pixels"]
-                for i in range(len(names))
-                if i not in encoded
-            ]
-            about["done"] = first + len(part)
-            codes.flush()
-            sizes.flush()
-            files.write_json(out / "latents.json", about)
-            if on_progress is not None:
-                on_progress(about["done"], total)
-    if not about["names"]:
-        why = f"; {about['skipped'][0][0]}: {about['skipped'][0][1]}" if about["skipped"] else ""
-        raise DataError(
-            f"there is no picture of {windows.least} pixels or more in "
-            f"{', '.join(str(path) for path in paths)}{why}"
-        )
-    return read_latents(out)
+    codes, sizes = _map_arrays(out, total, windows, "r+")
+    jobs = [
+        entry.job(windows={**windows.arguments, "seed": seed + place})
+        for place, entry in enumerate(listing.entries)
+    ]
+    sides = dict[int, int]()
+
+    def cut(part: range) -> Iterator[tuple[int, np.ndarray, Sequence[int]]]:
+        shape = (windows.versions, windows.side, windows.side, 3)
+        decoded = pool.decode(jobs[part.start : part.stop], shape)
+        for place, picture in zip(part, decoded, strict=True):
+            if isinstance(picture, str):
+                about["skipped"].append([listing.entries[place].name, picture])
+            else:
+                sides[place] = picture.side
+                yield place, picture.pixels, picture.sides
+
+    while about["done"] < total:
+        part = range(about["done"], min(about["done"] + CHUNK, total))
+        for place, code, size in encode(autoencoder, cut(part)):
+            row = len(about["names"])
+            codes[row], sizes[row] = code.cpu().numpy(), size.cpu().numpy()
+            about["names"].append(listing.entries[place].name)
+            about["sides"].append(sides[place])
+        about["done"] = part.stop
+        codes.flush()
+        sizes.flush()
+        files.write_json(out / ABOUT, about)
+        if on_progress is not None:
+            on_progress(about["done"], total)
+    return about
 
 
 def is_latents(path: str | Path) -> bool:
     """Whether a folder was written by `encode_folder`."""
-    return (Path(path).expanduser() / "latents.json").is_file()
+    return (Path(path).expanduser() / ABOUT).is_file()
 
 
 def read_latents(folder: Path) -> Latents:
@@ -247,18 +247,13 @@ def read_latents(folder: Path) -> Latents:
             f"{folder} does not hold finished latents; make them with "
             "`lookalike diffusion encode DATA... -o FOLDER`"
         )
-    count = len(about["names"])
-    try:
-        codes, sizes = (files.map_array(folder / name) for name in ("codes.npy", "sizes.npy"))
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{folder} cannot be read ({error}); if it is damaged, encode the pictures again"
-        ) from error
+    count, windows = len(about["names"]), Windows(**about["windows"])
+    codes, sizes = (array[:count] for array in _map_arrays(folder, about["total"], windows))
     classes, labels = classes_of(about["names"])
     return Latents(
-        codes[:count],
-        sizes[:count],
-        Windows(**about["windows"]),
+        codes,
+        sizes,
+        windows,
         about["autoencoder"],
         about["names"],
         classes,
@@ -270,15 +265,52 @@ def read_latents(folder: Path) -> Latents:
     )
 
 
+def _arrays(total: int, windows: Windows) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
+    """Shapes and types of the files of `total` pictures."""
+    shape = (total, windows.versions, windows.places, windows.places, CHANNELS)
+    return {"codes.npy": (shape, np.float16), "sizes.npy": (shape[:2], np.float32)}
+
+
+def _map_arrays(folder: Path, total: int, windows: Windows, mode: files.Mode = "r") -> list[Any]:
+    """Map the files of a folder, for writing as numpy arrays, for reading as tensors. Raises
+    DataError when one is damaged, or of another shape than the JSON says."""
+    try:
+        return [
+            files.map_array(folder / name, shape, dtype, mode)
+            for name, (shape, dtype) in _arrays(total, windows).items()
+        ]
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{folder} cannot be read ({error}); if it is damaged, encode the pictures again"
+        ) from error
+
+
 def _read_about(folder: Path) -> dict[str, Any] | None:
     """The JSON of a folder of latents; None when there is none. Raises DataError."""
-    path = folder / "latents.json"
+    path = folder / ABOUT
     if not path.exists():
         return None
     try:
-        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        about: dict[str, Any] = read_json(path, MAX_ABOUT)
         if about["format"] != FORMAT or about["version"] != 1:
             raise ValueError("another format")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        _check_about(about)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is not readable ({error}); give another folder") from error
     return about
+
+
+def _check_about(about: dict[str, Any]) -> None:
+    """Raise ValueError or TypeError for values that `encode_folder` does not write."""
+    windows = Windows(**about["windows"])
+    numbers = [*asdict(windows).values(), about["done"], about["total"], *about["sides"]]
+    texts = [about["key"], about["autoencoder"], *about["names"], *about["other"]]
+    texts += [text for name, reason in about["skipped"] for text in (name, reason)]
+    if not all(type(n) is int and n >= 0 for n in numbers):
+        raise ValueError("it has numbers that are not whole")
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("it has names that are not texts")
+    if len(about["names"]) != len(about["sides"]) or len(about["names"]) > about["total"]:
+        raise ValueError("it has not as many sides as names")
+    if not 1 <= windows.crop <= windows.places:
+        raise ValueError(f"it has crops of {windows.crop} places")

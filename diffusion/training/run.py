@@ -117,9 +117,11 @@ class Run:
             return
         self._save()  # a lengthened run is back at its plateau
         self._write_config()
+        self.folder.write_skipped(self.inputs.skipped)
         speed = trainer.speed
         self.folder.log(
-            f"{self.inputs.count} pictures, {'bf16' if speed.bf16 else 'fp32'}, "
+            f"{self.inputs.count} pictures, {len(self.inputs.skipped)} skipped, "
+            f"{'bf16' if speed.bf16 else 'fp32'}, "
             f"step {trainer.step} of {self.steps or '?'}"
         )
         if speed.threads:

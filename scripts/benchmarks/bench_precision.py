@@ -20,7 +20,8 @@ from PIL import Image
 
 import search
 from diffusion import Denoiser, load
-from diffusion.data import crop_square, to_bytes, to_unit
+from diffusion.data import to_bytes, to_unit
+from diffusion.media.images import crop_square
 from diffusion.sampling.variants import denoise_states, resolve_settings
 from search.embedders.mini import Mini
 

@@ -36,11 +36,12 @@ from networks import efficientnet  # noqa: E402
 
 from diffusion import files  # noqa: E402
 from diffusion.data import read_vectors  # noqa: E402
-from diffusion.model.autoencoder import load_autoencoder  # noqa: E402
+from diffusion.media.images import cut_windows  # noqa: E402
+from diffusion.model.autoencoder import DOWNSAMPLING, load_autoencoder  # noqa: E402
 from diffusion.model.denoiser import Denoiser  # noqa: E402
 from diffusion.model.presets import PHOTO, Config  # noqa: E402
 from diffusion.training.ema import Average  # noqa: E402
-from diffusion.training.latents import Windows, cut_windows, measure_space  # noqa: E402
+from diffusion.training.latents import Windows, measure_space  # noqa: E402
 from diffusion.training.recipe import Recipe  # noqa: E402
 
 WINDOWS = Windows(places=16, crop=16, versions=2, least=128, most=256)
@@ -62,17 +63,18 @@ class Data:
         autoencoder, network = load_autoencoder(), efficientnet(data)
         codes, sizes, features, rows = [], [], [], []
         for row, content in enumerate(contents):
-            windows = cut_windows(Image.open(io.BytesIO(content)).convert("RGB"), WINDOWS, row)
-            if windows is None:
+            picture = Image.open(io.BytesIO(content)).convert("RGB")
+            if min(picture.size) < WINDOWS.least:
                 continue
-            pixels = torch.from_numpy(windows[0]).permute(0, 3, 1, 2).float()
+            cut, sides = cut_windows(picture, **WINDOWS.arguments, seed=row)
+            pixels = torch.from_numpy(cut).permute(0, 3, 1, 2).float()
             with torch.inference_mode():
                 code = autoencoder.encode(pixels / 127.5 - 1)
                 large = F.interpolate(pixels, (FEATURE_SIZE,) * 2, mode="bicubic", antialias=True)
                 outputs = network.body((large.clamp(0, 255) - 127) / 128)
             codes.append(code.permute(0, 2, 3, 1).half())
             features.append(F.adaptive_avg_pool2d(outputs, GRID).flatten(2).mT.half())
-            sizes.append(torch.from_numpy(windows[1]))
+            sizes.append(torch.tensor(sides) / DOWNSAMPLING)
             rows.append(row)
         self.latents = measure_space(torch.stack(codes), autoencoder.fingerprint)
         mean, std = torch.tensor(self.latents.mean), torch.tensor(self.latents.std)

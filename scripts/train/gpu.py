@@ -35,8 +35,9 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from diffusion import files  # noqa: E402
-from diffusion.data import Vectors, crop_square, read_vectors, to_bytes  # noqa: E402
+from diffusion.data import Vectors, read_vectors, to_bytes  # noqa: E402
 from diffusion.evaluation.report import Evaluator, load_feature_encoder  # noqa: E402
+from diffusion.media.images import crop_square, cut_windows  # noqa: E402
 from diffusion.model import checkpoint  # noqa: E402
 from diffusion.model.autoencoder import load_autoencoder  # noqa: E402
 from diffusion.model.denoiser import Denoiser  # noqa: E402
@@ -46,7 +47,13 @@ from diffusion.sampling.sample import sample  # noqa: E402
 from diffusion.sampling.variants import VariantSettings, denoise_states  # noqa: E402
 from diffusion.training.devices import World  # noqa: E402
 from diffusion.training.draws import Draws  # noqa: E402
-from diffusion.training.latents import LARGE, SMALL, encode, measure_space  # noqa: E402
+from diffusion.training.latents import (  # noqa: E402
+    LARGE,
+    SMALL,
+    Windows,
+    encode,
+    measure_space,
+)
 from diffusion.training.recipe import Recipe  # noqa: E402
 from diffusion.training.sets import Examples, LatentSet  # noqa: E402
 from diffusion.training.trainer import Trainer  # noqa: E402
@@ -154,6 +161,17 @@ class Bank:
     vectors: torch.Tensor
 
 
+def cut_all(
+    pictures: list[Image.Image], windows: Windows
+) -> Iterator[tuple[int, np.ndarray, list[int]]]:
+    """Index, windows and scaled short sides of each picture that is large enough."""
+    large = [i for i, picture in enumerate(pictures) if min(picture.size) >= windows.least]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        cut = pool.map(lambda i: cut_windows(pictures[i], **windows.arguments, seed=i), large)
+        for index, (pixels, sides) in zip(large, cut, strict=True):
+            yield index, pixels, sides
+
+
 def encode_folder(folder: Path, cache: Path, device: str) -> None:
     """Write the latents of one folder to the cache, unless they are there."""
     place = cache / f"{folder.name}.safetensors"
@@ -170,7 +188,7 @@ def encode_folder(folder: Path, cache: Path, device: str) -> None:
         decoded = list(pool.map(lambda c: Image.open(io.BytesIO(c)).convert("RGB"), contents))
     tensors = {"vectors": read_vectors(folder / "vectors.safetensors").rows}
     for kind, windows in KINDS.items():
-        listed = list(encode(autoencoder, decoded, windows, workers=os.cpu_count() or 1))
+        listed = list(encode(autoencoder, cut_all(decoded, windows)))
         tensors[f"{kind}.places"] = torch.tensor([place for place, _, _ in listed])
         tensors[f"{kind}.codes"] = torch.stack([codes for _, codes, _ in listed])
         tensors[f"{kind}.sizes"] = torch.stack([sizes for _, _, sizes in listed])

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 
 from diffusion.data import Vectors, match_vectors, read_pictures, read_vectors, to_bytes, to_unit
 from diffusion.errors import DataError
+from diffusion.media.images import Limits
 
 
 def coloured(path: Path, colour: object = (200, 30, 60), size: tuple[int, int] = (20, 12)) -> Path:
@@ -118,7 +119,7 @@ def test_other_files_are_counted_by_kind(tree: Path, tmp_path: Path) -> None:
 def test_a_file_of_too_many_bytes_is_skipped(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("diffusion.sources.MAX_BYTES", 400)
+    monkeypatch.setattr("diffusion.media.pool.LIMITS", Limits(bytes=400))
     coloured(tree / "zz.bmp", size=(40, 40))
     for source in (tree, zipped(tmp_path / "tree.zip", tree)):
         known = read_pictures([source], 8)
@@ -268,7 +269,7 @@ def test_a_picture_of_too_many_pixels_is_skipped(
     tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     coloured(tree / "zz.png", size=(100, 100))
-    monkeypatch.setattr("diffusion.sources.MAX_PIXELS", 9_999)
+    monkeypatch.setattr("diffusion.media.pool.LIMITS", Limits(pixels=9_999))
     dataset = read_pictures([tree], 8)
     assert len(dataset) == 5 and "9999" in dataset.skipped[0][1]
 

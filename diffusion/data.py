@@ -11,7 +11,6 @@ from statistics import median_low
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from diffusion import files
@@ -20,7 +19,10 @@ from diffusion.files import create_array
 from diffusion.media.pool import DecoderPool
 from diffusion.reading import read_json
 from diffusion.sources import Entry, digest_entries, list_pictures
+from diffusion.tensors import check_finite, read_header, read_tensors
 
+MAX_HEADER = 100 * 2**20  # bytes of the names of vectors: what safetensors itself accepts
+MAX_WIDTH = 65_536  # numbers of a vector
 MAX_BESIDE = 2**28  # bytes of JSON beside pixels: some two million names
 MEMORY = 2 * 2**30  # bytes of pixels that are kept in memory
 
@@ -205,17 +207,21 @@ def read_vectors(path: str | Path) -> Vectors:
     `fingerprint` in its metadata. Raises DataError for any other file.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            about, rows = file.metadata() or {}, file.get_tensor("vectors")
+        header = read_header(path, MAX_HEADER)
+        about, (count, width) = header.metadata, header.shapes["vectors"]
         names = tuple(json.loads(about["names"]))
         encoder = {"name": about["model"], "fingerprint": about["fingerprint"]}
-        if rows.ndim != 2 or len(rows) != len(names) or not len(rows):
-            raise ValueError(f"{tuple(rows.shape)} vectors for {len(names)} names")
-    except Exception as error:  # safetensors and json raise many types for other files
+        if count != len(names) or not count or not 1 <= width <= MAX_WIDTH:
+            raise ValueError(f"{count} vectors of {width} numbers for {len(names)} names")
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError("a name is not a text")
+        rows = read_tensors(path, ["vectors"])["vectors"].half()
+        check_finite({"vectors": rows})
+    except Exception as error:  # any JSON may be in the metadata
         raise DataError(
             f"{path} holds no vectors ({error}); make it with `lookalike embed DATA... -o FILE`"
         ) from error
-    return Vectors(rows.half(), names, encoder)
+    return Vectors(rows, names, encoder)
 
 
 def match_vectors(pictures: Pictures, vectors: Vectors) -> tuple[Pictures, Tensor]:

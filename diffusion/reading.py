@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import stat
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 MAX_JSON = 16 * 2**20
 """Bytes of a JSON file. That of a checkpoint with 100,000 classes has about two million."""
 
 
-def open_regular(path: str | Path) -> BinaryIO:
+def open_regular(path: str | Path) -> io.BufferedReader:
     """Open a regular file for reading.
 
     Without O_NONBLOCK, opening a named pipe would wait for a writer. Raises ValueError for a

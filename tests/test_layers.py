@@ -32,7 +32,8 @@ LAYERS: tuple[set[str], ...] = (
 )
 """Folders and modules of search: each may import those of the rows before it, and within itself."""
 DIFFUSION = (
-    "errors reading media sources files data plots model sampling evaluation training cli".split()
+    *("errors", "reading", "media", "sources", "files", "tensors", "data", "plots", "model"),
+    *("sampling", "evaluation", "training", "cli"),
 )
 """Folders and modules of diffusion: each may import those before it, and within itself."""
 PACKAGES = (search, diffusion)

@@ -29,15 +29,15 @@ def average(
     about = checkpoint.read_description(run / "checkpoint.safetensors")
     if out.exists() or out.with_suffix(".json").exists():
         raise ConfigError(f"{out} exists; give another name")
-    snapshots = read_snapshots(run)
+    config = Config.from_json(about["config"])
+    snapshots = read_snapshots(run, checkpoint.list_network_shapes(config))
     last = max(one.step for one in snapshots)
-    if last != about["step"]:
+    if last != about.get("step"):
         raise ConfigError(
             f"the last snapshot of {run} is of step {last}, its checkpoint of step "
-            f"{about['step']}; let the run come to its end"
+            f"{about.get('step')}; let the run come to its end"
         )
     weights = combine(snapshots, width)
-    config = Config.from_json(about["config"])
     known = {**checkpoint.strip_header(about), "average": f"power:{width:g}"}
     checkpoint.save(out, config, weights, known)
     print_note(f"{out}: the average of width {width:g}, from {len(snapshots)} snapshots")

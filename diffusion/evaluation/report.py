@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from PIL import Image
-from safetensors import safe_open
 from torch import Tensor
 
 from diffusion import files
@@ -32,6 +31,8 @@ from diffusion.evaluation.distance import (
     precision_recall,
 )
 from diffusion.plots import tile_pictures
+from diffusion.reading import open_regular
+from diffusion.tensors import read_header, read_tensors
 
 Encode = Callable[[Tensor], Tensor]
 """(B, 3, H, W) uint8 -> (B, D) features."""
@@ -50,6 +51,7 @@ def load_feature_encoder(path: str | Path, device: str = "cpu") -> Encode:
     trust. device: a torch device. Raises CheckpointError.
     """
     try:
+        open_regular(path).close()  # torch would wait for a named pipe
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", FutureWarning
@@ -333,10 +335,8 @@ def _map_pictures(images: Tensor, change: Callable[[Image.Image], Image.Image]) 
 def _read_cache(place: Path, about: dict[str, str]) -> Tensor | None:
     """Read features from the cache; None if they are missing, damaged, or of other pictures."""
     try:
-        with safe_open(place, framework="pt") as file:
-            if file.metadata() == about:
-                features: Tensor = file.get_tensor("features")
-                return features
+        if read_header(place).metadata == about:
+            return read_tensors(place)["features"]
     except Exception:  # missing or damaged; the features are computed again
         pass
     return None

@@ -13,11 +13,11 @@ from importlib.resources import files as packaged
 from pathlib import Path
 
 import torch
-from safetensors.torch import load as read_tensors
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diffusion.errors import CheckpointError
+from diffusion.tensors import check_shapes, list_shapes, read_header, read_tensors
 
 CHANNELS, DOWNSAMPLING = 32, 8
 """Channels of a latent, and side in pixels of the patch that one position of it stands for."""
@@ -136,7 +136,8 @@ def load_autoencoder(device: str = "cpu", path: Path | None = None) -> Autoencod
     place = path or Path(str(packaged("diffusion") / "weights" / WEIGHTS))
     model = Autoencoder()
     try:
-        weights = {name: w.float() for name, w in read_tensors(place.read_bytes()).items()}
+        check_shapes(read_header(place).shapes, list_shapes(model.state_dict()))
+        weights = {name: w.float() for name, w in read_tensors(place).items()}
         model.load_state_dict(weights)
     except Exception as error:  # torch and safetensors raise many types for bad files
         raise CheckpointError(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
+from collections.abc import Mapping
 from importlib.resources import files as packaged
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from safetensors.torch import load as read_tensors
 from torch import Tensor
 
 from diffusion import files
@@ -17,6 +16,11 @@ from diffusion.errors import CheckpointError
 from diffusion.model.autoencoder import load_autoencoder
 from diffusion.model.denoiser import Denoiser
 from diffusion.model.presets import Config
+from diffusion.model.unet import UNet
+from diffusion.reading import open_regular, read_json
+from diffusion.tensors import check_shapes, list_shapes, read_header, read_tensors
+
+T = TypeVar("T")
 
 FORMAT, VERSION = "lookalike diffusion", 2
 """Version 1 differs from version 2 only in the names of some modules (`RENAMED`)."""
@@ -87,21 +91,37 @@ def load(
             f"{place} was trained on vectors of the encoder {trained_on}, not {encoder}; give a "
             "checkpoint that was trained on vectors of this encoder"
         )
+    model = _load_network(place, about, device)
+    if "weak" in about:
+        beside = place.with_name(about["weak"])
+        weak = _load_network(beside, read_description(beside), device)
+        if not weak.config.can_guide(model.config):
+            raise CheckpointError(
+                f"{beside} cannot guide {place}: it has another space, size or condition; give the "
+                "weak model that the checkpoint was published with"
+            )
+        model.set_weak_model(weak)
+    return model
+
+
+def _load_network(place: Path, about: dict[str, Any], device: str) -> Denoiser:
+    """The model of a checkpoint, without the weak model that guides it. about: its JSON."""
     try:
-        data = place.read_bytes()
-        if hashlib.sha256(data).hexdigest() != about["sha256"]:
+        with open_regular(place) as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != about["sha256"]:
             raise CheckpointError(
                 f"{place} is damaged: its hash differs from the one in its JSON; copy or download "
                 "both files again"
             )
-        model = Denoiser(Config.from_json(about["config"]))
-        weights = upgrade_keys(read_tensors(data))
+        config = Config.from_json(about["config"])
+        check_shapes(upgrade_keys(read_header(place).shapes), list_network_shapes(config))
+        weights = upgrade_keys(read_tensors(place))
+        model = Denoiser(config)
         model.net.load_state_dict({name: weight.float() for name, weight in weights.items()})
         model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if model.config.space == "latent":
             model.use_autoencoder(load_autoencoder(device))
-        if "weak" in about:
-            model.set_weak_model(load(place.with_name(about["weak"]), device))
     except CheckpointError:
         raise
     except Exception as error:  # torch and safetensors raise many types for bad files and devices
@@ -110,13 +130,19 @@ def load(
     return model.eval().requires_grad_(False)
 
 
+def list_network_shapes(config: Config) -> dict[str, tuple[int, ...]]:
+    """Shapes of the weights of a model, by name. Nothing is allocated for them."""
+    with torch.device("meta"):
+        return list_shapes(UNet(config.shape).state_dict())
+
+
 def strip_header(about: dict[str, Any]) -> dict[str, Any]:
     """The description of a checkpoint without the fields that `save` computes: what to pass on as
     `about` when its weights are changed and saved again."""
     return {k: v for k, v in about.items() if k not in ("format", "version", "config", "sha256")}
 
 
-def upgrade_keys(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def upgrade_keys(tensors: Mapping[str, T]) -> dict[str, T]:
     """Rename the keys of version 1, such as `clock.0.weight`, to those of version 2.
 
     The keys may have a prefix, as in the state of a training run. Keys of version 2 stay as they
@@ -146,14 +172,13 @@ def read_description(path: Path) -> dict[str, Any]:
             f"{missing} is not there; a checkpoint is a .safetensors file with its .json beside it"
         )
     try:
-        about = json.loads(description.read_text(encoding="utf-8"))
+        about = read_json(description)
         if not isinstance(about, dict) or about.get("format") != FORMAT:
             raise ValueError(f"its format is not {FORMAT!r}")
         version = int(about["version"])
         if version <= VERSION:
             Config.from_json(about["config"])
-            if "encoder" in about:
-                about["encoder"]["fingerprint"]
+            _check_fields(about)
     except Exception as error:  # any JSON value may be in any field
         raise CheckpointError(
             f"{description} is not the description of a lookalike checkpoint: {error}; give a "
@@ -165,3 +190,22 @@ def read_description(path: Path) -> dict[str, Any]:
             "lookalike"
         )
     return about
+
+
+def _check_fields(about: dict[str, Any]) -> None:
+    """Raise ValueError or KeyError when a field that is read later has a value of another type."""
+    if "encoder" in about:
+        about["encoder"]["fingerprint"]
+    for name in ("weak", "bank"):  # files in the folder of the checkpoint, or of the package
+        if name in about and not _is_file_name(about[name]):
+            raise ValueError(f"{name} is {about[name]!r}, and not the name of a file")
+    classes = about.get("classes", [])
+    if not isinstance(classes, list) or not all(isinstance(one, str) for one in classes):
+        raise ValueError("classes is not a list of names")
+    for name in ("step", "seen", "side"):
+        if not isinstance(about.get(name, 0), int):
+            raise ValueError(f"{name} is {about[name]!r}, and not a whole number")
+
+
+def _is_file_name(value: object) -> bool:
+    return isinstance(value, str) and value not in ("", ".", "..") and Path(value).name == value

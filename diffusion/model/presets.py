@@ -12,6 +12,7 @@ from diffusion.model.unet import Shape
 
 TARGETS = ("eps", "x0", "v")
 WEIGHTINGS = ("uniform", "min-snr-5")
+MAX_SIZE = 4096  # pixels a side: of a picture in single precision, 200 MB
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,9 @@ class LatentSpace:
     std: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if len(self.mean) != CHANNELS or len(self.std) != CHANNELS or min(self.std) <= 0:
+        finite = all(math.isfinite(value) for value in (*self.mean, *self.std))
+        sizes = len(self.mean), len(self.std)
+        if sizes != (CHANNELS, CHANNELS) or not finite or min(self.std) <= 0:
             raise ConfigError(
                 f"a latent space has {CHANNELS} channels; give {CHANNELS} means and {CHANNELS} "
                 "standard deviations above 0"
@@ -61,10 +64,11 @@ class Config:
     latents: LatentSpace | None = None
 
     def __post_init__(self) -> None:
-        if self.size < 1 or self.size % self.multiple:
+        whole = type(self.size) is int and type(self.steps) is int
+        if not whole or not 1 <= self.size <= MAX_SIZE or self.size % self.multiple:
             raise ConfigError(
-                f"size {self.size}: the {self.preset} network takes multiples of "
-                f"{self.multiple} pixels"
+                f"size {self.size}, steps {self.steps}: the {self.preset} network takes multiples "
+                f"of {self.multiple} pixels up to {MAX_SIZE}, and a whole number of steps"
             )
         known = self.target in TARGETS and self.weighting in WEIGHTINGS
         if not known or not 0 < self.sigma_data < math.inf:
@@ -88,6 +92,15 @@ class Config:
         """Channels, height and width of what the network denoises for a square of side `size`."""
         side = self.size // DOWNSAMPLING if self.space == "latent" else self.size
         return self.shape.inputs, side, side
+
+    def can_guide(self, other: Config) -> bool:
+        """Whether a weak model of this configuration can guide one of the other: it takes the same
+        states, sizes and conditions."""
+        ours, theirs = (
+            (c.shape.inputs, c.shape.condition, c.shape.width, c.latents and c.latents.autoencoder)
+            for c in (self, other)
+        )
+        return ours == theirs and other.multiple % self.multiple == 0
 
     def with_condition(self, kind: str, width: int) -> Config:
         """Copy the configuration with another condition.

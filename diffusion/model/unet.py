@@ -22,6 +22,18 @@ from diffusion.errors import ConfigError
 L = TypeVar("L", bound=nn.Module)
 
 WRITTEN_OUT = 256  # places up to which attention in bfloat16 is products and softmax
+MAX_LEVELS, MAX_CHANNELS = 8, 8192
+MOST = {
+    "blocks": (1, 64),
+    "head": (1, MAX_CHANNELS),
+    "patch": (1, 64),
+    "width": (0, 2**20),
+    "inputs": (1, 1024),
+    "augmentation": (0, 1024),
+}
+"""Least and most of each whole number of a shape. A configuration may come with a checkpoint of a
+stranger, and even a network without weights takes memory for each block."""
+
 SIZE_SCALE = 100.0  # times log2 of a size: spreads sizes over the sinusoidal embedding
 
 
@@ -60,26 +72,42 @@ class Shape:
     augmentation: int = 0
 
     def __post_init__(self) -> None:
+        whole = {name: getattr(self, name) for name in MOST}
+        levels = (self.channels, self.attention)
         invalid = (
-            not self.channels
+            not all(isinstance(level, tuple) and len(level) <= MAX_LEVELS for level in levels)
+            or not all(_is_whole(channels, 1, MAX_CHANNELS) for channels in self.channels)
+            or not all(_is_whole(value, *MOST[name]) for name, value in whole.items())
+            or not all(isinstance(flag, bool) for flag in (*self.attention, *self._flags))
+            or not self.channels
             or len(self.attention) != len(self.channels)
-            or min(self.head, self.blocks, self.patch, self.inputs) < 1
-            or any(c < 1 or c % self.head for c in self.channels)
+            or any(c % self.head for c in self.channels)
             or self.channels[0] % 2
+            or not 0 <= self.dropout <= 1
             or self.condition not in ("none", "class", "vector")
             or (self.condition != "none") != (self.width > 0)
         )
         if invalid:
             raise ConfigError(
-                f"no network can have the shape {self}; give an attention flag for each level, "
-                "multiples of head as channels, an even number of them in the first level, and a "
-                "width above 0 only for a class or vector condition"
+                f"no network can have the shape {str(self)[:500]}; give an attention flag for each "
+                f"of at most {MAX_LEVELS} levels, multiples of head as channels, an even number of "
+                f"them in the first level, {MOST['blocks'][1]} blocks at most, and a width above 0 "
+                "only for a class or vector condition"
             )
+
+    @property
+    def _flags(self) -> tuple[bool, bool]:
+        return self.scale_shift, self.size_condition
 
     @property
     def multiple(self) -> int:
         """Height and width of an input are multiples of this number."""
         return self.patch << (len(self.channels) - 1)
+
+
+def _is_whole(value: object, least: int, most: int) -> bool:
+    """Whether a value, perhaps out of JSON, is a whole number within bounds."""
+    return type(value) is int and least <= value <= most
 
 
 def sinusoidal_embedding(time: Tensor, width: int) -> Tensor:

@@ -11,13 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from diffusion import files
 from diffusion.errors import ConfigError, TrainingError
+from diffusion.model.checkpoint import upgrade_keys
 from diffusion.plots import draw_loss, save_png
+from diffusion.reading import read_bytes, read_json
+from diffusion.tensors import Shapes, check_shapes, read_header, read_tensors
 from diffusion.training.ema import Average, Snapshot
+
+MAX_STATISTICS = 2**28  # bytes of stats.jsonl: some two million lines
 
 
 class Folder:
@@ -33,7 +37,7 @@ class Folder:
         if not path.exists():
             return None
         try:
-            document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            document: dict[str, Any] = read_json(path)
             missing = {"options", "config", "recipe", "steps", "pictures"} - set(document)
             if missing:
                 raise ValueError(f"it lacks {', '.join(sorted(missing))}")
@@ -92,10 +96,9 @@ class Folder:
             return None
         path = self.path / f"{name}.safetensors"
         try:
-            with safe_open(path, framework="pt") as file:
-                about = {k: json.loads(text) for k, text in (file.metadata() or {}).items()}
-                return {key: file.get_tensor(key) for key in file.keys()}, about
-        except (OSError, ValueError, SafetensorError) as error:
+            about = {k: json.loads(text) for k, text in read_header(path).metadata.items()}
+            return read_tensors(path), about
+        except (OSError, ValueError, RecursionError) as error:
             raise TrainingError(
                 f"{path} is damaged ({error}); start another run from the checkpoint beside it"
             ) from error
@@ -121,7 +124,8 @@ class Folder:
 
     def _statistics(self) -> list[dict[str, Any]]:
         path = self.path / "stats.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        text = read_bytes(path, MAX_STATISTICS).decode() if path.exists() else ""
+        lines = text.splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.endswith("\n")]  # it may be cut off
 
     def _append(self, name: str, line: str) -> None:
@@ -135,21 +139,22 @@ class Folder:
             raise TrainingError(f"cannot write {self.path / name}: {error.strerror}") from error
 
 
-def read_snapshots(run: Path) -> list[Snapshot]:
+def read_snapshots(run: Path, shapes: Shapes) -> list[Snapshot]:
     """The snapshots of power function averages in a run folder, oldest first.
 
-    Raises ConfigError if there is no snapshot, and TrainingError if one is damaged.
+    shapes: of the weights of the run's model, by name. Raises ConfigError if there is no snapshot,
+    and TrainingError if one is damaged or of another model.
     """
     snapshots = []
     for path in sorted((run / "snapshots").glob("*.safetensors")):
         try:
-            with safe_open(path, framework="pt") as file:
-                about = file.metadata()
-                kind, _, width = about["average"].partition(":")
-                if kind == "power":
-                    weights = {key: file.get_tensor(key) for key in file.keys()}
-                    snapshots.append(Snapshot(int(about["step"]), float(width), weights))
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            header = read_header(path)
+            kind, _, width = header.metadata["average"].partition(":")
+            if kind == "power":
+                check_shapes(upgrade_keys(header.shapes), shapes)
+                weights, step = upgrade_keys(read_tensors(path)), int(header.metadata["step"])
+                snapshots.append(Snapshot(step, float(width), weights))
+        except (OSError, ValueError, KeyError) as error:
             raise TrainingError(f"{path} is damaged ({error}); remove it") from error
     if not snapshots:
         raise ConfigError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 import socket
 import time
@@ -26,6 +27,7 @@ SESSION_SECONDS = 30 * 86400
 LARGE = frozenset(f"/api/v1/{name}" for name in ("search", "images", "images/preview", "variants"))
 SMALL_BODY = 2**20  # most bytes of a body on other routes
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/api/v1/login"})
+HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[\w.-]+))(?::[0-9]{0,5})?", re.ASCII)
 PAGE = "/web/"  # the page's own files, which are open too, since they hold no data
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -109,11 +111,9 @@ def _equal(text: str, secret: str | None) -> bool:
 
 
 def _hostname(host: str) -> str:
-    """Return a Host header without its port, in lower case."""
-    name = host.strip().lower()
-    if name.startswith("["):
-        return name[1:].partition("]")[0]
-    return name.partition(":")[0].rstrip(".")
+    """Return a Host header without its port, in lower case; empty if it is none."""
+    match = HOST.fullmatch(host.strip().lower())
+    return (match["address"] or match["name"]).rstrip(".") if match else ""
 
 
 class AccessControl:
@@ -150,7 +150,7 @@ class AccessControl:
         if not self._access.knows(host):
             raise Problem(403, f"this server is not {host[:100]!r}; use the address it printed")
         origin = headers.get("origin")
-        if origin is not None and origin.lower().partition("://")[2] != host.lower():
+        if origin is not None and origin.lower() != f"{scope['scheme']}://{host.lower()}":
             raise Problem(403, "requests from pages of other sites are not allowed")
         site = headers.get("sec-fetch-site", "none")
         if path.startswith("/api/") and site not in ("none", "same-origin"):

@@ -353,6 +353,18 @@ def test_whether_it_is_ready_asks_no_folder(
         ("127.0.0.1.example.org", 403),
         ("example.org:127.0.0.1", 403),
         ("192.168.1.5", 403),
+        ("[::1].evil.com", 403),
+        ("[::1]evil.com:80", 403),
+        ("[::1", 403),
+        ("[localhost]", 403),
+        ("::1", 403),
+        ("localhost@evil.com", 403),
+        ("localhost:8000@evil.com", 403),
+        ("evil.com@localhost", 403),
+        ("127.0.0.1:80:80", 403),
+        ("127.0.0.1/evil.com", 403),
+        ("127.0.0.1 evil.com", 403),
+        ("localhost,evil.com", 403),
         ("", 403),
     ],
 )
@@ -373,6 +385,11 @@ def test_only_names_of_this_machine_are_answered(
         ({"Origin": "{own}", "Sec-Fetch-Site": "same-origin"}, 200),
         ({"Sec-Fetch-Site": "none"}, 200),
         ({"Origin": "http://example.org"}, 403),
+        ({"Origin": "{tls}"}, 403),
+        ({"Origin": "ftp://{host}"}, 403),
+        ({"Origin": "{host}"}, 403),
+        ({"Origin": "{own}/"}, 403),
+        ({"Origin": "http://user@{host}"}, 403),
         ({"Origin": "null"}, 403),
         ({"Origin": "http://127.0.0.1:1"}, 403),
         ({"Origin": "http://127.0.0.1.example.org"}, 403),
@@ -384,7 +401,9 @@ def test_pages_of_other_sites_may_not_ask(
     client: httpx.Client, headers: dict[str, str], status: int
 ) -> None:
     own = str(client.base_url).rstrip("/")
-    request_headers = {name: value.format(own=own) for name, value in headers.items()}
+    host = own.removeprefix("http://")
+    known = {"own": own, "host": host, "tls": f"https://{host}"}
+    request_headers = {name: value.format(**known) for name, value in headers.items()}
     sent = client.post("/api/v1/search", files=files(jpeg(1)), headers=request_headers)
     got = client.get("/api/v1/status", headers=request_headers)
     assert sent.status_code == got.status_code == status

@@ -22,7 +22,8 @@ from search.errors import (
 )
 from search.library import Library
 from search.media.rules import Crop
-from search.media.source_kinds import ImageSource, is_address
+from search.media.source_kinds import ImageSource
+from search.media.urls import is_address
 from search.querying.query import Query
 from search.records import (
     AugmentProgress,

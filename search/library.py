@@ -17,7 +17,7 @@ from search.catalog.reads import CatalogReader
 from search.errors import LibraryError
 from search.media.rules import Limits
 from search.media.thumbnails import Thumbnails
-from search.settings import Settings
+from search.settings import Settings, split_list
 from search.vectors.registry import open_stores
 
 if TYPE_CHECKING:
@@ -143,9 +143,12 @@ class Library:
 
     @cached_property
     def fetcher(self) -> Fetcher:
+        from search.media.addresses import AllowedHosts
         from search.media.fetch import Fetcher
 
-        return Fetcher(self.settings.fetch_bytes, self.settings.fetch_seconds)
+        s = self.settings
+        hosts = AllowedHosts.parse(split_list(s.allow_hosts))
+        return Fetcher(s.fetch_bytes, s.fetch_seconds, allow_hosts=hosts, contact=s.contact)
 
     @cached_property
     def generator(self) -> VariantGenerator:

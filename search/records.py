@@ -277,6 +277,19 @@ class Words:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class PagePicture:
+    """The main picture of a web page, which was taken since a URL of the query led to the page.
+
+    term: place of the term in the query, from 0. page: URL of the page. picture: URL of the
+    picture; None if it is in the page itself.
+    """
+
+    term: int
+    page: str
+    picture: str | None
+
+
 class ThumbnailReader(Protocol):
     """Reads stored thumbnails."""
 
@@ -293,7 +306,7 @@ class Hits(Sequence[Hit]):
     sheet.
 
     understood: how the texts were read, for a model that knows single words. low_content: a picture
-    of the query is blank.
+    of the query is blank. pages: web pages whose main picture was taken.
     """
 
     hits: tuple[Hit, ...]
@@ -302,6 +315,7 @@ class Hits(Sequence[Hit]):
     took_ms: dict[str, float]
     understood: tuple[Understood, ...] = ()
     low_content: bool = False
+    pages: tuple[PagePicture, ...] = ()
     _thumbnails: ClassVar[ThumbnailReader | None] = None
 
     def with_thumbnails(self, thumbnails: ThumbnailReader) -> Hits:
@@ -334,6 +348,7 @@ class Hits(Sequence[Hit]):
             "took_ms": self.took_ms,
             "understood": [one.to_json() for one in self.understood],
             "low_content": self.low_content,
+            "pages": [asdict(one) for one in self.pages],
             "hits": [hit.to_json() for hit in self.hits],
         }
 

@@ -5,11 +5,19 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterable
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 
 from platformdirs import user_config_path, user_data_path
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 
 from search.errors import InputError
 
@@ -20,6 +28,11 @@ PREFIX = "LOOKALIKE_"
 def _count_cores() -> int:
     """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def split_list(text: str) -> list[str]:
+    """Split a list at commas; spaces do not count."""
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 # pydantic-settings would do the same in these lines, but its import costs every command 0.14 s.
@@ -79,8 +92,22 @@ class Settings(BaseModel):
     """Largest answer of a URL in bytes."""
     fetch_seconds: float = Field(20.0, gt=0)
     """Longest time for a URL to answer."""
+    allow_hosts: str = ""
+    """Hosts and networks that URLs may lead to although they are not on the public internet, such
+    as `nas.lan, 192.168.1.0/24`."""
+    contact: str | None = Field(None, pattern=r"^[!-'*-~]{1,200}$")
+    """Mail address or web page of who runs this. Sites that a URL leads to are told it."""
     lock_seconds: float = Field(10.0, ge=0)
     """Time that a writer waits for another one."""
+
+    @field_validator("allow_hosts")
+    @classmethod
+    def _check_hosts(cls, value: str) -> str:
+        """Raise ValueError for a wrong network, and for a URL in place of a host."""
+        for entry in split_list(value):
+            if "/" in entry:
+                ip_network(entry, strict=False)
+        return value
 
     @classmethod
     def load(cls, **values: object) -> Settings:

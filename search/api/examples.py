@@ -67,6 +67,7 @@ ANSWERS: dict[str, Any] = {
         "took_ms": {"decode": 9.1, "embed": 14.2, "search": 1.3, "verify": 0.0, "total": 24.6},
         "understood": [],
         "low_content": False,
+        "pages": [],
         "hits": [HIT],
     },
     "list_words": {

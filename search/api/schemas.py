@@ -59,6 +59,7 @@ class AnswerJson(Hits):
     """The answer to a query: hits, best first, and the milliseconds of each stage.
 
     query: as it was understood. low_content: a picture of the query is blank.
+    pages: web pages that URLs of the query led to, and the picture of each that was taken.
     """
 
     understood: tuple[UnderstoodJson, ...] = ()

@@ -232,6 +232,9 @@ def note_advice(hits: Hits) -> None:
             listed = ", ".join(one.suggestions)
             parts.append(f"known words are, for example, {listed}; `lookalike words` lists all")
         note(line("; ".join([*parts, one.advice or ""]).strip("; ")))
+    for page in hits.pages:
+        picture = page.picture or "a picture in the page"
+        note(line(f"{page.page} is a web page; searched by its main picture, {picture}"))
     if hits.low_content:
         note("the query is blank (one colour): all blank pictures score the same")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.errors import LookalikeError
-from search.records import Hit, Hits, RootStatus, Status, Understood
+from search.records import Hit, Hits, PagePicture, RootStatus, Status, Understood
 
 if TYPE_CHECKING:
     from search.querying.query import Query
@@ -126,7 +126,9 @@ class RunningServer:
 
     def _read(self, image: Any) -> Any:
         """Return the bytes of a picture file, and anything else as it is. Raises OSError."""
-        if not isinstance(image, str) or image.startswith("id:") or "://" in image:
+        from search.querying.query import is_url
+
+        if not isinstance(image, str) or image.startswith("id:") or is_url(image):
             return image
         path = Path(os.path.expanduser(image))
         if not path.is_file() or path.stat().st_size > self.max_bytes:
@@ -207,6 +209,7 @@ def _hits(answer: dict[str, Any], query: Query) -> Hits:
         took_ms=answer["took_ms"],
         understood=tuple(Understood(**one) for one in understood),
         low_content=answer["low_content"],
+        pages=tuple(PagePicture(**one) for one in answer["pages"]),
     )
 
 

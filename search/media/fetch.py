@@ -9,49 +9,46 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import TypeAlias, TypeVar
+from importlib.metadata import version
+from ipaddress import ip_address
+from typing import NamedTuple, TypeVar
 
 import httpx
 
-from search.errors import InputError
+from search.errors import InputError, PictureError
+from search.media.addresses import Address, AllowedHosts, is_public
+from search.media.urls import decode_data_url, join_url, normalize_url, parse_url, shorten_url
+from search.media.web_page import find_main_picture, is_web_page
 
 log = logging.getLogger(__name__)
 
-Address: TypeAlias = IPv4Address | IPv6Address
 T = TypeVar("T")
 
-UNICAST = IPv6Network("2000::/3")
-NAT64 = IPv6Network("64:ff9b::/96")
-PROTOCOLS = IPv4Network("192.0.0.0/24")  # not in every Python's list of private ones
-TEREDO = IPv6Network("2001::/32")
-NAME = re.compile(r"[A-Za-z0-9._:-]+")
 CONNECT_SECONDS = 5.0
-LONGEST = 4096  # characters of an address
-HEADERS = {"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": "lookalike"}
+ENCODINGS = {"gzip": 31, "x-gzip": 31, "deflate": 47}  # zlib's window bits
+AGENT = f"lookalike/{version('lookalike')}"
+HEADERS = {
+    "Accept": "image/*,text/html;q=0.5,*/*;q=0.1",
+    "Accept-Encoding": "gzip, deflate",
+}
 
 
-def is_public(address: Address) -> bool:
-    """Whether an address is of the public internet; one that carries another is as that one."""
-    if isinstance(address, IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if address in NAT64:
-            inner = IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(inner)
-        if address not in UNICAST or address in TEREDO:
-            return False
-    elif address in PROTOCOLS:
-        return False
-    return address.is_global and not (
-        address.is_multicast or address.is_reserved or address.is_unspecified
-    )
+class FetchedPicture(NamedTuple):
+    """What a URL gave.
+
+    data: the bytes. url: where they are, after redirects; None for a `data:` URL. page: the web
+    page that names this picture as its main one, if the URL led to a page.
+    """
+
+    data: bytes
+    url: str | None = None
+    page: str | None = None
 
 
 def resolve(host: str, port: int) -> Sequence[str]:
@@ -70,17 +67,30 @@ class Fetcher:
         redirects: int = 5,
         resolve: Callable[[str, int], Sequence[str]] = resolve,
         allowed: Callable[[Address], bool] = is_public,
+        allow_hosts: AllowedHosts | None = None,
+        contact: str | None = None,
     ) -> None:
-        """most: bytes of an answer; seconds: for all of it; redirects: followed at most."""
+        """most: bytes of an answer; seconds: for all of it; redirects: followed at most.
+
+        allow_hosts: hosts that are fetched from although their addresses are not `allowed`.
+        contact: of who runs this, which the sites are told.
+        """
         self._most, self._seconds, self._redirects = most, seconds, redirects
         self._resolve, self._allowed = resolve, allowed
+        self._allow_hosts = allow_hosts or AllowedHosts()
+        about = f"+{contact}" if contact else "fetches single pictures for a person; no crawler"
+        self._agent = f"{AGENT} ({about})"
 
-    def fetch(self, url: str) -> bytes:
-        """Return the body that a URL answers with; the decoder decides whether it is a picture.
+    def fetch(self, url: str) -> FetchedPicture:
+        """Return the picture at a URL, or the main picture of the web page at it.
 
-        Raises InputError with what is wrong with the URL or its answer.
+        The decoder decides whether it is a picture. Raises InputError with what is wrong with the
+        URL or its answer, and PictureError for a page that names no picture.
         """
-        future: Future[bytes] = Future()
+        url = normalize_url(url) or url
+        if (data := decode_data_url(url, self._most)) is not None:
+            return FetchedPicture(data)
+        future: Future[FetchedPicture] = Future()
 
         def work() -> None:  # in a thread of its own: the caller may have a running loop
             try:
@@ -91,52 +101,94 @@ class Fetcher:
         threading.Thread(target=work, name="fetch", daemon=True).start()
         return future.result()
 
-    async def _within(self, url: str) -> bytes:
+    async def _within(self, url: str) -> FetchedPicture:
+        here = parse_url(url)
         try:
-            async with asyncio.timeout(self._seconds):
-                return await self._follow(url)
+            async with (
+                asyncio.timeout(self._seconds),
+                # not a client: it would build requests of its own from what an answer says
+                httpx.AsyncHTTPTransport(ssl.create_default_context(), trust_env=False) as http,
+            ):
+                return await self._fetch(http, here)
         except TimeoutError:
             raise InputError(
-                f"{url}: no whole answer within {self._seconds:g} s; save the picture and give "
-                "the file"
+                f"{shorten_url(url)}: no whole answer within {self._seconds:g} s; save the picture "
+                "and give the file"
             ) from None
 
-    async def _follow(self, url: str) -> bytes:
-        context = ssl.create_default_context()
-        async with httpx.AsyncClient(
-            verify=context,
-            trust_env=False,
-            follow_redirects=False,
-            timeout=httpx.Timeout(self._seconds, connect=CONNECT_SECONDS),
-        ) as client:
-            here = parse(url)
-            for _ in range(self._redirects + 1):
-                answer = await self._ask(client, here)
-                try:
-                    log.info("%s answered %d", here, answer.status_code)
-                    if not answer.has_redirect_location:
-                        return await self._read(here, answer)
-                    here = parse(str(here.join(answer.headers["Location"])))
-                except httpx.HTTPError as error:
-                    raise _describe_failure(here, error) from error
-                except httpx.InvalidURL as error:
-                    raise InputError(f"{url}: it redirects to no address: {error}") from error
-                finally:
-                    await answer.aclose()
+    async def _fetch(self, http: httpx.AsyncHTTPTransport, url: httpx.URL) -> FetchedPicture:
+        where, data, media_type = await self._follow(http, url, None)
+        if not is_web_page(data, media_type):
+            return FetchedPicture(data, str(where))
+        page, name = where, find_main_picture(data)
+        if name is None:
+            raise PictureError(
+                f"{url}: not a picture but a web page, which names no main picture; open the "
+                "picture alone and give its address"
+            )
+        if (inline := decode_data_url(name, self._most)) is not None:
+            return FetchedPicture(inline, None, str(page))
+        where, data, media_type = await self._follow(http, join_url(page, name), page)
+        if is_web_page(data, media_type):
+            raise PictureError(
+                f"{where}: not a picture, although {page} names it as its main picture; open the "
+                "picture alone and give its address"
+            )
+        log.info("%s is the main picture of %s", where, page)
+        return FetchedPicture(data, str(where), str(page))
+
+    async def _follow(
+        self, http: httpx.AsyncHTTPTransport, url: httpx.URL, page: httpx.URL | None
+    ) -> tuple[httpx.URL, bytes, str]:
+        """Follow redirects. Return the last URL, the bytes and the media type of the answer.
+
+        page: the web page that names the URL, if one does.
+        """
+        here = url
+        for _ in range(self._redirects + 1):
+            answer = await self._request(http, here, page or here)
+            try:
+                log.info("%s answered %d", here, answer.status_code)
+                if not answer.has_redirect_location:
+                    data = await self._read(here, answer)
+                    return here, data, answer.headers.get("Content-Type", "")
+                target = answer.headers["Location"]
+            except httpx.HTTPError as error:
+                raise _describe_failure(here, error) from error
+            finally:
+                await answer.aclose()
+            try:
+                here = join_url(here, target)
+            except InputError as error:
+                raise InputError(f"{shorten_url(str(url))}: it redirects to {error}") from error
         raise InputError(f"{url}: more than {self._redirects} redirects; give the last address")
 
-    async def _ask(self, client: httpx.AsyncClient, url: httpx.URL) -> httpx.Response:
-        """Connect to an address that was checked, and read the head of the answer."""
+    async def _request(
+        self, http: httpx.AsyncHTTPTransport, url: httpx.URL, referer: httpx.URL
+    ) -> httpx.Response:
+        """Connect to an address that was checked, and read the head of the answer.
+
+        referer: a URL of the site whose page shows the picture.
+        """
         failure: Exception | None = None
+        seconds = dict.fromkeys(("read", "write", "pool"), self._seconds)
         for address in await self._addresses(url):
-            request = client.build_request(
+            request = httpx.Request(
                 "GET",
                 url.copy_with(host=address),
-                headers={**HEADERS, "Host": url.netloc.decode("ascii")},
-                extensions={"sni_hostname": url.raw_host.decode("ascii")},
+                headers={
+                    "Host": url.netloc.decode("ascii"),
+                    **HEADERS,
+                    "User-Agent": self._agent,
+                    "Referer": f"{referer.scheme}://{referer.netloc.decode('ascii')}/",
+                },
+                extensions={
+                    "sni_hostname": url.raw_host.decode("ascii"),
+                    "timeout": {"connect": CONNECT_SECONDS, **seconds},
+                },
             )
             try:
-                return await client.send(request, stream=True)
+                return await http.handle_async_request(request)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 failure = error  # the next address may answer
             except httpx.HTTPError as error:
@@ -155,52 +207,54 @@ class Fetcher:
         if not addresses:
             raise InputError(f"{url}: {host} has no address that can be reached")
         for address in addresses:
-            if not self._allowed(address):
+            if not (self._allowed(address) or self._allow_hosts.allow(host, address)):
                 raise InputError(
                     f"{url}: {host} is not on the public internet; save the picture and give the "
-                    "file"
+                    "file, or allow the host with LOOKALIKE_ALLOW_HOSTS"
                 )
         return [str(address) for address in addresses]
 
     async def _read(self, url: httpx.URL, answer: httpx.Response) -> bytes:
-        """The body, as it is sent: an encoded one could be a thousand times as large."""
-        if not answer.is_success:
+        """Return the body, decoded, up to the limit of bytes."""
+        if not 200 <= answer.status_code < 300:
             raise InputError(f"{url}: answered with status {answer.status_code}, not a picture")
-        encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
-        if encoding not in ("", "identity"):
-            raise InputError(
-                f"{url}: answered in {encoding[:40]} though the request asked for none"
-            )
-        data = bytearray()
         length = answer.headers.get("Content-Length", "")
-        too_long = length.isdecimal() and int(length[:20]) > self._most
-        if not too_long:
-            async for chunk in answer.aiter_raw():
+        data, most = bytearray(), self._most
+        if not (length.isdecimal() and int(length[:20]) > most):
+            async for chunk in _decode_body(url, answer, most + 1):
                 data += chunk
-                if too_long := len(data) > self._most:
+                if len(data) > most:
                     break
-        if too_long:
-            raise InputError(f"{url}: it is larger than {self._most} bytes; give a smaller one")
-        return bytes(data)
+            else:
+                return bytes(data)
+        raise InputError(f"{url}: it is larger than {most} bytes; give a smaller one")
 
 
-def parse(url: str) -> httpx.URL:
-    """An absolute http or https address. Raises InputError for anything else."""
-    shown = url[:100]
-    if len(url) > LONGEST:
-        raise InputError(f"{shown}...: longer than {LONGEST} characters")
+async def _decode_body(url: httpx.URL, answer: httpx.Response, most: int) -> AsyncIterator[bytes]:
+    """Yield the parts of a body, at most `most` bytes of each: a few bytes may hold gigabytes."""
+    encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding in ("", "identity"):
+        async for chunk in answer.aiter_raw():
+            yield chunk
+        return
+    if encoding not in ENCODINGS:
+        raise InputError(f"{url}: answered in {encoding[:40]}, which was not requested")
+    decoder, is_first = zlib.decompressobj(ENCODINGS[encoding]), True
     try:
-        parsed = httpx.URL(url)
-        host = parsed.raw_host.decode("ascii")
-    except (httpx.InvalidURL, UnicodeError, ValueError) as error:
-        raise InputError(f"{shown}: no address: {error}") from error
-    if parsed.scheme not in ("http", "https") or not host:
-        raise InputError(f"{shown}: give an address that begins with http:// or https://")
-    if not NAME.fullmatch(host) or (parsed.port or 0) > 65535:
-        raise InputError(f"{shown}: no address: check its name and port")
-    if parsed.userinfo:
-        raise InputError(f"{parsed.copy_with(userinfo=b'')}: give it without a name and password")
-    return parsed.copy_with(fragment=None)
+        async for chunk in answer.aiter_raw():
+            try:
+                part = decoder.decompress(chunk, most)
+            except zlib.error:
+                if not is_first or encoding != "deflate":
+                    raise
+                decoder = zlib.decompressobj(-zlib.MAX_WBITS)  # some servers leave its head out
+                part = decoder.decompress(chunk, most)
+            is_first = False
+            yield part
+    except zlib.error as error:
+        raise InputError(f"{url}: its {encoding} is broken: {error}; try again") from error
+    if not decoder.eof:
+        raise InputError(f"{url}: its {encoding} ends too early; try again")
 
 
 def _describe_failure(url: httpx.URL, error: Exception | None) -> InputError:

@@ -5,8 +5,10 @@ NumPy and Pillow are not imported: a command that asks a server decodes nothing.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, TypeAlias
 
+from search.media.urls import has_scheme, is_address
 from search.records import Hit
 
 if TYPE_CHECKING:
@@ -24,9 +26,9 @@ ImageSource: TypeAlias = (
 array (H, W, 3) RGB or (H, W) grey of uint8, a file opened in binary mode, or a hit."""
 
 
-def is_address(text: str) -> bool:
-    """Whether a text is meant as a URL."""
-    return text.lower().startswith(("http://", "https://"))
+def is_url(text: str) -> bool:
+    """Whether a text is a URL. `//HOST` and `www.HOST` are not if there is a file of this name."""
+    return has_scheme(text) or (is_address(text) and not os.path.exists(text))
 
 
 def picture_id_of(image: object) -> str | None:

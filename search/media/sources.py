@@ -18,16 +18,12 @@ from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeReque
 from search.media.images import render
 from search.media.preprocessing import Preprocessing
 from search.media.rules import Crop
-from search.media.source_kinds import (
-    ImageSource,
-    is_address,
-    picture_id_of,
-)
+from search.media.source_kinds import ImageSource, is_url, picture_id_of
 from search.records import Hit
 from search.types import Pixels
 
 if TYPE_CHECKING:
-    from search.media.fetch import Fetcher
+    from search.media.fetch import FetchedPicture, Fetcher
 
 NAME = "the picture"  # of a source that has no name of its own
 
@@ -59,12 +55,14 @@ class ResolvedPicture:
     """A decoded source.
 
     id: SHA-256 of the file; None for pixels, which are no file. prepared: the picture under each
-    preprocessing. image: the normalized image, upright RGB, if it was requested.
+    preprocessing. image: the normalized image, upright RGB, if it was requested. fetched: where a
+    URL led to.
     """
 
     id: str | None
     prepared: tuple[Pixels, ...]
     image: Image.Image | None = None
+    fetched: FetchedPicture | None = None
 
 
 class PictureResolver:
@@ -94,12 +92,12 @@ class PictureResolver:
             normalized = _render_copy(image, crop)
             prepared = tuple(prepare(normalized) for prepare in preprocessings)
             return ResolvedPicture(None, prepared, normalized if with_image else None)
-        source, name = self._open(image)
+        source, name, fetched = self._open(image)
         source = replace(source, crop=crop, metadata=False, image=with_image)
         decoded = self.decode(source, preprocessings, name, urgent)
         if len(decoded.prepared) != len(preprocessings):
             raise PictureError(f"{name} could not be decoded; try again")
-        return ResolvedPicture(decoded.id, decoded.prepared, decoded.image)
+        return ResolvedPicture(decoded.id, decoded.prepared, decoded.image, fetched)
 
     def decode(
         self,
@@ -127,7 +125,7 @@ class PictureResolver:
         picture_id = picture_id_of(image)
         if picture_id is not None:
             return self._parts.browser.content(picture_id)
-        return self._parts.fetcher.fetch(image)
+        return self._parts.fetcher.fetch(image).data
 
     def read_file(self, image: ImageSource) -> ImageSource:
         """Replace an open file by its bytes, so that the source can be read again.
@@ -144,17 +142,21 @@ class PictureResolver:
             raise InputError("the file of the picture gives text; open it in binary mode, `rb`")
         return data
 
-    def _open(self, image: ImageSource) -> tuple[DecodeRequest, str]:
-        """Return where the file of a source is, or its bytes, and its name for messages."""
+    def _open(self, image: ImageSource) -> tuple[DecodeRequest, str, FetchedPicture | None]:
+        """Return where the file of a source is, or its bytes; its name for messages; and where a
+        URL led to."""
         image = self.read_file(image)
         if isinstance(image, bytes):
-            return DecodeRequest(data=image), NAME
+            return DecodeRequest(data=image), NAME, None
         if isinstance(image, Hit):
             image = f"id:{image.id}"
-        if isinstance(image, str) and (picture_id_of(image) is not None or is_address(image)):
-            return DecodeRequest(data=self.read_content(image)), image
+        if isinstance(image, str) and picture_id_of(image) is not None:
+            return DecodeRequest(data=self.read_content(image)), image, None
+        if isinstance(image, str) and is_url(image):
+            fetched = self._parts.fetcher.fetch(image)
+            return DecodeRequest(data=fetched.data), fetched.url or NAME, fetched
         path = find_file(image)
-        return DecodeRequest(path), path
+        return DecodeRequest(path), path, None
 
     def _open_array(self, array: npt.NDArray[np.uint8]) -> Image.Image:
         """Convert an array to a PIL picture. Raises PictureError for other shapes and types."""

@@ -28,7 +28,7 @@ from search.querying.steps import (
     TermResolver,
 )
 from search.querying.texts import ParsedText, TextReader
-from search.records import Hits
+from search.records import Hits, PagePicture
 from search.types import Vectors
 from search.vectors.base import StoreManager
 
@@ -124,29 +124,35 @@ class Searcher:
         with self._runtime.expect_urgent():
             parsed = self._texts.read(query)
             clock.begin("decode")
-            candidates, low_content = self._rank(query, parsed, clock)
+            candidates, low_content, pages = self._rank(query, parsed, clock)
         hits = self._describer.describe(self._filter.filter(candidates, query.min_score))
         clock.end()
         understood = tuple(one.understood for one in parsed.values())
         took_ms = clock.took_ms()
         log.info("%d hits under %s in %s ms", len(hits), self.space.name, took_ms["total"])
-        return Hits(hits, self.space.name, query.to_json(), took_ms, understood, low_content)
+        return Hits(hits, self.space.name, query.to_json(), took_ms, understood, low_content, pages)
 
     def _rank(
         self, query: Query, parsed: dict[int, ParsedText], clock: Stopwatch
-    ) -> tuple[list[Candidate], bool]:
-        """Return ranked candidates, and whether a picture of the query is blank.
+    ) -> tuple[list[Candidate], bool, tuple[PagePicture, ...]]:
+        """Return ranked candidates, whether a picture of the query is blank, and the web pages
+        whose main picture was taken.
 
         parsed: texts by the index of their term. clock: is told when a stage begins.
         """
-        terms = [
-            replace(term, text=None, vector=parsed[i].vector) if i in parsed else term
+        terms = {
+            i: replace(term, text=None, vector=parsed[i].vector) if i in parsed else term
             for i, term in enumerate(query.terms)
             if i not in parsed or parsed[i].vector is not None
-        ]
+        }
         if not terms:  # no word is known
-            return [], False
-        resolved = self._terms.resolve(terms)
+            return [], False, ()
+        resolved = self._terms.resolve(list(terms.values()))
+        pages = tuple(
+            PagePicture(i, fetched.page, fetched.url)
+            for i, term in zip(terms, resolved, strict=True)
+            if (fetched := term.fetched) and fetched.page
+        )
         needs_model = any(term.vector is None for term in resolved)
         embedder = self._models.open_for(self.space) if needs_model else None
         only_names = len(parsed) == len(query.terms) and not any(
@@ -168,7 +174,7 @@ class Searcher:
         if alone and parsed and (seen := parsed[0].seen) is not None:
             candidates = self._label_ranker.rank(seen, candidates, query.k)
         blank = any(is_low_content(term.pixels) for term in resolved if term.pixels is not None)
-        return candidates, blank
+        return candidates, blank, pages
 
 
 class Stopwatch:

@@ -13,12 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from search.errors import FieldError, QueryError
 from search.media.rules import Crop
-from search.media.source_kinds import (
-    ImageSource,
-    has_no_name,
-    is_address as is_address,
-    picture_id_of,
-)
+from search.media.source_kinds import ImageSource, has_no_name, is_url as is_url, picture_id_of
+from search.media.urls import is_address, normalize_url as normalize_url
 from search.records import Hit, shown
 
 if TYPE_CHECKING:
@@ -222,10 +218,11 @@ class TermJson(BaseModel):
                 )
             image = files[self.image]
         elif self.image is not None:
-            image = self.image
-            if not (image.startswith("id:") or is_address(image)):  # else it would be a path
+            image = self.image if self.image.startswith("id:") else normalize_url(self.image)
+            if image is None:  # it would be a path
                 raise QueryError(
-                    f"image {image[:100]!r}: give the number of an uploaded file, `id:ID` or a URL"
+                    f"image {self.image[:100]!r}: give the number of an uploaded file, `id:ID` "
+                    "or a URL"
                 )
         crop = parse_crop(self.crop) if self.crop is not None else None
         vector = tuple(self.vector) if self.vector is not None else None

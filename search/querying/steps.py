@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,13 +24,16 @@ from search.records import Hit
 from search.types import Pixels, Vectors
 from search.vectors.base import StoreManager
 
+if TYPE_CHECKING:
+    from search.media.fetch import FetchedPicture
+
 
 @dataclass(frozen=True)
 class ResolvedTerm:
     """A term with all that is needed to embed it: exactly one of pixels, text and vector.
 
     pixels: prepared for the model. vector: (dim,) of unit length. picture_id: SHA-256 of the file
-    that the pixels come from, if it is a file.
+    that the pixels come from, if it is a file. fetched: where a URL led to.
     """
 
     weight: float
@@ -37,6 +41,7 @@ class ResolvedTerm:
     text: str | None = None
     vector: Vectors | None = None
     picture_id: str | None = None
+    fetched: FetchedPicture | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,9 @@ class TermResolver:
             return ResolvedTerm(term.weight, vector=self._read_stored(term.picture_id))
         preprocessing = self._models.open_for(self._space).preprocessing
         resolved = self._resolver.resolve(term.image, [preprocessing], term.crop)
-        return ResolvedTerm(term.weight, resolved.prepared[0], picture_id=resolved.id)
+        return ResolvedTerm(
+            term.weight, resolved.prepared[0], picture_id=resolved.id, fetched=resolved.fetched
+        )
 
     def _read_stored(self, picture_id: str) -> Vectors:
         """Return the stored vector (dim,) of a picture. Raises NotFoundError."""

@@ -38,6 +38,7 @@ import { Problem, isAbort } from './problems.js';
  * @property {{ total: number }} took_ms
  * @property {Reading[]} understood
  * @property {boolean} low_content
+ * @property {{ term: number, page: string, picture: string | null }[]} pages
  * @property {Hit[]} hits
  */
 

@@ -35,7 +35,7 @@ export function shortenId(id) {
  * @param {string} text
  */
 export function isAddress(text) {
-  return /^https?:\/\/\S+$/i.test(text);
+  return /^(https?:\/\/|\/\/[\w[]|www\.\w)\S*$/i.test(text.trim());
 }
 
 /**

@@ -24,12 +24,15 @@ export function matchName({ word, also }, typed) {
 }
 
 /**
- * Describe how the texts of a query were read. Empty if all of it is known and seen.
- * @param {Pick<Answer, 'understood' | 'low_content'>} answer
+ * Describe how the texts of a query were read, and which picture of a web page was taken. Empty if
+ * all of it is known and seen.
+ * @param {Pick<Answer, 'understood' | 'low_content' | 'pages'>} answer
  * @param {Translate} translate
  */
-export function describeReading({ understood, low_content: isBlank }, translate) {
-  const lines = [];
+export function describeReading({ understood, low_content: isBlank, pages }, translate) {
+  const lines = pages.map(({ page, picture }) =>
+    translate(picture ? 'page_picture' : 'page_picture_inside', { page, picture: picture ?? '' }),
+  );
   for (const reading of understood) {
     if (![...reading.names, ...reading.labels, ...reading.unknown].length) {
       if (reading.advice_code) lines.push(translate(reading.advice_code, { list: reading.words.join(', ') }));

@@ -58,3 +58,10 @@ test('a query of a picture has its crop in per cent', () => {
 test('each uploaded picture is a term', () => {
   assert.deepEqual(buildTerms({ ...START, upload: 1 }, 2), [{ image: 0 }, { image: 1 }]);
 });
+
+test('addresses as people paste them', () => {
+  for (const text of ['https://a.org/b.jpg', ' HTTP://a.org/\n', 'www.a.org/b.jpg', '//a.org/b.jpg']) {
+    assert.ok(route.isAddress(text), text);
+  }
+  for (const text of ['a red hat', 'www.', '// a', '/home/a.jpg', 'www.a b']) assert.ok(!route.isAddress(text), text);
+});

@@ -14,7 +14,7 @@ from search.api.deps import Context, Here, parse_json, read_body
 from search.api.problems import Problem
 from search.api.schemas import AddressJson, ImageJson, PageJson, multipart, problems
 from search.errors import FieldError
-from search.querying.query import is_address
+from search.querying.query import normalize_url
 from search.records import Picture, shown
 
 router = APIRouter(prefix="/api/v1/images", tags=["images"])
@@ -192,8 +192,8 @@ async def _read_image(request: Request) -> bytes | str:
         return body.files[0]
     if body.json is None:
         raise FieldError([("image", "is missing")])
-    url = parse_json(AddressJson, body.json).url
-    if not is_address(url):
+    url = normalize_url(parse_json(AddressJson, body.json).url)
+    if url is None:
         raise FieldError([("url", "give an address that begins with http:// or https://")])
     return url
 

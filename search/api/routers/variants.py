@@ -30,7 +30,7 @@ from search.api.schemas import (
 )
 from search.api.variant_cache import SECONDS, VariantCache
 from search.errors import FieldError
-from search.querying.query import is_address
+from search.querying.query import normalize_url
 from search.records import MOST_VARIANTS, REGIMES, SIGMAS, AugmentProgress, VariantProgress
 
 router = APIRouter(prefix="/api/v1", tags=["variants"])
@@ -133,9 +133,12 @@ async def _read_picture(
     if options.id is not None:
         name = options.id.removeprefix("id:")
         return f"id:{(await here.look(lambda: here.engine.picture(name))).id}"
-    if options.url is not None and not is_address(options.url):
+    if options.url is None:
+        return body.files[0]
+    url = normalize_url(options.url)  # else it would be a path
+    if url is None:
         raise FieldError([("url", "give an address that begins with http:// or https://")])
-    return options.url or body.files[0]
+    return url
 
 
 def _follow_variants(

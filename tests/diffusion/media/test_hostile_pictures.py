@@ -260,8 +260,8 @@ def test_latents_are_encoded_without_what_hangs(
     (folder / "good.png").write_bytes(encoded((40, 40)))
     (folder / "a.png").write_bytes(b"hang")
     (folder / "b.png").write_bytes(b"exit")
-    made = encode_folder([folder], tmp_path / "out", load_autoencoder(), choose_windows(16, 2))
-    assert made.names == ["good.png"] and [name for name, _ in made.skipped] == ["a.png", "b.png"]
+    latents = encode_folder([folder], tmp_path / "out", load_autoencoder(), choose_windows(16, 2))
+    assert latents.names == ["good.png"] and [name for name, _ in latents.skipped] == ["a.png", "b.png"]
     about = json.loads((tmp_path / "out" / "latents.json").read_text())
     assert "longer than 1.5 s" in about["skipped"][0][1] and "ended on it" in about["skipped"][1][1]
 
@@ -374,10 +374,10 @@ def test_names_that_lead_elsewhere_and_zips_in_zips_are_not_read(tmp_path: Path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.zip", "inner.zip"]
 
 
-@pytest.mark.parametrize("kept", [0.2, 0.5, 0.9, 0.99])
-def test_a_zip_that_is_cut_is_refused(tmp_path: Path, kept: float) -> None:
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.99])
+def test_a_zip_that_is_cut_is_refused(tmp_path: Path, share: float) -> None:
     path = zipped(tmp_path / "a.zip", {f"{i}.png": encoded() for i in range(9)})
     data = path.read_bytes()
-    path.write_bytes(data[: int(kept * len(data))])
+    path.write_bytes(data[: int(share * len(data))])
     with pytest.raises(DataError, match="neither a folder nor a zip"):
         read_pictures([path], 8)

@@ -201,9 +201,9 @@ def test_a_header_nested_too_deeply_is_refused(saved: Path) -> None:
         load(saved)
 
 
-@pytest.mark.parametrize("kept", [0, 4, 8, 100, 5000, -1])
-def test_a_file_that_is_cut_is_refused_whatever_its_json_says(saved: Path, kept: int) -> None:
-    saved.write_bytes(saved.read_bytes()[:kept])
+@pytest.mark.parametrize("length", [0, 4, 8, 100, 5000, -1])
+def test_a_file_that_is_cut_is_refused_whatever_its_json_says(saved: Path, length: int) -> None:
+    saved.write_bytes(saved.read_bytes()[:length])
     claim(saved)
     with pytest.raises(CheckpointError, match="model.safetensors cannot be used"):
         load(saved)

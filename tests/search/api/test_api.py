@@ -23,6 +23,7 @@ from search.api.auth import Access
 from search.api.problems import CODES, STATUS
 from search.api.server import serve
 from search.errors import InputError, LookalikeError
+from search.media.fetch import FetchedPicture
 
 HAT = SAMPLES / "hat" / "03.jpg"
 
@@ -57,7 +58,8 @@ def test_an_uploaded_file_finds_itself_first(client: httpx.Client, photos: Path)
     response = client.post("/api/v1/search", files=files(HAT.read_bytes()))
     assert response.status_code == 200
     answer = response.json()
-    assert list(answer) == ["query", "model", "took_ms", "understood", "low_content", "hits"]
+    keys = ["query", "model", "took_ms", "understood", "low_content", "pages", "hits"]
+    assert list(answer) == keys
     assert answer["hits"][0]["path"] == str(photos / "hat" / "03.jpg")
     assert len(answer["hits"]) == 10 and answer["hits"][0]["score"] >= 0.999
     assert answer["query"]["terms"] == [{"image": 0, "weight": 1.0}]
@@ -579,7 +581,7 @@ def test_a_url_is_kept_and_shown(
 ) -> None:
     client, engine = keeping
     url = {"url": "https://example.org/a.jpg"}
-    monkeypatch.setattr(engine.library.fetcher, "fetch", lambda _: jpeg(3))
+    monkeypatch.setattr(engine.library.fetcher, "fetch", lambda _: FetchedPicture(jpeg(3)))
     for shown in (
         client.post("/api/v1/images/preview", json=url),
         client.post("/api/v1/images/preview", files=files(jpeg(3))),
@@ -588,7 +590,7 @@ def test_a_url_is_kept_and_shown(
         assert Image.open(io.BytesIO(shown.content)).size == (48, 40)
     assert engine.status().pictures == 1
     assert client.post("/api/v1/images", json=url).json()["id"] == identity(3)
-    monkeypatch.setattr(engine.library.fetcher, "fetch", lambda _: b"<html>")
+    monkeypatch.setattr(engine.library.fetcher, "fetch", lambda _: FetchedPicture(b"<html>"))
     for path in ("/api/v1/images", "/api/v1/images/preview"):
         problem(client.post(path, json=url), 415, "not a picture")
     monkeypatch.undo()

@@ -16,6 +16,7 @@ from PIL import Image
 
 from search import Engine, InputError, LockedError, NotFoundError, PictureError, QueryError
 from search.lock import WriteLock, hold_lock
+from search.media.fetch import FetchedPicture
 
 Open = Callable[..., Engine]
 
@@ -320,9 +321,9 @@ def test_a_url_is_kept_and_shown_as_its_picture(
 ) -> None:
     requests = []
 
-    def fetch(url: str) -> bytes:
+    def fetch(url: str) -> FetchedPicture:
         requests.append(url)
-        return jpeg(1)
+        return FetchedPicture(jpeg(1))
 
     monkeypatch.setattr(engine.library.fetcher, "fetch", fetch)
     with Image.open(io.BytesIO(engine.preview("https://example.org/a.jpg"))) as shown:

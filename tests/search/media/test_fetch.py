@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
+import struct
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
 from ipaddress import ip_address
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 from helpers.pictures import jpeg
 
 from search import Engine, InputError, PictureError
-from search.media.fetch import Address, Fetcher, is_public, parse, resolve
+from search.media.addresses import Address, AllowedHosts, is_public
+from search.media.fetch import Fetcher, resolve
+from search.media.urls import parse_url
 
 PICTURE = jpeg(1)
 
@@ -23,9 +31,11 @@ class Handler(BaseHTTPRequestHandler):
     """Answers by the name of the path."""
 
     requests: list[tuple[str, str]] = []
+    request_headers: list[dict[str, str]] = []
 
     def do_GET(self) -> None:
         self.requests.append((self.path, self.headers["Host"]))
+        self.request_headers.append(dict(self.headers.items()))
         kind = self.path[1:].split("?")[0]
         try:
             getattr(self, f"answer_{kind}")()
@@ -47,7 +57,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"hello")
 
     def answer_away(self) -> None:
-        self.head(302, Location=self.path.split("?", 1)[1])
+        self.head(302, Location=unquote(self.path.split("?", 1)[1]))
 
     def answer_round(self) -> None:
         self.head(302, Location="/round")
@@ -77,9 +87,37 @@ class Handler(BaseHTTPRequestHandler):
         self.head(Content_Length="1000")
         self.wfile.write(b"cut off")
 
-    def answer_zipped(self) -> None:
-        self.head(Content_Encoding="gzip", Content_Length="3")
-        self.wfile.write(b"abc")
+    def send(self, data: bytes, **headers: str) -> None:
+        self.head(Content_Length=str(len(data)), **headers)
+        self.wfile.write(data)
+
+    def answer_broken_gzip(self) -> None:
+        self.send(b"abc", Content_Encoding="gzip")
+
+    def answer_cut_gzip(self) -> None:
+        self.send(gzip.compress(PICTURE)[:-20], Content_Encoding="gzip")
+
+    def answer_bomb(self) -> None:
+        self.send(gzip.compress(bytes(10**7)), Content_Encoding="gzip")
+
+    def answer_brotli(self) -> None:
+        self.send(b"abc", Content_Encoding="br")
+
+    def answer_gzip(self) -> None:
+        self.send(gzip.compress(PICTURE), Content_Encoding="GZIP")
+
+    def answer_deflate(self) -> None:
+        self.send(zlib.compress(PICTURE), Content_Encoding="deflate")
+
+    def answer_headless_deflate(self) -> None:
+        self.send(zlib.compress(PICTURE, wbits=-15), Content_Encoding="deflate")
+
+    def answer_page(self) -> None:
+        text = f'<!doctype html><meta property="og:image" content="{self.path.split("?", 1)[1]}">'
+        self.send(text.encode(), Content_Type="text/html")
+
+    def answer_bare_page(self) -> None:
+        self.send(b"<html><img src=/picture></html>", Content_Type="text/html; charset=utf-8")
 
     def answer_missing(self) -> None:
         self.head(404, Content_Length="0")
@@ -161,6 +199,18 @@ def fetcher(seconds: float = 5.0, most: int = 100_000, **known: str) -> Fetcher:
         "2001:db8::1",
         "100::1",
         "5f00::1",
+        "168.63.129.16",
+        "192.88.99.1",
+        "192.175.48.1",
+        "203.0.113.1",
+        "::ffff:168.63.129.16",
+        "64:ff9b::a83f:8110",
+        "2002:a83f:8110::1",
+        "3fff::1",
+        "3fff:fff:ffff::1",
+        "2001:2::1",
+        "2001:20::1",
+        "2001:1ff::1",
     ],
 )
 def test_no_address_inside_is_public(address: str) -> None:
@@ -226,13 +276,13 @@ def test_every_spelling_of_an_inner_address_is_refused(url: str) -> None:
 )
 def test_what_is_no_address_is_refused(url: str, message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
-        parse(url)
+        parse_url(url)
     assert "secret" not in str(caught.value)
 
 
 def test_a_picture_is_fetched_by_the_name_it_was_asked_for(port: int) -> None:
     Handler.requests.clear()
-    assert fetcher().fetch(f"http://here.test:{port}/picture#part") == PICTURE
+    assert fetcher().fetch(f"http://here.test:{port}/picture#part").data == PICTURE
     assert Handler.requests == [("/picture", f"here.test:{port}")]
 
 
@@ -249,7 +299,7 @@ def test_a_name_is_resolved_once_and_the_checked_address_is_the_one(port: int) -
         return ["127.0.0.1"] if len(queries) == 1 else ["127.0.0.2"]
 
     fetch = Fetcher(100_000, 5.0, resolve=rebinding, allowed=loopback).fetch
-    assert fetch(f"http://here.test:{port}/picture") == PICTURE
+    assert fetch(f"http://here.test:{port}/picture").data == PICTURE
     assert queries == ["here.test"]
     with pytest.raises(InputError, match="public internet"):
         fetch(f"http://here.test:{port}/picture")
@@ -257,7 +307,7 @@ def test_a_name_is_resolved_once_and_the_checked_address_is_the_one(port: int) -
 
 def test_redirects_are_checked_like_the_first_address(port: int) -> None:
     start = f"http://here.test:{port}/away?"
-    assert fetcher().fetch(f"{start}/picture") == PICTURE
+    assert fetcher().fetch(f"{start}/picture").data == PICTURE
     known = {"inner": "127.0.0.2"}
     for target in (
         f"http://inner.test:{port}/picture",
@@ -271,10 +321,148 @@ def test_redirects_are_checked_like_the_first_address(port: int) -> None:
         assert len(Handler.requests) == 1
     with pytest.raises(InputError, match="http://"):
         fetcher().fetch(f"{start}file:///etc/passwd")
-    with pytest.raises(InputError, match="no address"):
+    with pytest.raises(InputError, match="redirects to http://.*no address"):
         fetcher().fetch(f"http://here.test:{port}/no_address")
     with pytest.raises(InputError, match="more than 5 redirects"):
         fetcher().fetch(f"http://here.test:{port}/round")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "javascript:1",
+        "javascript:alert(1)",
+        "data:text/html,hello",
+        "mailto:someone@example.org",
+        "\\\\127.0.0.1\\picture",
+        "/\\127.0.0.1/picture",
+        "http:\\\\127.0.0.1\\picture",
+        "http://127.0.0.1\\@here.test/picture",
+        "http://[::1/",
+        "http://here.test:x/",
+        "http://here.test:99999999/",
+        "/pic ture",
+        "http://user:secret@here.test/",
+    ],
+)
+def test_a_redirect_to_no_url_is_refused(port: int, target: str) -> None:
+    Handler.requests.clear()
+    with pytest.raises(InputError, match="it redirects to"):
+        fetcher().fetch(f"http://here.test:{port}/away?{quote(target)}")
+    assert len(Handler.requests) == 1
+
+
+@contextmanager
+def name_server(*answers: str) -> Iterator[Callable[[str, int], Sequence[str]]]:
+    """A name server on this machine, and a resolver that asks it.
+
+    answers: addresses that it gives for any name, one after the other; the last one for good.
+    """
+    waiting = list(answers)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
+        listening.bind(("127.0.0.1", 0))
+        place = listening.getsockname()
+
+        def answer() -> None:
+            while True:
+                question, client = listening.recvfrom(512)
+                if question == b"end":
+                    return
+                address = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+                head = question[:2] + struct.pack(">5H", 0x8180, 1, 1, 0, 0)
+                record = struct.pack(">3HIH", 0xC00C, 1, 1, 0, 4)  # kept for no second
+                listening.sendto(head + question[12:] + record + socket.inet_aton(address), client)
+
+        def ask(host: str, _: int) -> Sequence[str]:
+            name = b"".join(bytes([len(part)]) + part.encode() for part in host.split("."))
+            query = struct.pack(">6H", 7, 0x0100, 1, 0, 0, 0) + name + b"\0\0\1\0\1"
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+                asking.settimeout(10)
+                asking.sendto(query, place)
+                return [socket.inet_ntoa(asking.recv(512)[-4:])]
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        try:
+            yield ask
+        finally:
+            listening.sendto(b"end", place)
+            thread.join()
+
+
+@pytest.mark.parametrize("then", ["127.0.0.2", "10.0.0.1", "169.254.169.254"])
+def test_a_name_that_is_bound_again_leads_nowhere_else(port: int, then: str) -> None:
+    with name_server("127.0.0.1", then) as ask:
+        fetch = Fetcher(100_000, 5.0, resolve=ask, allowed=loopback).fetch
+        Handler.requests.clear()
+        assert fetch(f"http://evil.test:{port}/picture").data == PICTURE
+        with pytest.raises(InputError, match="public internet"):
+            fetch(f"http://evil.test:{port}/picture")
+        assert Handler.requests == [("/picture", f"evil.test:{port}")]
+    with name_server("127.0.0.1", then) as ask:  # in between two hops
+        fetch = Fetcher(100_000, 5.0, resolve=ask, allowed=loopback).fetch
+        with pytest.raises(InputError, match="public internet"):
+            fetch(f"http://evil.test:{port}/away?/picture")
+    with name_server("127.0.0.1", then) as ask:  # and between a page and its picture
+        fetch = Fetcher(100_000, 5.0, resolve=ask, allowed=loopback).fetch
+        with pytest.raises(InputError, match="public internet"):
+            fetch(f"http://evil.test:{port}/page?/picture")
+
+
+@pytest.mark.parametrize("kind", ["gzip", "deflate", "headless_deflate"])
+def test_an_encoded_answer_is_decoded(port: int, kind: str) -> None:
+    assert fetcher().fetch(f"http://here.test:{port}/{kind}").data == PICTURE
+
+
+def test_a_request_says_who_asks_and_from_where(port: int) -> None:
+    Handler.request_headers.clear()
+    known = names(here="127.0.0.1")
+    ours = Fetcher(10**6, 5.0, resolve=known, allowed=loopback, contact="me@example.org")
+    ours.fetch(f"http://here.test:{port}/picture?secret")
+    fetcher().fetch(f"http://here.test:{port}/picture")
+    with_contact, without = Handler.request_headers
+    agent = f"lookalike/{version('lookalike')} ("
+    assert with_contact["User-Agent"] == f"{agent}+me@example.org)"
+    assert without["User-Agent"].startswith(agent)
+    assert with_contact["Referer"] == f"http://here.test:{port}/"
+    assert "gzip" in with_contact["Accept-Encoding"]
+
+
+def test_the_main_picture_of_a_web_page_is_taken(port: int) -> None:
+    both = fetcher(there="127.0.0.1")
+    page = f"http://here.test:{port}/page?"
+    url = f"http://there.test:{port}/picture"
+    for name, where in (("/picture", f"http://here.test:{port}/picture"), (url, url)):
+        Handler.request_headers.clear()
+        fetched = both.fetch(page + name)
+        assert (fetched.data, fetched.url, fetched.page) == (PICTURE, where, page + name)
+        assert Handler.request_headers[1]["Referer"] == f"http://here.test:{port}/"
+    inline = both.fetch(page + "data:image/gif;base64,R0lGODlh")
+    assert (inline.data, inline.url) == (b"GIF89a", None) and inline.page
+    assert both.fetch(f"http://here.test:{port}/picture").page is None
+
+
+def test_a_web_page_without_a_picture_is_said(port: int) -> None:
+    with pytest.raises(PictureError, match="names no main picture"):
+        fetcher().fetch(f"http://here.test:{port}/bare_page")
+    with pytest.raises(PictureError, match="names it as its main picture"):
+        fetcher().fetch(f"http://here.test:{port}/page?/bare_page")
+    with pytest.raises(InputError, match="public internet"):
+        fetcher().fetch(f"http://here.test:{port}/page?http://127.0.0.2:{port}/picture")
+    with pytest.raises(InputError, match="begins with http"):
+        fetcher().fetch(f"http://here.test:{port}/page?file:///etc/passwd")
+
+
+@pytest.mark.parametrize("entry", ["here.test", "HERE.test.", "127.0.0.0/8", "127.0.0.1"])
+def test_a_host_of_ones_own_is_allowed_by_a_setting(port: int, entry: str) -> None:
+    known = names(here="127.0.0.1", other="10.0.0.1")
+    hosts = AllowedHosts.parse([entry, "nas.lan"])
+    ours = Fetcher(100_000, 5.0, resolve=known, allow_hosts=hosts)
+    assert ours.fetch(f"http://here.test:{port}/picture").data == PICTURE
+    with pytest.raises(InputError, match="LOOKALIKE_ALLOW_HOSTS"):
+        ours.fetch("http://other.test/picture")
+    with pytest.raises(InputError, match="public internet"):
+        ours.fetch(f"http://here.test:{port}/away?http://other.test/picture")
 
 
 @pytest.mark.parametrize(
@@ -285,7 +473,10 @@ def test_redirects_are_checked_like_the_first_address(port: int) -> None:
         ("slow", "within 0.5 s"),
         ("slow_head", "within 0.5 s"),
         ("short", "cannot be fetched"),
-        ("zipped", "answered in gzip"),
+        ("broken_gzip", "gzip is broken"),
+        ("cut_gzip", "ends too early"),
+        ("bomb", "larger than"),
+        ("brotli", "answered in br"),
         ("missing", "status 404"),
     ],
 )
@@ -322,7 +513,7 @@ def test_proxies_of_the_environment_are_not_used(
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.2:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.2:1")
-    assert fetcher().fetch(f"http://here.test:{port}/picture") == PICTURE
+    assert fetcher().fetch(f"http://here.test:{port}/picture").data == PICTURE
 
 
 def test_the_library_is_searched_by_url(engine: Engine, folder: Any, port: int) -> None:
@@ -333,6 +524,11 @@ def test_the_library_is_searched_by_url(engine: Engine, folder: Any, port: int) 
     hits = engine.search(image=f"http://here.test:{port}/picture", k=1)
     assert hits[0].path == str(folder / "a.jpg") and hits[0].score >= 0.999
     assert hits.query["terms"][0]["image"] == f"http://here.test:{port}/picture"
+    assert not hits.pages
+    pasted = f"\n http://here.test:{port}/page?/picture\n"
+    by_page = engine.search(image=[jpeg(2), pasted], k=1).to_json()["pages"]
+    where = f"http://here.test:{port}/"
+    assert by_page == [{"term": 1, "page": f"{where}page?/picture", "picture": f"{where}picture"}]
     with pytest.raises(PictureError, match="not a picture"):
         engine.search(image=f"http://here.test:{port}/liar")
     engine.library.fetcher = Fetcher(1000, 2.0)

@@ -16,6 +16,7 @@ from PIL import Image
 from search import Engine, Hit, InputError, NotFoundError, PictureError, QueryError, Term
 from search.errors import SizeError
 from search.media.decoder_pool import DecoderPool
+from search.media.fetch import FetchedPicture
 from search.media.preprocessing import Preprocessing
 from search.media.rules import Crop, Limits
 from search.media.source_kinds import ImageSource
@@ -37,7 +38,7 @@ class Browser:
 
 
 def resolver(decoders: DecoderPool) -> PictureResolver:
-    fetcher = SimpleNamespace(fetch=lambda _: jpeg(1))
+    fetcher = SimpleNamespace(fetch=lambda _: FetchedPicture(jpeg(1)))
     return PictureResolver(SimpleNamespace(decoders=decoders, fetcher=fetcher, browser=Browser()))
 
 

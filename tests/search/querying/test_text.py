@@ -21,6 +21,7 @@ from search import Engine, ModelError, Query, QueryError, Term
 from search.cli.app import app
 from search.embedders.base import TextEmbedder
 from search.media.decoder_pool import DecodeRequest
+from search.media.fetch import FetchedPicture
 
 Open = Callable[..., Engine]
 URL = "https://example.org/a.jpg"
@@ -34,7 +35,7 @@ def engine(clip: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engi
         paint(place / "photos" / f"{seed}.jpg", seed)
     engine = open_library(place / "home", model=clip)
     engine.sync(place / "photos")
-    engine.library.fetcher = SimpleNamespace(fetch=lambda _: jpeg(5))
+    engine.library.fetcher = SimpleNamespace(fetch=lambda _: FetchedPicture(jpeg(5)))
     yield engine
     close_library(engine)
 

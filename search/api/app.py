@@ -50,7 +50,8 @@ def create_app(
     for part in (search, images, variants, index, system, web):
         app.include_router(part.router)
     problems.install(app, HEADERS)
-    app.add_middleware(AccessControl, access=access, max_bytes=engine.settings.upload_bytes)
+    max_bytes = engine.settings.upload_bytes
+    app.add_middleware(AccessControl, access=access, max_bytes=max_bytes, budget=context.bodies)
     app.add_middleware(RequestCounter, metrics=context.metrics)
     _complete_openapi(app, access)
     return app

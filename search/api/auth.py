@@ -12,18 +12,21 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from ipaddress import ip_address
+from pathlib import Path
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import cookie_parser
+from starlette.requests import HTTPConnection, cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from search.api import problems
+from search.api.limits import BodyBudget, LimitedBody, WrongTokens, too_large
 from search.api.problems import Problem
 
 SESSION_SECONDS = 30 * 86400
+UNGUESSABLE = 32  # characters of a token that no number of tries finds
 LARGE = frozenset(f"/api/v1/{name}" for name in ("search", "images", "images/preview", "variants"))
 SMALL_BODY = 2**20  # most bytes of a body on other routes
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/api/v1/login"})
@@ -40,13 +43,41 @@ HEADERS = {
 }
 
 
+class EndedSessions:
+    """Sessions that were logged out of before they ended by themselves."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """folder: where they are remembered when the server ends, as empty files; None: nowhere."""
+        self._folder, self._names = folder, set[str]()
+        if folder is not None:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for file in folder.iterdir():
+                if file.stat().st_mtime < time.time() - SESSION_SECONDS:
+                    file.unlink(missing_ok=True)
+
+    def add(self, session: str) -> None:
+        """Remember a session for as long as it would have been valid."""
+        name = self._name(session)
+        self._names.add(name)
+        if self._folder is not None:
+            (self._folder / name).touch(mode=0o600)
+
+    def __contains__(self, session: str) -> bool:
+        name = self._name(session)
+        return name in self._names or (self._folder is not None and (self._folder / name).exists())
+
+    @staticmethod
+    def _name(session: str) -> str:
+        return hashlib.sha256(session.encode(errors="replace")).hexdigest()[:32]
+
+
 @dataclass(frozen=True)
 class Access:
     """The rules of one server.
 
     host: the one it was started on. token: required if there is one. local: whether it listens on
     loopback only. local_token: a second token, for commands of the server's own user. clock:
-    seconds since 1970.
+    seconds since 1970. ended: sessions that were logged out of. wrong: tokens that were tried.
     """
 
     host: str = "127.0.0.1"
@@ -54,6 +85,8 @@ class Access:
     local: bool = True
     local_token: str | None = None
     clock: Callable[[], float] = time.time
+    ended: EndedSessions = field(default_factory=EndedSessions)
+    wrong: WrongTokens = field(default_factory=WrongTokens)
 
     def knows(self, host: str) -> bool:
         """Whether a Host header names this server. A name that others can point here does not."""
@@ -67,16 +100,36 @@ class Access:
             return not self.local and name in (own, f"{own}.local")
         return address.is_loopback or not self.local  # an address cannot be rebound
 
-    def admits(self, headers: Headers) -> bool:
-        """Whether a request carries the token, or a cookie that a login set."""
+    def admits(self, headers: Headers, client: str) -> bool:
+        """Whether a request carries the token, or a cookie that a login set.
+
+        client: address that the request comes from. Raises Problem 429 as `check_token`.
+        """
         if self.token is None:
             return True
         kind, _, value = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer":
             sent = value.strip().encode("latin-1")  # the bytes; most programs send UTF-8
-            texts = (sent.decode(errors="replace"), value.strip())
-            return any(self.is_token(text) or _equal(text, self.local_token) for text in texts)
-        return self._is_valid_session(cookie_parser(headers.get("cookie", "")).get(self.cookie, ""))
+            return self.check_token((sent.decode(errors="replace"), value.strip()), client)
+        return self._is_valid_session(self.read_session(headers))
+
+    def check_token(self, texts: Sequence[str], client: str) -> bool:
+        """Whether a text, in one of its readings, is the token, or that of the server's own user.
+
+        Wrong ones are counted and logged. After too many, Problem 429 is raised, and a token that
+        could be guessed is not taken; one that could not be is, so that nobody is locked out.
+        """
+        if any(_equal(text, self.local_token) for text in texts):
+            return True
+        is_right = any(_equal(text, self.token) for text in texts)
+        is_blocked = self.wrong.is_blocked(client)
+        if is_right and not (is_blocked and len(self.token or "") < UNGUESSABLE):
+            return True
+        if is_blocked:
+            reason = "too many wrong tokens; try again in a minute"
+            raise Problem(429, reason, retry=60, code="too_many_attempts")
+        self.wrong.add(client)
+        return False
 
     @property
     def cookie(self) -> str:
@@ -84,9 +137,14 @@ class Access:
         servers of a machine."""
         return f"lookalike-{self._sign('name')[:8]}"
 
-    def is_token(self, text: str) -> bool:
-        """Whether a text is the token. The time it takes does not depend on the text."""
-        return _equal(text, self.token)
+    def read_session(self, headers: Headers) -> str:
+        """Return the value of a request's cookie, or an empty text."""
+        return cookie_parser(headers.get("cookie", "")).get(self.cookie, "")
+
+    def end_session(self, value: str) -> None:
+        """Refuse a cookie's value from now on. Others are not remembered."""
+        if self._is_valid_session(value):
+            self.ended.add(value)
 
     def make_session(self) -> str:
         """Return a cookie's value: when it ends, and a signature with the token."""
@@ -97,7 +155,7 @@ class Access:
         head, _, signature = value.rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._sign(head).encode()):
             return False
-        return int(head.split(".")[0]) > self.clock()
+        return int(head.split(".")[0]) > self.clock() and value not in self.ended
 
     def _sign(self, head: str) -> str:
         key = hashlib.sha256(f"lookalike session:{self.token}".encode()).digest()
@@ -105,6 +163,7 @@ class Access:
 
 
 def _equal(text: str, secret: str | None) -> bool:
+    """Compare in a time that does not depend on the text."""
     return secret is not None and hmac.compare_digest(
         text.encode(errors="replace"), secret.encode()
     )
@@ -119,9 +178,10 @@ def _hostname(host: str) -> str:
 class AccessControl:
     """Middleware before all routes: it refuses requests, limits bodies and adds headers."""
 
-    def __init__(self, app: ASGIApp, access: Access, max_bytes: int) -> None:
-        """max_bytes: of a request's body, on the routes that take pictures."""
+    def __init__(self, app: ASGIApp, access: Access, max_bytes: int, budget: BodyBudget) -> None:
+        """max_bytes: of a request's body, on the routes that take pictures. budget: of all."""
         self._app, self._access, self._max_bytes = app, access, max_bytes
+        self._budget = budget
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -142,7 +202,11 @@ class AccessControl:
         except Problem as problem:
             await problems.of(problem)(scope, receive, send_with_headers)
             return
-        await self._app(scope, self._limit_body(scope, receive), send_with_headers)
+        body = LimitedBody(receive, send_with_headers, self._max_body(scope), self._budget)
+        try:
+            await self._app(scope, body.receive, body.send)
+        finally:
+            self._budget.give_back(body.size)
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         """Raise Problem for a request that is not allowed."""
@@ -156,30 +220,17 @@ class AccessControl:
         if path.startswith("/api/") and site not in ("none", "same-origin"):
             raise Problem(403, "requests from pages of other sites are not allowed")
         is_open = path in OPEN_PATHS or path.startswith(PAGE)
-        if not is_open and not self._access.admits(headers):
+        if not is_open and not self._access.admits(headers, client_of(scope)):
             raise Problem(401, "send the token: `Authorization: Bearer TOKEN`, or log in first")
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length[:20]) > self._max_body(scope):
-            raise _too_large(self._max_body(scope))
+            raise too_large(self._max_body(scope))
 
     def _max_body(self, scope: Scope) -> int:
         return self._max_bytes if scope["path"] in LARGE else min(self._max_bytes, SMALL_BODY)
 
-    def _limit_body(self, scope: Scope, receive: Receive) -> Receive:
-        """Receive a body, and raise Problem at the limit, whatever its Content-Length."""
-        size, limit = 0, self._max_body(scope)
 
-        async def receive_limited() -> Message:
-            nonlocal size
-            message = await receive()
-            if message["type"] == "http.request":
-                size += len(message.get("body", b""))
-                if size > limit:
-                    raise _too_large(limit)
-            return message
-
-        return receive_limited
-
-
-def _too_large(limit: int) -> Problem:
-    return Problem(413, f"the request has more than {limit} bytes; send less at once")
+def client_of(scope: Scope) -> str:
+    """Return the address that a request comes from."""
+    client = HTTPConnection(scope).client
+    return client.host if client else ""

@@ -18,6 +18,7 @@ from starlette.types import Message, Receive
 
 from search.api.auth import Access
 from search.api.jobs import Jobs
+from search.api.limits import SHARES, BodyBudget
 from search.api.metrics import Metrics
 from search.api.problems import Problem
 from search.api.variant_cache import VariantCache
@@ -28,7 +29,6 @@ T = TypeVar("T")
 Shape = TypeVar("Shape", bound=BaseModel)
 
 MAX_JSON = 2**20  # bytes of a JSON body or field
-UPLOAD_SECONDS = 120.0
 TAIL = 1024  # last bytes of a multipart body, which hold its end mark
 
 
@@ -60,7 +60,8 @@ class Context:
     """The parts of one server.
 
     allow: folders that may be indexed; None for the defaults of loopback. followers: how many
-    requests follow jobs. stopping: whether the server stops, so that they must end.
+    requests follow jobs. stopping: whether the server stops, so that they must end. bodies: what is
+    held of the bodies of requests.
     """
 
     engine: Engine
@@ -74,6 +75,9 @@ class Context:
     searches: Turns = field(default_factory=lambda: Turns(8, 32))
     looks: Turns = field(default_factory=lambda: Turns(8, 256))
     previews: Turns = field(default_factory=lambda: Turns(2, 64))
+
+    def __post_init__(self) -> None:
+        self.bodies = BodyBudget(SHARES * self.engine.settings.upload_bytes)
 
     async def look(self, call: Callable[[], T]) -> T:
         """Run a short call in a thread, off the event loop."""
@@ -103,15 +107,11 @@ async def read_body(request: Request, max_files: int, field: str | None) -> Requ
     field: the name of the JSON field, if there may be one. Raises Problem and FieldError for
     anything else.
     """
-    try:
-        with anyio.fail_after(UPLOAD_SECONDS):
-            kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if kind == "multipart/form-data":
-                return await _read_multipart(request, max_files, field)
-            if kind == "application/json":
-                return RequestBody([], await _read_json(request))
-    except TimeoutError:
-        raise Problem(408, f"the request took longer than {UPLOAD_SECONDS:g} s") from None
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        return await _read_multipart(request, max_files, field)
+    if kind == "application/json":
+        return RequestBody([], await _read_json(request))
     raise Problem(415, "send multipart/form-data or application/json")
 
 

@@ -58,6 +58,7 @@ CODES = {
     "token_missing": "the request has no valid token",
     "token_wrong": "this is not the server's token",
     "too_large": "the request has too many bytes or files",
+    "too_many_attempts": "too many wrong tokens; wait for a minute",
     "too_many_jobs": "too many jobs are waiting",
     "unsupported_media_type": "send multipart/form-data or application/json",
     "upload_broken": "the form of the upload is cut off or broken",
@@ -81,6 +82,8 @@ STATUS_CODES = {
 }
 """The code of a problem that names none, by its status."""
 
+MAX_FIELDS, MAX_FIELD, MAX_MESSAGE = 10, 100, 200  # of a 422: fields, and characters of each
+MAX_DETAIL = 1000  # characters
 RETRY = 5  # seconds after which a busy library may be free
 
 
@@ -108,6 +111,11 @@ def clean(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def _cut(text: str, most: int) -> str:
+    """Shorten a text that may repeat what a client sent, so that no answer is a multiple of it."""
+    return clean(text if len(text) <= most else f"{text[:most]}...")
+
+
 def response(
     status: int,
     detail: str,
@@ -117,12 +125,12 @@ def response(
 ) -> JSONResponse:
     """A problem document; its title is the status's own phrase. code: by default the status's."""
     phrases = {s.value: s.phrase for s in HTTPStatus}
-    document = {
+    document: dict[str, Any] = {
         "type": "about:blank",
         "title": phrases.get(status, "Error"),
         "status": status,
         "code": code or STATUS_CODES.get(status, "request_invalid" if status < 500 else "internal"),
-        "detail": clean(detail),
+        "detail": _cut(detail, MAX_DETAIL),
         **(more or {}),
     }
     return JSONResponse(document, status, dict(headers or {}), MEDIA)
@@ -137,8 +145,11 @@ def of(problem: Problem) -> JSONResponse:
 
 
 def _fields(fields: Sequence[tuple[str, str]]) -> JSONResponse:
-    listed = [{"field": clean(where)[:200], "message": clean(what)} for where, what in fields]
-    detail = "; ".join(f"{where}: {what}" for where, what in fields)[:2000]
+    cut = [(_cut(where, MAX_FIELD), _cut(what, MAX_MESSAGE)) for where, what in fields[:MAX_FIELDS]]
+    detail = "; ".join(f"{where}: {what}" for where, what in cut)
+    if len(fields) > len(cut):
+        detail = f"{len(fields)} fields are wrong; the first: {detail}"
+    listed = [{"field": where, "message": what} for where, what in cut]
     return response(422, detail, more={"errors": listed})
 
 

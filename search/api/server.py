@@ -13,10 +13,13 @@ from pathlib import Path
 from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
 from search.api.app import create_app
 from search.api.auth import Access
+from search.api.connections import BACKLOG, ConnectionLimits, LimitedProtocol, count_allowed
 from search.api.deps import Context
+from search.api.limits import RepeatedLines
 from search.engine import Engine
 from search.errors import InputError, QueryError
 from search.settings import Settings
@@ -79,8 +82,23 @@ def serve(
     if host in ("0.0.0.0", "::"):
         name = "127.0.0.1" if host == "0.0.0.0" else "[::1]"
     address = f"http://{name}:{listening.getsockname()[1]}"
-    config = uvicorn.Config(
+    for name in ("uvicorn.error", "asyncio", "search.api.limits"):
+        logging.getLogger(name).addFilter(RepeatedLines())
+    logging.getLogger("uvicorn.error").addFilter(_is_worth_logging)
+    with listening:
+        _Server(make_config(app), app.state.context, lambda: announce(address)).run(
+            sockets=[listening]
+        )
+
+
+def make_config(app: FastAPI, limits: ConnectionLimits | None = None) -> uvicorn.Config:
+    """Return how to serve an app. limits: by default as many connections as files allow."""
+    limits = limits or ConnectionLimits(count_allowed())
+    return uvicorn.Config(
         app,
+        http=LimitedProtocol.with_limits(limits),
+        ws="none",
+        backlog=BACKLOG,
         log_config=None,
         log_level="warning",
         access_log=False,
@@ -89,9 +107,6 @@ def serve(
         server_header=False,
         timeout_graceful_shutdown=STOP_SECONDS,
     )
-    logging.getLogger("uvicorn.error").addFilter(_is_worth_logging)
-    with listening:
-        _Server(config, app.state.context, lambda: announce(address)).run(sockets=[listening])
 
 
 def _resolve(host: str, port: int) -> tuple[tuple[int, str, int], bool]:

@@ -16,15 +16,21 @@ import uvicorn
 from search import Engine
 from search.api.app import create_app
 from search.api.auth import Access
+from search.api.connections import ConnectionLimits
 from search.api.problems import CODES
+from search.api.server import make_config
 
 
 @contextmanager
-def serving(engine: Engine, access: Access | None = None, **more: Any) -> Iterator[httpx.Client]:
+def serving(
+    engine: Engine,
+    access: Access | None = None,
+    limits: ConnectionLimits | None = None,
+    **more: Any,
+) -> Iterator[httpx.Client]:
     """A client of a real server in a thread."""
     app = create_app(engine, access, **more)
-    config = uvicorn.Config(app, log_config=None, access_log=False, proxy_headers=False)
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(make_config(app, limits))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()

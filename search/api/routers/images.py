@@ -90,8 +90,8 @@ def _headers(request: Request, tag: str, media: str) -> tuple[dict[str, str], bo
 async def keep_image(request: Request, here: Here) -> JSONResponse:
     """Multipart with one `image`, or JSON with its `url`. A picture that is in the library already
     stays as it is."""
+    image = await _read_image(request)
     async with here.searches.admit():
-        image = await _read_image(request)
         picture = await here.searches.run(lambda: here.engine.keep(image))
     where = {"Location": f"/api/v1/images/{picture.id}"}
     return JSONResponse(picture.to_json(), status_code=201, headers=where)
@@ -106,8 +106,8 @@ async def keep_image(request: Request, here: Here) -> JSONResponse:
 )
 async def preview_image(request: Request, here: Here) -> Response:
     """Multipart with one `image`, or JSON with its `url`; long side at most 1600, upright."""
+    image = await _read_image(request)
     async with here.previews.admit():
-        image = await _read_image(request)
         data = await here.previews.run(lambda: here.engine.preview(image))
     headers = {"Content-Type": "image/jpeg", "Content-Security-Policy": SANDBOX}
     return Response(data, headers=headers)

@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 from fastapi import APIRouter, Request, Response
 from starlette.responses import JSONResponse, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from search.api.deps import Context, Here
 from search.api.jobs import Job
@@ -126,31 +127,43 @@ async def follow_job(job_id: str, request: Request, here: Here) -> Response:
     seen = int(last) if last.isascii() and last.isdecimal() and len(last) < 18 else 0
     if job.over and seen >= job.version:
         return Response(status_code=204)  # a browser does not connect again then
-    if here.followers >= MAX_FOLLOWERS:
-        raise Problem(503, "too many are following jobs; try again later", retry=5)
-    headers = {"X-Accel-Buffering": "no"}
-    return StreamingResponse(
-        _follow(job, seen, here), media_type="text/event-stream", headers=headers
-    )
+    return EventStream(job, seen, here)
+
+
+class EventStream(StreamingResponse):
+    """The events of a job. A limited number of them is sent at once."""
+
+    def __init__(self, job: Job, seen: int, here: Context) -> None:
+        """seen: version of the job that the client knows."""
+        headers = {"X-Accel-Buffering": "no"}
+        events = _follow(job, seen, here)
+        super().__init__(events, media_type="text/event-stream", headers=headers)
+        self._here = here
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # nothing is awaited between the two, so that no other request comes in between
+        if self._here.followers >= MAX_FOLLOWERS:
+            raise Problem(503, "too many are following jobs; try again later", retry=5)
+        self._here.followers += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._here.followers -= 1
 
 
 async def _follow(job: Job, seen: int, here: Context) -> AsyncIterator[str]:
-    here.followers += 1
-    try:
-        yield "retry: 2000\n\n"
-        beat = time.monotonic()
-        while not here.stopping:
-            version, over = job.version, job.over
-            if version > seen:
-                name = job.state if over else "progress"
-                data = json.dumps(job.to_json(), ensure_ascii=False)
-                yield f"id: {version}\nevent: {name}\ndata: {data}\n\n"
-                seen, beat = version, time.monotonic()
-            if over:
-                return
-            if time.monotonic() - beat >= BEAT_SECONDS:
-                yield ": still here\n\n"
-                beat = time.monotonic()
-            await anyio.sleep(POLL_SECONDS)
-    finally:
-        here.followers -= 1
+    yield "retry: 2000\n\n"
+    beat = time.monotonic()
+    while not here.stopping:
+        version, over = job.version, job.over
+        if version > seen:
+            name = job.state if over else "progress"
+            data = json.dumps(job.to_json(), ensure_ascii=False)
+            yield f"id: {version}\nevent: {name}\ndata: {data}\n\n"
+            seen, beat = version, time.monotonic()
+        if over:
+            return
+        if time.monotonic() - beat >= BEAT_SECONDS:
+            yield ": still here\n\n"
+            beat = time.monotonic()
+        await anyio.sleep(POLL_SECONDS)

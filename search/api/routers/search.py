@@ -39,12 +39,12 @@ async def list_words(
 )
 async def search_images(request: Request, here: Here) -> JSONResponse:
     """Multipart with `image` files and `query` (JSON), or the JSON alone."""
-    async with here.searches.admit():
-        body = await read_body(request, here.engine.settings.upload_files, "query")
+    body = await read_body(request, here.engine.settings.upload_files, "query")
 
-        def find_hits() -> Hits:
-            return here.engine.search(Query.from_json(body.json or "{}", body.files))
+    def find_hits() -> Hits:
+        return here.engine.search(Query.from_json(body.json or "{}", body.files))
 
+    async with here.searches.admit():  # not before the body has come: it may come slowly
         hits = await here.searches.run(find_hits)
     here.metrics.count_search(hits)
     return JSONResponse(hits.to_json())

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.responses import HTMLResponse, JSONResponse
 
 from search.api import docs
-from search.api.auth import SESSION_SECONDS
+from search.api.auth import SESSION_SECONDS, client_of
 from search.api.deps import Here
 from search.api.problems import Problem
 from search.api.schemas import LoginJson, StateJson, problems
@@ -30,13 +30,13 @@ async def get_status(here: Here) -> JSONResponse:
     "/api/v1/login",
     summary="Exchange the token for the page's cookie",
     status_code=204,
-    responses=problems(400, 413, 422),
+    responses=problems(400, 413, 422, 429),
 )
 async def log_in(body: LoginJson, request: Request, here: Here) -> Response:
     """The cookie is HttpOnly and SameSite=Strict, and ends after 30 days."""
     if here.access.token is None:
         return Response(status_code=204)  # the server needs no token
-    if not here.access.is_token(body.token):
+    if not here.access.check_token([body.token], client_of(request.scope)):
         raise Problem(401, "this is not the token", code="token_wrong")
     response = Response(status_code=204)
     response.set_cookie(
@@ -51,8 +51,10 @@ async def log_in(body: LoginJson, request: Request, here: Here) -> Response:
 
 
 @router.delete("/api/v1/login", summary="Delete the page's cookie", status_code=204)
-async def log_out(here: Here) -> Response:
-    """Log this browser out."""
+async def log_out(request: Request, here: Here) -> Response:
+    """Log this browser out. The cookie is refused from then on, wherever it was copied to."""
+    session = here.access.read_session(request.headers)
+    await here.look(lambda: here.access.end_session(session))
     response = Response(status_code=204)
     response.delete_cookie(here.access.cookie, httponly=True, samesite="strict")
     return response

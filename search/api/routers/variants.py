@@ -65,9 +65,9 @@ async def get_variant_limits() -> JSONResponse:
 async def create_variants(request: Request, here: Here) -> JSONResponse:
     """Multipart with one `image` and `options` (JSON), or JSON with `id` or `url`. The server works
     on one request at a time, and searches go first. A client that disconnects cancels it."""
-    async with here.searches.admit():  # as many uploads at once as of searches
-        body = await read_body(request, 1, "options")
-        options = parse_json(VariantOptionsJson, body.json or b"{}")
+    body = await read_body(request, 1, "options")
+    options = parse_json(VariantOptionsJson, body.json or b"{}")
+    async with here.searches.admit():  # as many at once as of searches
         picture = await _read_picture(here, body, options)
         arguments = options.model_dump(exclude={"id", "url", "wait"})
         steps = await here.look(lambda: here.engine.vary(picture, **arguments))

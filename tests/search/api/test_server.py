@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -128,6 +130,25 @@ def test_an_interrupt_ends_it_even_while_somebody_uploads(home: Path) -> None:
         assert process.wait(15) == 0
         assert time.monotonic() - begun < 8
         connection.close()
+
+
+def test_more_connections_than_files_leave_the_server_answering(home: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))  # the server inherits it
+    with server(home) as (_, client):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert client.get("/healthz").status_code == 200
+        place = (client.base_url.host, client.base_url.port or 0)
+        held = []
+        for _ in range(400):
+            with contextlib.suppress(OSError):  # the server may close it meanwhile
+                held.append(socket.create_connection(place, timeout=10))
+                held[-1].sendall(b"GET /healthz HTTP/1.1\r\nHost: local")
+        for _ in range(3):
+            with httpx.Client(base_url=client.base_url, trust_env=False, timeout=30) as other:
+                assert other.get("/healthz").status_code == 200
+        for one in held:
+            one.close()
 
 
 def test_a_second_interrupt_ends_it_without_a_word(home: Path) -> None:

@@ -53,6 +53,7 @@ class Metadata:
     type: `jpeg`, `png`, ...; width, height: pixels of the upright original; bytes: file size.
     taken: local time as `YYYY-MM-DDTHH:MM:SS`; latitude, longitude: degrees, north and east
     positive. palette: up to five colours `#rrggbb`, most frequent first. exif: tag name -> value.
+    truncated: the end of its pixels, at most 5 % of its rows, is missing.
     """
 
     type: str
@@ -65,6 +66,7 @@ class Metadata:
     longitude: float | None = None
     palette: tuple[str, ...] = ()
     exif: dict[str, str | int | float] = field(default_factory=dict)
+    truncated: bool = False
 
 
 @dataclass(frozen=True)

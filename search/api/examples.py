@@ -21,6 +21,7 @@ IMAGE = {
     "longitude": -9.1393,
     "palette": ["#e8e4df", "#2b2a29"],
     "exif": {"ISOSpeedRatings": 200},
+    "truncated": False,
     "tags": ["summer"],
     "labels": [{"name": "hat", "score": 0.91}],
     "low_content": False,

@@ -7,7 +7,7 @@ It leaves every vector store at once, and the catalog after 30 days.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -92,17 +92,47 @@ class Catalog(CatalogWriter):
         """Return all indexed folders, sorted by path."""
         with self.database.read() as c:
             rows = c.execute(select(roots).order_by(roots.c.path)).all()
-        return [Root(r.id, os.fsdecode(r.path), r.device, r.state, tuple(r.exclude)) for r in rows]
+        return [
+            Root(
+                r.id,
+                os.fsdecode(r.path),
+                r.device,
+                r.state,
+                tuple(r.exclude),
+                bool(r.follow_links),
+                dict(r.left_out),
+            )
+            for r in rows
+        ]
 
-    def add_root(self, path: str, device: int, exclude: Sequence[str]) -> Root:
-        """Add a folder, or update it, as online. device: of its file system; exclude: globs."""
+    def add_root(
+        self,
+        path: str,
+        device: int,
+        exclude: Sequence[str],
+        follow_links: bool = False,
+        left_out: Mapping[str, int] | None = None,
+    ) -> Root:
+        """Add a folder, or update it, as online.
+
+        device: of its file system. exclude: globs. follow_links: whether links in it are followed.
+        left_out: how many files of each kind are left out.
+        """
         where, name = roots.c.path == os.fsencode(path), {"path": os.fsencode(path)}
-        values = {"device": device, "state": "online", "exclude": list(exclude)}
+        values: dict[str, Any] = {
+            "device": device,
+            "state": "online",
+            "exclude": list(exclude),
+            "follow_links": follow_links,
+            "left_out": dict(left_out or {}),
+        }
         with self.database.write() as c:
             if not c.execute(update(roots).where(where).values(values)).rowcount:
                 c.execute(insert(roots).values(values | name))
             key = c.execute(select(roots.c.id).where(where)).scalar_one()
-        return Root(int(key), path, device, "online", tuple(exclude))
+        return Root(
+            int(key), path, device, "online", tuple(exclude), follow_links, values["left_out"]
+        )
 
     def adopt(self, root: Root, inner: Root, exclude: Sequence[str]) -> Root:
         """Move the files of `inner`, a root inside `root`, to `root`; return it with `exclude`."""

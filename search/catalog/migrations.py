@@ -198,6 +198,13 @@ def rename_spaces(connection: Connection) -> None:
     )
 
 
+def add_left_out(connection: Connection) -> None:
+    """Whether a picture is truncated; what a root leaves out; whether its links are followed."""
+    _add_column(connection, "pictures", "truncated", "BOOLEAN DEFAULT 0 NOT NULL")
+    _add_column(connection, "roots", "follow_links", "BOOLEAN DEFAULT 0 NOT NULL")
+    _add_column(connection, "roots", "left_out", "JSON DEFAULT '{}' NOT NULL")
+
+
 class Migration(NamedTuple):
     """version: of the schema after it. apply: changes a catalog of the version before."""
 
@@ -215,6 +222,7 @@ MIGRATIONS = (
     Migration(8, rename_pixel_hash),
     Migration(9, add_places),
     Migration(10, rename_spaces),
+    Migration(11, add_left_out),
 )
 """Never edited, only extended at the end."""
 NEWEST = MIGRATIONS[-1].version

@@ -33,15 +33,12 @@ from search.catalog.schema import (
     tags,
     vectors,
 )
-from search.catalog.writes import Space, chunks, digest, select_labels, unpack
+from search.catalog.writes import METADATA, Space, chunks, digest, select_labels, unpack
 from search.errors import NotFoundError, QueryError
 from search.media.open_file import FilePlace
 from search.media.rules import DECODE_RULE
 from search.records import Label, Metadata
 from search.types import Vectors, file_state
-
-METADATA = "type width height bytes taken camera latitude longitude exif".split()
-"""Columns of `pictures` that are fields of `Metadata`."""
 
 
 @dataclass(frozen=True)

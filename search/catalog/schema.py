@@ -51,6 +51,9 @@ roots = Table(
     Column("device", Number, nullable=False),
     Column("state", String(16), nullable=False),
     Column("exclude", JSON, nullable=False),
+    Column("follow_links", Boolean, nullable=False, default=False, server_default=text("0")),
+    # how many files of each kind were left out when the folder was last listed
+    Column("left_out", JSON, nullable=False, default=dict, server_default=text("'{}'")),
 )
 
 pictures = Table(
@@ -74,6 +77,8 @@ pictures = Table(
     Column("exif", JSON, nullable=False, server_default=text("'{}'")),  # other tags by name
     Column("orphaned", Float),  # when its last file was removed, in seconds since 1970
     Column("low_content", Boolean, nullable=False, default=False, server_default=text("0")),
+    # the end of its pixels is missing
+    Column("truncated", Boolean, nullable=False, default=False, server_default=text("0")),
     # `rules.DECODE_RULE` under which `pixel_hash`, the metadata and the thumbnail were computed
     Column("decode_rule", Integer, nullable=False, server_default=text("1")),
     Index("pictures_pixel_hash", "pixel_hash"),

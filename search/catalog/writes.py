@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
@@ -22,6 +22,8 @@ from search.media.rules import DECODE_RULE
 from search.records import Label, Metadata
 from search.types import FileEntry, Vectors
 
+METADATA = "type width height bytes taken camera latitude longitude exif truncated".split()
+"""Columns of `pictures` that are fields of `Metadata`."""
 CHUNK = 5000
 """Values in one `IN (...)`."""
 
@@ -45,7 +47,8 @@ class Root:
     """An indexed folder.
 
     path: absolute. device: id of its file system (`st_dev`). state: `online` or `offline`. exclude:
-    globs of files that are left out.
+    globs of files that are left out. follow_links: links in it are followed. left_out: how many
+    files of each kind were left out when it was last listed.
     """
 
     id: int
@@ -53,6 +56,8 @@ class Root:
     device: int
     state: str
     exclude: tuple[str, ...]
+    follow_links: bool = False
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 class CatalogFile(NamedTuple):
@@ -157,8 +162,7 @@ def select_labels(
 
 def _columns(pixel_hash: str, metadata: Metadata) -> dict[str, Any]:
     """Return the columns of `pictures` that decoding fills."""
-    names = ("type", "width", "height", "bytes", "taken", "camera", "latitude", "longitude", "exif")
-    row: dict[str, Any] = {name: getattr(metadata, name) for name in names}
+    row: dict[str, Any] = {name: getattr(metadata, name) for name in METADATA}
     for column, tag in (("lens", "LensModel"), ("caption", "ImageDescription")):
         value = metadata.exif.get(tag)
         row[column] = None if value is None else str(value)

@@ -110,8 +110,16 @@ ALTER TABLE pictures ADD COLUMN original_name TEXT;
 ALTER TABLE pictures ADD COLUMN source_url TEXT;
 ALTER TABLE pictures ADD COLUMN caption TEXT;
 """,
+    10: """
+ALTER TABLE models RENAME TO spaces;
+ALTER TABLE vectors RENAME COLUMN model TO space;
+ALTER TABLE labels RENAME COLUMN model TO space;
+ALTER TABLE changes RENAME COLUMN model TO space;
+DROP INDEX changes_model;
+CREATE INDEX changes_space ON changes (space, sequence);
+""",
 }
-OLD_VERSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 9)
+OLD_VERSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
 TABLES = {  # of the present version, by their names in older ones
     **{name: name for name in "meta roots pictures colors".split()},
     "models": "spaces",
@@ -129,6 +137,7 @@ def write_old_catalog(new: Path, old: Path, version: int) -> None:
         target.execute("INSERT INTO migrations VALUES (?, 0)", (version,))
         source.row_factory = sqlite3.Row
         for table, present in TABLES.items():
+            table = present if version >= 10 else table
             columns = {row[1] for row in target.execute(f"PRAGMA table_info({table})")}
             if columns:
                 for row in source.execute(f"SELECT * FROM {present} ORDER BY 1, 2"):

@@ -471,6 +471,29 @@ def test_pictures_of_a_catalog_of_version_3_count_as_decoded_by_the_first_rule(
         database.close()
 
 
+def test_an_older_catalog_has_no_truncated_picture_and_follows_no_links(tmp_path: Path) -> None:
+    database = old_database(tmp_path, 6)
+    assert not CatalogReader(database).load_metadata([1])[1].truncated
+    (root,) = Catalog(database).roots()
+    assert (root.follow_links, root.left_out) == (False, {})
+    database.close()
+
+
+def test_a_root_keeps_what_is_left_out_and_whether_links_are_followed(
+    fixture: CatalogFixture,
+) -> None:
+    kinds = {"raw": 3, "link": 1}
+    for links, counts in ((True, kinds), (False, {})):
+        root = fixture.catalog.add_root("/pictures", 1, (), links, counts)
+        assert fixture.catalog.roots() == [root]
+        assert (root.follow_links, root.left_out) == (links, counts)
+
+
+def test_metadata_say_whether_a_picture_is_truncated(fixture: CatalogFixture) -> None:
+    fixture.put(replace(make_new_file("a", "A"), metadata=replace(FACTS, truncated=True)))
+    assert fixture.reader.load_metadata([1])[1].truncated
+
+
 def test_a_vector_is_not_copied_from_a_picture_of_an_earlier_decode_rule(
     fixture: CatalogFixture,
 ) -> None:

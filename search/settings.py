@@ -72,8 +72,9 @@ class Settings(BaseModel):
     """Threads of the one OpenMP pool."""
     workers: int = Field(default_factory=_count_cores, ge=1)
     """Processes that decode pictures."""
-    max_pixels: int = Field(178_956_970, ge=1, le=178_956_970)
-    """Most pixels of a picture. Larger ones are skipped."""
+    max_pixels: int = Field(178_956_970, ge=1, le=2**29)
+    """Most pixels of a picture. Larger ones are skipped. A JPEG may have four times as many, since
+    it is decoded at a smaller scale. To raise it may need more `decode_memory` as well."""
     max_bytes: int = Field(512 * 2**20, ge=1)
     """Largest file in bytes. Larger ones are skipped."""
     decode_seconds: float = Field(30.0, gt=0)

@@ -90,7 +90,8 @@ def encoder_of(model: Denoiser) -> Mini:
     """The version of `mini` whose vectors the model is conditioned on. Raises SystemExit."""
     fingerprint = model.about.get("encoder", {}).get("fingerprint")
     for version in VERSIONS:
-        if (mini := Mini(version=version)).fingerprint == fingerprint:
+        mini = Mini(version=version)
+        if fingerprint in (mini.fingerprint, *mini.earlier_fingerprints):
             return mini
     raise SystemExit("the model is not conditioned on vectors of mini; give another --checkpoint")
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from search.media.preprocessing import Preprocessing
+from search.media.rules import DECODE_RULE
 from search.types import Pixels, Vectors
 
 
@@ -58,3 +60,24 @@ class TextEmbedder(Embedder, Protocol):
         know.
         """
         ...
+
+
+@runtime_checkable
+class RuleEmbedder(Embedder, Protocol):
+    """An embedder that also knows its fingerprints under earlier decode rules.
+
+    It answers for vectors of these fingerprints until all pictures have new ones: the network is
+    the same, and most pictures are decoded alike under all rules.
+    """
+
+    earlier_fingerprints: frozenset[str]
+
+
+def make_fingerprint(parts: str, rule: int = DECODE_RULE) -> str:
+    """Return the fingerprint of a model. parts: all that its vectors depend on but the rule."""
+    return hashlib.sha256(f"{parts} decode {rule}".encode()).hexdigest()[:16]
+
+
+def list_earlier_fingerprints(parts: str) -> frozenset[str]:
+    """Return the fingerprints of the same model under the decode rules before the present one."""
+    return frozenset(make_fingerprint(parts, rule) for rule in range(1, DECODE_RULE))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors import safe_open
 
+from search.embedders.base import list_earlier_fingerprints, make_fingerprint
 from search.embedders.json_cache import JsonCache
 from search.embedders.vocabulary import Vocabulary
 from search.errors import ModelError
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
 VERSIONS = {"mini": DECODE_RULE, "mini-1": 1}
 """The weights that ship, and the decode rule that each one's fingerprint names. `mini-1` keeps the
-rule that its libraries were made under: the rules differ for pictures with a colour profile alone.
+rule that its libraries were made under: the rules differ for few pictures, such as those with a
+colour profile or a blank first page.
 """
 NAMES = "mini"
 WORDS = "words.safetensors"
@@ -74,8 +76,9 @@ class Mini:
                 self.dim = int(file.get_slice(HEAD).get_shape()[0])
         except Exception as error:  # a foreign file fails in many ways
             raise self._foreign(error) from error
-        parts = f"mini {digest} {self.preprocessing} decode {VERSIONS[version]}"
-        self.fingerprint = hashlib.sha256(parts.encode()).hexdigest()[:16]
+        parts = f"mini {digest} {self.preprocessing}"
+        self.fingerprint = make_fingerprint(parts, VERSIONS[version])
+        self.earlier_fingerprints = list_earlier_fingerprints(parts)
 
     def embed(self, pixels: Sequence[Pixels]) -> Vectors:
         """n prepared pictures, each (size, size, 3) uint8 -> (n, 512) float32 of unit length."""
@@ -106,7 +109,8 @@ class Mini:
         """The words that it can search by; None for weights without a table. Raises ModelError."""
         path = self.path.with_name(WORDS)
         if self._vocabulary is None and self.name != "mini-1" and path.exists():
-            self._vocabulary = Vocabulary(path, self.fingerprint)
+            names = self.fingerprint, *self.earlier_fingerprints
+            self._vocabulary = Vocabulary(path, *names)
         return self._vocabulary
 
     def _run(self, pixels: Sequence[Pixels]) -> tuple[Vectors, Vectors | None]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from search.catalog.writes import SeenContent, Space
 from search.embedders import hub
-from search.embedders.base import Embedder
+from search.embedders.base import Embedder, RuleEmbedder
 from search.embedders.json_cache import JsonCache
 from search.embedders.openclip_models import DEFAULT, DEFAULT_RECIPE
 from search.embedders.registry import (
@@ -160,11 +160,14 @@ class Models:
     def open_version(self, name: str, fingerprint: str) -> Embedder:
         """Return the embedder of a name and fingerprint; earlier versions of `mini` also ship.
 
+        An embedder also answers for its fingerprints under earlier decode rules.
+
         Raises ModelError when there is none.
         """
         for version in (name, *EARLIER.get(name, ())):
             opened = self.open(version)
-            if opened.fingerprint == fingerprint:
+            earlier = opened.earlier_fingerprints if isinstance(opened, RuleEmbedder) else ()
+            if fingerprint in (opened.fingerprint, *earlier):
                 return opened
         raise ModelError(
             f"the library was indexed with other weights of {name}; index its folders again "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from search.embedders import hub, openclip_models
+from search.embedders.base import list_earlier_fingerprints, make_fingerprint
 from search.embedders.inference import (
     BlockPauses,
     autocast,
@@ -24,7 +24,6 @@ from search.embedders.json_cache import JsonCache, file_hash
 from search.embedders.openclip_models import Recipe, choose_default_tag
 from search.errors import ModelError
 from search.files import absolute_path
-from search.media.rules import DECODE_RULE
 from search.types import Pixels, Vectors
 
 if TYPE_CHECKING:
@@ -70,8 +69,9 @@ class OpenClip:
                 f"{self._arch} as {self._arch}:/path/to/weights"
             ) from error
         parts = (json.dumps(config, sort_keys=True), self._quick, digest, self.preprocessing)
-        text = f"openclip {parts} {self._mean} {self._std} decode {DECODE_RULE}"
-        self.fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
+        text = f"openclip {parts} {self._mean} {self._std}"
+        self.fingerprint = make_fingerprint(text)
+        self.earlier_fingerprints = list_earlier_fingerprints(text)
         self._batch = 1
         self._model: Any = None
         self._tokenizer: Callable[[list[str]], torch.Tensor] | None = None

@@ -5,7 +5,6 @@ A backbone is a network without its classifier; its pooled features are the vect
 
 from __future__ import annotations
 
-import hashlib
 import re
 import warnings
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from search.embedders import hub
+from search.embedders.base import list_earlier_fingerprints, make_fingerprint
 from search.embedders.inference import (
     BlockPauses,
     autocast,
@@ -31,7 +31,6 @@ from search.embedders.json_cache import JsonCache, file_hash
 from search.errors import ModelError
 from search.files import absolute_path
 from search.media.preprocessing import Preprocessing
-from search.media.rules import DECODE_RULE
 from search.types import Pixels, Vectors
 
 if TYPE_CHECKING:
@@ -129,8 +128,9 @@ class Timm:
             ) from error
         parts = (backbone.architecture, digest, self.preprocessing, self.dim)
         colors = (tuple(backbone.mean), tuple(backbone.std))
-        text = f"timm {parts} {colors} decode {DECODE_RULE}"
-        self.fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
+        text = f"timm {parts} {colors}"
+        self.fingerprint = make_fingerprint(text)
+        self.earlier_fingerprints = list_earlier_fingerprints(text)
         self._batch = 1
         self._network: Any = None
 

@@ -64,8 +64,9 @@ class Vocabulary:
     it matches the pictures that have one of its classes as a label.
     """
 
-    def __init__(self, path: Path, fingerprint: str) -> None:
-        """fingerprint: of the encoder whose vectors the words' are to be compared with.
+    def __init__(self, path: Path, *fingerprints: str) -> None:
+        """fingerprints: of the encoder whose vectors the words' are to be compared with, under the
+        present decode rule and earlier ones.
 
         Raises ModelError when the file is damaged or belongs to another encoder.
         """
@@ -75,7 +76,7 @@ class Vocabulary:
                 vectors: Vectors = file.get_tensor("vectors").astype(np.float32)
                 classes = file.get_tensor("classes")
             entries = json.loads(about["words"])
-            if about["fingerprint"] != fingerprint or len(entries) != len(vectors):
+            if about["fingerprint"] not in fingerprints or len(entries) != len(vectors):
                 raise ValueError("it belongs to other weights")
             self.threshold = float(about["threshold"])
             self._temperature = float(about["temperature"])

@@ -19,9 +19,12 @@ import time
 from dataclasses import asdict
 from typing import Any, BinaryIO
 
+from PIL import Image
+
 from search.errors import PictureError, SizeError
 from search.media import images, metadata
 from search.media.preprocessing import Preprocessing
+from search.media.reading import read_picture
 from search.media.rules import Crop, Limits
 
 try:
@@ -87,17 +90,18 @@ def decode(
     picture_id = images.content_hash(data)
     if picture_id in job["known"]:
         return {"id": picture_id}, []
-    opened = images.identify(data, limits)
     if job["preview"]:
-        return {"id": picture_id, "preview": True}, [images.preview(opened)]
+        side = images.PREVIEW
+        normalized = read_picture(data, limits, short=side, long=side).normalized
+        return {"id": picture_id, "preview": True}, [images.preview(normalized)]
     crop = Crop(**job["crop"]) if job["crop"] else None
-    size = images.upright_size(opened)
-    normalized = images.render(opened, crop)
+    opened, normalized, size, is_truncated = read_picture(data, limits, crop)
     reply: dict[str, Any] = {"id": picture_id, "size": size}
     blobs = []
     if job["metadata"]:
         reply["pixel_hash"] = images.pixel_hash(normalized)
-        reply["metadata"] = asdict(metadata.read(opened, normalized, size, len(data)))
+        facts = metadata.read(opened, normalized, size, len(data), is_truncated)
+        reply["metadata"] = asdict(facts)
         blobs.append(images.thumbnail(normalized))
     if job["image"]:
         reply["image"] = normalized.size
@@ -124,6 +128,7 @@ def answer(
 
 def limit(limits: Limits) -> None:
     """Cap this process's address space, and yield to the inference thread."""
+    Image.MAX_IMAGE_PIXELS = None  # `images.identify` holds the limit of the settings
     if resource is not None:
         try:
             resource.setrlimit(resource.RLIMIT_AS, (limits.memory, limits.memory))

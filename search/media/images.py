@@ -1,7 +1,8 @@
-"""Bytes -> an upright RGB picture within limits; its hashes; its thumbnail.
+"""An opened picture -> an upright RGB picture within limits; its hashes; its thumbnail.
 
-Pillow does the decoding. Nothing here trusts its input, and all of it runs in the decoding
-processes of `search.media.decoder_pool`, where a crash or a hang costs one picture.
+Pillow does the decoding; `search.media.reading` chooses what to decode. Nothing here trusts its
+input, and all of it runs in the decoding processes of `search.media.decoder_pool`, where a crash or
+a hang costs one picture.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ from functools import lru_cache
 import numpy as np
 import pillow_heif
 from PIL import Image, ImageCms, ImageOps
+from PIL.TiffImagePlugin import TiffImageFile
 
 from search.errors import PictureError, SizeError
+from search.media import heif, png, tiff
+from search.media.content import choose_background
 from search.media.rules import Crop, Limits
 
 pillow_heif.register_heif_opener(thumbnails=False)
@@ -30,6 +34,10 @@ SHORT, LONG = 512, 2048
 THUMBNAIL = 256
 PREVIEW = 1600
 ORIENTATION = 0x0112
+XMP = ("xmp", "XML:com.adobe.xmp")
+SCALES = (8, 4, 2)  # at which a JPEG can be decoded without its full pixels
+MOST_SCALED = 4  # times the limit: the most pixels of a JPEG that is decoded at such a scale
+GREY_MODES = ("L", "LA", "La", "1", "I;16", "I;16B")
 
 
 def content_hash(data: bytes) -> str:
@@ -43,15 +51,26 @@ def pixel_hash(normalized: Image.Image) -> str:
     return hashlib.sha256(head + normalized.tobytes()).hexdigest()
 
 
-def identify(data: bytes, limits: Limits) -> Image.Image:
-    """Open a picture without decoding it. Raises PictureError, SizeError beyond the limits."""
+def identify(data: bytes, limits: Limits, page: int = 0) -> Image.Image:
+    """Open a picture without decoding it.
+
+    page: of the pages of a TIFF, from 0; thumbnails and reduced copies are not pages. Raises
+    PictureError, SizeError beyond the limits.
+    """
     if not data:
         raise PictureError("the file is empty")
     if len(data) > limits.bytes:
         raise SizeError(f"the file has {len(data)} bytes, more than the limit {limits.bytes}")
+    if data.startswith(png.SIGNATURE):
+        data = png.remove_needless(data)
+    elif data.startswith(tiff.PREFIXES):
+        pages = tiff.choose_pages(tiff.list_pages(data))
+        data = tiff.with_first_page(data, pages[page]) if pages else data
     try:
         with warnings.catch_warnings(action="ignore"):
             picture = Image.open(io.BytesIO(data), formats=FORMATS)
+            if picture.format == "HEIF":
+                heif.restore_orientation(picture, data)
     except Image.DecompressionBombError:
         raise SizeError(f"it has more pixels than the limit {limits.pixels}") from None
     except MemoryError:
@@ -61,13 +80,27 @@ def identify(data: bytes, limits: Limits) -> Image.Image:
             "not a picture that can be read; JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC and AVIF can"
         ) from error
     width, height = picture.size
-    if width * height > limits.pixels:
-        raise SizeError(f"it has {width} x {height} pixels, more than {limits.pixels}")
+    most = limits.pixels
+    if picture.format in ("JPEG", "MPO") and _scale_of_jpeg(width, height) > 1:
+        most *= MOST_SCALED
+    if width * height > most:
+        raise SizeError(f"it has {width} x {height} pixels, more than {most}")
     return picture
 
 
+def _scale_of_jpeg(width: int, height: int) -> int:
+    """Return by how much the sides can be divided when decoding."""
+    least = scale_to_limits(width, height)
+    return next((n for n in SCALES if width >= least[0] * n and height >= least[1] * n), 1)
+
+
 def orientation(picture: Image.Image) -> int:
-    """EXIF orientation 1..8; 1 where there is none, it is nonsense or the codec sees to it."""
+    """EXIF orientation 1..8; 1 where there is none, it is nonsense or the codec sees to it.
+
+    An orientation in XMP alone counts as none, as in browsers.
+    """
+    for name in XMP:  # Pillow would read it
+        picture.info.pop(name, None)
     if picture.format == "TIFF":  # Pillow turns it when it loads, and swaps its size before
         return 1
     try:
@@ -98,8 +131,8 @@ def scale_to_limits(
 def render(
     picture: Image.Image, crop: Crop | None = None, short: int = SHORT, long: int = LONG
 ) -> Image.Image:
-    """Normalize an opened picture: upright sRGB, first frame, alpha over white, scaled as
-    `scale_to_limits` says.
+    """Normalize an opened picture: upright sRGB, its present frame, scaled as `scale_to_limits`
+    says. Transparent artwork is laid over white, or over black if it is white itself.
 
     A crop is cut before scaling. A picture of a file may be left decoded at a smaller size. Raises
     PictureError when the pixels cannot be decoded.
@@ -121,7 +154,11 @@ def _render(picture: Image.Image, crop: Crop | None, short: int, long: int) -> I
     if picture.format in ("JPEG", "MPO"):  # decode at 1/2, 1/4 or 1/8 where that is enough
         share = target[0] / (box[2] - box[0])
         picture.draft(None, (math.ceil(picture.width * share), math.ceil(picture.height * share)))
-    picture.load()
+    if isinstance(picture, TiffImageFile):
+        picture = tiff.load(picture)
+    else:
+        picture.load()
+    profile, is_grey = picture.info.get("icc_profile"), picture.mode in GREY_MODES
     picture = _scalable(picture)
     if crop:
         picture = _upright(picture, turn)
@@ -134,12 +171,14 @@ def _render(picture: Image.Image, crop: Crop | None, short: int, long: int) -> I
         picture = picture.resize(target, Image.Resampling.BICUBIC, box, reducing_gap=2.0)
     if not crop:
         picture = _upright(picture, turn)
-    profile = picture.info.get("icc_profile")
     if picture.mode == "RGBA":
         alpha = picture.getchannel("A")
-        white = Image.new("RGB", picture.size, "white")
-        white.paste(_to_srgb(picture.convert("RGB"), profile), mask=alpha)
-        return white
+        colors = picture.getchannel("R") if is_grey else picture.convert("RGB")
+        colors = _to_srgb(colors, profile)
+        color = choose_background(np.asarray(colors), np.asarray(alpha))
+        background = Image.new("RGB", picture.size, (color,) * 3)
+        background.paste(colors, mask=alpha)
+        return background
     return _to_srgb(picture, profile)
 
 
@@ -147,7 +186,7 @@ def _scalable(picture: Image.Image) -> Image.Image:
     """Any mode -> L, RGB, RGBA or CMYK."""
     if picture.mode in ("L", "RGB", "CMYK") and "transparency" not in picture.info:
         return picture
-    if picture.mode.startswith(("I", "F")):  # 16 or 32 bits a channel
+    if picture.mode.startswith(("I", "F")):  # 16 or 32 bits a channel, and not of a TIFF
         values = np.asarray(picture).astype(np.float32)
         most = float(values.max(where=np.isfinite(values), initial=0.0))
         values = np.nan_to_num(values, nan=0.0, posinf=most)

@@ -18,12 +18,17 @@ IGNORED = frozenset(("MakerNote", "UserComment", "PrintImageMatching", "JPEGInte
 
 
 def read(
-    picture: Image.Image, normalized: Image.Image, size: tuple[int, int], length: int
+    picture: Image.Image,
+    normalized: Image.Image,
+    size: tuple[int, int],
+    length: int,
+    truncated: bool = False,
 ) -> Metadata:
     """Read the metadata of a picture.
 
     picture: opened, decoded or not. normalized: its upright RGB form. size: width and height of the
-    upright original in pixels. length: of the file in bytes.
+    upright original in pixels. length: of the file in bytes. truncated: the end of its pixels is
+    missing.
     """
     entries = {**_read_directory(picture), **_read_directory(picture, ExifTags.IFD.Exif)}
     place = _read_directory(picture, ExifTags.IFD.GPSInfo)
@@ -41,6 +46,7 @@ def read(
         longitude=_read_degrees(place.get(4), place.get(3), "W", 180),
         palette=palette(normalized),
         exif={k: v for k, v in readable.items() if k not in IGNORED},
+        truncated=truncated,
     )
 
 

@@ -9,20 +9,22 @@ from dataclasses import dataclass
 
 from search.errors import CropError
 
-DECODE_RULE = 2
+DECODE_RULE = 3
 """Version of everything between a file's bytes and a normalized image; part of every fingerprint.
 
 The catalog stores it with each picture: a sync decodes pictures of another rule again, and replaces
 what was computed from their pixels.
 
-1: colour profiles are ignored. 2: colour profiles are converted to sRGB.
+1: colour profiles are ignored. 2: colour profiles are converted to sRGB. 3: the page, frame and
+background with content; samples of any depth by their range; orientation as browsers read it.
 """
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a picture may cost. pixels: of the original; bytes: of the file; seconds: to decode;
-    memory: address space of the decoding process in bytes."""
+    """What a picture may cost. pixels: that are decoded, which are fewer than those of the file
+    for a large JPEG; bytes: of the file; seconds: to decode; memory: address space of the decoding
+    process in bytes."""
 
     pixels: int = 178_956_970
     bytes: int = 512 * 2**20

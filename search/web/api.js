@@ -48,6 +48,7 @@ import { Problem, isAbort } from './problems.js';
  *   paths: string[], type: string, bytes: number, taken: string | null, camera: string | null,
  *   latitude: number | null, longitude: number | null, palette: string[],
  *   exif: Record<string, unknown>, tags: string[], labels: { name: string, score: number }[],
+ *   truncated: boolean,
  * }} Image
  */
 

@@ -164,6 +164,7 @@ function listFacts(image, score) {
   const labels = image.labels.map((label) => `${label.name} ${translator.formatPercent(label.score)}`);
   add('fact_labels', labels.join(', '));
   add('fact_content', image.low_content && translate('blank_picture'));
+  add('fact_truncated', image.truncated && translate('truncated_picture'));
   add('fact_tags', image.tags.join(', '));
   facts.push(['fact_path', createPath(splitPath(image.path).folder)]);
   for (const path of image.paths) if (path !== image.path) facts.push(['fact_also', createPath(path)]);

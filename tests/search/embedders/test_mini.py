@@ -21,10 +21,11 @@ from search.embedders.base import Embedder
 from search.embedders.efficientnet import DEPTHS, EfficientNetLite
 from search.embedders.mini import Mini
 from search.embedders.mobilenet import FEATURES, STAGES, MiniNet, to_tensor
+from search.embedders.models import Models
 from search.embedders.registry import open_embedder
 from search.embedders.vocabulary import LabelEmbedder
 from search.media.preprocessing import Preprocessing
-from search.runtime import torch
+from search.runtime import Runtime, torch
 
 WEIGHTS = ROOT / "search" / "embedders" / "weights"
 
@@ -71,6 +72,16 @@ def test_the_version_before_it_still_embeds() -> None:
     assert before.embed(pixels(2, 160)).shape == (2, 512)
     assert before.vocabulary() is None and before.embed_with_labels(pixels(1, 160))[1] == [()]
     assert open_embedder("mini-1", "cpu").fingerprint == before.fingerprint
+
+
+def test_it_answers_for_the_vectors_of_earlier_decode_rules(mini: Mini, tmp_path: Path) -> None:
+    """The words and the diffusion checkpoint were made under rule 2, and so were libraries."""
+    under_rule_2 = "3a52ae8095f91ab0"
+    assert under_rule_2 != mini.fingerprint and mini.vocabulary() is not None
+    models = Models("mini", "cpu", tmp_path, lambda: Runtime(1), print)
+    assert models.open_version("mini", under_rule_2).fingerprint == mini.fingerprint
+    with pytest.raises(ModelError, match="other weights"):
+        models.open_version("mini", "0" * 16)
 
 
 def test_the_network_is_efficientnet_lite2() -> None:

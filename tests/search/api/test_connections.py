@@ -288,13 +288,13 @@ def test_answers_repeat_little_of_a_request(engine: Engine, fields: dict[str, ob
 def test_lines_that_repeat_are_counted() -> None:
     now, lines = [0.0], []
 
-    class SlowBody(logging.Handler):
+    class LineCollector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             lines.append(record.getMessage())
 
     log = logging.Logger("test")
     log.addFilter(RepeatedLines(clock=lambda: now[0]))
-    log.addHandler(SlowBody())
+    log.addHandler(LineCollector())
     for i in range(1000):
         log.error("no file for %d", i)
         log.error("another")

@@ -12,8 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from diffusion import Config, Denoiser, Shape
-from diffusion.data import crop_square, to_unit
+from diffusion.data import to_unit
 from diffusion.errors import ConfigError, DiffusionError
+from diffusion.media.images import crop_square
 from diffusion.model.schedule import DiscreteSchedule
 from diffusion.sampling.process import draw_process, trace_process
 from diffusion.sampling.samplers import seeded_noise

@@ -94,7 +94,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[
     def start(way: str, content: bytes = b"weights" * 100_000) -> str:
         monkeypatch.setattr(Hub, "way", way)
         monkeypatch.setattr(Hub, "content", content)
-        monkeypatch.setattr(Hub, "asked", [])
+        monkeypatch.setattr(Hub, "requests", [])
         point(monkeypatch, address, tmp_path / "cache")
         return address
 

@@ -109,13 +109,32 @@ def test_memory_of_a_network_is_not_asked_for_anew() -> None:
 
 
 UNTOUCHED = """
-import os, sys, threading
-before = dict(os.environ), sys.getswitchinterval(), threading.active_count()
+import gc, os, sys, threading
+state = lambda: (
+    dict(os.environ), sys.getswitchinterval(), gc.get_threshold(), threading.active_count()
+)
+before = state()
 import search, search.engine, search.runtime
 search.Engine
-assert (dict(os.environ), sys.getswitchinterval(), threading.active_count()) == before
+assert state() == before
 """
 
 
 def test_importing_the_library_leaves_the_process_as_it_is() -> None:
     subprocess.run([sys.executable, "-c", UNTOUCHED], check=True)
+
+
+COLLECTIONS = """
+import gc
+from search.process import tune_process
+tune_process()
+before = sum(generation["collections"] for generation in gc.get_stats())
+import search.runtime
+print(sum(generation["collections"] for generation in gc.get_stats()) - before)
+"""
+
+
+def test_imports_of_a_command_are_seldom_interrupted_by_the_garbage_collector() -> None:
+    command = [sys.executable, "-c", COLLECTIONS]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 50  # several hundred with Python's own threshold

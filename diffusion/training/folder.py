@@ -19,6 +19,7 @@ from diffusion.model.checkpoint import upgrade_keys
 from diffusion.plots import draw_loss, save_png
 from diffusion.reading import read_bytes, read_json
 from diffusion.tensors import Shapes, check_shapes, read_header, read_tensors
+from diffusion.training.devices import Speed
 from diffusion.training.ema import Average, Snapshot
 
 MAX_STATISTICS = 2**28  # bytes of stats.jsonl: some two million lines
@@ -41,8 +42,9 @@ class Folder:
             missing = {"options", "config", "recipe", "steps", "pictures"} - set(document)
             if missing:
                 raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+            _check_config(document)
             return document
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise ConfigError(f"{path} is not readable ({error}); give another run") from error
 
     def write_config(self, document: dict[str, Any]) -> None:
@@ -137,6 +139,22 @@ class Folder:
                 file.write(line + "\n")
         except OSError as error:
             raise TrainingError(f"cannot write {self.path / name}: {error.strerror}") from error
+
+
+def _check_config(document: dict[str, Any]) -> None:
+    """Raise ValueError, TypeError or KeyError for values that no run writes."""
+    parts = [document[name] for name in ("options", "config", "recipe")]
+    if not all(isinstance(part, dict) for part in parts):
+        raise ValueError("options, config and recipe are no objects")
+    preset, steps = document["config"]["preset"], document["steps"]
+    if not isinstance(preset, str) or not (steps is None or type(steps) is int):
+        raise ValueError(f"its preset is {preset!r}, its steps are {steps!r}")
+    lengths = [document["options"][name] for name in ("steps", "minutes")]
+    if not all(value is None or isinstance(value, int | float) for value in lengths):
+        raise ValueError(f"its length is {lengths}")
+    speed = Speed(**document.get("speed", {"bf16": False}))
+    if type(speed.bf16) is not bool or type(speed.threads) is not int or speed.threads < 0:
+        raise ValueError(f"its speed is {speed}")
 
 
 def read_snapshots(run: Path, shapes: Shapes) -> list[Snapshot]:

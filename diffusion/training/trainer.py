@@ -229,16 +229,16 @@ class Trainer:
         try:
             for i, average in enumerate(self.averages):
                 for name, weight in average.weights.items():
-                    weight.copy_(state[f"{_prefix(i)}.{name}"])
+                    _copy(state, f"{_prefix(i)}.{name}", weight)
             for name, parameter in self.model.net.named_parameters():
-                parameter.copy_(state[f"net.{name}"])
+                _copy(state, f"net.{name}", parameter)
                 moments = {  # in the layout of the parameter, which the fused optimiser relies on
-                    key: torch.empty_like(parameter).copy_(state[f"adam.{key}.{name}"])
+                    key: _copy(state, f"adam.{key}.{name}", torch.empty_like(parameter))
                     for key in ("exp_avg", "exp_avg_sq")
                 }
                 steps = state[f"adam.step.{name}"].to(self.device)
                 self.optimiser.state[parameter] = {"step": steps, **moments}
-        except (KeyError, RuntimeError) as error:
+        except (KeyError, ValueError, RuntimeError) as error:
             raise TrainingError(
                 f"the state of the run is of another model ({error}); give another run folder"
             ) from error
@@ -250,6 +250,14 @@ class Trainer:
         except RuntimeError as error:
             raise TrainingError(f"these weights are of another network: {error}") from error
         self.averages = [Average(self.model.net, kind) for kind in self.recipe.averages]
+
+
+def _copy(state: dict[str, Tensor], name: str, to: Tensor) -> Tensor:
+    """Copy a tensor of a state. Raises KeyError, or ValueError for another shape: torch would
+    repeat a smaller one."""
+    if state[name].shape != to.shape:
+        raise ValueError(f"{name} is {tuple(state[name].shape)}, not {tuple(to.shape)}")
+    return to.copy_(state[name])
 
 
 def _prefix(number: int) -> str:

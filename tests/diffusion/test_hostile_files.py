@@ -262,3 +262,36 @@ def test_a_state_that_is_not_finite_or_no_file_is_refused(finished: Path, tmp_pa
         os.mkfifo(run / "config.json")
         with pytest.raises(ConfigError, match="not a regular file"):
             Run(again)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"options": 3},
+        {"config": {}},
+        {"config": {"preset": 3}},
+        {"steps": "4"},
+        {"steps": 1e400},
+        {"speed": {"threads": 2}},
+        {"speed": {"bf16": False, "threads": -1}},
+        {"speed": 3},
+    ],
+)
+def test_a_configuration_of_a_run_is_checked(
+    finished: Path, tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    run = copy(finished, tmp_path)
+    document = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**document, **wrong}))
+    with small_preset(), pytest.raises(ConfigError, match="config.json is not readable"):
+        Run(options(finished / "data", run, steps=4, ema=("power:0.1", "power:0.05")))
+
+
+def test_a_state_of_other_shapes_is_refused(finished: Path, tmp_path: Path) -> None:
+    run = copy(finished, tmp_path)
+    state = load_file(run / "state.safetensors")
+    state["net.stem.bias"] = state["net.stem.bias"][:1].clone()  # torch would repeat it
+    about = {"step": "4", "seconds": "1", "trained": "1"}
+    save_file(state, run / "state.safetensors", about)
+    with small_preset(), pytest.raises(TrainingError, match="net.stem.bias is .1,., not"):
+        Run(options(finished / "data", run, steps=4, ema=("power:0.1", "power:0.05")))

@@ -112,11 +112,14 @@ class Engine:
         path: str | PathLike[str],
         exclude: Sequence[str] | None = None,
         allow_empty: bool = False,
+        force: bool | Sequence[str] = False,
     ) -> Iterator[Progress]:
         """Sync a folder with the library, and yield the progress; the last one has the report.
 
         exclude: globs to leave out, remembered with the folder. allow_empty: accept that a known
-        folder is empty now. Raises LookalikeError; pictures that were committed before stay.
+        folder is empty now. force: read files again even if they seem unchanged: all, or those
+        that match one of some globs. Raises LookalikeError; pictures that were committed before
+        stay.
         """
         from search.indexing.sync import FolderSync
 
@@ -138,9 +141,9 @@ class Engine:
                 embedder,
                 self.library.home,
             )
-            with closing(
-                self.library.write_lock.lend_between(indexer.sync(place, exclude, allow_empty))
-            ) as steps:
+            globs = ("*",) if force is True else tuple(force or ())
+            run = indexer.sync(place, exclude, allow_empty, globs)
+            with closing(self.library.write_lock.lend_between(run)) as steps:
                 for progress in steps:
                     if progress.report is not None and (serving := self.library.catalog.serving()):
                         yield Progress("finish", 0, 0, progress.path)
@@ -153,9 +156,10 @@ class Engine:
         path: str | PathLike[str],
         exclude: Sequence[str] | None = None,
         allow_empty: bool = False,
+        force: bool | Sequence[str] = False,
     ) -> IndexReport:
         """Sync a folder to the end, as `index` does, and return the report."""
-        *_, last = self.index(path, exclude, allow_empty)
+        *_, last = self.index(path, exclude, allow_empty, force)
         if last.report is None:
             raise LibraryError(f"indexing {path} ended early; run it again")
         return last.report

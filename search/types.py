@@ -17,19 +17,24 @@ Vectors: TypeAlias = "npt.NDArray[np.float32]"
 
 class FileEntry(NamedTuple):
     """A file as the folder lists it. path: relative to the root, with `/`; size in bytes;
-    mtime_ns: last change in nanoseconds."""
+    mtime_ns: last change in nanoseconds, which programs may set; ctime_ns: last change of content
+    or attributes, which the system sets; 0 if it is not known."""
 
     path: str
     size: int
     mtime_ns: int
     inode: int
+    ctime_ns: int = 0
 
 
-def file_state(info: os.stat_result) -> tuple[int, int, int]:
-    """Size, time of the last change and inode, as numbers that the catalog can hold: of those that
-    have no room in 64 bits with a sign, as some file systems' inodes, the lowest bits."""
-    size, mtime, inode = info.st_size, info.st_mtime_ns, info.st_ino
-    return size, _signed(mtime), _signed(inode)
+def file_state(info: os.stat_result) -> tuple[int, int, int, int]:
+    """Return size, mtime_ns, inode and ctime_ns of a file, as the catalog can hold them.
+
+    Of numbers that do not fit in 64 bits with a sign, as inodes of some file systems, the lowest
+    bits are returned.
+    """
+    times = _signed(info.st_mtime_ns), _signed(info.st_ctime_ns)
+    return info.st_size, times[0], _signed(info.st_ino), times[1]
 
 
 def _signed(number: int) -> int:

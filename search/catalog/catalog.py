@@ -181,7 +181,11 @@ class Catalog(CatalogWriter):
         prefix = os.fsencode(os.path.join(within, "")) if within else b""
         c = files.c
         columns = (c.path, c.id, c.size, c.mtime_ns, c.inode, places.c.picture, c.reason, c.rule)
-        query = select(*columns).outerjoin(places, places.c.file == c.id).where(c.root == root.id)
+        query = (
+            select(*columns, c.ctime_ns, c.probe)
+            .outerjoin(places, places.c.file == c.id)
+            .where(c.root == root.id)
+        )
         with self.database.read() as connection:
             rows = connection.execute(query).all()
         decode = os.fsdecode
@@ -224,9 +228,28 @@ class Catalog(CatalogWriter):
         """Change the paths of files, by file id. The new paths must be free."""
         if not moves:
             return
-        rows = [{"key": key, "path": os.fsencode(entry.path)} for key, entry in moves]
+        rows = [
+            {"key": key, "path": os.fsencode(entry.path), "ctime_ns": entry.ctime_ns}
+            for key, entry in moves
+        ]
         with self.database.write() as c:
             c.execute(update(files).where(files.c.id == bindparam("key")), rows)
+
+    def refresh(self, entries: Sequence[tuple[int, FileEntry]]) -> None:
+        """Update what the system keeps of files whose content is as before, by file id."""
+        if not entries:
+            return
+        rows = [
+            {"key": key, "inode": entry.inode, "ctime_ns": entry.ctime_ns} for key, entry in entries
+        ]
+        with self.database.write() as c:
+            c.execute(update(files).where(files.c.id == bindparam("key")), rows)
+
+    def mark_changed(self, file_ids: Collection[int]) -> None:
+        """Let the next sync read files again, whatever their size and times are."""
+        with self.database.write() as c:
+            for part in chunks(file_ids):
+                c.execute(update(files).where(files.c.id.in_(part)).values(size=-1))
 
     def remove_files(self, keys: Collection[int]) -> list[int]:
         """Delete files; return the row ids of pictures that lost their last file."""
@@ -237,6 +260,14 @@ class Catalog(CatalogWriter):
                 c.execute(delete(files).where(files.c.id.in_(part)))
                 orphans += self._orphan(c, held)
         return orphans
+
+    def orphan_dangling(self) -> int:
+        """Make orphans of pictures that have no file; return their number."""
+        query = select(pictures.c.row_id).where(pictures.c.orphaned.is_(None))
+        query = query.where(pictures.c.row_id.not_in(select(places.c.picture)))
+        with self.database.write() as c:
+            row_ids = list(c.scalars(query))
+            return sum(len(self._orphan(c, part)) for part in chunks(row_ids))
 
     def drop_root(self, root: Root) -> None:
         """Delete a root that has no files."""

@@ -205,6 +205,18 @@ def add_left_out(connection: Connection) -> None:
     _add_column(connection, "roots", "left_out", "JSON DEFAULT '{}' NOT NULL")
 
 
+def add_file_states(connection: Connection) -> None:
+    """What tells whether a file or a disk is still the same, and when to try a slow file again."""
+    _run(
+        connection,
+        "ALTER TABLE roots ADD COLUMN file_system TEXT",
+        "ALTER TABLE files ADD COLUMN ctime_ns INTEGER",
+        "ALTER TABLE files ADD COLUMN probe BLOB",
+        "ALTER TABLE files ADD COLUMN tries INTEGER DEFAULT 0 NOT NULL",
+        "ALTER TABLE files ADD COLUMN retry_at FLOAT",
+    )
+
+
 class Migration(NamedTuple):
     """version: of the schema after it. apply: changes a catalog of the version before."""
 
@@ -223,6 +235,7 @@ MIGRATIONS = (
     Migration(9, add_places),
     Migration(10, rename_spaces),
     Migration(11, add_left_out),
+    Migration(12, add_file_states),
 )
 """Never edited, only extended at the end."""
 NEWEST = MIGRATIONS[-1].version

@@ -293,13 +293,21 @@ class CatalogReader:
 
     def places(self, row_id: int) -> list[FilePlace]:
         """Return the files of a picture."""
-        columns = (files.c.path, files.c.size, files.c.mtime_ns, roots.c.path.label("root_path"))
+        f = files.c
+        columns = (f.path, f.size, f.mtime_ns, f.ctime_ns, f.probe, roots.c.path.label("root_path"))
         query = select(*columns).join(roots, roots.c.id == files.c.root)
         query = query.join(places, places.c.file == files.c.id)
         with self.database.read() as c:
             rows = c.execute(query.where(places.c.picture == row_id)).all()
         return [
-            FilePlace(os.fsdecode(r.root_path), os.fsdecode(r.path), r.size, r.mtime_ns)
+            FilePlace(
+                os.fsdecode(r.root_path),
+                os.fsdecode(r.path),
+                r.size,
+                r.mtime_ns,
+                r.ctime_ns,
+                r.probe,
+            )
             for r in rows
         ]
 
@@ -337,15 +345,15 @@ class CatalogReader:
         return int(rows[0].row_id)
 
     def iterate_files(self) -> Iterator[tuple[str, int, str]]:
-        """Yield (picture id, row id, path) of every file with a picture, by root and path."""
+        """Yield (picture id, file id, path) of every file with a picture, by root and path."""
         query = (
             _select_files()
-            .add_columns(pictures.c.id)
+            .add_columns(pictures.c.id, files.c.id.label("file"))
             .join(pictures, pictures.c.row_id == places.c.picture)
         )
         with self.database.read() as c:
             for row in c.execute(query.order_by(files.c.root, files.c.path)):
-                yield row.id, row.picture, _path(row)
+                yield row.id, row.file, _path(row)
 
     def count_dangling(self) -> int:
         """Return how many pictures have no file and are not orphans."""

@@ -54,6 +54,7 @@ roots = Table(
     Column("follow_links", Boolean, nullable=False, default=False, server_default=text("0")),
     # how many files of each kind were left out when the folder was last listed
     Column("left_out", JSON, nullable=False, default=dict, server_default=text("'{}'")),
+    Column("file_system", Text),  # see `search.indexing.file_system`
 )
 
 pictures = Table(
@@ -114,6 +115,10 @@ files = Table(
     Column("reason", Text),  # why it was skipped, if it has no picture
     Column("rule", String(16)),  # limits and codecs under which it was skipped
     Column("last_picture", Number),  # row id; also if the file has no picture any more
+    Column("ctime_ns", Number),
+    Column("probe", LargeBinary),  # digest of samples of the content, see `search.media.probe`
+    Column("tries", Integer, nullable=False, default=0, server_default=text("0")),  # that timed out
+    Column("retry_at", Float),  # not tried again before, in seconds since 1970
     UniqueConstraint("root", "path"),
 )
 

@@ -64,7 +64,8 @@ class CatalogFile(NamedTuple):
     """A file as it was when it was read.
 
     size: in bytes. picture: row id of its picture, or None for a skipped file. reason: why it was
-    skipped. rule: the limits and codecs at that time (`DecoderPool.rule`).
+    skipped. rule: the limits and codecs at that time (`DecoderPool.rule`). ctime_ns, probe: None
+    for a file that an earlier version read.
     """
 
     id: int
@@ -74,6 +75,8 @@ class CatalogFile(NamedTuple):
     picture: int | None
     reason: str | None = None
     rule: str | None = None
+    ctime_ns: int | None = None
+    probe: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,8 @@ class ExtractedFile:
 
     id: SHA-256 of the bytes. pixel_hash: hash of the normalized image; it and metadata are None if
     the catalog has the picture. vector: (dim,) float32 of unit length; None if the catalog has the
-    vector of this picture or of its normalized image. content: computed with the vector.
+    vector of this picture or of its normalized image. content: computed with the vector. probe: a
+    digest of samples of the bytes.
     """
 
     entry: FileEntry
@@ -99,6 +103,7 @@ class ExtractedFile:
     metadata: Metadata | None = None
     vector: Vectors | None = None
     content: SeenContent = SeenContent()
+    probe: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -202,6 +207,8 @@ class CatalogWriter:
                     "size": item.entry.size,
                     "mtime_ns": item.entry.mtime_ns,
                     "inode": item.entry.inode,
+                    "ctime_ns": item.entry.ctime_ns,
+                    "probe": item.probe if isinstance(item, ExtractedFile) else None,
                     "reason": item.reason if isinstance(item, SkippedFile) else None,
                     "rule": item.rule if isinstance(item, SkippedFile) else None,
                     "last_picture": picture,
@@ -255,16 +262,14 @@ class CatalogWriter:
         """
         by_id = {item.id: item for item in extracted}
         query = select(pictures.c.id, pictures.c.row_id, pictures.c.orphaned)
-        query = query.add_columns(pictures.c.decode_rule)
         query = query.where(pictures.c.id.in_(by_id))
         known = {row.id: row for row in c.execute(query)}
         orphans = [row.row_id for row in known.values() if row.orphaned is not None]
         if orphans:
             c.execute(update(pictures).where(pictures.c.row_id.in_(orphans)).values(orphaned=None))
             self._log(c, orphans, "add")
-        earlier = [picture for picture in known.values() if picture.decode_rule < DECODE_RULE]
-        pairs = [(picture.row_id, by_id[picture.id]) for picture in earlier]
-        self._set_decoded(  # bytes that were decoded again for another space
+        pairs = [(picture.row_id, by_id[picture.id]) for picture in known.values()]
+        self._set_decoded(  # bytes that were decoded again for another space, or on request
             c,
             {
                 n: (item.pixel_hash, item.metadata)

@@ -30,6 +30,15 @@ def index(
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="Believe a known folder that is empty now.")
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Read files again even if they seem unchanged.")
+    ] = False,
+    force_path: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--path", metavar="GLOB", help="With --force: only files that match. Repeatable."
+        ),
+    ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Stay, and sync whenever something changes.")
     ] = False,
@@ -38,11 +47,15 @@ def index(
     """Sync folders: add what is new, follow what moved, take out what is gone."""
     if watch and as_json:
         raise typer.BadParameter("--json prints one document, and --watch has no end")
+    if force_path and not force:
+        raise typer.BadParameter("--path goes with --force; give --force too")
+    forced = force_path or force
     reports, failed = [], False
     with open_engine(context) as engine:
         for path in paths:
             try:
-                reports.append(output.show_progress(engine.index(path, exclude, allow_empty)))
+                run = engine.index(path, exclude, allow_empty, forced)
+                reports.append(output.show_progress(run))
             except LookalikeError as error:
                 if len(paths) == 1:
                     raise

@@ -153,7 +153,8 @@ class Committer:
             counts.add_picture(entry, picture.id, row_ids.get(picture.id))
             if picture.thumbnail is not None:
                 self._thumbnails.write(picture.id, picture.thumbnail)
-            file = ExtractedFile(entry, picture.id, picture.pixel_hash, picture.metadata)
+            seen = picture.pixel_hash, picture.metadata
+            file = ExtractedFile(entry, picture.id, *seen, probe=picture.probe)
             if picture.pixel_hash in analyzed:
                 vector, content = analyzed[picture.pixel_hash]
                 file = replace(file, vector=vector, content=content)

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from search.catalog.writes import CatalogFile
-from search.indexing.scan import FolderListing
+from search.indexing.scan import FolderListing, excluded
 from search.records import Skip
 from search.types import FileEntry
+
+
+class Suspect(NamedTuple):
+    """A file of the same size and date as before whose content may have changed nevertheless.
+
+    old_path: where it was, if it seems to have moved to the path of its entry.
+    """
+
+    file: CatalogFile
+    entry: FileEntry
+    old_path: str | None = None
 
 
 @dataclass
 class Plan:
     """What a sync has to do. Paths are relative to the root.
 
-    unchanged: count of files. moves: file ids and their new entries. read: new and changed files.
+    unchanged: count of files. refresh: files of them, by id, whose ctime the catalog must store.
+    suspects: files to probe. moves: file ids and their new entries. read: new and changed files.
     vanished: files of the catalog that are not listed, by path. hidden: count of files in folders
     that cannot be read; they stay. skipped: these folders, and files that still have no usable
     picture.
     """
 
     unchanged: int = 0
+    refresh: list[tuple[int, FileEntry]] = field(default_factory=list)
+    suspects: list[Suspect] = field(default_factory=list)
     moves: list[tuple[int, FileEntry]] = field(default_factory=list)
     read: list[FileEntry] = field(default_factory=list)
     vanished: dict[str, CatalogFile] = field(default_factory=dict)
@@ -28,12 +44,15 @@ class Plan:
     skipped: list[Skip] = field(default_factory=list)
 
 
-def diff(known: dict[str, CatalogFile], listing: FolderListing, rule: str) -> Plan:
+def diff(
+    known: dict[str, CatalogFile], listing: FolderListing, rule: str, force: Sequence[str] = ()
+) -> Plan:
     """Return the plan of a sync, by the sizes, times and inodes of files.
 
     known: files of the catalog, by path. rule: the present limits and codecs; files that were
-    skipped under another rule are read again. A new path with the size, time and inode of a file
-    that vanished is that file, moved.
+    skipped under another rule are read again. force: globs of files that are read again in any
+    case. A new path with the size, date and inode of a file that vanished is that file, moved. A
+    file of the same size and date with another ctime or inode is a suspect.
     """
     plan = Plan(skipped=list(listing.unreadable))
     unreadable = tuple(f"{skip.path}/" if skip.path else "" for skip in listing.unreadable)
@@ -49,22 +68,33 @@ def diff(known: dict[str, CatalogFile], listing: FolderListing, rule: str) -> Pl
             vanished_paths[file.inode, file.size, file.mtime_ns] = path
     for path, entry in listing.entries.items():
         before = known.get(path)
-        if before is None:
+        if force and excluded(path, force):
+            plan.read.append(entry)
+        elif before is None:
             old = vanished_paths.pop((entry.inode, entry.size, entry.mtime_ns), None)
             if old is None:
                 plan.read.append(entry)
+                continue
+            file = plan.vanished.pop(old)
+            if file.probe is None or file.ctime_ns == entry.ctime_ns:
+                plan.moves.append((file.id, entry))
             else:
-                plan.moves.append((plan.vanished.pop(old).id, entry))
-        elif (before.size, before.mtime_ns, before.inode) != (
-            entry.size,
-            entry.mtime_ns,
-            entry.inode,
-        ):
+                plan.suspects.append(Suspect(file, entry, old))
+        elif (before.size, before.mtime_ns) != (entry.size, entry.mtime_ns):
             plan.read.append(entry)
+        elif before.picture is None and before.reason is None:
+            plan.read.append(entry)  # its picture was lost
+        elif before.inode != entry.inode or before.ctime_ns not in (None, entry.ctime_ns):
+            if before.probe is None:
+                plan.read.append(entry)
+            else:
+                plan.suspects.append(Suspect(before, entry))
         elif before.reason is not None and before.rule != rule:
             plan.read.append(entry)  # it may be readable under the present rule
         elif before.reason is not None:
             plan.skipped.append(Skip(path, before.reason))
         else:
             plan.unchanged += 1
+            if before.ctime_ns is None and entry.ctime_ns:
+                plan.refresh.append((before.id, entry))
     return plan

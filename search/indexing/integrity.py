@@ -36,6 +36,8 @@ class IntegrityChecker:
         """
         space = self._catalog.serving()
         repaired = list(self.check_vectors(space)) if space else []
+        if dangling := self._catalog.orphan_dangling():
+            repaired.append(f"{dangling} pictures without a file were taken out")
         problems = list(self.check_catalog(space))
         if space:
             replica = runtime.run(lambda: indexes.replica(space))
@@ -53,8 +55,6 @@ class IntegrityChecker:
         if space and counts["embedded"] < counts["pictures"]:
             missing = counts["pictures"] - counts["embedded"]
             yield f"{missing} pictures have no vector; index their folders again"
-        if dangling := self._reader.count_dangling():
-            yield f"{dangling} pictures have no file; index their folders again"
 
     def check_vectors(self, space: Space) -> Iterator[str]:
         """Delete damaged vectors, so that the next sync embeds them again; yield the repairs."""
@@ -90,7 +90,8 @@ class IntegrityChecker:
         ]
         yield from (f"{path}: offline" for path in offline)
         sources = []
-        for picture_id, _, path in places:
+        changed = list[int]()
+        for picture_id, file_id, path in places:
             if any(path.startswith(os.path.join(root, "")) for root in offline):
                 continue
             if not os.path.exists(path):
@@ -99,15 +100,17 @@ class IntegrityChecker:
             thumbnail = self._thumbnails.has(picture_id)
             if deep or not thumbnail:
                 source = DecodeRequest(path, known=(picture_id,) if thumbnail else ())
-                sources.append(((picture_id, path), source))
+                sources.append(((picture_id, file_id, path), source))
         created = set()
-        for (picture_id, path), result in self._decoders.load(sources, None):
+        for (picture_id, file_id, path), result in self._decoders.load(sources, None):
             if isinstance(result, DecodeFailure):
                 yield f"{path}: {result.reason}"
             elif result.id != picture_id:
+                changed.append(file_id)
                 yield f"{path}: changed since it was indexed; index its folder again"
             elif result.thumbnail is not None:
                 self._thumbnails.write(picture_id, result.thumbnail)
                 created.add(picture_id)
+        self._catalog.mark_changed(changed)  # a sync by size and date may see no difference
         if created:
             repaired.append(f"{len(created)} missing thumbnails were made again")

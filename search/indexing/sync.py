@@ -23,6 +23,7 @@ from search.indexing.diff import Plan, diff
 from search.indexing.extract import BATCH, Extracted, extract_again, extract_files
 from search.indexing.scan import FolderListing, excluded, scan
 from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecoderPool
+from search.media.probe import probe_file
 from search.media.thumbnails import Thumbnails
 from search.records import IndexReport, Progress, Skip
 from search.types import FileEntry
@@ -51,19 +52,25 @@ class FolderSync:
         self._committer = Committer(catalog, thumbnails, analyzer, embedder, self._space)
 
     def sync(
-        self, path: str | Path, exclude: Sequence[str] | None = None, allow_empty: bool = False
+        self,
+        path: str | Path,
+        exclude: Sequence[str] | None = None,
+        allow_empty: bool = False,
+        force: Sequence[str] = (),
     ) -> Generator[Progress, None, None]:
         """Make the catalog agree with a folder.
 
         exclude: globs of files to leave out, stored with the root; None keeps those of the root.
         allow_empty: accept that a root lists no files, or is on another file system than before.
+        force: globs of files that are read and decoded again even if they seem unchanged.
         The last progress carries the report. A picture that cannot be read is skipped. Raises
         InputError if the folder cannot be synced, NotFoundError if it does not exist.
         """
         start, reports = time.monotonic(), list[IndexReport]()
         folders = [Path(os.path.realpath(os.path.expanduser(path)))]
         for folder in folders:  # grows by roots inside the first folder that stay roots
-            for progress in self._sync(folder, exclude if not reports else None, allow_empty):
+            globs = exclude if not reports else None
+            for progress in self._sync(folder, globs, allow_empty, force):
                 if progress.report is None:
                     yield progress
                 else:
@@ -79,7 +86,7 @@ class FolderSync:
         return [root for root in inner if root.path != str(folder)]
 
     def _sync(
-        self, full: Path, exclude: Sequence[str] | None, allow_empty: bool
+        self, full: Path, exclude: Sequence[str] | None, allow_empty: bool, force: Sequence[str]
     ) -> Iterator[Progress]:
         """Sync one folder, without roots inside it that stay roots."""
         root, within = self._find_root(full)
@@ -113,7 +120,13 @@ class FolderSync:
                     del listing.entries[path]
         if root is None:
             raise NotFoundError(f"{full} is not there; give a folder of pictures")
-        yield from self._apply(root, diff(known, listing, self._decoders.rule), known)
+        if force and not any(excluded(path, force) for path in listing.entries):
+            raise InputError(
+                f"no picture in {full} matches {', '.join(force)}; give globs of names, or of "
+                f"paths relative to {root.path}"
+            )
+        plan = diff(known, listing, self._decoders.rule, force)
+        yield from self._apply(root, plan, known, bool(force))
 
     def _find_root(self, full: Path) -> tuple[Root | None, str]:
         """Return the innermost root that contains a folder, and its path within ("" for it)."""
@@ -199,16 +212,37 @@ class FolderSync:
         )
         return unchanged * 2 < len(known)
 
-    def _apply(self, root: Root, plan: Plan, known: dict[str, CatalogFile]) -> Iterator[Progress]:
-        """Bring the catalog to the state of the folder."""
+    def _probe_suspects(self, root: Root, plan: Plan) -> None:
+        """Probe the suspects of a plan: each becomes unchanged, moved, or a file to read."""
+        for file, entry, old_path in plan.suspects:
+            try:
+                same = probe_file(os.path.join(root.path, entry.path)) == file.probe
+            except OSError:
+                same = False
+            if not same:
+                plan.read.append(entry)
+                if old_path is not None:
+                    plan.vanished[old_path] = file
+            elif old_path is not None:
+                plan.moves.append((file.id, entry))
+            else:
+                plan.unchanged += 1
+                plan.refresh.append((file.id, entry))
+
+    def _apply(
+        self, root: Root, plan: Plan, known: dict[str, CatalogFile], force: bool
+    ) -> Iterator[Progress]:
+        """Bring the catalog to the state of the folder. force: decode known pictures again."""
+        self._probe_suspects(root, plan)
         counts = SyncCounts(root, known, skips=list(plan.skipped), moved=len(plan.moves))
         counts.unchanged = plan.unchanged
         self._catalog.move(plan.moves)
+        self._catalog.refresh(plan.refresh)
         if plan.read and self._catalog.chosen() is None:
             # the first folder chooses the library's model; uploads before it are few
             yield from self._update_pictures(counts)
             self._catalog.serve(self._space)
-        yield from self._read_files(counts, plan.read)
+        yield from self._read_files(counts, plan.read, force)
         yield from self._update_pictures(counts)
         row_ids = self._catalog.row_ids(counts.new_ids) if plan.vanished else {}
         counts.settle_moves(plan.vanished, row_ids)
@@ -223,9 +257,14 @@ class FolderSync:
         total = len(plan.read)
         yield Progress("finish", total, total, root.path, counts.report(plan.hidden))
 
-    def _read_files(self, counts: SyncCounts, entries: Sequence[FileEntry]) -> Iterator[Progress]:
-        """Extract new and changed files, and commit them batch by batch."""
-        known_ids = self._catalog.ids_by_size(self._space) if entries else {}
+    def _read_files(
+        self, counts: SyncCounts, entries: Sequence[FileEntry], force: bool
+    ) -> Iterator[Progress]:
+        """Extract new and changed files, and commit them batch by batch.
+
+        force: decode files of known pictures too.
+        """
+        known_ids = self._catalog.ids_by_size(self._space) if entries and not force else {}
         batch: list[tuple[FileEntry, Extracted]] = []
         extracted = extract_files(
             counts.root.path, entries, known_ids, self._decoders, self._preprocessing

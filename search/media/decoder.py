@@ -24,6 +24,7 @@ from PIL import Image
 from search.errors import PictureError, SizeError
 from search.media import images, metadata
 from search.media.preprocessing import Preprocessing
+from search.media.probe import probe_data
 from search.media.reading import read_picture
 from search.media.rules import Crop, Limits
 
@@ -87,16 +88,16 @@ def decode(
     """One job -> the reply. A picture whose id is in `known` is hashed and not decoded."""
     if data is None:
         data = read_file(job["path"], limits)
-    picture_id = images.content_hash(data)
+    picture_id, probe = images.content_hash(data), probe_data(data).hex()
     if picture_id in job["known"]:
-        return {"id": picture_id}, []
+        return {"id": picture_id, "probe": probe}, []
     if job["preview"]:
         side = images.PREVIEW
         normalized = read_picture(data, limits, short=side, long=side).normalized
         return {"id": picture_id, "preview": True}, [images.preview(normalized)]
     crop = Crop(**job["crop"]) if job["crop"] else None
     opened, normalized, size, is_truncated = read_picture(data, limits, crop)
-    reply: dict[str, Any] = {"id": picture_id, "size": size}
+    reply: dict[str, Any] = {"id": picture_id, "probe": probe, "size": size}
     blobs = []
     if job["metadata"]:
         reply["pixel_hash"] = images.pixel_hash(normalized)

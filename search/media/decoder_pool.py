@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -76,10 +76,11 @@ class DecodeRequest:
 class DecodedPicture:
     """A decoded picture.
 
-    Only `id` is set if it was among the known ones. size: width and height of the upright original
-    in pixels. pixel_hash (hash of the normalized pixels), metadata, thumbnail (WebP): set if the
-    request asks for metadata. prepared: the picture under each preprocessing. preview: JPEG. image:
-    the normalized image, if the request asks for it.
+    Only `id` and `probe` are set if it was among the known ones. size: width and height of the
+    upright original in pixels. pixel_hash (hash of the normalized pixels), metadata, thumbnail
+    (WebP): set if the request asks for metadata. prepared: the picture under each preprocessing.
+    preview: JPEG. image: the normalized image, if the request asks for it. probe: see
+    `search.media.probe`.
     """
 
     id: str
@@ -90,6 +91,7 @@ class DecodedPicture:
     prepared: tuple[Pixels, ...] = ()
     preview: bytes | None = None
     image: Image.Image | None = None
+    probe: bytes | None = field(default=None, compare=False)
 
     @property
     def pixels(self) -> Pixels | None:
@@ -296,4 +298,5 @@ def _read_reply(
         prepared=tuple(prepared),
         preview=blobs.pop() if "preview" in reply else None,
         image=image,
+        probe=bytes.fromhex(reply["probe"]) if "probe" in reply else None,
     )

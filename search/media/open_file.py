@@ -1,8 +1,9 @@
-"""Opens an indexed file for reading. Follows no links, and checks size and time.
+"""Opens an indexed file for reading. Follows no links, and checks that it is as it was indexed.
 
 Between a sync and a request a file may have been replaced by a link to anywhere, or a folder above
 it may have. So every step below the root is opened without following links, and the file that was
-opened must have the size and time that the catalog knows.
+opened must have the size and time that the catalog knows. If the system says that it was changed
+nevertheless, samples of its content must be as before.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import stat
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from search.media.probe import probe_file
 from search.types import file_state
 
 FILE = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -20,12 +22,15 @@ FOLDER = FILE | getattr(os, "O_DIRECTORY", 0)
 
 @dataclass(frozen=True)
 class FilePlace:
-    """A file as the catalog knows it. path: relative to the root, with `/`."""
+    """A file as the catalog knows it. path: relative to the root, with `/`. ctime_ns, probe: None
+    if they are not known."""
 
     root: str
     path: str
     size: int
     mtime_ns: int
+    ctime_ns: int | None = None
+    probe: bytes | None = None
 
 
 def open_file(place: FilePlace) -> BinaryIO | None:
@@ -34,12 +39,24 @@ def open_file(place: FilePlace) -> BinaryIO | None:
         handle = _open(place)
     except OSError:
         return None
-    info = os.fstat(handle)
-    same = file_state(info)[:2] == (place.size, place.mtime_ns)
-    if stat.S_ISREG(info.st_mode) and same:
+    if _is_same(handle, place):
         return os.fdopen(handle, "rb")
     os.close(handle)
     return None
+
+
+def _is_same(handle: int, place: FilePlace) -> bool:
+    """Return whether an open file is as it was indexed."""
+    info = os.fstat(handle)
+    size, mtime_ns, _, ctime_ns = file_state(info)
+    if not stat.S_ISREG(info.st_mode) or (size, mtime_ns) != (place.size, place.mtime_ns):
+        return False
+    if place.probe is None or ctime_ns == place.ctime_ns:
+        return True
+    try:
+        return probe_file(handle) == place.probe
+    except OSError:
+        return False
 
 
 def _open(place: FilePlace) -> int:

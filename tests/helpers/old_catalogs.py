@@ -118,11 +118,17 @@ ALTER TABLE changes RENAME COLUMN model TO space;
 DROP INDEX changes_model;
 CREATE INDEX changes_space ON changes (space, sequence);
 """,
+    11: """
+ALTER TABLE pictures ADD COLUMN truncated BOOLEAN DEFAULT 0 NOT NULL;
+ALTER TABLE roots ADD COLUMN follow_links BOOLEAN DEFAULT 0 NOT NULL;
+ALTER TABLE roots ADD COLUMN left_out JSON DEFAULT '{}' NOT NULL;
+""",
 }
-OLD_VERSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
+OLD_VERSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)
 TABLES = {  # of the present version, by their names in older ones
     **{name: name for name in "meta roots pictures colors".split()},
     "models": "spaces",
+    "spaces": "spaces",
     **{name: name for name in "changes files places vectors labels tags".split()},
 }
 
@@ -137,7 +143,6 @@ def write_old_catalog(new: Path, old: Path, version: int) -> None:
         target.execute("INSERT INTO migrations VALUES (?, 0)", (version,))
         source.row_factory = sqlite3.Row
         for table, present in TABLES.items():
-            table = present if version >= 10 else table
             columns = {row[1] for row in target.execute(f"PRAGMA table_info({table})")}
             if columns:
                 for row in source.execute(f"SELECT * FROM {present} ORDER BY 1, 2"):

@@ -25,18 +25,18 @@ def test_pictures_are_told_by_name_at_any_depth(folder: Path) -> None:
 
 def test_an_entry_has_the_files_size_time_and_inode(folder: Path) -> None:
     stat = paint(folder / "a.jpg", 1).stat()
-    expected = FileEntry("a.jpg", stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    expected = FileEntry("a.jpg", *file_state(stat))
     assert scan(folder).entries == {"a.jpg": expected}
 
 
 def test_numbers_of_file_systems_have_room_in_the_catalog() -> None:
-    def of(mtime: int, inode: int) -> tuple[int, int, int]:
-        info = os.stat_result((0, inode, 0, 0, 0, 0, 5, 0, 0, 0, 0.0, 0.0, 0.0, 0, mtime, 0))
+    def of(mtime: int, inode: int) -> tuple[int, int, int, int]:
+        info = os.stat_result((0, inode, 0, 0, 0, 0, 5, 0, 0, 0, 0.0, 0.0, 0.0, 0, mtime, mtime))
         return file_state(info)
 
-    assert of(7, 8) == (5, 7, 8)
-    assert of(-7, 2**63 - 1) == (5, -7, 2**63 - 1)
-    assert of(2**63 + 5, 2**64 - 1) == (5, 5 - 2**63, -1)
+    assert of(7, 8) == (5, 7, 8, 7)
+    assert of(-7, 2**63 - 1) == (5, -7, 2**63 - 1, -7)
+    assert of(2**63 + 5, 2**64 - 1) == (5, 5 - 2**63, -1, 5 - 2**63)
 
 
 def test_watching_goes_on_after_a_name_that_is_not_utf8(folder: Path, tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ from search.records import (
     VariantProgress,
     Variants,
     Words,
+    add_counts,
 )
 from search.settings import Settings
 from search.types import Pixels, Vectors
@@ -113,12 +114,14 @@ class Engine:
         exclude: Sequence[str] | None = None,
         allow_empty: bool = False,
         force: bool | Sequence[str] = False,
+        follow_links: bool | None = None,
     ) -> Iterator[Progress]:
         """Sync a folder with the library, and yield the progress; the last one has the report.
 
         exclude: globs to leave out, remembered with the folder. allow_empty: accept that a known
         folder is empty now. force: read files again even if they seem unchanged: all, or those
-        that match one of some globs. Raises LookalikeError; pictures that were committed before
+        that match one of some globs. follow_links: follow symbolic links, remembered with the
+        folder; None does as before. Raises LookalikeError; pictures that were committed before
         stay.
         """
         from search.indexing.sync import FolderSync
@@ -140,9 +143,10 @@ class Engine:
                 self.library.models,
                 embedder,
                 self.library.home,
+                self.settings.default_excludes,
             )
             globs = ("*",) if force is True else tuple(force or ())
-            run = indexer.sync(place, exclude, allow_empty, globs)
+            run = indexer.sync(place, exclude, allow_empty, globs, follow_links)
             with closing(self.library.write_lock.lend_between(run)) as steps:
                 for progress in steps:
                     if progress.report is not None and (serving := self.library.catalog.serving()):
@@ -157,9 +161,10 @@ class Engine:
         exclude: Sequence[str] | None = None,
         allow_empty: bool = False,
         force: bool | Sequence[str] = False,
+        follow_links: bool | None = None,
     ) -> IndexReport:
         """Sync a folder to the end, as `index` does, and return the report."""
-        *_, last = self.index(path, exclude, allow_empty, force)
+        *_, last = self.index(path, exclude, allow_empty, force, follow_links)
         if last.report is None:
             raise LibraryError(f"indexing {path} ended early; run it again")
         return last.report
@@ -404,6 +409,7 @@ class Engine:
                 root.path,
                 "online" if root.state == "online" and os.path.isdir(root.path) else "offline",
                 by_root.get(root.id, 0),
+                dict(root.left_out),
             )
             for root in self.library.catalog.roots()
         )
@@ -414,6 +420,7 @@ class Engine:
             roots=roots,
             index=self.library.indexes.status(space),
             version=version("lookalike"),
+            left_out=add_counts(root.left_out for root in roots),
             **counts,
         )
 

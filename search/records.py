@@ -7,7 +7,8 @@ import hashlib
 import html
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -123,10 +124,19 @@ class Skip:
         return {"path": shown(self.path), "reason": shown(self.reason)}
 
 
+def add_counts(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Add counts by kind."""
+    total = Counter[str]()
+    for one in counts:
+        total.update(one)
+    return dict(total)
+
+
 @dataclass(frozen=True)
 class IndexReport:
     """What one sync did. Counts are files, but for `embedded` (vectors computed by this run) and
-    `pictures` (in the library now). `offline`: files kept although they could not be looked at."""
+    `pictures` (in the library now). `offline`: files kept although they could not be looked at.
+    `left_out`: files that are not read, by kind, as docs/files.md lists them."""
 
     added: int = 0
     changed: int = 0
@@ -137,14 +147,20 @@ class IndexReport:
     embedded: int = 0
     pictures: int = 0
     skipped: tuple[Skip, ...] = ()
+    left_out: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
     def __add__(self, later: IndexReport) -> IndexReport:
         """Add the report of a later sync."""
         counts = ("added", "changed", "moved", "removed", "unchanged", "offline", "embedded")
         total = {name: getattr(self, name) + getattr(later, name) for name in counts}
-        skipped, seconds = self.skipped + later.skipped, self.seconds + later.seconds
-        return IndexReport(**total, pictures=later.pictures, skipped=skipped, seconds=seconds)
+        return IndexReport(
+            **total,
+            pictures=later.pictures,
+            skipped=self.skipped + later.skipped,
+            left_out=add_counts([self.left_out, later.left_out]),
+            seconds=self.seconds + later.seconds,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Convert to JSON, as `index --json` prints it."""
@@ -372,16 +388,21 @@ class Hits(Sequence[Hit]):
 
 @dataclass(frozen=True)
 class RootStatus:
-    """An indexed folder, `online` or `offline`, and its number of files."""
+    """An indexed folder, `online` or `offline`, and its number of files.
+
+    left_out: files that are not read, by kind, when it was last listed.
+    """
 
     path: str
     state: Literal["online", "offline"]
     files: int
+    left_out: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Status:
-    """State of a library. embedded: pictures with a vector under the library's model."""
+    """State of a library. embedded: pictures with a vector under the library's model. left_out:
+    files of all folders that are not read, by kind."""
 
     home: str
     model: str | None
@@ -392,11 +413,12 @@ class Status:
     roots: tuple[RootStatus, ...]
     index: dict[str, Any]
     version: str
+    left_out: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Convert to JSON, as `status --json` prints it."""
-        roots = [{**asdict(r), "path": shown(r.path)} for r in self.roots]
-        return {**asdict(self), "home": shown(self.home), "roots": roots}
+        """Convert to JSON, as `status --json` prints it. `left_out` is there if it is not empty."""
+        roots = [_without_empty({**asdict(r), "path": shown(r.path)}) for r in self.roots]
+        return _without_empty({**asdict(self), "home": shown(self.home), "roots": roots})
 
 
 @dataclass(frozen=True)
@@ -412,6 +434,11 @@ class CheckReport:
         """Convert to JSON, as `check --json` prints it."""
         problems, repaired = map(shown, self.problems), map(shown, self.repaired)
         return asdict(self) | {"problems": list(problems), "repaired": list(repaired)}
+
+
+def _without_empty(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row without `left_out` if nothing was left out."""
+    return {key: value for key, value in row.items() if value or key != "left_out"}
 
 
 def _shorten_stem(stem: str) -> str:

@@ -77,6 +77,8 @@ class Settings(BaseModel):
     it is decoded at a smaller scale. To raise it may need more `decode_memory` as well."""
     max_bytes: int = Field(512 * 2**20, ge=1)
     """Largest file in bytes. Larger ones are skipped."""
+    default_excludes: bool = True
+    """Leave out system folders, such as bins and thumbnails of a NAS (see docs/files.md)."""
     decode_seconds: float = Field(30.0, gt=0)
     """Longest time to decode a picture in seconds. Others are skipped."""
     decode_memory: int = Field(4 * 2**30, ge=2**28)

@@ -26,6 +26,7 @@ IMAGE = {
     "labels": [{"name": "hat", "score": 0.91}],
     "low_content": False,
 }
+ROOT = {"path": "/home/ada/Pictures", "state": "online", "files": 112, "left_out": {"raw": 3}}
 PROGRESS = {"phase": "index", "done": 64, "total": 110, "path": FILES["path"], "pictures": []}
 RUNNING_JOB = {
     "id": JOB,
@@ -98,9 +99,10 @@ ANSWERS: dict[str, Any] = {
         "pictures": 110,
         "embedded": 110,
         "files": 112,
-        "roots": [{"path": "/home/ada/Pictures", "state": "online", "files": 112}],
+        "roots": [ROOT],
         "index": {"kind": "flat", "generation": 3},
         "version": "0.1.0",
+        "left_out": {"raw": 3},
     },
     "get_health": {"status": "ok"},
     "get_readiness": {"status": "ready"},

@@ -295,7 +295,7 @@ class CatalogReader:
         """Return the files of a picture."""
         f = files.c
         columns = (f.path, f.size, f.mtime_ns, f.ctime_ns, f.probe, roots.c.path.label("root_path"))
-        query = select(*columns).join(roots, roots.c.id == files.c.root)
+        query = select(*columns, roots.c.follow_links).join(roots, roots.c.id == files.c.root)
         query = query.join(places, places.c.file == files.c.id)
         with self.database.read() as c:
             rows = c.execute(query.where(places.c.picture == row_id)).all()
@@ -307,6 +307,7 @@ class CatalogReader:
                 r.mtime_ns,
                 r.ctime_ns,
                 r.probe,
+                bool(r.follow_links),
             )
             for r in rows
         ]

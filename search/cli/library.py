@@ -39,6 +39,14 @@ def index(
             "--path", metavar="GLOB", help="With --force: only files that match. Repeatable."
         ),
     ] = None,
+    follow_links: Annotated[
+        bool | None,
+        typer.Option(
+            "--follow-links/--no-follow-links",
+            help="Follow symbolic links, or not any more; kept for the folder.",
+            show_default=False,
+        ),
+    ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Stay, and sync whenever something changes.")
     ] = False,
@@ -54,7 +62,7 @@ def index(
     with open_engine(context) as engine:
         for path in paths:
             try:
-                run = engine.index(path, exclude, allow_empty, forced)
+                run = engine.index(path, exclude, allow_empty, forced, follow_links)
                 reports.append(output.show_progress(run))
             except LookalikeError as error:
                 if len(paths) == 1:
@@ -82,10 +90,10 @@ def _watch(engine: Engine, paths: list[Path]) -> None:
                 output.note(f"lookalike: {error}")
             else:
                 changes = report.added + report.changed + report.moved + report.removed
-                left_out = report.skipped, report.offline
-                if changes or left_out != reported.get(path, ((), 0)):
+                missing = report.skipped, report.offline
+                if changes or missing != reported.get(path, ((), 0)):
                     output.print_index_report(report)
-                reported[path] = left_out
+                reported[path] = missing
     except (KeyboardInterrupt, Interrupted):
         output.note("stopped watching")
 

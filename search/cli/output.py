@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -26,6 +26,18 @@ from search.records import (
 )
 
 T = TypeVar("T")
+LEFT_OUT = {
+    "raw": "RAW",
+    "film": "film",
+    "psd": "PSD",
+    "jxl": "JPEG XL",
+    "svg": "SVG",
+    "no_suffix": "without suffix",
+    "link": "link",
+    "other": "other",
+    "system_folder": "system folder",
+}
+"""Kinds of files that are not read -> their names, in the order in which they are shown."""
 PHASES = {
     "fetch": "fetching the model, MB",
     "scan": "looking",
@@ -159,6 +171,8 @@ def print_index_report(report: IndexReport) -> None:
         write("offline files are kept: a folder that is empty all at once may be a missing disk")
         write("  (`forget` takes them out; `index --allow-empty` too, of a folder that is there)")
     _print_skipped(report.skipped)
+    _print_left_out(report.left_out)
+    _advise_on_left_out(report.left_out)
     write(f"{report.pictures} pictures in the library")
 
 
@@ -203,6 +217,24 @@ def _print_skipped(skipped: Sequence[Skip]) -> None:
             write(f"  {line(skip.path)}: {line(skip.reason)}")
         if len(skipped) > 20:
             write(f"  ... and {len(skipped) - 20} more (`--json` lists all)")
+
+
+def _print_left_out(left_out: Mapping[str, int]) -> None:
+    """Print how many files of each kind are not read."""
+    counts = [f"{left_out[kind]} {name}" for kind, name in LEFT_OUT.items() if left_out.get(kind)]
+    if counts:
+        write(f"left out  {', '.join(counts)}")
+
+
+def _advise_on_left_out(left_out: Mapping[str, int]) -> None:
+    """Tell the user how links and system folders are taken in."""
+    if left_out.get("link"):
+        note("links are not followed; `index --follow-links` follows them")
+    if left_out.get("system_folder"):
+        note(
+            "bins, thumbnails of a NAS and the like are left out: docs/files.md lists them, and "
+            "LOOKALIKE_DEFAULT_EXCLUDES=false takes them in"
+        )
 
 
 def print_words(known: Words, prefix: str) -> None:
@@ -277,6 +309,7 @@ def print_status(status: Status) -> None:
     write(f"pictures  {status.pictures}, {status.embedded} searchable, in {status.files} files")
     for root in status.roots:
         write(f"folder    {line(root.path)}: {root.files} files, {root.state}")
+    _print_left_out(status.left_out)
 
 
 def print_check_report(report: CheckReport) -> None:

@@ -49,7 +49,7 @@ class SyncCounts:
     """What one sync of a folder did so far.
 
     known: files that the catalog had, by relative path. new_ids: picture ids of files under paths
-    that the catalog did not have.
+    that the catalog did not have. left_out: files that are not read, by kind.
     """
 
     root: Root
@@ -62,6 +62,7 @@ class SyncCounts:
     removed: int = 0
     embedded: int = 0
     new_ids: list[str] = field(default_factory=list)
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def add_failure(self, entry: FileEntry, failure: DecodeFailure) -> bool:
         """Count a failure; return whether the catalog shall remember it with the file."""
@@ -106,6 +107,7 @@ class SyncCounts:
             offline=offline,
             embedded=self.embedded,
             skipped=tuple(sorted(skips, key=lambda s: s.path)),
+            left_out=dict(self.left_out),
         )
 
 

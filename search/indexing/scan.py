@@ -1,8 +1,13 @@
-"""List the pictures in a folder by their names, and wait for changes. No file is opened."""
+"""List the pictures in a folder, count what is left out, and wait for changes.
+
+Names tell what is a picture. Only files without a suffix, or with an odd one, are opened.
+"""
 
 from __future__ import annotations
 
+import glob
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -10,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from search.errors import InputError
-from search.media.images import SUFFIXES
+from search.indexing import kinds
+from search.indexing.kinds import ENDINGS as ENDINGS
 from search.records import Skip
 from search.types import FileEntry, file_state
 
-ENDINGS = frozenset(suffix[1:] for suffix in SUFFIXES)
+IGNORE_FILE = ".lookalikeignore"
+"""A file with globs, one a line, of what to leave out of its folder. `#` begins a comment."""
+MOST_IGNORE_BYTES = 2**16
 
 
 @dataclass
@@ -22,11 +30,13 @@ class FolderListing:
     """What a folder contains.
 
     entries: files of pictures by relative path. unreadable: folders that could not be listed, by
-    relative path, "" for the root.
+    relative path, "" for the root. left_out: how many files of each kind are not read, by a name of
+    `kinds.NAMES`; hidden files and those that match globs are not counted.
     """
 
     entries: dict[str, FileEntry] = field(default_factory=dict)
     unreadable: list[Skip] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
 def excluded(path: str, patterns: Sequence[str]) -> bool:
@@ -41,50 +51,136 @@ def excluded(path: str, patterns: Sequence[str]) -> bool:
     )
 
 
-def scan(root: Path, within: str = "", exclude: Sequence[str] = ()) -> FolderListing:
+def anchor_globs(folder: str, patterns: Sequence[str]) -> list[str]:
+    """Return the globs of a subfolder as globs of its root. folder: relative to the root."""
+    start = f"/{glob.escape(folder)}"
+    anchored = [start + p for p in patterns if p[0] == "/"]
+    loose = [start + more + p for p in patterns if p[0] != "/" for more in ("/", "/*/")]
+    return [*anchored, *loose, *(f"{p}/*" for p in (*anchored, *loose))]
+
+
+def normalize_globs(patterns: Sequence[str]) -> tuple[str, ...]:
+    """Return globs without `./` at the beginning and `/` at the end, and without empty ones."""
+    return tuple(bare for p in patterns if (bare := p.removeprefix("./").rstrip("/")))
+
+
+def scan(
+    root: Path,
+    within: str = "",
+    exclude: Sequence[str] = (),
+    follow_links: bool = False,
+    default_excludes: bool = True,
+) -> FolderListing:
     """List the pictures below `root`, or below its subfolder `within`.
 
-    exclude: globs of what to leave out. Hidden files and folders are left out, and symbolic links
-    are not followed. A subfolder that cannot be read is listed as unreadable. Raises OSError if the
-    start itself cannot be listed.
+    exclude: globs of what to leave out; those in files `.lookalikeignore` are added. follow_links:
+    follow symbolic links; a folder is listed once, where it really is if that is below the root.
+    default_excludes: leave out system folders. Hidden files and folders are left out. A subfolder
+    that cannot be read is listed as unreadable. Raises OSError if the start itself cannot be
+    listed.
     """
-    listing = FolderListing()
-    patterns = [p.rstrip("/") for p in exclude if p.rstrip("/")]
-    folders = _list(root, within, patterns, listing)
-    while folders:
-        folder = folders.pop()
-        try:
-            folders += _list(root, folder, patterns, listing)
-        except OSError as error:
-            listing.unreadable.append(Skip(folder, error.strerror or str(error)))
-    return listing
+    return _Scan(root, normalize_globs(exclude), follow_links, default_excludes).run(within)
 
 
-def _list(root: Path, folder: str, patterns: Sequence[str], listing: FolderListing) -> list[str]:
-    """Add the pictures of one folder to the listing; return its subfolders."""
-    folders = []
-    before = f"{folder}/" if folder else ""
-    with os.scandir(os.path.join(root, folder)) as entries:
+class _Scan:
+    """One listing of a folder."""
+
+    def __init__(
+        self, root: Path, patterns: Sequence[str], follow_links: bool, default_excludes: bool
+    ) -> None:
+        self._root, self._patterns = root, list(patterns)
+        self._follow_links, self._default_excludes = follow_links, default_excludes
+        self._listing = FolderListing()
+        self._folders: list[str] = []
+        self._links: list[str] = []  # to folders: followed last, so that real folders come first
+        self._seen: set[tuple[int, int]] = set()
+
+    def run(self, within: str) -> FolderListing:
+        """List the files below the subfolder `within`."""
+        parts = Path(within).parts
+        for depth in range(len(parts)):
+            self._read_ignore_file("/".join(parts[:depth]))
+        self._list(within)
+        while self._folders or self._links:
+            folder = (self._folders or self._links).pop()
+            try:
+                self._list(folder)
+            except OSError as error:
+                reason = error.strerror or str(error)
+                self._listing.unreadable.append(Skip(folder, reason))
+        return self._listing
+
+    def _list(self, folder: str) -> None:
+        """Add the files of a folder to the listing, and its subfolders to those that wait."""
+        full = os.path.join(self._root, folder)
+        if self._follow_links:
+            info = os.stat(full)
+            if (info.st_dev, info.st_ino) in self._seen:
+                return
+            self._seen.add((info.st_dev, info.st_ino))
+        before = f"{folder}/" if folder else ""
+        with os.scandir(full) as scanned:
+            entries = list(scanned)
+        names = {entry.name for entry in entries}
+        if folder and self._default_excludes and (kinds.NO_MEDIA in names or kinds.HOME <= names):
+            self._listing.left_out[kinds.SYSTEM_FOLDER] += 1
+            return
+        if IGNORE_FILE in names:
+            self._read_ignore_file(folder)
         for entry in entries:
-            name = entry.name
-            path = before + name
-            if name.startswith(".") or (patterns and excluded(path, patterns)):
-                continue
-            _, dot, ending = name.rpartition(".")
-            if dot and ending.lower() in ENDINGS and entry.is_file(follow_symlinks=False):
-                _add_file(entry, path, listing)
-            elif entry.is_dir(follow_symlinks=False):
-                folders.append(path)
-    return folders
+            path = before + entry.name
+            hidden = entry.name.startswith(".")
+            if not hidden and not (self._patterns and excluded(path, self._patterns)):
+                self._add(entry, path, Path(full).name)
 
+    def _read_ignore_file(self, folder: str) -> None:
+        """Add the globs of a folder's ignore file, if it has one. Raises OSError."""
+        try:
+            with open(os.path.join(self._root, folder, IGNORE_FILE), "rb") as file:
+                text = os.fsdecode(file.read(MOST_IGNORE_BYTES))
+        except FileNotFoundError:
+            return
+        lines = (line.strip() for line in text.splitlines())
+        patterns = normalize_globs([line for line in lines if not line.startswith("#")])
+        self._patterns += anchor_globs(folder, patterns) if folder else patterns
 
-def _add_file(entry: os.DirEntry[str], path: str, listing: FolderListing) -> None:
-    """Add a file to the listing."""
-    try:
-        stat = entry.stat(follow_symlinks=False)
-    except FileNotFoundError:  # deleted after the folder was listed
-        return
-    listing.entries[path] = FileEntry(path, *file_state(stat))
+    def _add(self, entry: os.DirEntry[str], path: str, parent: str) -> None:
+        """Add a file to the listing, or a subfolder to those that wait.
+
+        parent: name of the folder that it is in.
+        """
+        is_link = entry.is_symlink()
+        if is_link and not (self._follow_links and os.path.exists(entry.path)):
+            self._listing.left_out[kinds.LINK] += 1
+        elif entry.is_dir():
+            if self._default_excludes and kinds.is_system_folder(entry.name, parent):
+                self._listing.left_out[kinds.SYSTEM_FOLDER] += 1
+            else:
+                (self._links if is_link else self._folders).append(path)
+        elif entry.is_file() and self._is_picture(entry):
+            self._add_file(entry, path)
+        else:
+            self._listing.left_out[kinds.name_kind(entry.name)] += 1
+
+    @staticmethod
+    def _is_picture(entry: os.DirEntry[str]) -> bool:
+        """Whether a file is a picture, by its name, or else by its first bytes."""
+        if kinds.is_picture_name(entry.name):
+            return True
+        if not kinds.may_be_picture(entry.name):
+            return False
+        try:
+            return kinds.begins_as_picture(entry.path)
+        except OSError:  # decoding it tells the user why
+            return True
+
+    def _add_file(self, entry: os.DirEntry[str], path: str) -> None:
+        """Add the file of a picture to the listing."""
+        try:
+            info = entry.stat()
+        except FileNotFoundError:  # deleted after the folder was listed
+            return
+        self._listing.entries[path] = FileEntry(path, *file_state(info))
 
 
 def watch(folders: Sequence[Path], but: Path) -> Iterator[Path]:

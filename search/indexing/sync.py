@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import os
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from search.errors import InputError, NotFoundError
 from search.indexing.commit import Analyzer, Committer, SyncCounts
 from search.indexing.diff import Plan, diff
 from search.indexing.extract import BATCH, Extracted, extract_again, extract_files
-from search.indexing.scan import FolderListing, excluded, scan
+from search.indexing.scan import FolderListing, anchor_globs, excluded, normalize_globs, scan
 from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecoderPool
 from search.media.probe import probe_file
 from search.media.thumbnails import Thumbnails
@@ -43,8 +43,11 @@ class FolderSync:
         analyzer: Analyzer,
         embedder: Embedder,
         home: Path,
+        default_excludes: bool = True,
     ) -> None:
-        """analyzer: runs the embedder. home: the library's own folder, which is not indexed."""
+        """analyzer: runs the embedder. home: the library's own folder, which is not indexed.
+        default_excludes: leave out system folders."""
+        self._default_excludes = default_excludes
         self._catalog, self._reader, self._decoders = catalog, reader, decoders
         self._thumbnails, self._analyzer, self._home = thumbnails, analyzer, home
         self._preprocessing = embedder.preprocessing
@@ -57,20 +60,22 @@ class FolderSync:
         exclude: Sequence[str] | None = None,
         allow_empty: bool = False,
         force: Sequence[str] = (),
+        follow_links: bool | None = None,
     ) -> Generator[Progress, None, None]:
         """Make the catalog agree with a folder.
 
         exclude: globs of files to leave out, stored with the root; None keeps those of the root.
         allow_empty: accept that a root lists no files, or is on another file system than before.
         force: globs of files that are read and decoded again even if they seem unchanged.
+        follow_links: follow symbolic links, stored with the root; None keeps what the root has.
         The last progress carries the report. A picture that cannot be read is skipped. Raises
         InputError if the folder cannot be synced, NotFoundError if it does not exist.
         """
         start, reports = time.monotonic(), list[IndexReport]()
         folders = [Path(os.path.realpath(os.path.expanduser(path)))]
         for folder in folders:  # grows by roots inside the first folder that stay roots
-            globs = exclude if not reports else None
-            for progress in self._sync(folder, globs, allow_empty, force):
+            options = (None, None) if reports else (exclude, follow_links)
+            for progress in self._sync(folder, *options, allow_empty, force):
                 if progress.report is None:
                     yield progress
                 else:
@@ -86,7 +91,12 @@ class FolderSync:
         return [root for root in inner if root.path != str(folder)]
 
     def _sync(
-        self, full: Path, exclude: Sequence[str] | None, allow_empty: bool, force: Sequence[str]
+        self,
+        full: Path,
+        exclude: Sequence[str] | None,
+        follow_links: bool | None,
+        allow_empty: bool,
+        force: Sequence[str],
     ) -> Iterator[Progress]:
         """Sync one folder, without roots inside it that stay roots."""
         root, within = self._find_root(full)
@@ -95,9 +105,13 @@ class FolderSync:
             raise InputError(f"{full} is the library's own folder; give a folder of pictures")
         if root and within and exclude is not None:
             raise InputError(f"{full} is a part of {root.path}; give --exclude with that one")
+        if root and within and follow_links not in (None, root.follow_links):
+            raise InputError(f"{full} is a part of {root.path}; give --follow-links with that one")
         yield Progress("scan", 0, 0, str(full))
-        patterns = root.exclude if root and exclude is None else _normalize_globs(exclude or ())
-        listing, device = self._list(full, root, within, patterns)
+        patterns = root.exclude if root and exclude is None else normalize_globs(exclude or ())
+        if follow_links is None:
+            follow_links = root is not None and root.follow_links
+        listing, device = self._list(full, root, within, patterns, follow_links)
         known = self._catalog.files(root, within) if root else {}
         pictures = sum(file.picture is not None for file in known.values())
         if root and (
@@ -111,7 +125,7 @@ class FolderSync:
         if listing is None:
             raise NotFoundError(f"{full} is not there; give a folder of pictures")
         if not within:
-            root, has_adopted = self._adopt(full, device, patterns, listing)
+            root, has_adopted = self._adopt(full, device, patterns, follow_links, listing)
             if has_adopted:
                 known = self._catalog.files(root)
         elif root:
@@ -126,7 +140,7 @@ class FolderSync:
                 f"paths relative to {root.path}"
             )
         plan = diff(known, listing, self._decoders.rule, force)
-        yield from self._apply(root, plan, known, bool(force))
+        yield from self._apply(root, plan, known, listing.left_out, bool(force))
 
     def _find_root(self, full: Path) -> tuple[Root | None, str]:
         """Return the innermost root that contains a folder, and its path within ("" for it)."""
@@ -138,18 +152,24 @@ class FolderSync:
         return root, "" if within == "." else within
 
     def _adopt(
-        self, full: Path, device: int, exclude: Sequence[str], listing: FolderListing
+        self,
+        full: Path,
+        device: int,
+        exclude: Sequence[str],
+        follow_links: bool,
+        listing: FolderListing,
     ) -> tuple[Root, bool]:
         """Add a root as online; roots inside it become part of it, with their globs.
 
         An inner root that is offline or on another file system stays a root, and its files leave
         the listing. Also returns whether an inner root became part of it.
         """
-        root, has_adopted = self._catalog.add_root(str(full), device, exclude), False
+        options = exclude, follow_links, listing.left_out
+        root, has_adopted = self._catalog.add_root(str(full), device, *options), False
         for inner in self._inner(full):
             paths = _paths_inside(listing, root, inner)
             if paths and inner.device == device:
-                globs = _anchor_globs(str(Path(inner.path).relative_to(full)), inner.exclude)
+                globs = anchor_globs(str(Path(inner.path).relative_to(full)), inner.exclude)
                 root, has_adopted = self._catalog.adopt(root, inner, (*root.exclude, *globs)), True
                 paths = [path for path in paths if excluded(path, globs)]
             for path in paths:
@@ -157,14 +177,19 @@ class FolderSync:
         return root, has_adopted
 
     def _list(
-        self, full: Path, root: Root | None, within: str, exclude: Sequence[str]
+        self,
+        full: Path,
+        root: Root | None,
+        within: str,
+        exclude: Sequence[str],
+        follow_links: bool,
     ) -> tuple[FolderListing | None, int]:
         """Return the listing and the device of its file system; None for a root that is offline."""
         base = Path(root.path) if root else full
         if os.path.isfile(full):
             raise InputError(f"{full} is a file; give the folder it is in")
         try:
-            return self._scan(base, within, exclude), os.stat(full).st_dev
+            return self._scan(base, within, exclude, follow_links), os.stat(full).st_dev
         except FileNotFoundError:
             if root and within and os.path.isdir(base):
                 raise NotFoundError(
@@ -178,12 +203,14 @@ class FolderSync:
                 f"{full} cannot be read: {error.strerror}; give yourself permission to list it"
             ) from error
 
-    def _scan(self, base: Path, within: str, exclude: Sequence[str]) -> FolderListing:
+    def _scan(
+        self, base: Path, within: str, exclude: Sequence[str], follow_links: bool
+    ) -> FolderListing:
         """Scan a folder without the library's own folder, whose thumbnails are not the user's."""
         if self._home.is_relative_to(base):
             own = "/" + glob.escape(str(self._home.relative_to(base)))
-            return scan(base, within, (*exclude, own))
-        return scan(base, within, exclude)
+            exclude = (*exclude, own)
+        return scan(base, within, exclude, follow_links, self._default_excludes)
 
     @staticmethod
     def _looks_offline(
@@ -230,12 +257,18 @@ class FolderSync:
                 plan.refresh.append((file.id, entry))
 
     def _apply(
-        self, root: Root, plan: Plan, known: dict[str, CatalogFile], force: bool
+        self,
+        root: Root,
+        plan: Plan,
+        known: dict[str, CatalogFile],
+        left_out: Mapping[str, int],
+        force: bool,
     ) -> Iterator[Progress]:
-        """Bring the catalog to the state of the folder. force: decode known pictures again."""
+        """Bring the catalog to the state of the folder. left_out: files by kind. force: decode
+        known pictures again."""
         self._probe_suspects(root, plan)
         counts = SyncCounts(root, known, skips=list(plan.skipped), moved=len(plan.moves))
-        counts.unchanged = plan.unchanged
+        counts.unchanged, counts.left_out = plan.unchanged, left_out
         self._catalog.move(plan.moves)
         self._catalog.refresh(plan.refresh)
         if plan.read and self._catalog.chosen() is None:
@@ -313,20 +346,7 @@ class FolderSync:
         return replace(report, pictures=pictures, seconds=time.monotonic() - start)
 
 
-def _normalize_globs(patterns: Sequence[str]) -> tuple[str, ...]:
-    """Return globs without `./` at the beginning and `/` at the end, and without empty ones."""
-    return tuple(bare for p in patterns if (bare := p.removeprefix("./").rstrip("/")))
-
-
 def _paths_inside(listing: FolderListing, root: Root, inner: Root) -> list[str]:
     """Return the listed paths of a root that lie in another root inside it."""
     prefix = os.path.join(os.path.relpath(inner.path, root.path), "")
     return [path for path in listing.entries if path.startswith(prefix)]
-
-
-def _anchor_globs(folder: str, patterns: Sequence[str]) -> list[str]:
-    """Return the globs of a subfolder as globs of its root. folder: relative to the root."""
-    start = f"/{glob.escape(folder)}"
-    anchored = [start + p for p in patterns if p[0] == "/"]
-    loose = [start + more + p for p in patterns if p[0] != "/" for more in ("/", "/*/")]
-    return [*anchored, *loose, *(f"{p}/*" for p in (*anchored, *loose))]

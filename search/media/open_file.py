@@ -1,4 +1,5 @@
-"""Opens an indexed file for reading. Follows no links, and checks that it is as it was indexed.
+"""Opens an indexed file for reading. Checks that it is as it was indexed. Follows no links, unless
+its folder was indexed with them.
 
 Between a sync and a request a file may have been replaced by a link to anywhere, or a folder above
 it may have. So every step below the root is opened without following links, and the file that was
@@ -17,13 +18,14 @@ from search.media.probe import probe_file
 from search.types import file_state
 
 FILE = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+BINARY = getattr(os, "O_BINARY", 0)
 FOLDER = FILE | getattr(os, "O_DIRECTORY", 0)
 
 
 @dataclass(frozen=True)
 class FilePlace:
     """A file as the catalog knows it. path: relative to the root, with `/`. ctime_ns, probe: None
-    if they are not known."""
+    if they are not known. follow_links: it may be a link, or in a folder that is one."""
 
     root: str
     path: str
@@ -31,6 +33,7 @@ class FilePlace:
     mtime_ns: int
     ctime_ns: int | None = None
     probe: bytes | None = None
+    follow_links: bool = False
 
 
 def open_file(place: FilePlace) -> BinaryIO | None:
@@ -64,11 +67,13 @@ def _open(place: FilePlace) -> int:
     *folders, name = place.path.split("/")
     if {"", ".", ".."} & {*folders, name}:
         raise FileNotFoundError(place.path)
+    if place.follow_links:
+        return os.open(os.path.realpath(os.path.join(place.root, place.path)), FILE | BINARY)
     if os.open not in os.supports_dir_fd:  # Windows: a look before the leap
         full = os.path.join(place.root, *folders, name)
         if os.path.realpath(full) != os.path.abspath(full):
             raise FileNotFoundError(full)
-        return os.open(full, FILE | getattr(os, "O_BINARY", 0))
+        return os.open(full, FILE | BINARY)
     here = os.open(place.root, FOLDER)
     try:
         for folder in folders:

@@ -13,9 +13,14 @@ const COUNTS = Object.freeze(
   /** @type {const} */ (['added', 'changed', 'moved', 'removed', 'unchanged', 'offline_files']),
 );
 
+/** Kinds of files that are not read, in the order in which they are shown. */
+const LEFT_OUT = Object.freeze(
+  /** @type {const} */ (['raw', 'film', 'psd', 'jxl', 'svg', 'no_suffix', 'link', 'other', 'system_folder']),
+);
+
 /**
  * What a run did.
- * @typedef {Record<string, number> & { seconds: number, skipped: { path: string, reason: string }[] }} Report
+ * @typedef {Record<string, number> & { seconds: number, skipped: { path: string, reason: string }[], left_out?: Record<string, number> }} Report
  */
 
 export class JobItem {
@@ -137,6 +142,11 @@ function createSummary(report) {
   const parts = counts.filter(([, n]) => n).map(([name, n]) => translate(name, { n }));
   parts.push(translate('seconds', { n: report.seconds }));
   const elements = /** @type {HTMLElement[]} */ ([createElement('p', { class: 'counts', text: parts.join(' · ') })]);
+  const kinds = LEFT_OUT.filter((kind) => report.left_out?.[kind]);
+  if (kinds.length) {
+    const list = kinds.map((kind) => translate(`left_out_${kind}`, { n: report.left_out?.[kind] ?? 0 })).join(', ');
+    elements.push(createElement('p', { class: 'counts', text: translate('left_out', { list }) }));
+  }
   if (report.skipped.length) {
     const title = translate('skipped', { n: report.skipped.length });
     const items = report.skipped.slice(0, MAX_SKIPPED).map(({ path, reason }) => {

@@ -422,6 +422,20 @@ def test_a_crop_is_drawn_by_finger(page: Page, base: str) -> None:
     assert read_crop(page) == pytest.approx([15, 15, 50, 40], abs=1.5)
 
 
+def test_the_large_view_says_that_a_picture_is_truncated(
+    page: Page, home: Path, folder: Path
+) -> None:
+    (folder / "cut.jpg").write_bytes((SAMPLES / "dress" / "01.jpg").read_bytes()[:-60])
+    engine = open_library(home)
+    engine.sync(folder)
+    with serving(engine) as client:
+        page.open(str(client.base_url))
+        page.click("#grid li a")
+        page.wait_for("document.querySelectorAll('#detail-facts dd').length > 4")
+        assert "the last rows of the picture are missing" in page.read_text("#detail-facts")
+    close_library(engine)
+
+
 # folders -----------------------------------------------------------------------------------------
 
 
@@ -431,6 +445,8 @@ def test_a_folder_added_here_is_found_when_its_bar_is_full(
     for seed in range(60):
         paint(folder / f"{seed}.jpg", seed)
     (folder / "broken.jpg").write_bytes(b"nothing")
+    for name in ("a.nef", "b.cr2", "c.mp4"):
+        (folder / name).touch()
     (tmp_path / "one.jpg").write_bytes(jpeg(7, "another file of it"))
     engine = open_library(home)
     with serving(engine, allow=[tmp_path]) as client:
@@ -442,6 +458,7 @@ def test_a_folder_added_here_is_found_when_its_bar_is_full(
         page.wait_for("document.querySelector('.job')?.dataset.state === 'done'")
         message = page.read_text(".job")
         assert "60 added" in message and "1 file skipped" in message
+        assert "Left out: 2 RAW, 1 film" in message
         page.click(".job summary")
         assert "broken.jpg" in page.read_text(".skipped") and "not a picture" in page.read_text(
             ".skipped"

@@ -63,6 +63,7 @@ def test_a_new_library_says_which_model_it_takes_and_its_terms(tmp_path: Path) -
         "embedded": 11,
         "pictures": 11,
         "skipped": [],
+        "left_out": {},
     }
     line = done.stderr.decode().splitlines()[0]
     assert line.startswith("model: mini") and "commercially" in line
@@ -70,6 +71,27 @@ def test_a_new_library_says_which_model_it_takes_and_its_terms(tmp_path: Path) -
     assert json.loads(again.stdout)["unchanged"] == 11
     assert json.loads(again.stdout)["embedded"] == 0
     assert again.stderr == b""
+
+
+def test_files_that_are_not_read_and_links_are_told(tmp_path: Path) -> None:
+    home, photos = tmp_path / "home", tmp_path / "photos"
+    for path, seed in (("a.jpg", 1), ("x.jpg?name=large", 2), ("@eaDir/b.jpg", 3)):
+        paint(photos / path, seed)
+    for name in ("c.CR3", "d.nef", "e.mp4"):
+        (photos / name).touch()
+    paint(tmp_path / "away" / "f.jpg", 4)
+    (photos / "link").symlink_to(tmp_path / "away")
+    kinds = {"raw": 2, "film": 1, "link": 1, "system_folder": 1}
+    report = json.loads(run(home, "index", photos, "--json").stdout)
+    assert report["left_out"] == kinds and report["pictures"] == 2
+    assert json.loads(run(home, "status", "--json").stdout)["left_out"] == kinds
+    done = run(home, "index", photos)
+    line = b"left out  2 RAW, 1 film, 1 link, 1 system folder"
+    assert line in done.stdout and line in run(home, "status").stdout
+    assert b"--follow-links" in done.stderr and b"LOOKALIKE_DEFAULT_EXCLUDES" in done.stderr
+    report = json.loads(run(home, "index", photos, "--follow-links", "--json").stdout)
+    assert report["pictures"] == 3 and "link" not in report["left_out"]
+    assert json.loads(run(home, "index", photos, "--json").stdout)["unchanged"] == 3
 
 
 def test_a_file_finds_itself_first(library: tuple[Path, Path]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from helpers.pictures import forbid, paint
+from PIL import Image
 
 from search import InputError
 from search.catalog.writes import CatalogFile
@@ -18,7 +19,7 @@ from search.types import FileEntry, file_state
 
 
 def test_pictures_are_told_by_name_at_any_depth(folder: Path) -> None:
-    for name in ("a.jpg", "sub/b.PNG", "sub/deep/c.heic", "notes.txt", "sub/noext"):
+    for name in ("a.jpg", "sub/b.PNG", "sub/deep/c.heic", "notes.txt", "sub/noext.py"):
         paint(folder / name, 1)
     assert set(scan(folder).entries) == {"a.jpg", "sub/b.PNG", "sub/deep/c.heic"}
 
@@ -194,3 +195,156 @@ def test_files_below_an_unreadable_folder_are_hidden_and_no_others() -> None:
     known = {"sub/a": SAME, "sub2/b": CatalogFile(2, 1, 1, 1, picture=2, reason=None)}
     plan = diff(known, listing, RULE)
     assert plan.hidden == 1 and set(plan.vanished) == {"sub2/b"}
+
+
+# What is left out
+
+
+def test_files_that_are_not_read_are_counted_by_kind(folder: Path) -> None:
+    paint(folder / "a.jpg", 1)
+    others = {
+        "raw": ["b.CR2", "sub/c.dng"],
+        "film": ["d.mp4", "e.MOV"],
+        "psd": ["f.psd", "g.psb"],
+        "jxl": ["h.jxl"],
+        "svg": ["i.svg"],
+        "no_suffix": ["LICENSE", "notes of 3.5.2020"],
+        "other": ["k.txt", "l.jpg.json", "m.py"],
+    }
+    for name in (name for names in others.values() for name in names):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"no picture, but text")
+    (folder / "link.jpg").symlink_to(folder / "a.jpg")
+    (folder / "linked").symlink_to(folder / "sub")
+    (folder / ".hidden.mp4").write_bytes(b"")
+    os.mkfifo(folder / "pipe.jpg")
+    listing = scan(folder, exclude=["m.py"])
+    assert set(listing.entries) == {"a.jpg"}
+    counts = {kind: len(names) for kind, names in others.items()}
+    assert listing.left_out == {**counts, "link": 2}  # m.py is excluded, the pipe is another file
+
+
+ODD_NAMES = [
+    "no suffix",
+    "IMG_0001",
+    "x.jpg?name=large",
+    "x.jpg_large",
+    "x.jpg ",
+    "x.jpeg!d",
+    "x.JPG:orig",
+    "x.jpg.1",
+    "x.jfif",
+    "x.pjpeg",
+    "picnic of 3.5.2020",
+    "Mr. Smith and a dog",
+]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_file_with_an_odd_name_is_listed_if_it_begins_as_a_picture(
+    folder: Path, name: str
+) -> None:
+    paint(folder / name, 1)
+    assert set(scan(folder).entries) == {name}
+    (folder / name).write_bytes(b"something else")
+    is_read = name.endswith((".jfif", ".pjpeg"))  # decoding says why they are no pictures
+    assert set(scan(folder).entries) == ({name} if is_read else set())
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "HEIF", "AVIF"])
+def test_every_format_is_told_by_its_first_bytes(folder: Path, kind: str) -> None:
+    Image.new("RGB", (32, 32), "red").save(folder / "x", kind)
+    assert set(scan(folder).entries) == {"x"}
+
+
+def test_a_file_that_cannot_be_opened_stays_listed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be in the catalog, and be readable again later."""
+    paint(folder / "x", 1)
+
+    def refuse(path: str, *_: object) -> int:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("search.indexing.kinds.os.open", refuse)
+    assert set(scan(folder).entries) == {"x"}
+
+
+# Links
+
+
+def test_links_are_followed_on_request_and_no_folder_is_listed_twice(
+    folder: Path, tmp_path: Path
+) -> None:
+    paint(folder / "real" / "a.jpg", 1)
+    paint(tmp_path / "away" / "b.jpg", 2)
+    paint(tmp_path / "single.jpg", 3)
+    (folder / "again").symlink_to(folder / "real")
+    (folder / "away").symlink_to(tmp_path / "away")
+    (tmp_path / "away" / "back").symlink_to(folder)
+    (folder / "single.jpg").symlink_to(tmp_path / "single.jpg")
+    (folder / "broken.jpg").symlink_to(tmp_path / "nothing.jpg")
+    (folder / "loop").symlink_to(folder / "loop")
+    (folder / "zero.jpg").symlink_to("/dev/zero")
+    listing = scan(folder, follow_links=True)
+    assert set(listing.entries) == {"real/a.jpg", "away/b.jpg", "single.jpg"}
+    assert listing.left_out == {"link": 2, "other": 1}
+    listing = scan(folder)
+    assert set(listing.entries) == {"real/a.jpg"} and listing.left_out == {"link": 6}
+
+
+# Default exclusions
+
+
+SYSTEM = [
+    "@eaDir/a.jpg/SYNOPHOTO_THUMB_XL.jpg",
+    "#recycle/a.jpg",
+    "sub/$RECYCLE.BIN/S-1/a.jpg",
+    "@Recycle/a.jpg",
+    "__MACOSX/a.jpg",
+    "System Volume Information/a.jpg",
+    "Previews.lrdata/0/a.jpg",
+    "Photos.photoslibrary/resources/derivatives/a.jpg",
+    "venv/lib/python3.12/site-packages/matplotlib/a.jpg",
+]
+
+
+@pytest.mark.parametrize("path", SYSTEM)
+def test_system_folders_are_left_out_by_default(folder: Path, path: str) -> None:
+    paint(folder / "a.jpg", 1)
+    paint(folder / path, 2)
+    listing = scan(folder)
+    assert set(listing.entries) == {"a.jpg"} and listing.left_out == {"system_folder": 1}
+    assert set(scan(folder, default_excludes=False).entries) == {"a.jpg", path}
+
+
+def test_the_originals_of_a_photo_library_are_listed(folder: Path) -> None:
+    library = folder / "Photos.photoslibrary"
+    for path in ("originals/0/a.jpg", "Masters/2019/b.jpg", "database/c.jpg"):
+        paint(library / path, 1)
+    names = {"originals/0/a.jpg", "Masters/2019/b.jpg"}
+    assert set(scan(folder).entries) == {f"Photos.photoslibrary/{name}" for name in names}
+    assert set(scan(library).entries) == names
+
+
+def test_folders_without_media_and_other_libraries_are_left_out(folder: Path) -> None:
+    for path in ("a.jpg", "cache/b.jpg", "cache/deep/c.jpg", "old library/thumbnails/d.webp"):
+        paint(folder / path, 1)
+    (folder / "cache" / ".nomedia").touch()
+    (folder / "old library" / "catalog.sqlite").touch()
+    assert set(scan(folder).entries) == {"a.jpg"}
+    assert scan(folder).left_out == {"system_folder": 2}
+    assert set(scan(folder / "cache").entries) == {"b.jpg", "deep/c.jpg"}  # it was named itself
+    assert len(scan(folder, default_excludes=False).entries) == 4
+
+
+def test_an_ignore_file_leaves_out_what_it_names(folder: Path) -> None:
+    names = ["a.jpg", "raw/b.jpg", "sub/raw/c.jpg", "sub/d.jpg", "sub/deep/d.jpg", "sub/e_tmp.jpg"]
+    for name in names:
+        paint(folder / name, 1)
+    (folder / "sub" / ".lookalikeignore").write_text("# drafts\n\n/raw/\r\n*_tmp.jpg\n/d.jpg\n")
+    kept = {"a.jpg", "raw/b.jpg", "sub/deep/d.jpg"}
+    assert set(scan(folder).entries) == kept
+    assert set(scan(folder, within="sub/deep").entries) == {"sub/deep/d.jpg"}
+    (folder / ".lookalikeignore").write_text("raw\ndeep/d.jpg\n*/deep")
+    assert set(scan(folder).entries) == {"a.jpg"}

@@ -887,6 +887,50 @@ def test_the_colours_of_a_picture_that_is_away_are_computed_when_it_is_back(
     assert engine.sync(folder).skipped == () and stored(engine) == before
 
 
+def test_what_is_left_out_is_in_the_report_and_in_the_status(library: Open, folder: Path) -> None:
+    fill(folder, range(2))
+    for name in ("a.cr2", "b.mp4", "sub/c.nef"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"")
+    engine = library()
+    report = engine.sync(folder)
+    assert report.left_out == {"raw": 2, "film": 1} == report.to_json()["left_out"]
+    assert engine.status().left_out == engine.status().roots[0].left_out == report.left_out
+    assert engine.sync(folder / "sub").left_out == {"raw": 1}
+    assert engine.status().left_out == report.left_out  # that was a part of the folder
+    (folder / "b.mp4").unlink()
+    engine.sync(folder)
+    assert engine.status().to_json()["left_out"] == {"raw": 2}
+    assert (report + report).left_out == {"raw": 4, "film": 2}
+
+
+def test_a_folder_remembers_that_its_links_are_followed(
+    library: Open, folder: Path, tmp_path: Path
+) -> None:
+    fill(folder, range(2))
+    fill(tmp_path / "away", range(2, 4))
+    (folder / "away").symlink_to(tmp_path / "away")
+    engine = library()
+    assert engine.sync(folder).left_out == {"link": 1}
+    assert engine.sync(folder, follow_links=True).added == 2
+    report = engine.sync(folder)
+    assert (report.unchanged, report.left_out) == (4, {})
+    picture, file = engine.original(identity(3))
+    with file:
+        assert file.read() == jpeg(3) and Path(picture.path).parent == folder / "away"
+    (folder / "sub").mkdir()
+    with pytest.raises(InputError, match="--follow-links"):
+        engine.sync(folder / "sub", follow_links=False)
+    assert engine.sync(folder, follow_links=False).removed == 2
+
+
+def test_system_folders_are_indexed_on_request(library: Open, folder: Path) -> None:
+    fill(folder, range(2))
+    fill(folder / "@eaDir", range(2, 4))
+    assert library().sync(folder).pictures == 2
+    assert library(default_excludes=False).sync(folder).pictures == 4
+
+
 def test_blank_pictures_are_flagged(library: Open, folder: Path) -> None:
     fill(folder, range(2))
     for name in ("black", "white"):

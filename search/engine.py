@@ -133,7 +133,7 @@ class Engine:
             raise NotFoundError(f"{place} is not there; give a folder of pictures")
         yield from self.library.models.fetch(self.library.catalog.chosen())
         with self.library.write_lock.hold():
-            self.library.decoders.warm()
+            self.library.decoders.warm(query=False)
             embedder = self.library.models.choose(self.library.catalog.chosen(), changes=True)
             indexer = FolderSync(
                 self.library.catalog,

@@ -124,8 +124,17 @@ class Library:
         from search.media.decoder_pool import DecoderPool
 
         s = self.settings
-        limits = Limits(s.max_pixels, s.max_bytes, s.decode_seconds, s.decode_memory)
-        return self._make_once("decoders", lambda: DecoderPool(s.workers, limits))
+        limits = Limits(
+            pixels=s.max_pixels,
+            bytes=s.max_bytes,
+            seconds=s.decode_seconds,
+            memory=s.decode_memory,
+            side=s.max_side,
+            decoded=s.max_decoded,
+        )
+        return self._make_once(
+            "decoders", lambda: DecoderPool(s.workers, limits, query_seconds=s.query_seconds)
+        )
 
     @cached_property
     def runtime(self) -> Runtime:

@@ -71,16 +71,23 @@ class Settings(BaseModel):
     threads: int = Field(default_factory=_count_cores, ge=1)
     """Threads of the one OpenMP pool."""
     workers: int = Field(default_factory=_count_cores, ge=1)
-    """Processes that decode pictures."""
+    """Processes that decode pictures, beside one for queries alone."""
     max_pixels: int = Field(178_956_970, ge=1, le=2**29)
     """Most pixels of a picture. Larger ones are skipped. A JPEG may have four times as many, since
-    it is decoded at a smaller scale. To raise it may need more `decode_memory` as well."""
+    it is decoded at a smaller scale. To raise it may need more `decode_memory` and `max_decoded` as
+    well."""
     max_bytes: int = Field(512 * 2**20, ge=1)
     """Largest file in bytes. Larger ones are skipped."""
     default_excludes: bool = True
     """Leave out system folders, such as bins and thumbnails of a NAS (see docs/files.md)."""
+    max_side: int = Field(65_535, ge=1)
+    """Most pixels of the longer side. Larger pictures are skipped."""
+    max_decoded: int = Field(2**30, ge=1)
+    """Most bytes of a picture's pixels, as its file has them before compression."""
     decode_seconds: float = Field(30.0, gt=0)
     """Longest time to decode a picture in seconds. Others are skipped."""
+    query_seconds: float = Field(10.0, gt=0)
+    """Longest time to decode a picture of a query in seconds."""
     decode_memory: int = Field(4 * 2**30, ge=2**28)
     """Most address space of a decoding process in bytes."""
     token: SecretStr | None = None

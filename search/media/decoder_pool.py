@@ -27,6 +27,7 @@ from search.types import Pixels
 
 T = TypeVar("T")
 Result = TypeVar("Result")
+QUERY_SECONDS = 10.0
 TICK = 0.1  # seconds between looks at the deadlines
 ERRORS: dict[str, type[PictureError]] = {"CropError": CropError, "SizeError": SizeError}
 
@@ -60,7 +61,8 @@ class DecodeRequest:
 
     path: a file, or data: its bytes. known: ids of pictures that are hashed and not decoded. crop:
     cut before scaling. metadata: return the pixel hash, metadata and thumbnail. image: return the
-    normalized image. preview: return a preview and nothing else.
+    normalized image. preview: return a preview and nothing else. query: someone waits for the
+    answer to a search; there is a process for these alone, and they have a deadline of their own.
     """
 
     path: str | None = None
@@ -70,6 +72,7 @@ class DecodeRequest:
     metadata: bool = True
     preview: bool = False
     image: bool = False
+    query: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,21 +124,30 @@ class DecoderPool:
     """A pool of decoding processes. Use as a context manager, from any thread."""
 
     def __init__(
-        self, workers: int, limits: Limits | None = None, command: tuple[str, ...] = COMMAND
+        self,
+        workers: int,
+        limits: Limits | None = None,
+        command: tuple[str, ...] = COMMAND,
+        query_seconds: float = QUERY_SECONDS,
     ) -> None:
-        """workers: processes, at least 1; command: what starts one (tests give bad ones)."""
+        """workers: processes, at least 1, beside the one that is reserved for queries; command:
+        what starts one (tests give bad ones); query_seconds: to decode a picture of a query."""
         self.limits = limits or Limits()
         self.workers = workers
+        self._query_seconds = min(query_seconds, self.limits.seconds)
         codecs = (PIL.__version__, pillow_heif.__version__, DECODE_RULE)
         text = repr((self.limits, codecs)).encode()
         self.rule = hashlib.sha256(text).hexdigest()[:16]
         """Changes when a picture that failed may succeed: with limits, codecs, decode rule."""
-        self._closed, self._warmed = threading.Event(), threading.Event()
+        self._closed, self._warmed = threading.Event(), set[bool]()
         self._free: queue.LifoQueue[DecoderProcess] = queue.LifoQueue()
-        self._all = [DecoderProcess(self.limits, command) for _ in range(workers)]
-        for worker in self._all:
+        self._all = [DecoderProcess(self.limits, command) for _ in range(workers + 1)]
+        for worker in self._all[:-1]:
             self._free.put(worker)
+        self._reserved, self._is_reserved_busy = self._all[-1], False
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+        self._query_thread = ThreadPoolExecutor(1, thread_name_prefix="decode-query")
+        self._queries: queue.Queue[_Turn] = queue.Queue()
         self._waiting: queue.PriorityQueue[tuple[int, int, _Turn]] = queue.PriorityQueue()
         self._order = itertools.count()
         threading.Thread(target=self._enforce, name="deadlines", daemon=True).start()
@@ -146,12 +158,12 @@ class DecoderPool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def warm(self) -> None:
-        """Start one process in the background, so that the first picture need not wait for it;
-        later calls do nothing."""
-        if self._warmed.is_set():
+    def warm(self, query: bool = True) -> None:
+        """Start a process in the background, so that the first picture need not wait for it; later
+        calls do nothing. query: the process that is reserved for queries."""
+        if query in self._warmed:
             return
-        self._warmed.set()
+        self._warmed.add(query)
 
         def start() -> None:
             worker = self._free.get()
@@ -160,18 +172,26 @@ class DecoderPool:
             finally:
                 self._free.put(worker)
 
-        self._begin(start)
+        if query:
+            self._begin(self._reserved.start, self._query_thread)
+        else:
+            self._begin(start, self._threads)
 
     def close(self) -> None:
         """Give up what is waiting and end the processes."""
         self._closed.set()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._query_thread):
+            threads.shutdown(wait=False, cancel_futures=True)
         with suppress(queue.Empty):
             while True:
                 self._waiting.get_nowait()[2].future.cancel()
+        with suppress(queue.Empty):
+            while True:
+                self._queries.get_nowait().future.cancel()
         for worker in self._all:
             worker.stop()
         self._threads.shutdown()
+        self._query_thread.shutdown()
         for worker in self._all:  # a thread may have been about to start one
             worker.stop()
 
@@ -188,14 +208,18 @@ class DecoderPool:
         if isinstance(preprocessing, Preprocessing):
             preprocessing = (preprocessing,)
         turn = _Turn(source, tuple(preprocessing or ()), Future())
-        self._waiting.put((0 if urgent else 1, next(self._order), turn))
-        self._begin(self._next)
+        if source.query:
+            self._queries.put(turn)
+            self._begin(self._next_query, self._query_thread)
+        else:
+            self._waiting.put((0 if urgent else 1, next(self._order), turn))
+        self._begin(self._next, self._threads)
         return turn.future
 
-    def _begin(self, work: Callable[[], None]) -> None:
+    def _begin(self, work: Callable[[], None], threads: ThreadPoolExecutor) -> None:
         if self._closed.is_set():
             raise LibraryError("the library was closed; open it again")
-        self._threads.submit(work)
+        threads.submit(work)
 
     def load(
         self,
@@ -211,14 +235,38 @@ class DecoderPool:
         return in_order(begun, prefetch)
 
     def _next(self) -> None:
-        """Decode what is most urgent of all that waits: as many calls as there are pictures."""
+        """Decode what is most urgent of all that waits: as many calls as there are pictures.
+
+        A query is left to the reserved process, whose start it need not wait for, unless that one
+        has enough to do.
+        """
         try:
-            turn = self._waiting.get_nowait()[2]
-        except queue.Empty:  # the loader was closed
+            if self._queries.qsize() > (0 if self._is_reserved_busy else 1):
+                turn = self._queries.get_nowait()
+            else:
+                turn = self._waiting.get_nowait()[2]
+        except queue.Empty:  # another call took it, or the loader was closed
             return
+        worker = self._free.get()
+        try:
+            self._run(turn, worker)
+        finally:
+            self._free.put(worker)
+
+    def _next_query(self) -> None:
+        """Decode a picture of a query, if one waits, in the reserved process."""
+        try:
+            self._is_reserved_busy = True
+            self._run(self._queries.get_nowait(), self._reserved)
+        except queue.Empty:  # another process took it
+            pass
+        finally:
+            self._is_reserved_busy = False
+
+    def _run(self, turn: _Turn, worker: DecoderProcess) -> None:
         if turn.future.set_running_or_notify_cancel():
             try:
-                turn.future.set_result(self._load(turn.source, turn.preprocessings))
+                turn.future.set_result(self._load(turn.source, turn.preprocessings, worker))
             except BaseException as error:
                 turn.future.set_exception(error)
 
@@ -228,7 +276,10 @@ class DecoderPool:
                 worker.enforce()
 
     def _load(
-        self, source: DecodeRequest, preprocessings: tuple[Preprocessing, ...]
+        self,
+        source: DecodeRequest,
+        preprocessings: tuple[Preprocessing, ...],
+        worker: DecoderProcess,
     ) -> DecodedPicture | DecodeFailure:
         if source.data is not None and len(source.data) > self.limits.bytes:
             size, most = len(source.data), self.limits.bytes
@@ -247,35 +298,32 @@ class DecoderPool:
         }
         if self._closed.is_set():
             return DecodeFailure("the loader was closed", again=True)
-        worker, killed = self._free.get(), False
-        try:
-            for _ in range(2):  # a process may have been killed for no fault of this picture
-                try:
-                    reply, blobs = worker.ask(job, [] if source.data is None else [source.data])
-                    return _read_reply(reply, blobs, preprocessings)
-                except ChildProcessError as error:  # says nothing about the picture
-                    return DecodeFailure(
-                        f"no decoding process could be started: {error}", again=True
-                    )
-                except TimeoutError:  # a stalled disk does that to a healthy picture
-                    late = f"decoding took longer than {self.limits.seconds:g} s"
-                    return DecodeFailure(late, again=True)
-                except (
-                    EOFError,
-                    LookupError,
-                    TypeError,
-                    ValueError,
-                    AttributeError,
-                    RecursionError,
-                ) as error:
-                    killed = isinstance(error, KilledError)
-                    if self._closed.is_set():
-                        return DecodeFailure("the loader was closed", again=True)
-            if killed:  # a machine short of memory does that to a healthy picture
-                return DecodeFailure("the decoder was killed on it", again=True)
-            return DecodeFailure("the decoder died on it", again=False)
-        finally:
-            self._free.put(worker)
+        killed = False
+        seconds = self._query_seconds if source.query else self.limits.seconds
+        for _ in range(2):  # a process may have been killed for no fault of this picture
+            try:
+                data = [] if source.data is None else [source.data]
+                reply, blobs = worker.ask(job, data, seconds)
+                return _read_reply(reply, blobs, preprocessings)
+            except ChildProcessError as error:  # says nothing about the picture
+                return DecodeFailure(f"no decoding process could be started: {error}", again=True)
+            except TimeoutError:  # a stalled disk does that to a healthy picture
+                late = f"decoding took longer than {seconds:g} s"
+                return DecodeFailure(late, again=True)
+            except (
+                EOFError,
+                LookupError,
+                TypeError,
+                ValueError,
+                AttributeError,
+                RecursionError,
+            ) as error:
+                killed = isinstance(error, KilledError)
+                if self._closed.is_set():
+                    return DecodeFailure("the loader was closed", again=True)
+        if killed:  # a machine short of memory does that to a healthy picture
+            return DecodeFailure("the decoder was killed on it", again=True)
+        return DecodeFailure("the decoder died on it", again=False)
 
 
 def _read_reply(

@@ -54,15 +54,17 @@ class DecoderProcess:
         except (OSError, EOFError) as error:
             raise ChildProcessError(str(error)) from error
 
-    def ask(self, job: dict[str, Any], blobs: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
-        """Send a job and wait for its answer. Raises TimeoutError past the deadline, EOFError when
-        the process died (KilledError by a signal from outside), and ChildProcessError when none can
-        be started."""
+    def ask(
+        self, job: dict[str, Any], blobs: list[bytes], seconds: float
+    ) -> tuple[dict[str, Any], list[bytes]]:
+        """Send a job and wait for its answer, for so many seconds. Raises TimeoutError past the
+        deadline, EOFError when the process died (KilledError by a signal from outside), and
+        ChildProcessError when none can be started."""
         self.start()
         process = self._process
         if process is None:
             raise ChildProcessError("the loader was closed")
-        return self._exchange(process, job, blobs, self._limits.seconds)
+        return self._exchange(process, job, blobs, seconds)
 
     def _exchange(
         self,

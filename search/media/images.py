@@ -80,11 +80,15 @@ def identify(data: bytes, limits: Limits, page: int = 0) -> Image.Image:
             "not a picture that can be read; JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC and AVIF can"
         ) from error
     width, height = picture.size
-    most = limits.pixels
-    if picture.format in ("JPEG", "MPO") and _scale_of_jpeg(width, height) > 1:
-        most *= MOST_SCALED
+    scale = _scale_of_jpeg(width, height) if picture.format in ("JPEG", "MPO") else 1
+    most = limits.pixels * (MOST_SCALED if scale > 1 else 1)
     if width * height > most:
         raise SizeError(f"it has {width} x {height} pixels, more than {most}")
+    if max(width, height) > limits.side:
+        raise SizeError(f"it has {width} x {height} pixels; a side may have {limits.side} at most")
+    size = width * height * _pixel_bytes(picture) // scale**2
+    if size > limits.decoded:
+        raise SizeError(f"decoded it has {size} bytes, more than the limit {limits.decoded}")
     return picture
 
 
@@ -92,6 +96,19 @@ def _scale_of_jpeg(width: int, height: int) -> int:
     """Return by how much the sides can be divided when decoding."""
     least = scale_to_limits(width, height)
     return next((n for n in SCALES if width >= least[0] * n and height >= least[1] * n), 1)
+
+
+def _pixel_bytes(picture: Image.Image) -> int:
+    """Bytes of a pixel as the file has it. Pillow keeps 16 bits of a colour as 8."""
+    tiles = getattr(picture, "tile", None)  # some formats have none
+    arguments = tiles[0][3] if tiles else picture.mode
+    if isinstance(arguments, tuple):
+        arguments = arguments[0] if arguments else ""
+    layout = f"{picture.mode} {arguments}"
+    depth = next((bits for bits in (64, 32, 16) if f";{bits}" in layout), 8)
+    if picture.mode in ("I", "F"):
+        depth = max(depth, 32)
+    return len(picture.getbands()) * depth // 8
 
 
 def orientation(picture: Image.Image) -> int:

@@ -24,12 +24,15 @@ background with content; samples of any depth by their range; orientation as bro
 class Limits:
     """What a picture may cost. pixels: that are decoded, which are fewer than those of the file
     for a large JPEG; bytes: of the file; seconds: to decode; memory: address space of the decoding
-    process in bytes."""
+    process in bytes; side: pixels of a row or a column, since each row costs time of its own;
+    decoded: bytes of the pixels as the file has them."""
 
     pixels: int = 178_956_970
     bytes: int = 512 * 2**20
     seconds: float = 30.0
     memory: int = 4 * 2**30
+    side: int = 65_535
+    decoded: int = 2**30
 
 
 @dataclass(frozen=True)

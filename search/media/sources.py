@@ -83,8 +83,8 @@ class PictureResolver:
 
         preprocessings: one array of pixels is returned for each. crop: of the upright picture, cut
         before scaling. with_image: also return the normalized image, whose short side has at most
-        512 pixels and whose long side at most 2048. urgent: decode it before others. Raises
-        InputError.
+        512 pixels and whose long side at most 2048. urgent: decode it as a picture of a query:
+        before others, and within `query_seconds`. Raises InputError.
         """
         if isinstance(image, np.ndarray):
             image = self._open_array(image)
@@ -93,7 +93,7 @@ class PictureResolver:
             prepared = tuple(prepare(normalized) for prepare in preprocessings)
             return ResolvedPicture(None, prepared, normalized if with_image else None)
         source, name, fetched = self._open(image)
-        source = replace(source, crop=crop, metadata=False, image=with_image)
+        source = replace(source, crop=crop, metadata=False, image=with_image, query=urgent)
         decoded = self.decode(source, preprocessings, name, urgent)
         if len(decoded.prepared) != len(preprocessings):
             raise PictureError(f"{name} could not be decoded; try again")

@@ -343,8 +343,8 @@ def test_an_ignore_file_leaves_out_what_it_names(folder: Path) -> None:
     for name in names:
         paint(folder / name, 1)
     (folder / "sub" / ".lookalikeignore").write_text("# drafts\n\n/raw/\r\n*_tmp.jpg\n/d.jpg\n")
-    kept = {"a.jpg", "raw/b.jpg", "sub/deep/d.jpg"}
-    assert set(scan(folder).entries) == kept
+    listed = {"a.jpg", "raw/b.jpg", "sub/deep/d.jpg"}
+    assert set(scan(folder).entries) == listed
     assert set(scan(folder, within="sub/deep").entries) == {"sub/deep/d.jpg"}
     (folder / ".lookalikeignore").write_text("raw\ndeep/d.jpg\n*/deep")
     assert set(scan(folder).entries) == {"a.jpg"}

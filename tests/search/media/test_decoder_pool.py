@@ -444,13 +444,42 @@ def test_there_are_as_many_processes_as_workers_and_none_before_the_first_pictur
         assert len(processes(marks)) == workers
 
 
-def test_a_warm_loader_has_its_first_process(marks):
+@pytest.mark.parametrize("query", (True, False))
+def test_a_warm_loader_has_its_first_process(marks, query):
     with DecoderPool(1, command=COMMAND) as loader:
-        loader.warm()
+        loader.warm(query)
         assert until(lambda: len(processes(marks)) == 1)
         (before,) = processes(marks)
-        one(loader, PLAIN)
+        one(loader, DecodeRequest(data=PICTURE, query=query))
         assert processes(marks) == [before]
+
+
+@POSIX
+def test_a_query_has_a_process_of_its_own(marks):
+    with DecoderPool(2, Limits(seconds=3600), COMMAND) as loader:
+        slow = [loader.submit(DecodeRequest(data=b"hang"), None, urgent=True) for _ in range(4)]
+        query = DecodeRequest(data=PICTURE, query=True)
+        for _ in range(3):
+            assert isinstance(loader.submit(query).result(60), DecodedPicture)
+        assert not any(future.done() for future in slow)
+
+
+@POSIX
+def test_queries_take_any_process_that_is_free(marks):
+    with DecoderPool(1, Limits(seconds=3600), COMMAND, query_seconds=3600) as loader:
+        slow = loader.submit(DecodeRequest(data=b"hang", query=True))
+        assert until((marks / "hanging").exists)
+        query = DecodeRequest(data=PICTURE, query=True)
+        assert isinstance(loader.submit(query).result(60), DecodedPicture)
+        assert isinstance(one(loader, PLAIN), DecodedPicture)
+        assert not slow.done()
+
+
+@POSIX
+def test_a_query_has_a_shorter_deadline(marks):
+    with DecoderPool(1, Limits(seconds=3600), COMMAND, query_seconds=0.3) as loader:
+        late = loader.submit(DecodeRequest(data=b"hang", query=True)).result(60)
+        assert late == DecodeFailure("decoding took longer than 0.3 s", again=True)
 
 
 @POSIX

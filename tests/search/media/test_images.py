@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image, ImageCms, ImageDraw
 
-from search.errors import PictureError
+from search.errors import PictureError, SizeError
 from search.media import images
 from search.media.content import is_low_content
 from search.media.rules import Crop, Limits
@@ -423,6 +423,26 @@ def test_a_bomb_is_refused_before_it_is_decoded():
     assert len(bomb) < 10**6
     with pytest.raises(PictureError, match="more pixels than the limit"):
         images.identify(bomb, LIMITS)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 178_000_000), (178_000_000, 1), (65_536, 1)])
+def test_a_side_is_limited_since_each_row_costs_time(width, height):
+    """346 KB of it took 11 s to decode."""
+    with pytest.raises(SizeError, match="a side may have 65535 at most"):
+        images.identify(png(width, height, 8, 0, b""), LIMITS)
+    images.identify(png(min(width, 65_535), min(height, 65_535), 8, 0, b""), LIMITS)
+
+
+def test_the_bytes_of_the_pixels_are_limited():
+    images.identify(png(12_000, 12_000, 8, 6, b""), LIMITS)
+    with pytest.raises(SizeError, match="decoded it has 1152000000 bytes"):
+        images.identify(png(12_000, 12_000, 16, 6, b""), LIMITS)
+    for mode, size in (("F", 4), ("I;16", 2), ("RGB", 3), ("CMYK", 4), ("L", 1)):
+        out = io.BytesIO()
+        Image.new(mode, (60, 40)).save(out, "TIFF")
+        images.identify(out.getvalue(), Limits(decoded=2400 * size))
+        with pytest.raises(SizeError, match=f"decoded it has {2400 * size} bytes"):
+            images.identify(out.getvalue(), Limits(decoded=2400 * size - 1))
 
 
 @pytest.mark.parametrize("kind", FORMATS)

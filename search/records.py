@@ -415,10 +415,17 @@ class Status:
     version: str
     left_out: dict[str, int] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
-        """Convert to JSON, as `status --json` prints it. `left_out` is there if it is not empty."""
-        roots = [_without_empty({**asdict(r), "path": shown(r.path)}) for r in self.roots]
-        return _without_empty({**asdict(self), "home": shown(self.home), "roots": roots})
+    def to_json(self, with_empty: bool = False) -> dict[str, Any]:
+        """Convert to JSON, as `status --json` prints it.
+
+        with_empty: also where nothing is left out there is a `left_out`, as `/status` answers.
+        """
+        roots = [{**asdict(r), "path": shown(r.path)} for r in self.roots]
+        rows = {**asdict(self), "home": shown(self.home), "roots": roots}
+        for row in () if with_empty else (rows, *roots):
+            if not row["left_out"]:
+                del row["left_out"]
+        return rows
 
 
 @dataclass(frozen=True)
@@ -434,11 +441,6 @@ class CheckReport:
         """Convert to JSON, as `check --json` prints it."""
         problems, repaired = map(shown, self.problems), map(shown, self.repaired)
         return asdict(self) | {"problems": list(problems), "repaired": list(repaired)}
-
-
-def _without_empty(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row without `left_out` if nothing was left out."""
-    return {key: value for key, value in row.items() if value or key != "left_out"}
 
 
 def _shorten_stem(stem: str) -> str:

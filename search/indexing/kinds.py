@@ -6,15 +6,13 @@ import os
 import re
 import stat
 
+from search.media import raw
 from search.media.images import SUFFIXES
 
 ENDINGS = frozenset(suffix[1:] for suffix in SUFFIXES)
 NO_SUFFIX, LINK, OTHER, SYSTEM_FOLDER = "no_suffix", "link", "other", "system_folder"
 KINDS: dict[str, frozenset[str]] = {
-    "raw": frozenset(
-        "3fr arw cr2 cr3 crw dcr dng erf fff iiq k25 kdc mef mos mrw nef nrw orf pef raf raw rw2"
-        " rwl sr2 srf srw x3f".split()
-    ),
+    "raw": frozenset(suffix[1:] for suffix in raw.SUFFIXES),
     "film": frozenset("3gp avi flv m2ts m4v mkv mov mp4 mpeg mpg mts ogv webm wmv".split()),
     "psd": frozenset(("psd", "psb")),
     "jxl": frozenset(("jxl",)),

@@ -19,7 +19,9 @@ import pillow_heif
 from PIL import Image
 
 from search.errors import CropError, LibraryError, PictureError, SizeError
+from search.media import raw
 from search.media.decoder_process import COMMAND, DecoderProcess, KilledError
+from search.media.images import FORMATS
 from search.media.preprocessing import Preprocessing
 from search.media.rules import DECODE_RULE, Crop, Limits
 from search.records import Metadata
@@ -135,7 +137,8 @@ class DecoderPool:
         self.limits = limits or Limits()
         self.workers = workers
         self._query_seconds = min(query_seconds, self.limits.seconds)
-        codecs = (PIL.__version__, pillow_heif.__version__, DECODE_RULE)
+        versions = PIL.__version__, pillow_heif.__version__
+        codecs = (*versions, DECODE_RULE, FORMATS, raw.IS_INSTALLED)
         text = repr((self.limits, codecs)).encode()
         self.rule = hashlib.sha256(text).hexdigest()[:16]
         """Changes when a picture that failed may succeed: with limits, codecs, decode rule."""

@@ -12,6 +12,8 @@ import io
 import math
 import warnings
 from functools import lru_cache
+from importlib import import_module
+from importlib.util import find_spec
 
 import numpy as np
 import pillow_heif
@@ -19,17 +21,22 @@ from PIL import Image, ImageCms, ImageOps
 from PIL.TiffImagePlugin import TiffImageFile
 
 from search.errors import PictureError, SizeError
-from search.media import heif, png, tiff
+from search.media import heif, png, raw, tiff
 from search.media.content import choose_background
 from search.media.rules import Crop, Limits
 
 pillow_heif.register_heif_opener(thumbnails=False)
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "HEIF", "AVIF")
+FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "HEIF", "AVIF")
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .pjpeg .pjp .mpo .png .apng .webp .gif .tif .tiff .bmp .dib"
     " .heic .heif .hif .avif".split()
 )
+if raw.IS_INSTALLED:
+    SUFFIXES |= raw.SUFFIXES
+if find_spec("pillow_jxl"):  # a plugin of Pillow, which registers itself
+    import_module("pillow_jxl")
+    FORMATS, SUFFIXES = (*FORMATS, "JXL"), SUFFIXES | {".jxl"}
 SHORT, LONG = 512, 2048
 THUMBNAIL = 256
 PREVIEW = 1600

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from search.errors import CropError, PictureError, SizeError
-from search.media import images, jpeg, png, tiff
+from search.media import images, jpeg, png, raw, tiff
 from search.media.content import measure_detail
 from search.media.rules import Crop, Limits
 
@@ -44,8 +44,14 @@ def read_picture(
 
     Of several pages or frames it is the first with content. A JPEG or PNG whose end is cut is
     completed if at least 95 % of its rows are there. crop: of the upright picture, cut before
-    scaling. short, long: most pixels of the sides. Raises PictureError.
+    scaling. short, long: most pixels of the sides. A RAW photograph is read by its preview if rawpy
+    is installed. Raises PictureError.
     """
+    if raw.IS_INSTALLED and raw.is_raw(data):
+        preview, turn = raw.extract_preview(data)
+        photograph = _read(preview, limits, crop, short, long, turn)
+        photograph.opened.format = "RAW"
+        return photograph
     try:
         return _read(data, limits, crop, short, long)
     except (CropError, SizeError):
@@ -58,8 +64,13 @@ def read_picture(
         return _read(whole, limits, crop, short, long)._replace(is_truncated=missing > 0)
 
 
-def _read(data: bytes, limits: Limits, crop: Crop | None, short: int, long: int) -> ReadPicture:
+def _read(
+    data: bytes, limits: Limits, crop: Crop | None, short: int, long: int, turn: int = 1
+) -> ReadPicture:
+    """Read a whole file. turn: EXIF orientation of a picture that has none of its own."""
     opened = choose_frame(data, limits)
+    if turn != 1 and images.orientation(opened) == 1:
+        opened.getexif()[images.ORIENTATION] = turn
     size = images.upright_size(opened)
     return ReadPicture(opened, images.render(opened, crop, short, long), size, False)
 

@@ -22,6 +22,7 @@ MOST_PAGES = 1000  # that are looked at
 REDUCED, MASK = 1, 4  # bits of the subfile type
 SUBFILE, PHOTOMETRIC, SUB_IFDS, SAMPLE_FORMAT = 254, 262, 330, 339
 SIGNED = 2
+SENSOR = (32803, 34892)  # photometric: a mosaic of colours, and linear light
 DEPTHS = (1023, 4095, 16383, 65535)  # top values of 10, 12, 14 and 16 bits
 INTEGER_TOPS = (255, *DEPTHS, 2**31 - 1, 2**32 - 1)
 FLOAT_TOPS = (1, 255, *DEPTHS)
@@ -55,12 +56,13 @@ NATIVE = {
 
 class Page(NamedTuple):
     """An image of a file. offset: of its directory in bytes. is_reduced: it is a thumbnail or a
-    mask of another one."""
+    mask of another one. is_sensor: it is what the sensor of a camera saw."""
 
     offset: int
     width: int
     height: int
     is_reduced: bool
+    is_sensor: bool
 
 
 def list_pages(data: bytes) -> list[Page]:
@@ -84,7 +86,8 @@ def list_pages(data: bytes) -> list[Page]:
             below = directory.get(SUB_IFDS, ())
         except Exception:  # a broken directory costs one image
             continue
-        pages.append(Page(offset, width, height, bool(kind & (REDUCED | MASK))))
+        is_sensor = directory.get(PHOTOMETRIC) in SENSOR
+        pages.append(Page(offset, width, height, bool(kind & (REDUCED | MASK)), is_sensor))
         below = below if isinstance(below, tuple) else (below,)
         waiting[:0] = [int(one) for one in below if isinstance(one, int)]
         waiting.append(int(directory.next or 0))

@@ -31,7 +31,17 @@ from bench_index import SAMPLES, make
 @contextmanager
 def serving(home: Path, allow: Path) -> Iterator[str]:
     """Run a server in a process of its own. Yields its address."""
-    command = [sys.executable, "-m", "search", "--home", str(home), "serve", "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "search",
+        "--home",
+        str(home),
+        "serve",
+        "--port",
+        "0",
+        "--no-token",
+    ]
     process = subprocess.Popen(
         [*command, "--allow", str(allow)], stdout=subprocess.PIPE, text=True, env=os.environ
     )

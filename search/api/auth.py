@@ -13,12 +13,14 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection, cookie_parser
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from search.api import problems
@@ -26,6 +28,8 @@ from search.api.limits import BodyBudget, LimitedBody, WrongTokens, too_large
 from search.api.problems import Problem
 
 SESSION_SECONDS = 30 * 86400
+LINK_SECONDS = 86400
+MAX_LINKS = 100
 UNGUESSABLE = 32  # characters of a token that no number of tries finds
 LARGE = frozenset(f"/api/v1/{name}" for name in ("search", "images", "images/preview", "variants"))
 SMALL_BODY = 2**20  # most bytes of a body on other routes
@@ -49,18 +53,20 @@ class EndedSessions:
     def __init__(self, folder: Path | None = None) -> None:
         """folder: where they are remembered when the server ends, as empty files; None: nowhere."""
         self._folder, self._names = folder, set[str]()
-        if folder is not None:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder is not None and folder.is_dir():
             for file in folder.iterdir():
-                if file.stat().st_mtime < time.time() - SESSION_SECONDS:
-                    file.unlink(missing_ok=True)
+                with suppress(OSError):
+                    if file.stat().st_mtime < time.time() - SESSION_SECONDS:
+                        file.unlink()
 
     def add(self, session: str) -> None:
         """Remember a session for as long as it would have been valid."""
         name = self._name(session)
         self._names.add(name)
         if self._folder is not None:
-            (self._folder / name).touch(mode=0o600)
+            with suppress(OSError):  # it is refused at least until the server ends
+                self._folder.mkdir(mode=0o700, exist_ok=True)
+                (self._folder / name).touch(mode=0o600)
 
     def __contains__(self, session: str) -> bool:
         name = self._name(session)
@@ -71,6 +77,25 @@ class EndedSessions:
         return hashlib.sha256(session.encode(errors="replace")).hexdigest()[:32]
 
 
+class Links:
+    """One-time links that log a browser in."""
+
+    def __init__(self) -> None:
+        self._ends: dict[str, float] = {}
+
+    def make(self, now: float) -> str:
+        """Return the path of a new link. now: seconds since 1970."""
+        while len(self._ends) >= MAX_LINKS:
+            self._ends.pop(next(iter(self._ends)), None)
+        code = secrets.token_urlsafe(24)
+        self._ends[code] = now + LINK_SECONDS
+        return f"/?login={code}"
+
+    def use(self, code: str, now: float) -> bool:
+        """Whether a link is valid. It is not from then on."""
+        return self._ends.pop(code, 0.0) > now
+
+
 @dataclass(frozen=True)
 class Access:
     """The rules of one server.
@@ -78,6 +103,7 @@ class Access:
     host: the one it was started on. token: required if there is one. local: whether it listens on
     loopback only. local_token: a second token, for commands of the server's own user. clock:
     seconds since 1970. ended: sessions that were logged out of. wrong: tokens that were tried.
+    links: one-time links of the page.
     """
 
     host: str = "127.0.0.1"
@@ -87,6 +113,7 @@ class Access:
     clock: Callable[[], float] = time.time
     ended: EndedSessions = field(default_factory=EndedSessions)
     wrong: WrongTokens = field(default_factory=WrongTokens)
+    links: Links = field(default_factory=Links)
 
     def knows(self, host: str) -> bool:
         """Whether a Host header names this server. A name that others can point here does not."""
@@ -111,7 +138,7 @@ class Access:
         if kind.lower() == "bearer":
             sent = value.strip().encode("latin-1")  # the bytes; most programs send UTF-8
             return self.check_token((sent.decode(errors="replace"), value.strip()), client)
-        return self._is_valid_session(self.read_session(headers))
+        return self.has_session(headers)
 
     def check_token(self, texts: Sequence[str], client: str) -> bool:
         """Whether a text, in one of its readings, is the token, or that of the server's own user.
@@ -137,9 +164,32 @@ class Access:
         servers of a machine."""
         return f"lookalike-{self._sign('name')[:8]}"
 
+    def has_session(self, headers: Headers) -> bool:
+        """Whether a request carries a cookie that a login set."""
+        return self._is_valid_session(self.read_session(headers))
+
     def read_session(self, headers: Headers) -> str:
         """Return the value of a request's cookie, or an empty text."""
         return cookie_parser(headers.get("cookie", "")).get(self.cookie, "")
+
+    def make_link(self) -> str:
+        """Return the path that opens the page, logged in: once, and within a day."""
+        return "/" if self.token is None else self.links.make(self.clock())
+
+    def use_link(self, code: str) -> bool:
+        """Whether a one-time link logs a browser in."""
+        return self.token is not None and self.links.use(code, self.clock())
+
+    def set_cookie(self, response: Response, is_secure: bool) -> None:
+        """Log the browser in that a response goes to. is_secure: whether it came over TLS."""
+        response.set_cookie(
+            self.cookie,
+            self.make_session(),
+            max_age=SESSION_SECONDS,
+            httponly=True,
+            samesite="strict",
+            secure=is_secure,
+        )
 
     def end_session(self, value: str) -> None:
         """Refuse a cookie's value from now on. Others are not remembered."""

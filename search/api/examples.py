@@ -78,6 +78,7 @@ ANSWERS: dict[str, Any] = {
         "total": 443,
         "any_words": False,
     },
+    "create_link": {"path": "/?login=tYh2eK0sWnVb4mXqLr8cJd5uZa1fGo7P"},
     "keep_image": IMAGE,
     "get_image": IMAGE,
     "list_images": {"page": 1, "pages": 1, "total": 1, "images": [IMAGE]},

@@ -230,6 +230,12 @@ class LoginJson(BaseModel):
     token: str = Field(max_length=4096)
 
 
+class LinkJson(BaseModel):
+    """A one-time link: what follows the server's address."""
+
+    path: str
+
+
 # OpenAPI -----------------------------------------------------------------------------------------
 
 REFERENCE = "#/components/schemas/{model}"

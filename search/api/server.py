@@ -16,13 +16,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from search.api.app import create_app
-from search.api.auth import Access
+from search.api.auth import Access, EndedSessions
 from search.api.connections import BACKLOG, ConnectionLimits, LimitedProtocol, count_allowed
 from search.api.deps import Context
 from search.api.limits import RepeatedLines
+from search.api.token_file import choose_token
 from search.engine import Engine
 from search.errors import InputError, QueryError
-from search.settings import Settings
 
 STOP_SECONDS = 3  # for requests that are under way when a signal comes
 
@@ -55,27 +55,25 @@ def serve(
     host: str,
     port: int,
     allow: Sequence[Path],
-    announce: Callable[[str], None],
+    announce: Callable[[str, str], None],
     local_token: str | None = None,
+    no_token: bool = False,
 ) -> None:
     """Serve the page and the API until SIGINT or SIGTERM.
 
     port: 0 to 65535; 0 takes any free one. allow: folders that may be indexed; if there are none,
-    the user's home folder and the indexed folders on loopback. announce: takes the address as soon
-    as the server answers. local_token: a second token, for commands of the same user. Raises
-    InputError for an address that cannot be served, and QueryError for a wrong port.
+    the user's home folder and the indexed folders on loopback. announce: takes the address, and
+    the link that opens the page, as soon as the server answers. local_token: a second token, for
+    commands of the same user. no_token: answer everybody on this machine. Raises InputError for an
+    address that cannot be served, and QueryError for a wrong port.
     """
     where, local = _resolve(host, port)
-    token = _read_token(engine.settings)
-    if not local and token is None:
-        raise InputError(
-            f"{host} can be reached by others, so it needs a token: set LOOKALIKE_TOKEN, or "
-            "token_file in the configuration"
-        )
+    token = choose_token(engine.settings, host, local, no_token)
     folders = [Path(os.path.realpath(path.expanduser())) for path in allow]
     if missing := [str(path) for path in folders if not os.path.isdir(path)]:
         raise InputError(f"--allow {missing[0]}: no folder; give one that is there")
-    access = Access(host=host, token=token, local=local, local_token=local_token)
+    ended = EndedSessions(engine.home / "ended-sessions")
+    access = Access(host=host, token=token, local=local, local_token=local_token, ended=ended)
     app = create_app(engine, access, folders if folders or not local else None)
     listening = _listen(host, where)
     name = f"[{host}]" if ":" in host else host
@@ -86,9 +84,11 @@ def serve(
         logging.getLogger(name).addFilter(RepeatedLines())
     logging.getLogger("uvicorn.error").addFilter(_is_worth_logging)
     with listening:
-        _Server(make_config(app), app.state.context, lambda: announce(address)).run(
-            sockets=[listening]
-        )
+
+        def announce_link() -> None:
+            announce(address, f"{address}{access.make_link()}" if token else address)
+
+        _Server(make_config(app), app.state.context, announce_link).run(sockets=[listening])
 
 
 def make_config(app: FastAPI, limits: ConnectionLimits | None = None) -> uvicorn.Config:
@@ -142,18 +142,3 @@ def _listen(host: str, where: tuple[int, str, int]) -> socket.socket:
             raise InputError(f"port {port} is taken; give another --port") from error
         raise InputError(f"cannot serve on {host}, port {port}: {error.strerror}") from error
     return listening
-
-
-def _read_token(settings: Settings) -> str | None:
-    """Return the token of the settings, or None. Raises InputError for a file without one."""
-    if settings.token is not None:
-        return settings.token.get_secret_value() or None
-    if settings.token_file is None:
-        return None
-    try:
-        token = settings.token_file.expanduser().read_text().strip()
-    except (OSError, UnicodeError) as error:
-        raise InputError(f"{settings.token_file} cannot be read for the token: {error}") from error
-    if not token:
-        raise InputError(f"{settings.token_file} is empty; write the token into it")
-    return token

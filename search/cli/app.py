@@ -48,6 +48,7 @@ app.command()(library.check)
 app.command()(library.forget)
 app.command()(library.embed)
 app.command()(serve.serve)
+app.command()(serve.link)
 app.add_typer(diffusion.app, name="diffusion")
 
 

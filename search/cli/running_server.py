@@ -85,13 +85,16 @@ class RunningServer:
     max_bytes: int
 
     @classmethod
-    def find(cls, settings: Settings) -> RunningServer | None:
-        """Find the server that gives the answers which a command with these settings would give."""
+    def find(cls, settings: Settings, with_settings: bool = True) -> RunningServer | None:
+        """Find the server that gives the answers which a command with these settings would give.
+
+        with_settings: False for the library's server whatever its settings.
+        """
         home = settings.home.expanduser().resolve()
         try:
             document = json.loads((home / FILE).read_text())
             same = {name: document[name] for name in ("version", "settings")} == _identify(settings)
-            if not same or not _is_locked(home / LOCK):
+            if (with_settings and not same) or not _is_locked(home / LOCK):
                 return None
             return cls(str(document["address"]), str(document["token"]), settings.upload_bytes)
         except (OSError, ValueError, LookupError, TypeError):
@@ -121,6 +124,14 @@ class RunningServer:
                 return None
             roots = tuple(RootStatus(**root) for root in answer["roots"])
             return Status(**{**answer, "roots": roots})
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+
+    def make_link(self) -> str | None:
+        """Return a URL that opens the page once, logged in."""
+        try:
+            answer = self._ask("POST", "/api/v1/login/links")
+            return None if answer is None else f"{self.address}{answer['path']}"
         except (OSError, ValueError, LookupError, TypeError):
             return None
 

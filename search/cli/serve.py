@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from search.cli import arguments
+from search.cli import arguments, output
 from search.cli.running_server import publish
-from search.cli.session import open_engine
+from search.cli.session import find_server, open_engine
+from search.errors import InputError
 
 
 def serve(
@@ -26,15 +27,41 @@ def serve(
             help="Folder that may be used over HTTP, with all in it. Repeatable.",
         ),
     ] = None,
+    no_token: Annotated[
+        bool,
+        typer.Option(
+            "--no-token",
+            help="Ask for no token: every user and program of this machine can search the library, "
+            "see its pictures, and have your folders indexed.",
+        ),
+    ] = False,
 ) -> None:
-    """Serve the page and the HTTP API, until Ctrl-C."""
+    """Serve the page and the HTTP API, until Ctrl-C. The address that is printed first opens the
+    page once, logged in; `lookalike link` prints another one."""
     from search.api.server import serve as run_server
 
     token = secrets.token_hex(32)
     with open_engine(context) as engine, publish(engine.settings, token) as publish_address:
 
-        def announce(address: str) -> None:
+        def announce(address: str, link: str) -> None:
             publish_address(address)
-            typer.echo(address)
+            typer.echo(link)
+            if no_token:
+                output.note(
+                    "no token: every user and program of this machine can search the library, see "
+                    "its pictures, and have your folders indexed"
+                )
 
-        run_server(engine, host, port, allow or [], announce, token)
+        run_server(engine, host, port, allow or [], announce, token, no_token)
+
+
+def link(context: typer.Context) -> None:
+    """Print a link that opens the page of the running server, logged in; it works once."""
+    server = find_server(context, with_settings=False)
+    address = server.make_link() if server else None
+    if address is None:
+        raise InputError(
+            "no server of this library is running, or it gives no answer; start one with "
+            "`lookalike serve`"
+        )
+    typer.echo(address)

@@ -35,15 +35,16 @@ def open_engine(context: typer.Context, **more: Any) -> Engine:
     return Engine.open(**_options(context), **more, say=output.note)
 
 
-def find_server(context: typer.Context) -> RunningServer | None:
+def find_server(context: typer.Context, with_settings: bool = True) -> RunningServer | None:
     """Find the running server that would give the same answers as `open_engine`.
 
-    Raises InputError for wrong settings.
+    with_settings: False for the library's server whatever its settings. Raises InputError for
+    wrong settings.
     """
     from search.cli.running_server import RunningServer
     from search.settings import Settings
 
-    return RunningServer.find(Settings.load(**_options(context)))
+    return RunningServer.find(Settings.load(**_options(context)), with_settings)
 
 
 def _options(context: typer.Context) -> dict[str, Any]:

@@ -11,6 +11,9 @@ export class LoginDialog {
   #dialog = getElement('login', HTMLDialogElement);
   #field = getElement('token', HTMLInputElement);
 
+  /** Whether the page was opened by a link that logs nobody in any more. */
+  #isLinkUsed = new URLSearchParams(location.search).has('login');
+
   /** @type {Promise<void> | null} */
   #pending = null;
 
@@ -35,6 +38,7 @@ export class LoginDialog {
   #ask(api) {
     const form = getElement('login-form');
     const wrong = getElement('login-problem');
+    getElement('login-hint').textContent = translator.translate(this.#isLinkUsed ? 'login_link_used' : 'login_hint');
     return new Promise((/** @type {(value: void) => void} */ resolve) => {
       /** @param {Event} event */
       const submit = async (event) => {

@@ -626,6 +626,20 @@ def test_a_server_with_a_token_asks_for_it(page: Page, shared: Engine) -> None:
         )
 
 
+def test_a_link_that_was_used_says_how_to_get_another(page: Page, shared: Engine) -> None:
+    access = Access(token="of this test")  # cookies of other tests are of no use
+    with serving(shared, access) as client:
+        base, link = str(client.base_url).rstrip("/"), access.make_link()
+        page.open(base, link)
+        assert page.read_address() == "/"  # no code stays in the history
+        page.driver.delete_all_cookies()
+        page.open(base, link, until="document.getElementById('login').open")
+        assert "used already" in page.read_text("#login-hint")
+        assert "lookalike link" in page.read_text("#login-hint")
+        page.open(base, access.make_link())
+        assert not page.evaluate("document.getElementById('login').open")
+
+
 def test_a_browser_without_cookies_is_explained(
     page: Page, shared: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,10 +6,10 @@ from fastapi import APIRouter, Request, Response
 from starlette.responses import HTMLResponse, JSONResponse
 
 from search.api import docs
-from search.api.auth import SESSION_SECONDS, client_of
+from search.api.auth import client_of
 from search.api.deps import Here
 from search.api.problems import Problem
-from search.api.schemas import LoginJson, StateJson, problems
+from search.api.schemas import LinkJson, LoginJson, StateJson, problems
 from search.records import Status
 
 router = APIRouter(tags=["system"])
@@ -39,15 +39,19 @@ async def log_in(body: LoginJson, request: Request, here: Here) -> Response:
     if not here.access.check_token([body.token], client_of(request.scope)):
         raise Problem(401, "this is not the token", code="token_wrong")
     response = Response(status_code=204)
-    response.set_cookie(
-        here.access.cookie,
-        here.access.make_session(),
-        max_age=SESSION_SECONDS,
-        httponly=True,
-        samesite="strict",
-        secure=request.url.scheme == "https",
-    )
+    here.access.set_cookie(response, request.url.scheme == "https")
     return response
+
+
+@router.post(
+    "/api/v1/login/links",
+    summary="Make a link that opens the page, logged in",
+    response_model=LinkJson,
+    responses=problems(),
+)
+async def create_link(here: Here) -> dict[str, str]:
+    """It works once, and within a day. `lookalike link` prints one."""
+    return {"path": here.access.make_link()}
 
 
 @router.delete("/api/v1/login", summary="Delete the page's cookie", status_code=204)

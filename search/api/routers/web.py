@@ -7,7 +7,9 @@ from functools import cache
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
+from starlette.responses import RedirectResponse
 
+from search.api.deps import Here
 from search.api.problems import Problem
 
 router = APIRouter(include_in_schema=False)
@@ -43,9 +45,16 @@ def _read_files() -> dict[str, tuple[bytes, dict[str, str]]]:
 
 
 @router.api_route("/", methods=["GET", "HEAD"])
-async def page(request: Request) -> Response:
-    """The page."""
-    return _send_file(request, "index.html")
+async def page(request: Request, here: Here, login: str = "") -> Response:
+    """The page. login: code of a one-time link, which sets the cookie."""
+    if login and request.method == "GET":
+        is_known = here.access.token is None or here.access.has_session(request.headers)
+        if here.access.use_link(login) or is_known:
+            response = RedirectResponse("/", 303)
+            if not is_known:
+                here.access.set_cookie(response, request.url.scheme == "https")
+            return response
+    return _send_file(request, "index.html")  # which says it of a link that was used
 
 
 @router.api_route("/web/{name}", methods=["GET", "HEAD"])

@@ -9,6 +9,7 @@ import resource
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -46,7 +47,12 @@ def server(home: Path, *words: str | Path, **settings: str) -> Iterator[tuple[An
     try:
         address = process.stdout.readline().strip()
         assert address.startswith("http://127.0.0.1:")
-        with httpx.Client(base_url=address, trust_env=False, timeout=30) as client:
+        place = address.partition("?")[0]
+        with httpx.Client(base_url=place, trust_env=False, timeout=30) as client:
+            if (
+                "LOOKALIKE_TOKEN" not in settings
+            ):  # as the user opens the page; a token is for the test to send
+                client.get(address)
             yield process, client
         process.terminate()
         rest, errors = process.communicate(timeout=15)
@@ -151,6 +157,56 @@ def test_more_connections_than_files_leave_the_server_answering(home: Path) -> N
             one.close()
 
 
+def test_a_user_of_this_machine_needs_the_token(home: Path) -> None:
+    environment = {**os.environ, "LOOKALIKE_HOME": str(home)}
+
+    def run(*words: str | Path) -> str:
+        command = [COMMAND, *words]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        return done.stdout if not done.returncode else done.stderr
+
+    with server(home) as (_, client):
+        assert client.get("/api/v1/status").status_code == 200  # the printed address logged in
+        with httpx.Client(base_url=client.base_url, trust_env=False, timeout=30) as other:
+            for path in ("/healthz", "/readyz", "/"):
+                assert other.get(path).status_code == 200
+            for path in ("/api/v1/status", "/api/v1/images", "/metrics", "/openapi.json"):
+                assert other.get(path).status_code == 401
+            folder = {"path": str(home.parent / "photos")}
+            assert other.post("/api/v1/index", json=folder).status_code == 401
+            assert stat.S_IMODE((home / "token").stat().st_mode) == 0o600
+            bearer = {"Authorization": f"Bearer {(home / 'token').read_text().strip()}"}
+            assert other.get("/api/v1/status", headers=bearer).status_code == 200
+            link = run("link").strip()
+            assert link.startswith(f"{str(client.base_url).rstrip('/')}/?login=")
+            assert other.get(link).status_code == 303
+            assert other.get("/api/v1/status").status_code == 200
+            cookies = dict(other.cookies)
+        assert json.loads(run("status", "--json"))["pictures"] == 11
+        assert len(json.loads(run("search", home.parent / "photos" / "05.jpg", "--json"))["hits"])
+    assert "no server of this library is running" in run("link")
+    with server(home) as (_, client):  # a restart logs nobody out
+        with httpx.Client(base_url=client.base_url, trust_env=False, cookies=cookies) as other:
+            assert other.get("/api/v1/status").status_code == 200
+
+
+def test_without_a_token_it_is_said_what_that_means(home: Path) -> None:
+    command = [COMMAND, "serve", "--port", "0", "--no-token"]
+    environment = {**os.environ, "LOOKALIKE_HOME": str(home)}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        try:
+            assert "?" not in address
+            assert httpx.get(f"{address}/api/v1/status", trust_env=False).status_code == 200
+        finally:
+            process.terminate()
+            _, said = process.communicate(timeout=15)
+    assert "every user and program of this machine" in said
+
+
 def test_a_second_interrupt_ends_it_without_a_word(home: Path) -> None:
     with server(home) as (process, _):
         for _ in range(2):
@@ -214,5 +270,5 @@ def test_the_listening_socket_names_its_protocol(
 
     monkeypatch.setattr(uvicorn.Server, "run", run)
     with search.Engine.open(tmp_path) as engine:
-        serve(engine, "127.0.0.1", 0, [], lambda address: None)
+        serve(engine, "127.0.0.1", 0, [], lambda *_: None)
     assert protocols == [socket.IPPROTO_TCP]

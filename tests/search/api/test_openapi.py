@@ -149,7 +149,7 @@ def test_a_field_is_hidden_while_it_is_refused(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("openapi-python-client"), reason="docs/api.md installs it")
+@pytest.mark.skipif(not shutil.which("openapi-python-client"), reason="scripts/test installs it")
 def test_a_python_client_is_generated_without_a_warning(
     document: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -167,7 +167,7 @@ def test_a_python_client_is_generated_without_a_warning(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("openapi-typescript"), reason="docs/api.md installs it")
+@pytest.mark.skipif(not shutil.which("openapi-typescript"), reason="scripts/test installs it")
 def test_types_for_typescript_are_generated_without_a_warning(
     document: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""The catalog of a library: models, roots and files; what is added, moved and deleted.
+"""The catalog of a library: spaces, roots and files; what is added, moved and deleted.
 
 A picture is content. Its places say which files hold it. A picture without a place is an orphan.
 It leaves every vector store at once, and the catalog after 30 days.
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from sqlalchemy import Select, and_, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, delete, insert, select, update
 
 from search.catalog.schema import (
     changes,
@@ -38,16 +38,13 @@ UPLOADS = "kept"
 PROVISIONAL = "meanwhile"
 """Key in `meta` of a space that serves until a folder is indexed, which chooses one."""
 
-# every search runs this, so SQLAlchemy compiles it once
-SERVING = (
-    select(spaces).join(meta, meta.c.value == spaces.c.fingerprint).where(meta.c.key == "model")
-)
+OWN = select(spaces).join(meta, meta.c.value == spaces.c.fingerprint).where(meta.c.key == "model")
 
 
 class Catalog(CatalogWriter):
     """Changes and reads the catalog. Threads may share it; writers hold the write lock."""
 
-    # models ------------------------------------------------------------------------------------
+    # spaces ------------------------------------------------------------------------------------
 
     def space(self, name: str, fingerprint: str, dim: int) -> Space:
         """Return the space of a fingerprint, and add or rename it. dim: length of its vectors."""
@@ -59,9 +56,9 @@ class Catalog(CatalogWriter):
             return Space(*c.execute(select(spaces).where(same)).one())
 
     def serving(self) -> Space | None:
-        """Return the space that the library answers with, or None for a new library."""
+        """Return the space of the library's own model, or None for a new library."""
         with self.database.read() as c:
-            row = c.execute(SERVING).first()
+            row = c.execute(OWN).first()
         return Space(*row) if row else None
 
     def chosen(self) -> Space | None:
@@ -72,19 +69,42 @@ class Catalog(CatalogWriter):
         return self.serving()
 
     def serve(self, space: Space, meanwhile: bool = False) -> None:
-        """Let the library answer with a space, and delete the vectors of all others.
+        """Make a space that of the library's own model.
 
-        meanwhile: the space is provisional, until a folder is indexed.
+        Spaces are deleted with their vectors, unless they serve beside it. meanwhile: the space is
+        provisional, until a folder is indexed.
         """
         with self.database.write() as c:
             c.execute(delete(meta).where(meta.c.key.in_(("model", PROVISIONAL))))
             c.execute(insert(meta).values(key="model", value=space.fingerprint))
             if meanwhile:
                 c.execute(insert(meta).values(key=PROVISIONAL, value=space.fingerprint))
-            c.execute(delete(vectors).where(vectors.c.space != space.id))
-            c.execute(delete(changes).where(changes.c.space != space.id))
-            c.execute(delete(labels).where(labels.c.space != space.id))
-            c.execute(delete(spaces).where(spaces.c.id != space.id))
+            others = select(spaces.c.id).where(spaces.c.id != space.id, ~spaces.c.beside)
+            self._delete_spaces(c, c.scalars(others).all())
+
+    def serve_beside(self, space: Space) -> None:
+        """Let a space serve beside the library's own, until `drop_beside`."""
+        with self.database.write() as c:
+            c.execute(update(spaces).where(spaces.c.id == space.id).values(beside=True))
+
+    def drop_beside(self, space: Space) -> int:
+        """End what `serve_beside` began; return the count of vectors that were deleted.
+
+        The vectors of the library's own space stay until its model changes.
+        """
+        with self.database.write() as c:
+            c.execute(update(spaces).where(spaces.c.id == space.id).values(beside=False))
+            own = c.execute(OWN).first()
+            return 0 if own and own.id == space.id else self._delete_spaces(c, [space.id])
+
+    @staticmethod
+    def _delete_spaces(c: Connection, ids: Sequence[int]) -> int:
+        """Delete spaces; return the count of their vectors."""
+        count = c.execute(delete(vectors).where(vectors.c.space.in_(ids))).rowcount
+        for table in (changes, labels):
+            c.execute(delete(table).where(table.c.space.in_(ids)))
+        c.execute(delete(spaces).where(spaces.c.id.in_(ids)))
+        return count
 
     # roots -------------------------------------------------------------------------------------
 

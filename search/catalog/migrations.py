@@ -217,6 +217,11 @@ def add_file_states(connection: Connection) -> None:
     )
 
 
+def add_spaces_beside(connection: Connection) -> None:
+    """Which spaces also serve, beside that of the library's own model."""
+    _run(connection, "ALTER TABLE spaces ADD COLUMN beside BOOLEAN DEFAULT 0 NOT NULL")
+
+
 class Migration(NamedTuple):
     """version: of the schema after it. apply: changes a catalog of the version before."""
 
@@ -236,6 +241,7 @@ MIGRATIONS = (
     Migration(10, rename_spaces),
     Migration(11, add_left_out),
     Migration(12, add_file_states),
+    Migration(13, add_spaces_beside),
 )
 """Never edited, only extended at the end."""
 NEWEST = MIGRATIONS[-1].version

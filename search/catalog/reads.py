@@ -30,6 +30,7 @@ from search.catalog.schema import (
     pictures,
     places,
     roots,
+    spaces,
     tags,
     vectors,
 )
@@ -73,6 +74,11 @@ class CatalogReader:
         """Return the catalog's own id, which tells its snapshots from those of other catalogs."""
         with self.database.read() as c:
             return str(c.scalar(select(meta.c.value).where(meta.c.key == "library")))
+
+    def spaces(self) -> list[Space]:
+        """Return the spaces that answer queries, the space of the library's own model first."""
+        with self.database.read() as c:
+            return [Space(*row) for row in c.execute(SERVING)]
 
     def sequence(self, space: Space) -> int:
         """Return the sequence number of the last entry of the change log, 0 for none."""
@@ -382,6 +388,13 @@ def _select_files() -> Select[Any]:
 
 
 # Every search runs these, so SQLAlchemy compiles them once.
+_IS_OWN = and_(meta.c.key == "model", meta.c.value == spaces.c.fingerprint)
+SERVING = (
+    select(spaces)
+    .outerjoin(meta, _IS_OWN)
+    .where(or_(meta.c.key.is_not(None), spaces.c.beside))
+    .order_by(meta.c.key.is_(None), spaces.c.name, spaces.c.fingerprint)
+)
 _ROW_IDS: BindParameter[Any] = bindparam("row_ids", expanding=True)
 PRESENT = _select_vectors().where(vectors.c.picture.in_(_ROW_IDS))
 SHOWN = (

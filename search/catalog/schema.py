@@ -137,10 +137,13 @@ places = Table(  # where a picture is: in a file, at a time of a film, or on a p
 spaces = Table(  # of vectors: an embedder with its weights, preprocessing and decode rule
     "spaces",
     metadata,
-    Column("id", Number, primary_key=True),
+    # random, so that a space that is dropped and added again has another id
+    Column("id", Number, primary_key=True, default=lambda: secrets.randbits(31)),
     Column("name", Text, nullable=False),
     Column("fingerprint", String(64), nullable=False, unique=True),
     Column("dim", Integer, nullable=False),
+    # whether it also serves while it is not the space of the library's own model
+    Column("beside", Boolean, nullable=False, default=False, server_default=text("0")),
 )
 
 vectors = Table(

@@ -33,13 +33,15 @@ class Space:
     """A space of vectors: an embedder with its weights, preprocessing and decode rule.
 
     Vectors of two spaces are never compared. name: of the embedder, as users give it. fingerprint:
-    of all the above. dim: length of a vector.
+    of all the above. dim: length of a vector. beside: it also serves while it is not the space of
+    the library's own model.
     """
 
     id: int
     name: str
     fingerprint: str
     dim: int
+    beside: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,13 @@ class CatalogFile(NamedTuple):
 
 @dataclass(frozen=True)
 class SeenContent:
-    """Labels of a picture, most probable first. low_content: whether it is blank."""
+    """Labels of a picture, most probable first.
+
+    low_content: whether it is blank; None leaves what the catalog has.
+    """
 
     labels: tuple[Label, ...] = ()
-    low_content: bool = False
+    low_content: bool | None = False
 
 
 @dataclass(frozen=True)
@@ -233,6 +238,15 @@ class CatalogWriter:
             if rows:
                 c.execute(insert(places), rows)
             self._orphan(c, abandoned)
+
+    def record_vectors(self, space: Space, batch: Sequence[ExtractedFile]) -> None:
+        """Write vectors and labels under a second space, after `record` wrote the files."""
+        with self.database.write() as c:
+            query = select(pictures.c.id, pictures.c.row_id)
+            query = query.where(pictures.c.id.in_({item.id for item in batch}))
+            row_ids = {row.id: int(row.row_id) for row in c.execute(query)}
+            present = [item for item in batch if item.id in row_ids]
+            self._write_vectors(c, space, present, row_ids)
 
     def add_vectors(
         self,
@@ -384,8 +398,8 @@ class CatalogWriter:
         CatalogWriter._set_flags(c, {n: content.low_content for n, content in contents.items()})
 
     @staticmethod
-    def _set_flags(c: Connection, flags: dict[int, bool]) -> None:
-        """Replace `low_content` of pictures, by row id."""
+    def _set_flags(c: Connection, flags: Mapping[int, bool | None]) -> None:
+        """Replace `low_content` of pictures, by row id; None leaves it as it is."""
         for flag in (False, True):
             row_ids = [n for n, low_content in flags.items() if low_content == flag]
             change = update(pictures).where(pictures.c.row_id.in_(row_ids))

@@ -123,12 +123,18 @@ ALTER TABLE pictures ADD COLUMN truncated BOOLEAN DEFAULT 0 NOT NULL;
 ALTER TABLE roots ADD COLUMN follow_links BOOLEAN DEFAULT 0 NOT NULL;
 ALTER TABLE roots ADD COLUMN left_out JSON DEFAULT '{}' NOT NULL;
 """,
+    12: """
+ALTER TABLE roots ADD COLUMN file_system TEXT;
+ALTER TABLE files ADD COLUMN ctime_ns INTEGER;
+ALTER TABLE files ADD COLUMN probe BLOB;
+ALTER TABLE files ADD COLUMN tries INTEGER DEFAULT 0 NOT NULL;
+ALTER TABLE files ADD COLUMN retry_at FLOAT;
+""",
 }
-OLD_VERSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)
+OLD_VERSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
 TABLES = {  # of the present version, by their names in older ones
     **{name: name for name in "meta roots pictures colors".split()},
-    "models": "spaces",
-    "spaces": "spaces",
+    **dict.fromkeys(("models", "spaces"), "spaces"),
     **{name: name for name in "changes files places vectors labels tags".split()},
 }
 

@@ -793,3 +793,78 @@ def test_check_finds_a_damaged_vector_and_the_next_sync_embeds_it_again(
     assert engine.sync(folder).embedded == 1
     assert engine.search(image=f"id:{identity(1)}", k=1)[0].id == identity(1)
     assert engine.check().problems == () and engine.check().repaired == ()
+
+
+# spaces ----------------------------------------------------------------------------------------
+
+
+def test_spaces_beside_the_librarys_own_stay_when_it_changes(fixture: CatalogFixture) -> None:
+    catalog, reader = fixture.catalog, fixture.reader
+    catalog.serve(fixture.space)
+    other, pending = catalog.space("b", "f1", 4), catalog.space("c", "f2", 4)
+    assert reader.spaces() == [fixture.space]  # the others do not serve
+    catalog.serve_beside(other)
+    fixture.put(make_new_file("a.jpg", "p0"))
+    catalog.record_vectors(other, [make_new_file("a.jpg", "p0", at=2)])
+    assert reader.spaces() == [fixture.space, other]
+    assert [one.beside for one in reader.spaces()] == [False, True]
+    for space, at in ((fixture.space, 0), (other, 2)):
+        assert reader.load_vectors(space, [1])[1].tolist() == np.eye(4)[[at]].tolist()
+    catalog.serve(pending)
+    assert reader.spaces() == [pending, other]
+    assert reader.count(other)["embedded"] == 1 and fixture.rows("vectors") == 1
+    catalog.serve(other)
+    assert reader.spaces() == [other] and fixture.rows("spaces") == 1
+    assert catalog.drop_beside(other) == 0 and reader.spaces() == [other]
+    assert reader.count(other)["embedded"] == 1
+
+
+def test_a_dropped_space_leaves_nothing_and_its_id_is_not_used_again(
+    fixture: CatalogFixture,
+) -> None:
+    catalog, reader = fixture.catalog, fixture.reader
+    catalog.serve(fixture.space)
+    fixture.put(make_new_file("a.jpg", "p0"), make_new_file("b.jpg", "p1"))
+    ids = set()
+    for _ in range(3):
+        other = catalog.space("b", "f1", 4)
+        catalog.serve_beside(other)
+        batch = [make_new_file("a.jpg", "p0"), make_new_file("b.jpg", "p1")]
+        catalog.record_vectors(other, batch)
+        assert reader.count(other)["embedded"] == 2
+        ids.add(other.id)
+        assert catalog.drop_beside(other) == 2
+        assert fixture.rows("vectors") == fixture.rows("changes") == 2
+    assert len(ids) == 3
+
+
+def test_removal_and_return_are_logged_for_every_space(fixture: CatalogFixture) -> None:
+    catalog, reader = fixture.catalog, fixture.reader
+    catalog.serve(fixture.space)
+    other = catalog.space("b", "f1", 4)
+    catalog.serve_beside(other)
+    fixture.put(make_new_file("a.jpg", "p0"))
+    catalog.record_vectors(other, [make_new_file("a.jpg", "p0"), make_new_file("b.jpg", "gone")])
+    cursors = {space.id: reader.sequence(space) for space in (fixture.space, other)}
+    catalog.remove_files([fixture.file("a.jpg").id])
+    for space in (fixture.space, other):
+        assert reader.changed_since(space, cursors[space.id])[1] == {1}
+        assert reader.load_vectors(space, [1])[0] == []
+    fixture.put(make_new_file("a.jpg", "p0"))
+    assert reader.load_vectors(other, [1])[0] == [1]
+
+
+def test_a_second_space_copies_the_vector_of_the_same_image_and_leaves_flags(
+    fixture: CatalogFixture,
+) -> None:
+    other = fixture.catalog.space("b", "f1", 4)
+    fixture.put(make_new_file("a.jpg", "p0", "r"), copied("b.jpg", "p1", "r"))
+    blank = SeenContent((Label("x", 0.5),), None)
+    batch = [replace(make_new_file("a.jpg", "p0", "r"), content=blank), copied("b.jpg", "p1", "r")]
+    with fixture.database.write() as c:
+        c.execute(update(schema.pictures).values(low_content=True))
+    fixture.catalog.record_vectors(other, batch)
+    assert fixture.reader.load_vectors(other, [1, 2])[0] == [1, 2]
+    assert fixture.reader.labels(other, [1, 2]) == {n: (Label("x", 0.5),) for n in (1, 2)}
+    assert fixture.reader.labels(fixture.space, [1, 2]) == {}
+    assert all(one.low_content for one in fixture.reader.describe([1, 2]).values())

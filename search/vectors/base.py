@@ -94,10 +94,16 @@ class StoreReplica(Protocol):
 
 
 class StoreManager(Protocol):
-    """Opens, trains and saves the stores of a library. Threads may share it."""
+    """Opens, trains and saves the stores of a library, one for each space that serves.
+
+    Threads may share it.
+    """
 
     def replica(self, space: Space) -> StoreReplica:
-        """Open the store of a space, or return the open one. Call it on the inference thread."""
+        """Open the store of a space, or return the open one. Call it on the inference thread.
+
+        Opening one closes those of spaces that serve no longer.
+        """
         ...
 
     def train(self, space: Space) -> bool:
@@ -111,7 +117,7 @@ class StoreManager(Protocol):
     def save(self, space: Space) -> None:
         """Save the store unless the saved one is as new. The caller holds the write lock.
 
-        Raises StorageError.
+        What is saved of spaces that serve no longer is deleted. Raises StorageError.
         """
         ...
 

@@ -97,13 +97,16 @@ class MemoryManager:
     ) -> None:
         """reader: of the catalog. The other arguments are not used: nothing is saved or trained."""
         self._reader = reader
-        self._replica: MemoryReplica | None = None
+        self._replicas: dict[int, MemoryReplica] = {}
 
     def replica(self, space: Space) -> MemoryReplica:
         """Open the store of a space, or return the open one."""
-        if self._replica is None or self._replica.space != space:
-            self._replica = MemoryReplica(self._reader, space)
-        return self._replica
+        if space.id not in self._replicas:
+            serving = {one.id for one in self._reader.spaces()}
+            for key in set(self._replicas) - serving:
+                del self._replicas[key]
+            self._replicas[space.id] = MemoryReplica(self._reader, space)
+        return self._replicas[space.id]
 
     def train(self, space: Space) -> bool:
         """Return False: there is nothing to train."""

@@ -35,18 +35,19 @@ class IndexManager:
         ivf_min_count: as `choose_tier` takes them."""
         self._reader, self._runtime, self._folder = reader, runtime, folder
         self._tier, self._ivf_min_count = tier, ivf_min_count
-        self._replica: IndexReplica | None = None
+        self._replicas: dict[int, IndexReplica] = {}  # by the id of their space
         self._training, self._saving = threading.Lock(), threading.Lock()
 
     def replica(self, space: Space) -> IndexReplica:
         """Open the index of a space, or return the open one. Call it on the inference thread."""
         from search.vectors.faiss.replica import IndexReplica
 
-        if self._replica is None or self._replica.space != space:
-            self._replica = IndexReplica(
+        if space.id not in self._replicas:
+            self._close_others(space)
+            self._replicas[space.id] = IndexReplica(
                 self._reader, space, self._folder, self._tier, self._ivf_min_count
             )
-        return self._replica
+        return self._replicas[space.id]
 
     def train(self, space: Space) -> bool:
         """Train what the size of the library requires, in short pieces between which queries run.
@@ -54,6 +55,7 @@ class IndexManager:
         Returns whether the index changed. Raises LibraryError if the library is closed meanwhile;
         nothing is lost then.
         """
+        self._close_others(space)
         if self._is_current(space):
             return False
         run = self._runtime().run
@@ -67,32 +69,39 @@ class IndexManager:
     def save(self, space: Space) -> None:
         """Write a snapshot, unless the one on disk is as new. The caller holds the write lock.
 
-        Raises StorageError.
+        Snapshots of spaces that serve no longer are deleted. Raises StorageError.
         """
+        path = self._path(space)
         with self._saving:  # two threads of one engine may hold the write lock
-            if self._is_current(space):
-                return
-            path = self._path(space)
-            if content := self._runtime().run(lambda: self.replica(space).make_snapshot()):
+            if not self._is_current(space) and (
+                content := self._runtime().run(lambda: self.replica(space).make_snapshot())
+            ):
                 snapshot.write(path, *content)  # not on the inference thread, where queries run
-                snapshot.delete_others(path)
                 log.info("saved the index of %s to %s", space.name, path)
+            serving = {self._path(one) for one in self._reader.spaces()}
+            snapshot.delete_others(self._folder, {path, *serving})
 
     def status(self, space: Space | None) -> dict[str, Any]:
         """Return `kind`, the tier that answers, and `generation`, the last entry of the log."""
         if space is None:
             return {"kind": "flat", "generation": 0}
-        replica = self._replica
+        replica = self._replicas.get(space.id)
         head = replica.index.head() if replica else snapshot.read_head(self._path(space))
         tier = head.get("kind", "flat")  # without a snapshot, the index would be rebuilt as flat
         return {"kind": tier, "generation": self._reader.sequence(space)}
+
+    def _close_others(self, space: Space) -> None:
+        """Close the replicas of spaces that serve no longer, but not that of this space."""
+        serving = {space.id, *(one.id for one in self._reader.spaces())}
+        for key in set(self._replicas) - serving:
+            self._replicas.pop(key, None)
 
     def _is_current(self, space: Space) -> bool:
         """Return whether the snapshot contains the whole log and every index has the right tier.
 
         It reads only the head of the snapshot, so that an unchanged library costs nothing.
         """
-        head, replica = snapshot.read_head(self._path(space)), self._replica
+        head, replica = snapshot.read_head(self._path(space)), self._replicas.get(space.id)
         if replica and (replica.rebuilt or not self._has_right_tier(replica.index.head())):
             return False
         current = head.get("sequence") == self._reader.sequence(space)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,11 @@ def write(path: Path, head: dict[str, Any], body: bytes) -> None:
         ) from error
 
 
-def delete_others(path: Path) -> None:
-    """Delete other snapshots and incomplete files beside it. The caller holds the write lock."""
+def delete_others(folder: Path, paths: Collection[Path]) -> None:
+    """Delete all snapshots but these, and incomplete files. The caller holds the write lock."""
     for pattern in ("*.faiss", "*.part"):
-        for other in path.parent.glob(pattern):
-            if other != path:
+        for other in folder.glob(pattern):
+            if other not in paths:
                 other.unlink(missing_ok=True)
 
 

@@ -35,6 +35,7 @@ from search.records import (
     Picture,
     Progress,
     RootStatus,
+    SpaceStatus,
     Status,
     VariantProgress,
     Variants,
@@ -115,15 +116,18 @@ class Engine:
         allow_empty: bool = False,
         force: bool | Sequence[str] = False,
         follow_links: bool | None = None,
+        beside: bool = False,
     ) -> Iterator[Progress]:
         """Sync a folder with the library, and yield the progress; the last one has the report.
 
         exclude: globs to leave out, remembered with the folder. allow_empty: accept that a known
         folder is empty now. force: read files again even if they seem unchanged: all, or those
         that match one of some globs. follow_links: follow symbolic links, remembered with the
-        folder; None does as before. Raises LookalikeError; pictures that were committed before
-        stay.
+        folder; None does as before. beside: keep the library's model; from now on all pictures also
+        get vectors of the model that the engine was opened with, until `forget_model`. Raises
+        LookalikeError; pictures that were committed before stay.
         """
+        from search.indexing.spaces import SyncSpaces
         from search.indexing.sync import FolderSync
 
         place = Path(os.path.realpath(os.path.expanduser(path)))
@@ -131,10 +135,11 @@ class Engine:
             place.is_relative_to(r.path) for r in self.library.catalog.roots()
         ):
             raise NotFoundError(f"{place} is not there; give a folder of pictures")
-        yield from self.library.models.fetch(self.library.catalog.chosen())
+        models, catalog, reader = self.library.models, self.library.catalog, self.library.reader
+        yield from SyncSpaces(catalog, reader, models, beside).fetch()
         with self.library.write_lock.hold():
             self.library.decoders.warm(query=False)
-            embedder = self.library.models.choose(self.library.catalog.chosen(), changes=True)
+            embedder, others = SyncSpaces(catalog, reader, models, beside).open()
             indexer = FolderSync(
                 self.library.catalog,
                 self.library.reader,
@@ -144,15 +149,17 @@ class Engine:
                 embedder,
                 self.library.home,
                 self.settings.default_excludes,
+                others,
             )
             globs = ("*",) if force is True else tuple(force or ())
             run = indexer.sync(place, exclude, allow_empty, globs, follow_links)
             with closing(self.library.write_lock.lend_between(run)) as steps:
                 for progress in steps:
-                    if progress.report is not None and (serving := self.library.catalog.serving()):
-                        yield Progress("finish", 0, 0, progress.path)
-                        self.library.indexes.train(serving)
-                        self.library.indexes.save(serving)
+                    if progress.report is not None:
+                        for space in self.library.reader.spaces():
+                            yield Progress("finish", 0, 0, progress.path)
+                            self.library.indexes.train(space)
+                            self.library.indexes.save(space)
                     yield progress
 
     def sync(
@@ -162,9 +169,10 @@ class Engine:
         allow_empty: bool = False,
         force: bool | Sequence[str] = False,
         follow_links: bool | None = None,
+        beside: bool = False,
     ) -> IndexReport:
         """Sync a folder to the end, as `index` does, and return the report."""
-        *_, last = self.index(path, exclude, allow_empty, force, follow_links)
+        *_, last = self.index(path, exclude, allow_empty, force, follow_links, beside)
         if last.report is None:
             raise LibraryError(f"indexing {path} ended early; run it again")
         return last.report
@@ -182,10 +190,10 @@ class Engine:
         `index` does this at its end. A server does it from time to time, since other processes may
         index. Searches go on meanwhile. Raises LookalikeError.
         """
-        space = self.library.catalog.serving()
-        if space is not None and self.library.indexes.train(space):
-            with self.library.write_lock.borrow():
-                self.library.indexes.save(space)
+        for space in self.library.reader.spaces():
+            if self.library.indexes.train(space):
+                with self.library.write_lock.borrow():
+                    self.library.indexes.save(space)
 
     def forget(self, path: str | PathLike[str]) -> int:
         """Take a folder or file out of the library; return the number of files.
@@ -198,6 +206,18 @@ class Engine:
         with self.library.write_lock.hold():
             return forget(self.library.catalog, self.library.thumbnails, path)
 
+    def forget_model(self, name: str) -> int:
+        """Delete the vectors of a model that serves beside the library's own; return their count.
+
+        name: its name, or its fingerprint. Raises NotFoundError for a model that does not serve,
+        and InputError for the library's own.
+        """
+        from search.indexing.forget import forget_model
+
+        with self.library.write_lock.hold():
+            catalog, reader, models = self.library.catalog, self.library.reader, self.library.models
+            return forget_model(catalog, reader, models, self.library.indexes, name)
+
     def embed(
         self, paths: Sequence[str | PathLike[str]], out: str | PathLike[str]
     ) -> Iterator[Progress]:
@@ -207,20 +227,21 @@ class Engine:
         """
         from search.indexing.export import export
 
-        yield from self.library.models.fetch(self.library.catalog.serving())
-        embedder = self.library.models.choose(self.library.catalog.serving())
+        models, own = self.library.models, self.library.catalog.serving()
+        yield from models.fetch(own, models.requested)
+        embedder = models.choose(own, models.requested)
         yield from export(
             [Path(path).expanduser() for path in paths],
             Path(out).expanduser(),
             self.library.decoders,
             embedder,
-            lambda pixels: self.library.models.embed(embedder, pixels),
+            lambda pixels: models.embed(embedder, pixels),
             self.library.settings.max_bytes,
         )
 
     def encoder(self) -> str:
         """Return the name and the fingerprint of the library's model. Raises LookalikeError."""
-        embedder = self.library.models.choose_offline(self.library.catalog.serving())
+        embedder = self.library.models.choose_offline(self.library.reader.spaces())
         return f"{embedder.name} {embedder.fingerprint}"
 
     def encode(self, pictures: Iterable[Pixels]) -> Vectors:
@@ -231,7 +252,7 @@ class Engine:
         """
         from PIL import Image
 
-        embedder = self.library.models.choose_offline(self.library.catalog.serving())
+        embedder = self.library.models.choose_offline(self.library.reader.spaces())
         prepared = [embedder.preprocessing(Image.fromarray(picture)) for picture in pictures]
         return self.library.models.embed(embedder, prepared)
 
@@ -247,6 +268,7 @@ class Engine:
         crop: Crop | Sequence[float | str] | None = None,
         k: int = 10,
         min_score: float | None = None,
+        model: str | None = None,
     ) -> Hits:
         """Find the pictures that look most like a query, best first.
 
@@ -255,17 +277,24 @@ class Engine:
         image: a path, a URL, `id:ID`, the bytes of a file, a PIL picture, an array (H, W, 3) RGB
         or (H, W) grey of uint8, a file opened in binary mode, a hit, or a list of them that
         add up. text: what is to be seen, or a list; mini knows words (`words`). k: 1 to 10000.
-        min_score: cosine in [-1, 1]. Raises LookalikeError.
+        min_score: cosine in [-1, 1]. model: whose vectors are compared, by name or fingerprint;
+        `status().spaces` lists them. Raises LookalikeError.
         """
         if not isinstance(query, Query):
             if query is not None and image is not None:
                 raise QueryError("give one picture or a list of them, not both `query` and `image`")
             image = image if query is None else query
-            query = Query.of(image, text=text, vector=vector, crop=crop, k=k, min_score=min_score)
+            query = Query.of(
+                image, text=text, vector=vector, crop=crop, k=k, min_score=min_score, model=model
+            )
         elif (
-            image is not None or (text, vector, crop) != (None,) * 3 or (k, min_score) != (10, None)
+            image is not None
+            or (text, vector, crop) != (None,) * 3
+            or (k, min_score, model) != (10, None, None)
         ):
-            raise QueryError("a Query holds its own terms, k and min_score; give nothing beside it")
+            raise QueryError(
+                "a Query holds its own terms, k, min_score and model; give nothing beside it"
+            )
         return self.library.searches.search(query).with_thumbnails(self.library.thumbnails)
 
     def words(self, prefix: str = "", limit: int = 50) -> Words:
@@ -279,7 +308,7 @@ class Engine:
 
         if limit < 1:
             raise QueryError(f"limit is {limit}; give 1 or more")
-        embedder = self.library.models.choose_offline(self.library.catalog.serving())
+        embedder = self.library.models.choose_offline(self.library.reader.spaces())
         if not isinstance(embedder, LabelEmbedder):
             return Words(embedder.name, any_words=isinstance(embedder, TextEmbedder))
         vocabulary = embedder.vocabulary()
@@ -342,13 +371,16 @@ class Engine:
         from search.media.decoder_pool import DecodeRequest
 
         data = self.library.resolver.read_content(picture)
-        embedder = self.library.models.choose_offline(self.library.catalog.serving())
+        models, spaces = self.library.models, self.library.reader.spaces()
+        embedder = models.choose_offline(spaces)  # refuses a model that does not serve
+        if spaces:  # the other spaces get their vectors at the next sync
+            embedder = models.open_for(spaces[0])
         loaded = self.library.resolver.decode(DecodeRequest(data=data), embedder.preprocessing)
         if loaded.pixels is None:
             raise PictureError("the picture was not decoded; try again")
         pixels = [loaded.pixels]
         ((vector, content),) = self.library.runtime.run(
-            lambda: self.library.models.analyze_batch(embedder, pixels), urgent=True
+            lambda: models.analyze_batch(embedder, pixels), urgent=True
         )
         with self.library.write_lock.borrow():
             serving = self.library.catalog.serving()
@@ -356,7 +388,7 @@ class Engine:
                 raise ModelError(f"the library has changed to {serving.name} just now; try again")
             space = self.library.catalog.space(embedder.name, embedder.fingerprint, embedder.dim)
             if serving is None:
-                self.library.catalog.serve(space, meanwhile=self.library.models.requested is None)
+                self.library.catalog.serve(space, meanwhile=models.requested is None)
             self.library.uploads.keep(data, loaded, space, vector, content)
         return self.picture(loaded.id)
 
@@ -402,7 +434,8 @@ class Engine:
 
     def status(self) -> Status:
         """Return the state of the library. Loads no model."""
-        space = self.library.catalog.serving()
+        spaces = self.library.reader.spaces()
+        space = spaces[0] if spaces else None
         counts, by_root = self.library.reader.count(space), self.library.reader.files_by_root()
         roots = tuple(
             RootStatus(
@@ -421,6 +454,10 @@ class Engine:
             index=self.library.indexes.status(space),
             version=version("lookalike"),
             left_out=add_counts(root.left_out for root in roots),
+            spaces=tuple(
+                SpaceStatus(one.name, one.fingerprint, self.library.reader.count(one)["embedded"])
+                for one in spaces
+            ),
             **counts,
         )
 

@@ -166,7 +166,7 @@ class Library:
         from search.generation.variants import VariantGenerator
 
         notes, s = JsonCache(self.home / "models"), self.settings
-        needs = (self.models, self.reader, self.catalog, self.decoders, self.resolver)
+        needs = (self.models, self.reader, self.decoders, self.resolver)
         pictures = LibraryPictures(*needs, self.searches, notes)
         parts = (self.models, self.runtime, pictures, notes, s.checkpoint, s.device)
         return self._make_once("generator", lambda: VariantGenerator(*parts))

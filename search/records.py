@@ -400,9 +400,19 @@ class RootStatus:
 
 
 @dataclass(frozen=True)
+class SpaceStatus:
+    """A model that the library answers with. embedded: pictures with a vector of it."""
+
+    name: str
+    fingerprint: str
+    embedded: int
+
+
+@dataclass(frozen=True)
 class Status:
     """State of a library. embedded: pictures with a vector under the library's model. left_out:
-    files of all folders that are not read, by kind."""
+    files of all folders that are not read, by kind. spaces: all models that it answers with, its
+    own first."""
 
     home: str
     model: str | None
@@ -414,6 +424,7 @@ class Status:
     index: dict[str, Any]
     version: str
     left_out: dict[str, int] = field(default_factory=dict)
+    spaces: tuple[SpaceStatus, ...] = ()
 
     def to_json(self, with_empty: bool = False) -> dict[str, Any]:
         """Convert to JSON, as `status --json` prints it.
@@ -421,7 +432,8 @@ class Status:
         with_empty: also where nothing is left out there is a `left_out`, as `/status` answers.
         """
         roots = [{**asdict(r), "path": shown(r.path)} for r in self.roots]
-        rows = {**asdict(self), "home": shown(self.home), "roots": roots}
+        spaces = [asdict(space) | {"name": shown(space.name)} for space in self.spaces]
+        rows = {**asdict(self), "home": shown(self.home), "roots": roots, "spaces": spaces}
         for row in () if with_empty else (rows, *roots):
             if not row["left_out"]:
                 del row["left_out"]

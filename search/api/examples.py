@@ -104,6 +104,7 @@ ANSWERS: dict[str, Any] = {
         "index": {"kind": "flat", "generation": 3},
         "version": "0.1.0",
         "left_out": {"raw": 3},
+        "spaces": [{"name": "mini", "fingerprint": "0123456789abcdef", "embedded": 110}],
     },
     "get_health": {"status": "ok"},
     "get_readiness": {"status": "ready"},

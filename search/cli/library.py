@@ -47,6 +47,14 @@ def index(
             show_default=False,
         ),
     ] = None,
+    beside: Annotated[
+        bool,
+        typer.Option(
+            "--beside",
+            help="Keep the library's model; all pictures get vectors of --model NAME too, from now "
+            "on (`forget --model NAME` ends it).",
+        ),
+    ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Stay, and sync whenever something changes.")
     ] = False,
@@ -62,7 +70,7 @@ def index(
     with open_engine(context) as engine:
         for path in paths:
             try:
-                run = engine.index(path, exclude, allow_empty, forced, follow_links)
+                run = engine.index(path, exclude, allow_empty, forced, follow_links, beside)
                 reports.append(output.show_progress(run))
             except LookalikeError as error:
                 if len(paths) == 1:
@@ -73,19 +81,19 @@ def index(
             report = sum(reports[1:], reports[0])
             output.print_json(report) if as_json else output.print_index_report(report)
         if watch and reports:
-            _watch(engine, [path for path in paths if os.path.isdir(path.expanduser())])
+            _watch(engine, [path for path in paths if os.path.isdir(path.expanduser())], beside)
     if failed:
         raise typer.Exit(1)
 
 
-def _watch(engine: Engine, paths: list[Path]) -> None:
+def _watch(engine: Engine, paths: list[Path], beside: bool) -> None:
     """Sync folders as they change, until Ctrl-C."""
     output.note("watching; Ctrl-C ends it")
     reported: dict[Path, tuple[object, int]] = {}
     try:
         for path in engine.watch(paths):
             try:
-                report = output.show_progress(engine.index(path))
+                report = output.show_progress(engine.index(path, beside=beside))
             except LookalikeError as error:
                 output.note(f"lookalike: {error}")
             else:
@@ -126,13 +134,30 @@ def check(
 def forget(
     context: typer.Context,
     path: Annotated[
-        Path,
+        Path | None,
         arguments.argument("PATH", "An indexed folder, a part of one, or a folder above some."),
-    ],
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A model beside the library's own, whose vectors are deleted; instead of PATH.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take a folder out of the library. The pictures themselves stay where they are."""
+    """Take a folder out of the library, or the vectors of a model. The pictures themselves stay
+    where they are."""
+    if (path is None) == (model is None):
+        raise typer.BadParameter("give a PATH, or --model NAME")
     with open_engine(context) as engine:
+        if path is None:
+            vectors = engine.forget_model(str(model))
+            if as_json:
+                output.print_json({"vectors": vectors})
+            else:
+                output.write(f"{vectors} vectors of {output.line(str(model))} forgotten")
+            return
         files = engine.forget(path)
         left = engine.status()
     if as_json:

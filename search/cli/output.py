@@ -307,6 +307,8 @@ def print_status(status: Status) -> None:
     write(f"home      {line(status.home)}")
     write(f"model     {status.model or 'none yet'}")
     write(f"pictures  {status.pictures}, {status.embedded} searchable, in {status.files} files")
+    for space in status.spaces[1:]:
+        write(f"beside    {line(space.name)}: {space.embedded} searchable")
     for root in status.roots:
         write(f"folder    {line(root.path)}: {root.files} files, {root.state}")
     _print_left_out(status.left_out)

@@ -17,7 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.errors import LookalikeError
-from search.records import Hit, Hits, PagePicture, RootStatus, Status, Understood
+from search.records import (
+    Hit,
+    Hits,
+    PagePicture,
+    RootStatus,
+    SpaceStatus,
+    Status,
+    Understood,
+)
 
 if TYPE_CHECKING:
     from search.querying.query import Query
@@ -123,7 +131,8 @@ class RunningServer:
             if answer is None:
                 return None
             roots = tuple(RootStatus(**root) for root in answer["roots"])
-            return Status(**{**answer, "roots": roots})
+            spaces = tuple(SpaceStatus(**space) for space in answer["spaces"])
+            return Status(**{**answer, "roots": roots, "spaces": spaces})
         except (OSError, ValueError, LookupError, TypeError):
             return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -39,6 +40,21 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
+def find_space(spaces: Sequence[Space], key: str) -> Space | None:
+    """Return the first space that has a key as its name or fingerprint."""
+    return next((one for one in spaces if key in (one.name, one.fingerprint)), None)
+
+
+def describe_missing(name: str, serving: Sequence[Space]) -> str:
+    """Return the message for a model that the library has no vectors of."""
+    names = " and ".join(space.name for space in serving)
+    return (
+        f"this library answers with {names} and has no vectors of {name}; run `lookalike --model "
+        f"{name} index FOLDER` to change its model, add --beside to keep both, or leave the model "
+        "out"
+    )
+
+
 class Models:
     """Fetches weights, opens embedders and runs them on the inference thread.
 
@@ -65,20 +81,25 @@ class Models:
         self._opening = threading.RLock()
         self._fetch_error: str | None = None  # why a new library does not get CLIP
 
-    def fetch(self, serving: Space | None) -> Iterator[Progress]:
+    def fetch(self, own: Space | None, requested: str | None) -> Iterator[Progress]:
         """Fetch the weights that the next sync needs.
 
-        serving: the space that the library answers with. Raises ModelError when the weights of a
-        requested model cannot be fetched.
+        own: the space of the library's own model. requested: another model, if any. Raises
+        ModelError when the weights of a known model cannot be fetched.
         """
-        name = self.requested or (serving.name if serving else None)
-        if name is None:
-            try:
-                yield from self._fetch(DEFAULT_RECIPE.repo, DEFAULT_RECIPE.files)
-                self._fetch_error = None
-            except ConnectionError as error:
-                self._fetch_error = str(error)
-        elif weights := missing_weights(name, self._cache):
+        name = requested or (own.name if own else None)
+        if name is not None:
+            yield from self.fetch_name(name)
+            return
+        try:
+            yield from self._fetch(DEFAULT_RECIPE.repo, DEFAULT_RECIPE.files)
+            self._fetch_error = None
+        except ConnectionError as error:
+            self._fetch_error = str(error)
+
+    def fetch_name(self, name: str) -> Iterator[Progress]:
+        """Fetch the weights of a model, if they are missing. Raises ModelError."""
+        if weights := missing_weights(name, self._cache):
             try:
                 yield from self._fetch(*weights)
             except ConnectionError as error:
@@ -92,27 +113,28 @@ class Models:
         for done, total in hub.fetch(repo, files):
             yield Progress("fetch", done // MB, total // MB, repo)
 
-    def choose(self, serving: Space | None, changes: bool = False) -> Embedder:
+    def choose(self, own: Space | None, requested: str | None, changes: bool = False) -> Embedder:
         """Return the embedder for the next sync, after `fetch`.
 
-        serving: the space that the library answers with. changes: tell the user when the library
-        gets another model.
+        own, requested: as `fetch` takes them. changes: tell the user when the library gets another
+        model.
         """
-        name = self.requested or (serving.name if serving else None)
+        name = requested or (own.name if own else None)
         if name is None:
             return self._auto()
         embedder = self.open(name)
-        if changes and serving and serving.fingerprint != embedder.fingerprint:
-            if serving.name != embedder.name:
-                new = f"instead of {serving.name}, which answers until all pictures have vectors"
-            elif self.can_answer(serving):
+        if changes and own and own.fingerprint != embedder.fingerprint:
+            if own.name != embedder.name:
+                new = f"instead of {own.name}, which answers until all pictures have vectors"
+            elif self.can_answer(own):
                 new = "has new weights: all pictures get new vectors; the old ones answer meanwhile"
             else:
                 new = "has new weights: all pictures get new vectors, and can be found again then"
-            self._say(f"model: {embedder.name} {new}")
+            self.say(f"model: {embedder.name} {new}")
         return embedder
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Tell the user a line, unless it is the line before."""
         if line != self._last_line:
             self._last_line = line
             self._take(line)
@@ -125,21 +147,20 @@ class Models:
             reason = self._fetch_error or "its weights are not in the cache"
             embedder, other = self.open("mini"), ARCH
             which = f", which comes with lookalike (no {ARCH}: {reason})"
-        self._say(
+        self.say(
             f"model: {embedder.name}{which}; {embedder.terms}; "
             f"`lookalike --model {other} index FOLDER` changes it"
         )
         return embedder
 
-    def choose_offline(self, serving: Space | None) -> Embedder:
+    def choose_offline(self, serving: Sequence[Space]) -> Embedder:
         """Return the embedder for a single picture; fetch nothing.
 
-        serving: the space that the library answers with. Raises ModelError.
+        serving: the spaces that the library answers with. Raises ModelError.
         """
-        if serving is None:
-            return self.choose(None)
-        self.require_same(serving)
-        return self.open_for(serving)
+        if not serving:
+            return self.choose(None, self.requested)
+        return self.open_for(self.choose_space(serving))
 
     def open(self, name: str) -> Embedder:
         """Return the embedder of a name. Raises ModelError."""
@@ -155,7 +176,10 @@ class Models:
 
     def open_for(self, space: Space) -> Embedder:
         """Return the embedder that computed the vectors of a space. Raises ModelError."""
-        return self.open_version(self.requested or space.name, space.fingerprint)
+        if self.requested not in (None, space.name):  # another spelling, or a file that moved
+            with suppress(ModelError):
+                return self.open_version(self.requested, space.fingerprint)
+        return self.open_version(space.name, space.fingerprint)
 
     def open_version(self, name: str, fingerprint: str) -> Embedder:
         """Return the embedder of a name and fingerprint; earlier versions of `mini` also ship.
@@ -182,20 +206,29 @@ class Models:
             return False
         return True
 
-    def require_same(self, space: Space) -> None:
-        """Raises ModelError when the requested model is not the library's."""
-        if self.requested in (None, space.name):
-            return
-        try:
-            same = self.open(self.requested).fingerprint == space.fingerprint
-        except ModelError:  # weights that are not here cannot be the library's
-            same = False
-        if not same:
-            raise ModelError(
-                f"this library answers with {space.name} and has no vectors of "
-                f"{self.requested}; run `lookalike --model {self.requested} index FOLDER` to "
-                "change it, or leave --model out"
-            )
+    def choose_space(self, serving: Sequence[Space]) -> Space:
+        """Return the space of the requested model; without one, that of the library's own.
+
+        serving: the spaces that the library answers with, its own first. Raises ModelError when
+        there is none of the requested model.
+        """
+        if self.requested is None:
+            return serving[0]
+        space = self.find_space(serving, self.requested)
+        if space is None:
+            raise ModelError(describe_missing(self.requested, serving))
+        return space
+
+    def find_space(self, spaces: Sequence[Space], name: str) -> Space | None:
+        """Return the space of a model by its name in any spelling, or by its fingerprint.
+
+        It may open a file that the name gives: the name comes from a user of this machine.
+        """
+        if space := find_space(spaces, name):
+            return space
+        with suppress(ModelError):  # weights that are not here cannot be the library's
+            return find_space(spaces, self.open(check_name(name)).fingerprint)
+        return None
 
     def embed(self, embedder: Embedder, pixels: Sequence[Pixels]) -> Vectors:
         """Embed many pictures, in parts between which a query may go first.

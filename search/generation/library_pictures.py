@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from search.catalog.catalog import Catalog
 from search.catalog.reads import CatalogReader
 from search.catalog.writes import Space
 from search.embedders.base import Embedder
 from search.embedders.json_cache import JsonCache
-from search.embedders.models import Models
+from search.embedders.models import Models, find_space
 from search.errors import EmptyError, NeighbourError, PictureError
 from search.media.decoder_pool import DecodedPicture, DecodeRequest, DecoderPool
 from search.media.source_kinds import ImageSource
@@ -43,21 +42,20 @@ class LibraryPictures:
         self,
         models: Models,
         reader: CatalogReader,
-        catalog: Catalog,
         decoders: DecoderPool,
         resolver: PictureResolver,
         searches: LibrarySearch,
         notes: JsonCache,
     ) -> None:
         """notes: keep the vectors of the sample pictures."""
-        self._models, self._reader, self._catalog = models, reader, catalog
+        self._models, self._reader = models, reader
         self._decoders, self._resolver = decoders, resolver
         self._searches, self._notes = searches, notes
         self._strangers: tuple[tuple[str, int], Vectors] | None = None
 
     def open_embedder(self) -> Embedder:
         """The library's model. Raises ModelError."""
-        return self._models.choose_offline(self._catalog.serving())
+        return self._models.choose_offline(self._reader.spaces())
 
     def load(self, image: ImageSource, urgent: bool = True) -> Image.Image:
         """Load a picture, given as to `search`, as upright RGB in the size that models see.
@@ -101,7 +99,7 @@ class LibraryPictures:
         They are a sample of the library. While the library has fewer than 200 pictures, they are
         the sample pictures that come with the package.
         """
-        space = self._catalog.serving()
+        space = find_space(self._reader.spaces(), embedder.fingerprint)
         large = space is not None and self._reader.count(space)["embedded"] >= MIN_STRANGERS
         key = (embedder.fingerprint, self._reader.sequence(space) if space and large else 0)
         if self._strangers is None or self._strangers[0] != key:

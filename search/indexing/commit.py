@@ -27,6 +27,8 @@ from search.media.thumbnails import Thumbnails
 from search.records import IndexReport, Skip
 from search.types import FileEntry, Pixels, Vectors
 
+Analyzed = dict[str, tuple[Vectors, SeenContent]]
+"""Vectors and labels by the hash of the normalized image."""
 log = logging.getLogger(__name__)
 
 
@@ -121,10 +123,13 @@ class Committer:
         analyzer: Analyzer,
         embedder: Embedder,
         space: Space,
+        beside: bool = False,
     ) -> None:
-        """space: of the embedder, in the catalog."""
+        """space: of the embedder, in the catalog. beside: it is not that of the library's own
+        model, so it leaves to that one what does not depend on a space."""
         self._catalog, self._thumbnails = catalog, thumbnails
-        self._analyzer, self._embedder, self._space = analyzer, embedder, space
+        self._analyzer, self._embedder, self._beside = analyzer, embedder, beside
+        self.space, self.preprocessing = space, embedder.preprocessing
 
     def commit_files(
         self, counts: SyncCounts, batch: Sequence[tuple[FileEntry, Extracted]], rule: str
@@ -133,17 +138,7 @@ class Committer:
 
         rule: the limits and codecs that skipped files were tried with.
         """
-        pixels = {
-            picture.pixel_hash: picture.pixels
-            for _, picture in batch
-            if isinstance(picture, DecodedPicture)
-            and picture.pixel_hash
-            and picture.pixels is not None
-        }
-        for pixel_hash in self._catalog.embedded_pixel_hashes(self._space, pixels):
-            del pixels[pixel_hash]
-        analyzed = dict(zip(pixels, self._analyze(list(pixels.values())), strict=True))
-        counts.embedded += len(analyzed)
+        analyzed = self._analyze_new(counts, [picture for _, picture in batch], 0)
         picture_ids = {one.id for _, one in batch if isinstance(one, DecodedPicture)}
         row_ids = self._catalog.row_ids(picture_ids)
         files: list[ExtractedFile | SkippedFile] = []
@@ -155,13 +150,25 @@ class Committer:
             counts.add_picture(entry, picture.id, row_ids.get(picture.id))
             if picture.thumbnail is not None:
                 self._thumbnails.write(picture.id, picture.thumbnail)
-            seen = picture.pixel_hash, picture.metadata
-            file = ExtractedFile(entry, picture.id, *seen, probe=picture.probe)
-            if picture.pixel_hash in analyzed:
-                vector, content = analyzed[picture.pixel_hash]
-                file = replace(file, vector=vector, content=content)
-            files.append(file)
-        self._catalog.record(counts.root, self._space, files)
+            files.append(_describe_file(entry, picture, analyzed))
+        self._catalog.record(counts.root, self.space, files)
+
+    def commit_vectors(
+        self, counts: SyncCounts, batch: Sequence[tuple[FileEntry, Extracted]], place: int
+    ) -> None:
+        """Write vectors of a batch that another committer has written.
+
+        place: of this space's preprocessing among those of the batch.
+        """
+        analyzed = self._analyze_new(counts, [picture for _, picture in batch], place)
+        self._catalog.record_vectors(
+            self.space,
+            [
+                _describe_file(entry, picture, analyzed)
+                for entry, picture in batch
+                if isinstance(picture, DecodedPicture)
+            ],
+        )
 
     def commit_again(
         self,
@@ -188,12 +195,45 @@ class Committer:
                 self._thumbnails.write(picture.id, picture.thumbnail)
         analyzed = dict(zip(pixels, self._analyze(list(pixels.values())), strict=True))
         self._catalog.add_vectors(
-            self._space,
+            self.space,
             {row_id: vector for row_id, (vector, _) in analyzed.items()},
             {row_id: content for row_id, (_, content) in analyzed.items()},
             decoded,
         )
         counts.embedded += len(analyzed)
 
+    def _analyze_new(
+        self, counts: SyncCounts, pictures: Sequence[Extracted], place: int
+    ) -> Analyzed:
+        """Embed each normalized image that has no vector; return what was computed by its hash.
+
+        place: of this space's preprocessing among those of the pictures.
+        """
+        pixels = {
+            picture.pixel_hash: picture.prepared[place]
+            for picture in pictures
+            if isinstance(picture, DecodedPicture)
+            and picture.pixel_hash
+            and len(picture.prepared) > place
+        }
+        for pixel_hash in self._catalog.embedded_pixel_hashes(self.space, pixels):
+            del pixels[pixel_hash]
+        analyzed = dict(zip(pixels, self._analyze(list(pixels.values())), strict=True))
+        counts.embedded += len(analyzed)
+        return analyzed
+
     def _analyze(self, pixels: Sequence[Pixels]) -> list[tuple[Vectors, SeenContent]]:
-        return self._analyzer.analyze(self._embedder, pixels)
+        analyzed = self._analyzer.analyze(self._embedder, pixels)
+        if not self._beside:
+            return analyzed
+        return [(vector, replace(content, low_content=None)) for vector, content in analyzed]
+
+
+def _describe_file(entry: FileEntry, picture: DecodedPicture, analyzed: Analyzed) -> ExtractedFile:
+    """Return the file of a picture, with its vector if that was computed."""
+    decoded = picture.pixel_hash, picture.metadata
+    file = ExtractedFile(entry, picture.id, *decoded, probe=picture.probe)
+    if picture.pixel_hash not in analyzed:
+        return file
+    vector, content = analyzed[picture.pixel_hash]
+    return replace(file, vector=vector, content=content)

@@ -30,13 +30,13 @@ class Executor(Protocol):
     def load(
         self,
         sources: Iterable[tuple[T, DecodeRequest]],
-        preprocessing: Preprocessing | None,
+        preprocessing: Preprocessing | Sequence[Preprocessing] | None,
         prefetch: int = 64,
     ) -> Iterator[tuple[T, Extracted]]:
         """Yield each key with its picture or failure, in the order of the sources.
 
-        preprocessing: of the pixels; None for no pixels. prefetch: how many pictures may be decoded
-        before they are taken.
+        preprocessing: of the pixels, one or several; None for no pixels. prefetch: how many
+        pictures may be decoded before they are taken.
         """
         ...
 
@@ -46,7 +46,7 @@ def extract_files(
     entries: Sequence[FileEntry],
     known_ids: Mapping[int, Collection[str]],
     executor: Executor,
-    preprocessing: Preprocessing,
+    preprocessing: Preprocessing | Sequence[Preprocessing],
 ) -> Iterator[tuple[FileEntry, Extracted]]:
     """Yield each file with its picture or failure, in order.
 

@@ -1,4 +1,4 @@
-"""Remove folders from a library. The user's files stay as they are."""
+"""Remove folders and models from a library. The user's files stay as they are."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import os
 from pathlib import Path
 
 from search.catalog.catalog import Catalog
-from search.errors import NotFoundError
+from search.catalog.reads import CatalogReader
+from search.embedders.models import Models
+from search.errors import InputError, NotFoundError
 from search.files import absolute_path
 from search.media.thumbnails import Thumbnails
+from search.vectors.base import StoreManager
 
 
 def forget(catalog: Catalog, thumbnails: Thumbnails, path: str | os.PathLike[str]) -> int:
@@ -44,4 +47,26 @@ def forget(catalog: Catalog, thumbnails: Thumbnails, path: str | os.PathLike[str
     if not count and not has_dropped:
         names = ", ".join(root.path for root in roots) or "none yet"
         raise NotFoundError(f"{place} is not in the library; its folders: {names}")
+    return count
+
+
+def forget_model(
+    catalog: Catalog, reader: CatalogReader, models: Models, indexes: StoreManager, name: str
+) -> int:
+    """Delete the vectors of a model that serves beside the library's own; return their count.
+
+    name: of the model, or its fingerprint. The caller holds the write lock. Raises NotFoundError
+    for a model that does not serve, and InputError for the library's own.
+    """
+    serving = reader.spaces()
+    space = models.find_space(serving[1:], name)
+    if space is None and models.find_space(serving, name):
+        raise InputError(
+            f"{name} is the library's own model; `lookalike --model NAME index FOLDER` changes it"
+        )
+    if space is None:
+        names = ", ".join(one.name for one in serving[1:]) or "none yet"
+        raise NotFoundError(f"no model {name} serves beside the library's own; these do: {names}")
+    count = catalog.drop_beside(space)
+    indexes.save(serving[0])  # deletes what is saved of spaces that serve no longer
     return count

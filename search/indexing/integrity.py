@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 from search.catalog.catalog import Catalog
 from search.catalog.reads import CatalogReader
@@ -34,33 +35,36 @@ class IntegrityChecker:
         indexes: vector stores of the library. Returns problems, which the user must solve, and
         repairs.
         """
-        space = self._catalog.serving()
-        repaired = list(self.check_vectors(space)) if space else []
+        spaces = self._reader.spaces()
+        repaired = [line for space in spaces for line in self.check_vectors(space)]
         if dangling := self._catalog.orphan_dangling():
             repaired.append(f"{dangling} pictures without a file were taken out")
-        problems = list(self.check_catalog(space))
-        if space:
-            replica = runtime.run(lambda: indexes.replica(space))
-            repaired += runtime.run(lambda: list(self.check_store(space, replica)))
+        problems = list(self.check_catalog(spaces))
+        for space in spaces:
+            repaired += runtime.run(partial(self._check_replica, indexes, space))
             indexes.train(space)
             indexes.save(space)
         problems += self.check_files(deep, repaired)
-        counts = self._reader.count(space)
+        counts = self._reader.count(None)
         return CheckReport(counts["pictures"], counts["files"], tuple(problems), tuple(repaired))
 
-    def check_catalog(self, space: Space | None) -> Iterator[str]:
+    def check_catalog(self, spaces: Sequence[Space]) -> Iterator[str]:
         """Yield what is wrong with the catalog itself."""
         yield from self._catalog.database.integrity()
-        counts = self._reader.count(space)
-        if space and counts["embedded"] < counts["pictures"]:
-            missing = counts["pictures"] - counts["embedded"]
-            yield f"{missing} pictures have no vector; index their folders again"
+        for space in spaces:
+            counts = self._reader.count(space)
+            if missing := max(0, counts["pictures"] - counts["embedded"]):
+                name = space.name
+                yield f"{missing} pictures have no vector of {name}; index their folders again"
 
     def check_vectors(self, space: Space) -> Iterator[str]:
         """Delete damaged vectors, so that the next sync embeds them again; yield the repairs."""
         if damaged := self._reader.list_damaged_vectors(space):
             self._catalog.delete_vectors(space, damaged)
-            yield f"{len(damaged)} damaged vectors were deleted"
+            yield f"{len(damaged)} damaged vectors of {space.name} were deleted"
+
+    def _check_replica(self, indexes: StoreManager, space: Space) -> list[str]:
+        return list(self.check_store(space, indexes.replica(space)))
 
     def check_store(self, space: Space, replica: StoreReplica) -> Iterator[str]:
         """Compare a vector store with the catalog and rebuild a wrong one; yield the repairs.
@@ -71,10 +75,10 @@ class IntegrityChecker:
             row_id for row_ids, _ in self._reader.iterate_vectors(space) for row_id in row_ids
         ]
         if replica.rebuilt and expected:
-            yield "the index was missing or damaged; rebuilt from the catalog"
+            yield f"the index of {space.name} was missing or damaged; rebuilt from the catalog"
         elif replica.refresh().ids().tolist() != expected:
             replica.rebuild()
-            yield "the index did not agree with the catalog; rebuilt"
+            yield f"the index of {space.name} did not agree with the catalog; rebuilt"
 
     def check_files(self, deep: bool, repaired: list[str]) -> Iterator[str]:
         """Yield what is wrong with the user's files, and create missing thumbnails.

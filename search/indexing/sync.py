@@ -32,7 +32,7 @@ OLD_COLOURS = "its stored colours are those of an earlier version"
 
 
 class FolderSync:
-    """Syncs folders into one catalog with one embedder. Its caller holds the write lock."""
+    """Syncs folders into one catalog. Its caller holds the write lock."""
 
     def __init__(
         self,
@@ -44,15 +44,26 @@ class FolderSync:
         embedder: Embedder,
         home: Path,
         default_excludes: bool = True,
+        beside: Sequence[Embedder] = (),
     ) -> None:
-        """analyzer: runs the embedder. home: the library's own folder, which is not indexed.
-        default_excludes: leave out system folders."""
+        """analyzer: runs the embedders. home: the library's own folder, which is not indexed.
+        default_excludes: leave out system folders. beside: embedders of the spaces that serve
+        beside that of the first embedder, from this sync on."""
         self._default_excludes = default_excludes
         self._catalog, self._reader, self._decoders = catalog, reader, decoders
         self._thumbnails, self._analyzer, self._home = thumbnails, analyzer, home
-        self._preprocessing = embedder.preprocessing
-        self._space = catalog.space(embedder.name, embedder.fingerprint, embedder.dim)
-        self._committer = Committer(catalog, thumbnails, analyzer, embedder, self._space)
+        self._committer, *self._others = (
+            Committer(
+                catalog,
+                thumbnails,
+                analyzer,
+                one,
+                catalog.space(one.name, one.fingerprint, one.dim),
+                beside=i > 0,
+            )
+            for i, one in enumerate((embedder, *beside))
+        )
+        self._space = self._committer.space
 
     def sync(
         self,
@@ -269,14 +280,18 @@ class FolderSync:
         self._probe_suspects(root, plan)
         counts = SyncCounts(root, known, skips=list(plan.skipped), moved=len(plan.moves))
         counts.unchanged, counts.left_out = plan.unchanged, left_out
+        for committer in self._others:
+            if not committer.space.beside:
+                self._catalog.serve_beside(committer.space)
         self._catalog.move(plan.moves)
         self._catalog.refresh(plan.refresh)
         if plan.read and self._catalog.chosen() is None:
             # the first folder chooses the library's model; uploads before it are few
-            yield from self._update_pictures(counts)
+            yield from self._update_pictures(counts, self._committer)
             self._catalog.serve(self._space)
         yield from self._read_files(counts, plan.read, force)
-        yield from self._update_pictures(counts)
+        for committer in (self._committer, *self._others):
+            yield from self._update_pictures(counts, committer)
         row_ids = self._catalog.row_ids(counts.new_ids) if plan.vanished else {}
         counts.settle_moves(plan.vanished, row_ids)
         self._catalog.remove_files([file.id for file in plan.vanished.values()])
@@ -298,45 +313,50 @@ class FolderSync:
         force: decode files of known pictures too.
         """
         known_ids = self._catalog.ids_by_size(self._space) if entries and not force else {}
+        preprocessings = [one.preprocessing for one in (self._committer, *self._others)]
         batch: list[tuple[FileEntry, Extracted]] = []
         extracted = extract_files(
-            counts.root.path, entries, known_ids, self._decoders, self._preprocessing
+            counts.root.path, entries, known_ids, self._decoders, preprocessings
         )
         for done, (entry, picture) in enumerate(extracted, 1):
             batch.append((entry, picture))
             if len(batch) == BATCH or done == len(entries):
                 self._committer.commit_files(counts, batch, self._decoders.rule)
+                for place, committer in enumerate(self._others, 1):
+                    committer.commit_vectors(counts, batch, place)
                 batch.clear()
                 yield Progress("index", done, len(entries), entry.path)
 
-    def _update_pictures(self, counts: SyncCounts) -> Iterator[Progress]:
-        """Decode again the pictures without a vector, and those of an earlier decode rule.
+    def _update_pictures(self, counts: SyncCounts, committer: Committer) -> Iterator[Progress]:
+        """Decode again the pictures without a vector under the committer's space, and, for the
+        library's own model, those of an earlier decode rule.
 
         One transaction writes a batch with all that is computed from its pixels, so an interrupted
         sync goes on where it stopped.
         """
-        totals = self._reader.count(self._space)
+        space = committer.space
+        totals = self._reader.count(space)
         complete = totals["pictures"] == totals["embedded"]
-        unembedded = {} if complete else dict(self._reader.list_unembedded(self._space))
-        outdated = dict(self._reader.list_outdated())
+        unembedded = {} if complete else dict(self._reader.list_unembedded(space))
+        outdated = dict(self._reader.list_outdated()) if committer is self._committer else {}
         pending = sorted({**outdated, **unembedded}.items())
         picture_ids = self._reader.picture_ids([row_id for row_id, _ in pending])
         batch: dict[int, DecodedPicture] = {}
-        extracted = extract_again(pending, outdated, self._decoders, self._preprocessing)
+        extracted = extract_again(pending, outdated, self._decoders, committer.preprocessing)
         for done, ((row_id, paths), picture) in enumerate(extracted, 1):
             if isinstance(picture, DecodeFailure):
                 state = OLD_COLOURS
                 if row_id in unembedded:
-                    state = f"not yet under {self._space.name}"
+                    state = f"not yet under {space.name}"
                 counts.skips.append(Skip(paths[0], f"{state}: {picture.reason}"))
             elif picture.id != picture_ids[row_id]:
-                purpose = f" to have {self._space.name}" if row_id in unembedded else ""
+                purpose = f" to have {space.name}" if row_id in unembedded else ""
                 reason = f"changed since it was indexed; index its folder{purpose}"
                 counts.skips.append(Skip(paths[0], reason))
             else:
                 batch[row_id] = picture
             if len(batch) == BATCH or done == len(pending):
-                self._committer.commit_again(counts, batch, unembedded)
+                committer.commit_again(counts, batch, unembedded)
                 batch.clear()
                 yield Progress("embed", done, len(pending), paths[0])
 

@@ -227,12 +227,13 @@ class DecoderPool:
     def load(
         self,
         sources: Iterable[tuple[T, DecodeRequest]],
-        preprocessing: Preprocessing | None,
+        preprocessing: Preprocessing | Sequence[Preprocessing] | None,
         prefetch: int = 64,
     ) -> Iterator[tuple[T, DecodedPicture | DecodeFailure]]:
         """Decode many pictures; yield them in the order of the sources.
 
-        prefetch: pictures that are decoded before the caller takes them.
+        preprocessing: one or several. prefetch: pictures that are decoded before the caller takes
+        them.
         """
         begun = ((key, self.submit(source, preprocessing)) for key, source in sources)
         return in_order(begun, prefetch)

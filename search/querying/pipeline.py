@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 from search.catalog.catalog import Catalog
 from search.catalog.reads import CatalogReader
 from search.catalog.writes import Space
-from search.embedders.models import Models
-from search.errors import EmptyError, LookalikeError
+from search.embedders.models import Models, describe_missing, find_space
+from search.errors import EmptyError, LookalikeError, QueryError
 from search.media.content import is_low_content
 from search.media.decoder_pool import DecoderPool
 from search.media.sources import PictureResolver
@@ -71,7 +71,7 @@ class LibrarySearch:
     def search(self, query: Query) -> Hits:
         """Return hits, best first. Raises LookalikeError for what cannot be answered.
 
-        A query during which the library's model changed is answered again by the new model.
+        A query during which its model stopped to serve is answered again.
         """
         resolver, terms = self._parts.resolver, list(query.terms)
         for i, term in enumerate(terms):  # an open file can be read only once
@@ -79,27 +79,34 @@ class LibrarySearch:
                 terms[i] = replace(term, image=resolver.read_file(term.image))
         query = replace(query, terms=tuple(terms))
         while True:
-            searcher = self.open()
+            searcher = self.open(query.model)
             try:
                 hits = searcher.search(query)
             except LookalikeError:
-                if self._parts.catalog.serving() == searcher.space:
+                if searcher.space in self._parts.reader.spaces():
                     raise
             else:
-                if hits or self._parts.catalog.serving() == searcher.space:
+                if hits or searcher.space in self._parts.reader.spaces():
                     return hits
 
-    def open(self) -> Searcher:
-        """Return a searcher for the model that the library answers with now.
+    def open(self, model: str | None = None) -> Searcher:
+        """Return a searcher for a model that the library answers with now.
 
-        Raises EmptyError, and ModelError when another model was requested.
+        model: its name or fingerprint. Without it, the model that the library was opened with,
+        else its own. Raises EmptyError, QueryError for a model that does not serve, and ModelError
+        when the library was opened with such a one.
         """
-        space = self._parts.catalog.serving()
-        if space is None:
+        serving = self._parts.reader.spaces()
+        if not serving:
             raise EmptyError(
                 f"the library in {self._parts.home} is empty: run `lookalike index FOLDER` first"
             )
-        self._parts.models.require_same(space)
+        if model is None:
+            space = self._parts.models.choose_space(serving)
+        elif (named := find_space(serving, model)) is not None:
+            space = named  # a name is never opened here: it may come from the network
+        else:
+            raise QueryError(describe_missing(model, serving))
         self._parts.decoders.warm()
         return Searcher(self._parts, space)
 

@@ -87,12 +87,15 @@ class Term:
 class Query:
     """What to look for.
 
-    k: hits at most, 1 to 10000. min_score: cosine below which there are no hits.
+    k: hits at most, 1 to 10000. min_score: cosine below which there are no hits. model: whose
+    vectors are compared, by name or fingerprint, of those that the library answers with; None for
+    the library's own.
     """
 
     terms: tuple[Term, ...]
     k: int = 10
     min_score: float | None = None
+    model: str | None = None
 
     def __post_init__(self) -> None:
         if not self.terms:
@@ -112,6 +115,7 @@ class Query:
         crop: Crop | Sequence[float | str] | None = None,
         k: int = 10,
         min_score: float | None = None,
+        model: str | None = None,
     ) -> Query:
         """A query of pictures and texts, one or several, which add up; a crop belongs to the only
         picture."""
@@ -128,7 +132,7 @@ class Query:
         terms += [Term(text=one) for one in ([text] if isinstance(text, str) else text or ())]
         if vector is not None:
             terms.append(Term(vector=tuple(float(v) for v in vector)))
-        return cls(tuple(terms), k, min_score)
+        return cls(tuple(terms), k, min_score, model)
 
     @classmethod
     def from_json(cls, payload: str | bytes | dict[str, Any], files: Sequence[bytes] = ()) -> Query:
@@ -148,7 +152,7 @@ class Query:
             raise QueryError(f"no term of the query names file {min(unused)}; give it one")
         if sum(term.address is not None for term in parsed) > MAX_ADDRESSES:
             raise QueryError(f"more than {MAX_ADDRESSES} URLs in one query; save the pictures")
-        return cls(parsed, request.k, request.min_score)
+        return cls(parsed, request.k, request.min_score, request.model)
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON of the query, the same in every interface."""
@@ -156,7 +160,8 @@ class Query:
         for term in self.terms:
             terms.append(term.to_json(place))
             place += has_no_name(term.image)
-        return {"terms": terms, "k": self.k, "min_score": self.min_score}
+        document = {"terms": terms, "k": self.k, "min_score": self.min_score}
+        return document if self.model is None else document | {"model": self.model}
 
 
 def _reject_surrogates(text: str) -> None:
@@ -240,6 +245,11 @@ class QueryJson(BaseModel):
     where: list[str] = Field([], description="Not in this version.")
     k: int = Field(10, description=f"How many pictures, 1 to {MAX_K}.")
     min_score: float | None = Field(None, description="Cosine below which none are given.")
+    model: Annotated[str, Field(max_length=MAX_TEXT)] | None = Field(
+        None,
+        description="Whose vectors are compared: a name or fingerprint of `spaces` in the status. "
+        "Without it, the library's own model.",
+    )
     kind: str | None = Field(None, description="Not in this version.")
     collapse: bool = Field(False, description="Not in this version.")
     expand: int = Field(0, description="Not in this version.")

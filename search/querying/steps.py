@@ -141,7 +141,10 @@ class Retriever:
         """
         store = self._indexes.replica(self._space).refresh()
         if not store.count:
-            raise EmptyError("the library holds no pictures: run `lookalike index FOLDER` first")
+            raise EmptyError(
+                f"the library holds no pictures with a vector of {self._space.name}: run "
+                "`lookalike index FOLDER` first"
+            )
         if among is not None:
             return list(among)
         row_ids: list[int] = store.search(vector[None], k)[0].ids.tolist()

@@ -787,8 +787,8 @@ def test_check_finds_a_damaged_vector_and_the_next_sync_embeds_it_again(
         data[7] ^= 4
         c.execute(update(schema.vectors).where(where).values(data=bytes(data)))
     report = engine.check()
-    assert report.repaired == ("1 damaged vectors were deleted",)
-    assert report.problems == ("1 pictures have no vector; index their folders again",)
+    assert report.repaired == ("1 damaged vectors of mini were deleted",)
+    assert report.problems == ("1 pictures have no vector of mini; index their folders again",)
     assert identity(1) not in {hit.id for hit in engine.search(image=f"id:{identity(0)}")}
     assert engine.sync(folder).embedded == 1
     assert engine.search(image=f"id:{identity(1)}", k=1)[0].id == identity(1)

@@ -196,6 +196,10 @@ def test_status_and_check_tell_the_state(library: tuple[Path, Path]) -> None:
         "roots",
         "index",
         "version",
+        "spaces",
+    ]
+    assert status["spaces"] == [
+        {"name": "mini", "fingerprint": status["fingerprint"], "embedded": 33}
     ]
     assert status["roots"] == [{"path": str(photos), "state": "online", "files": 33}]
     assert set(status["index"]) == {"kind", "generation"}
@@ -213,6 +217,29 @@ def test_forget_leaves_the_pictures(tmp_path: Path) -> None:
     }
     assert len(list((tmp_path / "hat").iterdir())) == 11
     assert not list((home / "thumbnails").rglob("*.webp"))
+
+
+def test_a_library_answers_with_two_models(tmp_path: Path) -> None:
+    shutil.copytree(SAMPLES / "hat", tmp_path / "hat")
+    home, photos, other = tmp_path / "home", tmp_path / "hat", ("--model", "mini-1")
+    run(home, "index", photos)
+    refused = run(home, "index", photos, "--beside", code=1)
+    assert b"--model NAME index FOLDER --beside" in refused.stderr
+    query = ("search", photos / "01.jpg", "--json")
+    assert b"add --beside to keep both" in run(home, *other, *query, code=1).stderr
+    added = run(home, *other, "index", photos, "--beside", "--json")
+    assert json.loads(added.stdout)["embedded"] == 11
+    assert added.stderr.startswith(b"model: mini stays; all pictures get vectors of mini-1 too\n")
+    assert json.loads(run(home, *query).stdout)["model"] == "mini"
+    answer = json.loads(run(home, *other, *query).stdout)
+    assert answer["model"] == "mini-1" and answer["hits"][0]["score"] > 0.99
+    assert b"\nbeside    mini-1: 11 searchable\n" in run(home, "status").stdout
+    for wrong in ((), (photos, "--model", "mini-1")):
+        run(home, "forget", *wrong, code=2)
+    done = run(home, "forget", "--model", "mini-1", "--json")
+    assert json.loads(done.stdout) == {"vectors": 11}
+    run(home, *other, *query, code=1)
+    assert b"library's own model" in run(home, "forget", "--model", "mini", code=1).stderr
 
 
 def test_broken_pictures_are_skipped_with_their_reason(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ class OneByOne:
     def load(
         self,
         sources: Iterable[tuple[Any, DecodeRequest]],
-        preprocessing: Preprocessing | None,
+        preprocessing: Preprocessing | Sequence[Preprocessing] | None,
         prefetch: int = 64,
     ) -> Iterator[tuple[Any, DecodedPicture | DecodeFailure]]:
         for key, source in sources:
@@ -44,14 +44,14 @@ class OneByOne:
 class Constant:
     """An analyzer that gives every picture the same vector."""
 
-    def __init__(self) -> None:
-        self.analyzed = 0
+    def __init__(self, low_content: bool = False) -> None:
+        self.analyzed, self.content = 0, SeenContent(low_content=low_content)
 
     def analyze(
         self, embedder: Embedder, pixels: Sequence[Pixels]
     ) -> list[tuple[Vectors, SeenContent]]:
         self.analyzed += len(pixels)
-        return [(np.eye(1, embedder.dim, dtype=np.float32)[0], SeenContent()) for _ in pixels]
+        return [(np.eye(1, embedder.dim, dtype=np.float32)[0], self.content) for _ in pixels]
 
     def can_answer(self, space: Space) -> bool:
         return True
@@ -102,4 +102,28 @@ def test_a_batch_is_embedded_once_per_image_and_committed(folder: Path, tmp_path
     assert reader.count(space) == {"pictures": 3, "files": 3, "embedded": 3}
     committer.commit_files(SyncCounts(root, catalog.files(root), []), batch, "rule")
     assert analyzer.analyzed == 2  # every image has a vector
+    database.close()
+
+
+def test_a_second_space_gets_its_vectors_from_the_same_batch(folder: Path, tmp_path: Path) -> None:
+    paint(folder / "a.jpg", 1)
+    paint(folder / "b.jpg", 1, "other bytes, same image")
+    paint(folder / "c.jpg", 2)
+    embedder, analyzer = Counted(), Constant(low_content=True)
+    database = Database(tmp_path / "catalog.sqlite")
+    catalog, reader = Catalog(database), CatalogReader(database)
+    first, second = (catalog.space(name, name, embedder.dim) for name in ("one", "two"))
+    root, thumbnails = catalog.add_root(str(folder), 0, ()), Thumbnails(tmp_path / "thumbnails")
+    own = Committer(catalog, thumbnails, Constant(), embedder, first)
+    other = Committer(catalog, thumbnails, analyzer, embedder, second, beside=True)
+    counts, entries = SyncCounts(root, {}, []), sorted(scan(folder).entries.values())
+    preprocessings = [own.preprocessing, other.preprocessing]
+    batch = list(extract_files(str(folder), entries, {}, OneByOne(), preprocessings))
+    own.commit_files(counts, batch, "rule")
+    for _ in range(2):
+        other.commit_vectors(counts, batch, 1)
+        assert (analyzer.analyzed, counts.embedded) == (2, 4)
+    assert reader.count(second)["embedded"] == 3
+    shown = reader.describe(reader.newest(0, 3)).values()
+    assert not any(one.low_content for one in shown)  # the own model says which are blank
     database.close()

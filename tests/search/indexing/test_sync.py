@@ -975,7 +975,9 @@ def test_a_search_that_overlaps_a_change_of_model_is_done_again(
     library(model=other).sync(folder)
     fresh = engine.library.searches.open
     searches = engine.library.searches
-    monkeypatch.setattr(searches, "open", lambda: searchers.pop() if searchers else fresh())
+    monkeypatch.setattr(
+        searches, "open", lambda model: searchers.pop() if searchers else fresh(model)
+    )
     assert len(engine.search(image=jpeg(0))) == 3 and not searchers
 
 

@@ -236,6 +236,45 @@ def test_a_library_gives_the_same_answers_with_every_store(
     assert engine.check().problems == () and engine.tend() is None
 
 
+@pytest.mark.parametrize("name", sorted(STORES))
+def test_a_manager_keeps_the_stores_of_two_spaces_apart(
+    library: Callable[..., Engine], folder: Path, name: str
+) -> None:
+    for seed in range(4):
+        paint(folder / f"{seed}.jpg", seed)
+    engine, writer = open_with(library, name), library()
+    writer.sync(folder)
+    library(model="mini-1").sync(folder, beside=True)
+    parts = engine.library
+    own, other = parts.reader.spaces()
+    replicas = [
+        parts.runtime.run(lambda space=space: parts.indexes.replica(space))
+        for space in (own, other)
+    ]
+    assert [replica.space for replica in replicas] == [own, other]
+    (folder / "1.jpg").unlink()
+    paint(folder / "4.jpg", 4)
+    writer.sync(folder)
+    for space, replica in zip((own, other), replicas, strict=True):
+        assert parts.runtime.run(lambda space=space: parts.indexes.replica(space)) is replica
+        store = replica.refresh()
+        assert store.cursor == parts.reader.sequence(space) and store.count == 4
+        row_ids, vectors = parts.reader.load_vectors(space, store.ids().tolist())
+        for row_id, vector in zip(row_ids, vectors, strict=True):
+            assert store.search(vector[None], 1)[0].ids[0] == row_id
+        parts.indexes.train(space)
+        parts.indexes.save(space)
+        assert parts.indexes.status(space)["generation"] == store.cursor
+    stores = [replica.refresh() for replica in replicas]
+    query = parts.reader.load_vectors(own, [1])[1]
+    assert stores[0].search(query, 4)[0].scores[1] != stores[1].search(query, 4)[0].scores[1]
+    library().forget_model("mini-1")
+    library(model="mini-1").sync(folder, beside=True)
+    again = parts.runtime.run(lambda: parts.indexes.replica(parts.reader.spaces()[1]))
+    assert again is not replicas[1] and again.refresh().count == 4
+    assert parts.runtime.run(lambda: parts.indexes.replica(own)) is replicas[0]
+
+
 def test_an_unknown_store_is_refused_and_the_known_ones_are_listed(
     engine: Engine, tmp_path: Path
 ) -> None:

@@ -30,6 +30,7 @@ from search.records import (
     CheckReport,
     Hits,
     IndexReport,
+    KeptPicture,
     KnownWord,
     Page,
     Picture,
@@ -46,6 +47,7 @@ from search.settings import Settings
 from search.types import Pixels, Vectors
 
 if TYPE_CHECKING:
+    from search.catalog.writes import Origins
     from search.generation.variants import VariantOptions
 
 
@@ -363,14 +365,35 @@ class Engine:
 
     # pictures ----------------------------------------------------------------------------------
 
-    def keep(self, picture: bytes | str) -> Picture:
+    def keep(self, picture: bytes | str, name: str | None = None) -> KeptPicture:
         """Copy a picture (its bytes, or a URL) into the library's own folder, unchanged.
 
-        It can be found at once, even while a folder is indexed. Raises LookalikeError.
+        name: of its file; None takes that of the URL. It can be found at once, even while a folder
+        is indexed. A picture that the library has is not stored twice. Raises LookalikeError.
         """
+        from search.catalog.writes import Origins
+        from search.indexing.uploads import describe_address
+        from search.media.images import content_hash
+
+        address = picture if isinstance(picture, str) and is_address(picture) else None
+        origins = describe_address(address) if address else Origins()
+        origins = Origins(name or origins.original_name, origins.source_url)
+        data = self.library.resolver.read_content(picture)
+        picture_id = content_hash(data)
+        is_new = not self.library.browser.has_file(picture_id)
+        if is_new:
+            is_new = self._store_upload(data, picture_id, origins)
+        if not is_new:
+            with self.library.write_lock.borrow():
+                row_id = self.library.reader.resolve(picture_id)
+                self.library.catalog.set_origins(row_id, origins)
+        return KeptPicture(**vars(self.picture(picture_id)), is_new=is_new)
+
+    def _store_upload(self, data: bytes, picture_id: str, origins: Origins) -> bool:
+        """Embed and store a picture. Returns False if another thread has stored it meanwhile."""
+        from search.indexing.uploads import UploadContent
         from search.media.decoder_pool import DecodeRequest
 
-        data = self.library.resolver.read_content(picture)
         models, spaces = self.library.models, self.library.reader.spaces()
         embedder = models.choose_offline(spaces)  # refuses a model that does not serve
         if spaces:  # the other spaces get their vectors at the next sync
@@ -383,14 +406,26 @@ class Engine:
             lambda: models.analyze_batch(embedder, pixels), urgent=True
         )
         with self.library.write_lock.borrow():
+            if self.library.browser.has_file(picture_id):
+                return False
             serving = self.library.catalog.serving()
             if serving and serving.fingerprint != embedder.fingerprint:
                 raise ModelError(f"the library has changed to {serving.name} just now; try again")
             space = self.library.catalog.space(embedder.name, embedder.fingerprint, embedder.dim)
             if serving is None:
                 self.library.catalog.serve(space, meanwhile=models.requested is None)
-            self.library.uploads.keep(data, loaded, space, vector, content)
-        return self.picture(loaded.id)
+            upload = UploadContent(data, loaded, vector, content)
+            self.library.uploads.keep(upload, space, origins)
+        return True
+
+    def delete(self, identity: str) -> None:
+        """Move the file of an upload to the system's bin, and take it out of the library.
+
+        Raises NotUploadError for a picture that is a file of the user's, and as `picture`.
+        """
+        row_id = self.library.reader.resolve(identity)
+        with self.library.write_lock.borrow():
+            self.library.uploads.delete(row_id)
 
     def picture(self, identity: str) -> Picture:
         """Return what is known of a picture.

@@ -6,6 +6,7 @@
     │   │   ├── SizeError   a picture that exceeds the limits
     │   │   └── CropError   a crop that is not inside its picture
     │   ├── NotFoundError   a path or an id that does not exist
+    │   ├── NotUploadError  a picture that is not an upload, so that it is not deleted
     │   └── QueryError      a query that cannot be answered
     │       ├── FieldError  a query whose JSON has unknown fields, or values of the wrong type
     │       └── NeighbourError  no picture of the library that variants could start from
@@ -60,6 +61,12 @@ class NotFoundError(InputError):
     """A path or an id that does not exist."""
 
     code = "not_found"
+
+
+class NotUploadError(InputError):
+    """A picture that is not an upload, so that it is not deleted."""
+
+    code = "not_an_upload"
 
 
 class QueryError(InputError):

@@ -77,7 +77,8 @@ class Picture:
     id: SHA-256 of its bytes. path: one present file, paths: all. tags: what people call it;
     labels: what the library's model sees in it, with probabilities, most probable first.
     low_content: it is blank, black, white or of one other colour. decode_rule: the version of the
-    rule by which it was decoded.
+    rule by which it was decoded. original_name, source_url: of an upload, the name of its file and
+    the URL that it was fetched from.
     """
 
     id: str
@@ -88,13 +89,24 @@ class Picture:
     labels: tuple[Label, ...] = ()
     low_content: bool = False
     decode_rule: int = 0
+    original_name: str | None = None
+    source_url: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Convert to JSON, as `/images/{id}` answers."""
         paths = {"path": shown(self.path), "paths": [shown(p) for p in self.paths]}
         metadata = {**asdict(self.metadata), "palette": list(self.metadata.palette)}
         seen = {"labels": [asdict(label) for label in self.labels], "low_content": self.low_content}
-        return {"id": self.id, **paths, **metadata, "tags": list(self.tags), **seen}
+        origins = {"original_name": self.original_name, "source_url": self.source_url}
+        return {"id": self.id, **paths, **metadata, "tags": list(self.tags), **seen, **origins}
+
+
+@dataclass(frozen=True)
+class KeptPicture(Picture):
+    """A picture that the library was given. is_new: a file was written, since the library did not
+    have the picture."""
+
+    is_new: bool = False
 
 
 @dataclass(frozen=True)

@@ -95,10 +95,12 @@ Here = Annotated[Context, Depends(_context)]
 
 @dataclass
 class RequestBody:
-    """The body of a request. files: the uploaded pictures, in order. json: the JSON, if any."""
+    """The body of a request. files: the uploaded pictures, in order; names: of their files. json:
+    the JSON, if any."""
 
     files: list[bytes]
     json: bytes | str | None = None
+    names: list[str] = field(default_factory=list)
 
 
 async def read_body(request: Request, max_files: int, field: str | None) -> RequestBody:
@@ -154,6 +156,7 @@ async def _read_multipart(request: Request, max_files: int, field: str | None) -
                 if len(body.files) == max_files:
                     raise Problem(413, f"more than {max_files} files in one request")
                 body.files.append(await value.read())
+                body.names.append(value.filename or "")
             elif name == "image":
                 wrong.append((name, "is a file"))
             elif name == field and body.json is None:

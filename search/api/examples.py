@@ -25,6 +25,8 @@ IMAGE = {
     "tags": ["summer"],
     "labels": [{"name": "hat", "score": 0.91}],
     "low_content": False,
+    "original_name": None,
+    "source_url": None,
 }
 ROOT = {"path": "/home/ada/Pictures", "state": "online", "files": 112, "left_out": {"raw": 3}}
 PROGRESS = {"phase": "index", "done": 64, "total": 110, "path": FILES["path"], "pictures": []}

@@ -70,6 +70,8 @@ class ImageJson(Metadata):
     """A picture of the library, and what can be read off it.
 
     tags: what people call it. labels: what the model sees in it, most probable first.
+    original_name, source_url: of an upload, the name of its file and the URL that it was fetched
+    from.
     """
 
     id: str
@@ -78,6 +80,8 @@ class ImageJson(Metadata):
     tags: tuple[str, ...]
     labels: tuple[Label, ...]
     low_content: bool
+    original_name: str | None
+    source_url: str | None
 
 
 class PageJson(BaseModel):

@@ -16,6 +16,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from sqlalchemy import Connection, Select, and_, bindparam, delete, insert, select, update
 
 from search.catalog.schema import (
+    UPLOADS,
     changes,
     colors,
     files,
@@ -33,8 +34,6 @@ from search.media.rules import DECODE_RULE
 from search.types import FileEntry
 
 ORPHAN_SECONDS = 30 * 86400.0
-UPLOADS = "kept"
-"""Key in `meta` of the folder of uploads."""
 PROVISIONAL = "meanwhile"
 """Key in `meta` of a space that serves until a folder is indexed, which chooses one."""
 
@@ -210,6 +209,13 @@ class Catalog(CatalogWriter):
             rows = connection.execute(query).all()
         decode = os.fsdecode
         return {decode(r[0]): CatalogFile._make(r[1:]) for r in rows if r[0].startswith(prefix)}
+
+    def files_of(self, root: Root, row_id: int) -> dict[int, str]:
+        """Return the files of a root that hold a picture: relative path by file id."""
+        query = select(files.c.id, files.c.path).join(places, places.c.file == files.c.id)
+        query = query.where(files.c.root == root.id, places.c.picture == row_id)
+        with self.database.read() as c:
+            return {int(row.id): os.fsdecode(row.path) for row in c.execute(query)}
 
     def ids_by_size(self, space: Space) -> dict[int, set[str]]:
         """Return the ids of pictures with a vector under the space, by their size in bytes."""

@@ -7,9 +7,11 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from sqlalchemy import (
     BindParameter,
+    Connection,
     Select,
     Text,
     and_,
@@ -22,6 +24,7 @@ from sqlalchemy import (
 
 from search.catalog.database import Database
 from search.catalog.schema import (
+    UPLOADS,
     changes,
     colors,
     files,
@@ -47,7 +50,8 @@ class PictureSummary:
     """A picture as a hit shows it.
 
     id: SHA-256 of its bytes. paths: of its files. stats: size in bytes and mtime_ns of each file
-    when it was indexed. decode_rule: the version of the rule that decoded it.
+    when it was indexed. decode_rule: the version of the rule that decoded it. Files that the
+    library keeps come after those of the user. original_name, source_url: of an upload.
     """
 
     id: str
@@ -58,6 +62,8 @@ class PictureSummary:
     tags: tuple[str, ...]
     low_content: bool = False
     decode_rule: int = 0
+    original_name: str | None = None
+    source_url: str | None = None
 
     def there(self) -> str:
         """Return the path of one file, present and unchanged if any is."""
@@ -201,6 +207,7 @@ class CatalogReader:
         file_rows: dict[int, list[Any]] = {}
         tag_names: dict[int, list[str]] = {}
         with self.database.read() as c:
+            uploads = _read_uploads_folder(c)
             for part in chunks(row_ids):
                 for row in c.execute(SHOWN, {"row_ids": part}):
                     file_rows.setdefault(row.row_id, []).append(row)
@@ -208,8 +215,8 @@ class CatalogReader:
                     tag_names.setdefault(row.picture, []).append(row.tag)
         described = {}
         for row_id, rows in file_rows.items():
-            files_of = sorted({(_path(r), (r.size, r.mtime_ns)) for r in rows})
-            paths, stats = zip(*files_of, strict=True)
+            files_of = {(r.root_path == uploads, _path(r), (r.size, r.mtime_ns)) for r in rows}
+            _, paths, stats = zip(*sorted(files_of), strict=True)
             first, names = rows[0], tuple(sorted(tag_names.get(row_id, ())))
             described[row_id] = PictureSummary(
                 first.id,
@@ -220,6 +227,8 @@ class CatalogReader:
                 names,
                 bool(first.low_content),
                 first.decode_rule,
+                first.original_name,
+                first.source_url,
             )
         return described
 
@@ -298,13 +307,15 @@ class CatalogReader:
         return list(matches)
 
     def places(self, row_id: int) -> list[FilePlace]:
-        """Return the files of a picture."""
+        """Return the files of a picture; those that the library keeps come last."""
         f = files.c
         columns = (f.path, f.size, f.mtime_ns, f.ctime_ns, f.probe, roots.c.path.label("root_path"))
         query = select(*columns, roots.c.follow_links).join(roots, roots.c.id == files.c.root)
         query = query.join(places, places.c.file == files.c.id)
         with self.database.read() as c:
             rows = c.execute(query.where(places.c.picture == row_id)).all()
+            uploads = _read_uploads_folder(c)
+        rows = sorted(rows, key=lambda r: bool(r.root_path == uploads))
         return [
             FilePlace(
                 os.fsdecode(r.root_path),
@@ -400,12 +411,14 @@ PRESENT = _select_vectors().where(vectors.c.picture.in_(_ROW_IDS))
 SHOWN = (
     select(pictures.c.row_id, pictures.c.id, pictures.c.width, pictures.c.height)
     .add_columns(pictures.c.low_content, pictures.c.decode_rule)
+    .add_columns(pictures.c.original_name, pictures.c.source_url)
     .add_columns(files.c.path, files.c.size, files.c.mtime_ns, roots.c.path.label("root_path"))
     .join(places, places.c.picture == pictures.c.row_id)
     .join(files, files.c.id == places.c.file)
     .join(roots, roots.c.id == files.c.root)
     .where(pictures.c.row_id.in_(_ROW_IDS))
 )
+UPLOADS_FOLDER = select(meta.c.value).where(meta.c.key == UPLOADS)
 TAGGED = select(tags).where(tags.c.picture.in_(_ROW_IDS))
 LATER = select(changes.c.sequence, changes.c.picture).where(
     changes.c.space == bindparam("space"), changes.c.sequence > bindparam("sequence")
@@ -420,6 +433,11 @@ def _rank_file_state(place: tuple[str, tuple[int, int]]) -> int:
     except OSError:
         return 1
     return 0 if file_state(stat)[:2] == indexed else 2
+
+
+def _read_uploads_folder(c: Connection) -> bytes:
+    """Return the path of the folder of uploads, empty if there is none."""
+    return unquote_to_bytes(c.scalar(UPLOADS_FOLDER) or "")
 
 
 def _path(row: Any) -> str:

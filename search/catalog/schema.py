@@ -43,6 +43,9 @@ meta = Table(
     Column("value", Text, nullable=False),
 )
 
+UPLOADS = "kept"
+"""Key in `meta` of the folder of uploads, quoted as a URL since `meta` holds text."""
+
 roots = Table(
     "roots",
     metadata,

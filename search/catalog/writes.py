@@ -93,13 +93,21 @@ class SeenContent:
 
 
 @dataclass(frozen=True)
+class Origins:
+    """Where an upload comes from: the name of its file, and the URL that it was fetched from."""
+
+    original_name: str | None = None
+    source_url: str | None = None
+
+
+@dataclass(frozen=True)
 class ExtractedFile:
     """A file with a picture.
 
     id: SHA-256 of the bytes. pixel_hash: hash of the normalized image; it and metadata are None if
     the catalog has the picture. vector: (dim,) float32 of unit length; None if the catalog has the
     vector of this picture or of its normalized image. content: computed with the vector. probe: a
-    digest of samples of the bytes.
+    digest of samples of the bytes. origins: of an upload.
     """
 
     entry: FileEntry
@@ -109,6 +117,7 @@ class ExtractedFile:
     vector: Vectors | None = None
     content: SeenContent = SeenContent()
     probe: bytes | None = None
+    origins: Origins = Origins()
 
 
 @dataclass(frozen=True)
@@ -198,6 +207,8 @@ class CatalogWriter:
         with self.database.write() as c:
             row_ids, arrived = self._write_pictures(c, extracted)
             self._write_vectors(c, space, extracted, row_ids)
+            for file in extracted:
+                self._set_origins(c, row_ids[file.id], file.origins)
             paths = [os.fsencode(item.entry.path) for item in batch]
             query = select(files.c.path, files.c.id, files.c.last_picture)
             query = query.where(files.c.root == root.id, files.c.path.in_(paths))
@@ -266,6 +277,21 @@ class CatalogWriter:
             items = (decoded or {}).items()
             self._set_decoded(c, {n: (one.pixel_hash, one.metadata) for n, one in items})
             self._set_flags(c, {n: one.low_content for n, one in items})
+
+    def set_origins(self, row_id: int, origins: Origins) -> None:
+        """Store where a picture comes from, unless the catalog knows it."""
+        with self.database.write() as c:
+            self._set_origins(c, row_id, origins)
+
+    @staticmethod
+    def _set_origins(c: Connection, row_id: int, origins: Origins) -> None:
+        for column, value in (
+            (pictures.c.original_name, origins.original_name),
+            (pictures.c.source_url, origins.source_url),
+        ):
+            if value is not None:
+                change = update(pictures).where(pictures.c.row_id == row_id, column.is_(None))
+                c.execute(change.values({column: value}))
 
     def _write_pictures(
         self, c: Connection, extracted: Sequence[ExtractedFile]

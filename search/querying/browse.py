@@ -78,6 +78,14 @@ class PictureBrowser:
             f"no file of picture {picture.id[:12]} is as it was indexed; index its folder again"
         )
 
+    def has_file(self, picture_id: str) -> bool:
+        """Return whether a file that is as it was indexed holds this picture."""
+        try:
+            self.original(picture_id)[1].close()
+        except NotFoundError:
+            return False
+        return True
+
     def _pictures(self, row_ids: Sequence[int]) -> list[Picture]:
         described, metadata = self._reader.describe(row_ids), self._reader.load_metadata(row_ids)
         space = self._catalog.serving()
@@ -96,6 +104,8 @@ class PictureBrowser:
                 labels.get(row_id, ()),
                 d.low_content,
                 d.decode_rule,
+                d.original_name,
+                d.source_url,
             )
             for row_id in row_ids
             if (d := described.get(row_id)) and row_id in metadata

@@ -48,7 +48,7 @@ import { Problem, isAbort } from './problems.js';
  *   paths: string[], type: string, bytes: number, taken: string | null, camera: string | null,
  *   latitude: number | null, longitude: number | null, palette: string[],
  *   exif: Record<string, unknown>, tags: string[], labels: { name: string, score: number }[],
- *   truncated: boolean,
+ *   truncated: boolean, original_name: string | null, source_url: string | null,
  * }} Image
  */
 
@@ -176,10 +176,19 @@ export class Api {
   /**
    * Keep a picture in the library.
    * @param {Blob | string} source A file, or a URL.
-   * @returns {Promise<Image>}
+   * @returns {Promise<{ image: Image, isNew: boolean }>} isNew: the library did not have it.
    */
-  keepImage(source) {
-    return this.#requestJson('images', createUpload(source));
+  async keepImage(source) {
+    const response = await this.#request('images', createUpload(source));
+    return { image: await response.json(), isNew: response.status === 201 };
+  }
+
+  /**
+   * Move a picture that was kept to the system's bin.
+   * @param {string} id
+   */
+  async deleteImage(id) {
+    await this.#request(`images/${encodeURIComponent(id)}`, { method: 'DELETE' });
   }
 
   /**
@@ -313,7 +322,7 @@ function createJson(value) {
  */
 function createForm(blobs, fields = {}) {
   const body = new FormData();
-  for (const blob of blobs) body.append('image', blob, 'picture');
+  for (const blob of blobs) body.append('image', blob, blob instanceof File ? blob.name : 'picture');
   for (const [name, value] of Object.entries(fields)) body.append(name, JSON.stringify(value));
   return { method: 'POST', body };
 }

@@ -227,17 +227,24 @@ class App {
   }
 
   /**
-   * Go on with a picture that was put into the library.
+   * Go on with a picture that was put into the library. Returns what goes back.
    * @param {Image} image
    * @param {boolean} isShown
    */
   #handleKept({ id }, isShown) {
+    const before = this.#route;
     this.#store.invalidate();
     if (isShown && document.body.classList.contains('asking')) {
       this.#panel.adopt(shortenId(id));
       this.#enter({ ...this.#route, q: `id:${shortenId(id)}`, upload: null }, { isReplacing: true });
     }
     this.#library.refresh();
+    return () => {
+      this.#refreshLibrary();
+      if (parseId(this.#route.q) !== shortenId(id)) return;
+      this.#panel.adopt(null);
+      this.#enter(before, { isReplacing: true });
+    };
   }
 
   /**

@@ -166,6 +166,8 @@ function listFacts(image, score) {
   add('fact_content', image.low_content && translate('blank_picture'));
   add('fact_truncated', image.truncated && translate('truncated_picture'));
   add('fact_tags', image.tags.join(', '));
+  add('fact_name', image.original_name);
+  add('fact_source', image.source_url);
   facts.push(['fact_path', createPath(splitPath(image.path).folder)]);
   for (const path of image.paths) if (path !== image.path) facts.push(['fact_also', createPath(path)]);
   facts.push(['fact_id', [createElement('code', { text: shortenId(image.id), title: image.id })]]);

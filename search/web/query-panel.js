@@ -18,10 +18,10 @@ import { isAddress, parseId } from './route.js';
  * What the panel calls.
  * @typedef {object} Callbacks
  * @property {(box: Box | null) => void} onCrop A box was drawn, or removed.
- * @property {(image: Image, isShown: boolean) => void} onKept The picture is in the library; whether
- *   it is still shown.
+ * @property {(image: Image, isShown: boolean) => () => void} onKept The picture is in the library;
+ *   whether it is still shown. Returns what to call when it was taken out again.
  * @property {(query: VariantQuery) => void} onMakeVariants
- * @property {(text: string) => void} showToast
+ * @property {ReturnType<import('./toast.js').createToast>} showToast
  */
 
 export class QueryPanel {
@@ -122,14 +122,30 @@ export class QueryPanel {
     this.#keepButton.ariaDisabled = 'true';
     label.textContent = translate('keeping');
     try {
-      const image = await this.#api.keepImage(keepable);
-      this.#callbacks.showToast(translate('kept'));
-      this.#callbacks.onKept(image, this.keepable === keepable);
+      const { image, isNew } = await this.#api.keepImage(keepable);
+      const onUndone = this.#callbacks.onKept(image, this.keepable === keepable);
+      const undo = { text: translate('undo'), act: () => this.#undo(image.id, onUndone) };
+      this.#callbacks.showToast(translate(isNew ? 'kept' : 'had_already'), isNew ? undo : undefined);
     } catch (error) {
       this.#callbacks.showToast(formatProblem(toProblem(error), translator));
     } finally {
       this.#keepButton.ariaDisabled = null;
       label.textContent = translate('keep');
+    }
+  }
+
+  /**
+   * Take a picture out of the library that was put into it.
+   * @param {string} id
+   * @param {() => void} onUndone
+   */
+  async #undo(id, onUndone) {
+    try {
+      await this.#api.deleteImage(id);
+      this.#callbacks.showToast(translate('undone'));
+      onUndone();
+    } catch (error) {
+      this.#callbacks.showToast(formatProblem(toProblem(error), translator));
     }
   }
 

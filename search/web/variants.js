@@ -30,10 +30,10 @@ const MAX_N = 16;
  * What the dialog calls.
  * @typedef {object} Callbacks
  * @property {(file: File) => void} onSearch Search by a variant.
- * @property {() => void} onKept A variant is in the library now.
+ * @property {() => void} onKept A variant is in the library now, or was taken out again.
  * @property {(event: MouseEvent) => void} onFollow A link to results was clicked.
  * @property {() => number} countPictures Number of pictures in the library, 0 while unknown.
- * @property {(text: string) => void} showToast
+ * @property {ReturnType<import('./toast.js').createToast>} showToast
  */
 
 /**
@@ -320,6 +320,20 @@ export class VariantsDialog {
   }
 
   /**
+   * Take a variant out of the library that was put into it.
+   * @param {string} id
+   */
+  async #undo(id) {
+    try {
+      await this.#api.deleteImage(id);
+      this.#callbacks.showToast(translate('undone'));
+      this.#callbacks.onKept();
+    } catch (error) {
+      this.#callbacks.showToast(formatProblem(toProblem(error), translator));
+    }
+  }
+
+  /**
    * @param {NamedVariant} variant
    * @param {HTMLElement} button
    */
@@ -329,8 +343,9 @@ export class VariantsDialog {
     const file = await this.#fetchFile(variant);
     try {
       if (!file) return;
-      await this.#api.keepImage(file);
-      this.#callbacks.showToast(translate('kept_variant'));
+      const { image, isNew } = await this.#api.keepImage(file);
+      const undo = { text: translate('undo'), act: () => this.#undo(image.id) };
+      this.#callbacks.showToast(translate(isNew ? 'kept_variant' : 'had_already'), isNew ? undo : undefined);
       this.#callbacks.onKept();
     } catch (error) {
       this.#callbacks.showToast(formatProblem(toProblem(error), translator));

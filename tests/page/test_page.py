@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
 import shutil
 import threading
@@ -301,8 +302,14 @@ def test_metadata_of_a_photo(page: Page, home: Path, folder: Path) -> None:
 
 
 def test_a_kept_picture_is_found_and_has_a_link(
-    page: Page, home: Path, unknown: Path, web: str, tmp_path: Path
+    page: Page,
+    home: Path,
+    unknown: Path,
+    web: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("send2trash.send2trash", os.unlink)
     with Image.open(SAMPLES / "shoes" / "02.jpg") as shoe:
         shoe.resize((200, 260)).save(tmp_path / "shoe.png")
     engine = open_library(home)
@@ -321,6 +328,13 @@ def test_a_kept_picture_is_found_and_has_a_link(
         assert page.wait_for_results("1 result")[0].endswith("score 1.00")
         assert page.read_address() == f"/?q=id:{identity[:16]}"
         assert "Kept" in page.read_text("#toast")
+        page.click("#toast button")  # undo, and once more
+        page.wait_for("document.getElementById('toast').textContent.includes('Taken out')")
+        page.wait_for("location.pathname === '/' && location.search === ''")
+        page.wait_for("document.querySelectorAll('#state .buttons button').length === 2")
+        assert engine.status().pictures == 0 and "empty" in page.read_placeholder()
+        page.click("#state .buttons button:last-child")
+        page.wait_for("location.search.startsWith('?q=id:')")
         page.open(str(client.base_url), f"/?q={web}/shoe.png")
         page.wait_for("document.querySelector('#stage.ready')")
         page.click("#keep")

@@ -84,17 +84,21 @@ def _headers(request: Request, tag: str, media: str) -> tuple[dict[str, str], bo
     summary="Keep a picture in the library's own folder, searchable at once",
     status_code=201,
     response_model=ImageJson,
-    responses=problems(400, 408, 413, 415, 422),
+    responses={
+        200: {"description": "The library has the picture already", "model": ImageJson},
+        **problems(400, 408, 413, 415, 422),
+    },
     openapi_extra=multipart("The picture, one of them.", AddressJson),
 )
 async def keep_image(request: Request, here: Here) -> JSONResponse:
-    """Multipart with one `image`, or JSON with its `url`. A picture that is in the library already
-    stays as it is."""
-    image = await _read_image(request)
+    """Multipart with one `image`, or JSON with its `url`. Its file keeps its name. A picture that
+    is in the library already is not stored twice."""
+    image, name = await _read_image(request)
     async with here.searches.admit():
-        picture = await here.searches.run(lambda: here.engine.keep(image))
+        picture = await here.searches.run(lambda: here.engine.keep(image, name))
     where = {"Location": f"/api/v1/images/{picture.id}"}
-    return JSONResponse(picture.to_json(), status_code=201, headers=where)
+    status = 201 if picture.is_new else 200
+    return JSONResponse(picture.to_json(), status_code=status, headers=where)
 
 
 @router.post(
@@ -106,7 +110,7 @@ async def keep_image(request: Request, here: Here) -> JSONResponse:
 )
 async def preview_image(request: Request, here: Here) -> Response:
     """Multipart with one `image`, or JSON with its `url`; long side at most 1600, upright."""
-    image = await _read_image(request)
+    image, _ = await _read_image(request)
     async with here.previews.admit():
         data = await here.previews.run(lambda: here.engine.preview(image))
     headers = {"Content-Type": "image/jpeg", "Content-Security-Policy": SANDBOX}
@@ -139,6 +143,19 @@ async def list_images(
 async def get_image(picture_id: str, here: Here) -> JSONResponse:
     """By its id, or the beginning of it."""
     return JSONResponse((await _picture(here, picture_id)).to_json())
+
+
+@router.delete(
+    "/{picture_id}",
+    summary="Move an upload to the system's bin",
+    status_code=204,
+    responses=problems(400, 403, 404),
+)
+async def delete_image(picture_id: str, here: Here) -> Response:
+    """Only a picture that was kept here. Files of the user's own are never deleted."""
+    name = _check_id(picture_id)
+    await here.look(lambda: here.engine.delete(name))
+    return Response(status_code=204)
 
 
 @router.get(
@@ -185,17 +202,20 @@ async def get_file(picture_id: str, request: Request, here: Here) -> Response:
     return FileResponse(here, opened, picture.metadata.bytes, headers)
 
 
-async def _read_image(request: Request) -> bytes | str:
-    """Return the bytes of the picture in a request, or its URL. Raises FieldError."""
+async def _read_image(request: Request) -> tuple[bytes | str, str | None]:
+    """Return the picture in a request: its bytes and the name of its file, or its URL.
+
+    Raises FieldError.
+    """
     body = await read_body(request, 1, None)
     if body.files:
-        return body.files[0]
+        return body.files[0], body.names[0] or None
     if body.json is None:
         raise FieldError([("image", "is missing")])
     url = normalize_url(parse_json(AddressJson, body.json).url)
     if url is None:
         raise FieldError([("url", "give an address that begins with http:// or https://")])
-    return url
+    return url, None
 
 
 async def _picture(here: Context, picture_id: str) -> Picture:

@@ -560,7 +560,30 @@ def test_an_uploaded_picture_is_kept_and_found(keeping: tuple[httpx.Client, Engi
     hits = client.post("/api/v1/search", files=files(jpeg(2))).json()["hits"]
     assert hits[0]["id"] == uploaded["id"] and hits[0]["score"] >= 0.999
     assert client.get(f"{response.headers['Location']}/file").content == jpeg(2)
-    assert client.post("/api/v1/images", files=files(jpeg(2))).json() == uploaded
+    again = client.post("/api/v1/images", files=files(jpeg(2)))
+    assert again.json() == uploaded and again.status_code == 200
+    assert uploaded["original_name"] == "a.jpg" and Path(uploaded["path"]).name == "a.jpg"
+
+
+def test_an_upload_is_deleted_and_a_file_of_the_user_is_not(
+    keeping: tuple[httpx.Client, Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, engine = keeping
+    deleted = list[str]()
+
+    def put_in_bin(path: str) -> None:
+        deleted.append(path)
+        Path(path).rename(tmp_path / "in the bin")
+
+    monkeypatch.setattr("send2trash.send2trash", put_in_bin)
+    path = client.post("/api/v1/images", files=files(jpeg(2))).json()["path"]
+    response = client.delete(f"/api/v1/images/{identity(2)}")
+    assert (response.status_code, response.content) == (204, b"") and deleted == [path]
+    problem(client.get(f"/api/v1/images/{identity(2)}"), 404)
+    problem(client.delete(f"/api/v1/images/{identity(2)}"), 404)
+    refused = problem(client.delete(f"/api/v1/images/{identity(1)}"), 403, "file of your own")
+    assert refused["code"] == "not_an_upload" and engine.status().pictures == 1
+    problem(client.delete("/api/v1/images/nonsense"), 404)
 
 
 def test_what_cannot_be_kept_is_refused(keeping: tuple[httpx.Client, Engine]) -> None:

@@ -8,13 +8,24 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from helpers.pictures import identity, jpeg, paint
 from PIL import Image
 
-from search import Engine, InputError, LockedError, NotFoundError, PictureError, QueryError
+from search import (
+    Engine,
+    InputError,
+    LockedError,
+    NotFoundError,
+    PictureError,
+    QueryError,
+    StorageError,
+)
+from search.errors import NotUploadError
+from search.indexing.uploads import make_file_name
 from search.lock import WriteLock, hold_lock
 from search.media.fetch import FetchedPicture
 
@@ -22,8 +33,24 @@ Open = Callable[..., Engine]
 
 
 def upload_path(engine: Engine, seed: int) -> Path:
-    name = identity(seed)
-    return engine.home / "kept" / name[:2] / f"{name}.jpg"
+    return engine.home / "kept" / f"{identity(seed)[:12]}.jpg"
+
+
+def list_uploads(engine: Engine) -> list[str]:
+    """The names of the files that the library keeps."""
+    folder = engine.home / "kept"
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+@pytest.fixture
+def bin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The system's bin, in a folder of the test."""
+    place = tmp_path / "Trash"
+    trash = import_module("send2trash.plat_other")
+    monkeypatch.setattr(trash, "HOMETRASH_B", os.fsencode(place))
+    monkeypatch.setattr(trash, "HOMETRASH", str(place))
+    monkeypatch.setattr("send2trash.send2trash", trash.send2trash)
+    return place / "files"
 
 
 def test_a_kept_picture_is_found_at_once_and_unchanged(engine: Engine, folder: Path) -> None:
@@ -115,10 +142,8 @@ def test_nothing_is_left_where_the_catalog_does_not_take_it(
     monkeypatch.setattr(engine.library.catalog, "record", full)
     with pytest.raises(OSError, match="No space"):
         engine.keep(jpeg(2))
-    with pytest.raises(OSError, match="No space"):
-        engine.keep(jpeg(1))
-    files = [path.name for path in (engine.home / "kept").rglob("*") if path.is_file()]
-    assert files == [f"{identity(1)}.jpg"]
+    assert not engine.keep(jpeg(1)).is_new
+    assert list_uploads(engine) == [f"{identity(1)[:12]}.jpg"]
 
 
 def test_a_picture_is_kept_between_the_batches_of_a_run(engine: Engine, folder: Path) -> None:
@@ -218,6 +243,121 @@ def test_an_abandoned_run_gives_the_lock_back(engine: Engine, folder: Path) -> N
     assert 0 < engine.status().pictures < 80
     assert engine.sync(folder).pictures == 80
     assert len(engine.search(image=jpeg(79), k=100)) == 80
+
+
+# names and sources -----------------------------------------------------------------------------
+
+
+def test_a_kept_picture_keeps_its_name(engine: Engine) -> None:
+    pictures = [engine.keep(jpeg(seed), "Uncle 1999.jpg") for seed in range(2)]
+    assert list_uploads(engine) == ["Uncle 1999 (2).jpg", "Uncle 1999.jpg"]
+    assert [os.path.basename(one.path) for one in pictures] == list_uploads(engine)[::-1]
+    for seed, picture in enumerate(pictures):
+        assert picture.is_new and picture.original_name == "Uncle 1999.jpg"
+        assert Path(picture.path).read_bytes() == jpeg(seed)
+    report = engine.sync(engine.home / "kept")
+    assert (report.unchanged, report.pictures) == (2, 2)
+    assert engine.search(text="uncle")[0].id in {one.id for one in pictures}
+
+
+@pytest.mark.parametrize(
+    ("original", "name"),
+    [
+        ("Uncle 1999.jpg", "Uncle 1999.jpg"),
+        ("../../etc/passwd", "passwd.jpg"),
+        ("C:\\pictures\\a.PNG", "a.PNG"),
+        (".hidden.jpg", "hidden.jpg"),
+        ("what?<>:*.jpg", "what_____.jpg"),
+        ("line\nbreak.jpg", "line_break.jpg"),
+        ("con.jpg", "_con.jpg"),
+        ("照片 1.heic", "照片 1.heic"),
+        ("archive.tar.gz", "archive.tar.gz.jpg"),
+        ("a. . ", "a.jpg"),
+        ("...", "default.jpg"),
+        ("", "default.jpg"),
+        ("é" * 300 + ".jpg", "é" * 100 + ".jpg"),
+        ("\udcff.jpg", "_.jpg"),
+    ],
+)
+def test_names_are_made_safe(original: str, name: str) -> None:
+    assert make_file_name(original, "jpg", "default") == name
+
+
+def test_a_url_gives_name_and_source(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine.library.fetcher, "fetch", lambda _: jpeg(1))
+    picture = engine.keep("https://me:secret@example.org/pictures/My%20Uncle.jpg?size=2#top")
+    assert list_uploads(engine) == ["My Uncle.jpg"]
+    assert picture.original_name == "My Uncle.jpg"
+    assert picture.source_url == "https://example.org/pictures/My%20Uncle.jpg?size=2"
+    assert engine.picture(identity(1)).to_json()["source_url"] == picture.source_url
+
+
+def test_a_picture_that_the_library_has_is_not_stored_twice(
+    engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = paint(folder / "mine.jpg", 1)
+    engine.sync(folder)
+    monkeypatch.setattr(engine.library.fetcher, "fetch", lambda _: jpeg(1))
+    picture = engine.keep("https://example.org/a.jpg")
+    assert not picture.is_new and picture.paths == (str(path),) and list_uploads(engine) == []
+    assert picture.source_url == "https://example.org/a.jpg"
+    path.unlink()
+    assert engine.keep(jpeg(1), "again.jpg").is_new  # its only file is gone
+    assert list_uploads(engine) == ["again.jpg"]
+
+
+def test_the_users_own_file_comes_first(library: Open, tmp_path: Path) -> None:
+    engine = library(tmp_path / "a home that sorts first")
+    engine.keep(jpeg(1), "a.jpg")
+    own = paint(tmp_path / "pictures" / "z.jpg", 1)
+    engine.sync(tmp_path / "pictures")
+    upload = str(engine.home / "kept" / "a.jpg")
+    assert engine.picture(identity(1)).paths == (str(own), upload)
+    assert engine.search(image=jpeg(1))[0].paths == (str(own), upload)
+    with engine.original(identity(1))[1] as file:
+        assert file.name is not None and os.path.samestat(os.fstat(file.fileno()), own.stat())
+
+
+# deleting --------------------------------------------------------------------------------------
+
+
+def test_an_upload_is_deleted_to_the_bin(engine: Engine, bin_folder: Path) -> None:
+    for seed in range(2):
+        engine.keep(jpeg(seed), f"{seed}.jpg")
+    engine.delete(identity(1))
+    assert list_uploads(engine) == ["0.jpg"]
+    assert (bin_folder / "1.jpg").read_bytes() == jpeg(1)
+    assert [hit.id for hit in engine.search(image=jpeg(1))] == [identity(0)]
+    with pytest.raises(NotFoundError):
+        engine.delete(identity(1))
+    assert engine.keep(jpeg(1), "1.jpg").is_new and engine.status().pictures == 2
+
+
+def test_a_file_of_the_user_is_never_deleted(
+    engine: Engine, folder: Path, bin_folder: Path
+) -> None:
+    paint(folder / "a.jpg", 1)
+    engine.sync(folder)
+    with pytest.raises(NotUploadError, match="file of your own"):
+        engine.delete(identity(1))
+    engine.keep(jpeg(2), "b.jpg")
+    paint(folder / "b.jpg", 2)
+    engine.sync(folder)
+    engine.delete(identity(2))
+    assert engine.picture(identity(2)).paths == (str(folder / "b.jpg"),)
+    assert list_uploads(engine) == [] and len(list(folder.iterdir())) == 2
+
+
+def test_without_a_bin_nothing_is_deleted(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine.keep(jpeg(1), "a.jpg")
+
+    def refuse(path: str) -> None:
+        raise PermissionError(13, "no bin here", path)
+
+    monkeypatch.setattr("send2trash.send2trash", refuse)
+    with pytest.raises(StorageError, match="bin"):
+        engine.delete(identity(1))
+    assert list_uploads(engine) == ["a.jpg"] and engine.status().pictures == 1
 
 
 # single pictures -------------------------------------------------------------------------------
@@ -330,7 +470,7 @@ def test_a_url_is_kept_and_shown_as_its_picture(
         assert (shown.format, shown.size) == ("JPEG", (48, 40))
     assert engine.status().pictures == 0
     assert engine.keep("https://example.org/a.jpg").id == identity(1)
-    assert upload_path(engine, 1).read_bytes() == jpeg(1)
+    assert (engine.home / "kept" / "a.jpg").read_bytes() == jpeg(1)
     assert requests == ["https://example.org/a.jpg"] * 2
 
 

@@ -20,7 +20,9 @@ const LEFT_OUT = Object.freeze(
 
 /**
  * What a run did.
- * @typedef {Record<string, number> & { seconds: number, skipped: { path: string, reason: string }[], left_out?: Record<string, number> }} Report
+ * @typedef {Record<string, number> & {
+ *   seconds: number, skipped: { path: string, reason: string }[], left_out?: Record<string, number>,
+ * }} Report
  */
 
 export class JobItem {

@@ -77,8 +77,8 @@ def test_a_link_logs_in_once(engine: Engine) -> None:
         opened = client.get(link)
         assert (opened.status_code, opened.headers["Location"]) == (303, "/")
         assert opened.headers["Cache-Control"] == "no-store"
-        said = opened.headers["Set-Cookie"].lower()
-        assert "httponly" in said and "samesite=strict" in said and TOKEN not in said
+        message = opened.headers["Set-Cookie"].lower()
+        assert "httponly" in message and "samesite=strict" in message and TOKEN not in message
         assert client.get("/api/v1/status").status_code == 200
         assert client.get(link).status_code == 303  # in the same browser
         more = access.make_link()

@@ -203,8 +203,8 @@ def test_without_a_token_it_is_said_what_that_means(home: Path) -> None:
             assert httpx.get(f"{address}/api/v1/status", trust_env=False).status_code == 200
         finally:
             process.terminate()
-            _, said = process.communicate(timeout=15)
-    assert "every user and program of this machine" in said
+            _, output = process.communicate(timeout=15)
+    assert "every user and program of this machine" in output
 
 
 def test_a_second_interrupt_ends_it_without_a_word(home: Path) -> None:

@@ -284,7 +284,7 @@ def test_names_are_made_safe(original: str, name: str) -> None:
 
 
 def test_a_url_gives_name_and_source(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine.library.fetcher, "fetch", lambda _: jpeg(1))
+    monkeypatch.setattr(engine.library.fetcher, "fetch", lambda _: FetchedPicture(jpeg(1)))
     picture = engine.keep("https://me:secret@example.org/pictures/My%20Uncle.jpg?size=2#top")
     assert list_uploads(engine) == ["My Uncle.jpg"]
     assert picture.original_name == "My Uncle.jpg"
@@ -297,7 +297,7 @@ def test_a_picture_that_the_library_has_is_not_stored_twice(
 ) -> None:
     path = paint(folder / "mine.jpg", 1)
     engine.sync(folder)
-    monkeypatch.setattr(engine.library.fetcher, "fetch", lambda _: jpeg(1))
+    monkeypatch.setattr(engine.library.fetcher, "fetch", lambda _: FetchedPicture(jpeg(1)))
     picture = engine.keep("https://example.org/a.jpg")
     assert not picture.is_new and picture.paths == (str(path),) and list_uploads(engine) == []
     assert picture.source_url == "https://example.org/a.jpg"

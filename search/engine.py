@@ -6,7 +6,7 @@ Methods import what only they need: the imports of all take longer than `status`
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from importlib.metadata import version
 from os import PathLike
@@ -20,6 +20,7 @@ from search.errors import (
     PictureError,
     QueryError,
 )
+from search.files import absolute_path
 from search.library import Library
 from search.media.rules import Crop
 from search.media.source_kinds import ImageSource
@@ -27,6 +28,7 @@ from search.media.urls import is_address
 from search.querying.query import Query
 from search.records import (
     AugmentProgress,
+    BackupReport,
     CheckReport,
     Hits,
     IndexReport,
@@ -495,6 +497,33 @@ class Engine:
             ),
             **counts,
         )
+
+    def backup(self, path: str | PathLike[str]) -> BackupReport:
+        """Write the catalog and the kept pictures to a zip file, while the library is in use.
+
+        An earlier backup at the path is replaced. Raises LookalikeError.
+        """
+        from search.indexing.backup import write_backup
+
+        return write_backup(self.library.database, self.home, Path(absolute_path(path)))
+
+    @staticmethod
+    def restore(
+        path: str | PathLike[str],
+        home: str | PathLike[str] | None = None,
+        replace: bool = False,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> BackupReport:
+        """Make the library in `home` what a backup has. No engine may have it open.
+
+        replace: move a library that is there to a folder beside. Raises LookalikeError.
+        """
+        from search.indexing.backup import restore_backup
+
+        settings = Settings.load(home=home)
+        folder = settings.home.expanduser().resolve()
+        seconds = settings.lock_seconds
+        return restore_backup(Path(absolute_path(path)), folder, replace, seconds, say)
 
     def check(self, deep: bool = False) -> CheckReport:
         """Test that catalog, index, thumbnails and files agree, and repair what is derived.

@@ -12,8 +12,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from search.catalog.catalog import Catalog
-from search.catalog.database import Database
+from search.catalog.database import CATALOG, Database
 from search.catalog.reads import CatalogReader
+from search.catalog.schema import UPLOADS
 from search.errors import LibraryError
 from search.media.rules import Limits
 from search.media.thumbnails import Thumbnails
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from search.runtime import Runtime
 
 T = TypeVar("T")
-CATALOG = "catalog.sqlite"
 
 
 class Library:
@@ -65,7 +65,7 @@ class Library:
         self.database = Database(self.home / CATALOG)
         self.catalog, self.reader = Catalog(self.database), CatalogReader(self.database)
         self.thumbnails = Thumbnails(self.home / "thumbnails")
-        self.catalog.set_uploads_folder(self.home / "kept")
+        self.catalog.set_uploads_folder(self.home / UPLOADS)
         self.indexes = open_stores(
             "faiss", self.reader, lambda: self.runtime, self.home / "index", settings.index
         )
@@ -90,7 +90,7 @@ class Library:
     def uploads(self) -> Uploads:
         from search.indexing.uploads import Uploads
 
-        parts = (self.catalog, self.thumbnails, self.home / "kept")
+        parts = (self.catalog, self.thumbnails, self.home / UPLOADS)
         return self._make_once("uploads", lambda: Uploads(*parts))
 
     @cached_property

@@ -453,6 +453,20 @@ class Status:
 
 
 @dataclass(frozen=True)
+class BackupReport:
+    """A backup. path: of its file. kept: number of pictures in it that the library keeps. bytes:
+    size of the file."""
+
+    path: str
+    kept: int
+    bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Convert to JSON, as `backup --json` prints it."""
+        return asdict(self) | {"path": shown(self.path)}
+
+
+@dataclass(frozen=True)
 class CheckReport:
     """Result of a check. problems: remain. repaired: derived data that was made again."""
 

@@ -6,7 +6,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from sqlalchemy.exc import DatabaseError
 from search.catalog.migrations import NEWEST, migrate_once, read_version
 from search.errors import LibraryError, LockedError, StorageError
 
+CATALOG = "catalog.sqlite"
+"""Name of the catalog's file in the library's folder."""
 NETWORK = frozenset("nfs nfs4 cifs smb smb3 smbfs 9p afs ceph glusterfs fuse.sshfs ncpfs".split())
 """File systems that are on another machine."""
 PRAGMAS = (
@@ -72,6 +74,19 @@ class Database:
             with connection.begin():
                 yield connection
 
+    def copy_to(self, path: Path) -> None:
+        """Copy the database to a new file while it is in use. Raises StorageError."""
+        if self.engine.dialect.name != "sqlite":
+            raise LibraryError("only SQLite catalogs are copied; use the tools of the database")
+        with self._translate_errors(), closing(sqlite3.connect(path)) as target:
+            with self.engine.connect() as connection:
+                source: Any = connection.connection.driver_connection
+                try:
+                    source.backup(target, pages=4096)
+                    target.execute("PRAGMA journal_mode=DELETE")  # one file, without a log
+                except sqlite3.Error as error:
+                    raise StorageError(f"cannot copy the catalog to {path}: {error}") from error
+
     def integrity(self) -> list[str]:
         """Return what the database itself finds wrong with its pages and references (SQLite)."""
         if self.engine.dialect.name != "sqlite":
@@ -118,8 +133,9 @@ class Database:
                 ) from error
             if "malformed" in text or "not a database" in text:
                 raise LibraryError(
-                    f"the catalog in {location} is damaged ({text}); restore a copy of it, or move "
-                    "the folder away and index again"
+                    f"the catalog in {location} is damaged ({text}); bring a backup back with "
+                    "`lookalike restore FILE --replace`, or move the catalog away and index again: "
+                    "pictures in `kept` are taken in again"
                 ) from error
             raise
 

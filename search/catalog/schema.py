@@ -44,7 +44,8 @@ meta = Table(
 )
 
 UPLOADS = "kept"
-"""Key in `meta` of the folder of uploads, quoted as a URL since `meta` holds text."""
+"""The folder of uploads in the library's own, and the key in `meta` of its path, which is quoted
+as a URL since `meta` holds text."""
 
 roots = Table(
     "roots",

@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 
 from diffusion import cli as diffusion
 from diffusion.errors import ConfigError, DiffusionError
-from search.cli import arguments, library, output, search, serve, variants
+from search.cli import arguments, backup, library, output, search, serve, variants
 from search.cli.session import Encoder, Interrupted, raise_interrupted
 from search.errors import LookalikeError, QueryError
 
@@ -46,6 +46,8 @@ app.command()(variants.augment)
 app.command()(library.status)
 app.command()(library.check)
 app.command()(library.forget)
+app.command()(backup.backup)
+app.command()(backup.restore)
 app.command()(library.embed)
 app.command()(serve.serve)
 app.command()(serve.link)

@@ -23,7 +23,7 @@ MARK = "\0"  # before an option that keeps its place among the images; no argume
 ORDERED = ("--crop", "--text", "--not", "--not-text", "--weight")
 MAX_STDIN = 2**30  # bytes of standard input that are read at most
 UNSUPPORTED = frozenset(
-    "duplicates tag backup"
+    "duplicates tag"
     " --query --where --kind --collapse --expand --restore --mask --verify --html".split()
 )
 """Commands and options of the contract that this version lacks."""

@@ -84,6 +84,12 @@ def _identify(settings: Settings) -> dict[str, Any]:
     return {"version": version("lookalike"), "settings": options}
 
 
+def is_serving(settings: Settings) -> bool:
+    """Return whether a server has the library of these settings open."""
+    lock = settings.home.expanduser().resolve() / LOCK
+    return lock.exists() and _is_locked(lock)
+
+
 @dataclass(frozen=True)
 class RunningServer:
     """A server that answers for a library. Its methods return None when there is no answer."""

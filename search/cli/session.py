@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from search.cli.running_server import RunningServer
     from search.engine import Engine
+    from search.settings import Settings
 
 
 class Interrupted(BaseException):
@@ -35,6 +36,13 @@ def open_engine(context: typer.Context, **more: Any) -> Engine:
     return Engine.open(**_options(context), **more, say=output.note)
 
 
+def read_settings(context: typer.Context) -> Settings:
+    """Return the settings of the library, which is not opened. Raises InputError."""
+    from search.settings import Settings
+
+    return Settings.load(**_options(context))
+
+
 def find_server(context: typer.Context, with_settings: bool = True) -> RunningServer | None:
     """Find the running server that would give the same answers as `open_engine`.
 
@@ -42,9 +50,8 @@ def find_server(context: typer.Context, with_settings: bool = True) -> RunningSe
     wrong settings.
     """
     from search.cli.running_server import RunningServer
-    from search.settings import Settings
 
-    return RunningServer.find(Settings.load(**_options(context)), with_settings)
+    return RunningServer.find(read_settings(context), with_settings)
 
 
 def _options(context: typer.Context) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from search.catalog.catalog import Catalog
 from search.catalog.reads import CatalogReader
+from search.catalog.schema import UPLOADS
 from search.catalog.writes import CatalogFile, Root
 from search.embedders.base import Embedder
 from search.errors import InputError, NotFoundError
@@ -52,6 +53,8 @@ class FolderSync:
         self._default_excludes = default_excludes
         self._catalog, self._reader, self._decoders = catalog, reader, decoders
         self._thumbnails, self._analyzer, self._home = thumbnails, analyzer, home
+        self._uploads = home / UPLOADS
+        self._has_forced = False
         self._committer, *self._others = (
             Committer(
                 catalog,
@@ -93,8 +96,24 @@ class FolderSync:
                     reports.append(progress.report)
             inner = [Path(root.path) for root in self._inner(folder)]
             folders += [path for path in inner if path not in folders]
+            if folder == folders[-1] and self._uploads not in folders and self._has_lost_uploads():
+                folders.append(self._uploads)
+        if force and not self._has_forced:
+            raise InputError(
+                f"no picture in {folders[0]} matches {', '.join(force)}; give globs of names, or "
+                "of paths relative to the indexed folder"
+            )
         total = self._report(start, sum(reports[1:], reports[0]))
         yield Progress("finish", 1, 1, str(folders[0]), total)
+
+    def _has_lost_uploads(self) -> bool:
+        """Return whether the folder of uploads has files that the catalog lacks: it was lost."""
+        if not self._uploads.is_dir():
+            return False
+        root, _ = self._find_root(self._uploads)
+        is_known = root is not None and root.path == str(self._uploads)
+        known = self._catalog.files(root) if root and is_known else {}
+        return any(path not in known for path in scan(self._uploads).entries)
 
     def _inner(self, folder: Path) -> list[Root]:
         """Return the roots below a folder."""
@@ -112,7 +131,8 @@ class FolderSync:
         """Sync one folder, without roots inside it that stay roots."""
         root, within = self._find_root(full)
         own = full.is_relative_to(self._home)
-        if own and not (root and Path(root.path).is_relative_to(self._home)):  # see `uploads`
+        known_own = root is not None and Path(root.path).is_relative_to(self._home)
+        if own and not known_own and not (full == self._uploads and self._has_lost_uploads()):
             raise InputError(f"{full} is the library's own folder; give a folder of pictures")
         if root and within and exclude is not None:
             raise InputError(f"{full} is a part of {root.path}; give --exclude with that one")
@@ -145,17 +165,18 @@ class FolderSync:
                     del listing.entries[path]
         if root is None:
             raise NotFoundError(f"{full} is not there; give a folder of pictures")
-        if force and not any(excluded(path, force) for path in listing.entries):
-            raise InputError(
-                f"no picture in {full} matches {', '.join(force)}; give globs of names, or of "
-                f"paths relative to {root.path}"
-            )
+        self._has_forced |= any(excluded(path, force) for path in listing.entries)
         plan = diff(known, listing, self._decoders.rule, force)
         yield from self._apply(root, plan, known, listing.left_out, bool(force))
 
     def _find_root(self, full: Path) -> tuple[Root | None, str]:
-        """Return the innermost root that contains a folder, and its path within ("" for it)."""
+        """Return the innermost root that contains a folder, and its path within ("" for it).
+
+        The library's own folder is no part of a root around it.
+        """
         around = [root for root in self._catalog.roots() if full.is_relative_to(root.path)]
+        if full.is_relative_to(self._home):
+            around = [root for root in around if Path(root.path).is_relative_to(self._home)]
         if not around:
             return None, ""
         root = max(around, key=lambda root: len(root.path))

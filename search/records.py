@@ -438,18 +438,11 @@ class Status:
     left_out: dict[str, int] = field(default_factory=dict)
     spaces: tuple[SpaceStatus, ...] = ()
 
-    def to_json(self, with_empty: bool = False) -> dict[str, Any]:
-        """Convert to JSON, as `status --json` prints it.
-
-        with_empty: also where nothing is left out there is a `left_out`, as `/status` answers.
-        """
+    def to_json(self) -> dict[str, Any]:
+        """Convert to JSON, as `status --json` prints it."""
         roots = [{**asdict(r), "path": shown(r.path)} for r in self.roots]
         spaces = [asdict(space) | {"name": shown(space.name)} for space in self.spaces]
-        rows = {**asdict(self), "home": shown(self.home), "roots": roots, "spaces": spaces}
-        for row in () if with_empty else (rows, *roots):
-            if not row["left_out"]:
-                del row["left_out"]
-        return rows
+        return {**asdict(self), "home": shown(self.home), "roots": roots, "spaces": spaces}
 
 
 @dataclass(frozen=True)

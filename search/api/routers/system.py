@@ -23,7 +23,7 @@ router = APIRouter(tags=["system"])
 )
 async def get_status(here: Here) -> JSONResponse:
     """As `lookalike status --json`."""
-    return JSONResponse((await here.look(here.engine.status)).to_json(with_empty=True))
+    return JSONResponse((await here.look(here.engine.status)).to_json())
 
 
 @router.post(

@@ -196,12 +196,15 @@ def test_status_and_check_tell_the_state(library: tuple[Path, Path]) -> None:
         "roots",
         "index",
         "version",
+        "left_out",
         "spaces",
     ]
     assert status["spaces"] == [
         {"name": "mini", "fingerprint": status["fingerprint"], "embedded": 33}
     ]
-    assert status["roots"] == [{"path": str(photos), "state": "online", "files": 33}]
+    assert status["roots"] == [
+        {"path": str(photos), "state": "online", "files": 33, "left_out": {}}
+    ]
     assert set(status["index"]) == {"kind", "generation"}
     checked = json.loads(run(home, "check", "--deep", "--json").stdout)
     assert checked == {"pictures": 33, "files": 33, "problems": [], "repaired": []}

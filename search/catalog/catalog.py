@@ -111,18 +111,7 @@ class Catalog(CatalogWriter):
         """Return all indexed folders, sorted by path."""
         with self.database.read() as c:
             rows = c.execute(select(roots).order_by(roots.c.path)).all()
-        return [
-            Root(
-                r.id,
-                os.fsdecode(r.path),
-                r.device,
-                r.state,
-                tuple(r.exclude),
-                bool(r.follow_links),
-                dict(r.left_out),
-            )
-            for r in rows
-        ]
+        return [_root(row) for row in rows]
 
     def add_root(
         self,
@@ -131,11 +120,12 @@ class Catalog(CatalogWriter):
         exclude: Sequence[str],
         follow_links: bool = False,
         left_out: Mapping[str, int] | None = None,
+        file_system: str | None = None,
     ) -> Root:
         """Add a folder, or update it, as online.
 
-        device: of its file system. exclude: globs. follow_links: whether links in it are followed.
-        left_out: how many files of each kind are left out.
+        device, file_system: where it is. exclude: globs. follow_links: whether links in it are
+        followed. left_out: how many files of each kind are left out.
         """
         where, name = roots.c.path == os.fsencode(path), {"path": os.fsencode(path)}
         values: dict[str, Any] = {
@@ -144,14 +134,12 @@ class Catalog(CatalogWriter):
             "exclude": list(exclude),
             "follow_links": follow_links,
             "left_out": dict(left_out or {}),
+            "file_system": file_system,
         }
         with self.database.write() as c:
             if not c.execute(update(roots).where(where).values(values)).rowcount:
                 c.execute(insert(roots).values(values | name))
-            key = c.execute(select(roots.c.id).where(where)).scalar_one()
-        return Root(
-            int(key), path, device, "online", tuple(exclude), follow_links, values["left_out"]
-        )
+            return _root(c.execute(select(roots).where(where)).one())
 
     def adopt(self, root: Root, inner: Root, exclude: Sequence[str]) -> Root:
         """Move the files of `inner`, a root inside `root`, to `root`; return it with `exclude`."""
@@ -187,6 +175,11 @@ class Catalog(CatalogWriter):
             if before is not None and root is None:
                 old_root = update(roots).where(roots.c.path == unquote_to_bytes(before))
                 c.execute(old_root.values(path=path))
+
+    def set_keeps_lost(self, root: Root, keeps_lost: bool) -> None:
+        """Set whether a root keeps files that vanished."""
+        with self.database.write() as c:
+            c.execute(update(roots).where(roots.c.id == root.id).values(keeps_lost=keeps_lost))
 
     def set_offline(self, root: Root) -> None:
         """Mark a root as offline."""
@@ -312,3 +305,10 @@ class Catalog(CatalogWriter):
                     c.execute(delete(table).where(table.c.picture.in_(part)))
                 c.execute(delete(pictures).where(pictures.c.row_id.in_(part)))
         return [row.id for row in rows]
+
+
+def _root(row: Any) -> Root:
+    path, exclude = os.fsdecode(row.path), tuple(row.exclude)
+    listing = bool(row.follow_links), dict(row.left_out)
+    state = row.file_system, bool(row.keeps_lost)
+    return Root(int(row.id), path, row.device, row.state, exclude, *listing, *state)

@@ -210,6 +210,7 @@ def add_file_states(connection: Connection) -> None:
     _run(
         connection,
         "ALTER TABLE roots ADD COLUMN file_system TEXT",
+        "ALTER TABLE roots ADD COLUMN keeps_lost BOOLEAN DEFAULT 0 NOT NULL",
         "ALTER TABLE files ADD COLUMN ctime_ns INTEGER",
         "ALTER TABLE files ADD COLUMN probe BLOB",
         "ALTER TABLE files ADD COLUMN tries INTEGER DEFAULT 0 NOT NULL",

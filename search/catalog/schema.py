@@ -59,6 +59,8 @@ roots = Table(
     # how many files of each kind were left out when the folder was last listed
     Column("left_out", JSON, nullable=False, default=dict, server_default=text("'{}'")),
     Column("file_system", Text),  # see `search.indexing.file_system`
+    # most files vanished at once; those that did stay until a person confirms it
+    Column("keeps_lost", Boolean, nullable=False, default=False, server_default=text("0")),
 )
 
 pictures = Table(

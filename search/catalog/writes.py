@@ -48,9 +48,11 @@ class Space:
 class Root:
     """An indexed folder.
 
-    path: absolute. device: id of its file system (`st_dev`). state: `online` or `offline`. exclude:
-    globs of files that are left out. follow_links: links in it are followed. left_out: how many
-    files of each kind were left out when it was last listed.
+    path: absolute. device: number of its file system (`st_dev`), which may change. state: `online`
+    or `offline`. exclude: globs of files that are left out. follow_links: links in it are followed.
+    left_out: how many files of each kind were left out when it was last listed. file_system: see
+    `search.indexing.file_system`; None for a root of an earlier version. keeps_lost: most files
+    vanished at once, and those that did stay until a person confirms it.
     """
 
     id: int
@@ -60,6 +62,8 @@ class Root:
     exclude: tuple[str, ...]
     follow_links: bool = False
     left_out: Mapping[str, int] = field(default_factory=dict)
+    file_system: str | None = None
+    keeps_lost: bool = False
 
 
 class CatalogFile(NamedTuple):

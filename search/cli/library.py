@@ -28,7 +28,10 @@ def index(
         ),
     ] = None,
     allow_empty: Annotated[
-        bool, typer.Option("--allow-empty", help="Believe a known folder that is empty now.")
+        bool,
+        typer.Option(
+            "--allow-empty", help="Believe a known folder that has lost most of its files."
+        ),
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Read files again even if they seem unchanged.")

@@ -168,7 +168,9 @@ def print_index_report(report: IndexReport) -> None:
         f"{report.embedded} embedded in {report.seconds:.1f} s"
     )
     if report.offline:
-        write("offline files are kept: a folder that is empty all at once may be a missing disk")
+        write(
+            "offline files are kept: a folder that loses most of them at once may be a missing disk"
+        )
         write("  (`forget` takes them out; `index --allow-empty` too, of a folder that is there)")
     _print_skipped(report.skipped)
     _print_left_out(report.left_out)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import os
 import time
+from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from search.errors import InputError, NotFoundError
 from search.indexing.commit import Analyzer, Committer, SyncCounts
 from search.indexing.diff import Plan, diff
 from search.indexing.extract import BATCH, Extracted, extract_again, extract_files
+from search.indexing.file_system import identify_file_system, is_same_file_system
 from search.indexing.scan import FolderListing, anchor_globs, excluded, normalize_globs, scan
 from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecoderPool
 from search.media.probe import probe_file
@@ -29,6 +31,9 @@ from search.media.thumbnails import Thumbnails
 from search.records import IndexReport, Progress, Skip
 from search.types import FileEntry
 
+MIN_LOST = 4
+"""So many files must vanish at once before a disk may be missing. What is removed by mistake keeps
+its vectors and tags for 30 days."""
 OLD_COLOURS = "its stored colours are those of an earlier version"
 
 
@@ -79,7 +84,8 @@ class FolderSync:
         """Make the catalog agree with a folder.
 
         exclude: globs of files to leave out, stored with the root; None keeps those of the root.
-        allow_empty: accept that a root lists no files, or is on another file system than before.
+        allow_empty: accept that a root has lost most of its files, or is on another file system
+        than before.
         force: globs of files that are read and decoded again even if they seem unchanged.
         follow_links: follow symbolic links, stored with the root; None keeps what the root has.
         The last progress carries the report. A picture that cannot be read is skipped. Raises
@@ -167,7 +173,7 @@ class FolderSync:
             raise NotFoundError(f"{full} is not there; give a folder of pictures")
         self._has_forced |= any(excluded(path, force) for path in listing.entries)
         plan = diff(known, listing, self._decoders.rule, force)
-        yield from self._apply(root, plan, known, listing.left_out, bool(force))
+        yield from self._apply(root, plan, known, listing.left_out, bool(force), allow_empty)
 
     def _find_root(self, full: Path) -> tuple[Root | None, str]:
         """Return the innermost root that contains a folder, and its path within ("" for it).
@@ -196,7 +202,7 @@ class FolderSync:
         An inner root that is offline or on another file system stays a root, and its files leave
         the listing. Also returns whether an inner root became part of it.
         """
-        options = exclude, follow_links, listing.left_out
+        options = exclude, follow_links, listing.left_out, identify_file_system(full)
         root, has_adopted = self._catalog.add_root(str(full), device, *options), False
         for inner in self._inner(full):
             paths = _paths_inside(listing, root, inner)
@@ -262,7 +268,12 @@ class FolderSync:
             return False
         if not listing.entries:
             return True
-        if within or device == root.device:
+        if within:
+            return False
+        if root.file_system is None:
+            if device == root.device:
+                return False
+        elif is_same_file_system(root.file_system, identify_file_system(root.path)):
             return False
         unchanged = sum(
             (e.size, e.mtime_ns) == (known[p].size, known[p].mtime_ns)
@@ -295,10 +306,15 @@ class FolderSync:
         known: dict[str, CatalogFile],
         left_out: Mapping[str, int],
         force: bool,
+        allow_empty: bool,
     ) -> Iterator[Progress]:
-        """Bring the catalog to the state of the folder. left_out: files by kind. force: decode
-        known pictures again."""
+        """Bring the catalog to the state of the folder.
+
+        left_out: files by kind. force: decode known pictures again. allow_empty: accept that most
+        files vanished.
+        """
         self._probe_suspects(root, plan)
+        total_known = self._reader.files_by_root().get(root.id, 0) if plan.vanished else 0
         counts = SyncCounts(root, known, skips=list(plan.skipped), moved=len(plan.moves))
         counts.unchanged, counts.left_out = plan.unchanged, left_out
         for committer in self._others:
@@ -314,8 +330,19 @@ class FolderSync:
         for committer in (self._committer, *self._others):
             yield from self._update_pictures(counts, committer)
         row_ids = self._catalog.row_ids(counts.new_ids) if plan.vanished else {}
-        counts.settle_moves(plan.vanished, row_ids)
-        self._catalog.remove_files([file.id for file in plan.vanished.values()])
+        vanished = dict(plan.vanished)
+        lost = self._list_lost(root, vanished, counts, row_ids)
+        keeps_lost = bool(lost) and (
+            root.keeps_lost or len(lost) >= MIN_LOST and 2 * len(lost) > total_known
+        )
+        if allow_empty or not keeps_lost:
+            keeps_lost, lost = False, set()
+        if keeps_lost != root.keeps_lost:
+            self._catalog.set_keeps_lost(root, keeps_lost)
+        for path in lost:  # so many at once may be on a disk that is missing
+            del vanished[path]
+        counts.settle_moves(vanished, row_ids)
+        self._catalog.remove_files([file.id for file in vanished.values()])
         for picture_id in self._catalog.purge():
             self._thumbnails.delete(picture_id)
         serving = self._catalog.serving()
@@ -324,7 +351,31 @@ class FolderSync:
             if complete or not self._analyzer.can_answer(serving):
                 self._catalog.serve(self._space)
         total = len(plan.read)
-        yield Progress("finish", total, total, root.path, counts.report(plan.hidden))
+        report = counts.report(plan.hidden + len(lost))
+        yield Progress("finish", total, total, root.path, report)
+
+    def _list_lost(
+        self,
+        root: Root,
+        vanished: dict[str, CatalogFile],
+        counts: SyncCounts,
+        row_ids: dict[str, int],
+    ) -> set[str]:
+        """Return the files that vanished from the disk with their pictures.
+
+        Files that moved, and those that are there and left out now, are not lost. row_ids: of the
+        pictures that were read, by their ids.
+        """
+        new = Counter(row_ids[one] for one in counts.new_ids if one in row_ids)
+        lost = set[str]()
+        for path, file in vanished.items():
+            if file.picture is None or os.path.lexists(os.path.join(root.path, path)):
+                continue
+            if new[file.picture]:
+                new[file.picture] -= 1
+            else:
+                lost.add(path)
+        return lost
 
     def _read_files(
         self, counts: SyncCounts, entries: Sequence[FileEntry], force: bool

@@ -21,6 +21,7 @@ from search import files
 from search.catalog.catalog import Catalog
 from search.catalog.writes import ExtractedFile, Origins, SeenContent, Space
 from search.errors import NotUploadError, PictureError, StorageError
+from search.indexing.file_system import identify_file_system
 from search.media.decoder_pool import DecodedPicture
 from search.media.images import SUFFIXES
 from search.media.thumbnails import Thumbnails
@@ -74,7 +75,8 @@ class Uploads:
         try:
             self._thumbnails.write(picture.id, picture.thumbnail)
             entry = FileEntry(path.name, *file_state(info))
-            root = self._catalog.add_root(str(self._folder), info.st_dev, ())
+            place = identify_file_system(self._folder)
+            root = self._catalog.add_root(str(self._folder), info.st_dev, (), file_system=place)
             seen = (picture.pixel_hash, picture.metadata, upload.vector, upload.content)
             file = ExtractedFile(entry, picture.id, *seen, picture.probe, origins)
             self._catalog.record(root, space, [file])

@@ -24,6 +24,9 @@ from search.types import FileEntry, Vectors
 
 METADATA = "type width height bytes taken camera latitude longitude exif truncated".split()
 """Columns of `pictures` that are fields of `Metadata`."""
+RETRY_SECONDS, MAX_RETRY_SECONDS = 600.0, 30 * 86400.0
+"""Until a file that was slow to fail is tried again: at first, and at most. Each failure makes it
+four times as long."""
 CHUNK = 5000
 """Values in one `IN (...)`."""
 
@@ -71,7 +74,8 @@ class CatalogFile(NamedTuple):
 
     size: in bytes. picture: row id of its picture, or None for a skipped file. reason: why it was
     skipped. rule: the limits and codecs at that time (`DecoderPool.rule`). ctime_ns, probe: None
-    for a file that an earlier version read.
+    for a file that an earlier version read. retry_at: when to try a slow file again, in seconds
+    since 1970.
     """
 
     id: int
@@ -83,6 +87,7 @@ class CatalogFile(NamedTuple):
     rule: str | None = None
     ctime_ns: int | None = None
     probe: bytes | None = None
+    retry_at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -135,11 +140,13 @@ class DecodedContent:
 
 @dataclass(frozen=True)
 class SkippedFile:
-    """A file without a usable picture. rule: the limits and codecs (`DecoderPool.rule`)."""
+    """A file without a usable picture. rule: the limits and codecs (`DecoderPool.rule`). slow: a
+    try costs much time, and may succeed another time."""
 
     entry: FileEntry
     reason: str
     rule: str
+    slow: bool = False
 
 
 def chunks(values: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:
@@ -183,6 +190,11 @@ def select_labels(
     return {row_id: tuple(rows) for row_id, rows in names.items()}
 
 
+def _retry_seconds(tries: int) -> float:
+    """Return for how long a file is left alone after some slow failures."""
+    return min(RETRY_SECONDS * 4.0 ** min(tries - 1, 20), MAX_RETRY_SECONDS)
+
+
 def _columns(pixel_hash: str, metadata: Metadata) -> dict[str, Any]:
     """Return the columns of `pictures` that decoding fills."""
     row: dict[str, Any] = {name: getattr(metadata, name) for name in METADATA}
@@ -196,8 +208,12 @@ class CatalogWriter:
     """Writes pictures, vectors, files and tags. Its caller holds the write lock."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
-        """clock: returns seconds since 1970; it dates orphans."""
+        """clock: returns seconds since 1970; it dates orphans and tries."""
         self.database, self._clock = database, clock
+
+    def now(self) -> float:
+        """Return the time of the catalog's clock, in seconds since 1970."""
+        return self._clock()
 
     def record(
         self, root: Root, space: Space, batch: Sequence[ExtractedFile | SkippedFile]
@@ -214,7 +230,7 @@ class CatalogWriter:
             for file in extracted:
                 self._set_origins(c, row_ids[file.id], file.origins)
             paths = [os.fsencode(item.entry.path) for item in batch]
-            query = select(files.c.path, files.c.id, files.c.last_picture)
+            query = select(files.c.path, files.c.id, files.c.last_picture, files.c.tries)
             query = query.where(files.c.root == root.id, files.c.path.in_(paths))
             before = {row.path: row for row in c.execute(query)}
             new, changed, abandoned = [], [], set()
@@ -232,6 +248,7 @@ class CatalogWriter:
                     "reason": item.reason if isinstance(item, SkippedFile) else None,
                     "rule": item.rule if isinstance(item, SkippedFile) else None,
                     "last_picture": picture,
+                    **self._next_try(item, before.get(path)),
                 }
                 if path not in before:
                     new.append(values | {"root": root.id, "path": path})
@@ -262,6 +279,22 @@ class CatalogWriter:
             row_ids = {row.id: int(row.row_id) for row in c.execute(query)}
             present = [item for item in batch if item.id in row_ids]
             self._write_vectors(c, space, present, row_ids)
+
+    def _next_try(self, item: ExtractedFile | SkippedFile, before: Any) -> dict[str, Any]:
+        """Return the columns `tries` and `retry_at`. before: the row of the file, if any."""
+        if not (isinstance(item, SkippedFile) and item.slow):
+            return {"tries": 0, "retry_at": None}
+        tries = (before.tries if before else 0) + 1
+        return {"tries": tries, "retry_at": self._clock() + _retry_seconds(tries)}
+
+    def postpone(self, row_id: int) -> None:
+        """Count a slow failure to read a picture of the catalog again; it is tried again later."""
+        where = files.c.id.in_(select(places.c.file).where(places.c.picture == row_id))
+        with self.database.write() as c:
+            for row in c.execute(select(files.c.id, files.c.tries).where(where)).all():
+                values = {"tries": row.tries + 1}
+                values["retry_at"] = self._clock() + _retry_seconds(row.tries + 1)
+                c.execute(update(files).where(files.c.id == row.id).values(values))
 
     def add_vectors(
         self,

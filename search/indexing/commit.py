@@ -70,9 +70,12 @@ class SyncCounts:
         """Count a failure; return whether the catalog shall remember it with the file."""
         if failure.again and not os.path.lexists(os.path.join(self.root.path, entry.path)):
             return False  # the file was deleted after the listing; the next sync sees that
+        before = self.known.get(entry.path)
         log.info("skipped %s: %s", entry.path, failure.reason)
         self.skips.append(Skip(entry.path, failure.reason))
-        return not failure.again
+        if failure.slow and before is not None and before.picture is not None:
+            return (before.size, before.mtime_ns) != (entry.size, entry.mtime_ns)
+        return failure.slow or not failure.again
 
     def add_picture(self, entry: FileEntry, picture_id: str, row_id: int | None) -> None:
         """Count a picture. row_id: of a picture that the catalog has."""
@@ -145,7 +148,7 @@ class Committer:
         for entry, picture in batch:
             if isinstance(picture, DecodeFailure):
                 if counts.add_failure(entry, picture):
-                    files.append(SkippedFile(entry, picture.reason, rule))
+                    files.append(SkippedFile(entry, picture.reason, rule, picture.slow))
                 continue
             counts.add_picture(entry, picture.id, row_ids.get(picture.id))
             if picture.thumbnail is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -45,14 +46,19 @@ class Plan:
 
 
 def diff(
-    known: dict[str, CatalogFile], listing: FolderListing, rule: str, force: Sequence[str] = ()
+    known: dict[str, CatalogFile],
+    listing: FolderListing,
+    rule: str,
+    force: Sequence[str] = (),
+    now: float = 0.0,
 ) -> Plan:
     """Return the plan of a sync, by the sizes, times and inodes of files.
 
     known: files of the catalog, by path. rule: the present limits and codecs; files that were
     skipped under another rule are read again. force: globs of files that are read again in any
-    case. A new path with the size, date and inode of a file that vanished is that file, moved. A
-    file of the same size and date with another ctime or inode is a suspect.
+    case. now: in seconds since 1970; slow files are tried again when it is time. A new path with
+    the size, date and inode of a file that vanished is that file, moved. A file of the same size
+    and date with another ctime or inode is a suspect.
     """
     plan = Plan(skipped=list(listing.unreadable))
     unreadable = tuple(f"{skip.path}/" if skip.path else "" for skip in listing.unreadable)
@@ -91,10 +97,20 @@ def diff(
                 plan.suspects.append(Suspect(before, entry))
         elif before.reason is not None and before.rule != rule:
             plan.read.append(entry)  # it may be readable under the present rule
+        elif before.reason is not None and before.retry_at is not None and before.retry_at <= now:
+            plan.read.append(entry)
         elif before.reason is not None:
-            plan.skipped.append(Skip(path, before.reason))
+            plan.skipped.append(Skip(path, _describe_skip(before.reason, before.retry_at)))
         else:
             plan.unchanged += 1
             if before.ctime_ns is None and entry.ctime_ns:
                 plan.refresh.append((before.id, entry))
     return plan
+
+
+def _describe_skip(reason: str, retry_at: float | None) -> str:
+    """Return a reason, and when the file is tried again."""
+    if retry_at is None:
+        return reason
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(retry_at))
+    return f"{reason}; tried again after {when}, or by `index --force`"

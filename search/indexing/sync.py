@@ -172,7 +172,7 @@ class FolderSync:
         if root is None:
             raise NotFoundError(f"{full} is not there; give a folder of pictures")
         self._has_forced |= any(excluded(path, force) for path in listing.entries)
-        plan = diff(known, listing, self._decoders.rule, force)
+        plan = diff(known, listing, self._decoders.rule, force, self._catalog.now())
         yield from self._apply(root, plan, known, listing.left_out, bool(force), allow_empty)
 
     def _find_root(self, full: Path) -> tuple[Root | None, str]:
@@ -324,11 +324,11 @@ class FolderSync:
         self._catalog.refresh(plan.refresh)
         if plan.read and self._catalog.chosen() is None:
             # the first folder chooses the library's model; uploads before it are few
-            yield from self._update_pictures(counts, self._committer)
+            yield from self._update_pictures(counts, self._committer, force)
             self._catalog.serve(self._space)
         yield from self._read_files(counts, plan.read, force)
         for committer in (self._committer, *self._others):
-            yield from self._update_pictures(counts, committer)
+            yield from self._update_pictures(counts, committer, force)
         row_ids = self._catalog.row_ids(counts.new_ids) if plan.vanished else {}
         vanished = dict(plan.vanished)
         lost = self._list_lost(root, vanished, counts, row_ids)
@@ -399,12 +399,14 @@ class FolderSync:
                 batch.clear()
                 yield Progress("index", done, len(entries), entry.path)
 
-    def _update_pictures(self, counts: SyncCounts, committer: Committer) -> Iterator[Progress]:
+    def _update_pictures(
+        self, counts: SyncCounts, committer: Committer, force: bool
+    ) -> Iterator[Progress]:
         """Decode again the pictures without a vector under the committer's space, and, for the
         library's own model, those of an earlier decode rule.
 
         One transaction writes a batch with all that is computed from its pixels, so an interrupted
-        sync goes on where it stopped.
+        sync goes on where it stopped. force: also those that are to be tried later.
         """
         space = committer.space
         totals = self._reader.count(space)
@@ -412,11 +414,18 @@ class FolderSync:
         unembedded = {} if complete else dict(self._reader.list_unembedded(space))
         outdated = dict(self._reader.list_outdated()) if committer is self._committer else {}
         pending = sorted({**outdated, **unembedded}.items())
+        if pending and not force:
+            later = self._reader.list_postponed(self._catalog.now())
+            reason = "decoding took too long; it is tried again later, or by `index --force`"
+            counts.skips += [Skip(paths[0], reason) for n, paths in pending if n in later]
+            pending = [(row_id, paths) for row_id, paths in pending if row_id not in later]
         picture_ids = self._reader.picture_ids([row_id for row_id, _ in pending])
         batch: dict[int, DecodedPicture] = {}
         extracted = extract_again(pending, outdated, self._decoders, committer.preprocessing)
         for done, ((row_id, paths), picture) in enumerate(extracted, 1):
             if isinstance(picture, DecodeFailure):
+                if picture.slow:
+                    self._catalog.postpone(row_id)
                 state = OLD_COLOURS
                 if row_id in unembedded:
                     state = f"not yet under {space.name}"

@@ -107,11 +107,12 @@ class DecodedPicture:
 @dataclass(frozen=True)
 class DecodeFailure:
     """A picture that could not be loaded. again: worth another try with the same bytes; error:
-    what to raise for it."""
+    what to raise for it; slow: a try costs much time or memory."""
 
     reason: str
     again: bool
     error: type[PictureError] = PictureError
+    slow: bool = field(default=False, compare=False)
 
 
 class _Turn(NamedTuple):
@@ -313,7 +314,7 @@ class DecoderPool:
                 return DecodeFailure(f"no decoding process could be started: {error}", again=True)
             except TimeoutError:  # a stalled disk does that to a healthy picture
                 late = f"decoding took longer than {seconds:g} s"
-                return DecodeFailure(late, again=True)
+                return DecodeFailure(late, again=True, slow=True)
             except (
                 EOFError,
                 LookupError,
@@ -326,7 +327,7 @@ class DecoderPool:
                 if self._closed.is_set():
                     return DecodeFailure("the loader was closed", again=True)
         if killed:  # a machine short of memory does that to a healthy picture
-            return DecodeFailure("the decoder was killed on it", again=True)
+            return DecodeFailure("the decoder was killed on it", again=True, slow=True)
         return DecodeFailure("the decoder died on it", again=False)
 
 

@@ -394,6 +394,7 @@ def test_a_codec_that_hangs_costs_one_picture(marks):
     with DecoderPool(2, Limits(seconds=2), COMMAND) as loader:
         results = [result for _, result in loader.load(enumerate(sources), None)]
     assert results[1] == results[2] == DecodeFailure("decoding took longer than 2 s", again=True)
+    assert isinstance(results[1], DecodeFailure) and results[1].slow
     assert {type(r) for r in results[:1] + results[3:]} == {DecodedPicture}
 
 

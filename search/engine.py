@@ -50,7 +50,9 @@ from search.types import Pixels, Vectors
 
 if TYPE_CHECKING:
     from search.catalog.writes import Origins
+    from search.embedders.base import Embedder
     from search.generation.variants import VariantOptions
+    from search.indexing.sync import FolderSync
 
 
 class Engine:
@@ -132,7 +134,6 @@ class Engine:
         LookalikeError; pictures that were committed before stay.
         """
         from search.indexing.spaces import SyncSpaces
-        from search.indexing.sync import FolderSync
 
         place = Path(os.path.realpath(os.path.expanduser(path)))
         if not os.path.exists(place) and not any(
@@ -144,17 +145,7 @@ class Engine:
         with self.library.write_lock.hold():
             self.library.decoders.warm(query=False)
             embedder, others = SyncSpaces(catalog, reader, models, beside).open()
-            indexer = FolderSync(
-                self.library.catalog,
-                self.library.reader,
-                self.library.decoders,
-                self.library.thumbnails,
-                self.library.models,
-                embedder,
-                self.library.home,
-                self.settings.default_excludes,
-                others,
-            )
+            indexer = self._folder_sync(embedder, others)
             globs = ("*",) if force is True else tuple(force or ())
             run = indexer.sync(place, exclude, allow_empty, globs, follow_links)
             with closing(self.library.write_lock.lend_between(run)) as steps:
@@ -165,6 +156,29 @@ class Engine:
                             self.library.indexes.train(space)
                             self.library.indexes.save(space)
                     yield progress
+
+    def _folder_sync(self, embedder: Embedder, others: Sequence[Embedder]) -> FolderSync:
+        """Return a sync under the embedder of the library's model, and those beside it."""
+        from search.indexing.sync import FolderSync
+
+        return FolderSync(
+            self.library.catalog,
+            self.library.reader,
+            self.library.decoders,
+            self.library.thumbnails,
+            self.library.models,
+            embedder,
+            self.library.home,
+            self.settings.default_excludes,
+            others,
+        )
+
+    def _embed_missing(self) -> IndexReport:
+        """Embed pictures without a vector, and return the report. The caller may write."""
+        spaces = self.library.reader.spaces()
+        embedder, *others = (self.library.models.open_for(space) for space in spaces)
+        *_, last = self._folder_sync(embedder, others).embed_missing()
+        return last.report or IndexReport()
 
     def sync(
         self,
@@ -538,6 +552,7 @@ class Engine:
             self.library.reader,
             self.library.decoders,
             self.library.thumbnails,
+            self._embed_missing,
         )
         with hold_lock(self.library.home, self.library.settings.lock_seconds, self.library.report):
             return checker.check(self.library.indexes, self.library.runtime, deep)

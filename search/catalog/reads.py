@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -37,7 +38,7 @@ from search.catalog.schema import (
     tags,
     vectors,
 )
-from search.catalog.writes import METADATA, Space, chunks, digest, select_labels, unpack
+from search.catalog.writes import METADATA, Space, chunks, is_undamaged, select_labels, unpack
 from search.errors import NotFoundError, QueryError
 from search.media.open_file import FilePlace
 from search.media.rules import DECODE_RULE
@@ -110,13 +111,14 @@ class CatalogReader:
     def load_vectors(self, space: Space, row_ids: Collection[int]) -> tuple[list[int], Vectors]:
         """Return the row ids that are searchable under the space, and their vectors.
 
-        Pictures without files or without a vector are left out. The vectors are (n, dim) float32 of
-        unit length; the order is not that of the argument.
+        Pictures without files, without a vector or with a damaged one are left out. The vectors are
+        (n, dim) float32 of unit length; the order is not that of the argument.
         """
         rows: list[Any] = []
         with self.database.read() as c:
             for part in chunks(row_ids):
                 rows += c.execute(PRESENT, {"space": space.id, "row_ids": part}).all()
+        rows = _select_undamaged(rows, space)
         return [int(r.picture) for r in rows], unpack([r.data for r in rows], space.dim)
 
     def iterate_vectors(
@@ -124,6 +126,7 @@ class CatalogReader:
     ) -> Iterator[tuple[list[int], Vectors]]:
         """Yield all searchable row ids with their (n, dim) vectors, ascending, in blocks.
 
+        Damaged vectors are left out.
         Each block is a transaction of its own, so a slow caller delays no writer.
         """
         query = _select_vectors().where(vectors.c.picture > bindparam("last"))
@@ -134,10 +137,11 @@ class CatalogReader:
             if not rows:
                 return
             last = rows[-1].picture
+            rows = _select_undamaged(rows, space)
             yield [int(r.picture) for r in rows], unpack([r.data for r in rows], space.dim)
 
     def list_damaged_vectors(self, space: Space) -> list[int]:
-        """Return the row ids whose stored vector does not match its digest."""
+        """Return the row ids whose stored vector has not its digest or not its length."""
         query = select(vectors.c.picture, vectors.c.data, vectors.c.digest)
         query = query.where(vectors.c.space == space.id, vectors.c.picture > bindparam("last"))
         query, last = query.order_by(vectors.c.picture).limit(8192), 0
@@ -148,7 +152,7 @@ class CatalogReader:
             if not rows:
                 return damaged
             last = rows[-1].picture
-            damaged += [int(row.picture) for row in rows if digest(row.data) != row.digest]
+            damaged += [int(row.picture) for row in rows if not is_undamaged(row, space)]
 
     def count(self, space: Space | None) -> dict[str, int]:
         """Return the counts `pictures`, `files` (with a picture) and `embedded` (vectors)."""
@@ -394,10 +398,19 @@ class CatalogReader:
 def _select_vectors() -> Select[Any]:
     """Select the searchable vectors under the parameter `space`."""
     return (
-        select(vectors.c.picture, vectors.c.data)
+        select(vectors.c.picture, vectors.c.data, vectors.c.digest)
         .join(pictures, and_(pictures.c.row_id == vectors.c.picture, pictures.c.orphaned.is_(None)))
         .where(vectors.c.space == bindparam("space"))
     )
+
+
+def _select_undamaged(rows: Sequence[Any], space: Space) -> list[Any]:
+    """Return the rows whose vector is as it was stored."""
+    undamaged = [row for row in rows if is_undamaged(row, space)]
+    if len(undamaged) < len(rows):
+        count = len(rows) - len(undamaged)
+        log.warning("%d stored vectors are damaged; run `lookalike check`", count)
+    return undamaged
 
 
 def _select_files() -> Select[Any]:
@@ -427,6 +440,7 @@ SHOWN = (
     .join(roots, roots.c.id == files.c.root)
     .where(pictures.c.row_id.in_(_ROW_IDS))
 )
+log = logging.getLogger(__name__)
 UPLOADS_FOLDER = select(meta.c.value).where(meta.c.key == UPLOADS)
 TAGGED = select(tags).where(tags.c.picture.in_(_ROW_IDS))
 LATER = select(changes.c.sequence, changes.c.picture).where(

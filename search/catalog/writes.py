@@ -165,6 +165,11 @@ def digest(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=8).digest()
 
 
+def is_undamaged(row: Any, space: Space) -> bool:
+    """Return whether a row of `vectors` (`data`, `digest`) has a vector as it was stored."""
+    return len(row.data) == 2 * space.dim and digest(row.data) == row.digest
+
+
 def unpack(rows: Sequence[bytes], dim: int) -> Vectors:
     """Return packed vectors as (n, dim) float32 of unit length."""
     import numpy as np  # slow to import, and a command may need no vectors
@@ -415,12 +420,13 @@ class CatalogWriter:
         missing = {f.pixel_hash: f.id for f in extracted if f.vector is None and f.pixel_hash}
         if missing:
             same = (
-                select(pictures.c.pixel_hash, pictures.c.row_id, vectors.c.data)
+                select(pictures.c.pixel_hash, pictures.c.row_id, vectors.c.data, vectors.c.digest)
                 .join(vectors, vectors.c.picture == pictures.c.row_id)
                 .where(pictures.c.pixel_hash.in_(missing), vectors.c.space == space.id)
                 .where(pictures.c.decode_rule == DECODE_RULE)
             )
-            stored = {row.pixel_hash: row for row in c.execute(same)}
+            rows_of_copies = [row for row in c.execute(same) if is_undamaged(row, space)]
+            stored = {row.pixel_hash: row for row in rows_of_copies}
             contents_of = self._contents(c, space, [row.row_id for row in stored.values()])
             known = {key: (row.data, contents_of[row.row_id]) for key, row in stored.items()}
             computed = {

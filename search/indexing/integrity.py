@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from search.catalog.catalog import Catalog
 from search.catalog.reads import CatalogReader
 from search.catalog.writes import Space
-from search.media.decoder_pool import DecodeFailure, DecodeRequest, DecoderPool
+from search.errors import LookalikeError
+from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest, DecoderPool
 from search.media.thumbnails import Thumbnails
-from search.records import CheckReport
+from search.records import CheckReport, IndexReport
 from search.runtime import Runtime
 from search.vectors.base import StoreManager, StoreReplica
+
+log = logging.getLogger(__name__)
 
 
 class IntegrityChecker:
@@ -25,9 +29,12 @@ class IntegrityChecker:
         reader: CatalogReader,
         decoders: DecoderPool,
         thumbnails: Thumbnails,
+        embed_missing: Callable[[], IndexReport],
     ) -> None:
+        """embed_missing: embeds pictures without a vector. Raises LookalikeError if it cannot."""
         self._catalog, self._reader = catalog, reader
         self._decoders, self._thumbnails = decoders, thumbnails
+        self._embed_missing = embed_missing
 
     def check(self, indexes: StoreManager, runtime: Runtime, deep: bool) -> CheckReport:
         """Check everything. deep: also read every file and compare its content.
@@ -37,6 +44,8 @@ class IntegrityChecker:
         """
         spaces = self._reader.spaces()
         repaired = [line for space in spaces for line in self.check_vectors(space)]
+        if repaired:
+            repaired += self.embed_again()
         if dangling := self._catalog.orphan_dangling():
             repaired.append(f"{dangling} pictures without a file were taken out")
         problems = list(self.check_catalog(spaces))
@@ -58,10 +67,23 @@ class IntegrityChecker:
                 yield f"{missing} pictures have no vector of {name}; index their folders again"
 
     def check_vectors(self, space: Space) -> Iterator[str]:
-        """Delete damaged vectors, so that the next sync embeds them again; yield the repairs."""
+        """Delete damaged vectors, so that they are embedded again; yield the repairs."""
         if damaged := self._reader.list_damaged_vectors(space):
             self._catalog.delete_vectors(space, damaged)
             yield f"{len(damaged)} damaged vectors of {space.name} were deleted"
+
+    def embed_again(self) -> Iterator[str]:
+        """Embed the pictures whose vectors were deleted; yield the repairs.
+
+        Those of files that are away stay without; the next sync of their folders embeds them.
+        """
+        try:
+            report = self._embed_missing()
+        except LookalikeError as error:
+            log.warning("damaged vectors were not embedded again: %s", error)
+            return
+        if report.embedded:
+            yield f"{report.embedded} pictures were embedded again"
 
     def _check_replica(self, indexes: StoreManager, space: Space) -> list[str]:
         return list(self.check_store(space, indexes.replica(space)))
@@ -93,6 +115,7 @@ class IntegrityChecker:
             if r.state == "offline" or not os.path.isdir(r.path)
         ]
         yield from (f"{path}: offline" for path in offline)
+        whole = self._list_whole_thumbnails({picture_id for picture_id, _, _ in places})
         sources = []
         changed = list[int]()
         for picture_id, file_id, path in places:
@@ -101,7 +124,7 @@ class IntegrityChecker:
             if not os.path.exists(path):
                 yield f"{path}: gone since it was indexed; index its folder again"
                 continue
-            thumbnail = self._thumbnails.has(picture_id)
+            thumbnail = picture_id in whole
             if deep or not thumbnail:
                 source = DecodeRequest(path, known=(picture_id,) if thumbnail else ())
                 sources.append(((picture_id, file_id, path), source))
@@ -117,4 +140,14 @@ class IntegrityChecker:
                 created.add(picture_id)
         self._catalog.mark_changed(changed)  # a sync by size and date may see no difference
         if created:
-            repaired.append(f"{len(created)} missing thumbnails were made again")
+            repaired.append(f"{len(created)} missing or damaged thumbnails were made again")
+
+    def _list_whole_thumbnails(self, picture_ids: set[str]) -> set[str]:
+        """Return those pictures whose thumbnail can be decoded."""
+        sources = (
+            (one, DecodeRequest(str(self._thumbnails.path(one)), metadata=False))
+            for one in sorted(picture_ids)
+            if self._thumbnails.has(one)
+        )
+        decoded = self._decoders.load(sources, None)
+        return {one for one, result in decoded if isinstance(result, DecodedPicture)}

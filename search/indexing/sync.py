@@ -112,6 +112,13 @@ class FolderSync:
         total = self._report(start, sum(reports[1:], reports[0]))
         yield Progress("finish", 1, 1, str(folders[0]), total)
 
+    def embed_missing(self) -> Generator[Progress, None, None]:
+        """Embed the pictures that have no vector. The last progress carries the report."""
+        counts = SyncCounts(Root(0, "", 0, "online", ()), {}, skips=[])
+        for committer in (self._committer, *self._others):
+            yield from self._update_pictures(counts, committer, force=False)
+        yield Progress("finish", 1, 1, None, counts.report(0))
+
     def _has_lost_uploads(self) -> bool:
         """Return whether the folder of uploads has files that the catalog lacks: it was lost."""
         if not self._uploads.is_dir():

@@ -33,10 +33,11 @@ class Thumbnails:
             return None
 
     def write(self, picture_id: str, data: bytes) -> None:
-        """Write a thumbnail. Raises StorageError when the disk refuses."""
+        """Write a thumbnail, whole even after a loss of power. Raises StorageError when the disk
+        refuses."""
         path = self.path(picture_id)
         try:
-            files.write(path, data)
+            files.write(path, data, durable=True)
         except OSError as error:
             raise StorageError(
                 f"cannot write {path}: {error.strerror}; free some space, then run the same "

@@ -1163,7 +1163,9 @@ def test_check_makes_missing_thumbnails_again(engine: Engine, folder: Path) -> N
     before = thumbnail.read_bytes()
     thumbnail.unlink()
     report = engine.check()
-    assert not report.problems and report.repaired == ("1 missing thumbnails were made again",)
+    assert not report.problems and report.repaired == (
+        "1 missing or damaged thumbnails were made again",
+    )
     assert thumbnail.read_bytes() == before
     thumbnail.write_bytes(b"")  # as a power cut leaves it
     assert engine.check().repaired and thumbnail.read_bytes() == before

@@ -20,7 +20,7 @@ from search.errors import (
     PictureError,
     QueryError,
 )
-from search.files import absolute_path
+from search.files import absolute_path, delete_partials
 from search.library import Library
 from search.media.rules import Crop
 from search.media.source_kinds import ImageSource
@@ -555,4 +555,5 @@ class Engine:
             self._embed_missing,
         )
         with hold_lock(self.library.home, self.library.settings.lock_seconds, self.library.report):
+            delete_partials(self.home)
             return checker.check(self.library.indexes, self.library.runtime, deep)

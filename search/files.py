@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+PARTIAL_SECONDS = 600.0
 
 
 @contextmanager
@@ -34,6 +37,18 @@ def write(path: Path, data: bytes, durable: bool = False) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         os.replace(partial, path)
+
+
+def delete_partials(folder: Path, seconds: float = PARTIAL_SECONDS) -> None:
+    """Delete the incomplete files that killed processes left in a folder and below.
+
+    seconds: younger ones stay, since a process may be writing them.
+    """
+    limit = time.time() - seconds
+    for partial in folder.rglob(".*.part"):
+        with suppress(OSError):
+            if partial.stat().st_mtime < limit:
+                partial.unlink()
 
 
 def absolute_path(path: str | os.PathLike[str]) -> str:

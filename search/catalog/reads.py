@@ -215,6 +215,11 @@ class CatalogReader:
                     picture_ids[int(row.row_id)] = str(row.id)
         return picture_ids
 
+    def all_picture_ids(self) -> set[str]:
+        """Return the content hashes of all pictures, those without files too."""
+        with self.database.read() as c:
+            return set(c.scalars(select(pictures.c.id)))
+
     def describe(self, row_ids: Collection[int]) -> dict[int, PictureSummary]:
         """Return what hits show, by row id. Pictures without files are left out."""
         file_rows: dict[int, list[Any]] = {}

@@ -103,7 +103,7 @@ class IntegrityChecker:
             yield f"the index of {space.name} did not agree with the catalog; rebuilt"
 
     def check_files(self, deep: bool, repaired: list[str]) -> Iterator[str]:
-        """Yield what is wrong with the user's files, and create missing thumbnails.
+        """Yield what is wrong with the user's files. Create missing thumbnails, delete stray ones.
 
         deep: read every file and compare its content with the catalog. repaired: gets a line about
         the thumbnails.
@@ -139,6 +139,8 @@ class IntegrityChecker:
                 self._thumbnails.write(picture_id, result.thumbnail)
                 created.add(picture_id)
         self._catalog.mark_changed(changed)  # a sync by size and date may see no difference
+        if strays := self._thumbnails.delete_strays(self._reader.all_picture_ids()):
+            repaired.append(f"{strays} thumbnails of no picture were deleted")
         if created:
             repaired.append(f"{len(created)} missing or damaged thumbnails were made again")
 

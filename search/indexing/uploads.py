@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -81,7 +82,8 @@ class Uploads:
             file = ExtractedFile(entry, picture.id, *seen, picture.probe, origins)
             self._catalog.record(root, space, [file])
         except BaseException:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink()
             raise
 
     def delete(self, row_id: int) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Collection
 from pathlib import Path
 
 from search import files
 from search.errors import StorageError
+
+HEAD = 12  # bytes: RIFF, the length of the rest, WEBP
 
 
 class Thumbnails:
@@ -19,18 +23,21 @@ class Thumbnails:
         return self._folder / picture_id[:2] / picture_id[2:4] / f"{picture_id}.webp"
 
     def has(self, picture_id: str) -> bool:
-        """Whether there is a thumbnail. An empty file, as after a power cut, counts as none."""
+        """Whether there is a whole thumbnail. A file that is empty, cut off or no WebP, as after a
+        power cut, counts as none."""
         try:
-            return self.path(picture_id).stat().st_size > 0
+            with self.path(picture_id).open("rb") as file:
+                return _is_whole(file.read(HEAD), os.fstat(file.fileno()).st_size)
         except OSError:
             return False
 
     def read(self, picture_id: str) -> bytes | None:
-        """Read the file of a thumbnail. Returns None if there is none."""
+        """Read the file of a thumbnail. Returns None if there is none; see `has`."""
         try:
-            return self.path(picture_id).read_bytes() or None
+            data = self.path(picture_id).read_bytes()
         except OSError:
             return None
+        return data if _is_whole(data[:HEAD], len(data)) else None
 
     def write(self, picture_id: str, data: bytes) -> None:
         """Write a thumbnail, whole even after a loss of power. Raises StorageError when the disk
@@ -45,5 +52,29 @@ class Thumbnails:
             ) from error
 
     def delete(self, picture_id: str) -> None:
-        """Remove a picture's thumbnail if there is one."""
-        self.path(picture_id).unlink(missing_ok=True)
+        """Delete a picture's thumbnail, if any. Raises StorageError when the disk refuses."""
+        path = self.path(picture_id)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"cannot delete {path}: {error.strerror}; check the permissions of the library's "
+                "folder, then run `lookalike check`, which deletes what is left"
+            ) from error
+
+    def delete_strays(self, picture_ids: Collection[str]) -> int:
+        """Delete the thumbnails of other pictures, which a killed process may leave.
+
+        The caller holds the write lock. Returns the number of them. Raises StorageError.
+        """
+        stems = [path.stem for path in self._folder.glob("*/*/*.webp")]
+        strays = [stem for stem in stems if stem not in picture_ids]
+        for stem in strays:
+            self.delete(stem)
+        return len(strays)
+
+
+def _is_whole(head: bytes, size: int) -> bool:
+    """Whether a WebP file has as many bytes as its head says."""
+    length = int.from_bytes(head[4:8], "little") + 8
+    return (head[:4], head[8:12]) == (b"RIFF", b"WEBP") and length == size

@@ -53,3 +53,15 @@ def test_a_name_as_long_as_names_may_be_is_written(tmp_path: Path) -> None:
     path = tmp_path / ("n" * 255)
     files.write(path, b"x")
     assert path.read_bytes() == b"x"
+
+
+def test_incomplete_files_go_once_they_are_old(tmp_path: Path) -> None:
+    old, new = tmp_path / "a" / ".1-2.part", tmp_path / "a" / ".3-4.part"
+    plain = tmp_path / "a" / "song.part"
+    old.parent.mkdir()
+    for path in (old, new, plain):
+        path.write_bytes(b"half")
+    for path in (old, plain):
+        os.utime(path, (0, 0))
+    files.delete_partials(tmp_path)
+    assert not old.exists() and new.exists() and plain.exists()

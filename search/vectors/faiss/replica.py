@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,8 @@ class IndexReplica:
     def rebuild(self) -> TieredIndex:
         """Build an exact index from the catalog's vectors, and delete the snapshot. The caller
         holds the write lock."""
-        self.path.unlink(missing_ok=True)
+        with suppress(OSError):  # on a disk that refuses, `save` says so
+            self.path.unlink()
         self.index, self.rebuilt = run_all(self._build_flat()), True
         return self.index
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ def delete_others(folder: Path, paths: Collection[Path]) -> None:
     for pattern in ("*.faiss", "*.part"):
         for other in folder.glob(pattern):
             if other not in paths:
-                other.unlink(missing_ok=True)
+                with suppress(OSError):  # it costs only space
+                    other.unlink()
 
 
 def read(path: Path) -> tuple[dict[str, Any], memoryview]:

@@ -57,7 +57,7 @@ def test_damaged_vectors_are_left_out_and_embedded_again(
     report = engine.check()
     assert report.problems == ()
     assert report.repaired[:2] == (
-        "3 damaged vectors were deleted",
+        "3 damaged vectors of mini were deleted",
         "3 pictures were embedded again",
     )
     assert parts()[2].computed == computed + 3
@@ -75,8 +75,8 @@ def test_a_damaged_vector_of_a_file_that_is_away_is_embedded_when_it_is_back(
     damage_vectors(engine, range(1, 2), "noise")
     folder.rename(tmp_path / "away")
     report = engine.check()
-    assert report.repaired == ("1 damaged vectors were deleted",)
-    assert "1 pictures have no vector; index their folders again" in report.problems
+    assert report.repaired == ("1 damaged vectors of mini were deleted",)
+    assert "1 pictures have no vector of mini; index their folders again" in report.problems
     (tmp_path / "away").rename(folder)
     assert engine.sync(folder).embedded == 1
     assert engine.check().problems == ()

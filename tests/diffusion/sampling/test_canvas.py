@@ -97,7 +97,9 @@ def test_a_weak_model_guides_it(photo: Denoiser) -> None:
 
 def test_the_card_is_of_these_weights(photo: Denoiser) -> None:
     mini = Mini()
-    assert photo.about["encoder"] == {"name": "mini", "fingerprint": mini.fingerprint}
+    encoder = photo.about["encoder"]
+    assert encoder["name"] == "mini"  # under the decode rule of its training, or a later one
+    assert encoder["fingerprint"] in {mini.fingerprint, *mini.earlier_fingerprints}
     card = checkpoint.shipped_path("photo").with_suffix(".md").read_text()
     count = sum(weight.numel() for weight in photo.net.parameters())
     assert f"{count / 1e6:.1f} M parameters" in card

@@ -539,6 +539,13 @@ class Engine:
         seconds = settings.lock_seconds
         return restore_backup(Path(absolute_path(path)), folder, replace, seconds, say)
 
+    @property
+    def decode_failures(self) -> dict[str, int]:
+        """How many pictures could not be decoded since the library was opened, by the code of the
+        error; `retry` counts those that may be decoded another time, such as late ones."""
+        decoders = self.library.__dict__.get("decoders")  # none is opened to count
+        return dict(decoders.failures) if decoders else {}
+
     def check(self, deep: bool = False) -> CheckReport:
         """Test that catalog, index, thumbnails and files agree, and repair what is derived.
 

@@ -107,6 +107,8 @@ class Settings(BaseModel):
     as `nas.lan, 192.168.1.0/24`."""
     contact: str | None = Field(None, pattern=r"^[!-'*-~]{1,200}$")
     """Mail address or web page of who runs this. Sites that a URL leads to are told it."""
+    log_json: bool = False
+    """The server writes its log as JSON lines, with one for each request (see docs/api.md)."""
     lock_seconds: float = Field(10.0, ge=0)
     """Time that a writer waits for another one."""
 

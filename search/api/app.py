@@ -17,7 +17,7 @@ from search.api import problems
 from search.api.auth import HEADERS, OPEN_PATHS, Access, AccessControl
 from search.api.deps import Context
 from search.api.examples import add_examples
-from search.api.metrics import RequestCounter
+from search.api.request_log import RequestLog
 from search.api.routers import images, index, search, system, variants, web
 from search.api.schemas import complete_schemas
 from search.engine import Engine
@@ -52,7 +52,7 @@ def create_app(
     problems.install(app, HEADERS)
     max_bytes = engine.settings.upload_bytes
     app.add_middleware(AccessControl, access=access, max_bytes=max_bytes, budget=context.bodies)
-    app.add_middleware(RequestCounter, metrics=context.metrics)
+    app.add_middleware(RequestLog, metrics=context.metrics)
     _complete_openapi(app, access)
     return app
 

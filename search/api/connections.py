@@ -7,6 +7,7 @@ always fewer connections than the process may have open files.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -49,18 +50,23 @@ class LimitedProtocol(H11Protocol):
     """A connection. When there are too many, the one that has sent no request for longest goes."""
 
     limits: ConnectionLimits
+    count_refused: Callable[[], None]
     _head_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
     _since: float = 0.0
 
     @classmethod
-    def with_limits(cls, limits: ConnectionLimits) -> type[LimitedProtocol]:
-        """Return the protocol under these limits."""
-        return type(cls.__name__, (cls,), {"limits": limits})
+    def with_limits(
+        cls, limits: ConnectionLimits, count_refused: Callable[[], None]
+    ) -> type[LimitedProtocol]:
+        """Return the protocol under these limits. count_refused: called for each 503."""
+        members = {"limits": limits, "count_refused": staticmethod(count_refused)}
+        return type(cls.__name__, (cls,), members)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if len(self.connections) > self.limits.connections and not self._make_room():
+            self.count_refused()
             transport.write(BUSY)
             transport.close()
             return

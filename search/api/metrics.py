@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from search.records import Hits
 
@@ -31,6 +29,20 @@ class Metrics:
         self._jobs = Gauge(
             "lookalike_jobs", "Jobs that wait or run", ("state",), registry=self._registry
         )
+        self._queues = Gauge(
+            "lookalike_queue", "Requests that wait or run", ("queue",), registry=self._registry
+        )
+        self._refused = Counter(
+            "lookalike_connections_refused",
+            "Connections answered 503, since there were too many",
+            registry=self._registry,
+        )
+        self._failures = Gauge(
+            "lookalike_decode_failures",
+            "Pictures that could not be decoded since the start",
+            ("code",),
+            registry=self._registry,
+        )
 
     def count_search(self, hits: Hits) -> None:
         """Count the stages of a search."""
@@ -42,6 +54,20 @@ class Metrics:
         for state in ("queued", "running"):
             self._jobs.labels(state).set(jobs.get(state, 0))
 
+    def set_queues(self, queues: Mapping[str, int]) -> None:
+        """Set how many requests wait and run, by queue."""
+        for name, count in queues.items():
+            self._queues.labels(name).set(count)
+
+    def set_decode_failures(self, failures: Mapping[str, int]) -> None:
+        """Set how many pictures could not be decoded, by the code of the error."""
+        for code, count in failures.items():
+            self._failures.labels(code).set(count)
+
+    def count_refused(self) -> None:
+        """Count a connection that was refused."""
+        self._refused.inc()
+
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request. route: its template, so that ids make no series of their own."""
         known = method if method in ("GET", "HEAD", "POST", "PUT", "DELETE") else "other"
@@ -51,29 +77,3 @@ class Metrics:
     def to_text(self) -> bytes:
         """Return the counts in Prometheus' text format."""
         return generate_latest(self._registry)
-
-
-class RequestCounter:
-    """Middleware that counts requests."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app, self._metrics = app, metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        status, start = 500, time.perf_counter()
-
-        async def send_noting(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, send_noting)
-        finally:
-            route = getattr(scope.get("route"), "path", "none")
-            seconds = time.perf_counter() - start
-            self._metrics.count_request(scope["method"], route, status, seconds)

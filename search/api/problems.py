@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from search import errors
+from search.api import request_log
 
 MEDIA = "application/problem+json"
 STATUS: dict[type[errors.LookalikeError], int] = {
@@ -197,4 +198,6 @@ def install(app: FastAPI, headers: Mapping[str, str]) -> None:
 
     @app.exception_handler(Exception)
     async def unforeseen(_: Request, error: Exception) -> JSONResponse:
-        return response(500, "something went wrong here; the server's log has more", headers)
+        # this answer passes by all middleware
+        named = {**headers, request_log.HEADER: request_log.current_id.get() or ""}
+        return response(500, "something went wrong here; the server's log has more", named)

@@ -20,6 +20,7 @@ from search.api.auth import Access, EndedSessions
 from search.api.connections import BACKLOG, ConnectionLimits, LimitedProtocol, count_allowed
 from search.api.deps import Context
 from search.api.limits import RepeatedLines
+from search.api.request_log import log_json
 from search.api.token_file import choose_token
 from search.engine import Engine
 from search.errors import InputError, QueryError
@@ -67,6 +68,8 @@ def serve(
     commands of the same user. no_token: answer everybody on this machine. Raises InputError for an
     address that cannot be served, and QueryError for a wrong port.
     """
+    if engine.settings.log_json:
+        log_json()
     where, local = _resolve(host, port)
     token = choose_token(engine.settings, host, local, no_token)
     folders = [Path(os.path.realpath(path.expanduser())) for path in allow]
@@ -94,9 +97,10 @@ def serve(
 def make_config(app: FastAPI, limits: ConnectionLimits | None = None) -> uvicorn.Config:
     """Return how to serve an app. limits: by default as many connections as files allow."""
     limits = limits or ConnectionLimits(count_allowed())
+    context: Context = app.state.context
     return uvicorn.Config(
         app,
-        http=LimitedProtocol.with_limits(limits),
+        http=LimitedProtocol.with_limits(limits, context.metrics.count_refused),
         ws="none",
         backlog=BACKLOG,
         log_config=None,

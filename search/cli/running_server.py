@@ -36,6 +36,7 @@ LOCK_SECONDS = 1.0  # a server waits so long for commands that test the lock
 ANSWER_SECONDS = 60.0
 OTHER_SETTINGS = {
     "home",
+    "log_json",
     "checkpoint",
     "workers",
     "token",

@@ -35,13 +35,23 @@ def serve(
             "see its pictures, and have your folders indexed.",
         ),
     ] = False,
+    log_json: Annotated[
+        bool,
+        typer.Option(
+            "--log-json", help="Log JSON lines to standard error, with one for each request."
+        ),
+    ] = False,
 ) -> None:
     """Serve the page and the HTTP API, until Ctrl-C. The address that is printed first opens the
     page once, logged in; `lookalike link` prints another one."""
     from search.api.server import serve as run_server
 
     token = secrets.token_hex(32)
-    with open_engine(context) as engine, publish(engine.settings, token) as publish_address:
+    more = {"log_json": True} if log_json else {}
+    with (
+        open_engine(context, **more) as engine,
+        publish(engine.settings, token) as publish_address,
+    ):
 
         def announce(address: str, link: str) -> None:
             publish_address(address)

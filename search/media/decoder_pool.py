@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import queue
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -143,6 +143,8 @@ class DecoderPool:
         text = repr((self.limits, codecs)).encode()
         self.rule = hashlib.sha256(text).hexdigest()[:16]
         """Changes when a picture that failed may succeed: with limits, codecs, decode rule."""
+        self.failures = Counter[str]()
+        """Pictures that could not be decoded, by the code of the error, or `retry`."""
         self._closed, self._warmed = threading.Event(), set[bool]()
         self._free: queue.LifoQueue[DecoderProcess] = queue.LifoQueue()
         self._all = [DecoderProcess(self.limits, command) for _ in range(workers + 1)]
@@ -271,7 +273,10 @@ class DecoderPool:
     def _run(self, turn: _Turn, worker: DecoderProcess) -> None:
         if turn.future.set_running_or_notify_cancel():
             try:
-                turn.future.set_result(self._load(turn.source, turn.preprocessings, worker))
+                result = self._load(turn.source, turn.preprocessings, worker)
+                if isinstance(result, DecodeFailure):
+                    self.failures["retry" if result.again else result.error.code] += 1
+                turn.future.set_result(result)
             except BaseException as error:
                 turn.future.set_exception(error)
 

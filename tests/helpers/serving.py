@@ -36,7 +36,7 @@ def serving(
         thread.start()
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
         with httpx.Client(base_url=address, trust_env=False, timeout=30) as client:
-            client.app = app  # type: ignore[attr-defined]
+            client.app, client.server = app, server  # type: ignore[attr-defined]
             try:
                 yield client
             finally:

@@ -91,6 +91,9 @@ async def get_readiness(here: Here) -> dict[str, str]:
 async def get_metrics(here: Here) -> Response:
     """In the text format of Prometheus."""
     here.metrics.set_jobs(here.jobs.count())
+    queues = {"search": here.searches, "look": here.looks, "preview": here.previews}
+    here.metrics.set_queues({name: turns.held for name, turns in queues.items()})
+    here.metrics.set_decode_failures(here.engine.decode_failures)
     return Response(here.metrics.to_text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -29,7 +29,7 @@ def test_a_broken_thumbnail_counts_as_none_and_is_made_again(
     assert engine.library.thumbnails.read(identity(1)) is None
     assert engine.thumbnail(identity(1)) == data
     path.write_bytes(damaged[way])
-    assert engine.check().repaired == ("1 missing thumbnails were made again",)
+    assert engine.check().repaired == ("1 missing or damaged thumbnails were made again",)
     assert path.read_bytes() == data
 
 

@@ -62,7 +62,9 @@ class Runtime:
         return future
 
     def run(self, work: Callable[[], T], urgent: bool = False) -> T:
-        """Queue a piece of work and wait for its result."""
+        """Queue a piece of work and wait for its result. The inference thread does it at once."""
+        if threading.current_thread() is self._thread:
+            return work()
         return self.submit(work, urgent).result()
 
     def breathe(self) -> None:

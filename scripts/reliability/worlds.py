@@ -126,8 +126,9 @@ class World:
         space = engine.library.catalog.serving()
         if space is None:
             return [*wrong, "no model is chosen"]
-        replica = engine.library.runtime.run(lambda: engine.library.indexes.replica(space))
-        indexed = len(engine.library.runtime.run(lambda: replica.refresh().ids()))
+        replica = engine.library.indexes.replica(space)
+        store = replica.refresh()
+        indexed = len(engine.library.runtime.run(store.ids))
         if indexed != status.pictures:
             wrong.append(f"{status.pictures} pictures, {indexed} in the index")
         for seed in (self.stays[0], self.stays[len(self.stays) // 2], self.stays[-1]):

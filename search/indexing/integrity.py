@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 
 from search.catalog.catalog import Catalog
 from search.catalog.reads import CatalogReader
@@ -50,7 +49,7 @@ class IntegrityChecker:
             repaired.append(f"{dangling} pictures without a file were taken out")
         problems = list(self.check_catalog(spaces))
         for space in spaces:
-            repaired += runtime.run(partial(self._check_replica, indexes, space))
+            repaired += self.check_store(space, indexes.replica(space), runtime)
             indexes.train(space)
             indexes.save(space)
         problems += self.check_files(deep, repaired)
@@ -85,20 +84,15 @@ class IntegrityChecker:
         if report.embedded:
             yield f"{report.embedded} pictures were embedded again"
 
-    def _check_replica(self, indexes: StoreManager, space: Space) -> list[str]:
-        return list(self.check_store(space, indexes.replica(space)))
-
-    def check_store(self, space: Space, replica: StoreReplica) -> Iterator[str]:
-        """Compare a vector store with the catalog and rebuild a wrong one; yield the repairs.
-
-        Call it on the inference thread.
-        """
+    def check_store(self, space: Space, replica: StoreReplica, runtime: Runtime) -> Iterator[str]:
+        """Compare a vector store with the catalog and rebuild a wrong one; yield the repairs."""
         expected = [
             row_id for row_ids, _ in self._reader.iterate_vectors(space) for row_id in row_ids
         ]
+        store = replica.refresh()
         if replica.rebuilt and expected:
             yield f"the index of {space.name} was missing or damaged; rebuilt from the catalog"
-        elif replica.refresh().ids().tolist() != expected:
+        elif runtime.run(lambda: store.ids().tolist()) != expected:
             replica.rebuild()
             yield f"the index of {space.name} did not agree with the catalog; rebuilt"
 

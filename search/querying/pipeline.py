@@ -166,12 +166,13 @@ class Searcher:
             one.understood.words for one in parsed.values()
         )
         among = [n for one in parsed.values() for n in one.named] if only_names else None
+        store = self._retriever.open_store()
         clock.begin("embed")
 
         def embed_and_retrieve() -> tuple[Vectors, list[int]]:
             vector = self._embedder.embed(resolved, embedder)
             clock.begin("search")
-            return vector, self._retriever.retrieve(vector, query.k, among)
+            return vector, self._retriever.retrieve(store, vector, query.k, among)
 
         # one task, since two might each wait for a task of somebody else
         vector, row_ids = self._runtime.run(embed_and_retrieve, urgent=True)

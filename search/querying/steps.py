@@ -22,7 +22,7 @@ from search.media.sources import PictureResolver
 from search.querying.query import Term, combine
 from search.records import Hit
 from search.types import Pixels, Vectors
-from search.vectors.base import StoreManager
+from search.vectors.base import StoreManager, VectorStore
 
 if TYPE_CHECKING:
     from search.media.fetch import FetchedPicture
@@ -128,18 +128,24 @@ class QueryEmbedder:
 
 
 class Retriever:
-    """Step 3, retrieve: the nearest vectors by the index. On the inference thread."""
+    """Step 3, retrieve: the nearest vectors by the index."""
 
     def __init__(self, indexes: StoreManager, space: Space) -> None:
         """space: whose vectors are searched."""
         self._indexes, self._space = indexes, space
 
-    def retrieve(self, vector: Vectors, k: int, among: Sequence[int] | None = None) -> list[int]:
-        """Return row ids of at most k pictures.
+    def open_store(self) -> VectorStore:
+        """Return the store, up to date with the catalog. Not on the inference thread: this reads
+        the catalog."""
+        return self._indexes.replica(self._space).refresh()
+
+    def retrieve(
+        self, store: VectorStore, vector: Vectors, k: int, among: Sequence[int] | None = None
+    ) -> list[int]:
+        """Return row ids of at most k pictures. On the inference thread.
 
         vector: (dim,) of unit length. among: return these instead. Raises EmptyError.
         """
-        store = self._indexes.replica(self._space).refresh()
         if not store.count:
             raise EmptyError(
                 f"the library holds no pictures with a vector of {self._space.name}: run "

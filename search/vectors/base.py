@@ -78,6 +78,9 @@ class VectorStore(Protocol):
 class StoreReplica(Protocol):
     """The store of one space of a library, and how it follows the catalog's change log.
 
+    Threads may share it, but not the inference thread: the methods read the catalog in the caller's
+    thread, and wait for tasks in which the inference thread uses the store.
+
     space: whose vectors it holds. rebuilt: it was built from the catalog and is not saved yet.
     """
 
@@ -85,7 +88,10 @@ class StoreReplica(Protocol):
     rebuilt: bool
 
     def refresh(self) -> VectorStore:
-        """Apply new entries of the change log; return the store. Call it before every search."""
+        """Apply new entries of the change log; return the store, for the inference thread to use.
+
+        Call it before every search.
+        """
         ...
 
     def rebuild(self) -> VectorStore:
@@ -100,7 +106,7 @@ class StoreManager(Protocol):
     """
 
     def replica(self, space: Space) -> StoreReplica:
-        """Open the store of a space, or return the open one. Call it on the inference thread.
+        """Open the store of a space, or return the open one. Not on the inference thread.
 
         Opening one closes those of spaces that serve no longer.
         """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,7 @@ from search.vectors.base import (
     check_upsert,
     no_neighbours,
 )
-from search.vectors.replay import fill, replay, run_all
+from search.vectors.replay import Run, fill, replay, run_all, run_here
 
 if TYPE_CHECKING:
     from search.runtime import Runtime
@@ -72,21 +74,25 @@ class MemoryStore:
 class MemoryReplica:
     """See `search.vectors.base.StoreReplica`. Nothing is saved, so every process fills its own."""
 
-    def __init__(self, reader: CatalogReader, space: Space) -> None:
+    def __init__(self, reader: CatalogReader, space: Space, run: Run = run_here) -> None:
+        """run: runs a task on the inference thread and waits for its end."""
         self.space, self.rebuilt = space, False
-        self._reader = reader
+        self._reader, self._run, self._lock = reader, run, threading.RLock()
         self._store = self.rebuild()
 
     def refresh(self) -> VectorStore:
         """Apply new entries of the change log; return the store."""
-        run_all(replay(self._store, self._reader, self.space))
-        return self._store
+        with self._lock:
+            run_all(replay(self._store, self._reader, self.space), self._run)
+            return self._store
 
     def rebuild(self) -> VectorStore:
         """Build the store again from the catalog's vectors."""
-        self._store = MemoryStore(self.space.dim)
-        run_all(fill(self._store, self._reader, self.space))
-        return self._store
+        store = MemoryStore(self.space.dim)
+        with self._lock:
+            run_all(fill(store, self._reader, self.space), self._run)
+            self._store = store
+            return store
 
 
 class MemoryManager:
@@ -95,18 +101,22 @@ class MemoryManager:
     def __init__(
         self, reader: CatalogReader, runtime: Callable[[], Runtime], folder: Path, tier: str
     ) -> None:
-        """reader: of the catalog. The other arguments are not used: nothing is saved or trained."""
-        self._reader = reader
+        """reader: of the catalog. runtime: as `IndexManager` takes it. The other arguments are not
+        used: nothing is saved or trained."""
+        self._reader, self._runtime = reader, runtime
         self._replicas: dict[int, MemoryReplica] = {}
+        self._opening = threading.Lock()
 
     def replica(self, space: Space) -> MemoryReplica:
         """Open the store of a space, or return the open one."""
-        if space.id not in self._replicas:
-            serving = {one.id for one in self._reader.spaces()}
-            for key in set(self._replicas) - serving:
-                del self._replicas[key]
-            self._replicas[space.id] = MemoryReplica(self._reader, space)
-        return self._replicas[space.id]
+        with self._opening:
+            if space.id not in self._replicas:
+                serving = {one.id for one in self._reader.spaces()}
+                for key in set(self._replicas) - serving:
+                    del self._replicas[key]
+                run = partial(self._runtime().run, urgent=True)
+                self._replicas[space.id] = MemoryReplica(self._reader, space, run)
+            return self._replicas[space.id]
 
     def train(self, space: Space) -> bool:
         """Return False: there is nothing to train."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from search.catalog.reads import CatalogReader
 from search.catalog.writes import Space
 from search.vectors.faiss import snapshot
 from search.vectors.faiss.tiers import IVF_MIN_COUNT, choose_tier, needs_retraining
+from search.vectors.replay import run_all
 
 if TYPE_CHECKING:
     from search.runtime import Runtime
@@ -37,17 +39,21 @@ class IndexManager:
         self._tier, self._ivf_min_count = tier, ivf_min_count
         self._replicas: dict[int, IndexReplica] = {}  # by the id of their space
         self._training, self._saving = threading.Lock(), threading.Lock()
+        self._opening = threading.Lock()
 
     def replica(self, space: Space) -> IndexReplica:
-        """Open the index of a space, or return the open one. Call it on the inference thread."""
+        """Open the index of a space, or return the open one. Not on the inference thread."""
         from search.vectors.faiss.replica import IndexReplica
 
-        if space.id not in self._replicas:
-            self._close_others(space)
-            self._replicas[space.id] = IndexReplica(
-                self._reader, space, self._folder, self._tier, self._ivf_min_count
-            )
-        return self._replicas[space.id]
+        with self._opening:
+            if space.id not in self._replicas:
+                self._close_others(space)
+                run = partial(self._runtime().run, urgent=True)
+                tiers = self._tier, self._ivf_min_count
+                self._replicas[space.id] = IndexReplica(
+                    self._reader, space, self._folder, *tiers, run
+                )
+            return self._replicas[space.id]
 
     def train(self, space: Space) -> bool:
         """Train what the size of the library requires, in short pieces between which queries run.
@@ -58,12 +64,10 @@ class IndexManager:
         self._close_others(space)
         if self._is_current(space):
             return False
-        run = self._runtime().run
         with self._training:
-            replica = run(lambda: self.replica(space))
-            before, pieces = replica.index, replica.train()
-            while run(lambda: next(pieces, pieces)) is None:
-                pass
+            replica = self.replica(space)
+            before = replica.index
+            run_all(replica.train(), self._runtime().run)
             return replica.index is not before
 
     def save(self, space: Space) -> None:
@@ -73,9 +77,7 @@ class IndexManager:
         """
         path = self._path(space)
         with self._saving:  # two threads of one engine may hold the write lock
-            if not self._is_current(space) and (
-                content := self._runtime().run(lambda: self.replica(space).make_snapshot())
-            ):
+            if not self._is_current(space) and (content := self.replica(space).make_snapshot()):
                 snapshot.write(path, *content)  # not on the inference thread, where queries run
                 log.info("saved the index of %s to %s", space.name, path)
             serving = {self._path(one) for one in self._reader.spaces()}

@@ -1429,7 +1429,8 @@ class Folders:
             self.engine.library.indexes.replica(space),
             IndexReplica(lookup, space, self.base / "home/index"),
         ):
-            assert runtime.run(lambda live=live: live.refresh().ids().tolist()) == row_ids
+            store = live.refresh()
+            assert runtime.run(lambda store=store: store.ids().tolist()) == row_ids
         present, vectors = lookup.load_vectors(space, row_ids)
         for number, vector in zip(present, vectors, strict=True):
             first = self.rows.setdefault(seeds[by_number[number]], vector)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.pictures import identity, jpeg, paint
+from sqlalchemy import event
 
 from search import Crop, Engine, NotFoundError, Query, QueryError, Term
-from search.catalog.reads import CatalogReader
 from search.querying.steps import (
     Candidate,
     HitDescriber,
@@ -121,9 +121,10 @@ def test_the_nearest_are_retrieved_and_ranked_by_stored_vectors(engine: Engine) 
     vector = engine.library.runtime.run(
         lambda: ours.embedder.embed([ours.resolver.resolve([Term(jpeg(2))])[0].pixels])
     )[0]
-    row_ids = engine.library.runtime.run(lambda: ours.retriever.retrieve(vector, 3))
+    retrieve, store = ours.retriever.retrieve, ours.retriever.open_store()
+    row_ids = engine.library.runtime.run(lambda: retrieve(store, vector, 3))
     assert len(row_ids) == 3
-    assert engine.library.runtime.run(lambda: ours.retriever.retrieve(vector, 1, [7, 8])) == [7, 8]
+    assert engine.library.runtime.run(lambda: retrieve(store, vector, 1, [7, 8])) == [7, 8]
     ranked = ours.ranker.rank(vector, row_ids, 2, set())
     assert [one.summary.id for one in ranked][0] == identity(2) and len(ranked) == 2
     assert ranked[0].score == pytest.approx(1, abs=1e-2) and ranked[0].score >= ranked[1].score
@@ -170,21 +171,28 @@ def test_hits_are_described_in_their_order(engine: Engine, folder: Path) -> None
     assert (hits[0].width, hits[0].height, hits[0].kind) == (48, 40, None)
 
 
-def test_the_inference_thread_waits_for_no_catalog_but_the_change_log(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("index", ["flat", "ivf"])
+def test_the_inference_thread_never_waits_for_the_catalog(
+    library: Open, folder: Path, index: str
 ) -> None:
-    """Reading the change log for the index is the one exception."""
+    """Not in a search, nor while a store is opened, follows the change log, is trained, saved and
+    checked."""
+    engine, writer = library(index=index), library(index=index)
+    threads = set[str]()
+
+    def note(*_: Any) -> None:
+        threads.add(threading.current_thread().name)
+
+    event.listen(engine.library.database.engine, "before_cursor_execute", note)
+    for seed in range(4):
+        paint(folder / f"{seed}.jpg", seed)
+    engine.sync(folder)
     engine.search(image=jpeg(1))
-    called = dict[str, set[str]]()
-    for name in ("describe", "resolve", "by_labels", "by_name", "changed_since", "load_vectors"):
-        original = getattr(CatalogReader, name)
-
-        def call(self: Any, *args: Any, _name: str = name, _call: Any = original) -> Any:
-            called.setdefault(_name, set()).add(threading.current_thread().name)
-            return _call(self, *args)
-
-        monkeypatch.setattr(CatalogReader, name, call)
+    (folder / "0.jpg").unlink()
+    paint(folder / "4.jpg", 4)
+    writer.sync(folder)
+    assert identity(4) in {hit.id for hit in engine.search(image=jpeg(4))}
     engine.search(Query((Term(jpeg(1)), Term(f"id:{identity(2)}"), Term(text="dog or 1"))))
-    assert {"describe", "resolve", "load_vectors", "changed_since"} <= called.keys()
-    assert "inference" in called.pop("changed_since")
-    assert all("inference" not in threads for threads in called.values())
+    engine.tend()
+    assert not engine.check(deep=True).problems
+    assert threads and "inference" not in threads

@@ -186,8 +186,9 @@ def numbers(engine: Engine) -> list[int]:
     """Return the ids in this engine's index after it read the change log."""
     space = engine.library.catalog.serving()
     assert space is not None
-    live = engine.library.runtime.run(lambda: engine.library.indexes.replica(space))
-    result: list[int] = engine.library.runtime.run(lambda: live.refresh().ids().tolist())
+    live = engine.library.indexes.replica(space)
+    store = live.refresh()
+    result: list[int] = engine.library.runtime.run(lambda: store.ids().tolist())
     return result
 
 

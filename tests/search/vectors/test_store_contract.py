@@ -15,7 +15,7 @@ from search.vectors.faiss.flat import FlatIndex
 from search.vectors.faiss.ivf import IvfIndex
 from search.vectors.memory import MemoryStore
 from search.vectors.registry import STORES, open_stores
-from search.vectors.replay import run_all
+from search.vectors.replay import as_tasks, run_all
 
 DIM = 16
 ROUNDING = 0.02
@@ -31,9 +31,9 @@ def unit_vectors(n: int, seed: int = 0) -> np.ndarray:
 
 def make_ivf() -> IvfIndex:
     sample = unit_vectors(400, 9)
-    index = run_all(IvfIndex.train(sample, 20))
+    index = run_all(as_tasks(IvfIndex.train(sample, 20)))
     index.upsert(range(400), sample)
-    run_all(index.calibrate(sample[:50]))
+    run_all(as_tasks(index.calibrate(sample[:50])))
     index.delete(range(400))
     return index
 
@@ -209,7 +209,7 @@ def test_every_store_follows_the_change_log(
     writer.sync(folder)
     space = engine.library.catalog.serving()
     assert space is not None
-    replica = engine.library.runtime.run(lambda: engine.library.indexes.replica(space))
+    replica = engine.library.indexes.replica(space)
     assert replica.refresh().ids().tolist() == [1, 2, 3, 4]
     assert replica.refresh().cursor == engine.library.reader.sequence(space) == 4
     (folder / "1.jpg").unlink()
@@ -247,16 +247,13 @@ def test_a_manager_keeps_the_stores_of_two_spaces_apart(
     library(model="mini-1").sync(folder, beside=True)
     parts = engine.library
     own, other = parts.reader.spaces()
-    replicas = [
-        parts.runtime.run(lambda space=space: parts.indexes.replica(space))
-        for space in (own, other)
-    ]
+    replicas = [parts.indexes.replica(space) for space in (own, other)]
     assert [replica.space for replica in replicas] == [own, other]
     (folder / "1.jpg").unlink()
     paint(folder / "4.jpg", 4)
     writer.sync(folder)
     for space, replica in zip((own, other), replicas, strict=True):
-        assert parts.runtime.run(lambda space=space: parts.indexes.replica(space)) is replica
+        assert parts.indexes.replica(space) is replica
         store = replica.refresh()
         assert store.cursor == parts.reader.sequence(space) and store.count == 4
         row_ids, vectors = parts.reader.load_vectors(space, store.ids().tolist())
@@ -270,9 +267,9 @@ def test_a_manager_keeps_the_stores_of_two_spaces_apart(
     assert stores[0].search(query, 4)[0].scores[1] != stores[1].search(query, 4)[0].scores[1]
     library().forget_model("mini-1")
     library(model="mini-1").sync(folder, beside=True)
-    again = parts.runtime.run(lambda: parts.indexes.replica(parts.reader.spaces()[1]))
+    again = parts.indexes.replica(parts.reader.spaces()[1])
     assert again is not replicas[1] and again.refresh().count == 4
-    assert parts.runtime.run(lambda: parts.indexes.replica(own)) is replicas[0]
+    assert parts.indexes.replica(own) is replicas[0]
 
 
 def test_an_unknown_store_is_refused_and_the_known_ones_are_listed(

@@ -55,14 +55,11 @@ class Faults:
     def __init__(self, worlds: Worlds, name: str) -> None:
         self._worlds = worlds
         self._fault, _, self._operation = name.partition("-")
-        self._events = dict[World, int]()
 
     def __call__(self, rng: random.Random) -> list[str]:
         version = rng.choice(OLD_VERSIONS) if self._operation == "migrate" else 0
         world = self._worlds(self._operation, version)
-        if world not in self._events:
-            self._events[world] = world.count_events()
-        moment = rng.randrange(1, self._events[world] + 1)
+        moment = rng.randrange(1, world.events + 1)
         world.reset()
         process = world.start(self._fault, moment)
         if self._fault == "kill":
@@ -71,7 +68,7 @@ class Faults:
         else:
             wrong = read_refusal(process, {"storage_failed"})
         wrong += world.judge()
-        return [f"event {moment} of {self._events[world]}: {one}" for one in wrong]
+        return [f"event {moment} of {world.events}: {one}" for one in wrong]
 
 
 def try_writers(worlds: Worlds, _: random.Random) -> list[str]:

@@ -145,7 +145,8 @@ def try_query(rng: random.Random) -> list[str]:
         parsed = Query.from_json(text, [b"a picture"])
     except LookalikeError as error:
         return [] if str(error).strip() else ["it was refused without a reason"]
-    same = Query.from_json(json.dumps(parsed.to_json()), [b"a picture"])
+    files = [term.image for term in parsed.terms if isinstance(term.image, bytes)]  # one a term
+    same = Query.from_json(json.dumps(parsed.to_json()), files)
     again = same.to_json()
     return [] if again == parsed.to_json() else [f"{parsed.to_json()} became {again}"]
 

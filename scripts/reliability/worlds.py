@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from functools import cached_property
 from pathlib import Path
 
 from helpers.libraries import close_library, open_library
@@ -79,8 +80,9 @@ class World:
         pipe = subprocess.PIPE
         return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
 
-    def count_events(self) -> int:
-        """Run the operation without a fault. Returns how many events it has."""
+    @cached_property
+    def events(self) -> int:
+        """How many events the operation has; it is run once without a fault."""
         self.reset()
         with self.start("kill", 0) as process:
             out, errors = process.communicate()

@@ -26,16 +26,16 @@ def run_tries(script: str, *words: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("name", ["index", "forget", "keep", "migrate", "snapshot"])
 def test_kills_and_disks_that_refuse_lose_nothing(name: str) -> None:
     faults = [f"{fault}-{name}" for fault in ("kill", "full", "readonly")]
-    done = run_tries("chaos.py", *faults, "--tries", "2")
+    done = run_tries("chaos.py", *faults, "--tries", "1")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("held      2") == 3
+    assert done.stdout.count("held      1") == 3
 
 
 def test_damaged_libraries_are_repaired_or_refused() -> None:
     names = ["writers", "rows", "pages", "thumbnails", "snapshots"]
-    done = run_tries("chaos.py", *names, "--tries", "4")
+    done = run_tries("chaos.py", *names, "--tries", "3")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("held      4") == len(names)
+    assert done.stdout.count("held      3") == len(names)
 
 
 def test_mutants_queries_and_crops_fail_with_a_reason() -> None:

@@ -19,6 +19,7 @@ from search.errors import (
     NotFoundError,
     PictureError,
     QueryError,
+    StorageError,
 )
 from search.files import absolute_path, delete_partials
 from search.library import Library
@@ -549,7 +550,8 @@ class Engine:
     def check(self, deep: bool = False) -> CheckReport:
         """Test that catalog, index, thumbnails and files agree, and repair what is derived.
 
-        deep: read every file again and compare its content. Raises LookalikeError.
+        deep: read every file again and compare its content. In a library that cannot be written,
+        what would be repaired is a problem. Raises LookalikeError.
         """
         from search.indexing.integrity import IntegrityChecker
         from search.lock import hold_lock
@@ -561,6 +563,12 @@ class Engine:
             self.library.thumbnails,
             self._embed_missing,
         )
-        with hold_lock(self.library.home, self.library.settings.lock_seconds, self.library.report):
-            delete_partials(self.home)
-            return checker.check(self.library.indexes, self.library.runtime, deep)
+        library = self.library
+        if not library.database.read_only:
+            try:
+                with hold_lock(library.home, library.settings.lock_seconds, library.report):
+                    delete_partials(self.home)
+                    return checker.check(library.indexes, library.runtime, deep)
+            except StorageError as error:
+                library.report(f"nothing is repaired: {error}")
+        return checker.check(library.indexes, library.runtime, deep, repair=False)

@@ -166,7 +166,7 @@ class Catalog(CatalogWriter):
         value = quote_from_bytes(path)  # a path need not be UTF-8, and `meta` holds text
         with self.database.read() as c:
             before = c.scalar(select(meta.c.value).where(meta.c.key == UPLOADS))
-        if before == value:
+        if before == value or self.database.read_only:
             return
         with self.database.write() as c:
             c.execute(delete(meta).where(meta.c.key == UPLOADS))

@@ -10,9 +10,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, create_engine, event
+from sqlalchemy import URL, Connection, create_engine, event, func, select
 from sqlalchemy.exc import DatabaseError
 
+from search.catalog import schema
 from search.catalog.migrations import NEWEST, migrate_once, read_version
 from search.errors import LibraryError, LockedError, StorageError
 
@@ -40,18 +41,53 @@ class Database:
     def __init__(self, target: Path | str) -> None:
         """Open the database and run its migrations.
 
-        target: the file, or a database URL. Raises LibraryError if it is damaged, on a network file
-        system, or was written by a newer version; StorageError if it cannot be written.
+        target: the file, or a database URL. A file that cannot be written is opened for reading
+        alone. Raises LibraryError if it is damaged, on a network file system, or was written by a
+        newer version; StorageError if it is missing or of an older version and cannot be written.
         """
         self._file = target if isinstance(target, Path) else None
+        self.read_only = False
+        """Whether the file can only be read, as on a write-protected or full disk."""
         if self._file:
             refuse_network(self._file.parent)
         url = URL.create("sqlite", database=str(target)) if self._file else str(target)
+        if self._file and self._file.exists() and not _is_writable(self._file):
+            self._open_for_reading(self._file)
+            return
         self.engine = create_engine(url)
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine, "connect", _set_up_connection)
             event.listen(self.engine, "begin", _begin)
-        self._migrate()
+        try:
+            self._migrate()
+        except StorageError:
+            self.engine.dispose()
+            if self._file is None or not self._file.exists() or not self._file.stat().st_size:
+                raise
+            self._open_for_reading(self._file)
+
+    def _open_for_reading(self, file: Path) -> None:
+        """Open a file that cannot be written. Raises LibraryError and StorageError."""
+        self.read_only = True
+        log.warning("%s cannot be written, so it is opened for reading alone", file)
+        # With its log and the index of that, SQLite reads what others write. Without them it would
+        # make them, so it must be told that nobody writes.
+        has_log = file.with_name(f"{file.name}-shm").exists() and _size(f"{file}-wal") > 0
+        options = {"uri": "true", "mode": "ro"} | ({} if has_log else {"immutable": "1"})
+        # SQLAlchemy takes `uri` for itself and passes on the others
+        url = URL.create("sqlite", database=file.absolute().as_uri(), query=options)
+        self.engine = create_engine(url)
+        event.listen(self.engine, "connect", _set_up_reading_connection)
+        event.listen(self.engine, "begin", _begin)
+        with self.read() as connection:
+            version = connection.scalar(select(func.max(schema.migrations.c.version))) or 0
+        if version > NEWEST:
+            raise self._describe_newer(version)
+        if version < NEWEST:
+            raise StorageError(
+                f"the library in {self._location()} is of an earlier version and cannot be "
+                "written; make its folder writable once, so that it can be brought up to date"
+            )
 
     def close(self) -> None:
         """Close all connections."""
@@ -69,6 +105,11 @@ class Database:
 
         Raises LockedError if another process writes for too long, StorageError if the disk fails.
         """
+        if self.read_only:
+            raise StorageError(
+                f"the library in {self._location()} can only be read; make its folder writable and "
+                "free some space, then run the same command again"
+            )
         with self._translate_errors(), self.engine.connect() as connection:
             connection = connection.execution_options(write=True)
             with connection.begin():
@@ -103,14 +144,16 @@ class Database:
             with self.write() as connection:
                 version = read_version(connection)
                 if version > NEWEST:
-                    raise LibraryError(
-                        f"the library in {self._location()} was written by a newer lookalike "
-                        f"(schema {version}, this one knows {NEWEST}); upgrade, or give another "
-                        "--home"
-                    )
+                    raise self._describe_newer(version)
                 if not migrate_once(connection):
                     return
                 log.info("migrated the catalog in %s from version %d", self._location(), version)
+
+    def _describe_newer(self, version: int) -> LibraryError:
+        return LibraryError(
+            f"the library in {self._location()} was written by a newer lookalike "
+            f"(schema {version}, this one knows {NEWEST}); upgrade, or give another --home"
+        )
 
     def _location(self) -> str:
         """Return the folder or the URL, for messages."""
@@ -144,6 +187,25 @@ def _set_up_connection(connection: sqlite3.Connection, _: Any) -> None:
     connection.isolation_level = None  # `_begin` opens the transactions
     for pragma in PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _set_up_reading_connection(connection: sqlite3.Connection, _: Any) -> None:
+    connection.isolation_level = None
+    for pragma in PRAGMAS:
+        if not pragma.startswith(("journal_mode", "synchronous")):
+            connection.execute(f"PRAGMA {pragma}")
+
+
+def _is_writable(file: Path) -> bool:
+    """Return whether a file and its folder may be written, where SQLite keeps a log beside it."""
+    return os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
 
 
 def _begin(connection: Connection) -> None:

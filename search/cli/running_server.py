@@ -200,7 +200,7 @@ def _is_locked(path: Path) -> bool:
         except Timeout:
             return True
     # As FileLock does here, whose import takes longer than the request.
-    with open(path, "a") as file:
+    with open(path) as file:  # reading is enough, and the folder may be write-protected
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -35,12 +35,16 @@ class IntegrityChecker:
         self._decoders, self._thumbnails = decoders, thumbnails
         self._embed_missing = embed_missing
 
-    def check(self, indexes: StoreManager, runtime: Runtime, deep: bool) -> CheckReport:
+    def check(
+        self, indexes: StoreManager, runtime: Runtime, deep: bool, repair: bool = True
+    ) -> CheckReport:
         """Check everything. deep: also read every file and compare its content.
 
-        indexes: vector stores of the library. Returns problems, which the user must solve, and
-        repairs.
+        indexes: vector stores of the library. repair: whether to write. Returns problems, which the
+        user must solve, and repairs.
         """
+        if not repair:
+            return self._check_only(indexes, runtime, deep)
         spaces = self._reader.spaces()
         repaired = [line for space in spaces for line in self.check_vectors(space)]
         if repaired:
@@ -55,6 +59,21 @@ class IntegrityChecker:
         problems += self.check_files(deep, repaired)
         counts = self._reader.count(None)
         return CheckReport(counts["pictures"], counts["files"], tuple(problems), tuple(repaired))
+
+    def _check_only(self, indexes: StoreManager, runtime: Runtime, deep: bool) -> CheckReport:
+        """Check without writing."""
+        spaces, advice = self._reader.spaces(), "make the library's folder writable, check again"
+        problems = list(self.check_catalog(spaces))
+        if dangling := self._reader.count_dangling():
+            problems.append(f"{dangling} pictures have no file; {advice}")
+        for space in spaces:
+            if damaged := self._reader.list_damaged_vectors(space):
+                problems.append(f"{len(damaged)} vectors of {space.name} are damaged; {advice}")
+            lines = self.check_store(space, indexes.replica(space), runtime)
+            problems += [f"{line} in memory; {advice}" for line in lines]
+        problems += self.check_files(deep, None)
+        counts = self._reader.count(None)
+        return CheckReport(counts["pictures"], counts["files"], tuple(problems), ())
 
     def check_catalog(self, spaces: Sequence[Space]) -> Iterator[str]:
         """Yield what is wrong with the catalog itself."""
@@ -96,11 +115,11 @@ class IntegrityChecker:
             replica.rebuild()
             yield f"the index of {space.name} did not agree with the catalog; rebuilt"
 
-    def check_files(self, deep: bool, repaired: list[str]) -> Iterator[str]:
+    def check_files(self, deep: bool, repaired: list[str] | None) -> Iterator[str]:
         """Yield what is wrong with the user's files. Create missing thumbnails, delete stray ones.
 
         deep: read every file and compare its content with the catalog. repaired: gets a line about
-        the thumbnails.
+        the thumbnails; None to write nothing.
         """
         places = list(self._reader.iterate_files())
         offline = [
@@ -130,8 +149,16 @@ class IntegrityChecker:
                 changed.append(file_id)
                 yield f"{path}: changed since it was indexed; index its folder again"
             elif result.thumbnail is not None:
-                self._thumbnails.write(picture_id, result.thumbnail)
+                if repaired is not None:
+                    self._thumbnails.write(picture_id, result.thumbnail)
                 created.add(picture_id)
+        if repaired is None:
+            if created:
+                yield (
+                    f"{len(created)} thumbnails are missing or damaged; make the library's folder "
+                    "writable, check again"
+                )
+            return
         self._catalog.mark_changed(changed)  # a sync by size and date may see no difference
         if strays := self._thumbnails.delete_strays(self._reader.all_picture_ids()):
             repaired.append(f"{strays} thumbnails of no picture were deleted")

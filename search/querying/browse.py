@@ -10,7 +10,7 @@ from typing import BinaryIO
 from search.catalog.catalog import Catalog
 from search.catalog.reads import CatalogReader
 from search.embedders.models import Models
-from search.errors import NotFoundError
+from search.errors import NotFoundError, StorageError
 from search.media.decoder_pool import DecodedPicture, DecodeRequest
 from search.media.open_file import open_file
 from search.media.sources import PictureResolver
@@ -55,7 +55,8 @@ class PictureBrowser:
             with suppress(OSError):
                 return self._thumbnails.path(picture.id).read_bytes()
         thumbnail = self._decode(picture, DecodeRequest()).thumbnail or b""
-        self._thumbnails.write(picture.id, thumbnail)
+        with suppress(StorageError):  # a disk that is full or write-protected
+            self._thumbnails.write(picture.id, thumbnail)
         return thumbnail
 
     def preview(self, picture_id: str) -> bytes:

@@ -6,6 +6,7 @@ Methods import what only they need: the imports of all take longer than `status`
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from importlib.metadata import version
@@ -124,6 +125,7 @@ class Engine:
         force: bool | Sequence[str] = False,
         follow_links: bool | None = None,
         beside: bool = False,
+        still: bool = False,
     ) -> Iterator[Progress]:
         """Sync a folder with the library, and yield the progress; the last one has the report.
 
@@ -131,8 +133,9 @@ class Engine:
         folder is empty now. force: read files again even if they seem unchanged: all, or those
         that match one of some globs. follow_links: follow symbolic links, remembered with the
         folder; None does as before. beside: keep the library's model; from now on all pictures also
-        get vectors of the model that the engine was opened with, until `forget_model`. Raises
-        LookalikeError; pictures that were committed before stay.
+        get vectors of the model that the engine was opened with, until `forget_model`. still: leave
+        files for the next sync that are being written. Raises LookalikeError; pictures that were
+        committed before stay.
         """
         from search.indexing.spaces import SyncSpaces
 
@@ -148,7 +151,7 @@ class Engine:
             embedder, others = SyncSpaces(catalog, reader, models, beside).open()
             indexer = self._folder_sync(embedder, others)
             globs = ("*",) if force is True else tuple(force or ())
-            run = indexer.sync(place, exclude, allow_empty, globs, follow_links)
+            run = indexer.sync(place, exclude, allow_empty, globs, follow_links, still)
             with closing(self.library.write_lock.lend_between(run)) as steps:
                 for progress in steps:
                     if progress.report is not None:
@@ -196,12 +199,21 @@ class Engine:
             raise LibraryError(f"indexing {path} ended early; run it again")
         return last.report
 
-    def watch(self, paths: Sequence[str | PathLike[str]]) -> Iterator[Path]:
-        """Wait for changes without end; yield each folder that needs a sync."""
-        from search.indexing.scan import watch
+    def watch(
+        self,
+        paths: Sequence[str | PathLike[str]] | Callable[[], Sequence[Path]],
+        stop: threading.Event | None = None,
+    ) -> Iterator[Path]:
+        """Wait for changes; yield each folder that needs a sync (`index` with `still`).
 
+        paths: folders, or a function that lists them whenever it is called. stop: set it to end.
+        """
+        from search.indexing.watch import watch
+
+        if callable(paths):
+            return watch(paths, self.library.home, self.library.report, stop)
         folders = [Path(os.path.realpath(os.path.expanduser(path))) for path in paths]
-        return watch(folders, self.library.home)
+        return watch(folders, self.library.home, self.library.report, stop)
 
     def tend(self) -> None:
         """Train the index again if the size of the library asks for another tier (setting `index`).

@@ -20,6 +20,7 @@ from search.api.examples import add_examples
 from search.api.request_log import RequestLog
 from search.api.routers import images, index, search, system, variants, web
 from search.api.schemas import complete_schemas
+from search.api.watcher import FolderWatcher
 from search.engine import Engine
 from search.errors import LookalikeError
 
@@ -28,12 +29,16 @@ log = logging.getLogger(__name__)
 
 
 def create_app(
-    engine: Engine, access: Access | None = None, allow: Sequence[Path] | None = None
+    engine: Engine,
+    access: Access | None = None,
+    allow: Sequence[Path] | None = None,
+    watch: bool = False,
 ) -> FastAPI:
     """Make the app of an engine. The caller closes the engine after the app.
 
     access: default is this machine, without a token. allow: folders that may be indexed; None
-    for the user's home folder and the folders that are indexed already.
+    for the user's home folder and the folders that are indexed already. watch: whether to sync the
+    indexed folders as they change.
     """
     app = FastAPI(
         title="lookalike",
@@ -47,6 +52,7 @@ def create_app(
     )
     access = access or Access()
     app.state.context = context = Context(engine, access, allow)
+    app.state.watcher = FolderWatcher(engine, context.jobs) if watch else None
     for part in (search, images, variants, index, system, web):
         app.include_router(part.router)
     problems.install(app, HEADERS)
@@ -63,10 +69,15 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     context: Context = app.state.context
     ended = threading.Event()
     threading.Thread(target=_tend, args=(context.engine, ended), name="tend", daemon=True).start()
+    watcher: FolderWatcher | None = app.state.watcher
+    if watcher:
+        watcher.start()
     try:
         yield
     finally:
         ended.set()
+        if watcher:
+            watcher.stop()
         context.stopping = True
         await anyio.to_thread.run_sync(context.jobs.close)
 

@@ -59,14 +59,16 @@ def serve(
     announce: Callable[[str, str], None],
     local_token: str | None = None,
     no_token: bool = False,
+    watch: bool = False,
 ) -> None:
     """Serve the page and the API until SIGINT or SIGTERM.
 
     port: 0 to 65535; 0 takes any free one. allow: folders that may be indexed; if there are none,
     the user's home folder and the indexed folders on loopback. announce: takes the address, and
     the link that opens the page, as soon as the server answers. local_token: a second token, for
-    commands of the same user. no_token: answer everybody on this machine. Raises InputError for an
-    address that cannot be served, and QueryError for a wrong port.
+    commands of the same user. no_token: answer everybody on this machine. watch: whether to sync
+    the indexed folders as they change. Raises InputError for an address that cannot be served, and
+    QueryError for a wrong port.
     """
     if engine.settings.log_json:
         log_json()
@@ -77,7 +79,7 @@ def serve(
         raise InputError(f"--allow {missing[0]}: no folder; give one that is there")
     ended = EndedSessions(engine.home / "ended-sessions")
     access = Access(host=host, token=token, local=local, local_token=local_token, ended=ended)
-    app = create_app(engine, access, folders if folders or not local else None)
+    app = create_app(engine, access, folders if folders or not local else None, watch)
     listening = _listen(host, where)
     name = f"[{host}]" if ":" in host else host
     if host in ("0.0.0.0", "::"):

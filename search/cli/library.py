@@ -96,7 +96,7 @@ def _watch(engine: Engine, paths: list[Path], beside: bool) -> None:
     try:
         for path in engine.watch(paths):
             try:
-                report = output.show_progress(engine.index(path, beside=beside))
+                report = output.show_progress(engine.index(path, beside=beside, still=True))
             except LookalikeError as error:
                 output.note(f"lookalike: {error}")
             else:

@@ -41,6 +41,9 @@ def serve(
             "--log-json", help="Log JSON lines to standard error, with one for each request."
         ),
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch/--no-watch", help="Sync the indexed folders as they change.")
+    ] = True,
 ) -> None:
     """Serve the page and the HTTP API, until Ctrl-C. The address that is printed first opens the
     page once, logged in; `lookalike link` prints another one."""
@@ -62,7 +65,7 @@ def serve(
                     "its pictures, and have your folders indexed"
                 )
 
-        run_server(engine, host, port, allow or [], announce, token, no_token)
+        run_server(engine, host, port, allow or [], announce, token, no_token, watch)
 
 
 def link(context: typer.Context) -> None:

@@ -1,4 +1,4 @@
-"""List the pictures in a folder, count what is left out, and wait for changes.
+"""List the pictures in a folder, and count what is left out.
 
 Names tell what is a picture. Only files without a suffix, or with an odd one, are opened.
 """
@@ -8,13 +8,11 @@ from __future__ import annotations
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
-from search.errors import InputError
 from search.indexing import kinds
 from search.indexing.kinds import ENDINGS as ENDINGS
 from search.records import Skip
@@ -181,45 +179,3 @@ class _Scan:
         except FileNotFoundError:  # deleted after the folder was listed
             return
         self._listing.entries[path] = FileEntry(path, *file_state(info))
-
-
-def watch(folders: Sequence[Path], but: Path) -> Iterator[Path]:
-    """Wait for changes without end; yield each folder in which something changed.
-
-    but: changes below this folder are ignored. Every folder is yielded once at the beginning, for
-    changes before. Raises InputError if the system cannot watch the folders.
-    """
-    from watchfiles import watch as changes
-
-    own = os.path.join(but, "")
-
-    def is_relevant(_: object, path: str) -> bool:
-        return not path.startswith(own)
-
-    def start() -> Iterator[set[tuple[Any, str]]]:
-        return changes(
-            *folders,
-            watch_filter=is_relevant,
-            debounce=2000,
-            step=200,
-            rust_timeout=1000,
-            yield_on_timeout=True,
-            ignore_permission_denied=True,
-        )
-
-    batches, is_listening, has_begun = start(), False, False
-    while True:
-        try:
-            batch = next(batches)
-        except (OSError, UnicodeError, RuntimeError) as error:
-            if has_begun and isinstance(error, RuntimeError):
-                batches, is_listening = start(), False  # a changed name is not UTF-8
-                continue
-            raise InputError(
-                f"these folders cannot be watched: {error}; leave --watch out"
-            ) from error
-        paths = [Path(path) for _, path in batch]
-        for folder in folders:
-            if not is_listening or any(path.is_relative_to(folder) for path in paths):
-                yield folder
-        is_listening = has_begun = True

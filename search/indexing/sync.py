@@ -25,6 +25,7 @@ from search.indexing.diff import Plan, diff
 from search.indexing.extract import BATCH, Extracted, extract_again, extract_files
 from search.indexing.file_system import identify_file_system, is_same_file_system
 from search.indexing.scan import FolderListing, anchor_globs, excluded, normalize_globs, scan
+from search.indexing.stillness import wait_until_still
 from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecoderPool
 from search.media.probe import probe_file
 from search.media.thumbnails import Thumbnails
@@ -59,7 +60,7 @@ class FolderSync:
         self._catalog, self._reader, self._decoders = catalog, reader, decoders
         self._thumbnails, self._analyzer, self._home = thumbnails, analyzer, home
         self._uploads = home / UPLOADS
-        self._has_forced = False
+        self._has_forced = self._still = False
         self._committer, *self._others = (
             Committer(
                 catalog,
@@ -80,6 +81,7 @@ class FolderSync:
         allow_empty: bool = False,
         force: Sequence[str] = (),
         follow_links: bool | None = None,
+        still: bool = False,
     ) -> Generator[Progress, None, None]:
         """Make the catalog agree with a folder.
 
@@ -88,10 +90,13 @@ class FolderSync:
         than before.
         force: globs of files that are read and decoded again even if they seem unchanged.
         follow_links: follow symbolic links, stored with the root; None keeps what the root has.
+        still: wait for files that were changed in the last seconds, and leave those for the next
+        sync that are still changing.
         The last progress carries the report. A picture that cannot be read is skipped. Raises
         InputError if the folder cannot be synced, NotFoundError if it does not exist.
         """
         start, reports = time.monotonic(), list[IndexReport]()
+        self._still = still
         folders = [Path(os.path.realpath(os.path.expanduser(path)))]
         for folder in folders:  # grows by roots inside the first folder that stay roots
             options = (None, None) if reports else (exclude, follow_links)
@@ -324,6 +329,8 @@ class FolderSync:
         total_known = self._reader.files_by_root().get(root.id, 0) if plan.vanished else 0
         counts = SyncCounts(root, known, skips=list(plan.skipped), moved=len(plan.moves))
         counts.unchanged, counts.left_out = plan.unchanged, left_out
+        if self._still:
+            plan.read = wait_until_still(root.path, plan.read)
         for committer in self._others:
             if not committer.space.beside:
                 self._catalog.serve_beside(committer.space)

@@ -13,7 +13,8 @@ from PIL import Image
 from search import InputError
 from search.catalog.writes import CatalogFile
 from search.indexing.diff import diff
-from search.indexing.scan import FolderListing, excluded, scan, watch
+from search.indexing.scan import FolderListing, excluded, scan
+from search.indexing.watch import watch
 from search.records import Skip
 from search.types import FileEntry, file_state
 

@@ -1,0 +1,64 @@
+"""Keeps the library of a server up to date: syncs the indexed folders as they change."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from pathlib import Path
+
+from search.api.jobs import Jobs
+from search.api.problems import Problem
+from search.engine import Engine
+from search.errors import LookalikeError
+
+RETRY_SECONDS = 2.0  # until a folder is tried again that another job is at
+log = logging.getLogger(__name__)
+
+
+class FolderWatcher:
+    """Watches the indexed folders in a thread of its own, and starts a job for each change."""
+
+    def __init__(self, engine: Engine, jobs: Jobs) -> None:
+        self._engine, self._jobs, self._stop = engine, jobs, threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def start(self) -> None:
+        """Start to watch. A library that cannot be written is not watched."""
+        if self._engine.library.database.read_only:
+            log.warning("the library cannot be written, so its folders are not watched")
+        else:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, at once or after the current step."""
+        self._stop.set()
+
+    def _list_folders(self) -> list[Path]:
+        roots = self._engine.library.catalog.roots()
+        return [Path(root.path) for root in roots if os.path.isdir(root.path)]
+
+    def _run(self) -> None:
+        try:
+            for folder in self._engine.watch(self._list_folders, stop=self._stop):
+                self._sync(folder)
+        except LookalikeError as error:
+            if not self._stop.is_set():
+                log.warning("the folders are not watched any more: %s", error)
+
+    def _sync(self, folder: Path) -> None:
+        """Start a job, as soon as no other one is at the folder."""
+        while not self._stop.is_set():
+            try:
+                self._jobs.start(
+                    "index",
+                    str(folder),
+                    str(folder),
+                    lambda: self._engine.index(folder, still=True),
+                )
+            except Problem as problem:
+                if problem.code not in ("job_running", "too_many_jobs"):
+                    return
+                self._stop.wait(RETRY_SECONDS)
+            else:
+                return

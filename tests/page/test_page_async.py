@@ -21,7 +21,7 @@ from test_page import FOCUSED, HAT, ID, LINK
 from search import Engine, Progress
 from search.api.jobs import Jobs
 from search.errors import StorageError
-from search.records import IndexReport
+from search.records import IndexReport, KeptPicture
 
 pytestmark = test_page.pytestmark
 photos, shared, client, base = (
@@ -128,9 +128,9 @@ def test_keeping_a_picture_does_not_undo_navigation(
 ) -> None:
     go = threading.Event()
 
-    def slow(_: bytes | str) -> Any:
+    def slow(*_: Any) -> KeptPicture:
         go.wait(20)
-        return shared.picture(ID)
+        return KeptPicture(**vars(shared.picture(ID)), is_new=True)
 
     monkeypatch.setattr(shared, "keep", slow)
     page.open(base)

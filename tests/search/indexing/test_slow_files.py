@@ -25,11 +25,11 @@ class SlowFiles:
         self.names, self.tries, self._engine = set[str](), 0, engine
         real = DecoderPool._load
 
-        def load(pool: DecoderPool, source: DecodeRequest, preprocessings: Any) -> Any:
+        def load(pool: DecoderPool, source: DecodeRequest, *more: Any) -> Any:
             if os.path.basename(source.path or "") in self.names:
                 self.tries += 1
                 return DecodeFailure("decoding took longer than 30 s", again=True, slow=True)
-            return real(pool, source, preprocessings)
+            return real(pool, source, *more)
 
         monkeypatch.setattr(DecoderPool, "_load", load)
         self.set_clock(0.0)

@@ -13,7 +13,6 @@ from search.catalog.reads import CatalogReader
 from search.catalog.writes import Space
 from search.vectors.faiss import snapshot
 from search.vectors.faiss.tiers import IVF_MIN_COUNT, choose_tier, needs_retraining
-from search.vectors.replay import run_all
 
 if TYPE_CHECKING:
     from search.runtime import Runtime
@@ -61,6 +60,8 @@ class IndexManager:
         Returns whether the index changed. Raises LibraryError if the library is closed meanwhile;
         nothing is lost then.
         """
+        from search.vectors.replay import run_all  # imports NumPy, which a status can do without
+
         self._close_others(space)
         if self._is_current(space):
             return False

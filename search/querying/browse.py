@@ -51,9 +51,8 @@ class PictureBrowser:
     def thumbnail(self, picture_id: str) -> bytes:
         """Return a thumbnail as WebP; write it again if it is missing."""
         picture = self.picture(picture_id)
-        if self._thumbnails.has(picture.id):
-            with suppress(OSError):
-                return self._thumbnails.path(picture.id).read_bytes()
+        if (data := self._thumbnails.read(picture.id)) is not None:
+            return data
         thumbnail = self._decode(picture, DecodeRequest()).thumbnail or b""
         with suppress(StorageError):  # a disk that is full or write-protected
             self._thumbnails.write(picture.id, thumbnail)

@@ -258,8 +258,9 @@ class Vocabulary:
     def _is_unusable(self, tokens: Sequence[str]) -> bool:
         """Whether tokens name a thing that is no word to search by, and some of them are no words
         of their own."""
-        names = self._unusable.keys() | self._label_classes.keys()
-        if len(tokens) < 2 or not any(form in names for form in _forms(_join(tokens))):
+        if len(tokens) < 2 or not any(
+            form in self._unusable or form in self._label_classes for form in _forms(_join(tokens))
+        ):
             return False
         return not all(self._find([token]) for token in tokens)
 

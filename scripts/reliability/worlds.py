@@ -136,7 +136,7 @@ class World:
         for seed in (self.stays[0], self.stays[len(self.stays) // 2], self.stays[-1]):
             hit = engine.search(image=jpeg(seed), k=1)[0]
             if hit.id != identity(seed) or hit.score < 0.99:
-                wrong.append(f"picture {seed} is not found: {hit}")
+                wrong.append(f"a search does not return picture {seed}: {hit}")
         if self._read_originals() != self.originals:
             wrong.append("an original was written")
         return wrong

@@ -7,10 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
-import urllib.request
 import zipfile
 from pathlib import Path
+from urllib.parse import urljoin
 
+import httpx
 import pytest
 from helpers.project import ROOT, SAMPLES, in_venv
 
@@ -78,13 +79,16 @@ def test_run_takes_the_samples_into_an_empty_library_only(tmp_path: Path) -> Non
 @in_venv
 def test_run_serves_what_it_indexed(tmp_path: Path) -> None:
     environment = {**os.environ, "LOOKALIKE_HOME": str(tmp_path / "home")}
-    command = [ROOT / "scripts" / "run", SAMPLES / "hat", "--port", "0"]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    lines = [process.stdout.readline().strip() for _ in range(3)]
-    assert lines[0].startswith("11 added") and lines[2].startswith("http://127.0.0.1:")
-    with urllib.request.urlopen(f"{lines[2]}/api/v1/status") as answer:
-        assert json.load(answer)["pictures"] == 11
-    process.terminate()
-    assert process.wait(30) == 0
-    process.stdout.close()
+    command: list[str | Path] = [ROOT / "scripts" / "run", SAMPLES / "hat", "--port", "0"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            lines = [process.stdout.readline().strip() for _ in range(3)]
+            assert lines[0].startswith("11 added") and lines[2].startswith("http://127.0.0.1:")
+            with httpx.Client(trust_env=False, follow_redirects=True) as client:
+                assert client.get(lines[2]).status_code == 200  # the link logs in
+                status = client.get(urljoin(lines[2], "/api/v1/status"))
+            assert status.json()["pictures"] == 11
+        finally:
+            process.terminate()
+    assert process.returncode == 0

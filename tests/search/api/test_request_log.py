@@ -19,7 +19,7 @@ import pytest
 from helpers.pictures import jpeg
 from helpers.serving import files, problem, raw, serving, until
 
-from search import Engine
+from search import Engine, Hits
 from search.api.connections import ConnectionLimits
 from search.api.deps import Context
 from search.api.request_log import JsonFormatter
@@ -109,7 +109,13 @@ def test_a_full_queue_answers_503_and_the_metrics_say_so(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go_on = threading.Event()
-    monkeypatch.setattr(engine, "search", lambda *_: go_on.wait(60))
+    answer = engine.search
+
+    def wait(*query: Any) -> Hits:
+        go_on.wait(60)
+        return answer(*query)
+
+    monkeypatch.setattr(engine, "search", wait)
     with serving(engine) as client, ThreadPoolExecutor(40) as pool:
         context = context_of(client)
 
@@ -126,8 +132,7 @@ def test_a_full_queue_answers_503_and_the_metrics_say_so(
         busy = r'lookalike_requests_total\{.*route="/api/v1/search",status="503"\} 1.0'
         assert re.search(busy, metrics)
         go_on.set()
-        for one in waiting:
-            one.result()
+        assert {problem(one.result(), 404)["code"] for one in waiting} == {"library_empty"}
         assert 'lookalike_queue{queue="search"} 0.0' in client.get("/metrics").text
 
 

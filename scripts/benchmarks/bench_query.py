@@ -36,16 +36,16 @@ from search.types import FileEntry
 from search.vectors.faiss.flat import FlatIndex
 
 K = 10
-ZIPS = (*(f"photos64-train-{i}.zip" for i in range(5)), "photos64-val.zip")
 
 
 def embedded(data: Path, cache: Path) -> np.ndarray:
     """(n, 512) fp16 vectors of the pictures of all zips, in their order; kept in a file."""
     if not cache.exists():
         mini, rows = Mini(), []
-        for name in ZIPS:
-            print(f"embedding {name}", flush=True)
-            with zipfile.ZipFile(data / name) as file:
+        zips = [*sorted(data.glob("photos64-train-*.zip")), data / "photos64-val.zip"]
+        for path in zips:  # the validation part last: queries are taken from the end
+            print(f"embedding {path.name}", flush=True)
+            with zipfile.ZipFile(path) as file:
                 entries = [e for e in file.namelist() if e.endswith(".jpg")]
                 for i in range(0, len(entries), mini.batch):
                     pictures = [file.read(e) for e in entries[i : i + mini.batch]]

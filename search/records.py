@@ -124,16 +124,31 @@ class Page:
         return {**counts, "images": [picture.to_json() for picture in self.pictures]}
 
 
+SKIP_CODES: Mapping[str, str] = MappingProxyType(
+    {
+        "not_a_picture": "not a picture, or a damaged one",
+        "picture_too_large": "beyond a limit of the settings",
+        "decode_timeout": "decoding took too long; it is tried again later",
+        "decode_failed": "a decoding process ended or ran out of memory on it",
+        "file_unreadable": "the system refused to read the file",
+        "folder_unreadable": "the system refused to list the folder",
+        "file_changed": "changed while it was indexed; the next run reads it",
+    }
+)
+"""Why files are skipped: stable code -> meaning."""
+
+
 @dataclass(frozen=True)
 class Skip:
-    """A file or folder that was skipped, and why."""
+    """A file or folder that was skipped, and why. code: a key of `SKIP_CODES`."""
 
     path: str
     reason: str
+    code: str
 
     def to_json(self) -> dict[str, str]:
         """Convert to JSON, as in reports."""
-        return {"path": shown(self.path), "reason": shown(self.reason)}
+        return {"path": shown(self.path), "reason": shown(self.reason), "code": self.code}
 
 
 def add_counts(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:

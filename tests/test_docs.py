@@ -14,6 +14,7 @@ import pytest
 from helpers.project import ROOT, SAMPLES, in_venv
 
 from search import Settings
+from search.records import SKIP_CODES
 
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -33,6 +34,14 @@ def test_the_help_in_the_docs_is_the_real_one(
     shown = (ROOT / "docs" / "cli.md").read_text()
     assert shown.split() == write_cli_docs.page(tmp_path).split(), (
         "run scripts/write_cli_docs.py to write docs/cli.md anew"
+    )
+
+
+def test_every_code_of_a_skipped_file_is_in_the_docs() -> None:
+    text = (ROOT / "docs" / "files.md").read_text()
+    table = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", text.partition("## What is left")[0], re.M))
+    assert {code: re.sub(r"\[(\w+)\]\(.*?\)", r"\1", text) for code, text in table.items()} == dict(
+        SKIP_CODES
     )
 
 

@@ -194,7 +194,7 @@ class Catalog(CatalogWriter):
         c = files.c
         columns = (c.path, c.id, c.size, c.mtime_ns, c.inode, places.c.picture, c.reason, c.rule)
         query = (
-            select(*columns, c.ctime_ns, c.probe, c.retry_at)
+            select(*columns, c.ctime_ns, c.probe, c.retry_at, c.skip_code)
             .outerjoin(places, places.c.file == c.id)
             .where(c.root == root.id)
         )

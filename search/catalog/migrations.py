@@ -223,6 +223,23 @@ def add_spaces_beside(connection: Connection) -> None:
     _run(connection, "ALTER TABLE spaces ADD COLUMN beside BOOLEAN DEFAULT 0 NOT NULL")
 
 
+def add_skip_codes(connection: Connection) -> None:
+    """A stable code beside the reason why a file was skipped."""
+    _add_column(connection, "files", "skip_code", "VARCHAR(32)")
+    _run(
+        connection,
+        """
+        UPDATE files SET skip_code = CASE
+            WHEN reason LIKE '%took longer%' THEN 'decode_timeout'
+            WHEN reason LIKE '%more than%' OR reason LIKE '%at most%' THEN 'picture_too_large'
+            WHEN reason LIKE 'the decoder %' THEN 'decode_failed'
+            ELSE 'not_a_picture'
+        END
+        WHERE reason IS NOT NULL
+        """,
+    )
+
+
 class Migration(NamedTuple):
     """version: of the schema after it. apply: changes a catalog of the version before."""
 
@@ -243,6 +260,7 @@ MIGRATIONS = (
     Migration(11, add_left_out),
     Migration(12, add_file_states),
     Migration(13, add_spaces_beside),
+    Migration(14, add_skip_codes),
 )
 """Never edited, only extended at the end."""
 NEWEST = MIGRATIONS[-1].version

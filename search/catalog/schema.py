@@ -119,6 +119,7 @@ files = Table(
     Column("mtime_ns", Number, nullable=False),
     Column("inode", Number, nullable=False),
     Column("reason", Text),  # why it was skipped, if it has no picture
+    Column("skip_code", String(32)),  # the same as a key of `records.SKIP_CODES`
     Column("rule", String(16)),  # limits and codecs under which it was skipped
     Column("last_picture", Number),  # row id; also if the file has no picture any more
     Column("ctime_ns", Number),

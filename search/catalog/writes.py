@@ -73,9 +73,9 @@ class CatalogFile(NamedTuple):
     """A file as it was when it was read.
 
     size: in bytes. picture: row id of its picture, or None for a skipped file. reason: why it was
-    skipped. rule: the limits and codecs at that time (`DecoderPool.rule`). ctime_ns, probe: None
-    for a file that an earlier version read. retry_at: when to try a slow file again, in seconds
-    since 1970.
+    skipped, skip_code: the same as a code. rule: the limits and codecs at that time
+    (`DecoderPool.rule`). ctime_ns, probe: None for a file that an earlier version read. retry_at:
+    when to try a slow file again, in seconds since 1970.
     """
 
     id: int
@@ -88,6 +88,7 @@ class CatalogFile(NamedTuple):
     ctime_ns: int | None = None
     probe: bytes | None = None
     retry_at: float | None = None
+    skip_code: str | None = None
 
 
 @dataclass(frozen=True)
@@ -141,12 +142,13 @@ class DecodedContent:
 @dataclass(frozen=True)
 class SkippedFile:
     """A file without a usable picture. rule: the limits and codecs (`DecoderPool.rule`). slow: a
-    try costs much time, and may succeed another time."""
+    try costs much time, and may succeed another time. code: of `records.SKIP_CODES`."""
 
     entry: FileEntry
     reason: str
     rule: str
     slow: bool = False
+    code: str = "not_a_picture"
 
 
 def chunks(values: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:
@@ -251,6 +253,7 @@ class CatalogWriter:
                     "ctime_ns": item.entry.ctime_ns,
                     "probe": item.probe if isinstance(item, ExtractedFile) else None,
                     "reason": item.reason if isinstance(item, SkippedFile) else None,
+                    "skip_code": item.code if isinstance(item, SkippedFile) else None,
                     "rule": item.rule if isinstance(item, SkippedFile) else None,
                     "last_picture": picture,
                     **self._next_try(item, before.get(path)),

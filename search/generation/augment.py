@@ -30,7 +30,7 @@ from search.errors import InputError, LockedError, NotFoundError, StorageError
 from search.generation.variants import VariantGenerator, VariantRequest
 from search.indexing.scan import scan
 from search.media.decoder_pool import in_order
-from search.records import AugmentProgress, AugmentReport, Skip, Variants
+from search.records import SKIP_CODES, AugmentProgress, AugmentReport, Skip, Variants
 
 MANIFEST = "metadata.jsonl"
 ABOUT = ".lookalike.json"
@@ -124,7 +124,8 @@ class Augmentation:
                 for name, picture in pictures:
                     if isinstance(picture, InputError):
                         reason = str(picture).removeprefix(f"{self._source / name}: ")
-                        skips.append(Skip(name, reason))
+                        code = picture.code if picture.code in SKIP_CODES else "file_unreadable"
+                        skips.append(Skip(name, reason, code))
                     else:
                         written += self._write(name, self._make_variants(name, picture))
                     done += 1

@@ -72,7 +72,7 @@ class SyncCounts:
             return False  # the file was deleted after the listing; the next sync sees that
         before = self.known.get(entry.path)
         log.info("skipped %s: %s", entry.path, failure.reason)
-        self.skips.append(Skip(entry.path, failure.reason))
+        self.skips.append(Skip(entry.path, failure.reason, failure.code))
         if failure.slow and before is not None and before.picture is not None:
             return (before.size, before.mtime_ns) != (entry.size, entry.mtime_ns)
         return failure.slow or not failure.again
@@ -102,7 +102,7 @@ class SyncCounts:
 
     def report(self, offline: int) -> IndexReport:
         """Return the report of the sync. offline: files in folders that cannot be read."""
-        skips = (Skip(os.path.join(self.root.path, s.path), s.reason) for s in self.skips)
+        skips = (replace(s, path=os.path.join(self.root.path, s.path)) for s in self.skips)
         return IndexReport(
             added=self.added,
             changed=self.changed,
@@ -148,7 +148,9 @@ class Committer:
         for entry, picture in batch:
             if isinstance(picture, DecodeFailure):
                 if counts.add_failure(entry, picture):
-                    files.append(SkippedFile(entry, picture.reason, rule, picture.slow))
+                    files.append(
+                        SkippedFile(entry, picture.reason, rule, picture.slow, picture.code)
+                    )
                 continue
             counts.add_picture(entry, picture.id, row_ids.get(picture.id))
             if picture.thumbnail is not None:

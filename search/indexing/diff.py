@@ -100,7 +100,7 @@ def diff(
         elif before.reason is not None and before.retry_at is not None and before.retry_at <= now:
             plan.read.append(entry)
         elif before.reason is not None:
-            plan.skipped.append(Skip(path, _describe_skip(before.reason, before.retry_at)))
+            plan.skipped.append(_list_again(path, before))
         else:
             plan.unchanged += 1
             if before.ctime_ns is None and entry.ctime_ns:
@@ -108,9 +108,10 @@ def diff(
     return plan
 
 
-def _describe_skip(reason: str, retry_at: float | None) -> str:
-    """Return a reason, and when the file is tried again."""
-    if retry_at is None:
-        return reason
-    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(retry_at))
-    return f"{reason}; tried again after {when}, or by `index --force`"
+def _list_again(path: str, file: CatalogFile) -> Skip:
+    """Return a file that was skipped before, with when it is tried again."""
+    reason = file.reason or ""
+    if file.retry_at is not None:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(file.retry_at))
+        reason += f"; tried again after {when}, or by `index --force`"
+    return Skip(path, reason, file.skip_code or "not_a_picture")

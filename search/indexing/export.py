@@ -58,8 +58,10 @@ def export(
     prefetch = 2 * decoders.workers if zipped else AHEAD  # whole files, or decoded pictures
     loaded = decoders.load(_open_sources(places, most, skips), embedder.preprocessing, prefetch)
     for name, result in loaded:
-        if isinstance(result, DecodeFailure) or result.pixels is None:
-            skips.append(Skip(name, getattr(result, "reason", "it was not decoded")))
+        if isinstance(result, DecodeFailure):
+            skips.append(Skip(name, result.reason, result.code))
+        elif result.pixels is None:
+            skips.append(Skip(name, "it was not decoded", "decode_failed"))
         else:
             embedded.append(name)
             pixels.append(result.pixels)
@@ -134,12 +136,13 @@ def _open_sources(
                     opened.close()
                 opened = zipfile.ZipFile(path)
             if (size := opened.getinfo(name).file_size) > most:
-                skips.append(Skip(name, f"the file has {size} bytes, more than the limit {most}"))
+                reason = f"the file has {size} bytes, more than the limit {most}"
+                skips.append(Skip(name, reason, "picture_too_large"))
                 continue
             try:
                 data = opened.read(name)
             except Exception as error:  # each compression raises its own errors
-                skips.append(Skip(name, f"it cannot be unpacked: {error}"))
+                skips.append(Skip(name, f"it cannot be unpacked: {error}", "not_a_picture"))
                 continue
             yield name, DecodeRequest(data=data, metadata=False)
     finally:

@@ -105,7 +105,7 @@ class _Scan:
                 self._list(folder)
             except OSError as error:
                 reason = error.strerror or str(error)
-                self._listing.unreadable.append(Skip(folder, reason))
+                self._listing.unreadable.append(Skip(folder, reason, "folder_unreadable"))
         return self._listing
 
     def _list(self, folder: str) -> None:

@@ -431,7 +431,9 @@ class FolderSync:
         if pending and not force:
             later = self._reader.list_postponed(self._catalog.now())
             reason = "decoding took too long; it is tried again later, or by `index --force`"
-            counts.skips += [Skip(paths[0], reason) for n, paths in pending if n in later]
+            counts.skips += [
+                Skip(paths[0], reason, "decode_timeout") for n, paths in pending if n in later
+            ]
             pending = [(row_id, paths) for row_id, paths in pending if row_id not in later]
         picture_ids = self._reader.picture_ids([row_id for row_id, _ in pending])
         batch: dict[int, DecodedPicture] = {}
@@ -443,11 +445,11 @@ class FolderSync:
                 state = OLD_COLOURS
                 if row_id in unembedded:
                     state = f"not yet under {space.name}"
-                counts.skips.append(Skip(paths[0], f"{state}: {picture.reason}"))
+                counts.skips.append(Skip(paths[0], f"{state}: {picture.reason}", picture.code))
             elif picture.id != picture_ids[row_id]:
                 purpose = f" to have {space.name}" if row_id in unembedded else ""
                 reason = f"changed since it was indexed; index its folder{purpose}"
-                counts.skips.append(Skip(paths[0], reason))
+                counts.skips.append(Skip(paths[0], reason, "file_changed"))
             else:
                 batch[row_id] = picture
             if len(batch) == BATCH or done == len(pending):

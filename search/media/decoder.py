@@ -120,9 +120,11 @@ def answer(
     except PictureError as error:
         return {"error": str(error), "again": False, "type": type(error).__name__}, []
     except MemoryError:
-        return {"error": f"it needs more memory than the limit {limits.memory}", "again": False}, []
+        reason = f"it needs more memory than the limit {limits.memory}"
+        return {"error": reason, "again": False, "code": "decode_failed"}, []
     except OSError as error:
-        return {"error": error.strerror or str(error), "again": True}, []
+        reason = error.strerror or str(error)
+        return {"error": reason, "again": True, "code": "file_unreadable"}, []
     except Exception as error:  # an unexpected error costs one picture as well
         return {"error": f"it cannot be decoded: {error!r}", "again": False}, []
 

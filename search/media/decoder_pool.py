@@ -30,6 +30,7 @@ from search.types import Pixels
 T = TypeVar("T")
 Result = TypeVar("Result")
 QUERY_SECONDS = 10.0
+FAILED = "decode_failed"
 TICK = 0.1  # seconds between looks at the deadlines
 ERRORS: dict[str, type[PictureError]] = {"CropError": CropError, "SizeError": SizeError}
 
@@ -107,12 +108,13 @@ class DecodedPicture:
 @dataclass(frozen=True)
 class DecodeFailure:
     """A picture that could not be loaded. again: worth another try with the same bytes; error:
-    what to raise for it; slow: a try costs much time or memory."""
+    what to raise for it; slow: a try costs much time or memory; code: of `records.SKIP_CODES`."""
 
     reason: str
     again: bool
     error: type[PictureError] = PictureError
     slow: bool = field(default=False, compare=False)
+    code: str = field(default="not_a_picture", compare=False)
 
 
 class _Turn(NamedTuple):
@@ -294,7 +296,10 @@ class DecoderPool:
         if source.data is not None and len(source.data) > self.limits.bytes:
             size, most = len(source.data), self.limits.bytes
             return DecodeFailure(
-                f"the file has {size} bytes, more than the limit {most}", False, SizeError
+                f"the file has {size} bytes, more than the limit {most}",
+                again=False,
+                error=SizeError,
+                code=SizeError.code,
             )
         crop = source.crop
         job = {
@@ -307,7 +312,7 @@ class DecoderPool:
             "prepare": [asdict(preprocessing) for preprocessing in preprocessings],
         }
         if self._closed.is_set():
-            return DecodeFailure("the loader was closed", again=True)
+            return DecodeFailure("the loader was closed", again=True, code=FAILED)
         killed = False
         seconds = self._query_seconds if source.query else self.limits.seconds
         for _ in range(2):  # a process may have been killed for no fault of this picture
@@ -316,10 +321,11 @@ class DecoderPool:
                 reply, blobs = worker.ask(job, data, seconds)
                 return _read_reply(reply, blobs, preprocessings)
             except ChildProcessError as error:  # says nothing about the picture
-                return DecodeFailure(f"no decoding process could be started: {error}", again=True)
+                reason = f"no decoding process could be started: {error}"
+                return DecodeFailure(reason, again=True, code=FAILED)
             except TimeoutError:  # a stalled disk does that to a healthy picture
                 late = f"decoding took longer than {seconds:g} s"
-                return DecodeFailure(late, again=True, slow=True)
+                return DecodeFailure(late, again=True, slow=True, code="decode_timeout")
             except (
                 EOFError,
                 LookupError,
@@ -330,10 +336,10 @@ class DecoderPool:
             ) as error:
                 killed = isinstance(error, KilledError)
                 if self._closed.is_set():
-                    return DecodeFailure("the loader was closed", again=True)
+                    return DecodeFailure("the loader was closed", again=True, code=FAILED)
         if killed:  # a machine short of memory does that to a healthy picture
-            return DecodeFailure("the decoder was killed on it", again=True, slow=True)
-        return DecodeFailure("the decoder died on it", again=False)
+            return DecodeFailure("the decoder was killed on it", True, slow=True, code=FAILED)
+        return DecodeFailure("the decoder died on it", again=False, code=FAILED)
 
 
 def _read_reply(
@@ -341,7 +347,8 @@ def _read_reply(
 ) -> DecodedPicture | DecodeFailure:
     if "error" in reply:
         error = ERRORS.get(str(reply.get("type")), PictureError)
-        return DecodeFailure(str(reply["error"]), bool(reply["again"]), error)
+        reason, code = str(reply["error"]), str(reply.get("code", error.code))
+        return DecodeFailure(reason, bool(reply["again"]), error, code=code)
     prepared = list[Pixels]()
     for preprocessing in reversed(preprocessings if "size" in reply else ()):
         prepared.insert(0, np.frombuffer(blobs.pop(), np.uint8).reshape(preprocessing.shape))

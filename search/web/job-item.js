@@ -21,7 +21,7 @@ const LEFT_OUT = Object.freeze(
 /**
  * What a run did.
  * @typedef {Record<string, number> & {
- *   seconds: number, skipped: { path: string, reason: string }[], left_out?: Record<string, number>,
+ *   seconds: number, skipped: { path: string, reason: string, code: string }[], left_out?: Record<string, number>,
  * }} Report
  */
 
@@ -136,7 +136,8 @@ export class JobItem {
 }
 
 /**
- * Create what says what a run did, and which files it skipped. Their reasons are English.
+ * Create what says what a run did, and which files it skipped. Their reasons are English, so
+ * that other languages show what their codes mean.
  * @param {Report} report
  */
 function createSummary(report) {
@@ -151,9 +152,10 @@ function createSummary(report) {
   }
   if (report.skipped.length) {
     const title = translate('skipped', { n: report.skipped.length });
-    const items = report.skipped.slice(0, MAX_SKIPPED).map(({ path, reason }) => {
-      const why = translator.language === 'en' ? [createElement('span', { text: reason })] : [];
-      return createElement('li', {}, createElement('b', { text: path }), ...why);
+    const items = report.skipped.slice(0, MAX_SKIPPED).map(({ path, reason, code }) => {
+      const key = `skip_${code}`;
+      const text = translator.language !== 'en' && translator.hasText(key) ? translate(key) : reason;
+      return createElement('li', {}, createElement('b', { text: path }), createElement('span', { text }));
     });
     const list = createElement('ul', { class: 'skipped', 'aria-label': title }, ...items);
     elements.push(createElement('details', {}, createElement('summary', { text: title }), list));

@@ -31,7 +31,7 @@ from search.api.auth import Access
 from search.api.problems import CODES
 from search.catalog.writes import ExtractedFile
 from search.media.fetch import Fetcher
-from search.records import Metadata, Progress
+from search.records import SKIP_CODES, Metadata, Progress
 from search.types import FileEntry
 
 HAT = SAMPLES / "hat" / "03.jpg"
@@ -696,7 +696,9 @@ def test_every_text_is_used(page: Page) -> None:
     sources = [path.read_text() for path in web.iterdir() if path.name != "texts.js"]
     used = set(re.findall(r"['\"](\w+)['\"]", "".join(sources)))
     unused = {
-        name for name in chinese - used if not name.startswith(("problem_", "crop_", "left_out_"))
+        name
+        for name in chinese - used
+        if not name.startswith(("problem_", "crop_", "left_out_", "skip_"))
     }
     assert unused == set()
 
@@ -704,6 +706,7 @@ def test_every_text_is_used(page: Page) -> None:
 def test_every_problem_has_a_text_in_both_languages() -> None:
     texts = (Path(search.__file__).parent / "web" / "texts.js").read_text()
     assert [code for code in CODES if texts.count(f"  problem_{code}:") != 2] == []
+    assert [code for code in SKIP_CODES if texts.count(f"  skip_{code}:") != 2] == []
 
 
 def test_no_english_on_a_chinese_page(tmp_path: Path, base: str, web: str) -> None:
@@ -731,6 +734,14 @@ def test_no_english_on_a_chinese_page(tmp_path: Path, base: str, web: str) -> No
         assert chinese.read_text("#folder-problem") == "请填写文件夹的完整路径"
         names = [name for _, name in chinese.list_roles()]
         assert [name for name in names if has_english(name)] == []
+        with serving(open_library(tmp_path / "home"), allow=[tmp_path]) as client:
+            chinese.open(str(client.base_url))
+            chinese.click("#library")
+            chinese.find("#folder-path").send_keys(str(tmp_path), Keys.ENTER)
+            chinese.wait_for("document.querySelector('.job')?.dataset.state === 'done'")
+            chinese.click(".job summary")
+            skipped = chinese.read_text(".skipped").replace("text.jpg", "")
+            assert "不是图片" in skipped and not has_english(skipped)
 
 
 def has_english(text: str) -> bool:

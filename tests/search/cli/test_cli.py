@@ -260,6 +260,9 @@ def test_broken_pictures_are_skipped_with_their_reason(tmp_path: Path) -> None:
     assert "truncated" in reasons["cut.jpg"]
     assert "empty" in reasons["empty.png"]
     assert "not a picture" in reasons["text.webp"]
+    assert {s["code"] for s in report["skipped"]} == {"not_a_picture"}
+    again = json.loads(run(tmp_path / "home", "index", folder, "--json").stdout)
+    assert again["skipped"] == report["skipped"]  # from the catalog
 
 
 @pytest.mark.parametrize(

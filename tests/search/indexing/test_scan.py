@@ -192,7 +192,7 @@ def test_a_broken_file_is_skipped_with_its_reason_until_it_changes() -> None:
 
 
 def test_files_below_an_unreadable_folder_are_hidden_and_no_others() -> None:
-    listing = FolderListing(unreadable=[Skip("sub", "Permission denied")])
+    listing = FolderListing(unreadable=[Skip("sub", "Permission denied", "folder_unreadable")])
     known = {"sub/a": SAME, "sub2/b": CatalogFile(2, 1, 1, 1, picture=2, reason=None)}
     plan = diff(known, listing, RULE)
     assert plan.hidden == 1 and set(plan.vanished) == {"sub2/b"}

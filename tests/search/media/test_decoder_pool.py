@@ -318,9 +318,9 @@ def test_an_unreadable_file_may_be_tried_again(loader, tmp_path):
 
 @LINUX
 def test_a_file_that_cannot_be_read_may_be_tried_again(loader):
-    assert one(loader, DecodeRequest(path="/proc/self/mem")) == DecodeFailure(
-        "Input/output error", again=True
-    )
+    failure = one(loader, DecodeRequest(path="/proc/self/mem"))
+    assert failure == DecodeFailure("Input/output error", again=True)
+    assert failure.code == "file_unreadable"
 
 
 @LINUX
@@ -378,6 +378,7 @@ def test_a_codec_that_dies_costs_one_picture(marks, how):
     with DecoderPool(1, command=COMMAND) as loader:
         results = [result for _, result in loader.load(enumerate(sources), None)]
     assert results[1] == DecodeFailure("the decoder died on it", again=False)
+    assert isinstance(results[1], DecodeFailure) and results[1].code == "decode_failed"
     assert {type(r) for r in results[:1] + results[2:]} == {DecodedPicture}
     assert len(processes(marks)) == 3  # the first, one that tried again, one for the others
 
@@ -395,6 +396,7 @@ def test_a_codec_that_hangs_costs_one_picture(marks):
         results = [result for _, result in loader.load(enumerate(sources), None)]
     assert results[1] == results[2] == DecodeFailure("decoding took longer than 2 s", again=True)
     assert isinstance(results[1], DecodeFailure) and results[1].slow
+    assert results[1].code == "decode_timeout"
     assert {type(r) for r in results[:1] + results[3:]} == {DecodedPicture}
 
 

@@ -212,10 +212,12 @@ class Vocabulary:
     def summarize(self, labels: Sequence[Label]) -> tuple[Label, ...]:
         """Likely classes -> what is shown to people: at most five that are above the calibrated
         threshold, classes and everyday words for several of them, most probable first."""
-        scores = {label.name: label.score for label in labels}
+        sums = dict[str, float]()
+        for label in labels:
+            for name in self._groups_of_class.get(label.name, ()):
+                sums[name] = sums.get(name, 0.0) + label.score
         sums = {
-            name: min(1.0, sum(scores.get(self.class_names[i], 0.0) for i in group))
-            for name, group in self._sorted_groups
+            name: min(1.0, sums[name]) for name in sorted(sums, key=self._group_ranks.__getitem__)
         }
         narrow = [label for label in labels if label.score >= self.threshold]
         broad = [Label(n, round(v, 3)) for n, v in sums.items() if v >= self.threshold]
@@ -238,9 +240,19 @@ class Vocabulary:
         return sorted(self._rows)
 
     @cached_property
-    def _sorted_groups(self) -> list[tuple[str, tuple[int, ...]]]:
+    def _group_ranks(self) -> dict[str, int]:
         """Everyday names for several classes, the narrowest first: they say most."""
-        return sorted(self._label_groups.items(), key=lambda item: len(item[1]))
+        names = sorted(self._label_groups, key=lambda name: len(self._label_groups[name]))
+        return {name: rank for rank, name in enumerate(names)}
+
+    @cached_property
+    def _groups_of_class(self) -> dict[str, list[str]]:
+        """Name of a class -> everyday names for several classes that it is one of."""
+        groups: dict[str, list[str]] = {}
+        for name, group in self._label_groups.items():
+            for one in {self.class_names[i] for i in group}:
+                groups.setdefault(one, []).append(name)
+        return groups
 
     def _broader(self, name: str) -> Sequence[str]:
         """Words that mean more than a name that is none, at most two."""

@@ -55,7 +55,8 @@ def is_system_folder(name: str, parent: str) -> bool:
 
 def is_picture_name(name: str) -> bool:
     """Whether a name ends as those of pictures do."""
-    return _suffix(name) in ENDINGS
+    stem, _, ending = name.lower().rpartition(".")
+    return ending in ENDINGS and bool(stem)
 
 
 def may_be_picture(name: str) -> bool:

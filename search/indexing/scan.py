@@ -125,11 +125,16 @@ class _Scan:
             return
         if IGNORE_FILE in names:
             self._read_ignore_file(folder)
+        parent = Path(full).name
         for entry in entries:
-            path = before + entry.name
-            hidden = entry.name.startswith(".")
-            if not hidden and not (self._patterns and excluded(path, self._patterns)):
-                self._add(entry, path, Path(full).name)
+            name = entry.name
+            path = before + name
+            if name.startswith(".") or (self._patterns and excluded(path, self._patterns)):
+                continue
+            if kinds.is_picture_name(name) and entry.is_file(follow_symlinks=False):
+                self._add_file(entry, path)
+            else:
+                self._add(entry, path, parent)
 
     def _read_ignore_file(self, folder: str) -> None:
         """Add the globs of a folder's ignore file, if it has one. Raises OSError."""

@@ -7,14 +7,27 @@ It leaves every vector store at once, and the catalog after 30 days.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from sqlalchemy import Connection, Select, and_, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
+from search.catalog import counts
+from search.catalog.prepared import Prepared
 from search.catalog.schema import (
     UPLOADS,
     changes,
@@ -29,14 +42,34 @@ from search.catalog.schema import (
     tags,
     vectors,
 )
-from search.catalog.writes import CatalogFile, CatalogWriter, Root, Space, chunks
+from search.catalog.writes import (
+    CHUNK,
+    CatalogFile,
+    CatalogWriter,
+    Root,
+    Space,
+    chunks,
+    count_placed,
+)
 from search.media.rules import DECODE_RULE
 from search.types import FileEntry
 
 ORPHAN_SECONDS = 30 * 86400.0
+FILES_BLOCK = 8192
+"""Files that one transaction of a sync reads."""
 PROVISIONAL = "meanwhile"
 """Key in `meta` of a space that serves until a folder is indexed, which chooses one."""
 
+_PICTURE = select(func.min(places.c.picture)).where(places.c.file == files.c.id)
+FILES = Prepared(  # the columns after `path` are those of `CatalogFile`
+    select(files.c.path, files.c.id, files.c.size, files.c.mtime_ns, files.c.inode)
+    .add_columns(_PICTURE.scalar_subquery(), files.c.reason, files.c.rule)
+    .add_columns(files.c.ctime_ns, files.c.probe, files.c.retry_at, files.c.skip_code)
+    .where(files.c.root == bindparam("root"))
+    .where(files.c.path > bindparam("last"), files.c.path < bindparam("end"))
+    .order_by(files.c.path)
+    .limit(bindparam("count"))
+)
 OWN = select(spaces).join(meta, meta.c.value == spaces.c.fingerprint).where(meta.c.key == "model")
 
 
@@ -102,6 +135,7 @@ class Catalog(CatalogWriter):
         count = c.execute(delete(vectors).where(vectors.c.space.in_(ids))).rowcount
         for table in (changes, labels):
             c.execute(delete(table).where(table.c.space.in_(ids)))
+        counts.forget(c, counts.EMBEDDED, ids)
         c.execute(delete(spaces).where(spaces.c.id.in_(ids)))
         return count
 
@@ -144,17 +178,21 @@ class Catalog(CatalogWriter):
     def adopt(self, root: Root, inner: Root, exclude: Sequence[str]) -> Root:
         """Move the files of `inner`, a root inside `root`, to `root`; return it with `exclude`."""
         prefix = os.fsencode(os.path.relpath(inner.path, root.path)) + b"/"
+        query = select(files.c.id, files.c.path).where(files.c.root == inner.id)
+        query = query.order_by(files.c.path).limit(CHUNK)
         with self.database.write() as c:
-            query = select(files.c.id, files.c.path).where(files.c.root == inner.id)
-            rows = [
-                {"key": row.id, "path": prefix + row.path, "root": root.id}
-                for row in c.execute(query)
-            ]
-            for part in chunks([row["path"] for row in rows]):  # files that both roots have
-                both = files.c.root == root.id, files.c.path.in_(part)
-                c.execute(delete(files).where(*both))
-            if rows:
+            while part := c.execute(query).all():
+                rows = [{"key": row.id, "path": prefix + row.path, "root": root.id} for row in part]
+                gained = count_placed(c, [row.id for row in part]).total()
+                both = select(files.c.id).where(  # files that both roots have
+                    files.c.root == root.id, files.c.path.in_([row["path"] for row in rows])
+                )
+                if doubled := c.scalars(both).all():
+                    gained -= count_placed(c, doubled).total()
+                    c.execute(delete(files).where(files.c.id.in_(doubled)))
                 c.execute(update(files).where(files.c.id == bindparam("key")), rows)
+                counts.change(c, counts.FILES, [root.id], gained)
+            counts.forget(c, counts.FILES, [inner.id])
             c.execute(delete(roots).where(roots.c.id == inner.id))
             values = update(roots).where(roots.c.id == root.id).values(exclude=list(exclude))
             c.execute(values)
@@ -190,18 +228,34 @@ class Catalog(CatalogWriter):
 
     def files(self, root: Root, within: str = "") -> dict[str, CatalogFile]:
         """Return the files of a root, or of its subfolder `within`, by relative path."""
-        prefix = os.fsencode(os.path.join(within, "")) if within else b""
-        c = files.c
-        columns = (c.path, c.id, c.size, c.mtime_ns, c.inode, places.c.picture, c.reason, c.rule)
-        query = (
-            select(*columns, c.ctime_ns, c.probe, c.retry_at, c.skip_code)
-            .outerjoin(places, places.c.file == c.id)
-            .where(c.root == root.id)
-        )
-        with self.database.read() as connection:
-            rows = connection.execute(query).all()
-        decode = os.fsdecode
-        return {decode(r[0]): CatalogFile._make(r[1:]) for r in rows if r[0].startswith(prefix)}
+        return {path: file for part in self.iterate_files_of(root, within) for path, file in part}
+
+    def iterate_files_of(
+        self, root: Root, within: str = ""
+    ) -> Iterator[list[tuple[str, CatalogFile]]]:
+        """Yield the files of a root, or of its subfolder `within`, in the order of their paths.
+
+        They come in blocks of (relative path, file). Each block is a transaction of its own.
+        """
+        last, end = _folder_range(within)
+        while True:
+            with self.database.read_prepared() as fetch:
+                rows = fetch(FILES, root=root.id, last=last, end=end, count=FILES_BLOCK)
+            if rows:
+                last = rows[-1][0]
+                yield [(os.fsdecode(row[0]), CatalogFile._make(row[1:])) for row in rows]
+            if len(rows) < FILES_BLOCK:
+                return
+
+    def file_ids(self, root: Root, within: str = "", most: int = CHUNK) -> list[int]:
+        """Return the ids of at most `most` files of a root, or of its file or subfolder `within`,
+        in the order of their paths."""
+        first, end = _folder_range(within)
+        path = files.c.path
+        inside = or_(and_(path > first, path < end), path == os.fsencode(within))
+        query = select(files.c.id).where(files.c.root == root.id, inside)
+        with self.database.read() as c:
+            return list(c.scalars(query.order_by(path).limit(most)))
 
     def files_of(self, root: Root, row_id: int) -> dict[int, str]:
         """Return the files of a root that hold a picture: relative path by file id."""
@@ -210,15 +264,14 @@ class Catalog(CatalogWriter):
         with self.database.read() as c:
             return {int(row.id): os.fsdecode(row.path) for row in c.execute(query)}
 
-    def ids_by_size(self, space: Space) -> dict[int, set[str]]:
-        """Return the ids of pictures with a vector under the space, by their size in bytes."""
+    def ids_by_size(self, space: Space, file_sizes: Collection[int]) -> dict[int, set[str]]:
+        """Return the ids of pictures of some sizes in bytes that have a vector under the space."""
         query = select(pictures.c.bytes, pictures.c.id).join(
             vectors, and_(vectors.c.picture == pictures.c.row_id, vectors.c.space == space.id)
         )
         sizes: dict[int, set[str]] = {}
-        with self.database.read() as c:
-            for size, picture_id in c.execute(query):
-                sizes.setdefault(size, set()).add(picture_id)
+        for size, picture_id in self._select_many(query, pictures.c.bytes, file_sizes):
+            sizes.setdefault(size, set()).add(picture_id)
         return sizes
 
     def embedded_pixel_hashes(self, space: Space, pixel_hashes: Collection[str]) -> set[str]:
@@ -276,6 +329,8 @@ class Catalog(CatalogWriter):
         with self.database.write() as c:
             for part in chunks(keys):
                 held = set(c.scalars(select(places.c.picture).where(places.c.file.in_(part))))
+                for root, number in count_placed(c, part).items():
+                    counts.change(c, counts.FILES, [root], -number)
                 c.execute(delete(files).where(files.c.id.in_(part)))
                 orphans += self._orphan(c, held)
         return orphans
@@ -291,20 +346,47 @@ class Catalog(CatalogWriter):
     def drop_root(self, root: Root) -> None:
         """Delete a root that has no files."""
         with self.database.write() as c:
+            counts.forget(c, counts.FILES, [root.id])
             c.execute(delete(roots).where(roots.c.id == root.id))
+
+    def repair_counts(self) -> int:
+        """Count everything again; return how many of the kept counts were wrong."""
+        with self.database.write() as c:
+            return counts.repair(c)
 
     def purge(self, row_ids: Collection[int] | None = None) -> list[str]:
         """Delete these orphans, or all that are older than 30 days; return their picture ids."""
-        limit = self._clock() - (ORPHAN_SECONDS if row_ids is None else 0)
-        query = select(pictures.c.row_id, pictures.c.id).where(pictures.c.orphaned <= limit)
-        chosen = None if row_ids is None else set(row_ids)
+        old = pictures.c.orphaned <= self._clock() - (ORPHAN_SECONDS if row_ids is None else 0)
+        query = select(pictures.c.row_id, pictures.c.id).where(old)
+        if row_ids is not None:
+            return [
+                one
+                for part in chunks(row_ids)
+                for one in self._purge(query.where(pictures.c.row_id.in_(part)))
+            ]
+        picture_ids = list[str]()
+        while part := self._purge(query.order_by(pictures.c.row_id).limit(CHUNK)):
+            picture_ids += part
+        return picture_ids
+
+    def _purge(self, query: Select[Any]) -> list[str]:
+        """Delete the orphans of a query in one transaction; return their picture ids."""
         with self.database.write() as c:
-            rows = [r for r in c.execute(query).all() if chosen is None or r.row_id in chosen]
-            for part in chunks(row.row_id for row in rows):
+            rows = c.execute(query).all()
+            if rows:
+                row_ids = [row.row_id for row in rows]
                 for table in (vectors, labels, tags, colors):
-                    c.execute(delete(table).where(table.c.picture.in_(part)))
-                c.execute(delete(pictures).where(pictures.c.row_id.in_(part)))
+                    c.execute(delete(table).where(table.c.picture.in_(row_ids)))
+                c.execute(delete(pictures).where(pictures.c.row_id.in_(row_ids)))
         return [row.id for row in rows]
+
+
+def _folder_range(within: str) -> tuple[bytes, bytes]:
+    """Return paths between which are those of all files below a subfolder, "" for the root."""
+    if not within:
+        return b"", b"\xff" * 256  # names have at most 255 bytes
+    folder = os.fsencode(os.path.join(within, ""))
+    return folder, folder[:-1] + b"0"  # "0" comes after "/"
 
 
 def _root(row: Any) -> Root:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sqlalchemy.exc import DatabaseError
 
 from search.catalog import schema
 from search.catalog.migrations import NEWEST, migrate_once, read_version
+from search.catalog.prepared import Prepared
 from search.errors import LibraryError, LockedError, StorageError
 
 CATALOG = "catalog.sqlite"
@@ -28,6 +30,8 @@ PRAGMAS = (
     "busy_timeout=10000",
     "cache_size=-65536",
 )
+Fetch = Callable[..., list[tuple[Any, ...]]]
+"""Runs a `Prepared` statement: `fetch(statement, name=value)`."""
 log = logging.getLogger(__name__)
 
 
@@ -100,6 +104,16 @@ class Database:
             yield connection
 
     @contextmanager
+    def read_prepared(self) -> Iterator[Fetch]:
+        """As `read`, for statements that are prepared; yields the function that runs them."""
+        dialect = self.engine.dialect
+        with self._translate_errors(), closing(self.engine.raw_connection()) as connection:
+            cursor = connection.cursor()
+            if dialect.name == "sqlite":
+                cursor.execute("BEGIN")  # the pool ends it when it takes the connection back
+            yield partial(Prepared.fetch, cursor=cursor, dialect=dialect)
+
+    @contextmanager
     def write(self) -> Iterator[Connection]:
         """Open a transaction that is committed at the end, or rolled back by an exception.
 
@@ -159,13 +173,20 @@ class Database:
         """Return the folder or the URL, for messages."""
         return str(self._file.parent) if self._file else self.engine.url.render_as_string()
 
+    @property
+    def _driver_error(self) -> type[Exception]:
+        """The class of the driver's own errors, which prepared statements raise."""
+        driver: Any = self.engine.dialect.dbapi
+        error: type[Exception] = driver.DatabaseError
+        return error
+
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
         """Raise errors of the database as LookalikeError that says what to do."""
         try:
             yield
-        except DatabaseError as error:
-            text = str(error.orig)
+        except (DatabaseError, self._driver_error) as error:
+            text = str(error.orig if isinstance(error, DatabaseError) else error)
             location = self._location()
             if "locked" in text:
                 raise LockedError(f"the catalog in {location} is locked; try again") from error

@@ -240,6 +240,40 @@ def add_skip_codes(connection: Connection) -> None:
     )
 
 
+def add_counts(connection: Connection) -> None:
+    """Counts that are kept, and indexes of what is asked for often and is few."""
+    _run(
+        connection,
+        """
+        CREATE TABLE counts (
+            name VARCHAR(16) NOT NULL,
+            "key" INTEGER NOT NULL,
+            value INTEGER NOT NULL,
+            PRIMARY KEY (name, "key")
+        )
+        """,
+        "CREATE INDEX pictures_decode_rule ON pictures (decode_rule)",
+        "CREATE INDEX pictures_present ON pictures (row_id) WHERE orphaned IS NULL",
+        "CREATE INDEX pictures_orphaned ON pictures (orphaned) WHERE orphaned IS NOT NULL",
+        "DROP INDEX places_file",
+        "CREATE INDEX places_file ON places (file, picture)",
+        "CREATE INDEX files_retry ON files (retry_at) WHERE retry_at IS NOT NULL",
+        """
+        INSERT INTO counts SELECT 'pictures', row_id / 4096, count(*) FROM pictures
+        WHERE orphaned IS NULL GROUP BY row_id / 4096
+        """,
+        """
+        INSERT INTO counts SELECT 'files', root, count(*) FROM files
+        WHERE id IN (SELECT file FROM places) GROUP BY root
+        """,
+        """
+        INSERT INTO counts SELECT 'embedded', vectors.space, count(*) FROM vectors
+        JOIN pictures ON pictures.row_id = vectors.picture AND pictures.orphaned IS NULL
+        GROUP BY vectors.space
+        """,
+    )
+
+
 class Migration(NamedTuple):
     """version: of the schema after it. apply: changes a catalog of the version before."""
 
@@ -261,6 +295,7 @@ MIGRATIONS = (
     Migration(12, add_file_states),
     Migration(13, add_spaces_beside),
     Migration(14, add_skip_codes),
+    Migration(15, add_counts),
 )
 """Never edited, only extended at the end."""
 NEWEST = MIGRATIONS[-1].version

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from sqlalchemy import (
     BindParameter,
-    Connection,
     Select,
     Text,
     and_,
@@ -23,11 +23,14 @@ from sqlalchemy import (
     select,
 )
 
+from search.catalog import counts
 from search.catalog.database import Database
+from search.catalog.prepared import Prepared
 from search.catalog.schema import (
     UPLOADS,
     changes,
     colors,
+    counts as kept_counts,
     files,
     labels,
     meta,
@@ -38,7 +41,7 @@ from search.catalog.schema import (
     tags,
     vectors,
 )
-from search.catalog.writes import METADATA, Space, chunks, is_undamaged, select_labels, unpack
+from search.catalog.writes import METADATA, Space, chunks, is_undamaged, unpack
 from search.errors import NotFoundError, QueryError
 from search.media.open_file import FilePlace
 from search.media.rules import DECODE_RULE
@@ -71,6 +74,14 @@ class PictureSummary:
         return min(zip(self.paths, self.stats, strict=True), key=_rank_file_state)[0]
 
 
+class StoredVector(NamedTuple):
+    """A row of `vectors`."""
+
+    picture: int
+    data: bytes
+    digest: bytes
+
+
 class CatalogReader:
     """Reads the catalog and changes nothing. Threads may share it."""
 
@@ -79,19 +90,19 @@ class CatalogReader:
 
     def library(self) -> str:
         """Return the catalog's own id, which tells its snapshots from those of other catalogs."""
-        with self.database.read() as c:
-            return str(c.scalar(select(meta.c.value).where(meta.c.key == "library")))
+        with self.database.read_prepared() as fetch:
+            return str(fetch(LIBRARY)[0][0])
 
     def spaces(self) -> list[Space]:
         """Return the spaces that answer queries, the space of the library's own model first."""
-        with self.database.read() as c:
-            return [Space(*row) for row in c.execute(SERVING)]
+        with self.database.read_prepared() as fetch:
+            rows = fetch(SERVING)
+        return [Space(*row, bool(beside)) for *row, beside in rows]
 
     def sequence(self, space: Space) -> int:
         """Return the sequence number of the last entry of the change log, 0 for none."""
-        query = select(func.max(changes.c.sequence)).where(changes.c.space == space.id)
-        with self.database.read() as c:
-            return c.scalar(query) or 0
+        with self.database.read_prepared() as fetch:
+            return fetch(SEQUENCE, space=space.id)[0][0] or 0
 
     def stamp(self, space: Space, sequence: int) -> int:
         """Return the random stamp of an entry of the change log, 0 if there is no such entry.
@@ -104,9 +115,9 @@ class CatalogReader:
 
     def changed_since(self, space: Space, sequence: int) -> tuple[int, set[int]]:
         """Return the last sequence number, and the row ids that entries after `sequence` name."""
-        with self.database.read() as c:
-            rows = c.execute(LATER, {"space": space.id, "sequence": sequence}).all()
-        return max([sequence, *(r.sequence for r in rows)]), {r.picture for r in rows}
+        with self.database.read_prepared() as fetch:
+            rows = fetch(LATER, space=space.id, sequence=sequence)
+        return max([sequence, *(row[0] for row in rows)]), {row[1] for row in rows}
 
     def load_vectors(self, space: Space, row_ids: Collection[int]) -> tuple[list[int], Vectors]:
         """Return the row ids that are searchable under the space, and their vectors.
@@ -114,10 +125,10 @@ class CatalogReader:
         Pictures without files, without a vector or with a damaged one are left out. The vectors are
         (n, dim) float32 of unit length; the order is not that of the argument.
         """
-        rows: list[Any] = []
-        with self.database.read() as c:
+        rows: list[StoredVector] = []
+        with self.database.read_prepared() as fetch:
             for part in chunks(row_ids):
-                rows += c.execute(PRESENT, {"space": space.id, "row_ids": part}).all()
+                rows += map(StoredVector._make, fetch(PRESENT, space=space.id, row_ids=part))
         rows = _select_undamaged(rows, space)
         return [int(r.picture) for r in rows], unpack([r.data for r in rows], space.dim)
 
@@ -129,11 +140,13 @@ class CatalogReader:
         Damaged vectors are left out.
         Each block is a transaction of its own, so a slow caller delays no writer.
         """
-        query = _select_vectors().where(vectors.c.picture > bindparam("last"))
-        query, last = query.order_by(vectors.c.picture).limit(block), 0
+        last = 0
         while True:
-            with self.database.read() as c:
-                rows = c.execute(query, {"space": space.id, "last": last}).all()
+            with self.database.read_prepared() as fetch:
+                rows = [
+                    StoredVector._make(row)
+                    for row in fetch(ALL_PRESENT, space=space.id, last=last, count=block)
+                ]
             if not rows:
                 return
             last = rows[-1].picture
@@ -156,25 +169,22 @@ class CatalogReader:
 
     def count(self, space: Space | None) -> dict[str, int]:
         """Return the counts `pictures`, `files` (with a picture) and `embedded` (vectors)."""
-        in_place = select(func.count(places.c.file.distinct()))
-        present = select(func.count()).select_from(pictures).where(pictures.c.orphaned.is_(None))
-        with self.database.read() as c:
-            result = {
-                "pictures": c.scalar(present) or 0,
-                "files": c.scalar(in_place) or 0,
-                "embedded": 0,
+        with self.database.read_prepared() as fetch:
+            return {
+                "pictures": int(fetch(PICTURE_COUNT)[0][0] or 0),
+                "files": sum(row[1] for row in fetch(FILE_COUNTS)),
+                "embedded": dict(fetch(VECTOR_COUNTS)).get(space.id, 0) if space else 0,
             }
-            if space:
-                counted = select(func.count()).select_from(_select_vectors().subquery())
-                result["embedded"] = c.scalar(counted, {"space": space.id}) or 0
-        return result
 
     def files_by_root(self) -> dict[int, int]:
         """Return the count of files with a picture for each root id."""
-        query = select(files.c.root, func.count(places.c.file.distinct()))
-        query = query.join(places, places.c.file == files.c.id)
+        with self.database.read_prepared() as fetch:
+            return {root: count for root, count in fetch(FILE_COUNTS) if count}
+
+    def list_wrong_counts(self) -> int:
+        """Count everything again; return how many of the kept counts are wrong."""
         with self.database.read() as c:
-            return {row[0]: row[1] for row in c.execute(query.group_by(files.c.root))}
+            return len(counts.list_wrong(c))
 
     def list_unembedded(self, space: Space) -> list[tuple[int, tuple[str, ...]]]:
         """Return pictures that have files and no vector under the space: row ids and paths."""
@@ -222,54 +232,62 @@ class CatalogReader:
 
     def describe(self, row_ids: Collection[int]) -> dict[int, PictureSummary]:
         """Return what hits show, by row id. Pictures without files are left out."""
-        file_rows: dict[int, list[Any]] = {}
+        file_rows: dict[int, list[tuple[Any, ...]]] = {}
         tag_names: dict[int, list[str]] = {}
-        with self.database.read() as c:
-            uploads = _read_uploads_folder(c)
+        with self.database.read_prepared() as fetch:
+            uploads = _uploads_folder(fetch(UPLOADS_FOLDER))
             for part in chunks(row_ids):
-                for row in c.execute(SHOWN, {"row_ids": part}):
-                    file_rows.setdefault(row.row_id, []).append(row)
-                for row in c.execute(TAGGED, {"row_ids": part}):
-                    tag_names.setdefault(row.picture, []).append(row.tag)
+                for row in fetch(SHOWN, row_ids=part):
+                    file_rows.setdefault(row[0], []).append(row)
+                for picture, tag in fetch(TAGGED, row_ids=part):
+                    tag_names.setdefault(picture, []).append(tag)
         described = {}
         for row_id, rows in file_rows.items():
-            files_of = {(r.root_path == uploads, _path(r), (r.size, r.mtime_ns)) for r in rows}
+            files_of = {
+                (root == uploads, _join(root, path), (size, mtime_ns))
+                for *_, path, size, mtime_ns, root in rows
+            }
             _, paths, stats = zip(*sorted(files_of), strict=True)
-            first, names = rows[0], tuple(sorted(tag_names.get(row_id, ())))
+            _, picture_id, width, height, low_content, decode_rule, name, url, *_ = rows[0]
+            names = tuple(sorted(tag_names.get(row_id, ())))
             described[row_id] = PictureSummary(
-                first.id,
-                first.width,
-                first.height,
+                picture_id,
+                width,
+                height,
                 paths,
                 stats,
                 names,
-                bool(first.low_content),
-                first.decode_rule,
-                first.original_name,
-                first.source_url,
+                bool(low_content),
+                decode_rule,
+                name,
+                url,
             )
         return described
 
     def load_metadata(self, row_ids: Collection[int]) -> dict[int, Metadata]:
         """Return the metadata of pictures, by row id. Unknown row ids are left out."""
         metadata, palettes = {}, dict[int, list[str]]()
-        columns = [pictures.c[name] for name in METADATA]
-        query = select(pictures.c.row_id, *columns).where(pictures.c.row_id.in_(_ROW_IDS))
-        palette = select(colors).where(colors.c.picture.in_(_ROW_IDS)).order_by(colors.c.rank)
-        with self.database.read() as c:
+        with self.database.read_prepared() as fetch:
             for part in chunks(row_ids):
-                for row in c.execute(palette, {"row_ids": part}):
-                    palettes.setdefault(row.picture, []).append(row.color)
-                for row in c.execute(query, {"row_ids": part}):
-                    values = {name: getattr(row, name) for name in METADATA}
-                    row_id = int(row.row_id)
-                    metadata[row_id] = Metadata(**values, palette=tuple(palettes.get(row_id, ())))
+                for picture, color in fetch(PALETTES, row_ids=part):
+                    palettes.setdefault(picture, []).append(color)
+                for row_id, *row in fetch(DESCRIBED, row_ids=part):
+                    values = dict(zip(METADATA, row, strict=True))
+                    values["truncated"] = bool(values["truncated"])
+                    if isinstance(values["exif"], str):  # some drivers parse JSON themselves
+                        values["exif"] = json.loads(values["exif"])
+                    palette = tuple(palettes.get(row_id, ()))
+                    metadata[int(row_id)] = Metadata(**values, palette=palette)
         return metadata
 
     def labels(self, space: Space, row_ids: Collection[int]) -> dict[int, tuple[Label, ...]]:
         """Return the labels of pictures, most probable first. Pictures without are left out."""
-        with self.database.read() as c:
-            return select_labels(c, space, row_ids)
+        names: dict[int, list[Label]] = {}
+        with self.database.read_prepared() as fetch:
+            for part in chunks(row_ids):
+                for picture, label, score in fetch(LABELLED, space=space.id, row_ids=part):
+                    names.setdefault(int(picture), []).append(Label(label, score))
+        return {row_id: tuple(labels) for row_id, labels in names.items()}
 
     def by_labels(
         self, space: Space, names: Collection[str], most: int, least: float
@@ -326,33 +344,36 @@ class CatalogReader:
 
     def places(self, row_id: int) -> list[FilePlace]:
         """Return the files of a picture; those that the library keeps come last."""
-        f = files.c
-        columns = (f.path, f.size, f.mtime_ns, f.ctime_ns, f.probe, roots.c.path.label("root_path"))
-        query = select(*columns, roots.c.follow_links).join(roots, roots.c.id == files.c.root)
-        query = query.join(places, places.c.file == files.c.id)
-        with self.database.read() as c:
-            rows = c.execute(query.where(places.c.picture == row_id)).all()
-            uploads = _read_uploads_folder(c)
-        rows = sorted(rows, key=lambda r: bool(r.root_path == uploads))
+        with self.database.read_prepared() as fetch:
+            rows = fetch(PLACES, picture=row_id)
+            uploads = _uploads_folder(fetch(UPLOADS_FOLDER))
+        rows = sorted(rows, key=lambda row: bool(row[0] == uploads))
         return [
-            FilePlace(
-                os.fsdecode(r.root_path),
-                os.fsdecode(r.path),
-                r.size,
-                r.mtime_ns,
-                r.ctime_ns,
-                r.probe,
-                bool(r.follow_links),
-            )
-            for r in rows
+            FilePlace(os.fsdecode(row[0]), os.fsdecode(row[1]), *row[2:6], bool(row[6]))
+            for row in rows
         ]
 
     def newest(self, skip: int, count: int) -> list[int]:
-        """Return the row ids of pictures in the library, newest first, without the first `skip`."""
-        query = select(pictures.c.row_id).where(pictures.c.orphaned.is_(None))
-        query = query.order_by(pictures.c.row_id.desc()).offset(skip).limit(count)
-        with self.database.read() as c:
-            return [int(row.row_id) for row in c.execute(query)]
+        """Return the row ids of pictures in the library, newest first, without the first `skip`.
+
+        The kept counts tell the block of row ids in which they begin.
+        """
+        with self.database.read_prepared() as fetch:
+            for block, inside in fetch(PICTURE_BLOCKS):
+                if inside > skip:
+                    last = (block + 1) * counts.BLOCK
+                    return [row[0] for row in fetch(NEWEST, last=last, count=count, skip=skip)]
+                skip -= inside
+        return []
+
+    def newest_before(self, row_id: int | None, count: int) -> list[int]:
+        """Return the row ids of the newest pictures that are older than `row_id`, newest first.
+
+        row_id: None for the newest of all.
+        """
+        last = 2**63 - 1 if row_id is None else row_id
+        with self.database.read_prepared() as fetch:
+            return [row[0] for row in fetch(NEWEST, last=last, count=count, skip=0)]
 
     def resolve(self, picture_id: str) -> int:
         """Return the row id of a picture id, or of a unique prefix of at least 6 digits.
@@ -366,19 +387,15 @@ class CatalogReader:
                 f"id:{picture_id} is no id; an id has 64 hexadecimal digits, of which the first 6 "
                 "or more may do (`lookalike search --json` prints them)"
             )
-        query = select(pictures.c.row_id).where(pictures.c.orphaned.is_(None))
-        with self.database.read() as c:
-            in_range = and_(
-                pictures.c.id >= picture_id, pictures.c.id < picture_id + "g"
-            )  # uses the index
-            rows = c.execute(query.where(in_range).limit(2)).all()
+        with self.database.read_prepared() as fetch:
+            rows = fetch(IN_RANGE, first=picture_id, end=picture_id + "g")
         if not rows:
             raise NotFoundError(f"no picture in the library has id {picture_id}")
         if len(rows) > 1:
             raise QueryError(
                 f"several pictures have ids that begin with {picture_id}; give more of it"
             )
-        return int(rows[0].row_id)
+        return int(rows[0][0])
 
     def iterate_files(self) -> Iterator[tuple[str, int, str]]:
         """Yield (picture id, file id, path) of every file with a picture, by root and path."""
@@ -425,17 +442,33 @@ def _select_files() -> Select[Any]:
     return query.join(roots, roots.c.id == files.c.root)
 
 
-# Every search runs these, so SQLAlchemy compiles them once.
+log = logging.getLogger(__name__)
 _IS_OWN = and_(meta.c.key == "model", meta.c.value == spaces.c.fingerprint)
-SERVING = (
-    select(spaces)
+_ROW_IDS: BindParameter[Any] = bindparam("row_ids", expanding=True)
+LIBRARY = Prepared(select(meta.c.value).where(meta.c.key == "library"))
+UPLOADS_FOLDER = Prepared(select(meta.c.value).where(meta.c.key == UPLOADS))
+SERVING = Prepared(
+    select(*(spaces.c[name] for name in ("id", "name", "fingerprint", "dim", "beside")))
     .outerjoin(meta, _IS_OWN)
     .where(or_(meta.c.key.is_not(None), spaces.c.beside))
     .order_by(meta.c.key.is_(None), spaces.c.name, spaces.c.fingerprint)
 )
-_ROW_IDS: BindParameter[Any] = bindparam("row_ids", expanding=True)
-PRESENT = _select_vectors().where(vectors.c.picture.in_(_ROW_IDS))
-SHOWN = (
+SEQUENCE = Prepared(
+    select(func.max(changes.c.sequence)).where(changes.c.space == bindparam("space"))
+)
+LATER = Prepared(
+    select(changes.c.sequence, changes.c.picture).where(
+        changes.c.space == bindparam("space"), changes.c.sequence > bindparam("sequence")
+    )
+)
+PRESENT = Prepared(_select_vectors().where(vectors.c.picture.in_(_ROW_IDS)))
+ALL_PRESENT = Prepared(
+    _select_vectors()
+    .where(vectors.c.picture > bindparam("last"))
+    .order_by(vectors.c.picture)
+    .limit(bindparam("count"))
+)
+SHOWN = Prepared(  # the columns after `source_url` are those of a file
     select(pictures.c.row_id, pictures.c.id, pictures.c.width, pictures.c.height)
     .add_columns(pictures.c.low_content, pictures.c.decode_rule)
     .add_columns(pictures.c.original_name, pictures.c.source_url)
@@ -445,12 +478,50 @@ SHOWN = (
     .join(roots, roots.c.id == files.c.root)
     .where(pictures.c.row_id.in_(_ROW_IDS))
 )
-log = logging.getLogger(__name__)
-UPLOADS_FOLDER = select(meta.c.value).where(meta.c.key == UPLOADS)
-TAGGED = select(tags).where(tags.c.picture.in_(_ROW_IDS))
-LATER = select(changes.c.sequence, changes.c.picture).where(
-    changes.c.space == bindparam("space"), changes.c.sequence > bindparam("sequence")
+TAGGED = Prepared(select(tags.c.picture, tags.c.tag).where(tags.c.picture.in_(_ROW_IDS)))
+DESCRIBED = Prepared(
+    select(pictures.c.row_id, *(pictures.c[name] for name in METADATA)).where(
+        pictures.c.row_id.in_(_ROW_IDS)
+    )
 )
+PALETTES = Prepared(
+    select(colors.c.picture, colors.c.color)
+    .where(colors.c.picture.in_(_ROW_IDS))
+    .order_by(colors.c.picture, colors.c.rank)
+)
+LABELLED = Prepared(
+    select(labels.c.picture, labels.c.label, labels.c.score)
+    .where(labels.c.space == bindparam("space"), labels.c.picture.in_(_ROW_IDS))
+    .order_by(labels.c.score.desc())
+)
+PLACES = Prepared(
+    select(roots.c.path.label("root_path"), files.c.path, files.c.size, files.c.mtime_ns)
+    .add_columns(files.c.ctime_ns, files.c.probe, roots.c.follow_links)
+    .join(roots, roots.c.id == files.c.root)
+    .join(places, places.c.file == files.c.id)
+    .where(places.c.picture == bindparam("picture"))
+)
+IN_RANGE = Prepared(
+    select(pictures.c.row_id)
+    .where(pictures.c.orphaned.is_(None))
+    .where(pictures.c.id >= bindparam("first"), pictures.c.id < bindparam("end"))
+    .limit(2)
+)
+NEWEST = Prepared(
+    select(pictures.c.row_id)
+    .where(pictures.c.orphaned.is_(None), pictures.c.row_id < bindparam("last"))
+    .order_by(pictures.c.row_id.desc())
+    .limit(bindparam("count"))
+    .offset(bindparam("skip"))
+)
+_COUNTED = select(kept_counts.c.key, kept_counts.c.value)
+_NAME = kept_counts.c.name
+PICTURE_BLOCKS = Prepared(
+    _COUNTED.where(_NAME == counts.PICTURES).order_by(kept_counts.c.key.desc())
+)
+PICTURE_COUNT = Prepared(select(func.sum(kept_counts.c.value)).where(_NAME == counts.PICTURES))
+FILE_COUNTS = Prepared(_COUNTED.where(_NAME == counts.FILES))
+VECTOR_COUNTS = Prepared(_COUNTED.where(_NAME == counts.EMBEDDED))
 
 
 def _rank_file_state(place: tuple[str, tuple[int, int]]) -> int:
@@ -463,13 +534,17 @@ def _rank_file_state(place: tuple[str, tuple[int, int]]) -> int:
     return 0 if file_state(stat)[:2] == indexed else 2
 
 
-def _read_uploads_folder(c: Connection) -> bytes:
-    """Return the path of the folder of uploads, empty if there is none."""
-    return unquote_to_bytes(c.scalar(UPLOADS_FOLDER) or "")
+def _uploads_folder(rows: Sequence[tuple[Any, ...]]) -> bytes:
+    """Return the path of the folder of uploads, empty if there is none. rows: UPLOADS_FOLDER."""
+    return unquote_to_bytes(rows[0][0]) if rows else b""
+
+
+def _join(root: bytes, path: bytes) -> str:
+    return os.fsdecode(os.path.join(root, path))
 
 
 def _path(row: Any) -> str:
-    return os.fsdecode(os.path.join(row.root_path, row.path))
+    return _join(row.root_path, row.path)
 
 
 def _paths(rows: Any) -> Iterator[tuple[int, str]]:

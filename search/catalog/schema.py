@@ -7,6 +7,7 @@ A `row_id` identifies a picture in every table and vector store; its `id` is its
 from __future__ import annotations
 
 import secrets
+from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -28,6 +29,12 @@ from sqlalchemy import (
 
 metadata = MetaData()
 Number = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _only(condition: str) -> dict[str, Any]:
+    """Return the options of an index that has only the rows of a condition."""
+    return {f"{name}_where": text(condition) for name in ("sqlite", "postgresql")}
+
 
 migrations = Table(
     "migrations",
@@ -97,6 +104,10 @@ pictures = Table(
     Index("pictures_camera", "camera"),
     Index("pictures_lens", "lens"),
     Index("pictures_place", "latitude", "longitude"),
+    Index("pictures_decode_rule", "decode_rule"),
+    # the pages of the library, without its wide rows
+    Index("pictures_present", "row_id", **_only("orphaned IS NULL")),
+    Index("pictures_orphaned", "orphaned", **_only("orphaned IS NOT NULL")),
     sqlite_autoincrement=True,  # a row id is never used again: vector stores are keyed by it
 )
 
@@ -127,6 +138,7 @@ files = Table(
     Column("tries", Integer, nullable=False, default=0, server_default=text("0")),  # that timed out
     Column("retry_at", Float),  # not tried again before, in seconds since 1970
     UniqueConstraint("root", "path"),
+    Index("files_retry", "retry_at", **_only("retry_at IS NOT NULL")),
 )
 
 places = Table(  # where a picture is: in a file, at a time of a film, or on a page of a document
@@ -137,7 +149,7 @@ places = Table(  # where a picture is: in a file, at a time of a film, or on a p
     Column("picture", Number, ForeignKey("pictures.row_id"), nullable=False),
     Column("time", Float),  # seconds from the start
     Column("page", Integer),  # from 0
-    Index("places_file", "file"),
+    Index("places_file", "file", "picture"),
     Index("places_picture", "picture"),
 )
 
@@ -195,4 +207,12 @@ tags = Table(
     Column("normalized", Text, nullable=False, server_default=""),  # see `normalize_tag`
     Column("origin", String(8), nullable=False, server_default="person"),  # see `Origin`
     Index("tags_normalized", "normalized", "picture", unique=True),
+)
+
+counts = Table(  # see `search.catalog.counts`
+    "counts",
+    metadata,
+    Column("name", String(16), primary_key=True),
+    Column("key", Number, primary_key=True, autoincrement=False),
+    Column("value", Number, nullable=False),
 )

@@ -8,12 +8,14 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
+from search.catalog import counts
 from search.catalog.database import Database
 from search.catalog.schema import changes, colors, files, labels, pictures, places, vectors
 from search.catalog.tags import Origin, add_tags, copy_tags
@@ -197,6 +199,22 @@ def select_labels(
     return {row_id: tuple(rows) for row_id, rows in names.items()}
 
 
+def count_placed(c: Connection, file_ids: Iterable[int]) -> Counter[int]:
+    """Return how many of some files have a picture, by the id of their root."""
+    query = select(files.c.root, func.count()).where(files.c.id.in_(select(places.c.file)))
+    placed = Counter[int]()
+    for part in chunks(file_ids):
+        for root, number in c.execute(query.where(files.c.id.in_(part)).group_by(files.c.root)):
+            placed[root] += number
+    return placed
+
+
+def _select_present(c: Connection, row_ids: Collection[int]) -> list[int]:
+    """Return those pictures that are no orphans."""
+    query = select(pictures.c.row_id).where(pictures.c.orphaned.is_(None))
+    return list(c.scalars(query.where(pictures.c.row_id.in_(row_ids))))
+
+
 def _retry_seconds(tries: int) -> float:
     """Return for how long a file is left alone after some slow failures."""
     return min(RETRY_SECONDS * 4.0 ** min(tries - 1, 20), MAX_RETRY_SECONDS)
@@ -273,6 +291,8 @@ class CatalogWriter:
             if changed:
                 c.execute(update(files).where(files.c.id == bindparam("key")), changed)
             file_ids = {row.path: row.id for row in c.execute(query)}
+            gained = len(picture_of) - sum(count_placed(c, file_ids.values()).values())
+            counts.change(c, counts.FILES, [root.id], gained)
             c.execute(delete(places).where(places.c.file.in_(file_ids.values())))
             rows = [{"file": file_ids[path], "picture": n} for path, n in picture_of.items()]
             if rows:
@@ -352,6 +372,7 @@ class CatalogWriter:
         orphans = [row.row_id for row in known.values() if row.orphaned is not None]
         if orphans:
             c.execute(update(pictures).where(pictures.c.row_id.in_(orphans)).values(orphaned=None))
+            counts.change_pictures(c, orphans)
             self._log(c, orphans, "add")
         pairs = [(picture.row_id, by_id[picture.id]) for picture in known.values()]
         self._set_decoded(  # bytes that were decoded again for another space, or on request
@@ -372,6 +393,7 @@ class CatalogWriter:
         copies = [tuple(row) for row in c.execute(same_image)]
         c.execute(insert(pictures), rows)
         row_ids = {row.id: int(row.row_id) for row in c.execute(query)}
+        counts.change_pictures(c, (row_ids[row["id"]] for row in rows))
         self._set_colors(c, {row_ids[one.id]: one.metadata.palette for one in new if one.metadata})
         for pixel_hash, row_id in copies:  # only the metadata of the file changed, so the tags stay
             for row in rows:
@@ -492,12 +514,17 @@ class CatalogWriter:
             c.execute(insert(vectors), new)
             entries = [{"space": space.id, "picture": row["picture"]} for row in new]
             c.execute(insert(changes), [entry | {"operation": "add"} for entry in entries])
+            present = _select_present(c, [n for n in rows if n not in stored])
+            counts.change(c, counts.EMBEDDED, [space.id] * len(present))
 
     def delete_vectors(self, space: Space, row_ids: Collection[int]) -> None:
         """Delete the vectors of pictures under a space; the next sync embeds them again."""
         with self.database.write() as c:
             for part in chunks(row_ids):
                 where = vectors.c.space == space.id, vectors.c.picture.in_(part)
+                stored = c.scalars(select(vectors.c.picture).where(*where)).all()
+                present = _select_present(c, stored)
+                counts.change(c, counts.EMBEDDED, [space.id] * len(present), -1)
                 c.execute(delete(vectors).where(*where))
                 entries = [
                     {"space": space.id, "picture": one, "operation": "remove"} for one in part
@@ -505,7 +532,8 @@ class CatalogWriter:
                 c.execute(insert(changes), entries)
 
     def _log(self, c: Connection, row_ids: Collection[int], operation: str) -> None:
-        """Log an operation, `add` or `remove`, for every space with vectors of the pictures."""
+        """Log an operation, `add` or `remove`, for every space with vectors of the pictures, and
+        count these vectors."""
         query = select(vectors.c.space, vectors.c.picture).where(vectors.c.picture.in_(row_ids))
         rows = [
             {"space": row.space, "picture": row.picture, "operation": operation}
@@ -513,6 +541,8 @@ class CatalogWriter:
         ]
         if rows:
             c.execute(insert(changes), rows)
+            by = 1 if operation == "add" else -1
+            counts.change(c, counts.EMBEDDED, [row["space"] for row in rows], by)
 
     def _orphan(self, c: Connection, row_ids: Collection[int]) -> list[int]:
         """Mark the pictures without files as orphans; return their row ids."""
@@ -524,6 +554,7 @@ class CatalogWriter:
         if orphans:
             change = update(pictures).where(pictures.c.row_id.in_(orphans))
             c.execute(change.values(orphaned=self._clock()))
+            counts.change_pictures(c, orphans, -1)
             self._log(c, orphans, "remove")
         return orphans
 

@@ -50,8 +50,9 @@ class Analyzer(Protocol):
 class SyncCounts:
     """What one sync of a folder did so far.
 
-    known: files that the catalog had, by relative path. new_ids: picture ids of files under paths
-    that the catalog did not have. left_out: files that are not read, by kind.
+    known: files that the catalog had and that may have changed, by relative path. new_ids: picture
+    ids of files under paths that the catalog did not have. left_out: files that are not read, by
+    kind.
     """
 
     root: Root

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -30,7 +30,8 @@ class Plan:
 
     unchanged: count of files. refresh: files of them, by id, whose ctime the catalog must store.
     suspects: files to probe. moves: file ids and their new entries. read: new and changed files.
-    vanished: files of the catalog that are not listed, by path. hidden: count of files in folders
+    vanished: files of the catalog that are not listed, by path. before: other files of the catalog
+    that are not plainly unchanged, by path. hidden: count of files in folders
     that cannot be read; they stay. skipped: these folders, and files that still have no usable
     picture.
     """
@@ -41,12 +42,13 @@ class Plan:
     moves: list[tuple[int, FileEntry]] = field(default_factory=list)
     read: list[FileEntry] = field(default_factory=list)
     vanished: dict[str, CatalogFile] = field(default_factory=dict)
+    before: dict[str, CatalogFile] = field(default_factory=dict)
     hidden: int = 0
     skipped: list[Skip] = field(default_factory=list)
 
 
 def diff(
-    known: dict[str, CatalogFile],
+    known: Iterable[tuple[str, CatalogFile]],
     listing: FolderListing,
     rule: str,
     force: Sequence[str] = (),
@@ -54,7 +56,8 @@ def diff(
 ) -> Plan:
     """Return the plan of a sync, by the sizes, times and inodes of files.
 
-    known: files of the catalog, by path. rule: the present limits and codecs; files that were
+    known: files of the catalog with their paths; of those that are unchanged nothing is kept. The
+    listing loses their entries. rule: the present limits and codecs; files that were
     skipped under another rule are read again. force: globs of files that are read again in any
     case. now: in seconds since 1970; slow files are tried again when it is time. A new path with
     the size, date and inode of a file that vanished is that file, moved. A file of the same size
@@ -63,17 +66,29 @@ def diff(
     plan = Plan(skipped=list(listing.unreadable))
     unreadable = tuple(f"{skip.path}/" if skip.path else "" for skip in listing.unreadable)
     vanished_paths: dict[tuple[int, int, int], str] = {}
-    for path, file in known.items():
-        if path in listing.entries:
-            continue
-        if unreadable and path.startswith(unreadable):
-            plan.hidden += file.picture is not None
-            continue
-        plan.vanished[path] = file
-        if file.picture is not None:
-            vanished_paths[file.inode, file.size, file.mtime_ns] = path
-    for path, entry in listing.entries.items():
-        before = known.get(path)
+    entries = listing.entries
+    for path, file in known:
+        listed = entries.get(path)
+        if listed is None:
+            if unreadable and path.startswith(unreadable):
+                plan.hidden += file.picture is not None
+                continue
+            plan.vanished[path] = file
+            if file.picture is not None:
+                vanished_paths[file.inode, file.size, file.mtime_ns] = path
+        elif (
+            file[1:4] == listed[1:4]  # size, mtime_ns, inode
+            and file.ctime_ns == listed.ctime_ns
+            and file.picture is not None
+            and file.reason is None
+            and not (force and excluded(path, force))
+        ):
+            plan.unchanged += 1
+            del entries[path]
+        else:
+            plan.before[path] = file
+    for path, entry in entries.items():
+        before = plan.before.get(path)
         if force and excluded(path, force):
             plan.read.append(entry)
         elif before is None:

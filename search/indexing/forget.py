@@ -33,14 +33,10 @@ def forget(catalog: Catalog, thumbnails: Thumbnails, path: str | os.PathLike[str
             within = str(place.relative_to(root.path))
         else:
             continue
-        file_ids = [
-            file.id
-            for name, file in catalog.files(root).items()
-            if not within or name == within or name.startswith(within + "/")
-        ]
-        count += len(file_ids)
-        for picture_id in catalog.purge(catalog.remove_files(file_ids)):
-            thumbnails.delete(picture_id)
+        while file_ids := catalog.file_ids(root, within):
+            count += len(file_ids)
+            for picture_id in catalog.purge(catalog.remove_files(file_ids)):
+                thumbnails.delete(picture_id)
         if not within:
             catalog.drop_root(root)
             has_dropped = True

@@ -130,8 +130,17 @@ class FolderSync:
             return False
         root, _ = self._find_root(self._uploads)
         is_known = root is not None and root.path == str(self._uploads)
-        known = self._catalog.files(root) if root and is_known else {}
-        return any(path not in known for path in scan(self._uploads).entries)
+        entries = scan(self._uploads).entries
+        for path, _ in self._iterate_files(root if is_known else None):
+            entries.pop(path, None)
+        return bool(entries)
+
+    def _iterate_files(
+        self, root: Root | None, within: str = ""
+    ) -> Iterator[tuple[str, CatalogFile]]:
+        """Yield the files that the catalog has of a root, or of its subfolder `within`."""
+        for part in self._catalog.iterate_files_of(root, within) if root else ():
+            yield from part
 
     def _inner(self, folder: Path) -> list[Root]:
         """Return the roots below a folder."""
@@ -161,22 +170,19 @@ class FolderSync:
         if follow_links is None:
             follow_links = root is not None and root.follow_links
         listing, device = self._list(full, root, within, patterns, follow_links)
-        known = self._catalog.files(root, within) if root else {}
-        pictures = sum(file.picture is not None for file in known.values())
         if root and (
-            listing is None
-            or self._looks_offline(known, listing, root, within, device, allow_empty)
+            listing is None or self._looks_offline(listing, root, within, device, allow_empty)
         ):
             if not within:
                 self._catalog.set_offline(root)
+            files = self._iterate_files(root, within)
+            pictures = sum(file.picture is not None for _, file in files)
             yield Progress("finish", 0, 0, str(full), IndexReport(offline=pictures))
             return
         if listing is None:
             raise NotFoundError(f"{full} is not there; give a folder of pictures")
         if not within:
-            root, has_adopted = self._adopt(full, device, patterns, follow_links, listing)
-            if has_adopted:
-                known = self._catalog.files(root)
+            root = self._adopt(full, device, patterns, follow_links, listing)
         elif root:
             for inner in self._inner(full):
                 for path in _paths_inside(listing, root, inner):
@@ -184,8 +190,9 @@ class FolderSync:
         if root is None:
             raise NotFoundError(f"{full} is not there; give a folder of pictures")
         self._has_forced |= any(excluded(path, force) for path in listing.entries)
+        known = self._iterate_files(root, within)
         plan = diff(known, listing, self._decoders.rule, force, self._catalog.now())
-        yield from self._apply(root, plan, known, listing.left_out, bool(force), allow_empty)
+        yield from self._apply(root, plan, listing.left_out, bool(force), allow_empty)
 
     def _find_root(self, full: Path) -> tuple[Root | None, str]:
         """Return the innermost root that contains a folder, and its path within ("" for it).
@@ -208,23 +215,23 @@ class FolderSync:
         exclude: Sequence[str],
         follow_links: bool,
         listing: FolderListing,
-    ) -> tuple[Root, bool]:
+    ) -> Root:
         """Add a root as online; roots inside it become part of it, with their globs.
 
         An inner root that is offline or on another file system stays a root, and its files leave
-        the listing. Also returns whether an inner root became part of it.
+        the listing.
         """
         options = exclude, follow_links, listing.left_out, identify_file_system(full)
-        root, has_adopted = self._catalog.add_root(str(full), device, *options), False
+        root = self._catalog.add_root(str(full), device, *options)
         for inner in self._inner(full):
             paths = _paths_inside(listing, root, inner)
             if paths and inner.device == device:
                 globs = anchor_globs(str(Path(inner.path).relative_to(full)), inner.exclude)
-                root, has_adopted = self._catalog.adopt(root, inner, (*root.exclude, *globs)), True
+                root = self._catalog.adopt(root, inner, (*root.exclude, *globs))
                 paths = [path for path in paths if excluded(path, globs)]
             for path in paths:
                 del listing.entries[path]
-        return root, has_adopted
+        return root
 
     def _list(
         self,
@@ -262,9 +269,8 @@ class FolderSync:
             exclude = (*exclude, own)
         return scan(base, within, exclude, follow_links, self._default_excludes)
 
-    @staticmethod
     def _looks_offline(
-        known: dict[str, CatalogFile],
+        self,
         listing: FolderListing,
         root: Root,
         within: str,
@@ -276,7 +282,7 @@ class FolderSync:
         That is so if nothing is listed, or if another file system is in its place and has less than
         half of the known files. device: of the file system that was listed.
         """
-        if allow_empty or not known:
+        if allow_empty or not self._catalog.file_ids(root, within, 1):
             return False
         if not listing.entries:
             return True
@@ -287,12 +293,12 @@ class FolderSync:
                 return False
         elif is_same_file_system(root.file_system, identify_file_system(root.path)):
             return False
-        unchanged = sum(
-            (e.size, e.mtime_ns) == (known[p].size, known[p].mtime_ns)
-            for p, e in listing.entries.items()
-            if p in known
-        )
-        return unchanged * 2 < len(known)
+        known = unchanged = 0
+        for path, file in self._iterate_files(root):
+            entry = listing.entries.get(path)
+            known += 1
+            unchanged += bool(entry and entry[1:3] == (file.size, file.mtime_ns))
+        return unchanged * 2 < known
 
     def _probe_suspects(self, root: Root, plan: Plan) -> None:
         """Probe the suspects of a plan: each becomes unchanged, moved, or a file to read."""
@@ -315,7 +321,6 @@ class FolderSync:
         self,
         root: Root,
         plan: Plan,
-        known: dict[str, CatalogFile],
         left_out: Mapping[str, int],
         force: bool,
         allow_empty: bool,
@@ -327,7 +332,7 @@ class FolderSync:
         """
         self._probe_suspects(root, plan)
         total_known = self._reader.files_by_root().get(root.id, 0) if plan.vanished else 0
-        counts = SyncCounts(root, known, skips=list(plan.skipped), moved=len(plan.moves))
+        counts = SyncCounts(root, plan.before, skips=list(plan.skipped), moved=len(plan.moves))
         counts.unchanged, counts.left_out = plan.unchanged, left_out
         if self._still:
             plan.read = wait_until_still(root.path, plan.read)
@@ -398,7 +403,8 @@ class FolderSync:
 
         force: decode files of known pictures too.
         """
-        known_ids = self._catalog.ids_by_size(self._space) if entries and not force else {}
+        sizes = set() if force else {entry.size for entry in entries}
+        known_ids = self._catalog.ids_by_size(self._space, sizes)
         preprocessings = [one.preprocessing for one in (self._committer, *self._others)]
         batch: list[tuple[FileEntry, Extracted]] = []
         extracted = extract_files(

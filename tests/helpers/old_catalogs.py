@@ -132,8 +132,9 @@ ALTER TABLE files ADD COLUMN tries INTEGER DEFAULT 0 NOT NULL;
 ALTER TABLE files ADD COLUMN retry_at FLOAT;
 """,
     13: "ALTER TABLE spaces ADD COLUMN beside BOOLEAN DEFAULT 0 NOT NULL;",
+    14: "ALTER TABLE files ADD COLUMN skip_code VARCHAR(32);",
 }
-OLD_VERSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13)
+OLD_VERSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14)
 TABLES = {  # of the present version, by their names in older ones
     **{name: name for name in "meta roots pictures colors".split()},
     **dict.fromkeys(("models", "spaces"), "spaces"),

@@ -162,39 +162,39 @@ def listed(**entries: tuple[int, int, int]) -> FolderListing:
 
 
 def test_size_time_and_inode_as_before_is_unchanged() -> None:
-    plan = diff({"a": SAME}, listed(a=(10, 100, 7)), RULE)
+    plan = diff({"a": SAME}.items(), listed(a=(10, 100, 7)), RULE)
     assert plan.unchanged == 1 and not plan.read and not plan.vanished
 
 
 @pytest.mark.parametrize("stat", [(11, 100, 7), (10, 101, 7), (10, 100, 8)])
 def test_any_difference_is_read(stat: tuple[int, int, int]) -> None:
-    plan = diff({"a": SAME}, listed(a=stat), RULE)
+    plan = diff({"a": SAME}.items(), listed(a=stat), RULE)
     assert [entry.path for entry in plan.read] == ["a"] and plan.unchanged == 0
 
 
 def test_the_same_file_under_a_new_name_has_moved() -> None:
-    plan = diff({"a": SAME}, listed(b=(10, 100, 7)), RULE)
+    plan = diff({"a": SAME}.items(), listed(b=(10, 100, 7)), RULE)
     assert [(key, entry.path) for key, entry in plan.moves] == [(1, "b")]
     assert not plan.read and not plan.vanished
 
 
 def test_one_file_moves_to_one_name_only() -> None:
-    plan = diff({"a": SAME}, listed(b=(10, 100, 7), c=(10, 100, 7)), RULE)
+    plan = diff({"a": SAME}.items(), listed(b=(10, 100, 7), c=(10, 100, 7)), RULE)
     assert len(plan.moves) == 1 and len(plan.read) == 1
 
 
 def test_a_broken_file_is_skipped_with_its_reason_until_it_changes() -> None:
     broken = CatalogFile(1, 10, 100, 7, picture=None, reason="torn", rule=RULE)
-    again = diff({"a": broken}, listed(a=(10, 100, 7)), RULE)
+    again = diff({"a": broken}.items(), listed(a=(10, 100, 7)), RULE)
     assert [(s.path, s.reason) for s in again.skipped] == [("a", "torn")] and not again.read
-    assert diff({"a": broken}, listed(a=(12, 100, 7)), RULE).read
-    assert diff({"a": broken}, listed(a=(10, 100, 7)), "other limits").read
+    assert diff({"a": broken}.items(), listed(a=(12, 100, 7)), RULE).read
+    assert diff({"a": broken}.items(), listed(a=(10, 100, 7)), "other limits").read
 
 
 def test_files_below_an_unreadable_folder_are_hidden_and_no_others() -> None:
     listing = FolderListing(unreadable=[Skip("sub", "Permission denied", "folder_unreadable")])
     known = {"sub/a": SAME, "sub2/b": CatalogFile(2, 1, 1, 1, picture=2, reason=None)}
-    plan = diff(known, listing, RULE)
+    plan = diff(known.items(), listing, RULE)
     assert plan.hidden == 1 and set(plan.vanished) == {"sub2/b"}
 
 

@@ -944,6 +944,7 @@ def test_pictures_of_an_earlier_decode_rule_are_decoded_again_once(
     if lacking:
         with engine.library.database.write() as c:
             c.execute(delete(schema.vectors))
+        engine.library.catalog.repair_counts()
     run = engine.index(folder)
     while next(run).phase != "embed":
         pass

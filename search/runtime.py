@@ -1,43 +1,101 @@
 """Torch, FAISS and the one thread that runs them.
 
-This module alone imports torch and then faiss. In that order both use the OpenMP pool that comes
-with torch. In the other order there are two pools, which compete for the cores.
+`torch` and `faiss` are imported when they are first taken from this module, and from nowhere else:
+it sees to it that both use the OpenMP pool that comes with torch. Two pools compete for the cores.
+A search by id needs no torch, whose import takes longer than all the rest of it.
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
+import ctypes
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import TypeVar
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from search.errors import LibraryError
 
-import torch  # isort: skip
-import faiss  # isort: skip
+if TYPE_CHECKING:
+    import faiss
+    import torch
 
 __all__ = ["Runtime", "faiss", "flops", "torch"]
 
 T = TypeVar("T")
 PATIENCE = 0.25  # seconds that other work waits for urgent work to come
 RECENT = 5.0  # seconds since somebody asked
+SHARE = 0.25  # of the time that other work gets while urgent work never ends
+CREDIT = 0.1  # seconds that one kind of work may owe the other
 
-Piece = tuple[int, int, Callable[[], None] | None]
+Piece = Callable[[], None]
+_inference = threading.local()  # `threads`: size of the OpenMP pool, on an inference thread
+
+
+def __getattr__(name: str) -> Any:
+    if name == "torch":
+        torch = import_module("torch")
+        if threads := getattr(_inference, "threads", None):
+            torch.set_num_threads(threads)
+        return torch
+    if name == "faiss":
+        _load_openmp()
+        return import_module("faiss")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _load_openmp() -> None:
+    """Load torch's OpenMP library, so that faiss uses it, or torch itself where it has no such
+    file."""
+    spec = find_spec("torch")
+    for folder in spec.submodule_search_locations or () if spec else ():
+        library = Path(folder, "lib", "libgomp.so.1")
+        if library.exists():
+            ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+            return
+    import_module("torch")
+
+
+class FairShare:
+    """How long other work was passed over, so that urgent work cannot keep it from its share.
+
+    Both are guaranteed theirs: while both wait, other work gets `SHARE` of the time, and urgent
+    work the rest, but for the piece at work.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """clock: seconds."""
+        self.clock, self._debt = clock, 0.0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether other work goes before urgent work now."""
+        return self._debt > CREDIT
+
+    def pass_over(self, seconds: float) -> None:
+        """Count time that urgent work took while other work waited."""
+        self._debt += seconds * SHARE / (1 - SHARE)
+
+    def repay(self, seconds: float) -> None:
+        """Count time of other work."""
+        self._debt = max(-CREDIT, self._debt - seconds)
 
 
 class Runtime:
     """The inference thread: embedding and index work, one piece at a time, urgent pieces first."""
 
-    def __init__(self, threads: int) -> None:
-        """threads: size of the OpenMP pool."""
+    def __init__(self, threads: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """threads: size of the OpenMP pool. clock: seconds, for the shares of the two kinds."""
         self._threads, self._closed, self._urgent = threads, False, False
         self._coming, self._urgent_since = 0, -math.inf
-        self._order, self._work = itertools.count(), list[Piece]()  # a heap
+        self._queries, self._others = deque[Piece](), deque[Piece]()  # urgent work, and all other
+        self._share, self._since = FairShare(clock), 0.0
         self._change = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
@@ -58,7 +116,8 @@ class Runtime:
         with self._change:
             if self._closed:
                 raise LibraryError("the library was closed; open it again")
-            self._put(0 if urgent else 1, piece)
+            (self._queries if urgent else self._others).append(piece)
+            self._change.notify()
         return future
 
     def run(self, work: Callable[[], T], urgent: bool = False) -> T:
@@ -68,14 +127,22 @@ class Runtime:
         return self.submit(work, urgent).result()
 
     def breathe(self) -> None:
-        """Do the urgent pieces that wait. A long piece calls this between its parts."""
-        while not self._urgent:  # an urgent one lets nobody go first
+        """Do the urgent pieces that wait, unless they owe this one time. A long piece calls this
+        between its parts."""
+        if self._urgent:  # an urgent one lets nobody go first
+            return
+        now = self._share.clock()
+        self._share.repay(now - self._since)
+        while not self._share.is_due:
             with self._change:
-                if not self._work or self._work[0][0]:
-                    return
-                _, _, piece = heapq.heappop(self._work)
-            if piece is not None:
-                self._do(piece, urgent=True)
+                if not self._queries:
+                    break
+                piece = self._queries.popleft()
+            self._do(piece, urgent=True)
+            later = self._share.clock()
+            self._share.pass_over(later - now)
+            now = later
+        self._since = now
 
     @contextmanager
     def expect_urgent(self) -> Iterator[None]:
@@ -100,31 +167,35 @@ class Runtime:
         """Finish what is queued, then end the thread."""
         with self._change:
             self._closed = True
-            self._put(2, None)
+            self._change.notify()
         self._thread.join()
 
-    def _put(self, rank: int, piece: Callable[[], None] | None) -> None:
-        heapq.heappush(self._work, (rank, next(self._order), piece))
-        self._change.notify()
-
-    def _take(self) -> Piece:
+    def _take(self) -> tuple[Piece, bool] | None:
+        """Wait for the next piece; return it and whether it is urgent, or None at the end."""
         with self._change:
-            while not self._work:
-                self._change.wait()
-            if self._coming:
-                self._change.wait_for(lambda: not self._coming or not self._work[0][0], PATIENCE)
-            return heapq.heappop(self._work)
+            self._change.wait_for(lambda: self._queries or self._others or self._closed)
+            if self._coming and not self._share.is_due:
+                before = self._share.clock()
+                self._change.wait_for(lambda: self._queries or not self._coming, PATIENCE)
+                if self._others:
+                    self._share.pass_over(self._share.clock() - before)
+            if self._queries and not (self._others and self._share.is_due):
+                return self._queries.popleft(), True
+            return (self._others.popleft(), False) if self._others else None
 
     def _run(self) -> None:
-        torch.set_num_threads(self._threads)
-        faiss.omp_set_num_threads(self._threads)
-        while True:
-            rank, _, piece = self._take()
-            if piece is None:
-                return
-            self._do(piece, urgent=not rank)
+        _inference.threads = self._threads
+        while taken := self._take():
+            piece, urgent = taken
+            self._since = self._share.clock()
+            self._do(piece, urgent)
+            seconds = self._share.clock() - self._since  # or since the piece breathed
+            if not urgent:
+                self._share.repay(seconds)
+            elif self._others:
+                self._share.pass_over(seconds)
 
-    def _do(self, piece: Callable[[], None], urgent: bool) -> None:
+    def _do(self, piece: Piece, urgent: bool) -> None:
         self._urgent = urgent
         try:
             piece()
@@ -134,6 +205,7 @@ class Runtime:
 
 def flops(call: Callable[[], torch.Tensor]) -> tuple[int, torch.Tensor]:
     """Run a call; return its floating point operations, and its result without a gradient."""
+    torch = __getattr__("torch")
     from torch.utils.flop_counter import FlopCounterMode  # slow to import
 
     with torch.enable_grad(), FlopCounterMode(display=False) as counter:  # no fused kernels then

@@ -202,6 +202,7 @@ def test_diffusion_needs_neither_search_nor_a_plot_to_train() -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_torch_and_faiss_share_one_pool() -> None:
     assert threads_that_faiss_adds("from search.runtime import faiss, torch") == 0
+    assert threads_that_faiss_adds("from search.runtime import torch, faiss") == 0
     assert threads_that_faiss_adds("import faiss, torch") > 0  # so that the count means something
 
 

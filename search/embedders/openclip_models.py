@@ -97,8 +97,9 @@ def list_recipes(arch: str, cache: JsonCache) -> dict[str, Recipe]:
 
 
 def import_open_clip() -> Any:
-    """Import open_clip after `search.runtime`, which imports torch before faiss."""
-    import_module("search.runtime")
+    """Import open_clip after torch, which `search.runtime` imports."""
+    from search.runtime import torch  # noqa: F401
+
     return import_module("open_clip")
 
 

@@ -267,8 +267,9 @@ def _ask_timm(name: str) -> dict[str, Any]:
 
 
 def _import_timm() -> Any:
-    """Import timm after `search.runtime`, which imports torch before faiss."""
-    import_module("search.runtime")
+    """Import timm after torch, which `search.runtime` imports."""
+    from search.runtime import torch  # noqa: F401
+
     import_module("timm.data")
     return import_module("timm")
 

@@ -12,7 +12,7 @@ import pytest
 
 import search.runtime
 from search.errors import LibraryError
-from search.runtime import Runtime
+from search.runtime import SHARE, Runtime
 
 
 @pytest.fixture
@@ -64,6 +64,84 @@ def test_pieces_are_smaller_while_people_ask(
     assert runtime.portion(16) == 16
 
 
+class Clock:
+    """Seconds that only work takes. `done` has the kinds of the pieces, each 20 ms long."""
+
+    def __init__(self) -> None:
+        self.now, self.done = 0.0, list[str]()
+
+    def __call__(self) -> float:
+        return self.now
+
+    def work(self, kind: str) -> None:
+        self.now += 0.02
+        self.done.append(kind)
+
+
+def run_all(runtime: Runtime, clock: Clock, urgent: int, others: int) -> str:
+    """Let pieces of both kinds wait for the runtime; return the kinds in the order of the work."""
+    gate, begun = threading.Event(), threading.Event()
+    runtime.submit(lambda: (begun.set(), gate.wait()))
+    begun.wait()
+    futures = [runtime.submit(lambda: clock.work("o")) for _ in range(others)]
+    futures += [runtime.submit(lambda: clock.work("u"), urgent=True) for _ in range(urgent)]
+    gate.set()
+    for future in futures:
+        future.result()
+    return "".join(clock.done)
+
+
+@pytest.fixture
+def clocked() -> Iterator[tuple[Runtime, Clock]]:
+    clock = Clock()
+    runtime = Runtime(1, clock)
+    yield runtime, clock
+    runtime.close()
+
+
+def test_urgent_work_that_never_ends_leaves_other_work_its_share(
+    clocked: tuple[Runtime, Clock],
+) -> None:
+    order = run_all(*clocked, urgent=60, others=30)
+    contested = order[:60]  # then no urgent piece waits any more, or few
+    assert contested.count("o") == pytest.approx((60 - 15) * SHARE, abs=3)  # 15: the credit
+    assert "oo" not in contested  # and urgent work gets its own
+
+
+def test_urgent_work_is_not_held_up_by_a_share_that_nobody_takes(
+    clocked: tuple[Runtime, Clock],
+) -> None:
+    runtime, clock = clocked
+    run_all(runtime, clock, urgent=50, others=0)
+    clock.done.clear()
+    assert run_all(runtime, clock, urgent=1, others=5)[0] == "u"
+
+
+def test_a_long_piece_gets_its_share_although_queries_go_between_its_parts(
+    clocked: tuple[Runtime, Clock],
+) -> None:
+    runtime, clock = clocked
+    gate, begun = threading.Event(), threading.Event()
+
+    def long_piece() -> None:
+        begun.set()
+        gate.wait()
+        for _ in range(20):
+            clock.work("o")
+            runtime.breathe()
+
+    last = runtime.submit(long_piece)
+    begun.wait()
+    queries = [runtime.submit(lambda: clock.work("u"), urgent=True) for _ in range(200)]
+    gate.set()
+    last.result()
+    done = "".join(clock.done)
+    end = done.rindex("o")  # not all queries went before its last part
+    assert done.count("o") == 20 and 60 <= done[:end].count("u") <= 100
+    for query in queries:
+        query.result()
+
+
 def test_errors_come_back_and_the_thread_goes_on(runtime: Runtime) -> None:
     with pytest.raises(ZeroDivisionError):
         runtime.run(lambda: 1 / 0)
@@ -86,7 +164,6 @@ FAULTS = """
 import resource, numpy
 from search.process import tune_process
 tune_process()
-import search.runtime
 from search.embedders.mini import Mini
 mini = Mini()
 pixels = [numpy.zeros(mini.preprocessing.shape, numpy.uint8)] * mini.batch
@@ -106,6 +183,25 @@ print((faults() - before) / 5 * resource.getpagesize() / len(pixels))
 def test_memory_of_a_network_is_not_asked_for_anew() -> None:
     done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, check=True)
     assert float(done.stdout) < 2e6  # bytes a picture; what passes through its layers is 15 MB
+
+
+LIGHT = """
+import sys
+import search.runtime
+assert not {"torch", "faiss"} & set(sys.modules)
+runtime = search.runtime.Runtime(1)
+def threads():
+    from search.runtime import faiss
+    assert "torch" not in sys.modules
+    from search.runtime import torch
+    return torch.get_num_threads()
+assert runtime.run(threads) == 1
+runtime.close()
+"""
+
+
+def test_torch_is_imported_when_it_is_needed_with_the_threads_of_the_settings() -> None:
+    subprocess.run([sys.executable, "-c", LIGHT], check=True)
 
 
 UNTOUCHED = """
@@ -129,7 +225,7 @@ import gc
 from search.process import tune_process
 tune_process()
 before = sum(generation["collections"] for generation in gc.get_stats())
-import search.runtime
+from search.runtime import torch
 print(sum(generation["collections"] for generation in gc.get_stats()) - before)
 """
 

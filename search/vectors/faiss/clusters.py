@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from search.runtime import torch
 from search.types import Vectors
 
 PIECE = 2e9
@@ -19,6 +18,8 @@ def kmeans(
     Each round assigns every vector to the nearest centre and moves each centre to the mean of its
     vectors. A centre without vectors restarts at a random vector.
     """
+    from search.runtime import torch  # which only building clusters needs
+
     points, random = torch.from_numpy(sample), torch.Generator().manual_seed(seed)
     step = max(1, int(PIECE / (count * points.shape[1])))
     centres = points[torch.randperm(len(points), generator=random)[:count]]

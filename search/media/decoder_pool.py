@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import queue
 import threading
 from collections import Counter, deque
@@ -32,6 +31,7 @@ Result = TypeVar("Result")
 QUERY_SECONDS = 10.0
 FAILED = "decode_failed"
 TICK = 0.1  # seconds between looks at the deadlines
+ROW = 3  # urgent pictures in a row, while others wait
 ERRORS: dict[str, type[PictureError]] = {"CropError": CropError, "SizeError": SizeError}
 
 
@@ -156,8 +156,9 @@ class DecoderPool:
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="decode")
         self._query_thread = ThreadPoolExecutor(1, thread_name_prefix="decode-query")
         self._queries: queue.Queue[_Turn] = queue.Queue()
-        self._waiting: queue.PriorityQueue[tuple[int, int, _Turn]] = queue.PriorityQueue()
-        self._order = itertools.count()
+        self._urgent: queue.Queue[_Turn] = queue.Queue()
+        self._others: queue.Queue[_Turn] = queue.Queue()
+        self._choosing, self._row = threading.Lock(), 0  # urgent pictures taken in a row
         threading.Thread(target=self._enforce, name="deadlines", daemon=True).start()
 
     def __enter__(self) -> DecoderPool:
@@ -190,12 +191,10 @@ class DecoderPool:
         self._closed.set()
         for threads in (self._threads, self._query_thread):
             threads.shutdown(wait=False, cancel_futures=True)
-        with suppress(queue.Empty):
-            while True:
-                self._waiting.get_nowait()[2].future.cancel()
-        with suppress(queue.Empty):
-            while True:
-                self._queries.get_nowait().future.cancel()
+        for waiting in (self._queries, self._urgent, self._others):
+            with suppress(queue.Empty):
+                while True:
+                    waiting.get_nowait().future.cancel()
         for worker in self._all:
             worker.stop()
         self._threads.shutdown()
@@ -220,7 +219,7 @@ class DecoderPool:
             self._queries.put(turn)
             self._begin(self._next_query, self._query_thread)
         else:
-            self._waiting.put((0 if urgent else 1, next(self._order), turn))
+            (self._urgent if urgent else self._others).put(turn)
         self._begin(self._next, self._threads)
         return turn.future
 
@@ -247,13 +246,12 @@ class DecoderPool:
         """Decode what is most urgent of all that waits: as many calls as there are pictures.
 
         A query is left to the reserved process, whose start it need not wait for, unless that one
-        has enough to do.
+        has enough to do. After `ROW` urgent pictures one of the others is next, so that queries
+        without end do not stop a long run.
         """
         try:
-            if self._queries.qsize() > (0 if self._is_reserved_busy else 1):
-                turn = self._queries.get_nowait()
-            else:
-                turn = self._waiting.get_nowait()[2]
+            with self._choosing:
+                turn = self._choose()
         except queue.Empty:  # another call took it, or the loader was closed
             return
         worker = self._free.get()
@@ -261,6 +259,19 @@ class DecoderPool:
             self._run(turn, worker)
         finally:
             self._free.put(worker)
+
+    def _choose(self) -> _Turn:
+        """Take the next picture from its queue. Raises queue.Empty."""
+        if self._row < ROW or self._others.empty():
+            urgent = self._urgent
+            if self._queries.qsize() > (0 if self._is_reserved_busy else 1):
+                urgent = self._queries
+            with suppress(queue.Empty):
+                turn = urgent.get_nowait()
+                self._row += 1
+                return turn
+        self._row = 0
+        return self._others.get_nowait()
 
     def _next_query(self) -> None:
         """Decode a picture of a query, if one waits, in the reserved process."""

@@ -242,7 +242,7 @@ def test_a_picture_that_someone_waits_for_goes_first():
     with DecoderPool(1) as one:
         worker = one._free.get()  # so that all of them wait
         futures = {name: one.submit(DecodeRequest(data=b"x"), None) for name in "abc"}
-        assert until(lambda: one._waiting.qsize() == 2)  # the first has its turn already
+        assert until(lambda: one._others.qsize() == 2)  # the first has its turn already
         futures["u"] = one.submit(DecodeRequest(data=b"x"), None, urgent=True)
         for name, future in futures.items():
             future.add_done_callback(lambda _, name=name: done.append(name))
@@ -252,11 +252,29 @@ def test_a_picture_that_someone_waits_for_goes_first():
     assert done == list("aubc")
 
 
+def test_urgent_pictures_without_end_leave_a_long_run_its_share():
+    """Of four pictures that a process takes, one at least is of the long run."""
+    done = []
+    with DecoderPool(1) as one:
+        worker = one._free.get()
+        first = one.submit(DecodeRequest(data=b"x"), None)
+        assert until(lambda: one._others.empty())
+        futures = [(name, one.submit(DecodeRequest(data=b"x"), None)) for name in "ooo"]
+        urgent = DecodeRequest(data=b"x")
+        futures += [(name, one.submit(urgent, None, urgent=True)) for name in "u" * 9]
+        for name, future in futures:
+            future.add_done_callback(lambda _, name=name: done.append(name))
+        one._free.put(worker)
+        for future in [first, *(future for _, future in futures)]:
+            assert isinstance(future.result(), DecodeFailure)
+    assert "".join(done) == "uuuouuuouuuo"
+
+
 def test_what_waits_is_given_up_when_the_loader_is_closed():
     one = DecoderPool(1)
     worker = one._free.get()
     waiting = [one.submit(DecodeRequest(data=b"x"), None) for _ in range(5)]
-    assert until(lambda: one._waiting.qsize() == 4)
+    assert until(lambda: one._others.qsize() == 4)
     threading.Timer(0.1, lambda: one._free.put(worker)).start()
     one.close()
     assert isinstance(waiting[0].result(), DecodeFailure)

@@ -12,6 +12,9 @@
     │       └── NeighbourError  no picture of the library that variants could start from
     ├── ModelError          a model that is unknown, cannot be loaded, or is not the library's
     ├── BusyError           the queue is full
+    ├── RemoteError         object storage that gives no answer, or a wrong one
+    │   ├── RemoteDeniedError   object storage that denies access
+    │   └── RemoteMissingError  a bucket or an object that is not there
     └── LibraryError        the library cannot be used
         ├── EmptyError      the library has no pictures
         ├── LockedError     another process is writing to it
@@ -104,6 +107,24 @@ class BusyError(LookalikeError):
     """The queue is full."""
 
     code = "busy"
+
+
+class RemoteError(LookalikeError):
+    """Object storage that gives no answer, or a wrong one."""
+
+    code = "source_unavailable"
+
+
+class RemoteDeniedError(RemoteError):
+    """Object storage that denies access."""
+
+    code = "source_denied"
+
+
+class RemoteMissingError(RemoteError):
+    """A bucket or an object that is not there."""
+
+    code = "source_missing"
 
 
 class LibraryError(LookalikeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from search.runtime import torch
 
 if TYPE_CHECKING:
     from helpers.browsing import Page
+    from helpers.object_storage import Bucket, S3Server
 
 
 @pytest.fixture(scope="session")
@@ -134,3 +136,25 @@ def page(tab: Page) -> Iterator[Page]:
     tab.emulate_media()
     tab.driver.delete_all_cookies()
     tab.list_warnings(), tab.list_requests()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """The one S3 server of all tests."""
+    from helpers.object_storage import S3Server, environment
+
+    server = S3Server()
+    with environment(server):
+        yield server
+    server.close()
+
+
+@pytest.fixture
+def bucket(s3_server: S3Server) -> Iterator[Bucket]:
+    """An empty bucket on a real S3 server."""
+    from helpers.object_storage import Bucket
+
+    one = Bucket(s3_server, f"test-{secrets.token_hex(4)}")
+    yield one
+    s3_server.reset()
+    one.close()

@@ -24,6 +24,7 @@ from search.errors import (
 )
 from search.files import absolute_path, delete_partials
 from search.library import Library
+from search.media.object_urls import is_object_url, relative_place, resolve_place
 from search.media.rules import Crop
 from search.media.source_kinds import ImageSource
 from search.media.urls import is_address
@@ -129,6 +130,7 @@ class Engine:
     ) -> Iterator[Progress]:
         """Sync a folder with the library, and yield the progress; the last one has the report.
 
+        path: of a folder, or the URL of a bucket or a prefix, such as `s3://bucket/prefix`.
         exclude: globs to leave out, remembered with the folder. allow_empty: accept that a known
         folder is empty now. force: read files again even if they seem unchanged: all, or those
         that match one of some globs. follow_links: follow symbolic links, remembered with the
@@ -139,9 +141,9 @@ class Engine:
         """
         from search.indexing.spaces import SyncSpaces
 
-        place = Path(os.path.realpath(os.path.expanduser(path)))
-        if not os.path.exists(place) and not any(
-            place.is_relative_to(r.path) for r in self.library.catalog.roots()
+        place = resolve_place(path)
+        if not (is_object_url(place) or os.path.exists(place)) and not any(
+            relative_place(place, r.path) is not None for r in self.library.catalog.roots()
         ):
             raise NotFoundError(f"{place} is not there; give a folder of pictures")
         models, catalog, reader = self.library.models, self.library.catalog, self.library.reader
@@ -175,6 +177,8 @@ class Engine:
             self.library.home,
             self.settings.default_excludes,
             others,
+            self.library.stores,
+            self.library.objects,
         )
 
     def _embed_missing(self) -> IndexReport:
@@ -504,7 +508,7 @@ class Engine:
         roots = tuple(
             RootStatus(
                 root.path,
-                "online" if root.state == "online" and os.path.isdir(root.path) else "offline",
+                "online" if root.state == "online" and _is_there(root.path) else "offline",
                 by_root.get(root.id, 0),
                 dict(root.left_out),
             )
@@ -524,6 +528,20 @@ class Engine:
             ),
             **counts,
         )
+
+    @staticmethod
+    def resolve_place(path: str | PathLike[str]) -> str:
+        """Return the absolute path of a folder without links, or the URL of object storage.
+
+        Raises InputError for a URL that cannot be used.
+        """
+        return resolve_place(path)
+
+    def is_indexed(self, path: str | PathLike[str]) -> bool:
+        """Return whether a path or a URL is an indexed folder, or in one."""
+        place = resolve_place(path)
+        roots = self.library.catalog.roots()
+        return any(relative_place(place, root.path) is not None for root in roots)
 
     def backup(self, path: str | PathLike[str]) -> BackupReport:
         """Write the catalog and the kept pictures to a zip file, while the library is in use.
@@ -574,6 +592,7 @@ class Engine:
             self.library.decoders,
             self.library.thumbnails,
             self._embed_missing,
+            self.library.stores,
         )
         library = self.library
         if not library.database.read_only:
@@ -584,3 +603,8 @@ class Engine:
             except StorageError as error:
                 library.report(f"nothing is repaired: {error}")
         return checker.check(library.indexes, library.runtime, deep, repair=False)
+
+
+def _is_there(place: str) -> bool:
+    """Whether a folder is there. Object storage is not asked: its last sync tells."""
+    return is_object_url(place) or os.path.isdir(place)

@@ -9,15 +9,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from search.catalog.catalog import Catalog
 from search.catalog.database import CATALOG, Database
 from search.catalog.reads import CatalogReader
 from search.catalog.schema import UPLOADS
-from search.errors import LibraryError
+from search.errors import InputError, LibraryError
+from search.media.object_urls import is_object_url, join_place, parse_object_url
+from search.media.objects import ObjectStores
+from search.media.open_file import FilePlace, open_file
 from search.media.rules import Limits
-from search.media.thumbnails import Thumbnails
+from search.media.thumbnails import DiskThumbnails, ObjectThumbnails, Thumbnails
 from search.settings import Settings, split_list
 from search.vectors.registry import open_stores
 
@@ -42,7 +45,8 @@ class Library:
     home: the library's folder. database, catalog, reader: what is indexed. models: embedders.
     decoders: decoding processes. resolver: turns what a user gives as a picture into pixels.
     indexes: vector stores. searches: answers queries. browser: shows single pictures. uploads:
-    pictures that were sent. generator: makes variants. runtime: the inference thread.
+    pictures that were sent. stores: object storage; objects: the URL of what the library keeps
+    there, None for its folder. generator: makes variants. runtime: the inference thread.
     """
 
     def __init__(self, settings: Settings, report: Callable[[str], None] = lambda _: None) -> None:
@@ -53,6 +57,14 @@ class Library:
         self.settings, self.report = settings, report
         self.home = settings.home.expanduser().resolve()
         self._opening = threading.RLock()
+        self.stores, self.objects = ObjectStores(settings.object_seconds), None
+        if settings.objects is not None:
+            if not is_object_url(settings.objects):
+                raise InputError(
+                    f"setting objects: {settings.objects} is no URL of object storage; give one "
+                    "such as s3://bucket/lookalike, or a --home on a disk"
+                )
+            self.objects = parse_object_url(settings.objects)
         if settings.model is not None:  # a name that cannot be is refused before a folder is made
             self.models  # noqa: B018
         try:
@@ -64,8 +76,11 @@ class Library:
             ) from error
         self.database = Database(self.home / CATALOG)
         self.catalog, self.reader = Catalog(self.database), CatalogReader(self.database)
-        self.thumbnails = Thumbnails(self.home / "thumbnails")
-        self.catalog.set_uploads_folder(self.home / UPLOADS)
+        self.thumbnails: Thumbnails = DiskThumbnails(self.home / "thumbnails")
+        if self.objects:
+            self.thumbnails = ObjectThumbnails(self.stores, join_place(self.objects, "thumbnails"))
+        uploads = join_place(self.objects or str(self.home), UPLOADS)
+        self.catalog.set_uploads_folder(uploads)
         self.indexes = open_stores(
             "faiss", self.reader, lambda: self.runtime, self.home / "index", settings.index
         )
@@ -76,6 +91,7 @@ class Library:
             self.decoders.close()
         if "runtime" in self.__dict__:
             self.runtime.close()
+        self.stores.close()
         self.database.close()
 
     @cached_property
@@ -88,10 +104,13 @@ class Library:
 
     @cached_property
     def uploads(self) -> Uploads:
-        from search.indexing.uploads import Uploads
+        from search.indexing.uploads import DiskUploads, ObjectUploads, UploadFolder, Uploads
 
-        parts = (self.catalog, self.thumbnails, self.home / UPLOADS)
-        return self._make_once("uploads", lambda: Uploads(*parts))
+        folders: list[UploadFolder] = [DiskUploads(self.home / UPLOADS)]
+        if self.objects:
+            folders.insert(0, ObjectUploads(self.stores, join_place(self.objects, UPLOADS)))
+        catalog, thumbnails = self.catalog, self.thumbnails
+        return self._make_once("uploads", lambda: Uploads(catalog, thumbnails, *folders))
 
     @cached_property
     def resolver(self) -> PictureResolver:
@@ -103,7 +122,8 @@ class Library:
     def browser(self) -> PictureBrowser:
         from search.querying.browse import PictureBrowser
 
-        parts = (self.reader, self.thumbnails, self.resolver, self.catalog, self.models)
+        needs = (self.reader, self.thumbnails, self.resolver, self.catalog, self.models)
+        parts = (*needs, self.open_file)
         return self._make_once("browser", lambda: PictureBrowser(*parts))
 
     @cached_property
@@ -133,8 +153,18 @@ class Library:
             decoded=s.max_decoded,
         )
         return self._make_once(
-            "decoders", lambda: DecoderPool(s.workers, limits, query_seconds=s.query_seconds)
+            "decoders",
+            lambda: DecoderPool(
+                s.workers, limits, query_seconds=s.query_seconds, objects=self.stores
+            ),
         )
+
+    def open_file(self, place: FilePlace) -> BinaryIO | None:
+        """Open an indexed file or object, or return None when it is not as it was indexed.
+
+        Raises RemoteError for object storage that gives no answer.
+        """
+        return self.stores.open(place) if is_object_url(place.root) else open_file(place)
 
     @cached_property
     def runtime(self) -> Runtime:

@@ -133,6 +133,9 @@ SKIP_CODES: Mapping[str, str] = MappingProxyType(
         "file_unreadable": "the system refused to read the file",
         "folder_unreadable": "the system refused to list the folder",
         "file_changed": "changed while it was indexed; the next run reads it",
+        "source_denied": "object storage denied it",
+        "source_missing": "there is no such bucket, folder or object",
+        "source_unavailable": "object storage gives no answer",
     }
 )
 """Why files are skipped: stable code -> meaning."""
@@ -146,7 +149,7 @@ class Skip:
     reason: str
     code: str
 
-    def to_json(self) -> dict[str, str]:
+    def to_json(self) -> dict[str, str | None]:
         """Convert to JSON, as in reports."""
         return {"path": shown(self.path), "reason": shown(self.reason), "code": self.code}
 

@@ -111,6 +111,11 @@ class Settings(BaseModel):
     """The server writes its log as JSON lines, with one for each request (see docs/api.md)."""
     lock_seconds: float = Field(10.0, ge=0)
     """Time that a writer waits for another one."""
+    objects: str | None = None
+    """URL in object storage, such as `s3://bucket/lookalike`, for thumbnails and uploads, which are
+    in `home` without it (see docs/scale.md)."""
+    object_seconds: float = Field(60.0, gt=0)
+    """Longest time for object storage to answer a request, in seconds."""
 
     @field_validator("allow_hosts")
     @classmethod

@@ -31,14 +31,14 @@ log = logging.getLogger(__name__)
 def create_app(
     engine: Engine,
     access: Access | None = None,
-    allow: Sequence[Path] | None = None,
+    allow: Sequence[str | Path] | None = None,
     watch: bool = False,
 ) -> FastAPI:
     """Make the app of an engine. The caller closes the engine after the app.
 
-    access: default is this machine, without a token. allow: folders that may be indexed; None
-    for the user's home folder and the folders that are indexed already. watch: whether to sync the
-    indexed folders as they change.
+    access: default is this machine, without a token. allow: folders and URLs of object
+    storage that may be indexed; None for the user's home folder and the folders that are indexed
+    already. watch: whether to sync the indexed folders as they change.
     """
     app = FastAPI(
         title="lookalike",

@@ -59,14 +59,15 @@ class Turns:
 class Context:
     """The parts of one server.
 
-    allow: folders that may be indexed; None for the defaults of loopback. followers: how many
+    allow: folders and URLs of object storage that may be indexed; None for the defaults of
+    loopback. followers: how many
     requests follow jobs. stopping: whether the server stops, so that they must end. bodies: what is
     held of the bodies of requests.
     """
 
     engine: Engine
     access: Access
-    allow: Sequence[Path] | None = None
+    allow: Sequence[str | Path] | None = None
     metrics: Metrics = field(default_factory=Metrics)
     jobs: Jobs = field(default_factory=Jobs)
     variant_cache: VariantCache = field(default_factory=VariantCache)

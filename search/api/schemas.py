@@ -184,7 +184,9 @@ class IndexJson(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    path: str = Field(min_length=1, max_length=4096, description="Absolute, or from `~`.")
+    path: str = Field(
+        min_length=1, max_length=4096, description="Absolute, from `~`, or s3://BUCKET/PREFIX."
+    )
 
 
 class VariantOptionsJson(BaseModel):
@@ -219,7 +221,9 @@ class AugmentJson(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    path: str = Field(min_length=1, max_length=4096, description="Absolute, or from `~`.")
+    path: str = Field(
+        min_length=1, max_length=4096, description="Absolute, from `~`, or s3://BUCKET/PREFIX."
+    )
     output: str = Field(min_length=1, max_length=4096, description="Where it is written.")
     n: int = Field(4, description="Variants of each picture.")
     regime: Literal["near", "same", "concept"] = Field("near", description="As for variants.")

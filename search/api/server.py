@@ -9,7 +9,6 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
-from pathlib import Path
 from types import FrameType
 
 import uvicorn
@@ -55,7 +54,7 @@ def serve(
     engine: Engine,
     host: str,
     port: int,
-    allow: Sequence[Path],
+    allow: Sequence[str],
     announce: Callable[[str, str], None],
     local_token: str | None = None,
     no_token: bool = False,
@@ -63,7 +62,8 @@ def serve(
 ) -> None:
     """Serve the page and the API until SIGINT or SIGTERM.
 
-    port: 0 to 65535; 0 takes any free one. allow: folders that may be indexed; if there are none,
+    port: 0 to 65535; 0 takes any free one. allow: folders and URLs of object
+    storage that may be indexed; if there are none,
     the user's home folder and the indexed folders on loopback. announce: takes the address, and
     the link that opens the page, as soon as the server answers. local_token: a second token, for
     commands of the same user. no_token: answer everybody on this machine. watch: whether to sync
@@ -74,8 +74,8 @@ def serve(
         log_json()
     where, local = _resolve(host, port)
     token = choose_token(engine.settings, host, local, no_token)
-    folders = [Path(os.path.realpath(path.expanduser())) for path in allow]
-    if missing := [str(path) for path in folders if not os.path.isdir(path)]:
+    folders = [engine.resolve_place(path) for path in allow]
+    if missing := [one for one in folders if "://" not in one and not os.path.isdir(one)]:
         raise InputError(f"--allow {missing[0]}: no folder; give one that is there")
     ended = EndedSessions(engine.home / "ended-sessions")
     access = Access(host=host, token=token, local=local, local_token=local_token, ended=ended)

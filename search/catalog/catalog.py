@@ -51,6 +51,7 @@ from search.catalog.writes import (
     chunks,
     count_placed,
 )
+from search.media.object_urls import is_object_url
 from search.media.rules import DECODE_RULE
 from search.types import FileEntry
 
@@ -198,8 +199,9 @@ class Catalog(CatalogWriter):
             c.execute(values)
         return replace(root, exclude=tuple(exclude))
 
-    def set_uploads_folder(self, folder: Path) -> None:
-        """Record the folder of uploads. If the library was moved, update the path of its root."""
+    def set_uploads_folder(self, folder: str | Path) -> None:
+        """Record the folder of uploads, a path or a URL. If the library was moved, update the path
+        of its root; between a disk and object storage nothing moves."""
         path = os.fsencode(folder)
         value = quote_from_bytes(path)  # a path need not be UTF-8, and `meta` holds text
         with self.database.read() as c:
@@ -210,9 +212,10 @@ class Catalog(CatalogWriter):
             c.execute(delete(meta).where(meta.c.key == UPLOADS))
             c.execute(insert(meta).values(key=UPLOADS, value=value))
             root = c.execute(select(roots).where(roots.c.path == path)).first()
-            if before is not None and root is None:
-                old_root = update(roots).where(roots.c.path == unquote_to_bytes(before))
-                c.execute(old_root.values(path=path))
+            old = unquote_to_bytes(before or "")
+            is_moved = is_object_url(os.fsdecode(old)) == is_object_url(os.fsdecode(path))
+            if before is not None and root is None and is_moved:
+                c.execute(update(roots).where(roots.c.path == old).values(path=path))
 
     def set_keeps_lost(self, root: Root, keeps_lost: bool) -> None:
         """Set whether a root keeps files that vanished."""

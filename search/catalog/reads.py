@@ -43,6 +43,7 @@ from search.catalog.schema import (
 )
 from search.catalog.writes import METADATA, Space, chunks, is_undamaged, unpack
 from search.errors import NotFoundError, QueryError
+from search.media.object_urls import is_object_url, join_place
 from search.media.open_file import FilePlace
 from search.media.rules import DECODE_RULE
 from search.records import Label, Metadata
@@ -97,7 +98,10 @@ class CatalogReader:
         """Return the spaces that answer queries, the space of the library's own model first."""
         with self.database.read_prepared() as fetch:
             rows = fetch(SERVING)
-        return [Space(*row, bool(beside)) for *row, beside in rows]
+        return [
+            Space(space_id, name, fingerprint, dim, bool(beside))
+            for space_id, name, fingerprint, dim, beside in rows
+        ]
 
     def sequence(self, space: Space) -> int:
         """Return the sequence number of the last entry of the change log, 0 for none."""
@@ -349,8 +353,10 @@ class CatalogReader:
             uploads = _uploads_folder(fetch(UPLOADS_FOLDER))
         rows = sorted(rows, key=lambda row: bool(row[0] == uploads))
         return [
-            FilePlace(os.fsdecode(row[0]), os.fsdecode(row[1]), *row[2:6], bool(row[6]))
-            for row in rows
+            FilePlace(
+                os.fsdecode(root), os.fsdecode(path), size, mtime, ctime, probe, bool(follows)
+            )
+            for root, path, size, mtime, ctime, probe, follows in rows
         ]
 
     def newest(self, skip: int, count: int) -> list[int]:
@@ -525,8 +531,11 @@ VECTOR_COUNTS = Prepared(_COUNTED.where(_NAME == counts.EMBEDDED))
 
 
 def _rank_file_state(place: tuple[str, tuple[int, int]]) -> int:
-    """Return 0 if a file looks as it was indexed, 1 if it cannot be read, 2 if it changed."""
+    """Return 0 if a file looks as it was indexed, 1 if it cannot be read or is in object storage,
+    2 if it changed."""
     path, indexed = place
+    if is_object_url(path):
+        return 1  # no answer waits for a network
     try:
         stat = os.stat(path)
     except OSError:
@@ -540,7 +549,7 @@ def _uploads_folder(rows: Sequence[tuple[Any, ...]]) -> bytes:
 
 
 def _join(root: bytes, path: bytes) -> str:
-    return os.fsdecode(os.path.join(root, path))
+    return join_place(os.fsdecode(root), os.fsdecode(path))
 
 
 def _path(row: Any) -> str:

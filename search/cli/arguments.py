@@ -36,6 +36,11 @@ def path(value: str) -> Path:
     return Path(value)
 
 
+def source(value: str) -> str:
+    """Return a path or a URL as it is. Raises BadParameter as `path`."""
+    return value if "://" in value else str(path(value))
+
+
 def folder(value: str) -> Path:
     """Return the path of a folder that exists or can be made. Raises BadParameter for a file."""
     if os.path.lexists(value) and not os.path.isdir(value):
@@ -43,12 +48,12 @@ def folder(value: str) -> Path:
     return path(value)
 
 
-def argument(metavar: str, help: str) -> Any:
+def argument(metavar: str, help: str, parser: Callable[[str], Path | str] = path) -> Any:
     """Describe an argument that is a path, or several."""
-    return typer.Argument(metavar=metavar, parser=path, help=help)
+    return typer.Argument(metavar=metavar, parser=parser, help=help)
 
 
-def option(*names: str, metavar: str, help: str, parser: Callable[[str], Path] = path) -> Any:
+def option(*names: str, metavar: str, help: str, parser: Callable[[str], Path | str] = path) -> Any:
     """Describe an option that is a path."""
     return typer.Option(*names, metavar=metavar, parser=parser, help=help)
 

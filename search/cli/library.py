@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +18,12 @@ if TYPE_CHECKING:
 
 def index(
     context: typer.Context,
-    paths: Annotated[list[Path], arguments.argument("PATH...", "Folders of pictures.")],
+    paths: Annotated[
+        list[str],
+        arguments.argument(
+            "SOURCE...", "Folders of pictures, or s3://BUCKET/PREFIX.", arguments.source
+        ),
+    ],
     exclude: Annotated[
         list[str] | None,
         typer.Option(
@@ -66,6 +70,10 @@ def index(
     """Sync folders: add what is new, follow what moved, take out what is gone."""
     if watch and as_json:
         raise typer.BadParameter("--json prints one document, and --watch has no end")
+    if watch and (remote := next((path for path in paths if "://" in path), None)):
+        raise typer.BadParameter(
+            f"--watch: object storage tells of no changes ({remote}); index it from time to time"
+        )
     if force_path and not force:
         raise typer.BadParameter("--path goes with --force; give --force too")
     forced = force_path or force
@@ -84,7 +92,8 @@ def index(
             report = sum(reports[1:], reports[0])
             output.print_json(report) if as_json else output.print_index_report(report)
         if watch and reports:
-            _watch(engine, [path for path in paths if os.path.isdir(path.expanduser())], beside)
+            folders = [Path(path).expanduser() for path in paths]
+            _watch(engine, [folder for folder in folders if folder.is_dir()], beside)
     if failed:
         raise typer.Exit(1)
 
@@ -137,8 +146,12 @@ def check(
 def forget(
     context: typer.Context,
     path: Annotated[
-        Path | None,
-        arguments.argument("PATH", "An indexed folder, a part of one, or a folder above some."),
+        str | None,
+        arguments.argument(
+            "PATH",
+            "An indexed folder, a part of one, a folder above some, or such a URL.",
+            arguments.source,
+        ),
     ] = None,
     model: Annotated[
         str | None,
@@ -162,12 +175,12 @@ def forget(
                 output.write(f"{vectors} vectors of {output.line(str(model))} forgotten")
             return
         files = engine.forget(path)
-        left = engine.status()
+        left, comes_back = engine.status(), engine.is_indexed(path)
     if as_json:
         output.print_json({"files": files, "pictures": left.pictures})
         return
     output.write(f"{files} files forgotten; {left.pictures} pictures in the library")
-    if any(path.resolve().is_relative_to(root.path) for root in left.roots):
+    if comes_back:
         output.note("the next sync of its folder takes it in again, unless given --exclude")
 
 

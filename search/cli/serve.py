@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,10 +20,12 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(metavar="P", help="Port; 0 takes any free one.")] = 8000,
     allow: Annotated[
-        list[Path] | None,
+        list[str] | None,
         arguments.option(
+            parser=arguments.source,
             metavar="DIR",
-            help="Folder that may be used over HTTP, with all in it. Repeatable.",
+            help="Folder, or s3://BUCKET/PREFIX, that may be used over HTTP, with all in it. "
+            "Repeatable.",
         ),
     ] = None,
     no_token: Annotated[

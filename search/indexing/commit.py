@@ -23,6 +23,7 @@ from search.embedders.base import Embedder
 from search.indexing.extract import Extracted
 from search.media.content import is_low_content
 from search.media.decoder_pool import DecodedPicture, DecodeFailure
+from search.media.object_urls import is_object_url, join_place
 from search.media.thumbnails import Thumbnails
 from search.records import IndexReport, Skip
 from search.types import FileEntry, Pixels, Vectors
@@ -51,13 +52,14 @@ class SyncCounts:
     """What one sync of a folder did so far.
 
     known: files that the catalog had and that may have changed, by relative path. new_ids: picture
-    ids of files under paths that the catalog did not have. left_out: files that are not read, by
-    kind.
+    ids of files under paths that the catalog did not have. skips: by relative paths; place_skips:
+    by whole ones. left_out: files that are not read, by kind.
     """
 
     root: Root
     known: Mapping[str, CatalogFile]
     skips: list[Skip]
+    place_skips: list[Skip] = field(default_factory=list)
     moved: int = 0
     added: int = 0
     changed: int = 0
@@ -69,7 +71,10 @@ class SyncCounts:
 
     def add_failure(self, entry: FileEntry, failure: DecodeFailure) -> bool:
         """Count a failure; return whether the catalog shall remember it with the file."""
-        if failure.again and not os.path.lexists(os.path.join(self.root.path, entry.path)):
+        path = join_place(self.root.path, entry.path)
+        if failure.gone or (
+            failure.again and not is_object_url(path) and not os.path.lexists(path)
+        ):
             return False  # the file was deleted after the listing; the next sync sees that
         before = self.known.get(entry.path)
         log.info("skipped %s: %s", entry.path, failure.reason)
@@ -103,7 +108,7 @@ class SyncCounts:
 
     def report(self, offline: int) -> IndexReport:
         """Return the report of the sync. offline: files in folders that cannot be read."""
-        skips = (replace(s, path=os.path.join(self.root.path, s.path)) for s in self.skips)
+        skips = (replace(s, path=join_place(self.root.path, s.path)) for s in self.skips)
         return IndexReport(
             added=self.added,
             changed=self.changed,
@@ -112,7 +117,7 @@ class SyncCounts:
             unchanged=self.unchanged,
             offline=offline,
             embedded=self.embedded,
-            skipped=tuple(sorted(skips, key=lambda s: s.path)),
+            skipped=tuple(sorted((*skips, *self.place_skips), key=lambda s: s.path)),
             left_out=dict(self.left_out),
         )
 

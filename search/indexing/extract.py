@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest
+from search.media.object_urls import is_object_url, join_place
 from search.media.preprocessing import Preprocessing
 from search.types import FileEntry
 
@@ -50,13 +51,18 @@ def extract_files(
 ) -> Iterator[tuple[FileEntry, Extracted]]:
     """Yield each file with its picture or failure, in order.
 
-    folder: absolute path that the entries are relative to. known_ids: ids of pictures that need no
-    decoding, by file size in bytes; such a file yields only its id.
+    folder: absolute path or URL that the entries are relative to. known_ids: ids of pictures that
+    need no decoding, by file size in bytes; such a file yields only its id.
     """
+    is_remote = is_object_url(folder)
     sources = (
         (
             entry,
-            DecodeRequest(os.path.join(folder, entry.path), known=known_ids.get(entry.size, ())),
+            DecodeRequest(
+                join_place(folder, entry.path),
+                known=known_ids.get(entry.size, ()),
+                version=entry.mtime_ns if is_remote else None,
+            ),
         )
         for entry in entries
     )

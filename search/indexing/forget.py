@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from search.catalog.catalog import Catalog
 from search.catalog.reads import CatalogReader
+from search.catalog.writes import Root
 from search.embedders.models import Models
 from search.errors import InputError, NotFoundError
 from search.files import absolute_path
+from search.media.object_urls import is_object_url, parse_object_url, relative_place
 from search.media.thumbnails import Thumbnails
 from search.vectors.base import StoreManager
 
@@ -17,22 +18,25 @@ from search.vectors.base import StoreManager
 def forget(catalog: Catalog, thumbnails: Thumbnails, path: str | os.PathLike[str]) -> int:
     """Remove a root, a part of a root, or all roots below a folder; return the count of files.
 
-    path: if the library does not have it, the path that its links lead to is tried. The caller
-    holds the write lock. Raises NotFoundError if the library has neither.
+    path: of a disk, or a URL of object storage. If the library does not have it, the path that its
+    links lead to is tried. The caller holds the write lock. Raises NotFoundError if the
+    library has neither.
     """
-    place = Path(absolute_path(path))
+    text = os.fspath(path)
+    place = parse_object_url(text) if is_object_url(text) else absolute_path(text)
     roots = catalog.roots()
-    paths = [Path(root.path) for root in roots]
-    if not any(p.is_relative_to(place) or place.is_relative_to(p) for p in paths):
-        place = Path(os.path.realpath(place))
+
+    def touches(root: Root) -> bool:
+        inner, outer = relative_place(root.path, place), relative_place(place, root.path)
+        return inner is not None or outer is not None
+
+    if not is_object_url(place) and not any(touches(root) for root in roots):
+        place = os.path.realpath(place)
     count, has_dropped = 0, False
     for root in roots:
-        if Path(root.path).is_relative_to(place):
-            within = ""
-        elif place.is_relative_to(root.path):
-            within = str(place.relative_to(root.path))
-        else:
+        if not touches(root):
             continue
+        within = relative_place(place, root.path) or ""
         while file_ids := catalog.file_ids(root, within):
             count += len(file_ids)
             for picture_id in catalog.purge(catalog.remove_files(file_ids)):

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from search.catalog.catalog import Catalog
 from search.catalog.reads import CatalogReader
 from search.catalog.writes import Space
-from search.errors import LookalikeError
+from search.errors import InputError, LookalikeError, RemoteError
 from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest, DecoderPool
+from search.media.object_urls import is_object_url, relative_place
+from search.media.objects import ObjectStores
 from search.media.thumbnails import Thumbnails
 from search.records import CheckReport, IndexReport
 from search.runtime import Runtime
@@ -29,10 +31,12 @@ class IntegrityChecker:
         decoders: DecoderPool,
         thumbnails: Thumbnails,
         embed_missing: Callable[[], IndexReport],
+        stores: ObjectStores | None = None,
     ) -> None:
-        """embed_missing: embeds pictures without a vector. Raises LookalikeError if it cannot."""
+        """embed_missing: embeds pictures without a vector. Raises LookalikeError if it cannot.
+        stores: object storage."""
         self._catalog, self._reader = catalog, reader
-        self._decoders, self._thumbnails = decoders, thumbnails
+        self._decoders, self._thumbnails, self._stores = decoders, thumbnails, stores
         self._embed_missing = embed_missing
 
     def check(
@@ -122,19 +126,26 @@ class IntegrityChecker:
         the thumbnails; None to write nothing.
         """
         places = list(self._reader.iterate_files())
+        roots = self._catalog.roots()
+        remote = [root.path for root in roots if is_object_url(root.path)]
+        listed, away = self._list_objects(remote)
         offline = [
-            r.path
-            for r in self._catalog.roots()
-            if r.state == "offline" or not os.path.isdir(r.path)
+            *(
+                r.path
+                for r in roots
+                if r.path not in remote and (r.state == "offline" or not os.path.isdir(r.path))
+            ),
+            *away,
         ]
-        yield from (f"{path}: offline" for path in offline)
+        for path in offline:
+            yield f"{path}: offline" + (f": {away[path]}" if path in away else "")
         whole = self._list_whole_thumbnails({picture_id for picture_id, _, _ in places})
         sources = []
         changed = list[int]()
         for picture_id, file_id, path in places:
-            if any(path.startswith(os.path.join(root, "")) for root in offline):
+            if any(relative_place(path, root) is not None for root in offline):
                 continue
-            if not os.path.exists(path):
+            if path not in listed and (is_object_url(path) or not os.path.exists(path)):
                 yield f"{path}: gone since it was indexed; index its folder again"
                 continue
             thumbnail = picture_id in whole
@@ -165,10 +176,22 @@ class IntegrityChecker:
         if created:
             repaired.append(f"{len(created)} missing or damaged thumbnails were made again")
 
+    def _list_objects(self, roots: Sequence[str]) -> tuple[set[str], dict[str, str]]:
+        """Return the URLs of the objects below some roots, and why others cannot be listed."""
+        listed, away = set[str](), dict[str, str]()
+        for root in roots:
+            try:
+                if self._stores is None:
+                    raise RemoteError("object storage is not open")
+                listed |= {info.url for info in self._stores.list(root)}
+            except (RemoteError, InputError) as error:
+                away[root] = str(error)
+        return listed, away
+
     def _list_whole_thumbnails(self, picture_ids: set[str]) -> set[str]:
         """Return those pictures whose thumbnail can be decoded."""
         sources = (
-            (one, DecodeRequest(str(self._thumbnails.path(one)), metadata=False))
+            (one, DecodeRequest(self._thumbnails.place(one), metadata=False))
             for one in sorted(picture_ids)
             if self._thumbnails.has(one)
         )

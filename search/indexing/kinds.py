@@ -86,6 +86,11 @@ def begins_as_picture(path: str) -> bool:
         head = os.read(handle, HEAD) if stat.S_ISREG(os.fstat(handle).st_mode) else b""
     finally:
         os.close(handle)
+    return is_picture_head(head)
+
+
+def is_picture_head(head: bytes) -> bool:
+    """Whether the first bytes of a file, `HEAD` of them, are those of a picture."""
     return (
         head.startswith(SIGNATURES)
         or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")

@@ -36,6 +36,10 @@ class FolderListing:
     unreadable: list[Skip] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
 
+    def is_of_any(self) -> bool:
+        """Return whether anything is listed or left out."""
+        return bool(self.entries or self.unreadable or self.left_out)
+
 
 def excluded(path: str, patterns: Sequence[str]) -> bool:
     """Return whether a relative path, or its last part, matches a glob.
@@ -78,6 +82,14 @@ def scan(
     listed.
     """
     return _Scan(root, normalize_globs(exclude), follow_links, default_excludes).run(within)
+
+
+def parse_ignore_file(text: str, folder: str) -> list[str]:
+    """Return the globs in the text of an ignore file. folder: that it is in, relative to the
+    root."""
+    lines = (line.strip() for line in text.splitlines())
+    patterns = normalize_globs([line for line in lines if not line.startswith("#")])
+    return anchor_globs(folder, patterns) if folder else list(patterns)
 
 
 class _Scan:
@@ -143,9 +155,7 @@ class _Scan:
                 text = os.fsdecode(file.read(MOST_IGNORE_BYTES))
         except FileNotFoundError:
             return
-        lines = (line.strip() for line in text.splitlines())
-        patterns = normalize_globs([line for line in lines if not line.startswith("#")])
-        self._patterns += anchor_globs(folder, patterns) if folder else patterns
+        self._patterns += parse_ignore_file(text, folder)
 
     def _add(self, entry: os.DirEntry[str], path: str, parent: str) -> None:
         """Add a file to the listing, or a subfolder to those that wait.

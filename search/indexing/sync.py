@@ -6,7 +6,6 @@ are removed last, since files that are read later may show that they moved.
 
 from __future__ import annotations
 
-import glob
 import os
 import time
 from collections import Counter
@@ -19,15 +18,17 @@ from search.catalog.reads import CatalogReader
 from search.catalog.schema import UPLOADS
 from search.catalog.writes import CatalogFile, Root
 from search.embedders.base import Embedder
-from search.errors import InputError, NotFoundError
+from search.errors import InputError, NotFoundError, RemoteError, RemoteMissingError
 from search.indexing.commit import Analyzer, Committer, SyncCounts
 from search.indexing.diff import Plan, diff
 from search.indexing.extract import BATCH, Extracted, extract_again, extract_files
-from search.indexing.file_system import identify_file_system, is_same_file_system
+from search.indexing.file_system import is_same_file_system
+from search.indexing.folders import Folder, Folders
 from search.indexing.scan import FolderListing, anchor_globs, excluded, normalize_globs, scan
 from search.indexing.stillness import wait_until_still
 from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecoderPool
-from search.media.probe import probe_file
+from search.media.object_urls import relative_place, resolve_place
+from search.media.objects import ObjectStores
 from search.media.thumbnails import Thumbnails
 from search.records import IndexReport, Progress, Skip
 from search.types import FileEntry
@@ -52,13 +53,17 @@ class FolderSync:
         home: Path,
         default_excludes: bool = True,
         beside: Sequence[Embedder] = (),
+        stores: ObjectStores | None = None,
+        objects: str | None = None,
     ) -> None:
         """analyzer: runs the embedders. home: the library's own folder, which is not indexed.
         default_excludes: leave out system folders. beside: embedders of the spaces that serve
-        beside that of the first embedder, from this sync on."""
-        self._default_excludes = default_excludes
+        beside that of the first embedder, from this sync on. stores: object storage. objects: the
+        URL of what the library keeps there, which is not indexed either."""
+        self._own = tuple(one for one in (str(home), objects) if one)
+        self._folders = Folders(stores, self._own, default_excludes)
         self._catalog, self._reader, self._decoders = catalog, reader, decoders
-        self._thumbnails, self._analyzer, self._home = thumbnails, analyzer, home
+        self._thumbnails, self._analyzer = thumbnails, analyzer
         self._uploads = home / UPLOADS
         self._has_forced = self._still = False
         self._committer, *self._others = (
@@ -97,7 +102,7 @@ class FolderSync:
         """
         start, reports = time.monotonic(), list[IndexReport]()
         self._still = still
-        folders = [Path(os.path.realpath(os.path.expanduser(path)))]
+        folders = [resolve_place(path)]
         for folder in folders:  # grows by roots inside the first folder that stay roots
             options = (None, None) if reports else (exclude, follow_links)
             for progress in self._sync(folder, *options, allow_empty, force):
@@ -105,17 +110,18 @@ class FolderSync:
                     yield progress
                 else:
                     reports.append(progress.report)
-            inner = [Path(root.path) for root in self._inner(folder)]
+            inner = [root.path for root in self._inner(folder)]
             folders += [path for path in inner if path not in folders]
-            if folder == folders[-1] and self._uploads not in folders and self._has_lost_uploads():
-                folders.append(self._uploads)
+            uploads = str(self._uploads)
+            if folder == folders[-1] and uploads not in folders and self._has_lost_uploads():
+                folders.append(uploads)
         if force and not self._has_forced:
             raise InputError(
                 f"no picture in {folders[0]} matches {', '.join(force)}; give globs of names, or "
                 "of paths relative to the indexed folder"
             )
         total = self._report(start, sum(reports[1:], reports[0]))
-        yield Progress("finish", 1, 1, str(folders[0]), total)
+        yield Progress("finish", 1, 1, folders[0], total)
 
     def embed_missing(self) -> Generator[Progress, None, None]:
         """Embed the pictures that have no vector. The last progress carries the report."""
@@ -128,7 +134,7 @@ class FolderSync:
         """Return whether the folder of uploads has files that the catalog lacks: it was lost."""
         if not self._uploads.is_dir():
             return False
-        root, _ = self._find_root(self._uploads)
+        root, _ = self._find_root(str(self._uploads))
         is_known = root is not None and root.path == str(self._uploads)
         entries = scan(self._uploads).entries
         for path, _ in self._iterate_files(root if is_known else None):
@@ -142,14 +148,17 @@ class FolderSync:
         for part in self._catalog.iterate_files_of(root, within) if root else ():
             yield from part
 
-    def _inner(self, folder: Path) -> list[Root]:
+    def _inner(self, folder: str) -> list[Root]:
         """Return the roots below a folder."""
-        inner = [root for root in self._catalog.roots() if Path(root.path).is_relative_to(folder)]
-        return [root for root in inner if root.path != str(folder)]
+        return [root for root in self._catalog.roots() if relative_place(root.path, folder)]
+
+    def _is_own(self, place: str) -> bool:
+        """Whether a place is the library's own, or in it."""
+        return any(relative_place(place, one) is not None for one in self._own)
 
     def _sync(
         self,
-        full: Path,
+        full: str,
         exclude: Sequence[str] | None,
         follow_links: bool | None,
         allow_empty: bool,
@@ -157,32 +166,38 @@ class FolderSync:
     ) -> Iterator[Progress]:
         """Sync one folder, without roots inside it that stay roots."""
         root, within = self._find_root(full)
-        own = full.is_relative_to(self._home)
-        known_own = root is not None and Path(root.path).is_relative_to(self._home)
-        if own and not known_own and not (full == self._uploads and self._has_lost_uploads()):
+        known_own = root is not None and self._is_own(root.path)
+        is_lost = full == str(self._uploads) and self._has_lost_uploads()
+        if self._is_own(full) and not known_own and not is_lost:
             raise InputError(f"{full} is the library's own folder; give a folder of pictures")
         if root and within and exclude is not None:
             raise InputError(f"{full} is a part of {root.path}; give --exclude with that one")
         if root and within and follow_links not in (None, root.follow_links):
             raise InputError(f"{full} is a part of {root.path}; give --follow-links with that one")
-        yield Progress("scan", 0, 0, str(full))
+        yield Progress("scan", 0, 0, full)
         patterns = root.exclude if root and exclude is None else normalize_globs(exclude or ())
         if follow_links is None:
             follow_links = root is not None and root.follow_links
-        listing, device = self._list(full, root, within, patterns, follow_links)
+        folder = self._folders.open(root.path if root else full)
+        reasons = list[Skip]()
+        listing, device = self._list(folder, full, root, within, patterns, follow_links, reasons)
         if root and (
-            listing is None or self._looks_offline(listing, root, within, device, allow_empty)
+            listing is None
+            or self._looks_offline(folder, listing, root, within, device, allow_empty)
         ):
             if not within:
                 self._catalog.set_offline(root)
             files = self._iterate_files(root, within)
             pictures = sum(file.picture is not None for _, file in files)
-            yield Progress("finish", 0, 0, str(full), IndexReport(offline=pictures))
+            report = IndexReport(offline=pictures, skipped=tuple(reasons))
+            yield Progress("finish", 0, 0, full, report)
             return
+        if listing is not None and root is None and folder.is_remote and not listing.is_of_any():
+            raise NotFoundError(f"no object is below {full}; check the bucket and the prefix")
         if listing is None:
             raise NotFoundError(f"{full} is not there; give a folder of pictures")
         if not within:
-            root = self._adopt(full, device, patterns, follow_links, listing)
+            root = self._adopt(folder, device, patterns, follow_links, listing)
         elif root:
             for inner in self._inner(full):
                 for path in _paths_inside(listing, root, inner):
@@ -192,25 +207,22 @@ class FolderSync:
         self._has_forced |= any(excluded(path, force) for path in listing.entries)
         known = self._iterate_files(root, within)
         plan = diff(known, listing, self._decoders.rule, force, self._catalog.now())
-        yield from self._apply(root, plan, listing.left_out, bool(force), allow_empty)
+        yield from self._apply(folder, root, plan, listing.left_out, bool(force), allow_empty)
 
-    def _find_root(self, full: Path) -> tuple[Root | None, str]:
+    def _find_root(self, full: str) -> tuple[Root | None, str]:
         """Return the innermost root that contains a folder, and its path within ("" for it).
 
         The library's own folder is no part of a root around it.
         """
-        around = [root for root in self._catalog.roots() if full.is_relative_to(root.path)]
-        if full.is_relative_to(self._home):
-            around = [root for root in around if Path(root.path).is_relative_to(self._home)]
-        if not around:
-            return None, ""
-        root = max(around, key=lambda root: len(root.path))
-        within = str(full.relative_to(root.path))
-        return root, "" if within == "." else within
+        roots = ((root, relative_place(full, root.path)) for root in self._catalog.roots())
+        around = [(root, within) for root, within in roots if within is not None]
+        if self._is_own(full):
+            around = [(root, within) for root, within in around if self._is_own(root.path)]
+        return max(around, key=lambda one: len(one[0].path), default=(None, ""))
 
     def _adopt(
         self,
-        full: Path,
+        folder: Folder,
         device: int,
         exclude: Sequence[str],
         follow_links: bool,
@@ -221,12 +233,13 @@ class FolderSync:
         An inner root that is offline or on another file system stays a root, and its files leave
         the listing.
         """
-        options = exclude, follow_links, listing.left_out, identify_file_system(full)
-        root = self._catalog.add_root(str(full), device, *options)
-        for inner in self._inner(full):
+        options = exclude, follow_links, listing.left_out, folder.identify()
+        root = self._catalog.add_root(folder.place, device, *options)
+        for inner in self._inner(folder.place):
             paths = _paths_inside(listing, root, inner)
             if paths and inner.device == device:
-                globs = anchor_globs(str(Path(inner.path).relative_to(full)), inner.exclude)
+                within = relative_place(inner.path, folder.place) or ""
+                globs = anchor_globs(within, inner.exclude)
                 root = self._catalog.adopt(root, inner, (*root.exclude, *globs))
                 paths = [path for path in paths if excluded(path, globs)]
             for path in paths:
@@ -235,23 +248,45 @@ class FolderSync:
 
     def _list(
         self,
-        full: Path,
+        folder: Folder,
+        full: str,
         root: Root | None,
         within: str,
         exclude: Sequence[str],
         follow_links: bool,
+        reasons: list[Skip],
     ) -> tuple[FolderListing | None, int]:
-        """Return the listing and the device of its file system; None for a root that is offline."""
-        base = Path(root.path) if root else full
+        """Return the listing and the device of its file system; None for a root that is offline.
+
+        reasons: gets the reason why it is, if that is known.
+        """
+        base = folder.place
         if os.path.isfile(full):
             raise InputError(f"{full} is a file; give the folder it is in")
+
+        is_sniffed = root is not None and folder.is_remote  # which costs a request for each file
+        known = self._catalog.files(root, within) if root and is_sniffed else {}
+
+        def is_known(entry: FileEntry) -> bool:
+            file = known.get(entry.path)
+            states = (entry.size, entry.mtime_ns)
+            return bool(file and file.picture and (file.size, file.mtime_ns) == states)
+
         try:
-            return self._scan(base, within, exclude, follow_links), os.stat(full).st_dev
+            listing = folder.scan(within, exclude, follow_links, is_known)
+            return listing, folder.device(within)
+        except RemoteError as error:
+            if root is None:
+                raise
+            reasons.append(Skip(full, str(error), error.code))
+            return None, 0
         except FileNotFoundError:
             if root and within and os.path.isdir(base):
                 raise NotFoundError(
                     f"{full} is not there; index {base} to take out what was in it"
                 ) from None
+            if root and folder.is_remote:
+                reasons.append(Skip(full, "it is not there", RemoteMissingError.code))
             return None, 0
         except OSError as error:
             if root:
@@ -260,17 +295,9 @@ class FolderSync:
                 f"{full} cannot be read: {error.strerror}; give yourself permission to list it"
             ) from error
 
-    def _scan(
-        self, base: Path, within: str, exclude: Sequence[str], follow_links: bool
-    ) -> FolderListing:
-        """Scan a folder without the library's own folder, whose thumbnails are not the user's."""
-        if self._home.is_relative_to(base):
-            own = "/" + glob.escape(str(self._home.relative_to(base)))
-            exclude = (*exclude, own)
-        return scan(base, within, exclude, follow_links, self._default_excludes)
-
     def _looks_offline(
         self,
+        folder: Folder,
         listing: FolderListing,
         root: Root,
         within: str,
@@ -291,7 +318,7 @@ class FolderSync:
         if root.file_system is None:
             if device == root.device:
                 return False
-        elif is_same_file_system(root.file_system, identify_file_system(root.path)):
+        elif is_same_file_system(root.file_system, folder.identify() or "::"):
             return False
         known = unchanged = 0
         for path, file in self._iterate_files(root):
@@ -300,11 +327,12 @@ class FolderSync:
             unchanged += bool(entry and entry[1:3] == (file.size, file.mtime_ns))
         return unchanged * 2 < known
 
-    def _probe_suspects(self, root: Root, plan: Plan) -> None:
+    @staticmethod
+    def _probe_suspects(folder: Folder, plan: Plan) -> None:
         """Probe the suspects of a plan: each becomes unchanged, moved, or a file to read."""
         for file, entry, old_path in plan.suspects:
             try:
-                same = probe_file(os.path.join(root.path, entry.path)) == file.probe
+                same = folder.probe(entry.path) == file.probe
             except OSError:
                 same = False
             if not same:
@@ -319,6 +347,7 @@ class FolderSync:
 
     def _apply(
         self,
+        folder: Folder,
         root: Root,
         plan: Plan,
         left_out: Mapping[str, int],
@@ -330,11 +359,11 @@ class FolderSync:
         left_out: files by kind. force: decode known pictures again. allow_empty: accept that most
         files vanished.
         """
-        self._probe_suspects(root, plan)
+        self._probe_suspects(folder, plan)
         total_known = self._reader.files_by_root().get(root.id, 0) if plan.vanished else 0
         counts = SyncCounts(root, plan.before, skips=list(plan.skipped), moved=len(plan.moves))
         counts.unchanged, counts.left_out = plan.unchanged, left_out
-        if self._still:
+        if self._still and not folder.is_remote:
             plan.read = wait_until_still(root.path, plan.read)
         for committer in self._others:
             if not committer.space.beside:
@@ -350,7 +379,7 @@ class FolderSync:
             yield from self._update_pictures(counts, committer, force)
         row_ids = self._catalog.row_ids(counts.new_ids) if plan.vanished else {}
         vanished = dict(plan.vanished)
-        lost = self._list_lost(root, vanished, counts, row_ids)
+        lost = self._list_lost(folder, vanished, counts, row_ids)
         keeps_lost = bool(lost) and (
             root.keeps_lost or len(lost) >= MIN_LOST and 2 * len(lost) > total_known
         )
@@ -373,9 +402,9 @@ class FolderSync:
         report = counts.report(plan.hidden + len(lost))
         yield Progress("finish", total, total, root.path, report)
 
+    @staticmethod
     def _list_lost(
-        self,
-        root: Root,
+        folder: Folder,
         vanished: dict[str, CatalogFile],
         counts: SyncCounts,
         row_ids: dict[str, int],
@@ -388,7 +417,7 @@ class FolderSync:
         new = Counter(row_ids[one] for one in counts.new_ids if one in row_ids)
         lost = set[str]()
         for path, file in vanished.items():
-            if file.picture is None or os.path.lexists(os.path.join(root.path, path)):
+            if file.picture is None or folder.exists(path):
                 continue
             if new[file.picture]:
                 new[file.picture] -= 1
@@ -437,7 +466,7 @@ class FolderSync:
         if pending and not force:
             later = self._reader.list_postponed(self._catalog.now())
             reason = "decoding took too long; it is tried again later, or by `index --force`"
-            counts.skips += [
+            counts.place_skips += [
                 Skip(paths[0], reason, "decode_timeout") for n, paths in pending if n in later
             ]
             pending = [(row_id, paths) for row_id, paths in pending if row_id not in later]
@@ -451,11 +480,12 @@ class FolderSync:
                 state = OLD_COLOURS
                 if row_id in unembedded:
                     state = f"not yet under {space.name}"
-                counts.skips.append(Skip(paths[0], f"{state}: {picture.reason}", picture.code))
+                reason = f"{state}: {picture.reason}"
+                counts.place_skips.append(Skip(paths[0], reason, picture.code))
             elif picture.id != picture_ids[row_id]:
                 purpose = f" to have {space.name}" if row_id in unembedded else ""
                 reason = f"changed since it was indexed; index its folder{purpose}"
-                counts.skips.append(Skip(paths[0], reason, "file_changed"))
+                counts.place_skips.append(Skip(paths[0], reason, "file_changed"))
             else:
                 batch[row_id] = picture
             if len(batch) == BATCH or done == len(pending):

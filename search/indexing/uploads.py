@@ -1,6 +1,7 @@
 """Uploads: pictures whose files the library itself keeps, in a root of its own.
 
-Their files are `kept/Name.jpg` in the library's folder, with unchanged bytes; earlier versions
+Their files are `kept/Name.jpg` in the library's folder, or below the URL of the setting `objects`,
+with unchanged bytes; earlier versions
 named them `kept/ab/abcd....jpg`, by their id. The root is synced like any other. It is the only
 folder inside the library's own that may be a root. A sync of a folder around the library leaves out
 the library's folder, so uploads never seem to have vanished.
@@ -15,16 +16,24 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from search import files
 from search.catalog.catalog import Catalog
 from search.catalog.writes import ExtractedFile, Origins, SeenContent, Space
-from search.errors import NotUploadError, PictureError, StorageError
+from search.errors import (
+    NotUploadError,
+    PictureError,
+    RemoteError,
+    RemoteMissingError,
+    StorageError,
+)
 from search.indexing.file_system import identify_file_system
 from search.media.decoder_pool import DecodedPicture
 from search.media.images import SUFFIXES
+from search.media.object_urls import join_place
+from search.media.objects import ObjectStores, object_state
 from search.media.thumbnails import Thumbnails
 from search.types import FileEntry, Vectors, file_state
 
@@ -33,6 +42,10 @@ MAX_NAME = 200
 """Most bytes of a file name without its ending. File systems take 255 with it."""
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 """Names that Windows does not take."""
+BIN = "bin"
+"""Where deleted uploads are moved in object storage, beside the prefix of uploads."""
+MOST_BYTES = 2**31
+"""Most bytes of an upload that is moved there."""
 
 
 @dataclass(frozen=True)
@@ -46,81 +59,182 @@ class UploadContent:
     content: SeenContent
 
 
-class Uploads:
-    """Writes uploads to disk and to the catalog, and deletes them. The caller may write to the
-    catalog."""
+class UploadFolder(Protocol):
+    """Where uploads are kept. place: its absolute path or URL."""
 
-    def __init__(self, catalog: Catalog, thumbnails: Thumbnails, folder: Path) -> None:
-        """folder: of the uploads; it is created for the first one."""
-        self._catalog, self._thumbnails, self._folder = catalog, thumbnails, folder
+    place: str
+
+    def exists(self, name: str) -> bool:
+        """Return whether there is a file of a name. Raises OSError or RemoteError."""
+        ...
+
+    def write(self, name: str, data: bytes) -> FileEntry:
+        """Write a file, whole or not at all. Raises OSError or RemoteError."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Delete a file that was just written. Raises OSError or RemoteError."""
+        ...
+
+    def move_to_bin(self, name: str) -> None:
+        """Move a file, if it is there, to where its owner can take it back from. Raises OSError or
+        RemoteError."""
+        ...
+
+    def identify(self) -> tuple[int, str | None]:
+        """Return the number and the name of the file system, as the catalog has them."""
+        ...
+
+
+class DiskUploads:
+    """Uploads in a folder on a disk."""
+
+    def __init__(self, folder: Path) -> None:
+        """folder: it is created for the first upload."""
+        self._folder, self.place = folder, str(folder)
+
+    def exists(self, name: str) -> bool:
+        """See `UploadFolder`."""
+        return os.path.lexists(self._folder / name)
+
+    def write(self, name: str, data: bytes) -> FileEntry:
+        """See `UploadFolder`."""
+        path = self._folder / name
+        files.write(path, data, durable=True)
+        return FileEntry(name, *file_state(path.stat()))
+
+    def remove(self, name: str) -> None:
+        """See `UploadFolder`."""
+        (self._folder / name).unlink()
+
+    def move_to_bin(self, name: str) -> None:
+        """See `UploadFolder`: the bin of the system."""
+        bin_module: Any = import_module("send2trash")  # it has no types, and few need it
+
+        full = self._folder / name
+        if os.path.lexists(full):
+            bin_module.send2trash(str(full))
+
+    def identify(self) -> tuple[int, str | None]:
+        """See `UploadFolder`."""
+        return os.stat(self._folder).st_dev, identify_file_system(self._folder)
+
+
+class ObjectUploads:
+    """Uploads in object storage, which has no bin: there is a prefix for it beside them."""
+
+    def __init__(self, stores: ObjectStores, url: str) -> None:
+        """url: of the prefix that they are below."""
+        self._stores, self.place = stores, url
+
+    def exists(self, name: str) -> bool:
+        """See `UploadFolder`."""
+        return self._stores.exists(join_place(self.place, name))
+
+    def write(self, name: str, data: bytes) -> FileEntry:
+        """See `UploadFolder`."""
+        info = self._stores.write(join_place(self.place, name), data)
+        return FileEntry(name, *object_state(info))
+
+    def remove(self, name: str) -> None:
+        """See `UploadFolder`."""
+        self._stores.delete(join_place(self.place, name))
+
+    def move_to_bin(self, name: str) -> None:
+        """See `UploadFolder`."""
+        url = join_place(self.place, name)
+        bin_url = join_place(f"{self.place.rpartition('/')[0]}/{BIN}", name)
+        try:
+            data, _ = self._stores.read(url, MOST_BYTES)
+        except RemoteMissingError:
+            return
+        self._stores.write(bin_url, data)
+        self._stores.delete(url)
+
+    def identify(self) -> tuple[int, str | None]:
+        """See `UploadFolder`."""
+        return 0, None
+
+
+class Uploads:
+    """Writes uploads to their folder and to the catalog, and deletes them. The caller may write to
+    the catalog."""
+
+    def __init__(self, catalog: Catalog, thumbnails: Thumbnails, *folders: UploadFolder) -> None:
+        """folders: where uploads are written; then those where earlier ones may be."""
+        self._catalog, self._thumbnails = catalog, thumbnails
+        self._folder, self._folders = folders[0], folders
 
     def keep(self, upload: UploadContent, space: Space, origins: Origins) -> None:
         """Write a picture that the library does not have.
 
         space: of the vector. origins: give the file its name. Raises PictureError for a picture
-        without metadata, StorageError if the disk fails; no file is left then.
+        without metadata, StorageError if the storage fails; no file is left then.
         """
         picture = upload.picture
         if picture.metadata is None or picture.pixel_hash is None or picture.thumbnail is None:
             raise PictureError("the picture was not decoded whole; try again")
         ending = ENDINGS.get(picture.metadata.type, picture.metadata.type)
         name = make_file_name(origins.original_name or "", ending, picture.id[:12])
-        path = self._find_free_path(name)
         try:
-            files.write(path, upload.data, durable=True)  # before the catalog refers to it
-            info = path.stat()
-        except OSError as error:
+            name = self._find_free_name(name)
+            entry = self._folder.write(name, upload.data)  # before the catalog refers to it
+            device, file_system = self._folder.identify()
+        except (OSError, RemoteError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise StorageError(
-                f"cannot write {path}: {error.strerror}; free some space, then try again"
+                f"cannot write {join_place(self._folder.place, name)}: {reason}; free some space, "
+                "then try again"
             ) from error
         try:
             self._thumbnails.write(picture.id, picture.thumbnail)
-            entry = FileEntry(path.name, *file_state(info))
-            place = identify_file_system(self._folder)
-            root = self._catalog.add_root(str(self._folder), info.st_dev, (), file_system=place)
+            place = self._folder.place
+            root = self._catalog.add_root(place, device, (), file_system=file_system)
             seen = (picture.pixel_hash, picture.metadata, upload.vector, upload.content)
             file = ExtractedFile(entry, picture.id, *seen, picture.probe, origins)
             self._catalog.record(root, space, [file])
         except BaseException:
-            with suppress(OSError):
-                path.unlink()
+            with suppress(OSError, RemoteError):
+                self._folder.remove(name)
             raise
 
     def delete(self, row_id: int) -> None:
-        """Move the files of an upload to the system's bin, and take them out of the catalog.
+        """Move the files of an upload to the bin, and take them out of the catalog.
 
         Other files of the picture stay. Raises NotUploadError if the library keeps no file of the
-        picture, StorageError if the system has no bin for them.
+        picture, StorageError if they cannot be moved.
         """
-        bin_module: Any = import_module("send2trash")  # it has no types, and few need it
-
-        roots = [root for root in self._catalog.roots() if root.path == str(self._folder)]
-        paths = self._catalog.files_of(roots[0], row_id) if roots else {}
-        if not paths:
+        roots = {root.path: root for root in self._catalog.roots()}
+        kept = [
+            (folder, self._catalog.files_of(roots[folder.place], row_id))
+            for folder in self._folders
+            if folder.place in roots
+        ]
+        if not any(paths for _, paths in kept):
             raise NotUploadError(
                 "this picture is a file of your own, which lookalike never deletes; delete the "
                 "file itself, then index its folder"
             )
-        for path in paths.values():
-            full = self._folder / path
-            try:
-                if os.path.lexists(full):
-                    bin_module.send2trash(str(full))
-            except OSError as error:
-                raise StorageError(
-                    f"{full} cannot be moved to the system's bin: {error}; delete the file "
-                    f"yourself, then index {self._folder}"
-                ) from error
-        self._catalog.remove_files(list(paths))
+        for folder, paths in kept:
+            for path in paths.values():
+                try:
+                    folder.move_to_bin(path)
+                except (OSError, RemoteError) as error:
+                    full = join_place(folder.place, path)
+                    raise StorageError(
+                        f"{full} cannot be moved to the bin: {error}; delete the file yourself, "
+                        f"then index {folder.place}"
+                    ) from error
+        self._catalog.remove_files([file_id for _, paths in kept for file_id in paths])
 
-    def _find_free_path(self, name: str) -> Path:
-        """Return a path in the folder that is free: `a.jpg`, else `a (2).jpg`, and so on."""
-        path, number = self._folder / name, 1
-        while os.path.lexists(path):
+    def _find_free_name(self, name: str) -> str:
+        """Return a name that is free in the folder: `a.jpg`, else `a (2).jpg`, and so on."""
+        stem, ending = os.path.splitext(name)
+        number = 1
+        while self._folder.exists(name):
             number += 1
-            stem, ending = os.path.splitext(name)
-            path = self._folder / f"{stem} ({number}){ending}"
-        return path
+            name = f"{stem} ({number}){ending}"
+        return name
 
 
 def make_file_name(original: str, ending: str, default: str) -> str:

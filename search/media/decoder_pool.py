@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -17,10 +17,20 @@ import PIL
 import pillow_heif
 from PIL import Image
 
-from search.errors import CropError, LibraryError, PictureError, SizeError
+from search.errors import (
+    CropError,
+    InputError,
+    LibraryError,
+    PictureError,
+    RemoteError,
+    RemoteMissingError,
+    SizeError,
+)
 from search.media import raw
 from search.media.decoder_process import COMMAND, DecoderProcess, KilledError
 from search.media.images import FORMATS
+from search.media.object_urls import is_object_url
+from search.media.objects import ObjectStores, object_state
 from search.media.preprocessing import Preprocessing
 from search.media.rules import DECODE_RULE, Crop, Limits
 from search.records import Metadata
@@ -62,10 +72,12 @@ def in_order(
 class DecodeRequest:
     """Where a picture is, and what to return of it.
 
-    path: a file, or data: its bytes. known: ids of pictures that are hashed and not decoded. crop:
-    cut before scaling. metadata: return the pixel hash, metadata and thumbnail. image: return the
-    normalized image. preview: return a preview and nothing else. query: someone waits for the
-    answer to a search; there is a process for these alone, and they have a deadline of their own.
+    path: a file, the URL of an object, or data: its bytes. version: number that the object must
+    still have (`object_state`), None for any. known: ids of pictures that are hashed and not
+    decoded. crop: cut before scaling. metadata: return the pixel hash, metadata and thumbnail.
+    image: return the normalized image. preview: return a preview and nothing else. query:
+    someone waits for the answer to a search; there is a process for these alone, and they have a
+    deadline of their own.
     """
 
     path: str | None = None
@@ -76,6 +88,7 @@ class DecodeRequest:
     preview: bool = False
     image: bool = False
     query: bool = False
+    version: int | None = None
 
 
 @dataclass(frozen=True)
@@ -108,12 +121,14 @@ class DecodedPicture:
 @dataclass(frozen=True)
 class DecodeFailure:
     """A picture that could not be loaded. again: worth another try with the same bytes; error:
-    what to raise for it; slow: a try costs much time or memory; code: of `records.SKIP_CODES`."""
+    what to raise for it; slow: a try costs much time or memory; gone: there is no such object;
+    code: of `records.SKIP_CODES`."""
 
     reason: str
     again: bool
     error: type[PictureError] = PictureError
     slow: bool = field(default=False, compare=False)
+    gone: bool = field(default=False, compare=False)
     code: str = field(default="not_a_picture", compare=False)
 
 
@@ -134,9 +149,12 @@ class DecoderPool:
         limits: Limits | None = None,
         command: tuple[str, ...] = COMMAND,
         query_seconds: float = QUERY_SECONDS,
+        objects: ObjectStores | None = None,
     ) -> None:
         """workers: processes, at least 1, beside the one that is reserved for queries; command:
-        what starts one (tests give bad ones); query_seconds: to decode a picture of a query."""
+        what starts one (tests give bad ones); query_seconds: to decode a picture of a query;
+        objects: read the objects of requests, so that no decoding process needs the network."""
+        self._objects = objects
         self.limits = limits or Limits()
         self.workers = workers
         self._query_seconds = min(query_seconds, self.limits.seconds)
@@ -304,6 +322,11 @@ class DecoderPool:
         preprocessings: tuple[Preprocessing, ...],
         worker: DecoderProcess,
     ) -> DecodedPicture | DecodeFailure:
+        if source.path is not None and is_object_url(source.path):
+            read = self._read_object(source.path, source)
+            if isinstance(read, DecodeFailure):
+                return read
+            source = replace(source, path=None, data=read)
         if source.data is not None and len(source.data) > self.limits.bytes:
             size, most = len(source.data), self.limits.bytes
             return DecodeFailure(
@@ -351,6 +374,25 @@ class DecoderPool:
         if killed:  # a machine short of memory does that to a healthy picture
             return DecodeFailure("the decoder was killed on it", True, slow=True, code=FAILED)
         return DecodeFailure("the decoder died on it", again=False, code=FAILED)
+
+    def _read_object(self, url: str, source: DecodeRequest) -> bytes | DecodeFailure:
+        """Return the bytes of an object."""
+        try:
+            if self._objects is None:
+                raise RemoteError("this pool reads no object storage")
+            data, info = self._objects.read(url, self.limits.bytes)
+        except RemoteMissingError:
+            return DecodeFailure("it is gone", again=True, gone=True, code=RemoteMissingError.code)
+        except SizeError as error:
+            return DecodeFailure(str(error), False, SizeError, code=SizeError.code)
+        except RemoteError as error:
+            return DecodeFailure(str(error), again=True, code=error.code)
+        except InputError as error:
+            return DecodeFailure(str(error), again=True, code="file_unreadable")
+        if source.version is not None and info and object_state(info)[1] != source.version:
+            reason = "it changed while it was indexed; index it again"
+            return DecodeFailure(reason, again=True, code="file_changed")
+        return data
 
 
 def _read_reply(

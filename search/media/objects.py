@@ -368,8 +368,10 @@ class _Fsspec:
 
     def _open(self, url: str) -> tuple[Any, str]:
         """Return the file system of a URL, and the path in it."""
-        options = self._class._get_kwargs_from_urls(url)
-        return self._class(use_listings_cache=False, **options), self._class._strip_protocol(url)
+        bucket, key = _bucket(url), _split(url)[1]
+        options = self._class._get_kwargs_from_urls(bucket)
+        start = self._class._strip_protocol(bucket).rstrip("/")  # some keys would mean a protocol
+        return self._class(use_listings_cache=False, **options), f"{start}/{key}" if key else start
 
     def _wait(self, call: Callable[[], T]) -> T:
         return self._threads.submit(call).result(self._seconds)

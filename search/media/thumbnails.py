@@ -1,19 +1,56 @@
-"""Thumbnails on disk, by picture id, in sharded folders; derived, so any of them may be missing."""
+"""Thumbnails by picture id, on disk or in object storage; derived, so any may be missing."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Collection
 from pathlib import Path
+from typing import Protocol
 
 from search import files
-from search.errors import StorageError
+from search.errors import InputError, RemoteError, RemoteMissingError, StorageError
+from search.media.objects import ObjectStores
 
 HEAD = 12  # bytes: RIFF, the length of the rest, WEBP
+MOST_BYTES = 2**24
+"""Most bytes of a thumbnail that is read from object storage."""
 
 
-class Thumbnails:
-    """WebP files `ab/cd/abcd....webp` below a folder."""
+class Thumbnails(Protocol):
+    """WebP files `ab/cd/abcd....webp` below a place."""
+
+    def place(self, picture_id: str) -> str:
+        """Return the path or URL of a picture's thumbnail, which may not exist yet."""
+        ...
+
+    def has(self, picture_id: str) -> bool:
+        """Whether there is a whole thumbnail. A file that is empty, cut off or no WebP, as after a
+        power cut, counts as none."""
+        ...
+
+    def read(self, picture_id: str) -> bytes | None:
+        """Read the file of a thumbnail. Returns None if there is none; see `has`."""
+        ...
+
+    def write(self, picture_id: str, data: bytes) -> None:
+        """Write a thumbnail, whole even after a loss of power. Raises StorageError when the storage
+        refuses."""
+        ...
+
+    def delete(self, picture_id: str) -> None:
+        """Delete a picture's thumbnail, if any. Raises StorageError when the storage refuses."""
+        ...
+
+    def delete_strays(self, picture_ids: Collection[str]) -> int:
+        """Delete the thumbnails of other pictures, which a killed process may leave.
+
+        The caller holds the write lock. Returns the number of them. Raises StorageError.
+        """
+        ...
+
+
+class DiskThumbnails:
+    """Thumbnails in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -22,9 +59,12 @@ class Thumbnails:
         """Return the path of a picture's thumbnail, which may not exist yet."""
         return self._folder / picture_id[:2] / picture_id[2:4] / f"{picture_id}.webp"
 
+    def place(self, picture_id: str) -> str:
+        """See `Thumbnails`."""
+        return str(self.path(picture_id))
+
     def has(self, picture_id: str) -> bool:
-        """Whether there is a whole thumbnail. A file that is empty, cut off or no WebP, as after a
-        power cut, counts as none."""
+        """See `Thumbnails`."""
         try:
             with self.path(picture_id).open("rb") as file:
                 return _is_whole(file.read(HEAD), os.fstat(file.fileno()).st_size)
@@ -32,7 +72,7 @@ class Thumbnails:
             return False
 
     def read(self, picture_id: str) -> bytes | None:
-        """Read the file of a thumbnail. Returns None if there is none; see `has`."""
+        """See `Thumbnails`."""
         try:
             data = self.path(picture_id).read_bytes()
         except OSError:
@@ -40,8 +80,7 @@ class Thumbnails:
         return data if _is_whole(data[:HEAD], len(data)) else None
 
     def write(self, picture_id: str, data: bytes) -> None:
-        """Write a thumbnail, whole even after a loss of power. Raises StorageError when the disk
-        refuses."""
+        """See `Thumbnails`."""
         path = self.path(picture_id)
         try:
             files.write(path, data, durable=True)
@@ -52,7 +91,7 @@ class Thumbnails:
             ) from error
 
     def delete(self, picture_id: str) -> None:
-        """Delete a picture's thumbnail, if any. Raises StorageError when the disk refuses."""
+        """See `Thumbnails`."""
         path = self.path(picture_id)
         try:
             path.unlink(missing_ok=True)
@@ -63,11 +102,68 @@ class Thumbnails:
             ) from error
 
     def delete_strays(self, picture_ids: Collection[str]) -> int:
-        """Delete the thumbnails of other pictures, which a killed process may leave.
-
-        The caller holds the write lock. Returns the number of them. Raises StorageError.
-        """
+        """See `Thumbnails`."""
         stems = [path.stem for path in self._folder.glob("*/*/*.webp")]
+        strays = [stem for stem in stems if stem not in picture_ids]
+        for stem in strays:
+            self.delete(stem)
+        return len(strays)
+
+
+class ObjectThumbnails:
+    """Thumbnails in object storage."""
+
+    def __init__(self, stores: ObjectStores, url: str) -> None:
+        """url: of the prefix that they are below."""
+        self._stores, self._url = stores, url
+
+    def place(self, picture_id: str) -> str:
+        """See `Thumbnails`."""
+        return f"{self._url}/{picture_id[:2]}/{picture_id[2:4]}/{picture_id}.webp"
+
+    def has(self, picture_id: str) -> bool:
+        """See `Thumbnails`. An object is there as a whole or not at all."""
+        try:
+            return self._stores.exists(self.place(picture_id))
+        except RemoteError:
+            return False
+
+    def read(self, picture_id: str) -> bytes | None:
+        """See `Thumbnails`. Returns None also if the storage gives no answer."""
+        try:
+            data, _ = self._stores.read(self.place(picture_id), MOST_BYTES)
+        except (RemoteError, InputError):
+            return None
+        return data if _is_whole(data[:HEAD], len(data)) else None
+
+    def write(self, picture_id: str, data: bytes) -> None:
+        """See `Thumbnails`."""
+        try:
+            self._stores.write(self.place(picture_id), data)
+        except RemoteError as error:
+            raise StorageError(
+                f"cannot write a thumbnail: {error}; run the same command again then: it goes on "
+                "where it stopped"
+            ) from error
+
+    def delete(self, picture_id: str) -> None:
+        """See `Thumbnails`."""
+        try:
+            self._stores.delete(self.place(picture_id))
+        except RemoteError as error:
+            raise StorageError(
+                f"cannot delete a thumbnail: {error}; `lookalike check` deletes what is left"
+            ) from error
+
+    def delete_strays(self, picture_ids: Collection[str]) -> int:
+        """See `Thumbnails`."""
+        try:
+            names = [info.url.rpartition("/")[2] for info in self._stores.list(self._url)]
+        except RemoteMissingError:
+            return 0
+        except RemoteError as error:
+            raise StorageError(f"the thumbnails cannot be listed: {error}") from error
+        stems = [name.removesuffix(".webp") for name in names if name.endswith(".webp")]
         strays = [stem for stem in stems if stem not in picture_ids]
         for stem in strays:
             self.delete(stem)

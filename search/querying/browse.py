@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import BinaryIO
@@ -10,9 +10,9 @@ from typing import BinaryIO
 from search.catalog.catalog import Catalog
 from search.catalog.reads import CatalogReader
 from search.embedders.models import Models
-from search.errors import NotFoundError, StorageError
+from search.errors import NotFoundError, RemoteError, StorageError
 from search.media.decoder_pool import DecodedPicture, DecodeRequest
-from search.media.open_file import open_file
+from search.media.open_file import FilePlace, open_file
 from search.media.sources import PictureResolver
 from search.media.thumbnails import Thumbnails
 from search.records import Page, Picture
@@ -22,7 +22,8 @@ class PictureBrowser:
     """Read-only, but for missing thumbnails, which are written again. Threads may share it.
 
     Methods take an id or the beginning of one. They raise QueryError for an invalid id, and
-    NotFoundError when there is no such picture, or none of its files is as it was indexed.
+    NotFoundError when there is no such picture, or none of its files is as it was indexed, and
+    RemoteError when its files are in object storage that gives no answer.
     """
 
     def __init__(
@@ -32,7 +33,10 @@ class PictureBrowser:
         resolver: PictureResolver,
         catalog: Catalog,
         models: Models,
+        open_file: Callable[[FilePlace], BinaryIO | None] = open_file,
     ) -> None:
+        """open_file: opens a file that is as it was indexed."""
+        self._open_file = open_file
         self._reader, self._thumbnails, self._resolver = reader, thumbnails, resolver
         self._catalog, self._models = catalog, models
 
@@ -71,9 +75,15 @@ class PictureBrowser:
     def original(self, picture_id: str) -> tuple[Picture, BinaryIO]:
         """Return a picture and its open file; never a link, nor a file that has changed."""
         picture = self.picture(picture_id)
+        away: RemoteError | None = None
         for place in self._reader.places(self._reader.resolve(picture.id)):
-            if file := open_file(place):
-                return picture, file
+            try:
+                if file := self._open_file(place):
+                    return picture, file
+            except RemoteError as error:
+                away = error
+        if away is not None:
+            raise away
         raise NotFoundError(
             f"no file of picture {picture.id[:12]} is as it was indexed; index its folder again"
         )

@@ -42,16 +42,17 @@ def resolve_path(here: Context, field: str, value: str) -> tuple[Path, list[Path
         home = os.path.realpath(os.path.expanduser("~"))
         folders = [*([Path(home)] if os.path.isabs(home) else []), *roots]
     if not any(place.is_relative_to(one) for one in folders):
-        reason = "this folder is not allowed here; start the server with --allow DIR"
-        raise Problem(403, f"{field}: {reason}", code="folder_not_allowed")
+        raise _refuse(field)
     return place, [root for root in roots if place.is_relative_to(root)]
 
 
 def resolve_folder(here: Context, value: str) -> tuple[str, str]:
-    """Return the folder that a path names, and the indexed root around it (or itself).
+    """Return the folder that a path or a URL names, and the indexed root around it (or itself).
 
     Raises Problem as `resolve_path`, 404 if it does not exist, and 400 if it is a file.
     """
+    if "://" in value:
+        return _resolve_url(here, value)
     place, around = resolve_path(here, "path", value)
     exists = os.path.exists(place)
     if not exists and not around:
@@ -60,6 +61,28 @@ def resolve_folder(here: Context, value: str) -> tuple[str, str]:
         reason = "path: it is a file; give the folder it is in"
         raise Problem(400, reason, code="not_a_folder")
     return str(place), str(max(around, key=lambda root: len(str(root)), default=place))
+
+
+def _resolve_url(here: Context, value: str) -> tuple[str, str]:
+    """Return the URL of object storage in its normal form, and the indexed root around it.
+
+    The storage is not asked. Raises InputError for a URL that cannot be used, and Problem 403 for
+    one that is neither allowed nor indexed.
+    """
+    place = here.engine.resolve_place(value)
+    if "://" not in place:  # a URL of the web
+        raise Problem(400, "path: give a folder, or s3://BUCKET/PREFIX", code="path_not_absolute")
+    urls = [root.path for root in here.engine.status().roots if "://" in root.path]
+    allowed = urls if here.allow is None else [str(one) for one in here.allow]
+    if not any(f"{place}/".startswith(f"{one}/") for one in allowed):
+        raise _refuse("path")
+    around = [url for url in urls if f"{place}/".startswith(f"{url}/")]
+    return place, max(around, key=len, default=place)
+
+
+def _refuse(field: str) -> Problem:
+    reason = "this folder is not allowed here; start the server with --allow DIR"
+    return Problem(403, f"{field}: {reason}", code="folder_not_allowed")
 
 
 @router.post(

@@ -61,7 +61,7 @@ def opened(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[st
         return real_probe(path)
 
     monkeypatch.setattr(DecoderPool, "submit", submit)
-    monkeypatch.setattr("search.indexing.sync.probe_file", probe_file)
+    monkeypatch.setattr("search.indexing.folders.probe_file", probe_file)
     return paths
 
 

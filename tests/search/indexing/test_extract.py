@@ -20,7 +20,7 @@ from search.indexing.extract import extract_again, extract_files
 from search.indexing.scan import scan
 from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest
 from search.media.preprocessing import Preprocessing
-from search.media.thumbnails import Thumbnails
+from search.media.thumbnails import DiskThumbnails
 from search.types import Pixels, Vectors
 
 
@@ -92,7 +92,9 @@ def test_a_batch_is_embedded_once_per_image_and_committed(folder: Path, tmp_path
     catalog, reader = Catalog(database), CatalogReader(database)
     space = catalog.space(embedder.name, embedder.fingerprint, embedder.dim)
     root = catalog.add_root(str(folder), 0, ())
-    committer = Committer(catalog, Thumbnails(tmp_path / "thumbnails"), analyzer, embedder, space)
+    committer = Committer(
+        catalog, DiskThumbnails(tmp_path / "thumbnails"), analyzer, embedder, space
+    )
     counts = SyncCounts(root, {}, [])
     entries = sorted(scan(folder).entries.values())
     batch = list(extract_files(str(folder), entries, {}, OneByOne(), embedder.preprocessing))
@@ -113,7 +115,7 @@ def test_a_second_space_gets_its_vectors_from_the_same_batch(folder: Path, tmp_p
     database = Database(tmp_path / "catalog.sqlite")
     catalog, reader = Catalog(database), CatalogReader(database)
     first, second = (catalog.space(name, name, embedder.dim) for name in ("one", "two"))
-    root, thumbnails = catalog.add_root(str(folder), 0, ()), Thumbnails(tmp_path / "thumbnails")
+    root, thumbnails = catalog.add_root(str(folder), 0, ()), DiskThumbnails(tmp_path / "thumbnails")
     own = Committer(catalog, thumbnails, Constant(), embedder, first)
     other = Committer(catalog, thumbnails, analyzer, embedder, second, beside=True)
     counts, entries = SyncCounts(root, {}, []), sorted(scan(folder).entries.values())

@@ -322,7 +322,7 @@ def test_a_file_that_cannot_be_opened_keeps_its_picture(
         return listed
 
     os.utime(folder / "1.jpg", ns=(1, 1))
-    monkeypatch.setattr("search.indexing.sync.scan", listing)
+    monkeypatch.setattr("search.indexing.folders.scan", listing)
     report = engine.sync(folder)
     assert counts(report) == {"unchanged": 1, "pictures": 2}
     assert [skip.path for skip in report.skipped] == [str(folder / "1.jpg")]
@@ -343,7 +343,7 @@ def test_a_file_that_vanishes_after_the_scan_is_no_news(
             (folder / name).unlink()
         return listed
 
-    monkeypatch.setattr("search.indexing.sync.scan", listing)
+    monkeypatch.setattr("search.indexing.folders.scan", listing)
     report = engine.sync(folder)
     assert counts(report) == {"unchanged": 2, "pictures": 3} and not report.skipped
     monkeypatch.undo()
@@ -472,7 +472,7 @@ def test_another_disk_with_the_same_device_number_and_names_is_offline(
     def identify(_: object) -> str:
         return ":".join(disk.values())
 
-    monkeypatch.setattr("search.indexing.sync.identify_file_system", identify)
+    monkeypatch.setattr("search.indexing.folders.identify_file_system", identify)
     engine.sync(folder)
     disk[another] = "9"
     if another == "number":

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         QueryError as QueryError,
         SizeError as SizeError,
         StorageError as StorageError,
+        UnavailableError as UnavailableError,
     )
     from search.media.rules import Crop as Crop
     from search.querying.query import Query as Query, Term as Term
@@ -72,6 +73,7 @@ _HOMES = {
         "QueryError",
         "SizeError",
         "StorageError",
+        "UnavailableError",
     ),
     "media.rules": ("Crop",),
     "querying.query": ("Query", "Term"),

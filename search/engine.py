@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Unpack
 
 from search.errors import (
+    InputError,
     LibraryError,
     ModelError,
     NotFoundError,
@@ -516,6 +517,7 @@ class Engine:
         )
         return Status(
             home=str(self.library.home),
+            catalog=self.settings.catalog_location,
             model=space.name if space else None,
             fingerprint=space.fingerprint if space else None,
             roots=roots,
@@ -566,6 +568,12 @@ class Engine:
         from search.indexing.backup import restore_backup
 
         settings = Settings.load(home=home)
+        if settings.catalog_address:
+            raise InputError(
+                "a backup is restored to a file in the library's folder, and LOOKALIKE_CATALOG "
+                "names a database; unset it, restore, then copy the catalog with `lookalike move "
+                "--to URL`"
+            )
         folder = settings.home.expanduser().resolve()
         seconds = settings.lock_seconds
         return restore_backup(Path(absolute_path(path)), folder, replace, seconds, say)
@@ -584,7 +592,6 @@ class Engine:
         what would be repaired is a problem. Raises LookalikeError.
         """
         from search.indexing.integrity import IntegrityChecker
-        from search.lock import hold_lock
 
         checker = IntegrityChecker(
             self.library.catalog,
@@ -597,7 +604,7 @@ class Engine:
         library = self.library
         if not library.database.read_only:
             try:
-                with hold_lock(library.home, library.settings.lock_seconds, library.report):
+                with library.database.hold_lock(library.settings.lock_seconds, library.report):
                     delete_partials(self.home)
                     return checker.check(library.indexes, library.runtime, deep)
             except StorageError as error:

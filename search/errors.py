@@ -18,7 +18,8 @@
     └── LibraryError        the library cannot be used
         ├── EmptyError      the library has no pictures
         ├── LockedError     another process is writing to it
-        └── StorageError    the disk is full or cannot be written
+        ├── StorageError    the disk is full or cannot be written
+        └── UnavailableError  the database of the catalog does not answer
 
 A message says what happened, why, and what to do next. Each class has a `code`: a stable
 name for programs, which HTTP problems carry.
@@ -149,3 +150,9 @@ class StorageError(LibraryError):
     """The disk is full or cannot be written."""
 
     code = "storage_failed"
+
+
+class UnavailableError(LibraryError):
+    """The database of the catalog does not answer. It may, some time later."""
+
+    code = "catalog_unavailable"

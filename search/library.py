@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from search.catalog.catalog import Catalog
-from search.catalog.database import CATALOG, Database
+from search.catalog.database import CATALOG, open_database
 from search.catalog.reads import CatalogReader
 from search.catalog.schema import UPLOADS
 from search.errors import InputError, LibraryError
@@ -74,7 +74,7 @@ class Library:
                 f"cannot make the library's folder {self.home}: {error.strerror}; "
                 "give another --home"
             ) from error
-        self.database = Database(self.home / CATALOG)
+        self.database = open_database(settings.catalog_address, self.home / CATALOG)
         self.catalog, self.reader = Catalog(self.database), CatalogReader(self.database)
         self.thumbnails: Thumbnails = DiskThumbnails(self.home / "thumbnails")
         if self.objects:
@@ -130,7 +130,7 @@ class Library:
     def write_lock(self) -> WriteLock:
         from search.lock import WriteLock
 
-        parts = (self.home, self.settings.lock_seconds, self.report)
+        parts = (self.database.hold_lock, self.settings.lock_seconds, self.report)
         return self._make_once("write_lock", lambda: WriteLock(*parts))
 
     @cached_property

@@ -1,6 +1,7 @@
 """The write lock of a library: one process writes at a time.
 
-The operating system releases it when its holder ends. A file beside it names the holder.
+The operating system, or the database, releases it when its holder ends. A file beside it names the
+holder.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,12 +21,20 @@ from filelock import FileLock, Timeout
 from search.errors import LockedError, StorageError
 
 T = TypeVar("T")
+Verify = Callable[[], None]
+"""Raises UnavailableError if the write lock was lost, as one in a database may be."""
+Hold = Callable[[float, Callable[[str], None]], AbstractContextManager[Verify]]
+"""Holds the write lock of a library: on a file (`hold_lock`) or in a database.
+
+Takes the seconds to wait for another writer, and a function that is called once with a line that
+names it. Raises LockedError, which names the holder, when it does not finish in time.
+"""
 RETRY_SECONDS = 0.5  # between two tries of `WriteLock.borrow` to take the lock itself
 
 
 @contextmanager
-def hold_lock(home: Path, seconds: float, report: Callable[[str], None]) -> Iterator[None]:
-    """Hold the write lock of the library in `home`.
+def hold_lock(home: Path, seconds: float, report: Callable[[str], None]) -> Iterator[Verify]:
+    """Hold the write lock of the library in `home`. See `Hold`.
 
     seconds: time to wait for another writer. report: called once with a line that names it.
     Raises LockedError, which names the holder, when it does not finish in time, and StorageError
@@ -50,17 +59,22 @@ def hold_lock(home: Path, seconds: float, report: Callable[[str], None]) -> Iter
             "--home"
         ) from error
     try:
-        words = " ".join([os.path.basename(sys.argv[0] or "python"), *sys.argv[1:]])
-        held = {"pid": os.getpid(), "command": words[:200], "since": time.strftime("%H:%M:%S")}
+        command = describe_command()[:200]
+        held = {"pid": os.getpid(), "command": command, "since": time.strftime("%H:%M:%S")}
         try:
             note.write_text(json.dumps(held))
         except OSError:  # a full disk: what needs the space will say so
             pass
-        yield
+        yield _ignore  # a lock on a file stays until it is released
     finally:
         with suppress(OSError):  # on a disk that refuses, the run itself has said so
             note.unlink()
         lock.release()
+
+
+def describe_command() -> str:
+    """Return the command line of this process, for messages."""
+    return " ".join([os.path.basename(sys.argv[0] or "python"), *sys.argv[1:]])
 
 
 def _describe_holder(note: Path) -> str:
@@ -77,16 +91,17 @@ class WriteLock:
     A long run lends it between its steps, so that short work need not wait for the end of the run.
     """
 
-    def __init__(self, home: Path, seconds: float, report: Callable[[str], None]) -> None:
-        """See `hold_lock`."""
-        self._home, self._seconds, self._report = home, seconds, report
+    def __init__(self, hold: Hold, seconds: float, report: Callable[[str], None]) -> None:
+        """hold: takes the lock itself, with `seconds` and `report`."""
+        self._hold, self._seconds, self._report = hold, seconds, report
+        self._verify: Verify = _ignore
         self._step, self._held = threading.Lock(), False
         self._count, self._borrowers = threading.Lock(), 0
 
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Hold the lock for a long run. `lend_between` lends it."""
-        with hold_lock(self._home, self._seconds, self._report):
+        with self._hold(self._seconds, self._report) as self._verify:
             self._held = True
             try:
                 yield
@@ -99,6 +114,7 @@ class WriteLock:
         try:
             while True:
                 with self._step:
+                    self._verify()
                     try:
                         item = next(run)
                     except StopIteration:
@@ -112,7 +128,7 @@ class WriteLock:
     @contextmanager
     def borrow(self) -> Iterator[None]:
         """Hold the lock for short work: between two steps of a run of this engine, or, without
-        one, as `hold_lock` does."""
+        one, as `Hold` does."""
         deadline, report = time.monotonic() + self._seconds, self._report
         with ExitStack() as stack:
             while True:
@@ -121,7 +137,7 @@ class WriteLock:
                     break
                 left = max(0.0, deadline - time.monotonic())
                 try:
-                    stack.enter_context(hold_lock(self._home, min(left, RETRY_SECONDS), report))
+                    stack.enter_context(self._hold(min(left, RETRY_SECONDS), report))
                     break
                 except LockedError:
                     if left <= RETRY_SECONDS:
@@ -147,5 +163,5 @@ class WriteLock:
             self._step.release()
 
 
-def _ignore(_: str) -> None:
-    """Drop a line that was reported before."""
+def _ignore(*_: str) -> None:
+    """Drop a line that was reported before; find nothing wrong."""

@@ -442,7 +442,7 @@ class SpaceStatus:
 class Status:
     """State of a library. embedded: pictures with a vector under the library's model. left_out:
     files of all folders that are not read, by kind. spaces: all models that it answers with, its
-    own first."""
+    own first. catalog: the URL of its database without the password; None for a file in `home`."""
 
     home: str
     model: str | None
@@ -455,6 +455,7 @@ class Status:
     version: str
     left_out: dict[str, int] = field(default_factory=dict)
     spaces: tuple[SpaceStatus, ...] = ()
+    catalog: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Convert to JSON, as `status --json` prints it."""

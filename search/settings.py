@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterable
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import parse_qsl, urlencode
 
 from platformdirs import user_config_path, user_data_path
 from pydantic import (
@@ -35,6 +37,16 @@ def split_list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+def hide_password(address: str) -> str:
+    """Return a database URL without its password and options, for messages.
+
+    hide_password("postgresql+psycopg://me:secret@host/pictures")
+    """
+    plain, _, options = re.sub(r"://([^:/@?]*):.*@", r"://\1@", address, flags=re.S).partition("?")
+    shown = [(k, v) for k, v in parse_qsl(options) if k in ("host", "port", "dbname", "user")]
+    return f"{plain}?{urlencode(shown, safe='/')}" if shown else plain
+
+
 # pydantic-settings would do the same in these lines, but its import costs every command 0.14 s.
 def _read_file() -> dict[str, Any]:
     """Return the values in the configuration file. Raises OSError and ValueError."""
@@ -60,6 +72,9 @@ class Settings(BaseModel):
 
     home: Path = Field(default_factory=lambda: user_data_path("lookalike"))
     """Folder of the library: catalog, index, thumbnails. On a local disk."""
+    catalog: SecretStr | None = None
+    """Database of the catalog, as `postgresql+psycopg://USER@HOST/DATABASE` (see docs/scale.md). By
+    default it is a SQLite file in `home`."""
     model: str | None = None
     """Model for a new library, or to change to: `auto`, `mini`, or one of open_clip or timm."""
     device: str = "cpu"
@@ -117,6 +132,16 @@ class Settings(BaseModel):
     object_seconds: float = Field(60.0, gt=0)
     """Longest time for object storage to answer a request, in seconds."""
 
+    @property
+    def catalog_address(self) -> str | None:
+        """The URL of the catalog's database with its password, None for the SQLite file."""
+        return self.catalog.get_secret_value() if self.catalog else None
+
+    @property
+    def catalog_location(self) -> str | None:
+        """The URL of the catalog's database without its password, None for the SQLite file."""
+        return hide_password(self.catalog_address) if self.catalog_address else None
+
     @field_validator("allow_hosts")
     @classmethod
     def _check_hosts(cls, value: str) -> str:
@@ -142,7 +167,8 @@ class Settings(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"])
+            value = "" if name in ("catalog", "token") else f", not {first['input']!r}"
             raise InputError(
-                f"setting {name}: {first['msg']}, not {first['input']!r}; give it as "
-                f"{PREFIX}{name.upper()} or in {CONFIG}"
+                f"setting {name}: {first['msg']}{value}; give it as {PREFIX}{name.upper()} or in "
+                f"{CONFIG}"
             ) from error

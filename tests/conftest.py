@@ -18,6 +18,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # no test uses the hub, or the user's own ca
 os.environ["HF_HUB_CACHE"] = os.path.join(tempfile.gettempdir(), "lookalike-no-weights")
 
 from helpers.libraries import close_library, open_library, parts
+from helpers.postgres import close_server, create_catalog
 from helpers.project import DATA
 
 from search import Engine
@@ -70,6 +71,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if parts.cache_info().currsize:
         parts()[0].close()
         parts()[1].close()
+    close_server()
     if unexcused and os.environ.get("CI"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -99,12 +101,32 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test once for each database of its marker `catalogs`."""
+    marker = metafunc.definition.get_closest_marker("catalogs")
+    if marker and "find_catalog" in metafunc.fixturenames:
+        metafunc.parametrize("find_catalog", marker.args, indirect=True)
+
+
 @pytest.fixture
-def library(home: Path) -> Iterator[Callable[..., Engine]]:
+def find_catalog(request: pytest.FixtureRequest) -> Callable[[Path], str | None]:
+    """Returns the setting `catalog` of a home: None for SQLite, a database of its own for each home
+    on PostgreSQL."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return lambda _: None
+    addresses: dict[Path, str] = {}
+    return lambda home: addresses.get(home) or addresses.setdefault(home, create_catalog())
+
+
+@pytest.fixture
+def library(
+    home: Path, find_catalog: Callable[[Path], str | None]
+) -> Iterator[Callable[..., Engine]]:
     """Opens engines, by default on `home`, that are closed when the test ends."""
     opened: list[Engine] = []
 
     def open_one(where: Path = home, **settings: Any) -> Engine:
+        settings = {"catalog": find_catalog(where), **settings}
         opened.append(open_library(where, **settings))
         return opened[-1]
 

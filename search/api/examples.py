@@ -107,6 +107,7 @@ ANSWERS: dict[str, Any] = {
         "version": "0.1.0",
         "left_out": {"raw": 3},
         "spaces": [{"name": "mini", "fingerprint": "0123456789abcdef", "embedded": 110}],
+        "catalog": None,
     },
     "get_health": {"status": "ok"},
     "get_readiness": {"status": "ready"},

@@ -29,6 +29,7 @@ STATUS: dict[type[errors.LookalikeError], int] = {
 }
 CODES = {
     "busy": "too much is asked at once, or the library is busy; Retry-After says for how long",
+    "catalog_unavailable": "the database of the catalog does not answer; it may later",
     "crop_invalid": "a crop is not within its picture",
     "failed": "something failed that the caller did not cause",
     "fields_invalid": "the JSON or the form has wrong fields; `errors` lists them",
@@ -41,7 +42,7 @@ CODES = {
     "json_invalid": "the body is not JSON",
     "library_empty": "the library has no pictures yet",
     "library_locked": "another process is writing to the library",
-    "library_unusable": "the library's folder cannot be used",
+    "library_unusable": "the library's folder or its database cannot be used",
     "method_not_allowed": "the address does not take this method",
     "model_unavailable": "a model is unknown, cannot be loaded, or is not the library's",
     "no_neighbours": "the library has no picture that variants could start from",

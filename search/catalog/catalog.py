@@ -201,12 +201,18 @@ class Catalog(CatalogWriter):
 
     def set_uploads_folder(self, folder: str | Path) -> None:
         """Record the folder of uploads, a path or a URL. If the library was moved, update the path
-        of its root; between a disk and object storage nothing moves."""
+        of its root; between a disk and object storage nothing moves.
+
+        In a database that many machines use, the first folder on a disk stays: that of another
+        machine is no library that was moved.
+        """
         path = os.fsencode(folder)
         value = quote_from_bytes(path)  # a path need not be UTF-8, and `meta` holds text
         with self.database.read() as c:
             before = c.scalar(select(meta.c.value).where(meta.c.key == UPLOADS))
-        if before == value or self.database.read_only:
+        is_shared = self.database.engine.dialect.name == "postgresql"
+        is_elsewhere = is_shared and before is not None and not is_object_url(os.fsdecode(path))
+        if before == value or self.database.read_only or is_elsewhere:
             return
         with self.database.write() as c:
             c.execute(delete(meta).where(meta.c.key == UPLOADS))

@@ -10,7 +10,17 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Integer,
+    and_,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 
 from search.catalog.schema import counts, files, pictures, places, vectors
 
@@ -56,7 +66,7 @@ def read(c: Connection, name: str) -> dict[int, int]:
 
 def count_again(c: Connection) -> dict[tuple[str, int], int]:
     """Count everything by reading all rows; return the counts by name and key, without zeros."""
-    block = pictures.c.row_id // BLOCK
+    block = pictures.c.row_id // literal_column(str(BLOCK), Integer)
     present = pictures.c.orphaned.is_(None)
     joined = and_(pictures.c.row_id == vectors.c.picture, present)
     queries: Mapping[str, Any] = {

@@ -1,4 +1,7 @@
-"""The catalog's database: opening, settings of SQLite, transactions, errors."""
+"""The catalog's database in a SQLite file: opening, settings, transactions, errors.
+
+`search.catalog.postgres` has what differs on PostgreSQL.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,22 @@ import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Connection, create_engine, event, func, select
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DBAPIError, TimeoutError
 
 from search.catalog import schema
 from search.catalog.migrations import NEWEST, migrate_once, read_version
 from search.catalog.prepared import Prepared
 from search.errors import LibraryError, LockedError, StorageError
+
+if TYPE_CHECKING:
+    from search.lock import Verify
+
 
 CATALOG = "catalog.sqlite"
 """Name of the catalog's file in the library's folder."""
@@ -36,39 +43,38 @@ log = logging.getLogger(__name__)
 
 
 class Database:
-    """SQLite in a file (WAL, synchronous FULL), or another database that SQLAlchemy has a URL for.
+    """The catalog's database: SQLite in a file (WAL, synchronous FULL).
 
     with database.read() as connection:
         rows = connection.execute(select(pictures)).all()
     """
 
-    def __init__(self, target: Path | str) -> None:
+    def __init__(self, file: Path) -> None:
         """Open the database and run its migrations.
 
-        target: the file, or a database URL. A file that cannot be written is opened for reading
-        alone. Raises LibraryError if it is damaged, on a network file system, or was written by a
-        newer version; StorageError if it is missing or of an older version and cannot be written.
+        A file that cannot be written is opened for reading alone. Raises LibraryError if it is
+        damaged, on a network file system, or was written by a newer version; StorageError if it is
+        missing or of an older version and cannot be written.
         """
-        self._file = target if isinstance(target, Path) else None
+        self._file = file
+        self.location = str(file.parent)
+        """The folder, or the URL without its password, for messages."""
         self.read_only = False
-        """Whether the file can only be read, as on a write-protected or full disk."""
-        if self._file:
-            refuse_network(self._file.parent)
-        url = URL.create("sqlite", database=str(target)) if self._file else str(target)
-        if self._file and self._file.exists() and not _is_writable(self._file):
-            self._open_for_reading(self._file)
+        """Whether the database can only be read, as on a write-protected or full disk."""
+        refuse_network(file.parent)
+        if file.exists() and not _is_writable(file):
+            self._open_for_reading(file)
             return
-        self.engine = create_engine(url)
-        if self.engine.dialect.name == "sqlite":
-            event.listen(self.engine, "connect", _set_up_connection)
-            event.listen(self.engine, "begin", _begin)
+        self.engine = create_engine(URL.create("sqlite", database=str(file)))
+        event.listen(self.engine, "connect", _set_up_connection)
+        event.listen(self.engine, "begin", _begin)
         try:
             self._migrate()
         except StorageError:
             self.engine.dispose()
-            if self._file is None or not self._file.exists() or not self._file.stat().st_size:
+            if not file.exists() or not file.stat().st_size:
                 raise
-            self._open_for_reading(self._file)
+            self._open_for_reading(file)
 
     def _open_for_reading(self, file: Path) -> None:
         """Open a file that cannot be written. Raises LibraryError and StorageError."""
@@ -89,7 +95,7 @@ class Database:
             raise self._describe_newer(version)
         if version < NEWEST:
             raise StorageError(
-                f"the library in {self._location()} is of an earlier version and cannot be "
+                f"the library in {self.location} is of an earlier version and cannot be "
                 "written; make its folder writable once, so that it can be brought up to date"
             )
 
@@ -106,12 +112,10 @@ class Database:
     @contextmanager
     def read_prepared(self) -> Iterator[Fetch]:
         """As `read`, for statements that are prepared; yields the function that runs them."""
-        dialect = self.engine.dialect
         with self._translate_errors(), closing(self.engine.raw_connection()) as connection:
             cursor = connection.cursor()
-            if dialect.name == "sqlite":
-                cursor.execute("BEGIN")  # the pool ends it when it takes the connection back
-            yield partial(Prepared.fetch, cursor=cursor, dialect=dialect)
+            cursor.execute("BEGIN")  # the pool ends it when it takes the connection back
+            yield partial(Prepared.fetch, cursor=cursor, dialect=self.engine.dialect)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -121,7 +125,7 @@ class Database:
         """
         if self.read_only:
             raise StorageError(
-                f"the library in {self._location()} can only be read; make its folder writable and "
+                f"the library in {self.location} can only be read; make its folder writable and "
                 "free some space, then run the same command again"
             )
         with self._translate_errors(), self.engine.connect() as connection:
@@ -129,10 +133,16 @@ class Database:
             with connection.begin():
                 yield connection
 
+    def hold_lock(
+        self, seconds: float, report: Callable[[str], None]
+    ) -> AbstractContextManager[Verify]:
+        """Hold the write lock of the library. See `search.lock.Hold`."""
+        from search.lock import hold_lock  # its library is slow to import, and reads need none
+
+        return hold_lock(self._file.parent, seconds, report)
+
     def copy_to(self, path: Path) -> None:
-        """Copy the database to a new file while it is in use. Raises StorageError."""
-        if self.engine.dialect.name != "sqlite":
-            raise LibraryError("only SQLite catalogs are copied; use the tools of the database")
+        """Copy the database to a new SQLite file while it is in use. Raises StorageError."""
         with self._translate_errors(), closing(sqlite3.connect(path)) as target:
             with self.engine.connect() as connection:
                 source: Any = connection.connection.driver_connection
@@ -143,9 +153,7 @@ class Database:
                     raise StorageError(f"cannot copy the catalog to {path}: {error}") from error
 
     def integrity(self) -> list[str]:
-        """Return what the database itself finds wrong with its pages and references (SQLite)."""
-        if self.engine.dialect.name != "sqlite":
-            return []
+        """Return what the database itself finds wrong with its pages and references."""
         with self.read() as connection:
             lines = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check")]
             dangling = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
@@ -161,47 +169,65 @@ class Database:
                     raise self._describe_newer(version)
                 if not migrate_once(connection):
                     return
-                log.info("migrated the catalog in %s from version %d", self._location(), version)
+                log.info("migrated the catalog in %s from version %d", self.location, version)
 
     def _describe_newer(self, version: int) -> LibraryError:
         return LibraryError(
-            f"the library in {self._location()} was written by a newer lookalike "
+            f"the library in {self.location} was written by a newer lookalike "
             f"(schema {version}, this one knows {NEWEST}); upgrade, or give another --home"
         )
-
-    def _location(self) -> str:
-        """Return the folder or the URL, for messages."""
-        return str(self._file.parent) if self._file else self.engine.url.render_as_string()
-
-    @property
-    def _driver_error(self) -> type[Exception]:
-        """The class of the driver's own errors, which prepared statements raise."""
-        driver: Any = self.engine.dialect.dbapi
-        error: type[Exception] = driver.DatabaseError
-        return error
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
         """Raise errors of the database as LookalikeError that says what to do."""
         try:
             yield
-        except (DatabaseError, self._driver_error) as error:
-            text = str(error.orig if isinstance(error, DatabaseError) else error)
-            location = self._location()
-            if "locked" in text:
-                raise LockedError(f"the catalog in {location} is locked; try again") from error
-            if "full" in text or "readonly" in text or "I/O" in text or "unable to open" in text:
-                raise StorageError(
-                    f"cannot write to {location} ({text}); free some space or check its "
-                    "permissions, then run the same command again: it goes on where it stopped"
-                ) from error
-            if "malformed" in text or "not a database" in text:
-                raise LibraryError(
-                    f"the catalog in {location} is damaged ({text}); bring a backup back with "
-                    "`lookalike restore FILE --replace`, or move the catalog away and index again: "
-                    "pictures in `kept` are taken in again"
-                ) from error
-            raise
+        except (DBAPIError, TimeoutError) as error:
+            described = self._describe_error(error)
+            if described is None:
+                raise
+            raise described from error
+        except self._driver_error as error:  # of a prepared statement
+            wrapped = DBAPIError.instance(None, None, error, self._driver_error)
+            described = self._describe_error(wrapped) if isinstance(wrapped, DBAPIError) else None
+            if described is None:
+                raise
+            raise described from error
+
+    @property
+    def _driver_error(self) -> type[Exception]:
+        """The class of the driver's own errors, which prepared statements raise."""
+        driver: Any = self.engine.dialect.dbapi
+        error: type[Exception] = driver.Error
+        return error
+
+    def _describe_error(self, error: DBAPIError | TimeoutError) -> LibraryError | None:
+        """Return what to raise for an error of the database; None for a fault of the program."""
+        text = str(error.orig) if isinstance(error, DBAPIError) else ""
+        location = self.location
+        if "locked" in text:
+            return LockedError(f"the catalog in {location} is locked; try again")
+        if "full" in text or "readonly" in text or "I/O" in text or "unable to open" in text:
+            return StorageError(
+                f"cannot write to {location} ({text}); free some space or check its "
+                "permissions, then run the same command again: it goes on where it stopped"
+            )
+        if "malformed" in text or "not a database" in text:
+            return LibraryError(
+                f"the catalog in {location} is damaged ({text}); bring a backup back with "
+                "`lookalike restore FILE --replace`, or move the catalog away and index again: "
+                "pictures in `kept` are taken in again"
+            )
+        return None
+
+
+def open_database(address: str | None, file: Path) -> Database:
+    """Open the database of a URL, or the SQLite file if there is none. Raises LibraryError."""
+    if address is None:
+        return Database(file)
+    from search.catalog.postgres import PostgresDatabase  # few libraries need it
+
+    return PostgresDatabase(address)
 
 
 def _set_up_connection(connection: sqlite3.Connection, _: Any) -> None:

@@ -1,8 +1,9 @@
 """The migrations of the catalog's schema, in order.
 
 Each is SQL that stays as it is forever, so that a later change of `search.catalog.schema` cannot
-change what it does. Each runs in one transaction, which also records its version. Only SQLite
-catalogs have versions before 5, so the SQL is SQLite's.
+change what it does. Each runs in one transaction, which also records its version. Catalogs on
+PostgreSQL begin with version 13, so the SQL of earlier ones is SQLite's; later ones give `_run` the
+SQL of both where it differs.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import time
 import unicodedata
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, func, insert, inspect, select
@@ -322,7 +323,10 @@ def migrate_once(connection: Connection) -> bool:
     return True
 
 
-def _run(connection: Connection, *statements: str) -> None:
+def _run(connection: Connection, *statements: str, postgresql: Sequence[str] | None = None) -> None:
+    """Run statements. postgresql: those of PostgreSQL, where they differ from SQLite's."""
+    if postgresql is not None and connection.dialect.name == "postgresql":
+        statements = tuple(postgresql)
     for statement in statements:
         connection.exec_driver_sql(statement)
 

@@ -14,10 +14,8 @@ from urllib.parse import unquote_to_bytes
 from sqlalchemy import (
     BindParameter,
     Select,
-    Text,
     and_,
     bindparam,
-    cast,
     func,
     or_,
     select,
@@ -41,6 +39,7 @@ from search.catalog.schema import (
     tags,
     vectors,
 )
+from search.catalog.sql import path_contains
 from search.catalog.writes import METADATA, Space, chunks, is_undamaged, unpack
 from search.errors import NotFoundError, QueryError
 from search.media.object_urls import is_object_url, join_place
@@ -333,8 +332,7 @@ class CatalogReader:
                 for row in c.execute(query)
                 if pattern.search(os.path.basename(os.fsdecode(row.path)))
             ]
-            path = func.lower(cast(files.c.path, Text))
-            within = and_(*(func.instr(path, token) > 0 for token in tokens))
+            within = and_(*(path_contains(files.c.path, token) for token in tokens))
             named = select(places.c.picture, files.c.path, files.c.root)
             named = named.join(places, places.c.file == files.c.id)
             named = named.where(or_(within, files.c.root.in_(whole)))

@@ -20,12 +20,13 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
-    String,
     Table,
-    Text,
     UniqueConstraint,
+    false,
     text,
 )
+
+from search.catalog.sql import EmptyBytes, String, Text
 
 metadata = MetaData()
 Number = BigInteger().with_variant(Integer, "sqlite")
@@ -62,12 +63,12 @@ roots = Table(
     Column("device", Number, nullable=False),
     Column("state", String(16), nullable=False),
     Column("exclude", JSON, nullable=False),
-    Column("follow_links", Boolean, nullable=False, default=False, server_default=text("0")),
+    Column("follow_links", Boolean, nullable=False, default=False, server_default=false()),
     # how many files of each kind were left out when the folder was last listed
     Column("left_out", JSON, nullable=False, default=dict, server_default=text("'{}'")),
     Column("file_system", Text),  # see `search.indexing.file_system`
     # most files vanished at once; those that did stay until a person confirms it
-    Column("keeps_lost", Boolean, nullable=False, default=False, server_default=text("0")),
+    Column("keeps_lost", Boolean, nullable=False, default=False, server_default=false()),
 )
 
 pictures = Table(
@@ -90,9 +91,9 @@ pictures = Table(
     Column("caption", Text),  # description in the file
     Column("exif", JSON, nullable=False, server_default=text("'{}'")),  # other tags by name
     Column("orphaned", Float),  # when its last file was removed, in seconds since 1970
-    Column("low_content", Boolean, nullable=False, default=False, server_default=text("0")),
+    Column("low_content", Boolean, nullable=False, default=False, server_default=false()),
     # the end of its pixels is missing
-    Column("truncated", Boolean, nullable=False, default=False, server_default=text("0")),
+    Column("truncated", Boolean, nullable=False, default=False, server_default=false()),
     # `rules.DECODE_RULE` under which `pixel_hash`, the metadata and the thumbnail were computed
     Column("decode_rule", Integer, nullable=False, server_default=text("1")),
     Index("pictures_pixel_hash", "pixel_hash"),
@@ -162,7 +163,7 @@ spaces = Table(  # of vectors: an embedder with its weights, preprocessing and d
     Column("fingerprint", String(64), nullable=False, unique=True),
     Column("dim", Integer, nullable=False),
     # whether it also serves while it is not the space of the library's own model
-    Column("beside", Boolean, nullable=False, default=False, server_default=text("0")),
+    Column("beside", Boolean, nullable=False, default=False, server_default=false()),
 )
 
 vectors = Table(
@@ -172,7 +173,7 @@ vectors = Table(
     Column("picture", Number, ForeignKey("pictures.row_id"), primary_key=True),
     Column("data", LargeBinary, nullable=False),  # dim x float16, little-endian
     # BLAKE2b of `data`, 8 bytes, by which `check` finds damage
-    Column("digest", LargeBinary, nullable=False, server_default=text("x''")),
+    Column("digest", LargeBinary, nullable=False, server_default=EmptyBytes()),
     Index("vectors_picture", "picture"),  # deleting a picture looks its vectors up by it
 )
 

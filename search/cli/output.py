@@ -307,6 +307,8 @@ def _print_table(hits: Hits) -> None:
 def print_status(status: Status) -> None:
     """Print the library at a glance."""
     write(f"home      {line(status.home)}")
+    if status.catalog:
+        write(f"catalog   {line(status.catalog)}")
     write(f"model     {status.model or 'none yet'}")
     write(f"pictures  {status.pictures}, {status.embedded} searchable, in {status.files} files")
     for space in status.spaces[1:]:

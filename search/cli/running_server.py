@@ -82,6 +82,7 @@ def publish(settings: Settings, token: str) -> Iterator[Callable[[str], None]]:
 def _identify(settings: Settings) -> dict[str, Any]:
     """Return what a command and a server must agree on to give the same answers."""
     options = settings.model_dump(mode="json", exclude=OTHER_SETTINGS)
+    options["catalog"] = settings.catalog_location
     return {"version": version("lookalike"), "settings": options}
 
 

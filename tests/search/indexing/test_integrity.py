@@ -35,6 +35,7 @@ def damage_vectors(engine: Engine, row_ids: range, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(DAMAGE))
+@pytest.mark.catalogs("sqlite", "postgresql")
 def test_damaged_vectors_are_left_out_and_embedded_again(
     library: Open, engine: Engine, home: Path, folder: Path, kind: str
 ) -> None:

@@ -76,6 +76,7 @@ def at(engine: Engine, now: float) -> None:
 # what a sync tells apart -----------------------------------------------------------------------
 
 
+@pytest.mark.catalogs("sqlite", "postgresql")
 def test_added_then_unchanged(engine: Engine, folder: Path) -> None:
     fill(folder, range(3))
     paint(folder / "deep" / "er" / "3.jpg", 3)
@@ -84,6 +85,7 @@ def test_added_then_unchanged(engine: Engine, folder: Path) -> None:
     assert held(engine) == content(folder) == find_paths(engine, 0)
 
 
+@pytest.mark.catalogs("sqlite", "postgresql")
 def test_changed(engine: Engine, folder: Path) -> None:
     fill(folder, range(3))
     engine.sync(folder)
@@ -129,6 +131,7 @@ def test_a_disk_that_cannot_even_be_asked_is_offline(
         engine.sync(folder.parent / ("n" * 300))
 
 
+@pytest.mark.catalogs("sqlite", "postgresql")
 def test_a_move_embeds_nothing_by_rename_and_by_copy(engine: Engine, folder: Path) -> None:
     fill(folder, range(3))
     engine.sync(folder)
@@ -154,6 +157,7 @@ def test_a_renamed_root_moved_below_another_one_embeds_nothing(
     assert report == {"added": 3, "unchanged": 1, "pictures": 4}
 
 
+@pytest.mark.catalogs("sqlite", "postgresql")
 def test_removed(engine: Engine, folder: Path) -> None:
     fill(folder, range(3))
     engine.sync(folder)
@@ -164,6 +168,7 @@ def test_removed(engine: Engine, folder: Path) -> None:
         engine.search(image=f"id:{identity(1)}")
 
 
+@pytest.mark.catalogs("sqlite", "postgresql")
 def test_swapped_names_embed_nothing_and_keep_their_tags(engine: Engine, folder: Path) -> None:
     fill(folder, range(2))
     engine.sync(folder)
@@ -539,6 +544,7 @@ def test_excludes_are_remembered_until_others_are_given(engine: Engine, folder: 
     assert counts(engine.sync(folder, exclude=["./*/2.jpg/"]))["removed"] == 1
 
 
+@pytest.mark.catalogs("sqlite", "postgresql")
 def test_names_that_are_not_utf8_go_all_the_way(engine: Engine, folder: Path) -> None:
     sub = os.path.join(os.fsencode(folder), b"caf\xe9")
     try:

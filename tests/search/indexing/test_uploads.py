@@ -53,6 +53,7 @@ def bin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return place / "files"
 
 
+@pytest.mark.catalogs("sqlite", "postgresql")
 def test_a_kept_picture_is_found_at_once_and_unchanged(engine: Engine, folder: Path) -> None:
     paint(folder / "a.jpg", 1)
     engine.sync(folder)
@@ -146,6 +147,7 @@ def test_nothing_is_left_where_the_catalog_does_not_take_it(
     assert list_uploads(engine) == [f"{identity(1)[:12]}.jpg"]
 
 
+@pytest.mark.catalogs("sqlite", "postgresql")
 def test_a_picture_is_kept_between_the_batches_of_a_run(engine: Engine, folder: Path) -> None:
     for seed in range(3):
         paint(folder / f"{seed}.jpg", seed)
@@ -193,23 +195,20 @@ def test_another_writer_is_waited_for_and_named(library: Open, home: Path) -> No
     engine.keep(jpeg(2))
 
 
-def test_a_borrower_that_waited_first_does_not_keep_the_run_from_its_lock(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_borrower_that_waited_first_does_not_keep_the_run_from_its_lock() -> None:
     """The run got the file lock while another thread of the same engine was waiting for it."""
     waiting, held, done = threading.Event(), threading.Event(), threading.Event()
 
     @contextmanager
-    def hold_busy_lock(home: Path, seconds: float, say: Callable[[str], None]) -> Iterator[None]:
+    def hold_busy_lock(seconds: float, say: Callable[[str], None]) -> Iterator[Callable[[], None]]:
         if threading.current_thread() is not main and not done.is_set():
             waiting.set()
             held.wait(10)
             time.sleep(seconds)
             raise LockedError("it is held")
-        yield
+        yield lambda: None
 
-    monkeypatch.setattr("search.lock.hold_lock", hold_busy_lock)
-    main, pen, got = threading.current_thread(), WriteLock(tmp_path, 60, lambda _: None), []
+    main, pen, got = threading.current_thread(), WriteLock(hold_busy_lock, 60, lambda _: None), []
 
     def borrow() -> None:
         with pen.borrow():
@@ -384,6 +383,7 @@ def test_a_picture_tells_its_facts(engine: Engine, folder: Path) -> None:
         engine.picture("../../etc")
 
 
+@pytest.mark.catalogs("sqlite", "postgresql")
 def test_pages_hold_every_picture_once_and_the_newest_first(engine: Engine, folder: Path) -> None:
     for seed in range(7):
         paint(folder / f"{seed}.jpg", seed)

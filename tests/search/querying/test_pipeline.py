@@ -116,6 +116,7 @@ def test_terms_are_embedded_in_their_order() -> None:
         QueryEmbedder().embed([ResolvedTerm(1, vector=z), ResolvedTerm(-1, vector=z)], None)
 
 
+@pytest.mark.catalogs("sqlite", "postgresql")
 def test_the_nearest_are_retrieved_and_ranked_by_stored_vectors(engine: Engine) -> None:
     ours = steps(engine)
     vector = engine.library.runtime.run(
@@ -162,6 +163,7 @@ def test_the_least_score_is_a_bound_that_counts(engine: Engine) -> None:
     assert list(ScoreFilter().filter(some, 0.5)) == some[:2]
 
 
+@pytest.mark.catalogs("sqlite", "postgresql")
 def test_hits_are_described_in_their_order(engine: Engine, folder: Path) -> None:
     hits = HitDescriber().describe(candidates(engine, 0.9, 0.5))
     assert [(hit.id, hit.path, hit.score) for hit in hits] == [

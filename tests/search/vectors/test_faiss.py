@@ -212,6 +212,7 @@ def fill(folder: Path, seeds: range) -> None:
         paint(folder / f"{seed}.jpg", seed)
 
 
+@pytest.mark.catalogs("sqlite", "postgresql")
 def test_a_sync_writes_the_snapshot_that_the_next_process_opens(
     engine: Engine, folder: Path
 ) -> None:
@@ -222,6 +223,7 @@ def test_a_sync_writes_the_snapshot_that_the_next_process_opens(
     assert live.index.cursor == engine.library.reader.sequence(live.space)
 
 
+@pytest.mark.catalogs("sqlite", "postgresql")
 def test_the_tail_of_the_log_is_replayed(engine: Engine, folder: Path) -> None:
     fill(folder, range(4))
     engine.sync(folder)
@@ -367,6 +369,7 @@ def test_old_snapshots_and_torn_writes_are_swept(engine: Engine, folder: Path) -
     assert snapshots(engine.home) == [remaining]
 
 
+@pytest.mark.catalogs("sqlite", "postgresql")
 def test_another_process_sees_what_was_added_and_removed(library: Open, folder: Path) -> None:
     writer, reader = library(), library()
     fill(folder, range(3))

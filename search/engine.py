@@ -38,6 +38,7 @@ from search.records import (
     IndexReport,
     KeptPicture,
     KnownWord,
+    MoveProgress,
     Page,
     Picture,
     Progress,
@@ -553,6 +554,21 @@ class Engine:
         from search.indexing.backup import write_backup
 
         return write_backup(self.library.database, self.home, Path(absolute_path(path)))
+
+    def move(self, to: str) -> Iterator[MoveProgress]:
+        """Copy the catalog to another database, which must be empty, and compare the two.
+
+        to: the URL of a PostgreSQL database, or `sqlite:` for the file in the library's folder. The
+        last progress has the report, which names the setting to use from then on. This engine goes
+        on with its own catalog, which stays as it is. Nothing is left in the other database unless
+        all is. Raises LookalikeError.
+        """
+        from search.indexing.move import move_catalog
+
+        settings = self.settings
+        return move_catalog(
+            self.library.database, to, self.home, settings.lock_seconds, self.library.report
+        )
 
     @staticmethod
     def restore(

@@ -203,12 +203,13 @@ class IndexReport:
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress of a sync: `done` of `total` files, or megabytes while a model is fetched.
+    """Progress of a sync: `done` of `total` files, megabytes of a model that is fetched, or rows of
+    a catalog that is copied.
 
     report: set in the last one.
     """
 
-    phase: Literal["fetch", "scan", "index", "embed", "draw", "finish"]
+    phase: Literal["fetch", "scan", "index", "embed", "draw", "finish", "copy"]
     done: int
     total: int
     path: str | None = None
@@ -476,6 +477,34 @@ class BackupReport:
     def to_json(self) -> dict[str, Any]:
         """Convert to JSON, as `backup --json` prints it."""
         return asdict(self) | {"path": shown(self.path)}
+
+
+@dataclass(frozen=True)
+class MoveReport:
+    """A catalog that was copied. catalog: where it is now, without a password. setting: what to set
+    from now on. rows: their count by table."""
+
+    catalog: str
+    setting: str
+    rows: dict[str, int]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Convert to JSON, as `move --json` prints it."""
+        return asdict(self) | {"catalog": shown(self.catalog)}
+
+
+@dataclass(frozen=True)
+class MoveProgress:
+    """Progress of a move: `done` of `total` rows are copied or compared.
+
+    table: of the rows. report: set in the last one.
+    """
+
+    done: int
+    total: int
+    table: str | None = None
+    report: MoveReport | None = None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 from sqlalchemy import Connection, Table, delete, func, insert, select, text
@@ -16,43 +17,46 @@ from search.errors import InputError, LibraryError
 CHUNK = 2000
 """Rows that are read and inserted at once."""
 TABLES = [table for table in schema.metadata.sorted_tables if table is not schema.migrations]
-Report = Callable[[str, int, int], None]
-"""Takes the name of a table, how many of its rows are copied, and how many it has."""
 
 
-def copy_catalog(
-    source: Database, target: Database, report: Report = lambda *_: None
-) -> dict[str, int]:
-    """Copy all rows to an empty catalog, and return their count by table.
+def copy_catalog(source: Database, target: Database) -> Iterator[tuple[int, int, str]]:
+    """Copy all rows to an empty catalog, and compare.
 
-    The change log keeps its numbers and stamps, so the snapshots of vector stores stay valid. All
-    is one transaction, which is committed once counts and digests of all tables agree. Raises
-    InputError if the target has rows, LibraryError if the two differ.
+    Yields how many rows are copied or compared, how many there are for both, and the name of their
+    table. The change log keeps its numbers and stamps, so the snapshots of vector stores stay
+    valid. All is one transaction, which is committed once counts and digests of all tables agree.
+    Raises InputError if the target has rows, LibraryError if the two differ.
     """
-    counts = {}
     with source.read() as old, target.write() as new:
         _require_empty(new, target.location)
         new.execute(delete(schema.meta))
+        done, total = 0, 2 * sum(count_rows(old).values())
         digests = {}
         for table in TABLES:
-            total, digest, count = old.scalar(select(func.count()).select_from(table)), _Digest(), 0
+            digest = _Digest()
             for rows in _iterate_rows(old, table):
                 digest.update(table, rows)
                 new.execute(insert(table), rows)
-                count += len(rows)
-                report(table.name, count, total or 0)
-            counts[table.name], digests[table.name] = count, digest.value()
+                done += len(rows)
+                yield done, total, table.name
+            digests[table.name] = digest.value()
         _set_counters(new, _read_counters(old))
         for table in TABLES:
             digest = _Digest()
             for rows in _iterate_rows(new, table):
                 digest.update(table, rows)
+                done += len(rows)
+                yield done, total, table.name
             if digest.value() != digests[table.name]:
                 raise LibraryError(
                     f"the copy of table {table.name} differs in {target.location}, so nothing was "
                     "copied; run `lookalike check` on the library, then try again"
                 )
-    return counts
+
+
+def count_rows(c: Connection) -> dict[str, int]:
+    """Return the count of rows by table."""
+    return {one.name: c.scalar(select(func.count()).select_from(one)) or 0 for one in TABLES}
 
 
 def _require_empty(c: Connection, location: str) -> None:
@@ -65,16 +69,16 @@ def _require_empty(c: Connection, location: str) -> None:
     if filled:
         raise InputError(
             f"the catalog {location} is not empty (it has {', '.join(filled)}); give an empty "
-            "database"
+            "database (for `sqlite:` move the file catalog.sqlite away)"
         )
 
 
 def _iterate_rows(c: Connection, table: Table) -> Iterator[list[dict[str, Any]]]:
     """Yield the rows of a table in chunks, by its key."""
     query = select(table).order_by(*table.primary_key.columns)
-    result = c.execute(query, execution_options={"yield_per": CHUNK})
-    for rows in result.mappings().partitions():
-        yield [dict(row) for row in rows]
+    with closing(c.execute(query, execution_options={"yield_per": CHUNK})) as result:
+        for rows in result.mappings().partitions():
+            yield [dict(row) for row in rows]
 
 
 class _Digest:

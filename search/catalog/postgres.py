@@ -207,7 +207,8 @@ class PostgresDatabase(Database):
         """Copy the database to a new SQLite file while it is in use. Raises StorageError."""
         target = Database(path)
         try:
-            copy_catalog(self, target)
+            for _ in copy_catalog(self, target):
+                pass
         finally:
             target.close()  # deletes its log
 

@@ -1,4 +1,4 @@
-"""Commands that save a library to a file and bring it back."""
+"""Commands that save a library to a file, bring it back, and move its catalog."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from search.cli import arguments, output
 from search.cli.arguments import AsJson
 from search.cli.session import open_engine, read_settings
 from search.errors import LibraryError
+from search.records import Progress
 
 
 def backup(
@@ -53,3 +54,36 @@ def restore(
     else:
         output.write(f"{report.kept} kept pictures and the catalog are back in {settings.home}")
         output.note("`lookalike check` makes the thumbnails again; `index` follows the folders")
+
+
+def move(
+    context: typer.Context,
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="postgresql+psycopg://USER@HOST/DATABASE, or sqlite: for the file in the "
+            "library's folder. It must be empty.",
+        ),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Copy the catalog to another database, and compare the two. The old one stays as it is."""
+    from search.cli.running_server import is_serving
+
+    settings = read_settings(context)
+    if is_serving(settings):
+        raise LibraryError(f"a server uses the library in {settings.home}; stop it first")
+    with open_engine(context) as engine:
+        steps = engine.move(to)
+        last = output.show_events(steps, lambda e: Progress("copy", e.done, e.total, e.table))
+    report = last.report if last else None
+    if report is None:
+        raise LibraryError("the move ended early; run it again")
+    if as_json:
+        output.print_json(report)
+        return
+    counts = ", ".join(f"{report.rows[name]} {name}" for name in ("pictures", "vectors", "files"))
+    output.write(f"{counts} are in {output.line(report.catalog)}, compared with the old catalog")
+    output.write(f"from now on: {output.line(report.setting)}")
+    output.note("the old catalog stays as it was; delete it when the new one serves you")

@@ -45,6 +45,7 @@ PHASES = {
     "embed": "embedding",
     "draw": "drawing",
     "finish": "finishing",
+    "copy": "copying and comparing rows",
 }
 LINE_SECONDS = 5.0  # between two plain lines of progress
 

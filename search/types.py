@@ -13,6 +13,8 @@ Pixels: TypeAlias = "npt.NDArray[np.uint8]"
 """A prepared picture, (H, W, 3)."""
 Vectors: TypeAlias = "npt.NDArray[np.float32]"
 """Embeddings, (n, dim) or (dim,)."""
+RowIds: TypeAlias = "npt.NDArray[np.int64]"
+"""Row ids of pictures, (n,)."""
 
 
 class FileEntry(NamedTuple):

@@ -14,14 +14,13 @@ from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Select,
-    and_,
     bindparam,
     delete,
     func,
     insert,
-    or_,
     select,
     update,
 )
@@ -44,6 +43,7 @@ from search.catalog.schema import (
 )
 from search.catalog.writes import (
     CHUNK,
+    IS_PRESENT_RULE,
     CatalogFile,
     CatalogWriter,
     Root,
@@ -52,7 +52,6 @@ from search.catalog.writes import (
     count_placed,
 )
 from search.media.object_urls import is_object_url
-from search.media.rules import DECODE_RULE
 from search.types import FileEntry
 
 ORPHAN_SECONDS = 30 * 86400.0
@@ -259,12 +258,11 @@ class Catalog(CatalogWriter):
     def file_ids(self, root: Root, within: str = "", most: int = CHUNK) -> list[int]:
         """Return the ids of at most `most` files of a root, or of its file or subfolder `within`,
         in the order of their paths."""
-        first, end = _folder_range(within)
-        path = files.c.path
-        inside = or_(and_(path > first, path < end), path == os.fsencode(within))
-        query = select(files.c.id).where(files.c.root == root.id, inside)
-        with self.database.read() as c:
-            return list(c.scalars(query.order_by(path).limit(most)))
+        (first, end), path = _folder_range(within), files.c.path
+        query = select(files.c.id).where(files.c.root == root.id).order_by(path).limit(most)
+        with self.database.read() as c:  # two questions: one with OR would read all files
+            alone = list(c.scalars(query.where(path == os.fsencode(within)))) if within else []
+            return alone or list(c.scalars(query.where(path > first, path < end)))
 
     def files_of(self, root: Root, row_id: int) -> dict[int, str]:
         """Return the files of a root that hold a picture: relative path by file id."""
@@ -275,9 +273,7 @@ class Catalog(CatalogWriter):
 
     def ids_by_size(self, space: Space, file_sizes: Collection[int]) -> dict[int, set[str]]:
         """Return the ids of pictures of some sizes in bytes that have a vector under the space."""
-        query = select(pictures.c.bytes, pictures.c.id).join(
-            vectors, and_(vectors.c.picture == pictures.c.row_id, vectors.c.space == space.id)
-        )
+        query = select(pictures.c.bytes, pictures.c.id).where(_has_vector(space))
         sizes: dict[int, set[str]] = {}
         for size, picture_id in self._select_many(query, pictures.c.bytes, file_sizes):
             sizes.setdefault(size, set()).add(picture_id)
@@ -288,10 +284,7 @@ class Catalog(CatalogWriter):
 
         Pictures of an earlier decode rule do not count, since their pixels may differ now.
         """
-        query = select(pictures.c.pixel_hash).join(
-            vectors, and_(vectors.c.picture == pictures.c.row_id, vectors.c.space == space.id)
-        )
-        query = query.where(pictures.c.decode_rule == DECODE_RULE)
+        query = select(pictures.c.pixel_hash).where(_has_vector(space), IS_PRESENT_RULE)
         return {row[0] for row in self._select_many(query, pictures.c.pixel_hash, pixel_hashes)}
 
     def row_ids(self, ids: Collection[str]) -> dict[str, int]:
@@ -374,7 +367,7 @@ class Catalog(CatalogWriter):
                 for one in self._purge(query.where(pictures.c.row_id.in_(part)))
             ]
         picture_ids = list[str]()
-        while part := self._purge(query.order_by(pictures.c.row_id).limit(CHUNK)):
+        while part := self._purge(query.order_by(pictures.c.orphaned).limit(CHUNK)):
             picture_ids += part
         return picture_ids
 
@@ -388,6 +381,12 @@ class Catalog(CatalogWriter):
                     c.execute(delete(table).where(table.c.picture.in_(row_ids)))
                 c.execute(delete(pictures).where(pictures.c.row_id.in_(row_ids)))
         return [row.id for row in rows]
+
+
+def _has_vector(space: Space) -> ColumnElement[bool]:
+    """Return the condition that a picture has a vector. A join would begin with all vectors."""
+    v = vectors.c
+    return select(v.picture).where(v.picture == pictures.c.row_id, v.space == space.id).exists()
 
 
 def _folder_range(within: str) -> tuple[bytes, bytes]:

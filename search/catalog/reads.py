@@ -46,7 +46,7 @@ from search.media.object_urls import is_object_url, join_place
 from search.media.open_file import FilePlace
 from search.media.rules import DECODE_RULE
 from search.records import Label, Metadata
-from search.types import Vectors, file_state
+from search.types import RowIds, Vectors, file_state
 
 
 @dataclass(frozen=True)
@@ -228,10 +228,24 @@ class CatalogReader:
                     picture_ids[int(row.row_id)] = str(row.id)
         return picture_ids
 
-    def all_picture_ids(self) -> set[str]:
-        """Return the content hashes of all pictures, those without files too."""
+    def picture_ids_from(self, prefix: str) -> set[str]:
+        """Return the content hashes that begin with a prefix; also of pictures without files."""
         with self.database.read() as c:
-            return set(c.scalars(select(pictures.c.id)))
+            ids = pictures.c.id
+            return set(c.scalars(select(ids).where(ids >= prefix, ids < prefix + "g")))
+
+    def searchable_ids(self, space: Space) -> RowIds:
+        """Return the row ids that have files and a vector under the space, ascending."""
+        import numpy as np  # slow to import, and a command may need no vectors
+
+        blocks, last = [np.empty(0, np.int64)], 0
+        while True:
+            with self.database.read_prepared() as fetch:
+                rows = fetch(SEARCHABLE, space=space.id, last=last, count=65536)
+            if not rows:
+                return np.concatenate(blocks)
+            last = rows[-1][0]
+            blocks.append(np.fromiter((row[0] for row in rows), np.int64, len(rows)))
 
     def describe(self, row_ids: Collection[int]) -> dict[int, PictureSummary]:
         """Return what hits show, by row id. Pictures without files are left out."""
@@ -403,14 +417,23 @@ class CatalogReader:
 
     def iterate_files(self) -> Iterator[tuple[str, int, str]]:
         """Yield (picture id, file id, path) of every file with a picture, by root and path."""
-        query = (
-            _select_files()
-            .add_columns(pictures.c.id, files.c.id.label("file"))
-            .join(pictures, pictures.c.row_id == places.c.picture)
-        )
+        for block in self.iterate_file_blocks():
+            yield from block
+
+    def iterate_file_blocks(self, block: int = 8192) -> Iterator[list[tuple[str, int, str]]]:
+        """As `iterate_files`, in blocks. Each block is a transaction of its own."""
         with self.database.read() as c:
-            for row in c.execute(query.order_by(files.c.root, files.c.path)):
-                yield row.id, row.file, _path(row)
+            root_paths = {row.id: row.path for row in c.execute(select(roots.c.id, roots.c.path))}
+        for root, root_path in sorted(root_paths.items()):
+            last = {"path": b"", "place": 0}
+            while True:
+                with self.database.read_prepared() as fetch:
+                    rows = fetch(PLACED, root=root, count=block, **last)
+                if not rows:
+                    break
+                *_, path, place = rows[-1]
+                last = {"path": path, "place": place}
+                yield [(one, file, _join(root_path, path)) for one, file, path, _ in rows]
 
     def count_dangling(self) -> int:
         """Return how many pictures have no file and are not orphans."""
@@ -470,6 +493,22 @@ ALL_PRESENT = Prepared(
     _select_vectors()
     .where(vectors.c.picture > bindparam("last"))
     .order_by(vectors.c.picture)
+    .limit(bindparam("count"))
+)
+SEARCHABLE = Prepared(
+    select(vectors.c.picture)
+    .join(pictures, and_(pictures.c.row_id == vectors.c.picture, pictures.c.orphaned.is_(None)))
+    .where(vectors.c.space == bindparam("space"), vectors.c.picture > bindparam("last"))
+    .order_by(vectors.c.picture)
+    .limit(bindparam("count"))
+)
+PLACED = Prepared(
+    select(pictures.c.id, files.c.id.label("file"), files.c.path, places.c.id.label("place"))
+    .join(places, places.c.picture == pictures.c.row_id)
+    .join(files, files.c.id == places.c.file)
+    .where(files.c.root == bindparam("root"), files.c.path >= bindparam("path"))
+    .where(or_(files.c.path > bindparam("path"), places.c.id > bindparam("place")))
+    .order_by(files.c.path, places.c.id)
     .limit(bindparam("count"))
 )
 SHOWN = Prepared(  # the columns after `source_url` are those of a file

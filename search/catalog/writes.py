@@ -29,6 +29,8 @@ METADATA = "type width height bytes taken camera latitude longitude exif truncat
 RETRY_SECONDS, MAX_RETRY_SECONDS = 600.0, 30 * 86400.0
 """Until a file that was slow to fail is tried again: at first, and at most. Each failure makes it
 four times as long."""
+# nearly all pictures have the present rule, so its index must not be used: hence the sum
+IS_PRESENT_RULE = pictures.c.decode_rule + 0 == DECODE_RULE
 CHUNK = 5000
 """Values in one `IN (...)`."""
 
@@ -444,11 +446,12 @@ class CatalogWriter:
         contents = {row_ids[f.id]: f.content for f in extracted if f.vector is not None}
         missing = {f.pixel_hash: f.id for f in extracted if f.vector is None and f.pixel_hash}
         if missing:
+            alike = select(pictures.c.row_id)  # read first: a join may begin with all vectors
+            alike = alike.where(pictures.c.pixel_hash.in_(missing), IS_PRESENT_RULE)
             same = (
                 select(pictures.c.pixel_hash, pictures.c.row_id, vectors.c.data, vectors.c.digest)
                 .join(vectors, vectors.c.picture == pictures.c.row_id)
-                .where(pictures.c.pixel_hash.in_(missing), vectors.c.space == space.id)
-                .where(pictures.c.decode_rule == DECODE_RULE)
+                .where(vectors.c.space == space.id, vectors.c.picture.in_(alike))
             )
             rows_of_copies = [row for row in c.execute(same) if is_undamaged(row, space)]
             stored = {row.pixel_hash: row for row in rows_of_copies}

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+import numpy as np
 
 from search.catalog.catalog import Catalog
 from search.catalog.reads import CatalogReader
 from search.catalog.writes import Space
 from search.errors import InputError, LookalikeError, RemoteError
 from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest, DecoderPool
-from search.media.object_urls import is_object_url, relative_place
+from search.media.object_urls import is_object_url
 from search.media.objects import ObjectStores
 from search.media.thumbnails import Thumbnails
 from search.records import CheckReport, IndexReport
@@ -55,6 +57,8 @@ class IntegrityChecker:
             repaired += self.embed_again()
         if dangling := self._catalog.orphan_dangling():
             repaired.append(f"{dangling} pictures without a file were taken out")
+        if wrong := self._catalog.repair_counts():
+            repaired.append(f"{wrong} kept counts were wrong; counted again")
         problems = list(self.check_catalog(spaces))
         for space in spaces:
             repaired += self.check_store(space, indexes.replica(space), runtime)
@@ -70,10 +74,12 @@ class IntegrityChecker:
         problems = list(self.check_catalog(spaces))
         if dangling := self._reader.count_dangling():
             problems.append(f"{dangling} pictures have no file; {advice}")
+        if wrong := self._reader.list_wrong_counts():
+            problems.append(f"{wrong} kept counts are wrong; {advice}")
         for space in spaces:
             if damaged := self._reader.list_damaged_vectors(space):
                 problems.append(f"{len(damaged)} vectors of {space.name} are damaged; {advice}")
-            lines = self.check_store(space, indexes.replica(space), runtime)
+            lines = self.check_store(space, indexes.replica(space), runtime, damaged)
             problems += [f"{line} in memory; {advice}" for line in lines]
         problems += self.check_files(deep, None)
         counts = self._reader.count(None)
@@ -107,15 +113,22 @@ class IntegrityChecker:
         if report.embedded:
             yield f"{report.embedded} pictures were embedded again"
 
-    def check_store(self, space: Space, replica: StoreReplica, runtime: Runtime) -> Iterator[str]:
-        """Compare a vector store with the catalog and rebuild a wrong one; yield the repairs."""
-        expected = [
-            row_id for row_ids, _ in self._reader.iterate_vectors(space) for row_id in row_ids
-        ]
+    def check_store(
+        self,
+        space: Space,
+        replica: StoreReplica,
+        runtime: Runtime,
+        damaged: Sequence[int] = (),
+    ) -> Iterator[str]:
+        """Compare a vector store with the catalog and rebuild a wrong one; yield the repairs.
+
+        damaged: row ids whose vector a store leaves out.
+        """
+        expected = np.setdiff1d(self._reader.searchable_ids(space), damaged)
         store = replica.refresh()
-        if replica.rebuilt and expected:
+        if replica.rebuilt and len(expected):
             yield f"the index of {space.name} was missing or damaged; rebuilt from the catalog"
-        elif runtime.run(lambda: store.ids().tolist()) != expected:
+        elif not np.array_equal(runtime.run(store.ids), expected):
             replica.rebuild()
             yield f"the index of {space.name} did not agree with the catalog; rebuilt"
 
@@ -125,7 +138,6 @@ class IntegrityChecker:
         deep: read every file and compare its content with the catalog. repaired: gets a line about
         the thumbnails; None to write nothing.
         """
-        places = list(self._reader.iterate_files())
         roots = self._catalog.roots()
         remote = [root.path for root in roots if is_object_url(root.path)]
         listed, away = self._list_objects(remote)
@@ -139,11 +151,44 @@ class IntegrityChecker:
         ]
         for path in offline:
             yield f"{path}: offline" + (f": {away[path]}" if path in away else "")
+        created, changed, done = set[str](), list[int](), 0
+        for places in self._reader.iterate_file_blocks():
+            yield from self._check_block(places, listed, offline, deep, repaired, created, changed)
+            done += len(places)
+            log.info("checked %d files", done)
+        if repaired is None:
+            if created:
+                yield (
+                    f"{len(created)} thumbnails are missing or damaged; make the library's folder "
+                    "writable, check again"
+                )
+            return
+        self._catalog.mark_changed(changed)  # a sync by size and date may see no difference
+        if strays := self._thumbnails.delete_strays(self._reader.picture_ids_from):
+            repaired.append(f"{strays} thumbnails of no picture were deleted")
+        if created:
+            repaired.append(f"{len(created)} missing or damaged thumbnails were made again")
+
+    def _check_block(
+        self,
+        places: Sequence[tuple[str, int, str]],
+        listed: Collection[str],
+        offline: Sequence[str],
+        deep: bool,
+        repaired: list[str] | None,
+        created: set[str],
+        changed: list[int],
+    ) -> Iterator[str]:
+        """As `check_files`, for some (picture id, file id, path).
+
+        listed: URLs of the objects that are there. created: gets the ids of pictures whose
+        thumbnail was made. changed: gets the ids of files with other content.
+        """
+        away = tuple(os.path.join(root, "") for root in offline)
         whole = self._list_whole_thumbnails({picture_id for picture_id, _, _ in places})
         sources = []
-        changed = list[int]()
         for picture_id, file_id, path in places:
-            if any(relative_place(path, root) is not None for root in offline):
+            if away and path.startswith(away):
                 continue
             if path not in listed and (is_object_url(path) or not os.path.exists(path)):
                 yield f"{path}: gone since it was indexed; index its folder again"
@@ -152,7 +197,6 @@ class IntegrityChecker:
             if deep or not thumbnail:
                 source = DecodeRequest(path, known=(picture_id,) if thumbnail else ())
                 sources.append(((picture_id, file_id, path), source))
-        created = set()
         for (picture_id, file_id, path), result in self._decoders.load(sources, None):
             if isinstance(result, DecodeFailure):
                 yield f"{path}: {result.reason}"
@@ -163,18 +207,6 @@ class IntegrityChecker:
                 if repaired is not None:
                     self._thumbnails.write(picture_id, result.thumbnail)
                 created.add(picture_id)
-        if repaired is None:
-            if created:
-                yield (
-                    f"{len(created)} thumbnails are missing or damaged; make the library's folder "
-                    "writable, check again"
-                )
-            return
-        self._catalog.mark_changed(changed)  # a sync by size and date may see no difference
-        if strays := self._thumbnails.delete_strays(self._reader.all_picture_ids()):
-            repaired.append(f"{strays} thumbnails of no picture were deleted")
-        if created:
-            repaired.append(f"{len(created)} missing or damaged thumbnails were made again")
 
     def _list_objects(self, roots: Sequence[str]) -> tuple[set[str], dict[str, str]]:
         """Return the URLs of the objects below some roots, and why others cannot be listed."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
@@ -41,10 +42,11 @@ class Thumbnails(Protocol):
         """Delete a picture's thumbnail, if any. Raises StorageError when the storage refuses."""
         ...
 
-    def delete_strays(self, picture_ids: Collection[str]) -> int:
+    def delete_strays(self, list_ids: Callable[[str], Collection[str]]) -> int:
         """Delete the thumbnails of other pictures, which a killed process may leave.
 
-        The caller holds the write lock. Returns the number of them. Raises StorageError.
+        list_ids: returns the ids of all pictures that begin with two digits. The caller holds the
+        write lock. Returns the number of deleted ones. Raises StorageError.
         """
         ...
 
@@ -101,13 +103,17 @@ class DiskThumbnails:
                 "folder, then run `lookalike check`, which deletes what is left"
             ) from error
 
-    def delete_strays(self, picture_ids: Collection[str]) -> int:
+    def delete_strays(self, list_ids: Callable[[str], Collection[str]]) -> int:
         """See `Thumbnails`."""
-        stems = [path.stem for path in self._folder.glob("*/*/*.webp")]
-        strays = [stem for stem in stems if stem not in picture_ids]
-        for stem in strays:
-            self.delete(stem)
-        return len(strays)
+        count = 0
+        for folder in sorted(self._folder.glob("??")):
+            stems = [path.stem for path in folder.glob("*/*.webp")]
+            picture_ids = list_ids(folder.name) if stems else ()
+            for stem in stems:
+                if stem not in picture_ids:
+                    self.delete(stem)
+                    count += 1
+        return count
 
 
 class ObjectThumbnails:
@@ -155,7 +161,7 @@ class ObjectThumbnails:
                 f"cannot delete a thumbnail: {error}; `lookalike check` deletes what is left"
             ) from error
 
-    def delete_strays(self, picture_ids: Collection[str]) -> int:
+    def delete_strays(self, list_ids: Callable[[str], Collection[str]]) -> int:
         """See `Thumbnails`."""
         try:
             names = [info.url.rpartition("/")[2] for info in self._stores.list(self._url)]
@@ -163,11 +169,15 @@ class ObjectThumbnails:
             return 0
         except RemoteError as error:
             raise StorageError(f"the thumbnails cannot be listed: {error}") from error
-        stems = [name.removesuffix(".webp") for name in names if name.endswith(".webp")]
-        strays = [stem for stem in stems if stem not in picture_ids]
-        for stem in strays:
-            self.delete(stem)
-        return len(strays)
+        stems = sorted(name.removesuffix(".webp") for name in names if name.endswith(".webp"))
+        count = 0
+        for start, group in groupby(stems, key=lambda stem: stem[:2]):
+            picture_ids = list_ids(start)
+            for stem in group:
+                if stem not in picture_ids:
+                    self.delete(stem)
+                    count += 1
+        return count
 
 
 def _is_whole(head: bytes, size: int) -> bool:

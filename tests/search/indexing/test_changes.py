@@ -228,6 +228,7 @@ def test_a_picture_without_a_file_is_taken_out(engine: Engine, folder: Path) -> 
     engine.sync(folder)
     with engine.library.database.write() as c:
         c.execute(delete(schema.places).where(schema.places.c.picture == 1))
+    engine.library.catalog.repair_counts()
     report = engine.check()
     assert report.repaired == ("1 pictures without a file were taken out",)
     assert report.problems == () and engine.status().pictures == 1

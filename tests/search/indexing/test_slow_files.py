@@ -106,6 +106,7 @@ def test_a_slow_picture_without_a_vector_waits_too(
     engine.sync(folder)
     with engine.library.database.write() as c:
         c.execute(delete(schema.vectors).where(schema.vectors.c.picture == 2))
+    engine.library.catalog.repair_counts()
     slow.names.add("1.jpg")
     for _ in range(3):
         (skip,) = engine.sync(folder).skipped

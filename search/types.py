@@ -17,6 +17,9 @@ RowIds: TypeAlias = "npt.NDArray[np.int64]"
 """Row ids of pictures, (n,)."""
 
 
+LIMIT = 2**63
+
+
 class FileEntry(NamedTuple):
     """A file as the folder lists it. path: relative to the root, with `/`; size in bytes;
     mtime_ns: last change in nanoseconds, which programs may set; ctime_ns: last change of content
@@ -35,9 +38,11 @@ def file_state(info: os.stat_result) -> tuple[int, int, int, int]:
     Of numbers that do not fit in 64 bits with a sign, as inodes of some file systems, the lowest
     bits are returned.
     """
-    times = _signed(info.st_mtime_ns), _signed(info.st_ctime_ns)
-    return info.st_size, times[0], _signed(info.st_ino), times[1]
+    mtime_ns, inode, ctime_ns = info.st_mtime_ns, info.st_ino, info.st_ctime_ns
+    if not (-LIMIT <= mtime_ns < LIMIT and inode < LIMIT and -LIMIT <= ctime_ns < LIMIT):
+        mtime_ns, inode, ctime_ns = map(_signed, (mtime_ns, inode, ctime_ns))
+    return info.st_size, mtime_ns, inode, ctime_ns
 
 
 def _signed(number: int) -> int:
-    return (number + 2**63) % 2**64 - 2**63
+    return (number + LIMIT) % (2 * LIMIT) - LIMIT

@@ -33,11 +33,13 @@ class Prepared:
 
     Parameters and columns must be numbers, text or bytes: no value is converted. So a truth value
     may come as 0 or 1.
+
+    kept: the compiled forms, by the name of the dialect and the lengths of lists.
     """
 
     def __init__(self, statement: Select[Any]) -> None:
         self._statement = statement
-        self._kept: dict[tuple[Any, ...], Compiled] = {}
+        self.kept: dict[tuple[Any, ...], Compiled] = {}
 
     def fetch(self, cursor: Any, dialect: Dialect, **values: Any) -> list[tuple[Any, ...]]:
         """Return all rows as tuples. An empty list as a value returns no row.
@@ -67,11 +69,11 @@ class Prepared:
     ) -> Compiled:
         """Return the form of the statement for lists of these lengths."""
         key = dialect.name, *(len(one) for one in lists.values())
-        if key not in self._kept:
-            if len(self._kept) >= MOST_KEPT:
-                self._kept.clear()
+        if key not in self.kept:
+            if len(self.kept) >= MOST_KEPT:
+                self.kept.clear()
             compiled = self._statement.compile(dialect=dialect)
             state = compiled.construct_expanded_state({**values, **lists})
             constants = {n: v for n, v in state.parameters.items() if n not in bound}
-            self._kept[key] = Compiled(state.statement, state.positiontup, constants)
-        return self._kept[key]
+            self.kept[key] = Compiled(state.statement, state.positiontup, constants)
+        return self.kept[key]

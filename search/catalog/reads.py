@@ -48,6 +48,9 @@ from search.media.rules import DECODE_RULE
 from search.records import Label, Metadata
 from search.types import RowIds, Vectors, file_state
 
+LOG_BLOCK = 65536
+"""Entries of the change log that are read at once."""
+
 
 @dataclass(frozen=True)
 class PictureSummary:
@@ -116,11 +119,14 @@ class CatalogReader:
         with self.database.read() as c:
             return c.scalar(query.where(changes.c.sequence == sequence)) or 0
 
-    def changed_since(self, space: Space, sequence: int) -> tuple[int, set[int]]:
-        """Return the last sequence number, and the row ids that entries after `sequence` name."""
+    def changed_since(
+        self, space: Space, sequence: int, most: int = LOG_BLOCK
+    ) -> tuple[int, set[int]]:
+        """Return the row ids that the first `most` entries after `sequence` name, and the sequence
+        number of the last of these entries (`sequence` if there are none)."""
         with self.database.read_prepared() as fetch:
-            rows = fetch(LATER, space=space.id, sequence=sequence)
-        return max([sequence, *(row[0] for row in rows)]), {row[1] for row in rows}
+            rows = fetch(LATER, space=space.id, sequence=sequence, count=most)
+        return rows[-1][0] if rows else sequence, {row[1] for row in rows}
 
     def load_vectors(self, space: Space, row_ids: Collection[int]) -> tuple[list[int], Vectors]:
         """Return the row ids that are searchable under the space, and their vectors.
@@ -384,15 +390,6 @@ class CatalogReader:
                 skip -= inside
         return []
 
-    def newest_before(self, row_id: int | None, count: int) -> list[int]:
-        """Return the row ids of the newest pictures that are older than `row_id`, newest first.
-
-        row_id: None for the newest of all.
-        """
-        last = 2**63 - 1 if row_id is None else row_id
-        with self.database.read_prepared() as fetch:
-            return [row[0] for row in fetch(NEWEST, last=last, count=count, skip=0)]
-
     def resolve(self, picture_id: str) -> int:
         """Return the row id of a picture id, or of a unique prefix of at least 6 digits.
 
@@ -484,9 +481,10 @@ SEQUENCE = Prepared(
     select(func.max(changes.c.sequence)).where(changes.c.space == bindparam("space"))
 )
 LATER = Prepared(
-    select(changes.c.sequence, changes.c.picture).where(
-        changes.c.space == bindparam("space"), changes.c.sequence > bindparam("sequence")
-    )
+    select(changes.c.sequence, changes.c.picture)
+    .where(changes.c.space == bindparam("space"), changes.c.sequence > bindparam("sequence"))
+    .order_by(changes.c.sequence)
+    .limit(bindparam("count"))
 )
 PRESENT = Prepared(_select_vectors().where(vectors.c.picture.in_(_ROW_IDS)))
 ALL_PRESENT = Prepared(

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from search.catalog.catalog import Catalog
@@ -144,9 +145,8 @@ class FolderSync:
     def _iterate_files(
         self, root: Root | None, within: str = ""
     ) -> Iterator[tuple[str, CatalogFile]]:
-        """Yield the files that the catalog has of a root, or of its subfolder `within`."""
-        for part in self._catalog.iterate_files_of(root, within) if root else ():
-            yield from part
+        """Return the files that the catalog has of a root, or of its subfolder `within`."""
+        return chain.from_iterable(self._catalog.iterate_files_of(root, within) if root else ())
 
     def _inner(self, folder: str) -> list[Root]:
         """Return the roots below a folder."""
@@ -204,7 +204,8 @@ class FolderSync:
                     del listing.entries[path]
         if root is None:
             raise NotFoundError(f"{full} is not there; give a folder of pictures")
-        self._has_forced |= any(excluded(path, force) for path in listing.entries)
+        if force:
+            self._has_forced |= any(excluded(path, force) for path in listing.entries)
         known = self._iterate_files(root, within)
         plan = diff(known, listing, self._decoders.rule, force, self._catalog.now())
         yield from self._apply(folder, root, plan, listing.left_out, bool(force), allow_empty)

@@ -69,12 +69,15 @@ def replay(store: VectorStore, reader: CatalogReader, space: Space) -> Tasks[int
 
     Only one caller at a time may replay into a store.
     """
-    cursor, changed = reader.changed_since(space, store.cursor)
-    for row_ids in chunks(changed, BLOCK):
-        present, vectors = reader.load_vectors(space, row_ids)
-        yield partial(_apply, store, set(row_ids) - set(present), present, vectors)
-    store.cursor = cursor
-    return len(changed)
+    total = 0
+    while True:  # in blocks, since after an outage the log may name every picture
+        cursor, changed = reader.changed_since(space, store.cursor)
+        if not changed:
+            return total
+        for row_ids in chunks(changed, BLOCK):
+            present, vectors = reader.load_vectors(space, row_ids)
+            yield partial(_apply, store, set(row_ids) - set(present), present, vectors)
+        store.cursor, total = cursor, total + len(changed)
 
 
 def _apply(

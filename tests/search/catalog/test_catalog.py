@@ -195,6 +195,7 @@ def test_the_log_names_what_comes_goes_and_comes_back(fixture: CatalogFixture) -
     fixture.put(known("c", "A"))
     assert fixture.log() == [(1, "add"), (2, "add"), (1, "remove"), (1, "add")]
     assert fixture.reader.changed_since(fixture.space, 2) == (4, {1})
+    assert fixture.reader.changed_since(fixture.space, 2, 1)[0] == 3
 
 
 def test_entries_of_the_log_have_stamps_of_their_own(fixture: CatalogFixture) -> None:

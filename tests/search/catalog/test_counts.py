@@ -152,10 +152,6 @@ def test_counts_agree_with_the_rows_after_every_operation(
         newest = list(c.scalars(order))
     for skip in range(len(newest) + 2):
         assert churn.reader.newest(skip, 3) == newest[skip : skip + 3]
-    keyed, last = list[int](), None
-    while part := churn.reader.newest_before(last, 3):
-        keyed, last = keyed + part, part[-1]
-    assert keyed == newest
 
 
 def test_two_writers_keep_the_counts_right(make: Callable[[int], Churn]) -> None:

@@ -101,7 +101,6 @@ TASKS: dict[str, Callable[[Library], Any]] = {
     "status": lambda one: (one.reader.count(one.space), one.reader.files_by_root()),
     "first page": lambda one: one.reader.newest(0, 20),
     "last page": lambda one: one.reader.newest(one.count - 20, 20),
-    "page by key": lambda one: one.reader.newest_before(one.count // 2, 20),
     "describe": lambda one: one.reader.describe(SOME),
     "metadata": lambda one: one.reader.load_metadata(SOME),
     "labels": lambda one: one.reader.labels(one.space, SOME),

@@ -101,8 +101,8 @@ class CatalogReader:
         with self.database.read_prepared() as fetch:
             rows = fetch(SERVING)
         return [
-            Space(space_id, name, fingerprint, dim, bool(beside))
-            for space_id, name, fingerprint, dim, beside in rows
+            Space(row_id, name, fingerprint, dim, bool(beside))
+            for row_id, name, fingerprint, dim, beside in rows
         ]
 
     def sequence(self, space: Space) -> int:
@@ -372,9 +372,15 @@ class CatalogReader:
         rows = sorted(rows, key=lambda row: bool(row[0] == uploads))
         return [
             FilePlace(
-                os.fsdecode(root), os.fsdecode(path), size, mtime, ctime, probe, bool(follows)
+                os.fsdecode(root),
+                os.fsdecode(path),
+                size,
+                mtime_ns,
+                ctime_ns,
+                probe,
+                bool(follow_links),
             )
-            for root, path, size, mtime, ctime, probe, follows in rows
+            for root, path, size, mtime_ns, ctime_ns, probe, follow_links in rows
         ]
 
     def newest(self, skip: int, count: int) -> list[int]:

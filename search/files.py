@@ -44,11 +44,18 @@ def delete_partials(folder: Path, seconds: float = PARTIAL_SECONDS) -> None:
 
     seconds: younger ones stay, since a process may be writing them.
     """
-    limit = time.time() - seconds
-    for partial in folder.rglob(".*.part"):
+    for partial in list_old(folder, ".*.part", seconds):
         with suppress(OSError):
-            if partial.stat().st_mtime < limit:
-                partial.unlink()
+            partial.unlink()
+
+
+def list_old(folder: Path, pattern: str, seconds: float = PARTIAL_SECONDS) -> Iterator[Path]:
+    """Yield the files in a folder and below that nobody wrote to for so many seconds."""
+    limit = time.time() - seconds
+    for path in folder.rglob(pattern):
+        with suppress(OSError):
+            if path.stat().st_mtime < limit:
+                yield path
 
 
 def absolute_path(path: str | os.PathLike[str]) -> str:

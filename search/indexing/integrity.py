@@ -126,6 +126,8 @@ class IntegrityChecker:
         """
         expected = np.setdiff1d(self._reader.searchable_ids(space), damaged)
         store = replica.refresh()
+        if not replica.is_intact():
+            replica.rebuild()
         if replica.rebuilt and len(expected):
             yield f"the index of {space.name} was missing or damaged; rebuilt from the catalog"
         elif not np.array_equal(runtime.run(store.ids), expected):

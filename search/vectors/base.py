@@ -98,6 +98,10 @@ class StoreReplica(Protocol):
         """Build the store again from the catalog's vectors. The caller holds the write lock."""
         ...
 
+    def is_intact(self) -> bool:
+        """Return whether what is saved is as it was written; it may have to be read whole."""
+        ...
+
 
 class StoreManager(Protocol):
     """Opens, trains and saves the stores of a library, one for each space that serves.
@@ -121,7 +125,9 @@ class StoreManager(Protocol):
         ...
 
     def save(self, space: Space) -> None:
-        """Save the store unless the saved one is as new. The caller holds the write lock.
+        """Save the store unless the saved one is nearly as new. The caller holds the write lock.
+
+        What the saved one lacks is replayed from the change log when it is opened.
 
         What is saved of spaces that serve no longer is deleted. Raises StorageError.
         """

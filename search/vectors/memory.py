@@ -94,6 +94,10 @@ class MemoryReplica:
             self._store = store
             return store
 
+    def is_intact(self) -> bool:
+        """Return True: nothing is saved."""
+        return True
+
 
 class MemoryManager:
     """See `search.vectors.base.StoreManager`."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from search.catalog.reads import CatalogReader
 from search.catalog.writes import Space
 from search.vectors.faiss import snapshot
-from search.vectors.faiss.tiers import IVF_MIN_COUNT, choose_tier, needs_retraining
+from search.vectors.faiss.tiers import IVF_MIN_COUNT, choose_tier, needs_retraining, needs_saving
 
 if TYPE_CHECKING:
     from search.runtime import Runtime
@@ -72,14 +72,15 @@ class IndexManager:
             return replica.index is not before
 
     def save(self, space: Space) -> None:
-        """Write a snapshot, unless the one on disk is as new. The caller holds the write lock.
+        """Write a snapshot, unless the one on disk is nearly as new (`needs_saving`). The caller
+        holds the write lock.
 
-        Snapshots of spaces that serve no longer are deleted. Raises StorageError.
+        What it lacks is replayed from the change log when it is opened. Snapshots of spaces that
+        serve no longer are deleted. Raises StorageError.
         """
         path = self._path(space)
         with self._saving:  # two threads of one engine may hold the write lock
-            if not self._is_current(space) and (content := self.replica(space).make_snapshot()):
-                snapshot.write(path, *content)  # not on the inference thread, where queries run
+            if not self._is_current(space) and self.replica(space).save():
                 log.info("saved the index of %s to %s", space.name, path)
             serving = {self._path(one) for one in self._reader.spaces()}
             snapshot.delete_others(self._folder, {path, *serving})
@@ -100,15 +101,14 @@ class IndexManager:
             self._replicas.pop(key, None)
 
     def _is_current(self, space: Space) -> bool:
-        """Return whether the snapshot contains the whole log and every index has the right tier.
+        """Return whether the snapshot has nearly the whole log and every index the right tier.
 
         It reads only the head of the snapshot, so that an unchanged library costs nothing.
         """
         head, replica = snapshot.read_head(self._path(space)), self._replicas.get(space.id)
         if replica and (replica.rebuilt or not self._has_right_tier(replica.index.head())):
             return False
-        current = head.get("sequence") == self._reader.sequence(space)
-        return current and self._has_right_tier(head)
+        return self._has_right_tier(head) and self._is_near(space, head)
 
     def _has_right_tier(self, head: dict[str, Any]) -> bool:
         """head: of a snapshot, perhaps of a damaged one."""
@@ -118,6 +118,16 @@ class IndexManager:
             return False
         right = tier == choose_tier(self._tier, tier, count, self._ivf_min_count)
         return right and not needs_retraining(tier, count, trained_count)
+
+    def _is_near(self, space: Space, head: dict[str, Any]) -> bool:
+        """Return whether a snapshot is of this catalog and lacks few entries of its log."""
+        try:
+            cursor, stamp, count = (int(head[key]) for key in ("sequence", "stamp", "count"))
+        except (KeyError, ValueError, TypeError):
+            return False
+        changes = self._reader.sequence(space) - cursor
+        near = changes >= 0 and not needs_saving(count, changes)
+        return near and self._reader.stamp(space, cursor) == stamp
 
     def _path(self, space: Space) -> Path:
         return self._folder / snapshot.file_name(self._reader.library(), space.fingerprint)

@@ -2,45 +2,32 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from search.catalog.reads import CatalogReader
-from search.catalog.writes import Space, chunks
-from search.runtime import faiss
+from search.catalog.writes import Space
 from search.vectors.faiss import snapshot
+from search.vectors.faiss.build import build_flat, build_ivf
 from search.vectors.faiss.flat import FlatIndex
 from search.vectors.faiss.ivf import IvfIndex
 from search.vectors.faiss.snapshot import SnapshotError
-from search.vectors.faiss.tiers import IVF_MIN_COUNT, choose_tier, needs_retraining
-from search.vectors.replay import BLOCK, Run, Tasks, as_tasks, fill, replay, run_all, run_here
-
-SAMPLES_PER_CLUSTER = 40
-"""Vectors that are sampled for each cluster to train."""
-CALIBRATION_QUERIES = 256
-"""Stored vectors that new clusters are calibrated with."""
+from search.vectors.faiss.tiers import IVF_MIN_COUNT, choose_tier, needs_retraining, needs_saving
+from search.vectors.replay import BLOCK, Run, Tasks, replay, run_all, run_here
 
 TieredIndex = FlatIndex | IvfIndex
 
 
 def load(path: Path, dim: int) -> TieredIndex:
-    """Read an index from a snapshot.
+    """Open an index from a snapshot; its large arrays are mapped and not read.
 
     Raises SnapshotError if it is missing or damaged, or its vectors have another length than `dim`.
     """
-    head, body = snapshot.read(path)
-    if head.get("kind") not in ("flat", "ivf") or head.get("dim") != dim:
+    content = snapshot.read(path)
+    if content.head.get("kind") not in ("flat", "ivf") or content.head.get("dim") != dim:
         raise SnapshotError(f"{path} has another tier or length of vectors")
-    try:
-        index = faiss.deserialize_index(np.frombuffer(body, np.uint8))
-        return (FlatIndex if head["kind"] == "flat" else IvfIndex).restore(head, index)
-    except RuntimeError as error:  # an intact file of another version of FAISS
-        raise SnapshotError(f"{path}: {error}") from error
+    return (FlatIndex if content.head["kind"] == "flat" else IvfIndex).restore(content)
 
 
 class IndexReplica:
@@ -58,7 +45,7 @@ class IndexReplica:
         ivf_min_count: int = IVF_MIN_COUNT,
         run: Run = run_here,
     ) -> None:
-        """Read the snapshot in `folder`. If it is missing, damaged or of another catalog, build the
+        """Open the snapshot in `folder`. If it is missing, damaged or of another catalog, build the
         index from the catalog's vectors; nothing is embedded. tier, ivf_min_count: as `choose_tier`
         takes them. run: runs a task on the inference thread and waits for its end."""
         self._reader, self.space = reader, space
@@ -67,7 +54,7 @@ class IndexReplica:
         self.path = folder / snapshot.file_name(reader.library(), space.fingerprint)
         loaded = self._load_snapshot()
         self.rebuilt = loaded is None
-        self.index: TieredIndex = run_all(self._build_flat(), run) if loaded is None else loaded
+        self.index: TieredIndex = self._build_flat() if loaded is None else loaded
 
     def refresh(self) -> TieredIndex:
         """Apply new entries of the change log; return the index."""
@@ -81,8 +68,18 @@ class IndexReplica:
         with suppress(OSError):  # on a disk that refuses, `save` says so
             self.path.unlink()
         with self._lock:
-            self.index, self.rebuilt = run_all(self._build_flat(), self._run), True
+            self.index, self.rebuilt = self._build_flat(), True
             return self.index
+
+    def is_intact(self) -> bool:
+        """Read the whole snapshot; return whether it is as it was written, or not saved yet."""
+        if self.rebuilt or not self.path.exists():
+            return True
+        try:
+            snapshot.verify(self.path)
+        except SnapshotError:
+            return False
+        return True
 
     def train(self) -> Tasks[None]:
         """Bring the index to the tier that its size requires, by tasks of about 100 ms.
@@ -98,24 +95,53 @@ class IndexReplica:
         saved = snapshot.read_head(self.path).get("kind") == tier
         new = self._load_snapshot() if saved else None
         if new is None or needs_retraining(tier, index.count, new.trained_count):
-            new = yield from (self._build_flat() if tier == "flat" else self._build_ivf(index))
+            if tier == "flat":
+                new = self._build_flat()
+            else:
+                new = yield from build_ivf(self._reader, self.space, self._folder, index.ids())
+        yield from self._adopt(new)
+
+    def save(self) -> bool:
+        """Write a snapshot if the one on disk is too far behind; return whether it was written.
+
+        The index then goes on from the new snapshot, so that memory holds no change any more. The
+        caller holds the write lock. Raises StorageError.
+        """
+        content = list[tuple[dict[str, object], dict[str, snapshot.Part]]]()
+        with self._lock:  # the cursor and its stamp stay as they are
+            index = self.refresh()
+            index.cursor_stamp = self._reader.stamp(self.space, index.cursor)
+            if not self.rebuilt and not self._is_behind(index):
+                return False
+            self._run(lambda: content.append((index.head(), index.parts())))
+        snapshot.write(self.path, *content[0])  # not on the inference thread, where queries run
+        self.rebuilt = False
+        if (saved := self._load_snapshot()) is not None:
+            run_all(self._adopt(saved, instead_of=index), self._run)
+        return True
+
+    def _is_behind(self, index: TieredIndex) -> bool:
+        """Return whether the snapshot on disk lacks more of this index than opening may replay."""
+        head = snapshot.read_head(self.path)
+        if any(head.get(key) != index.head()[key] for key in ("kind", "made", "dim")):
+            return True
+        return needs_saving(index.count, index.cursor - int(head["sequence"]))
+
+    def _adopt(self, new: TieredIndex, instead_of: TieredIndex | None = None) -> Tasks[None]:
+        """Let another index answer from now on, as soon as it has what this one has.
+
+        instead_of: if another one than this answers meanwhile, it stays.
+        """
         while (yield from replay(new, self._reader, self.space)) > BLOCK:
             pass  # a large change took long to apply, so others may have written meanwhile
         with self._lock:  # whoever refreshed the old index finds as much in the new one
             run_all(replay(new, self._reader, self.space), self._run)
-            self.index = new
+            if instead_of is None or self.index is instead_of:
+                self.index = new
 
-    def make_snapshot(self) -> tuple[dict[str, Any], bytes] | None:
-        """Return the head and the body of a snapshot, or None if the one on disk is as new."""
-        contents = list[tuple[dict[str, Any], bytes]]()
-        with self._lock:  # the cursor and its stamp stay as they are
-            index = self.refresh()
-            index.cursor_stamp = self._reader.stamp(self.space, index.cursor)
-            if index.head() == snapshot.read_head(self.path) and not self.rebuilt:
-                return None
-            self.rebuilt = False
-            self._run(lambda: contents.append((index.head(), index.body())))
-        return contents[0]
+    @property
+    def _folder(self) -> Path:
+        return self.path.parent
 
     def _load_snapshot(self) -> TieredIndex | None:
         """Return the index of the snapshot, or None if it cannot be used."""
@@ -127,24 +153,5 @@ class IndexReplica:
             return None  # of another catalog, or of a copy of this one that changed differently
         return index
 
-    def _build_flat(self) -> Tasks[TieredIndex]:
-        index = FlatIndex.empty(self.space.dim)
-        yield from self._fill(index)
-        return index
-
-    def _build_ivf(self, old: TieredIndex) -> Tasks[TieredIndex]:
-        """Train 4 sqrt(n) clusters, so that a cluster has sqrt(n) / 4 vectors. old: has the ids."""
-        clusters = math.ceil(4 * math.sqrt(old.count))
-        shuffled = np.random.default_rng(0).permutation(old.ids())
-        parts = []
-        for block in chunks(shuffled[: SAMPLES_PER_CLUSTER * clusters].tolist(), BLOCK):
-            parts.append(self._reader.load_vectors(self.space, block)[1])
-        sample = np.concatenate(parts)
-        index = yield from as_tasks(IvfIndex.train(sample, min(clusters, len(sample))))
-        yield from self._fill(index)
-        yield from as_tasks(index.calibrate(sample[:CALIBRATION_QUERIES]))
-        return index
-
-    def _fill(self, index: TieredIndex) -> Tasks[None]:
-        yield from fill(index, self._reader, self.space)
-        index.trained_count = index.count
+    def _build_flat(self) -> TieredIndex:
+        return build_flat(self._reader, self.space, self._folder)

@@ -1,4 +1,4 @@
-"""Which tier a library's index has."""
+"""Which tier a library's index has, and when it is trained and saved again."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from typing import Literal
 
 Tier = Literal["flat", "ivf"]
 
-IVF_MIN_COUNT = 10_000
-"""Vectors from which on a query of the exact tier takes more than 5 ms on two cores."""
+IVF_MIN_COUNT = 60_000
+"""Vectors from which on the clustered tier is trained; `scripts/bench border` measures it."""
+SAVE_SHARE = 0.01
+"""Share of the vectors that may change before a snapshot is written again. Opening replays them."""
 
 
 def choose_tier(setting: str, tier: Tier, count: int, ivf_min_count: int = IVF_MIN_COUNT) -> Tier:
@@ -26,3 +28,8 @@ def choose_tier(setting: str, tier: Tier, count: int, ivf_min_count: int = IVF_M
 def needs_retraining(tier: Tier, count: int, trained_count: int) -> bool:
     """Return whether an index has at least twice the vectors that its clusters were trained for."""
     return tier == "ivf" and count >= 2 * trained_count
+
+
+def needs_saving(count: int, changes: int) -> bool:
+    """Return whether a snapshot of `count` vectors is written again after so many `changes`."""
+    return changes > SAVE_SHARE * count

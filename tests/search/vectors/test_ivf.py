@@ -9,48 +9,40 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.clusters import (
+    DIM,
+    LARGE,
+    VectorCatalog,
+    cluster,
+    open_manager,
+    train_to_end,
+    vectors,
+)
 from helpers.pictures import identity, paint
 from helpers.serving import serving, until
 from hypothesis import given, settings, strategies as st
 
 from search import Engine
-from search.catalog.catalog import Catalog
-from search.catalog.database import Database
-from search.catalog.reads import CatalogReader, rescore
-from search.catalog.writes import ExtractedFile, Space
+from search.catalog.reads import rescore
 from search.errors import InputError, LibraryError, StorageError
-from search.records import Metadata
 from search.runtime import Runtime
 from search.settings import Settings
-from search.types import FileEntry
 from search.vectors.faiss import snapshot
 from search.vectors.faiss.clusters import kmeans
 from search.vectors.faiss.flat import FlatIndex
 from search.vectors.faiss.ivf import IvfIndex
 from search.vectors.faiss.manager import IndexManager
-from search.vectors.faiss.replica import IndexReplica, load
+from search.vectors.faiss.replica import load
 from search.vectors.faiss.snapshot import SnapshotError
 from search.vectors.faiss.tiers import choose_tier, needs_retraining
 from search.vectors.replay import Tasks, as_tasks, run_all
 
 Open = Callable[..., Engine]
-DIM, LARGE = 16, 40
-
-
-def vectors(n: int, seed: int = 0, dim: int = DIM) -> np.ndarray:
-    """Unit vectors around a few centres, as those of pictures are."""
-    random = np.random.default_rng(seed)
-    centres = np.random.default_rng(7).normal(size=(12, dim))
-    rows = centres[random.integers(0, 12, n)] + random.normal(size=(n, dim))
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
 def trained(rows: np.ndarray, first: int = 1) -> IvfIndex:
     """All rows in clusters, numbered from `first`."""
-    index = run_all(as_tasks(IvfIndex.train(rows, min(len(rows), int(4 * len(rows) ** 0.5)))))
-    index.upsert(range(first, first + len(rows)), rows)
-    run_all(as_tasks(index.calibrate(rows[:100])))
-    return index
+    return cluster(range(first, first + len(rows)), rows)
 
 
 def nearest(index: Any, rows: dict[int, np.ndarray], query: np.ndarray, k: int, only: Any) -> list:
@@ -189,7 +181,7 @@ def test_nothing_is_asked_or_left(many: Many) -> None:
 def test_a_snapshot_brings_it_back(tmp_path: Path, many: Many) -> None:
     index, rows = many
     index.cursor, index.cursor_stamp = 7, 11
-    snapshot.write(tmp_path / "x.faiss", index.head(), index.body())
+    snapshot.write(tmp_path / "x.faiss", index.head(), index.parts())
     loaded = load(tmp_path / "x.faiss", DIM)
     assert loaded.head() == index.head() and loaded.head()["kind"] == "ivf"
     query = vectors(1, 3)
@@ -200,10 +192,10 @@ def test_a_snapshot_brings_it_back(tmp_path: Path, many: Many) -> None:
     assert set(loaded.ids().tolist()) == (set(rows) | {10**6}) - {2}
 
 
-@pytest.mark.parametrize("lack", ["probes", "made", "sequence"])
+@pytest.mark.parametrize("lack", ["probes", "probes_100", "made", "sequence"])
 def test_a_snapshot_that_lacks_something_is_refused(tmp_path: Path, many: Many, lack: str) -> None:
     head = {name: value for name, value in many[0].head().items() if name != lack}
-    snapshot.write(tmp_path / "x.faiss", head, many[0].body())
+    snapshot.write(tmp_path / "x.faiss", head, many[0].parts())
     with pytest.raises(SnapshotError):
         load(tmp_path / "x.faiss", DIM)
 
@@ -216,7 +208,9 @@ def test_a_snapshot_that_is_not_what_its_head_says_is_refused(
     flat.upsert(range(9), vectors(9))
     indexes = {"flat": flat, "ivf": trained(vectors(9))}
     snapshot.write(
-        tmp_path / "x.faiss", indexes[kind].head() | {"probes": 1}, indexes[other].body()
+        tmp_path / "x.faiss",
+        indexes[kind].head() | {"probes": 1, "probes_100": 1},
+        indexes[other].parts(),
     )
     with pytest.raises(SnapshotError):
         load(tmp_path / "x.faiss", DIM)
@@ -250,51 +244,6 @@ def test_the_setting_takes_only_what_there_is() -> None:
 # kept up with the catalog ----------------------------------------------------------------------
 
 
-class VectorCatalog:
-    """A catalog of vectors without pictures, and its index."""
-
-    def __init__(self, place: Path) -> None:
-        self.database = Database(place / "catalog.sqlite")
-        self.catalog, self.reader = Catalog(self.database), CatalogReader(self.database)
-        self.space: Space = self.catalog.space("mini", "0" * 16, DIM)
-        self.root = self.catalog.add_root(str(place), 0, ())
-        self.catalog.serve(self.space)
-        self.folder, self.rows, self.count = place / "index", dict[int, np.ndarray](), 0
-
-    def add(self, n: int) -> None:
-        row_ids = []
-        for row in vectors(n, self.count):
-            self.count += 1
-            name = f"{self.count:064d}"
-            entry = FileEntry(name, 0, self.count, self.count)
-            row_ids.append(ExtractedFile(entry, name, name, Metadata("jpeg", 1, 1, 0), row))
-        self.catalog.record(self.root, self.space, row_ids)
-        self._read()
-
-    def remove(self, numbers: list[int]) -> None:
-        held = self.catalog.files(self.root).values()
-        self.catalog.remove_files([f.id for f in held if f.picture in numbers])
-        self._read()
-
-    def _read(self) -> None:
-        """Return the row ids and vectors of the catalog, which a search must return."""
-        self.rows = {}
-        for numbers, rows in self.reader.iterate_vectors(self.space):
-            self.rows |= dict(zip(numbers, rows, strict=True))
-
-    def open(self, tier: str = "auto") -> IndexReplica:
-        return IndexReplica(self.reader, self.space, self.folder, tier, LARGE)
-
-    def right(self, replica: IndexReplica) -> bool:
-        """Return whether the index equals the catalog and every vector finds itself."""
-        index = replica.refresh()
-        matches = [
-            index.search(row[None], 1)[0].ids.tolist() for row in list(self.rows.values())[::5]
-        ]
-        first = all(n in some for n, some in zip(list(self.rows)[::5], matches, strict=True))
-        return first and index.ids().tolist() == sorted(self.rows)
-
-
 @pytest.fixture
 def fixture(tmp_path: Path) -> Any:
     opened = VectorCatalog(tmp_path)
@@ -308,11 +257,6 @@ def run_some(tasks: Tasks[None], most: int) -> int:
     for task in islice(tasks, most):
         chosen.append(task())
     return len(chosen)
-
-
-def train_to_end(replica: IndexReplica) -> str:
-    run_all(replica.train())
-    return replica.index.tier
 
 
 def test_a_library_that_grows_and_shrinks_changes_its_tier(fixture: VectorCatalog) -> None:
@@ -379,16 +323,12 @@ def test_a_snapshot_of_another_tier_serves_until_the_right_one_is_there(
     fixture.add(LARGE // 2)
     replica = fixture.open(had)
     assert train_to_end(replica) == had
-    snapshot.write(replica.path, *(replica.make_snapshot() or ({}, b"")))
+    assert replica.save()
     fixture.add(3)
     other = "ivf" if had == "flat" else "flat"
     replica = fixture.open(other)
     assert replica.index.tier == had and not replica.rebuilt and fixture.right(replica)
     assert train_to_end(replica) == other and fixture.right(replica)
-
-
-def open_manager(fixture: VectorCatalog, runtime: Runtime, tier: str = "auto") -> IndexManager:
-    return IndexManager(fixture.reader, lambda: runtime, fixture.folder, tier, LARGE)
 
 
 @pytest.fixture
@@ -504,7 +444,7 @@ def test_check_mends_a_clustered_index(library: Open, folder: Path) -> None:
     index = load(path, 512)
     assert index.tier == "ivf"
     index.delete([2])
-    snapshot.write(path, index.head(), index.body())
+    snapshot.write(path, index.head(), index.parts())
     again = library(index="ivf")
     assert len(again.check().repaired) == 1
     assert load(path, 512).tier == "ivf" and load(path, 512).count == 20

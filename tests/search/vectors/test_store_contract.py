@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from helpers.clusters import cluster
 from helpers.pictures import identity, paint
 
 from search import Engine, InputError
 from search.vectors.base import Neighbours, VectorStore
+from search.vectors.faiss import snapshot
 from search.vectors.faiss.flat import FlatIndex
 from search.vectors.faiss.ivf import IvfIndex
+from search.vectors.faiss.replica import load
 from search.vectors.memory import MemoryStore
 from search.vectors.registry import STORES, open_stores
-from search.vectors.replay import as_tasks, run_all
 
 DIM = 16
 ROUNDING = 0.02
 """How far a score may be from the cosine."""
 
-Make = Callable[[], VectorStore]
+Make = Callable[[Path], VectorStore]
 
 
 def unit_vectors(n: int, seed: int = 0) -> np.ndarray:
@@ -30,25 +33,47 @@ def unit_vectors(n: int, seed: int = 0) -> np.ndarray:
 
 
 def make_ivf() -> IvfIndex:
-    sample = unit_vectors(400, 9)
-    index = run_all(as_tasks(IvfIndex.train(sample, 20)))
-    index.upsert(range(400), sample)
-    run_all(as_tasks(index.calibrate(sample[:50])))
+    """Clusters without a vector, so that all that a test stores lies in memory."""
+    index = cluster(range(400), unit_vectors(400, 9))
     index.delete(range(400))
     return index
 
 
+class Saved:
+    """A store that is written to a snapshot and opened again after every change."""
+
+    def __init__(self, store: FlatIndex | IvfIndex, folder: Path) -> None:
+        self.store, self.path = store, folder / "x.faiss"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+    def upsert(self, ids: Any, vectors: Any) -> None:
+        self.store.upsert(ids, vectors)
+        self._save()
+
+    def delete(self, ids: Any) -> None:
+        self.store.delete(ids)
+        self._save()
+
+    def _save(self) -> None:
+        snapshot.write(self.path, self.store.head(), self.store.parts())
+        self.store = load(self.path, DIM)
+
+
 MAKERS: dict[str, Make] = {
-    "memory": lambda: MemoryStore(DIM),
-    "faiss-flat": lambda: FlatIndex.empty(DIM),
-    "faiss-ivf": make_ivf,
+    "memory": lambda _: MemoryStore(DIM),
+    "faiss-flat": lambda _: FlatIndex.empty(DIM),
+    "faiss-flat-saved": lambda folder: Saved(FlatIndex.empty(DIM), folder),
+    "faiss-ivf": lambda _: make_ivf(),
+    "faiss-ivf-saved": lambda folder: Saved(make_ivf(), folder),
 }
 
 
 @pytest.fixture(params=sorted(MAKERS))
-def store(request: pytest.FixtureRequest) -> VectorStore:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> VectorStore:
     """An empty store of each implementation and tier."""
-    return MAKERS[request.param]()
+    return MAKERS[request.param](tmp_path)
 
 
 def best(answer: Neighbours, stored: dict[int, np.ndarray], query: np.ndarray, k: int) -> list[int]:

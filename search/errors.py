@@ -19,6 +19,7 @@
         ├── EmptyError      the library has no pictures
         ├── LockedError     another process is writing to it
         ├── StorageError    the disk is full or cannot be written
+        ├── StoreError      the vector store does not answer, or refuses
         └── UnavailableError  the database of the catalog does not answer
 
 A message says what happened, why, and what to do next. Each class has a `code`: a stable
@@ -156,3 +157,9 @@ class UnavailableError(LibraryError):
     """The database of the catalog does not answer. It may, some time later."""
 
     code = "catalog_unavailable"
+
+
+class StoreError(LibraryError):
+    """The vector store does not answer, or refuses."""
+
+    code = "store_unavailable"

@@ -22,7 +22,7 @@ from search.media.open_file import FilePlace, open_file
 from search.media.rules import Limits
 from search.media.thumbnails import DiskThumbnails, ObjectThumbnails, Thumbnails
 from search.settings import Settings, split_list
-from search.vectors.registry import open_stores
+from search.vectors.registry import StoreServer, open_stores
 
 if TYPE_CHECKING:
     from search.embedders.models import Models
@@ -81,14 +81,23 @@ class Library:
             self.thumbnails = ObjectThumbnails(self.stores, join_place(self.objects, "thumbnails"))
         uploads = join_place(self.objects or str(self.home), UPLOADS)
         self.catalog.set_uploads_folder(uploads)
+        token = settings.store_token
         self.indexes = open_stores(
-            "faiss", self.reader, lambda: self.runtime, self.home / "index", settings.index
+            settings.store,
+            self.reader,
+            lambda: self.runtime,
+            self.home / "index",
+            settings.index,
+            server=StoreServer(
+                token.get_secret_value() if token else None, settings.store_seconds, report
+            ),
         )
 
     def close(self) -> None:
-        """End the decoding processes and the inference thread, and close the database."""
+        """End the decoding processes and the inference thread, and close stores and database."""
         if "decoders" in self.__dict__:
             self.decoders.close()
+        self.indexes.close()
         if "runtime" in self.__dict__:
             self.runtime.close()
         self.stores.close()

@@ -81,6 +81,14 @@ class Settings(BaseModel):
     """torch device that the model runs on."""
     checkpoint: Path | None = None
     """Weights of the diffusion model that makes variants."""
+    store: str = "faiss"
+    """Vector store: `faiss` in the home, or Milvus: `http://HOST:19530`, or a path that ends in
+    `.db` for Milvus Lite (see docs/scale.md)."""
+    store_token: SecretStr | None = None
+    """`USER:PASSWORD` or a key for the vector store."""
+    store_seconds: float = Field(5.0, gt=0)
+    """Longest time in seconds for the vector store to answer. Without it, the catalog's vectors are
+    searched."""
     index: Literal["auto", "flat", "ivf"] = "auto"
     """Index: exact (`flat`), clustered (`ivf`), or chosen by the number of pictures (`auto`)."""
     threads: int = Field(default_factory=_count_cores, ge=1)

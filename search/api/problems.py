@@ -61,6 +61,7 @@ CODES = {
     "source_unavailable": "object storage gives no answer, or a wrong one",
     "stopping": "the server is stopping",
     "storage_failed": "the disk is full, or refuses to write",
+    "store_unavailable": "the vector store does not answer, or refuses; searches try it again",
     "timeout": "the request took too long",
     "token_missing": "the request has no valid token",
     "token_wrong": "this is not the server's token",

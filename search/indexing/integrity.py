@@ -11,7 +11,7 @@ import numpy as np
 from search.catalog.catalog import Catalog
 from search.catalog.reads import CatalogReader
 from search.catalog.writes import Space
-from search.errors import InputError, LookalikeError, RemoteError
+from search.errors import InputError, LookalikeError, RemoteError, StoreError
 from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest, DecoderPool
 from search.media.object_urls import is_object_url
 from search.media.objects import ObjectStores
@@ -61,9 +61,14 @@ class IntegrityChecker:
             repaired.append(f"{wrong} kept counts were wrong; counted again")
         problems = list(self.check_catalog(spaces))
         for space in spaces:
-            repaired += self.check_store(space, indexes.replica(space), runtime)
-            indexes.train(space)
-            indexes.save(space)
+            try:
+                repaired += self.check_store(space, indexes.replica(space), runtime)
+                indexes.train(space)
+                indexes.save(space)
+            except StoreError as error:
+                problems.append(str(error))
+            else:
+                problems += _list_store_problems(indexes, space)
         problems += self.check_files(deep, repaired)
         counts = self._reader.count(None)
         return CheckReport(counts["pictures"], counts["files"], tuple(problems), tuple(repaired))
@@ -79,8 +84,14 @@ class IntegrityChecker:
         for space in spaces:
             if damaged := self._reader.list_damaged_vectors(space):
                 problems.append(f"{len(damaged)} vectors of {space.name} are damaged; {advice}")
-            lines = self.check_store(space, indexes.replica(space), runtime, damaged)
-            problems += [f"{line} in memory; {advice}" for line in lines]
+            try:
+                replica = indexes.replica(space)
+                lines = list(self.check_store(space, replica, runtime, damaged))
+            except StoreError as error:
+                problems.append(str(error))
+            else:
+                problems += [f"{line} in memory; {advice}" for line in lines]
+                problems += _list_store_problems(indexes, space)
         problems += self.check_files(deep, None)
         counts = self._reader.count(None)
         return CheckReport(counts["pictures"], counts["files"], tuple(problems), ())
@@ -130,7 +141,7 @@ class IntegrityChecker:
             replica.rebuild()
         if replica.rebuilt and len(expected):
             yield f"the index of {space.name} was missing or damaged; rebuilt from the catalog"
-        elif not np.array_equal(runtime.run(store.ids), expected):
+        elif not np.array_equal(store.ids() if store.remote else runtime.run(store.ids), expected):
             replica.rebuild()
             yield f"the index of {space.name} did not agree with the catalog; rebuilt"
 
@@ -231,3 +242,9 @@ class IntegrityChecker:
         )
         decoded = self._decoders.load(sources, None)
         return {one for one, result in decoded if isinstance(result, DecodedPicture)}
+
+
+def _list_store_problems(indexes: StoreManager, space: Space) -> list[str]:
+    """Return why a vector store does not answer, which something else does instead."""
+    problem = indexes.status(space).get("problem")
+    return [] if problem is None else [str(problem)]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,7 +14,7 @@ from search.catalog.catalog import Catalog
 from search.catalog.reads import CatalogReader
 from search.catalog.writes import Space
 from search.embedders.models import Models, describe_missing, find_space
-from search.errors import EmptyError, LookalikeError, QueryError
+from search.errors import EmptyError, LookalikeError, QueryError, StoreError
 from search.media.content import is_low_content
 from search.media.decoder_pool import DecoderPool
 from search.media.sources import PictureResolver
@@ -30,7 +32,7 @@ from search.querying.steps import (
 from search.querying.texts import ParsedText, TextReader
 from search.records import Hits, PagePicture
 from search.types import Vectors
-from search.vectors.base import StoreManager
+from search.vectors.base import StoreManager, VectorStore
 
 if TYPE_CHECKING:
     from search.runtime import Runtime
@@ -169,13 +171,20 @@ class Searcher:
         store = self._retriever.open_store()
         clock.begin("embed")
 
+        def embed() -> Vectors:
+            return self._embedder.embed(resolved, embedder)
+
         def embed_and_retrieve() -> tuple[Vectors, list[int]]:
-            vector = self._embedder.embed(resolved, embedder)
+            vector = embed()
             clock.begin("search")
             return vector, self._retriever.retrieve(store, vector, query.k, among)
 
-        # one task, since two might each wait for a task of somebody else
-        vector, row_ids = self._runtime.run(embed_and_retrieve, urgent=True)
+        if store.remote:
+            vector = self._runtime.run(embed, urgent=True)
+            clock.begin("search")
+            row_ids = self._retrieve_remotely(store, vector, query.k, among)
+        else:  # one task, since two might each wait for a task of somebody else
+            vector, row_ids = self._runtime.run(embed_and_retrieve, urgent=True)
         query_ids = {term.picture_id for term in resolved}
         candidates = self._ranker.rank(vector, row_ids, query.k, query_ids)
         alone = len(query.terms) == 1 and query.terms[0].weight >= 0
@@ -183,6 +192,22 @@ class Searcher:
             candidates = self._label_ranker.rank(seen, candidates, query.k)
         blank = any(is_low_content(term.pixels) for term in resolved if term.pixels is not None)
         return candidates, blank, pages
+
+    def _retrieve_remotely(
+        self, store: VectorStore, vector: Vectors, k: int, among: Sequence[int] | None
+    ) -> list[int]:
+        """Retrieve in this thread, from a store on a server or what replaces it when it fails.
+
+        Raises StoreError.
+        """
+        try:
+            return self._retriever.retrieve(store, vector, k, among)
+        except StoreError:
+            other = self._retriever.open_store()
+        if other.remote:
+            return self._retriever.retrieve(other, vector, k, among)
+        work = partial(self._retriever.retrieve, other, vector, k, among)
+        return self._runtime.run(work, urgent=True)
 
 
 class Stopwatch:

@@ -142,18 +142,20 @@ class Retriever:
     def retrieve(
         self, store: VectorStore, vector: Vectors, k: int, among: Sequence[int] | None = None
     ) -> list[int]:
-        """Return row ids of at most k pictures. On the inference thread.
+        """Return row ids of at most k pictures. On the inference thread, but for a remote store.
 
-        vector: (dim,) of unit length. among: return these instead. Raises EmptyError.
+        vector: (dim,) of unit length. among: return these instead. Raises EmptyError, and
+        StoreError if a server does not answer.
         """
-        if not store.count:
+        row_ids = list(among or ())
+        if among is None:
+            row_ids = store.search(vector[None], k)[0].ids.tolist()
+        # not counted if something was retrieved: a server counts as slowly as it searches
+        if (not row_ids or among is not None) and not store.count:
             raise EmptyError(
                 f"the library holds no pictures with a vector of {self._space.name}: run "
                 "`lookalike index FOLDER` first"
             )
-        if among is not None:
-            return list(among)
-        row_ids: list[int] = store.search(vector[None], k)[0].ids.tolist()
         return row_ids
 
 

@@ -30,13 +30,16 @@ class VectorStore(Protocol):
     Vectors are float32 of unit length, so an inner product is a cosine. A store may round its
     vectors. Its scores then differ from the cosines by up to 0.02, so callers compute them again
     from the catalog's vectors (`search.catalog.reads.rescore`). Only one thread may use a store at
-    a time.
+    a time, unless it is remote.
 
-    dim: length of a vector. cursor: sequence number of the last applied entry of the change log, 0
-    for none; whoever applies entries sets it. `tests/search/vectors/test_store_contract.py` checks
-    every implementation.
+    remote: whether its methods wait for a server. Then they are called in the caller's thread, by
+    any thread, and never on the inference thread; they raise StoreError when the server does not
+    answer. dim: length of a vector. cursor: sequence number of the last applied entry of the change
+    log, 0 for none; whoever applies entries sets it. `tests/search/vectors/test_store_contract.py`
+    checks every implementation.
     """
 
+    remote: bool
     dim: int
     cursor: int
 
@@ -90,7 +93,8 @@ class StoreReplica(Protocol):
     def refresh(self) -> VectorStore:
         """Apply new entries of the change log; return the store, for the inference thread to use.
 
-        Call it before every search.
+        Call it before every search. Raises StoreError if the store is on a server that does not
+        answer, and nothing can replace it.
         """
         ...
 
@@ -134,7 +138,14 @@ class StoreManager(Protocol):
         ...
 
     def status(self, space: Space | None) -> dict[str, Any]:
-        """Return `kind`, the tier that answers, and `generation`, the last entry of the log."""
+        """Return `kind`, the tier that answers, and `generation`, the last entry of the log.
+
+        If a server does not answer, `problem` says why.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close connections. The stores are not used afterwards."""
         ...
 
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 class MemoryStore:
     """See `search.vectors.base.VectorStore`. Scores are exact cosines."""
 
+    remote = False
+
     def __init__(self, dim: int) -> None:
         """dim: length of a vector."""
         self.dim, self.cursor = dim, 0
@@ -132,3 +134,6 @@ class MemoryManager:
     def status(self, space: Space | None) -> dict[str, Any]:
         """Return `kind`, which is "memory", and `generation`, the last entry of the log."""
         return {"kind": "memory", "generation": self._reader.sequence(space) if space else 0}
+
+    def close(self) -> None:
+        """Do nothing: there are no connections."""

@@ -29,6 +29,7 @@ class FaissIndex(ABC):
     saved. trained_count: how many vectors it was trained for.
     """
 
+    remote = False
     tier: Tier
     HEAD_KEYS: Mapping[str, str] = MappingProxyType(
         {"cursor": "sequence", "cursor_stamp": "stamp", "trained_count": "made"}

@@ -94,6 +94,9 @@ class IndexManager:
         tier = head.get("kind", "flat")  # without a snapshot, the index would be rebuilt as flat
         return {"kind": tier, "generation": self._reader.sequence(space)}
 
+    def close(self) -> None:
+        """Do nothing: there are no connections."""
+
     def _close_others(self, space: Space) -> None:
         """Close the replicas of spaces that serve no longer, but not that of this space."""
         serving = {space.id, *(one.id for one in self._reader.spaces())}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from helpers.clusters import cluster
+from helpers.milvus import ADDRESSES, address_of, connect
 from helpers.pictures import identity, paint
 
 from search import Engine, InputError
@@ -18,6 +21,8 @@ from search.vectors.faiss.flat import FlatIndex
 from search.vectors.faiss.ivf import IvfIndex
 from search.vectors.faiss.replica import load
 from search.vectors.memory import MemoryStore
+from search.vectors.milvus.connection import Connection
+from search.vectors.milvus.store import MilvusStore
 from search.vectors.registry import STORES, open_stores
 
 DIM = 16
@@ -70,10 +75,29 @@ MAKERS: dict[str, Make] = {
 }
 
 
-@pytest.fixture(params=sorted(MAKERS))
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> VectorStore:
+@pytest.fixture(scope="module")
+def connections(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Connection]]:
+    """Opens the one connection of each Milvus."""
+    with ExitStack() as stack:
+
+        @cache
+        def open_one(name: str) -> Connection:
+            return stack.enter_context(connect(address_of(name, tmp_path_factory.mktemp(name))))
+
+        yield open_one
+
+
+@pytest.fixture(params=sorted([*MAKERS, *ADDRESSES]))
+def store(
+    request: pytest.FixtureRequest, connections: Callable[[str], Connection], tmp_path: Path
+) -> Iterator[VectorStore]:
     """An empty store of each implementation and tier."""
-    return MAKERS[request.param](tmp_path)
+    if request.param in MAKERS:
+        yield MAKERS[request.param](tmp_path)
+        return
+    connection = connections(request.param)
+    yield MilvusStore.create(connection, "contract", DIM, exact=connection.is_lite)
+    connection.call("drop_collection", "contract", slow=True)
 
 
 def best(answer: Neighbours, stored: dict[int, np.ndarray], query: np.ndarray, k: int) -> list[int]:
@@ -216,15 +240,19 @@ def test_the_cursor_is_what_was_set(store: VectorStore) -> None:
 # the stores of a library -----------------------------------------------------------------------
 
 
+ALL_STORES = sorted([*STORES, *ADDRESSES])
+
+
 def open_with(library: Callable[..., Engine], name: str) -> Engine:
     """An engine whose library has another vector store."""
     engine = library()
     parts = engine.library
-    parts.indexes = open_stores(name, parts.reader, lambda: parts.runtime, parts.home / name)
+    store = name if name in STORES else address_of(name, parts.home)
+    parts.indexes = open_stores(store, parts.reader, lambda: parts.runtime, parts.home / name)
     return engine
 
 
-@pytest.mark.parametrize("name", sorted(STORES))
+@pytest.mark.parametrize("name", ALL_STORES)
 def test_every_store_follows_the_change_log(
     library: Callable[..., Engine], folder: Path, name: str
 ) -> None:
@@ -246,7 +274,7 @@ def test_every_store_follows_the_change_log(
     assert engine.library.indexes.status(space)["generation"] == replica.refresh().cursor
 
 
-@pytest.mark.parametrize("name", sorted(STORES))
+@pytest.mark.parametrize("name", ALL_STORES)
 def test_a_library_gives_the_same_answers_with_every_store(
     library: Callable[..., Engine], folder: Path, name: str
 ) -> None:
@@ -261,7 +289,7 @@ def test_a_library_gives_the_same_answers_with_every_store(
     assert engine.check().problems == () and engine.tend() is None
 
 
-@pytest.mark.parametrize("name", sorted(STORES))
+@pytest.mark.parametrize("name", ALL_STORES)
 def test_a_manager_keeps_the_stores_of_two_spaces_apart(
     library: Callable[..., Engine], folder: Path, name: str
 ) -> None:

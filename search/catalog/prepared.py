@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Dialect, Select
 
-MOST_KEPT = 64
+MOST_FORMS = 64
 """Compiled forms of one statement that are kept; there is one for each length of a list."""
 
 
@@ -34,12 +34,12 @@ class Prepared:
     Parameters and columns must be numbers, text or bytes: no value is converted. So a truth value
     may come as 0 or 1.
 
-    kept: the compiled forms, by the name of the dialect and the lengths of lists.
+    forms: compiled, by the name of the dialect and the lengths of lists.
     """
 
     def __init__(self, statement: Select[Any]) -> None:
         self._statement = statement
-        self.kept: dict[tuple[Any, ...], Compiled] = {}
+        self.forms: dict[tuple[Any, ...], Compiled] = {}
 
     def fetch(self, cursor: Any, dialect: Dialect, **values: Any) -> list[tuple[Any, ...]]:
         """Return all rows as tuples. An empty list as a value returns no row.
@@ -69,11 +69,11 @@ class Prepared:
     ) -> Compiled:
         """Return the form of the statement for lists of these lengths."""
         key = dialect.name, *(len(one) for one in lists.values())
-        if key not in self.kept:
-            if len(self.kept) >= MOST_KEPT:
-                self.kept.clear()
+        if key not in self.forms:
+            if len(self.forms) >= MOST_FORMS:
+                self.forms.clear()
             compiled = self._statement.compile(dialect=dialect)
             state = compiled.construct_expanded_state({**values, **lists})
             constants = {n: v for n, v in state.parameters.items() if n not in bound}
-            self.kept[key] = Compiled(state.statement, state.positiontup, constants)
-        return self.kept[key]
+            self.forms[key] = Compiled(state.statement, state.positiontup, constants)
+        return self.forms[key]

@@ -45,9 +45,9 @@ class Library:
         items = []
         for n in numbers:
             entry = FileEntry(f"{n // FOLDER:04d}/{n:06d}.jpg", n, n, n, n)
-            palette, seen = ("#ffffff",), SeenContent((Label(f"class {n % 9}", 0.9),))
+            palette, content = ("#ffffff",), SeenContent((Label(f"class {n % 9}", 0.9),))
             metadata = Metadata("jpeg", 8, 8, n, palette=palette, exif={"Software": "camera"})
-            items.append(ExtractedFile(entry, f"{n:064x}", f"{n:064x}", metadata, VECTOR, seen))
+            items.append(ExtractedFile(entry, f"{n:064x}", f"{n:064x}", metadata, VECTOR, content))
         self.catalog.record(self.root, self.space, items)
 
     def copy(self, number: int) -> None:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Select, bindparam, insert, select
 
 from search.catalog.database import CATALOG, Database
-from search.catalog.prepared import MOST_KEPT, Prepared
+from search.catalog.prepared import MOST_FORMS, Prepared
 from search.catalog.schema import counts
 from search.errors import LibraryError
 
@@ -51,7 +51,7 @@ def test_few_forms_are_kept(database: Database) -> None:
     with database.read_prepared() as fetch:
         for length in range(1, 200):
             assert len(fetch(prepared, keys=[*range(length)], least=-1)) == length
-    assert len(prepared.kept) <= 9 < MOST_KEPT
+    assert len(prepared.forms) <= 9 < MOST_FORMS
 
 
 def test_statements_of_one_block_see_one_state(database: Database) -> None:

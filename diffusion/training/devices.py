@@ -43,6 +43,13 @@ class World:
         if self.size > 1 and not self.rank:
             torch.distributed.barrier()
 
+    def mean(self, value: torch.Tensor) -> torch.Tensor:
+        """The mean of a number of all processes, on its device. Every process must call it."""
+        if self.size > 1:
+            torch.distributed.all_reduce(value)  # changes it
+            value = value / self.size
+        return value
+
     def agree(self, value: int, device: torch.device) -> int:
         """The largest of the values of all processes. Every process must call it."""
         if self.size == 1:

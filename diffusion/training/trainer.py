@@ -163,19 +163,21 @@ class Trainer:
         return shuffled[at - epochs.start * count]
 
     def advance(self, steps: int) -> Tensor:
-        """Do the next of `steps` steps. Returns its loss, a number on the device; NaN when the loss
-        or the gradient is not finite."""
+        """Do the next of `steps` steps. Returns its loss over the batch of all processes, a number
+        on the device; NaN when the loss or the gradient is not finite."""
         torch.manual_seed(_mix_seed(self._seed + 1, self.step))  # for dropout
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.rate(self.step, steps)
         batch = self.batch(self.step)
         self.optimiser.zero_grad(set_to_none=False)
         total, count = torch.zeros((), device=self.device), len(batch.x0)
+        # gradients are averaged over processes, whose parts of a batch may differ by an example
+        share = count * self.world.size / self._batch_size(self.sets[self.step % len(self.sets)])
         edges = [i * count // self._accumulate for i in range(self._accumulate + 1)]
         for first, last in zip(edges, edges[1:], strict=False):
             part = batch if last - first == count else batch.part(slice(first, last))
             with self._shared_gradient(last == count):
-                loss = self._forward(part, self.speed.bf16) * ((last - first) / count)
+                loss = self._forward(part, self.speed.bf16) * (share * (last - first) / count)
                 loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         norm = nn.utils.clip_grad_norm_(self.model.net.parameters(), self.recipe.clip)
@@ -183,7 +185,7 @@ class Trainer:
         for average in self.averages:
             average.update(self.model.net, self.step)
         self.step += 1
-        return torch.where(norm.isfinite(), total, math.nan)
+        return torch.where(norm.isfinite(), self.world.mean(total), math.nan)
 
     def _forward(self, batch: Batch, bf16: bool) -> Tensor:
         """The mean loss of a batch."""

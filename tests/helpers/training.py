@@ -1,6 +1,8 @@
 """A model that trains in seconds, and pictures for it; as a program, a training step by step.
 
-python training.py DATA RUN STEPS THREADS: says each step, and waits for a line before the next.
+python training.py DATA RUN STEPS THREADS [BATCH]: prints each step, waits for a line before the
+next, and prints the last one, as `end STEP`, when it ends or a signal ends it. STEPS may be
+minutes, such as `0.1m`.
 """
 
 from __future__ import annotations
@@ -59,14 +61,18 @@ def finish(run: Run) -> list[Progress]:
 
 
 def main() -> Iterator[int]:
-    data, folder, steps, threads = sys.argv[1:]
+    data, folder, steps, threads, *batch = sys.argv[1:]
+    length = {"minutes": float(steps[:-1])} if steps.endswith("m") else {"steps": int(steps)}
     torch.set_num_threads(int(threads))
     run_module, Folder.plot = sys.modules[Run.__module__], lambda _: None  # type: ignore[method-assign]
     run_module.SAVE_SECONDS, run_module.PASSES = -1, 1  # type: ignore[attr-defined]
-    run = Run(options(Path(data), Path(folder), steps=int(steps)))
-    for progress in run.go():
-        if progress.loss is not None:
-            yield progress.step
+    more = {"batch": int(batch[0])} if batch else {}
+    run = Run(options(Path(data), Path(folder), **length, **more))
+    with run.until_stopped():
+        for progress in run.go():
+            if progress.loss is not None:
+                yield progress.step
+    sys.stdout.write(f"end {run.trainer.step}\n")
 
 
 if __name__ == "__main__":

@@ -6,9 +6,11 @@ import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -709,11 +711,14 @@ def test_a_run_that_cannot_be_leaves_no_folder(
 
 
 def test_two_processes_end_where_one_does(data: Path, tmp_path: Path) -> None:
-    """Two processes of torchrun train as one does, up to rounding of sums."""
-    finish(Run(options(data, tmp_path / "one", steps=5)))
+    """Two processes of torchrun train as one does, up to rounding of sums. The batch is odd, so
+    that one of them has more of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules[Run.__module__], "SAVE_SECONDS", -1)  # a line for each step
+        finish(Run(options(data, tmp_path / "one", steps=5, batch=7)))
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"),
-        *(training.__file__, str(data), str(tmp_path / "two"), "5", "1"),
+        *(training.__file__, str(data), str(tmp_path / "two"), "5", "1", "7"),
     ]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -723,4 +728,60 @@ def test_two_processes_end_where_one_does(data: Path, tmp_path: Path) -> None:
     far = max((one[name] - two[name]).abs().max().item() for name in one)
     moved = max((one[name] - begun[name]).abs().max().item() for name in one if "adam" not in name)
     assert far < 1e-4 < moved
-    assert [line["step"] for line in lines(tmp_path / "two")] == [1, 2, 3, 4, 5]
+    ours, theirs = lines(tmp_path / "one"), lines(tmp_path / "two")
+    assert [line["step"] for line in theirs] == [1, 2, 3, 4, 5]
+    assert [one["loss"] for one in ours] == pytest.approx([one["loss"] for one in theirs], rel=1e-3)
+
+
+@contextmanager
+def two_children(data: Path, run: Path, steps: str) -> Iterator[list[subprocess.Popen[str]]]:
+    """Two processes that train together, as torchrun starts them."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    command = [sys.executable, training.__file__, str(data), str(run), steps, "1"]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    children = [
+        subprocess.Popen(command, env={**os.environ, **world, "RANK": str(rank)}, **pipes)
+        for rank in range(2)
+    ]
+    try:
+        yield children
+    finally:
+        for one in children:
+            one.kill()
+            one.communicate()
+
+
+def end_all(children: list[subprocess.Popen[str]]) -> list[str]:
+    """Let processes go on to their ends, and return the last line of each."""
+    for one in children:
+        assert one.stdin
+        one.stdin.close()
+        one.stdin = None
+    last = [one.communicate(timeout=120)[0].split("\n")[-2] for one in children]
+    assert [one.returncode for one in children] == [0, 0]
+    return last
+
+
+def test_a_signal_to_one_process_stops_all_after_the_same_step(data: Path, tmp_path: Path) -> None:
+    with two_children(data, tmp_path / "run", "50") as children:
+        for step in (1, 2, 3):
+            for one in children:
+                assert one.stdout and one.stdin
+                assert one.stdout.readline() == f"{step}\n"
+                if step < 3:
+                    one.stdin.write("\n")
+                    one.stdin.flush()
+        children[1].send_signal(signal.SIGTERM)
+        answers = end_all(children)
+    assert answers in (["end 3"] * 2, ["end 4"] * 2)
+    stopped = int(answers[0].split()[1])
+    assert Run(options(data, tmp_path / "run", steps=50)).trainer.step == stopped
+
+
+def test_all_processes_of_a_budget_end_after_the_same_step(data: Path, tmp_path: Path) -> None:
+    with two_children(data, tmp_path / "run", "0.05m") as children:
+        answers = end_all(children)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert answers == [f"end {config['steps']}"] * 2

@@ -57,13 +57,14 @@ unexcused: list[str] = []
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Record tests that were skipped although their data is there, or the browser that
+    """Record tests that were skipped although their data is there, or the browser or nginx that
     `scripts/test` installs."""
     if not report.skipped:
         return
     output = str(report.longrepr)
     installs = hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get")
-    if ("../shared/data" in output and DATA.is_dir()) or ("chromium-driver" in output and installs):
+    named = any(name in output for name in ("chromium-driver", "nginx"))
+    if ("../shared/data" in output and DATA.is_dir()) or (named and installs):
         unexcused.append(report.nodeid)
 
 

@@ -26,12 +26,13 @@ def serving(
     engine: Engine,
     access: Access | None = None,
     limits: ConnectionLimits | None = None,
+    port: int = 0,
     **more: Any,
 ) -> Iterator[httpx.Client]:
     """A client of a real server in a thread."""
     app = create_app(engine, access, **more)
     server = uvicorn.Server(make_config(app, limits))
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    with socket.create_server(("127.0.0.1", port)) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from search.catalog.writes import Origins
     from search.embedders.base import Embedder
     from search.generation.variants import VariantOptions
+    from search.indexing.ray import RayCluster
     from search.indexing.sync import FolderSync
 
 
@@ -129,6 +130,7 @@ class Engine:
         follow_links: bool | None = None,
         beside: bool = False,
         still: bool = False,
+        ray: str | None = None,
     ) -> Iterator[Progress]:
         """Sync a folder with the library, and yield the progress; the last one has the report.
 
@@ -138,8 +140,9 @@ class Engine:
         that match one of some globs. follow_links: follow symbolic links, remembered with the
         folder; None does as before. beside: keep the library's model; from now on all pictures also
         get vectors of the model that the engine was opened with, until `forget_model`. still: leave
-        files for the next sync that are being written. Raises LookalikeError; pictures that were
-        committed before stay.
+        files for the next sync that are being written. ray: address of a Ray cluster that decodes
+        and embeds (`auto`, `HOST:PORT`), or `local` to start one here. Raises LookalikeError;
+        pictures that were committed before stay.
         """
         from search.indexing.spaces import SyncSpaces
 
@@ -150,10 +153,14 @@ class Engine:
             raise NotFoundError(f"{place} is not there; give a folder of pictures")
         models, catalog, reader = self.library.models, self.library.catalog, self.library.reader
         yield from SyncSpaces(catalog, reader, models, beside).fetch()
-        with self.library.write_lock.hold():
-            self.library.decoders.warm(query=False)
+        with self.library.write_lock.hold(), ExitStack() as stack:
+            if ray is None:
+                self.library.decoders.warm(query=False)
             embedder, others = SyncSpaces(catalog, reader, models, beside).open()
-            indexer = self._folder_sync(embedder, others)
+            cluster = (
+                stack.enter_context(self._open_cluster(ray, embedder, others)) if ray else None
+            )
+            indexer = self._folder_sync(embedder, others, cluster)
             globs = ("*",) if force is True else tuple(force or ())
             run = indexer.sync(place, exclude, allow_empty, globs, follow_links, still)
             with closing(self.library.write_lock.lend_between(run)) as steps:
@@ -165,16 +172,35 @@ class Engine:
                             self.library.indexes.save(space)
                     yield progress
 
-    def _folder_sync(self, embedder: Embedder, others: Sequence[Embedder]) -> FolderSync:
-        """Return a sync under the embedder of the library's model, and those beside it."""
+    def _open_cluster(
+        self, address: str, embedder: Embedder, others: Sequence[Embedder]
+    ) -> RayCluster:
+        from search.indexing.ray import RayCluster
+
+        catalog = self.library.catalog
+
+        def list_embedded(one: Embedder, hashes: Collection[str]) -> Collection[str]:
+            space = catalog.space(one.name, one.fingerprint, one.dim)
+            return catalog.embedded_pixel_hashes(space, hashes)
+
+        parts = (self.library.decoders, self.library.models, (embedder, *others))
+        return RayCluster(address, *parts, list_embedded, self.library.report)
+
+    def _folder_sync(
+        self, embedder: Embedder, others: Sequence[Embedder], cluster: RayCluster | None = None
+    ) -> FolderSync:
+        """Return a sync under the embedder of the library's model, and those beside it.
+
+        cluster: decodes and embeds in place of the processes of this machine.
+        """
         from search.indexing.sync import FolderSync
 
         return FolderSync(
             self.library.catalog,
             self.library.reader,
-            self.library.decoders,
+            cluster or self.library.decoders,
             self.library.thumbnails,
-            self.library.models,
+            cluster or self.library.models,
             embedder,
             self.library.home,
             self.settings.default_excludes,
@@ -198,9 +224,11 @@ class Engine:
         force: bool | Sequence[str] = False,
         follow_links: bool | None = None,
         beside: bool = False,
+        ray: str | None = None,
     ) -> IndexReport:
         """Sync a folder to the end, as `index` does, and return the report."""
-        *_, last = self.index(path, exclude, allow_empty, force, follow_links, beside)
+        options = (exclude, allow_empty, force, follow_links, beside)
+        *_, last = self.index(path, *options, ray=ray)
         if last.report is None:
             raise LibraryError(f"indexing {path} ended early; run it again")
         return last.report

@@ -15,6 +15,7 @@
     ├── RemoteError         object storage that gives no answer, or a wrong one
     │   ├── RemoteDeniedError   object storage that denies access
     │   └── RemoteMissingError  a bucket or an object that is not there
+    ├── ClusterError        a Ray cluster cannot be used
     └── LibraryError        the library cannot be used
         ├── EmptyError      the library has no pictures
         ├── LockedError     another process is writing to it
@@ -127,6 +128,12 @@ class RemoteMissingError(RemoteError):
     """A bucket or an object that is not there."""
 
     code = "source_missing"
+
+
+class ClusterError(LookalikeError):
+    """A Ray cluster cannot be used."""
+
+    code = "cluster_failed"
 
 
 class LibraryError(LookalikeError):

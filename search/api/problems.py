@@ -30,6 +30,7 @@ STATUS: dict[type[errors.LookalikeError], int] = {
 CODES = {
     "busy": "too much is asked at once, or the library is busy; Retry-After says for how long",
     "catalog_unavailable": "the database of the catalog does not answer; it may later",
+    "cluster_failed": "a Ray cluster cannot be reached, or its nodes cannot be used",
     "crop_invalid": "a crop is not within its picture",
     "failed": "something failed that the caller did not cause",
     "fields_invalid": "the JSON or the form has wrong fields; `errors` lists them",

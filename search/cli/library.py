@@ -62,6 +62,14 @@ def index(
             "on (`forget --model NAME` ends it).",
         ),
     ] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            help="Decode and embed on a Ray cluster: auto, HOST:PORT, or local to start one here.",
+        ),
+    ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Stay, and sync whenever something changes.")
     ] = False,
@@ -81,7 +89,9 @@ def index(
     with open_engine(context) as engine:
         for path in paths:
             try:
-                run = engine.index(path, exclude, allow_empty, forced, follow_links, beside)
+                run = engine.index(
+                    path, exclude, allow_empty, forced, follow_links, beside, ray=ray
+                )
                 reports.append(output.show_progress(run))
             except LookalikeError as error:
                 if len(paths) == 1:

@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import Protocol
 
 from search.catalog.catalog import Catalog
 from search.catalog.reads import CatalogReader
@@ -22,12 +23,12 @@ from search.embedders.base import Embedder
 from search.errors import InputError, NotFoundError, RemoteError, RemoteMissingError
 from search.indexing.commit import Analyzer, Committer, SyncCounts
 from search.indexing.diff import Plan, diff
-from search.indexing.extract import BATCH, Extracted, extract_again, extract_files
+from search.indexing.extract import BATCH, Executor, Extracted, extract_again, extract_files
 from search.indexing.file_system import is_same_file_system
 from search.indexing.folders import Folder, Folders
 from search.indexing.scan import FolderListing, anchor_globs, excluded, normalize_globs, scan
 from search.indexing.stillness import wait_until_still
-from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecoderPool
+from search.media.decoder_pool import DecodedPicture, DecodeFailure
 from search.media.object_urls import relative_place, resolve_place
 from search.media.objects import ObjectStores
 from search.media.thumbnails import Thumbnails
@@ -40,6 +41,13 @@ its vectors and tags for 30 days."""
 OLD_COLOURS = "its stored colours are those of an earlier version"
 
 
+class Decoders(Executor, Protocol):
+    """Decodes pictures. rule: changes when a picture that failed may succeed."""
+
+    @property
+    def rule(self) -> str: ...
+
+
 class FolderSync:
     """Syncs folders into one catalog. Its caller holds the write lock."""
 
@@ -47,7 +55,7 @@ class FolderSync:
         self,
         catalog: Catalog,
         reader: CatalogReader,
-        decoders: DecoderPool,
+        decoders: Decoders,
         thumbnails: Thumbnails,
         analyzer: Analyzer,
         embedder: Embedder,
@@ -57,10 +65,10 @@ class FolderSync:
         stores: ObjectStores | None = None,
         objects: str | None = None,
     ) -> None:
-        """analyzer: runs the embedders. home: the library's own folder, which is not indexed.
-        default_excludes: leave out system folders. beside: embedders of the spaces that serve
-        beside that of the first embedder, from this sync on. stores: object storage. objects: the
-        URL of what the library keeps there, which is not indexed either."""
+        """decoders: decode pictures. analyzer: runs the embedders. home: the library's own folder,
+        which is not indexed. default_excludes: leave out system folders. beside: embedders of the
+        spaces that serve beside that of the first embedder, from this sync on. stores: object
+        storage. objects: the URL of what the library keeps there, which is not indexed either."""
         self._own = tuple(one for one in (str(home), objects) if one)
         self._folders = Folders(stores, self._own, default_excludes)
         self._catalog, self._reader, self._decoders = catalog, reader, decoders

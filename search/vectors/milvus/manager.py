@@ -94,14 +94,18 @@ class MilvusManager:
     def status(self, space: Space | None) -> dict[str, Any]:
         """Return `kind`, which is "milvus", and `generation`, the last entry of the log.
 
-        While Milvus does not answer, `problem` says why.
+        While Milvus does not answer, `problem` says why. Milvus Lite is not started for it.
         """
         status = {"kind": "milvus", "generation": self._reader.sequence(space) if space else 0}
-        try:
-            self._connection.call("get_server_version")
-        except StoreError as error:
-            status["problem"] = str(error)
-        return status
+        replica = self._replicas.get(space.id) if space else None
+        problem = replica.problem if replica else None
+        if not self._connection.is_lite and (replica is None or replica.is_retry_due()):
+            try:
+                self._connection.call("get_server_version")
+                problem = None
+            except StoreError as error:
+                problem = error
+        return status if problem is None else {**status, "problem": str(problem)}
 
     def close(self) -> None:
         """Close the connection, and end Milvus Lite."""

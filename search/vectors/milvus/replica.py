@@ -94,7 +94,7 @@ class MilvusReplica:
                 "try again in a moment"
             )
         try:
-            if self.problem is not None and time.monotonic() < self._retry_time:
+            if self.problem is not None and not self.is_retry_due():
                 raise self.problem
             try:
                 store = self._bring_up_to_date()
@@ -124,6 +124,10 @@ class MilvusReplica:
         with self._lock:
             self._store = self._build()
             return self._store
+
+    def is_retry_due(self) -> bool:
+        """Return whether Milvus answered last time, or may be tried again."""
+        return self.problem is None or time.monotonic() >= self._retry_time
 
     def flush(self) -> None:
         """Let Milvus Lite write its files."""

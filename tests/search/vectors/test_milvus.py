@@ -15,6 +15,7 @@ import pytest
 from helpers.libraries import close_library, open_library, parts
 from helpers.milvus import LiteProcess, connect, free_port, hanging_port
 from helpers.pictures import identity, paint
+from helpers.serving import problem, serving
 
 from search import Engine, InputError, Settings
 from search.catalog.reads import CatalogReader
@@ -317,6 +318,25 @@ def test_a_store_that_was_away_a_moment_ago_is_not_waited_for(
 
         monkeypatch.setattr(Connection, "_connect", connect_again)
         assert len(answer(other)) == 2
+        assert "problem" in other.status().index
+
+
+def test_a_status_does_not_start_milvus_lite(home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    engine = open_library(home, store=str(path))
+    assert engine.status().index == {"kind": "milvus", "generation": 0} and not path.exists()
+    close_library(engine)
+
+
+def test_the_server_says_that_the_store_is_away(engine: Engine, folder: Path) -> None:
+    fill(folder, range(2))
+    engine.sync(folder)
+    with closed_port() as (address, _), milvus(engine, address, [], 0.3, fallback_count=1) as other:
+        terms = {"terms": [{"image": f"id:{identity(0)}"}]}
+        with serving(other) as client:
+            response = client.post("/api/v1/search", json=terms)
+        assert problem(response, 503)["code"] == "store_unavailable"
+        assert int(response.headers["Retry-After"]) > 0
 
 
 def test_a_killed_server_is_brought_up_to_date_when_it_is_back(

@@ -30,6 +30,7 @@ from search.embedders.models import Models
 from search.errors import ClusterError, InputError, LookalikeError, ModelError
 from search.indexing.extract import BATCH, Extracted
 from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest, DecoderPool
+from search.media.objects import ObjectStores
 from search.media.preprocessing import Preprocessing
 from search.media.rules import Limits
 from search.types import Pixels, Vectors
@@ -66,7 +67,7 @@ class DecodeTask:
 @cache
 def open_pool(limits: Limits) -> DecoderPool:
     """Return the decoding process of this worker of Ray, with its limits."""
-    pool = DecoderPool(1, limits)
+    pool = DecoderPool(1, limits, objects=ObjectStores())
     atexit.register(pool.close)
     return pool
 

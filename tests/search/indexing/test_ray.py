@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import secrets
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from search.errors import ClusterError
 from search.indexing import ray as ray_module
 from search.indexing.ray import CHUNK, DecodeTask, RayCluster, decode_pictures, read_stamp
 from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest, DecoderPool
+from search.media.objects import ObjectStores
 from search.media.rules import Limits
 from search.records import IndexReport
 
@@ -110,6 +112,18 @@ def test_a_picture_that_kills_its_decoder_costs_itself_alone(
     assert killer == DecodeFailure("the decoder died on it", again=False)
     assert isinstance(first, DecodedPicture) and isinstance(third, DecodedPicture)
     assert sent == first
+
+
+def test_a_node_reads_objects_itself(folder: Path) -> None:
+    url = f"memory://{secrets.token_hex(4)}/a.jpg"
+    ObjectStores().write(url, paint(folder / "0.jpg", 0).read_bytes())
+    pool = ray_module.open_pool(Limits())
+    try:
+        _, (picture,) = decode_pictures(Limits(), (), [DecodeTask(DecodeRequest(url), None)])
+    finally:
+        pool.close()
+        ray_module.open_pool.cache_clear()
+    assert isinstance(picture, DecodedPicture)
 
 
 @pytest.mark.parametrize(

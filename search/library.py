@@ -25,6 +25,7 @@ from search.settings import Settings, split_list
 from search.vectors.registry import StoreServer, open_stores
 
 if TYPE_CHECKING:
+    from search.catalog.jobs import JobBoard
     from search.embedders.models import Models
     from search.generation.variants import VariantGenerator
     from search.indexing.uploads import Uploads
@@ -46,7 +47,8 @@ class Library:
     decoders: decoding processes. resolver: turns what a user gives as a picture into pixels.
     indexes: vector stores. searches: answers queries. browser: shows single pictures. uploads:
     pictures that were sent. stores: object storage; objects: the URL of what the library keeps
-    there, None for its folder. generator: makes variants. runtime: the inference thread.
+    there, None for its folder. jobs: those of all servers. generator: makes variants. runtime: the
+    inference thread.
     """
 
     def __init__(self, settings: Settings, report: Callable[[str], None] = lambda _: None) -> None:
@@ -102,6 +104,12 @@ class Library:
             self.runtime.close()
         self.stores.close()
         self.database.close()
+
+    @cached_property
+    def jobs(self) -> JobBoard:
+        from search.catalog.jobs import JobBoard
+
+        return self._make_once("jobs", lambda: JobBoard(self.database))
 
     @cached_property
     def models(self) -> Models:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, overload
 
 from search import files
 from search.errors import NotFoundError, PictureError, StorageError
@@ -477,6 +477,30 @@ class BackupReport:
     def to_json(self) -> dict[str, Any]:
         """Convert to JSON, as `backup --json` prints it."""
         return asdict(self) | {"path": shown(self.path)}
+
+
+class JobRecord(NamedTuple):
+    """A job of a server, as all servers of the library see it.
+
+    state: queued, running, done, failed or cancelled. created: in seconds since 1970. version:
+    grows with every change. document: what `/jobs/{id}` answers.
+    """
+
+    id: str
+    kind: str
+    state: str
+    created: float
+    version: int
+    document: dict[str, Any]
+
+    @property
+    def over(self) -> bool:
+        """Whether it is done, failed or cancelled."""
+        return self.state not in ("queued", "running")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the answer of `/jobs/{id}`."""
+        return self.document
 
 
 @dataclass(frozen=True)

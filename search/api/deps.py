@@ -78,6 +78,9 @@ class Context:
     previews: Turns = field(default_factory=lambda: Turns(2, 64))
 
     def __post_init__(self) -> None:
+        library = self.engine.library
+        if not library.database.read_only:
+            self.jobs = Jobs(board=library.jobs)
         self.bodies = BodyBudget(SHARES * self.engine.settings.upload_bytes)
 
     async def look(self, call: Callable[[], T]) -> T:

@@ -57,6 +57,7 @@ CODES = {
     "query_invalid": "the query cannot be answered as it stands",
     "request_invalid": "the request is wrong",
     "route_not_found": "this version has no such address",
+    "server_lost": "the server that ran the job ended, or lost the catalog; only jobs have it",
     "source_denied": "object storage denies access",
     "source_missing": "a bucket or an object is not there",
     "source_unavailable": "object storage gives no answer, or a wrong one",

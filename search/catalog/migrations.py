@@ -275,6 +275,47 @@ def add_counts(connection: Connection) -> None:
     )
 
 
+def add_jobs(connection: Connection) -> None:
+    """The jobs of all servers of the library."""
+    _run(
+        connection,
+        """
+        CREATE TABLE jobs (
+            id VARCHAR(32) NOT NULL,
+            kind VARCHAR(16) NOT NULL,
+            root BLOB,
+            state VARCHAR(16) NOT NULL,
+            created FLOAT NOT NULL,
+            server VARCHAR(32) NOT NULL,
+            lease FLOAT NOT NULL,
+            cancelled BOOLEAN DEFAULT 0 NOT NULL,
+            version INTEGER NOT NULL,
+            document JSON NOT NULL,
+            PRIMARY KEY (id)
+        )
+        """,
+        "CREATE INDEX jobs_kind ON jobs (kind, created)",
+        postgresql=(
+            """
+            CREATE TABLE jobs (
+                id VARCHAR COLLATE "C" NOT NULL,
+                kind VARCHAR COLLATE "C" NOT NULL,
+                root BYTEA,
+                state VARCHAR COLLATE "C" NOT NULL,
+                created FLOAT NOT NULL,
+                server VARCHAR COLLATE "C" NOT NULL,
+                lease FLOAT NOT NULL,
+                cancelled BOOLEAN DEFAULT false NOT NULL,
+                version INTEGER NOT NULL,
+                document JSON NOT NULL,
+                PRIMARY KEY (id)
+            )
+            """,
+            "CREATE INDEX jobs_kind ON jobs (kind, created)",
+        ),
+    )
+
+
 class Migration(NamedTuple):
     """version: of the schema after it. apply: changes a catalog of the version before."""
 
@@ -297,6 +338,7 @@ MIGRATIONS = (
     Migration(13, add_spaces_beside),
     Migration(14, add_skip_codes),
     Migration(15, add_counts),
+    Migration(16, add_jobs),
 )
 """Never edited, only extended at the end."""
 NEWEST = MIGRATIONS[-1].version

@@ -200,6 +200,22 @@ labels = Table(  # what an embedder sees; what people say are `tags`
     Index("labels_label", "space", "label", "score"),
 )
 
+jobs = Table(  # of the servers of this library, see `search.catalog.jobs`
+    "jobs",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("root", LargeBinary),
+    Column("state", String(16), nullable=False),
+    Column("created", Float, nullable=False),
+    Column("server", String(32), nullable=False),
+    Column("lease", Float, nullable=False),  # when its server counts as gone, in seconds since 1970
+    Column("cancelled", Boolean, nullable=False, default=False, server_default=false()),
+    Column("version", Integer, nullable=False),
+    Column("document", JSON, nullable=False),
+    Index("jobs_kind", "kind", "created"),
+)
+
 tags = Table(
     "tags",
     metadata,

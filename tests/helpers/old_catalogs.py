@@ -133,12 +133,24 @@ ALTER TABLE files ADD COLUMN retry_at FLOAT;
 """,
     13: "ALTER TABLE spaces ADD COLUMN beside BOOLEAN DEFAULT 0 NOT NULL;",
     14: "ALTER TABLE files ADD COLUMN skip_code VARCHAR(32);",
+    15: """
+CREATE TABLE counts (
+    name VARCHAR(16) NOT NULL, "key" INTEGER NOT NULL, value INTEGER NOT NULL,
+    PRIMARY KEY (name, "key")
+);
+CREATE INDEX pictures_decode_rule ON pictures (decode_rule);
+CREATE INDEX pictures_present ON pictures (row_id) WHERE orphaned IS NULL;
+CREATE INDEX pictures_orphaned ON pictures (orphaned) WHERE orphaned IS NOT NULL;
+DROP INDEX places_file;
+CREATE INDEX places_file ON places (file, picture);
+CREATE INDEX files_retry ON files (retry_at) WHERE retry_at IS NOT NULL;
+""",
 }
-OLD_VERSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14)
+OLD_VERSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
 TABLES = {  # of the present version, by their names in older ones
     **{name: name for name in "meta roots pictures colors".split()},
     **dict.fromkeys(("models", "spaces"), "spaces"),
-    **{name: name for name in "changes files places vectors labels tags".split()},
+    **{name: name for name in "changes files places vectors labels tags counts".split()},
 }
 
 

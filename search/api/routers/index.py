@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -17,10 +18,13 @@ from search.api.deps import Context, Here
 from search.api.jobs import Job
 from search.api.problems import Problem
 from search.api.schemas import IndexJson, JobJson, JobsJson, StartedJson, problems
+from search.errors import LookalikeError
+from search.records import JobRecord
 
 router = APIRouter(prefix="/api/v1", tags=["jobs"])
 
 POLL_SECONDS = 0.1  # between two looks at a job, so at most ten events a second
+REMOTE_POLL_SECONDS = 0.5  # the same for a job of another server
 BEAT_SECONDS = 15.0
 MAX_FOLLOWERS = 64
 
@@ -95,7 +99,8 @@ def _refuse(field: str) -> Problem:
 async def start_index(body: IndexJson, here: Here) -> JSONResponse:
     """One job at a time for each root, and as `lookalike index PATH`."""
     place, root = await here.look(lambda: resolve_folder(here, body.path))
-    job = here.jobs.start("index", place, root, lambda: here.engine.index(place))
+    run = partial(here.engine.index, place)
+    job = await here.look(lambda: here.jobs.start("index", place, root, run))
     where = {"Location": f"/api/v1/jobs/{job.id}"}
     return JSONResponse({"job": job.id}, status_code=202, headers=where)
 
@@ -104,14 +109,15 @@ async def start_index(body: IndexJson, here: Here) -> JSONResponse:
     "/jobs", summary="List the jobs, newest first", response_model=JobsJson, responses=problems()
 )
 async def list_jobs(here: Here) -> JSONResponse:
-    """Those that wait and run, and the last 100 of each kind that are over."""
-    return JSONResponse({"jobs": [job.to_json() for job in here.jobs.all()]})
+    """Those that wait and run, and the last 100 of each kind that are over, on all servers of the
+    library."""
+    return JSONResponse({"jobs": [job.to_json() for job in await here.look(here.jobs.all)]})
 
 
 @router.get("/jobs/{job_id}", summary="Get a job", response_model=JobJson, responses=problems(404))
 async def get_job(job_id: str, here: Here) -> JSONResponse:
     """Its state, its progress, and its report at the end."""
-    return JSONResponse(here.jobs.get(job_id).to_json())
+    return JSONResponse((await here.look(lambda: here.jobs.get(job_id))).to_json())
 
 
 @router.delete(
@@ -125,7 +131,7 @@ async def get_job(job_id: str, here: Here) -> JSONResponse:
 )
 async def cancel_job(job_id: str, here: Here) -> JSONResponse:
     """The pictures that it has committed stay. Indexing the folder again goes on from there."""
-    job = here.jobs.cancel(job_id)
+    job = await here.look(lambda: here.jobs.cancel(job_id))
     return JSONResponse(job.to_json(), status_code=200 if job.over else 202)
 
 
@@ -145,7 +151,7 @@ async def cancel_job(job_id: str, here: Here) -> JSONResponse:
 async def follow_job(job_id: str, request: Request, here: Here) -> Response:
     """Events `progress`, first with the current state, and at the end `done`, `failed` or
     `cancelled`. With Last-Event-ID only later events."""
-    job = here.jobs.get(job_id)
+    job = await here.look(lambda: here.jobs.get(job_id))
     last = request.headers.get("last-event-id", "")
     seen = int(last) if last.isascii() and last.isdecimal() and len(last) < 18 else 0
     if job.over and seen >= job.version:
@@ -156,7 +162,7 @@ async def follow_job(job_id: str, request: Request, here: Here) -> Response:
 class EventStream(StreamingResponse):
     """The events of a job. A limited number of them is sent at once."""
 
-    def __init__(self, job: Job, seen: int, here: Context) -> None:
+    def __init__(self, job: Job | JobRecord, seen: int, here: Context) -> None:
         """seen: version of the job that the client knows."""
         headers = {"X-Accel-Buffering": "no"}
         events = _follow(job, seen, here)
@@ -174,10 +180,15 @@ class EventStream(StreamingResponse):
             self._here.followers -= 1
 
 
-async def _follow(job: Job, seen: int, here: Context) -> AsyncIterator[str]:
+async def _follow(job: Job | JobRecord, seen: int, here: Context) -> AsyncIterator[str]:
     yield "retry: 2000\n\n"
     beat = time.monotonic()
     while not here.stopping:
+        if isinstance(job, JobRecord):  # of another server
+            try:
+                job = await here.look(partial(here.jobs.get, job.id))
+            except (LookalikeError, Problem):
+                return  # the client asks again, and then gets the reason
         version, over = job.version, job.over
         if version > seen:
             name = job.state if over else "progress"
@@ -189,4 +200,4 @@ async def _follow(job: Job, seen: int, here: Context) -> AsyncIterator[str]:
         if time.monotonic() - beat >= BEAT_SECONDS:
             yield ": still here\n\n"
             beat = time.monotonic()
-        await anyio.sleep(POLL_SECONDS)
+        await anyio.sleep(REMOTE_POLL_SECONDS if isinstance(job, JobRecord) else POLL_SECONDS)

@@ -73,7 +73,7 @@ async def create_variants(request: Request, here: Here) -> JSONResponse:
         steps = await here.look(lambda: here.engine.vary(picture, **arguments))
         name = picture if isinstance(picture, str) else ""
         run = partial(_follow_variants, steps, here.variant_cache)
-        job = here.jobs.start("variants", name, None, run, MAX_WAITING)
+        job = await here.look(lambda: here.jobs.start("variants", name, None, run, MAX_WAITING))
     if not options.wait:
         return _job_response(job)
     await _wait_for(job, request, here)
@@ -113,9 +113,8 @@ async def start_augmentation(body: AugmentJson, here: Here) -> JSONResponse:
         return str(path), str(output), here.engine.augment(path, output=output, **options)
 
     path, output, steps = await here.look(open_steps)
-    return _job_response(
-        here.jobs.start("augment", path, output, lambda: _follow_augmentation(steps))
-    )
+    run = partial(_follow_augmentation, steps)
+    return _job_response(await here.look(lambda: here.jobs.start("augment", path, output, run)))
 
 
 def _job_response(job: Job) -> JSONResponse:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
@@ -77,6 +78,11 @@ class Library:
                 "give another --home"
             ) from error
         self.database = open_database(settings.catalog_address, self.home / CATALOG)
+        if settings.catalog_address:  # without a catalog in it, nothing else tells what it is
+            from search.indexing.kinds import NO_MEDIA
+
+            with suppress(OSError):
+                (self.home / NO_MEDIA).touch()
         self.catalog, self.reader = Catalog(self.database), CatalogReader(self.database)
         self.thumbnails: Thumbnails = DiskThumbnails(self.home / "thumbnails")
         if self.objects:

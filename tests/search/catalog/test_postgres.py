@@ -192,6 +192,20 @@ def test_the_home_of_a_library_on_postgresql_has_no_catalog(
     assert engine.check().problems == ()
 
 
+def test_the_home_inside_a_folder_of_pictures_is_not_indexed_by_another_library(
+    folder: Path, tmp_path: Path, address: str
+) -> None:
+    paint(folder / "a.jpg", 1)
+    inner = open_library(folder / "library", catalog=address)
+    inner.sync(folder)
+    inner.keep(jpeg(2))
+    assert inner.sync(folder).unchanged == 2  # the upload, too
+    other = open_library(tmp_path / "other")
+    assert other.sync(folder).added == 1
+    for one in (inner, other):
+        close_library(one)
+
+
 def test_a_second_home_leaves_the_folder_of_uploads_of_the_first(
     engine: Engine, tmp_path: Path, address: str
 ) -> None:

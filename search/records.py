@@ -242,7 +242,8 @@ class Hit:
 
     def to_json(self) -> dict[str, Any]:
         """Convert to JSON, as `search --json` prints it."""
-        return {**asdict(self), "path": shown(self.path), "paths": [shown(p) for p in self.paths]}
+        fields = vars(self)  # `asdict` would copy every value, a tenth of the time of an answer
+        return {**fields, "path": shown(self.path), "paths": [shown(p) for p in self.paths]}
 
     def open(self) -> Image:
         """Open the file as an upright RGB picture of full size.
@@ -443,7 +444,8 @@ class SpaceStatus:
 class Status:
     """State of a library. embedded: pictures with a vector under the library's model. left_out:
     files of all folders that are not read, by kind. spaces: all models that it answers with, its
-    own first. catalog: the URL of its database without the password; None for a file in `home`."""
+    own first. catalog: the URL of its database without the password; None for a file in `home`.
+    backend: what runs the model, or None without one."""
 
     home: str
     model: str | None
@@ -457,6 +459,7 @@ class Status:
     left_out: dict[str, int] = field(default_factory=dict)
     spaces: tuple[SpaceStatus, ...] = ()
     catalog: str | None = None
+    backend: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Convert to JSON, as `status --json` prints it."""

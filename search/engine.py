@@ -54,7 +54,7 @@ from search.settings import Settings
 from search.types import Pixels, Vectors
 
 if TYPE_CHECKING:
-    from search.catalog.writes import Origins
+    from search.catalog.writes import Origins, Space
     from search.embedders.base import Embedder
     from search.generation.variants import VariantOptions
     from search.indexing.ray import RayCluster
@@ -553,6 +553,7 @@ class Engine:
             index=self.library.indexes.status(space),
             version=version("lookalike"),
             left_out=add_counts(root.left_out for root in roots),
+            backend=self._describe_backend(space),
             spaces=tuple(
                 SpaceStatus(one.name, one.fingerprint, self.library.reader.count(one)["embedded"])
                 for one in spaces
@@ -573,6 +574,15 @@ class Engine:
         place = resolve_place(path)
         roots = self.library.catalog.roots()
         return any(relative_place(place, root.path) is not None for root in roots)
+
+    def _describe_backend(self, space: Space | None) -> str | None:
+        """Return what runs the model of a space."""
+        from search.embedders.json_cache import JsonCache
+        from search.embedders.measurements import Measurements
+
+        s, cache = self.settings, JsonCache(self.home / "models")
+        measurements = Measurements(s.backend, cache, s.threads)
+        return measurements.describe(space.fingerprint, s.device) if space else None
 
     def backup(self, path: str | PathLike[str]) -> BackupReport:
         """Write the catalog and the kept pictures to a zip file, while the library is in use.

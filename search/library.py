@@ -122,7 +122,8 @@ class Library:
         from search.embedders.models import Models
 
         s, cache = self.settings, self.home / "models"
-        parts = (s.model, s.device, cache, lambda: self.runtime, self.report)
+        needs = (s.model, s.device, cache, lambda: self.runtime, self.report)
+        parts = (*needs, s.backend, s.threads)
         return self._make_once("models", lambda: Models(*parts))
 
     @cached_property

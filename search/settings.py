@@ -79,6 +79,9 @@ class Settings(BaseModel):
     """Model for a new library, or to change to: `auto`, `mini`, or one of open_clip or timm."""
     device: str = "cpu"
     """torch device that the model runs on."""
+    backend: Literal["auto", "torch", "onnxruntime", "openvino", "torch-bf16"] = "auto"
+    """What runs the model on a CPU: `torch`, `onnxruntime`, `openvino`, the quickest of them
+    (`auto`), or `torch-bf16`, whose vectors are a space of their own (see docs/models.md)."""
     checkpoint: Path | None = None
     """Weights of the diffusion model that makes variants."""
     store: str = "faiss"

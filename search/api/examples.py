@@ -108,6 +108,7 @@ ANSWERS: dict[str, Any] = {
         "left_out": {"raw": 3},
         "spaces": [{"name": "mini", "fingerprint": "0123456789abcdef", "embedded": 110}],
         "catalog": None,
+        "backend": "torch",
     },
     "get_health": {"status": "ok"},
     "get_readiness": {"status": "ready"},

@@ -311,6 +311,8 @@ def print_status(status: Status) -> None:
     if status.catalog:
         write(f"catalog   {line(status.catalog)}")
     write(f"model     {status.model or 'none yet'}")
+    if status.backend:
+        write(f"backend   {status.backend}")
     write(f"pictures  {status.pictures}, {status.embedded} searchable, in {status.files} files")
     for space in status.spaces[1:]:
         write(f"beside    {line(space.name)}: {space.embedded} searchable")

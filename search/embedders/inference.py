@@ -5,12 +5,14 @@ Functions import torch when they are called, so that importing this module stays
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from search.embedders.json_cache import JsonCache
 from search.errors import ModelError
 from search.types import Pixels, Vectors
 
@@ -75,6 +77,60 @@ def to_unit_vectors(vectors: torch.Tensor) -> Vectors:
 
     array: Vectors = torch.nn.functional.normalize(vectors.float(), dim=-1).cpu().numpy()
     return array
+
+
+def build_empty(build: Callable[[], Any]) -> Any:
+    """Return a network whose weights are not drawn at random, since those of a file replace them.
+
+    Assign them: the network is on the meta device but for its causal masks. None if it cannot be
+    built there, or has other tensors that no file of weights holds.
+    """
+    from search.runtime import torch
+
+    root = logging.getLogger()
+    root.addFilter(_drop)  # open_clip warns that the model has no weights yet
+    try:
+        with torch.device("meta"):
+            network = build()
+    except (RuntimeError, NotImplementedError):  # some ask for a value while they are built
+        return None
+    finally:
+        root.removeFilter(_drop)
+    stored = network.state_dict().keys()
+    for path, module in network.named_modules():
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            if f"{path}.{name}".removeprefix(".") in stored:
+                continue
+            if name != "attn_mask":
+                return None
+            mask = torch.full(buffer.shape, -torch.inf).triu_(1)
+            module.register_buffer(name, mask, persistent=False)
+    return network
+
+
+def _drop(_: object) -> bool:
+    return False
+
+
+def measure_cost(
+    key: str, cache: JsonCache, pauses: BlockPauses, call: Callable[[], torch.Tensor]
+) -> tuple[int, int, int]:
+    """Return the FLOPs of one picture, the blocks that it goes through, and its vector's length.
+
+    key: names the network in the cache. call: runs one picture, when the cache lacks the network;
+    counting takes as long as some pictures.
+    """
+    from search.runtime import flops, torch
+
+    def measure() -> list[int]:
+        before = pauses.count
+        cost, vector = flops(call)
+        return [cost, pauses.count - before, *vector.shape[1:]]
+
+    cost, blocks, *shape = cache.get_or_compute(f"cost {key} torch {torch.__version__}", measure)
+    if len(shape) != 1:
+        raise ValueError(f"its output has {len(shape) + 1} dimensions, not 2")
+    return cost, blocks, shape[0]
 
 
 def choose_batch(cost: int, blocks: int, device: str) -> int:

@@ -24,19 +24,35 @@ class JsonCache:
 
         compute: returns a value that JSON can hold.
         """
-        if self._folder is None:
-            return compute()
-        path = self._folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
-        try:
-            entry = json.loads(path.read_text())
-            if entry["key"] == key:
-                return entry["value"]
-        except (OSError, ValueError, LookupError, TypeError):
-            pass
-        value = compute()
-        with suppress(OSError):  # it is computed again next time
-            files.write(path, json.dumps({"key": key, "value": value}).encode())
-        return json.loads(json.dumps(value))  # the same types, computed or cached
+        value = self.get(key)
+        if value is None:
+            value = json.loads(json.dumps(compute()))  # the same types, computed or cached
+            self.put(key, value)
+        return value
+
+    def get(self, key: str) -> Any:
+        """Return the value of a key, or None if it is not cached."""
+        if self._folder is not None:
+            with suppress(OSError, ValueError, LookupError, TypeError):
+                entry = json.loads(self._path(key).read_text())
+                if entry["key"] == key:
+                    return entry["value"]
+        return None
+
+    def put(self, key: str, value: Any) -> None:
+        """Cache a value. On a disk that takes none, nothing is cached."""
+        if self._folder is not None:
+            with suppress(OSError):
+                files.write(self._path(key), json.dumps({"key": key, "value": value}).encode())
+
+    def delete(self, key: str) -> None:
+        """Forget the value of a key."""
+        if self._folder is not None:
+            with suppress(OSError):
+                self._path(key).unlink()
+
+    def _path(self, key: str) -> Path:
+        return Path(self._folder or "", f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json")
 
 
 def file_hash(path: Path, cache: JsonCache) -> str:

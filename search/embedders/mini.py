@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors import safe_open
 
+from search.embedders.backends import Backends, Runner
 from search.embedders.base import list_earlier_fingerprints, make_fingerprint
 from search.embedders.json_cache import JsonCache
 from search.embedders.vocabulary import Vocabulary
@@ -29,7 +31,9 @@ from search.types import Pixels, Vectors
 
 if TYPE_CHECKING:
     from search.embedders.efficientnet import EfficientNetLite
+    from search.embedders.exports import Outputs
     from search.embedders.mobilenet import MiniNet
+    from search.runtime import torch
 
 VERSIONS = {"mini": DECODE_RULE, "mini-1": 1}
 """The weights that ship, and the decode rule that each one's fingerprint names. `mini-1` keeps the
@@ -52,12 +56,19 @@ class Mini:
     is loaded when the first picture comes: a sync that finds nothing new never imports torch.
     """
 
-    batch = 16
+    batch = torch_batch = 16
+    measure_from = 500
 
     def __init__(
-        self, device: str = "cpu", weights: Path | None = None, version: str = "mini"
+        self,
+        device: str = "cpu",
+        weights: Path | None = None,
+        version: str = "mini",
+        backends: Backends | None = None,
+        breathe: Callable[[], None] = lambda: None,
     ) -> None:
         """weights: another file of the same kind; by default the shipped one of the version.
+        backends, breathe: as `OpenClip` takes them.
 
         Raises ModelError when the file is missing or of another kind.
         """
@@ -79,6 +90,7 @@ class Mini:
         parts = f"mini {digest} {self.preprocessing}"
         self.fingerprint = make_fingerprint(parts, VERSIONS[version])
         self.earlier_fingerprints = list_earlier_fingerprints(parts)
+        self.runner = Runner(self, backends if device == "cpu" else None, breathe)
 
     def embed(self, pixels: Sequence[Pixels]) -> Vectors:
         """n prepared pictures, each (size, size, 3) uint8 -> (n, 512) float32 of unit length."""
@@ -115,21 +127,34 @@ class Mini:
 
     def _run(self, pixels: Sequence[Pixels]) -> tuple[Vectors, Vectors | None]:
         """Vectors, and class logits where the network has a class head."""
+        if not pixels:
+            return np.empty((0, self.dim), np.float32), None
+        vectors, *logits = self.runner.run(pixels)
+        return vectors, logits[0] if logits else None
+
+    def run_torch(self, pixels: Sequence[Pixels]) -> Outputs:
+        """Return the unit vectors of n pictures by torch, and the class logits if there are any."""
         from search.embedders.mobilenet import to_tensor
         from search.runtime import torch
 
-        if not pixels:
-            return np.empty((0, self.dim), np.float32), None
-        net = self.load()
+        net = self.load_torch()
         with torch.inference_mode():
-            pooled = net.features(to_tensor(pixels, net.mean, net.std, self._device))
-            unit = torch.nn.functional.normalize(net.retrieval(pooled), dim=1)
-            classes = getattr(net, "classes", None)
-            logits = None if classes is None else classes(pooled).cpu().numpy()
-        vectors: Vectors = unit.cpu().numpy()
-        return vectors, logits
+            vectors, *logits = _run_heads(net, to_tensor(pixels, net.mean, net.std, self._device))
+            unit = torch.nn.functional.normalize(vectors, dim=1)
+        return unit.cpu().numpy(), *(one.cpu().numpy() for one in logits)
 
-    def load(self) -> EfficientNetLite | MiniNet:
+    def build_whole(self) -> torch.nn.Module:
+        """Return the network as a module of `exports.build_whole`. Raises ModelError."""
+        from search.embedders.exports import build_whole
+
+        net = self.load_torch().requires_grad_(False)
+        return build_whole(partial(_run_heads, net), net.mean, net.std)
+
+    def load(self) -> object:
+        """Make the network ready, and return it. Raises ModelError."""
+        return self.runner.load()
+
+    def load_torch(self) -> EfficientNetLite | MiniNet:
         """The network, read into memory. Raises ModelError."""
         from search.embedders.efficientnet import EfficientNetLite
         from search.embedders.mobilenet import MiniNet
@@ -161,6 +186,14 @@ class Mini:
         )
 
 
+def _run_heads(net: EfficientNetLite | MiniNet, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Return the vectors (n, 512) of normalised pictures, and the class logits if there are any."""
+    pooled = net.features(x)
+    classes = getattr(net, "classes", None)
+    heads = (net.retrieval,) if classes is None else (net.retrieval, classes)
+    return tuple(head(pooled) for head in heads)
+
+
 def check_name(name: str) -> str:
     """Return a valid name: a version that ships, or `mini:PATH`. Raises ModelError."""
     version, colon, path = name.partition(":")
@@ -181,10 +214,18 @@ def spell_with_path(name: str) -> str:
 
 
 def open_embedder(
-    name: str, device: str, cache: JsonCache | None, breathe: Callable[[], None]
+    name: str,
+    device: str,
+    cache: JsonCache | None,
+    breathe: Callable[[], None],
+    backends: Backends | None = None,
+    bf16: bool = False,
 ) -> Mini:
-    """Open `mini` by a valid name. Raises ModelError when its weights cannot be used."""
+    """Open `mini` by a valid name. Raises ModelError when its weights cannot be used.
+
+    bf16: is ignored; so small a network gains nothing.
+    """
     version, _, path = name.partition(":")
-    embedder = Mini(device, Path(path) if path else None, version)
+    embedder = Mini(device, Path(path) if path else None, version, backends, breathe)
     embedder.name = name
     return embedder

@@ -14,6 +14,7 @@ import numpy as np
 
 from search.catalog.writes import SeenContent, Space
 from search.embedders import hub
+from search.embedders.backends import BackendEmbedder, Backends
 from search.embedders.base import Embedder, RuleEmbedder
 from search.embedders.json_cache import JsonCache
 from search.embedders.openclip_models import DEFAULT, DEFAULT_RECIPE
@@ -69,14 +70,20 @@ class Models:
         folder: Path,
         runtime: Callable[[], Runtime],
         say: Callable[[str], None],
+        backend: str = "auto",
+        threads: int = 1,
     ) -> None:
         """requested: a name that the user gave; None or `auto` for the library's own model. folder:
-        for the cache of facts about weights. say: takes the line that names the model of a new
+        for the cache of facts about weights, and for exported networks. backend, threads: as in
+        the settings. say: takes the line that names the model of a new
         library; never the same line twice in a row. Raises ModelError for an unknown name."""
         self.requested = None if requested in (None, "auto") else check_name(requested)
         self.opened: dict[str, Embedder] = {}
         self._device, self._cache = device, JsonCache(folder)
         self._runtime, self._take = runtime, say
+        self._backends = Backends(
+            backend, folder, self._cache, threads, lambda work: self._runtime().run(work)
+        )
         self._last_line = ""
         self._opening = threading.RLock()
         self._fetch_error: str | None = None  # why a new library does not get CLIP
@@ -122,7 +129,7 @@ class Models:
         name = requested or (own.name if own else None)
         if name is None:
             return self._auto()
-        embedder = self.open(name)
+        embedder = self._open_like(name, own)
         if changes and own and own.fingerprint != embedder.fingerprint:
             if own.name != embedder.name:
                 new = f"instead of {own.name}, which answers until all pictures have vectors"
@@ -162,14 +169,27 @@ class Models:
             return self.choose(None, self.requested)
         return self.open_for(self.choose_space(serving))
 
-    def open(self, name: str) -> Embedder:
-        """Return the embedder of a name. Raises ModelError."""
+    def open(self, name: str, bf16: bool | None = None) -> Embedder:
+        """Return the embedder of a name. bf16: with weights in bfloat16; None does as the setting
+        `backend` says. Raises ModelError."""
+        bf16 = self._backends.is_bf16 if bf16 is None else bf16
+        key = f"{name} in bfloat16" if bf16 else name
         with self._opening:
-            if name not in self.opened:
-                embedder = open_embedder(name, self._device, self._cache, self._breathe)
-                log.info("opened the model %s (%s) on %s", name, embedder.fingerprint, self._device)
-                self.opened[name] = embedder
-            return self.opened[name]
+            if key not in self.opened:
+                parts = (self._device, self._cache, self._breathe, self._backends, bf16)
+                embedder = open_embedder(name, *parts)
+                log.info("opened the model %s (%s) on %s", key, embedder.fingerprint, self._device)
+                self.opened[key] = embedder
+            return self.opened[key]
+
+    def _open_like(self, name: str, own: Space | None) -> Embedder:
+        """Return the embedder of a name; in bfloat16 where the library's vectors are so, and no
+        setting asks for another precision."""
+        if own and own.name == name and self._backends.setting == "auto":
+            embedder = self.open(name, bf16=True)
+            if embedder.fingerprint == own.fingerprint:
+                return embedder
+        return self.open(name)
 
     def _breathe(self) -> None:
         self._runtime().breathe()
@@ -188,8 +208,10 @@ class Models:
 
         Raises ModelError when there is none.
         """
-        for version in (name, *EARLIER.get(name, ())):
-            opened = self.open(version)
+        is_bf16 = self._backends.is_bf16
+        versions = [(one, is_bf16) for one in (name, *EARLIER.get(name, ()))]
+        for version, bf16 in (*versions, (name, not is_bf16)):
+            opened = self.open(version, bf16)
             earlier = opened.earlier_fingerprints if isinstance(opened, RuleEmbedder) else ()
             if fingerprint in (opened.fingerprint, *earlier):
                 return opened
@@ -229,6 +251,18 @@ class Models:
         with suppress(ModelError):  # weights that are not here cannot be the library's
             return find_space(spaces, self.open(check_name(name)).fingerprint)
         return None
+
+    def prepare(self, embedder: Embedder, count: int) -> None:
+        """Choose the backend for so many pictures, and begin to load the network by it.
+
+        A first long run measures the backends, once for a model and machine. Raises ModelError.
+        """
+        runtime = self._runtime()
+        if not isinstance(embedder, BackendEmbedder):
+            runtime.submit(embedder.load)
+            return
+        backend = embedder.runner.choose(count)
+        runtime.submit(partial(embedder.runner.load, backend))
 
     def embed(self, embedder: Embedder, pixels: Sequence[Pixels]) -> Vectors:
         """Embed many pictures, in parts between which a query may go first.

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from search.embedders import hub, openclip_models
+from search.embedders.backends import Backends, Runner
 from search.embedders.base import list_earlier_fingerprints, make_fingerprint
 from search.embedders.inference import (
     BlockPauses,
     autocast,
     choose_batch,
     explain_failure,
+    measure_cost,
     normalize_pixels,
     to_unit_vectors,
 )
@@ -27,6 +30,7 @@ from search.files import absolute_path
 from search.types import Pixels, Vectors
 
 if TYPE_CHECKING:
+    from search.embedders.exports import Outputs
     from search.runtime import torch
 
 NAMES = "an open_clip model like ViT-B-32, ViT-B-32:TAG or ViT-B-32:/path/to/weights"
@@ -36,8 +40,11 @@ class OpenClip:
     """The embedder over an open_clip model; see `search.embedders.base.TextEmbedder`.
 
     Pictures and texts go through the model as open_clip's `encode_image` and `encode_text` take
-    them; on a GPU in bfloat16, elsewhere in float32 with the products of `search.embedders.packed`.
+    them; on a GPU in bfloat16, elsewhere in float32 with the products of `search.embedders.packed`
+    or by another backend.
     """
+
+    measure_from = 200
 
     def __init__(
         self,
@@ -45,14 +52,18 @@ class OpenClip:
         device: str = "cpu",
         cache: JsonCache | None = None,
         breathe: Callable[[], None] = lambda: None,
+        backends: Backends | None = None,
+        bf16: bool = False,
     ) -> None:
         """name: ARCH, ARCH:TAG or ARCH:/path/to/weights. cache: of hashes and tables of weights.
-        breathe: called between the blocks of the network.
+        breathe: called between the blocks of the network. backends: that may run it on a CPU; None
+        for torch alone. bf16: convert the weights to bfloat16; the vectors are a space of their
+        own then.
 
         Asks no hub. Raises ModelError for an unknown name, and when there are no weights.
         """
-        cache = cache or JsonCache()
-        self._device, self._breathe = device, breathe
+        self._cache = cache = cache or JsonCache()
+        self._device, self._breathe, self._bf16 = device, breathe, bf16
         self._arch, self.name, self.path, recipe = _find_model(name, cache)
         config = openclip_models.read_config(self._arch)
         self.dim: int = config["embed_dim"]
@@ -69,42 +80,55 @@ class OpenClip:
                 f"{self._arch} as {self._arch}:/path/to/weights"
             ) from error
         parts = (json.dumps(config, sort_keys=True), self._quick, digest, self.preprocessing)
-        text = f"openclip {parts} {self._mean} {self._std}"
+        text = f"openclip {parts} {self._mean} {self._std}{' bf16' if bf16 else ''}"
         self.fingerprint = make_fingerprint(text)
         self.earlier_fingerprints = list_earlier_fingerprints(text)
         self._batch = 1
         self._model: Any = None
+        self.runner = Runner(self, backends if device == "cpu" and not bf16 else None, breathe)
         self._tokenizer: Callable[[list[str]], torch.Tensor] | None = None
 
     @property
     def batch(self) -> int:
         """Pictures for one call, by the FLOPs of a picture; 1 until the network is loaded."""
+        return self.runner.batch
+
+    @property
+    def torch_batch(self) -> int:
+        """As `batch`, under torch."""
         return self._batch
 
     def load(self) -> Any:
+        """Return the network for pictures, read into memory. Raises ModelError."""
+        return self.runner.load()
+
+    def load_torch(self) -> Any:
         """Return the open_clip model, read into memory. Raises ModelError."""
         if self._model is None:
-            advice = (
-                f"give a state dict of {self._arch} as .safetensors or .pt, or take the damaged "
-                "file away and fetch it again"
-            )
-            with (
-                explain_failure(self.path, self._arch, self._device, advice),
-                warnings.catch_warnings(action="ignore"),
-            ):
+            with self._explain():
                 self._model = self._read()
         return self._model
 
     def embed(self, pixels: Sequence[Pixels]) -> Vectors:
         """n prepared pictures, each uint8 of `preprocessing.shape` -> (n, dim) float32."""
+        return self.runner.run(pixels)[0] if pixels else np.empty((0, self.dim), np.float32)
+
+    def run_torch(self, pixels: Sequence[Pixels]) -> Outputs:
+        """Return the unit vectors of n pictures, by torch."""
         from search.runtime import torch
 
-        if not pixels:
-            return np.empty((0, self.dim), np.float32)
-        model = self.load()
+        model = self.load_torch()
         with torch.inference_mode(), autocast(self._device):
-            vectors = model.encode_image(self._normalize(pixels), normalize=True)
-        return to_unit_vectors(vectors)
+            x = self._normalize(pixels)
+            vectors = model.encode_image(x.bfloat16() if self._bf16 else x, normalize=True)
+        return (to_unit_vectors(vectors),)
+
+    def build_whole(self) -> torch.nn.Module:
+        """Read the visual tower as a module of `exports.build_whole`. Raises ModelError."""
+        from search.embedders.exports import build_whole
+
+        with self._explain():
+            return build_whole(self._build().visual, self._mean, self._std)
 
     def embed_text(self, texts: Sequence[str]) -> Vectors:
         """n texts -> (n, dim) float32 of unit length; a text beyond the model's context is cut."""
@@ -112,30 +136,50 @@ class OpenClip:
 
         if not texts:
             return np.empty((0, self.dim), np.float32)
-        model, tokens = self.load(), self._tokenize(list(texts))
+        model, tokens = self.load_torch(), self._tokenize(list(texts))
         with torch.inference_mode(), autocast(self._device):
             vectors = model.encode_text(tokens.to(self._device), normalize=True)
         return to_unit_vectors(vectors)
 
+    @contextmanager
+    def _explain(self) -> Iterator[None]:
+        """Raise ModelError for whatever goes wrong when the weights are read."""
+        advice = (
+            f"give a state dict of {self._arch} as .safetensors or .pt, or take the damaged "
+            "file away and fetch it again"
+        )
+        with (
+            explain_failure(self.path, self._arch, self._device, advice),
+            warnings.catch_warnings(action="ignore"),
+        ):
+            yield
+
+    def _build(self) -> Any:
+        """Return the open_clip model with its weights, in float32 on the CPU."""
+        return openclip_models.build_model(self._arch, self.path, self._quick)
+
     def _read(self) -> Any:
         """Build the network and read the weights into it."""
         from search.embedders.packed import pack
-        from search.runtime import flops, torch
+        from search.runtime import torch
 
-        model = openclip_models.import_open_clip().create_model(
-            self._arch,
-            pretrained=str(self.path),
-            force_quick_gelu=self._quick,
-            weights_only=True,
-        )
-        model.eval().to(self._device, memory_format=torch.channels_last)
+        model = self._build()
+        model.visual.to(self._device, memory_format=torch.channels_last)
+        model.to(self._device)
         pauses = BlockPauses(model.visual, self._breathe)
         blank = [np.zeros(self.preprocessing.shape, np.uint8)]
-        cost, vector = flops(lambda: model.encode_image(self._normalize(blank)))
-        if vector.shape != (1, self.dim):
-            raise ValueError(f"its vectors have length {vector.shape[-1]}, not {self.dim}")
-        self._batch = choose_batch(cost, pauses.count, self._device)
-        if torch.device(self._device).type == "cpu":
+        cost, blocks, dim = measure_cost(
+            f"openclip {self.fingerprint}",
+            self._cache,
+            pauses,
+            lambda: model.encode_image(self._normalize(blank)),
+        )
+        if dim != self.dim:
+            raise ValueError(f"its vectors have length {dim}, not {self.dim}")
+        self._batch = choose_batch(cost, blocks, self._device)
+        if self._bf16:
+            model.visual.bfloat16()
+        elif torch.device(self._device).type == "cpu":
             pack(model.visual)
         pauses.active = True
         return model

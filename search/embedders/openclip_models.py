@@ -10,13 +10,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from search.embedders.inference import build_empty
 from search.embedders.json_cache import JsonCache
 from search.errors import ModelError
 from search.media.preprocessing import Preprocessing
@@ -101,6 +102,26 @@ def import_open_clip() -> Any:
     from search.runtime import torch  # noqa: F401
 
     return import_module("open_clip")
+
+
+def build_model(arch: str, path: Path, quick_gelu: bool) -> Any:
+    """Return the open_clip model of an architecture with the weights of a file, in float32.
+
+    Weights in a `.safetensors` are mapped into memory: what is not used, such as the text tower, is
+    not read. Raises any exception for a file that is no such weights.
+    """
+    open_clip = import_open_clip()
+    options = {"force_quick_gelu": quick_gelu, "weights_only": True}
+    more = {"device": "meta", "load_weights": False, "pretrained_text": False}
+    model = None
+    if path.suffix == ".safetensors":
+        model = build_empty(lambda: open_clip.create_model(arch, **more, **options))
+    if model is None:
+        return open_clip.create_model(arch, pretrained=str(path), **options).eval()
+    model.load_state_dict = partial(model.load_state_dict, assign=True)
+    open_clip.factory.load_checkpoint(model, str(path))
+    del model.load_state_dict
+    return model.float().eval()
 
 
 def _read_table(arch: str) -> list[tuple[str, dict[str, Any]]]:

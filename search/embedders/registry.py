@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from search.embedders import mini, openclip, timm
+from search.embedders.backends import Backends
 from search.embedders.base import Embedder
 from search.embedders.json_cache import JsonCache
 from search.errors import ModelError
@@ -40,7 +41,13 @@ class Kind(Protocol):
         ...
 
     def open_embedder(
-        self, name: str, device: str, cache: JsonCache | None, breathe: Callable[[], None]
+        self,
+        name: str,
+        device: str,
+        cache: JsonCache | None,
+        breathe: Callable[[], None],
+        backends: Backends | None = None,
+        bf16: bool = False,
     ) -> Embedder:
         """Open the embedder of a valid name. Raises ModelError when there are no weights."""
         ...
@@ -80,11 +87,14 @@ def open_embedder(
     device: str,
     cache: JsonCache | None = None,
     breathe: Callable[[], None] = lambda: None,
+    backends: Backends | None = None,
+    bf16: bool = False,
 ) -> Embedder:
     """Open the embedder of a name, without its network and without asking any hub.
 
     cache: of what is slow to find out about weights. breathe: called between the blocks of a
-    network. Raises ModelError for unknown names, and when there are no weights.
+    network. backends: that may run it; None for torch alone. bf16: with weights in bfloat16, where
+    the kind has that. Raises ModelError for unknown names, and when there are no weights.
     """
     name = check_name(name)
-    return _find_kind(name).open_embedder(name, device, cache, breathe)
+    return _find_kind(name).open_embedder(name, device, cache, breathe, backends, bf16)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
@@ -18,12 +19,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from search.embedders import hub
+from search.embedders.backends import Backends, Runner
 from search.embedders.base import list_earlier_fingerprints, make_fingerprint
 from search.embedders.inference import (
     BlockPauses,
     autocast,
+    build_empty,
     choose_batch,
     explain_failure,
+    measure_cost,
     normalize_pixels,
     to_unit_vectors,
 )
@@ -34,6 +38,7 @@ from search.media.preprocessing import Preprocessing
 from search.types import Pixels, Vectors
 
 if TYPE_CHECKING:
+    from search.embedders.exports import Outputs
     from search.runtime import torch
 
 PREFIX = "timm:"
@@ -91,8 +96,10 @@ class Timm:
     """The embedder over a timm backbone; see `search.embedders.base.Embedder`.
 
     On a GPU it runs in bfloat16, elsewhere in float32 with the products of
-    `search.embedders.packed`.
+    `search.embedders.packed` or by another backend.
     """
+
+    measure_from = 200
 
     def __init__(
         self,
@@ -100,14 +107,17 @@ class Timm:
         device: str = "cpu",
         cache: JsonCache | None = None,
         breathe: Callable[[], None] = lambda: None,
+        backends: Backends | None = None,
+        bf16: bool = False,
     ) -> None:
         """name: `timm:NAME` or `timm:NAME:/path/to/weights`. cache: of what timm says about a
-        model. breathe: called between the blocks of the network.
+        model. breathe: called between the blocks of the network. backends, bf16: as `OpenClip`
+        takes them.
 
         Asks no hub. Raises ModelError for an unknown name, and when there are no weights.
         """
-        cache = cache or JsonCache()
-        self._device, self._breathe = device, breathe
+        self._cache = cache = cache or JsonCache()
+        self._device, self._breathe, self._bf16 = device, breathe, bf16
         backbone_name, path = split_name(name)
         self._backbone = backbone = describe_backbone(backbone_name, cache)
         self.dim, self.preprocessing = backbone.dim, backbone.preprocessing()
@@ -128,59 +138,98 @@ class Timm:
             ) from error
         parts = (backbone.architecture, digest, self.preprocessing, self.dim)
         colors = (tuple(backbone.mean), tuple(backbone.std))
-        text = f"timm {parts} {colors}"
+        text = f"timm {parts} {colors}{' bf16' if bf16 else ''}"
         self.fingerprint = make_fingerprint(text)
         self.earlier_fingerprints = list_earlier_fingerprints(text)
         self._batch = 1
         self._network: Any = None
+        self.runner = Runner(self, backends if device == "cpu" and not bf16 else None, breathe)
 
     @property
     def batch(self) -> int:
         """Pictures for one call, by the FLOPs of a picture; 1 until the network is loaded."""
+        return self.runner.batch
+
+    @property
+    def torch_batch(self) -> int:
+        """As `batch`, under torch."""
         return self._batch
 
     def load(self) -> Any:
         """Return the network, read into memory. Raises ModelError."""
+        return self.runner.load()
+
+    def load_torch(self) -> Any:
+        """Return the network for torch, read into memory. Raises ModelError."""
         if self._network is None:
-            architecture = self._backbone.architecture
-            advice = (
-                f"give a state dict of {architecture} as .safetensors or .pth, or delete the "
-                "damaged file and fetch it again"
-            )
-            with (
-                explain_failure(self.path, architecture, self._device, advice),
-                warnings.catch_warnings(action="ignore"),
-            ):
+            with self._explain():
                 self._network = self._read()
         return self._network
 
     def embed(self, pixels: Sequence[Pixels]) -> Vectors:
         """n prepared pictures, each uint8 of `preprocessing.shape` -> (n, dim) float32 unit
         vectors. Raises ModelError."""
+        return self.runner.run(pixels)[0] if pixels else np.empty((0, self.dim), np.float32)
+
+    def run_torch(self, pixels: Sequence[Pixels]) -> Outputs:
+        """Return the unit vectors of n pictures, by torch."""
         from search.runtime import torch
 
-        if not pixels:
-            return np.empty((0, self.dim), np.float32)
-        network = self.load()
+        network = self.load_torch()
         with torch.inference_mode(), autocast(self._device):
-            vectors = network(self._normalize(pixels))
-        return to_unit_vectors(vectors)
+            x = self._normalize(pixels)
+            vectors = network(x.bfloat16() if self._bf16 else x)
+        return (to_unit_vectors(vectors),)
+
+    def build_whole(self) -> torch.nn.Module:
+        """Read the network as a module of `exports.build_whole`. Raises ModelError."""
+        from search.embedders.exports import build_whole
+
+        with self._explain():
+            return build_whole(self._build(), self._backbone.mean, self._backbone.std)
+
+    @contextmanager
+    def _explain(self) -> Iterator[None]:
+        """Raise ModelError for whatever goes wrong when the weights are read."""
+        architecture = self._backbone.architecture
+        advice = (
+            f"give a state dict of {architecture} as .safetensors or .pth, or delete the "
+            "damaged file and fetch it again"
+        )
+        with (
+            explain_failure(self.path, architecture, self._device, advice),
+            warnings.catch_warnings(action="ignore"),
+        ):
+            yield
+
+    def _build(self) -> Any:
+        """Return the network with its weights, in float32 on the CPU."""
+        name = self._backbone.name
+        network = build_empty(lambda: _build(name)) or _build(name)
+        _load_weights(network, self.path, self._backbone.classifiers)
+        return network.float().eval()
 
     def _read(self) -> Any:
         """Build the network and read the weights into it."""
         from search.embedders.packed import pack
-        from search.runtime import flops, torch
+        from search.runtime import torch
 
-        network = _build(self._backbone.name)
-        _load_weights(network, self.path, self._backbone.classifiers)
-        network.eval().to(self._device, memory_format=torch.channels_last)
+        network = self._build()
+        network.to(self._device, memory_format=torch.channels_last)
         pauses = BlockPauses(network, self._breathe)
         blank = [np.zeros(self.preprocessing.shape, np.uint8)]
-        cost, vector = flops(lambda: network(self._normalize(blank)))
-        if vector.shape != (1, self.dim):
-            raise ValueError(f"its output has shape {tuple(vector.shape)}, not (1, {self.dim})")
-        self._batch = choose_batch(cost, pauses.count, self._device)
-        if torch.device(self._device).type == "cpu":
+        cost, blocks, dim = measure_cost(
+            f"timm {self.fingerprint}",
+            self._cache,
+            pauses,
+            lambda: network(self._normalize(blank)),
+        )
+        if dim != self.dim:
+            raise ValueError(f"its vectors have length {dim}, not {self.dim}")
+        self._batch = choose_batch(cost, blocks, self._device)
+        if self._bf16:
+            network.bfloat16()
+        elif torch.device(self._device).type == "cpu":
             pack(network)
         pauses.active = True
         return network
@@ -315,7 +364,8 @@ def _load_weights(network: Any, path: Path, classifiers: Sequence[str]) -> None:
     convert = getattr(import_module(type(network).__module__), "checkpoint_filter_fn", None)
     if convert is not None and drop_classifier(state).keys() != own:
         state = convert(state, network)  # from the names that its authors use
-    network.load_state_dict(drop_classifier(state), strict=True)
+    is_empty = any(weight.is_meta for weight in network.parameters())
+    network.load_state_dict(drop_classifier(state), strict=True, assign=is_empty)
 
 
 def _require_repo(backbone: Backbone) -> None:

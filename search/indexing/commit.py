@@ -42,6 +42,10 @@ class Analyzer(Protocol):
         """Return the (dim,) unit vector and the labels of each picture, in order."""
         ...
 
+    def prepare(self, embedder: Embedder, count: int) -> None:
+        """Make ready for so many pictures, in the background as far as that can be."""
+        ...
+
     def can_answer(self, space: Space) -> bool:
         """Return whether queries can be embedded as the vectors of a space were."""
         ...
@@ -139,6 +143,10 @@ class Committer:
         self._catalog, self._thumbnails = catalog, thumbnails
         self._analyzer, self._embedder, self._beside = analyzer, embedder, beside
         self.space, self.preprocessing = space, embedder.preprocessing
+
+    def prepare(self, count: int) -> None:
+        """Make the embedder ready for so many pictures. Raises ModelError."""
+        self._analyzer.prepare(self._embedder, count)
 
     def commit_files(
         self, counts: SyncCounts, batch: Sequence[tuple[FileEntry, Extracted]], rule: str

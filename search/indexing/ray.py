@@ -248,6 +248,9 @@ class RayCluster:
         while ahead:
             yield from zip(*ahead.popleft(), strict=True)
 
+    def prepare(self, embedder: Embedder, count: int) -> None:
+        """Do nothing: each node opens its models when the cluster is joined."""
+
     def analyze(self, embedder: Embedder, pixels: Sequence[Pixels]) -> Analysis:
         """See `search.indexing.commit.Analyzer`. Raises ClusterError."""
         key = embedder.fingerprint

@@ -443,6 +443,8 @@ class FolderSync:
         """
         sizes = set() if force else {entry.size for entry in entries}
         known_ids = self._catalog.ids_by_size(self._space, sizes)
+        for committer in (self._committer, *self._others) if entries else ():
+            committer.prepare(len(entries))
         preprocessings = [one.preprocessing for one in (self._committer, *self._others)]
         batch: list[tuple[FileEntry, Extracted]] = []
         extracted = extract_files(
@@ -479,6 +481,8 @@ class FolderSync:
                 Skip(paths[0], reason, "decode_timeout") for n, paths in pending if n in later
             ]
             pending = [(row_id, paths) for row_id, paths in pending if row_id not in later]
+        if unembedded and pending:
+            committer.prepare(len(pending))
         picture_ids = self._reader.picture_ids([row_id for row_id, _ in pending])
         batch: dict[int, DecodedPicture] = {}
         extracted = extract_again(pending, outdated, self._decoders, committer.preprocessing)

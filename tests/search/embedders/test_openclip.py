@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from search import ModelError
 from search.embedders import openclip_models
 from search.embedders.base import Embedder, TextEmbedder
-from search.embedders.inference import MOST, PART
+from search.embedders.inference import MOST, PART, build_empty
 from search.embedders.json_cache import JsonCache, file_hash
 from search.embedders.openclip import OpenClip
 from search.embedders.registry import check_name, open_embedder
@@ -126,6 +126,25 @@ def test_vectors_of_texts_are_those_of_open_clip(ours: OpenClip, theirs: tuple) 
     with torch.no_grad():
         expected = theirs[0].encode_text(open_clip.get_tokenizer("ViT-S-32-alt")(WORDS), True)
     assert np.abs(ours.embed_text(WORDS) - expected.numpy()).max() < 1e-5
+
+
+def test_no_weight_is_drawn_at_random_before_the_file_is_read(clip: str) -> None:
+    embedder, state = OpenClip(clip), torch.get_rng_state()
+    embedder.load()
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_an_architecture_with_tensors_of_its_own_is_built_as_open_clip_does() -> None:
+    """EVA02 computes a table of positions, which no file holds."""
+    assert build_empty(lambda: build_on_meta("EVA02-B-16")) is None
+    network = build_empty(lambda: build_on_meta("ViT-S-32-alt"))
+    masks = dict(network.named_buffers())
+    assert masks and not any(mask.is_meta for mask in masks.values())
+
+
+def build_on_meta(arch: str) -> torch.nn.Module:
+    network: torch.nn.Module = open_clip.create_model(arch, device="meta", load_weights=False)
+    return network
 
 
 def test_a_picture_alone_and_in_a_batch_are_the_same(ours: OpenClip) -> None:

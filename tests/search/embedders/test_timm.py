@@ -110,6 +110,12 @@ def test_it_has_no_text_tower(ours: Timm) -> None:
     assert not isinstance(ours, TextEmbedder)
 
 
+def test_no_weight_is_drawn_at_random_before_the_file_is_read(timm_model: str) -> None:
+    embedder, state = Timm(timm_model), torch.get_rng_state()
+    embedder.load()
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_a_query_goes_first_between_the_blocks_of_a_batch(timm_model: str) -> None:
     runtime, order = Runtime(1), list[str]()
     embedder = Timm(timm_model, breathe=runtime.breathe)

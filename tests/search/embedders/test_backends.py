@@ -1,0 +1,291 @@
+"""Backends: equal vectors, the choice by measurement, the cache, files, and what is missing."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.libraries import close_library
+from numpy.typing import NDArray
+from PIL import Image
+
+from search import Engine, ModelError
+from search.embedders import backends as module, exports
+from search.embedders.backends import Backends
+from search.embedders.exports import MIN_COSINE
+from search.embedders.json_cache import JsonCache
+from search.embedders.measurements import Measurements
+from search.embedders.mini import Mini
+from search.embedders.openclip import OpenClip
+from search.embedders.timm import Timm
+from search.types import Pixels
+
+EXPORTED = ("onnxruntime", "openvino")
+Open = Callable[..., Engine]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of exported networks and measurements that the tests of this module share."""
+    return tmp_path_factory.mktemp("models")
+
+
+def open_backends(setting: str, folder: Path, threads: int = 1) -> Backends:
+    return Backends(setting, folder, JsonCache(folder), threads)
+
+
+def open_kind(kind: str, clip: str, timm_model: str, backends: Backends | None) -> OpenClip | Timm:
+    if kind == "mini":
+        return Mini(backends=backends)  # type: ignore[return-value]
+    return (
+        OpenClip(clip, backends=backends)
+        if kind == "openclip"
+        else Timm(timm_model, "cpu", backends=backends)
+    )
+
+
+def draw_pixels(count: int, shape: tuple[int, int, int], seed: int = 0) -> list[Pixels]:
+    random = np.random.default_rng(seed)
+    small = random.integers(0, 256, (count, 7, 7, 3), dtype=np.uint8)
+    return [np.resize(np.kron(one, np.ones((40, 40, 1), np.uint8)), shape) for one in small]
+
+
+@pytest.fixture
+def pictures(folder: Path) -> Path:
+    """A folder of three pictures; the first is a.png."""
+    for name, pixels in zip("abc", draw_pixels(3, (90, 80, 3)), strict=True):
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.fixture
+def fixed_rates(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, float]]:
+    """Seconds that each backend takes by the measurement; a test may change them."""
+    seconds = {"torch": 2.0, "onnxruntime": 1.0, "openvino": 3.0}
+    monkeypatch.setattr(
+        module, "time_calls", lambda calls, run: {name: seconds[name] for name in calls}
+    )
+    yield seconds
+
+
+# vectors -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["openclip", "timm", "mini"])
+@pytest.mark.parametrize("backend", EXPORTED)
+def test_vectors_of_each_backend_are_those_of_torch(
+    kind: str, backend: str, clip: str, timm_model: str, cache: Path
+) -> None:
+    plain = open_kind(kind, clip, timm_model, None)
+    ours = open_kind(kind, clip, timm_model, open_backends(backend, cache))
+    pixels = draw_pixels(5, plain.preprocessing.shape)
+    expected, actual = plain.embed(pixels), ours.embed(pixels)
+    assert ours.runner.choose(1) == backend and (cache / f"{ours.fingerprint}-{backend}").is_dir()
+    assert actual.dtype == np.float32 and actual.shape == expected.shape
+    assert (actual * expected).sum(1).min() >= MIN_COSINE
+    assert (ours.embed(pixels[:1])[0] * expected[0]).sum() >= MIN_COSINE
+    assert ours.fingerprint == plain.fingerprint and ours.embed([]).shape == (0, ours.dim)
+    if isinstance(ours, Mini) and isinstance(plain, Mini):
+        for one, other in zip(
+            ours.embed_with_labels(pixels)[1], plain.embed_with_labels(pixels)[1], strict=True
+        ):
+            assert {label.name for label in one} == {label.name for label in other}
+
+
+@pytest.mark.parametrize("kind", ["openclip", "timm"])
+def test_bfloat16_has_a_space_of_its_own(kind: str, clip: str, timm_model: str) -> None:
+    opened = [
+        OpenClip(clip, bf16=bf16) if kind == "openclip" else Timm(timm_model, bf16=bf16)
+        for bf16 in (False, True)
+    ]
+    plain, ours = opened
+    pixels = draw_pixels(3, plain.preprocessing.shape)
+    cosines = (ours.embed(pixels) * plain.embed(pixels)).sum(1)
+    assert 0.999 <= cosines.min() < 1 and ours.fingerprint != plain.fingerprint
+
+
+def test_texts_are_embedded_by_torch_under_any_backend(clip: str, cache: Path) -> None:
+    ours = OpenClip(clip, backends=open_backends("onnxruntime", cache))
+    ours.embed(draw_pixels(1, ours.preprocessing.shape))
+    assert np.array_equal(ours.embed_text(["a hat"]), OpenClip(clip).embed_text(["a hat"]))
+
+
+# the choice --------------------------------------------------------------------------------------
+
+
+def test_the_quickest_is_chosen_once_and_noted(
+    timm_model: str, tmp_path: Path, fixed_rates: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = Timm(timm_model, backends=open_backends("auto", tmp_path))
+    assert ours.runner.choose(ours.measure_from - 1) == "torch"  # so few are not worth it
+    assert not list(tmp_path.glob("*-onnxruntime"))
+    assert ours.runner.choose(ours.measure_from) == "onnxruntime"
+    assert [one.name for one in tmp_path.iterdir() if one.is_dir()] == [
+        f"{ours.fingerprint}-onnxruntime"  # the files of slower ones are deleted
+    ]
+    monkeypatch.setattr(exports, "export", None)  # nothing is exported again
+    again = Timm(timm_model, backends=open_backends("auto", tmp_path))
+    assert again.runner.choose(1) == "onnxruntime"
+    for threads, backend in ((1, "onnxruntime"), (2, "torch")):  # 2 were not measured
+        measurements = Measurements("auto", JsonCache(tmp_path), threads)
+        assert measurements.describe(ours.fingerprint) == backend
+    assert measurements.describe(ours.fingerprint, "cuda") == "torch"
+
+
+def test_torch_stays_where_it_is_the_quickest(
+    timm_model: str, tmp_path: Path, fixed_rates: dict[str, float]
+) -> None:
+    fixed_rates["torch"] = 0.1
+    ours = Timm(timm_model, backends=open_backends("auto", tmp_path))
+    assert ours.runner.choose(ours.measure_from) == "torch"
+    assert ours.runner.load("torch") is ours.load_torch()
+
+
+def test_a_backend_with_other_vectors_is_not_used(
+    timm_model: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened = exports.OPENERS["onnxruntime"]
+
+    def open_wrong(folder: Path, threads: int) -> exports.Run:
+        run = opened(folder, threads)
+        return lambda pictures: [run(pictures)[0][:, ::-1]]
+
+    monkeypatch.setitem(exports.OPENERS, "onnxruntime", open_wrong)
+    ours = Timm(timm_model, backends=open_backends("onnxruntime", tmp_path))
+    with caplog.at_level(logging.WARNING):
+        vectors = ours.embed(draw_pixels(2, ours.preprocessing.shape))
+    assert "differ from torch's: a cosine of" in caplog.text
+    assert np.array_equal(vectors, Timm(timm_model).embed(draw_pixels(2, ours.preprocessing.shape)))
+    assert not [one for one in tmp_path.iterdir() if one.is_dir()]
+
+
+def test_a_network_that_cannot_be_exported_runs_by_torch(
+    timm_model: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(whole: object, example: object, folder: Path) -> None:
+        (folder / "half").write_bytes(b"half a network")
+        raise RuntimeError("no such operation")
+
+    monkeypatch.setitem(exports.WRITERS, "openvino", fail)
+    ours = Timm(timm_model, backends=open_backends("openvino", tmp_path))
+    with caplog.at_level(logging.WARNING):
+        assert ours.load() is ours.load_torch()
+    assert "cannot be run by openvino: no such operation" in caplog.text
+    assert not [one for one in tmp_path.iterdir() if one.is_dir()]  # whole or absent
+
+
+@pytest.mark.parametrize("backend", EXPORTED)
+def test_a_damaged_export_is_made_again_by_the_next_process(
+    backend: str, timm_model: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = Timm(timm_model, backends=open_backends(backend, tmp_path))
+    pixels = draw_pixels(2, first.preprocessing.shape)
+    expected = first.embed(pixels)
+    (folder,) = (one for one in tmp_path.iterdir() if one.is_dir())
+    for file in folder.iterdir():
+        file.write_bytes(file.read_bytes()[:100])
+    for _ in range(2):
+        again = Timm(timm_model, backends=open_backends(backend, tmp_path))
+        assert (again.embed(pixels) * expected).sum(1).min() >= MIN_COSINE
+    assert "torch runs it instead" in caplog.text and folder.is_dir()
+
+
+@pytest.mark.parametrize("backend", EXPORTED)
+def test_a_backend_that_is_not_installed_is_named_with_the_command(
+    backend: str, timm_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    extra = exports.EXTRAS[backend]
+    with pytest.raises(ModelError, match=rf"needs {backend}.*pip install 'lookalike\[{extra}\]'"):
+        Timm(timm_model, backends=open_backends(backend, tmp_path)).load()
+    ours = Timm(timm_model, backends=open_backends("auto", tmp_path))
+    assert ours.runner.choose(10**6) == "torch"  # with nothing else there is nothing to measure
+
+
+def test_a_query_goes_first_between_the_parts_of_a_batch() -> None:
+    order = list[str]()
+
+    def run(pictures: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        order.append(f"{len(pictures)}")
+        return [np.zeros((len(pictures), 2), np.float32)]
+
+    session = module.Session(run, rate=30.0, breathe=lambda: order.append("breath"))
+    assert session.run(draw_pixels(7, (4, 4, 3)))[0].shape == (7, 2)
+    assert order == ["breath", "3", "breath", "3", "breath", "1"]  # 3 of 30/s take 0.1 s
+
+
+# libraries ---------------------------------------------------------------------------------------
+
+
+def test_a_library_never_changes_to_bfloat16_by_itself(
+    library: Open, pictures: Path, timm_model: str
+) -> None:
+    plain = library(model=timm_model, backend="torch")
+    assert plain.sync(pictures).embedded == 3
+    before = plain.status().fingerprint
+    close_library(plain)
+    changed = library(model=timm_model, backend="torch-bf16")
+    assert changed.sync(pictures).embedded == 3  # the user says so
+    fingerprint = changed.status().fingerprint
+    assert fingerprint != before and changed.status().backend == "torch-bf16"
+    close_library(changed)
+    same = library(model=timm_model)  # and it stays so
+    assert same.sync(pictures).embedded == 0 and same.status().fingerprint == fingerprint
+    assert len(same.search(pictures / "a.png")) == 3
+
+
+SINGLE = """
+import sys
+from search import Engine
+with Engine.open(home=sys.argv[1]) as engine:
+    for folder in sys.argv[3:]:
+        assert engine.sync(folder).embedded == 1
+    hits = engine.search(sys.argv[2])
+print(len(hits), *({"torch", "open_clip", "timm"} & set(sys.modules)))
+"""
+
+
+def test_neither_a_search_nor_indexing_needs_torch_where_the_network_is_exported(
+    library: Open,
+    pictures: Path,
+    timm_model: str,
+    tmp_path: Path,
+    fixed_rates: dict[str, float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Timm, "measure_from", 3)
+    engine = library(model=timm_model)
+    assert engine.sync(pictures).embedded == 3
+    assert engine.status().backend == "onnxruntime"
+    (stored,) = (one.name for one in (engine.home / "models").iterdir() if one.is_dir())
+    assert stored.endswith("-onnxruntime")
+    arguments = [str(engine.home), str(pictures / "a.png"), str(pictures)]
+    close_library(engine)
+    Image.new("RGB", (50, 40), "red").save(pictures / "d.png")
+    done = subprocess.run(
+        [sys.executable, "-c", SINGLE, *arguments], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["4"]
+
+
+def test_a_search_by_id_needs_no_torch(library: Open, pictures: Path) -> None:
+    engine = library(model="mini")
+    engine.sync(pictures)
+    picture = engine.pictures().pictures[0]
+    close_library(engine)
+    arguments = [str(engine.home), f"id:{picture.id}"]
+    done = subprocess.run(
+        [sys.executable, "-c", SINGLE, *arguments], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["3"]

@@ -31,10 +31,12 @@ from search.process import tune_process
 SAMPLES = Path(__file__).resolve().parents[2] / "search" / "samples"
 
 
-def make(folder: Path, count: int, size: tuple[int, int] | None, seed: int) -> None:
-    """Write `count` photographs, 400 px wide or of `size`."""
+def make(
+    folder: Path, count: int, size: tuple[int, int] | None, seed: int, data: Path = SAMPLES
+) -> None:
+    """Write `count` photographs, as wide as the pictures in a folder or of `size`."""
     rng = random.Random(seed)
-    samples = sorted(SAMPLES.glob("*/*.jpg"))
+    samples = sorted(data.rglob("*.jpg"))
     for i in range(count):
         with Image.open(samples[i % len(samples)]) as picture:
             w, h = picture.size
@@ -46,15 +48,19 @@ def make(folder: Path, count: int, size: tuple[int, int] | None, seed: int) -> N
         image.save(folder / f"{i:04d}.jpg", quality=90)
 
 
-def alone(folder: Path, _: Path, model: str) -> tuple[float, float]:
+def alone(folder: Path, warm: Path, model: str) -> tuple[float, float]:
     """Pictures per second of decoding alone and of embedding alone, each with all cores."""
+    from search.embedders.backends import BackendEmbedder, Backends
+    from search.embedders.json_cache import JsonCache
     from search.embedders.registry import open_embedder
     from search.media.decoder_pool import DecodedPicture, DecodeRequest, DecoderPool
     from search.runtime import Runtime
     from search.settings import Settings
 
     settings = Settings.load()
-    embedder = open_embedder(model, "cpu")
+    notes = warm.parent / "notes"
+    backends = Backends(settings.backend, notes, JsonCache(notes), settings.threads)
+    embedder = open_embedder(model, "cpu", backends=backends)
     paths = sorted(folder.iterdir())
     with DecoderPool(settings.workers) as loader:
         list(loader.load(((p, DecodeRequest(str(p))) for p in paths[:4]), embedder.preprocessing))
@@ -64,7 +70,9 @@ def alone(folder: Path, _: Path, model: str) -> tuple[float, float]:
         decoding = len(paths) / (time.perf_counter() - start)
     pixels = [r.pixels for r in loaded if isinstance(r, DecodedPicture) and r.pixels is not None]
     runtime = Runtime(settings.threads)
-    runtime.run(embedder.load)
+    if isinstance(embedder, BackendEmbedder):
+        backend = embedder.runner.choose(len(paths))
+        runtime.run(lambda: embedder.runner.load(backend))
     runtime.run(lambda: embedder.embed(pixels[: embedder.batch]))
     start = time.perf_counter()
     for i in range(0, len(pixels), embedder.batch):

@@ -178,7 +178,9 @@ class Settings(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"])
-            value = "" if name in ("catalog", "token") else f", not {first['input']!r}"
+            field = cls.model_fields.get(name)
+            is_secret = field is not None and "SecretStr" in str(field.annotation)
+            value = "" if is_secret else f", not {first['input']!r}"
             raise InputError(
                 f"setting {name}: {first['msg']}{value}; give it as {PREFIX}{name.upper()} or in "
                 f"{CONFIG}"

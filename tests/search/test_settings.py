@@ -48,3 +48,11 @@ def test_a_file_that_is_not_utf8_is_named(config: Path) -> None:
     config.write_bytes(b'home = "/tmp/caf\xe9"')
     with pytest.raises(InputError, match="cannot be read"):
         Settings.load()
+
+
+@pytest.mark.parametrize("name", ["catalog", "store_token", "token"])
+def test_a_wrong_secret_is_not_shown(config: Path, name: str) -> None:
+    config.write_text(f'{name} = ["a-secret"]')
+    with pytest.raises(InputError, match=f"setting {name}") as caught:
+        Settings.load()
+    assert "a-secret" not in str(caught.value)

@@ -40,6 +40,7 @@ VERSIONS = {"mini": DECODE_RULE, "mini-1": 1}
 rule that its libraries were made under: the rules differ for few pictures, such as those with a
 colour profile or a blank first page.
 """
+HAS_BF16 = False
 NAMES = "mini"
 WORDS = "words.safetensors"
 HEAD = "retrieval.weight"

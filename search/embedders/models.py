@@ -20,6 +20,7 @@ from search.embedders.json_cache import JsonCache
 from search.embedders.openclip_models import DEFAULT, DEFAULT_RECIPE
 from search.embedders.registry import (
     check_name,
+    has_bf16,
     missing_weights,
     open_embedder,
     spell_with_path,
@@ -172,7 +173,7 @@ class Models:
     def open(self, name: str, bf16: bool | None = None) -> Embedder:
         """Return the embedder of a name. bf16: with weights in bfloat16; None does as the setting
         `backend` says. Raises ModelError."""
-        bf16 = self._backends.is_bf16 if bf16 is None else bf16
+        bf16 = (self._backends.is_bf16 if bf16 is None else bf16) and has_bf16(name)
         key = f"{name} in bfloat16" if bf16 else name
         with self._opening:
             if key not in self.opened:
@@ -185,11 +186,13 @@ class Models:
     def _open_like(self, name: str, own: Space | None) -> Embedder:
         """Return the embedder of a name; in bfloat16 where the library's vectors are so, and no
         setting asks for another precision."""
-        if own and own.name == name and self._backends.setting == "auto":
-            embedder = self.open(name, bf16=True)
-            if embedder.fingerprint == own.fingerprint:
-                return embedder
-        return self.open(name)
+        plain = self.open(name)
+        if not own or own.name != name or self._backends.setting != "auto":
+            return plain
+        if own.fingerprint == plain.fingerprint:
+            return plain
+        rounded = self.open(name, bf16=True)
+        return rounded if rounded.fingerprint == own.fingerprint else plain
 
     def _breathe(self) -> None:
         self._runtime().breathe()

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from search.embedders.exports import Outputs
     from search.runtime import torch
 
+HAS_BF16 = True
 NAMES = "an open_clip model like ViT-B-32, ViT-B-32:TAG or ViT-B-32:/path/to/weights"
 
 

@@ -20,10 +20,12 @@ from search.errors import ModelError
 class Kind(Protocol):
     """What the module of a kind of embedder has.
 
-    NAMES: how its names are written, for messages.
+    NAMES: how its names are written, for messages. HAS_BF16: whether its weights may be converted
+    to bfloat16, which is another space.
     """
 
     NAMES: str
+    HAS_BF16: bool
 
     def check_name(self, name: str) -> str:
         """Return a valid name, with an absolute path. Raises ModelError."""
@@ -70,6 +72,11 @@ def check_name(name: str) -> str:
         return _find_kind(name).check_name(name)
     except ModelError as error:
         raise ModelError(f"{error}; give one of: {NAMES}") from None
+
+
+def has_bf16(name: str) -> bool:
+    """Return whether a model may run with weights in bfloat16."""
+    return _find_kind(name).HAS_BF16
 
 
 def missing_weights(name: str, cache: JsonCache) -> tuple[str, Sequence[str]] | None:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from search.runtime import torch
 
 PREFIX = "timm:"
+HAS_BF16 = True
 NAMES = "a timm model like timm:NAME or timm:NAME:/path/to/weights"
 NAME = re.compile(r"\w+(\.\w+)?")
 FILES = ("model.safetensors", "pytorch_model.bin")

@@ -21,6 +21,7 @@ from test_page import FOCUSED, HAT, ID, LINK
 
 from search import Engine, Progress
 from search.api.jobs import Jobs
+from search.catalog import schema
 from search.errors import StorageError
 from search.records import IndexReport, KeptPicture
 

@@ -281,7 +281,7 @@ def test_broken_pictures_are_skipped_with_their_reason(tmp_path: Path) -> None:
         (("search", "--crop", "0,0,1,1", str(SAMPLES / "hat/01.jpg")), 2, "follows the IMAGE"),
         (("search",), 2, "IMAGE"),
         (("search", str(SAMPLES / "hat/01.jpg"), "-k", "many"), 2, "-k"),
-        (("index",), 2, "PATH"),
+        (("index",), 2, "SOURCE"),
         (("index", "/nowhere"), 1, "is not there"),
         (("index", str(SAMPLES / "hat/01.jpg")), 1, "is a file"),
         (("forget", "/nowhere"), 1, "is not in the library"),

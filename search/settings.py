@@ -42,6 +42,8 @@ def hide_password(address: str) -> str:
 
     hide_password("postgresql+psycopg://me:secret@host/pictures")
     """
+    if "://" not in address:  # no URL, so the name and the password cannot be told apart
+        return address.rpartition("@")[2]
     plain, _, options = re.sub(r"://([^:/@?]*):.*@", r"://\1@", address, flags=re.S).partition("?")
     shown = [(k, v) for k, v in parse_qsl(options) if k in ("host", "port", "dbname", "user")]
     return f"{plain}?{urlencode(shown, safe='/')}" if shown else plain

@@ -57,9 +57,12 @@ FULL = re.compile("53[12]00|53400|58...")
 DENIED = re.compile("28...|42501|3D000")
 DENIED_TEXT = re.compile(
     "authentication failed|no password supplied|no pg_hba.conf entry|does not exist|"
-    "permission denied|not permitted to log in"
+    "permission denied|not permitted to log in|does not support SSL|certificate|"
+    r"unrecognized configuration parameter|"
+    r"invalid (connection option|\S+ value|port number|value for)"
 )
-"""What the client library says when it cannot log in; it has no code then."""
+"""What the client library says when it cannot log in, or does not know an option of the URL; it has
+no code then."""
 HOLDER = text(
     "SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid) "
     "WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid = :key AND objid = :lock "
@@ -245,7 +248,7 @@ class PostgresDatabase(Database):
         is_failed_login = not code and DENIED_TEXT.search(message)
         if DENIED.fullmatch(code) or is_failed_login:
             return LibraryError(
-                f"{where} refuses ({message}); check its user, password and database in "
+                f"{where} refuses ({message}); check its user, password, database and options in "
                 "LOOKALIKE_CATALOG, and the user's rights (docs/scale.md)"
             )
         if code.startswith("42P01"):
@@ -275,8 +278,15 @@ def _parse(address: str) -> Any:
             f"the catalog {hide_password(address)} is no database that lookalike knows; give "
             f"{DRIVER}://USER@HOST/DATABASE, or nothing for a file in the library's folder"
         )
+    if rest.count("@") > 1:  # a part of the password would be taken for the host, and shown
+        raise InputError(
+            f"the catalog {hide_password(address)} has more than one @; write @ as %40, / as %2F "
+            "and % as %25 in the password, or put it into PGPASSWORD"
+        )
     try:
-        return make_url(f"{DRIVER}://{rest}")
+        url = make_url(f"{DRIVER}://{rest}")
+        url.get_dialect()().create_connect_args(url)
+        return url
     except (ArgumentError, ValueError):
         raise InputError(
             f"the catalog {hide_password(address)} is no URL; give "

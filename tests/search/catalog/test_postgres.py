@@ -385,6 +385,35 @@ def test_without_psycopg_the_command_that_installs_it_is_named(
         Engine.open(home, catalog="postgresql+psycopg://u@host/d")
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("sslmod=x", 'invalid connection option "sslmod"'),
+        ("sslmode=x", 'invalid sslmode value: "x"'),
+        ("client_encoding=x", 'invalid value for parameter "client_encoding"'),
+        ("options=-cnone%3Dx", 'unrecognized configuration parameter "none"'),
+    ],
+)
+def test_a_wrong_option_of_the_address_is_refused(address: str, option: str, message: str) -> None:
+    with pytest.raises(LibraryError, match=f"refuses .*{message}.*options") as caught:
+        PostgresDatabase(f"{address}&{option}")
+    assert not isinstance(caught.value, UnavailableError)
+
+
+@pytest.mark.parametrize(
+    ("login", "options"), [("me:se/c@ret", ""), ("me:p@s?x", ""), ("me:p@s", "?a=b"), ("@:a", "")]
+)
+def test_an_unencoded_password_is_refused_and_not_shown(login: str, options: str) -> None:
+    with pytest.raises(InputError, match=r"%40.*PGPASSWORD") as caught:
+        PostgresDatabase(f"postgresql+psycopg://{login}@host.invalid/db{options}")
+    assert not any(part in str(caught.value) for part in ("ret", "p@s", "s?x"))
+
+
+def test_a_port_that_is_no_number_is_refused() -> None:
+    with pytest.raises(InputError, match="is no URL"):
+        PostgresDatabase("postgresql+psycopg://me@/db?host=/run&port=abc")
+
+
 # passwords -------------------------------------------------------------------------------------
 
 
@@ -396,6 +425,8 @@ def test_without_psycopg_the_command_that_installs_it_is_named(
         ("postgresql://me@host/db?password=pw", "postgresql://me@host/db"),
         ("postgresql://me@/db?host=/run/x&sslpassword=pw", "postgresql://me@/db?host=/run/x"),
         ("postgresql://host/db", "postgresql://host/db"),
+        ("postgresql:me:p@w@host/db", "host/db"),
+        ("me:pw@host/db", "host/db"),
     ],
 )
 def test_an_address_is_shown_without_its_password(address: str, shown: str) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+
 from fastapi import APIRouter, Request, Response
 from starlette.responses import HTMLResponse, JSONResponse
 
 from search.api import docs
 from search.api.auth import client_of
 from search.api.deps import Here
-from search.api.problems import Problem
+from search.api.problems import RETRY, Problem
 from search.api.schemas import LinkJson, LoginJson, StateJson, problems
+from search.errors import LookalikeError
 from search.records import Status
 
+log = logging.getLogger(__name__)
 router = APIRouter(tags=["system"])
 
 
@@ -78,7 +82,12 @@ async def get_health() -> dict[str, str]:
 )
 async def get_readiness(here: Here) -> dict[str, str]:
     """It reads one row of the catalog, and no folder, since it needs no token."""
-    await here.look(here.engine.ready)
+    try:
+        await here.look(here.engine.ready)
+    except LookalikeError as error:  # its message names the database's host and user
+        log.warning("not ready: %s", error)
+        detail = "the library cannot be used now; the log of the server says why"
+        raise Problem(503, detail, RETRY, code=error.code) from error
     return {"status": "ready"}
 
 

@@ -266,7 +266,11 @@ def test_a_run_that_loses_its_lock_stops_and_goes_on_when_it_is_repeated(
 
 
 def test_a_server_that_is_away_is_told_and_comes_back(
-    engine: Engine, folder: Path, address: str, monkeypatch: pytest.MonkeyPatch
+    engine: Engine,
+    folder: Path,
+    address: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     paint(folder / "a.jpg", 1)
     engine.sync(folder)
@@ -281,7 +285,9 @@ def test_a_server_that_is_away_is_told_and_comes_back(
                 assert answer.status_code == 503 and "Retry-After" in answer.headers
                 assert answer.json()["code"] == "catalog_unavailable"
             assert client.get("/healthz").status_code == 200
-            assert client.get("/readyz").status_code == 503
+            ready = client.get("/readyz")  # needs no token, so it names no host and no user
+            assert ready.status_code == 503 and ready.json()["code"] == "catalog_unavailable"
+            assert "postgresql" not in ready.text and "postgresql" in caplog.text
             with pytest.raises(UnavailableError, match="does not answer"):
                 engine.sync(folder)
             with pytest.raises(UnavailableError, match="does not answer"):

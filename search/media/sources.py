@@ -16,6 +16,7 @@ from search.errors import InputError, NotFoundError, PictureError, SizeError
 from search.files import absolute_path
 from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest, DecoderPool
 from search.media.images import render
+from search.media.object_urls import is_object_url
 from search.media.preprocessing import Preprocessing
 from search.media.rules import Crop
 from search.media.source_kinds import ImageSource, is_url, picture_id_of
@@ -180,6 +181,11 @@ def find_file(image: object) -> str:
         raise InputError(
             f"{type(image).__name__} is no picture; give a path, URL, `id:ID`, bytes, PIL picture, "
             "array, binary file or hit"
+        )
+    if isinstance(image, str) and is_object_url(image) and not os.path.exists(image):
+        raise InputError(
+            f"{image} is in object storage, which searches do not read; give `id:ID` of a picture "
+            "of the library, or a file on this machine"
         )
     full = absolute_path(image)
     if os.path.isdir(full):

@@ -270,6 +270,12 @@ def test_broken_pictures_are_skipped_with_their_reason(tmp_path: Path) -> None:
     ("words", "code", "message"),
     [
         (("search", "/nowhere/a.jpg"), 1, "is not there"),
+        (("search", "s3://bucket/a.jpg"), 1, "s3://bucket/a.jpg is in object storage"),
+        (
+            ("variants", "s3://bucket/a.jpg", "-o", "/nowhere/v"),
+            1,
+            "s3://bucket/a.jpg is in object storage",
+        ),
         (("search", "id:0000000000"), 1, "no picture"),
         (("search", "id:xyz"), 2, "hexadecimal"),
         (("search", "."), 1, "is a folder"),

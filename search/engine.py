@@ -42,9 +42,11 @@ from search.records import (
     Page,
     Picture,
     Progress,
+    Role,
     RootStatus,
     SpaceStatus,
     Status,
+    Token,
     VariantProgress,
     Variants,
     Words,
@@ -583,6 +585,30 @@ class Engine:
         s, cache = self.settings, JsonCache(self.home / "models")
         measurements = Measurements(s.backend, cache, s.threads)
         return measurements.describe(space.fingerprint, s.device) if space else None
+
+    def add_token(self, name: str, role: Role = "read") -> str:
+        """Add a token for a user of the server, and return it. It is stored nowhere.
+
+        name: of the token, such as the user's. role: `read`, `write` or `admin`; each includes
+        those before it. Raises InputError.
+        """
+        return self.library.tokens.add(name, role)
+
+    def tokens(self) -> list[Token]:
+        """Return the tokens of the users of the server, by name."""
+        return self.library.tokens.all()
+
+    def revoke_token(self, name: str) -> None:
+        """Delete a token. It is refused from then on, and so are the sessions that it opened.
+
+        Raises NotFoundError.
+        """
+        self.library.tokens.revoke(name)
+
+    def find_token(self, digest: str) -> Token | None:
+        """Return the token whose SHA-256 is `digest` (hexadecimal), or None. Raises
+        LibraryError."""
+        return self.library.tokens.find(digest)
 
     def backup(self, path: str | PathLike[str]) -> BackupReport:
         """Write the catalog and the kept pictures to a zip file, while the library is in use.

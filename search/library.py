@@ -27,6 +27,7 @@ from search.vectors.registry import StoreServer, open_stores
 
 if TYPE_CHECKING:
     from search.catalog.jobs import JobBoard
+    from search.catalog.tokens import Tokens
     from search.embedders.models import Models
     from search.generation.variants import VariantGenerator
     from search.indexing.uploads import Uploads
@@ -47,9 +48,9 @@ class Library:
     home: the library's folder. database, catalog, reader: what is indexed. models: embedders.
     decoders: decoding processes. resolver: turns what a user gives as a picture into pixels.
     indexes: vector stores. searches: answers queries. browser: shows single pictures. uploads:
-    pictures that were sent. stores: object storage; objects: the URL of what the library keeps
-    there, None for its folder. jobs: those of all servers. generator: makes variants. runtime: the
-    inference thread.
+    pictures that were sent; uploads_place: where they are. stores: object storage; objects: the
+    URL of what the library keeps there, None for its folder. jobs: those of all servers. tokens:
+    of their users. generator: makes variants. runtime: the inference thread.
     """
 
     def __init__(self, settings: Settings, report: Callable[[str], None] = lambda _: None) -> None:
@@ -87,8 +88,8 @@ class Library:
         self.thumbnails: Thumbnails = DiskThumbnails(self.home / "thumbnails")
         if self.objects:
             self.thumbnails = ObjectThumbnails(self.stores, join_place(self.objects, "thumbnails"))
-        uploads = join_place(self.objects or str(self.home), UPLOADS)
-        self.catalog.set_uploads_folder(uploads)
+        self.uploads_place = join_place(self.objects or str(self.home), UPLOADS)
+        self.catalog.set_uploads_folder(self.uploads_place)
         token = settings.store_token
         self.indexes = open_stores(
             settings.store,
@@ -116,6 +117,12 @@ class Library:
         from search.catalog.jobs import JobBoard
 
         return self._make_once("jobs", lambda: JobBoard(self.database))
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        from search.catalog.tokens import Tokens
+
+        return self._make_once("tokens", lambda: Tokens(self.database))
 
     @cached_property
     def models(self) -> Models:

@@ -14,7 +14,7 @@ import anyio
 from fastapi import FastAPI
 
 from search.api import problems
-from search.api.auth import HEADERS, OPEN_PATHS, Access, AccessControl
+from search.api.auth import HEADERS, OPEN, Access, AccessControl
 from search.api.deps import Context
 from search.api.examples import add_examples
 from search.api.request_log import RequestLog
@@ -108,9 +108,9 @@ def _complete_openapi(app: FastAPI, access: Access) -> None:
         none: list[dict[str, Any]] = [] if access.token else [{}]
         document["security"] = [{"token": []}, {"cookie": []}, *none]
         for path, operations in document["paths"].items():
-            for operation in operations.values():
+            for method, operation in operations.items():
                 add_examples(operation)
-                if path in OPEN_PATHS:
+                if (method.upper(), path) in OPEN:
                     operation["security"] = []
         return document
 

@@ -1,5 +1,8 @@
 """Access control: tokens and cookies, Host and Origin, the size of bodies, headers of answers.
 
+Who sends a request, and what it may do, is its `Grant`. What a route needs, it declares itself (see
+`search.api.roles`).
+
 A page of another site must not reach this server through a visitor's browser. DNS rebinding shows
 in Host; a form or script of another page shows in Origin or Sec-Fetch-Site.
 """
@@ -18,6 +21,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 
+import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection, cookie_parser
 from starlette.responses import Response
@@ -26,14 +30,28 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from search.api import problems
 from search.api.limits import BodyBudget, LimitedBody, WrongTokens, too_large
 from search.api.problems import Problem
+from search.errors import LookalikeError
+from search.records import Role, Token
 
 SESSION_SECONDS = 30 * 86400
 LINK_SECONDS = 86400
 MAX_LINKS = 100
 UNGUESSABLE = 32  # characters of a token that no number of tries finds
+TOKEN = re.compile(r"[0-9a-f]{64}")  # of a user; nothing else is looked up
+GRANT = "grant"  # of a request, in the state of its scope
 LARGE = frozenset(f"/api/v1/{name}" for name in ("search", "images", "images/preview", "variants"))
 SMALL_BODY = 2**20  # most bytes of a body on other routes
-OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/api/v1/login"})
+LOGIN = "/api/v1/login"
+OPEN = frozenset(
+    {
+        ("GET", "/"),
+        ("HEAD", "/"),
+        ("GET", "/healthz"),
+        ("GET", "/readyz"),
+        ("POST", LOGIN),
+        ("DELETE", LOGIN),  # the cookie may be no longer valid
+    }
+)
 HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[\w.-]+))(?::[0-9]{0,5})?", re.ASCII)
 PAGE = "/web/"  # the page's own files, which are open too, since they hold no data
 HEADERS = {
@@ -45,6 +63,26 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
 }
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What a request may do. collections: paths of the roots that it may see; None for the whole
+    library. digest: SHA-256 of the token of a user, None for the server's own."""
+
+    role: Role = "admin"
+    collections: frozenset[str] | None = None
+    digest: str | None = None
+
+    @classmethod
+    def of(cls, token: Token) -> Grant:
+        """Return what the token of a user grants."""
+        collections = None if token.collections is None else frozenset(token.collections)
+        return cls(token.role, collections, token.digest)
+
+
+OWNER = Grant()
+"""The server's own token, or no token where none is needed: everything."""
 
 
 class EndedSessions:
@@ -101,15 +139,17 @@ class Access:
     """The rules of one server.
 
     host: the one it was started on. token: required if there is one. local: whether it listens on
-    loopback only. local_token: a second token, for commands of the server's own user. clock:
-    seconds since 1970. ended: sessions that were logged out of. wrong: tokens that were tried.
-    links: one-time links of the page.
+    loopback only. local_token: a second token, for commands of the server's own user. find_token:
+    returns the token of a user by its SHA-256 (64 hexadecimal digits), None if there is none; it
+    may wait for a database. clock: seconds since 1970. ended: sessions that were logged out of.
+    wrong: tokens that were tried. links: one-time links of the page.
     """
 
     host: str = "127.0.0.1"
     token: str | None = None
     local: bool = True
     local_token: str | None = None
+    find_token: Callable[[str], Token | None] = lambda digest: None
     clock: Callable[[], float] = time.time
     ended: EndedSessions = field(default_factory=EndedSessions)
     wrong: WrongTokens = field(default_factory=WrongTokens)
@@ -127,36 +167,49 @@ class Access:
             return not self.local and name in (own, f"{own}.local")
         return address.is_loopback or not self.local  # an address cannot be rebound
 
-    def admits(self, headers: Headers, client: str) -> bool:
-        """Whether a request carries the token, or a cookie that a login set.
+    async def authenticate(self, headers: Headers, client: str) -> Grant | None:
+        """Return what a request may do, by its token or by a cookie that a login set; None if it
+        has neither.
 
-        client: address that the request comes from. Raises Problem 429 as `check_token`.
+        client: address that the request comes from. Raises Problem 429 as `check_token`, and
+        LookalikeError if the tokens of users cannot be read.
         """
         if self.token is None:
-            return True
+            return OWNER
         kind, _, value = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer":
             sent = value.strip().encode("latin-1")  # the bytes; most programs send UTF-8
-            return self.check_token((sent.decode(errors="replace"), value.strip()), client)
-        return self.has_session(headers)
+            texts = sent.decode(errors="replace"), value.strip()
+            return await self.check_token(texts, client)
+        return await self.read_grant(headers)
 
-    def check_token(self, texts: Sequence[str], client: str) -> bool:
-        """Whether a text, in one of its readings, is the token, or that of the server's own user.
+    async def check_token(self, texts: Sequence[str], client: str) -> Grant | None:
+        """Return what a text grants that is, in one of its readings, a token; None if it is none.
 
         Wrong ones are counted and logged. After too many, Problem 429 is raised, and a token that
         could be guessed is not taken; one that could not be is, so that nobody is locked out.
+        Raises LookalikeError as `authenticate`.
         """
         if any(_equal(text, self.local_token) for text in texts):
-            return True
+            return OWNER
         is_right = any(_equal(text, self.token) for text in texts)
         is_blocked = self.wrong.is_blocked(client)
         if is_right and not (is_blocked and len(self.token or "") < UNGUESSABLE):
-            return True
+            return OWNER
+        if not is_right and TOKEN.fullmatch(texts[0]):
+            grant = await self._find_grant(hashlib.sha256(texts[0].encode()).hexdigest())
+            if grant is not None:
+                return grant
         if is_blocked:
             reason = "too many wrong tokens; try again in a minute"
             raise Problem(429, reason, retry=60, code="too_many_attempts")
         self.wrong.add(client)
-        return False
+        return None
+
+    async def _find_grant(self, digest: str) -> Grant | None:
+        """Look a token of a user up in the catalog, so that a revoked one ends at once."""
+        token = await anyio.to_thread.run_sync(self.find_token, digest)
+        return None if token is None else Grant.of(token)
 
     @property
     def cookie(self) -> str:
@@ -164,9 +217,14 @@ class Access:
         servers of a machine."""
         return f"lookalike-{self._sign('name')[:8]}"
 
-    def has_session(self, headers: Headers) -> bool:
-        """Whether a request carries a cookie that a login set."""
-        return self._is_valid_session(self.read_session(headers))
+    async def read_grant(self, headers: Headers) -> Grant | None:
+        """Return what the cookie of a request grants; None without a valid one. Raises
+        LookalikeError as `authenticate`."""
+        value = self.read_session(headers)
+        if not self._is_valid_session(value):
+            return None
+        digest = value.split(".")[2:-1]
+        return await self._find_grant(digest[0]) if digest else OWNER
 
     def read_session(self, headers: Headers) -> str:
         """Return the value of a request's cookie, or an empty text."""
@@ -180,11 +238,14 @@ class Access:
         """Whether a one-time link logs a browser in."""
         return self.token is not None and self.links.use(code, self.clock())
 
-    def set_cookie(self, response: Response, is_secure: bool) -> None:
-        """Log the browser in that a response goes to. is_secure: whether it came over TLS."""
+    def set_cookie(self, response: Response, is_secure: bool, grant: Grant = OWNER) -> None:
+        """Log the browser in that a response goes to.
+
+        is_secure: whether it came over TLS. grant: what the session may do.
+        """
         response.set_cookie(
             self.cookie,
-            self.make_session(),
+            self.make_session(grant),
             max_age=SESSION_SECONDS,
             httponly=True,
             samesite="strict",
@@ -196,9 +257,12 @@ class Access:
         if self._is_valid_session(value):
             self.ended.add(value)
 
-    def make_session(self) -> str:
-        """Return a cookie's value: when it ends, and a signature with the token."""
+    def make_session(self, grant: Grant = OWNER) -> str:
+        """Return a cookie's value: when it ends, the digest of a user's token, which is looked up
+        at each request, and a signature with the server's token."""
         head = f"{int(self.clock()) + SESSION_SECONDS}.{secrets.token_hex(8)}"
+        if grant.digest is not None:
+            head = f"{head}.{grant.digest}"
         return f"{head}.{self._sign(head)}"
 
     def _is_valid_session(self, value: str) -> bool:
@@ -248,9 +312,12 @@ class AccessControl:
             await send(message)
 
         try:
-            self._check(scope, headers)
+            await self._check(scope, headers)
         except Problem as problem:
             await problems.of(problem)(scope, receive, send_with_headers)
+            return
+        except LookalikeError as error:
+            await problems.of_library(error)(scope, receive, send_with_headers)
             return
         body = LimitedBody(receive, send_with_headers, self._max_body(scope), self._budget)
         try:
@@ -258,8 +325,9 @@ class AccessControl:
         finally:
             self._budget.give_back(body.size)
 
-    def _check(self, scope: Scope, headers: Headers) -> None:
-        """Raise Problem for a request that is not allowed."""
+    async def _check(self, scope: Scope, headers: Headers) -> None:
+        """Note what a request may do. Raise Problem for one that is not allowed, and
+        LookalikeError."""
         host, path = headers.get("host", ""), scope["path"]
         if not self._access.knows(host):
             raise Problem(403, f"this server is not {host[:100]!r}; use the address it printed")
@@ -269,9 +337,12 @@ class AccessControl:
         site = headers.get("sec-fetch-site", "none")
         if path.startswith("/api/") and site not in ("none", "same-origin"):
             raise Problem(403, "requests from pages of other sites are not allowed")
-        is_open = path in OPEN_PATHS or path.startswith(PAGE)
-        if not is_open and not self._access.admits(headers, client_of(scope)):
-            raise Problem(401, "send the token: `Authorization: Bearer TOKEN`, or log in first")
+        is_open = (scope["method"], path) in OPEN or path.startswith(PAGE)
+        if not is_open:
+            grant = await self._access.authenticate(headers, client_of(scope))
+            if grant is None:
+                raise Problem(401, "send the token: `Authorization: Bearer TOKEN`, or log in first")
+            scope.setdefault("state", {})[GRANT] = grant
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length[:20]) > self._max_body(scope):
             raise too_large(self._max_body(scope))

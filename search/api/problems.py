@@ -56,6 +56,7 @@ CODES = {
     "picture_too_large": "the picture has more pixels or bytes than the limits allow",
     "query_invalid": "the query cannot be answered as it stands",
     "request_invalid": "the request is wrong",
+    "role_missing": "the token may not do this, by its role or its collections",
     "route_not_found": "this version has no such address",
     "server_lost": "the server that ran the job ended, or lost the catalog; only jobs have it",
     "source_denied": "object storage denies access",
@@ -163,7 +164,8 @@ def _fields(fields: Sequence[tuple[str, str]]) -> JSONResponse:
     return response(422, detail, more={"errors": listed})
 
 
-def _library(error: errors.LookalikeError) -> JSONResponse:
+def of_library(error: errors.LookalikeError) -> JSONResponse:
+    """The response that an error of the library is."""
     if isinstance(error, errors.FieldError):
         return _fields(error.fields)
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
@@ -181,7 +183,7 @@ def install(app: FastAPI, headers: Mapping[str, str]) -> None:
 
     @app.exception_handler(errors.LookalikeError)
     async def library(_: Request, error: errors.LookalikeError) -> JSONResponse:
-        return _library(error)
+        return of_library(error)
 
     @app.exception_handler(RequestValidationError)
     async def fields(_: Request, error: RequestValidationError) -> JSONResponse:

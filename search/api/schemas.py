@@ -18,6 +18,7 @@ from search.records import (
     IndexReport,
     Label,
     Metadata,
+    Role,
     Understood,
     VariantSource,
 )
@@ -166,6 +167,14 @@ class StateJson(BaseModel):
     """Whether the server works."""
 
     status: str
+
+
+class GrantJson(BaseModel):
+    """What a token may do. collections: indexed folders that it is for; null for the whole
+    library."""
+
+    role: Role
+    collections: list[str] | None
 
 
 # requests ----------------------------------------------------------------------------------------

@@ -78,7 +78,14 @@ def serve(
     if missing := [one for one in folders if "://" not in one and not os.path.isdir(one)]:
         raise InputError(f"--allow {missing[0]}: no folder; give one that is there")
     ended = EndedSessions(engine.home / "ended-sessions")
-    access = Access(host=host, token=token, local=local, local_token=local_token, ended=ended)
+    access = Access(
+        host=host,
+        token=token,
+        local=local,
+        local_token=local_token,
+        find_token=engine.find_token,
+        ended=ended,
+    )
     app = create_app(engine, access, folders if folders or not local else None, watch)
     listening = _listen(host, where)
     name = f"[{host}]" if ":" in host else host

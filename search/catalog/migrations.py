@@ -316,6 +316,37 @@ def add_jobs(connection: Connection) -> None:
     )
 
 
+def add_tokens(connection: Connection) -> None:
+    """Tokens of users, with what each may do."""
+    _run(
+        connection,
+        """
+        CREATE TABLE tokens (
+            name VARCHAR(64) NOT NULL,
+            digest VARCHAR(64) NOT NULL,
+            role VARCHAR(8) NOT NULL,
+            collections JSON,
+            created FLOAT NOT NULL,
+            PRIMARY KEY (name),
+            UNIQUE (digest)
+        )
+        """,
+        postgresql=(
+            """
+            CREATE TABLE tokens (
+                name VARCHAR COLLATE "C" NOT NULL,
+                digest VARCHAR COLLATE "C" NOT NULL,
+                role VARCHAR COLLATE "C" NOT NULL,
+                collections JSON,
+                created FLOAT NOT NULL,
+                PRIMARY KEY (name),
+                UNIQUE (digest)
+            )
+            """,
+        ),
+    )
+
+
 class Migration(NamedTuple):
     """version: of the schema after it. apply: changes a catalog of the version before."""
 
@@ -339,6 +370,7 @@ MIGRATIONS = (
     Migration(14, add_skip_codes),
     Migration(15, add_counts),
     Migration(16, add_jobs),
+    Migration(17, add_tokens),
 )
 """Never edited, only extended at the end."""
 NEWEST = MIGRATIONS[-1].version

@@ -219,6 +219,18 @@ jobs = Table(  # of the servers of this library, see `search.catalog.jobs`
     Index("jobs_kind", "kind", "created"),
 )
 
+tokens = Table(  # of users of a server, see `search.catalog.tokens`
+    "tokens",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("digest", String(64), nullable=False, unique=True),  # SHA-256 of the token
+    Column("role", String(8), nullable=False),
+    # paths of roots, quoted as URLs since they need not be UTF-8; NULL for the whole library. Not
+    # ids of roots: the id of one that is deleted may be given to another
+    Column("collections", JSON(none_as_null=True)),
+    Column("created", Float, nullable=False),
+)
+
 tags = Table(
     "tags",
     metadata,

@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 
 from diffusion import cli as diffusion
 from diffusion.errors import ConfigError, DiffusionError
-from search.cli import arguments, backup, library, output, search, serve, variants
+from search.cli import arguments, backup, library, output, search, serve, tokens, variants
 from search.cli.session import Encoder, Interrupted, raise_interrupted
 from search.errors import LookalikeError, QueryError
 
@@ -52,6 +52,7 @@ app.command()(backup.move)
 app.command()(library.embed)
 app.command()(serve.serve)
 app.command()(serve.link)
+app.add_typer(tokens.app, name="token")
 app.add_typer(diffusion.app, name="diffusion")
 
 

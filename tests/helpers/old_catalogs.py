@@ -145,12 +145,21 @@ DROP INDEX places_file;
 CREATE INDEX places_file ON places (file, picture);
 CREATE INDEX files_retry ON files (retry_at) WHERE retry_at IS NOT NULL;
 """,
+    16: """
+CREATE TABLE jobs (
+    id VARCHAR(32) NOT NULL, kind VARCHAR(16) NOT NULL, root BLOB, state VARCHAR(16) NOT NULL,
+    created FLOAT NOT NULL, server VARCHAR(32) NOT NULL, lease FLOAT NOT NULL,
+    cancelled BOOLEAN DEFAULT 0 NOT NULL, version INTEGER NOT NULL, document JSON NOT NULL,
+    PRIMARY KEY (id)
+);
+CREATE INDEX jobs_kind ON jobs (kind, created);
+""",
 }
-OLD_VERSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+OLD_VERSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16)
 TABLES = {  # of the present version, by their names in older ones
     **{name: name for name in "meta roots pictures colors".split()},
     **dict.fromkeys(("models", "spaces"), "spaces"),
-    **{name: name for name in "changes files places vectors labels tags counts".split()},
+    **{name: name for name in "changes files places vectors labels tags counts jobs".split()},
 }
 
 

@@ -6,18 +6,19 @@ from collections.abc import Callable
 from typing import Annotated, Any, BinaryIO
 from urllib.parse import quote
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from search.api.deps import Context, Here, parse_json, read_body
 from search.api.problems import Problem
+from search.api.roles import make_router, requires
 from search.api.schemas import AddressJson, ImageJson, PageJson, multipart, problems
 from search.errors import FieldError
 from search.querying.query import normalize_url
 from search.records import Picture, shown
 
-router = APIRouter(prefix="/api/v1/images", tags=["images"])
+router = make_router(prefix="/api/v1/images", tags=["images"])
 
 TYPES = {"heif": "image/heif", "avif": "image/avif", "tiff": "image/tiff", "bmp": "image/bmp"} | {
     name: f"image/{name}" for name in ("jpeg", "png", "webp", "gif")
@@ -90,6 +91,7 @@ def _headers(request: Request, tag: str, media: str) -> tuple[dict[str, str], bo
     },
     openapi_extra=multipart("The picture, one of them.", AddressJson),
 )
+@requires("write", within=True)
 async def keep_image(request: Request, here: Here) -> JSONResponse:
     """Multipart with one `image`, or JSON with its `url`. Its file keeps its name. A picture that
     is in the library already is not stored twice."""
@@ -108,6 +110,7 @@ async def keep_image(request: Request, here: Here) -> JSONResponse:
     responses={200: image_content("image/jpeg"), **problems(400, 408, 413, 415, 422)},
     openapi_extra=multipart("The picture, one of them.", AddressJson),
 )
+@requires("read", within=True)
 async def preview_image(request: Request, here: Here) -> Response:
     """Multipart with one `image`, or JSON with its `url`; long side at most 1600, upright."""
     image, _ = await _read_image(request)
@@ -123,6 +126,7 @@ async def preview_image(request: Request, here: Here) -> Response:
     response_model=PageJson,
     responses=problems(400, 422),
 )
+@requires("read", within=True)
 async def list_images(
     here: Here,
     page: Annotated[int, Query(ge=1, le=MAX_PAGES)] = 1,
@@ -140,6 +144,7 @@ async def list_images(
     response_model=ImageJson,
     responses=problems(400, 404),
 )
+@requires("read", within=True)
 async def get_image(picture_id: str, here: Here) -> JSONResponse:
     """By its id, or the beginning of it."""
     return JSONResponse((await _picture(here, picture_id)).to_json())
@@ -151,6 +156,7 @@ async def get_image(picture_id: str, here: Here) -> JSONResponse:
     status_code=204,
     responses=problems(400, 403, 404),
 )
+@requires("write", within=True)
 async def delete_image(picture_id: str, here: Here) -> Response:
     """Only a picture that was kept here. Files of the user's own are never deleted."""
     name = _check_id(picture_id)
@@ -164,6 +170,7 @@ async def delete_image(picture_id: str, here: Here) -> Response:
     response_class=Response,
     responses={200: image_content("image/webp"), **problems(400, 404)},
 )
+@requires("read", within=True)
 async def get_thumbnail(picture_id: str, request: Request, here: Here) -> Response:
     """It is made again if it is missing."""
     make = here.engine.thumbnail
@@ -176,6 +183,7 @@ async def get_thumbnail(picture_id: str, request: Request, here: Here) -> Respon
     response_class=Response,
     responses={200: image_content("image/jpeg"), **problems(400, 404, 415)},
 )
+@requires("read", within=True)
 async def get_preview(picture_id: str, request: Request, here: Here) -> Response:
     """Upright, without the metadata of the original."""
     make = here.engine.preview
@@ -188,6 +196,7 @@ async def get_preview(picture_id: str, request: Request, here: Here) -> Response
     response_class=Response,
     responses={200: image_content(*TYPES.values()), **problems(400, 404)},
 )
+@requires("read", within=True)
 async def get_file(picture_id: str, request: Request, here: Here) -> Response:
     """Only while the file is as it was indexed."""
     name = _check_id(picture_id)

@@ -10,18 +10,19 @@ from functools import partial
 from pathlib import Path
 
 import anyio
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from search.api.deps import Context, Here
 from search.api.jobs import Job
 from search.api.problems import Problem
+from search.api.roles import make_router, requires
 from search.api.schemas import IndexJson, JobJson, JobsJson, StartedJson, problems
 from search.errors import LookalikeError
 from search.records import JobRecord
 
-router = APIRouter(prefix="/api/v1", tags=["jobs"])
+router = make_router(prefix="/api/v1", tags=["jobs"])
 
 POLL_SECONDS = 0.1  # between two looks at a job, so at most ten events a second
 REMOTE_POLL_SECONDS = 0.5  # the same for a job of another server
@@ -96,6 +97,7 @@ def _refuse(field: str) -> Problem:
     response_model=StartedJson,
     responses=problems(400, 404, 422, 429),
 )
+@requires("write", within=True)
 async def start_index(body: IndexJson, here: Here) -> JSONResponse:
     """One job at a time for each root, and as `lookalike index PATH`."""
     place, root = await here.look(lambda: resolve_folder(here, body.path))
@@ -108,6 +110,7 @@ async def start_index(body: IndexJson, here: Here) -> JSONResponse:
 @router.get(
     "/jobs", summary="List the jobs, newest first", response_model=JobsJson, responses=problems()
 )
+@requires("read", within=True)
 async def list_jobs(here: Here) -> JSONResponse:
     """Those that wait and run, and the last 100 of each kind that are over, on all servers of the
     library."""
@@ -115,6 +118,7 @@ async def list_jobs(here: Here) -> JSONResponse:
 
 
 @router.get("/jobs/{job_id}", summary="Get a job", response_model=JobJson, responses=problems(404))
+@requires("read", within=True)
 async def get_job(job_id: str, here: Here) -> JSONResponse:
     """Its state, its progress, and its report at the end."""
     return JSONResponse((await here.look(lambda: here.jobs.get(job_id))).to_json())
@@ -129,6 +133,7 @@ async def get_job(job_id: str, here: Here) -> JSONResponse:
         **problems(404),
     },
 )
+@requires("write", within=True)
 async def cancel_job(job_id: str, here: Here) -> JSONResponse:
     """The pictures that it has committed stay. Indexing the folder again goes on from there."""
     job = await here.look(lambda: here.jobs.cancel(job_id))
@@ -148,6 +153,7 @@ async def cancel_job(job_id: str, here: Here) -> JSONResponse:
         **problems(404),
     },
 )
+@requires("read", within=True)
 async def follow_job(job_id: str, request: Request, here: Here) -> Response:
     """Events `progress`, first with the current state, and at the end `done`, `failed` or
     `cancelled`. With Last-Event-ID only later events."""

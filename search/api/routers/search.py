@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query as Parameter, Request
+from fastapi import Query as Parameter, Request
 from starlette.responses import JSONResponse
 
 from search.api.deps import Here, read_body
+from search.api.roles import make_router, requires
 from search.api.schemas import AnswerJson, multipart, problems
 from search.querying.query import Query, QueryJson
 from search.records import Hits, Words
 
-router = APIRouter(prefix="/api/v1", tags=["search"])
+router = make_router(prefix="/api/v1", tags=["search"])
 
 
 @router.get(
@@ -21,6 +22,7 @@ router = APIRouter(prefix="/api/v1", tags=["search"])
     response_model=Words,
     responses=problems(400, 422),
 )
+@requires("read", within=True)
 async def list_words(
     here: Here,
     prefix: Annotated[str, Parameter(max_length=100)] = "",
@@ -37,6 +39,7 @@ async def list_words(
     responses=problems(400, 404, 408, 413, 415, 422),
     openapi_extra=multipart("The query's files; `image: 0` is the first.", QueryJson, "query"),
 )
+@requires("read", within=True)
 async def search_images(request: Request, here: Here) -> JSONResponse:
     """Multipart with `image` files and `query` (JSON), or the JSON alone."""
     body = await read_body(request, here.engine.settings.upload_files, "query")

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from starlette.responses import HTMLResponse, JSONResponse
 
 from search.api import docs
 from search.api.auth import client_of
 from search.api.deps import Here
 from search.api.problems import RETRY, Problem
-from search.api.schemas import LinkJson, LoginJson, StateJson, problems
+from search.api.roles import grant_of, make_router, requires
+from search.api.schemas import GrantJson, LinkJson, LoginJson, StateJson, problems
 from search.errors import LookalikeError
-from search.records import Status
+from search.records import Status, shown
 
 log = logging.getLogger(__name__)
-router = APIRouter(tags=["system"])
+router = make_router(tags=["system"])
 
 
 @router.get(
@@ -25,6 +27,7 @@ router = APIRouter(tags=["system"])
     response_model=Status,
     responses=problems(),
 )
+@requires("read", within=True)
 async def get_status(here: Here) -> JSONResponse:
     """As `lookalike status --json`."""
     return JSONResponse((await here.look(here.engine.status)).to_json())
@@ -36,15 +39,31 @@ async def get_status(here: Here) -> JSONResponse:
     status_code=204,
     responses=problems(400, 413, 422, 429),
 )
+@requires("open")
 async def log_in(body: LoginJson, request: Request, here: Here) -> Response:
     """The cookie is HttpOnly and SameSite=Strict, and ends after 30 days."""
     if here.access.token is None:
         return Response(status_code=204)  # the server needs no token
-    if not here.access.check_token([body.token], client_of(request.scope)):
+    grant = await here.access.check_token([body.token], client_of(request.scope))
+    if grant is None:
         raise Problem(401, "this is not the token", code="token_wrong")
     response = Response(status_code=204)
-    here.access.set_cookie(response, request.url.scheme == "https")
+    here.access.set_cookie(response, request.url.scheme == "https", grant)
     return response
+
+
+@router.get(
+    "/api/v1/login",
+    summary="Get what this token or login may do",
+    response_model=GrantJson,
+    responses=problems(),
+)
+@requires("read", within=True)
+async def get_grant(request: Request) -> dict[str, Any]:
+    """Its role, and the indexed folders that it is for; null for the whole library."""
+    grant = grant_of(request)
+    collections = None if grant.collections is None else sorted(map(shown, grant.collections))
+    return {"role": grant.role, "collections": collections}
 
 
 @router.post(
@@ -53,12 +72,14 @@ async def log_in(body: LoginJson, request: Request, here: Here) -> Response:
     response_model=LinkJson,
     responses=problems(),
 )
+@requires("admin")
 async def create_link(here: Here) -> dict[str, str]:
     """It works once, and within a day. `lookalike link` prints one."""
     return {"path": here.access.make_link()}
 
 
 @router.delete("/api/v1/login", summary="Delete the page's cookie", status_code=204)
+@requires("open")
 async def log_out(request: Request, here: Here) -> Response:
     """Log this browser out. The cookie is refused from then on, wherever it was copied to."""
     session = here.access.read_session(request.headers)
@@ -69,6 +90,7 @@ async def log_out(request: Request, here: Here) -> Response:
 
 
 @router.get("/healthz", summary="Check that the server runs", response_model=StateJson)
+@requires("open")
 async def get_health() -> dict[str, str]:
     """It does not look at the library."""
     return {"status": "ok"}
@@ -80,6 +102,7 @@ async def get_health() -> dict[str, str]:
     response_model=StateJson,
     responses=problems(),
 )
+@requires("open")
 async def get_readiness(here: Here) -> dict[str, str]:
     """It reads one row of the catalog, and no folder, since it needs no token."""
     try:
@@ -97,6 +120,7 @@ async def get_readiness(here: Here) -> dict[str, str]:
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems()},
 )
+@requires("read")
 async def get_metrics(here: Here) -> Response:
     """In the text format of Prometheus."""
     here.metrics.set_jobs(here.jobs.count())
@@ -107,6 +131,7 @@ async def get_metrics(here: Here) -> Response:
 
 
 @router.get("/docs", include_in_schema=False)
+@requires("read", within=True)
 async def get_documentation(request: Request) -> HTMLResponse:
     """The OpenAPI document as a page."""
     page = docs.render(request.app.openapi())

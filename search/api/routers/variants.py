@@ -9,7 +9,7 @@ from contextlib import closing
 from functools import partial
 
 import anyio
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from PIL import Image
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse
 from search.api.deps import Context, Here, RequestBody, parse_json, read_body
 from search.api.jobs import Job, PictureProgress
 from search.api.problems import Problem
+from search.api.roles import make_router, requires
 from search.api.routers.images import SANDBOX, image_content
 from search.api.routers.index import resolve_path
 from search.api.schemas import (
@@ -33,7 +34,7 @@ from search.errors import FieldError
 from search.querying.query import normalize_url
 from search.records import MOST_VARIANTS, REGIMES, SIGMAS, AugmentProgress, VariantProgress
 
-router = APIRouter(prefix="/api/v1", tags=["variants"])
+router = make_router(prefix="/api/v1", tags=["variants"])
 
 MAX_WAITING = 12  # requests in the queue
 POLL_SECONDS = 0.05  # between two looks at a job
@@ -46,6 +47,7 @@ PREVIEW_SIDE = 128  # pixels
     response_model=VariantLimitsJson,
     responses=problems(),
 )
+@requires("read", within=True)
 async def get_variant_limits() -> JSONResponse:
     """The same on every server of a version."""
     limits = {"n": MOST_VARIANTS, "sigma": list(SIGMAS), "regimes": dict(REGIMES)}
@@ -62,6 +64,7 @@ async def get_variant_limits() -> JSONResponse:
     },
     openapi_extra=multipart("The picture, one of them.", VariantOptionsJson, "options"),
 )
+@requires("read", within=True)
 async def create_variants(request: Request, here: Here) -> JSONResponse:
     """Multipart with one `image` and `options` (JSON), or JSON with `id` or `url`. The server works
     on one request at a time, and searches go first. A client that disconnects cancels it."""
@@ -86,6 +89,7 @@ async def create_variants(request: Request, here: Here) -> JSONResponse:
     response_class=Response,
     responses={200: image_content("image/png"), **problems(404)},
 )
+@requires("read", within=True)
 async def get_variant(name: str, here: Here) -> Response:
     """Kept for an hour. If there are more than 1,000, the oldest are deleted."""
     headers = {
@@ -102,6 +106,7 @@ async def get_variant(name: str, here: Here) -> Response:
     response_model=StartedJson,
     responses=problems(400, 404, 422, 429),
 )
+@requires("write")
 async def start_augmentation(body: AugmentJson, here: Here) -> JSONResponse:
     """As `lookalike augment PATH -o OUTPUT`. Both folders must be allowed, and one job at a time
     writes to OUTPUT. The same request resumes an interrupted job."""

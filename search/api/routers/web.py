@@ -6,13 +6,15 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from starlette.responses import RedirectResponse
 
+from search.api.auth import OWNER, Grant
 from search.api.deps import Here
 from search.api.problems import Problem
+from search.api.roles import make_router, requires
 
-router = APIRouter(include_in_schema=False)
+router = make_router(include_in_schema=False)
 
 FOLDER = Path(__file__).parents[2] / "web"
 TYPES = {
@@ -45,19 +47,24 @@ def _read_files() -> dict[str, tuple[bytes, dict[str, str]]]:
 
 
 @router.api_route("/", methods=["GET", "HEAD"])
+@requires("open")
 async def page(request: Request, here: Here, login: str = "") -> Response:
     """The page. login: code of a one-time link, which sets the cookie."""
     if login and request.method == "GET":
-        is_known = here.access.token is None or here.access.has_session(request.headers)
-        if here.access.use_link(login) or is_known:
+        session: Grant | None = OWNER
+        if here.access.token is not None:
+            session = await here.access.read_grant(request.headers)
+        is_used = here.access.use_link(login)
+        if is_used or session:
             response = RedirectResponse("/", 303)
-            if not is_known:
+            if is_used and session != OWNER:
                 here.access.set_cookie(response, request.url.scheme == "https")
             return response
     return _send_file(request, "index.html")  # which says it of a link that was used
 
 
 @router.api_route("/web/{name}", methods=["GET", "HEAD"])
+@requires("open")
 async def asset(name: str, request: Request) -> Response:
     """A file of the page."""
     return _send_file(request, name)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
 from helpers.pictures import jpeg
@@ -227,8 +228,8 @@ def test_wrong_tokens_are_limited_and_logged(
 def test_nobody_is_locked_out_by_the_guesses_of_others() -> None:
     access = Access(token="f" * 64)
     for _ in range(10):
-        assert not access.check_token(["guess"], "127.0.0.1")
-    assert access.check_token(["f" * 64], "127.0.0.1")
+        assert not anyio.run(access.check_token, ["guess"], "127.0.0.1")
+    assert anyio.run(access.check_token, ["f" * 64], "127.0.0.1")
 
 
 def test_clients_are_counted_by_address_and_by_network() -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from search.engine import Engine as Engine
     from search.errors import (
         BusyError as BusyError,
+        CollectionError as CollectionError,
         CropError as CropError,
         EmptyError as EmptyError,
         FieldError as FieldError,
@@ -62,6 +63,7 @@ _HOMES = {
     "engine": ("Engine",),
     "errors": (
         "BusyError",
+        "CollectionError",
         "CropError",
         "EmptyError",
         "FieldError",

@@ -12,9 +12,10 @@ from contextlib import ExitStack, closing
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Unpack
+from typing import TYPE_CHECKING, Any, BinaryIO, Unpack, cast
 
 from search.errors import (
+    CollectionError,
     InputError,
     LibraryError,
     ModelError,
@@ -24,7 +25,7 @@ from search.errors import (
     StorageError,
 )
 from search.files import absolute_path, delete_partials
-from search.library import Library
+from search.library import Library, LibraryView
 from search.media.object_urls import is_object_url, relative_place, resolve_place
 from search.media.rules import Crop
 from search.media.source_kinds import ImageSource
@@ -72,6 +73,9 @@ class Engine:
     def __init__(self, library: Library) -> None:
         """See `open`."""
         self._library, self._process = library, os.getpid()
+        self._whole: Engine | None = None
+        self.collections: frozenset[str] | None = None
+        """Paths of the indexed folders that it is limited to (see `within`); None for all."""
 
     @property
     def library(self) -> Library:
@@ -115,6 +119,25 @@ class Engine:
         """End the decoding processes and the inference thread, and close the catalog."""
         self.library.close()
 
+    def within(self, collections: Collection[str]) -> Engine:
+        """Return this engine for users who may see some of the indexed folders.
+
+        collections: their paths. It answers as if the library had nothing else: it searches, shows
+        pictures, makes variants, and tells the status. It indexes only in these folders, and keeps
+        and deletes uploads only if their folder is one of them; else CollectionError is raised. Its
+        methods of maintenance are those of the whole library. It shares all parts with this engine,
+        and needs no `close`.
+        """
+        view = Engine(cast("Library", LibraryView(self.library, collections)))
+        view._whole, view.collections = self, frozenset(collections)
+        return view
+
+    def is_within(self, place: str) -> bool:
+        """Return whether a path or a URL is in a folder that this engine is limited to."""
+        if self.collections is None:
+            return True
+        return any(relative_place(place, one) is not None for one in self.collections)
+
     def __enter__(self) -> Engine:
         return self
 
@@ -149,6 +172,12 @@ class Engine:
         from search.indexing.spaces import SyncSpaces
 
         place = resolve_place(path)
+        if self._whole is not None:
+            if not self.is_within(place):
+                raise CollectionError(f"{place} is in no collection of this token")
+            options = (exclude, allow_empty, force, follow_links, beside, still, ray)
+            yield from self._whole.index(place, *options)
+            return
         if not (is_object_url(place) or os.path.exists(place)) and not any(
             relative_place(place, r.path) is not None for r in self.library.catalog.roots()
         ):
@@ -440,6 +469,11 @@ class Engine:
         from search.indexing.uploads import describe_address
         from search.media.images import content_hash
 
+        if not self.is_within(self.library.uploads_place):
+            raise CollectionError(
+                "uploads are kept in a folder that is in no collection of this token; ask for a "
+                "token with the folder of uploads"
+            )
         address = picture if isinstance(picture, str) and is_address(picture) else None
         origins = describe_address(address) if address else Origins()
         origins = Origins(name or origins.original_name, origins.source_url)
@@ -490,7 +524,7 @@ class Engine:
         """
         row_id = self.library.reader.resolve(identity)
         with self.library.write_lock.borrow():
-            self.library.uploads.delete(row_id)
+            self.library.uploads.delete(row_id, self.collections)
 
     def picture(self, identity: str) -> Picture:
         """Return what is known of a picture.
@@ -545,14 +579,19 @@ class Engine:
                 dict(root.left_out),
             )
             for root in self.library.catalog.roots()
+            if self.library.reader.sees(os.fsencode(root.path))
         )
+        index = self.library.indexes.status(space)
+        is_whole = self.collections is None
+        if not is_whole:
+            index = index | {"generation": 0}  # it counts the changes of the whole library
         return Status(
-            home=str(self.library.home),
-            catalog=self.settings.catalog_location,
+            home=str(self.library.home) if is_whole else "",
+            catalog=self.settings.catalog_location if is_whole else None,
             model=space.name if space else None,
             fingerprint=space.fingerprint if space else None,
             roots=roots,
-            index=self.library.indexes.status(space),
+            index=index,
             version=version("lookalike"),
             left_out=add_counts(root.left_out for root in roots),
             backend=self._describe_backend(space),
@@ -586,13 +625,26 @@ class Engine:
         measurements = Measurements(s.backend, cache, s.threads)
         return measurements.describe(space.fingerprint, s.device) if space else None
 
-    def add_token(self, name: str, role: Role = "read") -> str:
+    def add_token(
+        self,
+        name: str,
+        role: Role = "read",
+        collections: Sequence[str | PathLike[str]] | None = None,
+    ) -> str:
         """Add a token for a user of the server, and return it. It is stored nowhere.
 
         name: of the token, such as the user's. role: `read`, `write` or `admin`; each includes
-        those before it. Raises InputError.
+        those before it. collections: indexed folders that it is for; None for the whole library.
+        Raises InputError, and NotFoundError for a folder that is not indexed.
         """
-        return self.library.tokens.add(name, role)
+        places = None if collections is None else [resolve_place(one) for one in collections]
+        known = {root.path for root in self.library.catalog.roots()} | {self.library.uploads_place}
+        for place in places or ():
+            if place not in known:
+                raise NotFoundError(
+                    f"{place} is not an indexed folder; `lookalike status` lists those there are"
+                )
+        return self.library.tokens.add(name, role, places)
 
     def tokens(self) -> list[Token]:
         """Return the tokens of the users of the server, by name."""

@@ -6,6 +6,7 @@
     │   │   ├── SizeError   a picture that exceeds the limits
     │   │   └── CropError   a crop that is not inside its picture
     │   ├── NotFoundError   a path or an id that does not exist
+    │   ├── CollectionError  a folder outside the collections that a token is for
     │   ├── NotUploadError  a picture that is not an upload, so that it is not deleted
     │   └── QueryError      a query that cannot be answered
     │       ├── FieldError  a query whose JSON has unknown fields, or values of the wrong type
@@ -67,6 +68,12 @@ class NotFoundError(InputError):
     """A path or an id that does not exist."""
 
     code = "not_found"
+
+
+class CollectionError(InputError):
+    """A folder outside the collections that a token is for."""
+
+    code = "folder_not_allowed"
 
 
 class NotUploadError(InputError):

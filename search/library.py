@@ -7,10 +7,10 @@ imports of the others take longer than its answer.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 from search.catalog.catalog import Catalog
 from search.catalog.database import CATALOG, open_database
@@ -231,3 +231,50 @@ class Library:
         pictures = LibraryPictures(*needs, self.searches, notes)
         parts = (self.models, self.runtime, pictures, notes, s.checkpoint, s.device)
         return self._make_once("generator", lambda: VariantGenerator(*parts))
+
+
+class LibraryView:
+    """The parts of a library for users who may see some of its roots.
+
+    What reads pictures is its own, over a `CollectionReader`. Everything else is that of the whole
+    library, also when it is opened later.
+    """
+
+    def __init__(self, whole: Library, collections: Collection[str]) -> None:
+        """collections: paths of the roots."""
+        from search.catalog.scoped import CollectionReader
+
+        self._whole = whole
+        self.reader = CollectionReader(whole.database, collections)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._whole, name)
+
+    @cached_property
+    def resolver(self) -> PictureResolver:
+        from search.media.sources import PictureResolver
+
+        return PictureResolver(cast(Library, self))
+
+    @cached_property
+    def browser(self) -> PictureBrowser:
+        from search.querying.browse import PictureBrowser
+
+        whole = self._whole
+        needs = (self.reader, whole.thumbnails, self.resolver, whole.catalog, whole.models)
+        return PictureBrowser(*needs, whole.open_file)
+
+    @cached_property
+    def searches(self) -> LibrarySearch:
+        from search.querying.pipeline import LibrarySearch
+
+        return LibrarySearch(cast(Library, self))
+
+    @cached_property
+    def generator(self) -> VariantGenerator:
+        from search.embedders.json_cache import JsonCache
+        from search.generation.library_pictures import LibraryPictures
+
+        whole, notes = self._whole, JsonCache(self._whole.home / "models")
+        needs = (whole.models, self.reader, whole.decoders, self.resolver)
+        return whole.generator.with_pictures(LibraryPictures(*needs, self.searches, notes))

@@ -78,7 +78,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         ended.set()
         if watcher:
             watcher.stop()
-        context.stopping = True
+        context.connected.stopping = True
         await anyio.to_thread.run_sync(context.jobs.close)
 
 

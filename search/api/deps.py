@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from email.message import Message as EmailMessage
 from pathlib import Path
@@ -16,7 +17,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
-from search.api.auth import Access
+from search.api.auth import GRANT, OWNER, Access, Grant
 from search.api.jobs import Jobs
 from search.api.limits import SHARES, BodyBudget
 from search.api.metrics import Metrics
@@ -29,6 +30,7 @@ T = TypeVar("T")
 Shape = TypeVar("Shape", bound=BaseModel)
 
 MAX_JSON = 2**20  # bytes of a JSON body or field
+MAX_VIEWS = 64  # sets of collections whose engine is kept open
 TAIL = 1024  # last bytes of a multipart body, which hold its end mark
 
 
@@ -56,13 +58,21 @@ class Turns:
 
 
 @dataclass
-class Context:
-    """The parts of one server.
+class Connected:
+    """followers: how many requests follow jobs. stopping: whether the server stops, so that they
+    must end."""
 
-    allow: folders and URLs of object storage that may be indexed; None for the defaults of
-    loopback. followers: how many
-    requests follow jobs. stopping: whether the server stops, so that they must end. bodies: what is
-    held of the bodies of requests.
+    followers: int = 0
+    stopping: bool = False
+
+
+@dataclass
+class Context:
+    """The parts of one server, as a request may use them.
+
+    engine: limited to what the request may see. allow: folders and URLs of object storage that may
+    be indexed; None for the defaults of loopback. bodies: what is held of the bodies of requests.
+    grant: what the request may do.
     """
 
     engine: Engine
@@ -71,8 +81,8 @@ class Context:
     metrics: Metrics = field(default_factory=Metrics)
     jobs: Jobs = field(default_factory=Jobs)
     variant_cache: VariantCache = field(default_factory=VariantCache)
-    followers: int = 0
-    stopping: bool = False
+    connected: Connected = field(default_factory=Connected)
+    grant: Grant = OWNER
     searches: Turns = field(default_factory=lambda: Turns(8, 32))
     looks: Turns = field(default_factory=lambda: Turns(8, 256))
     previews: Turns = field(default_factory=lambda: Turns(2, 64))
@@ -82,6 +92,19 @@ class Context:
         if not library.database.read_only:
             self.jobs = Jobs(board=library.jobs)
         self.bodies = BodyBudget(SHARES * self.engine.settings.upload_bytes)
+        self._views = dict[frozenset[str], Engine]()
+
+    def limit(self, grant: Grant) -> Context:
+        """Return these parts as a request with this grant may use them."""
+        limited = copy(self)
+        limited.grant = grant
+        if grant.collections is not None:
+            if len(self._views) >= MAX_VIEWS:
+                self._views.clear()
+            if grant.collections not in self._views:
+                self._views[grant.collections] = self.engine.within(grant.collections)
+            limited.engine = self._views[grant.collections]
+        return limited
 
     async def look(self, call: Callable[[], T]) -> T:
         """Run a short call in a thread, off the event loop."""
@@ -91,7 +114,8 @@ class Context:
 
 async def _context(request: Request) -> Context:
     context: Context = request.app.state.context
-    return context
+    grant: Grant | None = getattr(request.state, GRANT, None)
+    return context if grant is None else context.limit(grant)  # None on open routes alone
 
 
 Here = Annotated[Context, Depends(_context)]

@@ -82,7 +82,8 @@ Run = Callable[[], Iterator[Progress | PictureProgress]]
 class Job:
     """A piece of work and its state.
 
-    root: one job of a kind at a time is accepted for it; None for no such limit. created, finished:
+    root: one job of a kind at a time is accepted for it; None for no such limit. owner: digest of
+    the token of the user who started it. created, finished:
     seconds since 1970. error, code: why it failed, for people and for programs. failure: the error,
     if the caller can act on it. version: grows with every change, so that a follower sees that
     there is one. stop: set to cancel it.
@@ -92,6 +93,7 @@ class Job:
     kind: str
     path: str
     root: str | None
+    owner: str | None = None
     state: State = "queued"
     created: float = field(default_factory=time.time)
     finished: float | None = None
@@ -162,18 +164,24 @@ class Jobs:
         self._closed = False
 
     def start(
-        self, kind: str, path: str, root: str | None, run: Run, waiting: int | None = None
+        self,
+        kind: str,
+        path: str,
+        root: str | None,
+        run: Run,
+        waiting: int | None = None,
+        owner: str | None = None,
     ) -> Job:
         """Queue a job.
 
-        waiting: how many of its kind may wait; None for the usual number. Raises Problem 429 if
-        its root has a job of the kind, on any server, or the queue is full, and 503 while the
-        server stops. Raises LookalikeError if the catalog does not take it.
+        waiting: how many of its kind may wait; None for the usual number. owner: see `Job`. Raises
+        Problem 429 if its root has a job of the kind, on any server, or the queue is full, and 503
+        while the server stops. Raises LookalikeError if the catalog does not take it.
         """
         most = self._waiting if waiting is None else waiting
         with self._change:
             self._require_room(kind, root, most)
-        job = Job(secrets.token_hex(8), kind, path, root)
+        job = Job(secrets.token_hex(8), kind, path, root, owner)
         if self._board is not None:
             other = self._board.add(self._server, job.to_record(), root, self._remembered)
             if other is not None:
@@ -240,8 +248,7 @@ class Jobs:
                 return job
         if self._board is not None and (record := self._board.get(job_id)):
             return record
-        reason = "there is no such job; only the last ones are remembered"
-        raise Problem(404, reason, code="job_not_found")
+        raise no_such_job()
 
     def cancel(self, job_id: str) -> Job | JobRecord:
         """Cancel a job: at once while it waits, else after its current batch.
@@ -369,6 +376,12 @@ class Jobs:
                 job.change(progress=replace(job.progress, pictures=()))
         state = "cancelled" if job.report is None else "done"
         job.change(finished=time.time(), state=state)
+
+
+def no_such_job() -> Problem:
+    """Return the refusal of an id that no job has."""
+    reason = "there is no such job; only the last ones are remembered"
+    return Problem(404, reason, code="job_not_found")
 
 
 def _at_this_folder(job_id: str) -> Problem:

@@ -22,6 +22,7 @@ STATUS: dict[type[errors.LookalikeError], int] = {
     errors.SizeError: 413,
     errors.PictureError: 415,
     errors.NotFoundError: 404,
+    errors.CollectionError: 403,
     errors.NotUploadError: 403,
     errors.InputError: 400,
     errors.EmptyError: 404,

@@ -47,7 +47,8 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.force_exit = self.should_exit  # the second signal ends it without waiting
-        self.should_exit = self._context.stopping = True  # else followers of jobs stay connected
+        # else followers of jobs stay connected
+        self.should_exit = self._context.connected.stopping = True
 
 
 def serve(

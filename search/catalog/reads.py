@@ -13,6 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 from sqlalchemy import (
     BindParameter,
+    ColumnElement,
     Select,
     and_,
     bindparam,
@@ -90,6 +91,18 @@ class CatalogReader:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+
+    def sees(self, root: bytes) -> bool:
+        """Return whether files of a root are shown. root: its path."""
+        return True
+
+    def limit(self, query: Select[Any], picture: ColumnElement[Any]) -> Select[Any]:
+        """Limit a query to pictures that are shown. picture: the column of their row ids."""
+        return query
+
+    def visible_ids(self, space: Space) -> RowIds | None:
+        """Return the row ids that are shown and have a vector under the space, or None for all."""
+        return None
 
     def library(self) -> str:
         """Return the catalog's own id, which tells its snapshots from those of other catalogs."""
@@ -261,7 +274,8 @@ class CatalogReader:
             uploads = _uploads_folder(fetch(UPLOADS_FOLDER))
             for part in chunks(row_ids):
                 for row in fetch(SHOWN, row_ids=part):
-                    file_rows.setdefault(row[0], []).append(row)
+                    if self.sees(row[-1]):
+                        file_rows.setdefault(row[0], []).append(row)
                 for picture, tag in fetch(TAGGED, row_ids=part):
                     tag_names.setdefault(picture, []).append(tag)
         described = {}
@@ -272,6 +286,8 @@ class CatalogReader:
             }
             _, paths, stats = zip(*sorted(files_of), strict=True)
             _, picture_id, width, height, low_content, decode_rule, name, url, *_ = rows[0]
+            if not self.sees(uploads):
+                name = url = None  # they are of the file in that folder
             names = tuple(sorted(tag_names.get(row_id, ())))
             described[row_id] = PictureSummary(
                 picture_id,
@@ -331,6 +347,7 @@ class CatalogReader:
             .order_by(total.desc(), labels.c.picture)
             .limit(most)
         )
+        query = self.limit(query, labels.c.picture)
         with self.database.read() as c:
             return {int(row.picture): float(row.total) for row in c.execute(query)}
 
@@ -347,15 +364,17 @@ class CatalogReader:
         pattern = re.compile(start + r"[\W_]+".join(map(re.escape, tokens)), re.IGNORECASE)
         query = select(roots.c.id, roots.c.path)
         with self.database.read() as c:
+            shown = {row.id: row.path for row in c.execute(query) if self.sees(row.path)}
             whole = [
-                row.id
-                for row in c.execute(query)
-                if pattern.search(os.path.basename(os.fsdecode(row.path)))
+                root
+                for root, path in shown.items()
+                if pattern.search(os.path.basename(os.fsdecode(path)))
             ]
             within = and_(*(path_contains(files.c.path, token) for token in tokens))
             named = select(places.c.picture, files.c.path, files.c.root)
             named = named.join(places, places.c.file == files.c.id)
             named = named.where(or_(within, files.c.root.in_(whole)))
+            named = named.where(files.c.root.in_(list(shown)))
             matches: dict[int, None] = {}
             for row in c.execute(named.order_by(places.c.picture.desc())):
                 if row.root in whole or pattern.search(os.path.splitext(os.fsdecode(row.path))[0]):
@@ -369,7 +388,8 @@ class CatalogReader:
         with self.database.read_prepared() as fetch:
             rows = fetch(PLACES, picture=row_id)
             uploads = _uploads_folder(fetch(UPLOADS_FOLDER))
-        rows = sorted(rows, key=lambda row: bool(row[0] == uploads))
+        rows = [row for row in rows if self.sees(row[0])]
+        rows.sort(key=lambda row: bool(row[0] == uploads))
         return [
             FilePlace(
                 os.fsdecode(root),
@@ -402,21 +422,10 @@ class CatalogReader:
         Raises QueryError for text that is not an id and for an ambiguous prefix, NotFoundError if
         there is no such picture.
         """
-        picture_id = picture_id.lower()
-        if not 6 <= len(picture_id) <= 64 or set(picture_id) - set("0123456789abcdef"):
-            raise QueryError(
-                f"id:{picture_id} is no id; an id has 64 hexadecimal digits, of which the first 6 "
-                "or more may do (`lookalike search --json` prints them)"
-            )
+        picture_id = check_id(picture_id)
         with self.database.read_prepared() as fetch:
             rows = fetch(IN_RANGE, first=picture_id, end=picture_id + "g")
-        if not rows:
-            raise NotFoundError(f"no picture in the library has id {picture_id}")
-        if len(rows) > 1:
-            raise QueryError(
-                f"several pictures have ids that begin with {picture_id}; give more of it"
-            )
-        return int(rows[0][0])
+        return only_one(picture_id, [row[0] for row in rows])
 
     def iterate_files(self) -> Iterator[tuple[str, int, str]]:
         """Yield (picture id, file id, path) of every file with a picture, by root and path."""
@@ -445,6 +454,30 @@ class CatalogReader:
         query = query.where(pictures.c.orphaned.is_(None), pictures.c.row_id.not_in(placed))
         with self.database.read() as c:
             return c.scalar(query) or 0
+
+
+def check_id(picture_id: str) -> str:
+    """Return a picture id, or the beginning of one, in lower case. Raises QueryError for text that
+    is not an id."""
+    picture_id = picture_id.lower()
+    if not 6 <= len(picture_id) <= 64 or set(picture_id) - set("0123456789abcdef"):
+        raise QueryError(
+            f"id:{picture_id} is no id; an id has 64 hexadecimal digits, of which the first 6 "
+            "or more may do (`lookalike search --json` prints them)"
+        )
+    return picture_id
+
+
+def only_one(picture_id: str, row_ids: Sequence[int]) -> int:
+    """Return the only row id. Raises NotFoundError if there is none, QueryError for several.
+
+    picture_id: what they were looked up by.
+    """
+    if not row_ids:
+        raise NotFoundError(f"no picture in the library has id {picture_id}")
+    if len(row_ids) > 1:
+        raise QueryError(f"several pictures have ids that begin with {picture_id}; give more of it")
+    return int(row_ids[0])
 
 
 def _select_vectors() -> Select[Any]:

@@ -7,7 +7,7 @@ from typing import Annotated, cast
 
 import typer
 
-from search.cli import output
+from search.cli import arguments, output
 from search.cli.arguments import AsJson
 from search.cli.session import open_engine
 from search.records import ROLES, Role
@@ -38,11 +38,21 @@ def add(
             help="read: search and see; write: also keep, delete and index; admin: everything.",
         ),
     ] = "read",
+    collections: Annotated[
+        list[str] | None,
+        arguments.option(
+            "--collection",
+            parser=arguments.source,
+            metavar="ROOT",
+            help="An indexed folder that the token is for; without one, the whole library. "
+            "Repeatable.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Add a token, and print it. It is shown only once: the library keeps its SHA-256."""
     with open_engine(context) as engine:
-        token = engine.add_token(name, cast(Role, role))
+        token = engine.add_token(name, cast(Role, role), collections or None)
     if as_json:
         output.print_json({"name": name, "role": role, "token": token})
         return

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -207,7 +208,13 @@ class VariantGenerator:
         self._notes, self._device = notes, device
         self._checkpoint = shipped_path("photo") if checkpoint is None else checkpoint.expanduser()
         self._queue, self._opening = Queue(), threading.Lock()
-        self._opened: tuple[Denoiser, Embedder | None] | None = None
+        self._opened: list[tuple[Denoiser, Embedder | None]] = []  # at most one
+
+    def with_pictures(self, pictures: LibraryPictures) -> VariantGenerator:
+        """Return a generator that shares the model and the queue, and works with other pictures."""
+        other = copy(self)
+        other.pictures = pictures
+        return other
 
     def generate(
         self, image: ImageSource, request: VariantRequest, patient: bool = False
@@ -392,12 +399,12 @@ class VariantGenerator:
     def _open_model(self) -> tuple[Denoiser, Embedder | None]:
         """Return the diffusion model, and the encoder of the vectors that it was trained on."""
         with self._opening:
-            if self._opened is None:
+            if not self._opened:
                 try:
-                    self._opened = self._load_model()
+                    self._opened.append(self._load_model())
                 except (CheckpointError, ModelError) as error:
                     raise ModelError(f"no variants can be made: {error}") from error
-            return self._opened
+            return self._opened[0]
 
     def _load_model(self) -> tuple[Denoiser, Embedder | None]:
         path = self._checkpoint

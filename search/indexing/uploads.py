@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -198,17 +199,18 @@ class Uploads:
                 self._folder.remove(name)
             raise
 
-    def delete(self, row_id: int) -> None:
+    def delete(self, row_id: int, within: Collection[str] | None = None) -> None:
         """Move the files of an upload to the bin, and take them out of the catalog.
 
-        Other files of the picture stay. Raises NotUploadError if the library keeps no file of the
-        picture, StorageError if they cannot be moved.
+        within: paths of the roots whose files may be deleted; None for all. Other files of the
+        picture stay. Raises NotUploadError if no file of the picture is one of these, StorageError
+        if they cannot be moved.
         """
         roots = {root.path: root for root in self._catalog.roots()}
         kept = [
             (folder, self._catalog.files_of(roots[folder.place], row_id))
             for folder in self._folders
-            if folder.place in roots
+            if folder.place in roots and (within is None or folder.place in within)
         ]
         if not any(paths for _, paths in kept):
             raise NotUploadError(

@@ -31,7 +31,7 @@ from search.querying.steps import (
 )
 from search.querying.texts import ParsedText, TextReader
 from search.records import Hits, PagePicture
-from search.types import Vectors
+from search.types import RowIds, Vectors
 from search.vectors.base import StoreManager, VectorStore
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Searcher:
     def __init__(self, parts: SearchParts, space: Space) -> None:
         """space: whose vectors are searched."""
         self.space = space
-        self._runtime, self._models = parts.runtime, parts.models
+        self._runtime, self._models, self._reader = parts.runtime, parts.models, parts.reader
         self._texts = TextReader(parts.reader, parts.models, space)
         self._terms = TermResolver(parts.reader, parts.resolver, parts.models, space)
         self._embedder = QueryEmbedder()
@@ -168,7 +168,7 @@ class Searcher:
             one.understood.words for one in parsed.values()
         )
         among = [n for one in parsed.values() for n in one.named] if only_names else None
-        store = self._retriever.open_store()
+        store, visible = self._retriever.open_store(), self._reader.visible_ids(self.space)
         clock.begin("embed")
 
         def embed() -> Vectors:
@@ -177,12 +177,12 @@ class Searcher:
         def embed_and_retrieve() -> tuple[Vectors, list[int]]:
             vector = embed()
             clock.begin("search")
-            return vector, self._retriever.retrieve(store, vector, query.k, among)
+            return vector, self._retriever.retrieve(store, vector, query.k, among, visible)
 
         if store.remote:
             vector = self._runtime.run(embed, urgent=True)
             clock.begin("search")
-            row_ids = self._retrieve_remotely(store, vector, query.k, among)
+            row_ids = self._retrieve_remotely(store, vector, query.k, among, visible)
         else:  # one task, since two might each wait for a task of somebody else
             vector, row_ids = self._runtime.run(embed_and_retrieve, urgent=True)
         query_ids = {term.picture_id for term in resolved}
@@ -194,19 +194,24 @@ class Searcher:
         return candidates, blank, pages
 
     def _retrieve_remotely(
-        self, store: VectorStore, vector: Vectors, k: int, among: Sequence[int] | None
+        self,
+        store: VectorStore,
+        vector: Vectors,
+        k: int,
+        among: Sequence[int] | None,
+        visible: RowIds | None,
     ) -> list[int]:
         """Retrieve in this thread, from a store on a server or what replaces it when it fails.
 
         Raises StoreError.
         """
         try:
-            return self._retriever.retrieve(store, vector, k, among)
+            return self._retriever.retrieve(store, vector, k, among, visible)
         except StoreError:
             other = self._retriever.open_store()
         if other.remote:
-            return self._retriever.retrieve(other, vector, k, among)
-        work = partial(self._retriever.retrieve, other, vector, k, among)
+            return self._retriever.retrieve(other, vector, k, among, visible)
+        work = partial(self._retriever.retrieve, other, vector, k, among, visible)
         return self._runtime.run(work, urgent=True)
 
 

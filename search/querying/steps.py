@@ -21,7 +21,7 @@ from search.errors import EmptyError, NotFoundError, QueryError
 from search.media.sources import PictureResolver
 from search.querying.query import Term, combine
 from search.records import Hit
-from search.types import Pixels, Vectors
+from search.types import Pixels, RowIds, Vectors
 from search.vectors.base import StoreManager, VectorStore
 
 if TYPE_CHECKING:
@@ -140,16 +140,21 @@ class Retriever:
         return self._indexes.replica(self._space).refresh()
 
     def retrieve(
-        self, store: VectorStore, vector: Vectors, k: int, among: Sequence[int] | None = None
+        self,
+        store: VectorStore,
+        vector: Vectors,
+        k: int,
+        among: Sequence[int] | None = None,
+        visible: RowIds | None = None,
     ) -> list[int]:
         """Return row ids of at most k pictures. On the inference thread, but for a remote store.
 
-        vector: (dim,) of unit length. among: return these instead. Raises EmptyError, and
-        StoreError if a server does not answer.
+        vector: (dim,) of unit length. among: return these instead. visible: row ids that may be
+        returned; None for all. Raises EmptyError, and StoreError if a server does not answer.
         """
         row_ids = list(among or ())
         if among is None:
-            row_ids = store.search(vector[None], k)[0].ids.tolist()
+            row_ids = store.search(vector[None], k, visible)[0].ids.tolist()
         # not counted if something was retrieved: a server counts as slowly as it searches
         if (not row_ids or among is not None) and not store.count:
             raise EmptyError(

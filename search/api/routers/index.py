@@ -8,26 +8,30 @@ import time
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 from fastapi import Request, Response
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from search.api.auth import Grant
 from search.api.deps import Context, Here
-from search.api.jobs import Job
+from search.api.jobs import Job, no_such_job
 from search.api.problems import Problem
-from search.api.roles import make_router, requires
+from search.api.roles import Needs, make_router, requires
 from search.api.schemas import IndexJson, JobJson, JobsJson, StartedJson, problems
 from search.errors import LookalikeError
-from search.records import JobRecord
+from search.records import JobRecord, shown
 
 router = make_router(prefix="/api/v1", tags=["jobs"])
 
 POLL_SECONDS = 0.1  # between two looks at a job, so at most ten events a second
 REMOTE_POLL_SECONDS = 0.5  # the same for a job of another server
 BEAT_SECONDS = 15.0
+CHECK_SECONDS = 1.0  # between two looks at the token of a user who follows a job
 MAX_FOLLOWERS = 64
+CANCELLING = Needs("write", within=True)  # a job that another token started
 
 
 def resolve_path(here: Context, field: str, value: str) -> tuple[Path, list[Path]]:
@@ -46,7 +50,8 @@ def resolve_path(here: Context, field: str, value: str) -> tuple[Path, list[Path
     if folders is None:
         home = os.path.realpath(os.path.expanduser("~"))
         folders = [*([Path(home)] if os.path.isabs(home) else []), *roots]
-    if not any(place.is_relative_to(one) for one in folders):
+    is_allowed = any(place.is_relative_to(one) for one in folders)
+    if not is_allowed or not here.engine.is_within(str(place)):
         raise _refuse(field)
     return place, [root for root in roots if place.is_relative_to(root)]
 
@@ -79,7 +84,8 @@ def _resolve_url(here: Context, value: str) -> tuple[str, str]:
         raise Problem(400, "path: give a folder, or s3://BUCKET/PREFIX", code="path_not_absolute")
     urls = [root.path for root in here.engine.status().roots if "://" in root.path]
     allowed = urls if here.allow is None else [str(one) for one in here.allow]
-    if not any(f"{place}/".startswith(f"{one}/") for one in allowed):
+    is_allowed = any(f"{place}/".startswith(f"{one}/") for one in allowed)
+    if not is_allowed or not here.engine.is_within(place):
         raise _refuse("path")
     around = [url for url in urls if f"{place}/".startswith(f"{url}/")]
     return place, max(around, key=len, default=place)
@@ -102,7 +108,8 @@ async def start_index(body: IndexJson, here: Here) -> JSONResponse:
     """One job at a time for each root, and as `lookalike index PATH`."""
     place, root = await here.look(lambda: resolve_folder(here, body.path))
     run = partial(here.engine.index, place)
-    job = await here.look(lambda: here.jobs.start("index", place, root, run))
+    owner = here.grant.digest
+    job = await here.look(lambda: here.jobs.start("index", place, root, run, owner=owner))
     where = {"Location": f"/api/v1/jobs/{job.id}"}
     return JSONResponse({"job": job.id}, status_code=202, headers=where)
 
@@ -114,14 +121,15 @@ async def start_index(body: IndexJson, here: Here) -> JSONResponse:
 async def list_jobs(here: Here) -> JSONResponse:
     """Those that wait and run, and the last 100 of each kind that are over, on all servers of the
     library."""
-    return JSONResponse({"jobs": [job.to_json() for job in await here.look(here.jobs.all)]})
+    jobs = [job for job in await here.look(here.jobs.all) if may_see(here.grant, job)]
+    return JSONResponse({"jobs": [show_job(here.grant, job) for job in jobs]})
 
 
 @router.get("/jobs/{job_id}", summary="Get a job", response_model=JobJson, responses=problems(404))
 @requires("read", within=True)
 async def get_job(job_id: str, here: Here) -> JSONResponse:
     """Its state, its progress, and its report at the end."""
-    return JSONResponse((await here.look(lambda: here.jobs.get(job_id))).to_json())
+    return JSONResponse(show_job(here.grant, await _get_job(here, job_id)))
 
 
 @router.delete(
@@ -133,11 +141,15 @@ async def get_job(job_id: str, here: Here) -> JSONResponse:
         **problems(404),
     },
 )
-@requires("write", within=True)
+@requires("read", within=True)
 async def cancel_job(job_id: str, here: Here) -> JSONResponse:
-    """The pictures that it has committed stay. Indexing the folder again goes on from there."""
+    """The pictures that it has committed stay. Indexing the folder again goes on from there.
+    A token with the role `read` may cancel the jobs that it started."""
+    job = await _get_job(here, job_id)
+    if not _is_own(here.grant, job):
+        CANCELLING.check(here.grant)
     job = await here.look(lambda: here.jobs.cancel(job_id))
-    return JSONResponse(job.to_json(), status_code=200 if job.over else 202)
+    return JSONResponse(show_job(here.grant, job), status_code=200 if job.over else 202)
 
 
 @router.get(
@@ -157,12 +169,48 @@ async def cancel_job(job_id: str, here: Here) -> JSONResponse:
 async def follow_job(job_id: str, request: Request, here: Here) -> Response:
     """Events `progress`, first with the current state, and at the end `done`, `failed` or
     `cancelled`. With Last-Event-ID only later events."""
-    job = await here.look(lambda: here.jobs.get(job_id))
+    job = await _get_job(here, job_id)
     last = request.headers.get("last-event-id", "")
     seen = int(last) if last.isascii() and last.isdecimal() and len(last) < 18 else 0
     if job.over and seen >= job.version:
         return Response(status_code=204)  # a browser does not connect again then
     return EventStream(job, seen, here)
+
+
+async def _get_job(here: Context, job_id: str) -> Job | JobRecord:
+    """Return a job. Raises Problem 404 for one that the request may not see, as for none."""
+    job = await here.look(lambda: here.jobs.get(job_id))
+    if not may_see(here.grant, job):
+        raise no_such_job()
+    return job
+
+
+def _is_own(grant: Grant, job: Job | JobRecord) -> bool:
+    """Whether a request has the token of a user that started a job on this server."""
+    return isinstance(job, Job) and job.owner is not None and job.owner == grant.digest
+
+
+def may_see(grant: Grant, job: Job | JobRecord) -> bool:
+    """Whether a request may see a job: with collections, its own, and those that index them."""
+    if grant.collections is None or _is_own(grant, job):
+        return True
+    path = job.to_json()["path"]
+    roots = [shown(root) for root in grant.collections]
+    return job.kind == "index" and any(f"{path}/".startswith(f"{root}/") for root in roots)
+
+
+def show_job(grant: Grant, job: Job | JobRecord) -> dict[str, Any]:
+    """Return the JSON of a job. With collections, what a run tells of all folders is left out: it
+    also embeds pictures of others, and counts the library."""
+    document = job.to_json()
+    if grant.collections is None or job.kind != "index":
+        return document
+    progress = document["progress"]
+    if progress is not None:
+        progress = progress | {"path": None}
+        if progress["phase"] not in ("scan", "index"):
+            progress |= {"done": 0, "total": 0}
+    return document | {"progress": progress, "report": None}
 
 
 class EventStream(StreamingResponse):
@@ -177,19 +225,26 @@ class EventStream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # nothing is awaited between the two, so that no other request comes in between
-        if self._here.followers >= MAX_FOLLOWERS:
+        if self._here.connected.followers >= MAX_FOLLOWERS:
             raise Problem(503, "too many are following jobs; try again later", retry=5)
-        self._here.followers += 1
+        self._here.connected.followers += 1
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._here.followers -= 1
+            self._here.connected.followers -= 1
 
 
 async def _follow(job: Job | JobRecord, seen: int, here: Context) -> AsyncIterator[str]:
     yield "retry: 2000\n\n"
-    beat = time.monotonic()
-    while not here.stopping:
+    beat = checked = time.monotonic()
+    while not here.connected.stopping:
+        if here.grant.digest is not None and time.monotonic() - checked >= CHECK_SECONDS:
+            try:
+                if await here.look(partial(here.access.find_token, here.grant.digest)) is None:
+                    return  # it was revoked
+            except LookalikeError:
+                return  # the client asks again, and then gets the reason
+            checked = time.monotonic()
         if isinstance(job, JobRecord):  # of another server
             try:
                 job = await here.look(partial(here.jobs.get, job.id))
@@ -198,7 +253,7 @@ async def _follow(job: Job | JobRecord, seen: int, here: Context) -> AsyncIterat
         version, over = job.version, job.over
         if version > seen:
             name = job.state if over else "progress"
-            data = json.dumps(job.to_json(), ensure_ascii=False)
+            data = json.dumps(show_job(here.grant, job), ensure_ascii=False)
             yield f"id: {version}\nevent: {name}\ndata: {data}\n\n"
             seen, beat = version, time.monotonic()
         if over:

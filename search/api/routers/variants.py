@@ -76,7 +76,8 @@ async def create_variants(request: Request, here: Here) -> JSONResponse:
         steps = await here.look(lambda: here.engine.vary(picture, **arguments))
         name = picture if isinstance(picture, str) else ""
         run = partial(_follow_variants, steps, here.variant_cache)
-        job = await here.look(lambda: here.jobs.start("variants", name, None, run, MAX_WAITING))
+        options_of_job = ("variants", name, None, run, MAX_WAITING, here.grant.digest)
+        job = await here.look(lambda: here.jobs.start(*options_of_job))
     if not options.wait:
         return _job_response(job)
     await _wait_for(job, request, here)
@@ -119,7 +120,8 @@ async def start_augmentation(body: AugmentJson, here: Here) -> JSONResponse:
 
     path, output, steps = await here.look(open_steps)
     run = partial(_follow_augmentation, steps)
-    return _job_response(await here.look(lambda: here.jobs.start("augment", path, output, run)))
+    options_of_job = ("augment", path, output, run, None, here.grant.digest)
+    return _job_response(await here.look(lambda: here.jobs.start(*options_of_job)))
 
 
 def _job_response(job: Job) -> JSONResponse:
@@ -179,7 +181,7 @@ async def _wait_for(job: Job, request: Request, here: Context) -> None:
     """Wait until a job is done. Cancel it if the client disconnects. Raises the job's error."""
     try:
         while not job.over:
-            if here.stopping:
+            if here.connected.stopping:
                 raise Problem(503, "the server is stopping", retry=5, code="stopping")
             if await request.is_disconnected():
                 raise ClientDisconnect()

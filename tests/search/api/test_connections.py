@@ -187,11 +187,11 @@ def test_no_more_follow_a_job_than_may(engine: Engine, monkeypatch: pytest.Monke
         with ThreadPoolExecutor(40) as pool:
             answers = [pool.submit(follow, i) for i in range(40)]
             until(lambda: sum(one.done() for one in answers) == 32, 30)
-            assert context.followers == 8
+            assert context.connected.followers == 8
             go_on.set()
             statuses = sorted(one.result() for one in answers)
         assert statuses == [200] * 8 + [503] * 32
-        until(lambda: context.followers == 0)
+        until(lambda: context.connected.followers == 0)
 
 
 def test_wrong_tokens_are_limited_and_logged(

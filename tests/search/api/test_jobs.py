@@ -177,8 +177,8 @@ def test_a_follower_that_leaves_is_forgotten(
     with client.stream("GET", f"/api/v1/jobs/{name}/events") as response:
         lines = response.iter_lines()
         until(lambda: next(lines) == ": still here")
-        assert context.followers == 1
-    until(lambda: context.followers == 0)
+        assert context.connected.followers == 1
+    until(lambda: context.connected.followers == 0)
     response = client.post("/api/v1/index", json={"path": str(folder)})
     assert problem(response, 429, "cancel")["job"] == name
     assert "Retry-After" in response.headers

@@ -36,11 +36,11 @@ def test_a_token_is_found_by_its_digest_and_stored_nowhere(tokens: Tokens) -> No
 
 
 def test_tokens_are_listed_by_name_and_deleted(tokens: Tokens) -> None:
-    made = {name: tokens.add(name, "read") for name in ("b", "a@x.example", "C-1_2.3")}
-    assert len(set(made.values())) == 3
+    added = {name: tokens.add(name, "read") for name in ("b", "a@x.example", "C-1_2.3")}
+    assert len(set(added.values())) == 3
     assert [one.name for one in tokens.all()] == ["C-1_2.3", "a@x.example", "b"]
     tokens.revoke("b")
-    assert tokens.find(hashlib.sha256(made["b"].encode()).hexdigest()) is None
+    assert tokens.find(hashlib.sha256(added["b"].encode()).hexdigest()) is None
     assert [one.name for one in tokens.all()] == ["C-1_2.3", "a@x.example"]
     with pytest.raises(NotFoundError, match="no token b"):
         tokens.revoke("b")

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from helpers.pictures import paint
 from typer.testing import CliRunner
 
 from search import Engine
@@ -27,8 +28,8 @@ def test_a_token_is_printed_once(home: Path) -> None:
     printed, note = run(home, "add", "anna", "--role", "write")
     token = printed.strip()
     assert len(token) == 64 and "not shown again" in note and token not in note
-    made = json.loads(run(home, "add", "bert", "--json")[0])
-    assert (made["name"], made["role"], len(made["token"])) == ("bert", "read", 64)
+    added = json.loads(run(home, "add", "bert", "--json")[0])
+    assert (added["name"], added["role"], len(added["token"])) == ("bert", "read", 64)
     listed = run(home, "list", "--json")[0]
     assert [(one["name"], one["role"]) for one in json.loads(listed)["tokens"]] == [
         ("anna", "write"),
@@ -39,7 +40,7 @@ def test_a_token_is_printed_once(home: Path) -> None:
     assert hash_token(token) not in listed + lines
     stored = b"".join(path.read_bytes() for path in home.glob("catalog.sqlite*"))
     assert hash_token(token).encode() in stored
-    for secret in (token, made["token"]):
+    for secret in (token, added["token"]):
         assert secret not in listed + lines and secret.encode() not in stored
 
 
@@ -59,3 +60,17 @@ def test_wrong_usage_is_refused(home: Path) -> None:
     run(home, "add", "anna")
     with pytest.raises(InputError, match="already"):
         run(home, "add", "anna")
+
+
+def test_a_token_is_for_some_folders(home: Path, folder: Path) -> None:
+    paint(folder / "a.jpg", 1)
+    with Engine.open(home) as engine:
+        engine.sync(folder)
+    other = folder.parent / "other"
+    with pytest.raises(NotFoundError, match="not an indexed folder"):
+        run(home, "add", "anna", "--collection", str(other))
+    uploads = str(home.resolve() / "kept")  # may be named before the first upload
+    run(home, "add", "anna", "--collection", f"{folder}/", "--collection", uploads)
+    (listed,) = json.loads(run(home, "list", "--json")[0])["tokens"]
+    assert listed["collections"] == [str(folder), uploads]
+    assert f"{folder}, {uploads}" in run(home, "list")[0]

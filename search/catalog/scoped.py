@@ -1,0 +1,106 @@
+"""Reads of a part of the catalog: what has a file in some of the roots."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, func, select
+
+from search.catalog.database import Database
+from search.catalog.reads import CatalogReader, check_id, only_one
+from search.catalog.schema import files, pictures, places, roots, vectors
+from search.catalog.writes import Space, chunks
+from search.records import Label, Metadata
+from search.types import RowIds, Vectors
+
+
+class CollectionReader(CatalogReader):
+    """Reads pictures that have a file in some roots, and of their files only those. Other pictures
+    are as if the library did not have them. Threads may share it.
+
+    Reads of maintenance (`iterate_vectors`, `list_unembedded` and such) are those of the whole
+    library: nothing that answers a user calls them.
+    """
+
+    def __init__(self, database: Database, collections: Collection[str]) -> None:
+        """collections: paths of the roots. One that is no root any more has no pictures."""
+        super().__init__(database)
+        self._paths = frozenset(map(os.fsencode, collections))
+        self._roots = select(roots.c.id).where(roots.c.path.in_(sorted(self._paths)))
+
+    def sees(self, root: bytes) -> bool:
+        """See `CatalogReader`."""
+        return root in self._paths
+
+    def limit(self, query: Select[Any], picture: ColumnElement[Any]) -> Select[Any]:
+        """See `CatalogReader`."""
+        place = select(places.c.id).join(files, files.c.id == places.c.file)
+        place = place.where(places.c.picture == picture, files.c.root.in_(self._roots))
+        return query.where(place.exists())
+
+    def visible_ids(self, space: Space) -> RowIds | None:
+        """See `CatalogReader`."""
+        import numpy as np  # slow to import, and a command may need no vectors
+
+        query = select(vectors.c.picture).where(vectors.c.space == space.id)
+        with self.database.read() as c:
+            row_ids = c.scalars(self.limit(query, vectors.c.picture)).all()
+        return np.fromiter(row_ids, np.int64, len(row_ids))
+
+    def load_vectors(self, space: Space, row_ids: Collection[int]) -> tuple[list[int], Vectors]:
+        """See `CatalogReader`."""
+        return super().load_vectors(space, self._select(row_ids))
+
+    def load_metadata(self, row_ids: Collection[int]) -> dict[int, Metadata]:
+        """See `CatalogReader`."""
+        return super().load_metadata(self._select(row_ids))
+
+    def labels(self, space: Space, row_ids: Collection[int]) -> dict[int, tuple[Label, ...]]:
+        """See `CatalogReader`."""
+        return super().labels(space, self._select(row_ids))
+
+    def count(self, space: Space | None) -> dict[str, int]:
+        """See `CatalogReader`. The pictures are counted at each call: kept counts are of all."""
+        present = select(pictures.c.row_id).where(pictures.c.orphaned.is_(None))
+        present = self.limit(present, pictures.c.row_id)
+        embedded = select(func.count()).select_from(vectors)
+        embedded = embedded.where(vectors.c.picture.in_(present))
+        with self.database.read() as c:
+            count = c.scalar(select(func.count()).select_from(present.subquery())) or 0
+            of_space = embedded.where(vectors.c.space == space.id) if space else None
+            searchable = 0 if of_space is None else c.scalar(of_space) or 0
+        in_roots = sum(self.files_by_root().values())
+        return {"pictures": count, "files": in_roots, "embedded": searchable}
+
+    def files_by_root(self) -> dict[int, int]:
+        """See `CatalogReader`."""
+        with self.database.read() as c:
+            visible = set(c.scalars(self._roots))
+        return {root: n for root, n in super().files_by_root().items() if root in visible}
+
+    def newest(self, skip: int, count: int) -> list[int]:
+        """See `CatalogReader`."""
+        query = select(pictures.c.row_id).where(pictures.c.orphaned.is_(None))
+        query = self.limit(query, pictures.c.row_id).order_by(pictures.c.row_id.desc())
+        with self.database.read() as c:
+            return list(c.scalars(query.offset(skip).limit(count)))
+
+    def resolve(self, picture_id: str) -> int:
+        """See `CatalogReader`."""
+        first = check_id(picture_id)
+        query = select(pictures.c.row_id).where(pictures.c.orphaned.is_(None))
+        query = query.where(pictures.c.id >= first, pictures.c.id < first + "g")
+        with self.database.read() as c:
+            row_ids = c.scalars(self.limit(query, pictures.c.row_id).limit(2)).all()
+        return only_one(first, row_ids)
+
+    def _select(self, row_ids: Collection[int]) -> list[int]:
+        """Return those of the row ids that have a file in the roots."""
+        visible = list[int]()
+        with self.database.read() as c:
+            for part in chunks(row_ids):
+                query = select(pictures.c.row_id).where(pictures.c.row_id.in_(part))
+                visible += c.scalars(self.limit(query, pictures.c.row_id))
+        return visible

@@ -1,0 +1,366 @@
+"""Tokens for some of the indexed folders: nothing of the others shows in any answer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from helpers.pictures import identity, jpeg, paint
+from helpers.serving import events, files, problem, serving, until
+from test_roles import OWN, bearer, list_routes
+
+from search import Engine, Progress
+from search.api.auth import Access
+from search.api.jobs import Jobs
+from search.catalog.reads import CatalogReader
+from search.catalog.scoped import CollectionReader
+from search.records import IndexReport
+
+OURS, BOTH, THEIRS = range(1, 6), (6,), range(7, 20)
+"""Seeds of pictures: of our folder alone, of both folders, of the other folder alone."""
+VISIBLE = {identity(seed) for seed in (*OURS, *BOTH)}
+HIDDEN = {identity(seed) for seed in THEIRS}
+UNSEEN = THEIRS[0]
+MAINTENANCE = set(
+    "library spaces sequence stamp changed_since iterate_vectors list_damaged_vectors"
+    " list_wrong_counts list_unembedded list_outdated list_postponed picture_ids picture_ids_from"
+    " searchable_ids iterate_files iterate_file_blocks count_dangling".split()
+)
+"""Reads of `CatalogReader` that answer no user, or hold nothing of pictures."""
+HOOKED = {"describe", "by_labels", "by_name", "places"}
+"""Reads that ask `sees` or `limit` themselves."""
+
+
+@dataclass
+class Server:
+    """A server whose library has two folders, as the owner and as a user of `ours` see it."""
+
+    client: httpx.Client
+    user: dict[str, str]
+    owner: dict[str, str]
+    engine: Engine
+    ours: Path
+    theirs: Path
+
+    def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """Send a request as the user. Fail if the answer tells anything of the other folder."""
+        answer = self.client.request(method, path, headers=self.user, **more)
+        self.check_text(answer.text if "image/" not in answer.headers["content-type"] else "")
+        return answer
+
+    def check_text(self, text: str) -> None:
+        """Fail if a text has a path, a name or an id of the other folder."""
+        for secret in ("theirs", "hidden", "zebra", *HIDDEN):
+            assert secret not in text
+        assert not any(one[:12] in text for one in HIDDEN)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    from helpers.libraries import close_library, open_library
+
+    place = tmp_path_factory.mktemp("two")
+    ours, theirs = place / "ours", place / "theirs"
+    for seed in (*OURS, *BOTH):
+        paint(ours / "giraffe" / f"{seed}.jpg", seed)
+    for seed in (*THEIRS, *BOTH):
+        paint(theirs / "zebra" / f"hidden{seed}.jpg", seed)
+    engine = open_library(place / "home")
+    engine.sync(ours)
+    engine.sync(theirs)
+    user = bearer(engine.add_token("user", "write", [ours]))
+    access = Access(token=OWN, find_token=engine.find_token)
+    with serving(engine, access, allow=[place]) as client:
+        yield Server(client, user, bearer(OWN), engine, ours, theirs)
+    close_library(engine)
+
+
+Check = Callable[[Server], None]
+
+
+def check_status(server: Server) -> None:
+    status = server.ask("GET", "/api/v1/status").json()
+    assert (status["pictures"], status["embedded"], status["files"]) == (6, 6, 6)
+    assert [(root["path"], root["files"]) for root in status["roots"]] == [(str(server.ours), 6)]
+    assert [space["embedded"] for space in status["spaces"]] == [6]
+    assert (status["home"], status["catalog"], status["index"]["generation"]) == ("", None, 0)
+
+
+def check_pages(server: Server) -> None:
+    page = server.ask("GET", "/api/v1/images").json()
+    assert (page["total"], page["pages"]) == (6, 1)
+    assert {one["id"] for one in page["images"]} == VISIBLE
+    for one in page["images"]:
+        assert [path.startswith(f"{server.ours}/") for path in one["paths"]] == [True]
+    assert server.ask("GET", "/api/v1/images?page=2").json()["images"] == []
+
+
+def check_picture(server: Server) -> None:
+    for seed in (*OURS, *BOTH):
+        one = server.ask("GET", f"/api/v1/images/{identity(seed)}").json()
+        assert one["paths"] == [one["path"]] == [str(server.ours / "giraffe" / f"{seed}.jpg")]
+    unknown = problem(server.ask("GET", f"/api/v1/images/{'0' * 64}"), 404)
+    for name in (identity(UNSEEN), identity(UNSEEN)[:8]):
+        answer = server.client.get(f"/api/v1/images/{name}", headers=server.user)
+        document = problem(answer, 404)
+        expected = unknown["detail"].replace("0" * 64, name)
+        assert document == unknown | {"detail": expected}  # as if there were no such picture
+        assert server.client.get(f"/api/v1/images/{name}", headers=server.owner).is_success
+
+
+def check_bytes(kind: str) -> Check:
+    def check(server: Server) -> None:
+        for seed in (OURS[0], BOTH[0]):
+            assert server.ask("GET", f"/api/v1/images/{identity(seed)}/{kind}").is_success
+        place = f"/api/v1/images/{identity(UNSEEN)}/{kind}"
+        problem(server.client.get(place, headers=server.user), 404)
+        tag = server.client.get(place, headers=server.owner).headers["etag"]
+        cached = server.user | {"If-None-Match": tag}
+        problem(server.client.get(place, headers=cached), 404)
+
+    return check
+
+
+def check_search(server: Server) -> None:
+    def search(headers: dict[str, str], k: int) -> list[dict[str, Any]]:
+        more: dict[str, Any] = {"files": files(jpeg(UNSEEN)), "data": {"query": f'{{"k": {k}}}'}}
+        answer = server.client.post("/api/v1/search", headers=headers, **more)
+        hits: list[dict[str, Any]] = answer.json()["hits"]
+        return hits
+
+    everything = {hit["id"]: hit for hit in search(server.owner, 100)}
+    assert set(everything) == VISIBLE | HIDDEN
+    expected = [one for one in everything.values() if one["id"] in VISIBLE]
+    for k in (1, 4, 6, 100):  # the nearest pictures are those of the other folder
+        hits = search(server.user, k)
+        server.check_text(str(hits))
+        assert [hit["id"] for hit in hits] == [hit["id"] for hit in expected[:k]]
+        assert [hit["score"] for hit in hits] == [hit["score"] for hit in expected[:k]]
+        assert all(hit["paths"] == [hit["path"]] for hit in hits)
+    for terms in (
+        [{"image": f"id:{identity(UNSEEN)}"}],
+        [{"image": f"id:{identity(UNSEEN)}", "crop": [0, 0, 20, 20]}],
+        [{"image": f"id:{identity(1)}"}, {"image": f"id:{identity(UNSEEN)[:8]}", "weight": -1}],
+    ):
+        sent = {"terms": terms}
+        problem(server.client.post("/api/v1/search", json=sent, headers=server.user), 404)
+        assert server.client.post("/api/v1/search", json=sent, headers=server.owner).is_success
+    sent = {"terms": [{"image": f"id:{identity(1)}"}], "k": 100}
+    hits = server.ask("POST", "/api/v1/search", json=sent).json()["hits"]
+    assert {hit["id"] for hit in hits} == VISIBLE and hits[0]["id"] == identity(1)
+    sent = {"terms": [{"text": "giraffe"}], "k": 100}  # a word of both, in the names of one
+    answer = server.ask("POST", "/api/v1/search", json=sent).json()
+    assert {hit["id"] for hit in answer["hits"]} <= VISIBLE
+
+
+def check_names(server: Server) -> None:
+    reader = server.engine.within([str(server.ours)]).library.reader
+    whole = server.engine.library.reader
+    for word, count in (("zebra", 0), ("theirs", 0), ("hidden7", 0), ("giraffe", 6), ("ours", 6)):
+        assert len(reader.by_name(word, 100)) == count
+        assert len(whole.by_name(word, 100)) == (count or 14 if word != "hidden7" else 1)
+    for text in ("zebra", "hidden"):
+        sent = {"terms": [{"text": text}], "k": 100}
+        answer = server.client.post("/api/v1/search", json=sent, headers=server.user).json()
+        assert {hit["id"] for hit in answer["hits"]} <= VISIBLE
+        server.check_text(str(answer["hits"]))
+        assert all(not one["names"] for one in answer["understood"])
+    space = whole.spaces()[0]
+    classes = {label.name for row in range(1, 20) for label in _labels(whole, space, row)}
+    assert len(whole.by_labels(space, classes, 100, 0.0)) == 19
+    assert len(reader.by_labels(space, classes, 100, 0.0)) == 6
+    assert len(reader.by_labels(space, classes, 3, 0.0)) == 3
+
+
+def _labels(reader: CatalogReader, space: Any, row_id: int) -> tuple[Any, ...]:
+    return reader.labels(space, [row_id]).get(row_id, ())
+
+
+def check_words(server: Server) -> None:
+    words = server.ask("GET", "/api/v1/words?prefix=a")
+    assert words.json() == server.client.get(words.url, headers=server.owner).json()
+
+
+def check_job(server: Server) -> None:
+    go = threading.Event()
+
+    def run() -> Iterator[Progress]:
+        yield Progress("embed", 17, 18, str(server.theirs / "zebra" / "hidden.jpg"))
+        go.wait(20)
+        yield Progress("finish", 0, 0, str(server.theirs), report=IndexReport(pictures=19))
+
+    jobs: Jobs = server.client.app.state.context.jobs  # type: ignore[attr-defined]
+    theirs = jobs.start("index", str(server.theirs), str(server.theirs), run)
+    variants = jobs.start("variants", f"id:{identity(UNSEEN)}", None, run)
+    until(lambda: variants.progress is not None and theirs.progress is not None)
+    for job in (theirs, variants):
+        place = f"/api/v1/jobs/{job.id}"
+        assert server.client.get(place, headers=server.owner).is_success
+        for method, path in (("GET", place), ("GET", f"{place}/events"), ("DELETE", place)):
+            document = problem(server.ask(method, path), 404)
+            assert document["code"] == "job_not_found"
+    go.set()
+    until(lambda: theirs.over and variants.over)
+    assert theirs.state == "done"
+    go.clear()
+    ours = jobs.start("index", str(server.ours), str(server.ours), run)
+    until(lambda: ours.progress is not None)
+    assert [job["id"] for job in server.ask("GET", "/api/v1/jobs").json()["jobs"]] == [ours.id]
+    shown = server.ask("GET", f"/api/v1/jobs/{ours.id}").json()
+    progress = shown["progress"]
+    assert (progress["path"], progress["done"], progress["total"]) == (None, 0, 0)
+    threading.Timer(0.3, go.set).start()
+    server.client.headers.update(server.user)
+    received = events(server.client, ours.id)
+    server.client.headers.pop("Authorization")
+    server.check_text(str(received))
+    assert received[-1]["event"] == "done" and received[-1]["data"]["report"] is None
+
+
+def check_variants(server: Server) -> None:
+    asked = {"id": identity(UNSEEN), "n": 1, "steps": 1, "size": 64}
+    problem(server.client.post("/api/v1/variants", json=asked, headers=server.user), 404)
+    pictures = server.engine.within([str(server.ours)]).library.generator.pictures
+    values = np.random.default_rng(0).normal(size=server.engine.library.reader.spaces()[0].dim)
+    unlike = (values / np.linalg.norm(values)).astype(np.float32)  # near to no picture
+    assert {hit.id for hit in pictures.find_neighbours(unlike)} == VISIBLE
+    whole = server.engine.library.generator
+    assert len(whole.pictures.find_neighbours(unlike)) == 8
+    own = server.ask("POST", "/api/v1/variants", json=asked | {"id": identity(1), "wait": False})
+    place = f"/api/v1/jobs/{own.json()['job']}"
+    until(lambda: server.ask("GET", place).json()["finished"] is not None, 60)
+    job = server.ask("GET", place).json()
+    assert job["state"] == "done"
+    png = server.ask("GET", job["report"]["variants"][0]["url"])
+    assert png.headers["content-type"] == "image/png"
+    server.client.delete(place, headers=server.owner)
+
+
+def check_grant(server: Server) -> None:
+    grant = server.ask("GET", "/api/v1/login").json()
+    assert grant == {"role": "write", "collections": [str(server.ours)]}
+
+
+def check_no_data(path: str) -> Check:
+    def check(server: Server) -> None:
+        assert server.ask("GET", path).is_success
+
+    return check
+
+
+def check_preview(server: Server) -> None:
+    assert server.ask("POST", "/api/v1/images/preview", files=files(jpeg(1))).is_success
+
+
+CASES: dict[tuple[str, str], Check] = {
+    ("GET", "/api/v1/status"): check_status,
+    ("GET", "/api/v1/images"): check_pages,
+    ("GET", "/api/v1/images/{picture_id}"): check_picture,
+    ("GET", "/api/v1/images/{picture_id}/thumbnail"): check_bytes("thumbnail"),
+    ("GET", "/api/v1/images/{picture_id}/preview"): check_bytes("preview"),
+    ("GET", "/api/v1/images/{picture_id}/file"): check_bytes("file"),
+    ("POST", "/api/v1/images/preview"): check_preview,
+    ("POST", "/api/v1/search"): check_search,
+    ("GET", "/api/v1/words"): check_words,
+    ("GET", "/api/v1/jobs"): check_job,
+    ("GET", "/api/v1/jobs/{job_id}"): check_job,
+    ("GET", "/api/v1/jobs/{job_id}/events"): check_job,
+    ("DELETE", "/api/v1/jobs/{job_id}"): check_job,
+    ("GET", "/api/v1/variants"): check_no_data("/api/v1/variants"),
+    ("POST", "/api/v1/variants"): check_variants,
+    ("GET", "/api/v1/variants/{name}.png"): check_variants,
+    ("GET", "/api/v1/login"): check_grant,
+    ("GET", "/docs"): check_no_data("/docs"),
+}
+
+
+def test_each_route_for_collections_has_a_case(server: Server) -> None:
+    routes = {
+        (method, route.path)
+        for method, route in list_routes(server.engine)
+        if route.needs.within and route.needs.role == "read"
+    }
+    assert routes == set(CASES)
+
+
+@pytest.mark.parametrize("check", [*dict.fromkeys(CASES.values()), check_names])
+def test_an_answer_has_nothing_of_other_collections(server: Server, check: Check) -> None:
+    check(server)
+
+
+def test_other_routes_refuse_a_token_with_collections(server: Server) -> None:
+    for method, path in (("GET", "/metrics"), ("POST", "/api/v1/augment")):
+        answer = server.ask(method, path)
+        assert problem(answer, 403, "whole library")["code"] == "role_missing"
+
+
+def test_only_collections_are_indexed(server: Server) -> None:
+    secret = server.theirs / "zebra"
+    for path in (server.theirs, secret, server.ours.parent, server.ours.parent / "none"):
+        answer = server.client.post("/api/v1/index", json={"path": str(path)}, headers=server.user)
+        assert problem(answer, 403)["code"] == "folder_not_allowed"
+        assert answer.json()["detail"].startswith("path: this folder is not allowed")
+    (server.ours / "link").symlink_to(server.theirs)
+    problem(server.ask("POST", "/api/v1/index", json={"path": str(server.ours / "link")}), 403)
+    (server.ours / "link").unlink()
+    sent = {"path": str(server.ours / "giraffe")}
+    place = f"/api/v1/jobs/{server.ask('POST', '/api/v1/index', json=sent).json()['job']}"
+    until(lambda: server.ask("GET", place).json()["state"] == "done")
+    assert server.ask("GET", place).json()["report"] is None
+    assert server.engine.status().pictures == 19
+    server.client.delete(place, headers=server.owner)
+
+
+def test_uploads_are_a_collection_of_their_own(server: Server, tmp_path: Path) -> None:
+    new = jpeg(50)
+    answer = server.ask("POST", "/api/v1/images", files=files(new))
+    assert problem(answer, 403)["code"] == "folder_not_allowed"
+    assert "/kept" not in answer.text
+    engine = server.engine
+    engine.keep(new, "hidden-name.jpg")
+    engine.keep(paint(tmp_path / "other.jpg", 51).read_bytes(), "hidden-other.jpg")
+    paint(server.ours / "giraffe" / "50.jpg", 50)
+    engine.sync(server.ours)
+    seen = server.ask("GET", f"/api/v1/images/{identity(50)}").json()
+    assert seen["original_name"] is None and len(seen["paths"]) == 1
+    problem(server.ask("DELETE", f"/api/v1/images/{identity(50)}"), 403, "file of your own")
+    problem(server.ask("DELETE", f"/api/v1/images/{identity(51)}"), 404)
+    uploads = bearer(engine.add_token("uploads", "write", [engine.library.uploads_place]))
+    page = server.client.get("/api/v1/images", headers=uploads).json()
+    assert {one["id"] for one in page["images"]} == {identity(50), identity(51)}
+    known = server.client.post("/api/v1/images", files=files(jpeg(1)), headers=uploads)
+    assert known.status_code == 201 and len(known.json()["paths"]) == 1  # as if it were new
+    deleted = server.client.delete(f"/api/v1/images/{identity(1)}", headers=uploads)
+    assert deleted.status_code == 204
+    assert engine.picture(identity(1)).paths == (str(server.ours / "giraffe" / "1.jpg"),)
+    for seed in (50, 51):
+        engine.delete(identity(seed))
+    (server.ours / "giraffe" / "50.jpg").unlink()
+    engine.sync(server.ours)
+    assert engine.status().pictures == 19
+
+
+def test_a_collection_that_is_forgotten_shows_nothing(server: Server, tmp_path: Path) -> None:
+    engine, gone = server.engine, tmp_path / "gone"
+    paint(gone / "a.jpg", 60)
+    engine.sync(gone)
+    headers = bearer(engine.add_token("gone", "read", [gone]))
+    assert server.client.get("/api/v1/status", headers=headers).json()["pictures"] == 1
+    engine.forget(gone)
+    status = server.client.get("/api/v1/status", headers=headers).json()
+    assert (status["pictures"], status["files"], status["roots"]) == (0, 0, [])
+    answer = server.client.post("/api/v1/search", files=files(jpeg(1)), headers=headers)
+    assert answer.json()["hits"] == []
+
+
+def test_each_read_of_the_catalog_is_limited_or_of_no_user() -> None:
+    reads = {name for name in vars(CatalogReader) if not name.startswith("_")}
+    limited = {name for name in vars(CollectionReader) if not name.startswith("_")}
+    assert limited <= reads and not MAINTENANCE & limited
+    assert reads == limited | MAINTENANCE | HOOKED

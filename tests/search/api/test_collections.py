@@ -224,15 +224,15 @@ def check_job(server: Server) -> None:
 
 
 def check_variants(server: Server) -> None:
-    asked = {"id": identity(UNSEEN), "n": 1, "steps": 1, "size": 64}
-    problem(server.client.post("/api/v1/variants", json=asked, headers=server.user), 404)
+    sent = {"id": identity(UNSEEN), "n": 1, "steps": 1, "size": 64}
+    problem(server.client.post("/api/v1/variants", json=sent, headers=server.user), 404)
     pictures = server.engine.within([str(server.ours)]).library.generator.pictures
     values = np.random.default_rng(0).normal(size=server.engine.library.reader.spaces()[0].dim)
     unlike = (values / np.linalg.norm(values)).astype(np.float32)  # near to no picture
     assert {hit.id for hit in pictures.find_neighbours(unlike)} == VISIBLE
     whole = server.engine.library.generator
     assert len(whole.pictures.find_neighbours(unlike)) == 8
-    own = server.ask("POST", "/api/v1/variants", json=asked | {"id": identity(1), "wait": False})
+    own = server.ask("POST", "/api/v1/variants", json=sent | {"id": identity(1), "wait": False})
     place = f"/api/v1/jobs/{own.json()['job']}"
     until(lambda: server.ask("GET", place).json()["finished"] is not None, 60)
     job = server.ask("GET", place).json()
@@ -327,15 +327,15 @@ def test_uploads_are_a_collection_of_their_own(server: Server, tmp_path: Path) -
     engine.keep(paint(tmp_path / "other.jpg", 51).read_bytes(), "hidden-other.jpg")
     paint(server.ours / "giraffe" / "50.jpg", 50)
     engine.sync(server.ours)
-    seen = server.ask("GET", f"/api/v1/images/{identity(50)}").json()
-    assert seen["original_name"] is None and len(seen["paths"]) == 1
+    shown = server.ask("GET", f"/api/v1/images/{identity(50)}").json()
+    assert shown["original_name"] is None and len(shown["paths"]) == 1
     problem(server.ask("DELETE", f"/api/v1/images/{identity(50)}"), 403, "file of your own")
     problem(server.ask("DELETE", f"/api/v1/images/{identity(51)}"), 404)
     uploads = bearer(engine.add_token("uploads", "write", [engine.library.uploads_place]))
     page = server.client.get("/api/v1/images", headers=uploads).json()
     assert {one["id"] for one in page["images"]} == {identity(50), identity(51)}
-    known = server.client.post("/api/v1/images", files=files(jpeg(1)), headers=uploads)
-    assert known.status_code == 201 and len(known.json()["paths"]) == 1  # as if it were new
+    again = server.client.post("/api/v1/images", files=files(jpeg(1)), headers=uploads)
+    assert again.status_code == 201 and len(again.json()["paths"]) == 1  # as if it were new
     deleted = server.client.delete(f"/api/v1/images/{identity(1)}", headers=uploads)
     assert deleted.status_code == 204
     assert engine.picture(identity(1)).paths == (str(server.ours / "giraffe" / "1.jpg"),)

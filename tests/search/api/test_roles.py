@@ -115,9 +115,9 @@ def test_a_reader_searches_and_a_writer_keeps(
     for headers in (reader, writer):
         assert client.post("/api/v1/search", files=files(picture), headers=headers).json()["hits"]
     problem(client.post("/api/v1/images", files=files(picture), headers=reader), 403)
-    kept = client.post("/api/v1/images", files=files(picture), headers=writer)
-    assert kept.status_code == 201
-    place = f"/api/v1/images/{kept.json()['id']}"
+    answer = client.post("/api/v1/images", files=files(picture), headers=writer)
+    assert answer.status_code == 201
+    place = f"/api/v1/images/{answer.json()['id']}"
     problem(client.delete(place, headers=reader), 403)
     assert client.get(place, headers=reader).status_code == 200
     problem(client.post("/api/v1/login/links", headers=writer), 403)

@@ -57,12 +57,12 @@ def test_pictures_outside_are_unknown(readers: tuple[CatalogReader, CollectionRe
     assert part.resolve(identity(2)[:10]) == rows[2]
     with pytest.raises(NotFoundError):
         part.resolve(identity(3))
-    seen = {rows[1], rows[2]}
+    visible = {rows[1], rows[2]}
     every = list(rows.values())
     assert len(whole.describe([rows[2]])[rows[2]].paths) == 2
     assert len(part.describe([rows[2]])[rows[2]].paths) == 1
     assert [len(reader.places(rows[2])) for reader in readers] == [2, 1]
     assert part.places(rows[3]) == []
-    assert set(part.describe(every)) == set(part.load_metadata(every)) == seen
-    assert set(part.load_vectors(space, every)[0]) == set(part.labels(space, every)) == seen
-    assert set(part.by_name("jpg", 10)) <= seen and part.by_name("b", 10) == []
+    assert set(part.describe(every)) == set(part.load_metadata(every)) == visible
+    assert set(part.load_vectors(space, every)[0]) == set(part.labels(space, every)) == visible
+    assert set(part.by_name("jpg", 10)) <= visible and part.by_name("b", 10) == []

@@ -80,6 +80,7 @@ ANSWERS: dict[str, Any] = {
         "total": 443,
         "any_words": False,
     },
+    "get_grant": {"role": "read", "collections": ["/home/ana/Pictures"]},
     "create_link": {"path": "/?login=tYh2eK0sWnVb4mXqLr8cJd5uZa1fGo7P"},
     "keep_image": IMAGE,
     "get_image": IMAGE,

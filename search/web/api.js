@@ -216,6 +216,14 @@ export class Api {
     return this.#requestJson('status');
   }
 
+  /**
+   * Return what this login may do.
+   * @returns {Promise<{ role: 'read' | 'write' | 'admin' }>}
+   */
+  fetchGrant() {
+    return this.#requestJson('login');
+  }
+
   /** @returns {Promise<{ jobs: Job[] }>} */
   fetchJobs() {
     return this.#requestJson('jobs');
@@ -275,7 +283,7 @@ export class Api {
         throw new Problem(0, 'unreachable');
       }
       if (response.ok) return response;
-      if (response.status !== 401 || path === 'login') throw await readProblem(response);
+      if (response.status !== 401 || (path === 'login' && options.method === 'POST')) throw await readProblem(response);
       if (isRetry) throw new Problem(401, 'cookies_blocked'); // logged in, but the cookie is not sent
       await this.#authenticate();
     }

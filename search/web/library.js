@@ -48,7 +48,9 @@ export class LibraryDialog {
   /** Ask what is in the library and what is being indexed. A problem is shown with the pictures. */
   async refresh() {
     try {
-      const [status, { jobs }] = await Promise.all([this.#api.fetchStatus(), this.#api.fetchJobs()]);
+      const requests = /** @type {const} */ ([this.#api.fetchStatus(), this.#api.fetchJobs(), this.#api.fetchGrant()]);
+      const [status, { jobs }, { role }] = await Promise.all(requests);
+      document.body.classList.toggle('reader', role === 'read'); // hides what changes the library
       this.#show(status);
       for (const job of jobs.reverse()) {
         if (job.kind === 'index' && ['queued', 'running'].includes(job.state)) this.#follow(job);

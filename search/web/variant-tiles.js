@@ -128,7 +128,7 @@ export class VariantTiles {
       createElement('span', { class: 'score', text: variant.score, title: variant.about }),
       createElement('button', { ...button, ...nameTool('compare'), click: compare }, createIcon('compare')),
       createElement('a', { ...link, ...nameTool('download') }, createIcon('download')),
-      createElement('button', { ...button, ...nameTool('keep'), click: keep }, createIcon('keep')),
+      createElement('button', { ...button, class: 'icon keep', ...nameTool('keep'), click: keep }, createIcon('keep')),
     );
   }
 

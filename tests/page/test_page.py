@@ -654,6 +654,22 @@ def test_a_link_that_was_used_says_how_to_get_another(page: Page, shared: Engine
         assert not page.evaluate("document.getElementById('login').open")
 
 
+def test_a_reader_is_not_offered_what_changes_the_library(page: Page, shared: Engine) -> None:
+    access = Access(token="of this role", find_token=shared.find_token)
+    is_shown = "document.getElementById('{}').checkVisibility()"
+    with serving(shared, access) as client:
+        for role in ("write", "read"):
+            page.driver.delete_all_cookies()
+            asks = "document.getElementById('login').open"
+            page.open(str(client.base_url), LINK, until=asks)
+            page.find("#token").send_keys(shared.add_token(f"page-{role}", role), Keys.ENTER)
+            page.wait_for("document.querySelector('#stage.ready')")
+            page.evaluate("document.getElementById('library').click()")
+            page.wait_for("document.querySelector('#roots [data-path]')")
+            assert page.evaluate(is_shown.format("folder-form")) is (role == "write")
+            assert page.evaluate("document.body.classList.contains('reader')") is (role == "read")
+
+
 def test_a_browser_without_cookies_is_explained(
     page: Page, shared: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

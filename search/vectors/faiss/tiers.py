@@ -6,7 +6,7 @@ from typing import Literal
 
 Tier = Literal["flat", "ivf"]
 
-IVF_MIN_COUNT = 60_000
+IVF_MIN_COUNT = 30_000
 """Vectors from which on the clustered tier is trained; `scripts/bench border` measures it."""
 SAVE_SHARE = 0.01
 """Share of the vectors that may change before a snapshot is written again. Opening replays them."""

@@ -16,7 +16,7 @@ import diffusion
 import search
 
 LAYERS: tuple[set[str], ...] = (
-    {"errors", "types", "files", "process"},
+    {"errors", "types", "files", "process", "extras"},
     {"records"},
     {"settings", "runtime", "lock"},
     {"media"},

@@ -31,6 +31,7 @@ from search.errors import (
     StorageError,
     UnavailableError,
 )
+from search.extras import describe_install
 from search.lock import Verify, describe_command
 from search.settings import hide_password
 
@@ -117,7 +118,7 @@ class PostgresDatabase(Database):
         except ImportError as error:
             raise LibraryError(
                 f"the catalog {self.location} needs psycopg, which is not installed; run "
-                '`pip install "lookalike[postgres]"`'
+                f"{describe_install('postgres')}"
             ) from error
 
     @contextmanager

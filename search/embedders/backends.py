@@ -24,6 +24,7 @@ from search.embedders.inference import MOST
 from search.embedders.json_cache import JsonCache
 from search.embedders.measurements import EXPORTED, Measurements, choose_quickest
 from search.errors import ModelError
+from search.extras import describe_install
 from search.media.preprocessing import Preprocessing
 from search.types import Pixels
 
@@ -136,7 +137,7 @@ class Backends:
 
             raise ModelError(
                 f"the backend {self.setting} needs {' and '.join(missing)}; run "
-                f"`pip install 'lookalike[{EXTRAS[self.setting]}]'`, or set backend to auto"
+                f"{describe_install(EXTRAS[self.setting])}, or set backend to auto"
             )
         return (self.setting,)
 

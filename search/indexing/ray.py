@@ -28,6 +28,7 @@ from search.catalog.writes import SeenContent, Space
 from search.embedders.base import Embedder
 from search.embedders.models import Models
 from search.errors import ClusterError, InputError, LookalikeError, ModelError
+from search.extras import describe_install
 from search.indexing.extract import BATCH, Extracted
 from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest, DecoderPool
 from search.media.objects import ObjectStores
@@ -187,7 +188,7 @@ class RayCluster:
         list_embedded: returns which hashes of normalized images have a vector. report: takes a line
         for the user. Raises ClusterError, and InputError without the extra."""
         if find_spec("ray") is None:
-            raise InputError('--ray needs Ray; run `pip install "lookalike[ray]"`')
+            raise InputError(f"--ray needs Ray; run {describe_install('ray')}")
         self.rule, self.repeated = decoders.rule, 0
         self._limits, self._models, self._embedders = decoders.limits, models, list(embedders)
         self._list_embedded, self._sends_content = list_embedded, False

@@ -26,6 +26,7 @@ from search.errors import (
     RemoteMissingError,
     SizeError,
 )
+from search.extras import describe_install
 from search.media.object_urls import join_place, scheme_of
 from search.media.open_file import FilePlace
 
@@ -399,8 +400,7 @@ def _load(module: str, extra: str) -> Any:
         return import_module(module)
     except ImportError as error:
         raise InputError(
-            f"object storage needs the package {module}; install it: pip install "
-            f"'lookalike[{extra}]'"
+            f"object storage needs the package {module}; run {describe_install(extra)}"
         ) from error
 
 

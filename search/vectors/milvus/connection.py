@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from search.errors import InputError, StoreError
+from search.extras import describe_install
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
@@ -50,8 +51,8 @@ def check_installed(address: str) -> None:
     needed = "milvus_lite" if _is_lite(address) else "pymilvus"
     if find_spec("pymilvus") is None or find_spec(needed) is None:
         raise InputError(
-            f'the vector store {address} needs {needed}; run `pip install "lookalike[milvus]"`, '
-            "or leave the setting store out"
+            f"the vector store {address} needs {needed}; run {describe_install('milvus')}, or "
+            "leave the setting store out"
         )
 
 

@@ -387,7 +387,7 @@ def test_without_psycopg_the_command_that_installs_it_is_named(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(LibraryError, match=r'pip install "lookalike\[postgres\]"'):
+    with pytest.raises(LibraryError, match="pip install .*psycopg"):
         Engine.open(home, catalog="postgresql+psycopg://u@host/d")
 
 

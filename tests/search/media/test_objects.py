@@ -264,7 +264,7 @@ def test_a_missing_package_names_its_extra(
     stores: ObjectStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "s3fs", None)
-    with pytest.raises(InputError, match=r"pip install 'lookalike\[s3\]'"):
+    with pytest.raises(InputError, match="pip install .*s3fs"):
         list(stores.list("s3://b"))
 
 

@@ -198,6 +198,7 @@ def test_status_and_check_tell_the_state(library: tuple[Path, Path]) -> None:
         "version",
         "left_out",
         "spaces",
+        "catalog",
         "backend",
     ]
     assert status["spaces"] == [

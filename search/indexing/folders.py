@@ -63,9 +63,9 @@ class LocalFolder:
 
     is_remote = False
 
-    def __init__(self, place: str, own: Sequence[str], default_excludes: bool) -> None:
-        """own: the library's own places, which are not listed."""
-        self.place, self._own, self._default_excludes = place, own, default_excludes
+    def __init__(self, place: str, own_globs: Sequence[str], default_excludes: bool) -> None:
+        """own_globs: of the library's own places in it, which are not listed."""
+        self.place, self._own_globs, self._default_excludes = place, own_globs, default_excludes
 
     def scan(
         self,
@@ -75,7 +75,7 @@ class LocalFolder:
         is_known: Callable[[FileEntry], bool],
     ) -> FolderListing:
         """See `Folder`."""
-        patterns = (*exclude, *_own_globs(self.place, self._own))
+        patterns = (*exclude, *self._own_globs)
         return scan(Path(self.place), within, patterns, follow_links, self._default_excludes)
 
     def device(self, within: str) -> int:
@@ -101,11 +101,11 @@ class ObjectFolder:
     is_remote = True
 
     def __init__(
-        self, stores: ObjectStores, place: str, own: Sequence[str], default_excludes: bool
+        self, stores: ObjectStores, place: str, own_globs: Sequence[str], default_excludes: bool
     ) -> None:
-        """own: the library's own places, which are not listed."""
+        """own_globs: of the library's own places in it, which are not listed."""
         self.place, self._stores = place, stores
-        self._own, self._default_excludes = own, default_excludes
+        self._own_globs, self._default_excludes = own_globs, default_excludes
         self._seen = set[str]()
 
     def scan(
@@ -116,7 +116,7 @@ class ObjectFolder:
         is_known: Callable[[FileEntry], bool],
     ) -> FolderListing:
         """See `Folder`."""
-        patterns = (*exclude, *_own_globs(self.place, self._own))
+        patterns = (*exclude, *self._own_globs)
         run = ObjectScan(self._stores, self.place, patterns, self._default_excludes, is_known)
         try:
             listing = run.run(within)
@@ -149,16 +149,13 @@ class Folders:
         self, stores: ObjectStores | None, own: Sequence[str], default_excludes: bool = True
     ) -> None:
         """default_excludes: leave out system folders."""
-        self._stores, self._options = stores or ObjectStores(), (tuple(own), default_excludes)
+        self._stores, self._own = stores or ObjectStores(), tuple(own)
+        self._default_excludes = default_excludes
 
     def open(self, place: str) -> Folder:
         """Return a folder, or a prefix in object storage."""
+        inside = (relative_place(one, place) for one in self._own)
+        own_globs = [f"/{glob.escape(path)}" for path in inside if path is not None]
         if is_object_url(place):
-            return ObjectFolder(self._stores, place, *self._options)
-        return LocalFolder(place, *self._options)
-
-
-def _own_globs(place: str, own: Sequence[str]) -> list[str]:
-    """Return globs of the library's own places below a place."""
-    inside = (relative_place(one, place) for one in own)
-    return [f"/{glob.escape(path)}" for path in inside if path is not None]
+            return ObjectFolder(self._stores, place, own_globs, self._default_excludes)
+        return LocalFolder(place, own_globs, self._default_excludes)

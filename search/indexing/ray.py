@@ -346,7 +346,9 @@ class RayCluster:
                 self._begin(chunk)
         else:
             reason = "the worker of Ray that decoded it ended each time"
-            return [DecodeFailure(reason, again=True, slow=True) for _ in chunk.tasks]
+            return [
+                DecodeFailure(reason, True, slow=True, code="decode_failed") for _ in chunk.tasks
+            ]
         if rule != self.rule:
             raise ClusterError(
                 "a node of the Ray cluster has other versions of the picture codecs (Pillow, "
@@ -371,7 +373,7 @@ class RayCluster:
             if readable
             else ()
         )
-        gone = DecodeFailure("the file cannot be read", again=True)
+        gone = DecodeFailure("the file cannot be read", again=True, code="file_unreadable")
         missing = iter([gone if task.content is None else next(sent) for task in filled])
         return [next(missing) if one is None else one for one in pictures]
 

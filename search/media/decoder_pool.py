@@ -122,14 +122,18 @@ class DecodedPicture:
 class DecodeFailure:
     """A picture that could not be loaded. again: worth another try with the same bytes; error:
     what to raise for it; slow: a try costs much time or memory; gone: there is no such object;
-    code: of `records.SKIP_CODES`."""
+    code: of `records.SKIP_CODES`; by default that of the error."""
 
     reason: str
     again: bool
     error: type[PictureError] = PictureError
     slow: bool = field(default=False, compare=False)
     gone: bool = field(default=False, compare=False)
-    code: str = field(default="not_a_picture", compare=False)
+    code: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.code:
+            object.__setattr__(self, "code", self.error.code)
 
 
 class _Turn(NamedTuple):
@@ -333,7 +337,6 @@ class DecoderPool:
                 f"the file has {size} bytes, more than the limit {most}",
                 again=False,
                 error=SizeError,
-                code=SizeError.code,
             )
         crop = source.crop
         job = {
@@ -384,7 +387,7 @@ class DecoderPool:
         except RemoteMissingError:
             return DecodeFailure("it is gone", again=True, gone=True, code=RemoteMissingError.code)
         except SizeError as error:
-            return DecodeFailure(str(error), False, SizeError, code=SizeError.code)
+            return DecodeFailure(str(error), False, SizeError)
         except RemoteError as error:
             return DecodeFailure(str(error), again=True, code=error.code)
         except InputError as error:
@@ -400,7 +403,7 @@ def _read_reply(
 ) -> DecodedPicture | DecodeFailure:
     if "error" in reply:
         error = ERRORS.get(str(reply.get("type")), PictureError)
-        reason, code = str(reply["error"]), str(reply.get("code", error.code))
+        reason, code = str(reply["error"]), str(reply.get("code", ""))
         return DecodeFailure(reason, bool(reply["again"]), error, code=code)
     prepared = list[Pixels]()
     for preprocessing in reversed(preprocessings if "size" in reply else ()):

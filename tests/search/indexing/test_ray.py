@@ -110,6 +110,7 @@ def test_a_picture_that_kills_its_decoder_costs_itself_alone(
         rule, (first, killer, third, missing, sent) = decode_pictures(Limits(), (), tasks)
     assert rule == pool.rule and missing is None
     assert killer == DecodeFailure("the decoder died on it", again=False)
+    assert isinstance(killer, DecodeFailure) and killer.code == "decode_failed"
     assert isinstance(first, DecodedPicture) and isinstance(third, DecodedPicture)
     assert sent == first
 

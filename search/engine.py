@@ -745,5 +745,5 @@ class Engine:
 
 
 def _is_there(place: str) -> bool:
-    """Whether a folder is there. Object storage is not asked: its last sync tells."""
+    """Whether a folder is there. Object storage is not asked: its state in the catalog counts."""
     return is_object_url(place) or os.path.isdir(place)

@@ -80,7 +80,7 @@ def index(
         raise typer.BadParameter("--json prints one document, and --watch has no end")
     if watch and (remote := next((path for path in paths if "://" in path), None)):
         raise typer.BadParameter(
-            f"--watch: object storage tells of no changes ({remote}); index it from time to time"
+            f"--watch: object storage sends no notice of changes ({remote}); index it regularly"
         )
     if force_path and not force:
         raise typer.BadParameter("--path goes with --force; give --force too")

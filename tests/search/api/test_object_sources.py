@@ -99,5 +99,5 @@ def test_the_command_line_indexes_and_forgets_a_bucket(bucket: Bucket, home: Any
     report = json.loads(run("index", f"{bucket.url}/p", "--json").stdout)
     assert report["offline"] == 2 and report["skipped"][0]["code"] == "source_denied"
     result = run("index", f"{bucket.url}/p", "--watch")
-    assert result.exit_code == 2 and "tells of no changes" in " ".join(result.output.split())
+    assert result.exit_code == 2 and "sends no notice of changes" in " ".join(result.output.split())
     assert json.loads(run("forget", f"{bucket.url}/p", "--json").stdout)["files"] == 2

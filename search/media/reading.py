@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from search.errors import CropError, PictureError, SizeError
 from search.media import images, jpeg, png, raw, tiff
@@ -42,10 +43,10 @@ def read_picture(
 ) -> ReadPicture:
     """Read the picture of a file.
 
-    Of several pages or frames it is the first with content. A JPEG or PNG whose end is cut is
-    completed if at least 95 % of its rows are there. crop: of the upright picture, cut before
-    scaling. short, long: most pixels of the sides. A RAW photograph is read by its preview if rawpy
-    is installed. Raises PictureError.
+    Of several pages or frames it is the first with content. A JPEG, a PNG or an uncompressed BMP or
+    TIFF whose end is cut is completed if at least 95 % of its rows are there. crop: of the upright
+    picture, cut before scaling. short, long: most pixels of the sides. A RAW photograph is read by
+    its preview if rawpy is installed. Raises PictureError.
     """
     if raw.IS_INSTALLED and raw.is_raw(data):
         preview, turn = raw.extract_preview(data)
@@ -84,12 +85,31 @@ def _complete(data: bytes, limits: Limits) -> tuple[bytes, float] | None:
             opened = images.identify(data, limits)
             completed = jpeg.complete_scans(data, images.scale_to_limits(*opened.size))
         else:
-            return None
+            completed = _complete_raw(data, images.identify(data, limits))
     except MemoryError:
         raise
     except Exception:  # what is there cannot be decoded either
         return None
     return completed if completed and completed[1] <= MOST_MISSING else None
+
+
+def _complete_raw(data: bytes, opened: Image.Image) -> tuple[bytes, float] | None:
+    """As `_complete`, for a file whose pixels are not compressed, as of BMP and many TIFFs."""
+    rows, missing, needed = 0, 0, len(data)
+    for tile in getattr(opened, "tile", ()):
+        left, top, right, bottom = tile.extents
+        if tile.codec_name != "raw":
+            return None
+        stride = tile.args[1]
+        if isinstance(opened, TiffImageFile) and not stride:
+            stride = ((right - left) * tiff.pixel_bits(opened) + 7) // 8
+        if not stride:
+            return None
+        end = tile.offset + stride * (bottom - top)
+        rows += bottom - top
+        missing += min(bottom - top, max(0, -((len(data) - end) // stride)))
+        needed = max(needed, end)
+    return (data.ljust(needed, b"\0"), missing / rows) if missing else None
 
 
 def choose_frame(data: bytes, limits: Limits) -> Image.Image:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import io
 import struct
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, TiffImagePlugin
+from PIL import Image, ImageOps, TiffImagePlugin
 from PIL.TiffImagePlugin import OPEN_INFO, ImageFileDirectory_v2, TiffImageFile
 
 from search.types import Pixels
@@ -21,7 +21,10 @@ PREFIXES = tuple(TiffImagePlugin.PREFIXES)
 MOST_PAGES = 1000  # that are looked at
 REDUCED, MASK = 1, 4  # bits of the subfile type
 SUBFILE, PHOTOMETRIC, SUB_IFDS, SAMPLE_FORMAT = 254, 262, 330, 339
-SIGNED = 2
+SIGNED, LONG = 2, 4
+ORIENTATION = 274
+PARTS = {273, 279, 324, 325}  # offsets and sizes of strips and tiles
+PLANE_TAGS = PARTS | {256, 257, 259, 266, 278, 317, 322, 323}  # that say how a plane is stored
 SENSOR = (32803, 34892)  # photometric: a mosaic of colours, and linear light
 DEPTHS = (1023, 4095, 16383, 65535)  # top values of 10, 12, 14 and 16 bits
 INTEGER_TOPS = (255, *DEPTHS, 2**31 - 1, 2**32 - 1)
@@ -39,10 +42,19 @@ GREY = {  # byte order, sample format, bits -> mode and raw mode: what Pillow ca
     (BIG, 2, 16): ("I", "I;16BS"),
     (BIG, 1, 32): ("I", "I;32B"),
     (BIG, 2, 32): ("I", "I;32BS"),
+    (LITTLE, 3, 64): ("F", "F;64F"),
+    (BIG, 3, 64): ("F", "F;64BF"),
 }
 for (mark, sample, depth), modes in GREY.items():
     for photometric in (0, 1):  # white or black is 0
         OPEN_INFO.setdefault((mark, photometric, (sample,), 1, (depth,), ()), modes)
+WIDE = {(1, 32), (2, 32), (3, 32), (3, 64)}  # sample format, bits: colors that OpenCV reads
+for mark in (LITTLE, BIG):
+    for sample, depth in WIDE:
+        for extra, mode in (((), "RGB"), ((0,), "RGBX"), ((1,), "RGBA"), ((2,), "RGBA")):
+            bits = (depth,) * (3 + len(extra))
+            # Pillow only opens them, by a raw mode that it does not have
+            OPEN_INFO.setdefault((mark, 2, (sample,), 1, bits, extra), (mode, f"{mode};{depth}"))
 NATIVE = {
     "I;16S": "I;16NS",
     "I;16BS": "I;16NS",
@@ -50,6 +62,8 @@ NATIVE = {
     "I;32BS": "I;32NS",
     "F;32F": "F;32NF",
     "F;32BF": "F;32NF",
+    "F;64F": "F;64NF",
+    "F;64BF": "F;64NF",
 }
 """Raw modes in the byte order of this machine, in which libtiff returns samples."""
 
@@ -114,7 +128,7 @@ def with_first_page(data: bytes, page: Page) -> bytes:
     return data[:4] + struct.pack(f"{mark}I", page.offset) + data[8:]
 
 
-def _is_big(data: bytes) -> bool:
+def _is_big(data: bytes | bytearray) -> bool:
     """Whether a file is a BigTIFF."""
     return 43 in data[2:4]
 
@@ -134,6 +148,8 @@ def load(picture: TiffImageFile) -> Image.Image:
     """
     if not picture.tile:
         return picture
+    if len(_bits(picture)) > 1 and max(_bits(picture)) > 16:
+        return _load_wide_colors(picture)
     _mend_tiles(picture)
     if picture.mode.startswith(("I", "F")):
         picture.load()
@@ -149,6 +165,12 @@ def load(picture: TiffImageFile) -> Image.Image:
 def _bits(picture: TiffImageFile) -> tuple[int, ...]:
     """Return the bits of each sample."""
     return tuple(picture.tag_v2.get(258, (1,)))
+
+
+def pixel_bits(picture: TiffImageFile) -> int:
+    """Return the bits of a pixel, or of one sample of it if the samples lie in planes."""
+    bits = _bits(picture)
+    return max(bits) if picture.tag_v2.get(284, 1) == 2 else sum(bits)
 
 
 def _mend_tiles(picture: TiffImageFile, low: bool = False) -> None:
@@ -180,11 +202,17 @@ def _scale_grey(picture: TiffImageFile) -> Pixels:
     is_signed = tags.get(SAMPLE_FORMAT, (1,))[0] == SIGNED
     if bits == 32 and not is_signed and not is_float:
         values = values.view(np.uint32)
-    least, top = _choose_range(values, bits, is_signed, is_float)
-    scaled = (values.astype(np.float32) - least) * (255 / (top - least))
-    scaled = np.nan_to_num(scaled, nan=0, posinf=255, neginf=0).clip(0, 255)
-    grey: Pixels = scaled.astype(np.uint8)
+    grey = _scale(values, *_choose_range(values, bits, is_signed, is_float))
     return np.invert(grey) if tags.get(PHOTOMETRIC) == 0 else grey
+
+
+def _scale(values: npt.NDArray[np.generic], least: float, top: float) -> Pixels:
+    """Scale samples from least ... top to 0 ... 255."""
+    scaled = (values.astype(np.float32) - least) * (255 / (top - least))
+    levels: Pixels = (
+        np.nan_to_num(scaled, nan=0, posinf=255, neginf=0).clip(0, 255).astype(np.uint8)
+    )
+    return levels
 
 
 def _choose_range(
@@ -232,3 +260,75 @@ def _load_deep_colors(picture: TiffImageFile) -> Image.Image:
     scaled = Image.fromarray((values * (255 / top)).clip(0, 255).astype(np.uint8), picture.mode)
     scaled.info.update(picture.info)
     return scaled
+
+
+def _load_wide_colors(picture: TiffImageFile) -> Image.Image:
+    """Decode a picture of colors with samples of 32 or 64 bits, which all have one range."""
+    tags, samples = picture.tag_v2, len(_bits(picture))
+    in_planes = tags.get(284, 1) == 2
+    if in_planes:
+        values = np.dstack([_read_plane(picture, plane, samples) for plane in range(samples)])
+    else:
+        values = _read_pixels(picture)
+    sample_format = tags.get(SAMPLE_FORMAT, (1,))[0]
+    if sample_format == 1:
+        values = values.view(np.uint32)
+    colors, is_float = values[..., :3], sample_format == 3
+    pixels = _scale(colors, *_choose_range(colors, 32, sample_format == SIGNED, is_float))
+    if picture.mode == "RGBA":
+        opaque = 1.0 if is_float else float(np.iinfo(values.dtype).max)
+        pixels = np.dstack([pixels, _scale(values[..., 3], 0, opaque)])
+    scaled = Image.fromarray(np.ascontiguousarray(pixels))
+    scaled.info.update(picture.info)
+    if in_planes:  # OpenCV turns what it reads
+        scaled.getexif()[ORIENTATION] = tags.get(ORIENTATION, 1)
+    return ImageOps.exif_transpose(scaled)
+
+
+def _file_bytes(picture: TiffImageFile) -> bytes:
+    """Return the bytes of an opened file."""
+    if not isinstance(picture.fp, io.BytesIO):
+        raise ValueError("it was not opened from bytes")
+    return picture.fp.getvalue()
+
+
+def _read_pixels(picture: TiffImageFile) -> npt.NDArray[Any]:
+    """Return the upright samples of a picture whose samples lie together, (H, W, samples)."""
+    import cv2  # for few pictures, and slow to import
+
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    data = np.frombuffer(_file_bytes(picture), np.uint8)
+    values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    if values is None or values.ndim != 3:
+        raise ValueError("its samples cannot be read")
+    return np.ascontiguousarray(values[..., [2, 1, 0, 3][: values.shape[2]]])
+
+
+def _read_plane(picture: TiffImageFile, plane: int, samples: int) -> npt.NDArray[Any]:
+    """Return one sample of each pixel of a picture whose samples lie in planes, (H, W).
+
+    Pillow reads the plane through a directory that describes it as a grey picture.
+    """
+    data = bytearray(_file_bytes(picture))
+    if _is_big(data[:4]):
+        raise ValueError("a BigTIFF whose samples of 32 bits lie in planes cannot be read")
+    tags, mark = picture.tag_v2, "<" if picture.tag_v2.prefix == LITTLE else ">"
+    entries = {258: (_bits(picture)[0],), 277: (1,), PHOTOMETRIC: (1,)}
+    entries[SAMPLE_FORMAT] = tags.get(SAMPLE_FORMAT, (1,))[:1]
+    for tag in PLANE_TAGS & set(tags):
+        value = tags[tag] if isinstance(tags[tag], tuple) else (tags[tag],)
+        each = len(value) // samples
+        entries[tag] = value[plane * each : (plane + 1) * each] if tag in PARTS else value
+    rows = b""
+    for tag, values in sorted(entries.items()):
+        packed = struct.pack(f"{mark}{len(values)}I", *values)
+        if len(values) > 1:
+            packed, place = struct.pack(f"{mark}I", len(data)), packed
+            data += place
+        rows += struct.pack(f"{mark}HHI", tag, LONG, len(values)) + packed
+    page = Page(len(data), 0, 0, False, False)
+    data += struct.pack(f"{mark}H", len(entries)) + rows + bytes(4)
+    grey = TiffImageFile(io.BytesIO(with_first_page(bytes(data), page)))
+    _mend_tiles(grey)
+    grey.load()
+    return np.asarray(grey)

@@ -255,6 +255,7 @@ DEEP_GREY = {
     "float to 1.5": UNIT * 1.5,
     "float around 0": UNIT * 2 - 1,
     "float far from 0": UNIT + 1000,
+    "float of 64 bits": UNIT.astype(np.float64),
 }
 
 
@@ -283,6 +284,69 @@ def test_colours_of_16_bits_are_right(bits: int, planar: bool, deflate: bool, ma
     data = write_tiff(TiffImage(pixels, COLORS, planar, deflate), mark=mark)
     coarse = planar and deflate and bits < 16  # only the high bytes can be read
     assert distance(read(data).normalized, DRESS) < (8 if coarse else 1)
+
+
+COLORS_UNIT = np.asarray(DRESS).astype(np.float32) / 255
+WIDE_COLORS = {
+    "32 bits": deep_colors().astype(np.uint32) * 65537,
+    "32 bits signed": deep_colors().astype(np.int32) * 32768,
+    "8 bits in 32": np.asarray(DRESS).astype(np.uint32),
+    "float to 1": COLORS_UNIT,
+    "float to 65535": COLORS_UNIT * 65535,
+    "float of 64 bits": COLORS_UNIT.astype(np.float64),
+}
+
+
+@pytest.mark.parametrize("mark", "<>")
+@pytest.mark.parametrize("deflate", [False, True], ids=["raw", "deflate"])
+@pytest.mark.parametrize("planar", [False, True], ids=["chunky", "planar"])
+@pytest.mark.parametrize("name", WIDE_COLORS)
+def test_colours_of_32_bits_are_right(name: str, planar: bool, deflate: bool, mark: str) -> None:
+    data = write_tiff(TiffImage(WIDE_COLORS[name], COLORS, planar, deflate), mark=mark)
+    assert distance(read(data).normalized, DRESS) < 1
+
+
+@pytest.mark.parametrize("planar", [False, True], ids=["chunky", "planar"])
+def test_colours_of_32_bits_keep_their_transparency_and_turn(planar: bool) -> None:
+    alpha = np.zeros((*COLORS_UNIT.shape[:2], 1), np.float32)
+    pixels = np.dstack([COLORS_UNIT, alpha])
+    clear = read(write_tiff(TiffImage(pixels, COLORS, planar, tags={338: 2})))
+    assert np.ptp(np.asarray(clear.normalized)) == 0
+    turned = read(write_tiff(TiffImage(COLORS_UNIT, COLORS, planar, tags={274: 3})))
+    assert distance(turned.normalized, DRESS.rotate(180)) < 1
+    for tag in range(2, 9):
+        deep_turned = read(write_tiff(TiffImage(COLORS_UNIT, COLORS, planar, tags={274: tag})))
+        plain = read(write_tiff(TiffImage(np.asarray(DRESS), COLORS, tags={274: tag})))
+        assert distance(deep_turned.normalized, plain.normalized) < 1
+        assert deep_turned.size == plain.size
+
+
+def test_colours_of_32_bits_keep_to_the_limits_before_they_are_decoded() -> None:
+    data = write_tiff(TiffImage(COLORS_UNIT, COLORS))
+    with pytest.raises(SizeError):
+        read_picture(data, Limits(decoded=COLORS_UNIT.nbytes - 1))
+
+
+RAW_ROWS = {
+    "BMP": encode(DRESS, "BMP"),
+    "palette BMP": encode(DRESS.quantize(64), "BMP"),
+    "TIFF of Pillow": encode(DRESS, "TIFF"),
+    "16-bit TIFF of Pillow": encode(Image.fromarray(deep()), "TIFF"),
+}
+
+
+@pytest.mark.parametrize("name", RAW_ROWS)
+def test_a_picture_of_plain_rows_that_lacks_few_of_them_is_read_and_marked(name: str) -> None:
+    data = RAW_ROWS[name]
+    whole, result = read(data), read(data[: int(len(data) * 0.97)])
+    assert result.is_truncated and not whole.is_truncated and result.size == DRESS.size
+    rows = np.abs(
+        np.asarray(whole.normalized).astype(int) - np.asarray(result.normalized).astype(int)
+    ).any(axis=(1, 2))
+    assert 0 < rows.mean() < 0.05
+    for share in (0.9, 0.5, 0.1):
+        with pytest.raises(PictureError):
+            read(data[: int(len(data) * share)])
 
 
 def test_a_single_plane_is_read_as_grey() -> None:

@@ -220,14 +220,14 @@ class CatalogReader:
         query = _select_files().where(places.c.picture.in_(old)).order_by(places.c.picture)
         return self._by_picture(query)
 
-    def list_postponed(self, now: float) -> set[int]:
+    def list_postponed(self, now: float, tries: int = 0) -> set[int]:
         """Return the row ids of pictures that are not decoded again before a later time.
 
-        now: in seconds since 1970.
+        now: in seconds since 1970. tries: how often decoding them took too long at least.
         """
         query = select(places.c.picture).join(files, files.c.id == places.c.file)
         with self.database.read() as c:
-            return set(c.scalars(query.where(files.c.retry_at > now)))
+            return set(c.scalars(query.where(files.c.retry_at > now, files.c.tries >= tries)))
 
     def _by_picture(self, query: Select[Any]) -> list[tuple[int, tuple[str, ...]]]:
         """Group the paths of a query like `_select_files` by picture."""

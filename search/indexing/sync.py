@@ -38,6 +38,8 @@ from search.types import FileEntry
 MIN_LOST = 4
 """So many files must vanish at once before a disk may be missing. What is removed by mistake keeps
 its vectors and tags for 30 days."""
+MOST_TRIES = 3
+"""A change of the model waits for a picture until decoding it took too long so many times."""
 OLD_COLOURS = "its stored colours are those of an earlier version"
 
 
@@ -404,7 +406,9 @@ class FolderSync:
             self._thumbnails.delete(picture_id)
         serving = self._catalog.serving()
         if serving and serving.id != self._space.id:
-            complete = not self._reader.list_unembedded(self._space)
+            slow = self._reader.list_postponed(self._catalog.now(), MOST_TRIES)
+            unembedded = self._reader.list_unembedded(self._space)
+            complete = all(row_id in slow for row_id, _ in unembedded)
             if complete or not self._analyzer.can_answer(serving):
                 self._catalog.serve(self._space)
         total = len(plan.read)

@@ -130,3 +130,25 @@ def test_a_slow_picture_of_an_earlier_decode_rule_waits_too(
     for _ in range(3):
         assert engine.sync(folder).skipped
     assert slow.tries == 1
+
+
+def test_a_change_of_the_model_waits_for_a_slow_picture_three_times(
+    library: Callable[..., Engine], folder: Path, monkeypatch: pytest.MonkeyPatch, clip: str
+) -> None:
+    for seed in range(3):
+        paint(folder / f"{seed}.jpg", seed)
+    library().sync(folder)
+    new = library(model=clip)
+    slow, now = SlowFiles(new, monkeypatch), 0.0
+    slow.names.add("1.jpg")
+    for tries in range(1, 4):
+        slow.set_clock(now)
+        assert library().status().model == "mini"
+        report = new.sync(folder)
+        assert slow.tries == tries and report.skipped
+        now += 10 * DAY
+    assert new.status().model == clip and new.status().embedded == 2
+    assert new.search(image=jpeg(0))[0].id == identity(0)
+    slow.names.clear()
+    slow.set_clock(now)
+    assert new.sync(folder).embedded == 1 and new.search(image=jpeg(1))[0].id == identity(1)

@@ -126,7 +126,7 @@ class Database:
         if self.read_only:
             raise StorageError(
                 f"the library in {self.location} can only be read; make its folder writable and "
-                "free some space, then run the same command again"
+                "free some space, then try again"
             )
         with self._translate_errors(), self.engine.connect() as connection:
             connection = connection.execution_options(write=True)
@@ -210,7 +210,7 @@ class Database:
         if "full" in text or "readonly" in text or "I/O" in text or "unable to open" in text:
             return StorageError(
                 f"cannot write to {location} ({text}); free some space or check its "
-                "permissions, then run the same command again: it goes on where it stopped"
+                "permissions, then try again: it goes on where it stopped"
             )
         if "malformed" in text or "not a database" in text:
             return LibraryError(

@@ -203,8 +203,8 @@ class PostgresDatabase(Database):
             connection.exec_driver_sql("SELECT 1")
         except DBAPIError as error:
             raise UnavailableError(
-                f"the connection to {self.location} was lost, and with it the write lock; run the "
-                "same command again: it goes on where it stopped"
+                f"the connection to {self.location} was lost, and with it the write lock; try "
+                "again: it goes on where it stopped"
             ) from error
 
     def copy_to(self, path: Path) -> None:
@@ -233,7 +233,7 @@ class PostgresDatabase(Database):
 
     def _describe_error(self, error: DBAPIError | TimeoutError) -> LibraryError | None:
         """Return what to raise for an error of the database; None for a fault of the program."""
-        where, again = f"the catalog {self.location}", "run the same command again"
+        where, again = f"the catalog {self.location}", "try again"
         if isinstance(error, TimeoutError):
             return UnavailableError(f"{where} has no free connection; try again in a moment")
         code, message = _read_code(error), self._clean(str(error.orig))

@@ -479,6 +479,11 @@ def _connect(ray: Any, address: str) -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is told to anybody
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+    except ConnectionError as error:
+        raise ClusterError(
+            "no Ray cluster runs on this machine; start one with `ray start --head`, or give its "
+            "HOST:PORT, or `local`"
+        ) from error
     except (Exception, SystemExit) as error:  # Ray ends the process when it cannot connect
         raise ClusterError(
             f"Ray at {address} cannot be used: {error}; see `ray status`, and install the same "

@@ -148,8 +148,7 @@ class ObjectThumbnails:
             self._stores.write(self.place(picture_id), data)
         except RemoteError as error:
             raise StorageError(
-                f"cannot write a thumbnail: {error}; run the same command again then: it goes on "
-                "where it stopped"
+                f"cannot write a thumbnail: {error}; try again: it goes on where it stopped"
             ) from error
 
     def delete(self, picture_id: str) -> None:

@@ -132,7 +132,7 @@ def test_a_node_reads_objects_itself(folder: Path) -> None:
     [
         ("nowhere", InputError, "give auto, local or HOST:PORT"),
         ("127.0.0.1:1", ClusterError, "no Ray cluster answers at 127.0.0.1:1"),
-        ("auto", ClusterError, "Ray at auto cannot be used: Could not find any running Ray"),
+        ("auto", ClusterError, "no Ray cluster runs on this machine; start one with"),
     ],
 )
 def test_a_cluster_that_is_not_there_is_named(

@@ -99,11 +99,13 @@ class Engine:
         """Open the library in `home`, or make one there.
 
         model: for a new library, or to change to; None takes the library's own. more: other
-        settings by name, and `say`, a function that takes the rare line for the user. Raises
-        LookalikeError.
+        settings by name; `say`, a function that takes the rare line for the user; and `one_shot`,
+        True for a program that ends after a few pictures: `mini` then embeds them without torch,
+        whose import takes longer. Raises LookalikeError.
         """
-        report = more.pop("say", lambda _: None)
-        return cls(Library(Settings.load(home=home, model=model, device=device, **more), report))
+        report, one_shot = more.pop("say", lambda _: None), bool(more.pop("one_shot", False))
+        settings = Settings.load(home=home, model=model, device=device, **more)
+        return cls(Library(settings, report, one_shot))
 
     @property
     def home(self) -> Path:

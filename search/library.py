@@ -53,12 +53,18 @@ class Library:
     of their users. generator: makes variants. runtime: the inference thread.
     """
 
-    def __init__(self, settings: Settings, report: Callable[[str], None] = lambda _: None) -> None:
-        """report: takes a line for the user, such as that another writer is waited for.
+    def __init__(
+        self,
+        settings: Settings,
+        report: Callable[[str], None] = lambda _: None,
+        one_shot: bool = False,
+    ) -> None:
+        """report: takes a line for the user, such as that another writer is waited for. one_shot:
+        the process ends after a few pictures.
 
         Raises LibraryError, and ModelError for a model name that cannot be.
         """
-        self.settings, self.report = settings, report
+        self.settings, self.report, self._one_shot = settings, report, one_shot
         self.home = settings.home.expanduser().resolve()
         self._opening = threading.RLock()
         self.stores, self.objects = ObjectStores(settings.object_seconds), None
@@ -130,7 +136,7 @@ class Library:
 
         s, cache = self.settings, self.home / "models"
         needs = (s.model, s.device, cache, lambda: self.runtime, self.report)
-        parts = (*needs, s.backend, s.threads)
+        parts = (*needs, s.backend, s.threads, self._one_shot)
         return self._make_once("models", lambda: Models(*parts))
 
     @cached_property

@@ -18,6 +18,16 @@ ALLOCATOR = ((-3, 64 << 20), (-1, 512 << 20))
 """Parameters of `mallopt`: M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h, in bytes."""
 
 
+def limit_blas() -> None:
+    """Let numpy compute with one thread, unless the environment has another number. Call it before
+    numpy is imported.
+
+    For a command that embeds one picture: the idle threads of a pool wait in a loop, which took
+    more time than the picture.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def tune_process() -> None:
     """Tune the process for inference. Call it before torch is imported.
 

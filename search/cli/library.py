@@ -86,7 +86,7 @@ def index(
         raise typer.BadParameter("--path goes with --force; give --force too")
     forced = force_path or force
     reports, failed = [], False
-    with open_engine(context) as engine:
+    with open_engine(context, one_shot=not watch) as engine:
         for path in paths:
             try:
                 run = engine.index(

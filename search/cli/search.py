@@ -9,6 +9,7 @@ import typer
 from search.cli import arguments, output
 from search.cli.arguments import AsJson
 from search.cli.session import find_server, open_engine
+from search.process import limit_blas
 
 
 def search(
@@ -51,11 +52,12 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Find the pictures that look like IMAGE, best first."""
+    limit_blas()
     query = arguments.parse_query(images or [], k, min_score)
     server = find_server(context)
     hits = server.search(query) if server else None
     if hits is None:
-        with open_engine(context) as engine:
+        with open_engine(context, one_shot=True) as engine:
             hits = engine.search(query)
     output.print_json(hits) if as_json else output.print_hits(hits)
 

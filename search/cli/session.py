@@ -27,9 +27,9 @@ def raise_interrupted(*_: object) -> NoReturn:
 
 
 def open_engine(context: typer.Context, **more: Any) -> Engine:
-    """Open the library with the options before the command. more: other settings by name.
+    """Open the library with the options before the command.
 
-    Raises LookalikeError.
+    more: as `Engine.open` takes it: other settings by name, and `one_shot`. Raises LookalikeError.
     """
     from search.engine import Engine
 

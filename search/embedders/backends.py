@@ -3,7 +3,8 @@
 Backends: `torch`; `torch-bf16`, whose vectors differ a little, so that they are a space of their
 own; `onnxruntime` and `openvino`, whose vectors are those of torch to a cosine of
 `exports.MIN_COSINE`. `auto` is the quickest of all but `torch-bf16`. Only on a CPU: on another
-device torch runs everything.
+device torch runs everything. A program that ends after a few pictures runs a small network by
+`numpy`, since importing torch takes longer than that.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 PIECE = 0.1  # seconds between two pauses
 ROUNDS = 3
+FEW = 16  # pictures that numpy embeds before torch is imported
 log = logging.getLogger(__name__)
 
 
@@ -67,6 +69,19 @@ class TorchNetwork(Protocol):
 
 
 @runtime_checkable
+class NumpyNetwork(Protocol):
+    """A `TorchNetwork` that is small enough for numpy. All belongs to one thread."""
+
+    def load_numpy(self) -> object:
+        """Read the network for numpy, unless this was done before. Raises ModelError."""
+        ...
+
+    def run_numpy(self, pixels: Sequence[Pixels]) -> Outputs:
+        """Return what `run_torch` does, to a cosine of `exports.MIN_COSINE`. Raises ModelError."""
+        ...
+
+
+@runtime_checkable
 class BackendEmbedder(Protocol):
     """An embedder whose network several backends can run."""
 
@@ -83,10 +98,12 @@ class Backends:
         cache: JsonCache | None = None,
         threads: int = 1,
         run: Callable[[Callable[[], Any]], Any] = lambda work: work(),
+        one_shot: bool = False,
     ) -> None:
         """setting: `auto` or the name of a backend. folder: of exported networks; None exports
         none. cache: of measurements. threads: that a network computes with. run: does a piece of
-        work on the inference thread."""
+        work on the inference thread. one_shot: the process ends after a few pictures."""
+        self._one_shot = one_shot
         self.setting, self._folder, self._threads, self._run = setting, folder, threads, run
         self._measurements = Measurements(setting, cache or JsonCache(), threads)
 
@@ -97,6 +114,13 @@ class Backends:
 
     def choose(self, network: TorchNetwork, count: int) -> str:
         """Return the backend that runs `count` pictures, measured if that pays."""
+        backend = self._choose_measured(network, count)
+        few = self._one_shot and count <= FEW and "torch" not in sys.modules
+        if backend == "torch" and self.setting == "auto" and few:
+            return "numpy" if isinstance(network, NumpyNetwork) else "torch"
+        return backend
+
+    def _choose_measured(self, network: TorchNetwork, count: int) -> str:
         if not self._candidates() or self._folder is None:
             return "torch"
         record = self._measurements.read(network.fingerprint)
@@ -241,11 +265,17 @@ class Runner:
                 except ModelError as error:
                     log.warning("%s; torch runs it instead", error)
                     self._backend = "torch"
+        if self._backend == "numpy" and isinstance(self._network, NumpyNetwork):
+            return self._network.load_numpy()
         return self._session or self._network.load_torch()
 
     def run(self, pixels: Sequence[Pixels]) -> Outputs:
         """Return unit vectors (n, dim), and other outputs, for n pictures, at least one."""
         self.load()
+        if self._backend == "numpy" and len(pixels) > FEW:
+            self.load("torch")
+        if self._backend == "numpy" and isinstance(self._network, NumpyNetwork):
+            return self._network.run_numpy(pixels)
         return self._session.run(pixels) if self._session else self._network.run_torch(pixels)
 
 

@@ -9,21 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from search.embedders.mobilenet import DIM, FEATURES, stack_blocks
-from search.runtime import torch
-
-# expansion, channels out, kernel, stride of the first block
-STAGES = (
-    (1, 16, 3, 1),
-    (6, 24, 3, 2),
-    (6, 48, 5, 2),
-    (6, 88, 3, 2),
-    (6, 120, 5, 1),
-    (6, 208, 5, 2),
-    (6, 352, 3, 1),
+from search.embedders.mini_designs import (
+    CLASSES,
+    DEPTHS,
+    DIM,
+    EFFICIENTNET_LITE2,
+    FEATURES,
+    describe_efficientnet_lite,
 )
-DEPTHS = (1, 3, 3, 4, 4, 5, 1)  # blocks of each stage, as published
-CLASSES = 1000
+from search.embedders.mobilenet import stack_blocks
+from search.runtime import torch
 
 
 class SameConv2d(torch.nn.Conv2d):
@@ -48,16 +43,12 @@ class EfficientNetLite(torch.nn.Module):
     mean, std: by which its input is normalised, per channel, for RGB in [0, 1].
     """
 
-    mean, std = (127 / 255,) * 3, (128 / 255,) * 3
+    mean, std = EFFICIENTNET_LITE2.mean, EFFICIENTNET_LITE2.std
 
     def __init__(self, depths: Sequence[int] = DEPTHS) -> None:
         """depths: blocks of each of the seven stages, at least 1."""
         super().__init__()
-        stages = [
-            (expansion, cout, blocks, stride, kernel)
-            for (expansion, cout, kernel, stride), blocks in zip(STAGES, depths, strict=True)
-        ]
-        self.body = stack_blocks(SameConv2d, stages)
+        self.body = stack_blocks(SameConv2d, describe_efficientnet_lite(depths).stages)
         self.retrieval = torch.nn.Linear(FEATURES, DIM)
         self.classes = torch.nn.Linear(FEATURES, CLASSES)
 

@@ -32,6 +32,7 @@ from search.types import Pixels, Vectors
 if TYPE_CHECKING:
     from search.embedders.efficientnet import EfficientNetLite
     from search.embedders.exports import Outputs
+    from search.embedders.mini_numpy import NumpyNetwork
     from search.embedders.mobilenet import MiniNet
     from search.runtime import torch
 
@@ -79,6 +80,7 @@ class Mini:
         self.terms = TERMS[version]
         self._device = device
         self._net: EfficientNetLite | MiniNet | None = None
+        self._numpy_net: NumpyNetwork | None = None
         self._vocabulary: Vocabulary | None = None
         try:
             digest = hashlib.sha256(self.path.read_bytes()).hexdigest()
@@ -144,6 +146,28 @@ class Mini:
             unit = torch.nn.functional.normalize(vectors, dim=1)
         return unit.cpu().numpy(), *(one.cpu().numpy() for one in logits)
 
+    def load_numpy(self) -> NumpyNetwork:
+        """Read the network for numpy, unless this was done before. Raises ModelError."""
+        from search.embedders.mini_designs import MOBILENET_V2, describe_efficientnet_lite
+        from search.embedders.mini_numpy import NumpyNetwork
+
+        if self._numpy_net is None:
+            try:
+                design = MOBILENET_V2
+                if self._is_lite:
+                    design = describe_efficientnet_lite(self._config["depths"])
+                with safe_open(self.path, framework="numpy") as file:
+                    tensors = {key: file.get_tensor(key) for key in file.keys()}
+                self._numpy_net = NumpyNetwork(tensors, design)
+            except Exception as error:
+                raise self._foreign(error) from error
+        return self._numpy_net
+
+    def run_numpy(self, pixels: Sequence[Pixels]) -> Outputs:
+        """Return what `run_torch` does, by numpy. Raises ModelError."""
+        net = self.load_numpy()
+        return [np.stack(rows) for rows in zip(*(net.run(one) for one in pixels), strict=True)]
+
     def build_whole(self) -> torch.nn.Module:
         """Return the network as a module of `exports.build_whole`. Raises ModelError."""
         from search.embedders.exports import build_whole
@@ -164,8 +188,7 @@ class Mini:
         if self._net is not None:
             return self._net
         try:
-            lite = self._config.get("network") == "efficientnet-lite"
-            net = EfficientNetLite(self._config["depths"]) if lite else MiniNet()
+            net = EfficientNetLite(self._config["depths"]) if self._is_lite else MiniNet()
             with safe_open(self.path, framework="pt") as file:
                 net.load_state_dict({key: file.get_tensor(key).float() for key in file.keys()})
         except Exception as error:
@@ -179,6 +202,10 @@ class Mini:
             ) from error
         self._net = net
         return net
+
+    @property
+    def _is_lite(self) -> bool:
+        return self._config.get("network") == "efficientnet-lite"
 
     def _foreign(self, error: object) -> ModelError:
         return ModelError(

@@ -10,23 +10,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from search.embedders.mini_designs import DIM, FEATURES, MOBILENET_V2, STEM, Stage
 from search.runtime import torch
 from search.types import Pixels
-
-# expansion, channels out, blocks, stride of the first: table 2 of the paper
-STAGES = (
-    (1, 16, 1, 1),
-    (6, 24, 2, 2),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
-)
-FEATURES, DIM = 1280, 512
-
-
-Stage = tuple[int, int, int, int, int]  # as of STAGES, and the kernel of the depthwise convolution
 
 
 def conv_layer(
@@ -72,8 +58,8 @@ class Block(torch.nn.Module):
 
 def stack_blocks(conv: type[torch.nn.Conv2d], stages: Sequence[Stage]) -> torch.nn.Sequential:
     """The convolutional part of a network, from RGB to `FEATURES` channels."""
-    layers: list[torch.nn.Module] = [conv_layer(conv, 3, 32, 3, 2)]
-    width = 32
+    layers: list[torch.nn.Module] = [conv_layer(conv, 3, STEM, 3, 2)]
+    width = STEM
     for expansion, cout, blocks, stride, kernel in stages:
         for i in range(blocks):
             layers.append(Block(conv, width, cout, expansion, stride if i == 0 else 1, kernel))
@@ -88,11 +74,11 @@ class MiniNet(torch.nn.Module):
     mean, std: by which its input is normalised, per channel, for RGB in [0, 1].
     """
 
-    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    mean, std = MOBILENET_V2.mean, MOBILENET_V2.std
 
     def __init__(self) -> None:
         super().__init__()
-        self.body = stack_blocks(torch.nn.Conv2d, [(*stage, 3) for stage in STAGES])
+        self.body = stack_blocks(torch.nn.Conv2d, MOBILENET_V2.stages)
         self.retrieval = torch.nn.Linear(FEATURES, DIM)
         self.name = torch.nn.Linear(FEATURES, DIM)
 

@@ -73,17 +73,19 @@ class Models:
         say: Callable[[str], None],
         backend: str = "auto",
         threads: int = 1,
+        one_shot: bool = False,
     ) -> None:
         """requested: a name that the user gave; None or `auto` for the library's own model. folder:
         for the cache of facts about weights, and for exported networks. backend, threads: as in
-        the settings. say: takes the line that names the model of a new
-        library; never the same line twice in a row. Raises ModelError for an unknown name."""
+        the settings. say: takes the line that names the model of a new library; never the same
+        line twice in a row. one_shot: as `Backends` takes it. Raises ModelError for an unknown
+        name."""
         self.requested = None if requested in (None, "auto") else check_name(requested)
         self.opened: dict[str, Embedder] = {}
         self._device, self._cache = device, JsonCache(folder)
         self._runtime, self._take = runtime, say
         self._backends = Backends(
-            backend, folder, self._cache, threads, lambda work: self._runtime().run(work)
+            backend, folder, self._cache, threads, lambda work: self._runtime().run(work), one_shot
         )
         self._last_line = ""
         self._opening = threading.RLock()

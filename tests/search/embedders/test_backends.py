@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,15 +17,16 @@ from PIL import Image
 
 from search import Engine, ModelError
 from search.embedders import backends as module, exports
-from search.embedders.backends import Backends
+from search.embedders.backends import FEW, Backends, TorchNetwork
 from search.embedders.exports import MIN_COSINE
 from search.embedders.json_cache import JsonCache
 from search.embedders.measurements import Measurements
-from search.embedders.mini import Mini
+from search.embedders.mini import VERSIONS, Mini
 from search.embedders.openclip import OpenClip
 from search.embedders.timm import Timm
 from search.types import Pixels
 
+MINI = Mini()
 EXPORTED = ("onnxruntime", "openvino")
 Open = Callable[..., Engine]
 
@@ -97,6 +99,29 @@ def test_vectors_of_each_backend_are_those_of_torch(
             assert {label.name for label in one} == {label.name for label in other}
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_vectors_in_numpy_are_those_of_torch(version: str) -> None:
+    plain, ours = Mini(version=version), Mini(version=version)
+    assert ours.runner.load("numpy") is ours.load_numpy()
+    pixels = draw_pixels(4, plain.preprocessing.shape)
+    expected, actual = plain.embed(pixels), ours.embed(pixels)
+    assert actual.dtype == np.float32 and actual.shape == expected.shape
+    assert np.abs(actual - expected).max() < 1e-5
+    labels, same = ours.embed_with_labels(pixels)[1], plain.embed_with_labels(pixels)[1]
+    for one, other in zip(labels, same, strict=True):
+        assert [label.name for label in one] == [label.name for label in other]
+        assert [label.score for label in one] == pytest.approx([label.score for label in other])
+
+
+@pytest.mark.parametrize("side", [64, 97])  # odd sides are padded differently
+@pytest.mark.parametrize("version", VERSIONS)
+def test_numpy_pads_a_picture_as_torch_does(version: str, side: int) -> None:
+    mini = Mini(version=version)
+    pixels = draw_pixels(1, (side, side, 3))
+    vector = mini.load_numpy().run(pixels[0])[0]
+    assert np.abs(vector - mini.run_torch(pixels)[0]).max() < 1e-5
+
+
 @pytest.mark.parametrize("kind", ["openclip", "timm"])
 def test_bfloat16_has_a_space_of_its_own(kind: str, clip: str, timm_model: str) -> None:
     opened = [
@@ -135,6 +160,30 @@ def test_the_quickest_is_chosen_once_and_noted(
         measurements = Measurements("auto", JsonCache(tmp_path), threads)
         assert measurements.describe(ours.fingerprint) == backend
     assert measurements.describe(ours.fingerprint, "cuda") == "torch"
+
+
+def test_numpy_embeds_a_few_pictures_of_a_program_that_ends_then(
+    timm_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def choose(
+        setting: str, count: int, one_shot: bool = True, network: TorchNetwork = MINI
+    ) -> str:
+        return Backends(setting, tmp_path, one_shot=one_shot).choose(network, count)
+
+    assert choose("auto", 1) == "torch"  # it is imported already, and quicker
+    monkeypatch.setattr(module, "sys", SimpleNamespace(modules={}))  # as where it is not imported
+    assert choose("auto", 1) == choose("auto", FEW) == "numpy"
+    assert choose("auto", FEW + 1) == choose("torch", 1) == "torch"
+    assert choose("auto", 1, one_shot=False) == "torch"  # as in a server
+    assert choose("auto", 1, network=Timm(timm_model)) == "torch"
+
+
+def test_torch_takes_over_where_a_query_has_many_pictures() -> None:
+    mini = Mini()
+    mini.runner.load("numpy")
+    pixels = draw_pixels(1, mini.preprocessing.shape) * (FEW + 1)
+    assert mini.embed(pixels).shape == (FEW + 1, mini.dim)
+    assert mini.load() is mini.load_torch()
 
 
 def test_torch_stays_where_it_is_the_quickest(
@@ -247,7 +296,7 @@ def test_a_library_never_changes_to_bfloat16_by_itself(
 SINGLE = """
 import sys
 from search import Engine
-with Engine.open(home=sys.argv[1]) as engine:
+with Engine.open(home=sys.argv[1], one_shot=True) as engine:
     for folder in sys.argv[3:]:
         assert engine.sync(folder).embedded == 1
     hits = engine.search(sys.argv[2])
@@ -288,3 +337,21 @@ def test_a_search_by_id_needs_no_torch(library: Open, pictures: Path) -> None:
         [sys.executable, "-c", SINGLE, *arguments], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["3"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_neither_a_search_nor_indexing_needs_torch_with_mini(
+    version: str, library: Open, pictures: Path, tmp_path: Path
+) -> None:
+    engine = library(model=version)
+    assert engine.sync(pictures).embedded == 3
+    arguments = [str(engine.home), str(pictures / "a.png"), str(pictures)]
+    close_library(engine)
+    Image.new("RGB", (50, 40), "red").save(pictures / "d.png")
+    plain = SINGLE.replace(", one_shot=True", "")
+    for code, count, imports in ((SINGLE, "4", []), (plain, "5", ["torch"])):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.split() == [count, *imports]
+        Image.new("RGB", (50, 40), "blue").save(pictures / "e.png")

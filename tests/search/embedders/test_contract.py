@@ -47,8 +47,15 @@ class MeanColor:
         return unit
 
 
+def open_mini_in_numpy(weights: Path) -> Mini:
+    embedder = Mini(weights=weights)
+    embedder.runner.load("numpy")
+    return embedder
+
+
 OPENERS: dict[str, Callable[[Path], Embedder]] = {
     "mini": lambda path: Mini(weights=path),
+    "mini in numpy": open_mini_in_numpy,
     "openclip": lambda path: OpenClip(f"ViT-S-32-alt:{path}"),
     "timm": lambda path: Timm(f"timm:test_vit.r160_in1k:{path}"),
     "in memory": MeanColor,
@@ -73,6 +80,7 @@ def weights(
         return path
     return {
         "mini": SHIPPED,
+        "mini in numpy": SHIPPED,
         "openclip": Path(clip.split(":")[1]),
         "timm": Path(timm_model.split(":")[2]),
     }[kind]

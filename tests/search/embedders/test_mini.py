@@ -18,9 +18,10 @@ from safetensors.numpy import load_file, save_file
 
 from search import ModelError
 from search.embedders.base import Embedder
-from search.embedders.efficientnet import DEPTHS, EfficientNetLite
+from search.embedders.efficientnet import EfficientNetLite
 from search.embedders.mini import Mini
-from search.embedders.mobilenet import FEATURES, STAGES, MiniNet, to_tensor
+from search.embedders.mini_designs import DEPTHS, FEATURES, MOBILENET_V2
+from search.embedders.mobilenet import MiniNet, to_tensor
 from search.embedders.models import Models
 from search.embedders.registry import open_embedder
 from search.embedders.vocabulary import LabelEmbedder
@@ -112,7 +113,7 @@ def test_the_network_is_mobilenet_v2() -> None:
         x = layer(x)
         shapes.append(tuple(x.shape[1:]))
     assert shapes[0] == (32, 112, 112) and shapes[-1] == (FEATURES, 7, 7)
-    assert [s for s in shapes[1:-1]].count((64, 14, 14)) == STAGES[3][2]
+    assert [s for s in shapes[1:-1]].count((64, 14, 14)) == MOBILENET_V2.stages[3][2]
 
 
 def test_pictures_are_normalized_by_mean_and_deviation() -> None:
@@ -145,9 +146,14 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, content: bytes) -> 
         Mini(weights=tmp_path / "weights")
 
 
-def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="body"):
-        Mini(weights=changed(tmp_path, depths=list(DEPTHS))).embed(pixels(1))
+@pytest.mark.parametrize("backend", ["torch", "numpy"])
+@pytest.mark.parametrize("depths", [DEPTHS, (1,) * 7, (1, 2, 2, 3, 4, 5)])
+def test_weights_of_another_network_are_refused(
+    backend: str, depths: tuple[int, ...], tmp_path: Path
+) -> None:
+    mini = Mini(weights=changed(tmp_path, depths=list(depths)))
+    with pytest.raises(ModelError, match="body|zip"):
+        mini.runner.load(backend)
 
 
 def test_a_device_that_is_not_there_is_said() -> None:

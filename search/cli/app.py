@@ -8,21 +8,84 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+from typer.main import get_command
 
-from diffusion import cli as diffusion
 from diffusion.errors import ConfigError, DiffusionError
-from search.cli import arguments, backup, library, output, search, serve, tokens, variants
+from search.cli import arguments, output
 from search.cli.session import Encoder, Interrupted, raise_interrupted
 from search.errors import LookalikeError, QueryError
+
+COMMANDS = {
+    "index": "search.cli.library",
+    "search": "search.cli.search",
+    "words": "search.cli.search",
+    "variants": "search.cli.variants",
+    "augment": "search.cli.variants",
+    "status": "search.cli.library",
+    "check": "search.cli.library",
+    "forget": "search.cli.library",
+    "backup": "search.cli.backup",
+    "restore": "search.cli.backup",
+    "move": "search.cli.backup",
+    "embed": "search.cli.library",
+    "serve": "search.cli.serve",
+    "link": "search.cli.serve",
+    "token": "search.cli.tokens",
+    "diffusion": "diffusion.cli.app",
+}
+"""Commands in the order of the help -> the module with the function of that name, or with a Typer
+`app` of subcommands. A module is imported when its command runs: all take as long as `status`."""
+
+CLASSES = {"search": arguments.OrderedCommand}
+"""Commands that parse their arguments in another way."""
+
+
+class CommandModules(Mapping[str, Any]):
+    """The commands by name, each built when it is looked up."""
+
+    def __init__(self) -> None:
+        self._built: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._built:
+            module = import_module(COMMANDS[name])
+            self._built[name] = build_command(module, name)
+        return self._built[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+def build_command(module: ModuleType, name: str) -> Any:
+    """Build the command of a module by its name."""
+    group: typer.Typer | None = getattr(module, "app", None)
+    if group is None:
+        group = typer.Typer(
+            add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+        )
+        group.command(cls=CLASSES.get(name))(getattr(module, name))
+    command = get_command(group)
+    command.name = name
+    return command
 
 
 class Commands(TyperGroup):
     """The commands. Those of the contract that this version lacks have a message of their own."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options | {"commands": {}})
+        self.commands = CommandModules()  # type: ignore[assignment]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find a command by its name. Raises BadParameter for one that this version lacks."""
@@ -38,22 +101,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command()(library.index)
-app.command(cls=arguments.OrderedCommand)(search.search)
-app.command()(search.words)
-app.command()(variants.variants)
-app.command()(variants.augment)
-app.command()(library.status)
-app.command()(library.check)
-app.command()(library.forget)
-app.command()(backup.backup)
-app.command()(backup.restore)
-app.command()(backup.move)
-app.command()(library.embed)
-app.command()(serve.serve)
-app.command()(serve.link)
-app.add_typer(tokens.app, name="token")
-app.add_typer(diffusion.app, name="diffusion")
 
 
 def _print_version(requested: bool) -> None:

@@ -184,12 +184,3 @@ def test_beside_a_server_nothing_heavy_is_imported(
     engine: Engine, server: Path, words: tuple[str, ...]
 ) -> None:
     assert heavy_modules(engine, *words) == set()
-
-
-def test_status_alone_imports_the_catalog_and_no_model(tmp_path: Path) -> None:
-    alone = open_library(tmp_path)
-    try:
-        alone.sync(SAMPLES / "hat")
-        assert heavy_modules(alone, "status") == {"sqlalchemy"}
-    finally:
-        close_library(alone)

@@ -162,7 +162,7 @@ class PixelFile:
         """Pixels (N, 3, S, S), names, side and skipped files of an earlier call for the same
         files; None when there was none."""
         try:
-            about = read_json(self._beside, MAX_BESIDE)
+            about = read_json(self._about_path, MAX_BESIDE)
             if about["key"] != self._key:
                 return None
             names = [str(name) for name in about["names"]]
@@ -174,16 +174,16 @@ class PixelFile:
 
     def create(self) -> np.ndarray:
         """An array to write the pixels to. Raises DiffusionError when there is no room."""
-        self._beside.unlink(missing_ok=True)
+        self._about_path.unlink(missing_ok=True)
         return create_array(self._path, self._shape, np.uint8)
 
     def finish(self, names: list[str], side: int, skipped: list[tuple[str, str]]) -> None:
         """Record that all pixels are written. Raises DiffusionError."""
         about = {"key": self._key, "names": names, "side": side, "skipped": skipped}
-        files.write_json(self._beside, about)
+        files.write_json(self._about_path, about)
 
     @property
-    def _beside(self) -> Path:
+    def _about_path(self) -> Path:
         return self._path.with_suffix(".json")
 
 
@@ -229,8 +229,8 @@ def match_vectors(pictures: Pictures, vectors: Vectors) -> tuple[Pictures, Tenso
 
     Raises DataError if there are none, or if two pictures have the same name.
     """
-    kept, rows = match_names(pictures.names, vectors)
-    return (pictures if len(kept) == len(pictures) else pictures.select(kept)), rows
+    places, rows = match_names(pictures.names, vectors)
+    return (pictures if len(places) == len(pictures) else pictures.select(places)), rows
 
 
 def match_names(names: Sequence[str], vectors: Vectors) -> tuple[list[int], Tensor]:
@@ -244,13 +244,13 @@ def match_names(names: Sequence[str], vectors: Vectors) -> tuple[list[int], Tens
             "two pictures have the same name in their folders, and vectors are matched by name; "
             "rename one of them"
         )
-    kept = [i for i, name in enumerate(names) if name in index]
-    if not kept:
+    places = [i for i, name in enumerate(names) if name in index]
+    if not places:
         raise DataError(
             f"no picture has a vector: a vector is called {vectors.names[0]!r}, a picture "
             f"{names[0]!r}; give `lookalike embed` the same DATA"
         )
-    return kept, vectors.rows[[index[names[i]] for i in kept]]
+    return places, vectors.rows[[index[names[i]] for i in places]]
 
 
 def to_unit(images: Tensor) -> Tensor:

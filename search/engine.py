@@ -325,7 +325,7 @@ class Engine:
         """
         from search.indexing.export import export
 
-        models, own = self.library.models, self.library.catalog.serving()
+        models, own = self.library.models, self.library.catalog.find_own_space()
         yield from models.fetch(own, models.requested)
         embedder = models.choose(own, models.requested)
         yield from export(
@@ -509,7 +509,7 @@ class Engine:
         with self.library.write_lock.borrow():
             if self.library.browser.has_file(picture_id):
                 return False
-            serving = self.library.catalog.serving()
+            serving = self.library.catalog.find_own_space()
             if serving and serving.fingerprint != embedder.fingerprint:
                 raise ModelError(f"the library has changed to {serving.name} just now; try again")
             space = self.library.catalog.space(embedder.name, embedder.fingerprint, embedder.dim)
@@ -566,7 +566,7 @@ class Engine:
 
     def ready(self) -> None:
         """Test that the catalog answers. Raises StorageError."""
-        self.library.catalog.serving()
+        self.library.catalog.find_own_space()
 
     def status(self) -> Status:
         """Return the state of the library. Loads no model."""

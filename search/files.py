@@ -13,7 +13,7 @@ PARTIAL_SECONDS = 600.0
 
 
 @contextmanager
-def beside(path: Path) -> Iterator[Path]:
+def open_partial(path: Path) -> Iterator[Path]:
     """A hidden place of this thread's own in the folder of `path`, which is made when missing, to
     write in before a rename; taken away in the end. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,7 +30,7 @@ def write(path: Path, data: bytes, durable: bool = False) -> None:
 
     durable: the disk has the bytes when this returns, so that no loss of power tears them.
     """
-    with beside(path) as partial:
+    with open_partial(path) as partial:
         with partial.open("wb") as file:
             file.write(data)
             if durable:

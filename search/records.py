@@ -639,7 +639,7 @@ class Variant:
         self.picture.save(out, "PNG")
         path, number = folder / self._file_name(stem), 1
         try:
-            with files.beside(path) as partial:
+            with files.open_partial(path) as partial:
                 partial.write_bytes(out.getvalue())
                 if replace:
                     os.replace(partial, path)

@@ -185,8 +185,8 @@ class Runtime:
 
     def _run(self) -> None:
         _inference.threads = self._threads
-        while taken := self._take():
-            piece, urgent = taken
+        while turn := self._take():
+            piece, urgent = turn
             self._since = self._share.clock()
             self._do(piece, urgent)
             seconds = self._share.clock() - self._since  # or since the piece breathed

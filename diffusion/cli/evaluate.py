@@ -92,7 +92,7 @@ def evaluate(
         condition = pictures.labels
     interval = interval or FULL_INTERVAL
     rest, held = split_held_out(len(pictures), n, seed)
-    drawn = draw(
+    tensors = draw(
         model,
         n,
         seed=seed,
@@ -102,7 +102,7 @@ def evaluate(
         guidance=guidance,
         interval=interval,
     )
-    samples = to_bytes(drawn).cpu()
+    samples = to_bytes(tensors).cpu()
     evaluator = Evaluator(encode, name, pictures.images[rest], seed)
     row = evaluator.evaluate(describe_sampling(sampler, steps, guidance, interval), samples)
     about = {

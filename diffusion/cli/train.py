@@ -154,12 +154,12 @@ def train(
         print_note("stopped; the same command resumes the run")
         raise typer.Exit(1)
     print_note(f"{options.run}: checkpoint.safetensors, grids, loss.png")
-    seen = training.trainer.step * training.recipe.batch
-    if not start and seen < FEW_SEEN:
+    count = training.trainer.step * training.recipe.batch
+    if not start and count < FEW_SEEN:
         print_note(
-            f"the model has seen {seen} pictures; expect noise or blobs below some {FEW_SEEN}: the "
-            "same command with more --minutes continues, and --from shipped starts from a trained "
-            "model"
+            f"the model has seen {count} pictures; expect noise or blobs below some {FEW_SEEN}: "
+            "the same command with more --minutes continues, and --from shipped starts from a "
+            "trained model"
         )
 
 

@@ -76,11 +76,11 @@ def mmd(x: Tensor, y: Tensor) -> Tensor:
     def kernel(u: Tensor, v: Tensor) -> Tensor:
         return (u @ v.T / u.shape[1] + 1) ** 3
 
-    def within(u: Tensor) -> Tensor:
+    def average_kernel(u: Tensor) -> Tensor:
         k = kernel(u, u)
         return (k.sum() - k.trace()) / (len(u) * (len(u) - 1))
 
-    return within(x) + within(y) - 2 * kernel(x, y).mean()
+    return average_kernel(x) + average_kernel(y) - 2 * kernel(x, y).mean()
 
 
 class Manifold:

@@ -156,8 +156,8 @@ class LogNormalSchedule:
     def draw_sigmas(self, uniform: Tensor) -> Tensor:
         """Apply the inverse distribution function, and clamp to sigma_min..sigma_max."""
         inner = uniform.double().clamp(1e-6, 1 - 1e-6)
-        drawn: Tensor = (self.mean + self.std * torch.special.ndtri(inner)).exp()
-        return drawn.clamp(self.sigma_min, self.sigma_max)
+        sigmas: Tensor = (self.mean + self.std * torch.special.ndtri(inner)).exp()
+        return sigmas.clamp(self.sigma_min, self.sigma_max)
 
     def timestep(self, sigma: Tensor) -> Tensor:
         """Return 1000 c_noise = 250 ln sigma."""

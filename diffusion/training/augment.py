@@ -28,18 +28,18 @@ def augment(pictures: Tensor, draws: Draws, probability: float) -> tuple[Tensor,
     """
     device, count = pictures.device, len(pictures)
 
-    def chosen() -> Tensor:
+    def draw_mask() -> Tensor:
         return (draws.uniform().to(device) < probability).float()
 
     def normal() -> Tensor:
         return draws.normal().to(device)
 
-    mirror = chosen() * (draws.uniform().to(device) < 0.5)
-    turn = chosen() * (draws.uniform().to(device) < 0.5)
-    scale = chosen() * normal()
-    angle = chosen() * (2 * draws.uniform().to(device).float() - 1) * math.pi
-    stretched, direction = chosen() * normal(), draws.uniform().to(device).float() * math.pi
-    moved = chosen()
+    mirror = draw_mask() * (draws.uniform().to(device) < 0.5)
+    turn = draw_mask() * (draws.uniform().to(device) < 0.5)
+    scale = draw_mask() * normal()
+    angle = draw_mask() * (2 * draws.uniform().to(device).float() - 1) * math.pi
+    stretched, direction = draw_mask() * normal(), draws.uniform().to(device).float() * math.pi
+    moved = draw_mask()
     right, down = moved * normal(), moved * normal()
     matrix = torch.eye(2, device=device).repeat(count, 1, 1)
     matrix[:, 0, 0] = 1 - 2 * mirror.float()

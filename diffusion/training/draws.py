@@ -29,10 +29,10 @@ class Draws:
     def _draw(
         self, function: Callable[..., Tensor], shape: tuple[int, ...], dtype: torch.dtype
     ) -> Tensor:
-        drawn = function(
+        numbers = function(
             (self.total, *shape),
             generator=self.generator,
             device=self.generator.device,
             dtype=dtype,
         )
-        return drawn[self.part]
+        return numbers[self.part]

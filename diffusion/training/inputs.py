@@ -56,9 +56,9 @@ class Inputs:
 
 @dataclass(frozen=True)
 class _Conditions:
-    """kept: places of the pictures that are used. rows: (N,) classes, (N, D) vectors, or None."""
+    """places: of the pictures that are used. rows: (N,) classes, (N, D) vectors, or None."""
 
-    kept: list[int]
+    places: list[int]
     rows: Tensor | None
     kind: str
     width: int
@@ -163,14 +163,14 @@ def _assemble(
 
     def part(places: list[int]) -> TrainingSet:
         at = torch.tensor(places, dtype=torch.int64)
-        rows = torch.tensor(chosen.kept, dtype=torch.int64)[at]
+        rows = torch.tensor(chosen.places, dtype=torch.int64)[at]
         return make_set(rows, None if chosen.rows is None else chosen.rows[at])
 
-    held, trained = split_names([source.names[i] for i in chosen.kept], options.validation)
+    held, trained = split_names([source.names[i] for i in chosen.places], options.validation)
     return Inputs(
         part(trained),
         part(held) if held else None,
-        len(chosen.kept),
+        len(chosen.places),
         chosen.kind,
         chosen.width,
         chosen.encoder,
@@ -189,8 +189,8 @@ def _condition(
     """Which pictures are used, under which conditions. Raises DiffusionError."""
     if options.embeddings:
         vectors = read_vectors(options.embeddings)
-        kept, rows = match_names(names, vectors)
-        return _Conditions(kept, rows, "vector", int(rows.shape[1]), vectors.encoder)
+        places, rows = match_names(names, vectors)
+        return _Conditions(places, rows, "vector", int(rows.shape[1]), vectors.encoder)
     every = list(range(len(names)))
     if not options.classes:
         return _Conditions(every, None, "none", 0, None)

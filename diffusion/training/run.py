@@ -162,7 +162,7 @@ class Run:
         spent, known = 0.0, 1  # known: the step since which the number of steps is known
         if trainer.step == 0:
             yield from self._draw_grid()
-        while not self._stopping() and (self.steps is None or trainer.step < self.steps):
+        while not self._must_stop() and (self.steps is None or trainer.step < self.steps):
             begun = time.monotonic()
             total += trainer.advance(self.steps or ENDLESS)
             step = trainer.step
@@ -288,7 +288,7 @@ class Run:
             self._restore("plateau")
         return self.options.steps
 
-    def _stopping(self) -> bool:
+    def _must_stop(self) -> bool:
         """Whether to stop. All processes ask after the same steps, and get the same answer."""
         if self.world.size == 1:
             return self.stop
@@ -378,8 +378,10 @@ class Run:
             conditions = conditions[places.to(conditions.device)].to(trainer.device)
         self._sampled.net.load_state_dict(trainer.average.weights)
         guidance = self.options.guidance if conditions is not None else 1.0
-        drawn = sample(self._sampled, count, condition=conditions, steps=PASSES, guidance=guidance)
-        path = self.folder.save_grid(trainer.step, tile_pictures(drawn))
+        pictures = sample(
+            self._sampled, count, condition=conditions, steps=PASSES, guidance=guidance
+        )
+        path = self.folder.save_grid(trainer.step, tile_pictures(pictures))
         seconds = time.monotonic() - begun
         self._grids += seconds
         elapsed = self._elapsed()

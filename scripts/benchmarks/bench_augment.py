@@ -97,7 +97,7 @@ def accuracy(weights: torch.Tensor, x: np.ndarray, y: np.ndarray) -> float:
     return float(((rows @ weights).argmax(1).numpy() == y).mean())
 
 
-def listed(folder: Path, short: bool) -> list[list[Path]]:
+def list_files(folder: Path, short: bool) -> list[list[Path]]:
     """Files of each class."""
     classes = sorted(path for path in folder.iterdir() if path.is_dir())
     by_class = [sorted(path.glob("*.jpg")) for path in classes]
@@ -164,9 +164,9 @@ def main() -> None:
         args.shots, args.draws, args.n = [2], 2, 2
     bench = Bench(args)
     with bench.engine:
-        parts = {"train": listed(clothing / "train", args.short)}
+        parts = {"train": list_files(clothing / "train", args.short)}
         for name in ("validation", "test"):
-            parts[name] = stacked(bench, listed(clothing / name, args.short))
+            parts[name] = stacked(bench, list_files(clothing / name, args.short))
         print(f"{len(parts['test'][0])} test pictures, {args.draws} draws, seed {args.seed}, mini;")
         print(f"{args.n} of each kind a picture, regime {args.regime}\n")
         print("| shots | with | accuracy | against none |")

@@ -48,7 +48,7 @@ def make(
         image.save(folder / f"{i:04d}.jpg", quality=90)
 
 
-def alone(folder: Path, warm: Path, model: str) -> tuple[float, float]:
+def measure_alone(folder: Path, warm: Path, model: str) -> tuple[float, float]:
     """Pictures per second of decoding alone and of embedding alone, each with all cores."""
     from search.embedders.backends import BackendEmbedder, Backends
     from search.embedders.json_cache import JsonCache
@@ -82,7 +82,7 @@ def alone(folder: Path, warm: Path, model: str) -> tuple[float, float]:
     return decoding, embedding
 
 
-def beside(folder: Path, _: Path, model: str) -> tuple[float, float, float]:
+def measure_beside(folder: Path, _: Path, model: str) -> tuple[float, float, float]:
     """Pictures per second of our embedding, of open_clip's in a plain loop, and of the plain loop
     end to end; the three take turns over 32 pictures each."""
     from search.embedders.openclip import OpenClip
@@ -109,7 +109,7 @@ def beside(folder: Path, _: Path, model: str) -> tuple[float, float, float]:
         with torch.no_grad():
             net.encode_image(torch.stack(tensors), normalize=True).numpy()
 
-    def whole(part: list[Path]) -> None:
+    def run_whole(part: list[Path]) -> None:
         encode([transform(Image.open(path)) for path in part])
 
     paths = sorted(folder.iterdir())
@@ -118,7 +118,7 @@ def beside(folder: Path, _: Path, model: str) -> tuple[float, float, float]:
         part = paths[i : i + 32] if i >= 0 else paths[:8]
         pictures = [Image.open(path).convert("RGB") for path in part]
         pixels, tensors = map(ours.preprocessing, pictures), map(transform, pictures)
-        calls = ((embed, list(pixels)), (encode, list(tensors)), (whole, part))
+        calls = ((embed, list(pixels)), (encode, list(tensors)), (run_whole, part))
         for k, (call, argument) in enumerate(calls):
             start = time.perf_counter()
             call(argument)
@@ -166,7 +166,7 @@ def weights(model: str, place: Path) -> str:
 
 def rounds(folder: Path, warm: Path, model: str, count: int) -> list[list[float]]:
     """Of each round: decode, embed and index a second, peak memory; and of an open_clip model the
-    three figures of `beside`."""
+    three figures of `measure_beside`."""
     rows = []
     for _ in range(count):
         row = _one("alone", folder, warm, model) + _one("together", folder, warm, model)
@@ -199,7 +199,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.one:
         tune_process()  # as the command does
-        call = {"alone": alone, "together": together, "beside": beside}[args.one[0]]
+        call = {"alone": measure_alone, "together": together, "beside": measure_beside}[args.one[0]]
         print(*call(Path(args.one[1]), Path(args.one[2]), args.model))
         return
     about = f"{os.cpu_count()} cores, {args.model}, seed {args.seed}"

@@ -38,7 +38,7 @@ from search.vectors.faiss.flat import FlatIndex
 K = 10
 
 
-def embedded(data: Path, cache: Path) -> np.ndarray:
+def embed_pictures(data: Path, cache: Path) -> np.ndarray:
     """(n, 512) fp16 vectors of the pictures of all zips, in their order; kept in a file."""
     if not cache.exists():
         mini, rows = Mini(), []
@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     random = np.random.default_rng(args.seed)
-    rows = embedded(args.data, args.cache)
+    rows = embed_pictures(args.data, args.cache)
     chosen = len(rows) - 5000 + random.permutation(5000)[: args.queries]
     rows = unpack([pack(row) for row in rows], rows.shape[1])  # as the catalog gives them back
     queries, rows = rows[chosen], np.delete(rows, chosen, 0)
@@ -154,17 +154,17 @@ def measure(
     filtered: np.ndarray,
 ) -> None:
     """Print the rows of one index."""
-    space = engine.library.catalog.serving()
+    space = engine.library.catalog.find_own_space()
     numbers = {
         identity: n
         for n, identity in engine.library.reader.picture_ids(exact.ravel().tolist()).items()
     }
 
-    def whole(query: np.ndarray) -> list[int]:
+    def search_whole(query: np.ndarray) -> list[int]:
         hits = engine.search(vector=query.tolist(), k=K)
         return [numbers.get(hit.id, 0) for hit in hits]
 
-    answers, times = timed(whole, queries)
+    answers, times = timed(search_whole, queries)
     print(f"{name + ', whole query':34}{recall(answers, exact)} {times}")
     runtime, replica = engine.library.runtime, engine.library.indexes.replica(space)
     answers, times = runtime.run(
@@ -172,13 +172,13 @@ def measure(
     )
     print(f"{name + ', index alone':34}{recall(answers, exact)} {times}")
 
-    def within(query: np.ndarray) -> list[int]:
+    def search_index(query: np.ndarray) -> list[int]:
         nearest = replica.refresh().search(query[None], K, few)[0].ids
         present, stored = engine.library.reader.load_vectors(space, nearest.tolist())
         best = np.argsort(-rescore(query, stored))[:K]
         return [present[i] for i in best]
 
-    answers, times = runtime.run(lambda: timed(within, queries))
+    answers, times = runtime.run(lambda: timed(search_index, queries))
     print(f"{name + ', of 1 %':34}{recall(answers, filtered)} {times}")
 
 

@@ -105,7 +105,7 @@ def measure_queries(
         table.add(f"query, k = {k}: recall@10", float(np.mean(shares)))
         if k > 10:
             table.add(f"query, k = {k}: recall@{k}", float(np.mean(all_shares)))
-    space = engine.library.catalog.serving()
+    space = engine.library.catalog.find_own_space()
     store = engine.library.indexes.replica(space).refresh()
     batch = np.resize(queries, (BATCH, queries.shape[1])).astype(np.float32)
 
@@ -121,7 +121,7 @@ def measure_queries(
 def measure_changes(table: Table, engine: Engine, vectors: np.ndarray) -> None:
     """Add and delete pictures: catalog, index and snapshot, without decoding and embedding."""
     catalog = engine.library.catalog
-    space, root = catalog.serving(), catalog.roots()[0]
+    space, root = catalog.find_own_space(), catalog.roots()[0]
     items = []
     for i, vector in enumerate(vectors.astype(np.float32)):
         name, number = f"new/{i:06d}.jpg", picture_id(f"new {i}")

@@ -165,7 +165,7 @@ class Job:
         answer.raise_for_status()
         self._job = f"/jobs/{answer.json()['job']}"
 
-    def done(self) -> int:
+    def count_done(self) -> int:
         """Return how many pictures the job has indexed. Raises SystemExit if the job is over."""
         row = self._api.get(self._job).json()
         if row["state"] not in ("queued", "running"):
@@ -174,9 +174,9 @@ class Job:
 
     def rate(self, seconds: float) -> float:
         """Return the pictures a second over the next `seconds`."""
-        start_time, before = time.perf_counter(), self.done()
+        start_time, before = time.perf_counter(), self.count_done()
         time.sleep(seconds)
-        return (self.done() - before) / (time.perf_counter() - start_time)
+        return (self.count_done() - before) / (time.perf_counter() - start_time)
 
     def cancel(self) -> None:
         self._api.delete(self._job)
@@ -211,22 +211,22 @@ def main() -> None:
             print(f"{'idle':22}{asker.run(args.seconds)}", flush=True)
             idle = asker.last
             job = Job(address, folder)
-            while not job.done():  # until the listing ends
+            while not job.count_done():  # until the listing ends
                 time.sleep(0.2)
             rate_alone = job.rate(args.seconds / 3)
             print(f"{'indexing, no queries':22}{'':34} {rate_alone:10.1f}", flush=True)
-            start_time, before = time.perf_counter(), job.done()
+            start_time, before = time.perf_counter(), job.count_done()
             row = asker.run(args.seconds)
-            rate = (job.done() - before) / (time.perf_counter() - start_time)
+            rate = (job.count_done() - before) / (time.perf_counter() - start_time)
             print(f"{'indexing':22}{row} {rate:10.1f}")
             bodies = list_bodies(address, asker.pictures)
             title = f"{args.clients} clients"
             print(f"\n{title:32}{'/s':>9} {'p50 ms':>9} {'p99 ms':>9} {'p99/p50':>8} {'errors':>7}")
             rows = []
             for name, some in bodies.items():
-                before, start_time = job.done(), time.perf_counter()
+                before, start_time = job.count_done(), time.perf_counter()
                 row = saturate(address, args.clients, args.seconds / 3, some)
-                rate = (job.done() - before) / (time.perf_counter() - start_time)
+                rate = (job.count_done() - before) / (time.perf_counter() - start_time)
                 rows.append(f"{f'{name}, indexing':32}{row}   indexed/s {rate:.1f}")
             job.cancel()
             for name, some in bodies.items():

@@ -125,7 +125,7 @@ class World:
         status = engine.status()
         if status.pictures != status.embedded:
             wrong.append(f"{status.pictures} pictures, {status.embedded} vectors")
-        space = engine.library.catalog.serving()
+        space = engine.library.catalog.find_own_space()
         if space is None:
             return [*wrong, "no model is chosen"]
         replica = engine.library.indexes.replica(space)

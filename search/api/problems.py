@@ -123,7 +123,7 @@ def clean(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _cut(text: str, most: int) -> str:
+def _shorten(text: str, most: int) -> str:
     """Shorten a text that may repeat what a client sent, so that no answer is a multiple of it."""
     return clean(text if len(text) <= most else f"{text[:most]}...")
 
@@ -142,7 +142,7 @@ def response(
         "title": phrases.get(status, "Error"),
         "status": status,
         "code": code or STATUS_CODES.get(status, "request_invalid" if status < 500 else "internal"),
-        "detail": _cut(detail, MAX_DETAIL),
+        "detail": _shorten(detail, MAX_DETAIL),
         **(more or {}),
     }
     return JSONResponse(document, status, dict(headers or {}), MEDIA)
@@ -157,7 +157,10 @@ def of(problem: Problem) -> JSONResponse:
 
 
 def _fields(fields: Sequence[tuple[str, str]]) -> JSONResponse:
-    cut = [(_cut(where, MAX_FIELD), _cut(what, MAX_MESSAGE)) for where, what in fields[:MAX_FIELDS]]
+    cut = [
+        (_shorten(where, MAX_FIELD), _shorten(what, MAX_MESSAGE))
+        for where, what in fields[:MAX_FIELDS]
+    ]
     detail = "; ".join(f"{where}: {what}" for where, what in cut)
     if len(fields) > len(cut):
         detail = f"{len(fields)} fields are wrong; the first: {detail}"

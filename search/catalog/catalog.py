@@ -89,18 +89,18 @@ class Catalog(CatalogWriter):
                 c.execute(insert(spaces).values(values))
             return Space(*c.execute(select(spaces).where(same)).one())
 
-    def serving(self) -> Space | None:
+    def find_own_space(self) -> Space | None:
         """Return the space of the library's own model, or None for a new library."""
         with self.database.read() as c:
             row = c.execute(OWN).first()
         return Space(*row) if row else None
 
-    def chosen(self) -> Space | None:
-        """As `serving`, but None for a provisional space."""
+    def find_chosen_space(self) -> Space | None:
+        """As `find_own_space`, but None for a provisional space."""
         with self.database.read() as c:
             if c.execute(select(meta).where(meta.c.key == PROVISIONAL)).first():
                 return None
-        return self.serving()
+        return self.find_own_space()
 
     def serve(self, space: Space, meanwhile: bool = False) -> None:
         """Make a space that of the library's own model.

@@ -88,11 +88,11 @@ def count_again(c: Connection) -> dict[tuple[str, int], int]:
 def list_wrong(c: Connection) -> dict[tuple[str, int], int]:
     """Return the counts that are wrong, with their right value."""
     right = count_again(c)
-    kept = {(row.name, int(row.key)): int(row.value) for row in c.execute(select(counts))}
+    stored_counts = {(row.name, int(row.key)): int(row.value) for row in c.execute(select(counts))}
     return {
         key: right.get(key, 0)
-        for key in sorted({*right, *kept})
-        if right.get(key, 0) != kept.get(key, 0)
+        for key in sorted({*right, *stored_counts})
+        if right.get(key, 0) != stored_counts.get(key, 0)
     }
 
 

@@ -73,7 +73,7 @@ class PictureSummary:
     original_name: str | None = None
     source_url: str | None = None
 
-    def there(self) -> str:
+    def choose_path(self) -> str:
         """Return the path of one file, present and unchanged if any is."""
         return min(zip(self.paths, self.stats, strict=True), key=_rank_file_state)[0]
 
@@ -212,13 +212,13 @@ class CatalogReader:
         """Return pictures that have files and no vector under the space: row ids and paths."""
         have = select(vectors.c.picture).where(vectors.c.space == space.id)
         query = _select_files().where(places.c.picture.not_in(have)).order_by(places.c.picture)
-        return self._by_picture(query)
+        return self._group_by_picture(query)
 
     def list_outdated(self) -> list[tuple[int, tuple[str, ...]]]:
         """Return pictures with files that an earlier decode rule decoded: row ids and paths."""
         old = select(pictures.c.row_id).where(pictures.c.decode_rule < DECODE_RULE)
         query = _select_files().where(places.c.picture.in_(old)).order_by(places.c.picture)
-        return self._by_picture(query)
+        return self._group_by_picture(query)
 
     def list_postponed(self, now: float, tries: int = 0) -> set[int]:
         """Return the row ids of pictures that are not decoded again before a later time.
@@ -229,7 +229,7 @@ class CatalogReader:
         with self.database.read() as c:
             return set(c.scalars(query.where(files.c.retry_at > now, files.c.tries >= tries)))
 
-    def _by_picture(self, query: Select[Any]) -> list[tuple[int, tuple[str, ...]]]:
+    def _group_by_picture(self, query: Select[Any]) -> list[tuple[int, tuple[str, ...]]]:
         """Group the paths of a query like `_select_files` by picture."""
         paths: dict[int, list[str]] = {}
         with self.database.read() as c:
@@ -328,7 +328,7 @@ class CatalogReader:
                     names.setdefault(int(picture), []).append(Label(label, score))
         return {row_id: tuple(labels) for row_id, labels in names.items()}
 
-    def by_labels(
+    def find_by_labels(
         self, space: Space, names: Collection[str], most: int, least: float
     ) -> dict[int, float]:
         """Return the pictures in which an embedder sees one of some classes: row id -> probability.
@@ -351,7 +351,7 @@ class CatalogReader:
         with self.database.read() as c:
             return {int(row.picture): float(row.total) for row in c.execute(query)}
 
-    def by_name(self, word: str, most: int) -> list[int]:
+    def find_by_name(self, word: str, most: int) -> list[int]:
         """Return the row ids of pictures with a word in a name, newest first, at most `most`.
 
         Names are those of their files without the suffix, of the folders below their root, and of

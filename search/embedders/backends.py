@@ -202,8 +202,8 @@ class Backends:
             if name != keep:
                 shutil.rmtree(self._place(network.fingerprint, name), ignore_errors=True)
                 failures[name] = "another backend is quicker"
-        kept = {name: rate for name, rate in rates.items() if name in ("torch", keep)}
-        return {"rates": kept, "failures": failures}
+        usable = {name: rate for name, rate in rates.items() if name in ("torch", keep)}
+        return {"rates": usable, "failures": failures}
 
     def _place(self, fingerprint: str, backend: str) -> Path:
         return Path(self._folder or "") / f"{fingerprint}-{backend}"

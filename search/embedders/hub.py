@@ -20,7 +20,7 @@ STALL = 10.0  # seconds without a new byte until a download is aborted
 TICK = 0.2
 
 
-def cached(repo: str, names: Sequence[str]) -> Path | None:
+def find_cached(repo: str, names: Sequence[str]) -> Path | None:
     """Return the first of the files that is in the cache."""
     from huggingface_hub import try_to_load_from_cache
 
@@ -37,17 +37,17 @@ def fetch(repo: str, names: Sequence[str]) -> Iterator[tuple[int, int]]:
     Yields the bytes downloaded and the total: once at the start, then at intervals. Raises
     ConnectionError with a short reason.
     """
-    if cached(repo, names):
+    if find_cached(repo, names):
         return
     name = reach(repo, names)
     watch = _Watch()
     download = _Call(lambda: _download(repo, name, watch))
-    seen, since = 0, time.monotonic()
+    last_done, since = 0, time.monotonic()
     try:
         yield watch.done, watch.total
-        while not download.ended(TICK):
-            if watch.done > seen:
-                seen, since = watch.done, time.monotonic()
+        while not download.wait_for_end(TICK):
+            if watch.done > last_done:
+                last_done, since = watch.done, time.monotonic()
             elif time.monotonic() - since > STALL:
                 raise ConnectionError("the download stands still")
             yield watch.done, watch.total
@@ -66,7 +66,7 @@ def reach(repo: str, names: Sequence[str]) -> str:
     if constants.HF_HUB_OFFLINE:
         raise ConnectionError("the hub is out of reach")
     call = _Call(lambda: _find_first(repo, names))  # resolving a host name has no time limit
-    if not call.ended(REACH):
+    if not call.wait_for_end(REACH):
         raise ConnectionError("the hub is out of reach")
     name: str = call.result()
     return name
@@ -140,7 +140,7 @@ class _Call:
         except BaseException as error:
             self._error = error
 
-    def ended(self, seconds: float) -> bool:
+    def wait_for_end(self, seconds: float) -> bool:
         """Wait at most some seconds; return whether the call has ended."""
         self._thread.join(seconds)
         return not self._thread.is_alive()

@@ -151,7 +151,7 @@ class Models:
 
     def _auto(self) -> Embedder:
         """Return the embedder of a new library; tell the user which one, and why."""
-        if hub.cached(DEFAULT_RECIPE.repo, DEFAULT_RECIPE.files):
+        if hub.find_cached(DEFAULT_RECIPE.repo, DEFAULT_RECIPE.files):
             embedder, which, other = self.open(DEFAULT), "", "mini"
         else:
             reason = self._fetch_error or "its weights are not in the cache"

@@ -199,7 +199,7 @@ class OpenClip:
         """Return the tokenizer, which open_clip has for most models, and the hub for some."""
         repo = openclip_models.read_config(self._arch)["text_cfg"].get("hf_tokenizer_name")
         try:
-            if repo and hub.cached(repo, ("tokenizer_config.json",)) is None:
+            if repo and hub.find_cached(repo, ("tokenizer_config.json",)) is None:
                 hub.reach(repo, ("tokenizer_config.json",))
             with warnings.catch_warnings(action="ignore"):
                 return openclip_models.import_open_clip().get_tokenizer(self._arch)
@@ -223,7 +223,7 @@ def _find_model(name: str, cache: JsonCache) -> tuple[str, str, Path, Recipe]:
         return arch, name, Path(which), Recipe(**{**vars(usual), **plain})
     tag = _check_tag(arch, which, recipes)
     full_name, recipe = f"{arch}:{tag}", recipes[tag]
-    path = hub.cached(recipe.repo, recipe.files)
+    path = hub.find_cached(recipe.repo, recipe.files)
     if path is None:
         raise ModelError(
             f"the weights of {full_name} are not here; `lookalike --model {full_name} index "
@@ -266,7 +266,7 @@ def missing_weights(name: str, cache: JsonCache) -> tuple[str, Sequence[str]] | 
         return None
     known = openclip_models.list_recipes(arch, cache)
     recipe = known[_check_tag(arch, which, known)]
-    return None if hub.cached(recipe.repo, recipe.files) else (recipe.repo, recipe.files)
+    return None if hub.find_cached(recipe.repo, recipe.files) else (recipe.repo, recipe.files)
 
 
 def is_path(which: str) -> bool:

@@ -62,11 +62,11 @@ def pack(tower: nn.Module) -> None:
         for name, child in list(module.named_children()):
             if type(child) is nn.Linear and child.weight.dtype == torch.float32:
                 setattr(module, name, Linear(child.weight, child.bias))
-            elif type(child) is nn.MultiheadAttention and _of_itself(module, child):
+            elif type(child) is nn.MultiheadAttention and _attends_to_itself(module, child):
                 setattr(module, name, SelfAttention(child))
 
 
-def _of_itself(block: nn.Module, attention: nn.MultiheadAttention) -> bool:
+def _attends_to_itself(block: nn.Module, attention: nn.MultiheadAttention) -> bool:
     """Whether a block is one of open_clip's that looks at nothing but its own sequence."""
     alone = type(block).__name__ == "ResidualAttentionBlock" and not hasattr(block, "ln_1_kv")
     weight, bias = attention.in_proj_weight, attention.in_proj_bias

@@ -272,7 +272,7 @@ def missing_weights(name: str, cache: JsonCache) -> tuple[str, Sequence[str]] | 
         return None
     backbone = describe_backbone(backbone_name, cache)
     _require_repo(backbone)
-    if hub.cached(backbone.repo, backbone.files):
+    if hub.find_cached(backbone.repo, backbone.files):
         return None
     return backbone.repo, backbone.files
 
@@ -381,7 +381,7 @@ def _require_repo(backbone: Backbone) -> None:
 def _cached_weights(backbone: Backbone) -> Path:
     """Return the file of weights in the hub's cache. Raises ModelError when there is none."""
     _require_repo(backbone)
-    path = hub.cached(backbone.repo, backbone.files)
+    path = hub.find_cached(backbone.repo, backbone.files)
     if path is None:
         name = f"{PREFIX}{backbone.name}"
         raise ModelError(

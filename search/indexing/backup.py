@@ -42,7 +42,10 @@ def write_backup(database: Database, home: Path, path: Path) -> BackupReport:
         raise InputError(f"{path} is among the pictures that are saved; give another file")
     count = 0
     try:
-        with files.beside(path) as partial, tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        with (
+            files.open_partial(path) as partial,
+            tempfile.TemporaryDirectory(dir=path.parent) as folder,
+        ):
             copy = Path(folder) / CATALOG
             database.copy_to(copy)
             with zipfile.ZipFile(partial, "x") as archive:

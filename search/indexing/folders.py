@@ -106,7 +106,7 @@ class ObjectFolder:
         """own_globs: of the library's own places in it, which are not listed."""
         self.place, self._stores = place, stores
         self._own_globs, self._default_excludes = own_globs, default_excludes
-        self._seen = set[str]()
+        self._left_out_paths = set[str]()
 
     def scan(
         self,
@@ -122,7 +122,7 @@ class ObjectFolder:
             listing = run.run(within)
         except RemoteMissingError as error:
             raise FileNotFoundError(str(error)) from error
-        self._seen = run.seen
+        self._left_out_paths = run.left_out_paths
         return listing
 
     def device(self, within: str) -> int:
@@ -135,7 +135,7 @@ class ObjectFolder:
 
     def exists(self, path: str) -> bool:
         """See `Folder`."""
-        return path in self._seen
+        return path in self._left_out_paths
 
     def probe(self, path: str) -> bytes | None:
         """See `Folder`."""

@@ -240,14 +240,14 @@ class RayCluster:
         prefetch: not used; the processors of the cluster decide. Raises ClusterError.
         """
         steps = (preprocessing,) if isinstance(preprocessing, Preprocessing) else preprocessing
-        ahead: deque[tuple[list[T], list[Extracted]]] = deque()
+        prefetched: deque[tuple[list[T], list[Extracted]]] = deque()
         for keys, pictures in self._decode(sources, tuple(steps or ())):
             self._embed_ahead(pictures, steps)
-            ahead.append((keys, pictures))
-            if len(ahead) > self._embed_window:
-                yield from zip(*ahead.popleft(), strict=True)
-        while ahead:
-            yield from zip(*ahead.popleft(), strict=True)
+            prefetched.append((keys, pictures))
+            if len(prefetched) > self._embed_window:
+                yield from zip(*prefetched.popleft(), strict=True)
+        while prefetched:
+            yield from zip(*prefetched.popleft(), strict=True)
 
     def prepare(self, embedder: Embedder, count: int) -> None:
         """Do nothing: each node opens its models when the cluster is joined."""

@@ -103,7 +103,7 @@ class _Scan:
         self._listing = FolderListing()
         self._folders: list[str] = []
         self._links: list[str] = []  # to folders: followed last, so that real folders come first
-        self._seen: set[tuple[int, int]] = set()
+        self._inodes: set[tuple[int, int]] = set()
 
     def run(self, within: str) -> FolderListing:
         """List the files below the subfolder `within`."""
@@ -125,9 +125,9 @@ class _Scan:
         full = os.path.join(self._root, folder)
         if self._follow_links:
             info = os.stat(full)
-            if (info.st_dev, info.st_ino) in self._seen:
+            if (info.st_dev, info.st_ino) in self._inodes:
                 return
-            self._seen.add((info.st_dev, info.st_ino))
+            self._inodes.add((info.st_dev, info.st_ino))
         before = f"{folder}/" if folder else ""
         with os.scandir(full) as scanned:
             entries = list(scanned)

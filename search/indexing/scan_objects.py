@@ -31,7 +31,7 @@ CATALOG, THUMBNAILS = sorted(kinds.HOME)
 class ObjectScan:
     """One listing of a bucket, or of a prefix in it.
 
-    seen: paths that are there and left out, of objects that may be pictures.
+    left_out_paths: paths that are there and left out, of objects that may be pictures.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class ObjectScan:
         self._unnamed: list[FileEntry] = []
         self._ignoring: list[str] = []
         self._closed, self._catalogs, self._albums = set[str](), set[str](), set[str]()
-        self.seen = set[str]()
+        self.left_out_paths = set[str]()
 
     def run(self, within: str) -> FolderListing:
         """List the objects below the prefix `within`. Raises RemoteError, also for a later page."""
@@ -103,7 +103,7 @@ class ObjectScan:
 
     def _leave_out(self, path: str) -> None:
         if kinds.is_picture_name(path) or kinds.may_be_picture(path.rpartition("/")[2]):
-            self.seen.add(path)
+            self.left_out_paths.add(path)
 
     def _read_ignore_files(self) -> None:
         for folder in self._ignoring:
@@ -168,7 +168,7 @@ class ObjectScan:
                 else:
                     kind = kinds.name_kind(entry.path.rpartition("/")[2])
                     self._listing.left_out[kind] += 1
-                    self.seen.add(entry.path)
+                    self.left_out_paths.add(entry.path)
 
     def _begins_as_picture(self, entry: FileEntry) -> bool:
         if not entry.size:

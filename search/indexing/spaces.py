@@ -25,7 +25,7 @@ class SyncSpaces:
         Raises InputError when no model was requested, or the library has none of its own.
         """
         self._catalog, self._reader, self._models = catalog, reader, models
-        self._own = catalog.chosen()
+        self._own = catalog.find_chosen_space()
         self._added = models.requested if beside else None
         self._requested = None if beside else models.requested
         if not beside:

@@ -381,7 +381,7 @@ class FolderSync:
                 self._catalog.serve_beside(committer.space)
         self._catalog.move(plan.moves)
         self._catalog.refresh(plan.refresh)
-        if plan.read and self._catalog.chosen() is None:
+        if plan.read and self._catalog.find_chosen_space() is None:
             # the first folder chooses the library's model; uploads before it are few
             yield from self._update_pictures(counts, self._committer, force)
             self._catalog.serve(self._space)
@@ -404,7 +404,7 @@ class FolderSync:
         self._catalog.remove_files([file.id for file in vanished.values()])
         for picture_id in self._catalog.purge():
             self._thumbnails.delete(picture_id)
-        serving = self._catalog.serving()
+        serving = self._catalog.find_own_space()
         if serving and serving.id != self._space.id:
             slow = self._reader.list_postponed(self._catalog.now(), MOST_TRIES)
             unembedded = self._reader.list_unembedded(self._space)

@@ -191,8 +191,8 @@ class Uploads:
             self._thumbnails.write(picture.id, picture.thumbnail)
             place = self._folder.place
             root = self._catalog.add_root(place, device, (), file_system=file_system)
-            seen = (picture.pixel_hash, picture.metadata, upload.vector, upload.content)
-            file = ExtractedFile(entry, picture.id, *seen, picture.probe, origins)
+            parts = (picture.pixel_hash, picture.metadata, upload.vector, upload.content)
+            file = ExtractedFile(entry, picture.id, *parts, picture.probe, origins)
             self._catalog.record(root, space, [file])
         except BaseException:
             with suppress(OSError, RemoteError):
@@ -207,17 +207,17 @@ class Uploads:
         if they cannot be moved.
         """
         roots = {root.path: root for root in self._catalog.roots()}
-        kept = [
+        paths_by_folder = [
             (folder, self._catalog.files_of(roots[folder.place], row_id))
             for folder in self._folders
             if folder.place in roots and (within is None or folder.place in within)
         ]
-        if not any(paths for _, paths in kept):
+        if not any(paths for _, paths in paths_by_folder):
             raise NotUploadError(
                 "this picture is a file of your own, which lookalike never deletes; delete the "
                 "file itself, then index its folder"
             )
-        for folder, paths in kept:
+        for folder, paths in paths_by_folder:
             for path in paths.values():
                 try:
                     folder.move_to_bin(path)
@@ -227,7 +227,7 @@ class Uploads:
                         f"{full} cannot be moved to the bin: {error}; delete the file yourself, "
                         f"then index {folder.place}"
                     ) from error
-        self._catalog.remove_files([file_id for _, paths in kept for file_id in paths])
+        self._catalog.remove_files([file_id for _, paths in paths_by_folder for file_id in paths])
 
     def _find_free_name(self, name: str) -> str:
         """Return a name that is free in the folder: `a.jpg`, else `a (2).jpg`, and so on."""

@@ -30,11 +30,11 @@ def choose_background(colors: Pixels, alpha: npt.NDArray[np.uint8]) -> int:
     colors: (H, W, 3). alpha: (H, W), 255 for opaque. It is black if hardly anything that is drawn
     stands out from white, and more does from black.
     """
-    drawn = alpha > OPAQUE
-    if drawn.all() or not drawn.any():
+    is_drawn = alpha > OPAQUE
+    if is_drawn.all() or not is_drawn.any():
         return WHITE
-    weights = alpha[drawn].astype(np.float32)[:, None] / 255
-    pixels = colors[drawn] * weights
+    weights = alpha[is_drawn].astype(np.float32)[:, None] / 255
+    pixels = colors[is_drawn] * weights
     from_black = float((pixels.max(axis=1) > TOLERANCE).mean())
     from_white = float(((255 * weights - pixels).max(axis=1) > TOLERANCE).mean())
     return BLACK if from_white < LEAST_VISIBLE and from_black > from_white else WHITE

@@ -46,18 +46,18 @@ def send(stream: BinaryIO, header: dict[str, Any], *blobs: bytes) -> None:
 def receive(stream: BinaryIO, most: int = 2**31) -> tuple[dict[str, Any], list[bytes]]:
     """Read one message. Raises EOFError when the other side is gone or talks nonsense."""
     try:
-        (length,) = struct.unpack(">I", _exactly(stream, 4))
-        header = json.loads(_exactly(stream, min(length, 2**26)))
+        (length,) = struct.unpack(">I", _read_exactly(stream, 4))
+        header = json.loads(_read_exactly(stream, min(length, 2**26)))
         lengths = header.pop("blobs")
         if not all(0 <= n <= most for n in lengths):
             raise ValueError("a blob of impossible length")
-        blobs = [_exactly(stream, n) for n in lengths]
+        blobs = [_read_exactly(stream, n) for n in lengths]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise EOFError(f"no message: {error}") from error
     return header, blobs
 
 
-def _exactly(stream: BinaryIO, n: int) -> bytes:
+def _read_exactly(stream: BinaryIO, n: int) -> bytes:
     data = stream.read(n)
     if len(data) != n:
         raise EOFError("the stream ended")
@@ -67,11 +67,11 @@ def _exactly(stream: BinaryIO, n: int) -> bytes:
 def read_file(path: str, limits: Limits) -> bytes:
     """A regular file's bytes. Raises PictureError for other things and beyond the limit."""
 
-    def unblocked(name: str, flags: int) -> int:
+    def open_unblocked(name: str, flags: int) -> int:
         return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
 
     try:
-        with open(path, "rb", opener=unblocked) as file:
+        with open(path, "rb", opener=open_unblocked) as file:
             info = os.fstat(file.fileno())
             if not stat.S_ISREG(info.st_mode):
                 raise PictureError("not a regular file")

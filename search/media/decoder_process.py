@@ -81,7 +81,7 @@ class DecoderProcess:
         except (OSError, EOFError, ValueError) as error:  # ValueError: `stop` closed the stream
             with self._lock:
                 late = self._due is None
-            killed = not late and _killed(process)
+            killed = not late and _was_killed(process)
             self.stop()
             if late:
                 raise TimeoutError from error
@@ -112,7 +112,7 @@ class DecoderProcess:
             process.wait()
 
 
-def _killed(process: subprocess.Popen[bytes]) -> bool:
+def _was_killed(process: subprocess.Popen[bytes]) -> bool:
     """Whether a signal ended a process that a codec's own faults do not send."""
     try:
         return -process.wait(1) in OUTSIDE

@@ -94,14 +94,14 @@ class Fetcher:
 
         def work() -> None:  # in a thread of its own: the caller may have a running loop
             try:
-                future.set_result(asyncio.run(self._within(url)))
+                future.set_result(asyncio.run(self._fetch_in_time(url)))
             except BaseException as error:
                 future.set_exception(error)
 
         threading.Thread(target=work, name="fetch", daemon=True).start()
         return future.result()
 
-    async def _within(self, url: str) -> FetchedPicture:
+    async def _fetch_in_time(self, url: str) -> FetchedPicture:
         here = parse_url(url)
         try:
             async with (

@@ -320,15 +320,15 @@ class _Fsspec:
 
     def list(self, url: str) -> Iterator[ObjectInfo]:
         fs, root = self._open(url)
-        waiting, seen = [root], {root.rstrip("/")}
+        waiting, known_names = [root], {root.rstrip("/")}
         while waiting:
             folder = waiting.pop()
             for one in self._wait(partial(fs.ls, folder, detail=True)):
                 name = one["name"].rstrip("/") if one["type"] == "directory" else one["name"]
-                if name in seen:  # the marker of the folder itself
+                if name in known_names:  # the marker of the folder itself
                     continue
                 if one["type"] == "directory":
-                    seen.add(name)
+                    known_names.add(name)
                     waiting.append(name)
                 else:
                     yield self._describe(f"{url}/{name[len(root.rstrip('/')) + 1 :]}", one)

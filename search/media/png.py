@@ -50,12 +50,12 @@ def list_chunks(data: bytes) -> Iterator[Chunk]:
 
 def remove_needless(data: bytes) -> bytes:
     """Return the file without ancillary chunks that are not needed, damaged or too large."""
-    kept, last = [data[: len(SIGNATURE)]], len(SIGNATURE)
+    parts, last = [data[: len(SIGNATURE)]], len(SIGNATURE)
     for chunk in list_chunks(data):
         if chunk.is_whole and chunk.name[0] & 0x20 and not _is_usable(chunk, data):
-            kept.append(data[last : chunk.start])
+            parts.append(data[last : chunk.start])
             last = chunk.end
-    return b"".join((*kept, data[last:])) if last > len(SIGNATURE) else data
+    return b"".join((*parts, data[last:])) if last > len(SIGNATURE) else data
 
 
 def _is_usable(chunk: Chunk, data: bytes) -> bool:

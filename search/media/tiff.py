@@ -84,12 +84,12 @@ def list_pages(data: bytes) -> list[Page]:
 
     Images whose directory is broken are left out.
     """
-    pages, waiting, seen = list[Page](), [_first_offset(data)], set[int]()
-    while waiting and len(seen) < MOST_PAGES:
+    pages, waiting, offsets = list[Page](), [_first_offset(data)], set[int]()
+    while waiting and len(offsets) < MOST_PAGES:
         offset = waiting.pop(0)
-        if not 0 < offset < len(data) or offset in seen:
+        if not 0 < offset < len(data) or offset in offsets:
             continue
-        seen.add(offset)
+        offsets.add(offset)
         directory = ImageFileDirectory_v2(data[:16] if _is_big(data) else data[:8])
         file = io.BytesIO(data)
         file.seek(offset)

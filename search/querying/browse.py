@@ -98,7 +98,7 @@ class PictureBrowser:
 
     def _pictures(self, row_ids: Sequence[int]) -> list[Picture]:
         described, metadata = self._reader.describe(row_ids), self._reader.load_metadata(row_ids)
-        space = self._catalog.serving()
+        space = self._catalog.find_own_space()
         labels = (
             self._models.summarize_labels(space, self._reader.labels(space, row_ids))
             if space
@@ -107,7 +107,7 @@ class PictureBrowser:
         return [
             Picture(
                 d.id,
-                d.there(),
+                d.choose_path(),
                 d.paths,
                 metadata[row_id],
                 d.tags,

@@ -232,7 +232,7 @@ class HitDescriber:
         return tuple(
             Hit(
                 id=one.summary.id,
-                path=one.summary.there(),
+                path=one.summary.choose_path(),
                 paths=one.summary.paths,
                 score=one.score,
                 kind=None,

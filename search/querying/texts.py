@@ -71,7 +71,7 @@ class TextReader:
         named: dict[int, None] = {}
         names, labelled = list[str](), dict[str, Mapping[int, float]]()
         for other in others:
-            by_name = self._reader.by_name(other, MOST_NAMED)
+            by_name = self._reader.find_by_name(other, MOST_NAMED)
             by_label = self._find_labelled(other, vocabulary) if vocabulary else {}
             numbers, stored = self._reader.load_vectors(self._space, {*by_name, *by_label})
             if numbers:
@@ -106,7 +106,7 @@ class TextReader:
         classes = vocabulary.label_classes(name)
         if not classes:
             return {}
-        return self._reader.by_labels(self._space, classes, MOST_NAMED, vocabulary.threshold)
+        return self._reader.find_by_labels(self._space, classes, MOST_NAMED, vocabulary.threshold)
 
     def _find_seen(
         self, word: Word, vocabulary: Vocabulary, most: int
@@ -114,7 +114,7 @@ class TextReader:
         """Return the pictures in which the model sees a class of a word, as `ParsedText.seen`;
         None for a word without classes."""
         classes = vocabulary.classes_of([word])
-        return self._reader.by_labels(self._space, classes, most, 0.0) if classes else None
+        return self._reader.find_by_labels(self._space, classes, most, 0.0) if classes else None
 
     def _embed_word(
         self, word: Word, vocabulary: Vocabulary, seen: Mapping[int, float] | None

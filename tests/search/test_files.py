@@ -39,7 +39,7 @@ def test_threads_that_write_the_same_file_do_not_meet(tmp_path: Path) -> None:
     path, barrier = tmp_path / "x", Barrier(2, timeout=30)
 
     def write(data: bytes) -> bytes:
-        with files.beside(path) as partial:
+        with files.open_partial(path) as partial:
             partial.write_bytes(data)
             barrier.wait()
             return partial.read_bytes()

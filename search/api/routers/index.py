@@ -171,10 +171,10 @@ async def follow_job(job_id: str, request: Request, here: Here) -> Response:
     `cancelled`. With Last-Event-ID only later events."""
     job = await _get_job(here, job_id)
     last = request.headers.get("last-event-id", "")
-    seen = int(last) if last.isascii() and last.isdecimal() and len(last) < 18 else 0
-    if job.over and seen >= job.version:
+    last_version = int(last) if last.isascii() and last.isdecimal() and len(last) < 18 else 0
+    if job.over and last_version >= job.version:
         return Response(status_code=204)  # a browser does not connect again then
-    return EventStream(job, seen, here)
+    return EventStream(job, last_version, here)
 
 
 async def _get_job(here: Context, job_id: str) -> Job | JobRecord:
@@ -216,10 +216,10 @@ def show_job(grant: Grant, job: Job | JobRecord) -> dict[str, Any]:
 class EventStream(StreamingResponse):
     """The events of a job. A limited number of them is sent at once."""
 
-    def __init__(self, job: Job | JobRecord, seen: int, here: Context) -> None:
-        """seen: version of the job that the client knows."""
+    def __init__(self, job: Job | JobRecord, last_version: int, here: Context) -> None:
+        """last_version: version of the job that the client knows."""
         headers = {"X-Accel-Buffering": "no"}
-        events = _follow(job, seen, here)
+        events = _follow(job, last_version, here)
         super().__init__(events, media_type="text/event-stream", headers=headers)
         self._here = here
 
@@ -234,7 +234,7 @@ class EventStream(StreamingResponse):
             self._here.connected.followers -= 1
 
 
-async def _follow(job: Job | JobRecord, seen: int, here: Context) -> AsyncIterator[str]:
+async def _follow(job: Job | JobRecord, last_version: int, here: Context) -> AsyncIterator[str]:
     yield "retry: 2000\n\n"
     beat = checked = time.monotonic()
     while not here.connected.stopping:
@@ -251,11 +251,11 @@ async def _follow(job: Job | JobRecord, seen: int, here: Context) -> AsyncIterat
             except (LookalikeError, Problem):
                 return  # the client asks again, and then gets the reason
         version, over = job.version, job.over
-        if version > seen:
+        if version > last_version:
             name = job.state if over else "progress"
             data = json.dumps(show_job(here.grant, job), ensure_ascii=False)
             yield f"id: {version}\nevent: {name}\ndata: {data}\n\n"
-            seen, beat = version, time.monotonic()
+            last_version, beat = version, time.monotonic()
         if over:
             return
         if time.monotonic() - beat >= BEAT_SECONDS:

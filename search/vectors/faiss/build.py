@@ -123,7 +123,7 @@ def build_ivf(
         "probes_100": held_out.count_probes(centroids, 100, COVERAGE),
     }
     columns = np.frombuffer(every, np.int64), np.frombuffer(nearest, np.int64)
-    lists = _by_cluster(*columns, codes, centroids)
+    lists = _group_by_cluster(*columns, codes, centroids)
     return _restore_from_file(folder, head, make_parts(centroids, bounds, len(codes), lists))
 
 
@@ -195,7 +195,7 @@ def _load(reader: VectorSource, space: Space, ids: RowIds) -> tuple[RowIds, Vect
     return np.array(present, np.int64), rows[:count]
 
 
-def _by_cluster(
+def _group_by_cluster(
     ids: RowIds, nearest: RowIds, codes: Array, centroids: Vectors
 ) -> Iterator[tuple[Array, RowIds]]:
     """Yield the codes and ids of each cluster. nearest: the cluster of each id."""

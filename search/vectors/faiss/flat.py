@@ -55,10 +55,10 @@ class FlatIndex(FaissIndex):
 
     def parts(self) -> dict[str, Part]:
         """Return the arrays of a snapshot: `ids`, ascending, and `vectors`."""
-        kept = np.delete(np.arange(len(self._base_ids)), self._deleted_positions())
+        positions = np.delete(np.arange(len(self._base_ids)), self._deleted_positions())
         added: RowIds = faiss.vector_to_array(self._delta.id_map)
         rows = self._delta.index.reconstruct_n(0, len(added))
-        ids = np.concatenate([self._base_ids[kept], added])
+        ids = np.concatenate([self._base_ids[positions], added])
         order = np.argsort(ids)
         base = self._base
 
@@ -66,9 +66,9 @@ class FlatIndex(FaissIndex):
             for start in range(0, len(order), BLOCK):
                 block = order[start : start + BLOCK]
                 piece = np.empty((len(block), base.shape[1]), np.float32)
-                old = block < len(kept)
-                piece[old] = base[kept[block[old]]]
-                piece[~old] = rows[block[~old] - len(kept)]
+                old = block < len(positions)
+                piece[old] = base[positions[block[old]]]
+                piece[~old] = rows[block[~old] - len(positions)]
                 yield piece
 
         return {

@@ -58,9 +58,9 @@ class FaissIndex(ABC):
 
     def ids(self) -> RowIds:
         """Return all stored row ids, ascending."""
-        kept = np.delete(self._base_ids, self._deleted_positions())
+        base_ids = np.delete(self._base_ids, self._deleted_positions())
         added = np.fromiter(self._delta_ids, np.int64, len(self._delta_ids))
-        result: RowIds = np.sort(np.concatenate([kept, added])).astype(np.int64)
+        result: RowIds = np.sort(np.concatenate([base_ids, added])).astype(np.int64)
         return result
 
     @abstractmethod

@@ -113,8 +113,8 @@ class IvfIndex(FaissIndex):
                 codes = lists[starts[i] : middle].reshape(size, dim)
                 ids = lists[middle : starts[i + 1]].view(np.int64)
                 if i in affected:
-                    kept = ~np.isin(ids, gone)
-                    codes, ids = codes[kept], ids[kept]
+                    is_present = ~np.isin(ids, gone)
+                    codes, ids = codes[is_present], ids[is_present]
                 if i in added:
                     codes = np.concatenate([codes, added[i][0]])
                     ids = np.concatenate([ids, added[i][1]])

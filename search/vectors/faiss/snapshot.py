@@ -79,7 +79,7 @@ def write(path: Path, head: Mapping[str, Any], parts: Mapping[str, Part]) -> int
     Raises StorageError if the disk fails; the earlier snapshot stays then.
     """
     try:
-        with files.beside(path) as partial:
+        with files.open_partial(path) as partial:
             with partial.open("wb") as file:
                 size = write_to(file, head, parts)
                 file.flush()

@@ -235,10 +235,10 @@ def _find_status(error: BaseException | None) -> Any:
     """Return the gRPC status that led to an error, or None."""
     from grpc import RpcError
 
-    seen = set[int]()
-    while error is not None and id(error) not in seen:  # pymilvus raises errors from themselves
+    visited = set[int]()
+    while error is not None and id(error) not in visited:  # pymilvus raises errors from themselves
         if isinstance(error, RpcError) and hasattr(error, "code"):
             return error.code()
-        seen.add(id(error))
+        visited.add(id(error))
         error = error.__cause__ or error.__context__
     return None

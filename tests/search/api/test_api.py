@@ -79,7 +79,7 @@ def test_http_and_python_give_the_same_answer(
         "vector": ([{"vector": [1.0, *[0.0] * 767]}], []),
     }[terms]
     if terms == "vector":
-        terms_json = [{"vector": [1.0] * shared.library.catalog.serving().dim}]  # type: ignore[union-attr]
+        terms_json = [{"vector": [1.0] * shared.library.catalog.find_own_space().dim}]  # type: ignore[union-attr]
     query = {"terms": terms_json, "k": 7, "min_score": -1}
     if uploads:
         text = {"query": json.dumps(query)}
@@ -137,7 +137,7 @@ def test_a_bad_query_says_what_is_wrong(
 
 
 def test_a_huge_vector_is_as_good_as_a_small_one(client: httpx.Client, shared: Engine) -> None:
-    dim = shared.library.catalog.serving().dim  # type: ignore[union-attr]
+    dim = shared.library.catalog.find_own_space().dim  # type: ignore[union-attr]
     responses = [
         client.post("/api/v1/search", json={"terms": [{"vector": [scale] * dim, "weight": weight}]})
         for scale, weight in ((1.0, 1.0), (1e300, 1.0), (1e-300, 1.0), (1.0, 1e300))

@@ -33,7 +33,7 @@ MAINTENANCE = set(
     " searchable_ids iterate_files iterate_file_blocks count_dangling".split()
 )
 """Reads of `CatalogReader` that answer no user, or hold nothing of pictures."""
-HOOKED = {"describe", "by_labels", "by_name", "places"}
+HOOKED = {"describe", "find_by_labels", "find_by_name", "places"}
 """Reads that ask `sees` or `limit` themselves."""
 
 
@@ -163,8 +163,8 @@ def check_names(server: Server) -> None:
     reader = server.engine.within([str(server.ours)]).library.reader
     whole = server.engine.library.reader
     for word, count in (("zebra", 0), ("theirs", 0), ("hidden7", 0), ("giraffe", 6), ("ours", 6)):
-        assert len(reader.by_name(word, 100)) == count
-        assert len(whole.by_name(word, 100)) == (count or 14 if word != "hidden7" else 1)
+        assert len(reader.find_by_name(word, 100)) == count
+        assert len(whole.find_by_name(word, 100)) == (count or 14 if word != "hidden7" else 1)
     for text in ("zebra", "hidden"):
         sent = {"terms": [{"text": text}], "k": 100}
         answer = server.client.post("/api/v1/search", json=sent, headers=server.user).json()
@@ -173,9 +173,9 @@ def check_names(server: Server) -> None:
         assert all(not one["names"] for one in answer["understood"])
     space = whole.spaces()[0]
     classes = {label.name for row in range(1, 20) for label in _labels(whole, space, row)}
-    assert len(whole.by_labels(space, classes, 100, 0.0)) == 19
-    assert len(reader.by_labels(space, classes, 100, 0.0)) == 6
-    assert len(reader.by_labels(space, classes, 3, 0.0)) == 3
+    assert len(whole.find_by_labels(space, classes, 100, 0.0)) == 19
+    assert len(reader.find_by_labels(space, classes, 100, 0.0)) == 6
+    assert len(reader.find_by_labels(space, classes, 3, 0.0)) == 3
 
 
 def _labels(reader: CatalogReader, space: Any, row_id: int) -> tuple[Any, ...]:

@@ -165,7 +165,7 @@ def test_vectors_of_two_models_never_mix(fixture: CatalogFixture) -> None:
     fixture.catalog.serve(other)
     assert (
         fixture.reader.load_vectors(fixture.space, [1])[0] == []
-        and fixture.catalog.serving() == other
+        and fixture.catalog.find_own_space() == other
     )
 
 
@@ -173,7 +173,7 @@ def test_a_model_is_entered_once_and_goes_by_its_last_name(fixture: CatalogFixtu
     again = fixture.catalog.space("mini:/elsewhere", "f0", 4)
     assert again == replace(fixture.space, name="mini:/elsewhere")
     fixture.catalog.serve(again)
-    assert fixture.catalog.serving() == again
+    assert fixture.catalog.find_own_space() == again
 
 
 # pictures, files, the log ----------------------------------------------------------------------
@@ -536,9 +536,9 @@ def test_labels_and_flags_follow_the_vector_to_pictures_of_the_same_pixels(
     labels = fixture.reader.labels(fixture.space, [1, 2])
     assert labels[1] == labels[2] == content.labels
     assert all(one.low_content for one in fixture.reader.describe([1, 2]).values())
-    rows = fixture.reader.by_labels(fixture.space, ["dog", "cat"], 10, 0.5)
+    rows = fixture.reader.find_by_labels(fixture.space, ["dog", "cat"], 10, 0.5)
     assert rows == pytest.approx({1: 0.95, 2: 0.95})
-    assert fixture.reader.by_labels(fixture.space, ["cat"], 10, 0.5) == {}
+    assert fixture.reader.find_by_labels(fixture.space, ["cat"], 10, 0.5) == {}
     other = fixture.catalog.space("other", "f2", 4)
     fixture.catalog.add_vectors(other, {1: vector}, {1: SeenContent()})
     assert fixture.reader.labels(other, [1]) == {} and fixture.reader.labels(fixture.space, [1])
@@ -552,13 +552,15 @@ def test_pictures_are_found_by_the_names_of_files_and_folders(fixture: CatalogFi
         identity = hashlib.sha256(name.encode()).hexdigest()
         file = ExtractedFile(entry(name), identity, name, FACTS, np.eye(4, dtype=np.float32)[0])
         fixture.catalog.record(fixture.root, fixture.space, [file])
-    assert fixture.reader.by_name("rome", 10) == [2, 1]
-    assert fixture.reader.by_name("rome", 1) == [2]
-    assert fixture.reader.by_name("期", 10) == [4]
-    assert fixture.reader.by_name("pictures", 10) == [4, 3, 2, 1]  # the root's own name
-    assert fixture.reader.by_name("a%", 10) == []
-    assert fixture.reader.by_name("rome 2019", 10) == [1]
-    assert fixture.reader.by_name("b rome", 10) == [2] and not fixture.reader.by_name("rome b", 10)
+    assert fixture.reader.find_by_name("rome", 10) == [2, 1]
+    assert fixture.reader.find_by_name("rome", 1) == [2]
+    assert fixture.reader.find_by_name("期", 10) == [4]
+    assert fixture.reader.find_by_name("pictures", 10) == [4, 3, 2, 1]  # the root's own name
+    assert fixture.reader.find_by_name("a%", 10) == []
+    assert fixture.reader.find_by_name("rome 2019", 10) == [1]
+    assert fixture.reader.find_by_name("b rome", 10) == [2] and not fixture.reader.find_by_name(
+        "rome b", 10
+    )
 
 
 def test_a_newer_schema_is_refused(library: Open, home: Path, find_catalog: FindCatalog) -> None:
@@ -775,7 +777,7 @@ def test_ids_in_the_catalog_are_the_hashes_of_files(engine: Engine, folder: Path
     paint(folder / "a.jpg", 1)
     engine.sync(folder)
     assert engine.library.reader.picture_ids([1]) == {1: identity(1)}
-    assert isinstance(engine.library.catalog.serving(), Space)
+    assert isinstance(engine.library.catalog.find_own_space(), Space)
 
 
 def test_check_finds_a_damaged_vector_and_embeds_it_again(engine: Engine, folder: Path) -> None:

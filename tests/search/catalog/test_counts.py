@@ -36,7 +36,7 @@ class Churn:
         self.rng, self.prefix = random.Random(seed), f"{seed}"
         self.own = self.catalog.space("own", "f" * 64, DIM)
         self.roots = [self.catalog.add_root(p, 1, ()) for p in ("/r", "/r/inner", "/other")]
-        if self.catalog.serving() is None:
+        if self.catalog.find_own_space() is None:
             self.catalog.serve(self.own)
 
     def step(self) -> None:

@@ -87,7 +87,7 @@ def test_eight_kills_cost_a_batch_each_and_nothing_else(
     assert len(lines(log)) + report.embedded <= PICTURES + KILLS * BATCH
     files = {path: name for name, _, path in engine.library.reader.iterate_files()}
     assert files == {str(p): hashlib.sha256(data).hexdigest() for p, (data, _) in before.items()}
-    space = engine.library.catalog.serving()
+    space = engine.library.catalog.find_own_space()
     assert space is not None
     live = IndexReplica(engine.library.reader, space, home / "index")
     assert live.refresh().count == PICTURES and not live.rebuilt

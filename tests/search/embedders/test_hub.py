@@ -141,9 +141,9 @@ def files(cache: Path) -> list[Path]:
 
 def test_a_file_is_fetched_once(serve: Callable[..., str], tmp_path: Path) -> None:
     serve("well")
-    assert hub.cached(REPO, FILES) is None
+    assert hub.find_cached(REPO, FILES) is None
     steps = fetch()
-    path = hub.cached(REPO, FILES)
+    path = hub.find_cached(REPO, FILES)
     assert path is not None and path.read_bytes() == Hub.content and path.name == FILES[1]
     assert all(0 <= done <= len(Hub.content) for done, _ in steps)
     Hub.requests.clear()
@@ -153,7 +153,7 @@ def test_a_file_is_fetched_once(serve: Callable[..., str], tmp_path: Path) -> No
 def test_a_connection_that_the_hub_closed_is_opened_again(serve: Callable[..., str]) -> None:
     serve("idle")
     fetch()
-    assert hub.cached(REPO, FILES) is not None
+    assert hub.find_cached(REPO, FILES) is not None
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_a_hub_that_cannot_be_reached_is_given_up(
     with pytest.raises(ConnectionError, match=message):
         fetch()
     assert time.monotonic() - begun < 3
-    assert hub.cached(REPO, FILES) is None
+    assert hub.find_cached(REPO, FILES) is None
 
 
 def test_the_hub_has_less_than_five_seconds() -> None:
@@ -210,11 +210,11 @@ def test_a_download_that_breaks_off_leaves_nothing_that_is_taken_for_whole(
     with pytest.raises(ConnectionError, match="the download (stands still|broke off)"):
         fetch()
     assert time.monotonic() - begun < 6
-    assert hub.cached(REPO, FILES) is None
+    assert hub.find_cached(REPO, FILES) is None
     monkeypatch.setattr(Hub, "way", "well")
     monkeypatch.setattr(hub, "STALL", 20.0)  # the one given up still holds the cache's lock
     fetch()
-    path = hub.cached(REPO, FILES)
+    path = hub.find_cached(REPO, FILES)
     assert path is not None and path.read_bytes() == Hub.content
 
 

@@ -266,7 +266,7 @@ def test_weights_of_the_cache_are_used(
     timm_model: str, ours: Timm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = Path(timm_model.split(":")[2])
-    monkeypatch.setattr(embedder_module.hub, "cached", lambda *_: path)
+    monkeypatch.setattr(embedder_module.hub, "find_cached", lambda *_: path)
     embedder = Timm("timm:test_vit")
     assert embedder.name == f"timm:{SMALL}" and embedder.fingerprint == ours.fingerprint
     assert embedder.terms.startswith("its weights have the license ")

@@ -1426,7 +1426,7 @@ class Folders:
             assert hits[0].score == pytest.approx(1, abs=1e-3)
 
     def check_index(self, by_number: dict[int, str]) -> None:
-        space = self.engine.library.catalog.serving()
+        space = self.engine.library.catalog.find_own_space()
         if space is None:
             return
         lookup, runtime = self.engine.library.reader, self.engine.library.runtime

@@ -41,7 +41,7 @@ def engine(library: Open, folder: Path) -> Iterator[Engine]:
 
 def steps(engine: Engine) -> SimpleNamespace:
     library = engine.library
-    space = library.catalog.serving()
+    space = library.catalog.find_own_space()
     assert space is not None
     return SimpleNamespace(
         resolver=TermResolver(library.reader, library.resolver, library.models, space),

@@ -62,7 +62,7 @@ def photo(engine: Engine, seed: int) -> Path:
 def test_scores_of_a_text_are_cosines_with_the_stored_vectors(engine: Engine) -> None:
     hits = engine.search(text="a hat", k=8)
     words = embedder(engine).embed_text(["a hat"])[0]
-    space = engine.library.catalog.serving()
+    space = engine.library.catalog.find_own_space()
     assert space is not None
     for hit in hits:
         _, stored = engine.library.reader.load_vectors(

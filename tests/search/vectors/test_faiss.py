@@ -191,7 +191,7 @@ def test_a_snapshot_that_cannot_be_written_leaves_the_earlier_one(
 
 def numbers(engine: Engine) -> list[int]:
     """Return the ids in this engine's index after it read the change log."""
-    space = engine.library.catalog.serving()
+    space = engine.library.catalog.find_own_space()
     assert space is not None
     live = engine.library.indexes.replica(space)
     store = live.refresh()
@@ -201,7 +201,7 @@ def numbers(engine: Engine) -> list[int]:
 
 def fresh(engine: Engine) -> IndexReplica:
     """The index as a new process would open it."""
-    space = engine.library.catalog.serving()
+    space = engine.library.catalog.find_own_space()
     assert space is not None
     return IndexReplica(engine.library.reader, space, engine.home / "index")
 

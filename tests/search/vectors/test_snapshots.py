@@ -209,7 +209,7 @@ def test_the_log_is_kept_from_the_snapshot_on(library: Open, folder: Path) -> No
     head = snapshot.read_head(path)
     engine.forget(str(folder / "1.jpg"))
     engine.check()
-    reader, space = engine.library.reader, engine.library.catalog.serving()
+    reader, space = engine.library.reader, engine.library.catalog.find_own_space()
     assert space is not None and reader.stamp(space, head["sequence"]) == head["stamp"]
     with reader.database.read() as c:
         later = changes.c.sequence > head["sequence"]

@@ -260,7 +260,7 @@ def test_every_store_follows_the_change_log(
     for seed in range(4):
         paint(folder / f"{seed}.jpg", seed)
     writer.sync(folder)
-    space = engine.library.catalog.serving()
+    space = engine.library.catalog.find_own_space()
     assert space is not None
     replica = engine.library.indexes.replica(space)
     assert replica.refresh().ids().tolist() == [1, 2, 3, 4]

@@ -38,6 +38,7 @@ from search.records import (
     Hits,
     IndexReport,
     KeptPicture,
+    Kind,
     KnownWord,
     MoveProgress,
     Page,
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from search.generation.variants import VariantOptions
     from search.indexing.ray import RayCluster
     from search.indexing.sync import FolderSync
+    from search.querying.conditions import Condition
 
 
 class Engine:
@@ -367,6 +369,11 @@ class Engine:
         k: int = 10,
         min_score: float | None = None,
         model: str | None = None,
+        where: str | Condition | Sequence[str | Condition] = (),
+        sort: str | None = None,
+        collapse: bool = False,
+        kind: Kind | None = None,
+        offset: int = 0,
     ) -> Hits:
         """Find the pictures that look most like a query, best first.
 
@@ -376,22 +383,24 @@ class Engine:
         or (H, W) grey of uint8, a file opened in binary mode, a hit, or a list of them that
         add up. text: what is to be seen, or a list; mini knows words (`words`). k: 1 to 10000.
         min_score: cosine in [-1, 1]. model: whose vectors are compared, by name or fingerprint;
-        `status().spaces` lists them. Raises LookalikeError.
+        `status().spaces` lists them. where: conditions, such as "type=jpeg and width>=1000"; alone,
+        it lists the pictures that hold them. sort, collapse, kind, offset: see `Query`. Raises
+        LookalikeError.
         """
+        more: dict[str, Any] = {"k": k, "min_score": min_score, "model": model, "where": where}
+        more |= {"sort": sort, "collapse": collapse, "kind": kind, "offset": offset}
         if not isinstance(query, Query):
             if query is not None and image is not None:
                 raise QueryError("give one picture or a list of them, not both `query` and `image`")
             image = image if query is None else query
-            query = Query.of(
-                image, text=text, vector=vector, crop=crop, k=k, min_score=min_score, model=model
-            )
+            query = Query.of(image, text=text, vector=vector, crop=crop, **more)
         elif (
             image is not None
             or (text, vector, crop) != (None,) * 3
-            or (k, min_score, model) != (10, None, None)
+            or (k, *(value for name, value in more.items() if name != "k" and value)) != (10,)
         ):
             raise QueryError(
-                "a Query holds its own terms, k, min_score and model; give nothing beside it"
+                "a Query holds its own terms, k, conditions and so on; give nothing beside it"
             )
         return self.library.searches.search(query).with_thumbnails(self.library.thumbnails)
 

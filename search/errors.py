@@ -9,6 +9,10 @@
     │   ├── CollectionError  a folder outside the collections that a token is for
     │   ├── NotUploadError  a picture that is not an upload, so that it is not deleted
     │   └── QueryError      a query that cannot be answered
+    │       ├── ConditionError  a condition that cannot be read
+    │       │   ├── UnknownFieldError  a field or a sort key that there is not
+    │       │   ├── ConditionValueError  a value or an operator that the field does not take
+    │       │   └── UnsupportedConditionError  what this version or this library cannot answer
     │       ├── FieldError  a query whose JSON has unknown fields, or values of the wrong type
     │       └── NeighbourError  no picture of the library that variants could start from
     ├── ModelError          a model that is unknown, cannot be loaded, or is not the library's
@@ -99,6 +103,30 @@ class FieldError(QueryError):
     def __init__(self, fields: Sequence[tuple[str, str]]) -> None:
         self.fields = tuple(fields)
         super().__init__("; ".join(f"{where}: {what}" for where, what in self.fields))
+
+
+class ConditionError(QueryError):
+    """A condition that cannot be read, or that names a field or a value that there is not."""
+
+    code = "condition_invalid"
+
+
+class UnknownFieldError(ConditionError):
+    """A condition with a field or a sort key that there is not."""
+
+    code = "condition_field_unknown"
+
+
+class ConditionValueError(ConditionError):
+    """A condition with a value or an operator that its field does not take."""
+
+    code = "condition_value_invalid"
+
+
+class UnsupportedConditionError(ConditionError):
+    """A condition that this version or this library cannot answer."""
+
+    code = "condition_unsupported"
 
 
 class NeighbourError(QueryError):

@@ -10,12 +10,13 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, overload
 
 from search import files
-from search.errors import NotFoundError, PictureError, StorageError
+from search.errors import NotFoundError, PictureError, StorageError, UnknownFieldError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -53,7 +54,8 @@ class Metadata:
 
     type: `jpeg`, `png`, ...; width, height: pixels of the upright original; bytes: file size.
     taken: local time as `YYYY-MM-DDTHH:MM:SS`; latitude, longitude: degrees, north and east
-    positive. palette: up to five colours `#rrggbb`, most frequent first. exif: tag name -> value.
+    positive. palette: up to five colours `#rrggbb`, most frequent first. palette_shares: how much
+    of the picture each of them covers, 0 to 1. exif: tag name -> value.
     truncated: the end of its pixels, at most 5 % of its rows, is missing.
     """
 
@@ -68,6 +70,7 @@ class Metadata:
     palette: tuple[str, ...] = ()
     exif: dict[str, str | int | float] = field(default_factory=dict)
     truncated: bool = False
+    palette_shares: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,8 @@ class Picture:
     def to_json(self) -> dict[str, Any]:
         """Convert to JSON, as `/images/{id}` answers."""
         paths = {"path": shown(self.path), "paths": [shown(p) for p in self.paths]}
-        metadata = {**asdict(self.metadata), "palette": list(self.metadata.palette)}
+        lists = {name: list(getattr(self.metadata, name)) for name in ("palette", "palette_shares")}
+        metadata = {**asdict(self.metadata), **lists}
         seen = {"labels": [asdict(label) for label in self.labels], "low_content": self.low_content}
         origins = {"original_name": self.original_name, "source_url": self.source_url}
         return {"id": self.id, **paths, **metadata, "tags": list(self.tags), **seen, **origins}
@@ -109,19 +113,98 @@ class KeptPicture(Picture):
     is_new: bool = False
 
 
+SORT_KEYS = ("score", "date", "name", "size", "folder", "color", "added")
+"""What pictures can be sorted by."""
+
+
+@dataclass(frozen=True)
+class Sort:
+    """An order of pictures. key: of `SORT_KEYS`. reverse: from the greatest value down; for
+    `score`, from the least up. Pictures without a value come last."""
+
+    key: str
+    reverse: bool = False
+
+    def __str__(self) -> str:
+        return f"-{self.key}" if self.reverse else self.key
+
+    @classmethod
+    def parse(cls, text: str) -> Sort:
+        """Parse a key, with `-` before it for the reverse order. Raises UnknownFieldError."""
+        key = text.removeprefix("-")
+        if key not in SORT_KEYS:
+            near = get_close_matches(key, SORT_KEYS, 1, 0.5)
+            advice = f"did you mean {near[0]}? " if near else ""
+            raise UnknownFieldError(
+                f"there is no sort key {key[:100]!r}; {advice}Give one of {', '.join(SORT_KEYS)}, "
+                "or one with a minus for the reverse order, such as -date"
+            )
+        return cls(key, text.startswith("-"))
+
+
 @dataclass(frozen=True)
 class Page:
-    """A page of the library's pictures, newest first. page: from 1. total: pictures in all."""
+    """A page of the library's pictures. page: from 1. total: pictures in all. next: the cursor of
+    the page after it; None after the last."""
 
     page: int
     pages: int
     total: int
     pictures: tuple[Picture, ...]
+    next: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Convert to JSON, as `/images` answers."""
-        counts = {"page": self.page, "pages": self.pages, "total": self.total}
+        counts = {"page": self.page, "pages": self.pages, "total": self.total, "next": self.next}
         return {**counts, "images": [picture.to_json() for picture in self.pictures]}
+
+
+@dataclass(frozen=True)
+class Facet:
+    """A value that pictures have. where: the condition that selects them."""
+
+    value: str
+    count: int
+    where: str
+
+
+@dataclass(frozen=True)
+class Facets:
+    """How many pictures have each value of some fields, most first. total: pictures in all. fields:
+    by name; `month` and `year` are in their own order, newest first."""
+
+    total: int
+    fields: dict[str, tuple[Facet, ...]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Convert to JSON, as `/facets` answers."""
+        values = {
+            name: [{**vars(one), "value": shown(one.value)} for one in facets]
+            for name, facets in self.fields.items()
+        }
+        return {"total": self.total, "fields": values}
+
+
+@dataclass(frozen=True)
+class Month:
+    """How many pictures were taken in a month. month: `YYYY-MM`, or None for no date."""
+
+    month: str | None
+    count: int
+
+
+@dataclass(frozen=True)
+class FolderCount:
+    """A folder with pictures. path: absolute. count: of the pictures in it and below. folders:
+    whether there are folders with pictures in it."""
+
+    path: str
+    count: int
+    folders: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Convert to JSON, as `/folders` answers."""
+        return {**vars(self), "path": shown(self.path)}
 
 
 SKIP_CODES: Mapping[str, str] = MappingProxyType(
@@ -222,15 +305,16 @@ class Hit:
 
     id: SHA-256 of its bytes. path: one file, present and unchanged if any is; paths: all. score:
     cosine in [-1, 1] under the library's model; for a query that is a single known word, the
-    probability that the model sees it, 0 to 1. kind, probability: None where they were not
-    computed. source, time: None for pictures that are files. low_content: the picture is blank,
-    so that its score says nothing of likeness.
+    probability that the model sees it, 0 to 1; None for a query of conditions alone. kind,
+    probability: None where they were not computed. copies: ids of the pictures that were folded
+    into this one. source, time: None for pictures that are files. low_content: the picture is
+    blank, so that its score says nothing of likeness.
     """
 
     id: str
     path: str
     paths: tuple[str, ...]
-    score: float
+    score: float | None
     kind: Kind | None
     probability: float | None
     width: int
@@ -239,6 +323,7 @@ class Hit:
     source: str | None = None
     time: float | None = None
     low_content: bool = False
+    copies: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Convert to JSON, as `search --json` prints it."""
@@ -408,12 +493,13 @@ class Hits(Sequence[Hit]):
         for hit in self.hits:
             data = self._thumbnails and self._thumbnails.read(hit.id)
             name = html.escape(shown(os.path.basename(hit.path)))
+            score = "" if hit.score is None else f"{hit.score:.3f}"
             source = f"data:image/webp;base64,{base64.b64encode(data).decode()}" if data else ""
             picture = f'<img src="{source}" alt="" style="max-width:100%;max-height:130px">'
             figures.append(
                 '<figure style="width:140px;margin:4px;text-align:center;font-size:11px" '
                 f'title="{html.escape(shown(hit.path))}">{picture if data else ""}'
-                f"<figcaption>{hit.score:.3f} {name}</figcaption></figure>"
+                f"<figcaption>{score} {name}</figcaption></figure>"
             )
         return f'<div style="display:flex;flex-wrap:wrap">{"".join(figures)}</div>'
 

@@ -20,6 +20,7 @@ IMAGE = {
     "latitude": 38.7223,
     "longitude": -9.1393,
     "palette": ["#e8e4df", "#2b2a29"],
+    "palette_shares": [0.71, 0.29],
     "exif": {"ISOSpeedRatings": 200},
     "truncated": False,
     "tags": ["summer"],

@@ -263,7 +263,7 @@ BY_REFERENCE: tuple[type[BaseModel], ...] = (
     AddressJson,
 )
 """Shapes that no route's signature has, but `problems` and `multipart` refer to."""
-UNSUPPORTED = ("where", "kind", "collapse", "expand", "restore", "verify")
+UNSUPPORTED = ("expand", "restore", "verify")
 """Fields of `QueryJson` that appear in OpenAPI once they work; until then they are refused."""
 STATUSES = {
     400: "What was wrong with the request",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -234,6 +235,7 @@ def _set_up_connection(connection: sqlite3.Connection, _: Any) -> None:
     connection.isolation_level = None  # `_begin` opens the transactions
     for pragma in PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
+    _add_functions(connection)
 
 
 def _set_up_reading_connection(connection: sqlite3.Connection, _: Any) -> None:
@@ -241,6 +243,15 @@ def _set_up_reading_connection(connection: sqlite3.Connection, _: Any) -> None:
     for pragma in PRAGMAS:
         if not pragma.startswith(("journal_mode", "synchronous")):
             connection.execute(f"PRAGMA {pragma}")
+    _add_functions(connection)
+
+
+def _add_functions(connection: sqlite3.Connection) -> None:
+    """Add the functions of angles, which some builds of SQLite lack."""
+    known = {row[0] for row in connection.execute("PRAGMA function_list")}
+    for function in (math.sin, math.cos):
+        if function.__name__ not in known:
+            connection.create_function(function.__name__, 1, function, deterministic=True)
 
 
 def _is_writable(file: Path) -> bool:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, insert, inspect, select
 
 from search.catalog import schema
+from search.media.colors import RANK_SHARES, color_of_cell, hue_of
 
 
 def create(connection: Connection) -> None:
@@ -347,6 +348,36 @@ def add_tokens(connection: Connection) -> None:
     )
 
 
+def add_color_shares(connection: Connection) -> None:
+    """How much of a picture each color covers, and by what colors are found and sorted.
+
+    The shares of earlier palettes are the usual ones of their ranks until the file is read again.
+    """
+    hexadecimal = "instr('0123456789abcdef', substr(color, {place}, 1)) - 1"
+    cell = " + ".join(
+        f"(({hexadecimal.format(place=place)}) * 2 + ({hexadecimal.format(place=place + 1)}) / 8)"
+        f" * {factor}"
+        for place, factor in ((2, 1024), (4, 32), (6, 1))
+    )
+    shares = " ".join(f"WHEN {rank} THEN {share}" for rank, share in enumerate(RANK_SHARES))
+    update = f"UPDATE colors SET cell = {cell}, share = CASE rank {shares} ELSE 0 END"
+    statements = (
+        "ALTER TABLE colors ADD COLUMN share FLOAT DEFAULT 0 NOT NULL",
+        "ALTER TABLE colors ADD COLUMN cell INTEGER DEFAULT 0 NOT NULL",
+        "ALTER TABLE colors ADD COLUMN hue FLOAT DEFAULT 0 NOT NULL",
+        "DROP INDEX colors_color",
+        update,
+        "CREATE INDEX colors_cell ON colors (cell, picture, share)",
+    )
+    strpos = "strpos('0123456789abcdef', "  # as SQLite's `instr`
+    postgresql = [one.replace("instr('0123456789abcdef', ", strpos) for one in statements]
+    _run(connection, *statements, postgresql=postgresql)
+    for (cell_number,) in connection.exec_driver_sql("SELECT DISTINCT cell FROM colors").all():
+        hue = hue_of(color_of_cell(cell_number))
+        _run(connection, f"UPDATE colors SET hue = {hue} WHERE cell = {cell_number}")
+    _run(connection, "CREATE INDEX colors_hue ON colors (rank, hue, picture)")
+
+
 class Migration(NamedTuple):
     """version: of the schema after it. apply: changes a catalog of the version before."""
 
@@ -371,6 +402,7 @@ MIGRATIONS = (
     Migration(15, add_counts),
     Migration(16, add_jobs),
     Migration(17, add_tokens),
+    Migration(18, add_color_shares),
 )
 """Never edited, only extended at the end."""
 NEWEST = MIGRATIONS[-1].version

@@ -41,7 +41,7 @@ from search.catalog.schema import (
     vectors,
 )
 from search.catalog.sql import path_contains
-from search.catalog.writes import METADATA, Space, chunks, is_undamaged, unpack
+from search.catalog.writes import CHUNK, METADATA, Space, chunks, is_undamaged, unpack
 from search.errors import NotFoundError, QueryError
 from search.media.object_urls import is_object_url, join_place
 from search.media.open_file import FilePlace
@@ -59,7 +59,8 @@ class PictureSummary:
 
     id: SHA-256 of its bytes. paths: of its files. stats: size in bytes and mtime_ns of each file
     when it was indexed. decode_rule: the version of the rule that decoded it. Files that the
-    library keeps come after those of the user. original_name, source_url: of an upload.
+    library keeps come after those of the user. original_name, source_url: of an upload. pixel_hash:
+    the same for pictures that look the same.
     """
 
     id: str
@@ -72,6 +73,7 @@ class PictureSummary:
     decode_rule: int = 0
     original_name: str | None = None
     source_url: str | None = None
+    pixel_hash: str = ""
 
     def choose_path(self) -> str:
         """Return the path of one file, present and unchanged if any is."""
@@ -99,6 +101,22 @@ class CatalogReader:
     def limit(self, query: Select[Any], picture: ColumnElement[Any]) -> Select[Any]:
         """Limit a query to pictures that are shown. picture: the column of their row ids."""
         return query
+
+    def limit_files(self, query: Select[Any]) -> Select[Any]:
+        """Limit a query of files to those that are shown."""
+        return query
+
+    def list_roots(self) -> dict[int, str]:
+        """Return the paths of the roots that are shown, by id."""
+        with self.database.read() as c:
+            rows = c.execute(select(roots.c.id, roots.c.path)).all()
+        return {int(row.id): os.fsdecode(row.path) for row in rows if self.sees(row.path)}
+
+    def find_uploads_root(self) -> int | None:
+        """Return the id of the root of uploads, if there is one that is shown."""
+        with self.database.read_prepared() as fetch:
+            path = os.fsdecode(_uploads_folder(fetch(UPLOADS_FOLDER)))
+        return next((root for root, one in self.list_roots().items() if one == path), None)
 
     def visible_ids(self, space: Space) -> RowIds | None:
         """Return the row ids that are shown and have a vector under the space, or None for all."""
@@ -285,7 +303,7 @@ class CatalogReader:
                 for *_, path, size, mtime_ns, root in rows
             }
             _, paths, stats = zip(*sorted(files_of), strict=True)
-            _, picture_id, width, height, low_content, decode_rule, name, url, *_ = rows[0]
+            _, picture_id, width, height, low_content, decode_rule, name, url, pixels, *_ = rows[0]
             if not self.sees(uploads):
                 name = url = None  # they are of the file in that folder
             names = tuple(sorted(tag_names.get(row_id, ())))
@@ -300,23 +318,27 @@ class CatalogReader:
                 decode_rule,
                 name,
                 url,
+                pixels,
             )
         return described
 
     def load_metadata(self, row_ids: Collection[int]) -> dict[int, Metadata]:
         """Return the metadata of pictures, by row id. Unknown row ids are left out."""
-        metadata, palettes = {}, dict[int, list[str]]()
+        metadata, palettes = {}, dict[int, list[list[Any]]]()
         with self.database.read_prepared() as fetch:
             for part in chunks(row_ids):
-                for picture, color in fetch(PALETTES, row_ids=part):
-                    palettes.setdefault(picture, []).append(color)
+                for picture, *entry in fetch(PALETTES, row_ids=part):
+                    palettes.setdefault(picture, []).append(entry)
                 for row_id, *row in fetch(DESCRIBED, row_ids=part):
                     values = dict(zip(METADATA, row, strict=True))
                     values["truncated"] = bool(values["truncated"])
                     if isinstance(values["exif"], str):  # some drivers parse JSON themselves
                         values["exif"] = json.loads(values["exif"])
-                    palette = tuple(palettes.get(row_id, ()))
-                    metadata[int(row_id)] = Metadata(**values, palette=palette)
+                    entries = palettes.get(row_id, ())
+                    palette, shares = tuple(e[0] for e in entries), tuple(e[1] for e in entries)
+                    metadata[int(row_id)] = Metadata(
+                        **values, palette=palette, palette_shares=shares
+                    )
         return metadata
 
     def labels(self, space: Space, row_ids: Collection[int]) -> dict[int, tuple[Label, ...]]:
@@ -350,6 +372,19 @@ class CatalogReader:
         query = self.limit(query, labels.c.picture)
         with self.database.read() as c:
             return {int(row.picture): float(row.total) for row in c.execute(query)}
+
+    def list_identical(self, pixel_hashes: Collection[str]) -> list[int]:
+        """Return the row ids of the pictures whose normalized images have these hashes."""
+        query = select(pictures.c.row_id).where(pictures.c.orphaned.is_(None))
+        query = query.where(pictures.c.pixel_hash.in_(pixel_hashes)).limit(CHUNK)
+        with self.database.read() as c:
+            return list(c.scalars(self.limit(query, pictures.c.row_id)))
+
+    def find_pixel_hash(self, picture_id: str) -> str:
+        """Return the hash of the normalized image of a picture. Raises as `resolve`."""
+        query = select(pictures.c.pixel_hash)
+        with self.database.read() as c:
+            return str(c.scalar(query.where(pictures.c.row_id == self.resolve(picture_id))))
 
     def find_by_name(self, word: str, most: int) -> list[int]:
         """Return the row ids of pictures with a word in a name, newest first, at most `most`.
@@ -548,10 +583,10 @@ PLACED = Prepared(
     .order_by(files.c.path, places.c.id)
     .limit(bindparam("count"))
 )
-SHOWN = Prepared(  # the columns after `source_url` are those of a file
+SHOWN = Prepared(  # the columns after `pixel_hash` are those of a file
     select(pictures.c.row_id, pictures.c.id, pictures.c.width, pictures.c.height)
     .add_columns(pictures.c.low_content, pictures.c.decode_rule)
-    .add_columns(pictures.c.original_name, pictures.c.source_url)
+    .add_columns(pictures.c.original_name, pictures.c.source_url, pictures.c.pixel_hash)
     .add_columns(files.c.path, files.c.size, files.c.mtime_ns, roots.c.path.label("root_path"))
     .join(places, places.c.picture == pictures.c.row_id)
     .join(files, files.c.id == places.c.file)
@@ -565,7 +600,7 @@ DESCRIBED = Prepared(
     )
 )
 PALETTES = Prepared(
-    select(colors.c.picture, colors.c.color)
+    select(colors.c.picture, colors.c.color, colors.c.share)
     .where(colors.c.picture.in_(_ROW_IDS))
     .order_by(colors.c.picture, colors.c.rank)
 )

@@ -121,7 +121,12 @@ colors = Table(  # the dominant colours of a picture
     Column("picture", Number, ForeignKey("pictures.row_id"), primary_key=True),
     Column("rank", Integer, primary_key=True),  # 0 is the most frequent
     Column("color", String(7), nullable=False),  # #rrggbb
-    Index("colors_color", "color"),
+    Column("share", Float, nullable=False, server_default=text("0")),  # of the pixels, 0 to 1
+    # see `search.media.colors`
+    Column("cell", Integer, nullable=False, server_default=text("0")),
+    Column("hue", Float, nullable=False, server_default=text("0")),
+    Index("colors_cell", "cell", "picture", "share"),
+    Index("colors_hue", "rank", "hue", "picture"),
 )
 
 files = Table(

@@ -40,6 +40,10 @@ class CollectionReader(CatalogReader):
         place = place.where(places.c.picture == picture, files.c.root.in_(self._roots))
         return query.where(place.exists())
 
+    def limit_files(self, query: Select[Any]) -> Select[Any]:
+        """See `CatalogReader`."""
+        return query.where(files.c.root.in_(self._roots))
+
     def visible_ids(self, space: Space) -> RowIds | None:
         """See `CatalogReader`."""
         import numpy as np  # slow to import, and a command may need no vectors

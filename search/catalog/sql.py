@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from sqlalchemy import (
@@ -10,7 +11,9 @@ from sqlalchemy import (
     LargeBinary,
     String as PlainString,
     Text as PlainText,
+    case,
     func,
+    literal_column,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import ColumnElement
@@ -79,3 +82,133 @@ def _compile_path_contains(element: path_contains, compiler: Any, **options: Any
     else:
         position = func.instr(func.lower(path.cast(PlainText)), text)
     return str(compiler.process(position > 0, **options))
+
+
+class path_text(FunctionElement[str]):
+    """A path as text, of which only its ASCII characters are the same in both databases.
+
+    path_text(files.c.path)
+    """
+
+    type = PlainText()
+    name = "path_text"
+    inherit_cache = True
+
+
+@compiles(path_text)
+def _compile_path_text(element: path_text, compiler: Any, **options: Any) -> str:
+    (path,) = element.clauses
+    if compiler.dialect.name == "postgresql":  # a path need not be UTF-8
+        return str(compiler.process(func.encode(path, "escape"), **options))
+    return str(compiler.process(path.cast(PlainText), **options))
+
+
+class base_name(FunctionElement[str]):
+    """What follows the last slash of a `path_text`."""
+
+    type = PlainText()
+    name = "base_name"
+    inherit_cache = True
+
+
+@compiles(base_name)
+def _compile_base_name(element: base_name, compiler: Any, **options: Any) -> str:
+    (path,) = element.clauses
+    if compiler.dialect.name == "postgresql":
+        name = func.regexp_replace(path, "^.*/", "")
+    else:
+        folder = func.rtrim(path, func.replace(path, "/", ""))
+        name = func.substr(path, func.length(folder) + 1)
+    return str(compiler.process(name, **options))
+
+
+class path_order(FunctionElement[str]):
+    """A `path_text` that is sorted by its bytes. Those of a character that is not ASCII come last.
+
+    path_order(path_text(files.c.path))
+    """
+
+    type = PlainText()
+    name = "path_order"
+    inherit_cache = True
+
+
+@compiles(path_order)
+def _compile_path_order(element: path_order, compiler: Any, **options: Any) -> str:
+    (path,) = element.clauses
+    if compiler.dialect.name == "postgresql":  # where these bytes are escaped by a backslash
+        path = func.replace(path, "\\", "~").collate("C")
+    return str(compiler.process(path, **options))
+
+
+class first_folder(FunctionElement[bytes]):
+    """The folder, below another one, that a path begins with; NULL for a file.
+
+    first_folder(files.c.path, 8) for the path b"holiday/beach/1.jpg" is b"beach"; 8 is the length
+    of b"holiday/".
+    """
+
+    type = LargeBinary()
+    name = "first_folder"
+    inherit_cache = True
+
+
+@compiles(first_folder)
+def _compile_first_folder(element: first_folder, compiler: Any, **options: Any) -> str:
+    path, length = element.clauses
+    rest = func.substr(path, length + 1)
+    if compiler.dialect.name == "postgresql":
+        # `position` has a syntax of its own
+        path_sql, length_sql = (compiler.process(one, **options) for one in (path, length))
+        rest_sql = f"substr({path_sql}, {length_sql} + 1)"
+        place = f"position('\\x2f'::bytea in {rest_sql})"
+        return f"CASE WHEN {place} > 0 THEN substr({rest_sql}, 1, {place} - 1) END"
+    slash: ColumnElement[int] = func.instr(rest, literal_column("x'2f'"))
+    return str(compiler.process(case((slash > 0, func.substr(rest, 1, slash - 1))), **options))
+
+
+class matches(FunctionElement[bool]):
+    """Whether a `path_text`, or other text, matches a glob. The case of ASCII letters is ignored.
+
+    `*` stands for any characters, `?` for one. matches(path_text(files.c.path), *glob("*/a?.jpg"))
+    """
+
+    type = Boolean()
+    name = "matches"
+    inherit_cache = True
+
+
+@compiles(matches)
+def _compile_matches(element: matches, compiler: Any, **options: Any) -> str:
+    text, like, pattern = element.clauses
+    if compiler.dialect.name == "postgresql":
+        return str(compiler.process(func.lower(text).op("~")(pattern), **options))
+    return str(compiler.process(func.lower(text).like(like, escape="\\"), **options))
+
+
+def glob(pattern: str, escaped: bool = True) -> tuple[str, str]:
+    """Return a glob as a pattern of LIKE and as a regular expression of PostgreSQL.
+
+    escaped: the text that is compared is a `path_text`, which PostgreSQL has with escaped bytes.
+    """
+    lowered = "".join(c.lower() if c.isascii() else c for c in pattern)
+    like, parts = "", list[str]()
+    for c in lowered:
+        like += {"*": "%", "?": "_"}.get(c, f"\\{c}" if c in "\\%_" else c)
+        if c == "*":
+            parts.append(".*")
+        elif c == "?" and escaped:  # an ASCII character, or the bytes of another one
+            parts.append(r"(?:[^\\]|\\\\|\\3[0-7]{2}(?:\\2[0-7]{2})+)")
+        elif c == "?":
+            parts.append(".")
+        elif escaped and (c == "\\" or not c.isascii()):
+            octets = "".join("\\\\" if one == 92 else f"\\{one:03o}" for one in c.encode())
+            parts.append(re.escape(octets))
+        else:
+            parts.append(re.escape(c))
+    return like, f"^{''.join(parts)}$"
+
+
+def is_not(criterion: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Return the opposite of a criterion, true where the criterion is NULL."""
+    return case((criterion, literal_column("0")), else_=literal_column("1")) == literal_column("1")

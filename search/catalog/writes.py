@@ -20,6 +20,7 @@ from search.catalog.database import Database
 from search.catalog.schema import changes, colors, files, labels, pictures, places, vectors
 from search.catalog.tags import Origin, add_tags, copy_tags
 from search.errors import NotFoundError
+from search.media.colors import RANK_SHARES, cell_of, color_of_cell, hue_of
 from search.media.rules import DECODE_RULE
 from search.records import Label, Metadata
 from search.types import FileEntry, Vectors
@@ -396,7 +397,7 @@ class CatalogWriter:
         c.execute(insert(pictures), rows)
         row_ids = {row.id: int(row.row_id) for row in c.execute(query)}
         counts.change_pictures(c, (row_ids[row["id"]] for row in rows))
-        self._set_colors(c, {row_ids[one.id]: one.metadata.palette for one in new if one.metadata})
+        self._set_colors(c, {row_ids[one.id]: one.metadata for one in new if one.metadata})
         for pixel_hash, row_id in copies:  # only the metadata of the file changed, so the tags stay
             for row in rows:
                 if row["pixel_hash"] == pixel_hash:
@@ -419,17 +420,26 @@ class CatalogWriter:
             return
         change = update(pictures).where(pictures.c.row_id == bindparam("key"))
         c.execute(change, [_columns(*one) | {"key": row_id} for row_id, one in decoded.items()])
-        CatalogWriter._set_colors(c, {n: metadata.palette for n, (_, metadata) in decoded.items()})
+        CatalogWriter._set_colors(c, {n: metadata for n, (_, metadata) in decoded.items()})
 
     @staticmethod
-    def _set_colors(c: Connection, palettes: dict[int, tuple[str, ...]]) -> None:
+    def _set_colors(c: Connection, decoded: dict[int, Metadata]) -> None:
         """Replace the dominant colours of pictures, by row id."""
-        for part in chunks(palettes):
+        for part in chunks(decoded):
             c.execute(delete(colors).where(colors.c.picture.in_(part)))
         rows = [
-            {"picture": row_id, "rank": rank, "color": color}
-            for row_id, palette in palettes.items()
-            for rank, color in enumerate(palette)
+            {
+                "picture": row_id,
+                "rank": rank,
+                "color": color,
+                "share": share,
+                "cell": cell_of(color),
+                "hue": hue_of(color_of_cell(cell_of(color))),
+            }
+            for row_id, metadata in decoded.items()
+            for rank, (color, share) in enumerate(
+                zip(metadata.palette, metadata.palette_shares or RANK_SHARES, strict=False)
+            )
         ]
         if rows:
             c.execute(insert(colors), rows)

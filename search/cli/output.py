@@ -285,7 +285,8 @@ def print_hits(hits: Hits) -> None:
     else:
         for hit in hits:
             size = f"{hit.width}x{hit.height}"
-            write(f"{hit.score:.3f}  {line(hit.path)}  {size}  {hit.id[:12]}")
+            score = "" if hit.score is None else f"{hit.score:.3f}  "
+            write(f"{score}{line(hit.path)}  {size}  {hit.id[:12]}")
 
 
 def _print_table(hits: Hits) -> None:
@@ -301,7 +302,8 @@ def _print_table(hits: Hits) -> None:
     table.add_column("id", no_wrap=True)
     for hit in hits:
         size = f"{hit.width} x {hit.height}"
-        table.add_row(f"{hit.score:.3f}", Text(line(hit.path)), size, hit.id[:12])
+        score = "" if hit.score is None else f"{hit.score:.3f}"
+        table.add_row(score, Text(line(hit.path)), size, hit.id[:12])
     Console(highlight=False, emoji=False).print(table)
 
 

@@ -82,7 +82,9 @@ class LibraryPictures:
                     "the library is empty, so there is no neighbour to start from; run `lookalike "
                     "index FOLDER` first, or start from `picture`"
                 ) from error
-            others = [hit for hit in hits if hit.score < NEAR_DUPLICATE and not hit.low_content]
+            others = [
+                hit for hit in hits if (hit.score or 0.0) < NEAR_DUPLICATE and not hit.low_content
+            ]
             if len(others) >= MAX_NEIGHBOURS or len(hits) < k or k == MAX_K:
                 break
             k = min(4 * k, MAX_K)

@@ -398,6 +398,11 @@ class DecoderPool:
         return data
 
 
+def _read_metadata(document: dict[str, Any]) -> Metadata:
+    lists = {name: tuple(document[name]) for name in ("palette", "palette_shares")}
+    return Metadata(**{**document, **lists})
+
+
 def _read_reply(
     reply: dict[str, Any], blobs: list[bytes], preprocessings: tuple[Preprocessing, ...]
 ) -> DecodedPicture | DecodeFailure:
@@ -414,7 +419,7 @@ def _read_reply(
         id=reply["id"],
         size=tuple(reply["size"]) if "size" in reply else None,
         pixel_hash=reply.get("pixel_hash"),
-        metadata=metadata and Metadata(**{**metadata, "palette": tuple(metadata["palette"])}),
+        metadata=metadata and _read_metadata(metadata),
         thumbnail=blobs.pop() if metadata else None,
         prepared=tuple(prepared),
         preview=blobs.pop() if "preview" in reply else None,

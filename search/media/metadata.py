@@ -34,6 +34,7 @@ def read(
     place = _read_directory(picture, ExifTags.IFD.GPSInfo)
     by_name = {ExifTags.TAGS.get(k, str(k)): v for k, v in entries.items()}
     readable = {k: v for k, v in ((k, _to_plain(v)) for k, v in by_name.items()) if v is not None}
+    colors = palette(normalized)
     make, model = str(readable.get("Make", "")), str(readable.get("Model", ""))
     return Metadata(
         type={"MPO": "jpeg"}.get(picture.format or "", (picture.format or "").lower()),
@@ -44,20 +45,23 @@ def read(
         camera=(model if model.startswith(make) else f"{make} {model}").strip() or None,
         latitude=_read_degrees(place.get(2), place.get(1), "S", 90),
         longitude=_read_degrees(place.get(4), place.get(3), "W", 180),
-        palette=palette(normalized),
+        palette=tuple(colors),
+        palette_shares=tuple(colors.values()),
         exif={k: v for k, v in readable.items() if k not in IGNORED},
         truncated=truncated,
     )
 
 
-def palette(normalized: Image.Image, colours: int = 5) -> tuple[str, ...]:
-    """The picture's main colours as `#rrggbb`, most frequent first."""
+def palette(normalized: Image.Image, colours: int = 5) -> dict[str, float]:
+    """Return the picture's main colours `#rrggbb` with their shares of it, most frequent first."""
     small = normalized.resize((48, 48), Image.Resampling.BOX, reducing_gap=1.0)
     indexed = small.quantize(colours, Image.Quantize.FASTOCTREE)
     counts = np.bincount(np.asarray(indexed).ravel(), minlength=colours)
     table = indexed.getpalette() or []
     order = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]]
-    return tuple("#{:02x}{:02x}{:02x}".format(*table[3 * i : 3 * i + 3]) for i in order)
+    names = ["#{:02x}{:02x}{:02x}".format(*table[3 * i : 3 * i + 3]) for i in order]
+    shares = (counts[order] / counts.sum()).round(4).tolist()
+    return dict(zip(names, shares, strict=True))
 
 
 def _read_directory(picture: Image.Image, number: int | None = None) -> dict[int, Any]:

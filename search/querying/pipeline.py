@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from search.catalog.catalog import Catalog
+from search.catalog.listing import PictureList
 from search.catalog.reads import CatalogReader
 from search.catalog.writes import Space
 from search.embedders.models import Models, describe_missing, find_space
@@ -18,19 +19,22 @@ from search.errors import EmptyError, LookalikeError, QueryError, StoreError
 from search.media.content import is_low_content
 from search.media.decoder_pool import DecoderPool
 from search.media.sources import PictureResolver
-from search.querying.query import Query
+from search.querying.query import MAX_K, Query
+from search.querying.selection import Selection
 from search.querying.steps import (
     Candidate,
+    CopyGrouper,
     HitDescriber,
     LabelRanker,
     QueryEmbedder,
     Ranker,
     Retriever,
     ScoreFilter,
+    Sorter,
     TermResolver,
 )
 from search.querying.texts import ParsedText, TextReader
-from search.records import Hits, PagePicture
+from search.records import Hits, PagePicture, Sort, Understood
 from search.types import RowIds, Vectors
 from search.vectors.base import StoreManager, VectorStore
 
@@ -38,6 +42,11 @@ if TYPE_CHECKING:
     from search.runtime import Runtime
 
 log = logging.getLogger(__name__)
+NEAREST = 200
+"""Nearest pictures that are looked at before all pictures that hold a condition are."""
+FOLDED = 20
+"""Copies that an answer is expected to have at least, where they are folded."""
+NEWEST_FIRST = "-added"
 
 
 class SearchParts(Protocol):
@@ -113,6 +122,17 @@ class LibrarySearch:
         return Searcher(self._parts, space)
 
 
+@dataclass(frozen=True)
+class Ranking:
+    """Ranked candidates, whether a picture of the query is blank, the web pages whose main picture
+    was taken, and how the texts were read."""
+
+    candidates: Sequence[Candidate]
+    low_content: bool = False
+    pages: tuple[PagePicture, ...] = ()
+    understood: tuple[Understood, ...] = ()
+
+
 class Searcher:
     """Answers queries under one model. Threads may share it."""
 
@@ -125,27 +145,59 @@ class Searcher:
         self._embedder = QueryEmbedder()
         self._retriever = Retriever(parts.indexes, space)
         self._ranker, self._label_ranker = Ranker(parts.reader, space), LabelRanker(parts.reader)
-        self._filter, self._describer = ScoreFilter(), HitDescriber()
+        self._filter, self._grouper, self._describer = ScoreFilter(), CopyGrouper(), HitDescriber()
+        self._sorter, self._list = Sorter(parts.reader), PictureList(parts.reader)
 
     def search(self, query: Query) -> Hits:
         """Return hits, best first. Raises LookalikeError for what cannot be answered."""
         clock = Stopwatch()
+        selection = Selection(self._reader, self._models, query.where, self.space)
+        end, sort = query.offset + query.k, query.sort and Sort.parse(query.sort)
+        # folding leaves fewer
+        count = min(2 * end + FOLDED, MAX_K) if query.collapse else end
+        while True:
+            ranking = self._rank(query, selection, count, clock)
+            candidates = self._filter.filter(ranking.candidates, query.min_score)
+            if query.collapse:
+                candidates = self._grouper.group(candidates)
+            if len(candidates) >= end or len(ranking.candidates) < count or count == MAX_K:
+                break
+            count = min(4 * count, MAX_K)
+        chosen = list(candidates[query.offset : end])
+        if sort and query.terms:
+            chosen = self._sorter.sort(chosen, sort)
+        hits = self._describer.describe(chosen, query.kind)
+        clock.end()
+        took_ms = clock.took_ms()
+        log.info("%d hits under %s in %s ms", len(hits), self.space.name, took_ms["total"])
+        more = (ranking.understood, ranking.low_content, ranking.pages)
+        return Hits(hits, self.space.name, query.to_json(), took_ms, *more)
+
+    def _rank(self, query: Query, selection: Selection, count: int, clock: Stopwatch) -> Ranking:
+        """Return the best `count` candidates. clock: is told when a stage begins."""
+        if not query.terms:
+            clock.begin("search")
+            sort = Sort.parse(query.sort or NEWEST_FIRST)
+            row_ids = [one.row_id for one in self._list.page(selection.criterion, sort, count)]
+            summaries = self._reader.describe(row_ids)
+            listed = [Candidate(n, summaries[n], None) for n in row_ids if n in summaries]
+            return Ranking(listed)
         with self._runtime.expect_urgent():
             parsed = self._texts.read(query)
             clock.begin("decode")
-            candidates, low_content, pages = self._rank(query, parsed, clock)
-        hits = self._describer.describe(self._filter.filter(candidates, query.min_score))
-        clock.end()
+            ranking = self._compare(query, parsed, selection, count, clock)
         understood = tuple(one.understood for one in parsed.values())
-        took_ms = clock.took_ms()
-        log.info("%d hits under %s in %s ms", len(hits), self.space.name, took_ms["total"])
-        return Hits(hits, self.space.name, query.to_json(), took_ms, understood, low_content, pages)
+        return replace(ranking, understood=understood)
 
-    def _rank(
-        self, query: Query, parsed: dict[int, ParsedText], clock: Stopwatch
-    ) -> tuple[list[Candidate], bool, tuple[PagePicture, ...]]:
-        """Return ranked candidates, whether a picture of the query is blank, and the web pages
-        whose main picture was taken.
+    def _compare(
+        self,
+        query: Query,
+        parsed: dict[int, ParsedText],
+        selection: Selection,
+        count: int,
+        clock: Stopwatch,
+    ) -> Ranking:
+        """Return the best `count` candidates by the terms of a query.
 
         parsed: texts by the index of their term. clock: is told when a stage begins.
         """
@@ -155,8 +207,8 @@ class Searcher:
             if i not in parsed or parsed[i].vector is not None
         }
         if not terms:  # no word is known
-            return [], False, ()
-        resolved = self._terms.resolve(list(terms.values()))
+            return Ranking([])
+        resolved = self._terms.resolve(list(terms.values()), query.kind is not None)
         pages = tuple(
             PagePicture(i, fetched.page, fetched.url)
             for i, term in zip(terms, resolved, strict=True)
@@ -168,6 +220,14 @@ class Searcher:
             one.understood.words for one in parsed.values()
         )
         among = [n for one in parsed.values() for n in one.named] if only_names else None
+        if query.kind is not None:
+            hashes = {term.pixel_hash for term in resolved if term.weight > 0 and term.pixel_hash}
+            among = self._reader.list_identical(hashes)
+        if among is not None:
+            chosen = selection.choose(among)
+            among = [row_id for row_id in among if row_id in chosen]
+        # most conditions hold for enough of the nearest pictures
+        first = count if selection.criterion is None else min(max(4 * count, NEAREST), MAX_K)
         store, visible = self._retriever.open_store(), self._reader.visible_ids(self.space)
         clock.begin("embed")
 
@@ -177,21 +237,37 @@ class Searcher:
         def embed_and_retrieve() -> tuple[Vectors, list[int]]:
             vector = embed()
             clock.begin("search")
-            return vector, self._retriever.retrieve(store, vector, query.k, among, visible)
+            return vector, self._retriever.retrieve(store, vector, first, among, visible)
 
         if store.remote:
             vector = self._runtime.run(embed, urgent=True)
             clock.begin("search")
-            row_ids = self._retrieve_remotely(store, vector, query.k, among, visible)
+            row_ids = self._retrieve_remotely(store, vector, first, among, visible)
         else:  # one task, since two might each wait for a task of somebody else
             vector, row_ids = self._runtime.run(embed_and_retrieve, urgent=True)
+        if selection.criterion is not None and among is None:
+            chosen = selection.choose(row_ids)
+            if len(chosen) >= count or len(row_ids) < first:
+                row_ids = [row_id for row_id in row_ids if row_id in chosen]
+            else:  # the condition holds for few pictures, or for others than the nearest
+                selected = selection.list_searchable(self.space)
+                row_ids = self._retrieve(store, vector, count, selected)
         query_ids = {term.picture_id for term in resolved}
-        candidates = self._ranker.rank(vector, row_ids, query.k, query_ids)
+        candidates = self._ranker.rank(vector, row_ids, count, query_ids)
         alone = len(query.terms) == 1 and query.terms[0].weight >= 0
         if alone and parsed and (seen := parsed[0].seen) is not None:
-            candidates = self._label_ranker.rank(seen, candidates, query.k)
+            chosen = selection.choose(seen)
+            seen = {row_id: probability for row_id, probability in seen.items() if row_id in chosen}
+            candidates = self._label_ranker.rank(seen, candidates, count)
         blank = any(is_low_content(term.pixels) for term in resolved if term.pixels is not None)
-        return candidates, blank, pages
+        return Ranking(candidates, blank, pages)
+
+    def _retrieve(self, store: VectorStore, vector: Vectors, k: int, selected: RowIds) -> list[int]:
+        """Retrieve from selected pictures. Raises StoreError."""
+        if store.remote:
+            return self._retrieve_remotely(store, vector, k, None, selected)
+        work = partial(self._retriever.retrieve, store, vector, k, None, selected)
+        return self._runtime.run(work, urgent=True)
 
     def _retrieve_remotely(
         self,

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import fspath
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,10 +15,12 @@ from search.errors import FieldError, QueryError
 from search.media.rules import Crop
 from search.media.source_kinds import ImageSource, has_no_name, is_url as is_url, picture_id_of
 from search.media.urls import is_address, normalize_url as normalize_url
-from search.records import Hit, shown
+from search.records import SORT_KEYS, Hit, Kind, Sort, shown
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from search.querying.conditions import Condition
 
 MAX_K = 10_000
 MAX_TERMS = 64
@@ -87,21 +89,41 @@ class Term:
 class Query:
     """What to look for.
 
+    terms: what the pictures look like; without one, all pictures that hold the conditions are
+    listed. where: conditions that all hold, as text or as trees (`search.querying.conditions`).
     k: hits at most, 1 to 10000. min_score: cosine below which there are no hits. model: whose
     vectors are compared, by name or fingerprint, of those that the library answers with; None for
-    the library's own.
+    the library's own. sort: the order of the hits, which are the best ones in any order: a key of
+    `records.SORT_KEYS`, with `-` for the reverse. None is best first, and newest first without
+    terms. collapse: show one picture of those that look the same. kind: `identical` for pictures
+    with the pixels of a picture of the query. offset: hits to leave out before the first.
     """
 
     terms: tuple[Term, ...]
     k: int = 10
     min_score: float | None = None
     model: str | None = None
+    where: tuple[str | Condition, ...] = ()
+    sort: str | None = None
+    collapse: bool = False
+    kind: Kind | None = None
+    offset: int = 0
 
     def __post_init__(self) -> None:
-        if not self.terms:
-            raise QueryError("a query needs at least one picture or text")
+        if not self.terms and not self.where:
+            raise QueryError("a query needs at least one picture, text or condition")
+        if self.sort is not None and Sort.parse(self.sort).key == "score" and not self.terms:
+            raise QueryError("sort by score needs a picture or a text; give another sort")
+        if self.kind is not None and self.kind != "identical":
+            raise QueryError(f"kind {self.kind} is not part of this version; give identical")
+        if self.kind is not None and all(term.image is None for term in self.terms):
+            raise QueryError(f"kind {self.kind} needs a picture; give one")
+        if not self.terms and self.min_score is not None:
+            raise QueryError("min_score needs a picture or a text; leave it out")
         if not 1 <= self.k <= MAX_K:
             raise QueryError(f"k is {self.k}; give 1 to {MAX_K}")
+        if not 0 <= self.offset <= MAX_K - self.k:
+            raise QueryError(f"offset is {self.offset}; with k it is at most {MAX_K}")
         if self.min_score is not None and not -1 <= self.min_score <= 1:
             raise QueryError(f"min_score is {self.min_score}; give a cosine from -1 to 1")
 
@@ -116,6 +138,11 @@ class Query:
         k: int = 10,
         min_score: float | None = None,
         model: str | None = None,
+        where: str | Condition | Sequence[str | Condition] = (),
+        sort: str | None = None,
+        collapse: bool = False,
+        kind: Kind | None = None,
+        offset: int = 0,
     ) -> Query:
         """A query of pictures and texts, one or several, which add up; a crop belongs to the only
         picture."""
@@ -132,7 +159,9 @@ class Query:
         terms += [Term(text=one) for one in ([text] if isinstance(text, str) else text or ())]
         if vector is not None:
             terms.append(Term(vector=tuple(float(v) for v in vector)))
-        return cls(tuple(terms), k, min_score, model)
+        conditions = tuple(where) if isinstance(where, list | tuple) else (where,)
+        more = (conditions, sort, collapse, kind, offset)
+        return cls(tuple(terms), k, min_score, model, *more)
 
     @classmethod
     def from_json(cls, payload: str | bytes | dict[str, Any], files: Sequence[bytes] = ()) -> Query:
@@ -152,7 +181,8 @@ class Query:
             raise QueryError(f"no term of the query names file {min(unused)}; give it one")
         if sum(term.address is not None for term in parsed) > MAX_ADDRESSES:
             raise QueryError(f"more than {MAX_ADDRESSES} URLs in one query; save the pictures")
-        return cls(parsed, request.k, request.min_score, request.model)
+        more = (tuple(request.where), request.sort, request.collapse, request.kind, request.offset)
+        return cls(parsed, request.k, request.min_score, request.model, *more)
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON of the query, the same in every interface."""
@@ -161,7 +191,15 @@ class Query:
             terms.append(term.to_json(place))
             place += has_no_name(term.image)
         document = {"terms": terms, "k": self.k, "min_score": self.min_score}
-        return document if self.model is None else document | {"model": self.model}
+        optional = {
+            "model": self.model,
+            "where": [shown(str(one)) for one in self.where],
+            "sort": self.sort,
+            "collapse": self.collapse,
+            "kind": self.kind,
+            "offset": self.offset,
+        }
+        return document | {name: value for name, value in optional.items() if value}
 
 
 def _reject_surrogates(text: str) -> None:
@@ -242,7 +280,9 @@ class QueryJson(BaseModel):
     terms: Annotated[list[TermJson], Field(max_length=MAX_TERMS)] | None = Field(
         None, description="They add up. Without it, each uploaded file is one."
     )
-    where: list[str] = Field([], description="Not in this version.")
+    where: Annotated[list[str], Field(max_length=MAX_TERMS)] = Field(
+        [], description="Conditions that all hold, such as `type=jpeg and width>=1000`."
+    )
     k: int = Field(10, description=f"How many pictures, 1 to {MAX_K}.")
     min_score: float | None = Field(None, description="Cosine below which none are given.")
     model: Annotated[str, Field(max_length=MAX_TEXT)] | None = Field(
@@ -250,8 +290,16 @@ class QueryJson(BaseModel):
         description="Whose vectors are compared: a name or fingerprint of `spaces` in the status. "
         "Without it, the library's own model.",
     )
-    kind: str | None = Field(None, description="Not in this version.")
-    collapse: bool = Field(False, description="Not in this version.")
+    kind: Literal["identical", "copy", "similar"] | None = Field(
+        None, description="`identical`: only pictures with the pixels of a picture of the query."
+    )
+    collapse: bool = Field(False, description="Show one picture of those that look the same.")
+    sort: str | None = Field(
+        None,
+        max_length=100,
+        description=f"{', '.join(SORT_KEYS)}; `-` before it for the reverse order.",
+    )
+    offset: int = Field(0, description="Hits to leave out before the first.")
     expand: int = Field(0, description="Not in this version.")
     restore: bool = Field(False, description="Not in this version.")
     verify: bool = Field(False, description="Not in this version.")
@@ -276,7 +324,7 @@ class QueryJson(BaseModel):
 
     def reject_unsupported_fields(self) -> None:
         """Raises QueryError for a field of the contract that this version does not support."""
-        for name in ("where", "kind", "collapse", "expand", "restore", "verify"):
+        for name in ("expand", "restore", "verify"):
             usual = type(self).model_fields[name].default
             if getattr(self, name) != usual:
                 raise QueryError(

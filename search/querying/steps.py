@@ -1,26 +1,28 @@
 """The steps of a search, each an object with one method; `pipeline` runs them in this order.
 
-TermResolver, QueryEmbedder, Retriever, Ranker, LabelRanker, ScoreFilter, HitDescriber. Only
-QueryEmbedder and Retriever run on the inference thread. The others read the catalog, the disk or
-the network, which that thread never waits for.
+TermResolver, QueryEmbedder, Retriever, Ranker, LabelRanker, ScoreFilter, CopyGrouper, Sorter,
+HitDescriber. Only QueryEmbedder and Retriever run on the inference thread. The others read the
+catalog, the disk or the network, which that thread never waits for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from search.catalog.listing import PictureList
 from search.catalog.reads import CatalogReader, PictureSummary, rescore
 from search.catalog.writes import Space
 from search.embedders.base import Embedder, TextEmbedder
 from search.embedders.models import Models
 from search.errors import EmptyError, NotFoundError, QueryError
+from search.media.images import pixel_hash
 from search.media.sources import PictureResolver
 from search.querying.query import Term, combine
-from search.records import Hit
+from search.records import Hit, Kind, Sort
 from search.types import Pixels, RowIds, Vectors
 from search.vectors.base import StoreManager, VectorStore
 
@@ -33,7 +35,8 @@ class ResolvedTerm:
     """A term with all that is needed to embed it: exactly one of pixels, text and vector.
 
     pixels: prepared for the model. vector: (dim,) of unit length. picture_id: SHA-256 of the file
-    that the pixels come from, if it is a file. fetched: where a URL led to.
+    that the pixels come from, if it is a file. fetched: where a URL led to. pixel_hash: of the
+    whole picture, if it was requested.
     """
 
     weight: float
@@ -42,14 +45,18 @@ class ResolvedTerm:
     vector: Vectors | None = None
     picture_id: str | None = None
     fetched: FetchedPicture | None = None
+    pixel_hash: str | None = None
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A picture that may become a hit. score: cosine in [-1, 1], or a probability."""
+    """A picture that may become a hit. score: cosine in [-1, 1], or a probability; None where
+    nothing is compared. copies: ids of the pictures that were folded into it."""
 
+    row_id: int
     summary: PictureSummary
-    score: float
+    score: float | None
+    copies: tuple[str, ...] = ()
 
 
 class TermResolver:
@@ -62,21 +69,29 @@ class TermResolver:
         self._reader, self._resolver = reader, resolver
         self._models, self._space = models, space
 
-    def resolve(self, terms: Sequence[Term]) -> list[ResolvedTerm]:
-        """Return the terms in the same order. Raises LookalikeError."""
-        return [self._resolve(term) for term in terms]
+    def resolve(self, terms: Sequence[Term], with_hash: bool = False) -> list[ResolvedTerm]:
+        """Return the terms in the same order. with_hash: set their `pixel_hash`. Raises
+        LookalikeError."""
+        return [self._resolve(term, with_hash) for term in terms]
 
-    def _resolve(self, term: Term) -> ResolvedTerm:
+    def _resolve(self, term: Term, with_hash: bool) -> ResolvedTerm:
         if term.vector is not None:
             return ResolvedTerm(term.weight, vector=self._scale(term.vector))
         if term.image is None:
             return ResolvedTerm(term.weight, text=term.text)
         if term.picture_id is not None and term.crop is None:
-            return ResolvedTerm(term.weight, vector=self._read_stored(term.picture_id))
+            pixels = self._reader.find_pixel_hash(term.picture_id) if with_hash else None
+            vector = self._read_stored(term.picture_id)
+            return ResolvedTerm(term.weight, vector=vector, pixel_hash=pixels)
         preprocessing = self._models.open_for(self._space).preprocessing
-        resolved = self._resolver.resolve(term.image, [preprocessing], term.crop)
+        with_image = with_hash and term.crop is None
+        resolved = self._resolver.resolve(term.image, [preprocessing], term.crop, with_image)
         return ResolvedTerm(
-            term.weight, resolved.prepared[0], picture_id=resolved.id, fetched=resolved.fetched
+            term.weight,
+            resolved.prepared[0],
+            picture_id=resolved.id,
+            fetched=resolved.fetched,
+            pixel_hash=pixel_hash(resolved.image) if resolved.image else None,
         )
 
     def _read_stored(self, picture_id: str) -> Vectors:
@@ -184,7 +199,7 @@ class Ranker:
         best = sorted(present, key=lambda n: (-scores[n], n))[:k]
         summaries = self._reader.describe(best)
         order = sorted(summaries, key=lambda n: (-scores[n], summaries[n].id not in query_ids, n))
-        return [Candidate(summaries[n], scores[n]) for n in order]
+        return [Candidate(n, summaries[n], scores[n]) for n in order]
 
 
 class LabelRanker:
@@ -203,12 +218,12 @@ class LabelRanker:
         """
         summaries = self._reader.describe(list(seen))
         first = [
-            Candidate(summaries[n], min(1.0, probability))
+            Candidate(n, summaries[n], min(1.0, probability))
             for n, probability in seen.items()
             if n in summaries
         ]
         ids = {one.summary.id for one in first}
-        others = [Candidate(one.summary, 0.0) for one in candidates if one.summary.id not in ids]
+        others = [replace(one, score=0.0) for one in candidates if one.summary.id not in ids]
         return [*first, *others][:k]
 
 
@@ -221,26 +236,56 @@ class ScoreFilter:
         """Return the candidates whose score is at least `min_score`; all of them for None."""
         if min_score is None:
             return candidates
-        return [one for one in candidates if one.score >= min_score]
+        return [one for one in candidates if one.score is not None and one.score >= min_score]
+
+
+class CopyGrouper:
+    """Step 6, group: one picture of those that look the same."""
+
+    def group(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Return the first candidate of each normalized image, with the ids of the others."""
+        groups = dict[str, list[Candidate]]()
+        for one in candidates:
+            groups.setdefault(one.summary.pixel_hash, []).append(one)
+        return [
+            replace(first, copies=tuple(one.summary.id for one in others))
+            for first, *others in groups.values()
+        ]
+
+
+class Sorter:
+    """Step 7, sort: the best candidates in another order."""
+
+    def __init__(self, reader: CatalogReader) -> None:
+        self._list = PictureList(reader)
+
+    def sort(self, candidates: Sequence[Candidate], sort: Sort) -> list[Candidate]:
+        """Return the same candidates in an order."""
+        if sort.key == "score":
+            return list(reversed(candidates)) if sort.reverse else list(candidates)
+        by_id = {one.row_id: one for one in candidates}
+        ordered = self._list.order(list(by_id), sort)
+        return [by_id[row_id] for row_id in ordered]
 
 
 class HitDescriber:
-    """Step 6, describe: candidates as users see them. Looks at the files on disk."""
+    """Step 8, describe: candidates as users see them. Looks at the files on disk."""
 
-    def describe(self, candidates: Sequence[Candidate]) -> tuple[Hit, ...]:
-        """Return hits in the same order."""
+    def describe(self, candidates: Sequence[Candidate], kind: Kind | None) -> tuple[Hit, ...]:
+        """Return hits in the same order. kind: of all of them."""
         return tuple(
             Hit(
                 id=one.summary.id,
                 path=one.summary.choose_path(),
                 paths=one.summary.paths,
                 score=one.score,
-                kind=None,
+                kind=kind,
                 probability=None,
                 width=one.summary.width,
                 height=one.summary.height,
                 tags=one.summary.tags,
                 low_content=one.summary.low_content,
+                copies=one.copies,
             )
             for one in candidates
         )

@@ -154,8 +154,14 @@ CREATE TABLE jobs (
 );
 CREATE INDEX jobs_kind ON jobs (kind, created);
 """,
+    17: """
+CREATE TABLE tokens (
+    name VARCHAR(64) NOT NULL, digest VARCHAR(64) NOT NULL, role VARCHAR(8) NOT NULL,
+    collections JSON, created FLOAT NOT NULL, PRIMARY KEY (name), UNIQUE (digest)
+);
+""",
 }
-OLD_VERSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16)
+OLD_VERSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17)
 TABLES = {  # of the present version, by their names in older ones
     **{name: name for name in "meta roots pictures colors".split()},
     **dict.fromkeys(("models", "spaces"), "spaces"),

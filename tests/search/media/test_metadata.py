@@ -241,8 +241,8 @@ def test_what_comes_before_the_damage_is_read():
 def test_the_palette_is_the_main_colours_most_frequent_first():
     picture = Image.new("RGB", (480, 240), BLUE)
     picture.paste(RED, (120, 0, 480, 240))
-    assert metadata.palette(picture) == ("#ff0000", "#0000ff")
-    assert metadata.palette(Image.new("RGB", (1, 1), (1, 2, 3))) == ("#010203",)
+    assert metadata.palette(picture) == {"#ff0000": 0.75, "#0000ff": 0.25}
+    assert metadata.palette(Image.new("RGB", (1, 1), (1, 2, 3))) == {"#010203": 1.0}
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)

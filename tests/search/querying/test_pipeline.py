@@ -56,7 +56,7 @@ def candidates(engine: Engine, *scores: float) -> list[Candidate]:
     reader = engine.library.reader
     row_ids = [reader.resolve(identity(seed)) for seed in range(len(scores))]
     summaries = reader.describe(row_ids)
-    return [Candidate(summaries[n], score) for n, score in zip(row_ids, scores, strict=True)]
+    return [Candidate(n, summaries[n], score) for n, score in zip(row_ids, scores, strict=True)]
 
 
 def test_terms_are_resolved_to_pixels_texts_or_vectors(engine: Engine) -> None:
@@ -165,7 +165,7 @@ def test_the_least_score_is_a_bound_that_counts(engine: Engine) -> None:
 
 @pytest.mark.catalogs("sqlite", "postgresql")
 def test_hits_are_described_in_their_order(engine: Engine, folder: Path) -> None:
-    hits = HitDescriber().describe(candidates(engine, 0.9, 0.5))
+    hits = HitDescriber().describe(candidates(engine, 0.9, 0.5), None)
     assert [(hit.id, hit.path, hit.score) for hit in hits] == [
         (identity(0), str(folder / "0.jpg"), 0.9),
         (identity(1), str(folder / "1.jpg"), 0.5),

@@ -1,0 +1,448 @@
+"""The fields of conditions: what each compares, which values it takes, and its SQL.
+
+A new field is an entry of `FIELDS`; a new value of `has` or `is` is an entry of `HAS` or `IS`.
+Criteria are on the table `pictures`. Values become parameters, never SQL.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from sqlalchemy import ColumnElement, and_, case, func, literal_column, or_, select
+
+from search.catalog.reads import CatalogReader
+from search.catalog.schema import colors, files, labels, pictures, places, roots, tags
+from search.catalog.sql import base_name, glob, is_not, matches, path_text
+from search.catalog.tags import normalize_tag
+from search.catalog.writes import Space
+from search.errors import (
+    ConditionValueError,
+    InputError,
+    UnknownFieldError,
+    UnsupportedConditionError,
+)
+from search.media.colors import near_cells, parse_color
+from search.querying import values
+from search.querying.conditions import MAX_VALUE, OPERATORS, And, Condition, Not, Or
+
+if TYPE_CHECKING:
+    from search.embedders.vocabulary import Vocabulary
+
+Criterion: TypeAlias = ColumnElement[bool]
+NONE: Criterion = literal_column("1") == literal_column("0")
+LEAST_COLOR = 0.06
+"""Share of a picture, weighted by nearness, from which on it has a color."""
+SQUARE, PANORAMA = 1.05, 2.0
+"""Long side by short side: at most that of a square; at least that of a panorama."""
+RATIO_TOLERANCE = 0.02
+SHAPES = ("landscape", "portrait", "square", "panorama")
+TYPES = ("jpeg", "png", "webp", "gif", "tiff", "bmp", "heif", "avif", "jxl")
+_COMPARE: Mapping[str, Callable[[Any, Any], Any]] = MappingProxyType(
+    {"=": operator.eq, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What the criteria of a condition depend on.
+
+    reader: limits files to those that are shown. space: whose labels are compared; None in a
+    library without vectors. vocabulary: returns the names of labels; None where the model has none.
+    """
+
+    reader: CatalogReader
+    space: Space | None = None
+    vocabulary: Callable[[], Vocabulary | None] = lambda: None
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of conditions.
+
+    parse: value as text -> what `compile` takes; raises ValueError. compile: takes that, one of
+    `= < <= > >=` and the scope. values, example: for messages and docs. ordered: whether it takes
+    `< <= > >=`. choices: all values, if they can be listed.
+    """
+
+    parse: Callable[[str], Any]
+    compile: Callable[[Any, str, Scope], Criterion]
+    values: str
+    example: str
+    ordered: bool = False
+    choices: Sequence[str] = ()
+
+
+def compile_condition(condition: Condition, scope: Scope) -> Criterion:
+    """Return the criterion of a condition.
+
+    Raises ConditionError for a value that the library cannot have, such as an unknown label.
+    """
+    if isinstance(condition, And):
+        return and_(*(compile_condition(one, scope) for one in condition.conditions))
+    if isinstance(condition, Or):
+        return or_(*(compile_condition(one, scope) for one in condition.conditions))
+    if isinstance(condition, Not):
+        return is_not(compile_condition(condition.condition, scope))
+    field = FIELDS[condition.field]
+    sign = "=" if condition.operator == "!=" else condition.operator
+    criterion = field.compile(field.parse(condition.value), sign, scope)
+    return is_not(criterion) if condition.operator == "!=" else criterion
+
+
+def check_comparison(name: str, sign: str, value: str) -> str:
+    """Return the field's own name. Raises ConditionError as `Comparison` does."""
+    name = name.casefold()
+    name = ALIASES.get(name, name)
+    if name in COMING:
+        raise UnsupportedConditionError(f"{name}: {COMING[name]}")
+    if name not in FIELDS:
+        raise UnknownFieldError(describe_unknown("field", name, [*FIELDS]))
+    field = FIELDS[name]
+    if sign not in OPERATORS or (sign not in ("=", "!=") and not field.ordered):
+        signs = "= != < <= > >=" if field.ordered else "= !="
+        raise ConditionValueError(f"{name}{sign}: {name} takes {signs}, such as {field.example}")
+    shown = value if len(value) <= 100 else f"{value[:100]}..."
+    try:
+        value.encode()
+        if "\0" in value or not 1 <= len(value) <= MAX_VALUE:
+            raise ValueError
+        field.parse(value)
+    except (ValueError, OverflowError, InputError) as error:
+        if isinstance(error, UnsupportedConditionError):
+            raise
+        near = get_close_matches(value.casefold(), field.choices, 1)
+        advice = f"did you mean {near[0]}? It" if near else name
+        shown = shown.encode("utf-8", "replace").decode()
+        raise ConditionValueError(
+            f"{name}{sign}{shown}: {advice} takes {field.values}, such as {field.example}"
+        ) from None
+    return name
+
+
+def describe_unknown(kind: str, name: str, known: Sequence[str]) -> str:
+    """Return the message for a name that there is not. kind: what it names."""
+    near = get_close_matches(name, known, 1, 0.5)
+    advice = f"did you mean {near[0]}? " if near else ""
+    shown = name[:100].encode("utf-8", "replace").decode()
+    return f"there is no {kind} {shown}; {advice}There are {', '.join(known)}"
+
+
+# criteria ----------------------------------------------------------------------------------------
+
+
+def _compare(column: ColumnElement[Any]) -> Callable[[Any, str, Scope], Criterion]:
+    def compile(value: Any, sign: str, _: Scope) -> Criterion:
+        criterion: Criterion = _COMPARE[sign](column, value)
+        return criterion
+
+    return compile
+
+
+def _choose(
+    choices: Sequence[str], aliases: Mapping[str, str] = MappingProxyType({})
+) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        name = text.casefold()
+        name = aliases.get(name, name)
+        if name not in choices:
+            raise ValueError(name)
+        return name
+
+    return parse
+
+
+def shape_of() -> ColumnElement[str]:
+    """Return the shape of a picture, as an expression of SQL."""
+    width, height = pictures.c.width, pictures.c.height
+    return case(
+        (and_(width <= SQUARE * height, height <= SQUARE * width), "square"),
+        (or_(width >= PANORAMA * height, height >= PANORAMA * width), "panorama"),
+        (width > height, "landscape"),
+        else_="portrait",
+    )
+
+
+def _compile_shape(shape: str, _: str, __: Scope) -> Criterion:
+    return shape_of() == shape
+
+
+def _compile_ratio(ratio: float, sign: str, _: Scope) -> Criterion:
+    width, height = pictures.c.width, pictures.c.height
+    if sign == "=":
+        least, most = ratio * (1 - RATIO_TOLERANCE), ratio * (1 + RATIO_TOLERANCE)
+        return and_(width >= least * height, width <= most * height)
+    criterion: Criterion = _COMPARE[sign](width * 1.0, ratio * height)
+    return criterion
+
+
+def _compile_date(period: tuple[str, str], sign: str, _: Scope) -> Criterion:
+    taken, (start, end) = pictures.c.taken, period
+    return {
+        "=": and_(taken >= start, taken < end),
+        "<": taken < start,
+        "<=": taken < end,
+        ">": taken >= end,
+        ">=": taken >= start,
+    }[sign]
+
+
+def _parse_color(text: str) -> tuple[str, ...]:
+    if (shades := parse_color(text)) is None:
+        raise ValueError(text)
+    return shades
+
+
+def _compile_color(shades: tuple[str, ...], _: str, __: Scope) -> Criterion:
+    levels = near_cells(shades)
+    lists = [",".join(map(str, level)) for level in levels]  # whole numbers, not a user's text
+    near = case(
+        *(
+            (literal_column(f"colors.cell IN ({cells})"), 1 - (2 * i + 1) / (2 * len(levels)))
+            for i, cells in enumerate(lists)
+            if cells
+        ),
+        else_=0.0,
+    )
+    cells = ",".join(one for one in lists if one)
+    query = select(colors.c.picture).where(literal_column(f"colors.cell IN ({cells})"))
+    query = query.group_by(colors.c.picture)
+    return pictures.c.row_id.in_(query.having(func.sum(colors.c.share * near) >= LEAST_COLOR))
+
+
+def _in_files(criterion: Criterion, scope: Scope) -> Criterion:
+    """Return the criterion that a shown file of a picture holds a criterion."""
+    query = select(places.c.picture).join(files, files.c.id == places.c.file)
+    query = query.join(roots, roots.c.id == files.c.root).where(criterion)
+    return pictures.c.row_id.in_(scope.reader.limit_files(query))
+
+
+def _absolute() -> ColumnElement[str]:
+    return func.rtrim(path_text(roots.c.path), "/") + "/" + path_text(files.c.path)
+
+
+def _anywhere(pattern: str) -> str:
+    """Return a glob of absolute paths: it begins at any folder unless it is absolute itself."""
+    return pattern if pattern.startswith("/") or "://" in pattern else f"*/{pattern}"
+
+
+def _compile_path(pattern: str, _: str, scope: Scope) -> Criterion:
+    return _in_files(matches(_absolute(), *glob(_anywhere(pattern))), scope)
+
+
+def _compile_folder(pattern: str, _: str, scope: Scope) -> Criterion:
+    folder = pattern.rstrip("/")
+    if _anywhere(folder) == folder and not set("*?") & set(folder):
+        return _in_folder(folder, scope)
+    return _in_files(matches(_absolute(), *glob(f"{_anywhere(folder)}/*")), scope)
+
+
+def _in_folder(folder: str, scope: Scope) -> Criterion:
+    """Return the criterion that a picture is below a folder, by ranges of the index of paths."""
+    ranges = [
+        files.c.root == root
+        if below is None
+        else and_(files.c.root == root, files.c.path >= below[0], files.c.path < below[1])
+        for root, below in values.split_folder(folder, scope.reader.list_roots())
+    ]
+    return _in_files(or_(NONE, *ranges), scope)
+
+
+def _compile_name(pattern: str, _: str, scope: Scope) -> Criterion:
+    patterns = [pattern] if "." in pattern else [pattern, f"{pattern}.*"]
+    name = base_name(path_text(files.c.path))
+    criterion = _in_files(or_(*(matches(name, *glob(one)) for one in patterns)), scope)
+    if scope.reader.find_uploads_root() is None:
+        return criterion
+    original = [matches(pictures.c.original_name, *glob(one, False)) for one in patterns]
+    return or_(criterion, *original)
+
+
+def _match_text(column: ColumnElement[Any]) -> Callable[[Any, str, Scope], Criterion]:
+    def compile(pattern: str, _: str, __: Scope) -> Criterion:
+        return matches(column, *glob(pattern, False))
+
+    return compile
+
+
+def _compile_tag(tag: str, _: str, __: Scope) -> Criterion:
+    query = select(tags.c.picture)
+    if set("*?") & set(tag):
+        query = query.where(matches(tags.c.normalized, *glob(tag, False)))
+    else:
+        query = query.where(tags.c.normalized == tag)
+    return pictures.c.row_id.in_(query)
+
+
+def _compile_label(name: str, _: str, scope: Scope) -> Criterion:
+    vocabulary = scope.vocabulary()
+    if scope.space is None or vocabulary is None:
+        raise UnsupportedConditionError(
+            f"label={name}: the library's model gives no labels; use tag=, or the model mini"
+        )
+    names = [one for one in vocabulary.class_names if one.casefold() == name.casefold()]
+    names = names or vocabulary.label_classes(name)
+    names = names or vocabulary.classes_of([p.word for p in vocabulary.split(name) if p.word])
+    if not names:
+        near = vocabulary.nearest(name)
+        advice = f"; did you mean {', '.join(near)}?" if near else ""
+        raise ConditionValueError(f"label={name}: the model knows no such label{advice}")
+    query = select(labels.c.picture).where(labels.c.space == scope.space.id)
+    query = query.where(labels.c.label.in_(names)).group_by(labels.c.picture)
+    query = query.having(func.sum(labels.c.score) >= vocabulary.threshold)
+    return pictures.c.row_id.in_(query)
+
+
+def _compile_near(area: values.Area, _: str, __: Scope) -> Criterion:
+    latitude, longitude = pictures.c.latitude, pictures.c.longitude
+    south, north, sides = area.box()
+    inside = [latitude >= south, latitude <= north]
+    if sides is not None:
+        inside.append(or_(*(longitude.between(west, east) for west, east in sides)))
+    half = values.RADIANS / 2
+    across = func.sin((latitude - area.latitude) * half)
+    along = func.sin((longitude - area.longitude) * half)
+    cosines = area.cosine * func.cos(latitude * values.RADIANS)
+    haversine = across * across + cosines * along * along
+    return and_(*inside, haversine <= area.haversine)
+
+
+# values of `has` and `is` ------------------------------------------------------------------------
+
+
+def _has_copies(scope: Scope) -> Criterion:
+    others = scope.reader.limit(
+        select(pictures.c.pixel_hash).where(pictures.c.orphaned.is_(None)), pictures.c.row_id
+    )
+    again = others.group_by(pictures.c.pixel_hash).having(func.count() > 1)
+    several = select(places.c.picture).join(files, files.c.id == places.c.file)
+    several = scope.reader.limit_files(several).group_by(places.c.picture)
+    several = several.having(func.count(files.c.id.distinct()) > 1)
+    return or_(pictures.c.pixel_hash.in_(again), pictures.c.row_id.in_(several))
+
+
+def _is_upload(scope: Scope) -> Criterion:
+    root = scope.reader.find_uploads_root()
+    return _in_files(files.c.root == (-1 if root is None else root), scope)
+
+
+HAS: Mapping[str, Callable[[Scope], Criterion] | str] = MappingProxyType(
+    {
+        "gps": lambda _: and_(pictures.c.latitude.is_not(None), pictures.c.longitude.is_not(None)),
+        "text": "text in pictures is not part of this version",
+        "tags": lambda _: pictures.c.row_id.in_(select(tags.c.picture)),
+        "copies": _has_copies,
+    }
+)
+"""Value of `has` -> its criterion, or why it cannot be answered."""
+IS: Mapping[str, Callable[[Scope], Criterion] | str] = MappingProxyType(
+    {
+        "favourite": "favourites are not part of this version",
+        "upload": _is_upload,
+        "truncated": lambda _: pictures.c.truncated.is_(True),
+        "low_content": lambda _: pictures.c.low_content.is_(True),
+    }
+)
+"""Value of `is` -> its criterion, or why it cannot be answered."""
+
+
+def _flag(
+    name: str, flags: Mapping[str, Callable[[Scope], Criterion] | str], aliases: Mapping[str, str]
+) -> Field:
+    choose = _choose([*flags], aliases)
+
+    def parse(text: str) -> str:
+        value = choose(text)
+        if isinstance(reason := flags[value], str):
+            raise UnsupportedConditionError(f"{name}={value}: {reason}")
+        return value
+
+    def compile(value: str, _: str, scope: Scope) -> Criterion:
+        criterion = flags[value]
+        return NONE if isinstance(criterion, str) else criterion(scope)
+
+    example = next(one for one, criterion in flags.items() if not isinstance(criterion, str))
+    return Field(parse, compile, " or ".join(flags), f"{name}={example}", choices=[*flags])
+
+
+# fields ------------------------------------------------------------------------------------------
+
+_TYPE_ALIASES = {"jpg": "jpeg", "tif": "tiff", "heic": "heif", "jpegxl": "jxl"}
+_GLOB = "text, where * stands for any characters and ? for one"
+FIELDS: Mapping[str, Field] = MappingProxyType(
+    {
+        "type": Field(
+            _choose(TYPES, _TYPE_ALIASES),
+            _compare(pictures.c.type),
+            ", ".join(TYPES),
+            "type=jpeg",
+            choices=TYPES,
+        ),
+        "width": Field(
+            values.parse_pixels, _compare(pictures.c.width), "pixels", "width>=1000", True
+        ),
+        "height": Field(
+            values.parse_pixels, _compare(pictures.c.height), "pixels", "height<600", True
+        ),
+        "shape": Field(
+            _choose(SHAPES), _compile_shape, ", ".join(SHAPES), "shape=landscape", choices=SHAPES
+        ),
+        "ratio": Field(
+            values.parse_ratio, _compile_ratio, "WIDTH:HEIGHT or a number", "ratio=16:9", True
+        ),
+        "size": Field(
+            values.parse_size,
+            _compare(pictures.c.bytes),
+            "bytes, or a number with KB, MB, GB, KiB, MiB or GiB",
+            "size<2MB",
+            True,
+        ),
+        "color": Field(
+            _parse_color,
+            _compile_color,
+            "a name such as red, or #rrggbb",
+            "color=#c03020",
+            choices=tuple(values.COLOR_NAMES),
+        ),
+        "date": Field(
+            values.parse_period,
+            _compile_date,
+            "a year, a month, a day or a time",
+            "date>=2024-05",
+            True,
+        ),
+        "path": Field(values.parse_text, _compile_path, _GLOB, "path=holiday/*"),
+        "folder": Field(values.parse_text, _compile_folder, _GLOB, "folder=holiday"),
+        "name": Field(values.parse_text, _compile_name, _GLOB, "name=IMG_*"),
+        "tag": Field(normalize_tag, _compile_tag, _GLOB, "tag=beach"),
+        "label": Field(values.parse_text, _compile_label, "a word of the model", "label=dog"),
+        "camera": Field(
+            values.parse_text, _match_text(pictures.c.camera), _GLOB, 'camera="Canon*"'
+        ),
+        "lens": Field(values.parse_text, _match_text(pictures.c.lens), _GLOB, 'lens="RF 35mm*"'),
+        "near": Field(
+            values.parse_area,
+            _compile_near,
+            "LATITUDE,LONGITUDE,RADIUS in degrees and km, m or mi",
+            "near=48.85,2.35,10km",
+        ),
+        "has": _flag("has", HAS, {}),
+        "is": _flag("is", IS, {"favorite": "favourite", "blank": "low_content"}),
+    }
+)
+"""Name -> field."""
+ALIASES: Mapping[str, str] = MappingProxyType(
+    {"colour": "color", "place": "near", "taken": "date", "tags": "tag", "labels": "label"}
+)
+"""Another spelling of a field -> its name."""
+COMING: Mapping[str, str] = MappingProxyType(
+    {
+        "rating": "ratings are not part of this version",
+        "album": "albums are not part of this version",
+    }
+)
+"""Fields that this version does not answer, and why."""

@@ -58,6 +58,7 @@ from search.settings import Settings
 from search.types import Pixels, Vectors
 
 if TYPE_CHECKING:
+    from search.catalog.tagging import Albums, Tagging
     from search.catalog.writes import Origins, Space
     from search.embedders.base import Embedder
     from search.generation.variants import VariantOptions
@@ -295,16 +296,17 @@ class Engine:
                 with self.library.write_lock.borrow():
                     self.library.indexes.save(space)
 
-    def forget(self, path: str | PathLike[str]) -> int:
+    def forget(self, path: str | PathLike[str], annotations: bool = False) -> int:
         """Take a folder or file out of the library; return the number of files.
 
-        On disk only the library's thumbnails change. Raises NotFoundError for a path that is not in
-        the library.
+        annotations: forget what people said of the pictures too; otherwise they have it again when
+        they come back. On disk only the library's thumbnails change. Raises NotFoundError for a
+        path that is not in the library.
         """
         from search.indexing.forget import forget
 
         with self.library.write_lock.hold():
-            return forget(self.library.catalog, self.library.thumbnails, path)
+            return forget(self.library.catalog, self.library.thumbnails, path, annotations)
 
     def forget_model(self, name: str) -> int:
         """Delete the vectors of a model that serves beside the library's own; return their count.
@@ -374,6 +376,7 @@ class Engine:
         collapse: bool = False,
         kind: Kind | None = None,
         offset: int = 0,
+        hidden: bool = False,
     ) -> Hits:
         """Find the pictures that look most like a query, best first.
 
@@ -384,11 +387,12 @@ class Engine:
         add up. text: what is to be seen, or a list; mini knows words (`words`). k: 1 to 10000.
         min_score: cosine in [-1, 1]. model: whose vectors are compared, by name or fingerprint;
         `status().spaces` lists them. where: conditions, such as "type=jpeg and width>=1000"; alone,
-        it lists the pictures that hold them. sort, collapse, kind, offset: see `Query`. Raises
-        LookalikeError.
+        it lists the pictures that hold them. sort, collapse, kind, offset: see `Query`. hidden:
+        hidden pictures are found too. Raises LookalikeError.
         """
         more: dict[str, Any] = {"k": k, "min_score": min_score, "model": model, "where": where}
         more |= {"sort": sort, "collapse": collapse, "kind": kind, "offset": offset}
+        more["hidden"] = hidden
         if not isinstance(query, Query):
             if query is not None and image is not None:
                 raise QueryError("give one picture or a list of them, not both `query` and `image`")
@@ -544,9 +548,30 @@ class Engine:
         """
         return self.library.browser.picture(identity)
 
-    def pictures(self, page: int = 1, size: int = 100) -> Page:
-        """Return a page of the pictures, newest first. page: from 1. size: pictures of a page."""
-        return self.library.browser.page(page, size)
+    def pictures(
+        self, page: int = 1, size: int = 100, hidden: bool = False, album: str | None = None
+    ) -> Page:
+        """Return a page of the pictures, newest first. page: from 1. size: pictures of a page.
+        hidden: of the hidden pictures, which are on no other page. album: of an album, by its id or
+        name, in the order in which they were added. Raises NotFoundError for an unknown album."""
+        if album is not None:
+            ids = self.albums.pictures(album)
+            return self.library.browser.page_of(ids, page, size)
+        return self.library.browser.page(page, size, hidden)
+
+    @property
+    def tags(self) -> Tagging:
+        """Tags, favourites, ratings and captions of pictures.
+
+        engine.tags.add([hits[0].id], ["beach"])
+        engine.tags.change([hits[0].id], Change(favourite=True, rating=5))
+        """
+        return self.library.tags
+
+    @property
+    def albums(self) -> Albums:
+        """Albums of pictures."""
+        return self.library.albums
 
     def thumbnail(self, identity: str) -> bytes:
         """Return the WebP thumbnail, long side at most 256 pixels. Raises as `original`."""

@@ -27,6 +27,7 @@ from search.vectors.registry import StoreServer, open_stores
 
 if TYPE_CHECKING:
     from search.catalog.jobs import JobBoard
+    from search.catalog.tagging import Albums, Tagging
     from search.catalog.tokens import Tokens
     from search.embedders.models import Models
     from search.generation.variants import VariantGenerator
@@ -50,7 +51,8 @@ class Library:
     indexes: vector stores. searches: answers queries. browser: shows single pictures. uploads:
     pictures that were sent; uploads_place: where they are. stores: object storage; objects: the
     URL of what the library keeps there, None for its folder. jobs: those of all servers. tokens:
-    of their users. generator: makes variants. runtime: the inference thread.
+    of their users. tags, albums: what people say of pictures. generator: makes variants. runtime:
+    the inference thread.
     """
 
     def __init__(
@@ -129,6 +131,18 @@ class Library:
         from search.catalog.tokens import Tokens
 
         return self._make_once("tokens", lambda: Tokens(self.database))
+
+    @cached_property
+    def tags(self) -> Tagging:
+        from search.catalog.tagging import Tagging
+
+        return Tagging(self.reader, self.catalog, self.write_lock.borrow)
+
+    @cached_property
+    def albums(self) -> Albums:
+        from search.catalog.tagging import Albums
+
+        return Albums(self.reader, self.catalog, self.write_lock.borrow)
 
     @cached_property
     def models(self) -> Models:
@@ -269,6 +283,18 @@ class LibraryView:
         whole = self._whole
         needs = (self.reader, whole.thumbnails, self.resolver, whole.catalog, whole.models)
         return PictureBrowser(*needs, whole.open_file)
+
+    @cached_property
+    def tags(self) -> Tagging:
+        from search.catalog.tagging import Tagging
+
+        return Tagging(self.reader, self._whole.catalog, self._whole.write_lock.borrow)
+
+    @cached_property
+    def albums(self) -> Albums:
+        from search.catalog.tagging import Albums
+
+        return Albums(self.reader, self._whole.catalog, self._whole.write_lock.borrow)
 
     @cached_property
     def searches(self) -> LibrarySearch:

@@ -6,6 +6,7 @@ from typing import Any
 
 ID = "9510f9aa1fd0c1c3d3b0a5f3f2f0f6f7c5d6f3d1a6e1b8a4c0d7e2f9b3a4c5d6"
 JOB = "3f2a9c1d5e7b8046"
+ALBUM = "4be1c07a9d25f386"
 VARIANT = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 FILES = {"path": "/home/ada/Pictures/hat.jpg", "paths": ["/home/ada/Pictures/hat.jpg"]}
 SIZE = {"width": 400, "height": 534}
@@ -24,6 +25,14 @@ IMAGE = {
     "exif": {"ISOSpeedRatings": 200},
     "truncated": False,
     "tags": ["summer"],
+    "tag_origins": {"summer": "person"},
+    "favourite": True,
+    "rating": 4,
+    "rating_origin": "file",
+    "hidden": False,
+    "caption": "A hat on the beach",
+    "caption_origin": "file",
+    "albums": [{"id": ALBUM, "name": "Lisbon"}],
     "labels": [{"name": "hat", "score": 0.91}],
     "low_content": False,
     "original_name": None,
@@ -55,6 +64,7 @@ HIT = {
     "time": None,
     "low_content": False,
 }
+LISBON = {"id": ALBUM, "name": "Lisbon", "count": 12}
 CREATED_VARIANT = {
     "id": VARIANT,
     "url": f"/api/v1/variants/{VARIANT}.png",
@@ -85,6 +95,18 @@ ANSWERS: dict[str, Any] = {
     "create_link": {"path": "/?login=tYh2eK0sWnVb4mXqLr8cJd5uZa1fGo7P"},
     "keep_image": IMAGE,
     "get_image": IMAGE,
+    "add_tag": IMAGE,
+    "remove_tag": IMAGE,
+    "mark_image": IMAGE,
+    "change_images": {
+        "changed": 1,
+        "undo": {"changes": [{"ids": [ID], "remove_tags": ["beach"], "rating": None}]},
+    },
+    "list_tags": {"tags": [{"tag": "beach", "count": 3, "origins": {"person": 2, "file": 1}}]},
+    "rename_tag": {"pictures": 3},
+    "list_albums": {"albums": [LISBON]},
+    "create_album": LISBON,
+    "rename_album": LISBON,
     "list_images": {"page": 1, "pages": 1, "total": 1, "images": [IMAGE]},
     "start_index": {"job": JOB},
     "start_augmentation": {"job": JOB},
@@ -122,6 +144,11 @@ REQUESTS: dict[str, Any] = {
     "search_images": {"terms": [{"image": f"id:{ID[:12]}"}, {"text": "red"}], "k": 5},
     "keep_image": URL,
     "preview_image": URL,
+    "mark_image": {"favourite": True, "rating": 4},
+    "change_images": {"ids": [ID], "add_tags": ["beach"], "rating": 4},
+    "rename_tag": {"name": "Lisbon"},
+    "create_album": {"name": "Lisbon", "ids": [ID]},
+    "rename_album": {"name": "Lisbon 2024"},
     "start_index": {"path": "~/Pictures"},
     "create_variants": {**URL, "n": 4, "regime": "near", "seed": 7},
     "start_augmentation": {"path": "~/Pictures", "output": "~/set", "n": 4},
@@ -129,7 +156,14 @@ REQUESTS: dict[str, Any] = {
 }
 """Of the JSON that a route takes."""
 
-PARAMETERS = {"picture_id": ID[:12], "job_id": JOB, "name": VARIANT, "prefix": "ca"}
+PARAMETERS = {
+    "picture_id": ID[:12],
+    "tag": "beach",
+    "album": ALBUM,
+    "job_id": JOB,
+    "name": VARIANT,
+    "prefix": "ca",
+}
 
 
 def add_examples(operation: dict[str, Any]) -> None:

@@ -56,7 +56,7 @@ CODES = {
     "not_a_picture": "the bytes are not a picture, or a broken one",
     "not_an_upload": "the picture is a file of the user's, which is never deleted",
     "not_allowed": "the request comes from another site, or under a name that is not this server's",
-    "not_found": "no picture has this id, or its file is gone",
+    "not_found": "no picture, tag or album has this id or name, or its file is gone",
     "path_not_absolute": "the path of a folder must be absolute, or begin with `~`",
     "picture_too_large": "the picture has more pixels or bytes than the limits allow",
     "query_invalid": "the query cannot be answered as it stands",

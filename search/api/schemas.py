@@ -5,23 +5,32 @@ An answer that is one of `search.records` has that record's shape. Here are the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from search.api.problems import CODES
 from search.querying.query import QueryJson
 from search.records import (
+    MOST_CAPTION,
+    MOST_TAG,
+    Album,
     AugmentReport,
+    Change,
     Hits,
     IndexReport,
     Label,
     Metadata,
+    Origin,
     Role,
     Understood,
     VariantSource,
 )
+
+MOST_CHANGED = 10_000
+"""Most pictures of a request."""
+CHANGES = {one.name for one in fields(Change)}
 
 # answers -----------------------------------------------------------------------------------------
 
@@ -66,19 +75,35 @@ class AnswerJson(Hits):
     understood: tuple[UnderstoodJson, ...] = ()
 
 
+class AlbumNameJson(BaseModel):
+    """An album that a picture is in."""
+
+    id: str
+    name: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageJson(Metadata):
     """A picture of the library, and what can be read off it.
 
-    tags: what people call it. labels: what the model sees in it, most probable first.
-    original_name, source_url: of an upload, the name of its file and the URL that it was fetched
-    from.
+    tags: what people and files call it; tag_origins: who gave each. rating: 0 to 5 stars. hidden:
+    it is in no list and in no answer, unless hidden pictures are asked for. labels: what the model
+    sees in it, most probable first. original_name, source_url: of an upload, the name of its file
+    and the URL that it was fetched from.
     """
 
     id: str
     path: str
     paths: tuple[str, ...]
     tags: tuple[str, ...]
+    tag_origins: dict[str, Origin]
+    favourite: bool
+    rating: int | None
+    rating_origin: Origin | None
+    hidden: bool
+    caption: str | None
+    caption_origin: Origin | None
+    albums: list[AlbumNameJson]
     labels: tuple[Label, ...]
     low_content: bool
     original_name: str | None
@@ -92,6 +117,46 @@ class PageJson(BaseModel):
     pages: int
     total: int
     images: list[ImageJson]
+
+
+class TagJson(BaseModel):
+    """A tag of the library. count: how many pictures have it; origins: the same by origin."""
+
+    tag: str
+    count: int
+    origins: dict[Origin, int]
+
+
+class TagsJson(BaseModel):
+    """Tags, the most frequent first."""
+
+    tags: list[TagJson]
+
+
+class RenamedJson(BaseModel):
+    """How many pictures had a tag that was renamed."""
+
+    pictures: int
+
+
+class AlbumsJson(BaseModel):
+    """The albums, by name."""
+
+    albums: list[Album]
+
+
+class UndoJson(BaseModel):
+    """A body for `POST /images/batch` that brings back what was before. A change has no field that
+    changes nothing."""
+
+    changes: list[dict[str, Any]]
+
+
+class ChangedJson(BaseModel):
+    """How many pictures a change changed, and what undoes it."""
+
+    changed: int
+    undo: UndoJson
 
 
 class StartedJson(BaseModel):
@@ -186,6 +251,64 @@ class AddressJson(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     url: str = Field(min_length=1, max_length=4096, description="Of the public internet.")
+
+
+Tag = Annotated[str, Field(min_length=1, max_length=MOST_TAG)]
+
+
+class MarksJson(BaseModel):
+    """Changes of one picture. A field that is left out stays as it is."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    favourite: bool = False
+    rating: int | None = Field(
+        None, ge=0, le=5, description="Stars; null for those that the file has."
+    )
+    hidden: bool = False
+    caption: Annotated[str, Field(max_length=MOST_CAPTION)] | None = Field(
+        None, description="null for that of the file."
+    )
+
+    def change(self) -> Change:
+        """Return the change of the fields that were sent."""
+        sent: dict[str, Any] = {n: getattr(self, n) for n in self.model_fields_set & CHANGES}
+        for name in sent.keys() & {"add_tags", "remove_tags"}:
+            sent[name] = tuple(sent[name])
+        return Change(**sent)
+
+
+class ChangeJson(MarksJson):
+    """Changes of some pictures. A field that is left out stays as it is."""
+
+    ids: list[Annotated[str, Field(max_length=64)]] = Field(max_length=MOST_CHANGED)
+    add_tags: list[Tag] = Field([], max_length=100)
+    remove_tags: list[Tag] = Field([], max_length=100)
+    album: Tag | None = Field(
+        None, description="Id or name of an album to add them to; it is made if there is none."
+    )
+    remove_album: Tag | None = Field(None, description="Id or name, to take them out of.")
+
+
+class BatchJson(ChangeJson):
+    """Changes of some pictures, or several such changes, which are made in their order."""
+
+    ids: list[Annotated[str, Field(max_length=64)]] = Field([], max_length=MOST_CHANGED)
+    changes: list[ChangeJson] = Field([], max_length=MOST_CHANGED)
+
+
+class RenameJson(BaseModel):
+    """A new name."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: Tag
+
+
+class NewAlbumJson(RenameJson):
+    """An album, and the ids of its pictures."""
+
+    ids: list[Annotated[str, Field(max_length=64)]] = Field([], max_length=MOST_CHANGED)
 
 
 class IndexJson(BaseModel):

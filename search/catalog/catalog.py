@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 
 from search.catalog import counts
+from search.catalog.annotations import delete_annotations, remember
 from search.catalog.prepared import Prepared
 from search.catalog.schema import (
     UPLOADS,
@@ -37,9 +38,9 @@ from search.catalog.schema import (
     meta,
     pictures,
     places,
+    remembered,
     roots,
     spaces,
-    tags,
     vectors,
 )
 from search.catalog.writes import (
@@ -359,8 +360,17 @@ class Catalog(CatalogWriter):
         with self.database.write() as c:
             return counts.repair(c)
 
+    def forget_annotations(self, picture_ids: Collection[str]) -> None:
+        """Delete what people said of pictures that left the catalog."""
+        with self.database.write() as c:
+            for part in chunks(picture_ids):
+                c.execute(delete(remembered).where(remembered.c.id.in_(part)))
+
     def purge(self, row_ids: Collection[int] | None = None) -> list[str]:
-        """Delete these orphans, or all that are older than 30 days; return their picture ids."""
+        """Delete these orphans, or all that are older than 30 days; return their picture ids.
+
+        What people said of them is remembered until `forget_annotations`.
+        """
         old = pictures.c.orphaned <= self._clock() - (ORPHAN_SECONDS if row_ids is None else 0)
         query = select(pictures.c.row_id, pictures.c.id).where(old)
         if row_ids is not None:
@@ -380,7 +390,9 @@ class Catalog(CatalogWriter):
             rows = c.execute(query).all()
             if rows:
                 row_ids = [row.row_id for row in rows]
-                for table in (vectors, labels, tags, colors):
+                remember(c, row_ids)
+                delete_annotations(c, row_ids)
+                for table in (vectors, labels, colors):
                     c.execute(delete(table).where(table.c.picture.in_(row_ids)))
                 c.execute(delete(pictures).where(pictures.c.row_id.in_(row_ids)))
         return [row.id for row in rows]

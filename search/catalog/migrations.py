@@ -378,6 +378,156 @@ def add_color_shares(connection: Connection) -> None:
     _run(connection, "CREATE INDEX colors_hue ON colors (rank, hue, picture)")
 
 
+def add_annotations(connection: Connection) -> None:
+    """Marks, albums, what files say of pictures, and who gave a caption."""
+    is_postgresql = connection.dialect.name == "postgresql"
+    origin = 'VARCHAR COLLATE "C"' if is_postgresql else "VARCHAR(8)"
+    _add_column(connection, "pictures", "caption_origin", origin)
+    _add_column(connection, "pictures", "description_rule", "INTEGER DEFAULT 0 NOT NULL")
+    _run(
+        connection,
+        "UPDATE pictures SET caption_origin = 'file' WHERE caption IS NOT NULL",
+        "CREATE INDEX pictures_description_rule ON pictures (description_rule)",
+    )
+    _run(
+        connection,
+        """
+        CREATE TABLE removed_tags (
+            picture INTEGER NOT NULL REFERENCES pictures (row_id),
+            normalized TEXT NOT NULL,
+            PRIMARY KEY (picture, normalized)
+        )
+        """,
+        """
+        CREATE TABLE marks (
+            picture INTEGER NOT NULL REFERENCES pictures (row_id),
+            favourite BOOLEAN DEFAULT 0 NOT NULL,
+            rating INTEGER,
+            rating_origin VARCHAR(8),
+            hidden BOOLEAN DEFAULT 0 NOT NULL,
+            PRIMARY KEY (picture)
+        )
+        """,
+        "CREATE INDEX marks_favourite ON marks (picture) WHERE favourite",
+        "CREATE INDEX marks_hidden ON marks (picture) WHERE hidden",
+        """
+        CREATE TABLE albums (
+            id VARCHAR(32) NOT NULL,
+            name TEXT NOT NULL,
+            created FLOAT NOT NULL,
+            PRIMARY KEY (id)
+        )
+        """,
+        """
+        CREATE TABLE album_pictures (
+            album VARCHAR(32) NOT NULL REFERENCES albums (id) ON DELETE CASCADE,
+            picture INTEGER NOT NULL REFERENCES pictures (row_id),
+            added FLOAT NOT NULL,
+            PRIMARY KEY (album, picture)
+        )
+        """,
+        "CREATE INDEX album_pictures_picture ON album_pictures (picture)",
+        """
+        CREATE TABLE remembered (
+            id VARCHAR(64) NOT NULL,
+            document JSON NOT NULL,
+            PRIMARY KEY (id)
+        )
+        """,
+        """
+        CREATE TABLE embedded_descriptions (
+            picture INTEGER NOT NULL REFERENCES pictures (row_id),
+            document JSON NOT NULL,
+            PRIMARY KEY (picture)
+        )
+        """,
+        """
+        CREATE TABLE sidecars (
+            file INTEGER NOT NULL REFERENCES files (id) ON DELETE CASCADE,
+            state TEXT NOT NULL,
+            document JSON NOT NULL,
+            PRIMARY KEY (file)
+        )
+        """,
+        """
+        CREATE TABLE removals (
+            id VARCHAR(32) NOT NULL,
+            created FLOAT NOT NULL,
+            document JSON NOT NULL,
+            PRIMARY KEY (id)
+        )
+        """,
+        postgresql=(
+            """
+            CREATE TABLE removed_tags (
+                picture BIGINT NOT NULL REFERENCES pictures (row_id),
+                normalized VARCHAR COLLATE "C" NOT NULL,
+                PRIMARY KEY (picture, normalized)
+            )
+            """,
+            """
+            CREATE TABLE marks (
+                picture BIGINT NOT NULL REFERENCES pictures (row_id),
+                favourite BOOLEAN DEFAULT false NOT NULL,
+                rating INTEGER,
+                rating_origin VARCHAR COLLATE "C",
+                hidden BOOLEAN DEFAULT false NOT NULL,
+                PRIMARY KEY (picture)
+            )
+            """,
+            "CREATE INDEX marks_favourite ON marks (picture)",
+            "CREATE INDEX marks_hidden ON marks (picture)",
+            """
+            CREATE TABLE albums (
+                id VARCHAR COLLATE "C" NOT NULL,
+                name VARCHAR COLLATE "C" NOT NULL,
+                created FLOAT NOT NULL,
+                PRIMARY KEY (id)
+            )
+            """,
+            """
+            CREATE TABLE album_pictures (
+                album VARCHAR COLLATE "C" NOT NULL REFERENCES albums (id) ON DELETE CASCADE,
+                picture BIGINT NOT NULL REFERENCES pictures (row_id),
+                added FLOAT NOT NULL,
+                PRIMARY KEY (album, picture)
+            )
+            """,
+            "CREATE INDEX album_pictures_picture ON album_pictures (picture)",
+            """
+            CREATE TABLE remembered (
+                id VARCHAR COLLATE "C" NOT NULL,
+                document JSON NOT NULL,
+                PRIMARY KEY (id)
+            )
+            """,
+            """
+            CREATE TABLE embedded_descriptions (
+                picture BIGINT NOT NULL REFERENCES pictures (row_id),
+                document JSON NOT NULL,
+                PRIMARY KEY (picture)
+            )
+            """,
+            """
+            CREATE TABLE sidecars (
+                file BIGINT NOT NULL REFERENCES files (id) ON DELETE CASCADE,
+                state VARCHAR COLLATE "C" NOT NULL,
+                document JSON NOT NULL,
+                PRIMARY KEY (file)
+            )
+            """,
+            """
+            CREATE TABLE removals (
+                id VARCHAR COLLATE "C" NOT NULL,
+                created FLOAT NOT NULL,
+                document JSON NOT NULL,
+                PRIMARY KEY (id)
+            )
+            """,
+        ),
+    )
+
+
 class Migration(NamedTuple):
     """version: of the schema after it. apply: changes a catalog of the version before."""
 
@@ -403,6 +553,7 @@ MIGRATIONS = (
     Migration(16, add_jobs),
     Migration(17, add_tokens),
     Migration(18, add_color_shares),
+    Migration(19, add_annotations),
 )
 """Never edited, only extended at the end."""
 NEWEST = MIGRATIONS[-1].version

@@ -6,7 +6,9 @@ import json
 import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -23,6 +25,7 @@ from sqlalchemy import (
 )
 
 from search.catalog import counts
+from search.catalog.annotations import load_annotations
 from search.catalog.database import Database
 from search.catalog.prepared import Prepared
 from search.catalog.schema import (
@@ -32,6 +35,7 @@ from search.catalog.schema import (
     counts as kept_counts,
     files,
     labels,
+    marks,
     meta,
     pictures,
     places,
@@ -46,7 +50,7 @@ from search.errors import NotFoundError, QueryError
 from search.media.object_urls import is_object_url, join_place
 from search.media.open_file import FilePlace
 from search.media.rules import DECODE_RULE
-from search.records import Label, Metadata
+from search.records import Annotations, Label, Metadata
 from search.types import RowIds, Vectors, file_state
 
 LOG_BLOCK = 65536
@@ -91,15 +95,35 @@ class StoredVector(NamedTuple):
 class CatalogReader:
     """Reads the catalog and changes nothing. Threads may share it."""
 
+    is_whole = True
+    """Whether it shows the whole library."""
+    shows_hidden = False
+    """Whether lists and searches have hidden pictures."""
+
     def __init__(self, database: Database) -> None:
         self.database = database
+        self._shown: tuple[tuple[int, int, tuple[int, ...]], RowIds] | None = None
+
+    def with_hidden(self) -> CatalogReader:
+        """Return this reader with hidden pictures in lists and searches."""
+        reader = copy(self)
+        reader.shows_hidden = True
+        return reader
 
     def sees(self, root: bytes) -> bool:
         """Return whether files of a root are shown. root: its path."""
         return True
 
     def limit(self, query: Select[Any], picture: ColumnElement[Any]) -> Select[Any]:
-        """Limit a query to pictures that are shown. picture: the column of their row ids."""
+        """Limit a query to pictures that lists and searches show. picture: the column of their row
+        ids."""
+        if not self.shows_hidden:
+            is_hidden = select(marks.c.picture).where(marks.c.picture == picture, marks.c.hidden)
+            query = query.where(~is_hidden.exists())
+        return self.limit_to_part(query, picture)
+
+    def limit_to_part(self, query: Select[Any], picture: ColumnElement[Any]) -> Select[Any]:
+        """As `limit`, with hidden pictures."""
         return query
 
     def limit_files(self, query: Select[Any]) -> Select[Any]:
@@ -119,8 +143,53 @@ class CatalogReader:
         return next((root for root, one in self.list_roots().items() if one == path), None)
 
     def visible_ids(self, space: Space) -> RowIds | None:
-        """Return the row ids that are shown and have a vector under the space, or None for all."""
-        return None
+        """Return the row ids that searches show and that have a vector under the space, or None
+        for all."""
+        hidden = () if self.shows_hidden else tuple(self.hidden_ids())
+        if not hidden:
+            return None
+        import numpy as np  # slow to import, and a command may need no vectors
+
+        key = space.id, self.sequence(space), hidden
+        if self._shown is None or self._shown[0] != key:
+            shown = np.setdiff1d(self.searchable_ids(space), np.array(hidden), assume_unique=True)
+            self._shown = key, shown
+        return self._shown[1]
+
+    def hidden_ids(self) -> list[int]:
+        """Return the row ids of hidden pictures in the library, newest first."""
+        with self.database.read_prepared() as fetch:
+            return [row[0] for row in fetch(HIDDEN)]
+
+    def annotations(self, row_ids: Collection[int]) -> dict[int, Annotations]:
+        """Return what is said of pictures, by row id. Unknown row ids are left out."""
+        with self.database.read() as c:
+            return {
+                row_id: one
+                for part in chunks(row_ids)
+                for row_id, one in load_annotations(c, part).items()
+            }
+
+    def resolve_all(self, picture_ids: Collection[str]) -> dict[str, int]:
+        """Return row ids by whole picture ids, of ids or their beginnings, in order.
+
+        Raises as `resolve`.
+        """
+        whole = [one for one in picture_ids if len(one) == 64]
+        row_ids = dict[str, int]()
+        query = select(pictures.c.id, pictures.c.row_id).where(pictures.c.orphaned.is_(None))
+        with self.database.read() as c:
+            for part in chunks(whole):
+                known = self.limit_to_part(query.where(pictures.c.id.in_(part)), pictures.c.row_id)
+                row_ids |= {row.id: int(row.row_id) for row in c.execute(known)}
+        others = [self.resolve(one) for one in picture_ids if one not in row_ids]
+        names = self.picture_ids(others)
+        unordered = row_ids | {names[n]: n for n in others}
+        ranks = iter(others)
+        return {
+            (name := one if one in row_ids else names[next(ranks)]): unordered[name]
+            for one in picture_ids
+        }
 
     def library(self) -> str:
         """Return the catalog's own id, which tells its snapshots from those of other catalogs."""
@@ -409,7 +478,7 @@ class CatalogReader:
             named = select(places.c.picture, files.c.path, files.c.root)
             named = named.join(places, places.c.file == files.c.id)
             named = named.where(or_(within, files.c.root.in_(whole)))
-            named = named.where(files.c.root.in_(list(shown)))
+            named = self.limit(named.where(files.c.root.in_(list(shown))), places.c.picture)
             matches: dict[int, None] = {}
             for row in c.execute(named.order_by(places.c.picture.desc())):
                 if row.root in whole or pattern.search(os.path.splitext(os.fsdecode(row.path))[0]):
@@ -438,13 +507,22 @@ class CatalogReader:
             for root, path, size, mtime_ns, ctime_ns, probe, follow_links in rows
         ]
 
+    def count_listed(self) -> int:
+        """Return how many pictures `newest` lists."""
+        hidden = len(self.hidden_ids())
+        return hidden if self.shows_hidden else self.count(None)["pictures"] - hidden
+
     def newest(self, skip: int, count: int) -> list[int]:
-        """Return the row ids of pictures in the library, newest first, without the first `skip`.
+        """Return the row ids of pictures that are shown, newest first, without the first `skip`.
 
         The kept counts tell the block of row ids in which they begin.
         """
+        if self.shows_hidden:  # these alone
+            return self.hidden_ids()[skip : skip + count]
         with self.database.read_prepared() as fetch:
+            hidden = Counter(counts.block_of(row[0]) for row in fetch(HIDDEN))
             for block, inside in fetch(PICTURE_BLOCKS):
+                inside -= hidden[block]
                 if inside > skip:
                     last = (block + 1) * counts.BLOCK
                     return [row[0] for row in fetch(NEWEST, last=last, count=count, skip=skip)]
@@ -622,9 +700,17 @@ IN_RANGE = Prepared(
     .where(pictures.c.id >= bindparam("first"), pictures.c.id < bindparam("end"))
     .limit(2)
 )
+_IS_HIDDEN = select(marks.c.picture).where(marks.c.picture == pictures.c.row_id, marks.c.hidden)
+HIDDEN = Prepared(
+    select(marks.c.picture)
+    .join(pictures, pictures.c.row_id == marks.c.picture)
+    .where(marks.c.hidden, pictures.c.orphaned.is_(None))
+    .order_by(marks.c.picture.desc())
+)
 NEWEST = Prepared(
     select(pictures.c.row_id)
     .where(pictures.c.orphaned.is_(None), pictures.c.row_id < bindparam("last"))
+    .where(~_IS_HIDDEN.exists())
     .order_by(pictures.c.row_id.desc())
     .limit(bindparam("count"))
     .offset(bindparam("skip"))

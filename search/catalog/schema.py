@@ -91,7 +91,8 @@ pictures = Table(
     Column("longitude", Float),  # degrees, east positive
     Column("original_name", Text),  # of the file that was uploaded
     Column("source_url", Text),  # that it was fetched from
-    Column("caption", Text),  # description in the file
+    Column("caption", Text),
+    Column("caption_origin", String(8)),  # see `search.catalog.tags.Origin`
     Column("exif", JSON, nullable=False, server_default=text("'{}'")),  # other tags by name
     Column("orphaned", Float),  # when its last file was removed, in seconds since 1970
     Column("low_content", Boolean, nullable=False, default=False, server_default=false()),
@@ -99,6 +100,8 @@ pictures = Table(
     Column("truncated", Boolean, nullable=False, default=False, server_default=false()),
     # `rules.DECODE_RULE` under which `pixel_hash`, the metadata and the thumbnail were computed
     Column("decode_rule", Integer, nullable=False, server_default=text("1")),
+    # `rules.DESCRIPTION_RULE` under which the description in its bytes was read, 0 for never
+    Column("description_rule", Integer, nullable=False, server_default=text("0")),
     Index("pictures_pixel_hash", "pixel_hash"),
     Index("pictures_type", "type"),
     Index("pictures_width", "width"),
@@ -109,6 +112,7 @@ pictures = Table(
     Index("pictures_lens", "lens"),
     Index("pictures_place", "latitude", "longitude"),
     Index("pictures_decode_rule", "decode_rule"),
+    Index("pictures_description_rule", "description_rule"),
     # the pages of the library, without its wide rows
     Index("pictures_present", "row_id", **_only("orphaned IS NULL")),
     Index("pictures_orphaned", "orphaned", **_only("orphaned IS NOT NULL")),
@@ -244,6 +248,72 @@ tags = Table(
     Column("normalized", Text, nullable=False, server_default=""),  # see `normalize_tag`
     Column("origin", String(8), nullable=False, server_default="person"),  # see `Origin`
     Index("tags_normalized", "normalized", "picture", unique=True),
+)
+
+removed_tags = Table(  # tags of files that a person removed: no file brings them back
+    "removed_tags",
+    metadata,
+    Column("picture", Number, ForeignKey("pictures.row_id"), primary_key=True),
+    Column("normalized", Text, primary_key=True),
+)
+
+marks = Table(  # what people say of pictures beside tags
+    "marks",
+    metadata,
+    Column("picture", Number, ForeignKey("pictures.row_id"), primary_key=True),
+    Column("favourite", Boolean, nullable=False, default=False, server_default=false()),
+    Column("rating", Integer),  # 0 to 5
+    Column("rating_origin", String(8)),  # see `search.catalog.tags.Origin`
+    Column("hidden", Boolean, nullable=False, default=False, server_default=false()),
+    Index("marks_favourite", "picture", **_only("favourite")),
+    Index("marks_hidden", "picture", **_only("hidden")),
+)
+
+albums = Table(
+    "albums",
+    metadata,
+    Column("id", String(32), primary_key=True),  # random
+    Column("name", Text, nullable=False),
+    Column("created", Float, nullable=False),
+)
+
+album_pictures = Table(
+    "album_pictures",
+    metadata,
+    Column("album", String(32), ForeignKey("albums.id", ondelete="CASCADE"), primary_key=True),
+    Column("picture", Number, ForeignKey("pictures.row_id"), primary_key=True),
+    Column("added", Float, nullable=False),
+    Index("album_pictures_picture", "picture"),
+)
+
+remembered = Table(  # what people said of pictures that left the catalog, by content hash
+    "remembered",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("document", JSON, nullable=False),  # see `search.catalog.annotations`
+)
+
+embedded_descriptions = Table(  # what the bytes of a picture say of it; none for most
+    "embedded_descriptions",
+    metadata,
+    Column("picture", Number, ForeignKey("pictures.row_id"), primary_key=True),
+    Column("document", JSON, nullable=False),  # a `records.Description`
+)
+
+sidecars = Table(  # what a sidecar says of the picture of a file
+    "sidecars",
+    metadata,
+    Column("file", Number, ForeignKey("files.id", ondelete="CASCADE"), primary_key=True),
+    Column("state", Text, nullable=False),  # name, size and time of the sidecar
+    Column("document", JSON, nullable=False),  # a `records.Description`
+)
+
+removals = Table(  # files that were moved to the bin, so that this can be undone
+    "removals",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("created", Float, nullable=False),
+    Column("document", JSON, nullable=False),  # see `search.indexing.removal`
 )
 
 counts = Table(  # see `search.catalog.counts`

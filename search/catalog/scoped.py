@@ -12,7 +12,7 @@ from search.catalog.database import Database
 from search.catalog.reads import CatalogReader, check_id, only_one
 from search.catalog.schema import files, pictures, places, roots, vectors
 from search.catalog.writes import Space, chunks
-from search.records import Label, Metadata
+from search.records import Annotations, Label, Metadata
 from search.types import RowIds, Vectors
 
 
@@ -30,11 +30,13 @@ class CollectionReader(CatalogReader):
         self._paths = frozenset(map(os.fsencode, collections))
         self._roots = select(roots.c.id).where(roots.c.path.in_(sorted(self._paths)))
 
+    is_whole = False
+
     def sees(self, root: bytes) -> bool:
         """See `CatalogReader`."""
         return root in self._paths
 
-    def limit(self, query: Select[Any], picture: ColumnElement[Any]) -> Select[Any]:
+    def limit_to_part(self, query: Select[Any], picture: ColumnElement[Any]) -> Select[Any]:
         """See `CatalogReader`."""
         place = select(places.c.id).join(files, files.c.id == places.c.file)
         place = place.where(places.c.picture == picture, files.c.root.in_(self._roots))
@@ -68,7 +70,7 @@ class CollectionReader(CatalogReader):
     def count(self, space: Space | None) -> dict[str, int]:
         """See `CatalogReader`. The pictures are counted at each call: kept counts are of all."""
         present = select(pictures.c.row_id).where(pictures.c.orphaned.is_(None))
-        present = self.limit(present, pictures.c.row_id)
+        present = self.limit_to_part(present, pictures.c.row_id)
         embedded = select(func.count()).select_from(vectors)
         embedded = embedded.where(vectors.c.picture.in_(present))
         with self.database.read() as c:
@@ -86,10 +88,20 @@ class CollectionReader(CatalogReader):
 
     def newest(self, skip: int, count: int) -> list[int]:
         """See `CatalogReader`."""
+        if self.shows_hidden:
+            return self.hidden_ids()[skip : skip + count]
         query = select(pictures.c.row_id).where(pictures.c.orphaned.is_(None))
         query = self.limit(query, pictures.c.row_id).order_by(pictures.c.row_id.desc())
         with self.database.read() as c:
             return list(c.scalars(query.offset(skip).limit(count)))
+
+    def hidden_ids(self) -> list[int]:
+        """See `CatalogReader`."""
+        return self._select(super().hidden_ids())
+
+    def annotations(self, row_ids: Collection[int]) -> dict[int, Annotations]:
+        """See `CatalogReader`."""
+        return super().annotations(self._select(row_ids))
 
     def resolve(self, picture_id: str) -> int:
         """See `CatalogReader`."""
@@ -97,14 +109,14 @@ class CollectionReader(CatalogReader):
         query = select(pictures.c.row_id).where(pictures.c.orphaned.is_(None))
         query = query.where(pictures.c.id >= first, pictures.c.id < first + "g")
         with self.database.read() as c:
-            row_ids = c.scalars(self.limit(query, pictures.c.row_id).limit(2)).all()
+            row_ids = c.scalars(self.limit_to_part(query, pictures.c.row_id).limit(2)).all()
         return only_one(first, row_ids)
 
     def _select(self, row_ids: Collection[int]) -> list[int]:
-        """Return those of the row ids that have a file in the roots."""
-        visible = list[int]()
+        """Return those of the row ids that have a file in the roots, in order."""
+        visible = set[int]()
         with self.database.read() as c:
             for part in chunks(row_ids):
                 query = select(pictures.c.row_id).where(pictures.c.row_id.in_(part))
-                visible += c.scalars(self.limit(query, pictures.c.row_id))
-        return visible
+                visible |= set(c.scalars(self.limit_to_part(query, pictures.c.row_id)))
+        return [row_id for row_id in row_ids if row_id in visible]

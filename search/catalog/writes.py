@@ -16,13 +16,14 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from search.catalog import counts
+from search.catalog.annotations import copy_annotations, recall, set_embedded
 from search.catalog.database import Database
 from search.catalog.schema import changes, colors, files, labels, pictures, places, vectors
-from search.catalog.tags import Origin, add_tags, copy_tags
+from search.catalog.tags import add_tags
 from search.errors import NotFoundError
 from search.media.colors import RANK_SHARES, cell_of, color_of_cell, hue_of
-from search.media.rules import DECODE_RULE
-from search.records import Label, Metadata
+from search.media.rules import DECODE_RULE, DESCRIPTION_RULE
+from search.records import Description, Label, Metadata, Origin
 from search.types import FileEntry, Vectors
 
 METADATA = "type width height bytes taken camera latitude longitude exif truncated".split()
@@ -122,7 +123,8 @@ class ExtractedFile:
     id: SHA-256 of the bytes. pixel_hash: hash of the normalized image; it and metadata are None if
     the catalog has the picture. vector: (dim,) float32 of unit length; None if the catalog has the
     vector of this picture or of its normalized image. content: computed with the vector. probe: a
-    digest of samples of the bytes. origins: of an upload.
+    digest of samples of the bytes. origins: of an upload. description: what the bytes say of the
+    picture; None if they were not decoded.
     """
 
     entry: FileEntry
@@ -133,15 +135,18 @@ class ExtractedFile:
     content: SeenContent = SeenContent()
     probe: bytes | None = None
     origins: Origins = Origins()
+    description: Description | None = None
 
 
 @dataclass(frozen=True)
 class DecodedContent:
-    """What the present decode rule computes. pixel_hash: hash of the normalized image."""
+    """What the present decode rule computes. pixel_hash: hash of the normalized image.
+    description: what the bytes say of the picture."""
 
     pixel_hash: str
     metadata: Metadata
     low_content: bool
+    description: Description | None = None
 
 
 @dataclass(frozen=True)
@@ -226,9 +231,8 @@ def _retry_seconds(tries: int) -> float:
 def _columns(pixel_hash: str, metadata: Metadata) -> dict[str, Any]:
     """Return the columns of `pictures` that decoding fills."""
     row: dict[str, Any] = {name: getattr(metadata, name) for name in METADATA}
-    for column, tag in (("lens", "LensModel"), ("caption", "ImageDescription")):
-        value = metadata.exif.get(tag)
-        row[column] = None if value is None else str(value)
+    lens = metadata.exif.get("LensModel")
+    row["lens"] = None if lens is None else str(lens)
     return row | {"pixel_hash": pixel_hash, "decode_rule": DECODE_RULE}
 
 
@@ -286,9 +290,9 @@ class CatalogWriter:
                 changed.append(values | {"key": before[path].id, "last_picture": picture or last})
                 if last is not None and last != picture:
                     abandoned.add(last)
-                    # an edited file keeps its tags; a file that two pictures swapped does not
+                    # an edited file keeps what people said; one that two pictures swapped does not
                     if picture is not None and picture in arrived:
-                        copy_tags(c, [last], picture)
+                        copy_annotations(c, [last], picture)
             if new:
                 c.execute(insert(files), new)
             if changed:
@@ -345,6 +349,8 @@ class CatalogWriter:
             items = (decoded or {}).items()
             self._set_decoded(c, {n: (one.pixel_hash, one.metadata) for n, one in items})
             self._set_flags(c, {n: one.low_content for n, one in items})
+            described = {n: one.description for n, one in items if one.description is not None}
+            set_embedded(c, described)
 
     def set_origins(self, row_id: int, origins: Origins) -> None:
         """Store where a picture comes from, unless the catalog knows it."""
@@ -386,6 +392,8 @@ class CatalogWriter:
                 if item.pixel_hash and item.metadata
             },
         )
+        again = {n: one.description for n, one in pairs if one.description is not None}
+        set_embedded(c, again)
         new = [item for item in by_id.values() if item.id not in known]
         rows = [self._row(item) for item in new]
         if not rows:
@@ -398,10 +406,13 @@ class CatalogWriter:
         row_ids = {row.id: int(row.row_id) for row in c.execute(query)}
         counts.change_pictures(c, (row_ids[row["id"]] for row in rows))
         self._set_colors(c, {row_ids[one.id]: one.metadata for one in new if one.metadata})
+        described = {row_ids[one.id]: one.description for one in new if one.description}
+        set_embedded(c, described)
+        recall(c, {row["id"]: row_ids[row["id"]] for row in rows}, self._clock())
         for pixel_hash, row_id in copies:  # only the metadata of the file changed, so the tags stay
             for row in rows:
                 if row["pixel_hash"] == pixel_hash:
-                    copy_tags(c, [row_id], row_ids[row["id"]])
+                    copy_annotations(c, [row_id], row_ids[row["id"]])
         return row_ids, {*orphans, *(row_ids[row["id"]] for row in rows)}
 
     @staticmethod
@@ -411,7 +422,8 @@ class CatalogWriter:
             raise NotFoundError(
                 f"picture {item.id} left the library while it was indexed; index again"
             )
-        return _columns(item.pixel_hash, item.metadata) | {"id": item.id}
+        rule = 0 if item.description is None else DESCRIPTION_RULE
+        return _columns(item.pixel_hash, item.metadata) | {"id": item.id, "description_rule": rule}
 
     @staticmethod
     def _set_decoded(c: Connection, decoded: dict[int, tuple[str, Metadata]]) -> None:
@@ -577,4 +589,4 @@ class CatalogWriter:
         Raises InputError for a tag without characters; no tag is added then.
         """
         with self.database.write() as c:
-            add_tags(c, row_id, names, origin)
+            add_tags(c, [row_id], names, origin)

@@ -170,6 +170,14 @@ def forget(
             help="A model beside the library's own, whose vectors are deleted; instead of PATH.",
         ),
     ] = None,
+    annotations: Annotated[
+        bool,
+        typer.Option(
+            "--annotations",
+            help="Forget the tags, ratings, captions and albums of the pictures too; without it "
+            "they have them again when they come back.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Take a folder out of the library, or the vectors of a model. The pictures themselves stay
@@ -184,7 +192,7 @@ def forget(
             else:
                 output.write(f"{vectors} vectors of {output.line(str(model))} forgotten")
             return
-        files = engine.forget(path)
+        files = engine.forget(path, annotations)
         left, comes_back = engine.status(), engine.is_indexed(path)
     if as_json:
         output.print_json({"files": files, "pictures": left.pictures})

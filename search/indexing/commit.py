@@ -205,7 +205,9 @@ class Committer:
             if row_id in unembedded and picture.pixels is not None
         }
         decoded = {
-            row_id: DecodedContent(one.pixel_hash, one.metadata, is_low_content(one.pixels))
+            row_id: DecodedContent(
+                one.pixel_hash, one.metadata, is_low_content(one.pixels), one.description
+            )
             for row_id, one in batch.items()
             if one.pixel_hash and one.metadata and one.pixels is not None
         }
@@ -251,7 +253,9 @@ class Committer:
 def _describe_file(entry: FileEntry, picture: DecodedPicture, analyzed: Analyzed) -> ExtractedFile:
     """Return the file of a picture, with its vector if that was computed."""
     decoded = picture.pixel_hash, picture.metadata
-    file = ExtractedFile(entry, picture.id, *decoded, probe=picture.probe)
+    file = ExtractedFile(
+        entry, picture.id, *decoded, probe=picture.probe, description=picture.description
+    )
     if picture.pixel_hash not in analyzed:
         return file
     vector, content = analyzed[picture.pixel_hash]

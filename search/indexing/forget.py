@@ -15,12 +15,17 @@ from search.media.thumbnails import Thumbnails
 from search.vectors.base import StoreManager
 
 
-def forget(catalog: Catalog, thumbnails: Thumbnails, path: str | os.PathLike[str]) -> int:
+def forget(
+    catalog: Catalog,
+    thumbnails: Thumbnails,
+    path: str | os.PathLike[str],
+    annotations: bool = False,
+) -> int:
     """Remove a root, a part of a root, or all roots below a folder; return the count of files.
 
     path: of a disk, or a URL of object storage. If the library does not have it, the path that its
-    links lead to is tried. The caller holds the write lock. Raises NotFoundError if the
-    library has neither.
+    links lead to is tried. annotations: forget what people said of the pictures too. The caller
+    holds the write lock. Raises NotFoundError if the library has neither.
     """
     text = os.fspath(path)
     place = parse_object_url(text) if is_object_url(text) else absolute_path(text)
@@ -39,8 +44,11 @@ def forget(catalog: Catalog, thumbnails: Thumbnails, path: str | os.PathLike[str
         within = relative_place(place, root.path) or ""
         while file_ids := catalog.file_ids(root, within):
             count += len(file_ids)
-            for picture_id in catalog.purge(catalog.remove_files(file_ids)):
+            picture_ids = catalog.purge(catalog.remove_files(file_ids))
+            for picture_id in picture_ids:
                 thumbnails.delete(picture_id)
+            if annotations:
+                catalog.forget_annotations(picture_ids)
         if not within:
             catalog.drop_root(root)
             has_dropped = True

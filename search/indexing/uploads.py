@@ -192,7 +192,9 @@ class Uploads:
             place = self._folder.place
             root = self._catalog.add_root(place, device, (), file_system=file_system)
             parts = (picture.pixel_hash, picture.metadata, upload.vector, upload.content)
-            file = ExtractedFile(entry, picture.id, *parts, picture.probe, origins)
+            file = ExtractedFile(
+                entry, picture.id, *parts, picture.probe, origins, picture.description
+            )
             self._catalog.record(root, space, [file])
         except BaseException:
             with suppress(OSError, RemoteError):

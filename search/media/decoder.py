@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from search.errors import PictureError, SizeError
-from search.media import images, metadata
+from search.media import descriptions, images, metadata
 from search.media.preprocessing import Preprocessing
 from search.media.probe import probe_data
 from search.media.reading import read_picture
@@ -103,6 +103,7 @@ def decode(
         reply["pixel_hash"] = images.pixel_hash(normalized)
         facts = metadata.read(opened, normalized, size, len(data), is_truncated)
         reply["metadata"] = asdict(facts)
+        reply["description"] = descriptions.read_embedded(opened).to_json()
         blobs.append(images.thumbnail(normalized))
     if job["image"]:
         reply["image"] = normalized.size

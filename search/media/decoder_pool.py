@@ -33,7 +33,7 @@ from search.media.object_urls import is_object_url
 from search.media.objects import ObjectStores, object_state
 from search.media.preprocessing import Preprocessing
 from search.media.rules import DECODE_RULE, Crop, Limits
-from search.records import Metadata
+from search.records import Description, Metadata
 from search.types import Pixels
 
 T = TypeVar("T")
@@ -99,7 +99,7 @@ class DecodedPicture:
     upright original in pixels. pixel_hash (hash of the normalized pixels), metadata, thumbnail
     (WebP): set if the request asks for metadata. prepared: the picture under each preprocessing.
     preview: JPEG. image: the normalized image, if the request asks for it. probe: see
-    `search.media.probe`.
+    `search.media.probe`. description: what the file says of the picture, set with the metadata.
     """
 
     id: str
@@ -111,6 +111,7 @@ class DecodedPicture:
     preview: bytes | None = None
     image: Image.Image | None = None
     probe: bytes | None = field(default=None, compare=False)
+    description: Description | None = None
 
     @property
     def pixels(self) -> Pixels | None:
@@ -425,4 +426,5 @@ def _read_reply(
         preview=blobs.pop() if "preview" in reply else None,
         image=image,
         probe=bytes.fromhex(reply["probe"]) if "probe" in reply else None,
+        description=Description.from_json(reply["description"]) if "description" in reply else None,
     )

@@ -19,6 +19,10 @@ what was computed from their pixels.
 background with content; samples of any depth by their range; orientation as browsers read it.
 """
 
+DESCRIPTION_RULE = 1
+"""Version of what is read of the description in a file (`search.media.descriptions`). A sync reads
+those of another rule again; that needs no pixels."""
+
 
 @dataclass(frozen=True)
 class Limits:

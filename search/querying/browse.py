@@ -46,11 +46,19 @@ class PictureBrowser:
             return pictures[0]
         raise NotFoundError(f"no picture in the library has id {picture_id}")
 
-    def page(self, page: int, size: int) -> Page:
-        """Return a page of pictures, newest first. page: from 1. size: pictures on a page."""
-        total = self._reader.count(None)["pictures"]
-        pictures = self._pictures(self._reader.newest((page - 1) * size, size))
+    def page(self, page: int, size: int, hidden: bool = False) -> Page:
+        """Return a page of pictures, newest first. page: from 1. size: pictures on a page. hidden:
+        of the hidden pictures, which are on no other page."""
+        reader = self._reader.with_hidden() if hidden else self._reader
+        total = reader.count_listed()
+        pictures = self._pictures(reader.newest((page - 1) * size, size))
         return Page(page, -(-total // size), total, tuple(pictures))
+
+    def page_of(self, ids: Sequence[str], page: int, size: int) -> Page:
+        """Return a page of some pictures, by their ids. page: from 1. size: pictures on a page."""
+        part = ids[(page - 1) * size : page * size]
+        pictures = self._pictures(list(self._reader.resolve_all(part).values()))
+        return Page(page, -(-len(ids) // size), len(ids), tuple(pictures))
 
     def thumbnail(self, picture_id: str) -> bytes:
         """Return a thumbnail as WebP; write it again if it is missing."""
@@ -98,6 +106,7 @@ class PictureBrowser:
 
     def _pictures(self, row_ids: Sequence[int]) -> list[Picture]:
         described, metadata = self._reader.describe(row_ids), self._reader.load_metadata(row_ids)
+        annotations = self._reader.annotations(row_ids)
         space = self._catalog.find_own_space()
         labels = (
             self._models.summarize_labels(space, self._reader.labels(space, row_ids))
@@ -116,9 +125,10 @@ class PictureBrowser:
                 d.decode_rule,
                 d.original_name,
                 d.source_url,
+                annotations[row_id],
             )
             for row_id in row_ids
-            if (d := described.get(row_id)) and row_id in metadata
+            if (d := described.get(row_id)) and row_id in metadata and row_id in annotations
         ]
 
     def _decode(self, picture: Picture, source: DecodeRequest) -> DecodedPicture:

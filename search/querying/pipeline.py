@@ -90,7 +90,7 @@ class LibrarySearch:
                 terms[i] = replace(term, image=resolver.read_file(term.image))
         query = replace(query, terms=tuple(terms))
         while True:
-            searcher = self.open(query.model)
+            searcher = self.open(query.model, query.hidden)
             try:
                 hits = searcher.search(query)
             except LookalikeError:
@@ -100,12 +100,12 @@ class LibrarySearch:
                 if hits or searcher.space in self._parts.reader.spaces():
                     return hits
 
-    def open(self, model: str | None = None) -> Searcher:
+    def open(self, model: str | None = None, hidden: bool = False) -> Searcher:
         """Return a searcher for a model that the library answers with now.
 
         model: its name or fingerprint. Without it, the model that the library was opened with,
-        else its own. Raises EmptyError, QueryError for a model that does not serve, and ModelError
-        when the library was opened with such a one.
+        else its own. hidden: find hidden pictures too. Raises EmptyError, QueryError for a model
+        that does not serve, and ModelError when the library was opened with such a one.
         """
         serving = self._parts.reader.spaces()
         if not serving:
@@ -119,7 +119,7 @@ class LibrarySearch:
         else:
             raise QueryError(describe_missing(model, serving))
         self._parts.decoders.warm()
-        return Searcher(self._parts, space)
+        return Searcher(self._parts, space, hidden)
 
 
 @dataclass(frozen=True)
@@ -136,11 +136,12 @@ class Ranking:
 class Searcher:
     """Answers queries under one model. Threads may share it."""
 
-    def __init__(self, parts: SearchParts, space: Space) -> None:
-        """space: whose vectors are searched."""
+    def __init__(self, parts: SearchParts, space: Space, hidden: bool = False) -> None:
+        """space: whose vectors are searched. hidden: find hidden pictures too."""
         self.space = space
-        self._runtime, self._models, self._reader = parts.runtime, parts.models, parts.reader
-        self._texts = TextReader(parts.reader, parts.models, space)
+        self._runtime, self._models = parts.runtime, parts.models
+        self._reader = parts.reader.with_hidden() if hidden else parts.reader
+        self._texts = TextReader(self._reader, parts.models, space)
         self._terms = TermResolver(parts.reader, parts.resolver, parts.models, space)
         self._embedder = QueryEmbedder()
         self._retriever = Retriever(parts.indexes, space)

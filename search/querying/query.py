@@ -97,6 +97,7 @@ class Query:
     `records.SORT_KEYS`, with `-` for the reverse. None is best first, and newest first without
     terms. collapse: show one picture of those that look the same. kind: `identical` for pictures
     with the pixels of a picture of the query. offset: hits to leave out before the first.
+    hidden: hidden pictures are found too.
     """
 
     terms: tuple[Term, ...]
@@ -108,6 +109,7 @@ class Query:
     collapse: bool = False
     kind: Kind | None = None
     offset: int = 0
+    hidden: bool = False
 
     def __post_init__(self) -> None:
         if not self.terms and not self.where:
@@ -143,6 +145,7 @@ class Query:
         collapse: bool = False,
         kind: Kind | None = None,
         offset: int = 0,
+        hidden: bool = False,
     ) -> Query:
         """A query of pictures and texts, one or several, which add up; a crop belongs to the only
         picture."""
@@ -160,7 +163,7 @@ class Query:
         if vector is not None:
             terms.append(Term(vector=tuple(float(v) for v in vector)))
         conditions = tuple(where) if isinstance(where, list | tuple) else (where,)
-        more = (conditions, sort, collapse, kind, offset)
+        more = (conditions, sort, collapse, kind, offset, hidden)
         return cls(tuple(terms), k, min_score, model, *more)
 
     @classmethod
@@ -182,7 +185,7 @@ class Query:
         if sum(term.address is not None for term in parsed) > MAX_ADDRESSES:
             raise QueryError(f"more than {MAX_ADDRESSES} URLs in one query; save the pictures")
         more = (tuple(request.where), request.sort, request.collapse, request.kind, request.offset)
-        return cls(parsed, request.k, request.min_score, request.model, *more)
+        return cls(parsed, request.k, request.min_score, request.model, *more, request.hidden)
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON of the query, the same in every interface."""
@@ -198,6 +201,7 @@ class Query:
             "collapse": self.collapse,
             "kind": self.kind,
             "offset": self.offset,
+            "hidden": self.hidden,
         }
         return document | {name: value for name, value in optional.items() if value}
 
@@ -300,6 +304,7 @@ class QueryJson(BaseModel):
         description=f"{', '.join(SORT_KEYS)}; `-` before it for the reverse order.",
     )
     offset: int = Field(0, description="Hits to leave out before the first.")
+    hidden: bool = Field(False, description="Find hidden pictures too.")
     expand: int = Field(0, description="Not in this version.")
     restore: bool = Field(False, description="Not in this version.")
     verify: bool = Field(False, description="Not in this version.")

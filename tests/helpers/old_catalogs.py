@@ -160,8 +160,16 @@ CREATE TABLE tokens (
     collections JSON, created FLOAT NOT NULL, PRIMARY KEY (name), UNIQUE (digest)
 );
 """,
+    18: """
+ALTER TABLE colors ADD COLUMN share FLOAT DEFAULT 0 NOT NULL;
+ALTER TABLE colors ADD COLUMN cell INTEGER DEFAULT 0 NOT NULL;
+ALTER TABLE colors ADD COLUMN hue FLOAT DEFAULT 0 NOT NULL;
+DROP INDEX IF EXISTS colors_color;
+CREATE INDEX colors_cell ON colors (cell, picture, share);
+CREATE INDEX colors_hue ON colors (rank, hue, picture);
+""",
 }
-OLD_VERSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17)
+OLD_VERSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
 TABLES = {  # of the present version, by their names in older ones
     **{name: name for name in "meta roots pictures colors".split()},
     **dict.fromkeys(("models", "spaces"), "spaces"),

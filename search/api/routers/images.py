@@ -16,7 +16,7 @@ from search.api.roles import make_router, requires
 from search.api.schemas import AddressJson, ImageJson, PageJson, multipart, problems
 from search.errors import FieldError
 from search.querying.query import normalize_url
-from search.records import Picture, shown
+from search.records import MOST_TAG, Picture, shown
 
 router = make_router(prefix="/api/v1/images", tags=["images"])
 
@@ -58,7 +58,7 @@ def image_content(*types: str) -> dict[str, Any]:
     }
 
 
-def _check_id(picture_id: str) -> str:
+def check_id(picture_id: str) -> str:
     """Return an id or the beginning of one. Raises Problem 404 for anything else."""
     if not 6 <= len(picture_id) <= 64 or set(picture_id) - set("0123456789abcdef"):
         raise Problem(404, "an id has 64 hexadecimal digits, of which the first 6 or more may do")
@@ -131,11 +131,15 @@ async def list_images(
     here: Here,
     page: Annotated[int, Query(ge=1, le=MAX_PAGES)] = 1,
     where: Annotated[list[str] | None, Query(include_in_schema=False)] = None,
+    hidden: Annotated[bool, Query(description="List the hidden pictures instead.")] = False,
+    album: Annotated[str | None, Query(max_length=MOST_TAG, description="Id or name.")] = None,
 ) -> JSONResponse:
-    """100 on a page; a page behind the last is empty."""
+    """100 on a page; a page behind the last is empty. Of an album in the order in which its
+    pictures were added."""
     if where and any(where):
         raise Problem(400, "where is not part of this version; leave it out")
-    return JSONResponse((await here.look(lambda: here.engine.pictures(page))).to_json())
+    listed = await here.look(lambda: here.engine.pictures(page, hidden=hidden, album=album))
+    return JSONResponse(listed.to_json())
 
 
 @router.get(
@@ -159,7 +163,7 @@ async def get_image(picture_id: str, here: Here) -> JSONResponse:
 @requires("write", within=True)
 async def delete_image(picture_id: str, here: Here) -> Response:
     """Only a picture that was kept here. Files of the user's own are never deleted."""
-    name = _check_id(picture_id)
+    name = check_id(picture_id)
     await here.look(lambda: here.engine.delete(name))
     return Response(status_code=204)
 
@@ -199,7 +203,7 @@ async def get_preview(picture_id: str, request: Request, here: Here) -> Response
 @requires("read", within=True)
 async def get_file(picture_id: str, request: Request, here: Here) -> Response:
     """Only while the file is as it was indexed."""
-    name = _check_id(picture_id)
+    name = check_id(picture_id)
     picture, opened = await here.look(lambda: here.engine.original(name))
     media = TYPES.get(picture.metadata.type, "application/octet-stream")
     headers, known = _headers(request, f"{picture.id}-file", media)
@@ -228,7 +232,7 @@ async def _read_image(request: Request) -> tuple[bytes | str, str | None]:
 
 
 async def _picture(here: Context, picture_id: str) -> Picture:
-    name = _check_id(picture_id)
+    name = check_id(picture_id)
     return await here.look(lambda: here.engine.picture(name))
 
 

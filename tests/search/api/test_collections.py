@@ -33,7 +33,10 @@ MAINTENANCE = set(
     " searchable_ids iterate_files iterate_file_blocks count_dangling".split()
 )
 """Reads of `CatalogReader` that answer no user, or hold nothing of pictures."""
-HOOKED = {"describe", "find_by_labels", "find_by_name", "places"}
+HOOKED = set(
+    "describe find_by_labels find_by_name places resolve_all limit with_hidden shows_hidden"
+    " count_listed".split()
+)
 """Reads that ask `sees` or `limit` themselves."""
 
 
@@ -56,7 +59,7 @@ class Server:
 
     def check_text(self, text: str) -> None:
         """Fail if a text has a path, a name or an id of the other folder."""
-        for secret in ("theirs", "hidden", "zebra", *HIDDEN):
+        for secret in ("theirs", "covert", "zebra", *HIDDEN):
             assert secret not in text
         assert not any(one[:12] in text for one in HIDDEN)
 
@@ -70,7 +73,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     for seed in (*OURS, *BOTH):
         paint(ours / "giraffe" / f"{seed}.jpg", seed)
     for seed in (*THEIRS, *BOTH):
-        paint(theirs / "zebra" / f"hidden{seed}.jpg", seed)
+        paint(theirs / "zebra" / f"covert{seed}.jpg", seed)
     engine = open_library(place / "home")
     engine.sync(ours)
     engine.sync(theirs)
@@ -162,10 +165,10 @@ def check_search(server: Server) -> None:
 def check_names(server: Server) -> None:
     reader = server.engine.within([str(server.ours)]).library.reader
     whole = server.engine.library.reader
-    for word, count in (("zebra", 0), ("theirs", 0), ("hidden7", 0), ("giraffe", 6), ("ours", 6)):
+    for word, count in (("zebra", 0), ("theirs", 0), ("covert7", 0), ("giraffe", 6), ("ours", 6)):
         assert len(reader.find_by_name(word, 100)) == count
-        assert len(whole.find_by_name(word, 100)) == (count or 14 if word != "hidden7" else 1)
-    for text in ("zebra", "hidden"):
+        assert len(whole.find_by_name(word, 100)) == (count or 14 if word != "covert7" else 1)
+    for text in ("zebra", "covert"):
         sent = {"terms": [{"text": text}], "k": 100}
         answer = server.client.post("/api/v1/search", json=sent, headers=server.user).json()
         assert {hit["id"] for hit in answer["hits"]} <= VISIBLE
@@ -191,7 +194,7 @@ def check_job(server: Server) -> None:
     go = threading.Event()
 
     def run() -> Iterator[Progress]:
-        yield Progress("embed", 17, 18, str(server.theirs / "zebra" / "hidden.jpg"))
+        yield Progress("embed", 17, 18, str(server.theirs / "zebra" / "covert.jpg"))
         go.wait(20)
         yield Progress("finish", 0, 0, str(server.theirs), report=IndexReport(pictures=19))
 
@@ -247,6 +250,69 @@ def check_grant(server: Server) -> None:
     assert grant == {"role": "write", "collections": [str(server.ours)]}
 
 
+def check_tags(server: Server) -> None:
+    owner: dict[str, Any] = {"headers": server.owner}
+    ids = [identity(OURS[0]), identity(UNSEEN)]
+    change = {"ids": ids, "add_tags": ["sea", "zebra"], "album": "covert album"}
+    undo = server.client.post("/api/v1/images/batch", json=change, **owner).json()["undo"]
+    server.client.delete(f"/api/v1/images/{ids[0]}/tags/zebra", **owner)
+    listed = server.ask("GET", "/api/v1/tags?prefix=se").json()["tags"]
+    assert listed == [{"tag": "sea", "count": 1, "origins": {"person": 1}}]
+    assert server.ask("GET", "/api/v1/tags?prefix=z").json()["tags"] == []
+    for sent in ({"ids": ids[1:], "favourite": True}, {"ids": ids, "add_tags": ["mine"]}):
+        answer = server.client.post("/api/v1/images/batch", json=sent, headers=server.user)
+        problem(answer, 404)
+    place = f"/api/v1/images/{ids[1]}"
+    for method, path, more in (
+        ("PUT", f"{place}/tags/mine", {}),
+        ("DELETE", f"{place}/tags/sea", {}),
+        ("PATCH", place, {"json": {"hidden": True}}),
+        ("PATCH", "/api/v1/tags/zebra", {"json": {"name": "mine"}}),
+    ):
+        problem(server.client.request(method, path, headers=server.user, **more), 404)
+    assert server.ask("PATCH", "/api/v1/tags/sea", json={"name": "lake"}).json() == {"pictures": 1}
+    assert server.client.get(place, **owner).json()["tags"] == ["sea", "zebra"]
+    server.client.post("/api/v1/images/batch", json=undo, **owner)
+    server.client.delete(f"/api/v1/images/{ids[0]}/tags/lake", **owner)
+
+
+def check_albums(server: Server) -> None:
+    owner: dict[str, Any] = {"headers": server.owner}
+    ids = [identity(OURS[0]), identity(UNSEEN)]
+
+    def create(name: str, ids: list[str]) -> str:
+        answer = server.client.post("/api/v1/albums", json={"name": name, "ids": ids}, **owner)
+        return str(answer.json()["id"])
+
+    shared, theirs = create("shared", ids), create("covert", ids[1:])
+    empty = create("zebra", [])
+    albums = server.ask("GET", "/api/v1/albums").json()["albums"]
+    assert albums == [{"id": shared, "name": "shared", "count": 1}]
+    page = server.ask("GET", "/api/v1/images?album=shared").json()
+    assert [one["id"] for one in page["images"]] == ids[:1] and page["total"] == 1
+    for name in (theirs, "covert", empty):
+        place = f"/api/v1/albums/{name}"
+        problem(server.client.patch(place, json={"name": "x"}, headers=server.user), 404)
+        problem(server.client.delete(place, headers=server.user), 404)
+    own = server.ask("PATCH", f"/api/v1/albums/{shared}", json={"name": "mine"}).json()
+    assert (own["name"], own["count"]) == ("mine", 1) and own["id"] != shared
+    listed = server.client.get("/api/v1/albums", **owner).json()["albums"]
+    counts = {one["name"]: one["count"] for one in listed}
+    assert counts == {"shared": 1, "covert": 1, "mine": 1, "zebra": 0}
+    same = {"name": "covert", "ids": ids[:1]}  # as if no album had this name
+    twin = server.client.post("/api/v1/albums", json=same, headers=server.user)
+    assert twin.status_code == 201
+    problem(server.ask("POST", "/api/v1/albums", json={"name": "empty"}), 400)
+    sent = {"ids": ids[:1], "album": shared}
+    server.client.post("/api/v1/images/batch", json=sent, **owner)
+    place = f"/api/v1/albums/{shared}"
+    assert server.client.delete(place, headers=server.user).status_code == 204
+    listed = server.client.get("/api/v1/albums", **owner).json()["albums"]
+    assert {one["id"]: one["count"] for one in listed}[shared] == 1  # theirs is left in it
+    for one in listed:
+        server.client.delete(f"/api/v1/albums/{one['id']}", **owner)
+
+
 def check_no_data(path: str) -> Check:
     def check(server: Server) -> None:
         assert server.ask("GET", path).is_success
@@ -267,6 +333,8 @@ CASES: dict[tuple[str, str], Check] = {
     ("GET", "/api/v1/images/{picture_id}/file"): check_bytes("file"),
     ("POST", "/api/v1/images/preview"): check_preview,
     ("POST", "/api/v1/search"): check_search,
+    ("GET", "/api/v1/tags"): check_tags,
+    ("GET", "/api/v1/albums"): check_albums,
     ("GET", "/api/v1/words"): check_words,
     ("GET", "/api/v1/jobs"): check_job,
     ("GET", "/api/v1/jobs/{job_id}"): check_job,
@@ -323,8 +391,8 @@ def test_uploads_are_a_collection_of_their_own(server: Server, tmp_path: Path) -
     assert problem(answer, 403)["code"] == "folder_not_allowed"
     assert "/kept" not in answer.text
     engine = server.engine
-    engine.keep(new, "hidden-name.jpg")
-    engine.keep(paint(tmp_path / "other.jpg", 51).read_bytes(), "hidden-other.jpg")
+    engine.keep(new, "covert-name.jpg")
+    engine.keep(paint(tmp_path / "other.jpg", 51).read_bytes(), "covert-other.jpg")
     paint(server.ours / "giraffe" / "50.jpg", 50)
     engine.sync(server.ours)
     shown = server.ask("GET", f"/api/v1/images/{identity(50)}").json()

@@ -23,8 +23,12 @@ from search.api.schemas import (
     UNSUPPORTED,
     AddressJson,
     AugmentJson,
+    BatchJson,
     IndexJson,
     LoginJson,
+    MarksJson,
+    NewAlbumJson,
+    RenameJson,
     VariantOptionsJson,
 )
 from search.querying.query import QueryJson
@@ -103,6 +107,11 @@ def test_examples_are_valid(document: dict[str, Any]) -> None:
         "create_variants": VariantOptionsJson,
         "start_augmentation": AugmentJson,
         "log_in": LoginJson,
+        "mark_image": MarksJson,
+        "change_images": BatchJson,
+        "rename_tag": RenameJson,
+        "rename_album": RenameJson,
+        "create_album": NewAlbumJson,
     }
     assert set(requests) == set(REQUESTS)
     for name, shape in requests.items():

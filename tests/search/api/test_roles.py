@@ -27,6 +27,14 @@ WRITING = {
     ("DELETE", "/api/v1/images/{picture_id}"),
     ("POST", "/api/v1/index"),
     ("POST", "/api/v1/augment"),
+    ("PUT", "/api/v1/images/{picture_id}/tags/{tag:path}"),
+    ("DELETE", "/api/v1/images/{picture_id}/tags/{tag:path}"),
+    ("PATCH", "/api/v1/images/{picture_id}"),
+    ("POST", "/api/v1/images/batch"),
+    ("PATCH", "/api/v1/tags/{tag:path}"),
+    ("POST", "/api/v1/albums"),
+    ("PATCH", "/api/v1/albums/{album}"),
+    ("DELETE", "/api/v1/albums/{album}"),
 }
 OWNERS = {("POST", "/api/v1/login/links")}
 

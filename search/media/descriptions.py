@@ -17,6 +17,7 @@ from xml.parsers import expat
 from PIL import ExifTags, Image, ImageFile, IptcImagePlugin
 
 from search.errors import PictureError
+from search.media.images import KEPT_XMP, XMP as XMP_KEYS
 from search.records import MOST_CAPTION, MOST_TAG, RATINGS, Description
 
 MOST_BYTES = 2**22
@@ -68,7 +69,8 @@ def parse_xmp(data: bytes) -> Description:
         raise PictureError(f"the XMP has {len(data)} bytes, more than {MOST_BYTES}")
     reader = _XmpReader()
     try:
-        reader.parser.Parse(data.strip(b"\0 \r\n\t"), True)
+        is_wide = b"\0" in data[:4]  # UTF-16
+        reader.parser.Parse(data if is_wide else data.strip(b"\0 \r\n\t"), True)
     except (expat.ExpatError, ValueError) as error:
         raise PictureError(f"it is no XMP: {error}") from error
     if not reader.has_rdf:
@@ -142,7 +144,7 @@ class _XmpReader:
 
 
 def _read_xmp_of(picture: Image.Image) -> Description:
-    data = picture.info.get("xmp") or picture.info.get("XML:com.adobe.xmp")
+    data = next((picture.info[one] for one in (*XMP_KEYS, KEPT_XMP) if one in picture.info), None)
     if data is None and picture.format == "TIFF":
         data = getattr(picture, "tag_v2", {}).get(700)
     if isinstance(data, tuple):

@@ -42,6 +42,8 @@ THUMBNAIL = 256
 PREVIEW = 1600
 ORIENTATION = 0x0112
 XMP = ("xmp", "XML:com.adobe.xmp")
+KEPT_XMP = "xmp for descriptions"
+"""Key in the `info` of a picture of its XMP, after `orientation`."""
 SCALES = (8, 4, 2)  # at which a JPEG can be decoded without its full pixels
 MOST_SCALED = 4  # times the limit: the most pixels of a JPEG that is decoded at such a scale
 GREY_MODES = ("L", "LA", "La", "1", "I;16", "I;16B")
@@ -124,7 +126,8 @@ def orientation(picture: Image.Image) -> int:
     An orientation in XMP alone counts as none, as in browsers.
     """
     for name in XMP:  # Pillow would read it
-        picture.info.pop(name, None)
+        if (data := picture.info.pop(name, None)) is not None:
+            picture.info[KEPT_XMP] = data
     if picture.format == "TIFF":  # Pillow turns it when it loads, and swaps its size before
         return 1
     try:

@@ -30,16 +30,20 @@ from search.media.object_urls import is_object_url, relative_place, resolve_plac
 from search.media.rules import Crop
 from search.media.source_kinds import ImageSource
 from search.media.urls import is_address
-from search.querying.query import Query
+from search.querying.conditions import Comparison
+from search.querying.query import Query, list_conditions
 from search.records import (
     AugmentProgress,
     BackupReport,
     CheckReport,
+    Facets,
+    FolderCount,
     Hits,
     IndexReport,
     KeptPicture,
     Kind,
     KnownWord,
+    Month,
     MoveProgress,
     Page,
     Picture,
@@ -551,13 +555,8 @@ class Engine:
     def pictures(
         self, page: int = 1, size: int = 100, hidden: bool = False, album: str | None = None
     ) -> Page:
-        """Return a page of the pictures, newest first. page: from 1. size: pictures of a page.
-        hidden: of the hidden pictures, which are on no other page. album: of an album, by its id or
-        name, in the order in which they were added. Raises NotFoundError for an unknown album."""
-        if album is not None:
-            ids = self.albums.pictures(album)
-            return self.library.browser.page_of(ids, page, size)
-        return self.library.browser.page(page, size, hidden)
+        """Return a page of the pictures, newest first. See `browse`."""
+        return self.browse(page=page, size=size, hidden=hidden, album=album)
 
     @property
     def tags(self) -> Tagging:
@@ -572,6 +571,66 @@ class Engine:
     def albums(self) -> Albums:
         """Albums of pictures."""
         return self.library.albums
+
+    def browse(
+        self,
+        where: str | Condition | Sequence[str | Condition] = (),
+        sort: str | None = None,
+        page: int = 1,
+        size: int = 100,
+        cursor: str | None = None,
+        hidden: bool = False,
+        album: str | None = None,
+    ) -> Page:
+        """Return a page of the pictures that hold conditions.
+
+        sort: a key of `records.SORT_KEYS` but `score`, with `-` for the reverse; None for newest
+        first. page: from 1. size: pictures of a page. cursor: `next` of the page before; it takes
+        as long for any page. hidden: list the hidden pictures, which are on no other page. album:
+        of an album, by its id or name; without conditions and sort in the order in which they were
+        added. Raises QueryError, and NotFoundError for an unknown album.
+
+        engine.browse(where="shape=landscape and date>=2024", sort="-date")
+        """
+        if page < 1 or size < 1:
+            raise QueryError(f"page {page} of {size} pictures: both are 1 or more")
+        conditions = list_conditions(where)
+        if album is not None and (conditions or sort or cursor or hidden):
+            name = self.albums.find(album).name
+            conditions = (*conditions, Comparison("album", "=", name))
+        elif album is not None:
+            return self.library.browser.page_of(self.albums.pictures(album), page, size)
+        return self.library.browser.page(page, size, conditions, sort, cursor, hidden)
+
+    def facets(
+        self,
+        where: str | Condition | Sequence[str | Condition] = (),
+        names: Sequence[str] = (),
+        picture_ids: Sequence[str] | None = None,
+    ) -> Facets:
+        """Return how many pictures have each type, shape, year, month, camera, folder, color, tag
+        and label.
+
+        names: of the facets, if not of all. picture_ids: count among these alone, such as those of
+        an answer. Raises QueryError.
+        """
+        return self.library.browser.facets(list_conditions(where), names, picture_ids)
+
+    def months(self, where: str | Condition | Sequence[str | Condition] = ()) -> tuple[Month, ...]:
+        """Return how many pictures were taken in each month, newest first."""
+        return self.library.browser.months(list_conditions(where))
+
+    def folders(
+        self,
+        path: str | PathLike[str] | None = None,
+        where: str | Condition | Sequence[str | Condition] = (),
+    ) -> tuple[FolderCount, ...]:
+        """Return the folders with pictures that are directly in a folder, with their counts.
+
+        path: absolute; None for the indexed folders.
+        """
+        place = None if path is None else os.fspath(path)
+        return self.library.browser.folders(list_conditions(where), place)
 
     def thumbnail(self, identity: str) -> bytes:
         """Return the WebP thumbnail, long side at most 256 pixels. Raises as `original`."""

@@ -38,6 +38,10 @@ IMAGE = {
     "original_name": None,
     "source_url": None,
 }
+FACETS = {
+    "total": 12,
+    "fields": {"type": [{"value": "jpeg", "count": 12, "where": "type=jpeg"}]},
+}
 ROOT = {"path": "/home/ada/Pictures", "state": "online", "files": 112, "left_out": {"raw": 3}}
 PROGRESS = {"phase": "index", "done": 64, "total": 110, "path": FILES["path"], "pictures": []}
 RUNNING_JOB = {
@@ -63,6 +67,7 @@ HIT = {
     "source": None,
     "time": None,
     "low_content": False,
+    "copies": [],
 }
 LISBON = {"id": ALBUM, "name": "Lisbon", "count": 12}
 CREATED_VARIANT = {
@@ -107,7 +112,13 @@ ANSWERS: dict[str, Any] = {
     "list_albums": {"albums": [LISBON]},
     "create_album": LISBON,
     "rename_album": LISBON,
-    "list_images": {"page": 1, "pages": 1, "total": 1, "images": [IMAGE]},
+    "list_images": {"page": 1, "pages": 1, "total": 1, "next": None, "images": [IMAGE]},
+    "count_facets": FACETS,
+    "count_facets_of_answer": FACETS,
+    "count_months": {"months": [{"month": "2024-05", "count": 12}, {"month": None, "count": 3}]},
+    "count_folders": {
+        "folders": [{"path": "/home/ada/Pictures/holiday", "count": 12, "folders": False}]
+    },
     "start_index": {"job": JOB},
     "start_augmentation": {"job": JOB},
     "list_jobs": {"jobs": [RUNNING_JOB]},
@@ -141,7 +152,12 @@ ANSWERS: dict[str, Any] = {
 
 URL = {"url": "https://example.org/hat.jpg"}
 REQUESTS: dict[str, Any] = {
-    "search_images": {"terms": [{"image": f"id:{ID[:12]}"}, {"text": "red"}], "k": 5},
+    "count_facets_of_answer": {"ids": [ID], "where": ["type=jpeg"], "fields": ["type"]},
+    "search_images": {
+        "terms": [{"image": f"id:{ID[:12]}"}, {"text": "red"}],
+        "where": ["type=jpeg and width>=1000"],
+        "k": 5,
+    },
     "keep_image": URL,
     "preview_image": URL,
     "mark_image": {"favourite": True, "rating": 4},

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from search.api.problems import CODES
@@ -18,10 +19,12 @@ from search.records import (
     Album,
     AugmentReport,
     Change,
+    FolderCount,
     Hits,
     IndexReport,
     Label,
     Metadata,
+    Month,
     Origin,
     Role,
     Understood,
@@ -31,6 +34,11 @@ from search.records import (
 MOST_CHANGED = 10_000
 """Most pictures of a request."""
 CHANGES = {one.name for one in fields(Change)}
+
+Where = Annotated[
+    list[str],
+    Query(max_length=64, description="Conditions that all hold, such as `type=jpeg`; repeatable."),
+]
 
 # answers -----------------------------------------------------------------------------------------
 
@@ -111,11 +119,12 @@ class ImageJson(Metadata):
 
 
 class PageJson(BaseModel):
-    """A page of the library's pictures, newest first."""
+    """A page of the library's pictures. next: the cursor of the page after it."""
 
     page: int
     pages: int
     total: int
+    next: str | None
     images: list[ImageJson]
 
 
@@ -157,6 +166,18 @@ class ChangedJson(BaseModel):
 
     changed: int
     undo: UndoJson
+
+
+class MonthsJson(BaseModel):
+    """The months in which pictures were taken, newest first."""
+
+    months: list[Month]
+
+
+class FoldersJson(BaseModel):
+    """The folders in a folder, by name."""
+
+    folders: list[FolderCount]
 
 
 class StartedJson(BaseModel):
@@ -360,6 +381,18 @@ class AugmentJson(BaseModel):
     n: int = Field(4, description="Variants of each picture.")
     regime: Literal["near", "same", "concept"] = Field("near", description="As for variants.")
     seed: int = 0
+
+
+class FacetsJson(BaseModel):
+    """What to count."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    where: list[str] = Field([], max_length=64, description="Conditions that all hold.")
+    fields: list[str] = Field([], max_length=64, description="Those to count; all by default.")
+    ids: list[str] | None = Field(
+        None, max_length=10_000, description="Count among these pictures, such as an answer's."
+    )
 
 
 class LoginJson(BaseModel):

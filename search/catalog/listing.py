@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from search.catalog.reads import CatalogReader
-from search.catalog.schema import colors, files, pictures, places, roots, vectors
+from search.catalog.schema import colors, files, marks, pictures, places, roots, vectors
 from search.catalog.sql import base_name, path_order, path_text
 from search.catalog.writes import CHUNK, Space, chunks
 from search.errors import QueryError
@@ -18,6 +18,7 @@ from search.records import Sort
 from search.types import RowIds
 
 Criterion = ColumnElement[bool]
+IS_HIDDEN: Criterion = pictures.c.row_id.in_(select(marks.c.picture).where(marks.c.hidden))
 
 
 class Cursor(NamedTuple):

@@ -22,10 +22,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")
 MARK = "\0"  # before an option that keeps its place among the images; no argument can hold it
 ORDERED = ("--crop", "--text", "--not", "--not-text", "--weight")
 MAX_STDIN = 2**30  # bytes of standard input that are read at most
-UNSUPPORTED = frozenset(
-    "duplicates tag"
-    " --query --where --kind --collapse --expand --restore --mask --verify --html".split()
-)
+UNSUPPORTED = frozenset("duplicates tag --query --expand --restore --mask --verify --html".split())
 """Commands and options of the contract that this version lacks."""
 
 
@@ -84,10 +81,11 @@ class OrderedCommand(TyperCommand):
         return super().parse_args(ctx, ordered)
 
 
-def parse_query(arguments: list[str], k: int, min_score: float | None) -> Query:
+def parse_query(arguments: list[str], k: int, min_score: float | None, **options: Any) -> Query:
     """Build the query of `search` from its images and the marked options among them.
 
-    k: hits at most, 1 to 10000. min_score: cosine in [-1, 1]. Raises QueryError and BadParameter.
+    k: hits at most, 1 to 10000. min_score: cosine in [-1, 1]. options: others of `Query`. Raises
+    QueryError and BadParameter.
     """
     from search.querying.query import Query, Term, parse_crop
 
@@ -107,14 +105,14 @@ def parse_query(arguments: list[str], k: int, min_score: float | None) -> Query:
             terms[-1] = replace(terms[-1], crop=parse_crop(value))
         else:
             raise typer.BadParameter("--crop follows the IMAGE that it is of")
-    if not terms:
-        raise typer.BadParameter("give an IMAGE, or --text with what is to be seen")
+    if not terms and not options.get("where"):
+        raise typer.BadParameter("give an IMAGE, --text with what is to be seen, or --where")
     positive = [i for i, term in enumerate(terms) if term.weight > 0]
     if len(weights) > len(positive):
         raise typer.BadParameter(f"{len(weights)} times --weight for {len(positive)} terms")
     for i, weight in zip(positive, weights, strict=False):
         terms[i] = replace(terms[i], weight=weight)
-    return Query(tuple(terms), k, min_score)
+    return Query(tuple(terms), k, min_score, **options)
 
 
 def read_image(argument: str) -> str | bytes:

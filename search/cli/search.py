@@ -49,11 +49,42 @@ def search(
     min_score: Annotated[
         float | None, typer.Option(metavar="S", help="Only pictures with at least this score.")
     ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="EXPR",
+            help="Only pictures that hold a condition, such as 'type=jpeg and width>=1000'. "
+            "Repeatable; alone, it lists them.",
+        ),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="score, date, name, size, folder, color or added; -KEY reverses: --sort=-date.",
+        ),
+    ] = None,
+    collapse: Annotated[
+        bool, typer.Option("--collapse", help="Show one picture of those that look the same.")
+    ] = False,
+    kind: Annotated[
+        str | None, typer.Option(metavar="KIND", help="identical: the same pixels as IMAGE.")
+    ] = None,
+    offset: Annotated[int, typer.Option(metavar="N", help="Leave out the first N.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Find the pictures that look like IMAGE, best first."""
+    """Find the pictures that look like IMAGE, best first, or those that hold a condition."""
     limit_blas()
-    query = arguments.parse_query(images or [], k, min_score)
+    query = arguments.parse_query(
+        images or [],
+        k,
+        min_score,
+        where=tuple(where or ()),
+        sort=sort,
+        collapse=collapse,
+        kind=kind,
+        offset=offset,
+    )
     server = find_server(context)
     hits = server.search(query) if server else None
     if hits is None:

@@ -7,15 +7,23 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import BinaryIO
 
+from sqlalchemy import and_
+
 from search.catalog.catalog import Catalog
+from search.catalog.listing import IS_HIDDEN, Cursor, PictureList
 from search.catalog.reads import CatalogReader
 from search.embedders.models import Models
-from search.errors import NotFoundError, RemoteError, StorageError
+from search.errors import NotFoundError, QueryError, RemoteError, StorageError
 from search.media.decoder_pool import DecodedPicture, DecodeRequest
 from search.media.open_file import FilePlace, open_file
 from search.media.sources import PictureResolver
 from search.media.thumbnails import Thumbnails
-from search.records import Page, Picture
+from search.querying.conditions import Condition
+from search.querying.facets import FACETS, FacetCounter
+from search.querying.selection import Selection
+from search.records import Facets, FolderCount, Month, Page, Picture, Sort
+
+NEWEST_FIRST = "-added"
 
 
 class PictureBrowser:
@@ -39,6 +47,7 @@ class PictureBrowser:
         self._open_file = open_file
         self._reader, self._thumbnails, self._resolver = reader, thumbnails, resolver
         self._catalog, self._models = catalog, models
+        self._list, self._counter = PictureList(reader), FacetCounter(reader)
 
     def picture(self, picture_id: str) -> Picture:
         """Return the record of a picture."""
@@ -46,13 +55,68 @@ class PictureBrowser:
             return pictures[0]
         raise NotFoundError(f"no picture in the library has id {picture_id}")
 
-    def page(self, page: int, size: int, hidden: bool = False) -> Page:
-        """Return a page of pictures, newest first. page: from 1. size: pictures on a page. hidden:
-        of the hidden pictures, which are on no other page."""
+    def page(
+        self,
+        page: int,
+        size: int,
+        where: Sequence[str | Condition] = (),
+        sort: str | None = None,
+        cursor: str | None = None,
+        hidden: bool = False,
+    ) -> Page:
+        """Return a page of pictures.
+
+        page: from 1. size: pictures on a page. where: conditions that all hold. sort: a key of
+        `records.SORT_KEYS` but `score`, with `-` for the reverse; None for newest first. cursor:
+        `next` of the page before this one, by which any page takes as long as the first. hidden:
+        list the hidden pictures, which are on no other page. Raises QueryError.
+        """
+        order = Sort.parse(sort or NEWEST_FIRST)
+        if order.key == "score":
+            raise QueryError("sort by score needs a picture or a text; give another sort")
         reader = self._reader.with_hidden() if hidden else self._reader
-        total = reader.count_listed()
-        pictures = self._pictures(reader.newest((page - 1) * size, size))
-        return Page(page, -(-total // size), total, tuple(pictures))
+        criterion, listing = self.select(where, reader).criterion, PictureList(reader)
+        after = Cursor.decode(cursor, order) if cursor else None
+        skip = 0 if after else (page - 1) * size
+        if hidden and criterion is not None:
+            criterion = and_(criterion, IS_HIDDEN)
+        total = reader.count_listed() if criterion is None else listing.count(criterion)
+        if criterion is None and after is None and str(order) == NEWEST_FIRST:
+            row_ids = reader.newest(skip, size)
+            places = [Cursor(0, None, row_id) for row_id in row_ids]
+        else:
+            if hidden and criterion is None:
+                criterion = IS_HIDDEN
+            places = listing.page(criterion, order, size, skip, after)
+        pictures = self._pictures([one.row_id for one in places])
+        following = places[-1].encode(order) if len(places) == size else None
+        return Page(page, -(-total // size), total, tuple(pictures), following)
+
+    def select(
+        self, where: Sequence[str | Condition], reader: CatalogReader | None = None
+    ) -> Selection:
+        """Return the selection of conditions that all hold. Raises ConditionError."""
+        space = self._catalog.find_own_space()
+        return Selection(reader or self._reader, self._models, where, space)
+
+    def facets(
+        self,
+        where: Sequence[str | Condition],
+        names: Sequence[str],
+        picture_ids: Sequence[str] | None,
+    ) -> Facets:
+        """Return counts of values. See `FacetCounter.count`."""
+        return self._counter.count(self.select(where), names or FACETS, picture_ids)
+
+    def months(self, where: Sequence[str | Condition]) -> tuple[Month, ...]:
+        """Return counts by month. See `FacetCounter.months`."""
+        return self._counter.months(self.select(where))
+
+    def folders(
+        self, where: Sequence[str | Condition], path: str | None
+    ) -> tuple[FolderCount, ...]:
+        """Return the folders in a folder. See `FacetCounter.folders`."""
+        return self._counter.folders(self.select(where), path)
 
     def page_of(self, ids: Sequence[str], page: int, size: int) -> Page:
         """Return a page of some pictures, by their ids. page: from 1. size: pictures on a page."""

@@ -16,7 +16,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sqlalchemy import ColumnElement, and_, case, func, literal_column, or_, select
 
 from search.catalog.reads import CatalogReader
-from search.catalog.schema import colors, files, labels, pictures, places, roots, tags
+from search.catalog.schema import (
+    album_pictures,
+    albums,
+    colors,
+    files,
+    labels,
+    marks,
+    pictures,
+    places,
+    roots,
+    tags,
+)
 from search.catalog.sql import base_name, glob, is_not, matches, path_text
 from search.catalog.tags import normalize_tag
 from search.catalog.writes import Space
@@ -98,8 +109,6 @@ def check_comparison(name: str, sign: str, value: str) -> str:
     """Return the field's own name. Raises ConditionError as `Comparison` does."""
     name = name.casefold()
     name = ALIASES.get(name, name)
-    if name in COMING:
-        raise UnsupportedConditionError(f"{name}: {COMING[name]}")
     if name not in FIELDS:
         raise UnknownFieldError(describe_unknown("field", name, [*FIELDS]))
     field = FIELDS[name]
@@ -278,6 +287,16 @@ def _compile_tag(tag: str, _: str, __: Scope) -> Criterion:
     return pictures.c.row_id.in_(query)
 
 
+def _compile_rating(stars: int, sign: str, _: Scope) -> Criterion:
+    rating = select(marks.c.rating).where(marks.c.picture == pictures.c.row_id).scalar_subquery()
+    return _compare(func.coalesce(rating, 0))(stars, sign, _)
+
+
+def _compile_album(pattern: str, _: str, __: Scope) -> Criterion:
+    query = select(album_pictures.c.picture).join(albums, albums.c.id == album_pictures.c.album)
+    return pictures.c.row_id.in_(query.where(matches(albums.c.name, *glob(pattern, False))))
+
+
 def _compile_label(name: str, _: str, scope: Scope) -> Criterion:
     vocabulary = scope.vocabulary()
     if scope.space is None or vocabulary is None:
@@ -341,7 +360,9 @@ HAS: Mapping[str, Callable[[Scope], Criterion] | str] = MappingProxyType(
 """Value of `has` -> its criterion, or why it cannot be answered."""
 IS: Mapping[str, Callable[[Scope], Criterion] | str] = MappingProxyType(
     {
-        "favourite": "favourites are not part of this version",
+        "favourite": lambda _: pictures.c.row_id.in_(
+            select(marks.c.picture).where(marks.c.favourite)
+        ),
         "upload": _is_upload,
         "truncated": lambda _: pictures.c.truncated.is_(True),
         "low_content": lambda _: pictures.c.low_content.is_(True),
@@ -419,6 +440,8 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         "folder": Field(values.parse_text, _compile_folder, _GLOB, "folder=holiday"),
         "name": Field(values.parse_text, _compile_name, _GLOB, "name=IMG_*"),
         "tag": Field(normalize_tag, _compile_tag, _GLOB, "tag=beach"),
+        "rating": Field(values.parse_rating, _compile_rating, "0 to 5", "rating>=3", True),
+        "album": Field(values.parse_text, _compile_album, _GLOB, "album=Lisbon"),
         "label": Field(values.parse_text, _compile_label, "a word of the model", "label=dog"),
         "camera": Field(
             values.parse_text, _match_text(pictures.c.camera), _GLOB, 'camera="Canon*"'
@@ -439,10 +462,3 @@ ALIASES: Mapping[str, str] = MappingProxyType(
     {"colour": "color", "place": "near", "taken": "date", "tags": "tag", "labels": "label"}
 )
 """Another spelling of a field -> its name."""
-COMING: Mapping[str, str] = MappingProxyType(
-    {
-        "rating": "ratings are not part of this version",
-        "album": "albums are not part of this version",
-    }
-)
-"""Fields that this version does not answer, and why."""

@@ -19,6 +19,7 @@ from search.errors import EmptyError, LookalikeError, QueryError, StoreError
 from search.media.content import is_low_content
 from search.media.decoder_pool import DecoderPool
 from search.media.sources import PictureResolver
+from search.querying.browse import NEWEST_FIRST
 from search.querying.query import MAX_K, Query
 from search.querying.selection import Selection
 from search.querying.steps import (
@@ -46,7 +47,6 @@ NEAREST = 200
 """Nearest pictures that are looked at before all pictures that hold a condition are."""
 FOLDED = 20
 """Copies that an answer is expected to have at least, where they are folded."""
-NEWEST_FIRST = "-added"
 
 
 class SearchParts(Protocol):

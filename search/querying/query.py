@@ -162,8 +162,7 @@ class Query:
         terms += [Term(text=one) for one in ([text] if isinstance(text, str) else text or ())]
         if vector is not None:
             terms.append(Term(vector=tuple(float(v) for v in vector)))
-        conditions = tuple(where) if isinstance(where, list | tuple) else (where,)
-        more = (conditions, sort, collapse, kind, offset, hidden)
+        more = (list_conditions(where), sort, collapse, kind, offset, hidden)
         return cls(tuple(terms), k, min_score, model, *more)
 
     @classmethod
@@ -204,6 +203,15 @@ class Query:
             "hidden": self.hidden,
         }
         return document | {name: value for name, value in optional.items() if value}
+
+
+def list_conditions(
+    where: str | Condition | Sequence[str | Condition],
+) -> tuple[str | Condition, ...]:
+    """Return conditions, one or several, as a tuple."""
+    if isinstance(where, str) or not isinstance(where, Sequence):
+        return (where,)
+    return tuple(where)
 
 
 def _reject_surrogates(text: str) -> None:

@@ -38,6 +38,13 @@ def parse_pixels(text: str) -> int:
     return int(digits)
 
 
+def parse_rating(text: str) -> int:
+    """Parse a number of stars, 0 to 5; 0 is none. Raises ValueError."""
+    if not re.fullmatch(r"[0-5]", text.strip()):
+        raise ValueError(text)
+    return int(text)
+
+
 def parse_ratio(text: str) -> float:
     """Parse width by height: `16:9`, `16/9` or `1.78`. Raises ValueError."""
     width, separator, height = text.replace("/", ":").partition(":")

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from search.api.deps import Context, Here, parse_json, read_body
 from search.api.problems import Problem
 from search.api.roles import make_router, requires
-from search.api.schemas import AddressJson, ImageJson, PageJson, multipart, problems
+from search.api.schemas import AddressJson, ImageJson, PageJson, Where, multipart, problems
 from search.errors import FieldError
 from search.querying.query import normalize_url
 from search.records import MOST_TAG, Picture, shown
@@ -122,7 +122,7 @@ async def preview_image(request: Request, here: Here) -> Response:
 
 @router.get(
     "",
-    summary="List the library's pictures, newest first",
+    summary="List the library's pictures",
     response_model=PageJson,
     responses=problems(400, 422),
 )
@@ -130,15 +130,18 @@ async def preview_image(request: Request, here: Here) -> Response:
 async def list_images(
     here: Here,
     page: Annotated[int, Query(ge=1, le=MAX_PAGES)] = 1,
-    where: Annotated[list[str] | None, Query(include_in_schema=False)] = None,
+    where: Where = [],  # noqa: B006
+    sort: Annotated[str | None, Query(max_length=100)] = None,
+    cursor: Annotated[str | None, Query(max_length=4096)] = None,
     hidden: Annotated[bool, Query(description="List the hidden pictures instead.")] = False,
     album: Annotated[str | None, Query(max_length=MOST_TAG, description="Id or name.")] = None,
 ) -> JSONResponse:
-    """100 on a page; a page behind the last is empty. Of an album in the order in which its
-    pictures were added."""
-    if where and any(where):
-        raise Problem(400, "where is not part of this version; leave it out")
-    listed = await here.look(lambda: here.engine.pictures(page, hidden=hidden, album=album))
+    """100 on a page; a page behind the last is empty. Newest first without `sort`; of an album in
+    the order in which its pictures were added. `next` of an answer is the cursor of the page after
+    it, which takes as long for any page."""
+    listed = await here.look(
+        lambda: here.engine.browse(where, sort, page, cursor=cursor, hidden=hidden, album=album)
+    )
     return JSONResponse(listed.to_json())
 
 

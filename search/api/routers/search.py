@@ -1,4 +1,4 @@
-"""`POST /api/v1/search`, and the words that a text can be made of."""
+"""`POST /api/v1/search`, the words that a text can be made of, and counts of pictures."""
 
 from __future__ import annotations
 
@@ -9,9 +9,17 @@ from starlette.responses import JSONResponse
 
 from search.api.deps import Here, read_body
 from search.api.roles import make_router, requires
-from search.api.schemas import AnswerJson, multipart, problems
+from search.api.schemas import (
+    AnswerJson,
+    FacetsJson,
+    FoldersJson,
+    MonthsJson,
+    Where,
+    multipart,
+    problems,
+)
 from search.querying.query import Query, QueryJson
-from search.records import Hits, Words
+from search.records import Facets, Hits, Words
 
 router = make_router(prefix="/api/v1", tags=["search"])
 
@@ -51,3 +59,65 @@ async def search_images(request: Request, here: Here) -> JSONResponse:
         hits = await here.searches.run(find_hits)
     here.metrics.count_search(hits)
     return JSONResponse(hits.to_json())
+
+
+@router.get(
+    "/facets",
+    summary="Count the pictures by the values that they have",
+    response_model=Facets,
+    responses=problems(400, 422),
+)
+@requires("read", within=True)
+async def count_facets(
+    here: Here,
+    where: Where = [],  # noqa: B006
+    field: Annotated[list[str], Parameter(max_length=64)] = [],  # noqa: B006
+) -> JSONResponse:
+    """By type, shape, year, month, camera, folder, color, tag and label, or by some `field`s."""
+    return JSONResponse((await here.look(lambda: here.engine.facets(where, field))).to_json())
+
+
+@router.post(
+    "/facets",
+    summary="Count the pictures of an answer by the values that they have",
+    response_model=Facets,
+    responses=problems(400, 422),
+)
+@requires("read", within=True)
+async def count_facets_of_answer(body: FacetsJson, here: Here) -> JSONResponse:
+    """As `GET`, among the pictures of some ids."""
+
+    def count() -> Facets:
+        return here.engine.facets(body.where, body.fields, body.ids)
+
+    return JSONResponse((await here.look(count)).to_json())
+
+
+@router.get(
+    "/months",
+    summary="Count the pictures by the month in which they were taken",
+    response_model=MonthsJson,
+    responses=problems(400, 422),
+)
+@requires("read", within=True)
+async def count_months(here: Here, where: Where = []) -> JSONResponse:  # noqa: B006
+    """Newest first; `month` is null for pictures without a date."""
+    months = await here.look(lambda: here.engine.months(where))
+    return JSONResponse({"months": [vars(one) for one in months]})
+
+
+@router.get(
+    "/folders",
+    summary="Count the pictures of the folders in a folder",
+    response_model=FoldersJson,
+    responses=problems(400, 422),
+)
+@requires("read", within=True)
+async def count_folders(
+    here: Here,
+    path: Annotated[str | None, Parameter(max_length=4096)] = None,
+    where: Where = [],  # noqa: B006
+) -> JSONResponse:
+    """One level at a time. Without `path`: the indexed folders."""
+    folders = await here.look(lambda: here.engine.folders(path, where))
+    return JSONResponse({"folders": [one.to_json() for one in folders]})

@@ -304,7 +304,8 @@ def test_broken_pictures_are_skipped_with_their_reason(tmp_path: Path) -> None:
         (("--model", "mini:/nowhere", "search", str(SAMPLES / "hat/01.jpg")), 1, "index FOLDER"),
         (("frobnicate",), 2, "No such command"),
         (("duplicates",), 2, "duplicates is not part of this version yet"),
-        (("search", "a.jpg", "--where", "x"), 2, "--where is not part of this version yet"),
+        (("search", "a.jpg", "--verify"), 2, "--verify is not part of this version yet"),
+        (("search", "--where", "widht>3"), 1, "did you mean width?"),
         (("--home", "/proc/nowhere", "status"), 1, "--home"),
     ],
 )

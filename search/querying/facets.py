@@ -1,0 +1,204 @@
+"""Counts of pictures: by the values that they have, by month, and by folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, func, select
+
+from search.catalog.listing import PictureList
+from search.catalog.reads import CatalogReader
+from search.catalog.schema import files, labels, pictures, places, roots, tags
+from search.catalog.sql import first_folder
+from search.errors import QueryError, UnknownFieldError
+from search.media.colors import SHADES
+from search.media.object_urls import join_place
+from search.querying.conditions import Comparison
+from search.querying.fields import compile_condition, describe_unknown, shape_of
+from search.querying.selection import Selection
+from search.querying.values import split_folder
+from search.records import Facet, Facets, FolderCount, Month
+
+FACETS = ("type", "shape", "year", "month", "camera", "folder", "color", "tag", "label")
+MOST_VALUES = 100
+"""Values of a facet at most; the others have fewer pictures."""
+IN_TURN = ("year", "month")
+
+
+class FacetCounter:
+    """Counts the pictures that a selection holds. Reads the catalog. Threads may share it."""
+
+    def __init__(self, reader: CatalogReader) -> None:
+        self._reader, self._list = reader, PictureList(reader)
+
+    def count(
+        self,
+        selection: Selection,
+        names: Sequence[str] = FACETS,
+        picture_ids: Sequence[str] | None = None,
+    ) -> Facets:
+        """Return how many pictures have each value of some facets.
+
+        names: of `FACETS`. picture_ids: count among these alone, such as those of an answer. Raises
+        UnknownFieldError.
+        """
+        criterion = selection.criterion
+        if picture_ids is not None:
+            among = pictures.c.id.in_(picture_ids)
+            criterion = among if criterion is None else and_(criterion, among)
+        for name in names:
+            if name not in FACETS:
+                raise UnknownFieldError(describe_unknown("facet", name, FACETS))
+        total = self._list.count(criterion)
+        with self._reader.database.read() as c:
+            counted = {name: self._count(c, name, criterion, selection) for name in names}
+        facets = {
+            name: tuple(_facet(name, str(value), n) for value, n in _order(name, rows))
+            for name, rows in counted.items()
+        }
+        return Facets(total, facets)
+
+    def months(self, selection: Selection) -> tuple[Month, ...]:
+        """Return the count of each month, newest first; pictures without a date come last."""
+        base = self._list.select(selection.criterion).subquery()
+        month = func.substr(pictures.c.taken, 1, 7)
+        query = select(month, func.count()).join(base, base.c.row_id == pictures.c.row_id)
+        with self._reader.database.read() as c:
+            rows = [(value, n) for value, n in c.execute(query.group_by(month))]
+        rows.sort(key=lambda row: row[0] or "", reverse=True)
+        return tuple(Month(value, n) for value, n in rows)
+
+    def folders(self, selection: Selection, path: str | None) -> tuple[FolderCount, ...]:
+        """Return the folders directly in a folder that have pictures, by name.
+
+        path: absolute; None for the indexed folders. Raises QueryError for a relative path.
+        """
+        listed = self._reader.list_roots()
+        if path is None:
+            counts = [(one, self._folder(one, selection, "", root)) for root, one in listed.items()]
+            return tuple(count for _, count in sorted(counts) if count and count.count)
+        if not os.path.isabs(path) and "://" not in path:
+            raise QueryError(f"{path} is not absolute; give the path of a folder from the root on")
+        folder = path.rstrip("/")
+        children = dict[str, FolderCount]()
+        for root, below in split_folder(folder, listed):
+            if below is None and listed[root] != folder:
+                continue  # an indexed folder within the folder
+            inner = "" if below is None else os.fsdecode(below[0])
+            for name in self._names(selection, root, inner):
+                place = join_place(listed[root], inner + name)
+                child = self._folder(place, selection, f"{inner}{name}/", root)
+                children[child.path] = child
+        return tuple(children[one] for one in sorted(children))
+
+    def _names(self, selection: Selection, root: int, inner: str) -> list[str]:
+        """Return the names of the folders with pictures in a folder. inner: its path in the root,
+        with a slash at its end."""
+        first = os.fsencode(inner)
+        name = first_folder(files.c.path, len(first))
+        query = select(name.label("name")).distinct().select_from(files)
+        query = query.join(places, places.c.file == files.c.id)
+        query = query.where(_within(root, first), name.is_not(None))
+        query = query.where(places.c.picture.in_(self._list.select(selection.criterion)))
+        with self._reader.database.read() as c:
+            return sorted(os.fsdecode(bytes(one)) for one in c.scalars(query))
+
+    def _folder(self, path: str, selection: Selection, inner: str, root: int) -> FolderCount:
+        first = os.fsencode(inner)
+        query = select(
+            func.count(places.c.picture.distinct()),
+            func.count(first_folder(files.c.path, len(first))),
+        )
+        query = query.select_from(files).join(places, places.c.file == files.c.id)
+        query = query.where(_within(root, first))
+        query = query.where(places.c.picture.in_(self._list.select(selection.criterion)))
+        with self._reader.database.read() as c:
+            count, deeper = c.execute(query).one()
+        return FolderCount(path, count, bool(deeper))
+
+    def _count(
+        self,
+        c: Connection,
+        name: str,
+        criterion: ColumnElement[bool] | None,
+        selection: Selection,
+    ) -> list[tuple[Any, int]]:
+        """Return the values of a facet with their counts."""
+        base = self._list.select(criterion)
+        if name == "color":
+            return [(color, self._count_color(c, color, criterion, selection)) for color in SHADES]
+        if name == "folder":
+            return self._count_folders(c, base)
+        if name == "tag":
+            query = select(func.min(tags.c.tag), func.count()).group_by(tags.c.normalized)
+            query = query.where(tags.c.picture.in_(base))
+        elif name == "label":
+            vocabulary, space = selection.scope.vocabulary(), selection.scope.space
+            if vocabulary is None or space is None:
+                return []
+            query = select(labels.c.label, func.count()).group_by(labels.c.label)
+            query = query.where(labels.c.space == space.id, labels.c.picture.in_(base))
+            query = query.where(labels.c.score >= vocabulary.threshold)
+        else:
+            value = {
+                "type": pictures.c.type,
+                "shape": shape_of(),
+                "camera": pictures.c.camera,
+                "year": func.substr(pictures.c.taken, 1, 4),
+                "month": func.substr(pictures.c.taken, 1, 7),
+            }[name].label("value")
+            inner = base.add_columns(value).subquery()
+            query = select(inner.c.value, func.count()).group_by(inner.c.value)
+            query = query.where(inner.c.value.is_not(None))
+        return [(value, n) for value, n in c.execute(query)]
+
+    def _count_color(
+        self,
+        c: Connection,
+        color: str,
+        criterion: ColumnElement[bool] | None,
+        selection: Selection,
+    ) -> int:
+        has_color = compile_condition(Comparison("color", "=", color), selection.scope)
+        both = has_color if criterion is None else and_(criterion, has_color)
+        return c.scalar(select(func.count()).select_from(self._list.select(both).subquery())) or 0
+
+    def _count_folders(self, c: Connection, base: Any) -> list[tuple[Any, int]]:
+        first = first_folder(files.c.path, 0).label("first")
+        inner = select(places.c.picture, roots.c.path.label("root"), first).distinct()
+        inner = inner.join(files, files.c.id == places.c.file)
+        inner = inner.join(roots, roots.c.id == files.c.root).where(places.c.picture.in_(base))
+        rows = self._reader.limit_files(inner).subquery()
+        query = select(rows.c.root, rows.c.first, func.count()).group_by(rows.c.root, rows.c.first)
+        return [
+            (join_place(os.fsdecode(root), os.fsdecode(bytes(name))), n)
+            for root, name, n in c.execute(query)
+            if name is not None
+        ]
+
+
+def _within(root: int, first: bytes) -> ColumnElement[bool]:
+    """Return the criterion that a file is below a folder of a root. first: its path and a slash."""
+    if not first:
+        return files.c.root == root
+    return and_(files.c.root == root, files.c.path >= first, files.c.path < first[:-1] + b"0")
+
+
+def _order(name: str, rows: list[tuple[Any, int]]) -> list[tuple[Any, int]]:
+    """Return the values that pictures have, those of most pictures first."""
+    present = [(value, n) for value, n in rows if n]
+    if name in IN_TURN:
+        return sorted(present, reverse=True)[: 12 * MOST_VALUES]
+    return sorted(present, key=lambda row: (-row[1], str(row[0])))[:MOST_VALUES]
+
+
+def _facet(name: str, value: str, count: int) -> Facet:
+    field = "date" if name in IN_TURN else name
+    text = value.replace("*", "?") if name in ("camera", "tag", "folder") else value
+    try:
+        where = str(Comparison(field, "=", text))
+    except QueryError:  # a value that cannot be written, such as bytes that are no text
+        where = ""
+    return Facet(value, count, where)

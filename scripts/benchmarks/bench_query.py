@@ -7,6 +7,10 @@ files. The queries are pictures of its validation part, which the library does n
 and the clustered index answer the same queries through `Engine.search`, without and with a filter
 that leaves 1 % of the pictures. recall@10 is against the matrix product. The exact index is also
 timed by the number of vectors: the setting `auto` changes to clusters from there on.
+
+The last table is of a library that `scale_library` fills, with dates, sizes, places, colors, tags
+and labels: queries with conditions that hold for about 10, 1 and .1 % of the pictures, and some
+that people give. `--only-filtered` prints that one alone; `--pictures` is the library's size.
 """
 
 from __future__ import annotations
@@ -109,6 +113,67 @@ def sizes(rows: np.ndarray, queries: np.ndarray, runtime: Runtime) -> None:
         print(f"{n:>34}{'':8} {times}")
 
 
+CONDITIONS = (
+    "size<8MB",
+    "size<1.25MB",
+    "size<575KB",
+    "size<507.5KB",
+    "date=2008-02",
+    "camera='camera 7' and shape=landscape",
+    "color=red",
+    "color=grey or color=blue",
+    "near=48.85,2.35,1000km",
+    "tag='album 3'",
+    "folder=0007",
+    "name=IMG_00001*",
+    "not (has=tags or shape=landscape)",
+)
+MEASURED = 100  # queries for each condition
+
+
+def measure_conditions(n: int, seed: int) -> None:
+    """Print time and recall of queries with conditions, and of lists and counts."""
+    from scale_library import fill as fill_quickly, make_vectors
+
+    with tempfile.TemporaryDirectory() as place:
+        home = Path(place) / "home"
+        home.mkdir()
+        fill_quickly(home, n, seed)
+        queries = unpack([pack(row) for row in make_vectors(MEASURED + 20, seed=seed + 1)], 512)
+        with Engine.open(home=home, index="auto") as engine:
+            engine.tend()
+            kind = engine.status().index["kind"]
+            print(f"\n{n} pictures, {kind}, k = {K}, without embedding")
+            print(f"{'condition':38} {'share':>8} {'recall':>8} {'p50 ms':>8} {'p95 ms':>8}")
+            space = engine.library.catalog.serving()
+            for where in CONDITIONS:
+                selected = engine.library.browser.select([where]).list_searchable(space)
+                present, stored = engine.library.reader.load_vectors(space, selected.tolist())
+                ids = engine.library.reader.picture_ids(present)
+                names = np.array([ids[one] for one in present])
+
+                def within(query: np.ndarray, where: str = where) -> list[str]:
+                    hits = engine.search(vector=query.tolist(), k=K, where=where)
+                    return [hit.id for hit in hits]
+
+                answers, times = timed(within, queries[:MEASURED])
+                best = np.argsort(-(queries[:MEASURED] @ stored.T), 1)[:, :K]
+                share = f"{len(present) / n:8.4f}"
+                print(f"{where:38} {share} {recall(answers, names[best])} {times}")
+            calls = {
+                "browse, newest": lambda _: engine.browse(),
+                "browse -date": lambda _: engine.browse(sort="-date"),
+                "browse name": lambda _: engine.browse(sort="name"),
+                "browse color, type=jpeg": lambda _: engine.browse("type=jpeg", "color"),
+                "facets": lambda _: engine.facets(),
+                "facets, size<575KB": lambda _: engine.facets("size<575KB"),
+                "months": lambda _: engine.months(),
+                "folders": lambda _: engine.folders(),
+            }
+            for name, call in calls.items():
+                print(f"{name:38} {'':8} {'':8} {timed(call, queries[:25])[1]}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
@@ -116,7 +181,12 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=cache)
     parser.add_argument("--queries", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pictures", type=int, default=67_300)
+    parser.add_argument("--only-filtered", action="store_true")
     args = parser.parse_args()
+    if args.only_filtered:
+        measure_conditions(args.pictures, args.seed)
+        return
     random = np.random.default_rng(args.seed)
     rows = embed_pictures(args.data, args.cache)
     chosen = len(rows) - 5000 + random.permutation(5000)[: args.queries]
@@ -143,6 +213,7 @@ def main() -> None:
     runtime = Runtime(Settings.load().threads)
     sizes(rows, queries, runtime)
     runtime.close()
+    measure_conditions(args.pictures, args.seed)
 
 
 def measure(

@@ -28,6 +28,7 @@ from search.catalog.schema import metadata
 from search.catalog.writes import digest
 from search.embedders.mini import Mini
 from search.indexing.file_system import identify_file_system
+from search.media.colors import RANK_SHARES, cell_of, color_of_cell, hue_of
 from search.media.rules import DECODE_RULE
 from search.types import file_state
 
@@ -261,8 +262,11 @@ def _pictures(rows: list[int], names: list[str], rng: random.Random) -> Iterator
 
 def _colors(rows: list[int], rng: random.Random) -> Iterator[dict[str, Any]]:
     for row in rows:
-        for rank in range(4):
-            yield {"picture": row, "rank": rank, "color": f"#{rng.getrandbits(12):03x}000"}
+        for rank, share in enumerate(RANK_SHARES[:4]):
+            color = f"#{rng.getrandbits(24):06x}"
+            cell = cell_of(color)
+            stored = {"share": share, "cell": cell, "hue": hue_of(color_of_cell(cell))}
+            yield {"picture": row, "rank": rank, "color": color, **stored}
 
 
 def _labels(rows: list[int], space: int, rng: random.Random) -> Iterator[dict[str, Any]]:

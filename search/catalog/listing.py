@@ -78,9 +78,11 @@ class PictureList:
         """Return the pictures that hold a criterion and have a vector, (n,) row ids."""
         import numpy as np  # slow to import, and a command may need no vectors
 
-        query = self.select(criterion).join(vectors, vectors.c.picture == pictures.c.row_id)
+        # a join would begin with all vectors
+        own = and_(vectors.c.picture == pictures.c.row_id, vectors.c.space == space.id)
+        query = self.select(criterion).where(select(vectors.c.picture).where(own).exists())
         with self._reader.database.read() as c:
-            rows = c.execute(query.where(vectors.c.space == space.id)).all()
+            rows = c.execute(query).all()
         return np.fromiter((row[0] for row in rows), np.int64, len(rows))
 
     def choose(self, criterion: Criterion, row_ids: Collection[int]) -> set[int]:

@@ -223,11 +223,13 @@ def _compile_color(shades: tuple[str, ...], _: str, __: Scope) -> Criterion:
     return pictures.c.row_id.in_(query.having(func.sum(colors.c.share * near) >= LEAST_COLOR))
 
 
-def _in_files(criterion: Criterion, scope: Scope) -> Criterion:
-    """Return the criterion that a shown file of a picture holds a criterion."""
+def _in_files(criterion: Criterion, scope: Scope, with_root: bool = False) -> Criterion:
+    """Return the criterion that a shown file of a picture holds a criterion. with_root: which is
+    also on its root."""
     query = select(places.c.picture).join(files, files.c.id == places.c.file)
-    query = query.join(roots, roots.c.id == files.c.root).where(criterion)
-    return pictures.c.row_id.in_(scope.reader.limit_files(query))
+    if with_root:
+        query = query.join(roots, roots.c.id == files.c.root)
+    return pictures.c.row_id.in_(scope.reader.limit_files(query.where(criterion)))
 
 
 def _absolute() -> ColumnElement[str]:
@@ -240,14 +242,14 @@ def _anywhere(pattern: str) -> str:
 
 
 def _compile_path(pattern: str, _: str, scope: Scope) -> Criterion:
-    return _in_files(matches(_absolute(), *glob(_anywhere(pattern))), scope)
+    return _in_files(matches(_absolute(), *glob(_anywhere(pattern))), scope, True)
 
 
 def _compile_folder(pattern: str, _: str, scope: Scope) -> Criterion:
     folder = pattern.rstrip("/")
     if _anywhere(folder) == folder and not set("*?") & set(folder):
         return _in_folder(folder, scope)
-    return _in_files(matches(_absolute(), *glob(f"{_anywhere(folder)}/*")), scope)
+    return _in_files(matches(_absolute(), *glob(f"{_anywhere(folder)}/*")), scope, True)
 
 
 def _in_folder(folder: str, scope: Scope) -> Criterion:
@@ -258,7 +260,7 @@ def _in_folder(folder: str, scope: Scope) -> Criterion:
         else and_(files.c.root == root, files.c.path >= below[0], files.c.path < below[1])
         for root, below in values.split_folder(folder, scope.reader.list_roots())
     ]
-    return _in_files(or_(NONE, *ranges), scope)
+    return _in_files(or_(*ranges), scope) if ranges else NONE
 
 
 def _compile_name(pattern: str, _: str, scope: Scope) -> Criterion:

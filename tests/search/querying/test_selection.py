@@ -10,6 +10,7 @@ import pytest
 from helpers.collection import METADATA, PATHS, fill, identity, vector
 
 from search import Engine
+from search.catalog.listing import PictureList
 from search.errors import ConditionValueError, QueryError
 from search.media.colors import measure_distance, parse_color, to_lab
 
@@ -294,3 +295,32 @@ def test_queries_that_cannot_be(filled: Engine, options: dict[str, object], part
 
 def test_the_pictures_of_the_tests_have_metadata() -> None:
     assert len(METADATA) == len(PATHS)
+
+
+INDEXES = {
+    "type=png": "pictures_type",
+    "width>=3000": "pictures_width",
+    "height<300": "pictures_height",
+    "size<2KB": "pictures_bytes",
+    "date=2024-05": "pictures_taken",
+    "near=48.85,2.35,10km": "pictures_place",
+    "color=red": "colors_cell",
+    "tag=beach": "tags_normalized",
+    "label=tabby": "labels_label",
+    "folder=": "sqlite_autoindex_files_1",
+}
+
+
+def test_selective_conditions_use_an_index(filled: Engine, folder: Path) -> None:
+    database = filled.library.database
+    unused = []
+    for text, index in INDEXES.items():
+        where = f'folder="{folder}/holiday"' if text == "folder=" else text
+        criterion = filled.library.browser.select([where]).criterion
+        query = PictureList(filled.library.reader).select(criterion)
+        sql = query.compile(database.engine, compile_kwargs={"literal_binds": True})
+        with database.read() as c:
+            plan = [str(row) for row in c.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}")]
+        if not any(index in step for step in plan):
+            unused.append((text, plan))
+    assert not unused

@@ -558,6 +558,26 @@ class Engine:
         """Return a page of the pictures, newest first. See `browse`."""
         return self.browse(page=page, size=size, hidden=hidden, album=album)
 
+    def find_id(self, path: str | PathLike[str]) -> str:
+        """Return the id of the picture that a file holds: the SHA-256 of its bytes.
+
+        Raises NotFoundError if the library does not have it, InputError if it cannot be read.
+        """
+        from search.media.images import content_hash
+
+        try:
+            picture_id = content_hash(Path(path).read_bytes())
+        except OSError as error:
+            reason = error.strerror or error
+            raise InputError(f"{path} cannot be read: {reason}; give a file or an id") from error
+        try:
+            self.library.reader.resolve(picture_id)
+        except NotFoundError:
+            raise NotFoundError(
+                f"{path} is not in the library; index its folder first: lookalike index FOLDER"
+            ) from None
+        return picture_id
+
     @property
     def tags(self) -> Tagging:
         """Tags, favourites, ratings and captions of pictures.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -287,6 +288,14 @@ def print_hits(hits: Hits) -> None:
             size = f"{hit.width}x{hit.height}"
             score = "" if hit.score is None else f"{hit.score:.3f}  "
             write(f"{score}{line(hit.path)}  {size}  {hit.id[:12]}")
+
+
+def print_paths(hits: Hits, end: str) -> None:
+    """Print the path of each hit as the bytes that the file system has. end: what follows each."""
+    note_advice(hits)
+    for hit in hits:
+        sys.stdout.buffer.write(os.fsencode(hit.path) + end.encode())
+    sys.stdout.buffer.flush()
 
 
 def _print_table(hits: Hits) -> None:

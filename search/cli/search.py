@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from search.cli import arguments, output
+from search.cli import arguments, output, sheets
 from search.cli.arguments import AsJson
 from search.cli.session import find_server, open_engine
 from search.process import limit_blas
@@ -71,9 +73,30 @@ def search(
         str | None, typer.Option(metavar="KIND", help="identical: the same pixels as IMAGE.")
     ] = None,
     offset: Annotated[int, typer.Option(metavar="N", help="Leave out the first N.")] = 0,
+    find_hidden: Annotated[
+        bool, typer.Option("--hidden", help="Find hidden pictures too.")
+    ] = False,
+    only_paths: Annotated[
+        bool, typer.Option("--paths", help="Print paths alone, one a line.")
+    ] = False,
+    print0: Annotated[
+        bool,
+        typer.Option("--print0", help="Print paths alone, a NUL behind each, for xargs -0."),
+    ] = False,
+    html_file: Annotated[
+        Path | None,
+        arguments.option(
+            "--html", metavar="FILE", help="Write a contact sheet: one HTML file with thumbnails."
+        ),
+    ] = None,
+    csv_file: Annotated[
+        Path | None, arguments.option("--csv", metavar="FILE", help="Write the answer as a table.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Find the pictures that look like IMAGE, best first, or those that hold a condition."""
+    if as_json + only_paths + print0 > 1:
+        raise typer.BadParameter("--json, --paths and --print0: give one of them")
     limit_blas()
     query = arguments.parse_query(
         images or [],
@@ -85,12 +108,22 @@ def search(
         kind=kind,
         offset=offset,
     )
-    server = find_server(context)
+    query = replace(query, hidden=find_hidden)
+    server = find_server(context) if html_file is None else None  # it sends no thumbnails
     hits = server.search(query) if server else None
     if hits is None:
         with open_engine(context, one_shot=True) as engine:
             hits = engine.search(query)
-    output.print_json(hits) if as_json else output.print_hits(hits)
+            if html_file is not None:
+                sheets.write_contact_sheet(html_file, hits, engine)
+    if csv_file is not None:
+        sheets.write_csv(csv_file, hits)
+    if only_paths or print0:
+        output.print_paths(hits, "\0" if print0 else "\n")
+    elif as_json:
+        output.print_json(hits)
+    else:
+        output.print_hits(hits)
 
 
 def words(

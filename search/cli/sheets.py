@@ -1,0 +1,111 @@
+"""Answers as files: a contact sheet in HTML, and a table."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import html
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_from_bytes
+
+from search.errors import LookalikeError, StorageError
+from search.records import Hit, Hits, shown
+
+if TYPE_CHECKING:
+    from search.engine import Engine
+
+STYLE = """
+body { font: 15px/1.4 system-ui, sans-serif; margin: 2rem; color: #222; background: #fff }
+main { display: grid; grid-template-columns: repeat(auto-fill, minmax(180px, 1fr)); gap: 1rem }
+figure { margin: 0 } img { width: 100%; height: 180px; object-fit: contain; background: #eee }
+figcaption { overflow-wrap: anywhere; font-size: 13px }
+@media (prefers-color-scheme: dark) { body { color: #ddd; background: #111 } a { color: #9cf }
+img { background: #222 } }
+"""
+COLUMNS = ("rank", "score", "path", "id", "width", "height", "tags")
+
+
+def write_contact_sheet(file: Path, hits: Hits, engine: Engine) -> None:
+    """Write hits with their thumbnails as one HTML file, which needs nothing else to be shown.
+
+    Pictures are links to their files. Raises StorageError.
+    """
+    terms = "".join(_describe_term(term, engine) for term in hits.query["terms"])
+    figures = "".join(_describe_hit(hit, engine) for hit in hits)
+    document = (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width"><title>lookalike</title>'
+        f"<style>{STYLE}</style></head><body><header><h1>Query</h1><main>{terms}</main>"
+        f"<h1>{len(hits)} pictures</h1></header><main>{figures}</main></body></html>\n"
+    )
+    _write(file, document.encode("utf-8", "replace"))
+
+
+def write_csv(file: Path, hits: Hits) -> None:
+    """Write hits as a table with a row of names, in UTF-8. Raises StorageError.
+
+    A text that a spreadsheet would take for a formula has an apostrophe before it.
+    """
+    out = io.StringIO()
+    rows = csv.writer(out, lineterminator="\r\n")
+    rows.writerow(COLUMNS)
+    for rank, hit in enumerate(hits, 1):
+        path, tags = _disarm(shown(hit.path)), _disarm("; ".join(hit.tags))
+        rows.writerow([rank, f"{hit.score:.4f}", path, hit.id, hit.width, hit.height, tags])
+    _write(file, out.getvalue().encode("utf-8-sig", "replace"))
+
+
+def _disarm(text: str) -> str:
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def _describe_term(term: dict[str, Any], engine: Engine) -> str:
+    """Return a term of a query in HTML."""
+    image, text = term.get("image"), term.get("text")
+    picture, label = "", f"text: {text}"
+    if text is None:
+        label = "a picture" if image is None or isinstance(image, int) else str(image)
+        if isinstance(image, str):
+            picture = _show_query_picture(image, engine)
+    weight = "" if term["weight"] == 1 else f" (weight {term['weight']:g})"
+    return f"<figure>{picture}<figcaption>{html.escape(label + weight)}</figcaption></figure>"
+
+
+def _show_query_picture(image: str, engine: Engine) -> str:
+    """Return a picture of a query in HTML, empty if it cannot be read."""
+    try:
+        if image.startswith("id:"):
+            return _embed(engine.thumbnail(image[3:]), "webp")
+        path = Path(image).expanduser()
+        return _embed(engine.preview(path.read_bytes()), "jpeg") if path.is_file() else ""
+    except (LookalikeError, OSError):
+        return ""
+
+
+def _describe_hit(hit: Hit, engine: Engine) -> str:
+    """Return a hit in HTML."""
+    try:
+        picture = _embed(engine.thumbnail(hit.id), "webp")
+    except LookalikeError:  # its file is gone, and so is its thumbnail
+        picture = ""
+    name = html.escape(shown(os.path.basename(hit.path)))
+    where = hit.path if "://" in hit.path else f"file://{quote_from_bytes(os.fsencode(hit.path))}"
+    title, link = html.escape(shown(hit.path)), html.escape(where)
+    caption = f"<figcaption>{hit.score:.3f} {name}</figcaption>"
+    return f'<figure title="{title}"><a href="{link}">{picture or name}</a>{caption}</figure>'
+
+
+def _embed(data: bytes, kind: str) -> str:
+    return f'<img alt="" src="data:image/{kind};base64,{base64.b64encode(data).decode()}">'
+
+
+def _write(file: Path, data: bytes) -> None:
+    try:
+        file.write_bytes(data)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {file}: {error.strerror}; give a file in a folder that is there"
+        ) from error

@@ -82,7 +82,8 @@ class Picture:
     probabilities, most probable first.
     low_content: it is blank, black, white or of one other colour. decode_rule: the version of the
     rule by which it was decoded. original_name, source_url: of an upload, the name of its file and
-    the URL that it was fetched from.
+    the URL that it was fetched from. has_text: whether text was read in it; None if it was not read
+    yet.
     """
 
     id: str
@@ -95,6 +96,7 @@ class Picture:
     decode_rule: int = 0
     original_name: str | None = None
     source_url: str | None = None
+    has_text: bool | None = None
     annotations: Annotations = field(default_factory=lambda: Annotations())
 
     def to_json(self) -> dict[str, Any]:
@@ -104,7 +106,8 @@ class Picture:
         metadata = {**asdict(self.metadata), **lists}
         seen = {"labels": [asdict(label) for label in self.labels], "low_content": self.low_content}
         origins = {"original_name": self.original_name, "source_url": self.source_url}
-        return {"id": self.id, **paths, **metadata, **self.annotations.to_json(), **seen, **origins}
+        more = {**seen, **origins, "has_text": self.has_text}
+        return {"id": self.id, **paths, **metadata, **self.annotations.to_json(), **more}
 
 
 @dataclass(frozen=True)
@@ -248,6 +251,92 @@ def add_counts(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 
 @dataclass(frozen=True)
+class TextLine:
+    """A line of text in a picture.
+
+    confidence: that it is read right, 0 to 1. box: its four corners from the upper left one on
+    clockwise, as the text runs; x and y are shares of the width and height of the upright picture.
+    """
+
+    text: str
+    confidence: float
+    box: tuple[tuple[float, float], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Convert to JSON, as `text --json` prints it."""
+        return asdict(self) | {"box": [list(corner) for corner in self.box]}
+
+
+@dataclass(frozen=True)
+class PictureText:
+    """What is written in a picture: its lines, from top to bottom.
+
+    model: fingerprint of what read it; None if it was not read yet. failed: why it could not be
+    read, a key of `SKIP_CODES`.
+    """
+
+    lines: tuple[TextLine, ...] = ()
+    model: str | None = None
+    failed: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The lines, separated by newlines."""
+        return "\n".join(line.text for line in self.lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """Convert to JSON, as `/images/{id}/text` answers."""
+        lines = [line.to_json() for line in self.lines]
+        return {"lines": lines, "model": self.model, "failed": self.failed}
+
+
+@dataclass(frozen=True)
+class TextReport:
+    """What one run of reading text did. read: pictures; with_text: of them, those with text.
+    characters: in all. pending: pictures that are still to be read."""
+
+    read: int = 0
+    with_text: int = 0
+    characters: int = 0
+    pending: int = 0
+    skipped: tuple[Skip, ...] = ()
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Convert to JSON, as in `index --json`."""
+        skipped = [skip.to_json() for skip in self.skipped]
+        return {**asdict(self), "skipped": skipped, "seconds": round(self.seconds, 3)}
+
+
+@dataclass(frozen=True)
+class TextProgress:
+    """Progress of reading text: `done` of `total` pictures. report: set in the last one."""
+
+    done: int
+    total: int
+    path: str | None = None
+    report: TextReport | None = None
+
+
+@dataclass(frozen=True)
+class TextStatus:
+    """How far the text in pictures is read.
+
+    enabled: by the setting `ocr`. installed: the extra `ocr` is; install: the command that installs
+    it, None if it is or if that is nobody's business. read: pictures, of which with_text have text
+    and failed could not be read. pending: pictures that are still to be read.
+    """
+
+    enabled: bool = True
+    installed: bool = True
+    install: str | None = None
+    read: int = 0
+    with_text: int = 0
+    failed: int = 0
+    pending: int = 0
+
+
+@dataclass(frozen=True)
 class IndexReport:
     """What one sync did. Counts are files, but for `embedded` (vectors computed by this run) and
     `pictures` (in the library now). `offline`: files kept although they could not be looked at.
@@ -294,7 +383,7 @@ class Progress:
     report: set in the last one.
     """
 
-    phase: Literal["fetch", "scan", "index", "embed", "draw", "finish", "copy"]
+    phase: Literal["fetch", "scan", "index", "embed", "draw", "finish", "copy", "text"]
     done: int
     total: int
     path: str | None = None
@@ -533,7 +622,7 @@ class Status:
     """State of a library. embedded: pictures with a vector under the library's model. left_out:
     files of all folders that are not read, by kind. spaces: all models that it answers with, its
     own first. catalog: the URL of its database without the password; None for a file in `home`.
-    backend: what runs the model, or None without one."""
+    backend: what runs the model, or None without one. texts: how far text in pictures is read."""
 
     home: str
     model: str | None
@@ -548,6 +637,7 @@ class Status:
     spaces: tuple[SpaceStatus, ...] = ()
     catalog: str | None = None
     backend: str | None = None
+    texts: TextStatus = TextStatus()
 
     def to_json(self) -> dict[str, Any]:
         """Convert to JSON, as `status --json` prints it."""

@@ -41,6 +41,7 @@ from search.catalog.schema import (
     remembered,
     roots,
     spaces,
+    texts,
     vectors,
 )
 from search.catalog.writes import (
@@ -392,7 +393,7 @@ class Catalog(CatalogWriter):
                 row_ids = [row.row_id for row in rows]
                 remember(c, row_ids)
                 delete_annotations(c, row_ids)
-                for table in (vectors, labels, colors):
+                for table in (vectors, labels, colors, texts):
                     c.execute(delete(table).where(table.c.picture.in_(row_ids)))
                 c.execute(delete(pictures).where(pictures.c.row_id.in_(row_ids)))
         return [row.id for row in rows]

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Connection,
     Integer,
     and_,
+    case,
     delete,
     func,
     insert,
@@ -22,7 +23,7 @@ from sqlalchemy import (
     update,
 )
 
-from search.catalog.schema import counts, files, pictures, places, vectors
+from search.catalog.schema import counts, files, pictures, places, texts, vectors
 
 PICTURES = "pictures"
 """Pictures that are no orphans. Key: `block_of` their row ids."""
@@ -30,6 +31,13 @@ FILES = "files"
 """Files with a picture. Key: id of their root."""
 EMBEDDED = "embedded"
 """Vectors of pictures that are no orphans. Key: id of their space."""
+TEXTS = "texts"
+"""Pictures that are no orphans and were read for text. Key: `TEXT_STATE`."""
+WITHOUT_TEXT, WITH_TEXT, UNREADABLE = range(3)
+TEXT_STATE = case(
+    (texts.c.failed.is_not(None), UNREADABLE), (texts.c.text == "", WITHOUT_TEXT), else_=WITH_TEXT
+)
+"""What became of reading a picture: one of the three above."""
 BLOCK = 4096
 """Row ids of one count of pictures."""
 
@@ -51,6 +59,11 @@ def change(c: Connection, name: str, keys: Iterable[int], by: int = 1) -> None:
 def change_pictures(c: Connection, row_ids: Iterable[int], by: int = 1) -> None:
     """Count pictures that were added to the library, or with -1 those that left it."""
     change(c, PICTURES, map(block_of, row_ids), by)
+
+
+def change_texts(c: Connection, row_ids: Collection[int], by: int = 1) -> None:
+    """Count the texts of pictures that come to the library, or with -1 of those that leave it."""
+    change(c, TEXTS, c.scalars(select(TEXT_STATE).where(texts.c.picture.in_(row_ids))).all(), by)
 
 
 def forget(c: Connection, name: str, keys: Collection[int]) -> None:
@@ -77,6 +90,9 @@ def count_again(c: Connection) -> dict[tuple[str, int], int]:
         EMBEDDED: select(vectors.c.space, func.count())
         .join(pictures, joined)
         .group_by(vectors.c.space),
+        TEXTS: select(TEXT_STATE, func.count())
+        .join(pictures, and_(pictures.c.row_id == texts.c.picture, present))
+        .group_by(TEXT_STATE),
     }
     return {
         (name, int(key)): int(value)

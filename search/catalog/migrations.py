@@ -528,6 +528,35 @@ def add_annotations(connection: Connection) -> None:
     )
 
 
+def add_texts(connection: Connection) -> None:
+    """What is written in pictures."""
+    _run(
+        connection,
+        """
+        CREATE TABLE texts (
+            picture INTEGER NOT NULL REFERENCES pictures (row_id),
+            model VARCHAR(16) NOT NULL,
+            failed VARCHAR(32),
+            text TEXT NOT NULL,
+            lines JSON NOT NULL,
+            PRIMARY KEY (picture)
+        )
+        """,
+        postgresql=(
+            """
+            CREATE TABLE texts (
+                picture BIGINT NOT NULL REFERENCES pictures (row_id),
+                model TEXT COLLATE "C" NOT NULL,
+                failed TEXT COLLATE "C",
+                text TEXT COLLATE "C" NOT NULL,
+                lines JSON NOT NULL,
+                PRIMARY KEY (picture)
+            )
+            """,
+        ),
+    )
+
+
 class Migration(NamedTuple):
     """version: of the schema after it. apply: changes a catalog of the version before."""
 
@@ -554,6 +583,7 @@ MIGRATIONS = (
     Migration(17, add_tokens),
     Migration(18, add_color_shares),
     Migration(19, add_annotations),
+    Migration(20, add_texts),
 )
 """Never edited, only extended at the end."""
 NEWEST = MIGRATIONS[-1].version

@@ -42,15 +42,17 @@ from search.catalog.schema import (
     roots,
     spaces,
     tags,
+    texts,
     vectors,
 )
 from search.catalog.sql import path_contains
+from search.catalog.texts import unpack_text
 from search.catalog.writes import CHUNK, METADATA, Space, chunks, is_undamaged, unpack
 from search.errors import NotFoundError, QueryError
 from search.media.object_urls import is_object_url, join_place
 from search.media.open_file import FilePlace
 from search.media.rules import DECODE_RULE
-from search.records import Annotations, Label, Metadata
+from search.records import Annotations, Label, Metadata, PictureText
 from search.types import RowIds, Vectors, file_state
 
 LOG_BLOCK = 65536
@@ -419,6 +421,31 @@ class CatalogReader:
                     names.setdefault(int(picture), []).append(Label(label, score))
         return {row_id: tuple(labels) for row_id, labels in names.items()}
 
+    def texts_of(self, row_ids: Collection[int]) -> dict[int, PictureText]:
+        """Return what is written in pictures. Those that were not read yet are left out."""
+        found = {}
+        with self.database.read_prepared() as fetch:
+            for part in chunks(row_ids):
+                for picture, model, failed, lines in fetch(WRITTEN, row_ids=part):
+                    if isinstance(lines, str):  # some drivers parse JSON themselves
+                        lines = json.loads(lines)
+                    found[int(picture)] = unpack_text(model, failed, lines)
+        return found
+
+    def have_text(self, row_ids: Collection[int]) -> dict[int, bool]:
+        """Return whether pictures have text. Those that were not read yet are left out."""
+        have = {}
+        with self.database.read_prepared() as fetch:
+            for part in chunks(row_ids):
+                for picture, state in fetch(TEXT_STATES, row_ids=part):
+                    have[int(picture)] = state == counts.WITH_TEXT
+        return have
+
+    def count_texts(self) -> dict[int, int]:
+        """Return how many pictures were read for text, by what became of it (`counts.TEXTS`)."""
+        with self.database.read_prepared() as fetch:
+            return dict(fetch(TEXT_COUNTS))
+
     def find_by_labels(
         self, space: Space, names: Collection[str], most: int, least: float
     ) -> dict[int, float]:
@@ -687,6 +714,14 @@ LABELLED = Prepared(
     .where(labels.c.space == bindparam("space"), labels.c.picture.in_(_ROW_IDS))
     .order_by(labels.c.score.desc())
 )
+WRITTEN = Prepared(
+    select(texts.c.picture, texts.c.model, texts.c.failed, texts.c.lines).where(
+        texts.c.picture.in_(_ROW_IDS)
+    )
+)
+TEXT_STATES = Prepared(
+    select(texts.c.picture, counts.TEXT_STATE).where(texts.c.picture.in_(_ROW_IDS))
+)
 PLACES = Prepared(
     select(roots.c.path.label("root_path"), files.c.path, files.c.size, files.c.mtime_ns)
     .add_columns(files.c.ctime_ns, files.c.probe, roots.c.follow_links)
@@ -723,6 +758,7 @@ PICTURE_BLOCKS = Prepared(
 PICTURE_COUNT = Prepared(select(func.sum(kept_counts.c.value)).where(_NAME == counts.PICTURES))
 FILE_COUNTS = Prepared(_COUNTED.where(_NAME == counts.FILES))
 VECTOR_COUNTS = Prepared(_COUNTED.where(_NAME == counts.EMBEDDED))
+TEXT_COUNTS = Prepared(_COUNTED.where(_NAME == counts.TEXTS))
 
 
 def _rank_file_state(place: tuple[str, tuple[int, int]]) -> int:

@@ -316,6 +316,16 @@ removals = Table(  # files that were moved to the bin, so that this can be undon
     Column("document", JSON, nullable=False),  # see `search.indexing.removal`
 )
 
+texts = Table(  # what is written in a picture, one row for each picture that was read
+    "texts",
+    metadata,
+    Column("picture", Number, ForeignKey("pictures.row_id"), primary_key=True, autoincrement=False),
+    Column("model", String(16), nullable=False),  # fingerprint of what read it
+    Column("failed", String(32)),  # why it could not be read, a key of `records.SKIP_CODES`
+    Column("text", Text, nullable=False),  # its lines, separated by newlines; empty if it has none
+    Column("lines", JSON, nullable=False),  # [[text, confidence, x, y, ... 8 numbers], ...]
+)
+
 counts = Table(  # see `search.catalog.counts`
     "counts",
     metadata,

@@ -8,11 +8,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, select
 
+from search.catalog import counts
 from search.catalog.database import Database
 from search.catalog.reads import CatalogReader, check_id, only_one
-from search.catalog.schema import files, pictures, places, roots, vectors
+from search.catalog.schema import files, pictures, places, roots, texts, vectors
 from search.catalog.writes import Space, chunks
-from search.records import Annotations, Label, Metadata
+from search.records import Annotations, Label, Metadata, PictureText
 from search.types import RowIds, Vectors
 
 
@@ -66,6 +67,22 @@ class CollectionReader(CatalogReader):
     def labels(self, space: Space, row_ids: Collection[int]) -> dict[int, tuple[Label, ...]]:
         """See `CatalogReader`."""
         return super().labels(space, self._select(row_ids))
+
+    def texts_of(self, row_ids: Collection[int]) -> dict[int, PictureText]:
+        """See `CatalogReader`."""
+        return super().texts_of(self._select(row_ids))
+
+    def have_text(self, row_ids: Collection[int]) -> dict[int, bool]:
+        """See `CatalogReader`."""
+        return super().have_text(self._select(row_ids))
+
+    def count_texts(self) -> dict[int, int]:
+        """See `CatalogReader`. They are counted at each call, as in `count`."""
+        present = select(pictures.c.row_id).where(pictures.c.orphaned.is_(None))
+        query = select(counts.TEXT_STATE, func.count()).group_by(counts.TEXT_STATE)
+        query = query.where(texts.c.picture.in_(self.limit(present, pictures.c.row_id)))
+        with self.database.read() as c:
+            return {int(state): int(number) for state, number in c.execute(query)}
 
     def count(self, space: Space | None) -> dict[str, int]:
         """See `CatalogReader`. The pictures are counted at each call: kept counts are of all."""

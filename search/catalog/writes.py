@@ -382,6 +382,7 @@ class CatalogWriter:
         if orphans:
             c.execute(update(pictures).where(pictures.c.row_id.in_(orphans)).values(orphaned=None))
             counts.change_pictures(c, orphans)
+            counts.change_texts(c, orphans)
             self._log(c, orphans, "add")
         pairs = [(picture.row_id, by_id[picture.id]) for picture in known.values()]
         self._set_decoded(  # bytes that were decoded again for another space, or on request
@@ -580,6 +581,7 @@ class CatalogWriter:
             change = update(pictures).where(pictures.c.row_id.in_(orphans))
             c.execute(change.values(orphaned=self._clock()))
             counts.change_pictures(c, orphans, -1)
+            counts.change_texts(c, orphans, -1)
             self._log(c, orphans, "remove")
         return orphans
 

@@ -168,12 +168,49 @@ DROP INDEX IF EXISTS colors_color;
 CREATE INDEX colors_cell ON colors (cell, picture, share);
 CREATE INDEX colors_hue ON colors (rank, hue, picture);
 """,
+    19: """
+ALTER TABLE pictures ADD COLUMN caption_origin VARCHAR(8);
+ALTER TABLE pictures ADD COLUMN description_rule INTEGER DEFAULT 0 NOT NULL;
+CREATE INDEX pictures_description_rule ON pictures (description_rule);
+CREATE TABLE removed_tags (
+    picture INTEGER NOT NULL, normalized TEXT NOT NULL, PRIMARY KEY (picture, normalized)
+);
+CREATE TABLE marks (
+    picture INTEGER NOT NULL PRIMARY KEY, favourite BOOLEAN DEFAULT 0 NOT NULL, rating INTEGER,
+    rating_origin VARCHAR(8), hidden BOOLEAN DEFAULT 0 NOT NULL
+);
+CREATE INDEX marks_favourite ON marks (picture) WHERE favourite;
+CREATE INDEX marks_hidden ON marks (picture) WHERE hidden;
+CREATE TABLE albums (
+    id VARCHAR(32) NOT NULL, name TEXT NOT NULL, created FLOAT NOT NULL, PRIMARY KEY (id)
+);
+CREATE TABLE album_pictures (
+    album VARCHAR(32) NOT NULL REFERENCES albums (id) ON DELETE CASCADE,
+    picture INTEGER NOT NULL REFERENCES pictures (row_id), added FLOAT NOT NULL,
+    PRIMARY KEY (album, picture)
+);
+CREATE INDEX album_pictures_picture ON album_pictures (picture);
+CREATE TABLE remembered (id VARCHAR(64) NOT NULL, document JSON NOT NULL, PRIMARY KEY (id));
+CREATE TABLE embedded_descriptions (
+    picture INTEGER NOT NULL REFERENCES pictures (row_id), document JSON NOT NULL,
+    PRIMARY KEY (picture)
+);
+CREATE TABLE sidecars (
+    file INTEGER NOT NULL REFERENCES files (id) ON DELETE CASCADE, state TEXT NOT NULL,
+    document JSON NOT NULL, PRIMARY KEY (file)
+);
+CREATE TABLE removals (
+    id VARCHAR(32) NOT NULL, created FLOAT NOT NULL, document JSON NOT NULL, PRIMARY KEY (id)
+);
+""",
 }
-OLD_VERSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
+OLD_VERSIONS = tuple(range(1, 20))
 TABLES = {  # of the present version, by their names in older ones
     **{name: name for name in "meta roots pictures colors".split()},
     **dict.fromkeys(("models", "spaces"), "spaces"),
-    **{name: name for name in "changes files places vectors labels tags counts jobs".split()},
+    **{
+        name: name for name in "changes files places vectors labels tags counts jobs tokens".split()
+    },
 }
 
 

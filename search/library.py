@@ -28,6 +28,7 @@ from search.vectors.registry import StoreServer, open_stores
 if TYPE_CHECKING:
     from search.catalog.jobs import JobBoard
     from search.catalog.tagging import Albums, Tagging
+    from search.catalog.texts import Texts
     from search.catalog.tokens import Tokens
     from search.embedders.models import Models
     from search.generation.variants import VariantGenerator
@@ -51,8 +52,8 @@ class Library:
     indexes: vector stores. searches: answers queries. browser: shows single pictures. uploads:
     pictures that were sent; uploads_place: where they are. stores: object storage; objects: the
     URL of what the library keeps there, None for its folder. jobs: those of all servers. tokens:
-    of their users. tags, albums: what people say of pictures. generator: makes variants. runtime:
-    the inference thread.
+    of their users. tags, albums: what people say of pictures. texts: what is written in pictures;
+    text_readers: processes that read it. generator: makes variants. runtime: the inference thread.
     """
 
     def __init__(
@@ -112,8 +113,9 @@ class Library:
 
     def close(self) -> None:
         """End the decoding processes and the inference thread, and close stores and database."""
-        if "decoders" in self.__dict__:
-            self.decoders.close()
+        for name in ("decoders", "text_readers"):
+            if name in self.__dict__:
+                self.__dict__[name].close()
         self.indexes.close()
         if "runtime" in self.__dict__:
             self.runtime.close()
@@ -143,6 +145,12 @@ class Library:
         from search.catalog.tagging import Albums
 
         return Albums(self.reader, self.catalog, self.write_lock.borrow)
+
+    @cached_property
+    def texts(self) -> Texts:
+        from search.catalog.texts import Texts
+
+        return self._make_once("texts", lambda: Texts(self.database))
 
     @cached_property
     def models(self) -> Models:
@@ -195,19 +203,31 @@ class Library:
         from search.media.decoder_pool import DecoderPool
 
         s = self.settings
-        limits = Limits(
-            pixels=s.max_pixels,
-            bytes=s.max_bytes,
-            seconds=s.decode_seconds,
-            memory=s.decode_memory,
-            side=s.max_side,
-            decoded=s.max_decoded,
-        )
+        limits = self._limits(s.decode_seconds)
         return self._make_once(
             "decoders",
             lambda: DecoderPool(
                 s.workers, limits, query_seconds=s.query_seconds, objects=self.stores
             ),
+        )
+
+    @cached_property
+    def text_readers(self) -> DecoderPool:
+        from search.media.decoder_pool import DecoderPool
+
+        limits, workers = self._limits(self.settings.ocr_seconds), self.settings.workers
+        return self._make_once("text_readers", lambda: DecoderPool(workers, limits))
+
+    def _limits(self, seconds: float) -> Limits:
+        """Return what a picture may cost in a process. seconds: to decode it."""
+        s = self.settings
+        return Limits(
+            pixels=s.max_pixels,
+            bytes=s.max_bytes,
+            seconds=seconds,
+            memory=s.decode_memory,
+            side=s.max_side,
+            decoded=s.max_decoded,
         )
 
     def open_file(self, place: FilePlace) -> BinaryIO | None:

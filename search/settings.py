@@ -118,6 +118,10 @@ class Settings(BaseModel):
     """Longest time to decode a picture of a query in seconds."""
     decode_memory: int = Field(4 * 2**30, ge=2**28)
     """Most address space of a decoding process in bytes."""
+    ocr: bool = True
+    """Read the text in pictures, if the extra `ocr` is installed (see docs/files.md)."""
+    ocr_seconds: float = Field(300.0, gt=0)
+    """Longest time to read the text of a picture in seconds. Others count as unreadable."""
     token: SecretStr | None = None
     """Token that clients of the server must send. A server that others can reach needs one."""
     token_file: Path | None = None

@@ -24,6 +24,7 @@ from search.records import (
     RootStatus,
     SpaceStatus,
     Status,
+    TextStatus,
     Understood,
 )
 
@@ -39,6 +40,7 @@ OTHER_SETTINGS = {
     "log_json",
     "checkpoint",
     "workers",
+    "ocr_seconds",
     "token",
     "token_file",
     "upload_bytes",
@@ -140,7 +142,8 @@ class RunningServer:
                 return None
             roots = tuple(RootStatus(**root) for root in answer["roots"])
             spaces = tuple(SpaceStatus(**space) for space in answer["spaces"])
-            return Status(**{**answer, "roots": roots, "spaces": spaces})
+            texts = TextStatus(**answer["texts"])
+            return Status(**{**answer, "roots": roots, "spaces": spaces, "texts": texts})
         except (OSError, ValueError, LookupError, TypeError):
             return None
 

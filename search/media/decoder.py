@@ -95,6 +95,11 @@ def decode(
         side = images.PREVIEW
         normalized = read_picture(data, limits, short=side, long=side).normalized
         return {"id": picture_id, "preview": True}, [images.preview(normalized)]
+    if job["text"]:
+        from search.media import text  # needs an extra
+
+        normalized = read_picture(data, limits, short=text.SHORT, long=text.LONG).normalized
+        return {"id": picture_id, "text": text.read_lines(normalized)}, []
     crop = Crop(**job["crop"]) if job["crop"] else None
     opened, normalized, size, is_truncated = read_picture(data, limits, crop)
     reply: dict[str, Any] = {"id": picture_id, "probe": probe, "size": size}

@@ -33,7 +33,8 @@ from search.media.object_urls import is_object_url
 from search.media.objects import ObjectStores, object_state
 from search.media.preprocessing import Preprocessing
 from search.media.rules import DECODE_RULE, Crop, Limits
-from search.records import Description, Metadata
+from search.media.text import parse_lines
+from search.records import Description, Metadata, TextLine
 from search.types import Pixels
 
 T = TypeVar("T")
@@ -75,7 +76,8 @@ class DecodeRequest:
     path: a file, the URL of an object, or data: its bytes. version: number that the object must
     still have (`object_state`), None for any. known: ids of pictures that are hashed and not
     decoded. crop: cut before scaling. metadata: return the pixel hash, metadata and thumbnail.
-    image: return the normalized image. preview: return a preview and nothing else. query:
+    image: return the normalized image. preview: return a preview and nothing else. text: return
+    what is written in it and nothing else (see `search.media.text`). query:
     someone waits for the answer to a search; there is a process for these alone, and they have a
     deadline of their own.
     """
@@ -88,6 +90,7 @@ class DecodeRequest:
     preview: bool = False
     image: bool = False
     query: bool = False
+    text: bool = False
     version: int | None = None
 
 
@@ -98,8 +101,9 @@ class DecodedPicture:
     Only `id` and `probe` are set if it was among the known ones. size: width and height of the
     upright original in pixels. pixel_hash (hash of the normalized pixels), metadata, thumbnail
     (WebP): set if the request asks for metadata. prepared: the picture under each preprocessing.
-    preview: JPEG. image: the normalized image, if the request asks for it. probe: see
-    `search.media.probe`. description: what the file says of the picture, set with the metadata.
+    preview: JPEG. image: the normalized image, if the request asks for it. text: its lines, if the
+    request asks for them. probe: see `search.media.probe`. description: what the file says of the
+    picture, set with the metadata.
     """
 
     id: str
@@ -110,6 +114,7 @@ class DecodedPicture:
     prepared: tuple[Pixels, ...] = ()
     preview: bytes | None = None
     image: Image.Image | None = None
+    text: tuple[TextLine, ...] | None = None
     probe: bytes | None = field(default=None, compare=False)
     description: Description | None = None
 
@@ -347,6 +352,7 @@ class DecoderPool:
             "metadata": source.metadata,
             "preview": source.preview,
             "image": source.image,
+            "text": source.text,
             "prepare": [asdict(preprocessing) for preprocessing in preprocessings],
         }
         if self._closed.is_set():
@@ -371,6 +377,7 @@ class DecoderPool:
                 ValueError,
                 AttributeError,
                 RecursionError,
+                PictureError,  # the text that it sent is none
             ) as error:
                 killed = isinstance(error, KilledError)
                 if self._closed.is_set():
@@ -425,6 +432,7 @@ def _read_reply(
         prepared=tuple(prepared),
         preview=blobs.pop() if "preview" in reply else None,
         image=image,
+        text=parse_lines(reply["text"]) if "text" in reply else None,
         probe=bytes.fromhex(reply["probe"]) if "probe" in reply else None,
         description=Description.from_json(reply["description"]) if "description" in reply else None,
     )

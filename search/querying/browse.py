@@ -189,7 +189,8 @@ class PictureBrowser:
                 d.decode_rule,
                 d.original_name,
                 d.source_url,
-                annotations[row_id],
+                has_text=texts.get(row_id),
+                annotations=annotations[row_id],
             )
             for row_id in row_ids
             if (d := described.get(row_id)) and row_id in metadata and row_id in annotations

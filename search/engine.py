@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from search.generation.variants import VariantOptions
     from search.indexing.ray import RayCluster
     from search.indexing.sync import FolderSync
+    from search.indexing.texts import PictureTexts
     from search.querying.conditions import Condition
 
 
@@ -675,6 +676,14 @@ class Engine:
         """
         return self.library.browser.original(identity)
 
+    @property
+    def texts(self) -> PictureTexts:
+        """The text in pictures: `read` reads it, `of` tells what was read in a picture, `extract`
+        reads one picture at once."""
+        from search.indexing.texts import PictureTexts
+
+        return PictureTexts(self.library)
+
     # maintenance --------------------------------------------------------------------------
 
     def ready(self) -> None:
@@ -714,6 +723,7 @@ class Engine:
                 SpaceStatus(one.name, one.fingerprint, self.library.reader.count(one)["embedded"])
                 for one in spaces
             ),
+            texts=self.texts.status(with_command=is_whole),
             **counts,
         )
 

@@ -15,6 +15,7 @@ import pytest
 from safetensors.torch import save_file
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test uses the hub, or the user's own cache
+os.environ["LOOKALIKE_OCR"] = "false"  # it takes a second for each picture; its tests turn it on
 os.environ["HF_HUB_CACHE"] = os.path.join(tempfile.gettempdir(), "lookalike-no-weights")
 
 from helpers.libraries import close_library, open_library, parts
@@ -87,6 +88,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide the settings of the user who runs the tests."""
     for name in [name for name in os.environ if name.startswith("LOOKALIKE_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("LOOKALIKE_OCR", "false")
 
 
 @pytest.fixture

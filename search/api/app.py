@@ -18,7 +18,7 @@ from search.api.auth import HEADERS, OPEN, Access, AccessControl
 from search.api.deps import Context
 from search.api.examples import add_examples
 from search.api.request_log import RequestLog
-from search.api.routers import images, index, search, system, tags, variants, web
+from search.api.routers import images, index, search, system, tags, texts, variants, web
 from search.api.schemas import complete_schemas
 from search.api.watcher import FolderWatcher
 from search.engine import Engine
@@ -53,7 +53,7 @@ def create_app(
     access = access or Access()
     app.state.context = context = Context(engine, access, allow)
     app.state.watcher = FolderWatcher(engine, context.jobs) if watch else None
-    for part in (search, tags, images, variants, index, system, web):
+    for part in (search, tags, images, texts, variants, index, system, web):
         app.include_router(part.router)
     problems.install(app, HEADERS)
     max_bytes = engine.settings.upload_bytes
@@ -72,10 +72,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     watcher: FolderWatcher | None = app.state.watcher
     if watcher:
         watcher.start()
+    context.text_jobs.watch()
     try:
         yield
     finally:
         ended.set()
+        context.text_jobs.close()
         if watcher:
             watcher.stop()
         context.connected.stopping = True

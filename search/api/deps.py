@@ -22,6 +22,7 @@ from search.api.jobs import Jobs
 from search.api.limits import SHARES, BodyBudget
 from search.api.metrics import Metrics
 from search.api.problems import Problem
+from search.api.text_jobs import TextJobs
 from search.api.variant_cache import VariantCache
 from search.engine import Engine
 from search.errors import FieldError
@@ -91,6 +92,7 @@ class Context:
         library = self.engine.library
         if not library.database.read_only:
             self.jobs = Jobs(board=library.jobs)
+        self.text_jobs = TextJobs(self.engine, self.jobs)
         self.bodies = BodyBudget(SHARES * self.engine.settings.upload_bytes)
         self._views = dict[frozenset[str], Engine]()
 

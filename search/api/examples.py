@@ -37,6 +37,12 @@ IMAGE = {
     "low_content": False,
     "original_name": None,
     "source_url": None,
+    "has_text": True,
+}
+LINE = {
+    "text": "Summer sale",
+    "confidence": 0.98,
+    "box": [[0.1, 0.05], [0.6, 0.05], [0.6, 0.12], [0.1, 0.12]],
 }
 FACETS = {
     "total": 12,
@@ -119,6 +125,8 @@ ANSWERS: dict[str, Any] = {
     "count_folders": {
         "folders": [{"path": "/home/ada/Pictures/holiday", "count": 12, "folders": False}]
     },
+    "get_text": {"id": ID, "lines": [LINE], "model": "0123456789abcdef", "failed": None},
+    "start_reading": {"job": JOB},
     "start_index": {"job": JOB},
     "start_augmentation": {"job": JOB},
     "list_jobs": {"jobs": [RUNNING_JOB]},
@@ -144,6 +152,15 @@ ANSWERS: dict[str, Any] = {
         "spaces": [{"name": "mini", "fingerprint": "0123456789abcdef", "embedded": 110}],
         "catalog": None,
         "backend": "torch",
+        "texts": {
+            "enabled": True,
+            "installed": True,
+            "install": None,
+            "read": 100,
+            "with_text": 12,
+            "failed": 0,
+            "pending": 10,
+        },
     },
     "get_health": {"status": "ok"},
     "get_readiness": {"status": "ready"},

@@ -27,6 +27,8 @@ from search.records import (
     Month,
     Origin,
     Role,
+    TextLine,
+    TextReport,
     Understood,
     VariantSource,
 )
@@ -97,7 +99,8 @@ class ImageJson(Metadata):
     tags: what people and files call it; tag_origins: who gave each. rating: 0 to 5 stars. hidden:
     it is in no list and in no answer, unless hidden pictures are asked for. labels: what the model
     sees in it, most probable first. original_name, source_url: of an upload, the name of its file
-    and the URL that it was fetched from.
+    and the URL that it was fetched from. has_text: whether text was read in it;
+    null if it was not read yet.
     """
 
     id: str
@@ -116,6 +119,20 @@ class ImageJson(Metadata):
     low_content: bool
     original_name: str | None
     source_url: str | None
+    has_text: bool | None
+
+
+class TextJson(BaseModel):
+    """What is written in a picture, from top to bottom.
+
+    model: fingerprint of what read it; null if it was not read yet. failed: why it could not be
+    read, as a code of skipped files.
+    """
+
+    id: str
+    lines: list[TextLine]
+    model: str | None
+    failed: str | None
 
 
 class PageJson(BaseModel):
@@ -236,7 +253,7 @@ class JobJson(BaseModel):
     created: float
     finished: float | None
     progress: ProgressJson | None
-    report: IndexReport | AugmentReport | VariantsJson | None = Field(
+    report: IndexReport | AugmentReport | TextReport | VariantsJson | None = Field(
         description="As `lookalike index --json` prints it, or as `POST /variants` answers."
     )
     error: str | None = Field(description="Why it failed.")

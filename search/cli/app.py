@@ -27,6 +27,7 @@ COMMANDS = {
     "index": "search.cli.library",
     "search": "search.cli.search",
     "words": "search.cli.search",
+    "text": "search.cli.library",
     "tag": "search.cli.tags",
     "favourite": "search.cli.tags",
     "rating": "search.cli.tags",

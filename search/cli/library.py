@@ -11,6 +11,7 @@ from search.cli import arguments, output
 from search.cli.arguments import AsJson
 from search.cli.session import Interrupted, find_server, open_engine
 from search.errors import LookalikeError
+from search.records import Progress, TextReport
 
 if TYPE_CHECKING:
     from search.engine import Engine
@@ -70,6 +71,19 @@ def index(
             help="Decode and embed on a Ray cluster: auto, HOST:PORT, or local to start one here.",
         ),
     ] = None,
+    ocr: Annotated[
+        bool,
+        typer.Option(
+            "--ocr/--no-ocr",
+            help="At the end, read the text in pictures that was not read yet (extra ocr).",
+        ),
+    ] = True,
+    ocr_again: Annotated[
+        bool,
+        typer.Option(
+            "--ocr-again", help="Read also what another model read, or what could not be read."
+        ),
+    ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Stay, and sync whenever something changes.")
     ] = False,
@@ -84,7 +98,10 @@ def index(
         )
     if force_path and not force:
         raise typer.BadParameter("--path goes with --force; give --force too")
+    if ocr_again and not ocr:
+        raise typer.BadParameter("--ocr-again and --no-ocr: give one of them")
     forced = force_path or force
+    has_server = not ocr_again and find_server(context) is not None
     reports, failed = [], False
     with open_engine(context, one_shot=not watch) as engine:
         for path in paths:
@@ -100,15 +117,58 @@ def index(
                 failed = True
         if reports:
             report = sum(reports[1:], reports[0])
-            output.print_json(report) if as_json else output.print_index_report(report)
+            if not as_json:
+                output.print_index_report(report)
+            texts = _read_texts(engine, has_server, ocr_again) if ocr else None
+            if as_json:
+                document = report.to_json()
+                output.print_json({**document, "texts": texts.to_json() if texts else None})
+            elif texts:
+                output.print_text_report(texts)
         if watch and reports:
             folders = [Path(path).expanduser() for path in paths]
-            _watch(engine, [folder for folder in folders if folder.is_dir()], beside)
+            _watch(engine, [folder for folder in folders if folder.is_dir()], beside, ocr)
     if failed:
         raise typer.Exit(1)
 
 
-def _watch(engine: Engine, paths: list[Path], beside: bool) -> None:
+def _read_texts(engine: Engine, has_server: bool, again: bool = False) -> TextReport | None:
+    """Read the text in pictures, unless it cannot be read here, or a server reads it."""
+    texts = engine.texts.status()
+    if not (texts.enabled and texts.installed):
+        if again:
+            engine.texts.read(again=True)  # says why
+        return None
+    if not (texts.pending or again):
+        return TextReport()
+    if has_server:
+        output.note("the running server reads the text in pictures, in the background")
+        return None
+    run = engine.texts.read(engine.settings.workers, again)
+    last = output.show_events(run, lambda e: Progress("text", e.done, e.total, e.path))
+    return last.report if last else None
+
+
+def text(
+    context: typer.Context,
+    image: Annotated[
+        str,
+        typer.Argument(metavar="IMAGE", help="A file, a URL, id:ID, or - for standard input."),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Print the text in IMAGE, a line each. Of a picture of the library (id:ID), what was read of
+    it; anything else is read now."""
+    with open_engine(context) as engine:
+        source = arguments.read_image(image)
+        name = source.removeprefix("id:") if isinstance(source, str) else ""
+        read = engine.texts.of(name) if name != source and name else None
+        if read is None or read.model is None:
+            read = engine.texts.extract(source)
+    output.print_json(read) if as_json else output.print_text(read)
+
+
+def _watch(engine: Engine, paths: list[Path], beside: bool, ocr: bool) -> None:
     """Sync folders as they change, until Ctrl-C."""
     output.note("watching; Ctrl-C ends it")
     reported: dict[Path, tuple[object, int]] = {}
@@ -124,6 +184,8 @@ def _watch(engine: Engine, paths: list[Path], beside: bool) -> None:
                 if changes or missing != reported.get(path, ((), 0)):
                     output.print_index_report(report)
                 reported[path] = missing
+                if ocr:
+                    _read_texts(engine, has_server=False)
     except (KeyboardInterrupt, Interrupted):
         output.note("stopped watching")
 

@@ -13,13 +13,17 @@ from typing import Any, Protocol, TypeVar
 import typer
 
 from search.records import (
+    SKIP_CODES,
     AugmentReport,
     CheckReport,
     Hits,
     IndexReport,
+    PictureText,
     Progress,
     Skip,
     Status,
+    TextReport,
+    TextStatus,
     Variant,
     Variants,
     Words,
@@ -47,6 +51,7 @@ PHASES = {
     "draw": "drawing",
     "finish": "finishing",
     "copy": "copying and comparing rows",
+    "text": "reading text",
 }
 LINE_SECONDS = 5.0  # between two plain lines of progress
 
@@ -146,7 +151,7 @@ def _write_lines(events: Iterable[Progress]) -> Iterator[Progress]:
             phase, start = event.phase, before
         before = now
         if (
-            event.phase in ("fetch", "index", "embed", "draw")
+            event.phase in ("fetch", "index", "embed", "draw", "text")
             and event.done
             and now - last >= LINE_SECONDS
         ):
@@ -178,6 +183,26 @@ def print_index_report(report: IndexReport) -> None:
     _print_left_out(report.left_out)
     _advise_on_left_out(report.left_out)
     write(f"{report.pictures} pictures in the library")
+
+
+def print_text_report(report: TextReport) -> None:
+    """Print what reading text did."""
+    if report.read or report.skipped:
+        write(
+            f"text read in {report.read} pictures, {report.with_text} with text, in "
+            f"{report.seconds:.1f} s"
+        )
+    _print_skipped(report.skipped)
+
+
+def print_text(text: PictureText) -> None:
+    """Print the lines of text in a picture."""
+    for one in text.lines:
+        write(line(one.text))
+    if text.failed:
+        note(f"the text could not be read: {SKIP_CODES.get(text.failed, text.failed)}")
+    elif not text.lines:
+        note("no text in it")
 
 
 def print_embed_report(report: IndexReport, file: Path) -> None:
@@ -327,9 +352,24 @@ def print_status(status: Status) -> None:
     write(f"pictures  {status.pictures}, {status.embedded} searchable, in {status.files} files")
     for space in status.spaces[1:]:
         write(f"beside    {line(space.name)}: {space.embedded} searchable")
+    write(f"text      {_describe_texts(status.texts)}")
     for root in status.roots:
         write(f"folder    {line(root.path)}: {root.files} files, {root.state}")
     _print_left_out(status.left_out)
+
+
+def _describe_texts(texts: TextStatus) -> str:
+    """Return how far the text in pictures is read, and what to do if it cannot be."""
+    parts = [f"{texts.with_text} pictures with text, of {texts.read} read"]
+    if texts.failed:
+        parts.append(f"{texts.failed} failed")
+    if texts.pending:
+        parts.append(f"{texts.pending} to read")
+    if texts.install:
+        parts.append(f"the extra ocr reads it: {texts.install}")
+    elif not texts.enabled:
+        parts.append("the setting ocr is off")
+    return "; ".join(parts)
 
 
 def print_check_report(report: CheckReport) -> None:

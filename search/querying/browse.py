@@ -170,6 +170,7 @@ class PictureBrowser:
 
     def _pictures(self, row_ids: Sequence[int]) -> list[Picture]:
         described, metadata = self._reader.describe(row_ids), self._reader.load_metadata(row_ids)
+        have_text = self._reader.have_text(row_ids)
         annotations = self._reader.annotations(row_ids)
         space = self._catalog.find_own_space()
         labels = (
@@ -189,8 +190,8 @@ class PictureBrowser:
                 d.decode_rule,
                 d.original_name,
                 d.source_url,
-                has_text=texts.get(row_id),
-                annotations=annotations[row_id],
+                have_text.get(row_id),
+                annotations[row_id],
             )
             for row_id in row_ids
             if (d := described.get(row_id)) and row_id in metadata and row_id in annotations

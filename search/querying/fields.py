@@ -27,6 +27,7 @@ from search.catalog.schema import (
     places,
     roots,
     tags,
+    texts,
 )
 from search.catalog.sql import base_name, glob, is_not, matches, path_text
 from search.catalog.tags import normalize_tag
@@ -354,7 +355,7 @@ def _is_upload(scope: Scope) -> Criterion:
 HAS: Mapping[str, Callable[[Scope], Criterion] | str] = MappingProxyType(
     {
         "gps": lambda _: and_(pictures.c.latitude.is_not(None), pictures.c.longitude.is_not(None)),
-        "text": "text in pictures is not part of this version",
+        "text": lambda _: pictures.c.row_id.in_(select(texts.c.picture).where(texts.c.text != "")),
         "tags": lambda _: pictures.c.row_id.in_(select(tags.c.picture)),
         "copies": _has_copies,
     }

@@ -35,6 +35,7 @@ WRITING = {
     ("POST", "/api/v1/albums"),
     ("PATCH", "/api/v1/albums/{album}"),
     ("DELETE", "/api/v1/albums/{album}"),
+    ("POST", "/api/v1/text"),
 }
 OWNERS = {("POST", "/api/v1/login/links")}
 

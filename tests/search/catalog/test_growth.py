@@ -104,6 +104,11 @@ TASKS: dict[str, Callable[[Library], Any]] = {
     "describe": lambda one: one.reader.describe(SOME),
     "metadata": lambda one: one.reader.load_metadata(SOME),
     "labels": lambda one: one.reader.labels(one.space, SOME),
+    "texts": lambda one: (
+        one.reader.texts_of(SOME),
+        one.reader.have_text(SOME),
+        one.reader.count_texts(),
+    ),
     "vectors": lambda one: one.reader.load_vectors(one.space, SOME),
     "places": lambda one: one.reader.places(3),
     "id": lambda one: one.reader.resolve(f"{one.count - 1:064x}"),

@@ -27,7 +27,6 @@ from search.records import (
     Month,
     Origin,
     Role,
-    TextLine,
     TextReport,
     Understood,
     VariantSource,
@@ -122,6 +121,15 @@ class ImageJson(Metadata):
     has_text: bool | None
 
 
+class TextLineJson(BaseModel):
+    """A line of text. box: x and y of its four corners, clockwise from the upper left one of the
+    text, as shares of the width and height of the upright picture."""
+
+    text: str
+    confidence: float
+    box: list[list[float]]
+
+
 class TextJson(BaseModel):
     """What is written in a picture, from top to bottom.
 
@@ -130,7 +138,7 @@ class TextJson(BaseModel):
     """
 
     id: str
-    lines: list[TextLine]
+    lines: list[TextLineJson]
     model: str | None
     failed: str | None
 

@@ -78,7 +78,7 @@ def test_a_few_small_words_of_a_large_picture_are_read(
     picture = Image.open(write_text(tmp_path / "a.png", [ENGLISH], size, 30)).convert("RGB")
     (line,) = parse_lines(text.read_lines(picture))
     assert line.text == ENGLISH
-    assert line.box[0] == pytest.approx((20 / size[0], 34 / size[1]), abs=0.01)
+    assert line.box[0] == pytest.approx((20 / size[0], 34 / size[1]), abs=0.03)  # of a coarse look
 
 
 @LINUX

@@ -7,6 +7,7 @@ from typing import Any
 ID = "9510f9aa1fd0c1c3d3b0a5f3f2f0f6f7c5d6f3d1a6e1b8a4c0d7e2f9b3a4c5d6"
 JOB = "3f2a9c1d5e7b8046"
 ALBUM = "4be1c07a9d25f386"
+LOGIN_PATH = "/?login=tYh2eK0sWnVb4mXqLr8cJd5uZa1fGo7P"
 VARIANT = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 FILES = {"path": "/home/ada/Pictures/hat.jpg", "paths": ["/home/ada/Pictures/hat.jpg"]}
 SIZE = {"width": 400, "height": 534}
@@ -103,7 +104,11 @@ ANSWERS: dict[str, Any] = {
         "any_words": False,
     },
     "get_grant": {"role": "read", "collections": ["/home/ana/Pictures"]},
-    "create_link": {"path": "/?login=tYh2eK0sWnVb4mXqLr8cJd5uZa1fGo7P"},
+    "create_link": {
+        "path": LOGIN_PATH,
+        "urls": [f"http://192.168.1.20:8000{LOGIN_PATH}"],
+        "qr": "<svg xmlns='http://www.w3.org/2000/svg'></svg>",
+    },
     "keep_image": IMAGE,
     "get_image": IMAGE,
     "add_tag": IMAGE,

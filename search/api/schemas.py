@@ -429,9 +429,13 @@ class LoginJson(BaseModel):
 
 
 class LinkJson(BaseModel):
-    """A one-time link: what follows the server's address."""
+    """A one-time link. path: what follows the server's address. urls: the same link for other
+    machines of the network; none for a server of this machine alone. qr: an SVG of the first of
+    them as a QR code, or null."""
 
     path: str
+    urls: list[str]
+    qr: str | None
 
 
 # OpenAPI -----------------------------------------------------------------------------------------

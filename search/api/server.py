@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from types import FrameType
+from typing import NamedTuple
 
 import uvicorn
 from fastapi import FastAPI
@@ -19,6 +20,7 @@ from search.api.auth import Access, EndedSessions
 from search.api.connections import BACKLOG, ConnectionLimits, LimitedProtocol, count_allowed
 from search.api.deps import Context
 from search.api.limits import RepeatedLines
+from search.api.phone import draw_text, list_addresses, make_url
 from search.api.request_log import log_json
 from search.api.token_file import choose_token
 from search.engine import Engine
@@ -31,6 +33,17 @@ def _is_worth_logging(record: logging.LogRecord) -> bool:
     """Whether to log a line. Requests that the end of the server cancels are not logged."""
     cut = record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError)
     return not (cut or record.getMessage().rstrip().endswith("CancelledError"))
+
+
+class Addresses(NamedTuple):
+    """Where a server answers. address: on this machine; link: opens the page there, logged in.
+    others: links for other machines of the network. qr: the first of these as a QR code for a
+    terminal, or an empty text."""
+
+    address: str
+    link: str
+    others: list[str]
+    qr: str
 
 
 class _Server(uvicorn.Server):
@@ -56,7 +69,7 @@ def serve(
     host: str,
     port: int,
     allow: Sequence[str],
-    announce: Callable[[str, str], None],
+    announce: Callable[[Addresses], None],
     local_token: str | None = None,
     no_token: bool = False,
     watch: bool = False,
@@ -65,8 +78,8 @@ def serve(
 
     port: 0 to 65535; 0 takes any free one. allow: folders and URLs of object
     storage that may be indexed; if there are none,
-    the user's home folder and the indexed folders on loopback. announce: takes the address, and
-    the link that opens the page, as soon as the server answers. local_token: a second token, for
+    the user's home folder and the indexed folders on loopback. announce: called as soon as
+    the server answers. local_token: a second token, for
     commands of the same user. no_token: answer everybody on this machine. watch: whether to sync
     the indexed folders as they change. Raises InputError for an address that cannot be served, and
     QueryError for a wrong port.
@@ -92,14 +105,18 @@ def serve(
     name = f"[{host}]" if ":" in host else host
     if host in ("0.0.0.0", "::"):
         name = "127.0.0.1" if host == "0.0.0.0" else "[::1]"
-    address = f"http://{name}:{listening.getsockname()[1]}"
+    port = listening.getsockname()[1]
+    address = f"http://{name}:{port}"
     for name in ("uvicorn.error", "asyncio", "search.api.limits"):
         logging.getLogger(name).addFilter(RepeatedLines())
     logging.getLogger("uvicorn.error").addFilter(_is_worth_logging)
     with listening:
 
         def announce_link() -> None:
-            announce(address, f"{address}{access.make_link()}" if token else address)
+            path = access.make_link() if token else ""
+            others = [make_url(one, port, path) for one in list_addresses(host)]
+            link = f"{address}{access.make_link()}" if token else address
+            announce(Addresses(address, link, others, draw_text(others[0]) if others else ""))
 
         _Server(make_config(app), app.state.context, announce_link).run(sockets=[listening])
 

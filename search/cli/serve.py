@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from typing import Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +12,9 @@ from search.cli import arguments, output
 from search.cli.running_server import publish
 from search.cli.session import find_server, open_engine
 from search.errors import InputError
+
+if TYPE_CHECKING:
+    from search.api.server import Addresses
 
 
 def serve(
@@ -47,7 +51,8 @@ def serve(
     ] = True,
 ) -> None:
     """Serve the page and the HTTP API, until Ctrl-C. The address that is printed first opens the
-    page once, logged in; `lookalike link` prints another one."""
+    page once, logged in; `lookalike link` prints another one. With `--host 0.0.0.0` it also tells
+    the address for other machines of the network, and a terminal shows it as a QR code."""
     from search.api.server import serve as run_server
 
     token = secrets.token_hex(32)
@@ -57,9 +62,10 @@ def serve(
         publish(engine.settings, token) as publish_address,
     ):
 
-        def announce(address: str, link: str) -> None:
-            publish_address(address)
-            typer.echo(link)
+        def announce(addresses: Addresses) -> None:
+            publish_address(addresses.address)
+            typer.echo(addresses.link)
+            _show_phone_links(addresses)
             if no_token:
                 output.note(
                     "no token: every user and program of this machine can search the library, see "
@@ -67,6 +73,16 @@ def serve(
                 )
 
         run_server(engine, host, port, allow or [], announce, token, no_token, watch)
+
+
+def _show_phone_links(addresses: Addresses) -> None:
+    """Print the links for other machines of the network, and the QR code if a terminal shows it:
+    a log needs no picture of a link."""
+    for link in addresses.others:
+        output.note(f"on another machine of this network, once: {link}")
+    if addresses.qr and sys.stdout.isatty():
+        typer.echo(addresses.qr)
+        typer.echo("Scan it with a phone of this network. The link logs in once.")
 
 
 def link(context: typer.Context) -> None:

@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, JSONResponse
 from search.api import docs
 from search.api.auth import client_of
 from search.api.deps import Here
+from search.api.phone import draw_svg, list_addresses, make_url
 from search.api.problems import RETRY, Problem
 from search.api.roles import grant_of, make_router, requires
 from search.api.schemas import GrantJson, LinkJson, LoginJson, StateJson, problems
@@ -73,9 +74,16 @@ async def get_grant(request: Request) -> dict[str, Any]:
     responses=problems(),
 )
 @requires("admin")
-async def create_link(here: Here) -> dict[str, str]:
-    """It works once, and within a day. `lookalike link` prints one."""
-    return {"path": here.access.make_link()}
+async def create_link(request: Request, here: Here) -> dict[str, Any]:
+    """It works once, and within a day. `lookalike link` prints one. For a phone of the network,
+    `urls` has it whole, and `qr` draws the first of them."""
+    path = here.access.make_link()
+    addresses = (
+        [] if here.access.local else await here.look(lambda: list_addresses(here.access.host))
+    )
+    _, port = request.scope["server"]
+    urls = [make_url(one, port, path) for one in addresses]
+    return {"path": path, "urls": urls, "qr": draw_svg(urls[0]) if urls else None}
 
 
 @router.delete("/api/v1/login", summary="Delete the page's cookie", status_code=204)

@@ -38,11 +38,13 @@ from search.records import (
     CheckReport,
     Facets,
     FolderCount,
+    FolderGlance,
     Hits,
     IndexReport,
     KeptPicture,
     Kind,
     KnownWord,
+    LeftOut,
     Month,
     MoveProgress,
     Page,
@@ -63,13 +65,16 @@ from search.types import Pixels, Vectors
 
 if TYPE_CHECKING:
     from search.catalog.tagging import Albums, Tagging
-    from search.catalog.writes import Origins, Space
+    from search.catalog.writes import Origins, Root, Space
     from search.embedders.base import Embedder
     from search.generation.variants import VariantOptions
     from search.indexing.ray import RayCluster
     from search.indexing.sync import FolderSync
     from search.indexing.texts import PictureTexts
     from search.querying.conditions import Condition
+
+
+MOST_SYNC_HOURS = 8760  # a year
 
 
 class Engine:
@@ -312,6 +317,40 @@ class Engine:
 
         with self.library.write_lock.hold():
             return forget(self.library.catalog, self.library.thumbnails, path, annotations)
+
+    def set_schedule(self, path: str | PathLike[str], hours: int | None) -> None:
+        """Set how often a server syncs an indexed folder by itself.
+
+        hours: 1 to 8760, counted from its start; 0 for never; None as the folder changes. Raises
+        NotFoundError for a path that is not an indexed folder, and InputError for other hours.
+        """
+        if hours is not None and not 0 <= hours <= MOST_SYNC_HOURS:
+            raise InputError(f"a schedule of {hours} hours; give 0 to {MOST_SYNC_HOURS}")
+        self.library.catalog.set_schedule(self._find_root(path).path, hours)
+
+    def left_out(self, path: str | PathLike[str], most: int = 1000) -> LeftOut:
+        """List the files of an indexed folder that cannot be found by search, and why.
+
+        most: files of each sort. Raises NotFoundError for a path that is not an indexed folder.
+        """
+        from search.indexing.glance import list_left_out
+
+        root = self._find_root(path)
+        return list_left_out(self.library.catalog, root, self.settings.default_excludes, most)
+
+    @staticmethod
+    def look_at_folder(path: str | PathLike[str]) -> FolderGlance | None:
+        """Count the pictures directly in a folder; None if it cannot be listed."""
+        from search.indexing.glance import look_at_folder
+
+        return look_at_folder(Path(path))
+
+    def _find_root(self, path: str | PathLike[str]) -> Root:
+        place = resolve_place(path)
+        for root in self.library.catalog.roots():
+            if root.path in (place, os.fspath(path)) and self.is_within(root.path):
+                return root
+        raise NotFoundError(f"{place} is not an indexed folder; `lookalike status` lists them")
 
     def forget_model(self, name: str) -> int:
         """Delete the vectors of a model that serves beside the library's own; return their count.
@@ -695,12 +734,15 @@ class Engine:
         spaces = self.library.reader.spaces()
         space = spaces[0] if spaces else None
         counts, by_root = self.library.reader.count(space), self.library.reader.files_by_root()
+        schedules = self.library.catalog.schedules()
         roots = tuple(
             RootStatus(
                 root.path,
                 "online" if root.state == "online" and _is_there(root.path) else "offline",
                 by_root.get(root.id, 0),
                 dict(root.left_out),
+                root.exclude,
+                schedules.get(root.path),
             )
             for root in self.library.catalog.roots()
             if self.library.reader.sees(os.fsencode(root.path))

@@ -378,7 +378,8 @@ class IndexReport:
 @dataclass(frozen=True)
 class Progress:
     """Progress of a sync: `done` of `total` files, megabytes of a model that is fetched, or rows of
-    a catalog that is copied.
+    a catalog that is copied. In the phase `scan`, `done` pictures are listed so far, and `total` is
+    0.
 
     report: set in the last one.
     """
@@ -599,13 +600,51 @@ class Hits(Sequence[Hit]):
 class RootStatus:
     """An indexed folder, `online` or `offline`, and its number of files.
 
-    left_out: files that are not read, by kind, when it was last listed.
+    left_out: files that are not read, by kind, when it was last listed. exclude: globs of files
+    that are left out. sync_hours: a server syncs it every so many hours, 0 for never, None as it
+    changes.
     """
 
     path: str
     state: Literal["online", "offline"]
     files: int
     left_out: dict[str, int] = field(default_factory=dict)
+    exclude: tuple[str, ...] = ()
+    sync_hours: int | None = None
+
+
+class FolderGlance(NamedTuple):
+    """A folder at a glance. pictures: files directly in it whose names are those of pictures.
+    has_more: it has more entries than were looked at. is_left_out: a sync leaves it out."""
+
+    pictures: int
+    has_more: bool
+    is_left_out: bool
+
+
+class LeftOutFile(NamedTuple):
+    """A file that is not read. kind: as reports count them, such as `raw` or `film`."""
+
+    path: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Files of a folder that cannot be found by search. skipped: pictures that could not be read.
+    left_out: files that are not read, by their kind. has_more: there are more than are listed."""
+
+    skipped: tuple[Skip, ...] = ()
+    left_out: tuple[LeftOutFile, ...] = ()
+    has_more: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Convert to JSON, as `/folders/left-out` answers."""
+        return {
+            "skipped": [skip.to_json() for skip in self.skipped],
+            "left_out": [{"path": shown(one.path), "kind": one.kind} for one in self.left_out],
+            "has_more": self.has_more,
+        }
 
 
 @dataclass(frozen=True)
@@ -641,7 +680,10 @@ class Status:
 
     def to_json(self) -> dict[str, Any]:
         """Convert to JSON, as `status --json` prints it."""
-        roots = [{**asdict(r), "path": shown(r.path)} for r in self.roots]
+        roots = [
+            {**asdict(r), "path": shown(r.path), "exclude": [shown(one) for one in r.exclude]}
+            for r in self.roots
+        ]
         spaces = [asdict(space) | {"name": shown(space.name)} for space in self.spaces]
         return {**asdict(self), "home": shown(self.home), "roots": roots, "spaces": spaces}
 

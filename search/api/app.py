@@ -18,7 +18,18 @@ from search.api.auth import HEADERS, OPEN, Access, AccessControl
 from search.api.deps import Context
 from search.api.examples import add_examples
 from search.api.request_log import RequestLog
-from search.api.routers import images, index, search, system, tags, texts, variants, web
+from search.api.routers import (
+    folders,
+    images,
+    index,
+    search,
+    system,
+    tags,
+    texts,
+    variants,
+    web,
+)
+from search.api.schedule import SyncSchedule
 from search.api.schemas import complete_schemas
 from search.api.watcher import FolderWatcher
 from search.engine import Engine
@@ -52,8 +63,9 @@ def create_app(
     )
     access = access or Access()
     app.state.context = context = Context(engine, access, allow)
+    app.state.schedule = SyncSchedule(engine, context.jobs)
     app.state.watcher = FolderWatcher(engine, context.jobs) if watch else None
-    for part in (search, tags, images, texts, variants, index, system, web):
+    for part in (search, tags, images, texts, variants, index, folders, system, web):
         app.include_router(part.router)
     problems.install(app, HEADERS)
     max_bytes = engine.settings.upload_bytes
@@ -70,6 +82,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     ended = threading.Event()
     threading.Thread(target=_tend, args=(context.engine, ended), name="tend", daemon=True).start()
     watcher: FolderWatcher | None = app.state.watcher
+    app.state.schedule.start()
     if watcher:
         watcher.start()
     context.text_jobs.watch()
@@ -78,6 +91,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         ended.set()
         context.text_jobs.close()
+        app.state.schedule.stop()
         if watcher:
             watcher.stop()
         context.connected.stopping = True

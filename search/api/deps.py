@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
@@ -72,8 +73,8 @@ class Context:
     """The parts of one server, as a request may use them.
 
     engine: limited to what the request may see. allow: folders and URLs of object storage that may
-    be indexed; None for the defaults of loopback. bodies: what is held of the bodies of requests.
-    grant: what the request may do.
+    be indexed; None for the defaults of loopback. added: folders that the owner allowed since.
+    bodies: what is held of the bodies of requests. grant: what the request may do.
     """
 
     engine: Engine
@@ -81,6 +82,7 @@ class Context:
     allow: Sequence[str | Path] | None = None
     metrics: Metrics = field(default_factory=Metrics)
     jobs: Jobs = field(default_factory=Jobs)
+    added: list[str] = field(default_factory=list)
     variant_cache: VariantCache = field(default_factory=VariantCache)
     connected: Connected = field(default_factory=Connected)
     grant: Grant = OWNER
@@ -107,6 +109,15 @@ class Context:
                 self._views[grant.collections] = self.engine.within(grant.collections)
             limited.engine = self._views[grant.collections]
         return limited
+
+    def allowed(self) -> list[str]:
+        """Return the folders and URLs that may be indexed: without `--allow`, the user's home
+        folder and the indexed folders."""
+        if self.allow is not None:
+            return [*map(str, self.allow), *self.added]
+        home = os.path.realpath(os.path.expanduser("~"))
+        roots = [root.path for root in self.engine.status().roots]
+        return [*([home] if os.path.isabs(home) else []), *roots, *self.added]
 
     async def look(self, call: Callable[[], T]) -> T:
         """Run a short call in a thread, off the event loop."""

@@ -49,7 +49,14 @@ FACETS = {
     "total": 12,
     "fields": {"type": [{"value": "jpeg", "count": 12, "where": "type=jpeg"}]},
 }
-ROOT = {"path": "/home/ada/Pictures", "state": "online", "files": 112, "left_out": {"raw": 3}}
+ROOT = {
+    "path": "/home/ada/Pictures",
+    "state": "online",
+    "files": 112,
+    "left_out": {"raw": 3},
+    "exclude": ["*.tmp"],
+    "sync_hours": None,
+}
 PROGRESS = {"phase": "index", "done": 64, "total": 110, "path": FILES["path"], "pictures": []}
 RUNNING_JOB = {
     "id": JOB,
@@ -103,7 +110,7 @@ ANSWERS: dict[str, Any] = {
         "total": 443,
         "any_words": False,
     },
-    "get_grant": {"role": "read", "collections": ["/home/ana/Pictures"]},
+    "get_grant": {"role": "read", "collections": ["/home/ana/Pictures"], "has_login": True},
     "create_link": {
         "path": LOGIN_PATH,
         "urls": [f"http://192.168.1.20:8000{LOGIN_PATH}"],
@@ -134,6 +141,35 @@ ANSWERS: dict[str, Any] = {
     "start_reading": {"job": JOB},
     "start_index": {"job": JOB},
     "start_augmentation": {"job": JOB},
+    "list_folders": {
+        "path": "/home/ada/Pictures",
+        "parent": "/home/ada",
+        "pictures": 12,
+        "folders": [
+            {
+                "name": "2024",
+                "path": "/home/ada/Pictures/2024",
+                "pictures": 100,
+                "has_more": False,
+                "is_hidden": False,
+                "is_left_out": False,
+                "is_indexed": True,
+            }
+        ],
+        "has_more": False,
+    },
+    "allow_folder": {"path": "/mnt/photos"},
+    "list_left_out": {
+        "skipped": [
+            {
+                "path": "/home/ada/Pictures/cut.jpg",
+                "reason": "the file is not a picture, or a damaged one",
+                "code": "not_a_picture",
+            }
+        ],
+        "left_out": [{"path": "/home/ada/Pictures/party.mp4", "kind": "film"}],
+        "has_more": False,
+    },
     "list_jobs": {"jobs": [RUNNING_JOB]},
     "get_job": RUNNING_JOB,
     "cancel_job": {**RUNNING_JOB, "state": "cancelled", "finished": 1764250060.0},
@@ -188,6 +224,8 @@ REQUESTS: dict[str, Any] = {
     "create_album": {"name": "Lisbon", "ids": [ID]},
     "rename_album": {"name": "Lisbon 2024"},
     "start_index": {"path": "~/Pictures"},
+    "allow_folder": {"path": "/mnt/photos"},
+    "change_folder": {"path": "/home/ada/Pictures", "sync_hours": 24},
     "create_variants": {**URL, "n": 4, "regime": "near", "seed": 7},
     "start_augmentation": {"path": "~/Pictures", "output": "~/set", "n": 4},
     "log_in": {"token": "the token of the server"},
@@ -201,6 +239,7 @@ PARAMETERS = {
     "job_id": JOB,
     "name": VARIANT,
     "prefix": "ca",
+    "path": "/home/ada/Pictures",
 }
 
 

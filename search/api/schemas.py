@@ -282,10 +282,66 @@ class StateJson(BaseModel):
 
 class GrantJson(BaseModel):
     """What a token may do. collections: indexed folders that it is for; null for the whole
-    library."""
+    library. has_login: whether the server asks for a token."""
 
     role: Role
     collections: list[str] | None
+    has_login: bool
+
+
+class FolderEntryJson(BaseModel):
+    """A folder of this machine. pictures: directly in it, by their names; has_more: it has over
+    1,000 entries, of which these are the first. is_hidden: a sync of the folder around it leaves it
+    out, since its name begins with a dot; is_left_out: since it is no one's pictures. is_indexed:
+    it is in the library, or in a folder that is."""
+
+    name: str
+    path: str
+    pictures: int
+    has_more: bool
+    is_hidden: bool
+    is_left_out: bool
+    is_indexed: bool
+
+
+class FolderJson(BaseModel):
+    """A folder and its subfolders. path: empty for the list of folders that may be indexed. parent:
+    what to list one step up; null for that list. has_more: it has over 1,000 subfolders."""
+
+    path: str
+    parent: str | None
+    pictures: int
+    folders: list[FolderEntryJson]
+    has_more: bool
+
+
+class AllowedJson(BaseModel):
+    """A folder that is allowed now."""
+
+    path: str
+
+
+class SkippedJson(BaseModel):
+    """A picture that could not be read, and why."""
+
+    path: str
+    reason: str
+    code: str
+
+
+class LeftOutFileJson(BaseModel):
+    """A file that is not read, and its kind."""
+
+    path: str
+    kind: str
+
+
+class LeftOutJson(BaseModel):
+    """Files that cannot be found by search. has_more: there are more than are listed."""
+
+    skipped: list[SkippedJson]
+    left_out: list[LeftOutFileJson]
+    has_more: bool
 
 
 # requests ----------------------------------------------------------------------------------------
@@ -364,6 +420,30 @@ class IndexJson(BaseModel):
 
     path: str = Field(
         min_length=1, max_length=4096, description="Absolute, from `~`, or s3://BUCKET/PREFIX."
+    )
+    exclude: list[Annotated[str, Field(max_length=1000)]] | None = Field(
+        None,
+        max_length=100,
+        description="Globs of files to leave out, kept with the folder; null keeps those it has.",
+    )
+
+
+class FolderPathJson(BaseModel):
+    """A folder."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    path: str = Field(min_length=1, max_length=4096, description="Absolute, or from `~`.")
+
+
+class FolderOptionsJson(BaseModel):
+    """When an indexed folder is synced by itself."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    path: str = Field(min_length=1, max_length=4096, description="As the status lists it.")
+    sync_hours: int | None = Field(
+        ge=0, le=8760, description="Every so many hours; 0 for never, null as it changes."
     )
 
 

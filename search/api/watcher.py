@@ -35,8 +35,11 @@ class FolderWatcher:
         self._stop.set()
 
     def _list_folders(self) -> list[Path]:
-        roots = self._engine.library.catalog.roots()
-        return [Path(root.path) for root in roots if os.path.isdir(root.path)]
+        """Return the folders that are synced as they change: those without a schedule."""
+        catalog = self._engine.library.catalog
+        schedules = catalog.schedules()
+        paths = [root.path for root in catalog.roots() if root.path not in schedules]
+        return [Path(path) for path in paths if os.path.isdir(path)]
 
     def _run(self) -> None:
         try:

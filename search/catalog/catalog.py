@@ -6,6 +6,7 @@ It leaves every vector store at once, and the catalog after 30 days.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ from search.catalog import counts
 from search.catalog.annotations import delete_annotations, remember
 from search.catalog.prepared import Prepared
 from search.catalog.schema import (
+    SCHEDULES,
     UPLOADS,
     changes,
     colors,
@@ -231,6 +233,35 @@ class Catalog(CatalogWriter):
         with self.database.write() as c:
             c.execute(update(roots).where(roots.c.id == root.id).values(keeps_lost=keeps_lost))
 
+    def schedules(self) -> dict[str, int]:
+        """Return how often roots are synced by a server, by path: in hours, 0 for never. A root
+        that is not listed is synced as it changes."""
+        with self.database.read() as c:
+            value = c.scalar(select(meta.c.value).where(meta.c.key == SCHEDULES))
+        stored: dict[str, int] = json.loads(value or "{}")
+        return {os.fsdecode(unquote_to_bytes(path)): hours for path, hours in stored.items()}
+
+    def set_schedule(self, path: str, hours: int | None) -> None:
+        """Set how often a root is synced by a server; None as it changes."""
+        known = {root.path for root in self.roots()}
+        schedules = {one: each for one, each in self.schedules().items() if one in known}
+        schedules.pop(path, None)
+        if hours is not None:
+            schedules[path] = hours
+        stored = {quote_from_bytes(os.fsencode(one)): each for one, each in schedules.items()}
+        with self.database.write() as c:
+            c.execute(delete(meta).where(meta.c.key == SCHEDULES))
+            c.execute(insert(meta).values(key=SCHEDULES, value=json.dumps(stored)))
+
+    def skipped_files(self, root: Root, most: int) -> list[tuple[str, str, str]]:
+        """Return path, reason and code of a root's skipped files, by path."""
+        query = select(files.c.path, files.c.reason, files.c.skip_code)
+        query = query.where(files.c.root == root.id, files.c.reason.is_not(None))
+        query = query.order_by(files.c.path).limit(most)
+        with self.database.read() as c:
+            rows = c.execute(query).all()
+        return [(os.fsdecode(row.path), row.reason, row.skip_code) for row in rows]
+
     def set_offline(self, root: Root) -> None:
         """Mark a root as offline."""
         with self.database.write() as c:
@@ -355,6 +386,8 @@ class Catalog(CatalogWriter):
         with self.database.write() as c:
             counts.forget(c, counts.FILES, [root.id])
             c.execute(delete(roots).where(roots.c.id == root.id))
+        if root.path in self.schedules():
+            self.set_schedule(root.path, None)
 
     def repair_counts(self) -> int:
         """Count everything again; return how many of the kept counts were wrong."""

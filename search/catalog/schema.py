@@ -58,6 +58,9 @@ UPLOADS = "kept"
 """The folder of uploads in the library's own, and the key in `meta` of its path, which is quoted
 as a URL since `meta` holds text."""
 
+SCHEDULES = "schedules"
+"""The key in `meta` of how often roots are synced: JSON of hours by path, quoted as a URL."""
+
 roots = Table(
     "roots",
     metadata,

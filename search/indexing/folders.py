@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from search.errors import RemoteMissingError
 from search.indexing.file_system import identify_file_system
-from search.indexing.scan import FolderListing, scan
+from search.indexing.scan import FolderListing, FolderScan, normalize_globs
 from search.indexing.scan_objects import ObjectScan
 from search.media.object_urls import is_object_url, relative_place
 from search.media.objects import ObjectStores
@@ -31,8 +31,8 @@ class Folder(Protocol):
         exclude: Sequence[str],
         follow_links: bool,
         is_known: Callable[[FileEntry], bool],
-    ) -> FolderListing:
-        """List the pictures below the subfolder `within`.
+    ) -> Generator[int, None, FolderListing]:
+        """List the pictures below the subfolder `within`; yield their number so far, now and then.
 
         exclude, follow_links: as `search.indexing.scan.scan` takes them. is_known: whether the
         catalog has the picture of a file. Raises FileNotFoundError if there is nothing, OSError or
@@ -73,10 +73,13 @@ class LocalFolder:
         exclude: Sequence[str],
         follow_links: bool,
         is_known: Callable[[FileEntry], bool],
-    ) -> FolderListing:
+    ) -> Generator[int, None, FolderListing]:
         """See `Folder`."""
         patterns = (*exclude, *self._own_globs)
-        return scan(Path(self.place), within, patterns, follow_links, self._default_excludes)
+        globs = normalize_globs(patterns)
+        run = FolderScan(Path(self.place), globs, follow_links, self._default_excludes)
+        yield from run.steps(within)
+        return run.listing
 
     def device(self, within: str) -> int:
         """See `Folder`."""
@@ -114,12 +117,12 @@ class ObjectFolder:
         exclude: Sequence[str],
         follow_links: bool,
         is_known: Callable[[FileEntry], bool],
-    ) -> FolderListing:
+    ) -> Generator[int, None, FolderListing]:
         """See `Folder`."""
         patterns = (*exclude, *self._own_globs)
         run = ObjectScan(self._stores, self.place, patterns, self._default_excludes, is_known)
         try:
-            listing = run.run(within)
+            listing = yield from run.run(within)
         except RemoteMissingError as error:
             raise FileNotFoundError(str(error)) from error
         self._left_out_paths = run.left_out_paths

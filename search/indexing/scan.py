@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import glob
 import os
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -21,6 +22,7 @@ from search.types import FileEntry, file_state
 IGNORE_FILE = ".lookalikeignore"
 """A file with globs, one a line, of what to leave out of its folder. `#` begins a comment."""
 MOST_IGNORE_BYTES = 2**16
+STEP_SECONDS = 0.2  # between two counts while a folder is listed
 
 
 @dataclass
@@ -72,16 +74,22 @@ def scan(
     exclude: Sequence[str] = (),
     follow_links: bool = False,
     default_excludes: bool = True,
+    on_left_out: Callable[[str, str], None] = lambda kind, path: None,
 ) -> FolderListing:
     """List the pictures below `root`, or below its subfolder `within`.
 
     exclude: globs of what to leave out; those in files `.lookalikeignore` are added. follow_links:
     follow symbolic links; a folder is listed once, where it really is if that is below the root.
     default_excludes: leave out system folders. Hidden files and folders are left out. A subfolder
-    that cannot be read is listed as unreadable. Raises OSError if the start itself cannot be
+    that cannot be read is listed as unreadable. on_left_out: called with the kind and the relative
+    path of each file that is counted as left out. Raises OSError if the start itself cannot be
     listed.
     """
-    return _Scan(root, normalize_globs(exclude), follow_links, default_excludes).run(within)
+    options = (follow_links, default_excludes, on_left_out)
+    run = FolderScan(root, normalize_globs(exclude), *options)
+    for _ in run.steps(within):
+        pass
+    return run.listing
 
 
 def parse_ignore_file(text: str, folder: str) -> list[str]:
@@ -92,21 +100,28 @@ def parse_ignore_file(text: str, folder: str) -> list[str]:
     return anchor_globs(folder, patterns) if folder else list(patterns)
 
 
-class _Scan:
-    """One listing of a folder."""
+class FolderScan:
+    """One listing of a folder, see `scan`. listing: what is listed so far."""
 
     def __init__(
-        self, root: Path, patterns: Sequence[str], follow_links: bool, default_excludes: bool
+        self,
+        root: Path,
+        patterns: Sequence[str],
+        follow_links: bool,
+        default_excludes: bool,
+        on_left_out: Callable[[str, str], None] = lambda kind, path: None,
     ) -> None:
         self._root, self._patterns = root, list(patterns)
         self._follow_links, self._default_excludes = follow_links, default_excludes
-        self._listing = FolderListing()
+        self.listing, self._on_left_out = FolderListing(), on_left_out
         self._folders: list[str] = []
         self._links: list[str] = []  # to folders: followed last, so that real folders come first
         self._inodes: set[tuple[int, int]] = set()
 
-    def run(self, within: str) -> FolderListing:
-        """List the files below the subfolder `within`."""
+    def steps(self, within: str) -> Iterator[int]:
+        """List the files below the subfolder `within`; yield the number of pictures so far, a few
+        times a second."""
+        shown_at = time.monotonic()
         parts = Path(within).parts
         for depth in range(len(parts)):
             self._read_ignore_file("/".join(parts[:depth]))
@@ -117,8 +132,10 @@ class _Scan:
                 self._list(folder)
             except OSError as error:
                 reason = error.strerror or str(error)
-                self._listing.unreadable.append(Skip(folder, reason, "folder_unreadable"))
-        return self._listing
+                self.listing.unreadable.append(Skip(folder, reason, "folder_unreadable"))
+            if time.monotonic() - shown_at >= STEP_SECONDS:
+                yield len(self.listing.entries)
+                shown_at = time.monotonic()
 
     def _list(self, folder: str) -> None:
         """Add the files of a folder to the listing, and its subfolders to those that wait."""
@@ -133,7 +150,7 @@ class _Scan:
             entries = list(scanned)
         names = {entry.name for entry in entries}
         if folder and self._default_excludes and (kinds.NO_MEDIA in names or kinds.HOME <= names):
-            self._listing.left_out[kinds.SYSTEM_FOLDER] += 1
+            self._leave_out(kinds.SYSTEM_FOLDER, folder)
             return
         if IGNORE_FILE in names:
             self._read_ignore_file(folder)
@@ -164,16 +181,20 @@ class _Scan:
         """
         is_link = entry.is_symlink()
         if is_link and not (self._follow_links and os.path.exists(entry.path)):
-            self._listing.left_out[kinds.LINK] += 1
+            self._leave_out(kinds.LINK, path)
         elif entry.is_dir():
             if self._default_excludes and kinds.is_system_folder(entry.name, parent):
-                self._listing.left_out[kinds.SYSTEM_FOLDER] += 1
+                self._leave_out(kinds.SYSTEM_FOLDER, path)
             else:
                 (self._links if is_link else self._folders).append(path)
         elif entry.is_file() and self._is_picture(entry):
             self._add_file(entry, path)
         else:
-            self._listing.left_out[kinds.name_kind(entry.name)] += 1
+            self._leave_out(kinds.name_kind(entry.name), path)
+
+    def _leave_out(self, kind: str, path: str) -> None:
+        self.listing.left_out[kind] += 1
+        self._on_left_out(kind, path)
 
     @staticmethod
     def _is_picture(entry: os.DirEntry[str]) -> bool:
@@ -193,4 +214,4 @@ class _Scan:
             info = entry.stat()
         except FileNotFoundError:  # deleted after the folder was listed
             return
-        self._listing.entries[path] = FileEntry(path, *file_state(info))
+        self.listing.entries[path] = FileEntry(path, *file_state(info))

@@ -7,7 +7,7 @@ a folder (`.lookalikeignore`, `.nomedia`, those of a library) are noted, and app
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from search.errors import RemoteMissingError
@@ -24,6 +24,7 @@ from search.media.object_urls import join_place, relative_place
 from search.media.objects import ObjectStores, object_state
 from search.types import FileEntry
 
+STEP_OBJECTS = 1000  # between two counts while a prefix is listed
 THREADS = 8  # that read the first bytes of objects
 CATALOG, THUMBNAILS = sorted(kinds.HOME)
 
@@ -54,11 +55,15 @@ class ObjectScan:
         self._closed, self._catalogs, self._albums = set[str](), set[str](), set[str]()
         self.left_out_paths = set[str]()
 
-    def run(self, within: str) -> FolderListing:
-        """List the objects below the prefix `within`. Raises RemoteError, also for a later page."""
+    def run(self, within: str) -> Generator[int, None, FolderListing]:
+        """List the objects below the prefix `within`; yield the number of pictures so far. Raises
+        RemoteError, also for a later page."""
         parts = within.split("/") if within else []
         self._ignoring += ["/".join(parts[:depth]) for depth in range(len(parts))]
-        for info in self._stores.list(join_place(self._root, within) if within else self._root):
+        place = join_place(self._root, within) if within else self._root
+        for number, info in enumerate(self._stores.list(place), 1):
+            if number % STEP_OBJECTS == 0:
+                yield len(self._listing.entries)
             path = relative_place(info.url, self._root)
             if path:
                 self._add(FileEntry(path, *object_state(info)))

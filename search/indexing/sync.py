@@ -190,7 +190,8 @@ class FolderSync:
             follow_links = root is not None and root.follow_links
         folder = self._folders.open(root.path if root else full)
         reasons = list[Skip]()
-        listing, device = self._list(folder, full, root, within, patterns, follow_links, reasons)
+        options = (patterns, follow_links, reasons)
+        listing, device = yield from self._list(folder, full, root, within, *options)
         if root and (
             listing is None
             or self._looks_offline(folder, listing, root, within, device, allow_empty)
@@ -266,8 +267,9 @@ class FolderSync:
         exclude: Sequence[str],
         follow_links: bool,
         reasons: list[Skip],
-    ) -> tuple[FolderListing | None, int]:
-        """Return the listing and the device of its file system; None for a root that is offline.
+    ) -> Generator[Progress, None, tuple[FolderListing | None, int]]:
+        """Yield how many pictures are listed. Return the listing and the device of its file system;
+        None for a root that is offline.
 
         reasons: gets the reason why it is, if that is known.
         """
@@ -284,7 +286,8 @@ class FolderSync:
             return bool(file and file.picture and (file.size, file.mtime_ns) == states)
 
         try:
-            listing = folder.scan(within, exclude, follow_links, is_known)
+            steps = folder.scan(within, exclude, follow_links, is_known)
+            listing = yield from _show_steps(steps, full)
             return listing, folder.device(within)
         except RemoteError as error:
             if root is None:
@@ -514,6 +517,19 @@ class FolderSync:
         """Return a report with the count of pictures and the seconds since `start`."""
         pictures = self._reader.count(None)["pictures"]
         return replace(report, pictures=pictures, seconds=time.monotonic() - start)
+
+
+def _show_steps(
+    steps: Generator[int, None, FolderListing], path: str
+) -> Generator[Progress, None, FolderListing]:
+    """Yield how many pictures are listed so far, and return the listing."""
+    while True:
+        try:
+            count = next(steps)
+        except StopIteration as end:
+            listing: FolderListing = end.value
+            return listing
+        yield Progress("scan", count, 0, path)
 
 
 def _paths_inside(listing: FolderListing, root: Root, inner: Root) -> list[str]:

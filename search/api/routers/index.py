@@ -46,11 +46,7 @@ def resolve_path(here: Context, field: str, value: str) -> tuple[Path, list[Path
         raise Problem(400, reason, code="path_not_absolute")
     place = Path(os.path.realpath(path))
     roots = [Path(root.path) for root in here.engine.status().roots]
-    folders = here.allow
-    if folders is None:
-        home = os.path.realpath(os.path.expanduser("~"))
-        folders = [*([Path(home)] if os.path.isabs(home) else []), *roots]
-    is_allowed = any(place.is_relative_to(one) for one in folders)
+    is_allowed = any(place.is_relative_to(one) for one in here.allowed())
     if not is_allowed or not here.engine.is_within(str(place)):
         raise _refuse(field)
     return place, [root for root in roots if place.is_relative_to(root)]
@@ -107,7 +103,7 @@ def _refuse(field: str) -> Problem:
 async def start_index(body: IndexJson, here: Here) -> JSONResponse:
     """One job at a time for each root, and as `lookalike index PATH`."""
     place, root = await here.look(lambda: resolve_folder(here, body.path))
-    run = partial(here.engine.index, place)
+    run = partial(here.engine.index, place, body.exclude)
     owner = here.grant.digest
     job = await here.look(lambda: here.jobs.start("index", place, root, run, owner=owner))
     where = {"Location": f"/api/v1/jobs/{job.id}"}

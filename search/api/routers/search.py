@@ -107,7 +107,7 @@ async def count_months(here: Here, where: Where = []) -> JSONResponse:  # noqa: 
 
 
 @router.get(
-    "/folders",
+    "/tree",
     summary="Count the pictures of the folders in a folder",
     response_model=FoldersJson,
     responses=problems(400, 422),

@@ -60,11 +60,12 @@ async def log_in(body: LoginJson, request: Request, here: Here) -> Response:
     responses=problems(),
 )
 @requires("read", within=True)
-async def get_grant(request: Request) -> dict[str, Any]:
+async def get_grant(request: Request, here: Here) -> dict[str, Any]:
     """Its role, and the indexed folders that it is for; null for the whole library."""
     grant = grant_of(request)
     collections = None if grant.collections is None else sorted(map(shown, grant.collections))
-    return {"role": grant.role, "collections": collections}
+    has_login = here.access.token is not None
+    return {"role": grant.role, "collections": collections, "has_login": has_login}
 
 
 @router.post(

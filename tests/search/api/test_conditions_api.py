@@ -81,11 +81,11 @@ def test_counts_by_http(client: httpx.Client, folder: Path) -> None:
     problem(client.get("/api/v1/facets?field=x"), 400, "no facet")
     months = client.get("/api/v1/months").json()["months"]
     assert sum(one["count"] for one in months) == len(PATHS)
-    (top,) = client.get("/api/v1/folders").json()["folders"]
+    (top,) = client.get("/api/v1/tree").json()["folders"]
     assert top == {"path": str(folder), "count": len(PATHS), "folders": True}
-    below = client.get("/api/v1/folders", params={"path": top["path"]}).json()["folders"]
+    below = client.get("/api/v1/tree", params={"path": top["path"]}).json()["folders"]
     assert [Path(one["path"]).name for one in below] == ["holiday", "holiday2", "work", "照片"]
-    problem(client.get("/api/v1/folders?path=x"), 400, "absolute")
+    problem(client.get("/api/v1/tree?path=x"), 400, "absolute")
 
 
 def test_the_command_line_lists_and_refuses(filled: Engine) -> None:

@@ -36,8 +36,12 @@ WRITING = {
     ("PATCH", "/api/v1/albums/{album}"),
     ("DELETE", "/api/v1/albums/{album}"),
     ("POST", "/api/v1/text"),
+    ("GET", "/api/v1/folders"),
+    ("GET", "/api/v1/folders/left-out"),
+    ("PATCH", "/api/v1/folders"),
+    ("DELETE", "/api/v1/folders"),
 }
-OWNERS = {("POST", "/api/v1/login/links")}
+OWNERS = {("POST", "/api/v1/login/links"), ("POST", "/api/v1/folders/allow")}
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -136,10 +140,10 @@ def test_a_reader_searches_and_a_writer_keeps(
 def test_the_servers_own_token_and_none_at_all_are_of_the_owner(
     engine: Engine, client: httpx.Client
 ) -> None:
-    owner = {"role": "admin", "collections": None}
+    owner = {"role": "admin", "collections": None, "has_login": True}
     assert client.get("/api/v1/login", headers=bearer(OWN)).json() == owner
     with serving(engine) as free:
-        assert free.get("/api/v1/login").json() == owner
+        assert free.get("/api/v1/login").json() == owner | {"has_login": False}
 
 
 def test_a_revoked_token_ends_at_once_and_so_do_its_sessions(

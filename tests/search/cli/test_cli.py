@@ -205,7 +205,14 @@ def test_status_and_check_tell_the_state(library: tuple[Path, Path]) -> None:
         {"name": "mini", "fingerprint": status["fingerprint"], "embedded": 33}
     ]
     assert status["roots"] == [
-        {"path": str(photos), "state": "online", "files": 33, "left_out": {}}
+        {
+            "path": str(photos),
+            "state": "online",
+            "files": 33,
+            "left_out": {},
+            "exclude": [],
+            "sync_hours": None,
+        }
     ]
     assert set(status["index"]) == {"kind", "generation"}
     checked = json.loads(run(home, "check", "--deep", "--json").stdout)

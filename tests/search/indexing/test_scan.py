@@ -13,7 +13,7 @@ from PIL import Image
 from search import InputError
 from search.catalog.writes import CatalogFile
 from search.indexing.diff import diff
-from search.indexing.scan import FolderListing, excluded, scan
+from search.indexing.scan import FolderListing, FolderScan, excluded, scan
 from search.indexing.watch import watch
 from search.records import Skip
 from search.types import FileEntry, file_state
@@ -349,3 +349,15 @@ def test_an_ignore_file_leaves_out_what_it_names(folder: Path) -> None:
     assert set(scan(folder, within="sub/deep").entries) == {"sub/deep/d.jpg"}
     (folder / ".lookalikeignore").write_text("raw\ndeep/d.jpg\n*/deep")
     assert set(scan(folder).entries) == {"a.jpg"}
+
+
+def test_pictures_are_counted_while_a_folder_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that progress has a number long before a large folder is listed."""
+    monkeypatch.setattr("search.indexing.scan.STEP_SECONDS", 0.0)
+    for number in range(3):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "a.jpg").touch()
+    run = FolderScan(tmp_path, (), False, True)
+    assert list(run.steps("")) == [1, 2, 3] and len(run.listing.entries) == 3

@@ -23,6 +23,7 @@ from search.api.routers import (
     images,
     index,
     search,
+    share,
     system,
     tags,
     texts,
@@ -65,7 +66,7 @@ def create_app(
     app.state.context = context = Context(engine, access, allow)
     app.state.schedule = SyncSchedule(engine, context.jobs)
     app.state.watcher = FolderWatcher(engine, context.jobs) if watch else None
-    for part in (search, tags, images, texts, variants, index, folders, system, web):
+    for part in (search, tags, images, texts, variants, index, folders, share, system, web):
         app.include_router(part.router)
     problems.install(app, HEADERS)
     max_bytes = engine.settings.upload_bytes

@@ -39,7 +39,9 @@ MAX_LINKS = 100
 UNGUESSABLE = 32  # characters of a token that no number of tries finds
 TOKEN = re.compile(r"[0-9a-f]{64}")  # of a user; nothing else is looked up
 GRANT = "grant"  # of a request, in the state of its scope
-LARGE = frozenset(f"/api/v1/{name}" for name in ("search", "images", "images/preview", "variants"))
+LARGE_ROUTES = ("search", "images", "images/preview", "variants")
+LARGE = frozenset(("/share", *(f"/api/v1/{name}" for name in LARGE_ROUTES)))
+SHARE = ("POST", "/share")  # from the system's sheet of apps, without a page
 SMALL_BODY = 2**20  # most bytes of a body on other routes
 LOGIN = "/api/v1/login"
 OPEN = frozenset(
@@ -332,6 +334,9 @@ class AccessControl:
         if not self._access.knows(host):
             raise Problem(403, f"this server is not {host[:100]!r}; use the address it printed")
         origin = headers.get("origin")
+        if origin == "null" and (scope["method"], path) == SHARE:
+            # another app on the device sends it, and the browser says so; pages cannot
+            origin = None if headers.get("sec-fetch-site") == "none" else origin
         if origin is not None and origin.lower() != f"{scope['scheme']}://{host.lower()}":
             raise Problem(403, "requests from pages of other sites are not allowed")
         site = headers.get("sec-fetch-site", "none")

@@ -23,6 +23,7 @@ from search.api.jobs import Jobs
 from search.api.limits import SHARES, BodyBudget
 from search.api.metrics import Metrics
 from search.api.problems import Problem
+from search.api.shares import Shares
 from search.api.text_jobs import TextJobs
 from search.api.variant_cache import VariantCache
 from search.engine import Engine
@@ -84,6 +85,7 @@ class Context:
     jobs: Jobs = field(default_factory=Jobs)
     added: list[str] = field(default_factory=list)
     variant_cache: VariantCache = field(default_factory=VariantCache)
+    shares: Shares = field(default_factory=Shares)
     connected: Connected = field(default_factory=Connected)
     grant: Grant = OWNER
     searches: Turns = field(default_factory=lambda: Turns(8, 32))
@@ -180,7 +182,7 @@ async def _read_json(request: Request) -> bytes:
 
 async def _read_multipart(request: Request, max_files: int, field: str | None) -> RequestBody:
     body, wrong = RequestBody([]), list[tuple[str, str]]()
-    complete = Request(request.scope, _require_end(request))
+    complete = Request(request.scope, require_end(request))
     try:
         form = await complete.form(max_files=max_files + 1, max_fields=8, max_part_size=MAX_JSON)
     except Problem:
@@ -211,7 +213,7 @@ async def _read_multipart(request: Request, max_files: int, field: str | None) -
     return body
 
 
-def _require_end(request: Request) -> Receive:
+def require_end(request: Request) -> Receive:
     """Receive a multipart body. Raises Problem 400 if it ends before its end mark.
 
     The parser would drop an incomplete part without an error, and leave its file open.

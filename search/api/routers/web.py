@@ -22,10 +22,13 @@ TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".webmanifest": "application/manifest+json",
 }
+WORKER = "service-worker.js"  # which serves the page at `/`, outside its own folder
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "connect-src 'self'; manifest-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 
@@ -42,6 +45,8 @@ def _read_files() -> dict[str, tuple[bytes, dict[str, str]]]:
                 "Cache-Control": "no-cache",
                 "ETag": f'"{hashlib.sha256(data).hexdigest()[:32]}"',
             }
+            if path.name == WORKER:
+                headers["Service-Worker-Allowed"] = "/"
             files[path.name] = data, headers
     return files
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -525,7 +526,13 @@ def test_openapi_is_complete_and_readable(client: httpx.Client) -> None:
     assert "TermJson" in named
     page = client.get("/docs")
     assert page.status_code == 200 and "/api/v1/search" in page.text
-    assert "<script" not in page.text and "//cdn" not in page.text
+    assert re.findall(r"<(?:script|link|img)[^>]* (?:src|href)='([^']+)'", page.text) == [
+        "/web/icon.svg",
+        "/web/docs.css",
+        "/web/docs.js",
+    ]
+    assert "unsafe" not in page.headers["content-security-policy"]
+    assert page.text.count("<form ") == sum(map(len, api["paths"].values()))
 
 
 def test_metrics_count_by_route_and_not_by_name(client: httpx.Client) -> None:

@@ -1,5 +1,6 @@
 // The HTTP API.
 
+import { getStorage, readPreferences } from './preferences.js';
 import { Problem, isAbort } from './problems.js';
 
 /** @import { Term } from './query.js' */
@@ -53,7 +54,33 @@ import { Problem, isAbort } from './problems.js';
  */
 
 /** @typedef {{ page: number, pages: number, total: number, images: Image[] }} Page */
-/** @typedef {{ path: string, state: string, files: number }} Root */
+/**
+ * An indexed folder. sync_hours: a server syncs it every so many hours, 0 for never, null as it changes.
+ * @typedef {{ path: string, state: string, files: number, exclude: string[], sync_hours: number | null }} Root
+ */
+
+/**
+ * A folder of the server's machine.
+ * @typedef {{
+ *   name: string, path: string, pictures: number, has_more: boolean,
+ *   is_hidden: boolean, is_left_out: boolean, is_indexed: boolean,
+ * }} FolderEntry
+ */
+
+/**
+ * A folder and its subfolders.
+ * @typedef {{
+ *   path: string, parent: string | null, pictures: number, folders: FolderEntry[], has_more: boolean,
+ * }} FolderList
+ */
+
+/**
+ * Files that no search finds.
+ * @typedef {{
+ *   skipped: { path: string, reason: string, code: string }[],
+ *   left_out: { path: string, kind: string }[], has_more: boolean,
+ * }} LeftOut
+ */
 
 /**
  * The library at a glance.
@@ -121,7 +148,8 @@ export class Api {
    * @returns {Promise<Answer>}
    */
   search(terms, k, blobs, signal) {
-    const query = { terms, k };
+    const { minScore } = readPreferences(getStorage());
+    const query = minScore ? { terms, k, min_score: minScore } : { terms, k };
     const request = blobs.length ? createForm(blobs, { query }) : createJson(query);
     return this.#requestJson('search', { ...request, signal });
   }
@@ -218,7 +246,7 @@ export class Api {
 
   /**
    * Return what this login may do.
-   * @returns {Promise<{ role: 'read' | 'write' | 'admin' }>}
+   * @returns {Promise<{ role: 'read' | 'write' | 'admin', has_login: boolean }>}
    */
   fetchGrant() {
     return this.#requestJson('login');
@@ -257,10 +285,72 @@ export class Api {
   /**
    * Start a job that indexes a folder.
    * @param {string} path
+   * @param {string[]} [exclude] Globs of files to leave out; by default those that the folder has.
    * @returns {Promise<{ job: string }>}
    */
-  indexFolder(path) {
-    return this.#requestJson('index', createJson({ path }));
+  indexFolder(path, exclude) {
+    return this.#requestJson('index', createJson(exclude ? { path, exclude } : { path }));
+  }
+
+  /**
+   * Return the subfolders of a folder that may be indexed.
+   * @param {string} path Empty for the folders to start from.
+   * @returns {Promise<FolderList>}
+   */
+  fetchFolders(path) {
+    return this.#requestJson(`folders?path=${encodeURIComponent(path)}`);
+  }
+
+  /** @param {string} path */
+  async allowFolder(path) {
+    await this.#request('folders/allow', createJson({ path }));
+  }
+
+  /**
+   * Set when a folder is synced by itself.
+   * @param {string} path
+   * @param {number | null} hours Every so many; 0 for never, null as it changes.
+   */
+  async setSchedule(path, hours) {
+    await this.#request('folders', { ...createJson({ path, sync_hours: hours }), method: 'PATCH' });
+  }
+
+  /**
+   * Take a folder out of the library.
+   * @param {string} path
+   */
+  async forgetFolder(path) {
+    await this.#request(`folders?path=${encodeURIComponent(path)}`, { method: 'DELETE' });
+  }
+
+  /**
+   * Return the files of a folder that no search finds.
+   * @param {string} path
+   * @returns {Promise<LeftOut>}
+   */
+  fetchLeftOut(path) {
+    return this.#requestJson(`folders/left-out?path=${encodeURIComponent(path)}`);
+  }
+
+  /**
+   * Make a link that opens the page, logged in.
+   * @returns {Promise<{ path: string, urls: string[], qr: string | null }>}
+   */
+  createLink() {
+    return this.#requestJson('login/links', { method: 'POST' });
+  }
+
+  /**
+   * Return a picture that was shared with the page. It is there once.
+   * @param {string} id
+   */
+  async fetchShared(id) {
+    return (await this.#request(`shared/${encodeURIComponent(id)}`)).blob();
+  }
+
+  /** Log this browser out. */
+  async logOut() {
+    await this.#request('login', { method: 'DELETE' });
   }
 
   /** @param {string} token */

@@ -11,6 +11,8 @@ import { LoginDialog } from './login.js';
 import { Placeholder } from './placeholder.js';
 import { QueryPanel } from './query-panel.js';
 import { Results } from './results.js';
+import { HelpDialog, SettingsDialog, applyTheme } from './settings.js';
+import { prepareOffline, receiveShared } from './shared.js';
 import { DEFAULT_K, MAX_K, START, formatRoute, getResultKey, parseId, parseRoute, shortenId } from './route.js';
 import { Store } from './store.js';
 import { createToast } from './toast.js';
@@ -18,7 +20,7 @@ import { receiveUploads } from './upload.js';
 import { VariantsDialog } from './variants.js';
 import { Vocabulary } from './vocabulary.js';
 
-/** @import { Answer, Image } from './api.js' */
+/** @import { Answer, Image, Status } from './api.js' */
 /** @import { Route } from './route.js' */
 /** @import { Content } from './upload.js' */
 /** @import { VariantQuery } from './variants.js' */
@@ -58,7 +60,10 @@ class App {
     const onMakeVariants = (query) => this.#variants.open(query);
     const login = new LoginDialog(() => this.#reload());
     this.#api = new Api(() => login.open(this.#api));
-    this.#library = new LibraryDialog(this.#api, () => this.#handleLibraryChange());
+    new HelpDialog();
+    const settings = new SettingsDialog(() => this.#handleCutOff());
+    const onStatus = (/** @type {Status} */ { model }) => settings.showModel(model);
+    this.#library = new LibraryDialog(this.#api, () => this.#handleLibraryChange(), onStatus);
     this.#grid = new Grid(getElement('grid'), {
       onOpen: (place) => this.#enter({ ...this.#route, see: this.#grid.items[place].id }, { y: scrollY }),
       getLink: ({ id }) => formatRoute({ ...this.#route, see: id }),
@@ -118,6 +123,7 @@ class App {
     addEventListener('scroll', () => this.#saveScroll());
     this.#showEntry();
     this.#library.refresh();
+    receiveShared(this.#api, (content) => this.#receive(content));
   }
 
   /** Show the current entry of the history. */
@@ -161,7 +167,7 @@ class App {
    * Search by what was brought to the page.
    * @param {Content} content
    */
-  #receive({ files, id, url, text, isFolder }) {
+  #receive({ files, id, url, text, isFolder, folder }) {
     for (const dialog of document.querySelectorAll('dialog[open]:not(#login)')) {
       if (dialog instanceof HTMLDialogElement) dialog.close();
     }
@@ -171,6 +177,7 @@ class App {
       this.#enter({ ...START, upload });
     } else if (id) this.#enter({ ...START, q: `id:${shortenId(id)}` });
     else if (url || text) this.#enter({ ...START, q: url ?? text ?? '' });
+    else if (folder) this.#library.open(folder);
     else if (isFolder) {
       const actions = [this.#createAddFolder()];
       this.#placeholder.show('folder', translate('dropped_folder'), translate('dropped_folder_hint'), actions);
@@ -219,6 +226,12 @@ class App {
     this.#store.invalidate();
     const isReading = this.#route.see || scrollY > innerHeight || getElement('grid').contains(document.activeElement);
     if (!isReading) this.#results.load(this.#route, scrollY);
+  }
+
+  /** Search again with another least score. */
+  #handleCutOff() {
+    this.#store.invalidate();
+    this.#results.load(this.#route, scrollY);
   }
 
   #refreshLibrary() {
@@ -302,5 +315,7 @@ class App {
   }
 }
 
+applyTheme();
 translateDocument(translator);
+prepareOffline();
 new App().start();

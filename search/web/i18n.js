@@ -1,5 +1,6 @@
 // The language of the page, and how it writes texts and numbers.
 
+import { chooseLanguages, getStorage, readPreferences } from './preferences.js';
 import { EN, ZH } from './texts.js';
 
 /** @import { TextKey } from './texts.js' */
@@ -97,6 +98,8 @@ export function createTranslator(languages) {
   });
 }
 
-/** The translator for this browser's languages. */
-export const translator = createTranslator(globalThis.navigator?.languages ?? []);
+const { language: preferred } = readPreferences(getStorage());
+
+/** The translator for the language that the reader chose, or for this browser's languages. */
+export const translator = createTranslator(chooseLanguages(preferred, globalThis.navigator?.languages ?? []));
 export const { translate } = translator;

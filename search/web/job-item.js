@@ -4,6 +4,7 @@ import { createElement, getElement, moveFocus } from './dom.js';
 import { translate, translator } from './i18n.js';
 import { followJob } from './job-events.js';
 import { formatProblem, toProblem } from './problems.js';
+import { describeSkip } from './root-item.js';
 
 /** @import { Api, Job } from './api.js' */
 
@@ -29,6 +30,7 @@ export class JobItem {
   #api;
   #onChange;
   #onEnd;
+  #onContinue;
   #stopFollowing = () => {};
   #pace = { phase: '', since: 0, before: 0 };
   share = 0;
@@ -37,12 +39,14 @@ export class JobItem {
   /**
    * @param {Api} api
    * @param {Job} job
-   * @param {{ onChange: () => void, onEnd: (report?: Report) => void }} callbacks
+   * @param {{ onChange: () => void, onEnd: (report?: Report) => void, onContinue: (path: string) => void }} callbacks
    */
-  constructor(api, job, { onChange, onEnd }) {
+  constructor(api, job, { onChange, onEnd, onContinue }) {
     this.#api = api;
     this.#onChange = onChange;
     this.#onEnd = onEnd;
+    this.#onContinue = onContinue;
+    this.path = job.path;
     this.id = job.id;
     this.bar = createElement('progress', { max: 1, 'aria-label': translate('job_path', { path: job.path }) });
     this.counts = createElement('p', { class: 'counts' });
@@ -50,8 +54,8 @@ export class JobItem {
     this.cancelButton = createElement('button', {
       type: 'button',
       class: 'quiet',
-      text: translate('cancel'),
-      'aria-label': translate('cancel_path', { path: job.path }),
+      text: translate('pause'),
+      'aria-label': translate('pause_path', { path: job.path }),
       click: () => this.#cancel(),
     });
     const path = createElement('span', { class: 'path', title: job.path }, createElement('bdi', { text: job.path }));
@@ -85,7 +89,7 @@ export class JobItem {
     else this.bar.value = this.share;
     if (state === 'queued') this.counts.textContent = translate('job_queued');
     else if (state === 'running') {
-      this.counts.textContent = progress?.total ? this.#describePace(progress) : translate('job_scan');
+      this.counts.textContent = progress?.total ? this.#describePace(progress) : describeScan(progress?.done);
     } else this.#end(job);
     this.#onChange();
   }
@@ -111,6 +115,7 @@ export class JobItem {
   #end({ state, report, error, code }) {
     this.isOver = true;
     this.#stopFollowing();
+    if (state === 'cancelled') this.#offerContinuing();
     moveFocus(this.cancelButton, getElement('folders-close'));
     this.cancelButton.remove();
     const endings = { done: translate('job_done'), cancelled: translate('job_cancelled') };
@@ -123,6 +128,21 @@ export class JobItem {
     this.#onEnd(report);
   }
 
+  /** What a paused job has added stays, so that another job goes on from there. */
+  #offerContinuing() {
+    const button = createElement('button', {
+      type: 'button',
+      class: 'quiet',
+      text: translate('continue'),
+      'aria-label': translate('continue_path', { path: this.path }),
+      click: () => {
+        button.remove();
+        this.#onContinue(this.path);
+      },
+    });
+    this.cancelButton.after(button);
+  }
+
   async #cancel() {
     if (this.cancelButton.ariaDisabled) return;
     this.cancelButton.ariaDisabled = 'true';
@@ -133,6 +153,11 @@ export class JobItem {
       this.cancelButton.ariaDisabled = null;
     }
   }
+}
+
+/** @param {number} [listed] Pictures that were listed so far. */
+function describeScan(listed) {
+  return listed ? translate('job_listed', { n: listed }) : translate('job_scan');
 }
 
 /**
@@ -153,9 +178,7 @@ function createSummary(report) {
   if (report.skipped.length) {
     const title = translate('skipped', { n: report.skipped.length });
     const items = report.skipped.slice(0, MAX_SKIPPED).map(({ path, reason, code }) => {
-      const key = `skip_${code}`;
-      const text = translator.language !== 'en' && translator.hasText(key) ? translate(key) : reason;
-      return createElement('li', {}, createElement('b', { text: path }), createElement('span', { text }));
+      return createElement('li', {}, createElement('b', { text: path }), createElement('span', { text: describeSkip(code, reason) }));
     });
     const list = createElement('ul', { class: 'skipped', 'aria-label': title }, ...items);
     elements.push(createElement('details', {}, createElement('summary', { text: title }), list));

@@ -1,5 +1,30 @@
 // Every key that the page handles. Other modules ask these functions what a key means.
 
+/** @import { TextKey } from './texts.js' */
+
+/**
+ * What the help lists.
+ * @type {readonly Readonly<{ keys: readonly string[], text: TextKey }>[]}
+ */
+export const SHORTCUTS = Object.freeze([
+  { keys: ['Ctrl V'], text: 'key_paste' },
+  { keys: ['←', '→', '↑', '↓'], text: 'key_arrows' },
+  { keys: ['Home', 'End'], text: 'key_ends' },
+  { keys: ['Enter'], text: 'key_open' },
+  { keys: ['Esc'], text: 'key_close' },
+  { keys: ['Shift', '← → ↑ ↓'], text: 'key_crop' },
+  { keys: ['Delete'], text: 'key_delete' },
+  { keys: ['?'], text: 'key_help' },
+]);
+
+/**
+ * Return whether a key opens the help.
+ * @param {Pick<KeyboardEvent, 'key' | 'altKey' | 'ctrlKey' | 'metaKey'>} event
+ */
+export function isHelpKey(event) {
+  return event.key === '?' && !isBrowserShortcut(event);
+}
+
 /** @type {Readonly<Record<string, readonly [number, number]>>} */
 const DIRECTIONS = Object.freeze({
   ArrowLeft: [-1, 0],

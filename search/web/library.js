@@ -1,17 +1,23 @@
 // The library's folders, and the jobs that index them.
 
 import { closeOnOutsideClick, createElement, getElement, moveFocus } from './dom.js';
+import { FolderBrowser } from './folder-browser.js';
 import { translate, translator } from './i18n.js';
 import { JobItem } from './job-item.js';
-import { describeProblem, toProblem } from './problems.js';
+import { PhoneLink } from './phone.js';
+import { describeProblem, formatProblem, toProblem } from './problems.js';
+import { RootItem } from './root-item.js';
 
 /** @import { Api, Job, Root, Status } from './api.js' */
 
 export class LibraryDialog {
   #api;
   #onChange;
+  #onStatus;
   #dialog = getElement('folders', HTMLDialogElement);
   #pathField = getElement('folder-path', HTMLInputElement);
+  #problem = getElement('folder-problem');
+  #isOwner = false;
 
   /** @type {Map<string, JobItem>} */
   #jobs = new Map();
@@ -25,13 +31,18 @@ export class LibraryDialog {
   /**
    * @param {Api} api
    * @param {() => void} onChange The library holds other pictures now.
+   * @param {(status: Status) => void} onStatus What the library holds is known.
    */
-  constructor(api, onChange) {
+  constructor(api, onChange, onStatus) {
     this.#api = api;
     this.#onChange = onChange;
+    this.#onStatus = onStatus;
     getElement('library').addEventListener('click', () => this.open());
     getElement('folders-close').addEventListener('click', () => this.#dialog.close());
     closeOnOutsideClick(this.#dialog);
+    new FolderBrowser(api, (path) => this.#index(path));
+    new PhoneLink(api);
+    getElement('log-out').addEventListener('click', () => this.#logOut());
     getElement('folder-form').addEventListener('submit', (event) => {
       event.preventDefault();
       const path = this.#pathField.value.trim();
@@ -39,18 +50,32 @@ export class LibraryDialog {
     });
   }
 
-  open() {
+  /** @param {string} [path] Of a folder that may be added. */
+  open(path) {
     if (!this.#dialog.open) this.#dialog.showModal();
+    if (path) this.#pathField.value = path;
     this.#pathField.focus();
     this.refresh();
+  }
+
+  async #logOut() {
+    try {
+      await this.#api.logOut();
+      location.replace('/');
+    } catch (error) {
+      this.#problem.textContent = formatProblem(toProblem(error), translator);
+    }
   }
 
   /** Ask what is in the library and what is being indexed. A problem is shown with the pictures. */
   async refresh() {
     try {
       const requests = /** @type {const} */ ([this.#api.fetchStatus(), this.#api.fetchJobs(), this.#api.fetchGrant()]);
-      const [status, { jobs }, { role }] = await Promise.all(requests);
+      const [status, { jobs }, { role, has_login: hasLogin }] = await Promise.all(requests);
       document.body.classList.toggle('reader', role === 'read'); // hides what changes the library
+      this.#isOwner = role === 'admin';
+      getElement('phone-section').hidden = !this.#isOwner || !hasLogin;
+      getElement('log-out').hidden = !hasLogin;
       this.#show(status);
       for (const job of jobs.reverse()) {
         if (job.kind === 'index' && ['queued', 'running'].includes(job.state)) this.#follow(job);
@@ -63,14 +88,15 @@ export class LibraryDialog {
   /** @param {Status} status */
   #show(status) {
     this.status = status;
+    this.#onStatus(status);
     this.#seen ||= summarize(status);
     const pictures = translate('pictures', { n: status.pictures });
     getElement('library-count').textContent = translator.formatNumber(status.pictures);
-    getElement('library').setAttribute('aria-label', `${translate('library')}, ${pictures}`);
+    getElement('library').setAttribute('aria-label', `${translate('library')} ${pictures}`);
     getElement('library').title = translate('library');
     const model = status.model ? [translate('model', { name: status.model })] : [];
     getElement('folders-summary').textContent = [pictures, ...model].join(' · ');
-    this.#showRoots(status.roots.map((root) => this.#createRoot(root)));
+    if (!document.querySelector('#roots details[open]')) this.#showRoots(status.roots.map((root) => this.#createRoot(root)));
   }
 
   /** @param {HTMLElement[]} items */
@@ -85,36 +111,57 @@ export class LibraryDialog {
   }
 
   /** @param {Root} root */
-  #createRoot({ path, state, files }) {
-    const count = translate('files', { n: files });
-    return createElement(
-      'li',
-      { 'data-path': path },
-      createElement('span', { class: 'path', title: path }, createElement('bdi', { text: path })),
-      createElement('span', { class: 'about', text: state === 'online' ? count : `${count} · ${translate('offline')}` }),
-      createElement('button', {
-        type: 'button',
-        class: 'quiet',
-        text: translate('index_again'),
-        'aria-label': translate('index_again_path', { path }),
-        click: () => this.#index(path),
-      }),
-    );
+  #createRoot(root) {
+    const callbacks = {
+      onIndex: (/** @type {string} */ path, /** @type {string[] | undefined} */ exclude) => {
+        this.#index(path, exclude);
+      },
+      onChange: () => {
+        // the settings that are open are those of before
+        for (const details of document.querySelectorAll('#roots details[open]')) details.removeAttribute('open');
+        this.#finish(false);
+      },
+    };
+    return new RootItem(this.#api, root, callbacks).element;
   }
 
-  /** @param {string} path */
-  async #index(path) {
-    const wrong = getElement('folder-problem');
-    wrong.textContent = '';
+  /**
+   * @param {string} path
+   * @param {string[]} [exclude]
+   */
+  async #index(path, exclude) {
+    this.#problem.textContent = '';
+    getElement('folder-allow').hidden = true;
     try {
-      const { job } = await this.#api.indexFolder(path);
+      const { job } = await this.#api.indexFolder(path, exclude);
       this.#pathField.value = '';
       this.#follow(await this.#api.fetchJob(job));
     } catch (error) {
-      const { title, hint } = describeProblem(toProblem(error), translator);
-      wrong.textContent = hint ? `${title}: ${hint}` : title;
+      const problem = toProblem(error);
+      const { title, hint } = describeProblem(problem, translator);
+      this.#problem.textContent = hint ? `${title}: ${hint}` : title;
       this.#pathField.focus();
+      if (problem.code === 'folder_not_allowed' && this.#isOwner) this.#offerAllowing(path);
     }
+  }
+
+  /**
+   * Let the owner allow a folder by one click.
+   * @param {string} path
+   */
+  #offerAllowing(path) {
+    const button = createElement('button', { type: 'button', class: 'quiet', text: translate('allow_folder') });
+    button.addEventListener('click', async () => {
+      try {
+        await this.#api.allowFolder(path);
+        await this.#index(path);
+      } catch (error) {
+        this.#problem.textContent = formatProblem(toProblem(error), translator);
+      }
+    });
+    const hint = createElement('p', { class: 'hint', text: translate('allow_hint') });
+    getElement('folder-allow').replaceChildren(button, hint);
+    getElement('folder-allow').hidden = false;
   }
 
   /** @param {Job} job */
@@ -123,6 +170,7 @@ export class LibraryDialog {
     const item = new JobItem(this.#api, job, {
       onChange: () => this.#showTotal(),
       onEnd: (report) => this.#finish(Boolean(report?.moved)),
+      onContinue: (path) => this.#index(path),
     });
     this.#jobs.set(job.id, item);
     getElement('jobs').prepend(item.element);

@@ -33,3 +33,19 @@ export function removeExtension(name) {
 export function splitAtSeparators(path) {
   return path.split(/(?<=[/\\])/);
 }
+
+/**
+ * Return the path in the first `file:` URL of a list of URLs, or null.
+ * @param {string} list As `text/uri-list` has it.
+ */
+export function parseFileAddress(list) {
+  const line = list.split(/\r?\n/).find((one) => /^file:\/\//i.test(one));
+  if (!line || !URL.canParse(line)) return null;
+  try {
+    const path = decodeURIComponent(new URL(line).pathname);
+    const isWindows = /^\/[a-z]:/i.test(path);
+    return (isWindows ? path.slice(1) : path).replace(/(.)\/$/, '$1');
+  } catch {
+    return null; // its bytes are not UTF-8
+  }
+}

@@ -1,6 +1,7 @@
 // What is searched for, beside the results: the picture with its crop, and what can be done with it.
 
 import { getAddress } from './api.js';
+import { copyText } from './clipboard.js';
 import { CropBox } from './crop-box.js';
 import { toPixels } from './crop-math.js';
 import { createElement, getElement, moveFocus } from './dom.js';
@@ -75,7 +76,6 @@ export class QueryPanel {
     this.#keepButton.addEventListener('click', () => this.keep());
     getElement('query-variants').addEventListener('click', () => this.#makeVariants());
     getElement('copy').addEventListener('click', () => this.#copyLink());
-    getElement('copy').hidden = !navigator.clipboard;
   }
 
   /**
@@ -97,7 +97,7 @@ export class QueryPanel {
     getElement('query-kind').textContent = translate(isSeveral ? 'query_several' : kind);
     this.#showName(upload ? upload.name : (url ?? (id ? '' : route.q)));
     getElement('query-note').hidden = !blob;
-    getElement('copy').hidden = Boolean(upload) || !navigator.clipboard;
+    getElement('copy').hidden = Boolean(upload);
     for (const part of ['stage', 'crop-start', 'query-variants', 'crop-note']) getElement(part).hidden = !picture;
     if (!this.keepable) moveFocus(this.#keepButton, getElement('query-variants'));
     this.#keepButton.hidden = !this.keepable;
@@ -259,8 +259,8 @@ export class QueryPanel {
   }
 
   async #copyLink() {
-    await navigator.clipboard.writeText(location.href);
-    this.#callbacks.showToast(translate('copied'));
+    const isCopied = await copyText(location.href);
+    this.#callbacks.showToast(translate(isCopied ? 'copied' : 'not_copied'));
   }
 }
 

@@ -2,11 +2,13 @@
 
 import { getElement } from './dom.js';
 import { DRAG_TYPE } from './grid.js';
+import { parseFileAddress } from './paths.js';
 import { isAddress } from './route.js';
 
 /**
  * What was brought: files, a picture of the library, a URL, a text, or a folder. At most one is set.
- * @typedef {{ files?: File[], id?: string, url?: string, text?: string, isFolder?: boolean }} Content
+ * folder: its path, where the browser tells it.
+ * @typedef {{ files?: File[], id?: string, url?: string, text?: string, isFolder?: boolean, folder?: string }} Content
  */
 
 /**
@@ -50,7 +52,10 @@ function readTransfer(transfer) {
   const dragged = transfer.getData(DRAG_TYPE);
   if (dragged) return { id: dragged };
   const item = [...transfer.items].find(({ kind }) => kind === 'file');
-  if (item?.webkitGetAsEntry?.()?.isDirectory) return { isFolder: true };
+  if (item?.webkitGetAsEntry?.()?.isDirectory) {
+    const folder = parseFileAddress(transfer.getData('text/uri-list'));
+    return folder ? { isFolder: true, folder } : { isFolder: true };
+  }
   const files = selectPictures([...transfer.files]);
   if (files.length) return { files };
   const page = new DOMParser().parseFromString(transfer.getData('text/html'), 'text/html');

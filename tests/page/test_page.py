@@ -528,7 +528,7 @@ def test_progress_with_rate_and_time_left_and_cancel(
     page.click(".job .quiet")
     going.release(200)
     page.wait_for("document.querySelector('.job[data-state=cancelled]')")
-    assert "Cancelled" in page.read_text(".job")
+    assert "Paused" in page.read_text(".job")
     assert closed.wait(10) and not page.find("#library-bar").is_displayed()
 
 
@@ -709,12 +709,15 @@ def test_every_text_is_used(page: Page) -> None:
     tables = re.findall(r"freeze\(\{\n(.*?)\n\}\)", (web / "texts.js").read_text(), re.S)
     english, chinese = (set(re.findall(r"^  (\w+):", table, re.M)) for table in tables)
     assert {name for name in english if not name.endswith("_one")} == chinese
-    sources = [path.read_text() for path in web.iterdir() if path.name != "texts.js"]
+    files = (*web.glob("*.js"), *web.glob("*.html"))
+    sources = [path.read_text() for path in files if path.name != "texts.js"]
     used = set(re.findall(r"['\"](\w+)['\"]", "".join(sources)))
     unused = {
         name
         for name in chinese - used
-        if not name.startswith(("problem_", "crop_", "left_out_", "skip_"))
+        if not name.startswith(
+            ("problem_", "crop_", "left_out_", "skip_", "kind_", "theme_", "language_")
+        )
     }
     assert unused == set()
 
@@ -1015,6 +1018,7 @@ def test_files_of_the_page_are_public_typed_and_cached(shared: Engine) -> None:
             answer = client.get(f"/web/{path.name}")
             assert answer.content == path.read_bytes()
             kinds = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+            kinds |= {".png": "image/png", ".webmanifest": "application/manifest+json"}
             assert answer.headers["content-type"].startswith(kinds.get(path.suffix, "text/html"))
             assert answer.headers["cache-control"] == "no-cache"
             tag = {"If-None-Match": answer.headers["etag"]}

@@ -1,0 +1,105 @@
+// The dialogs of settings and of help.
+
+import { closeOnOutsideClick, createElement, getElement } from './dom.js';
+import { translate, translator } from './i18n.js';
+import { SHORTCUTS, isHelpKey } from './keyboard.js';
+import { CUT_OFFS, getStorage, readPreferences, writePreferences } from './preferences.js';
+
+/** @import { Preferences } from './preferences.js' */
+
+/** Show the page in the theme that the reader prefers. */
+export function applyTheme() {
+  const { theme } = readPreferences(getStorage());
+  document.documentElement.style.colorScheme = theme === 'system' ? '' : theme;
+}
+
+export class SettingsDialog {
+  #dialog = getElement('settings', HTMLDialogElement);
+  #onCutOff;
+
+  /** @param {() => void} onCutOff Results have another cut-off now. */
+  constructor(onCutOff) {
+    this.#onCutOff = onCutOff;
+    const { language, theme, minScore } = readPreferences(getStorage());
+    const languages = /** @type {const} */ (['auto', 'en', 'zh']);
+    this.#fill('settings-language', languages.map((name) => [name, translate(`language_${name}`)]), language);
+    const themes = /** @type {const} */ (['system', 'light', 'dark']);
+    this.#fill('settings-theme', themes.map((name) => [name, translate(`theme_${name}`)]), theme);
+    this.#fill('settings-cut-off', CUT_OFFS.map((score) => [String(score), describeCutOff(score)]), String(minScore));
+    this.#listen('settings-language', (value) => {
+      this.#write({ language: /** @type {Preferences['language']} */ (value) });
+      location.reload(); // all texts change
+    });
+    this.#listen('settings-theme', (value) => {
+      this.#write({ theme: /** @type {Preferences['theme']} */ (value) });
+      applyTheme();
+    });
+    this.#listen('settings-cut-off', (value) => {
+      this.#write({ minScore: Number(value) });
+      this.#onCutOff();
+    });
+    for (const button of document.querySelectorAll('[data-settings]')) {
+      button.addEventListener('click', () => this.#dialog.showModal());
+    }
+    getElement('settings-close').addEventListener('click', () => this.#dialog.close());
+    closeOnOutsideClick(this.#dialog);
+  }
+
+  /** @param {string | null} name The model that answers; null for an empty library. */
+  showModel(name) {
+    getElement('settings-model').textContent = name ?? translate('settings_no_model');
+  }
+
+  /**
+   * @param {string} id
+   * @param {string[][]} options Values and texts.
+   * @param {string} chosen
+   */
+  #fill(id, options, chosen) {
+    const items = options.map(([value, text]) => createElement('option', { value, text, selected: value === chosen }));
+    getElement(id).replaceChildren(...items);
+  }
+
+  /**
+   * @param {string} id
+   * @param {(value: string) => void} onChange
+   */
+  #listen(id, onChange) {
+    const field = getElement(id, HTMLSelectElement);
+    field.addEventListener('change', () => onChange(field.value));
+  }
+
+  /** @param {Partial<Preferences>} changes */
+  #write(changes) {
+    writePreferences(getStorage(), changes);
+  }
+}
+
+/** The dialog that lists the keys of the page. */
+export class HelpDialog {
+  #dialog = getElement('help', HTMLDialogElement);
+
+  constructor() {
+    const rows = SHORTCUTS.flatMap(({ keys, text }) => [
+      createElement('dt', {}, ...keys.flatMap((key, i) => [i ? ' ' : '', createElement('kbd', { text: key })])),
+      createElement('dd', { text: translate(text) }),
+    ]);
+    getElement('help-keys').replaceChildren(...rows);
+    for (const button of document.querySelectorAll('[data-help]')) button.addEventListener('click', () => this.open());
+    getElement('help-close').addEventListener('click', () => this.#dialog.close());
+    closeOnOutsideClick(this.#dialog);
+    addEventListener('keydown', (event) => {
+      const isTyping = event.target instanceof Element && event.target.closest('input, textarea, select');
+      if (!isTyping && isHelpKey(event)) this.open();
+    });
+  }
+
+  open() {
+    if (!this.#dialog.open) this.#dialog.showModal();
+  }
+}
+
+/** @param {number} score */
+function describeCutOff(score) {
+  return score ? translate('cut_off_score', { score: translator.formatPercent(score) }) : translate('cut_off_none');
+}

@@ -1,0 +1,344 @@
+"""The library's panel, settings, help, phones and an absent server, in a headless Chromium."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+from helpers.browsing import CHROMIUM, DRIVER, MISSING, Page
+from helpers.libraries import close_library, open_library
+from helpers.pictures import jpeg, paint
+from helpers.project import ROOT, SAMPLES
+from helpers.serving import serving
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
+
+from search import Engine
+from search.api import phone
+from search.api.auth import Access
+
+AXE = ROOT / "build" / "page" / "node_modules" / "axe-core" / "axe.min.js"
+DONE = "document.querySelector('.job[data-state=done]')"
+VIOLATIONS = """const done = arguments[0];
+axe.run({include: [['body']], exclude: [['#grid']]}, {resultTypes: ['violations']}).then((result) =>
+  done(result.violations.map(({id, nodes}) => [id, nodes.map(({html}) => html.slice(0, 200))])))"""
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING),
+]
+
+
+@pytest.fixture
+def engine(home: Path) -> Iterator[Engine]:
+    engine = open_library(home)
+    yield engine
+    close_library(engine)
+
+
+@contextmanager
+def owned(engine: Engine, page: Page, **more: object) -> Iterator[str]:
+    """A server whose owner has the page open; its address."""
+    access = Access(token="of the owner", find_token=engine.find_token)
+    with serving(engine, access, **more) as client:  # type: ignore[arg-type]
+        page.emulate_media(prefers_reduced_motion="reduce")
+        page.driver.delete_all_cookies()
+        page.open(str(client.base_url), access.make_link())
+        yield str(client.base_url)
+
+
+def open_panel(page: Page) -> None:
+    page.click("#library")
+    page.wait_for("document.getElementById('folders').open")
+
+
+def list_violations(page: Page) -> list[object]:
+    """What axe finds, but in the grid of results."""
+    if not AXE.is_file():
+        pytest.skip("scripts/check_page installs axe-core")
+    page.driver.execute_script(AXE.read_text())
+    found: list[object] = page.driver.execute_async_script(VIOLATIONS)
+    return found
+
+
+def test_a_folder_is_found_by_browsing_and_added(page: Page, engine: Engine, folder: Path) -> None:
+    for number in range(3):
+        paint(folder / "2024" / f"{number}.jpg", number)
+    (folder / ".secret").mkdir()
+    with owned(engine, page, allow=[folder]):
+        open_panel(page)
+        page.click("#browse")
+        page.wait_for("document.querySelector('#browser-list .folder-row')")
+        assert str(folder) in page.read_text("#browser-list")
+        page.click("#browser-list .folder-row")
+        page.wait_for("document.querySelectorAll('#browser-list .folder-row').length === 3")
+        assert "2024" in page.read_text("#browser-list")
+        assert "3 pictures" in page.read_text("#browser-list")
+        assert "hidden" in page.read_text("#browser-list li.faint")
+        page.click(f"#browser-list li[data-path='{folder / '2024'}'] button")
+        page.wait_for("document.getElementById('browser-path').textContent.endsWith('2024')")
+        page.click("#browser-add")
+        page.wait_for(DONE)
+        page.wait_for("document.querySelector('#roots [data-path]')")
+    assert [root.path for root in engine.status().roots] == [str(folder / "2024")]
+
+
+def test_the_owner_allows_a_folder_by_one_click(
+    page: Page, engine: Engine, folder: Path, tmp_path: Path
+) -> None:
+    other = paint(tmp_path / "other" / "a.jpg", 1).parent
+    with owned(engine, page, allow=[folder]):
+        open_panel(page)
+        page.find("#folder-path").send_keys(str(other), Keys.ENTER)
+        page.wait_for("!document.getElementById('folder-allow').hidden")
+        assert "not allowed" in page.read_text("#folder-problem")
+        assert "owner" in page.read_text("#folder-allow")
+        page.click("#folder-allow button")
+        page.wait_for(DONE)
+    assert [root.path for root in engine.status().roots] == [str(other)]
+
+
+def test_options_of_a_folder(page: Page, engine: Engine, folder: Path) -> None:
+    paint(folder / "a.jpg", 1)
+    paint(folder / "private" / "b.jpg", 2)
+    (folder / "broken.jpg").write_bytes(b"nothing")
+    (folder / "film.mp4").write_bytes(b"x")
+    engine.sync(folder)
+    with owned(engine, page):
+        open_panel(page)
+        page.click("#roots .options > summary")
+        page.click("#roots .left-out summary")
+        page.wait_for("document.querySelectorAll('#roots .skipped li').length === 2")
+        listed = page.find("#roots .skipped").text
+        assert "broken.jpg" in listed and "not read: film" in listed
+        page.click("#roots .skipped button")
+        page.wait_for("document.querySelector('#roots .skipped button').textContent === 'Copied'")
+
+        Select(page.find("#roots select")).select_by_visible_text("every 6 hours")
+        page.wait_for("document.querySelector('#roots .about').textContent.includes('6 hours')")
+        assert engine.status().roots[0].sync_hours == 6
+
+        page.click("#roots .options > summary")
+        page.find("#roots textarea").send_keys("private")
+        page.driver.find_element(By.XPATH, "//button[text()='Save and scan']").click()
+        page.wait_for(DONE)
+        assert engine.status().roots[0].exclude == ("private",)
+        assert engine.status().pictures == 1
+
+
+def test_a_folder_is_removed_after_a_question(page: Page, engine: Engine, folder: Path) -> None:
+    paint(folder / "a.jpg", 1)
+    engine.sync(folder)
+    with owned(engine, page):
+        open_panel(page)
+        page.click("#roots .options > summary")
+        for answer in ("Keep it", "Remove"):
+            page.driver.find_element(By.XPATH, "//button[text()='Remove from the library']").click()
+            page.wait_for("document.activeElement.textContent === 'Keep it'")
+            page.driver.find_element(By.XPATH, f"//button[text()='{answer}']").click()
+        page.wait_for("document.querySelector('#roots .none')")
+        page.wait_for("document.body.classList.contains('empty')")
+    assert engine.status().roots == () and (folder / "a.jpg").exists()
+
+
+def test_a_paused_job_goes_on(page: Page, engine: Engine, folder: Path) -> None:
+    for number in range(3):
+        paint(folder / f"{number}.jpg", number)
+    index = engine.index
+    calls = []
+
+    def slow(*arguments: object, **more: object):  # type: ignore[no-untyped-def]
+        calls.append(arguments)
+        for progress in index(*arguments, **more):  # type: ignore[arg-type]
+            while len(calls) == 1:
+                yield progress  # until it is paused
+            yield progress
+
+    engine.index = slow  # type: ignore[method-assign]
+    with owned(engine, page, allow=[folder]):
+        open_panel(page)
+        page.find("#folder-path").send_keys(str(folder), Keys.ENTER)
+        page.wait_for("document.querySelector('.job[data-state=running]')")
+        page.click(".job .head button")
+        page.wait_for("document.querySelector('.job[data-state=cancelled]')")
+        assert "Paused" in page.read_text(".job .counts")
+        page.click(".job .head button")
+        page.wait_for(DONE)
+    assert engine.status().pictures == 3
+
+
+def test_an_empty_library_offers_a_folder_first(page: Page, engine: Engine) -> None:
+    with owned(engine, page):
+        for width, height in ((375, 667), (1280, 720)):
+            page.resize(width, height)
+            button = "document.querySelector('#state button').getBoundingClientRect().bottom"
+            assert page.evaluate(f"{button} < innerHeight"), (width, height)
+        assert page.evaluate("document.querySelectorAll('#grid li').length") == 0
+        page.driver.refresh()
+        assert "empty" in page.read_placeholder()
+
+
+def test_settings_are_kept_in_the_browser(page: Page, engine: Engine, folder: Path) -> None:
+    for name in ("hat", "shoes"):
+        shutil.copytree(SAMPLES / name, folder / name)
+    engine.sync(folder)
+    with owned(engine, page) as base:
+        page.choose_file(SAMPLES / "hat" / "03.jpg")
+        page.wait_for_results("22 results")
+        page.click(".bar [data-settings]")
+        assert page.read_text("#settings-model") == "mini"
+        Select(page.find("#settings-cut-off")).select_by_visible_text("50% or more")
+        Select(page.find("#settings-theme")).select_by_visible_text("dark")
+        page.wait_for("!document.getElementById('results-title').textContent.startsWith('22 ')")
+        few = len(page.list_labels())
+        assert 0 < few < 22
+        background = "getComputedStyle(document.body).backgroundColor"
+        assert page.evaluate(background) == "rgb(18, 20, 19)"
+        page.open(base)
+        assert page.evaluate(background) == "rgb(18, 20, 19)"
+        page.click(".bar [data-settings]")
+        Select(page.find("#settings-language")).select_by_visible_text("中文")
+        page.wait_for("document.documentElement.lang === 'zh-CN'")
+        page.evaluate("localStorage.clear()")
+
+
+def test_help_lists_the_keys(page: Page, engine: Engine) -> None:
+    with owned(engine, page):
+        page.find("#words").send_keys("?")
+        assert not page.evaluate("document.getElementById('help').open")
+        page.evaluate("document.activeElement.blur()")
+        page.press_keys("?")
+        page.wait_for("document.getElementById('help').open")
+        assert "show this help" in page.read_text("#help-keys")
+        page.press_keys(Keys.ESCAPE)
+        page.wait_for("!document.getElementById('help').open")
+
+
+def test_logging_out_asks_for_the_token(page: Page, engine: Engine) -> None:
+    with owned(engine, page):
+        open_panel(page)
+        page.wait_for("document.getElementById('log-out').checkVisibility()")
+        page.click("#log-out")
+        page.wait_for("document.getElementById('login').open")
+        assert not page.driver.get_cookies()
+    with serving(engine) as free:
+        page.open(str(free.base_url))
+        open_panel(page)
+        page.wait_for("document.getElementById('folders-summary').textContent")
+        assert not page.find("#log-out").is_displayed() and not page.find("#phone").is_displayed()
+
+
+def test_the_panel_shows_a_code_for_a_phone(
+    page: Page, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(phone, "iterate_own", lambda: iter(["192.168.1.20"]))
+    access = Access(token="a", host="0.0.0.0", local=False)
+    with serving(engine, access, allow=[]) as client:
+        page.driver.delete_all_cookies()
+        page.open(str(client.base_url), access.make_link())
+        open_panel(page)
+        page.wait_for("document.getElementById('phone').checkVisibility()")
+        page.click("#phone")
+        page.wait_for("document.querySelector('.qr')?.complete")
+        picture = np.frombuffer(page.find(".qr").screenshot_as_png, np.uint8)
+        text, *_ = cv2.QRCodeDetector().detectAndDecode(cv2.imdecode(picture, 0))
+        port = client.base_url.port
+        assert text.startswith(f"http://192.168.1.20:{port}/?login=")
+        page.driver.delete_all_cookies()
+        page.open(str(client.base_url), text.partition(str(port))[2])  # the phone is logged in
+        assert "empty" in page.read_placeholder()
+
+
+def test_a_shared_picture_is_searched_by(page: Page, engine: Engine, folder: Path) -> None:
+    paint(folder / "a.jpg", 1)
+    engine.sync(folder)
+    with owned(engine, page) as base:
+        body = {"image": ("photo.jpg", jpeg(1), "image/jpeg")}
+        bearer = {"Authorization": "Bearer of the owner"}
+        answer = httpx.post(f"{base.rstrip('/')}/share", files=body, headers=bearer)
+        page.open(base, answer.headers["location"])
+        assert page.wait_for_results("1 result")[0].endswith("score 1.00")
+        assert "shared" not in page.read_address()
+
+
+def test_an_absent_server_is_told_by_the_page_that_is_kept(
+    page: Page, engine: Engine, folder: Path
+) -> None:
+    paint(folder / "a.jpg", 1)
+    engine.sync(folder)
+    with owned(engine, page) as base:
+        page.wait_for("navigator.serviceWorker.controller")
+        kept = "const [done] = arguments; caches.open('lookalike-page').then(c => c.keys())"
+        keys = f"{kept}.then(k => done(k.map(r => new URL(r.url).pathname)))"
+        while "/web/app.js" not in page.driver.execute_async_script(keys):
+            pass
+        assert not [one for one in page.driver.execute_async_script(keys) if "/api/" in one]
+    page.driver.get(base)
+    assert "does not answer" in page.read_placeholder()
+    assert not page.find("#detail-gone").is_displayed()
+    assert page.find("#state button").is_displayed()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(page: Page, engine: Engine, folder: Path, scheme: str) -> None:
+    paint(folder / "a.jpg", 1)
+    (folder / "film.mp4").write_bytes(b"x")
+    with owned(engine, page, allow=[folder]) as base:
+        page.emulate_media(prefers_color_scheme=scheme, prefers_reduced_motion="reduce")
+        found = {"empty": list_violations(page)}
+        open_panel(page)
+        page.click("#browse")
+        page.wait_for("document.querySelector('#browser-list .folder-row')")
+        found["browser"] = list_violations(page)
+        page.click("#browser-list .folder-row")
+        page.wait_for("!document.getElementById('browser-add').hidden")
+        page.click("#browser-add")
+        page.wait_for(DONE)
+        page.wait_for("document.querySelector('#roots .options')")
+        page.click("#roots .options > summary")
+        page.click("#roots .left-out summary")
+        page.wait_for("document.querySelector('#roots .skipped li')")
+        found["panel"] = list_violations(page)
+        page.click("#folders-close")
+        for name in ("settings", "help"):
+            page.click(f".bar [data-{name}]")
+            found[name] = list_violations(page)
+            page.click(f"#{name}-close")
+        page.open(base)
+        found["start"] = list_violations(page)
+        page.choose_file(folder / "a.jpg")
+        page.wait_for_results("1 result")
+        found["results"] = list_violations(page)
+        page.driver.get(f"{base.rstrip('/')}/docs")
+        found["docs"] = list_violations(page)
+    assert {name: one for name, one in found.items() if one} == {}
+
+
+def test_a_route_is_tried_in_the_reference(page: Page, engine: Engine, folder: Path) -> None:
+    """Without a file of another server."""
+    paint(folder / "a.jpg", 1)
+    engine.sync(folder)
+    with owned(engine, page) as base:
+        page.driver.get(f"{base.rstrip('/')}/docs")
+        page.list_requests()
+        answer = "document.querySelector('#{} .answer pre')?.textContent ?? ''"
+        page.click("#list_images summary")
+        page.click("#list_images button")
+        page.wait_for(f"{answer.format('list_images')}.includes('a.jpg')")
+        page.click("#search_images summary")
+        page.find("#search_images input[type=file]").send_keys(str(folder / "a.jpg"))
+        page.click("#search_images button")
+        page.wait_for(f"{answer.format('search_images')}.includes('\"score\": 1')")
+        page.click("#list_folders summary")
+        page.find("#list_folders input").clear()
+        page.find("#list_folders input").send_keys("/etc")
+        page.click("#list_folders button")
+        page.wait_for(f"{answer.format('list_folders')}.includes('folder_not_allowed')")
+        assert all(url.startswith((base, "blob:")) for url in page.list_requests())

@@ -24,6 +24,7 @@ import { formatRoute, routeToPicture, shortenId } from './route.js';
 export class DetailDialog {
   #api;
   #dialog = getElement('detail', HTMLDialogElement);
+  #isDescribed = Promise.resolve(false);
   #image = getElement('detail-image', HTMLImageElement);
 
   /** Id of the picture that is shown, or empty. */
@@ -59,9 +60,7 @@ export class DetailDialog {
       onMakeVariants({ source: { id: this.#id }, address: this.#image.src, name: this.#image.alt });
     });
     this.#image.addEventListener('load', () => this.#image.classList.add('ready'));
-    this.#image.addEventListener('error', () => {
-      getElement('detail-gone').hidden = false;
-    });
+    this.#image.addEventListener('error', () => this.#showGone(this.#id));
   }
 
   get isOpen() {
@@ -99,14 +98,35 @@ export class DetailDialog {
     getElement('detail-exif').hidden = true;
     this.#showName(item?.path ?? '');
     if (!this.#dialog.open) this.#dialog.showModal();
+    this.#isDescribed = this.#describe(id, item);
+    await this.#isDescribed;
+  }
+
+  /**
+   * Say that the file is gone, unless the server did not answer at all, which is told already.
+   * @param {string} id
+   */
+  async #showGone(id) {
+    const isDescribed = await this.#isDescribed;
+    if (isDescribed && id === this.#id) getElement('detail-gone').hidden = false;
+  }
+
+  /**
+   * Show what is known of a picture. Returns whether the server answered.
+   * @param {string} id
+   * @param {Item | undefined} item
+   */
+  async #describe(id, item) {
     try {
       const image = await this.#api.fetchImage(id, this.#loading.signal);
       this.#showName(image.path);
       this.#showFacts(image, item?.score);
+      return true;
     } catch (error) {
-      if (isAbort(error)) return;
+      if (isAbort(error)) return false;
       const text = formatProblem(toProblem(error), translator);
       getElement('detail-facts').replaceChildren(createElement('p', { role: 'alert', text }));
+      return false;
     }
   }
 

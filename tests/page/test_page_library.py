@@ -342,3 +342,22 @@ def test_a_route_is_tried_in_the_reference(page: Page, engine: Engine, folder: P
         page.click("#list_folders button")
         page.wait_for(f"{answer.format('list_folders')}.includes('folder_not_allowed')")
         assert all(url.startswith((base, "blob:")) for url in page.list_requests())
+
+
+def test_a_picture_is_not_called_gone_while_the_server_is(
+    page: Page, engine: Engine, folder: Path
+) -> None:
+    paint(folder / "a.jpg", 1)
+    paint(folder / "b.jpg", 2)
+    engine.sync(folder)
+    facts = "document.getElementById('detail-facts').textContent"
+    with owned(engine, page):
+        (folder / "b.jpg").unlink()
+        page.click("#grid a[aria-label^='b.jpg']")
+        page.wait_for("document.getElementById('detail-gone').checkVisibility()")
+        page.press_keys(Keys.ESCAPE)
+        page.wait_for("!document.getElementById('detail').open")
+    page.click("#grid a[aria-label^='a.jpg']")
+    page.wait_for(f"{facts}.includes('does not answer')")
+    page.driver.execute_async_script("setTimeout(arguments[0], 300)")
+    assert not page.find("#detail-gone").is_displayed()

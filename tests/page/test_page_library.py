@@ -64,8 +64,8 @@ def list_violations(page: Page) -> list[object]:
     if not AXE.is_file():
         pytest.skip("scripts/check_page installs axe-core")
     page.driver.execute_script(AXE.read_text())
-    found: list[object] = page.driver.execute_async_script(VIOLATIONS)
-    return found
+    violations: list[object] = page.driver.execute_async_script(VIOLATIONS)
+    return violations
 
 
 def test_a_folder_is_found_by_browsing_and_added(page: Page, engine: Engine, folder: Path) -> None:
@@ -275,8 +275,8 @@ def test_an_absent_server_is_told_by_the_page_that_is_kept(
     engine.sync(folder)
     with owned(engine, page) as base:
         page.wait_for("navigator.serviceWorker.controller")
-        kept = "const [done] = arguments; caches.open('lookalike-page').then(c => c.keys())"
-        keys = f"{kept}.then(k => done(k.map(r => new URL(r.url).pathname)))"
+        caching = "const [done] = arguments; caches.open('lookalike-page').then(c => c.keys())"
+        keys = f"{caching}.then(k => done(k.map(r => new URL(r.url).pathname)))"
         while "/web/app.js" not in page.driver.execute_async_script(keys):
             pass
         assert not [one for one in page.driver.execute_async_script(keys) if "/api/" in one]
@@ -292,11 +292,11 @@ def test_axe_finds_nothing(page: Page, engine: Engine, folder: Path, scheme: str
     (folder / "film.mp4").write_bytes(b"x")
     with owned(engine, page, allow=[folder]) as base:
         page.emulate_media(prefers_color_scheme=scheme, prefers_reduced_motion="reduce")
-        found = {"empty": list_violations(page)}
+        violations = {"empty": list_violations(page)}
         open_panel(page)
         page.click("#browse")
         page.wait_for("document.querySelector('#browser-list .folder-row')")
-        found["browser"] = list_violations(page)
+        violations["browser"] = list_violations(page)
         page.click("#browser-list .folder-row")
         page.wait_for("!document.getElementById('browser-add').hidden")
         page.click("#browser-add")
@@ -305,20 +305,20 @@ def test_axe_finds_nothing(page: Page, engine: Engine, folder: Path, scheme: str
         page.click("#roots .options > summary")
         page.click("#roots .left-out summary")
         page.wait_for("document.querySelector('#roots .skipped li')")
-        found["panel"] = list_violations(page)
+        violations["panel"] = list_violations(page)
         page.click("#folders-close")
         for name in ("settings", "help"):
             page.click(f".bar [data-{name}]")
-            found[name] = list_violations(page)
+            violations[name] = list_violations(page)
             page.click(f"#{name}-close")
         page.open(base)
-        found["start"] = list_violations(page)
+        violations["start"] = list_violations(page)
         page.choose_file(folder / "a.jpg")
         page.wait_for_results("1 result")
-        found["results"] = list_violations(page)
+        violations["results"] = list_violations(page)
         page.driver.get(f"{base.rstrip('/')}/docs")
-        found["docs"] = list_violations(page)
-    assert {name: one for name, one in found.items() if one} == {}
+        violations["docs"] = list_violations(page)
+    assert {name: one for name, one in violations.items() if one} == {}
 
 
 def test_a_route_is_tried_in_the_reference(page: Page, engine: Engine, folder: Path) -> None:

@@ -116,13 +116,13 @@ def _list(here: Context, path: str) -> dict[str, Any]:
     if described is None:
         raise Problem(404, "path: there is no such folder", code="folder_not_found")
     names = _list_names(place)
-    found = (_describe(place / name, roots) for name in names[:MAX_FOLDERS])
+    entries = (_describe(place / name, roots) for name in names[:MAX_FOLDERS])
     parent = "" if str(place) in here.allowed() else shown(str(place.parent))
     return {
         "path": described["path"],
         "parent": parent,
         "pictures": described["pictures"],
-        "folders": [one for one in found if one is not None],
+        "folders": [one for one in entries if one is not None],
         "has_more": len(names) > MAX_FOLDERS,
     }
 

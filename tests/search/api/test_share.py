@@ -33,9 +33,9 @@ def test_a_shared_picture_is_taken_once(client: httpx.Client) -> None:
     answer = share(client, **FROM_APP)
     assert answer.status_code == 303
     name = answer.headers["location"].removeprefix("/?shared=")
-    taken = client.get(f"/api/v1/shared/{name}", headers=BEARER)
-    assert taken.content == jpeg(1) and taken.headers["content-type"] == "image/jpeg"
-    assert "sandbox" in taken.headers["content-security-policy"]
+    picture = client.get(f"/api/v1/shared/{name}", headers=BEARER)
+    assert picture.content == jpeg(1) and picture.headers["content-type"] == "image/jpeg"
+    assert "sandbox" in picture.headers["content-security-policy"]
     problem(client.get(f"/api/v1/shared/{name}", headers=BEARER), 404, "share it again")
 
 

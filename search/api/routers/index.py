@@ -103,7 +103,7 @@ def _refuse(field: str) -> Problem:
 async def start_index(body: IndexJson, here: Here) -> JSONResponse:
     """One job at a time for each root, and as `lookalike index PATH`."""
     place, root = await here.look(lambda: resolve_folder(here, body.path))
-    options = {} if body.exclude is None else {"exclude": body.exclude}
+    options: dict[str, Any] = {} if body.exclude is None else {"exclude": body.exclude}
     run = partial(here.engine.index, place, **options)
     owner = here.grant.digest
     job = await here.look(lambda: here.jobs.start("index", place, root, run, owner=owner))

@@ -19,6 +19,7 @@ from search.api.deps import Context
 from search.api.examples import add_examples
 from search.api.request_log import RequestLog
 from search.api.routers import (
+    desktop,
     folders,
     images,
     index,
@@ -66,7 +67,8 @@ def create_app(
     app.state.context = context = Context(engine, access, allow)
     app.state.schedule = SyncSchedule(engine, context.jobs)
     app.state.watcher = FolderWatcher(engine, context.jobs) if watch else None
-    for part in (search, tags, images, texts, variants, index, folders, share, system, web):
+    parts = (search, tags, images, texts, variants, index, folders, share, system, desktop, web)
+    for part in parts:
         app.include_router(part.router)
     problems.install(app, HEADERS)
     max_bytes = engine.settings.upload_bytes

@@ -116,6 +116,7 @@ ANSWERS: dict[str, Any] = {
         "urls": [f"http://192.168.1.20:8000{LOGIN_PATH}"],
         "qr": "<svg xmlns='http://www.w3.org/2000/svg'></svg>",
     },
+    "get_desktop": {"shows_files": True},
     "keep_image": IMAGE,
     "get_image": IMAGE,
     "add_tag": IMAGE,

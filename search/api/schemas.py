@@ -344,6 +344,12 @@ class LeftOutJson(BaseModel):
     has_more: bool
 
 
+class DesktopJson(BaseModel):
+    """shows_files: whether the server can show a file in a file manager."""
+
+    shows_files: bool
+
+
 # requests ----------------------------------------------------------------------------------------
 
 

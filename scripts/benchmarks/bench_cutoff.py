@@ -1,0 +1,103 @@
+"""Measure where answers end: how often the pictures before the page's divider are of the query's
+class, and how many of the class are before it.
+
+    scripts/bench cutoff [FOLDER]
+
+FOLDER has a folder for each class; the default are the sample pictures of the package. Each picture
+is a query; the picture itself is left out of its answer. The rule is that of `findCutoff` in
+search/web/cutoff.js: the largest relative drop among the first scores. Beside it stand rules with a
+fixed score. An answer in which no drop stands out has no divider, and counts only in the first
+column. Errors are standard errors over the queries.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import search
+from search import Engine
+
+SAMPLES = Path(search.__file__).parent / "samples"
+FIRST, LEAST_DROP, LEAST_SCORE = 20, 0.04, 0.05  # as in search/web/cutoff.js
+FIXED = (0.6, 0.7, 0.8)
+
+Rule = Callable[[Sequence[float]], int | None]
+
+
+def main() -> None:
+    """Print a table of the rules."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=SAMPLES)
+    parser.add_argument("--model", default=None)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as home, Engine.open(home, model=options.model) as engine:
+        engine.sync(options.folder)
+        answers = [*_collect_answers(engine)]
+    print(f"{len(answers)} queries, model {options.model or 'mini'}\n")
+    print("| rule | with an end | pictures before it | of the query's class | of the class, found |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    rules: dict[str, Rule] = {"largest relative drop": find_cutoff}
+    for score in FIXED:
+        rules[f"score at least {score:g}"] = lambda scores, least=score: sum(  # type: ignore[misc]
+            one >= least for one in scores
+        )
+    for name, rule in rules.items():
+        print(f"| {name} | {' | '.join(_measure(rule, answers))} |")
+
+
+def find_cutoff(scores: Sequence[float]) -> int | None:
+    """Return how many hits are alike, as the page does; None if no drop stands out."""
+    best, count = LEAST_DROP, None
+    for place in range(1, min(len(scores), FIRST + 1)):
+        before = scores[place - 1]
+        if before < LEAST_SCORE:
+            break
+        if (drop := (before - scores[place]) / before) > best:
+            best, count = drop, place
+    return count
+
+
+def _collect_answers(engine: Engine) -> list[tuple[list[float], list[bool]]]:
+    """Return scores of the hits of each picture, and whether each hit is of its class."""
+    pages = range(1, engine.pictures().pages + 1)
+    pictures = [picture for page in pages for picture in engine.pictures(page).pictures]
+    answers = []
+    for picture in pictures:
+        name = Path(picture.path).parent.name
+        hits = engine.search(image=f"id:{picture.id}", k=min(len(pictures), 10_000))
+        others = [hit for hit in hits if hit.id != picture.id]
+        is_same = [Path(hit.path).parent.name == name for hit in others]
+        answers.append(([hit.score for hit in others], is_same))
+    return answers
+
+
+def _measure(rule: Rule, answers: Sequence[tuple[list[float], list[bool]]]) -> list[str]:
+    """Return the share of answers with an end; and over these, with standard errors, the mean
+    count, precision and recall of a rule."""
+    counts, precisions, recalls = [], [], []
+    for scores, is_same in answers:
+        if (count := rule(scores)) is None:
+            continue
+        counts.append(float(count))
+        if count:
+            precisions.append(sum(is_same[:count]) / count)
+        if any(is_same):
+            recalls.append(sum(is_same[:count]) / sum(is_same))
+    share = f"{len(counts) / len(answers):.0%}"
+    return [share, *(_describe(values) for values in (counts, precisions, recalls))]
+
+
+def _describe(values: Sequence[float]) -> str:
+    if len(values) < 2:
+        return "-"
+    error = statistics.stdev(values) / math.sqrt(len(values))
+    return f"{statistics.fmean(values):.2f} ± {error:.2f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -3,7 +3,7 @@
 import { getStorage, readPreferences } from './preferences.js';
 import { Problem, isAbort } from './problems.js';
 
-/** @import { Term } from './query.js' */
+/** @import { Query } from './query.js' */
 /** @import { Limits } from './noise-scale.js' */
 
 /**
@@ -33,8 +33,10 @@ import { Problem, isAbort } from './problems.js';
  */
 
 /**
- * The answer to a query.
+ * The answer to a query. problems: why pictures of the query were left out, by what they are; the
+ * page adds them.
  * @typedef {object} Answer
+ * @property {ReadonlyMap<string, Problem>} [problems]
  * @property {string} model
  * @property {{ total: number }} took_ms
  * @property {Reading[]} understood
@@ -48,9 +50,24 @@ import { Problem, isAbort } from './problems.js';
  * @typedef {Item & {
  *   paths: string[], type: string, bytes: number, taken: string | null, camera: string | null,
  *   latitude: number | null, longitude: number | null, palette: string[],
- *   exif: Record<string, unknown>, tags: string[], labels: { name: string, score: number }[],
+ *   exif: Record<string, unknown>, tags: string[], favourite?: boolean, rating?: number | null,
+ *   hidden?: boolean, caption?: string | null, albums?: { id: string, name: string }[],
+ *   labels: { name: string, score: number }[],
  *   truncated: boolean, original_name: string | null, source_url: string | null,
  * }} Image
+ */
+
+/**
+ * A change of what people say of pictures, as docs/api.md has it.
+ * @typedef {object} Change
+ * @property {string[]} [add_tags]
+ * @property {string[]} [remove_tags]
+ * @property {boolean} [favourite]
+ * @property {number | null} [rating]
+ * @property {boolean} [hidden]
+ * @property {string | null} [caption]
+ * @property {string} [album]
+ * @property {string} [remove_album]
  */
 
 /** @typedef {{ page: number, pages: number, total: number, images: Image[] }} Page */
@@ -141,16 +158,15 @@ export class Api {
 
   /**
    * Search.
-   * @param {Term[]} terms
-   * @param {number} k
+   * @param {Query} query
    * @param {readonly Blob[]} blobs The pictures that the terms name as 0, 1, and so on.
    * @param {AbortSignal} signal
    * @returns {Promise<Answer>}
    */
-  search(terms, k, blobs, signal) {
+  search(query, blobs, signal) {
     const { minScore } = readPreferences(getStorage());
-    const query = minScore ? { terms, k, min_score: minScore } : { terms, k };
-    const request = blobs.length ? createForm(blobs, { query }) : createJson(query);
+    const sent = minScore ? { min_score: minScore, ...query } : query;
+    const request = blobs.length ? createForm(blobs, { query: sent }) : createJson(sent);
     return this.#requestJson('search', { ...request, signal });
   }
 
@@ -184,11 +200,13 @@ export class Api {
   /**
    * Return a page of the library's pictures, the newest first.
    * @param {number} page
+   * @param {readonly string[]} where Conditions that the pictures fulfil.
    * @param {AbortSignal} signal
    * @returns {Promise<Page>}
    */
-  fetchPage(page, signal) {
-    return this.#requestJson(`images?page=${page}`, { signal });
+  fetchPage(page, where, signal) {
+    const conditions = where.map((condition) => `&where=${encodeURIComponent(condition)}`).join('');
+    return this.#requestJson(`images?page=${page}${conditions}`, { signal });
   }
 
   /**
@@ -217,6 +235,53 @@ export class Api {
    */
   async deleteImage(id) {
     await this.#request(`images/${encodeURIComponent(id)}`, { method: 'DELETE' });
+  }
+
+  /**
+   * Change what people say of pictures.
+   * @param {({ ids: string[] } & Change) | { changes: object[] }} change Or what undoes one.
+   * @returns {Promise<{ changed: number, undo: { changes: object[] } }>}
+   */
+  changeImages(change) {
+    return this.#requestJson('images/batch', createJson(change));
+  }
+
+  /**
+   * Return the tags that begin with a prefix, the most frequent first.
+   * @param {string} prefix
+   * @returns {Promise<{ tags: { tag: string, count: number }[] }>}
+   */
+  fetchTags(prefix) {
+    return this.#requestJson(`tags?prefix=${encodeURIComponent(prefix)}&limit=20`);
+  }
+
+  /** @returns {Promise<{ albums: { id: string, name: string, count: number }[] }>} */
+  fetchAlbums() {
+    return this.#requestJson('albums');
+  }
+
+  /**
+   * Return the files of pictures as a ZIP.
+   * @param {string[]} ids
+   */
+  async fetchZip(ids) {
+    return (await this.#request('images/download', createJson({ ids }))).blob();
+  }
+
+  /**
+   * Return what this login can do on the desktop of the computer that the server runs on.
+   * @returns {Promise<{ shows_files: boolean }>}
+   */
+  fetchDesktop() {
+    return this.#requestJson('desktop');
+  }
+
+  /**
+   * Show the file of a picture in the file manager of the computer that the server runs on.
+   * @param {string} id
+   */
+  async revealImage(id) {
+    await this.#request(`images/${encodeURIComponent(id)}/reveal`, { method: 'POST' });
   }
 
   /**

@@ -1,6 +1,8 @@
 // The page: it composes the parts, and goes from one route to the next.
 
+import { AnswerControls } from './answer-controls.js';
 import { Api } from './api.js';
+import { AskDialog } from './ask.js';
 import { DetailDialog } from './detail.js';
 import { getElement, moveFocus, translateDocument } from './dom.js';
 import { Grid } from './grid.js';
@@ -13,7 +15,11 @@ import { QueryPanel } from './query-panel.js';
 import { Results } from './results.js';
 import { HelpDialog, SettingsDialog, applyTheme } from './settings.js';
 import { prepareOffline, receiveShared } from './shared.js';
-import { DEFAULT_K, MAX_K, START, formatRoute, getResultKey, parseId, parseRoute, shortenId } from './route.js';
+import {
+  DEFAULT_K, MAX_K, START, formatRoute, getBoxText, getResultKey, parseRoute, routeToQuery,
+  shortenId,
+} from './route.js';
+import { SelectionBar } from './selection-bar.js';
 import { Store } from './store.js';
 import { createToast } from './toast.js';
 import { receiveUploads } from './upload.js';
@@ -21,12 +27,13 @@ import { VariantsDialog } from './variants.js';
 import { Vocabulary } from './vocabulary.js';
 
 /** @import { Answer, Image, Status } from './api.js' */
-/** @import { Route } from './route.js' */
+/** @import { QueryTerm, Route } from './route.js' */
 /** @import { Content } from './upload.js' */
 /** @import { VariantQuery } from './variants.js' */
 
 const LOAD_AHEAD = 5; // pictures from the end of those that are loaded
 const K_STEPS = Object.freeze([DEFAULT_K, 1000, 5000, MAX_K]);
+const MAX_TERMS = 64; // of a query
 const SAVE_SCROLL_MS = 150;
 
 class App {
@@ -49,6 +56,7 @@ class App {
 
   #library;
   #grid;
+  #selectionBar;
   #variants;
   #panel;
   #detail;
@@ -68,6 +76,14 @@ class App {
       onOpen: (place) => this.#enter({ ...this.#route, see: this.#grid.items[place].id }, { y: scrollY }),
       getLink: ({ id }) => formatRoute({ ...this.#route, see: id }),
       onEnd: () => this.#results.loadMore(),
+      onSelect: () => this.#selectionBar.show(),
+    });
+    this.#selectionBar = new SelectionBar(this.#api, new AskDialog(), this.#grid.selection, {
+      onQuery: (terms) => this.#addTerms(terms),
+      onOpen: ({ id }) => this.#enter({ ...this.#route, see: id }, { y: scrollY }),
+      onChange: () => this.#reloadResults(),
+      getTerms: () => this.#route.terms,
+      showToast,
     });
     this.#variants = new VariantsDialog(this.#api, {
       onSearch: (file) => this.#receive({ files: [file] }),
@@ -76,9 +92,10 @@ class App {
       countPictures: () => this.#library.status?.pictures ?? 0,
       showToast,
     });
-    this.#panel = new QueryPanel(this.#api, {
-      onCrop: (crop) => this.#enter({ ...this.#route, crop, see: '' }),
-      onKept: (image, isShown) => this.#handleKept(image, isShown),
+    const controls = new AnswerControls((change) => this.#enter({ ...this.#route, ...change, see: '' }));
+    this.#panel = new QueryPanel(this.#api, this.#store.files, {
+      onChange: (terms) => this.#enter({ ...this.#route, terms, see: '' }),
+      onKept: (image, what) => this.#handleKept(image, what),
       onMakeVariants,
       showToast,
     });
@@ -87,6 +104,8 @@ class App {
       onStep: (by) => this.#step(by),
       onFollow: (event) => this.#follow(event),
       onMakeVariants,
+      onChange: () => this.#store.invalidate(),
+      showToast,
     });
     const parts = {
       api: this.#api,
@@ -96,11 +115,12 @@ class App {
       placeholder: this.#placeholder,
     };
     this.#results = new Results(parts, {
-      onListed: () => this.#enableSteps(),
+      onListed: () => this.#setNeighbours(),
+      onLoading: (route) => controls.show(route),
       onRecognized: (route, id, answer) => this.#handleRecognized(route, id, answer),
       createAddFolder: () => this.#createAddFolder(),
     });
-    new Vocabulary(this.#api, (word) => this.#enter({ ...START, q: word }));
+    new Vocabulary(this.#api, (word) => this.#enter(routeToQuery(word)));
   }
 
   /** Listen, and show what the address says. */
@@ -112,7 +132,7 @@ class App {
     }
     getElement('box').addEventListener('submit', (event) => {
       event.preventDefault();
-      this.#enter({ ...START, q: this.#searchBox.value.trim() });
+      this.#enter(routeToQuery(this.#searchBox.value.trim()));
     });
     document.querySelector('.skip')?.addEventListener('click', (event) => {
       event.preventDefault(); // an address of its own would be another entry of the history
@@ -129,7 +149,7 @@ class App {
   /** Show the current entry of the history. */
   #showEntry() {
     const { route, y } = history.state ?? {};
-    this.#show(route ?? parseRoute(location.search), y ?? 0);
+    this.#show(route?.terms ? route : parseRoute(location.search), y ?? 0);
   }
 
   #saveScroll() {
@@ -167,16 +187,15 @@ class App {
    * Search by what was brought to the page.
    * @param {Content} content
    */
-  #receive({ files, id, url, text, isFolder, folder }) {
+  #receive({ files, id, url, text, isFolder, folder, isAdded }) {
     for (const dialog of document.querySelectorAll('dialog[open]:not(#login)')) {
       if (dialog instanceof HTMLDialogElement) dialog.close();
     }
     if (files) {
-      const name = files.length > 1 ? translate('pictures', { n: files.length }) : files[0].name;
-      const upload = this.#store.addUpload({ blobs: files, name: name || translate('query_upload') });
-      this.#enter({ ...START, upload });
-    } else if (id) this.#enter({ ...START, q: `id:${shortenId(id)}` });
-    else if (url || text) this.#enter({ ...START, q: url ?? text ?? '' });
+      const numbers = this.#store.files.add(files);
+      this.#receiveTerms(numbers.map((number) => `file:${number}`), isAdded);
+    } else if (id) this.#receiveTerms([`id:${shortenId(id)}`], isAdded);
+    else if (url || text) this.#receiveTerms([url ?? text ?? ''], isAdded);
     else if (folder) this.#library.open(folder);
     else if (isFolder) {
       const actions = [this.#createAddFolder()];
@@ -184,11 +203,32 @@ class App {
     } else this.#placeholder.show('warning', translate('dropped_nothing'), translate('dropped_nothing_hint'));
   }
 
+  /**
+   * Search by pictures, or add them to the query.
+   * @param {readonly string[]} whats
+   * @param {boolean} [isAdded]
+   */
+  #receiveTerms(whats, isAdded = false) {
+    const terms = whats.map((what) => ({ what, weight: 1, crop: null }));
+    if (isAdded) this.#addTerms(terms);
+    else this.#enter({ ...START, terms });
+  }
+
+  /**
+   * Add terms to the query. Those that it has already get the new weight.
+   * @param {readonly QueryTerm[]} terms
+   */
+  #addTerms(terms) {
+    const added = new Set(terms.map(({ what }) => what));
+    const kept = this.#route.terms.filter(({ what }) => !added.has(what));
+    this.#enter({ ...this.#route, terms: [...kept, ...terms].slice(0, MAX_TERMS), see: '' });
+  }
+
   /** Load the pictures that were refused before the login. */
   #reload() {
-    if (document.body.classList.contains('asking')) {
+    if (this.#route.terms.length) {
       this.#panel.adopt(null);
-      this.#panel.show(this.#route, this.#store.getUpload(this.#route.upload));
+      this.#panel.show(this.#route.terms);
     }
     if (this.#route.see) this.#showDetail(this.#route.see);
   }
@@ -204,7 +244,7 @@ class App {
     this.#route = route;
     this.#isStarted = true;
     this.#isClosing = false;
-    if (!hasSameResults) this.#searchBox.value = parseId(route.q) ? '' : route.q;
+    if (!hasSameResults) this.#searchBox.value = getBoxText(route);
     if (!hasSameResults || this.#results.hasFailed) this.#results.load(route, y);
     if (route.see) this.#showDetail(route.see);
     else if (this.#detail.isOpen) {
@@ -234,6 +274,12 @@ class App {
     this.#results.load(this.#route, scrollY);
   }
 
+  /** Ask for the results anew, since pictures were changed. */
+  #reloadResults() {
+    this.#refreshLibrary();
+    this.#results.load(this.#route, scrollY);
+  }
+
   #refreshLibrary() {
     this.#store.invalidate();
     this.#library.refresh();
@@ -242,22 +288,35 @@ class App {
   /**
    * Go on with a picture that was put into the library. Returns what goes back.
    * @param {Image} image
-   * @param {boolean} isShown
+   * @param {string} what What it was in the query.
    */
-  #handleKept({ id }, isShown) {
+  #handleKept({ id }, what) {
     const before = this.#route;
+    const isShown = before.terms.some((term) => term.what === what);
     this.#store.invalidate();
-    if (isShown && document.body.classList.contains('asking')) {
+    if (isShown) {
       this.#panel.adopt(shortenId(id));
-      this.#enter({ ...this.#route, q: `id:${shortenId(id)}`, upload: null }, { isReplacing: true });
+      this.#enter(this.#nameTerm(before, what, id), { isReplacing: true });
     }
     this.#library.refresh();
     return () => {
       this.#refreshLibrary();
-      if (parseId(this.#route.q) !== shortenId(id)) return;
+      if (!this.#route.terms.some((term) => term.what === `id:${shortenId(id)}`)) return;
       this.#panel.adopt(null);
       this.#enter(before, { isReplacing: true });
     };
+  }
+
+  /**
+   * Return a route in which a term is a picture of the library.
+   * @param {Route} route
+   * @param {string} what
+   * @param {string} id
+   * @returns {Route}
+   */
+  #nameTerm(route, what, id) {
+    const terms = route.terms.map((term) => (term.what === what ? { ...term, what: `id:${shortenId(id)}` } : term));
+    return { ...route, terms };
   }
 
   /**
@@ -268,11 +327,11 @@ class App {
    */
   #handleRecognized(route, id, answer) {
     if (route !== this.#route) return;
-    this.#route = { ...route, q: `id:${shortenId(id)}`, upload: null };
+    this.#route = this.#nameTerm(route, route.terms[0].what, id);
     this.#store.addAnswer(this.#route, answer);
     history.replaceState({ ...history.state, route: this.#route }, '', formatRoute(this.#route));
     this.#panel.adopt(shortenId(id));
-    this.#panel.show(this.#route);
+    this.#panel.show(this.#route.terms);
     this.#grid.updateLinks();
   }
 
@@ -304,14 +363,15 @@ class App {
   #showDetail(id) {
     const place = this.#grid.find(id);
     if (place >= this.#grid.items.length - LOAD_AHEAD) this.#results.loadMore();
-    this.#enableSteps();
+    this.#setNeighbours();
     this.#detail.show(id, this.#grid.items[place]);
   }
 
-  #enableSteps() {
+  #setNeighbours() {
     if (!this.#route.see) return;
     const place = this.#grid.find(this.#route.see);
-    this.#detail.enableSteps({ hasPrevious: place > 0, hasNext: place >= 0 && place < this.#grid.items.length - 1 });
+    const { items } = this.#grid;
+    this.#detail.setNeighbours({ previous: items[place - 1], next: place < 0 ? undefined : items[place + 1] });
   }
 }
 

@@ -18,12 +18,12 @@ export async function copyText(text) {
 /** @param {string} text */
 function copySelection(text) {
   const before = document.activeElement;
-  const field = createElement('textarea', { class: 'copied', 'aria-hidden': 'true', tabindex: -1 });
+  const host = [...document.querySelectorAll('dialog[open]')].at(-1) ?? document.body; // a dialog keeps the focus inside
+  const field = createElement('textarea', { class: 'copied-text', readonly: '', 'aria-hidden': 'true', tabindex: -1 });
   field.value = text;
-  const top = [...document.querySelectorAll('dialog[open]')].at(-1) ?? document.body; // a dialog keeps the focus inside
-  top.append(field);
+  host.append(field);
   field.select();
-  const isCopied = document.execCommand('copy');
+  const isCopied = document.execCommand('copy'); // without TLS there is no other way
   field.remove();
   if (before instanceof HTMLElement) before.focus({ preventScroll: true });
   return isCopied;

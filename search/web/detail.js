@@ -1,16 +1,22 @@
 // One picture, large, with what is known of it.
 
 import { getAddress } from './api.js';
-import { createElement, createPath, getElement, moveFocus } from './dom.js';
+import { createElement, getElement, moveFocus } from './dom.js';
+import { createFact, createFacts } from './facts.js';
 import { translate, translator } from './i18n.js';
-import { getDirection, isBrowserShortcut } from './keyboard.js';
+import { getDirection, getViewAction, isBrowserShortcut } from './keyboard.js';
+import { Marks } from './marks.js';
 import { splitPath } from './paths.js';
 import { formatProblem, isAbort, toProblem } from './problems.js';
-import { formatRoute, routeToPicture, shortenId } from './route.js';
+import { formatRoute, routeToPicture } from './route.js';
+import { Zoom } from './zoom.js';
 
 /** @import { Api, Image, Item } from './api.js' */
 /** @import { VariantQuery } from './variants.js' */
-/** @import { TextKey } from './texts.js' */
+
+const SLIDE_MS = 4000;
+const SHARP = 1.5; // scale from which on the original is loaded
+const SHOWN_BY_BROWSERS = Object.freeze(['jpeg', 'png', 'webp', 'gif', 'avif']);
 
 /**
  * What the dialog calls.
@@ -19,7 +25,11 @@ import { formatRoute, routeToPicture, shortenId } from './route.js';
  * @property {(by: number) => void} onStep Called to show another picture: -1 for the previous one, 1 for the next.
  * @property {(event: MouseEvent) => void} onFollow A link to results was clicked.
  * @property {(query: VariantQuery) => void} onMakeVariants
+ * @property {() => void} onChange A picture was changed.
+ * @property {ReturnType<import('./toast.js').createToast>} showToast
  */
+
+/** @typedef {{ previous: Item | undefined, next: Item | undefined }} Neighbours */
 
 export class DetailDialog {
   #api;
@@ -30,14 +40,34 @@ export class DetailDialog {
   /** Id of the picture that is shown, or empty. */
   #id = '';
 
+  #stage = getElement('detail-stage');
   #loading = new AbortController();
+  #zoom;
+  #marks;
+  #callbacks;
+
+  /** @type {Neighbours} */
+  #neighbours = { previous: undefined, next: undefined };
+
+  /** Timer of the slideshow, 0 if none is shown. */
+  #slideTimer = 0;
+
+  /** Type of the picture, once it is known. */
+  #type = '';
+
+  /** Whether the original is shown or on its way, instead of the preview. */
+  #isSharp = false;
 
   /**
    * @param {Api} api
    * @param {Callbacks} callbacks
    */
-  constructor(api, { onClose, onStep, onFollow, onMakeVariants }) {
+  constructor(api, callbacks) {
+    const { onClose, onStep, onMakeVariants, onChange, showToast } = callbacks;
     this.#api = api;
+    this.#callbacks = callbacks;
+    this.#zoom = new Zoom(this.#stage, this.#image, onStep);
+    this.#marks = new Marks(api, { onFollow: (event) => this.#follow(event), onChange, showToast });
     this.#dialog.addEventListener('cancel', (event) => {
       event.preventDefault();
       onClose();
@@ -46,20 +76,29 @@ export class DetailDialog {
       if (this.#id) onClose(); // the browser closed it by itself
     });
     this.#dialog.addEventListener('click', ({ target }) => {
-      if (target === this.#dialog || target === getElement('detail-stage')) onClose();
+      const isOutside = target === this.#dialog || target === this.#stage;
+      if (isOutside && !this.#zoom.hasMoved && !this.#zoom.isZoomed && !document.fullscreenElement) onClose();
     });
-    this.#dialog.addEventListener('keydown', (event) => {
-      const [right] = getDirection(event) ?? [0];
-      if (right && !isBrowserShortcut(event)) onStep(right);
-    });
+    this.#dialog.addEventListener('keydown', (event) => this.#handleKey(event));
+    for (const name of ['wheel', 'dblclick', 'pointerup']) {
+      this.#stage.addEventListener(name, () => this.#sharpen(), { passive: true });
+    }
+    getElement('detail-zoom-in').addEventListener('click', () => this.#act('in'));
+    getElement('detail-zoom-out').addEventListener('click', () => this.#act('out'));
+    getElement('detail-slides').addEventListener('click', () => this.#act('slides'));
+    getElement('detail-full').addEventListener('click', () => this.#act('full'));
+    getElement('detail-full').hidden = !document.fullscreenEnabled;
     getElement('detail-close').addEventListener('click', onClose);
     getElement('detail-previous').addEventListener('click', () => onStep(-1));
     getElement('detail-next').addEventListener('click', () => onStep(1));
-    getElement('detail-similar').addEventListener('click', onFollow);
+    getElement('detail-similar').addEventListener('click', (event) => this.#follow(event));
     getElement('detail-variants').addEventListener('click', () => {
       onMakeVariants({ source: { id: this.#id }, address: this.#image.src, name: this.#image.alt });
     });
-    this.#image.addEventListener('load', () => this.#image.classList.add('ready'));
+    this.#image.addEventListener('load', () => {
+      this.#image.classList.add('ready');
+      this.#preload();
+    });
     this.#image.addEventListener('error', () => this.#showGone(this.#id));
   }
 
@@ -68,15 +107,18 @@ export class DetailDialog {
   }
 
   /**
-   * Enable the buttons that step to other pictures.
-   * @param {{ hasPrevious: boolean, hasNext: boolean }} neighbours
+   * Set the pictures before and after the one that is shown.
+   * @param {Neighbours} neighbours
    */
-  enableSteps({ hasPrevious, hasNext }) {
-    for (const [id, isEnabled] of /** @type {const} */ ([['detail-previous', hasPrevious], ['detail-next', hasNext]])) {
+  setNeighbours(neighbours) {
+    this.#neighbours = neighbours;
+    const buttons = /** @type {const} */ ([['detail-previous', neighbours.previous], ['detail-next', neighbours.next]]);
+    for (const [id, item] of buttons) {
       const button = getElement(id, HTMLButtonElement);
-      if (!isEnabled) moveFocus(button, getElement('detail-close'));
-      button.disabled = !isEnabled;
+      if (!item) moveFocus(button, getElement('detail-close'));
+      button.disabled = !item;
     }
+    if (this.#image.classList.contains('ready')) this.#preload();
   }
 
   /**
@@ -95,7 +137,12 @@ export class DetailDialog {
     getElement('detail-similar', HTMLAnchorElement).href = formatRoute(routeToPicture(id));
     getElement('detail-file', HTMLAnchorElement).href = getAddress(id, 'file');
     getElement('detail-facts').replaceChildren();
+    getElement('detail-problem').textContent = '';
     getElement('detail-exif').hidden = true;
+    this.#zoom.reset();
+    this.#marks.hide();
+    this.#type = '';
+    this.#isSharp = false;
     this.#showName(item?.path ?? '');
     if (!this.#dialog.open) this.#dialog.showModal();
     this.#isDescribed = this.#describe(id, item);
@@ -120,18 +167,21 @@ export class DetailDialog {
     try {
       const image = await this.#api.fetchImage(id, this.#loading.signal);
       this.#showName(image.path);
+      this.#type = image.type;
       this.#showFacts(image, item?.score);
+      this.#marks.show(image);
       return true;
     } catch (error) {
       if (isAbort(error)) return false;
-      const text = formatProblem(toProblem(error), translator);
-      getElement('detail-facts').replaceChildren(createElement('p', { role: 'alert', text }));
+      getElement('detail-problem').textContent = formatProblem(toProblem(error), translator);
       return false;
     }
   }
 
   close() {
     this.#id = '';
+    this.#stopSlides();
+    if (document.fullscreenElement) document.exitFullscreen();
     this.#loading.abort();
     this.#image.removeAttribute('src');
     this.#dialog.close();
@@ -149,66 +199,93 @@ export class DetailDialog {
    * @param {number} [score]
    */
   #showFacts(image, score) {
-    getElement('detail-facts').replaceChildren(
-      ...listFacts(image, score).flatMap(([key, value]) => createFact(translate(key), value)),
-    );
+    const onFollow = (/** @type {MouseEvent} */ event) => this.#follow(event);
+    getElement('detail-facts').replaceChildren(...createFacts(image, score, onFollow));
     const exif = Object.entries(image.exif);
     const details = getElement('detail-exif', HTMLDetailsElement);
     details.hidden = !exif.length;
     details.open = false;
     getElement('detail-tags').replaceChildren(...exif.flatMap(([name, value]) => createFact(name, [String(value)])));
   }
-}
 
-/**
- * List what is known of a picture: the text of each name, and its value.
- * @param {Image} image
- * @param {number} [score]
- * @returns {[TextKey, (string | Node)[]][]}
- */
-function listFacts(image, score) {
-  const facts = /** @type {[TextKey, (string | Node)[]][]} */ ([]);
-  /** @type {(key: TextKey, value: string | null | undefined | false) => void} */
-  const add = (key, value) => {
-    if (value) facts.push([key, [value]]);
-  };
-  const { latitude, longitude } = image;
-  const pixels = translate('megapixels', { w: String(image.width), h: String(image.height) });
-  add('fact_score', score?.toFixed(3));
-  add('fact_size', `${pixels}, ${translator.formatBytes(image.bytes)}`);
-  add('fact_type', image.type.toUpperCase());
-  add('fact_taken', image.taken && translator.formatTime(image.taken));
-  add('fact_camera', image.camera);
-  if (latitude !== null && longitude !== null) add('fact_place', `${latitude.toFixed(5)}, ${longitude.toFixed(5)}`);
-  if (image.palette.length) facts.push(['fact_palette', [createSwatches(image.palette)]]);
-  const labels = image.labels.map((label) => `${label.name} ${translator.formatPercent(label.score)}`);
-  add('fact_labels', labels.join(', '));
-  add('fact_content', image.low_content && translate('blank_picture'));
-  add('fact_truncated', image.truncated && translate('truncated_picture'));
-  add('fact_tags', image.tags.join(', '));
-  add('fact_name', image.original_name);
-  add('fact_source', image.source_url);
-  facts.push(['fact_path', createPath(splitPath(image.path).folder)]);
-  for (const path of image.paths) if (path !== image.path) facts.push(['fact_also', createPath(path)]);
-  facts.push(['fact_id', [createElement('code', { text: shortenId(image.id), title: image.id })]]);
-  return facts;
-}
-
-/**
- * @param {string} name
- * @param {(string | Node)[]} value
- */
-function createFact(name, value) {
-  return [createElement('dt', { text: name }), createElement('dd', {}, ...value)];
-}
-
-/** @param {string[]} palette Colours of CSS. */
-function createSwatches(palette) {
-  const list = createElement('span', { class: 'swatches' });
-  for (const colour of palette) {
-    const swatch = createElement('span', { role: 'img', 'aria-label': colour, title: colour });
-    swatch.style.background = colour;
-    list.append(swatch);
+  /** @param {MouseEvent} event */
+  #follow(event) {
+    this.#stopSlides();
+    this.#callbacks.onFollow(event);
   }
-  return list;
+
+  /** Load the pictures beside this one, so that they show at once. */
+  #preload() {
+    for (const item of [this.#neighbours.next, this.#neighbours.previous]) {
+      if (item) createElement('img', { src: getAddress(item.id, 'preview') });
+    }
+  }
+
+  /** @param {KeyboardEvent} event */
+  #handleKey(event) {
+    const isTyping = event.target instanceof Element && event.target.matches('input, select');
+    if (isTyping || isBrowserShortcut(event)) return;
+    const action = getViewAction(event);
+    if (action) {
+      event.preventDefault();
+      this.#act(action);
+      return;
+    }
+    const [right, down] = getDirection(event) ?? [0, 0];
+    if (this.#zoom.isZoomed && (right || down)) {
+      event.preventDefault();
+      this.#zoom.pan(right, down);
+    } else if (right) this.#callbacks.onStep(right);
+  }
+
+  /** @param {'in' | 'out' | 'whole' | 'full' | 'slides'} action */
+  #act(action) {
+    if (action === 'in') this.#zoom.step(1);
+    else if (action === 'out') this.#zoom.step(-1);
+    else if (action === 'whole') this.#zoom.reset();
+    else if (action === 'full') this.#toggleFullScreen();
+    else if (this.#slideTimer) this.#stopSlides();
+    else this.#startSlides();
+    this.#sharpen();
+  }
+
+  /** Load the original once somebody looks closely, if browsers show its type. */
+  async #sharpen() {
+    const id = this.#id;
+    if (this.#isSharp || this.#zoom.scale < SHARP || !SHOWN_BY_BROWSERS.includes(this.#type)) return;
+    this.#isSharp = true;
+    const original = createElement('img', { src: getAddress(id, 'file') });
+    try {
+      await original.decode();
+      if (this.#id === id && this.#isSharp) this.#image.src = original.src;
+    } catch {
+      // the preview stays
+    }
+  }
+
+  #toggleFullScreen() {
+    if (document.fullscreenElement) document.exitFullscreen();
+    else this.#stage.requestFullscreen?.().catch(() => this.#callbacks.showToast(translate('full_screen_refused')));
+  }
+
+  #startSlides() {
+    this.#slideTimer = setInterval(() => {
+      if (this.#neighbours.next && !document.hidden) this.#callbacks.onStep(1);
+      else if (!this.#neighbours.next) this.#stopSlides();
+    }, SLIDE_MS);
+    this.#showSlides();
+  }
+
+  #stopSlides() {
+    clearInterval(this.#slideTimer);
+    this.#slideTimer = 0;
+    this.#showSlides();
+  }
+
+  #showSlides() {
+    const button = getElement('detail-slides');
+    const isRunning = this.#slideTimer !== 0;
+    button.setAttribute('aria-pressed', String(isRunning));
+    button.querySelector('use')?.setAttribute('href', isRunning ? '#i-pause' : '#i-play');
+  }
 }

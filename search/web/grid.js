@@ -1,18 +1,26 @@
 // Any number of pictures in rows. Only those near the window are in the document.
 
 import { getAddress } from './api.js';
-import { createElement } from './dom.js';
+import { createElement, createIcon, getElement } from './dom.js';
 import { translate } from './i18n.js';
-import { getDirection, getEnd, isBrowserShortcut, opensElsewhere } from './keyboard.js';
-import { findRowAt, findRowOf, findVertically, layoutRows } from './layout.js';
-import { shortenFolder, splitPath } from './paths.js';
+import {
+  getDirection, getEnd, isBrowserShortcut, isCancelKey, isSelectAllKey, isSelectKey, opensElsewhere,
+} from './keyboard.js';
+import { findRowAt, findRowOf, findVertically, layoutSections } from './layout.js';
+import { getMediaType, shortenFolder, splitPath } from './paths.js';
+import { Selection } from './selection.js';
 
 /** @import { Item } from './api.js' */
+/** @import { Likeness } from './cutoff.js' */
 /** @import { Row } from './layout.js' */
 
 const CAPTION = 46; // pixels: two lines
 const MARGIN = 12; // pixels around a picture that is scrolled to
 const NARROW = 560; // pixels: below this the rows are lower
+const WIDE = 1700; // pixels: from this on they are higher
+const DIVIDER = 56; // pixels
+const LONG_PRESS_MS = 450;
+const STILL = 12; // pixels that a finger may move in a long press
 export const DRAG_TYPE = 'application/x-lookalike'; // of a picture that is dragged within the page
 
 /**
@@ -21,17 +29,36 @@ export const DRAG_TYPE = 'application/x-lookalike'; // of a picture that is drag
  * @property {(place: number) => void} onOpen A picture was chosen.
  * @property {(item: Item) => string} getLink Its address.
  * @property {() => void} onEnd The last pictures come near.
+ * @property {() => void} onSelect Other pictures are selected.
+ */
+
+/**
+ * How alike the pictures of an answer are. isOfWords: the query is words alone. divider: index of
+ * the picture that begins the less alike ones, and a text above it.
+ * @typedef {{ likeness: readonly Likeness[], isOfWords: boolean,
+ *   divider: { start: number, text: string } | null }} Rating
  */
 
 /**
  * A picture in the document.
- * @typedef {{ element: HTMLLIElement, link: HTMLAnchorElement, frame: HTMLElement, image: HTMLImageElement }} Tile
+ * @typedef {{ element: HTMLLIElement, link: HTMLAnchorElement, frame: HTMLElement, image: HTMLImageElement,
+ *   check: HTMLButtonElement }} Tile
  */
 
 export class Grid {
   #list;
   #callbacks;
-  #isScored = false;
+  #divider = getElement('divider');
+
+  /** @type {Rating | null} */
+  #rating = null;
+
+  /** Time until a finger that stays selects a picture. */
+  #pressTimer = 0;
+
+  /** Whether the click that follows a long press is still to come. */
+  #wasLongPress = false;
+
   #active = 0;
   #width = 0;
   #frame = 0; // number of the next drawing, 0 if none is planned
@@ -45,6 +72,9 @@ export class Grid {
   /** @type {readonly Item[]} */
   items = [];
 
+  /** @type {Selection<Item>} */
+  selection;
+
   /**
    * @param {HTMLElement} list
    * @param {Callbacks} callbacks
@@ -52,6 +82,12 @@ export class Grid {
   constructor(list, callbacks) {
     this.#list = list;
     this.#callbacks = callbacks;
+    this.selection = new Selection(() => this.#showSelection());
+    list.addEventListener('pointerdown', (event) => this.#handlePress(event));
+    list.addEventListener('contextmenu', (event) => {
+      if (this.#wasLongPress) event.preventDefault();
+    });
+    addEventListener('keydown', (event) => this.#handlePageKey(event));
     list.addEventListener('click', (event) => this.#handleClick(event));
     list.addEventListener('keydown', (event) => this.#handleKey(event));
     list.addEventListener('focusin', (event) => this.#handleFocus(event));
@@ -64,11 +100,12 @@ export class Grid {
   /**
    * Show pictures instead of the present ones.
    * @param {readonly Item[]} items
-   * @param {boolean} isScored Whether each has a score and a caption.
+   * @param {Rating | null} rating Null for pictures without scores and captions.
    */
-  show(items, isScored) {
+  show(items, rating) {
     this.items = items;
-    this.#isScored = isScored;
+    this.#rating = rating;
+    this.selection.setItems(items);
     this.#active = 0;
     for (const tile of this.#tiles.values()) discard(tile);
     this.#tiles.clear();
@@ -81,6 +118,7 @@ export class Grid {
    */
   extend(items) {
     this.items = items;
+    this.selection.setItems(items);
     for (const { element } of this.#tiles.values()) element.setAttribute('aria-setsize', String(this.items.length));
     this.#arrange();
   }
@@ -118,7 +156,7 @@ export class Grid {
     const top = this.#list.getBoundingClientRect().top + row.top;
     const bar = document.querySelector('.bar');
     const high = (bar instanceof HTMLElement ? bar.offsetHeight : 0) + MARGIN;
-    const below = top + row.height + (this.#isScored ? CAPTION : 0) + MARGIN - innerHeight;
+    const below = top + row.height + (this.#rating ? CAPTION : 0) + MARGIN - innerHeight;
     if (top < high) scrollBy(0, top - high);
     else if (below > 0) scrollBy(0, below);
     this.#draw();
@@ -136,14 +174,16 @@ export class Grid {
   #arrange() {
     this.#width = this.#list.clientWidth;
     if (!this.#width) return;
-    const spacing = {
-      target: this.#width < NARROW ? 132 : 184,
-      gap: this.#isScored ? 14 : 6,
-      below: this.#isScored ? CAPTION : 0,
-    };
-    const { rows, height } = layoutRows(this.items, this.#width, spacing);
+    const height = this.#width < NARROW ? 132 : this.#width > WIDE ? 220 : 184;
+    const spacing = { target: height, gap: this.#rating ? 14 : 6, below: this.#rating ? CAPTION : 0 };
+    const divider = this.#rating?.divider ?? null;
+    const starts = divider ? [divider.start] : [];
+    const { rows, height: whole, headings } = layoutSections(this.items, this.#width, spacing, starts, DIVIDER);
+    this.#divider.hidden = !headings.length;
+    this.#divider.textContent = divider?.text ?? '';
+    this.#divider.style.transform = `translateY(${headings[0] ?? 0}px)`;
     this.#rows = rows;
-    this.#list.style.height = `${height}px`;
+    this.#list.style.height = `${whole}px`;
     for (const [place, tile] of this.#tiles) this.#position(place, tile);
     this.#draw();
   }
@@ -189,22 +229,34 @@ export class Grid {
     const { folder, name } = splitPath(item.path);
     const near = shortenFolder(folder);
     const number = item.low_content ? translate('blank_picture') : (item.score?.toFixed(2) ?? '');
-    const score = this.#isScored ? number : '';
+    const score = this.#rating ? number : '';
+    const likeness = this.#rating?.likeness[place] ?? null;
+    const word = likeness ? translate(this.#rating?.isOfWords ? `likeness_words_${likeness}` : `likeness_${likeness}`) : '';
     const label = [name, near, score && translate('score', { score })].filter(Boolean).join(', ');
     const image = createElement('img', { alt: '', decoding: 'async', draggable: 'false' });
     const frame = createElement('span', { class: 'frame' }, image);
     image.addEventListener('load', () => frame.classList.add('loaded'));
     image.addEventListener('error', () => frame.classList.add('gone'));
     image.src = getAddress(item.id, 'thumbnail');
+    const isSelected = this.selection.has(item.id);
     const properties = { href: this.#callbacks.getLink(item), 'aria-label': label, title: item.path, draggable: 'true' };
-    const link = createElement('a', properties, frame);
+    const link = createElement('a', { ...properties, 'aria-description': word || null }, frame);
     link.tabIndex = place === this.#active ? 0 : -1;
-    if (this.#isScored) {
-      const parts = [createElement('b', { text: name }), createElement('i', { text: score })];
-      link.append(createElement('span', { class: 'line' }, ...parts), createElement('span', { class: 'folder', text: near }));
+    if (this.#rating) {
+      const kind = `likeness ${likeness === 'less' ? 'is-less' : ''}`;
+      const words = createElement('i', { class: kind, text: word || score, title: translate('score', { score }) });
+      const numeric = createElement('i', { class: 'number', text: score });
+      const about = [createElement('span', { class: 'folder', text: near }), words, numeric];
+      link.append(createElement('span', { class: 'line' }, createElement('b', { text: name })));
+      link.append(createElement('span', { class: 'line about-line' }, ...about));
     }
+    const check = createElement('button', {
+      type: 'button', class: 'check', role: 'checkbox', tabindex: -1, 'aria-checked': String(isSelected),
+      'aria-label': translate('select_picture', { name }),
+    }, createIcon('check'));
     const numbers = { 'aria-setsize': this.items.length, 'aria-posinset': place + 1, 'data-place': place };
-    return { element: createElement('li', numbers, link), link, frame, image };
+    const classes = [isSelected && 'selected', likeness === 'own' && 'own'].filter(Boolean).join(' ');
+    return { element: createElement('li', { ...numbers, class: classes || null }, link, check), link, frame, image, check };
   }
 
   /**
@@ -246,29 +298,107 @@ export class Grid {
   /** @param {MouseEvent} event */
   #handleClick(event) {
     const place = this.#getPlace(event);
-    if (place === null || opensElsewhere(event)) return;
+    if (place === null) return;
+    const isCheck = event.target instanceof Element && event.target.closest('.check') !== null;
+    const isSelecting = isCheck || this.selection.size > 0 || event.shiftKey;
+    if (!isSelecting && opensElsewhere(event)) return;
     event.preventDefault();
     this.#activate(place);
-    this.#callbacks.onOpen(place);
+    if (this.#wasLongPress) this.#wasLongPress = false;
+    else if (isSelecting && event.shiftKey) this.selection.extend(place);
+    else if (isSelecting) this.selection.toggle(place);
+    else {
+      this.selection.setAnchor(place);
+      this.#callbacks.onOpen(place);
+    }
+  }
+
+  /**
+   * Select a picture that a finger rests on.
+   * @param {PointerEvent} event
+   */
+  #handlePress(event) {
+    const place = this.#getPlace(event);
+    this.#wasLongPress = false;
+    if (place === null || event.pointerType === 'mouse') return;
+    const end = () => {
+      clearTimeout(this.#pressTimer);
+      for (const name of ['pointerup', 'pointercancel', 'pointermove']) removeEventListener(name, check);
+    };
+    /** @param {Event} moved */
+    const check = (moved) => {
+      const isStill = moved.type === 'pointermove' && moved instanceof PointerEvent &&
+        Math.hypot(moved.clientX - event.clientX, moved.clientY - event.clientY) < STILL;
+      if (!isStill) end();
+    };
+    for (const name of ['pointerup', 'pointercancel', 'pointermove']) addEventListener(name, check);
+    this.#pressTimer = setTimeout(() => {
+      end();
+      this.#wasLongPress = true;
+      this.selection.toggle(place);
+    }, LONG_PRESS_MS);
   }
 
   /** @param {DragEvent} event */
   #handleDrag(event) {
     const place = this.#getPlace(event);
-    if (place === null || !event.dataTransfer) return;
-    event.dataTransfer.setData(DRAG_TYPE, this.items[place].id);
+    if (place === null || !event.dataTransfer || this.#wasLongPress) {
+      event.preventDefault();
+      return;
+    }
+    const { id, path } = this.items[place];
+    const { name } = splitPath(path);
+    const address = new URL(getAddress(id, 'file'), location.href).href;
+    event.dataTransfer.setData(DRAG_TYPE, id);
+    event.dataTransfer.setData('DownloadURL', `${getMediaType(name)}:${name.replaceAll(':', '_')}:${address}`);
+    event.dataTransfer.setData('text/uri-list', address);
     event.dataTransfer.effectAllowed = 'copy';
   }
 
   /** @param {KeyboardEvent} event */
   #handleKey(event) {
     if (isBrowserShortcut(event)) return;
+    if (isSelectKey(event)) {
+      event.preventDefault();
+      if (event.shiftKey) this.selection.extend(this.#active);
+      else this.selection.toggle(this.#active);
+      return;
+    }
     const place = this.#findTarget(event);
     if (place === null) return;
     event.preventDefault();
     const to = Math.min(this.items.length - 1, Math.max(0, place));
+    if (event.shiftKey) {
+      if (!this.selection.size) this.selection.setAnchor(this.#active);
+      this.selection.extend(to);
+    }
     this.#activate(to);
     this.focus(to);
+  }
+
+  /**
+   * Select all, or nothing, wherever the focus is.
+   * @param {KeyboardEvent} event
+   */
+  #handlePageKey(event) {
+    const { target } = event;
+    const isTyping = target instanceof Element && target.matches('input, textarea, select');
+    if (isTyping || document.querySelector('dialog[open]')) return;
+    if (isSelectAllKey(event) && this.items.length) {
+      event.preventDefault();
+      this.selection.selectAll();
+    } else if (isCancelKey(event)) this.selection.clear();
+  }
+
+  #showSelection() {
+    for (const [place, { element, check }] of this.#tiles) {
+      const item = this.items[place];
+      const isSelected = item !== undefined && this.selection.has(item.id);
+      element.classList.toggle('selected', isSelected);
+      check.setAttribute('aria-checked', String(isSelected));
+    }
+    this.#list.classList.toggle('selecting', this.selection.size > 0);
+    this.#callbacks.onSelect();
   }
 
   /**

@@ -81,3 +81,40 @@ export function isDeleteKey({ key }) {
 export function isPressKey({ key }) {
   return key === ' ' || key === 'Enter';
 }
+
+/**
+ * Return whether a key selects all pictures: Ctrl+A, or Cmd+A.
+ * @param {Pick<KeyboardEvent, 'key' | 'ctrlKey' | 'metaKey' | 'altKey'>} event
+ */
+export function isSelectAllKey({ key, ctrlKey, metaKey, altKey }) {
+  return (ctrlKey || metaKey) && !altKey && key.toLowerCase() === 'a';
+}
+
+/**
+ * Return whether a key selects the picture that has the focus.
+ * @param {Pick<KeyboardEvent, 'key'>} event
+ */
+export function isSelectKey({ key }) {
+  return key === ' ';
+}
+
+/**
+ * Return whether a key takes something back.
+ * @param {Pick<KeyboardEvent, 'key'>} event
+ */
+export function isCancelKey({ key }) {
+  return key === 'Escape';
+}
+
+/**
+ * Return what a key does to the picture that is shown large, or null.
+ * @param {Pick<KeyboardEvent, 'key'>} event
+ * @returns {'in' | 'out' | 'whole' | 'full' | 'slides' | null}
+ */
+export function getViewAction({ key }) {
+  if (key === '+' || key === '=') return 'in';
+  if (key === '-') return 'out';
+  if (key === '0') return 'whole';
+  if (key === 'f') return 'full';
+  return key === 's' ? 'slides' : null;
+}

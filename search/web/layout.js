@@ -63,6 +63,32 @@ export function layoutRows(shapes, width, { target, gap, below }) {
 }
 
 /**
+ * Arrange pictures in sections, each of which begins with a row of its own.
+ * @param {readonly { width: number, height: number }[]} shapes
+ * @param {number} width Pixels of a row.
+ * @param {{ target: number, gap: number, below: number }} spacing As `layoutRows` takes it.
+ * @param {readonly number[]} starts Indexes of the pictures that begin the sections after the first.
+ * @param {number} room Pixels above each of them, for its heading.
+ * @returns {{ rows: Row[], height: number, headings: number[] }} headings: their tops in pixels.
+ */
+export function layoutSections(shapes, width, spacing, starts, room) {
+  const edges = [0, ...starts.filter((start) => start > 0 && start < shapes.length), shapes.length];
+  const rows = /** @type {Row[]} */ ([]);
+  const headings = /** @type {number[]} */ ([]);
+  let top = 0;
+  for (let i = 0; i + 1 < edges.length; i += 1) {
+    if (i) {
+      headings.push(top);
+      top += room;
+    }
+    const section = layoutRows(shapes.slice(edges[i], edges[i + 1]), width, spacing);
+    for (const row of section.rows) rows.push({ ...row, top: row.top + top, from: row.from + edges[i] });
+    top += section.height + spacing.gap;
+  }
+  return { rows, height: Math.max(0, top - spacing.gap), headings };
+}
+
+/**
  * Return the index of the last row whose `property` is at most a value, at least 0.
  * @param {readonly Row[]} rows
  * @param {'top' | 'from'} property

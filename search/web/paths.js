@@ -49,3 +49,13 @@ export function parseFileAddress(list) {
     return null; // its bytes are not UTF-8
   }
 }
+
+/**
+ * Return the media type of a picture by its file name.
+ * @param {string} name
+ */
+export function getMediaType(name) {
+  const suffix = name.match(/\.(\w+)$/)?.[1].toLowerCase() ?? '';
+  const type = { jpg: 'jpeg', jpe: 'jpeg', jfif: 'jpeg', tif: 'tiff', heic: 'heif', hif: 'heif' }[suffix] ?? suffix;
+  return type ? `image/${type}` : 'application/octet-stream';
+}

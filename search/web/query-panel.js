@@ -1,33 +1,38 @@
-// What is searched for, beside the results: the picture with its crop, and what can be done with it.
+// What is searched for, beside the results: its pictures and words, one picture large with its crop,
+// and what can be done with it.
 
 import { getAddress } from './api.js';
 import { copyText } from './clipboard.js';
 import { CropBox } from './crop-box.js';
 import { toPixels } from './crop-math.js';
-import { createElement, getElement, moveFocus } from './dom.js';
+import { getElement, moveFocus } from './dom.js';
 import { translate, translator } from './i18n.js';
 import { splitPath } from './paths.js';
 import { formatProblem, isAbort, toProblem } from './problems.js';
-import { isAddress, parseId } from './route.js';
+import { isAddress, isWords, parseFile, parseId } from './route.js';
+import { TermList } from './term-list.js';
 
 /** @import { Api, Image, Source } from './api.js' */
-/** @import { Box, Route } from './route.js' */
-/** @import { Upload } from './store.js' */
+/** @import { FileStore } from './file-store.js' */
+/** @import { Problem } from './problems.js' */
+/** @import { Box, QueryTerm } from './route.js' */
 /** @import { VariantQuery } from './variants.js' */
 
 /**
  * What the panel calls.
  * @typedef {object} Callbacks
- * @property {(box: Box | null) => void} onCrop A box was drawn, or removed.
- * @property {(image: Image, isShown: boolean) => () => void} onKept The picture is in the library;
- *   whether it is still shown. Returns what to call when it was taken out again.
+ * @property {(terms: QueryTerm[]) => void} onChange The query was changed.
+ * @property {(image: Image, what: string) => () => void} onKept The picture of the terms that are
+ *   `what` is in the library. Returns what to call when it was taken out again.
  * @property {(query: VariantQuery) => void} onMakeVariants
  * @property {ReturnType<import('./toast.js').createToast>} showToast
  */
 
 export class QueryPanel {
   #api;
+  #files;
   #callbacks;
+  #list;
   #image = getElement('query-image', HTMLImageElement);
   #stage = getElement('stage');
   #keepButton = getElement('keep');
@@ -49,11 +54,26 @@ export class QueryPanel {
    */
   #source = {};
 
-  /**
-   * Object URLs in use, by what they show.
-   * @type {{ whole: string, part: string, several: string[] }}
-   */
-  #urls = { whole: '', part: '', several: [] };
+  /** Object URLs of files, by number. @type {Map<number, string>} */
+  #fileUrls = new Map();
+
+  /** Names of pictures of the library, by id. @type {Map<string, string>} */
+  #names = new Map();
+
+  /** Object URLs in use, by what they show. */
+  #urls = { whole: '', part: '' };
+
+  /** @type {readonly QueryTerm[]} */
+  #terms = [];
+
+  /** @type {ReadonlyMap<string, Problem>} */
+  #problems = new Map();
+
+  /** Index of the picture that is shown large, or -1. */
+  #active = -1;
+
+  /** What the term that is shown large is. */
+  #what = '';
 
   /**
    * What can be kept: a file, or a URL.
@@ -63,11 +83,24 @@ export class QueryPanel {
 
   /**
    * @param {Api} api
+   * @param {FileStore} files
    * @param {Callbacks} callbacks
    */
-  constructor(api, callbacks) {
+  constructor(api, files, callbacks) {
     this.#api = api;
+    this.#files = files;
     this.#callbacks = callbacks;
+    this.#list = new TermList({
+      onChange: (terms) => this.#callbacks.onChange(terms),
+      onChoose: (place) => {
+        this.#active = place;
+        this.#showTerms();
+      },
+    });
+    getElement('term-form').addEventListener('submit', (event) => {
+      event.preventDefault();
+      this.#addWords();
+    });
     this.#crop = new CropBox(getElement('crop-frame'), (box) => this.#changeCrop(box));
     this.#image.alt = translate('query_alt');
     this.#image.addEventListener('load', () => this.#stage.classList.add('ready'));
@@ -79,31 +112,97 @@ export class QueryPanel {
   }
 
   /**
-   * Show a route's query.
-   * @param {Route} route
-   * @param {Upload} [upload]
+   * Show a query.
+   * @param {readonly QueryTerm[]} terms
    */
-  show(route, upload) {
-    const id = parseId(route.q);
-    const url = isAddress(route.q) ? route.q : null;
-    const isSeveral = upload !== undefined && upload.blobs.length > 1;
-    const blob = isSeveral ? undefined : upload?.blobs[0];
-    const picture = blob ?? url ?? id;
-    this.#crop.set(route.crop);
-    this.keepable = blob ?? url;
-    this.#source = blob ? { blob } : id ? { id } : url ? { url } : {};
-    this.#showSeveral(isSeveral ? upload.blobs : []);
-    const kind = upload ? 'query_upload' : id ? 'query_id' : url ? 'query_url' : 'query_text';
-    getElement('query-kind').textContent = translate(isSeveral ? 'query_several' : kind);
-    this.#showName(upload ? upload.name : (url ?? (id ? '' : route.q)));
-    getElement('query-note').hidden = !blob;
-    getElement('copy').hidden = Boolean(upload);
+  show(terms) {
+    const before = this.#terms[this.#active]?.what;
+    this.#terms = terms;
+    this.#problems = new Map();
+    const same = terms.findIndex(({ what }) => what === before);
+    this.#active = same >= 0 ? same : terms.findIndex((term) => !isWords(term));
+    this.#showTerms();
+  }
+
+  #showTerms() {
+    const term = this.#terms[this.#active];
+    const what = term?.what ?? '';
+    const id = parseId(what);
+    const number = parseFile(what);
+    const file = number === null ? undefined : this.#files.get(number);
+    const url = isAddress(what) ? what : null;
+    const picture = file?.blob ?? url ?? id;
+    this.#what = what;
+    this.#crop.set(term?.crop ?? null);
+    this.keepable = file?.blob ?? url;
+    this.#source = file ? { blob: file.blob } : id ? { id } : url ? { url } : {};
+    getElement('query-kind').textContent = translate(
+      file ? 'query_upload' : id ? 'query_id' : url ? 'query_url' : 'query_text',
+    );
+    this.#showList();
+    getElement('query-note').hidden = !file;
+    const isLocal = this.#terms.some((one) => parseFile(one.what) !== null);
+    getElement('copy').hidden = isLocal;
     for (const part of ['stage', 'crop-start', 'query-variants', 'crop-note']) getElement(part).hidden = !picture;
     if (!this.keepable) moveFocus(this.#keepButton, getElement('query-variants'));
     this.#keepButton.hidden = !this.keepable;
-    this.#showCropButtons(route.crop);
+    this.#showCropButtons(term?.crop ?? null);
     if (picture !== this.#loaded) this.#load(picture);
-    if (id) this.#fetchName(id);
+    for (const one of this.#terms) this.#fetchName(parseId(one.what));
+  }
+
+  /**
+   * Say why terms are left out. The crop may be changing and stays as it is.
+   * @param {ReadonlyMap<string, Problem>} problems
+   */
+  showProblems(problems) {
+    this.#problems = problems;
+    this.#showList();
+  }
+
+  #showList() {
+    this.#list.show(this.#terms.map((one) => this.#describe(one)), this.#active);
+    const term = this.#terms[this.#active];
+    this.#showName(term ? this.#nameTerm(term) : this.#terms.map((one) => one.what).join(', '));
+  }
+
+  /**
+   * Return a term as the list shows it.
+   * @param {QueryTerm} term
+   */
+  #describe(term) {
+    const problem = this.#problems.get(term.what);
+    const text = problem ? translate('term_left_out', { why: formatProblem(problem, translator) }) : '';
+    return { term, name: this.#nameTerm(term), address: this.#getThumbnail(term), problem: text };
+  }
+
+  /** @param {QueryTerm} term */
+  #nameTerm({ what }) {
+    const number = parseFile(what);
+    if (number !== null) return this.#files.get(number)?.name || translate('query_upload');
+    const id = parseId(what);
+    return id === null ? what : (this.#names.get(id) ?? '');
+  }
+
+  /**
+   * Return the address of a small picture of a term; empty if there is none.
+   * @param {QueryTerm} term
+   */
+  #getThumbnail({ what }) {
+    const id = parseId(what);
+    if (id) return getAddress(id, 'thumbnail');
+    const number = parseFile(what);
+    const file = number === null ? undefined : this.#files.get(number);
+    if (number === null || !file) return '';
+    if (!this.#fileUrls.has(number)) this.#fileUrls.set(number, URL.createObjectURL(file.blob));
+    return this.#fileUrls.get(number) ?? '';
+  }
+
+  #addWords() {
+    const field = getElement('term-words', HTMLInputElement);
+    const what = field.value.trim();
+    field.value = '';
+    if (what) this.#callbacks.onChange([...this.#terms, { what, weight: 1, crop: null }]);
   }
 
   /**
@@ -117,13 +216,14 @@ export class QueryPanel {
   /** Put the picture into the library. */
   async keep() {
     const { keepable } = this;
+    const what = this.#what;
     if (this.#keepButton.ariaDisabled || !keepable) return;
     const label = getLabel(this.#keepButton);
     this.#keepButton.ariaDisabled = 'true';
     label.textContent = translate('keeping');
     try {
       const { image, isNew } = await this.#api.keepImage(keepable);
-      const onUndone = this.#callbacks.onKept(image, this.keepable === keepable);
+      const onUndone = this.#callbacks.onKept(image, what);
       const undo = { text: translate('undo'), act: () => this.#undo(image.id, onUndone) };
       this.#callbacks.showToast(translate(isNew ? 'kept' : 'had_already'), isNew ? undo : undefined);
     } catch (error) {
@@ -147,19 +247,6 @@ export class QueryPanel {
     } catch (error) {
       this.#callbacks.showToast(formatProblem(toProblem(error), translator));
     }
-  }
-
-  /**
-   * Show pictures that add up, small, in place of one large.
-   * @param {readonly File[]} blobs
-   */
-  #showSeveral(blobs) {
-    for (const url of this.#urls.several) URL.revokeObjectURL(url);
-    this.#urls.several = blobs.map((blob) => URL.createObjectURL(blob));
-    const images = this.#urls.several.map((src, i) => createElement('img', { src, alt: blobs[i].name }));
-    const list = getElement('several');
-    list.replaceChildren(...images.map((image) => createElement('li', {}, image)));
-    list.hidden = !blobs.length;
   }
 
   /** @param {Blob | string | null} picture A file, a URL or an id. */
@@ -214,20 +301,26 @@ export class QueryPanel {
     document.title = name ? `${name} – ${translate('title')}` : translate('title');
   }
 
-  /** @param {string} id */
+  /**
+   * Fetch the name of a picture of the library, once.
+   * @param {string | null} id
+   */
   async #fetchName(id) {
+    if (id === null || this.#names.has(id)) return;
+    this.#names.set(id, ''); // on its way
     try {
       const image = await this.#api.fetchImage(id);
-      if (this.#source.id === id) this.#showName(splitPath(image.path).name);
+      this.#names.set(id, splitPath(image.path).name);
+      if (this.#terms.some(({ what }) => what === `id:${id}`)) this.#showList();
     } catch {
-      // the search says what is wrong
+      this.#names.delete(id); // the search says what is wrong
     }
   }
 
   /** @param {Box | null} box */
   #changeCrop(box) {
     this.#showCropButtons(box);
-    this.#callbacks.onCrop(box);
+    this.#callbacks.onChange(this.#terms.map((term, i) => (i === this.#active ? { ...term, crop: box } : term)));
   }
 
   /** @param {Box | null} box */
@@ -260,7 +353,7 @@ export class QueryPanel {
 
   async #copyLink() {
     const isCopied = await copyText(location.href);
-    this.#callbacks.showToast(translate(isCopied ? 'copied' : 'not_copied'));
+    this.#callbacks.showToast(translate(isCopied ? 'copied' : 'copy_failed'));
   }
 }
 

@@ -1,31 +1,59 @@
-// The query that a route stands for.
+// The query that a route stands for, as the API takes it.
 
-import { isAddress, parseId } from './route.js';
+import { isWords, parseFile } from './route.js';
 
-/** @import { Route } from './route.js' */
+/** @import { QueryTerm, Route } from './route.js' */
 
 /**
  * A term as the API takes it.
- * @typedef {{ text: string } | { image: string | number, crop?: string[] }} Term
+ * @typedef {{ text: string, weight?: number }
+ *   | { image: string | number, weight?: number, crop?: string[] }} Term
  */
 
 /**
- * Return whether a route is a query of words.
- * @param {Pick<Route, 'q' | 'upload'>} route
+ * A query as the API takes it.
+ * @typedef {{ terms: Term[], k: number, where?: readonly string[], min_score?: number, kind?: string,
+ *   collapse?: boolean }} Query
  */
-export function isTextQuery({ q, upload }) {
-  return upload === null && !parseId(q) && !isAddress(q);
+
+/**
+ * Return whether a route is a query of words alone.
+ * @param {Pick<Route, 'terms'>} route
+ */
+export function isTextQuery({ terms }) {
+  return terms.length > 0 && terms.every(isWords);
 }
 
 /**
- * Build the terms of a query. An upload has a term for each of its pictures.
- * @param {Route} route
- * @param {number} [pictures] Number of uploaded pictures.
- * @returns {Term[]}
+ * Return the numbers of the files that a route has, in the order in which they are sent.
+ * @param {Pick<Route, 'terms'>} route
  */
-export function buildTerms({ q, crop, upload }, pictures = 0) {
-  if (isTextQuery({ q, upload })) return [{ text: q }];
-  const part = crop ? { crop: crop.map((share) => `${share}%`) } : {};
-  if (upload === null) return [{ image: q, ...part }];
-  return Array.from({ length: pictures }, (_, image) => ({ image, ...part }));
+export function listFiles({ terms }) {
+  return [...new Set(terms.map(({ what }) => parseFile(what)).filter((number) => number !== null))];
+}
+
+/**
+ * Build the query of a route. A file is named by its place among those that are sent.
+ * @param {Route} route
+ * @returns {Query}
+ */
+export function buildQuery(route) {
+  const files = listFiles(route);
+  /** @type {(term: QueryTerm) => Term} */
+  const buildTerm = (term) => {
+    const weight = term.weight === 1 ? {} : { weight: term.weight };
+    if (isWords(term)) return { text: term.what, ...weight };
+    const file = parseFile(term.what);
+    const crop = term.crop ? { crop: term.crop.map((share) => `${share}%`) } : {};
+    return { image: file === null ? term.what : files.indexOf(file), ...weight, ...crop };
+  };
+  const { terms, k, where, min, kind, isFolded } = route;
+  return {
+    terms: terms.map(buildTerm),
+    k,
+    ...(where.length ? { where } : {}),
+    ...(min === null ? {} : { min_score: min }),
+    ...(kind ? { kind } : {}),
+    ...(isFolded ? { collapse: true } : {}),
+  };
 }

@@ -1,19 +1,20 @@
 // The pictures that are shown: the hits of a query, or the library's newest.
 
+import { classifyHits } from './cutoff.js';
 import { getElement } from './dom.js';
 import { translate } from './i18n.js';
-import { isAbort, toProblem } from './problems.js';
-import { buildTerms, isTextQuery } from './query.js';
-import { MAX_K } from './route.js';
+import { isAbort, isTemporary, toProblem } from './problems.js';
+import { buildQuery, isTextQuery, listFiles } from './query.js';
+import { MAX_K, isAddress, isWords, parseFile, parseId } from './route.js';
 import { describeReading } from './suggest.js';
 
 /** @import { Answer, Api, Item } from './api.js' */
-/** @import { Grid } from './grid.js' */
+/** @import { Grid, Rating } from './grid.js' */
 /** @import { Action, Placeholder } from './placeholder.js' */
 /** @import { Problem } from './problems.js' */
 /** @import { QueryPanel } from './query-panel.js' */
-/** @import { Route } from './route.js' */
-/** @import { Store, Upload } from './store.js' */
+/** @import { QueryTerm, Route } from './route.js' */
+/** @import { Store } from './store.js' */
 
 /**
  * What the results call.
@@ -21,6 +22,7 @@ import { describeReading } from './suggest.js';
  * @property {() => void} onListed Other pictures are in the grid.
  * @property {(route: Route, id: string, answer: Answer) => void} onRecognized The library holds the
  *   picture that a route has uploaded.
+ * @property {(route: Route) => void} onLoading The pictures of a route are requested.
  * @property {() => Action} createAddFolder
  */
 
@@ -28,6 +30,11 @@ import { describeReading } from './suggest.js';
  * The parts that results are shown with.
  * @typedef {{ api: Api, store: Store, grid: Grid, panel: QueryPanel, placeholder: Placeholder }} Parts
  */
+
+/** Problems of one picture, which the other pictures of a query do not have. */
+const PICTURE_PROBLEMS = Object.freeze([
+  'not_a_picture', 'picture_too_large', 'not_found', 'input_invalid', 'upload_broken', 'too_large', 'query_invalid',
+]);
 
 export class Results {
   #parts;
@@ -55,13 +62,14 @@ export class Results {
     this.#request.abort();
     this.#request = new AbortController();
     this.hasFailed = false;
-    const isQuery = Boolean(route.q) || route.upload !== null;
-    document.body.classList.toggle('asking', isQuery);
-    document.body.classList.toggle('alone', isTextQuery(route));
+    const isQuery = route.terms.length > 0;
+    document.body.classList.toggle('asking', isQuery || route.where.length > 0);
+    document.body.classList.toggle('alone', isTextQuery(route) || !isQuery);
     getElement('more').hidden = true;
     this.#showReading('');
     this.#parts.placeholder.hide();
-    getElement('results-title').textContent = isQuery ? translate('results', { n: 0 }) : translate('newest');
+    getElement('results-title').textContent = translate(isQuery || route.where.length ? 'results_title' : 'newest');
+    this.#callbacks.onLoading(route);
     if (isQuery) {
       await this.#search(route, y, this.#request.signal);
       return;
@@ -76,26 +84,80 @@ export class Results {
    * @param {AbortSignal} signal
    */
   async #search(route, y, signal) {
-    const { api, store, panel, placeholder } = this.#parts;
-    const upload = store.getUpload(route.upload);
-    if (route.upload !== null && !upload) {
+    const { store, panel, placeholder } = this.#parts;
+    const hasFiles = await store.files.load(listFiles(route));
+    if (signal.aborted) return;
+    if (!hasFiles) {
       document.body.classList.remove('asking');
-      this.#list([], true);
+      this.#list([]);
       placeholder.show('image', translate('lost_upload'), translate('lost_upload_hint'));
       return;
     }
-    panel.show(route, upload);
+    panel.show(route.terms);
     this.#showBusy(translate('searching'));
     try {
-      const blobs = upload?.blobs ?? [];
-      const terms = buildTerms(route, blobs.length);
-      const answer = store.getAnswer(route) ?? (await api.search(terms, route.k, blobs, signal));
+      const answer = store.getAnswer(route) ?? (await this.#fetchAnswer(route, signal));
+      if (signal.aborted) return;
       store.addAnswer(route, answer);
+      if (answer.problems) panel.showProblems(answer.problems);
       this.#showAnswer(route, answer, y);
-      if (upload) await this.#recognize(route, upload, answer);
+      await this.#recognize(route, answer);
     } catch (error) {
       if (!isAbort(error) && !signal.aborted) this.#showProblem(route, toProblem(error));
     }
+  }
+
+  /**
+   * Search. Pictures of several that cannot be used are left out, and named in `problems`.
+   * @param {Route} route
+   * @param {AbortSignal} signal
+   * @returns {Promise<Answer>}
+   */
+  async #fetchAnswer(route, signal) {
+    try {
+      return await this.#send(route, signal);
+    } catch (error) {
+      const problem = toProblem(error);
+      const pictures = route.terms.filter((term) => !isWords(term));
+      if (isAbort(error) || pictures.length < 2 || !PICTURE_PROBLEMS.includes(problem.code)) throw error;
+      const problems = await this.#findBadPictures(pictures, signal);
+      const terms = route.terms.filter(({ what }) => !problems.has(what));
+      if (!problems.size || !terms.some(({ weight }) => weight > 0)) throw error;
+      return { ...(await this.#send({ ...route, terms }, signal)), problems };
+    }
+  }
+
+  /**
+   * @param {Route} route
+   * @param {AbortSignal} signal
+   */
+  #send(route, signal) {
+    const { api, store } = this.#parts;
+    const blobs = listFiles(route).map((number) => store.files.get(number)?.blob ?? new Blob());
+    return api.search(buildQuery(route), blobs, signal);
+  }
+
+  /**
+   * Ask for each picture by itself, and return why some cannot be used.
+   * @param {readonly QueryTerm[]} terms
+   * @param {AbortSignal} signal
+   */
+  async #findBadPictures(terms, signal) {
+    const { api, store } = this.#parts;
+    const problems = /** @type {Map<string, Problem>} */ (new Map());
+    for (const { what } of terms) {
+      const id = parseId(what);
+      const file = store.files.get(parseFile(what) ?? -1);
+      try {
+        if (id) await api.fetchImage(id, signal);
+        else await api.fetchPreview(isAddress(what) ? what : (file?.blob ?? new Blob()), signal);
+      } catch (error) {
+        const problem = toProblem(error);
+        if (isAbort(error) || isTemporary(problem)) throw error;
+        problems.set(what, problem);
+      }
+    }
+    return problems;
   }
 
   /**
@@ -106,23 +168,38 @@ export class Results {
   #showAnswer(route, answer, y) {
     const { hits } = answer;
     const reading = describeReading(answer, translate);
-    this.#list(hits, true, y);
+    const own = route.terms.map(({ what }) => parseId(what)).filter((id) => id !== null);
+    const { likeness, alike, end } = classifyHits(hits, own);
+    const isOfWords = isTextQuery(route);
+    const divider = end === null ? null : { start: end, text: translate(isOfWords ? 'divider_words' : 'divider') };
+    this.#list(hits, { likeness, isOfWords, divider }, y);
     const time = translate('took', { n: Math.round(answer.took_ms.total) });
-    this.#showHeading(translate('results', { n: hits.length }), `${time} · ${answer.model}`);
+    const count = alike === null ? '' : translate(isOfWords ? 'fitting_then' : 'alike_then', { n: alike });
+    const summary = [count, time, answer.model].filter(Boolean).join(' · ');
+    this.#showHeading(translate('results', { n: hits.length }), summary);
     getElement('more').hidden = hits.length < route.k || route.k >= MAX_K;
     this.#showReading(hits.length ? reading : '');
-    if (!hits.length) this.#parts.placeholder.show('search', translate('no_results'), reading);
+    if (!hits.length) this.#parts.placeholder.show('search', translate('no_results'), reading || this.#adviseOnNone(route));
+  }
+
+  /**
+   * Say what may be left out, so that there are results.
+   * @param {Route} route
+   */
+  #adviseOnNone(route) {
+    return route.min !== null || route.where.length ? translate('no_results_hint') : '';
   }
 
   /**
    * Look for an uploaded picture in the library by its content: there it has an address.
    * @param {Route} route
-   * @param {Upload} upload
    * @param {Answer} answer
    */
-  async #recognize(route, { blobs }, answer) {
-    if (blobs.length > 1 || !crypto.subtle) return; // browsers give no digest without TLS
-    const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', await blobs[0].arrayBuffer()));
+  async #recognize(route, answer) {
+    const [number] = listFiles(route);
+    const blob = this.#parts.store.files.get(number ?? -1)?.blob;
+    if (!blob || route.terms.length > 1 || !crypto.subtle) return; // browsers give no digest without TLS
+    const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', await blob.arrayBuffer()));
     const id = [...digest].map((byte) => byte.toString(16).padStart(2, '0')).join('');
     if (answer.hits.some((hit) => hit.id === id)) this.#callbacks.onRecognized(route, id, answer);
   }
@@ -134,18 +211,24 @@ export class Results {
    */
   async #loadNewest(route, y, signal) {
     const { api, store, placeholder } = this.#parts;
-    if (!store.newest || store.newest.isStale) {
+    const key = JSON.stringify(route.where);
+    if (!store.newest || store.newest.isStale || store.newest.key !== key) {
       this.#showBusy(translate('loading'));
       try {
-        const { images, page, pages, total } = await api.fetchPage(1, signal);
-        store.newest = { items: images, page, pages, total, isLoading: false, isStale: false };
+        const { images, page, pages, total } = await api.fetchPage(1, route.where, signal);
+        store.newest = { key, items: images, page, pages, total, isLoading: false, isStale: false };
       } catch (error) {
         if (!isAbort(error)) this.#showProblem(route, toProblem(error));
         return;
       }
     }
     const { items, total } = store.newest;
-    this.#list(items, false, y);
+    this.#list(items, null, y);
+    if (route.where.length) {
+      this.#showHeading(translate('results', { n: total }), '');
+      if (!total) placeholder.show('search', translate('no_results'), this.#adviseOnNone(route));
+      return;
+    }
     this.#showHeading(translate('newest'), translate('pictures', { n: total }));
     document.body.classList.toggle('empty', !total);
     if (!total) placeholder.showEmptyLibrary([this.#callbacks.createAddFolder()]);
@@ -158,7 +241,7 @@ export class Results {
     if (!newest || grid.items !== newest.items || newest.page >= newest.pages || newest.isLoading) return;
     newest.isLoading = true;
     try {
-      const { images, page } = await api.fetchPage(newest.page + 1, this.#request.signal);
+      const { images, page } = await api.fetchPage(newest.page + 1, JSON.parse(newest.key), this.#request.signal);
       if (grid.items !== newest.items) return;
       const known = new Set(newest.items.map(({ id }) => id)); // pictures may have come in between
       newest.items = [...newest.items, ...images.filter(({ id }) => !known.has(id))];
@@ -176,12 +259,12 @@ export class Results {
 
   /**
    * @param {readonly Item[]} items
-   * @param {boolean} isScored
+   * @param {Rating | null} [rating] Null for pictures that are not the answer to a query.
    * @param {number} [y] Pixels to scroll to.
    */
-  #list(items, isScored, y = 0) {
+  #list(items, rating = null, y = 0) {
     document.body.classList.remove('busy', 'empty');
-    this.#parts.grid.show(items, isScored);
+    this.#parts.grid.show(items, rating);
     scrollTo(0, y);
     this.#callbacks.onListed();
   }
@@ -215,10 +298,12 @@ export class Results {
   #showProblem(route, problem) {
     const { panel, placeholder } = this.#parts;
     this.hasFailed = true;
-    this.#list([], true);
-    this.#showHeading('', '');
-    document.body.classList.toggle('alone', !route.crop); // a crop that is refused can be drawn anew
-    if (problem.code === 'library_empty') {
+    this.#list([]);
+    this.#showHeading(translate('results_title'), '');
+    const isEmpty = problem.code === 'library_empty';
+    const isMendable = route.terms.length > 1 || route.terms.some(({ crop }) => crop); // in the panel
+    document.body.classList.toggle('alone', isTextQuery(route) || !(isEmpty || isMendable));
+    if (isEmpty) {
       const keep = { text: translate('keep'), act: () => panel.keep() };
       const addFolder = this.#callbacks.createAddFolder();
       placeholder.showEmptyLibrary(panel.keepable ? [addFolder, keep] : [addFolder]);

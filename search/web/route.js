@@ -3,15 +3,27 @@
 export const DEFAULT_K = 200;
 export const MAX_K = 10_000;
 const ID_DIGITS = 16;
+export const KINDS = Object.freeze(['copy', 'similar']);
+
+/**
+ * A part of a query: a picture or words.
+ * @typedef {object} QueryTerm
+ * @property {string} what `id:ID` or a URL of a picture, `file:NUMBER` of a picture that is only in
+ *   this browser, or words.
+ * @property {number} weight How much it counts; negative to search away from it.
+ * @property {Box | null} crop Part of the picture.
+ */
 
 /**
  * What the page shows.
  * @typedef {object} Route
- * @property {string} q `id:ID`, a URL, or words. Empty for the start page and for uploads.
- * @property {Box | null} crop Part of the picture.
+ * @property {readonly QueryTerm[]} terms What is searched for; none for the start page.
+ * @property {readonly string[]} where Conditions, such as `type=jpeg`.
  * @property {number} k Number of results, at most.
+ * @property {number | null} min Least score.
+ * @property {string} kind Least likeness of the results: `copy`, `similar`, or empty for any.
+ * @property {boolean} isFolded Whether copies of one picture are shown as one.
  * @property {string} see Id of the picture that is shown large, or empty.
- * @property {number | null} upload Number of pictures that are only in this tab.
  */
 
 /**
@@ -20,7 +32,15 @@ const ID_DIGITS = 16;
  */
 
 /** @type {Readonly<Route>} */
-export const START = Object.freeze({ q: '', crop: null, k: DEFAULT_K, see: '', upload: null });
+export const START = Object.freeze({
+  terms: Object.freeze([]),
+  where: Object.freeze([]),
+  k: DEFAULT_K,
+  min: null,
+  kind: '',
+  isFolded: false,
+  see: '',
+});
 
 /**
  * Shorten an id as addresses have it.
@@ -40,19 +60,85 @@ export function isAddress(text) {
 
 /**
  * Return the id in `id:ID`, or null.
- * @param {string} q
+ * @param {string} what
  */
-export function parseId(q) {
-  return q.startsWith('id:') ? q.slice(3) : null;
+export function parseId(what) {
+  return what.startsWith('id:') ? what.slice(3) : null;
+}
+
+/**
+ * Return the number in `file:NUMBER`, or null.
+ * @param {string} what
+ */
+export function parseFile(what) {
+  return /^file:\d+$/.test(what) ? Number(what.slice(5)) : null;
+}
+
+/**
+ * Return whether a part of a query is words.
+ * @param {Pick<QueryTerm, 'what'>} term
+ */
+export function isWords({ what }) {
+  return !what.startsWith('id:') && parseFile(what) === null && !isAddress(what);
+}
+
+/**
+ * Return the route of a search by words, by a URL or by `id:ID`. Empty: the start page.
+ * @param {string} what
+ * @returns {Route}
+ */
+export function routeToQuery(what) {
+  return what ? { ...START, terms: [{ what, weight: 1, crop: null }] } : { ...START };
 }
 
 /**
  * Return the route of a search by a picture of the library.
  * @param {string} id
- * @returns {Route}
  */
 export function routeToPicture(id) {
-  return { ...START, q: `id:${shortenId(id)}` };
+  return routeToQuery(`id:${shortenId(id)}`);
+}
+
+/**
+ * Return the route of the pictures that fulfil a condition.
+ * @param {string} condition Such as `type=jpeg`.
+ * @returns {Route}
+ */
+export function routeToCondition(condition) {
+  return { ...START, where: [condition] };
+}
+
+/**
+ * Return the text of the box for a route: its words, or the URL of its picture.
+ * @param {Pick<Route, 'terms'>} route
+ */
+export function getBoxText({ terms }) {
+  const [only] = terms;
+  if (terms.length !== 1 || parseId(only.what) || parseFile(only.what) !== null) return '';
+  return only.what;
+}
+
+/**
+ * Parse a box. Null if it is none.
+ * @param {string} text
+ * @returns {Box | null}
+ */
+function parseBox(text) {
+  const numbers = text.split(',').map(Number);
+  const isBox = numbers.length === 4 && numbers.every((value) => Number.isFinite(value) && value >= 0);
+  return isBox && numbers[2] > 0 && numbers[3] > 0 ? /** @type {Box} */ (numbers) : null;
+}
+
+/**
+ * Parse a term as an address has it, such as `-1;10,10,80,80;id:0123`. Null if it is none.
+ * @param {string} text
+ * @returns {QueryTerm | null}
+ */
+function parseTerm(text) {
+  const [, number, box, what] = text.match(/^(-?[\d.]+);([\d.,]*);(.+)$/s) ?? [];
+  const weight = Number(number);
+  const isFile = parseFile(what ?? '') !== null; // of another browser
+  return what?.trim() && weight && Number.isFinite(weight) && !isFile ? { what, weight, crop: parseBox(box) } : null;
 }
 
 /**
@@ -63,31 +149,43 @@ export function routeToPicture(id) {
 export function parseRoute(search) {
   const parameters = new URLSearchParams(search);
   const k = Number(parameters.get('k'));
-  const numbers = (parameters.get('crop') ?? '').split(',').map(Number);
-  const isBox = numbers.length === 4 && numbers.every((value) => Number.isFinite(value) && value >= 0);
+  const min = parameters.get('min') ? Number(parameters.get('min')) : null;
+  const q = (parameters.get('q') ?? '').trim();
+  const terms = parameters.getAll('t').map(parseTerm).filter((term) => term !== null);
+  if (q && parseFile(q) === null) terms.unshift({ what: q, weight: 1, crop: parseBox(parameters.get('crop') ?? '') });
   return {
-    q: (parameters.get('q') ?? '').trim(),
-    crop: isBox && numbers[2] > 0 && numbers[3] > 0 ? /** @type {Box} */ (numbers) : null,
+    terms,
+    where: parameters.getAll('w').filter((condition) => condition.trim()),
     k: Number.isInteger(k) && k >= 1 && k <= MAX_K ? k : DEFAULT_K,
+    min: min !== null && Math.abs(min) <= 1 ? min : null,
+    kind: KINDS.includes(parameters.get('kind') ?? '') ? (parameters.get('kind') ?? '') : '',
+    isFolded: parameters.get('fold') === '1',
     see: parameters.get('see') ?? '',
-    upload: null,
   };
 }
 
 /**
- * Return the address of a route. Uploads have none but the start page's.
+ * Return the address of a route. A route with a file has none but the start page's.
  * @param {Route} route
  */
-export function formatRoute({ q, crop, k, see, upload }) {
+export function formatRoute({ terms, where, k, min, kind, isFolded, see }) {
   const parts = /** @type {string[]} */ ([]);
   /** @type {(name: string, value: string | number) => void} */
   const add = (name, value) => {
-    parts.push(`${name}=${encodeURIComponent(value).replace(/%(3A|2F|2C)/g, decodeURIComponent)}`);
+    parts.push(`${name}=${encodeURIComponent(value).replace(/%(3A|3B|2F|2C)/g, decodeURIComponent)}`);
   };
-  if (q) add('q', q);
-  if (q && crop) add('crop', crop.join(','));
-  if (q && k !== DEFAULT_K) add('k', k);
-  if (see && upload === null) add('see', shortenId(see));
+  if (terms.some(({ what }) => parseFile(what) !== null)) return '/';
+  const [first] = terms;
+  if (terms.length === 1 && first.weight === 1) {
+    add('q', first.what);
+    if (first.crop) add('crop', first.crop.join(','));
+  } else for (const { what, weight, crop } of terms) add('t', `${weight};${crop?.join(',') ?? ''};${what}`);
+  for (const condition of where) add('w', condition);
+  if (terms.length && k !== DEFAULT_K) add('k', k);
+  if (terms.length && min !== null) add('min', min);
+  if (terms.length && kind) add('kind', kind);
+  if (isFolded) add('fold', 1);
+  if (see) add('see', shortenId(see));
   return parts.length ? `/?${parts.join('&')}` : '/';
 }
 
@@ -95,6 +193,6 @@ export function formatRoute({ q, crop, k, see, upload }) {
  * Return a key that two routes share if they have the same results.
  * @param {Route} route
  */
-export function getResultKey({ q, crop, k, upload }) {
-  return JSON.stringify([q, crop, k, upload]);
+export function getResultKey({ terms, where, k, min, kind, isFolded }) {
+  return JSON.stringify([terms.map(({ what, weight, crop }) => [what, weight, crop]), where, k, min, kind, isFolded]);
 }

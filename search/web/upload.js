@@ -7,8 +7,9 @@ import { isAddress } from './route.js';
 
 /**
  * What was brought: files, a picture of the library, a URL, a text, or a folder. At most one is set.
- * folder: its path, where the browser tells it.
- * @typedef {{ files?: File[], id?: string, url?: string, text?: string, isFolder?: boolean, folder?: string }} Content
+ * isAdded: to the present query, instead of beginning another one. folder: its path, where the browser tells it.
+ * @typedef {{ files?: File[], id?: string, url?: string, text?: string, isFolder?: boolean,
+ *   folder?: string, isAdded?: boolean }} Content
  */
 
 /**
@@ -86,11 +87,11 @@ export function receiveUploads(onReceive) {
     event.preventDefault();
     onReceive(content);
   });
-  for (const id of ['file', 'photo']) {
+  for (const id of ['file', 'photo', 'added-file']) {
     const input = getElement(id, HTMLInputElement);
     input.addEventListener('change', () => {
       const files = [...(input.files ?? [])];
-      if (files.length) onReceive({ files: selectPictures(files) });
+      if (files.length) onReceive({ files: selectPictures(files), isAdded: id === 'added-file' });
       input.value = '';
     });
   }
@@ -118,6 +119,7 @@ function listenForDrops(onReceive) {
     event.preventDefault();
     depth = 0;
     overlay.classList.remove('shown');
-    if (event.dataTransfer) onReceive(readTransfer(event.dataTransfer));
+    const isAdded = event.target instanceof Element && event.target.closest('#query') !== null;
+    if (event.dataTransfer) onReceive({ ...readTransfer(event.dataTransfer), isAdded });
   });
 }

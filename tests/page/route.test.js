@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { buildTerms, isTextQuery } from '../../search/web/query.js';
+import { buildQuery, isTextQuery, listFiles } from '../../search/web/query.js';
 import * as route from '../../search/web/route.js';
 
 const { START, formatRoute, getResultKey, parseRoute } = route;
@@ -14,15 +14,24 @@ test('an address and its route mean the same', () => {
     '/?q=id:0123456789abcdef&crop=10,20,30.5,40&k=1000&see=fedcba9876543210',
     '/?q=https://example.test/a%20b.jpg%3Fc%3Dd%26e',
     '/?see=fedcba9876543210',
+    '/?t=2;;id:0123456789abcdef&t=-0.5;10,20,30.5,40;https://example.test/a.jpg&t=1;;red%20hat;%20no',
+    '/?t=-1;;hat&w=type=jpeg&k=5&min=0.5&fold=1',
+    '/?w=color=%23c03020&w=camera=%22A%20%26%20B%22',
   ];
-  for (const address of addresses) assert.equal(formatRoute(parseRoute(address.slice(1))), address);
+  for (const address of addresses) {
+    const written = formatRoute(parseRoute(address.slice(1)));
+    assert.deepEqual(parseRoute(written.slice(1)), parseRoute(address.slice(1)));
+    assert.equal(written, address.replace(/(?<=&w=|\?w=)(\w+)=/g, '$1%3D'));
+  }
 });
 
 test('wrong values of an address count as not set', () => {
   for (const k of ['0', '-1', '1.5', '10001', 'x']) assert.equal(parseRoute(`?k=${k}`).k, route.DEFAULT_K);
   for (const crop of ['1,2,3', '1,2,3,x', '-1,0,5,5', '0,0,0,5', '0,0,5,0']) {
-    assert.equal(parseRoute(`?q=a&crop=${crop}`).crop, null);
+    assert.equal(parseRoute(`?q=a&crop=${crop}`).terms[0].crop, null);
   }
+  for (const min of ['x', '2', '']) assert.equal(parseRoute(`?q=a&min=${min}`).min, null);
+  for (const t of ['', 'a', '0;;a', 'x;;a', '1;;', '1.2.3;;a']) assert.deepEqual(parseRoute(`?t=${t}`).terms, []);
 });
 
 test('ids are shortened in addresses', () => {
@@ -31,32 +40,57 @@ test('ids are shortened in addresses', () => {
   assert.equal(formatRoute({ ...START, see: id }), `/?see=${id.slice(0, 16)}`);
 });
 
-test('an upload has no address', () => {
-  assert.equal(formatRoute({ ...START, upload: 1, see: 'abc' }), '/');
+/** A term of a query. */
+function createTerm(what, weight = 1, crop = null) {
+  return { what, weight, crop };
+}
+
+test('a file of this browser has no address, and none is taken from an address', () => {
+  assert.equal(formatRoute({ ...START, terms: [createTerm('file:1'), createTerm('hat')], see: 'abc' }), '/');
+  assert.deepEqual(parseRoute('?q=file:12&t=1;;file:12').terms, []);
 });
 
 test('the picture that is shown large does not change the results', () => {
-  const query = { ...START, q: 'hat' };
+  const query = { ...START, terms: [createTerm('hat')] };
   assert.equal(getResultKey({ ...query, see: 'a' }), getResultKey(query));
-  for (const other of [{ q: 'cap' }, { k: 5 }, { crop: [1, 2, 3, 4] }, { upload: 3 }]) {
-    assert.notEqual(getResultKey({ ...query, ...other }), getResultKey(query));
-  }
+  const others = [
+    { terms: [createTerm('cap')] }, { terms: [createTerm('hat', 2)] }, { terms: [createTerm('hat', 1, [1, 2, 3, 4])] },
+    { k: 5 }, { min: 0.5 }, { where: ['type=png'] }, { isFolded: true },
+  ];
+  for (const other of others) assert.notEqual(getResultKey({ ...query, ...other }), getResultKey(query));
 });
 
 test('a query of words has a text term', () => {
-  assert.ok(isTextQuery({ ...START, q: 'red hat' }));
-  assert.deepEqual(buildTerms({ ...START, q: 'red hat' }), [{ text: 'red hat' }]);
+  const words = route.routeToQuery('red hat');
+  assert.ok(isTextQuery(words));
+  assert.deepEqual(buildQuery(words), { terms: [{ text: 'red hat' }], k: route.DEFAULT_K });
+  assert.ok(!isTextQuery(START) && !isTextQuery(route.routeToQuery('id:abc')));
 });
 
-test('a query of a picture has its crop in per cent', () => {
-  const crop = [10, 20, 30, 40];
-  const terms = buildTerms({ ...START, q: 'id:abc', crop });
-  assert.deepEqual(terms, [{ image: 'id:abc', crop: ['10%', '20%', '30%', '40%'] }]);
-  assert.deepEqual(buildTerms({ ...START, q: 'https://example.test/a.jpg' }), [{ image: 'https://example.test/a.jpg' }]);
+test('terms have their crops in per cent and their weights', () => {
+  const terms = [createTerm('id:abc', 1, [10, 20, 30, 40]), createTerm('https://a.test/b.jpg', -0.5), createTerm('hat', 2)];
+  assert.deepEqual(buildQuery({ ...START, terms }).terms, [
+    { image: 'id:abc', crop: ['10%', '20%', '30%', '40%'] },
+    { image: 'https://a.test/b.jpg', weight: -0.5 },
+    { text: 'hat', weight: 2 },
+  ]);
 });
 
-test('each uploaded picture is a term', () => {
-  assert.deepEqual(buildTerms({ ...START, upload: 1 }, 2), [{ image: 0 }, { image: 1 }]);
+test('a file is named by its place among those that are sent, once', () => {
+  const terms = [createTerm('file:7'), createTerm('hat'), createTerm('file:9'), createTerm('file:7', -1, [0, 0, 5, 5])];
+  assert.deepEqual(listFiles({ terms }), [7, 9]);
+  assert.deepEqual(buildQuery({ ...START, terms }).terms.map(({ image }) => image), [0, undefined, 1, 0]);
+});
+
+test('conditions, the least score and folding are sent if they are set', () => {
+  const query = buildQuery({ ...START, where: ['type=png'], min: 0.5, isFolded: true });
+  assert.deepEqual(query, { terms: [], k: route.DEFAULT_K, where: ['type=png'], min_score: 0.5, collapse: true });
+});
+
+test('the box shows words and URLs of a query alone', () => {
+  assert.equal(route.getBoxText(route.routeToQuery('hat')), 'hat');
+  assert.equal(route.getBoxText(route.routeToQuery('id:abc')), '');
+  assert.equal(route.getBoxText({ terms: [createTerm('hat'), createTerm('id:abc')] }), '');
 });
 
 test('addresses as people paste them', () => {

@@ -1,0 +1,74 @@
+// The controls of an answer: its conditions, the least score, copies folded, and scores as numbers.
+
+import { createElement, createIcon, getElement } from './dom.js';
+import { translate } from './i18n.js';
+
+/** @import { Route } from './route.js' */
+
+const KEY = 'lookalike.showNumbers';
+
+export class AnswerControls {
+  #minimum = getElement('min-score', HTMLInputElement);
+  #fold = getElement('fold', HTMLInputElement);
+  #numbers = getElement('show-numbers', HTMLInputElement);
+  #conditions = getElement('conditions');
+  #onChange;
+
+  /** @param {(change: Partial<Route>) => void} onChange */
+  constructor(onChange) {
+    this.#onChange = onChange;
+    this.#minimum.addEventListener('input', () => this.#showMinimum());
+    this.#minimum.addEventListener('change', () => {
+      const min = this.#minimum.valueAsNumber;
+      onChange({ min: min > 0 ? min : null });
+    });
+    this.#fold.addEventListener('change', () => onChange({ isFolded: this.#fold.checked }));
+    this.#numbers.checked = readFlag();
+    this.#numbers.addEventListener('change', () => this.#showNumbers());
+    this.#showNumbers();
+  }
+
+  /** @param {Route} route */
+  show({ terms, where, min, isFolded }) {
+    getElement('answer-controls').hidden = !terms.length;
+    this.#minimum.value = String(min ?? 0);
+    this.#fold.checked = isFolded;
+    this.#showMinimum();
+    this.#conditions.hidden = !where.length;
+    this.#conditions.replaceChildren(...where.map((condition) => this.#createCondition(condition, where)));
+  }
+
+  /**
+   * @param {string} condition
+   * @param {readonly string[]} where
+   */
+  #createCondition(condition, where) {
+    const label = translate('condition_remove', { condition });
+    const click = () => this.#onChange({ where: where.filter((other) => other !== condition) });
+    const properties = { type: 'button', class: 'condition', 'aria-label': label, title: label, click };
+    return createElement('li', {}, createElement('button', properties, condition, createIcon('close')));
+  }
+
+  #showMinimum() {
+    const value = this.#minimum.valueAsNumber;
+    getElement('min-score-value').textContent = value > 0 ? value.toFixed(2) : translate('min_score_any');
+  }
+
+  #showNumbers() {
+    document.body.classList.toggle('show-numbers', this.#numbers.checked);
+    try {
+      localStorage.setItem(KEY, this.#numbers.checked ? '1' : '');
+    } catch {
+      // this browser keeps nothing: the choice lasts as long as the page
+    }
+  }
+}
+
+/** Return whether scores were shown as numbers before. */
+function readFlag() {
+  try {
+    return localStorage.getItem(KEY) === '1';
+  } catch {
+    return false;
+  }
+}

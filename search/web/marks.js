@@ -1,0 +1,114 @@
+// What people say of the picture that is shown large, to be read and changed: favourite, stars, tags.
+
+import { createElement, createIcon, getElement } from './dom.js';
+import { quoteValue } from './exposure.js';
+import { translate, translator } from './i18n.js';
+import { formatProblem, toProblem } from './problems.js';
+import { formatRoute, routeToCondition } from './route.js';
+
+/** @import { Api, Change, Image } from './api.js' */
+
+const STARS = Object.freeze([1, 2, 3, 4, 5]);
+const WAIT_MS = 150;
+
+/**
+ * What the marks call.
+ * @typedef {object} Callbacks
+ * @property {(event: MouseEvent) => void} onFollow A link to results was clicked.
+ * @property {() => void} onChange The picture was changed.
+ * @property {ReturnType<import('./toast.js').createToast>} showToast
+ */
+
+export class Marks {
+  #api;
+  #callbacks;
+  #section = getElement('marks');
+  #favourite = getElement('mark-favourite');
+  #stars = getElement('mark-stars');
+  #tags = getElement('mark-tags');
+  #field = getElement('mark-tag', HTMLInputElement);
+  #timer = 0;
+
+  /** @type {Image | null} */
+  #image = null;
+
+  /**
+   * @param {Api} api
+   * @param {Callbacks} callbacks
+   */
+  constructor(api, callbacks) {
+    this.#api = api;
+    this.#callbacks = callbacks;
+    this.#favourite.addEventListener('click', () => this.#change({ favourite: !this.#image?.favourite }));
+    this.#stars.replaceChildren(...STARS.map((n) => this.#createStar(n)));
+    getElement('mark-tag-form').addEventListener('submit', (event) => {
+      event.preventDefault();
+      const tag = this.#field.value.trim();
+      this.#field.value = '';
+      if (tag) this.#change({ add_tags: [tag] });
+    });
+    this.#field.addEventListener('input', () => {
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.#suggest(), WAIT_MS);
+    });
+  }
+
+  hide() {
+    this.#image = null;
+    this.#section.hidden = true;
+  }
+
+  /** @param {Image} image */
+  show(image) {
+    this.#image = image;
+    this.#section.hidden = image.favourite === undefined;
+    this.#favourite.setAttribute('aria-pressed', String(image.favourite ?? false));
+    for (const [i, star] of [...this.#stars.children].entries()) {
+      star.setAttribute('aria-pressed', String((image.rating ?? 0) > i));
+    }
+    const tags = image.tags.map((tag) => this.#createTag(tag));
+    this.#tags.replaceChildren(...tags);
+    this.#tags.hidden = !tags.length;
+  }
+
+  /** @param {number} n */
+  #createStar(n) {
+    const label = translate('stars', { n });
+    const click = () => this.#change({ rating: this.#image?.rating === n ? 0 : n });
+    return createElement('button', { type: 'button', class: 'icon', 'aria-label': label, title: label, click }, createIcon('star'));
+  }
+
+  /** @param {string} tag */
+  #createTag(tag) {
+    const href = formatRoute(routeToCondition(`tag=${quoteValue(tag)}`));
+    const link = createElement('a', { href, text: tag, click: this.#callbacks.onFollow });
+    const label = translate('tag_remove', { tag });
+    const click = () => this.#change({ remove_tags: [tag] });
+    const properties = { type: 'button', class: 'icon changing', 'aria-label': label, title: label, click };
+    return createElement('li', {}, link, createElement('button', properties, createIcon('close')));
+  }
+
+  /** @param {Change} change */
+  async #change(change) {
+    const image = this.#image;
+    if (!image) return;
+    try {
+      await this.#api.changeImages({ ids: [image.id], ...change });
+      const changed = await this.#api.fetchImage(image.id);
+      if (this.#image === image) this.show(changed);
+      this.#callbacks.onChange();
+    } catch (error) {
+      this.#callbacks.showToast(formatProblem(toProblem(error), translator));
+    }
+  }
+
+  async #suggest() {
+    const prefix = this.#field.value.trim();
+    try {
+      const { tags } = prefix ? await this.#api.fetchTags(prefix) : { tags: [] };
+      getElement('known-tags').replaceChildren(...tags.map(({ tag }) => createElement('option', { value: tag })));
+    } catch {
+      // typing goes on without
+    }
+  }
+}

@@ -1,0 +1,199 @@
+// The bar of what can be done with the selected pictures.
+
+import { copyText } from './clipboard.js';
+import { createCsv } from './csv.js';
+import { saveFile } from './download.js';
+import { getElement, moveFocus } from './dom.js';
+import { translate, translator } from './i18n.js';
+import { formatProblem, toProblem } from './problems.js';
+import { shortenId } from './route.js';
+
+/** @import { Api, Change, Item } from './api.js' */
+/** @import { AskDialog } from './ask.js' */
+/** @import { QueryTerm } from './route.js' */
+/** @import { Selection } from './selection.js' */
+
+const AWAY = -0.5; // weight: a full one would lead to pictures that are like nothing
+
+/**
+ * What the bar calls.
+ * @typedef {object} Callbacks
+ * @property {(terms: QueryTerm[]) => void} onQuery Add terms to the query.
+ * @property {(item: Item) => void} onOpen Show a picture large.
+ * @property {() => void} onChange Pictures were changed, hidden or removed.
+ * @property {() => readonly Pick<QueryTerm, 'weight'>[]} getTerms The terms of the present query.
+ * @property {ReturnType<import('./toast.js').createToast>} showToast
+ */
+
+export class SelectionBar {
+  #api;
+  #ask;
+  #callbacks;
+  #bar = getElement('selection-bar');
+  #isDesktopKnown = false;
+
+  /** @type {Selection<Item>} */
+  #selection;
+
+  /**
+   * @param {Api} api
+   * @param {AskDialog} ask
+   * @param {Selection<Item>} selection
+   * @param {Callbacks} callbacks
+   */
+  constructor(api, ask, selection, callbacks) {
+    this.#api = api;
+    this.#ask = ask;
+    this.#selection = selection;
+    this.#callbacks = callbacks;
+    /** @type {Record<string, () => void | Promise<void>>} */
+    const actions = {
+      'selection-clear': () => this.#clear(),
+      'selection-all': () => selection.selectAll(),
+      'selection-more': () => this.#search(1),
+      'selection-less': () => this.#search(AWAY),
+      'selection-open': () => callbacks.onOpen(selection.selected[0]),
+      'selection-favourite': () => this.#change({ favourite: true }, 'favourites_added'),
+      'selection-tag': () => this.#addTag(),
+      'selection-album': () => this.#addToAlbum(),
+      'selection-hide': () => this.#change({ hidden: true }, 'hidden_now'),
+      'selection-zip': () => this.#downloadZip(),
+      'selection-csv': () => this.#downloadCsv(),
+      'selection-copy': () => this.#copyPaths(),
+      'selection-reveal': () => this.#reveal(),
+    };
+    for (const [id, act] of Object.entries(actions)) {
+      getElement(id).addEventListener('click', () => this.#run(getElement(id), act));
+    }
+    const rating = getElement('selection-rating', HTMLSelectElement);
+    rating.addEventListener('change', () => {
+      const stars = Number(rating.value);
+      rating.value = '';
+      this.#run(rating, () => this.#change({ rating: stars }, 'rated'));
+    });
+  }
+
+  /** Offer the file manager where there is one, and to whom the library belongs. */
+  async #findDesktop() {
+    this.#isDesktopKnown = true;
+    if (!isThisComputer(location.hostname)) return;
+    try {
+      getElement('selection-reveal').hidden = !(await this.#api.fetchDesktop()).shows_files;
+    } catch {
+      // a user of the server, who does not own it
+    }
+  }
+
+  /** Show the bar if pictures are selected. */
+  show() {
+    const { size } = this.#selection;
+    if (size && !this.#isDesktopKnown) this.#findDesktop();
+    if (!size) moveFocus(this.#bar, getElement('results'));
+    this.#bar.hidden = !size;
+    document.body.classList.toggle('has-selection', size > 0);
+    getElement('selection-count').textContent = size ? translate('selected', { n: size }) : '';
+    for (const id of ['selection-open', 'selection-reveal']) getElement(id, HTMLButtonElement).disabled = size !== 1;
+    getElement('selection-less', HTMLButtonElement).disabled = !this.#callbacks.getTerms().some(({ weight }) => weight > 0);
+  }
+
+  /**
+   * Act once at a time, and say what went wrong.
+   * @param {HTMLElement} control
+   * @param {() => void | Promise<void>} act
+   */
+  async #run(control, act) {
+    if (control.ariaBusy) return;
+    control.ariaBusy = 'true';
+    try {
+      await act();
+    } catch (error) {
+      this.#callbacks.showToast(formatProblem(toProblem(error), translator));
+    } finally {
+      control.ariaBusy = null;
+    }
+  }
+
+  #clear() {
+    this.#selection.clear();
+  }
+
+  get #ids() {
+    return this.#selection.selected.map(({ id }) => id);
+  }
+
+  /** @param {number} weight Of the selected pictures in the query. */
+  #search(weight) {
+    const terms = this.#ids.map((id) => ({ what: `id:${shortenId(id)}`, weight, crop: null }));
+    this.#selection.clear();
+    this.#callbacks.onQuery(terms);
+  }
+
+  /**
+   * Change the selected pictures, and offer to undo it.
+   * @param {Change} change
+   * @param {'favourites_added' | 'rated' | 'tagged' | 'album_added' | 'hidden_now'} text
+   * @param {Record<string, string>} [values]
+   */
+  async #change(change, text, values = {}) {
+    const ids = this.#ids;
+    const { undo } = await this.#api.changeImages({ ids, ...change });
+    const act = () => this.#run(this.#bar, async () => {
+      await this.#api.changeImages(undo);
+      this.#callbacks.showToast(translate('change_undone'));
+      this.#callbacks.onChange();
+    });
+    this.#callbacks.showToast(translate(text, { n: ids.length, ...values }), { text: translate('undo'), act });
+    this.#callbacks.onChange();
+  }
+
+  async #addTag() {
+    const tag = await this.#ask.askText({
+      title: translate('tag_title', { n: this.#selection.size }),
+      label: translate('tag_label'),
+      confirm: translate('add'),
+      suggest: async (prefix) => (await this.#api.fetchTags(prefix)).tags.map((one) => one.tag),
+    });
+    if (tag) await this.#change({ add_tags: [tag] }, 'tagged', { tag });
+  }
+
+  async #addToAlbum() {
+    const album = await this.#ask.askText({
+      title: translate('album_title', { n: this.#selection.size }),
+      label: translate('album_label'),
+      confirm: translate('add'),
+      suggest: async () => (await this.#api.fetchAlbums()).albums.map(({ name }) => name),
+    });
+    if (album) await this.#change({ album }, 'album_added', { album });
+  }
+
+  async #downloadZip() {
+    this.#callbacks.showToast(translate('zip_started', { n: this.#selection.size }));
+    saveFile(await this.#api.fetchZip(this.#ids), 'lookalike.zip');
+    this.#callbacks.showToast(translate('downloaded', { name: 'lookalike.zip' }));
+  }
+
+  #downloadCsv() {
+    const rows = this.#selection.selected.map((item) => [item.id, item.path, item.width, item.height, item.score ?? '']);
+    const text = createCsv([['id', 'path', 'width', 'height', 'score'], ...rows]);
+    saveFile(new Blob([text], { type: 'text/csv' }), 'lookalike.csv');
+    this.#callbacks.showToast(translate('downloaded', { name: 'lookalike.csv' }));
+  }
+
+  async #copyPaths() {
+    const paths = this.#selection.selected.map(({ path }) => path);
+    const isCopied = await copyText(paths.join('\n'));
+    this.#callbacks.showToast(translate(isCopied ? 'paths_copied' : 'copy_failed', { n: paths.length }));
+  }
+
+  async #reveal() {
+    await this.#api.revealImage(this.#ids[0]);
+  }
+}
+
+/**
+ * Return whether a host is the computer that the browser runs on.
+ * @param {string} host
+ */
+export function isThisComputer(host) {
+  return host === 'localhost' || host === '[::1]' || /^127(\.\d+){3}$/.test(host);
+}

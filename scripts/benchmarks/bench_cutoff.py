@@ -39,7 +39,7 @@ def main() -> None:
         engine.sync(options.folder)
         answers = [*_collect_answers(engine)]
     print(f"{len(answers)} queries, model {options.model or 'mini'}\n")
-    print("| rule | with an end | pictures before it | of the query's class | of the class, found |")
+    print("| rule | with an end | pictures before it | of the query's class | of the class |")
     print("| --- | ---: | ---: | ---: | ---: |")
     rules: dict[str, Rule] = {"largest relative drop": find_cutoff}
     for score in FIXED:

@@ -319,7 +319,12 @@ def test_a_file_is_shown_in_the_file_manager(
 ) -> None:
     shown: list[str] = []
     monkeypatch.setattr(file_manager, "find_command", lambda path: ["true", path])
-    monkeypatch.setattr(file_manager, "show_file", lambda path: bool(shown.append(path)) or True)
+
+    def show_file(path: str) -> bool:
+        shown.append(path)
+        return True
+
+    monkeypatch.setattr(file_manager, "show_file", show_file)
     page.open(base, LINK)
     page.wait_for_results("22 results")
     page.evaluate("document.querySelector('#grid .check').click()")

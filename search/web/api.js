@@ -7,7 +7,7 @@ import { Problem, isAbort } from './problems.js';
 /** @import { Limits } from './noise-scale.js' */
 
 /**
- * What a list of pictures needs. score: of hits only.
+ * What a list of pictures needs. score: of hits only; copies: ids of those that were folded into it.
  * @typedef {object} Item
  * @property {string} id
  * @property {string} path
@@ -15,6 +15,7 @@ import { Problem, isAbort } from './problems.js';
  * @property {number} height
  * @property {boolean} low_content
  * @property {number} [score]
+ * @property {string[]} [copies]
  */
 
 /** @typedef {Item & { score: number }} Hit */

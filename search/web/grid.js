@@ -232,7 +232,8 @@ export class Grid {
     const score = this.#rating ? number : '';
     const likeness = this.#rating?.likeness[place] ?? null;
     const word = likeness ? translate(this.#rating?.isOfWords ? `likeness_words_${likeness}` : `likeness_${likeness}`) : '';
-    const label = [name, near, score && translate('score', { score })].filter(Boolean).join(', ');
+    const copies = item.copies?.length ? translate('copies', { n: item.copies.length }) : '';
+    const label = [name, copies, near, word, score && !item.low_content && translate('score', { score })].filter(Boolean).join(', ');
     const image = createElement('img', { alt: '', decoding: 'async', draggable: 'false' });
     const frame = createElement('span', { class: 'frame' }, image);
     image.addEventListener('load', () => frame.classList.add('loaded'));
@@ -240,14 +241,15 @@ export class Grid {
     image.src = getAddress(item.id, 'thumbnail');
     const isSelected = this.selection.has(item.id);
     const properties = { href: this.#callbacks.getLink(item), 'aria-label': label, title: item.path, draggable: 'true' };
-    const link = createElement('a', { ...properties, 'aria-description': word || null }, frame);
+    const link = createElement('a', properties, frame);
     link.tabIndex = place === this.#active ? 0 : -1;
     if (this.#rating) {
       const kind = `likeness ${likeness === 'less' ? 'is-less' : ''}`;
-      const words = createElement('i', { class: kind, text: word || score, title: translate('score', { score }) });
+      const words = createElement('i', { class: kind, text: word, title: translate('score', { score }) });
       const numeric = createElement('i', { class: 'number', text: score });
       const about = [createElement('span', { class: 'folder', text: near }), words, numeric];
-      link.append(createElement('span', { class: 'line' }, createElement('b', { text: name })));
+      const folded = copies ? [createElement('span', { class: 'copies', text: copies })] : [];
+      link.append(createElement('span', { class: 'line' }, createElement('b', { text: name }), ...folded));
       link.append(createElement('span', { class: 'line about-line' }, ...about));
     }
     const check = createElement('button', {

@@ -177,10 +177,8 @@ def test_an_answer_says_where_alike_pictures_end(page: Page, base: str) -> None:
     count = int(summary.split()[0])
     assert "alike, then less alike" in summary and 0 < count < 21
     assert page.find("#divider").is_displayed()
-    words = page.evaluate(
-        "[...document.querySelectorAll('#grid a')].map(a => a.getAttribute('aria-description'))"
-    )
-    assert words[0] == "your picture" and words[1 : count + 1] == ["alike"] * count
+    words = [label.split(", ")[-2] for label in page.list_labels()]
+    assert words[0] == "yours" and words[1 : count + 1] == ["alike"] * count
     assert set(words[count + 1 :]) == {"less alike"}
     tile = "document.querySelector(`#grid li[data-place='${arguments[0]}']`)"
     top = f"{tile}.getBoundingClientRect().top"
@@ -333,6 +331,68 @@ def test_a_file_is_shown_in_the_file_manager(
     until(lambda: [os.path.basename(path) for path in shown] == ["03.jpg"])
 
 
+def test_marks_of_the_selection_are_undone(page: Page, base: str, shared: Engine) -> None:
+    identity = identify(HAT)
+    page.open(base, LINK)
+    page.wait_for_results("22 results")
+    toast = "document.getElementById('toast').textContent.includes(arguments[0])"
+
+    def select() -> None:
+        page.wait_for(f"{QUIET} && document.querySelector('#grid .check')")
+        page.evaluate("document.querySelector('#grid li:not(.selected) .check')?.click()")
+        page.wait_for("!document.getElementById('selection-bar').hidden")
+
+    select()
+    page.click("#selection-favourite")
+    page.wait_for(toast, "is a favourite now")
+    assert shared.picture(identity).annotations.favourite
+    page.click("#toast button")
+    page.wait_for(toast, "Undone")
+    assert not shared.picture(identity).annotations.favourite
+    page.evaluate("document.querySelector('#selection-clear').click()")
+    select()
+    page.click("#selection-tag")
+    page.find("#ask-text").send_keys("black hat", Keys.ENTER)
+    page.wait_for(toast, "tagged “black hat” now")
+    assert shared.picture(identity).tags == ("black hat",)
+    page.click("#toast button")
+    page.wait_for(toast, "Undone")
+    page.evaluate("document.querySelector('#selection-clear').click()")
+    select()
+    page.click("#selection-album")
+    page.press_keys(Keys.ESCAPE)  # nothing was asked for
+    page.wait_for("!document.getElementById('ask').open")
+    page.click("#selection-album")
+    page.find("#ask-text").send_keys("hats", Keys.ENTER)
+    page.wait_for(toast, "is in “hats” now")
+    page.click("#toast button")
+    page.wait_for(toast, "Undone")
+    picture = shared.picture(identity)
+    assert picture.tags == () and picture.annotations.albums == ()
+
+
+def test_marks_are_made_in_the_large_view(page: Page, base: str, shared: Engine) -> None:
+    identity = identify(SHOE)
+    page.open(base, f"/?see={SHOE_ID}")
+    page.wait_for("!document.getElementById('marks').hidden")
+    page.click("#mark-stars button:nth-child(4)")
+    page.wait_for("document.querySelectorAll('#mark-stars [aria-pressed=true]').length === 4")
+    page.click("#mark-favourite")
+    page.wait_for("document.getElementById('mark-favourite').ariaPressed === 'true'")
+    page.find("#mark-tag").send_keys("ballet +1", Keys.ENTER)  # no key of the view
+    page.wait_for("document.querySelector('#mark-tags a')?.textContent === 'ballet +1'")
+    annotations = shared.picture(identity).annotations
+    assert (
+        annotations.rating == 4 and annotations.favourite and [*annotations.tags] == ["ballet +1"]
+    )
+    page.click("#mark-tags button")
+    page.wait_for("document.getElementById('mark-tags').hidden")
+    page.click("#mark-stars button:nth-child(4)")
+    page.wait_for("!document.querySelector('#mark-stars [aria-pressed=true]')")
+    page.click("#mark-favourite")
+    page.wait_for("document.getElementById('mark-favourite').ariaPressed === 'false'")
+
+
 # the large view ----------------------------------------------------------------------------------
 
 
@@ -426,3 +486,58 @@ def test_facts_are_links_to_what_has_them(page: Page, home: Path, folder: Path) 
         page.click("#conditions button")
         page.wait_for("location.search === ''")
     close_library(engine)
+
+
+# looks -------------------------------------------------------------------------------------------
+
+
+def test_a_heading_counts_nothing_while_it_searches(page: Page, base: str) -> None:
+    code = """const send = window.fetch;
+        window.fetch = (url, ...rest) =>
+          String(url).endsWith('/search') ? new Promise(() => {}) : send(url, ...rest);"""
+    script = page.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": code})
+    page.open(base, LINK, until="document.body.classList.contains('busy')")
+    assert page.read_text("#results-title") == "Results"
+    page.cdp("Page.removeScriptToEvaluateOnNewDocument", identifier=script["identifier"])
+
+
+def test_a_wide_screen_is_used_and_names_are_whole(page: Page, base: str) -> None:
+    page.resize(2560, 1300)
+    page.open(base, LINK)
+    page.wait_for_results("22 results")
+    used = page.evaluate(
+        "document.getElementById('grid').getBoundingClientRect().right"
+        " - document.getElementById('query').getBoundingClientRect().left"
+    )
+    assert used > 0.94 * 2560
+    for width in (375, 1280):
+        page.resize(width, 800)
+        page.wait_for("innerWidth === arguments[0]", width)
+        cut = "[...document.querySelectorAll('.line b')].some(b => b.scrollWidth > b.clientWidth)"
+        assert not page.evaluate(cut)
+
+
+def test_a_dialog_has_the_only_scrollbar_and_keeps_the_width(page: Page, base: str) -> None:
+    page.open(base, LINK)
+    page.wait_for_results("22 results")
+    width = page.evaluate("document.getElementById('grid').clientWidth")
+    page.click("#library")
+    page.wait_for("document.getElementById('folders').open")
+    assert page.evaluate("getComputedStyle(document.documentElement).overflowY") == "hidden"
+    assert page.evaluate("document.getElementById('grid').clientWidth") == width
+
+
+def test_a_picture_that_is_dragged_over_the_page_leaves_it_to_be_seen(
+    page: Page, base: str, unknown: Path
+) -> None:
+    page.open(base, LINK)
+    page.wait_for_results("22 results")
+    data = {"items": [], "files": [str(unknown)], "dragOperationsMask": 1}
+    page.cdp("Input.dispatchDragEvent", type="dragEnter", x=300, y=300, data=data)
+    page.wait_for("document.querySelector('#drop-overlay.shown')")
+    style = page.evaluate(
+        "(s => [s.backdropFilter, s.backgroundColor])"
+        "(getComputedStyle(document.getElementById('drop-overlay')))"
+    )
+    assert style == ["none", "rgba(0, 0, 0, 0)"]
+    page.cdp("Input.dispatchDragEvent", type="dragCancel", x=300, y=300, data=data)

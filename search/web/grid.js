@@ -247,10 +247,10 @@ export class Grid {
       const kind = `likeness ${likeness === 'less' ? 'is-less' : ''}`;
       const words = createElement('i', { class: kind, text: word, title: translate('score', { score }) });
       const numeric = createElement('i', { class: 'number', text: score });
-      const about = [createElement('span', { class: 'folder', text: near }), words, numeric];
-      const folded = copies ? [createElement('span', { class: 'copies', text: copies })] : [];
+      const about = [createElement('span', { class: 'folder', text: near }), ' ', words, ' ', numeric];
+      const folded = copies ? [' ', createElement('span', { class: 'copies', text: copies })] : [];
       link.append(createElement('span', { class: 'line' }, createElement('b', { text: name }), ...folded));
-      link.append(createElement('span', { class: 'line about-line' }, ...about));
+      link.append(' ', createElement('span', { class: 'line about-line' }, ...about)); // spaces: read as words
     }
     const check = createElement('button', {
       type: 'button', class: 'check', role: 'checkbox', tabindex: -1, 'aria-checked': String(isSelected),

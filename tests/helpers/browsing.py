@@ -107,10 +107,10 @@ class Page:
         self.find("#file").send_keys(str(path))
 
     def drop_file(self, path: Path) -> None:
-        """Drop a file on the page."""
+        """Drop a file on the page, beside the query: one that is dropped there is added to it."""
         data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
         for kind in ("dragEnter", "dragOver", "drop"):
-            self.cdp("Input.dispatchDragEvent", type=kind, x=300, y=300, data=data)
+            self.cdp("Input.dispatchDragEvent", type=kind, x=800, y=400, data=data)
 
     def cdp(self, command: str, **arguments: Any) -> Any:
         """Send a command of the DevTools protocol."""

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,11 +157,16 @@ def _open_onnx(folder: Path, threads: int) -> Run:
     return lambda pictures: session.run(None, {"pictures": pictures})
 
 
-def _write_openvino(whole: torch.nn.Module, example: torch.Tensor, folder: Path) -> None:
-    import openvino
+def import_openvino() -> ModuleType:
+    """Import OpenVINO without its telemetry, which connects to its maker's server."""
+    sys.modules.setdefault("openvino_telemetry", cast(ModuleType, None))  # as if not installed
+    return import_module("openvino")
 
+
+def _write_openvino(whole: torch.nn.Module, example: torch.Tensor, folder: Path) -> None:
     from search.runtime import torch
 
+    openvino = import_openvino()
     shape = openvino.PartialShape([-1, *example.shape[1:]])
     trace: Any = torch.jit.trace
     traced = trace(whole, (example,), check_trace=False)  # `export` checks it better
@@ -167,8 +175,7 @@ def _write_openvino(whole: torch.nn.Module, example: torch.Tensor, folder: Path)
 
 
 def _open_openvino(folder: Path, threads: int) -> Run:
-    import openvino
-
+    openvino = import_openvino()
     options = {
         "INFERENCE_NUM_THREADS": threads,
         "PERFORMANCE_HINT": "LATENCY",

@@ -273,6 +273,17 @@ def test_a_query_goes_first_between_the_parts_of_a_batch() -> None:
     assert order == ["breath", "3", "breath", "3", "breath", "1"]  # 3 of 30/s take 0.1 s
 
 
+def test_openvino_reports_nothing_to_its_maker() -> None:
+    code = (
+        "import sys; from search.embedders.exports import import_openvino; import_openvino();"
+        "print(*(name for name, module in sys.modules.items() if module and 'ovc' in name"
+        " and hasattr(module, 'tm')), *filter(sys.modules.get, ['openvino_telemetry']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "openvino.tools.ovc.telemetry_utils" in done.stdout.split()  # there it would be used
+    assert "openvino_telemetry" not in done.stdout.split()
+
+
 # libraries ---------------------------------------------------------------------------------------
 
 

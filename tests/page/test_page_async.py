@@ -115,7 +115,7 @@ def test_a_job_without_changes_does_not_reload_the_page(
     page.evaluate("document.querySelector('#grid').firstChild.dataset.mark = 1")
     page.find("#words").send_keys("half a wo")
     listed = list[int]()
-    monkeypatch.setattr(shared, "pictures", lambda page=1, size=100: listed.append(page))
+    monkeypatch.setattr(shared, "browse", lambda *_, **__: listed.append(1))
     go.set()
     page.wait_for("document.querySelector('.job[data-state=done]')")
     await_promise(page, "new Promise((done) => setTimeout(done, 500))")
@@ -218,15 +218,15 @@ def test_a_failing_page_is_not_requested_endlessly(
     page: Page, crowd: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = crowd.app.state.context.engine  # type: ignore[attr-defined]
-    real, pages = engine.pictures, list[int]()
+    real, pages = engine.browse, list[int]()
 
-    def failing(page: int = 1, size: int = 100) -> Any:
+    def fail_later(where: Any, sort: Any, page: int = 1, **more: Any) -> Any:
         pages.append(page)
         if page > 1:
             raise StorageError("no")
-        return real(page, size)
+        return real(where, sort, page, **more)
 
-    monkeypatch.setattr(engine, "pictures", failing)
+    monkeypatch.setattr(engine, "browse", fail_later)
     page.open(str(crowd.base_url))
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
     until(lambda: 2 in pages)

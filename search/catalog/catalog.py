@@ -27,7 +27,7 @@ from sqlalchemy import (
     update,
 )
 
-from search.catalog import counts
+from search.catalog import counts, full_text
 from search.catalog.annotations import delete_annotations, remember
 from search.catalog.prepared import Prepared
 from search.catalog.schema import (
@@ -399,6 +399,11 @@ class Catalog(CatalogWriter):
         with self.database.write() as c:
             for part in chunks(picture_ids):
                 c.execute(delete(remembered).where(remembered.c.id.in_(part)))
+
+    def repair_texts(self) -> int:
+        """Read the words of all pictures again; return how many had a wrong full text."""
+        with self.database.write() as c:
+            return full_text.repair(c)
 
     def purge(self, row_ids: Collection[int] | None = None) -> list[str]:
         """Delete these orphans, or all that are older than 30 days; return their picture ids.

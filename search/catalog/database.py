@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import URL, Connection, create_engine, event, func, select
 from sqlalchemy.exc import DBAPIError, TimeoutError
 
-from search.catalog import schema
+from search.catalog import full_text, schema
 from search.catalog.migrations import NEWEST, migrate_once, read_version
 from search.catalog.prepared import Prepared
 from search.errors import LibraryError, LockedError, StorageError
@@ -122,8 +122,16 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """Open a transaction that is committed at the end, or rolled back by an exception.
 
-        Raises LockedError if another process writes for too long, StorageError if the disk fails.
+        At its end the full text of pictures is made anew whose words changed. Raises LockedError if
+        another process writes for too long, StorageError if the disk fails.
         """
+        with self._open_writing() as connection:
+            yield connection
+            full_text.refresh(connection)
+
+    @contextmanager
+    def _open_writing(self) -> Iterator[Connection]:
+        """As `write`, but the full text stays as it is. Raises LockedError and StorageError."""
         if self.read_only:
             raise StorageError(
                 f"the library in {self.location} can only be read; make its folder writable and "
@@ -164,13 +172,15 @@ class Database:
     def _migrate(self) -> None:
         """Run the missing migrations, each in a transaction of its own."""
         while True:
-            with self.write() as connection:
+            with self._open_writing() as connection:
                 version = read_version(connection)
                 if version > NEWEST:
                     raise self._describe_newer(version)
                 if not migrate_once(connection):
-                    return
+                    break
                 log.info("migrated the catalog in %s from version %d", self.location, version)
+        with self.write():
+            pass  # its end makes the full text of a catalog that had none
 
     def _describe_newer(self, version: int) -> LibraryError:
         return LibraryError(

@@ -24,6 +24,7 @@ from search.media.colors import RANK_SHARES, color_of_cell, hue_of
 def create(connection: Connection) -> None:
     """Create the tables of a new catalog, as the last migration leaves those of an old one."""
     schema.metadata.create_all(connection)
+    add_full_text(connection)
     connection.execute(insert(schema.meta).values(key="library", value=uuid.uuid4().hex))
 
 
@@ -557,6 +558,78 @@ def add_texts(connection: Connection) -> None:
     )
 
 
+def add_full_text(connection: Connection) -> None:
+    """The words of pictures with their index, and triggers that note whose words change."""
+    # event, and which pictures it concerns; one trigger each
+    events = [
+        (f"{event} ON {table}", f"SELECT {row}.picture AS picture")
+        for table in ("places", "tags", "labels", "texts", "album_pictures")
+        for event, row in (
+            ("INSERT", "NEW"),
+            ("DELETE", "OLD"),
+            ("UPDATE", "OLD"),
+            ("UPDATE", "NEW"),
+        )
+    ]
+    events += [
+        (
+            "UPDATE OF caption, original_name, camera, lens, orphaned ON pictures",
+            "SELECT NEW.row_id AS picture",
+        ),
+        ("DELETE ON pictures", "SELECT OLD.row_id AS picture"),
+        ("UPDATE OF root, path ON files", "SELECT picture FROM places WHERE file = NEW.id"),
+        (
+            "UPDATE OF path ON roots",
+            "SELECT places.picture FROM places JOIN files ON files.id = places.file "
+            "WHERE files.root = NEW.id",
+        ),
+        (
+            "UPDATE OF name ON albums",
+            "SELECT picture FROM album_pictures WHERE album = NEW.id",
+        ),
+    ]
+    triggers, functions = [], []
+    for number, (event, query) in enumerate(events):
+        name = f"texts_go_stale_{number}"
+        noted = (
+            f"INSERT INTO stale_texts SELECT DISTINCT picture FROM ({query}) AS one "
+            "WHERE picture NOT IN (SELECT picture FROM stale_texts)"
+        )
+        triggers.append(f"CREATE TRIGGER {name} AFTER {event} BEGIN {noted}; END")
+        functions += [
+            f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {noted}; "
+            "RETURN NULL; END $$",
+            f"CREATE TRIGGER {name} AFTER {event} FOR EACH ROW EXECUTE FUNCTION {name}()",
+        ]
+    _run(
+        connection,
+        "CREATE TABLE search_texts (id INTEGER NOT NULL PRIMARY KEY, tokens TEXT NOT NULL)",
+        "CREATE TABLE stale_texts (picture INTEGER NOT NULL PRIMARY KEY)",
+        "CREATE VIRTUAL TABLE search_words USING fts5 "
+        "(tokens, content='search_texts', content_rowid='id', tokenize='ascii')",
+        "CREATE TRIGGER search_texts_insert AFTER INSERT ON search_texts BEGIN "
+        "INSERT INTO search_words (rowid, tokens) VALUES (NEW.id, NEW.tokens); END",
+        "CREATE TRIGGER search_texts_delete AFTER DELETE ON search_texts BEGIN "
+        "INSERT INTO search_words (search_words, rowid, tokens) "
+        "VALUES ('delete', OLD.id, OLD.tokens); END",
+        "CREATE TRIGGER search_texts_update AFTER UPDATE ON search_texts BEGIN "
+        "INSERT INTO search_words (search_words, rowid, tokens) "
+        "VALUES ('delete', OLD.id, OLD.tokens); "
+        "INSERT INTO search_words (rowid, tokens) VALUES (NEW.id, NEW.tokens); END",
+        *triggers,
+        postgresql=(
+            'CREATE TABLE search_texts (id BIGINT PRIMARY KEY, tokens TEXT COLLATE "C" NOT NULL)',
+            "CREATE TABLE stale_texts (picture BIGINT PRIMARY KEY)",
+            "CREATE INDEX search_texts_words ON search_texts USING gin (CAST(tokens AS tsvector))",
+            *functions,
+        ),
+    )
+    _run(
+        connection,
+        "INSERT INTO stale_texts SELECT row_id FROM pictures WHERE orphaned IS NULL",
+    )
+
+
 class Migration(NamedTuple):
     """version: of the schema after it. apply: changes a catalog of the version before."""
 
@@ -584,6 +657,7 @@ MIGRATIONS = (
     Migration(18, add_color_shares),
     Migration(19, add_annotations),
     Migration(20, add_texts),
+    Migration(21, add_full_text),
 )
 """Never edited, only extended at the end."""
 NEWEST = MIGRATIONS[-1].version

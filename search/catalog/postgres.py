@@ -136,8 +136,8 @@ class PostgresDatabase(Database):
             yield partial(Prepared.fetch, cursor=cursor, dialect=self.engine.dialect)
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """Open a transaction that is committed at the end, or rolled back by an exception.
+    def _open_writing(self) -> Iterator[Connection]:
+        """See `Database`.
 
         Raises LockedError if another process writes for too long, StorageError if the disk of the
         server is full, UnavailableError if the server is away.

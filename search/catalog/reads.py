@@ -5,26 +5,31 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
+import secrets
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from sqlalchemy import (
+    BigInteger,
     BindParameter,
     ColumnElement,
+    Connection,
     Select,
     and_,
     bindparam,
+    column,
     func,
+    literal_column,
     or_,
     select,
+    text,
 )
 
-from search.catalog import counts
+from search.catalog import counts, full_text
 from search.catalog.annotations import load_annotations
 from search.catalog.database import Database
 from search.catalog.prepared import Prepared
@@ -45,7 +50,6 @@ from search.catalog.schema import (
     texts,
     vectors,
 )
-from search.catalog.sql import path_contains
 from search.catalog.texts import unpack_text
 from search.catalog.writes import CHUNK, METADATA, Space, chunks, is_undamaged, unpack
 from search.errors import NotFoundError, QueryError
@@ -482,37 +486,50 @@ class CatalogReader:
         with self.database.read() as c:
             return str(c.scalar(query.where(pictures.c.row_id == self.resolve(picture_id))))
 
-    def find_by_name(self, word: str, most: int) -> list[int]:
-        """Return the row ids of pictures with a word in a name, newest first, at most `most`.
+    def find_text(
+        self,
+        phrases: Sequence[full_text.Phrase],
+        most: int,
+        join: Literal["and", "or"] = "and",
+        prefix: bool = False,
+    ) -> list[int]:
+        """Return the row ids of pictures whose full text has phrases, newest first, at most `most`.
 
-        Names are those of their files without the suffix, of the folders below their root, and of
-        the root. A match begins at the beginning of a word, except for Chinese, Japanese and
-        Korean, which have no spaces. word: in lower case; it may be several words, which any
-        characters other than letters and digits may separate in a name.
+        join, prefix: see `full_text.write_query`.
         """
-        tokens = word.split()
-        start = r"(?<![^\W\d_])" if word[:1] < "\u3000" else ""
-        pattern = re.compile(start + r"[\W_]+".join(map(re.escape, tokens)), re.IGNORECASE)
-        query = select(roots.c.id, roots.c.path)
+        row_id = pictures.c.row_id
+        query = select(row_id).where(self.match_text(row_id, phrases, join, prefix))
         with self.database.read() as c:
-            shown = {row.id: row.path for row in c.execute(query) if self.sees(row.path)}
-            whole = [
-                root
-                for root, path in shown.items()
-                if pattern.search(os.path.basename(os.fsdecode(path)))
-            ]
-            within = and_(*(path_contains(files.c.path, token) for token in tokens))
-            named = select(places.c.picture, files.c.path, files.c.root)
-            named = named.join(places, places.c.file == files.c.id)
-            named = named.where(or_(within, files.c.root.in_(whole)))
-            named = self.limit(named.where(files.c.root.in_(list(shown))), places.c.picture)
-            matches: dict[int, None] = {}
-            for row in c.execute(named.order_by(places.c.picture.desc())):
-                if row.root in whole or pattern.search(os.path.splitext(os.fsdecode(row.path))[0]):
-                    matches.setdefault(int(row.picture))
-                if len(matches) == most:
-                    break
-        return list(matches)
+            rows = c.scalars(self.limit(query, row_id).order_by(row_id.desc()).limit(most))
+            return list(rows)
+
+    def match_text(
+        self,
+        picture: ColumnElement[Any],
+        phrases: Sequence[full_text.Phrase],
+        join: Literal["and", "or"] = "and",
+        prefix: bool = False,
+    ) -> ColumnElement[bool]:
+        """Return the criterion that the full text of pictures has phrases. picture: the column of
+        their row ids. join, prefix: see `full_text.write_query`."""
+        with self.database.read() as c:
+            visible = self.visible_roots(c)
+        name = f"words_{secrets.token_hex(8)}"  # one query may have several such criteria
+        dialect = self.database.engine.dialect.name
+        written = full_text.write_query(dialect, phrases, join, prefix, visible, name)
+        if written is None:
+            return literal_column("1") == literal_column("0")
+        sql, values = written
+        return picture.in_(text(sql).bindparams(**values).columns(column("picture", BigInteger)))
+
+    def visible_roots(self, c: Connection) -> Collection[int] | None:
+        """Return the ids of the roots whose files are shown, or None for all."""
+        return None
+
+    def list_wrong_texts(self) -> list[int]:
+        """Read the words of all pictures again; return those whose full text is wrong."""
+        with self.database.read() as c:
+            return full_text.list_wrong(c)
 
     def places(self, row_id: int) -> list[FilePlace]:
         """Return the files of a picture; those that the library keeps come last."""

@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from search.catalog import counts
 from search.catalog.database import Database
@@ -46,6 +46,10 @@ class CollectionReader(CatalogReader):
     def limit_files(self, query: Select[Any]) -> Select[Any]:
         """See `CatalogReader`."""
         return query.where(files.c.root.in_(self._roots))
+
+    def visible_roots(self, c: Connection) -> Collection[int]:
+        """See `CatalogReader`."""
+        return set(c.scalars(self._roots))
 
     def visible_ids(self, space: Space) -> RowIds | None:
         """See `CatalogReader`."""

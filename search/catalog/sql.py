@@ -62,28 +62,6 @@ def _compile_empty_bytes(element: EmptyBytes, compiler: Any, **_: Any) -> str:
     return "'\\x'" if compiler.dialect.name == "postgresql" else "x''"
 
 
-class path_contains(FunctionElement[bool]):
-    """Whether the bytes of a path contain a text. In the path, ASCII letters count as small ones.
-
-    path_contains(files.c.path, "beach")
-    """
-
-    type = Boolean()
-    name = "path_contains"
-    inherit_cache = True
-
-
-@compiles(path_contains)
-def _compile_path_contains(element: path_contains, compiler: Any, **options: Any) -> str:
-    path, text = element.clauses
-    if compiler.dialect.name == "postgresql":  # a path need not be UTF-8, so octets are compared
-        escaped = func.encode(func.convert_to(text, "UTF8"), "escape")
-        position = func.strpos(func.lower(func.encode(path, "escape")), escaped)
-    else:
-        position = func.instr(func.lower(path.cast(PlainText)), text)
-    return str(compiler.process(position > 0, **options))
-
-
 class path_text(FunctionElement[str]):
     """A path as text, of which only its ASCII characters are the same in both databases.
 

@@ -179,7 +179,7 @@ class Vocabulary:
         where none is."""
         near = list[str]()
         for text in map(normalize, texts):
-            broader = [name for form in _forms(text) for name in self._broader(form)]
+            broader = [name for form in word_forms(text) for name in self._broader(form)]
             near += broader or get_close_matches(text, self._known, 3, 0.7)
         mains = dict.fromkeys(self.words[self._rows[name]].names[0] for name in near)
         return list(mains) or ["dog", "car", "flower"]
@@ -230,7 +230,7 @@ class Vocabulary:
 
     def label_classes(self, text: str) -> list[str]:
         """The names of the classes that a name stands for which is no word to search by."""
-        for form in _forms(normalize(text)):
+        for form in word_forms(normalize(text)):
             if group := self._label_classes.get(form):
                 return sorted(self.class_names[i] for i in group)
         return []
@@ -262,7 +262,7 @@ class Vocabulary:
         return self._unusable.get(name, ())
 
     def _find(self, tokens: Sequence[str]) -> Word | None:
-        for name in _forms(_join(tokens)):
+        for name in word_forms(_join(tokens)):
             if name in self._rows:
                 return self.words[self._rows[name]]
         return None
@@ -271,7 +271,8 @@ class Vocabulary:
         """Whether tokens name a thing that is no word to search by, and some of them are no words
         of their own."""
         if len(tokens) < 2 or not any(
-            form in self._unusable or form in self._label_classes for form in _forms(_join(tokens))
+            form in self._unusable or form in self._label_classes
+            for form in word_forms(_join(tokens))
         ):
             return False
         return not all(self._find([token]) for token in tokens)
@@ -317,7 +318,7 @@ def _join(tokens: Sequence[str]) -> str:
     return re.sub(r"(?<=[\u3400-\u9fff]) | (?=[\u3400-\u9fff])", "", " ".join(tokens))
 
 
-def _forms(name: str) -> Iterator[str]:
+def word_forms(name: str) -> Iterator[str]:
     """The name as it is, then as the singular of a plural, and the other way round."""
     yield name
     for ending, instead in (("ies", "y"), ("ves", "f"), ("ves", "fe"), ("es", ""), ("s", "")):

@@ -59,6 +59,8 @@ class IntegrityChecker:
             repaired.append(f"{dangling} pictures without a file were taken out")
         if wrong := self._catalog.repair_counts():
             repaired.append(f"{wrong} kept counts were wrong; counted again")
+        if wrong := self._catalog.repair_texts():
+            repaired.append(f"the full text of {wrong} pictures was wrong; made again")
         problems = list(self.check_catalog(spaces))
         for space in spaces:
             try:
@@ -81,6 +83,8 @@ class IntegrityChecker:
             problems.append(f"{dangling} pictures have no file; {advice}")
         if wrong := self._reader.list_wrong_counts():
             problems.append(f"{wrong} kept counts are wrong; {advice}")
+        if differing := self._reader.list_wrong_texts():
+            problems.append(f"the full text of {len(differing)} pictures is wrong; {advice}")
         for space in spaces:
             if damaged := self._reader.list_damaged_vectors(space):
                 problems.append(f"{len(damaged)} vectors of {space.name} are damaged; {advice}")

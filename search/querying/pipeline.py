@@ -20,6 +20,7 @@ from search.media.content import is_low_content
 from search.media.decoder_pool import DecoderPool
 from search.media.sources import PictureResolver
 from search.querying.browse import NEWEST_FIRST
+from search.querying.fusion import DEPTH, TextMatcher, fuse, select_matched
 from search.querying.query import MAX_K, Query
 from search.querying.selection import Selection
 from search.querying.steps import (
@@ -142,6 +143,7 @@ class Searcher:
         self._runtime, self._models = parts.runtime, parts.models
         self._reader = parts.reader.with_hidden() if hidden else parts.reader
         self._texts = TextReader(self._reader, parts.models, space)
+        self._matcher = TextMatcher(self._reader)
         self._terms = TermResolver(parts.reader, parts.resolver, parts.models, space)
         self._embedder = QueryEmbedder()
         self._retriever = Retriever(parts.indexes, space)
@@ -227,8 +229,10 @@ class Searcher:
         if among is not None:
             chosen = selection.choose(among)
             among = [row_id for row_id in among if row_id in chosen]
+        matches = self._matcher.match(query)
+        ranked = max(count, DEPTH) if matches else count
         # most conditions hold for enough of the nearest pictures
-        first = count if selection.criterion is None else min(max(4 * count, NEAREST), MAX_K)
+        first = ranked if selection.criterion is None else min(max(4 * ranked, NEAREST), MAX_K)
         store, visible = self._retriever.open_store(), self._reader.visible_ids(self.space)
         clock.begin("embed")
 
@@ -248,18 +252,27 @@ class Searcher:
             vector, row_ids = self._runtime.run(embed_and_retrieve, urgent=True)
         if selection.criterion is not None and among is None:
             chosen = selection.choose(row_ids)
-            if len(chosen) >= count or len(row_ids) < first:
+            if len(chosen) >= ranked or len(row_ids) < first:
                 row_ids = [row_id for row_id in row_ids if row_id in chosen]
             else:  # the condition holds for few pictures, or for others than the nearest
                 selected = selection.list_searchable(self.space)
-                row_ids = self._retrieve(store, vector, count, selected)
+                row_ids = self._retrieve(store, vector, ranked, selected)
+        if matches and among is None:
+            matched = select_matched(matches, visible)
+            if selection.criterion is not None:
+                chosen = selection.choose(matched.tolist())
+                matched = matched[[row_id in chosen for row_id in matched.tolist()]]
+            row_ids += self._retrieve(store, vector, count, matched)
+            row_ids = list(dict.fromkeys(row_ids))
         query_ids = {term.picture_id for term in resolved}
-        candidates = self._ranker.rank(vector, row_ids, count, query_ids)
+        ranked = max(ranked, len(row_ids))
+        candidates = self._ranker.rank(vector, row_ids, ranked, query_ids)
         alone = len(query.terms) == 1 and query.terms[0].weight >= 0
         if alone and parsed and (seen := parsed[0].seen) is not None:
             chosen = selection.choose(seen)
             seen = {row_id: probability for row_id, probability in seen.items() if row_id in chosen}
-            candidates = self._label_ranker.rank(seen, candidates, count)
+            candidates = self._label_ranker.rank(seen, candidates, ranked)
+        candidates = fuse(candidates, matches)[:count]
         blank = any(is_low_content(term.pixels) for term in resolved if term.pixels is not None)
         return Ranking(candidates, blank, pages)
 

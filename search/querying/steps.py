@@ -22,6 +22,7 @@ from search.errors import EmptyError, NotFoundError, QueryError
 from search.media.images import pixel_hash
 from search.media.sources import PictureResolver
 from search.querying.query import Term, combine
+from search.querying.words import unquote
 from search.records import Hit, Kind, Sort
 from search.types import Pixels, RowIds, Vectors
 from search.vectors.base import StoreManager, VectorStore
@@ -126,7 +127,7 @@ class QueryEmbedder:
         embedder: None if all terms are vectors. Raises QueryError when the terms cancel out.
         """
         pixels = [term.pixels for term in terms if term.pixels is not None]
-        texts = [term.text for term in terms if term.text is not None]
+        texts = [unquote(term.text) for term in terms if term.text is not None]
         pictures = iter(embedder.embed(pixels) if embedder and pixels else ())
         words = iter(
             embedder.embed_text(texts) if isinstance(embedder, TextEmbedder) and texts else ()
@@ -222,8 +223,8 @@ class LabelRanker:
             for n, probability in seen.items()
             if n in summaries
         ]
-        ids = {one.summary.id for one in first}
-        others = [replace(one, score=0.0) for one in candidates if one.summary.id not in ids]
+        ids = {one.row_id for one in first}
+        others = [replace(one, score=0.0) for one in candidates if one.row_id not in ids]
         return [*first, *others][:k]
 
 

@@ -12,20 +12,22 @@ from search.catalog.writes import Space
 from search.embedders.base import TextEmbedder
 from search.embedders.models import Models
 from search.embedders.vocabulary import LabelEmbedder, Vocabulary, Word, split_words
+from search.querying.fusion import TextMatcher
 from search.querying.query import Query
+from search.querying.words import split_phrases
 from search.records import UNLIKELY, Understood
 from search.types import Vectors
 
 MOST_SEEN = 20  # pictures in which a word is seen
-MOST_NAMED = 500  # pictures that a word finds by the names of files and folders
+MOST_NAMED = 500  # pictures that an unknown word finds by their full text
 
 
 @dataclass(frozen=True)
 class ParsedText:
     """How a text is searched for.
 
-    vector: (dim,), None where no part of the text is known. named: pictures that match by the names
-    of files and folders, or by their labels. seen: for a text that is one word or label with
+    vector: (dim,), None where no part of the text is known. named: pictures that match by their
+    full text, or by their labels. seen: for a text that is one word or label with
     classes, the pictures in which the model sees these, most probable first, with the probability;
     else None.
     """
@@ -42,6 +44,7 @@ class TextReader:
     def __init__(self, reader: CatalogReader, models: Models, space: Space) -> None:
         """space: whose vectors are searched."""
         self._reader, self._models, self._space = reader, models, space
+        self._matcher = TextMatcher(reader)
 
     def read(self, query: Query) -> dict[int, ParsedText]:
         """Return how each text is read, by the index of its term.
@@ -71,7 +74,7 @@ class TextReader:
         named: dict[int, None] = {}
         names, labelled = list[str](), dict[str, Mapping[int, float]]()
         for other in others:
-            by_name = self._reader.find_by_name(other, MOST_NAMED)
+            by_name = self._matcher.find(split_phrases(other), MOST_NAMED)
             by_label = self._find_labelled(other, vocabulary) if vocabulary else {}
             numbers, stored = self._reader.load_vectors(self._space, {*by_name, *by_label})
             if numbers:

@@ -203,8 +203,14 @@ CREATE TABLE removals (
     id VARCHAR(32) NOT NULL, created FLOAT NOT NULL, document JSON NOT NULL, PRIMARY KEY (id)
 );
 """,
+    20: """
+CREATE TABLE texts (
+    picture INTEGER NOT NULL PRIMARY KEY, model VARCHAR(16) NOT NULL, failed VARCHAR(32),
+    text TEXT NOT NULL, lines JSON NOT NULL
+);
+""",
 }
-OLD_VERSIONS = tuple(range(1, 20))
+OLD_VERSIONS = tuple(range(1, 21))
 TABLES = {  # of the present version, by their names in older ones
     **{name: name for name in "meta roots pictures colors".split()},
     **dict.fromkeys(("models", "spaces"), "spaces"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -545,22 +544,6 @@ def test_labels_and_flags_follow_the_vector_to_pictures_of_the_same_pixels(
     assert not fixture.reader.describe([1])[1].low_content
     fixture.catalog.serve(other)
     assert fixture.reader.labels(fixture.space, [1, 2]) == {}
-
-
-def test_pictures_are_found_by_the_names_of_files_and_folders(fixture: CatalogFixture) -> None:
-    for name in ("Rome 2019/a.jpg", "b rome.jpg", "chrome.jpg", "假期/c.jpg"):
-        identity = hashlib.sha256(name.encode()).hexdigest()
-        file = ExtractedFile(entry(name), identity, name, FACTS, np.eye(4, dtype=np.float32)[0])
-        fixture.catalog.record(fixture.root, fixture.space, [file])
-    assert fixture.reader.find_by_name("rome", 10) == [2, 1]
-    assert fixture.reader.find_by_name("rome", 1) == [2]
-    assert fixture.reader.find_by_name("期", 10) == [4]
-    assert fixture.reader.find_by_name("pictures", 10) == [4, 3, 2, 1]  # the root's own name
-    assert fixture.reader.find_by_name("a%", 10) == []
-    assert fixture.reader.find_by_name("rome 2019", 10) == [1]
-    assert fixture.reader.find_by_name("b rome", 10) == [2] and not fixture.reader.find_by_name(
-        "rome b", 10
-    )
 
 
 def test_a_newer_schema_is_refused(library: Open, home: Path, find_catalog: FindCatalog) -> None:

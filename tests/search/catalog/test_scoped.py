@@ -65,4 +65,3 @@ def test_pictures_outside_are_unknown(readers: tuple[CatalogReader, CollectionRe
     assert part.places(rows[3]) == []
     assert set(part.describe(every)) == set(part.load_metadata(every)) == visible
     assert set(part.load_vectors(space, every)[0]) == set(part.labels(space, every)) == visible
-    assert set(part.find_by_name("jpg", 10)) <= visible and part.find_by_name("b", 10) == []

@@ -54,6 +54,7 @@ from search.records import (
     RootStatus,
     SpaceStatus,
     Status,
+    Suggestion,
     Token,
     VariantProgress,
     Variants,
@@ -421,6 +422,7 @@ class Engine:
         kind: Kind | None = None,
         offset: int = 0,
         hidden: bool = False,
+        line: str | None = None,
     ) -> Hits:
         """Find the pictures that look most like a query, best first.
 
@@ -432,11 +434,12 @@ class Engine:
         min_score: cosine in [-1, 1]. model: whose vectors are compared, by name or fingerprint;
         `status().spaces` lists them. where: conditions, such as "type=jpeg and width>=1000"; alone,
         it lists the pictures that hold them. sort, collapse, kind, offset: see `Query`. hidden:
-        hidden pictures are found too. Raises LookalikeError.
+        hidden pictures are found too. line: more terms and conditions, such as "2:beach - people
+        date:2024" (`search.querying.line`). Raises LookalikeError.
         """
         more: dict[str, Any] = {"k": k, "min_score": min_score, "model": model, "where": where}
         more |= {"sort": sort, "collapse": collapse, "kind": kind, "offset": offset}
-        more["hidden"] = hidden
+        more |= {"hidden": hidden, "line": line}
         if not isinstance(query, Query):
             if query is not None and image is not None:
                 raise QueryError("give one picture or a list of them, not both `query` and `image`")
@@ -473,6 +476,17 @@ class Engine:
             words=tuple(KnownWord(w.names[0], w.names[1:], w.precision) for w in matches),
             total=len(vocabulary.words) if vocabulary else 0,
         )
+
+    def suggest(self, text: str, limit: int = 5) -> tuple[Suggestion, ...]:
+        """Return what a query may go on with: tags, folders, words, labels, dates, cameras, lenses,
+        albums, and fields of conditions with their values.
+
+        text: what is typed of the last word, or of a value as in `tag:be`. limit: of each kind, 1
+        to 50. Raises LookalikeError.
+        """
+        from search.querying.suggest import Suggester
+
+        return Suggester(self.library.reader, self.words).suggest(text, limit)
 
     # generating -------------------------------------------------------------------------------
 

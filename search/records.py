@@ -454,7 +454,8 @@ ADVICE = {
 class Understood:
     """How a text of a query was understood.
 
-    words: the known words in it. names: its other words that are in the name of a file or folder.
+    words: the known words in it. names: its other words that are in the full text of a picture:
+    names of files and folders, tags, captions and text in it.
     labels: its other words that are labels of pictures. unknown: the rest. suggestions: known words
     that are written alike or mean more. advice_code: a key of `ADVICE`, or None.
     """
@@ -501,6 +502,33 @@ class Words:
 
     def to_json(self) -> dict[str, Any]:
         """Convert to JSON, as `words --json` prints it."""
+        return asdict(self)
+
+
+SuggestionKind = Literal[
+    "tag", "album", "folder", "word", "label", "date", "camera", "lens", "field", "value"
+]
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """What a query may go on with. text: as it is shown. insert: what takes the place of what was
+    typed. count: of pictures; None where they are not counted."""
+
+    kind: SuggestionKind
+    text: str
+    insert: str
+    count: int | None = None
+
+
+@dataclass(frozen=True)
+class Suggestions:
+    """Suggestions, by kind and in each kind the most frequent first."""
+
+    suggestions: tuple[Suggestion, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Convert to JSON, as `GET /suggest` answers."""
         return asdict(self)
 
 

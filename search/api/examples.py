@@ -110,6 +110,9 @@ ANSWERS: dict[str, Any] = {
         "total": 443,
         "any_words": False,
     },
+    "list_suggestions": {
+        "suggestions": [{"kind": "tag", "text": "beach", "insert": "tag:beach", "count": 3}]
+    },
     "get_grant": {"role": "read", "collections": ["/home/ana/Pictures"], "has_login": True},
     "create_link": {
         "path": LOGIN_PATH,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,7 +22,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")
 MARK = "\0"  # before an option that keeps its place among the images; no argument can hold it
 ORDERED = ("--crop", "--text", "--not", "--not-text", "--weight")
 MAX_STDIN = 2**30  # bytes of standard input that are read at most
-UNSUPPORTED = frozenset("duplicates --query --expand --restore --mask --verify".split())
+UNSUPPORTED = frozenset("duplicates --expand --restore --mask --verify".split())
 """Commands and options of the contract that this version lacks."""
 
 
@@ -81,13 +81,20 @@ class OrderedCommand(TyperCommand):
         return super().parse_args(ctx, ordered)
 
 
-def parse_query(arguments: list[str], k: int, min_score: float | None, **options: Any) -> Query:
+def parse_query(
+    arguments: list[str],
+    k: int,
+    min_score: float | None,
+    line: str | None = None,
+    where: Sequence[str] = (),
+    **options: Any,
+) -> Query:
     """Build the query of `search` from its images and the marked options among them.
 
-    k: hits at most, 1 to 10000. min_score: cosine in [-1, 1]. options: others of `Query`. Raises
-    QueryError and BadParameter.
+    k: hits at most, 1 to 10000. min_score: cosine in [-1, 1]. line: see `search.querying.line`; its
+    terms and conditions come last. options: others of `Query`. Raises QueryError and BadParameter.
     """
-    from search.querying.query import Query, Term, parse_crop
+    from search.querying.query import Query, Term, parse_crop, read_line
 
     terms: list[Term] = []
     weights: list[float] = []
@@ -105,14 +112,18 @@ def parse_query(arguments: list[str], k: int, min_score: float | None, **options
             terms[-1] = replace(terms[-1], crop=parse_crop(value))
         else:
             raise typer.BadParameter("--crop follows the IMAGE that it is of")
-    if not terms and not options.get("where"):
-        raise typer.BadParameter("give an IMAGE, --text with what is to be seen, or --where")
+    if not terms and not where and line is None:
+        raise typer.BadParameter(
+            "give an IMAGE, --text with what is to be seen, --query or --where"
+        )
     positive = [i for i, term in enumerate(terms) if term.weight > 0]
     if len(weights) > len(positive):
         raise typer.BadParameter(f"{len(weights)} times --weight for {len(positive)} terms")
     for i, weight in zip(positive, weights, strict=False):
         terms[i] = replace(terms[i], weight=weight)
-    return Query(tuple(terms), k, min_score, **options)
+    more_terms, conditions = read_line(line, files=True)
+    conditions = (*where, *conditions)
+    return Query((*terms, *more_terms), k, min_score, where=conditions, **options)
 
 
 def read_image(argument: str) -> str | bytes:

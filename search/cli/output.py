@@ -284,11 +284,11 @@ def note_advice(hits: Hits) -> None:
             continue
         parts = [f"searched for {', '.join(one.words)}"] if one.words else []
         if one.names:
-            parts.append(f"{', '.join(one.names)}: looked for in the names of files and folders")
+            parts.append(f"{', '.join(one.names)}: looked for in names, tags and texts")
         if one.labels:
             parts.append(f"{', '.join(one.labels)}: looked for in the labels of pictures")
         if one.unknown:
-            parts.append(f"{', '.join(one.unknown)}: not known, and in no name of a file or folder")
+            parts.append(f"{', '.join(one.unknown)}: not known, and in no name, tag or text")
         if one.suggestions:
             listed = ", ".join(one.suggestions)
             parts.append(f"known words are, for example, {listed}; `lookalike words` lists all")

@@ -42,6 +42,14 @@ def search(
             metavar="W", help="Of the first IMAGE or --text; again for the second, and so on."
         ),
     ] = None,
+    line: Annotated[
+        str | None,
+        typer.Option(
+            "--query",
+            metavar="LINE",
+            help="All on one line: '2:beach + ./pool.jpg - people date:2024 -tag:draft'.",
+        ),
+    ] = None,
     crop: Annotated[
         list[str] | None,
         typer.Option(
@@ -102,7 +110,8 @@ def search(
         images or [],
         k,
         min_score,
-        where=tuple(where or ()),
+        line,
+        where or (),
         sort=sort,
         collapse=collapse,
         kind=kind,

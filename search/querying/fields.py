@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import ColumnElement, and_, case, func, literal_column, or_, select
 
+from search.catalog import full_text
 from search.catalog.reads import CatalogReader
 from search.catalog.schema import (
     album_pictures,
@@ -41,6 +42,7 @@ from search.errors import (
 from search.media.colors import near_cells, parse_color
 from search.querying import values
 from search.querying.conditions import MAX_VALUE, OPERATORS, And, Condition, Not, Or
+from search.querying.words import split_phrases
 
 if TYPE_CHECKING:
     from search.embedders.vocabulary import Vocabulary
@@ -281,6 +283,16 @@ def _match_text(column: ColumnElement[Any]) -> Callable[[Any, str, Scope], Crite
     return compile
 
 
+def _parse_words(value: str) -> Sequence[full_text.Phrase]:
+    if not (phrases := split_phrases(value)):
+        raise ValueError(value)
+    return phrases
+
+
+def _compile_words(phrases: Sequence[full_text.Phrase], _: str, scope: Scope) -> Criterion:
+    return scope.reader.match_text(pictures.c.row_id, phrases)
+
+
 def _compile_tag(tag: str, _: str, __: Scope) -> Criterion:
     query = select(tags.c.picture)
     if set("*?") & set(tag):
@@ -399,6 +411,12 @@ _TYPE_ALIASES = {"jpg": "jpeg", "tif": "tiff", "heic": "heif", "jpegxl": "jxl"}
 _GLOB = "text, where * stands for any characters and ? for one"
 FIELDS: Mapping[str, Field] = MappingProxyType(
     {
+        "words": Field(
+            _parse_words,
+            _compile_words,
+            "words of names, tags, captions and text in pictures",
+            'words="two boats"',
+        ),
         "type": Field(
             _choose(TYPES, _TYPE_ALIASES),
             _compare(pictures.c.type),

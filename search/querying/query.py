@@ -146,9 +146,10 @@ class Query:
         kind: Kind | None = None,
         offset: int = 0,
         hidden: bool = False,
+        line: str | None = None,
     ) -> Query:
         """A query of pictures and texts, one or several, which add up; a crop belongs to the only
-        picture."""
+        picture. line: more terms and conditions, see `search.querying.line`; it may name files."""
         if image is None:
             images: list[ImageSource] = []
         elif isinstance(image, Sequence) and not isinstance(image, str | bytes):
@@ -162,8 +163,10 @@ class Query:
         terms += [Term(text=one) for one in ([text] if isinstance(text, str) else text or ())]
         if vector is not None:
             terms.append(Term(vector=tuple(float(v) for v in vector)))
-        more = (list_conditions(where), sort, collapse, kind, offset, hidden)
-        return cls(tuple(terms), k, min_score, model, *more)
+        more_terms, conditions = read_line(line, files=True)
+        conditions = (*list_conditions(where), *conditions)
+        more = (conditions, sort, collapse, kind, offset, hidden)
+        return cls((*terms, *more_terms), k, min_score, model, *more)
 
     @classmethod
     def from_json(cls, payload: str | bytes | dict[str, Any], files: Sequence[bytes] = ()) -> Query:
@@ -176,14 +179,16 @@ class Query:
         request = QueryJson.read(payload)
         request.reject_unsupported_fields()
         terms = request.terms
-        if terms is None:
+        if terms is None and (request.line is None or files):
             terms = [TermJson.model_validate({"image": i}) for i in range(len(files))]
-        parsed = tuple(term.term(files) for term in terms)
-        if unused := set(range(len(files))) - {term.image for term in terms}:
+        more_terms, conditions = read_line(request.line, files=False)
+        parsed = (*(term.term(files) for term in terms or ()), *more_terms)
+        if unused := set(range(len(files))) - {term.image for term in terms or ()}:
             raise QueryError(f"no term of the query names file {min(unused)}; give it one")
         if sum(term.address is not None for term in parsed) > MAX_ADDRESSES:
             raise QueryError(f"more than {MAX_ADDRESSES} URLs in one query; save the pictures")
-        more = (tuple(request.where), request.sort, request.collapse, request.kind, request.offset)
+        conditions = (*request.where, *conditions)
+        more = (conditions, request.sort, request.collapse, request.kind, request.offset)
         return cls(parsed, request.k, request.min_score, request.model, *more, request.hidden)
 
     def to_json(self) -> dict[str, Any]:
@@ -212,6 +217,21 @@ def list_conditions(
     if isinstance(where, str) or not isinstance(where, Sequence):
         return (where,)
     return tuple(where)
+
+
+def read_line(
+    line: str | None, files: bool
+) -> tuple[tuple[Term, ...], tuple[str | Condition, ...]]:
+    """Return the terms and the conditions of a query on one line; none for None.
+
+    files: whether a term may name a file of this machine. Raises QueryError.
+    """
+    if line is None:
+        return (), ()
+    from search.querying.line import parse_line  # the grammar is slow to import, and few need it
+
+    parsed = parse_line(line, files)
+    return parsed.terms, parsed.where
 
 
 def _reject_surrogates(text: str) -> None:
@@ -291,6 +311,10 @@ class QueryJson(BaseModel):
 
     terms: Annotated[list[TermJson], Field(max_length=MAX_TERMS)] | None = Field(
         None, description="They add up. Without it, each uploaded file is one."
+    )
+    line: Annotated[str, Field(max_length=4096)] | None = Field(
+        None,
+        description="More terms and conditions on one line, such as `2:beach - people date:2024`.",
     )
     where: Annotated[list[str], Field(max_length=MAX_TERMS)] = Field(
         [], description="Conditions that all hold, such as `type=jpeg and width>=1000`."

@@ -19,7 +19,7 @@ from search.api.schemas import (
     problems,
 )
 from search.querying.query import Query, QueryJson
-from search.records import Facets, Hits, Words
+from search.records import Facets, Hits, Suggestions, Words
 
 router = make_router(prefix="/api/v1", tags=["search"])
 
@@ -38,6 +38,24 @@ async def list_words(
 ) -> JSONResponse:
     """As `lookalike words --json`. A CLIP model takes any words and lists none."""
     return JSONResponse((await here.look(lambda: here.engine.words(prefix, limit))).to_json())
+
+
+@router.get(
+    "/suggest",
+    summary="Suggest what a query may go on with",
+    response_model=Suggestions,
+    responses=problems(400, 422),
+)
+@requires("read", within=True)
+async def list_suggestions(
+    here: Here,
+    q: Annotated[str, Parameter(max_length=200)],
+    limit: Annotated[int, Parameter(ge=1, le=50)] = 5,
+) -> JSONResponse:
+    """q: what is typed of the last word, or of a value as in `tag:be`. Tags, albums, folders, words
+    of the model, labels, dates, cameras, lenses and fields; `limit` of each kind."""
+    suggested = await here.look(lambda: here.engine.suggest(q, limit))
+    return JSONResponse(Suggestions(suggested).to_json())
 
 
 @router.post(

@@ -20,6 +20,7 @@ from search.api.auth import Access
 from search.api.jobs import Jobs
 from search.catalog.reads import CatalogReader
 from search.catalog.scoped import CollectionReader
+from search.querying.words import split_phrases
 from search.records import IndexReport
 
 OURS, BOTH, THEIRS = range(1, 6), (6,), range(7, 20)
@@ -30,11 +31,11 @@ UNSEEN = THEIRS[0]
 MAINTENANCE = set(
     "library spaces sequence stamp changed_since iterate_vectors list_damaged_vectors"
     " list_wrong_counts list_unembedded list_outdated list_postponed picture_ids picture_ids_from"
-    " searchable_ids iterate_files iterate_file_blocks count_dangling".split()
+    " searchable_ids iterate_files iterate_file_blocks count_dangling list_wrong_texts".split()
 )
 """Reads of `CatalogReader` that answer no user, or hold nothing of pictures."""
 HOOKED = set(
-    "describe find_by_labels find_by_name places resolve_all limit with_hidden shows_hidden"
+    "describe find_by_labels find_text match_text places resolve_all limit with_hidden shows_hidden"
     " count_listed".split()
 )
 """Reads that ask `sees` or `limit` themselves."""
@@ -166,8 +167,9 @@ def check_names(server: Server) -> None:
     reader = server.engine.within([str(server.ours)]).library.reader
     whole = server.engine.library.reader
     for word, count in (("zebra", 0), ("theirs", 0), ("covert7", 0), ("giraffe", 6), ("ours", 6)):
-        assert len(reader.find_by_name(word, 100)) == count
-        assert len(whole.find_by_name(word, 100)) == (count or 14 if word != "covert7" else 1)
+        phrases = split_phrases(word)
+        assert len(reader.find_text(phrases, 100)) == count
+        assert len(whole.find_text(phrases, 100)) == (count or 14 if word != "covert7" else 1)
     for text in ("zebra", "covert"):
         sent = {"terms": [{"text": text}], "k": 100}
         answer = server.client.post("/api/v1/search", json=sent, headers=server.user).json()
@@ -188,6 +190,14 @@ def _labels(reader: CatalogReader, space: Any, row_id: int) -> tuple[Any, ...]:
 def check_words(server: Server) -> None:
     words = server.ask("GET", "/api/v1/words?prefix=a")
     assert words.json() == server.client.get(words.url, headers=server.owner).json()
+
+
+def check_suggestions(server: Server) -> None:
+    for typed in ("cov", "theirs", "tag:", "tag:z", "folder:z", "folder:", "camera:", "date:"):
+        server.ask("GET", f"/api/v1/suggest?q={typed}")
+    answer = server.ask("GET", "/api/v1/suggest?q=giraf").json()["suggestions"]
+    counted = [one["count"] for one in answer if one["kind"] == "folder"]
+    assert all(count <= len(VISIBLE) for count in counted)
 
 
 def check_job(server: Server) -> None:
@@ -336,6 +346,7 @@ CASES: dict[tuple[str, str], Check] = {
     ("GET", "/api/v1/tags"): check_tags,
     ("GET", "/api/v1/albums"): check_albums,
     ("GET", "/api/v1/words"): check_words,
+    ("GET", "/api/v1/suggest"): check_suggestions,
     ("GET", "/api/v1/jobs"): check_job,
     ("GET", "/api/v1/jobs/{job_id}"): check_job,
     ("GET", "/api/v1/jobs/{job_id}/events"): check_job,

@@ -84,6 +84,7 @@ def test_answers_have_the_shapes_of_the_document(
     answers = {
         "search_images": client.post("/api/v1/search", files=files(picture), data=text),
         "list_words": client.get("/api/v1/words?prefix=ca"),
+        "list_suggestions": client.get("/api/v1/suggest?q=ca"),
         "list_images": client.get("/api/v1/images"),
         "get_image": client.get(f"/api/v1/images/{name}"),
         "get_variant_limits": client.get("/api/v1/variants"),

@@ -1,0 +1,149 @@
+"""Names in the catalog that begin with what is typed, with the number of their pictures.
+
+Every question reads a range of an index, or finds its values by jumps in one; so it takes as long
+in a large library as in a small one. A user of some roots is told nothing of others.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Connection, and_, func, or_, select
+
+from search.catalog.full_text import LIKELY, Phrase, tokenize
+from search.catalog.reads import CatalogReader
+from search.catalog.schema import (
+    album_pictures,
+    albums,
+    files,
+    labels,
+    pictures,
+    places,
+    roots,
+    tags,
+)
+from search.catalog.writes import Space
+
+END = "\U0010ffff"  # no character comes after it
+MOST_VALUES = 1000
+"""Cameras, lenses, albums that are compared with what is typed."""
+MOST_FILES = 500
+"""Pictures whose folders are looked at."""
+MOST_MONTHS = 24
+
+
+class NameReader:
+    """Reads names. Threads may share it."""
+
+    def __init__(self, reader: CatalogReader) -> None:
+        self._reader = reader
+
+    def tags(self, start: str, most: int) -> dict[str, int]:
+        """Return tags whose normalized form begins with a text, the most frequent first."""
+        form, number = tags.c.normalized, func.count()
+        query = select(func.min(tags.c.tag), number).where(form >= start, form < start + END)
+        return self._count(query.group_by(form).order_by(number.desc(), form), tags.c.picture, most)
+
+    def labels(self, space: Space, start: str, most: int) -> dict[str, int]:
+        """Return likely labels that begin with a text, the most frequent first."""
+        name, number = labels.c.label, func.count()
+        starts = {start, start.capitalize()}
+        inside = or_(*(and_(name >= one, name < one + END) for one in sorted(starts)))
+        query = select(name, number).where(labels.c.space == space.id, inside)
+        query = query.where(labels.c.score >= LIKELY).group_by(name)
+        return self._count(query.order_by(number.desc(), name), labels.c.picture, most)
+
+    def values(self, column: Column[Any], start: str, most: int) -> dict[str, int]:
+        """Return the values of a column of `pictures` of which a word begins with a text."""
+        counted: dict[str, int] = {}
+        with self._reader.database.read() as c:
+            for value in _iterate_values(c, column):
+                if _begins(value, start) and (count := self._count_pictures(c, column == value)):
+                    counted[value] = count
+        return dict(Counter(counted).most_common(most))
+
+    def albums(self, start: str, most: int) -> dict[str, int]:
+        """Return the names of albums of which a word begins with a text."""
+        counted: dict[str, int] = {}
+        with self._reader.database.read() as c:
+            query = select(albums.c.id, albums.c.name).order_by(albums.c.name).limit(MOST_VALUES)
+            for row in c.execute(query).all():
+                if _begins(row.name, start):
+                    here = select(album_pictures.c.picture).where(album_pictures.c.album == row.id)
+                    if count := self._count_pictures(c, pictures.c.row_id.in_(here)):
+                        counted[row.name] = count
+        return dict(Counter(counted).most_common(most))
+
+    def dates(self, start: str) -> dict[str, int]:
+        """Return the years that begin with some digits, or the months of a year, oldest first."""
+        length, date = (7 if len(start) >= 4 else 4), pictures.c.taken
+        counted: dict[str, int] = {}
+        last = start
+        with self._reader.database.read() as c:
+            for _ in range(MOST_MONTHS):
+                value = c.scalar(select(func.min(date)).where(date >= last))
+                if value is None or not value.startswith(start):
+                    break
+                key = value[:length]
+                if count := self._count_pictures(c, and_(date >= key, date < key + END)):
+                    counted[key] = count
+                last = key + END
+        return counted
+
+    def folders(self, start: str, most: int) -> dict[str, int]:
+        """Return the names of folders of which a word begins with a text, and of how many of the
+        newest pictures with such a word they hold some file; the most frequent first."""
+        phrase = Phrase.of(start)
+        if phrase is None:
+            return {}
+        row_ids = self._reader.find_text([phrase], MOST_FILES, prefix=True)
+        query = select(places.c.picture, files.c.path, roots.c.path)
+        query = query.join(files, files.c.id == places.c.file)
+        query = query.join(roots, roots.c.id == files.c.root)
+        counted = Counter[str]()
+        with self._reader.database.read() as c:
+            for _, path, root in c.execute(query.where(places.c.picture.in_(row_ids))):
+                if self._reader.sees(root):
+                    folder = os.path.join(os.path.basename(root), os.path.dirname(path))
+                    names = {os.fsdecode(one) for one in folder.split(b"/") if one}
+                    counted.update(name for name in names if _begins(name, start))
+        return dict(counted.most_common(most))
+
+    def _count(self, query: Any, picture: ColumnElement[Any], most: int) -> dict[str, int]:
+        present = select(pictures.c.row_id).where(pictures.c.row_id == picture)
+        query = query.where(present.where(pictures.c.orphaned.is_(None)).exists())
+        with self._reader.database.read() as c:
+            rows = c.execute(self._reader.limit(query, picture).limit(most))
+            return {str(name): int(number) for name, number in rows}
+
+    def _count_pictures(self, c: Connection, criterion: ColumnElement[bool]) -> int:
+        query = select(func.count()).select_from(pictures)
+        query = query.where(pictures.c.orphaned.is_(None), criterion)
+        return c.scalar(self._reader.limit(query, pictures.c.row_id)) or 0
+
+
+def _iterate_values(c: Connection, column: Column[Any]) -> Iterator[str]:
+    """Yield the distinct values of a column by jumps in its index."""
+    value = c.scalar(select(func.min(column)))
+    for _ in range(MOST_VALUES):
+        if value is None:
+            return
+        yield str(value)
+        value = c.scalar(select(func.min(column)).where(column > value))
+
+
+def _begins(name: str, start: str) -> bool:
+    """Return whether a word of a name, and what follows it, begins with what is typed."""
+    typed, words = tokenize(start), tokenize(name)
+    if not typed:
+        return not start.strip()
+    return any(_is_prefix(typed, words[i:]) for i in range(len(words)))
+
+
+def _is_prefix(typed: Collection[str], words: list[str]) -> bool:
+    *first, last = typed
+    size = len(first)
+    return words[:size] == first and len(words) > size and words[size].startswith(last)

@@ -305,6 +305,16 @@ export class Api {
     return this.#requestJson(`words?prefix=${encodeURIComponent(prefix)}&limit=${limit}`, { signal });
   }
 
+  /**
+   * Return what a query may go on with.
+   * @param {string} typed The last word, or a condition whose value is typed.
+   * @param {AbortSignal} signal
+   * @returns {Promise<{ suggestions: import('./suggestions.js').Suggestion[] }>}
+   */
+  fetchSuggestions(typed, signal) {
+    return this.#requestJson(`suggest?q=${encodeURIComponent(typed)}`, { signal });
+  }
+
   /** @returns {Promise<Status>} */
   fetchStatus() {
     return this.#requestJson('status');

@@ -24,6 +24,7 @@ import { Store } from './store.js';
 import { createToast } from './toast.js';
 import { receiveUploads } from './upload.js';
 import { VariantsDialog } from './variants.js';
+import { SuggestBox } from './suggest-box.js';
 import { Vocabulary } from './vocabulary.js';
 
 /** @import { Answer, Image, Status } from './api.js' */
@@ -50,6 +51,7 @@ class App {
   #store = new Store();
   #placeholder = new Placeholder();
   #searchBox = getElement('words', HTMLInputElement);
+  #suggestBox;
 
   /** @type {Api} */
   #api;
@@ -121,6 +123,7 @@ class App {
       createAddFolder: () => this.#createAddFolder(),
     });
     new Vocabulary(this.#api, (word) => this.#enter(routeToQuery(word)));
+    this.#suggestBox = new SuggestBox(this.#api, (query) => this.#enter(routeToQuery(query)));
   }
 
   /** Listen, and show what the address says. */
@@ -132,6 +135,8 @@ class App {
     }
     getElement('box').addEventListener('submit', (event) => {
       event.preventDefault();
+      this.#suggestBox.close();
+      this.#suggestBox.remember(this.#searchBox.value);
       this.#enter(routeToQuery(this.#searchBox.value.trim()));
     });
     document.querySelector('.skip')?.addEventListener('click', (event) => {

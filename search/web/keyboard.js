@@ -118,3 +118,15 @@ export function getViewAction({ key }) {
   if (key === 'f') return 'full';
   return key === 's' ? 'slides' : null;
 }
+
+/**
+ * Return what a key does in a list below a text box: the step to another option, `take` or `close`, or
+ * null for another key. Keys of an input method, as for Chinese, do nothing.
+ * @param {Pick<KeyboardEvent, 'key' | 'isComposing'>} event
+ */
+export function getListAction({ key, isComposing }) {
+  if (isComposing) return null;
+  if (key === 'Enter') return 'take';
+  if (key === 'Escape') return 'close';
+  return { ArrowDown: 1, ArrowUp: -1 }[key] ?? null;
+}

@@ -11,8 +11,8 @@ import { isWords, parseFile } from './route.js';
  */
 
 /**
- * A query as the API takes it.
- * @typedef {{ terms: Term[], k: number, where?: readonly string[], min_score?: number, kind?: string,
+ * A query as the API takes it. line: terms and conditions as they are typed.
+ * @typedef {{ line?: string, terms?: Term[], k: number, where?: readonly string[], min_score?: number, kind?: string,
  *   collapse?: boolean }} Query
  */
 
@@ -33,7 +33,8 @@ export function listFiles({ terms }) {
 }
 
 /**
- * Build the query of a route. A file is named by its place among those that are sent.
+ * Build the query of a route. Words are a line of terms and conditions. A file is named by its place among those that
+ * are sent.
  * @param {Route} route
  * @returns {Query}
  */
@@ -47,9 +48,14 @@ export function buildQuery(route) {
     const crop = term.crop ? { crop: term.crop.map((share) => `${share}%`) } : {};
     return { image: file === null ? term.what : files.indexOf(file), ...weight, ...crop };
   };
-  const { terms, k, where, min, kind, isFolded } = route;
+  const { k, where, min, kind, isFolded } = route;
+  /** @type {(term: QueryTerm) => boolean} */
+  const isLine = (term) => isWords(term) && term.weight === 1;
+  const line = route.terms.filter(isLine).map(({ what }) => what).join(' + ');
+  const terms = route.terms.filter((term) => !isLine(term)).map(buildTerm);
   return {
-    terms: terms.map(buildTerm),
+    ...(line ? { line } : {}),
+    ...(terms.length || !line ? { terms } : {}),
     k,
     ...(where.length ? { where } : {}),
     ...(min === null ? {} : { min_score: min }),

@@ -1,27 +1,7 @@
-// Completing words while they are typed, and saying how the words of a query were read.
+// Saying how the words of a query were read.
 
-/** @import { Answer, KnownWord } from './api.js' */
+/** @import { Answer } from './api.js' */
 /** @import { Translate } from './i18n.js' */
-
-/**
- * Split a text into its last word and what is before it.
- * @param {string} text
- * @returns {{ before: string, last: string }}
- */
-export function splitLastWord(text) {
-  const [, before = '', last = ''] = /^(.*?)(\S*)$/s.exec(text) ?? [];
-  return { before, last };
-}
-
-/**
- * Return the name of a word that begins with what was typed: its main name, or another one.
- * @param {KnownWord} word
- * @param {string} typed
- */
-export function matchName({ word, also }, typed) {
-  const start = typed.toLowerCase();
-  return [word, ...also].find((name) => name.toLowerCase().startsWith(start)) ?? word;
-}
 
 /**
  * Describe how the texts of a query were read, and which picture of a web page was taken. Empty if

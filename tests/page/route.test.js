@@ -63,23 +63,25 @@ test('the picture that is shown large does not change the results', () => {
 test('a query of words has a text term', () => {
   const words = route.routeToQuery('red hat');
   assert.ok(isTextQuery(words));
-  assert.deepEqual(buildQuery(words), { terms: [{ text: 'red hat' }], k: route.DEFAULT_K });
+  assert.deepEqual(buildQuery(words), { line: 'red hat', k: route.DEFAULT_K });
   assert.ok(!isTextQuery(START) && !isTextQuery(route.routeToQuery('id:abc')));
 });
 
 test('terms have their crops in per cent and their weights', () => {
-  const terms = [createTerm('id:abc', 1, [10, 20, 30, 40]), createTerm('https://a.test/b.jpg', -0.5), createTerm('hat', 2)];
+  const hats = [createTerm('hat', 2), createTerm('red')];
+  const terms = [createTerm('id:abc', 1, [10, 20, 30, 40]), createTerm('https://a.test/b.jpg', -0.5), ...hats];
   assert.deepEqual(buildQuery({ ...START, terms }).terms, [
     { image: 'id:abc', crop: ['10%', '20%', '30%', '40%'] },
     { image: 'https://a.test/b.jpg', weight: -0.5 },
     { text: 'hat', weight: 2 },
   ]);
+  assert.equal(buildQuery({ ...START, terms }).line, 'red');
 });
 
 test('a file is named by its place among those that are sent, once', () => {
   const terms = [createTerm('file:7'), createTerm('hat'), createTerm('file:9'), createTerm('file:7', -1, [0, 0, 5, 5])];
   assert.deepEqual(listFiles({ terms }), [7, 9]);
-  assert.deepEqual(buildQuery({ ...START, terms }).terms.map(({ image }) => image), [0, undefined, 1, 0]);
+  assert.deepEqual(buildQuery({ ...START, terms }).terms.map(({ image }) => image), [0, 1, 0]);
 });
 
 test('conditions, the least score and folding are sent if they are set', () => {

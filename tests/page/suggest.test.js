@@ -3,23 +3,10 @@ import { test } from 'node:test';
 
 import { createTranslator } from '../../search/web/i18n.js';
 import { removeExtension, shortenFolder, splitAtSeparators, splitPath } from '../../search/web/paths.js';
-import { describeReading, matchName, splitLastWord } from '../../search/web/suggest.js';
+import { describeReading } from '../../search/web/suggest.js';
 
 const { translate } = createTranslator(['en']);
 const KNOWN = { words: ['cat'], names: [], labels: [], unknown: [], suggestions: [], advice_code: null };
-
-test('the last word is completed', () => {
-  assert.deepEqual(splitLastWord('red ca'), { before: 'red ', last: 'ca' });
-  assert.deepEqual(splitLastWord('red '), { before: 'red ', last: '' });
-  assert.deepEqual(splitLastWord(''), { before: '', last: '' });
-});
-
-test('a word is completed by the name that was begun', () => {
-  const word = { word: 'cat', also: ['kitten', '猫'] };
-  assert.equal(matchName(word, 'KIT'), 'kitten');
-  assert.equal(matchName(word, '猫'), '猫');
-  assert.equal(matchName(word, 'x'), 'cat');
-});
 
 test('nothing is said of words that are known', () => {
   assert.equal(describeReading({ understood: [KNOWN], low_content: false, pages: [] }, translate), '');

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
-from search import Engine
+from search import Engine, Query, Term
 from search.catalog.reads import rescore
 from search.catalog.writes import ExtractedFile, pack, unpack
 from search.embedders.mini import Mini
@@ -128,6 +128,7 @@ CONDITIONS = (
     "name=IMG_00001*",
     "not (has=tags or shape=landscape)",
 )
+TEXTS = ("album 3", "0007", "IMG", "dog", "zebra album", "nothing at all", "img_00001")
 MEASURED = 100  # queries for each condition
 
 
@@ -145,7 +146,7 @@ def measure_conditions(n: int, seed: int) -> None:
             kind = engine.status().index["kind"]
             print(f"\n{n} pictures, {kind}, k = {K}, without embedding")
             print(f"{'condition':38} {'share':>8} {'recall':>8} {'p50 ms':>8} {'p95 ms':>8}")
-            space = engine.library.catalog.serving()
+            space = engine.library.reader.spaces()[0]
             for where in CONDITIONS:
                 selected = engine.library.browser.select([where]).list_searchable(space)
                 present, stored = engine.library.reader.load_vectors(space, selected.tolist())
@@ -160,7 +161,20 @@ def measure_conditions(n: int, seed: int) -> None:
                 best = np.argsort(-(queries[:MEASURED] @ stored.T), 1)[:, :K]
                 share = f"{len(present) / n:8.4f}"
                 print(f"{where:38} {share} {recall(answers, names[best])} {times}")
+            engine.library.catalog.repair_texts()  # the rows were written past the program
+            for words in TEXTS:
+
+                def fused(query: np.ndarray, words: str = words) -> list[str]:
+                    terms = Term(vector=tuple(query.tolist())), Term(text=words)
+                    return [hit.id for hit in engine.search(Query(terms, K))]
+
+                print(
+                    f"{'a vector and ' + repr(words):38} {'':8} {'':8} {timed(fused, queries)[1]}"
+                )
             calls = {
+                "suggest: al": lambda _: engine.suggest("al"),
+                "suggest: 20": lambda _: engine.suggest("20"),
+                "suggest: 0": lambda _: engine.suggest("0"),
                 "browse, newest": lambda _: engine.browse(),
                 "browse -date": lambda _: engine.browse(sort="-date"),
                 "browse name": lambda _: engine.browse(sort="name"),

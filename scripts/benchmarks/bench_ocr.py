@@ -4,10 +4,10 @@ scripts/bench ocr [--pixels 1200000,2400000,...] [--n 3] [--seed 0]
 
 A picture is a page of 12 megapixels, a screen of 2, a long screenshot, or a photograph of 12 with a
 word in it, or with none. Its text is English or Chinese, in fonts of this system and in sizes from
-12 pixels on. Chinese is drawn by the font that OpenCV carries, unless the system has one. Each
+12 pixels on. Chinese is original by the font that OpenCV carries, unless the system has one. Each
 picture is read once for every limit of the image in which lines are detected
 (`search.media.text.DETECTED_PIXELS`). Printed are the character error rate (edits to make the text
-that was read right, spaces apart, by characters of the text that was drawn), and the CPU and wall
+that was read right, spaces apart, by characters of the original text), and the CPU and wall
 seconds of a picture, in one thread.
 """
 
@@ -99,12 +99,12 @@ def draw(kind: Kind, size: int, font: str | None, rng: random.Random) -> tuple[A
     return image, lines
 
 
-def count_edits(read: str, drawn: str) -> int:
+def count_edits(read: str, original: str) -> int:
     """Return the edit distance of two texts."""
-    row = list(range(len(drawn) + 1))
+    row = list(range(len(original) + 1))
     for i, a in enumerate(read, 1):
         previous, row[0] = row[0], i
-        for j, b in enumerate(drawn, 1):
+        for j, b in enumerate(original, 1):
             previous, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, previous + (a != b))
     return row[-1]
 
@@ -140,10 +140,10 @@ def main() -> None:
                         rows = text.read_lines(image)
                         cpu += time.process_time() - before[0]
                         wall += time.perf_counter() - before[1]
-                        drawn = "".join("".join(lines).split())
+                        original = "".join("".join(lines).split())
                         read = "".join("".join(row[0] for row in rows).split())
-                        edits += count_edits(read, drawn)
-                        characters += len(drawn)
+                        edits += count_edits(read, original)
+                        characters += len(original)
                     rate = f"{100 * edits / characters:.1f}" if characters else f"({edits})"
                     row = f"{kind.name:28}{language:10}{size:4}{limit / 1e6:8.1f} M{rate:>8}"
                     n = args.n

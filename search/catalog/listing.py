@@ -150,10 +150,10 @@ class PictureList:
         if key == "size":
             return [(base.add_columns(pictures.c.bytes), pictures.c.bytes)]
         if key == "date":
-            taken = pictures.c.taken
+            date = pictures.c.taken
             return [
-                (base.add_columns(taken).where(taken.is_not(None)), taken),
-                (base.where(taken.is_(None)), None),
+                (base.add_columns(date).where(date.is_not(None)), date),
+                (base.where(date.is_(None)), None),
             ]
         if key == "color":
             dominant = and_(colors.c.picture == pictures.c.row_id, colors.c.rank == 0)

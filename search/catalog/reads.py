@@ -427,14 +427,14 @@ class CatalogReader:
 
     def texts_of(self, row_ids: Collection[int]) -> dict[int, PictureText]:
         """Return what is written in pictures. Those that were not read yet are left out."""
-        found = {}
+        by_id = {}
         with self.database.read_prepared() as fetch:
             for part in chunks(row_ids):
                 for picture, model, failed, lines in fetch(WRITTEN, row_ids=part):
                     if isinstance(lines, str):  # some drivers parse JSON themselves
                         lines = json.loads(lines)
-                    found[int(picture)] = unpack_text(model, failed, lines)
-        return found
+                    by_id[int(picture)] = unpack_text(model, failed, lines)
+        return by_id
 
     def have_text(self, row_ids: Collection[int]) -> dict[int, bool]:
         """Return whether pictures have text. Those that were not read yet are left out."""

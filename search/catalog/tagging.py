@@ -100,12 +100,12 @@ class Tagging:
             ):
                 counts.setdefault(form, (tag, {}))[1][origin] = count
             if spaces:
-                seen = select(labels.c.label, func.count())
-                seen = seen.join(pictures, pictures.c.row_id == labels.c.picture).where(present)
-                seen = seen.where(labels.c.space == spaces[0].id, labels.c.score >= CERTAIN)
-                seen = _begin_with(seen, labels.c.label, start)
-                seen = self._reader.limit(seen, labels.c.picture)
-                for label, count in c.execute(seen.group_by(labels.c.label)):
+                tagged = select(labels.c.label, func.count())
+                tagged = tagged.join(pictures, pictures.c.row_id == labels.c.picture).where(present)
+                tagged = tagged.where(labels.c.space == spaces[0].id, labels.c.score >= CERTAIN)
+                tagged = _begin_with(tagged, labels.c.label, start)
+                tagged = self._reader.limit(tagged, labels.c.picture)
+                for label, count in c.execute(tagged.group_by(labels.c.label)):
                     counts.setdefault(normalize_tag(label), (label, {}))[1]["model"] = count
         listed = [TagCount(tag, sum(n.values()), n) for tag, n in counts.values()]
         return sorted(listed, key=lambda one: (-one.count, one.tag))[:limit]
@@ -237,19 +237,19 @@ class Albums:
         with self._borrow(), self._catalog.database.write() as c:
             held = self.find_within(c, album)
             self._refuse_other(c, clean, held)
-            if (seen := self._select_part(c, held.id)) is None:
+            if (part := self._select_part(c, held.id)) is None:
                 c.execute(update(albums).where(albums.c.id == held.id).values(name=clean))
                 return Album(held.id, clean, held.count)
             own = self._add(c, clean)
-            c.execute(update(album_pictures).where(seen).values(album=own))
+            c.execute(update(album_pictures).where(part).values(album=own))
             return Album(own, clean, held.count)
 
     def delete(self, album: str) -> None:
         """Delete an album; its pictures stay. Who sees only a part of them takes these out."""
         with self._borrow(), self._catalog.database.write() as c:
             held = self.find_within(c, album)
-            if (seen := self._select_part(c, held.id)) is not None:
-                c.execute(delete(album_pictures).where(seen))
+            if (part := self._select_part(c, held.id)) is not None:
+                c.execute(delete(album_pictures).where(part))
                 return
             c.execute(delete(album_pictures).where(album_pictures.c.album == held.id))
             c.execute(delete(albums).where(albums.c.id == held.id))
@@ -260,10 +260,10 @@ class Albums:
             return None
         column = album_pictures.c.picture
         held = select(column).where(album_pictures.c.album == album)
-        seen = set(c.scalars(self._reader.limit_to_part(held, column)))
-        if seen == set(c.scalars(held)):
+        part = set(c.scalars(self._reader.limit_to_part(held, column)))
+        if part == set(c.scalars(held)):
             return None
-        return (album_pictures.c.album == album) & column.in_(seen)
+        return (album_pictures.c.album == album) & column.in_(part)
 
 
 def _begin_with(query: Select[Any], column: ColumnElement[str], start: str) -> Select[Any]:

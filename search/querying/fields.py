@@ -193,13 +193,13 @@ def _compile_ratio(ratio: float, sign: str, _: Scope) -> Criterion:
 
 
 def _compile_date(period: tuple[str, str], sign: str, _: Scope) -> Criterion:
-    taken, (start, end) = pictures.c.taken, period
+    date, (start, end) = pictures.c.taken, period
     return {
-        "=": and_(taken >= start, taken < end),
-        "<": taken < start,
-        "<=": taken < end,
-        ">": taken >= end,
-        ">=": taken >= start,
+        "=": and_(date >= start, date < end),
+        "<": date < start,
+        "<=": date < end,
+        ">": date >= end,
+        ">=": date >= start,
     }[sign]
 
 

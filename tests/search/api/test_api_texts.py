@@ -67,18 +67,18 @@ def test_a_collection_shows_no_text_of_others(engine: Engine, folder: Path) -> N
 @pytest.fixture
 def endless(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Makes reading text endless; returns what became of it."""
-    seen = list[str]()
+    states = list[str]()
 
     def read(self: PictureTexts) -> Generator[TextProgress, None, None]:
         try:
-            seen.append("begun")
+            states.append("begun")
             while True:
                 yield TextProgress(0, 1)
         finally:
-            seen.append("closed")
+            states.append("closed")
 
     monkeypatch.setattr(PictureTexts, "read", read)
-    return seen
+    return states
 
 
 def test_a_job_that_is_cancelled_stays_so(

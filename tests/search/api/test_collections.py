@@ -31,12 +31,13 @@ UNSEEN = THEIRS[0]
 MAINTENANCE = set(
     "library spaces sequence stamp changed_since iterate_vectors list_damaged_vectors"
     " list_wrong_counts list_unembedded list_outdated list_postponed picture_ids picture_ids_from"
-    " searchable_ids iterate_files iterate_file_blocks count_dangling list_wrong_texts".split()
+    " searchable_ids iterate_files iterate_file_blocks count_dangling list_wrong_texts"
+    " list_roots find_uploads_root".split()
 )
 """Reads of `CatalogReader` that answer no user, or hold nothing of pictures."""
 HOOKED = set(
     "describe find_by_labels find_text match_text places resolve_all limit with_hidden shows_hidden"
-    " count_listed".split()
+    " count_listed find_pixel_hash list_identical".split()
 )
 """Reads that ask `sees` or `limit` themselves."""
 
@@ -257,7 +258,42 @@ def check_variants(server: Server) -> None:
 
 def check_grant(server: Server) -> None:
     grant = server.ask("GET", "/api/v1/login").json()
-    assert grant == {"role": "write", "collections": [str(server.ours)]}
+    own = {"role": "write", "collections": [str(server.ours)], "has_login": True}
+    assert grant == own
+
+
+def check_facets(server: Server) -> None:
+    facets = server.ask("GET", "/api/v1/facets").json()
+    assert facets["total"] == 6
+    assert sum(one["count"] for one in facets["fields"]["type"]) == 6
+    sent = {"ids": [identity(OURS[0]), identity(UNSEEN)]}
+    assert server.ask("POST", "/api/v1/facets", json=sent).json()["total"] == 1
+    months = server.ask("GET", "/api/v1/months").json()["months"]
+    assert sum(one["count"] for one in months) == 6
+    for where in ("name=covert*", "folder=zebra", f"path={server.theirs}/*"):
+        assert server.ask("GET", "/api/v1/facets", params={"where": where}).json()["total"] == 0
+
+
+def check_tree(server: Server) -> None:
+    (top,) = server.ask("GET", "/api/v1/tree").json()["folders"]
+    assert (top["path"], top["count"]) == (str(server.ours), 6)
+    for path in (str(server.theirs), str(server.ours.parent)):
+        below = server.ask("GET", "/api/v1/tree", params={"path": path}).json()["folders"]
+        assert all(one["count"] <= 6 for one in below)
+
+
+def check_text_lines(server: Server) -> None:
+    lines = server.ask("GET", f"/api/v1/images/{identity(OURS[0])}/text").json()["lines"]
+    assert lines == []
+    place = f"/api/v1/images/{identity(UNSEEN)}/text"
+    problem(server.client.get(place, headers=server.user), 404)
+
+
+def check_share(server: Server) -> None:
+    answer = server.client.post("/share", files=files(jpeg(1)), headers=server.user)
+    place = answer.headers["location"].replace("/?shared=", "/api/v1/shared/")
+    problem(server.client.get(place, headers=server.owner), 404)
+    assert server.client.get(place, headers=server.user).content == jpeg(1)
 
 
 def check_tags(server: Server) -> None:
@@ -284,6 +320,7 @@ def check_tags(server: Server) -> None:
     assert server.client.get(place, **owner).json()["tags"] == ["sea", "zebra"]
     server.client.post("/api/v1/images/batch", json=undo, **owner)
     server.client.delete(f"/api/v1/images/{ids[0]}/tags/lake", **owner)
+    server.client.delete("/api/v1/albums/covert album", **owner)
 
 
 def check_albums(server: Server) -> None:
@@ -347,6 +384,13 @@ CASES: dict[tuple[str, str], Check] = {
     ("GET", "/api/v1/albums"): check_albums,
     ("GET", "/api/v1/words"): check_words,
     ("GET", "/api/v1/suggest"): check_suggestions,
+    ("GET", "/api/v1/facets"): check_facets,
+    ("POST", "/api/v1/facets"): check_facets,
+    ("GET", "/api/v1/months"): check_facets,
+    ("GET", "/api/v1/tree"): check_tree,
+    ("GET", "/api/v1/images/{picture_id}/text"): check_text_lines,
+    ("POST", "/share"): check_share,
+    ("GET", "/api/v1/shared/{name}"): check_share,
     ("GET", "/api/v1/jobs"): check_job,
     ("GET", "/api/v1/jobs/{job_id}"): check_job,
     ("GET", "/api/v1/jobs/{job_id}/events"): check_job,

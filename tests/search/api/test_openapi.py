@@ -24,6 +24,7 @@ from search.api.schemas import (
     AddressJson,
     AugmentJson,
     BatchJson,
+    FacetsJson,
     FolderOptionsJson,
     FolderPathJson,
     IndexJson,
@@ -117,6 +118,7 @@ def test_examples_are_valid(document: dict[str, Any]) -> None:
         "rename_tag": RenameJson,
         "rename_album": RenameJson,
         "create_album": NewAlbumJson,
+        "count_facets_of_answer": FacetsJson,
     }
     assert set(requests) == set(REQUESTS)
     for name, shape in requests.items():

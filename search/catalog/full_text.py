@@ -1,4 +1,4 @@
-"""The full text of pictures: words of names, folders, captions, tags, labels and text in pictures.
+"""The full text of pictures: words of names, folders, captions, tags, labels, colors and text.
 
 Each picture has one row for what is its own, and one for each root that has a file of it, with the
 names in that root. So a user of some roots finds nothing by the names in others. SQLite indexes the
@@ -28,6 +28,7 @@ from search.catalog.schema import (
     UPLOADS,
     album_pictures,
     albums,
+    colors,
     files,
     labels,
     meta,
@@ -37,6 +38,7 @@ from search.catalog.schema import (
     tags,
     texts,
 )
+from search.media.colors import list_color_words
 
 ROOTS = 2**20
 """Ids of roots are below. The row of a picture and a root has the id `picture * ROOTS + root`."""
@@ -279,6 +281,15 @@ def _iterate_values(c: Connection, row_ids: Sequence[int]) -> Iterator[tuple[int
         .join(albums, albums.c.id == album_pictures.c.album)
         .order_by(album_pictures.c.picture, albums.c.name, albums.c.id),
     ]
+    entries: dict[int, list[tuple[int, float]]] = {}
+    palettes = select(colors.c.picture, colors.c.cell, colors.c.share)
+    palettes = palettes.where(colors.c.picture.in_(row_ids)).order_by(
+        colors.c.picture, colors.c.rank
+    )
+    for picture, cell, share in c.execute(palettes):
+        entries.setdefault(int(picture), []).append((int(cell), float(share)))
+    for picture, palette in entries.items():
+        yield picture, " ".join(list_color_words(palette))
     for query in queries:
         for picture, value in c.execute(query.where(query.selected_columns[0].in_(row_ids))):
             yield int(picture), str(value)

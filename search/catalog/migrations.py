@@ -563,7 +563,7 @@ def add_full_text(connection: Connection) -> None:
     # event, and which pictures it concerns; one trigger each
     events = [
         (f"{event} ON {table}", f"SELECT {row}.picture AS picture")
-        for table in ("places", "tags", "labels", "texts", "album_pictures")
+        for table in ("places", "tags", "labels", "texts", "album_pictures", "colors")
         for event, row in (
             ("INSERT", "NEW"),
             ("DELETE", "OLD"),

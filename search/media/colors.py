@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import colorsys
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -19,6 +19,8 @@ GREY = 1000.0
 """Hue of an entry without color, plus its lightness, 0 to 100. Hues of colors are 0 to 360."""
 NEAR = (4.0, 8.0, 12.0, 16.0)
 """Distances up to which a palette entry counts, with 7/8, 5/8, 3/8 and 1/8 of its share."""
+LEAST_NAMED = 0.12
+"""Share of a picture, weighted by nearness, from which on the name of a color is a word for it."""
 RANK_SHARES = (0.42, 0.25, 0.16, 0.1, 0.07)
 """Shares of the five entries of a palette that was stored without shares: means of photographs."""
 SHADES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -113,6 +115,39 @@ def near_cells(shades: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
         tuple(cells[(distance > low) & (distance <= high)].tolist())
         for low, high in zip(bounds, bounds[1:], strict=False)
     )
+
+
+@lru_cache(maxsize=CELLS)
+def name_cell(cell: int) -> Mapping[str, float]:
+    """Return the names of the colors that a cell is near to, with 1 for the same, 0 for none."""
+    import numpy as np  # slow to import, and few need the names
+
+    _, labs = _all_cells()
+    nearness = {}
+    for name, shades in SHADES.items():
+        targets = to_lab([_channels(shade) for shade in shades])
+        distance = float(np.min(measure_distance(targets, labs[cell][None])))
+        step = next((i for i, bound in enumerate(NEAR) if distance <= bound), None)
+        if step is not None:
+            nearness[name] = 1 - (2 * step + 1) / (2 * len(NEAR))
+    return MappingProxyType(nearness)
+
+
+def list_color_words(palette: Iterable[tuple[int, float]]) -> list[str]:
+    """Return the words in all languages for the colors of a picture.
+
+    palette: cells and their shares, 0 to 1.
+    """
+    shares: dict[str, float] = {}
+    for cell, share in palette:
+        for name, nearness in name_cell(cell).items():
+            shares[name] = shares.get(name, 0.0) + share * nearness
+    names = [name for name, share in shares.items() if share >= LEAST_NAMED]
+    words = {name: [name] for name in names}
+    for alias, name in ALIASES.items():
+        if name in words:
+            words[name].append(alias if alias.isascii() else f"{alias}色")
+    return [word for name in sorted(names) for word in words[name]]
 
 
 @lru_cache(maxsize=1)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from helpers.old_catalogs import write_old_catalog
 from helpers.pictures import identity, jpeg, paint
+from PIL import Image
 from sqlalchemy import text, update
 
 from search import Engine
@@ -168,3 +169,31 @@ def test_odd_words_find_nothing_and_break_nothing(engine: Engine) -> None:
     for word in ("'", '"', "a'b", "NEAR(a b)", "AND", "x*", "%", "_", ":", "a:b", "\\", "😀", "\0"):
         find(reader, word), find(reader, word, prefix=True)
     assert find(reader, "ho%day") == set() and find(reader, "h_liday") == set()
+
+
+@pytest.mark.catalogs("sqlite", "postgresql")
+def test_colors_are_words_for_what_they_cover(library: Open, tmp_path: Path) -> None:
+    engine = library()
+    place = tmp_path / "pictures"
+    place.mkdir()
+    halves = Image.new("RGB", (64, 64), "#c82828")
+    halves.paste("#1e2f78", (0, 0, 64, 32))
+    for name, picture in (
+        ("1.png", Image.new("RGB", (64, 64), "#c82828")),
+        ("2.png", halves),
+        ("3.png", Image.new("RGB", (64, 64), "#f2f2f2")),
+    ):
+        picture.save(place / name)
+    engine.sync(place)
+    reader = engine.library.reader
+
+    def find_names(*words: str) -> set[str]:
+        phrases = [phrase for word in words if (phrase := Phrase.of(word))]
+        described = reader.describe(reader.find_text(phrases, 10))
+        return {Path(one.paths[0]).name for one in described.values()}
+
+    assert find_names("red") == find_names("红色") == find_names("红") == {"1.png", "2.png"}
+    assert find_names("red", "blue") == {"2.png"} and find_names("white") == {"3.png"}
+    assert find_names("green") == set()
+    hits = engine.search(text="red")
+    assert {Path(hit.path).name for hit in hits[:2]} == {"1.png", "2.png"}

@@ -8,7 +8,7 @@ import os
 import random
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from search import Engine, IndexReport, InputError, LibraryError, ModelError, No
 from search.catalog import schema
 from search.embedders import mini
 from search.indexing.file_system import identify_file_system, is_same_file_system
-from search.indexing.scan import FolderListing, scan
+from search.indexing.scan import FolderScan
 from search.media.decoder_pool import DecodedPicture, DecoderPool
 from search.vectors.faiss.replica import IndexReplica
 
@@ -314,20 +314,29 @@ def test_a_good_file_that_breaks_is_skipped_and_found_no_more(engine: Engine, fo
     assert counts(engine.sync(folder)) == {"added": 1, "unchanged": 1, "pictures": 2}
 
 
+def after_scan(monkeypatch: pytest.MonkeyPatch, change: Callable[[], None]) -> None:
+    """Let something change once a folder is listed."""
+    real = FolderScan.steps
+
+    def steps(run: FolderScan, within: str) -> Iterator[int]:
+        yield from real(run, within)
+        change()
+
+    monkeypatch.setattr(FolderScan, "steps", steps)
+
+
 def test_a_file_that_cannot_be_opened_keeps_its_picture(
     engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(folder, range(2))
     engine.sync(folder)
 
-    def listing(*args: Any) -> FolderListing:
-        listed = scan(*args)
+    def change() -> None:
         (folder / "1.jpg").unlink()
         (folder / "1.jpg").symlink_to(folder / "nothing")  # there, and cannot be opened
-        return listed
 
     os.utime(folder / "1.jpg", ns=(1, 1))
-    monkeypatch.setattr("search.indexing.folders.scan", listing)
+    after_scan(monkeypatch, change)
     report = engine.sync(folder)
     assert counts(report) == {"unchanged": 1, "pictures": 2}
     assert [skip.path for skip in report.skipped] == [str(folder / "1.jpg")]
@@ -342,13 +351,11 @@ def test_a_file_that_vanishes_after_the_scan_is_no_news(
     paint(folder / "new.jpg", 4)
     paint(folder / "0.jpg", 5)
 
-    def listing(*args: Any) -> FolderListing:
-        listed = scan(*args)
+    def change() -> None:
         for name in ("new.jpg", "0.jpg"):
             (folder / name).unlink()
-        return listed
 
-    monkeypatch.setattr("search.indexing.folders.scan", listing)
+    after_scan(monkeypatch, change)
     report = engine.sync(folder)
     assert counts(report) == {"unchanged": 2, "pictures": 3} and not report.skipped
     monkeypatch.undo()

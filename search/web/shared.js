@@ -32,7 +32,8 @@ export async function prepareOffline() {
     await navigator.serviceWorker.register(WORKER, { scope: '/' });
     const { active } = await navigator.serviceWorker.ready;
     const own = performance.getEntriesByType('resource').map(({ name }) => name);
-    active?.postMessage(own.filter((url) => new URL(url).pathname.startsWith('/web/')));
+    const files = own.filter((url) => new URL(url).pathname.startsWith('/web/'));
+    active?.postMessage([...new Set(files)]); // a cache refuses them all if one is there twice
   } catch {
     // the page works without it
   }

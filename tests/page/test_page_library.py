@@ -15,7 +15,7 @@ from helpers.browsing import CHROMIUM, DRIVER, MISSING, Page
 from helpers.libraries import close_library, open_library
 from helpers.pictures import jpeg, paint
 from helpers.project import ROOT, SAMPLES
-from helpers.serving import serving
+from helpers.serving import serving, until
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
@@ -277,8 +277,7 @@ def test_an_absent_server_is_told_by_the_page_that_is_kept(
         page.wait_for("navigator.serviceWorker.controller")
         caching = "const [done] = arguments; caches.open('lookalike-page').then(c => c.keys())"
         keys = f"{caching}.then(k => done(k.map(r => new URL(r.url).pathname)))"
-        while "/web/app.js" not in page.driver.execute_async_script(keys):
-            pass
+        until(lambda: "/web/app.js" in page.driver.execute_async_script(keys))
         assert not [one for one in page.driver.execute_async_script(keys) if "/api/" in one]
     page.driver.get(base)
     assert "does not answer" in page.read_placeholder()

@@ -1080,7 +1080,7 @@ def test_a_search_that_overlaps_a_change_of_model_is_done_again(
     fresh = engine.library.searches.open
     searches = engine.library.searches
     monkeypatch.setattr(
-        searches, "open", lambda model: searchers.pop() if searchers else fresh(model)
+        searches, "open", lambda *args: searchers.pop() if searchers else fresh(*args)
     )
     assert len(engine.search(image=jpeg(0))) == 3 and not searchers
 

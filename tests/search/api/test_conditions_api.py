@@ -10,9 +10,11 @@ import httpx
 import pytest
 from helpers.collection import PATHS, fill, identity, vector
 from helpers.serving import problem, serving
+from sqlalchemy import insert
 from typer.testing import CliRunner
 
 from search import Engine
+from search.catalog import schema
 from search.cli.app import app as cli
 
 WHERE = ("type=jpeg and width>=1000", "not is=truncated")
@@ -68,7 +70,30 @@ def test_images_are_listed_by_condition_and_order(client: httpx.Client) -> None:
     assert [one["id"] for one in document["images"]] == [identity(n) for n in (2, 5, 7, 0, 8)]
     problem(client.get("/api/v1/images?sort=sise"), 400, "did you mean size?")
     problem(client.get("/api/v1/images?cursor=x"), 400, "cursor")
-    problem(client.get("/api/v1/images?where=rating>3"), 400, "not part of this version")
+    problem(client.get("/api/v1/images?where=rating>9"), 400, "0 to 5")
+
+
+def test_marks_albums_and_text_are_conditions(filled: Engine, client: httpx.Client) -> None:
+    one, other = identity(0), identity(2)
+    client.patch(f"/api/v1/images/{one}", json={"favourite": True, "rating": 4})
+    client.patch(f"/api/v1/images/{other}", json={"rating": 2})
+    client.post("/api/v1/albums", json={"name": "Lisbon", "ids": [other]})
+    row_id = filled.library.reader.resolve(one)
+    with filled.library.database.write() as c:
+        values = {"picture": row_id, "model": "m", "failed": None, "text": "sale", "lines": []}
+        c.execute(insert(schema.texts).values(values))
+    filled.library.catalog.repair_counts()
+    total = client.get("/api/v1/images").json()["total"]
+    for where, expected in (
+        ("is=favourite", {one}),
+        ("rating>=3", {one}),
+        ("rating<3 and rating>0", {other}),
+        ("album=lisbon", {other}),
+        ("has=text", {one}),
+    ):
+        listed = client.get("/api/v1/images", params={"where": where}).json()
+        assert {each["id"] for each in listed["images"]} == expected, where
+    assert client.get("/api/v1/images?where=rating=0").json()["total"] == total - 2
 
 
 def test_counts_by_http(client: httpx.Client, folder: Path) -> None:

@@ -108,5 +108,6 @@ def test_links_are_limited_and_differ() -> None:
 
 def test_without_a_token_a_link_is_the_page(engine: Engine) -> None:
     with serving(engine) as client:
-        assert client.post("/api/v1/login/links").json() == {"path": "/"}
+        document = client.post("/api/v1/login/links").json()
+        assert document == {"path": "/", "urls": [], "qr": None}
         assert client.get("/?login=old").status_code == 303

@@ -50,6 +50,8 @@ from search.records import (
     Page,
     Picture,
     Progress,
+    Removal,
+    Restored,
     Role,
     RootStatus,
     SpaceStatus,
@@ -595,9 +597,30 @@ class Engine:
 
         Raises NotUploadError for a picture that is a file of the user's, and as `picture`.
         """
-        row_id = self.library.reader.resolve(identity)
-        with self.library.write_lock.borrow():
-            self.library.uploads.delete(row_id, self.collections)
+        self.library.remover.remove_upload(identity)
+
+    def remove(
+        self, ids: Sequence[str], is_allowed: Callable[[str], bool] = lambda root: True
+    ) -> Removal:
+        """Move all files of pictures to the system's bin, and take them out of the library.
+
+        ids: at most 10,000. is_allowed: whether files of an indexed folder may be moved, by its
+        path. A file that has changed since it was indexed stays, and so does one without a bin.
+        Raises NotFoundError for an unknown picture; nothing is moved then.
+
+        engine.undo_removal(engine.remove([hit.id]).undo)
+        """
+        return self.library.remover.remove(ids, is_allowed)
+
+    def undo_removal(
+        self, undo: str, is_allowed: Callable[[str], bool] = lambda root: True
+    ) -> Restored:
+        """Move files back from the bin to where they were. undo: as `remove` returned it.
+
+        is_allowed: as for `remove`. Raises NotFoundError after 30 days, and for a removal that was
+        undone.
+        """
+        return self.library.remover.undo(undo, is_allowed)
 
     def picture(self, identity: str) -> Picture:
         """Return what is known of a picture.

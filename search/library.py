@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from search.catalog.tokens import Tokens
     from search.embedders.models import Models
     from search.generation.variants import VariantGenerator
+    from search.indexing.removal import Remover
     from search.indexing.uploads import Uploads
     from search.lock import WriteLock
     from search.media.decoder_pool import DecoderPool
@@ -170,6 +171,13 @@ class Library:
             folders.insert(0, ObjectUploads(self.stores, join_place(self.objects, UPLOADS)))
         catalog, thumbnails = self.catalog, self.thumbnails
         return self._make_once("uploads", lambda: Uploads(catalog, thumbnails, *folders))
+
+    @cached_property
+    def remover(self) -> Remover:
+        from search.indexing.removal import Remover
+
+        parts = (self.uploads, self.open_file, self.write_lock.borrow)
+        return Remover(self.reader, self.catalog, *parts)
 
     @cached_property
     def resolver(self) -> PictureResolver:
@@ -315,6 +323,14 @@ class LibraryView:
         from search.catalog.tagging import Albums
 
         return Albums(self.reader, self._whole.catalog, self._whole.write_lock.borrow)
+
+    @cached_property
+    def remover(self) -> Remover:
+        from search.indexing.removal import Remover
+
+        whole = self._whole
+        parts = (whole.uploads, whole.open_file, whole.write_lock.borrow)
+        return Remover(self.reader, whole.catalog, *parts)
 
     @cached_property
     def searches(self) -> LibrarySearch:

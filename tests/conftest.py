@@ -143,6 +143,17 @@ def engine(library: Callable[..., Engine]) -> Engine:
     return library()
 
 
+@pytest.fixture
+def bin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder with the files in the system's bin, which is one of the test."""
+    place = tmp_path / "Trash"
+    trash = import_module("send2trash.plat_other")
+    monkeypatch.setattr(trash, "HOMETRASH_B", os.fsencode(place))
+    monkeypatch.setattr(trash, "HOMETRASH", str(place))
+    monkeypatch.setattr("send2trash.send2trash", trash.send2trash)
+    return place / "files"
+
+
 @pytest.fixture(scope="session")
 def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """The one browser of all tests."""

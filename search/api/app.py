@@ -23,6 +23,7 @@ from search.api.routers import (
     folders,
     images,
     index,
+    removal,
     search,
     share,
     system,
@@ -67,8 +68,8 @@ def create_app(
     app.state.context = context = Context(engine, access, allow)
     app.state.schedule = SyncSchedule(engine, context.jobs)
     app.state.watcher = FolderWatcher(engine, context.jobs) if watch else None
-    parts = (search, tags, images, texts, variants, index, folders, share, system, desktop, web)
-    for part in parts:
+    pictures = (search, removal, tags, images, texts, variants)
+    for part in (*pictures, index, folders, share, system, desktop, web):
         app.include_router(part.router)
     problems.install(app, HEADERS)
     max_bytes = engine.settings.upload_bytes

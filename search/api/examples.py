@@ -7,6 +7,7 @@ from typing import Any
 ID = "9510f9aa1fd0c1c3d3b0a5f3f2f0f6f7c5d6f3d1a6e1b8a4c0d7e2f9b3a4c5d6"
 JOB = "3f2a9c1d5e7b8046"
 ALBUM = "4be1c07a9d25f386"
+REMOVAL = "0d4f6b2a8c1e3957a6b8d0c2e4f60718"
 LOGIN_PATH = "/?login=tYh2eK0sWnVb4mXqLr8cJd5uZa1fGo7P"
 VARIANT = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 FILES = {"path": "/home/ada/Pictures/hat.jpg", "paths": ["/home/ada/Pictures/hat.jpg"]}
@@ -129,6 +130,8 @@ ANSWERS: dict[str, Any] = {
         "changed": 1,
         "undo": {"changes": [{"ids": [ID], "remove_tags": ["beach"], "rating": None}]},
     },
+    "remove_images": {"removed": [ID], "files": 1, "failed": [], "undo": REMOVAL},
+    "restore_images": {"restored": [ID], "failed": []},
     "list_tags": {"tags": [{"tag": "beach", "count": 3, "origins": {"person": 2, "file": 1}}]},
     "rename_tag": {"pictures": 3},
     "list_albums": {"albums": [LISBON]},
@@ -224,6 +227,8 @@ REQUESTS: dict[str, Any] = {
     "preview_image": URL,
     "mark_image": {"favourite": True, "rating": 4},
     "change_images": {"ids": [ID], "add_tags": ["beach"], "rating": 4},
+    "remove_images": {"ids": [ID]},
+    "restore_images": {"undo": REMOVAL},
     "rename_tag": {"name": "Lisbon"},
     "create_album": {"name": "Lisbon", "ids": [ID]},
     "rename_album": {"name": "Lisbon 2024"},

@@ -54,7 +54,7 @@ CODES = {
     "no_neighbours": "the library has no picture that variants could start from",
     "not_a_folder": "the path is a file; give the folder that it is in",
     "not_a_picture": "the bytes are not a picture, or a broken one",
-    "not_an_upload": "the picture is a file of the user's, which is never deleted",
+    "not_an_upload": "the picture is a file of the user's and no upload",
     "not_allowed": "the request comes from another site, or under a name that is not this server's",
     "not_found": "no picture, tag or album has this id or name, or its file is gone",
     "path_not_absolute": "the path of a folder must be absolute, or begin with `~`",

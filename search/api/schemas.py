@@ -193,6 +193,32 @@ class ChangedJson(BaseModel):
     undo: UndoJson
 
 
+class SkippedJson(BaseModel):
+    """A picture that could not be read, and why."""
+
+    path: str
+    reason: str
+    code: str
+
+
+class RemovedJson(BaseModel):
+    """What was moved to the bin. removed: ids of the pictures whose files were all moved; files:
+    how many. undo: what `POST /images/restore` takes; null if the bin of this system does not tell
+    where files are."""
+
+    removed: list[str]
+    files: int
+    failed: list[SkippedJson]
+    undo: str | None
+
+
+class RestoredJson(BaseModel):
+    """Pictures that came back from the bin, and the files that did not."""
+
+    restored: list[str]
+    failed: list[SkippedJson]
+
+
 class MonthsJson(BaseModel):
     """The months in which pictures were taken, newest first."""
 
@@ -321,14 +347,6 @@ class AllowedJson(BaseModel):
     path: str
 
 
-class SkippedJson(BaseModel):
-    """A picture that could not be read, and why."""
-
-    path: str
-    reason: str
-    code: str
-
-
 class LeftOutFileJson(BaseModel):
     """A file that is not read, and its kind."""
 
@@ -403,6 +421,22 @@ class BatchJson(ChangeJson):
 
     ids: list[Annotated[str, Field(max_length=64)]] = Field([], max_length=MOST_CHANGED)
     changes: list[ChangeJson] = Field([], max_length=MOST_CHANGED)
+
+
+class IdsJson(BaseModel):
+    """Ids of pictures, or the beginnings of ids."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    ids: list[Annotated[str, Field(max_length=64)]] = Field(min_length=1, max_length=MOST_CHANGED)
+
+
+class RemovalJson(BaseModel):
+    """A removal to undo."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    undo: str = Field(min_length=1, max_length=64)
 
 
 class RenameJson(BaseModel):

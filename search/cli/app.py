@@ -33,6 +33,7 @@ COMMANDS = {
     "rating": "search.cli.tags",
     "album": "search.cli.tags",
     "hidden": "search.cli.tags",
+    "remove": "search.cli.removal",
     "variants": "search.cli.variants",
     "augment": "search.cli.variants",
     "status": "search.cli.library",

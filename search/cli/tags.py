@@ -57,7 +57,7 @@ def tag(context: typer.Context, words: Words, as_json: AsJson = False) -> None:
         raise typer.BadParameter(f"give {'no tag' if names else 'a tag'} after {verb}")
     if verb == "list":
         with open_engine(context) as engine:
-            pictures = [engine.picture(one) for one in _resolve(engine, images)]
+            pictures = [engine.picture(one) for one in resolve_images(engine, images)]
         if as_json:
             listed = [{"id": p.id, "tags": dict(p.annotations.tags)} for p in pictures]
             output.print_json({"pictures": listed})
@@ -154,12 +154,12 @@ def _split(words: Sequence[str], verbs: Sequence[str]) -> tuple[list[str], str, 
 
 def _change(context: typer.Context, images: Sequence[str], change: Change, as_json: bool) -> None:
     with open_engine(context) as engine:
-        changed = engine.tags.change(_resolve(engine, images), change)
+        changed = engine.tags.change(resolve_images(engine, images), change)
     count = sum(len(ids) for ids, _ in changed.undo)
     _print(as_json, changed.to_json(), f"{count} of {len(changed.ids)} pictures changed")
 
 
-def _resolve(engine: Engine, images: Sequence[str]) -> list[str]:
+def resolve_images(engine: Engine, images: Sequence[str]) -> list[str]:
     """Return the ids of pictures. Raises InputError for what is no picture of the library."""
     ids = []
     for image in images:

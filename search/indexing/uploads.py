@@ -12,22 +12,18 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from search import files
 from search.catalog.catalog import Catalog
 from search.catalog.writes import ExtractedFile, Origins, SeenContent, Space
 from search.errors import (
-    NotUploadError,
     PictureError,
     RemoteError,
-    RemoteMissingError,
     StorageError,
 )
 from search.indexing.file_system import identify_file_system
@@ -77,11 +73,6 @@ class UploadFolder(Protocol):
         """Delete a file that was just written. Raises OSError or RemoteError."""
         ...
 
-    def move_to_bin(self, name: str) -> None:
-        """Move a file, if it is there, to where its owner can take it back from. Raises OSError or
-        RemoteError."""
-        ...
-
     def identify(self) -> tuple[int, str | None]:
         """Return the number and the name of the file system, as the catalog has them."""
         ...
@@ -108,14 +99,6 @@ class DiskUploads:
         """See `UploadFolder`."""
         (self._folder / name).unlink()
 
-    def move_to_bin(self, name: str) -> None:
-        """See `UploadFolder`: the bin of the system."""
-        bin_module: Any = import_module("send2trash")  # it has no types, and few need it
-
-        full = self._folder / name
-        if os.path.lexists(full):
-            bin_module.send2trash(str(full))
-
     def identify(self) -> tuple[int, str | None]:
         """See `UploadFolder`."""
         return os.stat(self._folder).st_dev, identify_file_system(self._folder)
@@ -141,16 +124,25 @@ class ObjectUploads:
         """See `UploadFolder`."""
         self._stores.delete(join_place(self.place, name))
 
-    def move_to_bin(self, name: str) -> None:
-        """See `UploadFolder`."""
+    def move_to_bin(self, name: str) -> str:
+        """Move an object to the prefix that is the bin; return its URL there. Raises
+        RemoteError."""
         url = join_place(self.place, name)
         bin_url = join_place(f"{self.place.rpartition('/')[0]}/{BIN}", name)
-        try:
-            data, _ = self._stores.read(url, MOST_BYTES)
-        except RemoteMissingError:
-            return
+        data, _ = self._stores.read(url, MOST_BYTES)
         self._stores.write(bin_url, data)
         self._stores.delete(url)
+        return bin_url
+
+    def move_back(self, name: str, bin_url: str) -> FileEntry:
+        """Move an object back from the bin. Raises FileExistsError if there is one of its name, and
+        RemoteError."""
+        if self.exists(name):
+            raise FileExistsError(name)
+        data, _ = self._stores.read(bin_url, MOST_BYTES)
+        entry = self.write(name, data)
+        self._stores.delete(bin_url)
+        return entry
 
     def identify(self) -> tuple[int, str | None]:
         """See `UploadFolder`."""
@@ -158,13 +150,16 @@ class ObjectUploads:
 
 
 class Uploads:
-    """Writes uploads to their folder and to the catalog, and deletes them. The caller may write to
-    the catalog."""
+    """Writes uploads to their folder and to the catalog. The caller may write to the catalog.
+
+    folders: where uploads are, by place.
+    """
 
     def __init__(self, catalog: Catalog, thumbnails: Thumbnails, *folders: UploadFolder) -> None:
         """folders: where uploads are written; then those where earlier ones may be."""
         self._catalog, self._thumbnails = catalog, thumbnails
-        self._folder, self._folders = folders[0], folders
+        self._folder = folders[0]
+        self.folders = {folder.place: folder for folder in folders}
 
     def keep(self, upload: UploadContent, space: Space, origins: Origins) -> None:
         """Write a picture that the library does not have.
@@ -200,36 +195,6 @@ class Uploads:
             with suppress(OSError, RemoteError):
                 self._folder.remove(name)
             raise
-
-    def delete(self, row_id: int, within: Collection[str] | None = None) -> None:
-        """Move the files of an upload to the bin, and take them out of the catalog.
-
-        within: paths of the roots whose files may be deleted; None for all. Other files of the
-        picture stay. Raises NotUploadError if no file of the picture is one of these, StorageError
-        if they cannot be moved.
-        """
-        roots = {root.path: root for root in self._catalog.roots()}
-        paths_by_folder = [
-            (folder, self._catalog.files_of(roots[folder.place], row_id))
-            for folder in self._folders
-            if folder.place in roots and (within is None or folder.place in within)
-        ]
-        if not any(paths for _, paths in paths_by_folder):
-            raise NotUploadError(
-                "this picture is a file of your own, which lookalike never deletes; delete the "
-                "file itself, then index its folder"
-            )
-        for folder, paths in paths_by_folder:
-            for path in paths.values():
-                try:
-                    folder.move_to_bin(path)
-                except (OSError, RemoteError) as error:
-                    full = join_place(folder.place, path)
-                    raise StorageError(
-                        f"{full} cannot be moved to the bin: {error}; delete the file yourself, "
-                        f"then index {folder.place}"
-                    ) from error
-        self._catalog.remove_files([file_id for _, paths in paths_by_folder for file_id in paths])
 
     def _find_free_name(self, name: str) -> str:
         """Return a name that is free in the folder: `a.jpg`, else `a (2).jpg`, and so on."""

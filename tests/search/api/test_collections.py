@@ -469,6 +469,26 @@ def test_uploads_are_a_collection_of_their_own(server: Server, tmp_path: Path) -
     assert engine.status().pictures == 19
 
 
+def test_only_files_of_collections_are_removed(server: Server, bin_folder: Path) -> None:
+    places = "/api/v1/images/remove", "/api/v1/images/restore"
+    user: dict[str, Any] = {"headers": server.user}
+    sent = {"ids": [identity(BOTH[0]), identity(UNSEEN)]}
+    problem(server.client.post(places[0], json=sent, **user), 404)
+    sent["ids"].pop()
+    removal = server.ask("POST", places[0], json=sent).json()
+    assert (removal["removed"], removal["files"]) == (sent["ids"], 1)
+    theirs = server.theirs / "zebra" / f"covert{BOTH[0]}.jpg"
+    assert server.engine.picture(identity(BOTH[0])).paths == (str(theirs),)
+    problem(server.ask("GET", f"/api/v1/images/{identity(BOTH[0])}"), 404)
+    other = server.engine.remove([identity(UNSEEN)])
+    problem(server.ask("POST", places[1], json={"undo": other.undo}), 404)
+    assert len(list(bin_folder.iterdir())) == 2
+    server.engine.undo_removal(str(other.undo))
+    restored = server.ask("POST", places[1], json={"undo": removal["undo"]}).json()
+    assert restored == {"restored": sent["ids"], "failed": []}
+    assert server.engine.status().files == 20
+
+
 def test_a_collection_that_is_forgotten_shows_nothing(server: Server, tmp_path: Path) -> None:
     engine, gone = server.engine, tmp_path / "gone"
     paint(gone / "a.jpg", 60)

@@ -27,10 +27,12 @@ from search.api.schemas import (
     FacetsJson,
     FolderOptionsJson,
     FolderPathJson,
+    IdsJson,
     IndexJson,
     LoginJson,
     MarksJson,
     NewAlbumJson,
+    RemovalJson,
     RenameJson,
     VariantOptionsJson,
 )
@@ -105,6 +107,7 @@ def test_examples_are_valid(document: dict[str, Any]) -> None:
         fits(answer, answer_schema(document, name), document["components"]["schemas"], name)
     requests: dict[str, Any] = {
         "search_images": QueryJson,
+        "count_facets_of_answer": FacetsJson,
         "keep_image": AddressJson,
         "preview_image": AddressJson,
         "start_index": IndexJson,
@@ -115,6 +118,8 @@ def test_examples_are_valid(document: dict[str, Any]) -> None:
         "log_in": LoginJson,
         "mark_image": MarksJson,
         "change_images": BatchJson,
+        "remove_images": IdsJson,
+        "restore_images": RemovalJson,
         "rename_tag": RenameJson,
         "rename_album": RenameJson,
         "create_album": NewAlbumJson,

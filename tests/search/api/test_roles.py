@@ -31,6 +31,8 @@ WRITING = {
     ("DELETE", "/api/v1/images/{picture_id}/tags/{tag:path}"),
     ("PATCH", "/api/v1/images/{picture_id}"),
     ("POST", "/api/v1/images/batch"),
+    ("POST", "/api/v1/images/remove"),
+    ("POST", "/api/v1/images/restore"),
     ("PATCH", "/api/v1/tags/{tag:path}"),
     ("POST", "/api/v1/albums"),
     ("PATCH", "/api/v1/albums/{album}"),

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers.libraries import close_library, open_library
 from helpers.pictures import identity, paint
-from test_cli import run
+from test_cli import COMMAND, run
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a library `home` of three pictures `pictures/N.jpg`."""
-    place = tmp_path_factory.mktemp("tags")
+    return make_library(tmp_path_factory.mktemp("tags"))
+
+
+def make_library(place: Path) -> Path:
     for seed in range(3):
         paint(place / "pictures" / f"{seed}.jpg", seed)
     engine = open_library(place / "home")
@@ -78,3 +83,46 @@ def test_marks_and_albums(place: Path) -> None:
     run(home, "rating", one, "set", "6", code=1)
     for words in (("rating", one, "set"), ("album", one, "add"), ("favourite", one)):
         run(home, *words, code=2)
+
+
+def test_pictures_are_removed_and_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    home, pictures = tmp_path / "home", tmp_path / "pictures"
+    make_library(tmp_path)
+    assert b"give --yes" in run(home, "remove", pictures / "1.jpg", code=2).stderr
+    assert len(list(pictures.iterdir())) == 3
+    ids = f"{identity(1)}\n{identity(2)}".encode()
+    removal = run_json(tmp_path, "remove", "-", "--yes", stdin=ids)
+    assert removal["removed"] == [identity(1), identity(2)] and removal["files"] == 2
+    assert [one.name for one in pictures.iterdir()] == ["0.jpg"]
+    assert len(list((tmp_path / "data" / "Trash" / "files").iterdir())) == 2
+    done = run(home, "remove", "--undo", removal["undo"])
+    assert done.stdout == b"2 pictures are back\n" and len(list(pictures.iterdir())) == 3
+    paint(pictures / "1.jpg", 9)
+    done = run(home, "remove", "-y", f"id:{identity(0)}", f"id:{identity(1)}", code=1)
+    assert done.stdout.startswith(b"1 files are in the bin\nto take them back: lookalike remove")
+    assert b"1.jpg: it is not as it was indexed" in done.stderr
+    assert [one.name for one in sorted(pictures.iterdir())] == ["1.jpg", "2.jpg"]
+    run(home, "remove", code=2)
+    run(home, "remove", "x", "--undo", "y", code=2)
+
+
+@pytest.mark.parametrize(("answer", "left"), [("n", 1), ("y", 0)])
+def test_a_terminal_is_asked_before_a_picture_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, left: int
+) -> None:
+    import pty
+
+    home, picture = tmp_path / "home", make_library(tmp_path) / "pictures" / "1.jpg"
+    shown, terminal = pty.openpty()
+    os.write(shown, f"{answer}\n".encode())
+    environment = {**os.environ, "LOOKALIKE_HOME": str(home), "XDG_DATA_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [COMMAND, "remove", picture], stdin=terminal, capture_output=True, env=environment
+    )
+    os.close(terminal)
+    os.close(shown)
+    assert str(picture).encode() in done.stderr and b"Move 1 files" in done.stderr
+    assert (done.returncode, picture.exists()) == (left, bool(left))

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -40,17 +39,6 @@ def list_uploads(engine: Engine) -> list[str]:
     """The names of the files that the library keeps."""
     folder = engine.home / "kept"
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
-
-
-@pytest.fixture
-def bin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The system's bin, in a folder of the test."""
-    place = tmp_path / "Trash"
-    trash = import_module("send2trash.plat_other")
-    monkeypatch.setattr(trash, "HOMETRASH_B", os.fsencode(place))
-    monkeypatch.setattr(trash, "HOMETRASH", str(place))
-    monkeypatch.setattr("send2trash.send2trash", trash.send2trash)
-    return place / "files"
 
 
 @pytest.mark.catalogs("sqlite", "postgresql")

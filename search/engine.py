@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from importlib.metadata import version
 from os import PathLike
@@ -628,6 +628,29 @@ class Engine:
         Raises QueryError for a text that is not an id, NotFoundError for an unknown picture.
         """
         return self.library.browser.picture(identity)
+
+    def select(self, ids: Sequence[str]) -> list[Picture]:
+        """Return what is known of pictures, each once, in the order of their ids.
+
+        Raises as `picture`.
+        """
+        return self.library.browser.pictures(ids)
+
+    def archive(self, pictures: Sequence[Picture]) -> Generator[bytes]:
+        """Yield a ZIP archive with the original file of each picture, in pieces of about 1 MiB.
+
+        A picture without a file that is as it was indexed is left out, and named in `missing.txt`.
+        """
+        from search.indexing.archive import stream_archive
+
+        return stream_archive(self.library.browser.original, pictures)
+
+    @staticmethod
+    def table(pictures: Iterable[Picture]) -> bytes:
+        """Return what is known of pictures as a table in CSV, with a row of names."""
+        from search.querying.tables import make_table
+
+        return make_table(pictures)
 
     def pictures(
         self, page: int = 1, size: int = 100, hidden: bool = False, album: str | None = None

@@ -16,7 +16,7 @@ import diffusion
 import search
 
 LAYERS: tuple[set[str], ...] = (
-    {"errors", "types", "files", "process", "extras"},
+    {"errors", "types", "files", "process", "extras", "tables"},
     {"records"},
     {"settings", "runtime", "lock"},
     {"media"},
@@ -37,7 +37,7 @@ DIFFUSION = (
 )
 """Folders and modules of diffusion: each may import those before it, and within itself."""
 PACKAGES = (search, diffusion)
-FACADE = {"engine", "querying.query", "records", "settings", "errors"}
+FACADE = {"engine", "querying.query", "records", "settings", "errors", "tables"}
 """What the API and the command line may import of search, beside themselves."""
 PLAIN = {"torch", "numpy", "PIL", "safetensors"}  # all that diffusion needs
 BESIDE = {

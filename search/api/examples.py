@@ -228,6 +228,8 @@ REQUESTS: dict[str, Any] = {
     "mark_image": {"favourite": True, "rating": 4},
     "change_images": {"ids": [ID], "add_tags": ["beach"], "rating": 4},
     "remove_images": {"ids": [ID]},
+    "download_images": {"ids": [ID]},
+    "tabulate_images": {"ids": [ID]},
     "restore_images": {"undo": REMOVAL},
     "rename_tag": {"name": "Lisbon"},
     "create_album": {"name": "Lisbon", "ids": [ID]},

@@ -91,6 +91,7 @@ STATUS_CODES = {
     408: "timeout",
     413: "too_large",
     415: "unsupported_media_type",
+    416: "request_invalid",
     422: "fields_invalid",
     429: "busy",
     500: "internal",

@@ -578,6 +578,7 @@ STATUSES = {
     408: "Too slow",
     413: "Too large",
     415: "Not a picture",
+    416: "No such part",
     422: "Wrong fields",
     429: "Too many",
     503: "Busy; Retry-After says for how long",
@@ -636,3 +637,10 @@ def multipart(images: str, json: type[BaseModel], field: str | None = None) -> d
         form["encoding"] = {field: {"contentType": "application/json"}}
     content = {"application/json": {"schema": _refer(json)}, "multipart/form-data": form}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def ids_body() -> dict[str, Any]:
+    """Describe a body for OpenAPI: ids of pictures as JSON, or in a form."""
+    schema = _refer(IdsJson)
+    kinds = "application/json", "application/x-www-form-urlencoded"
+    return {"requestBody": {"required": True, "content": {k: {"schema": schema} for k in kinds}}}

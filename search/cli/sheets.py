@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import base64
-import csv
 import html
-import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_from_bytes
 
 from search.errors import LookalikeError, StorageError
 from search.records import Hit, Hits, shown
+from search.tables import write_rows
 
 if TYPE_CHECKING:
     from search.engine import Engine
@@ -45,21 +45,12 @@ def write_contact_sheet(file: Path, hits: Hits, engine: Engine) -> None:
 
 
 def write_csv(file: Path, hits: Hits) -> None:
-    """Write hits as a table with a row of names, in UTF-8. Raises StorageError.
-
-    A text that a spreadsheet would take for a formula has an apostrophe before it.
-    """
-    out = io.StringIO()
-    rows = csv.writer(out, lineterminator="\r\n")
-    rows.writerow(COLUMNS)
+    """Write hits as a table with a row of names (see `write_rows`). Raises StorageError."""
+    rows: list[Sequence[Any]] = [COLUMNS]
     for rank, hit in enumerate(hits, 1):
-        path, tags = _disarm(shown(hit.path)), _disarm("; ".join(hit.tags))
-        rows.writerow([rank, f"{hit.score:.4f}", path, hit.id, hit.width, hit.height, tags])
-    _write(file, out.getvalue().encode("utf-8-sig", "replace"))
-
-
-def _disarm(text: str) -> str:
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+        values = shown(hit.path), hit.id, hit.width, hit.height, "; ".join(hit.tags)
+        rows.append((rank, f"{hit.score:.4f}", *values))
+    _write(file, write_rows(rows))
 
 
 def _describe_term(term: dict[str, Any], engine: Engine) -> str:

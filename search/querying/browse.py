@@ -24,6 +24,7 @@ from search.querying.selection import Selection
 from search.records import Facets, FolderCount, Month, Page, Picture, Sort
 
 NEWEST_FIRST = "-added"
+PART = 500  # pictures that are described at once
 
 
 class PictureBrowser:
@@ -54,6 +55,15 @@ class PictureBrowser:
         if pictures := self._pictures([self._reader.resolve(picture_id)]):
             return pictures[0]
         raise NotFoundError(f"no picture in the library has id {picture_id}")
+
+    def pictures(self, picture_ids: Sequence[str]) -> list[Picture]:
+        """Return the records of pictures, each once, in their order."""
+        row_ids = list(self._reader.resolve_all(picture_ids).values())
+        return [
+            one
+            for start in range(0, len(row_ids), PART)
+            for one in self._pictures(row_ids[start : start + PART])
+        ]
 
     def page(
         self,

@@ -3,59 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, BinaryIO
-from urllib.parse import quote
+from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 from starlette.responses import JSONResponse
-from starlette.types import Receive, Scope, Send
 
+from search.api.content import SANDBOX, cache_headers, image_content
 from search.api.deps import Context, Here, parse_json, read_body
 from search.api.problems import Problem
 from search.api.roles import make_router, requires
 from search.api.schemas import AddressJson, ImageJson, PageJson, Where, multipart, problems
 from search.errors import FieldError
 from search.querying.query import normalize_url
-from search.records import MOST_TAG, Picture, shown
+from search.records import MOST_TAG, Picture
 
 router = make_router(prefix="/api/v1/images", tags=["images"])
 
-TYPES = {"heif": "image/heif", "avif": "image/avif", "tiff": "image/tiff", "bmp": "image/bmp"} | {
-    name: f"image/{name}" for name in ("jpeg", "png", "webp", "gif")
-}
-SANDBOX = "default-src 'none'; sandbox; frame-ancestors 'none'"
-CHUNK = 2**18  # bytes
 MAX_PAGES = 10**6
-
-
-class FileResponse(Response):
-    """An open file, which is sent in pieces and closed in any case."""
-
-    def __init__(self, here: Context, file: BinaryIO, size: int, headers: dict[str, str]) -> None:
-        super().__init__(headers={**headers, "Content-Length": str(size)})
-        self._here, self._file, self._left = here, file, size
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            head = {"status": self.status_code, "headers": self.raw_headers}
-            await send({"type": "http.response.start", **head})
-            while self._left:
-                size = min(CHUNK, self._left)
-                data = await self._here.look(lambda size=size: self._file.read(size))  # type: ignore[misc]
-                if not data:
-                    break  # the file is shorter now: the connection ends before its Content-Length
-                self._left -= len(data)
-                await send({"type": "http.response.body", "body": data, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
-        finally:
-            self._file.close()
-
-
-def image_content(*types: str) -> dict[str, Any]:
-    """Describe an answer for OpenAPI that is a picture of one of these media types."""
-    return {
-        "content": {media: {"schema": {"type": "string", "format": "binary"}} for media in types}
-    }
 
 
 def check_id(picture_id: str) -> str:
@@ -63,21 +27,6 @@ def check_id(picture_id: str) -> str:
     if not 6 <= len(picture_id) <= 64 or set(picture_id) - set("0123456789abcdef"):
         raise Problem(404, "an id has 64 hexadecimal digits, of which the first 6 or more may do")
     return picture_id
-
-
-def _headers(request: Request, tag: str, media: str) -> tuple[dict[str, str], bool]:
-    """Return the headers of a picture's bytes, and whether the browser has the bytes already.
-
-    tag: identifies the bytes. media: their media type.
-    """
-    tag = f'"{tag}"'
-    headers = {
-        "Content-Type": media,
-        "Content-Security-Policy": SANDBOX,
-        "Cache-Control": "private, max-age=3600",
-        "ETag": tag,
-    }
-    return headers, tag in request.headers.get("if-none-match", "")
 
 
 @router.post(
@@ -165,12 +114,13 @@ async def get_image(picture_id: str, here: Here) -> JSONResponse:
 )
 @requires("write", within=True)
 async def delete_image(picture_id: str, here: Here) -> Response:
-    """Only a picture that was kept here. Files of the user's own are never deleted."""
+    """Only a picture that was kept here. See `POST /images/remove` for files of the user's own."""
     name = check_id(picture_id)
     await here.look(lambda: here.engine.delete(name))
     return Response(status_code=204)
 
 
+@router.head("/{picture_id}/thumbnail", include_in_schema=False)
 @router.get(
     "/{picture_id}/thumbnail",
     summary="Get a picture as a WebP, long side at most 256",
@@ -184,6 +134,7 @@ async def get_thumbnail(picture_id: str, request: Request, here: Here) -> Respon
     return await _answer_bytes(request, here, picture_id, "thumbnail", "image/webp", make)
 
 
+@router.head("/{picture_id}/preview", include_in_schema=False)
 @router.get(
     "/{picture_id}/preview",
     summary="Get a picture as a JPEG, long side at most 1600",
@@ -195,27 +146,6 @@ async def get_preview(picture_id: str, request: Request, here: Here) -> Response
     """Upright, without the metadata of the original."""
     make = here.engine.preview
     return await _answer_bytes(request, here, picture_id, "preview", "image/jpeg", make)
-
-
-@router.get(
-    "/{picture_id}/file",
-    summary="Get the bytes of the original file",
-    response_class=Response,
-    responses={200: image_content(*TYPES.values()), **problems(400, 404)},
-)
-@requires("read", within=True)
-async def get_file(picture_id: str, request: Request, here: Here) -> Response:
-    """Only while the file is as it was indexed."""
-    name = check_id(picture_id)
-    picture, opened = await here.look(lambda: here.engine.original(name))
-    media = TYPES.get(picture.metadata.type, "application/octet-stream")
-    headers, known = _headers(request, f"{picture.id}-file", media)
-    if known:
-        opened.close()
-        return Response(status_code=304, headers=headers)
-    filename = quote(shown(picture.path.rpartition("/")[2]), safe="")
-    headers["Content-Disposition"] = f"inline; filename*=UTF-8''{filename}"
-    return FileResponse(here, opened, picture.metadata.bytes, headers)
 
 
 async def _read_image(request: Request) -> tuple[bytes | str, str | None]:
@@ -252,7 +182,7 @@ async def _answer_bytes(
     Their tag names the decode rule, since another rule gives other bytes.
     """
     picture = await _picture(here, picture_id)
-    headers, known = _headers(request, f"{picture.id}-{kind}-{picture.decode_rule}", media)
+    headers, known = cache_headers(request, f"{picture.id}-{kind}-{picture.decode_rule}", media)
     if known:
         return Response(status_code=304, headers=headers)
     turns = here.previews if kind == "preview" else here.looks

@@ -14,11 +14,11 @@ from PIL import Image
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
+from search.api.content import SANDBOX, image_content
 from search.api.deps import Context, Here, RequestBody, parse_json, read_body
 from search.api.jobs import Job, PictureProgress
 from search.api.problems import Problem
 from search.api.roles import make_router, requires
-from search.api.routers.images import SANDBOX, image_content
 from search.api.routers.index import resolve_path
 from search.api.schemas import (
     AugmentJson,

@@ -29,7 +29,7 @@ WORKER = "service-worker.js"  # which serves the page at `/`, outside its own fo
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; manifest-src 'self'; worker-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 
 
@@ -43,6 +43,7 @@ def _read_files() -> dict[str, tuple[bytes, dict[str, str]]]:
             headers = {
                 "Content-Type": TYPES[path.suffix],
                 "Content-Security-Policy": POLICY,
+                "Referrer-Policy": "same-origin",  # else its forms have the origin `null`
                 "Cache-Control": "no-cache",
                 "ETag": f'"{hashlib.sha256(data).hexdigest()[:32]}"',
             }

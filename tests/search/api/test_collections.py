@@ -371,6 +371,14 @@ def check_preview(server: Server) -> None:
     assert server.ask("POST", "/api/v1/images/preview", files=files(jpeg(1))).is_success
 
 
+def check_downloads(server: Server) -> None:
+    for path in ("download", "csv"):
+        place, ids = f"/api/v1/images/{path}", [identity(BOTH[0]), identity(UNSEEN)]
+        problem(server.client.post(place, json={"ids": ids}, headers=server.user), 404)
+        data = server.ask("POST", place, json={"ids": ids[:1]}).content
+        assert f"{BOTH[0]}.jpg".encode() in data and b"covert" not in data
+
+
 CASES: dict[tuple[str, str], Check] = {
     ("GET", "/api/v1/status"): check_status,
     ("GET", "/api/v1/images"): check_pages,
@@ -378,6 +386,11 @@ CASES: dict[tuple[str, str], Check] = {
     ("GET", "/api/v1/images/{picture_id}/thumbnail"): check_bytes("thumbnail"),
     ("GET", "/api/v1/images/{picture_id}/preview"): check_bytes("preview"),
     ("GET", "/api/v1/images/{picture_id}/file"): check_bytes("file"),
+    ("HEAD", "/api/v1/images/{picture_id}/thumbnail"): check_bytes("thumbnail"),
+    ("HEAD", "/api/v1/images/{picture_id}/preview"): check_bytes("preview"),
+    ("HEAD", "/api/v1/images/{picture_id}/file"): check_bytes("file"),
+    ("POST", "/api/v1/images/download"): check_downloads,
+    ("POST", "/api/v1/images/csv"): check_downloads,
     ("POST", "/api/v1/images/preview"): check_preview,
     ("POST", "/api/v1/search"): check_search,
     ("GET", "/api/v1/tags"): check_tags,

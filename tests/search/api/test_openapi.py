@@ -119,6 +119,8 @@ def test_examples_are_valid(document: dict[str, Any]) -> None:
         "mark_image": MarksJson,
         "change_images": BatchJson,
         "remove_images": IdsJson,
+        "download_images": IdsJson,
+        "tabulate_images": IdsJson,
         "restore_images": RemovalJson,
         "rename_tag": RenameJson,
         "rename_album": RenameJson,

@@ -1,0 +1,137 @@
+"""Original files of pictures: one, or many in an archive, and tables of pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import BinaryIO
+from urllib.parse import parse_qsl, quote
+
+from fastapi import Request, Response
+
+from search.api.content import (
+    TYPES,
+    FileResponse,
+    PiecesResponse,
+    cache_headers,
+    find_part,
+    image_content,
+)
+from search.api.deps import Here, parse_json, read_json
+from search.api.problems import Problem, response as problem_response
+from search.api.roles import make_router, requires
+from search.api.routers.images import check_id
+from search.api.schemas import IdsJson, ids_body, problems
+from search.records import shown
+
+router = make_router(prefix="/api/v1/images", tags=["images"])
+
+MOST_BYTES = 2**35
+"""Most bytes of the files of an archive."""
+ATTACHMENT = "attachment; filename=lookalike.{ending}"
+
+
+@router.head("/{picture_id}/file", include_in_schema=False)
+@router.get(
+    "/{picture_id}/file",
+    summary="Get the bytes of the original file",
+    response_class=Response,
+    responses={
+        200: image_content(*TYPES.values()),
+        206: {"description": "The part of `Range`", **image_content(*TYPES.values())},
+        **problems(400, 404, 416),
+    },
+)
+@requires("read", within=True)
+async def get_file(picture_id: str, request: Request, here: Here) -> Response:
+    """Only while the file is as it was indexed. `Range` asks for a part, one in a request."""
+    name = check_id(picture_id)
+    picture, opened = await here.look(lambda: here.engine.original(name))
+    try:
+        media = TYPES.get(picture.metadata.type, "application/octet-stream")
+        modified, size = _find_time(opened), picture.metadata.bytes
+        headers, is_known = cache_headers(request, f"{picture.id}-file", media, modified)
+        headers["Accept-Ranges"] = "bytes"
+        filename = quote(shown(picture.path.rpartition("/")[2]), safe="")
+        headers["Content-Disposition"] = f"inline; filename*=UTF-8''{filename}"
+        part = find_part(request, size, headers)
+        if is_known or part is None:
+            opened.close()
+    except BaseException:
+        opened.close()
+        raise
+    if is_known:
+        return Response(status_code=304, headers=headers)
+    if part is None:
+        detail = f"the file has {size} bytes, and none of them are in this range"
+        return problem_response(416, detail, {"Content-Range": f"bytes */{size}"})
+    if len(part) == size:
+        return FileResponse(here, opened, part, headers)
+    headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
+    return FileResponse(here, opened, part, headers, 206)
+
+
+@router.post(
+    "/download",
+    summary="Download the original files of pictures as a ZIP archive",
+    response_class=Response,
+    responses={200: image_content("application/zip"), **problems(400, 404, 413, 415, 422)},
+    openapi_extra=ids_body(),
+)
+@requires("read", within=True)
+async def download_images(request: Request, here: Here) -> Response:
+    """Uncompressed, and sent while it is read. A form may send `ids` too, so that a browser saves
+    the archive itself. A picture without a file that is as it was indexed is left out, and named in
+    `missing.txt`."""
+    ids = await _read_ids(request)
+    pictures = await here.look(lambda: here.engine.select(ids))
+    total = sum(one.metadata.bytes for one in pictures)
+    if total > MOST_BYTES:
+        raise Problem(
+            413, f"the files have {total} bytes, more than {MOST_BYTES}; select fewer pictures"
+        )
+    headers = {"Content-Type": "application/zip", "Content-Disposition": _attach("zip")}
+    return PiecesResponse(here, here.engine.archive(pictures), headers)
+
+
+@router.post(
+    "/csv",
+    summary="Download what is known of pictures as a table",
+    response_class=Response,
+    responses={200: image_content("text/csv"), **problems(400, 404, 413, 415, 422)},
+    openapi_extra=ids_body(),
+)
+@requires("read", within=True)
+async def tabulate_images(request: Request, here: Here) -> Response:
+    """CSV in UTF-8, a row for each picture. A form may send `ids` too."""
+    ids = await _read_ids(request)
+    data = await here.look(lambda: here.engine.table(here.engine.select(ids)))
+    headers = {"Content-Type": "text/csv; charset=utf-8", "Content-Disposition": _attach("csv")}
+    return Response(data, headers=headers)
+
+
+def _attach(ending: str) -> str:
+    return ATTACHMENT.format(ending=ending)
+
+
+def _find_time(file: BinaryIO) -> float | None:
+    """Return when a file was changed, in seconds since 1970; None for an object."""
+    try:
+        return os.fstat(file.fileno()).st_mtime
+    except OSError:
+        return None
+
+
+async def _read_ids(request: Request) -> list[str]:
+    """Return the ids in a body: JSON, or a form whose fields `ids` have one or several each.
+
+    Raises Problem and FieldError.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json":
+        return parse_json(IdsJson, await read_json(request)).ids
+    if kind != "application/x-www-form-urlencoded":
+        raise Problem(415, "send application/json or application/x-www-form-urlencoded")
+    fields: list[tuple[str, str]] = parse_qsl((await read_json(request)).decode("ascii", "replace"))
+    ids = [one for name, value in fields for one in value.split() if name == "ids"]
+    return parse_json(IdsJson, json.dumps({"ids": ids})).ids

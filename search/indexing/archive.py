@@ -1,0 +1,105 @@
+"""The original files of pictures as one ZIP archive, which is written while it is sent."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Generator, Sequence
+from datetime import datetime
+from typing import IO, BinaryIO, cast
+
+from search.errors import LookalikeError
+from search.indexing.uploads import ENDINGS, make_file_name
+from search.records import Picture, shown
+
+CHUNK = 2**20  # bytes that are read at once
+MISSING = "missing.txt"
+"""The file of the archive that names the pictures that it lacks, and why."""
+FIRST_YEAR, LAST_YEAR = 1980, 2107  # that a ZIP archive can date
+
+
+class _Sink:
+    """Takes what an archive writes, until it is sent."""
+
+    def __init__(self) -> None:
+        self._parts = bytearray()
+
+    def write(self, data: bytes) -> int:
+        self._parts += data
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def take(self) -> bytes:
+        data = bytes(self._parts)
+        self._parts.clear()
+        return data
+
+
+def stream_archive(
+    open_original: Callable[[str], tuple[Picture, BinaryIO]], pictures: Sequence[Picture]
+) -> Generator[bytes]:
+    """Yield a ZIP archive with a file of each picture, uncompressed, in pieces of about 1 MiB.
+
+    open_original: opens a file of a picture by its id, or raises LookalikeError. Each file has the
+    name of the original, with a number where another picture has it too. A picture whose files are
+    all gone or changed is left out and named in `missing.txt`.
+    """
+    sink, names, missing = _Sink(), _Names(), list[str]()
+    names.add(MISSING)
+    with zipfile.ZipFile(cast(IO[bytes], sink), "w", zipfile.ZIP_STORED) as archive:
+        for picture in pictures:
+            try:
+                _, file = open_original(picture.id)
+            except LookalikeError as error:
+                missing.append(f"{shown(picture.path)}: {error}")
+                continue
+            with file:
+                info = zipfile.ZipInfo(names.add(_choose_name(picture)), _date(picture))
+                info.external_attr = 0o644 << 16
+                left = info.file_size = picture.metadata.bytes
+                with archive.open(info, "w") as entry:
+                    while left and (data := file.read(min(CHUNK, left))):
+                        left -= len(data)
+                        entry.write(data)
+                        yield sink.take()
+            if left:
+                missing.append(f"{shown(picture.path)}: cut off while it was read")
+        if missing:
+            archive.writestr(MISSING, "\n".join([*missing, ""]).encode("utf-8", "replace"))
+    yield sink.take()
+
+
+class _Names:
+    """Names in one folder, no two of which differ in case alone."""
+
+    def __init__(self) -> None:
+        self._used, self._numbers = set[str](), dict[str, int]()
+
+    def add(self, name: str) -> str:
+        """Return a name, with a number if it is taken."""
+        stem, dot, ending = name.rpartition(".")
+        free, number = name, self._numbers.get(name.casefold(), 1)
+        while free.casefold() in self._used:
+            number += 1
+            free = f"{stem} ({number}){dot}{ending}"
+        self._numbers[name.casefold()] = number
+        self._used.add(free.casefold())
+        return free
+
+
+def _choose_name(picture: Picture) -> str:
+    kind = picture.metadata.type
+    name = picture.path.replace("\\", "_").rpartition("/")[2]
+    return make_file_name(name, ENDINGS.get(kind, kind), picture.id[:12])
+
+
+def _date(picture: Picture) -> tuple[int, int, int, int, int, int]:
+    """Return when a picture was taken, as far as an archive can tell it."""
+    try:
+        moment = datetime.fromisoformat(picture.metadata.taken or "")
+    except ValueError:
+        return FIRST_YEAR, 1, 1, 0, 0, 0
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        return FIRST_YEAR, 1, 1, 0, 0, 0
+    return moment.year, moment.month, moment.day, moment.hour, moment.minute, moment.second

@@ -123,12 +123,16 @@ class FaissIndex(ABC):
 
     def _select(self, filter: Collection[int]) -> tuple[RowIds, RowIds]:
         """Return what is stored of a filter: positions in the base, and row ids in the delta."""
-        row_ids = np.unique(np.fromiter(filter, np.int64, len(filter)))
+        row_ids = np.asarray(filter if isinstance(filter, np.ndarray) else [*filter], np.int64)
+        if (np.diff(row_ids) <= 0).any():
+            row_ids = np.unique(row_ids)
         positions = self._find_in_base(row_ids)
         if self._deleted:
             positions = positions[~np.isin(positions, self._deleted_positions())]
-        added = self._delta_ids.intersection(row_ids.tolist())
-        return positions, np.fromiter(sorted(added), np.int64, len(added))
+        if not self._delta_ids:
+            return positions, np.empty(0, np.int64)
+        delta = np.fromiter(self._delta_ids, np.int64, len(self._delta_ids))
+        return positions, np.intersect1d(delta, row_ids, assume_unique=True)
 
     def _deleted_positions(self) -> RowIds:
         """Return the positions in the base of what was deleted, ascending."""

@@ -180,7 +180,7 @@ class IvfIndex(FaissIndex):
         base_selector: Any = None
         delta_selector: Any = None
         if selection is not None:
-            base_selector = faiss.IDSelectorBatch(self._base_ids[selection[0]])
+            base_selector = make_selector(self._base_ids[selection[0]])
             delta_selector = faiss.IDSelectorBatch(selection[1])
         elif self._deleted:
             gone = faiss.IDSelectorBatch(self._base_ids[self._deleted_positions()])
@@ -200,8 +200,9 @@ class IvfIndex(FaissIndex):
         for start in range(0, len(positions), BLOCK):
             block = positions[start : start + BLOCK]
             rows = self._base.sq.decode(self._read_codes(block))
-            # one by one, so that a score does not depend on the batch
-            some = np.stack([rows @ query for query in queries])
+            # one by one, so that a score does not depend on the batch; a product of matrices would
+            # start threads, which few rows only slow down
+            some = np.stack([np.einsum("nd,d->n", rows, query) for query in queries])
             best = np.argsort(-some, axis=1, kind="stable")[:, :k]
             scores.append(np.take_along_axis(some, best, 1))
             ids.append(self._base_ids[block][best])
@@ -218,6 +219,16 @@ class IvfIndex(FaissIndex):
         columns = self._places[positions, None] // unit + np.arange(self.dim // unit)
         codes: Array = units[columns].view(np.uint8)
         return codes
+
+
+def make_selector(ids: RowIds) -> Any:
+    """Return the selector of FAISS for ids, 0 or more each, ascending."""
+    if not len(ids) or ids[-1] >= 256 * len(ids):  # a bitmap would be larger than the set
+        return faiss.IDSelectorBatch(ids)
+    bits = np.zeros(int(ids[-1]) + 1, bool)
+    bits[ids] = True
+    bitmap = np.packbits(bits, bitorder="little")
+    return faiss.IDSelectorBitmap(bitmap)  # type: ignore[call-arg,arg-type]
 
 
 def make_lists(quantizer: Any, bounds: Vectors) -> Any:

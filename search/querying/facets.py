@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, select
+from sqlalchemy import ColumnElement, Connection, and_, func, literal_column, select
 
 from search.catalog.listing import PictureList
 from search.catalog.reads import CatalogReader
@@ -77,7 +77,7 @@ class FacetCounter:
         """
         listed = self._reader.list_roots()
         if path is None:
-            counts = [(one, self._folder(one, selection, "", root)) for root, one in listed.items()]
+            counts = [(one, self._folder(one, selection, root)) for root, one in listed.items()]
             return tuple(count for _, count in sorted(counts) if count and count.count)
         if not os.path.isabs(path) and "://" not in path:
             raise QueryError(f"{path} is not absolute; give the path of a folder from the root on")
@@ -87,36 +87,45 @@ class FacetCounter:
             if below is None and listed[root] != folder:
                 continue  # an indexed folder within the folder
             inner = "" if below is None else os.fsdecode(below[0])
-            for name in self._names(selection, root, inner):
+            for name, count, has_folders in self._list_children(selection, root, inner):
                 place = join_place(listed[root], inner + name)
-                child = self._folder(place, selection, f"{inner}{name}/", root)
-                children[child.path] = child
+                children[place] = FolderCount(place, count, has_folders)
         return tuple(children[one] for one in sorted(children))
 
-    def _names(self, selection: Selection, root: int, inner: str) -> list[str]:
-        """Return the names of the folders with pictures in a folder. inner: its path in the root,
-        with a slash at its end."""
+    def _list_children(
+        self, selection: Selection, root: int, inner: str
+    ) -> list[tuple[str, int, bool]]:
+        """Return name, pictures and whether it has folders of each folder with pictures in a
+        folder, in one pass. inner: its path in the root, with a slash at its end."""
         first = os.fsencode(inner)
         name = first_folder(files.c.path, len(first))
-        query = select(name.label("name")).distinct().select_from(files)
-        query = query.join(places, places.c.file == files.c.id)
-        query = query.where(_within(root, first), name.is_not(None))
-        query = query.where(places.c.picture.in_(self._list.select(selection.criterion)))
-        with self._reader.database.read() as c:
-            return sorted(os.fsdecode(bytes(one)) for one in c.scalars(query))
-
-    def _folder(self, path: str, selection: Selection, inner: str, root: int) -> FolderCount:
-        first = os.fsencode(inner)
+        # the folder in the folder of this name
+        deeper = first_folder(files.c.path, len(first) + func.length(name) + 1)
         query = select(
-            func.count(places.c.picture.distinct()),
-            func.count(first_folder(files.c.path, len(first))),
+            name.label("name"), func.count(places.c.picture.distinct()), func.count(deeper)
         )
-        query = query.select_from(files).join(places, places.c.file == files.c.id)
-        query = query.where(_within(root, first))
-        query = query.where(places.c.picture.in_(self._list.select(selection.criterion)))
+        query = self._limit(query, selection, root, first).where(name.is_not(None))
         with self._reader.database.read() as c:
-            count, deeper = c.execute(query).one()
+            rows = c.execute(query.group_by(literal_column("1"))).all()
+        return [(os.fsdecode(bytes(one)), count, bool(n)) for one, count, n in rows]
+
+    def _folder(self, path: str, selection: Selection, root: int) -> FolderCount:
+        """Return the count of a root. path: of the root."""
+        query = select(
+            func.count(places.c.picture.distinct()), func.count(first_folder(files.c.path, 0))
+        )
+        with self._reader.database.read() as c:
+            count, deeper = c.execute(self._limit(query, selection, root, b"")).one()
         return FolderCount(path, count, bool(deeper))
+
+    def _limit(self, query: Any, selection: Selection, root: int, first: bytes) -> Any:
+        """Limit a query to the files with selected pictures below a folder. first: its path in the
+        root, with a slash at its end."""
+        query = query.select_from(files).join(places, places.c.file == files.c.id)
+        selected = self._list.select(selection.criterion)
+        # a sum, so that SQLite does not look for each selected picture in each file
+        picture = places.c.picture + literal_column("0")
+        return query.where(_within(root, first), picture.in_(selected))
 
     def _count(
         self,

@@ -9,16 +9,27 @@ import logging
 import math
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, Connection, create_engine, event, func, select
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    PoolProxiedConnection,
+    create_engine,
+    event,
+    func,
+    select,
+)
 from sqlalchemy.exc import DBAPIError, TimeoutError
 
 from search.catalog import full_text, schema
+from search.catalog.kept import KeptAnswers
 from search.catalog.migrations import NEWEST, migrate_once, read_version
 from search.catalog.prepared import Prepared
 from search.errors import LibraryError, LockedError, StorageError
@@ -69,6 +80,7 @@ class Database:
         self.engine = create_engine(URL.create("sqlite", database=str(file)))
         event.listen(self.engine, "connect", _set_up_connection)
         event.listen(self.engine, "begin", _begin)
+        self._watch = _Watch(self.engine)
         try:
             self._migrate()
         except StorageError:
@@ -90,6 +102,7 @@ class Database:
         self.engine = create_engine(url)
         event.listen(self.engine, "connect", _set_up_reading_connection)
         event.listen(self.engine, "begin", _begin)
+        self._watch = _Watch(self.engine)
         with self.read() as connection:
             version = connection.scalar(select(func.max(schema.migrations.c.version))) or 0
         if version > NEWEST:
@@ -102,7 +115,19 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
+        self._watch.close()
         self.engine.dispose()
+
+    def state(self) -> Hashable:
+        """Return a value that is another one after each transaction that changed the database, of
+        any process. It is comparable with those of this object alone."""
+        with self._translate_errors():
+            return self._watch.read()
+
+    @cached_property
+    def kept(self) -> KeptAnswers:
+        """What is kept in memory until the database changes."""
+        return KeptAnswers(self)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -230,6 +255,36 @@ class Database:
                 "pictures in `kept` are taken in again"
             )
         return None
+
+
+class _Watch:
+    """Sees the changes of a SQLite file, by a connection of its own that changes nothing.
+
+    SQLite counts for each connection the changes by all others.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self._lock = engine, threading.Lock()
+        self._connection: PoolProxiedConnection | None = None
+
+    def read(self) -> int:
+        """Return the count of changes."""
+        with self._lock:
+            if self._connection is None:
+                self._connection = self._engine.raw_connection()
+                self._connection.detach()  # the pool does not wait for it
+            cursor = self._connection.cursor()
+            try:
+                return int(cursor.execute("PRAGMA data_version").fetchone()[0])
+            finally:
+                cursor.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
 
 
 def open_database(address: str | None, file: Path) -> Database:

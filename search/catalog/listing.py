@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from search.catalog.reads import CatalogReader
-from search.catalog.schema import colors, files, marks, pictures, places, roots, vectors
+from search.catalog.schema import colors, files, marks, pictures, places, roots
 from search.catalog.sql import base_name, path_order, path_text
-from search.catalog.writes import CHUNK, Space, chunks
+from search.catalog.writes import CHUNK, chunks
 from search.errors import QueryError
 from search.records import Sort
 from search.types import RowIds
@@ -74,16 +74,28 @@ class PictureList:
             query = select(func.count()).select_from(self.select(criterion).subquery())
             return c.scalar(query) or 0
 
-    def row_ids(self, criterion: Criterion | None, space: Space) -> RowIds:
-        """Return the pictures that hold a criterion and have a vector, (n,) row ids."""
+    def row_ids(self, criterion: Criterion | None) -> RowIds:
+        """Return the shown pictures that hold a criterion, (n,) row ids, ascending."""
         import numpy as np  # slow to import, and a command may need no vectors
 
-        # a join would begin with all vectors
-        own = and_(vectors.c.picture == pictures.c.row_id, vectors.c.space == space.id)
-        query = self.select(criterion).where(select(vectors.c.picture).where(own).exists())
+        if criterion is None or not self._reader.is_whole:
+            return self._read_ids(self.select(criterion))
+        # an index alone may serve this; few pictures are not shown
+        row_ids = self._read_ids(select(pictures.c.row_id).where(criterion))
+        absent = self._read_ids(select(pictures.c.row_id).where(pictures.c.orphaned.is_not(None)))
+        if not self._reader.shows_hidden:
+            absent = np.union1d(
+                absent, self._read_ids(select(marks.c.picture).where(marks.c.hidden))
+            )
+        return np.setdiff1d(row_ids, absent, assume_unique=True) if len(absent) else row_ids
+
+    def _read_ids(self, query: Select[Any]) -> RowIds:
+        """Return the numbers of a query, (n,), ascending."""
+        import numpy as np
+
         with self._reader.database.read() as c:
-            rows = c.execute(query).all()
-        return np.fromiter((row[0] for row in rows), np.int64, len(rows))
+            rows = c.execute(query).cursor.fetchall()  # by the driver, since there may be many
+        return np.sort(np.fromiter((row[0] for row in rows), np.int64, len(rows)))
 
     def choose(self, criterion: Criterion, row_ids: Collection[int]) -> set[int]:
         """Return those of some pictures that hold a criterion."""

@@ -9,13 +9,25 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, NullPool, create_engine, event, inspect, make_url, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    NullPool,
+    String,
+    create_engine,
+    event,
+    func,
+    inspect,
+    make_url,
+    select,
+    text,
+)
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, TimeoutError
 
 from search.catalog import schema
@@ -69,6 +81,7 @@ HOLDER = text(
     "WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid = :key AND objid = :lock "
     "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
+STATE = Prepared(select(func.txid_current_snapshot().cast(String)))
 KEYS = {"key": KEY, "lock": WRITE_LOCK}
 
 
@@ -206,6 +219,15 @@ class PostgresDatabase(Database):
                 f"the connection to {self.location} was lost, and with it the write lock; try "
                 "again: it goes on where it stopped"
             ) from error
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+    def state(self) -> Hashable:
+        """See `Database`. It is the list of the transactions that a read sees."""
+        with self.read_prepared() as fetch:
+            return str(fetch(STATE)[0][0])
 
     def copy_to(self, path: Path) -> None:
         """Copy the database to a new SQLite file while it is in use. Raises StorageError."""

@@ -7,7 +7,7 @@ import logging
 import os
 import secrets
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -115,6 +115,11 @@ class CatalogReader:
         reader = copy(self)
         reader.shows_hidden = True
         return reader
+
+    @property
+    def part(self) -> Hashable:
+        """What tells the pictures that are shown from those of other readers."""
+        return self.shows_hidden
 
     def sees(self, root: bytes) -> bool:
         """Return whether files of a root are shown. root: its path."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
@@ -32,6 +32,11 @@ class CollectionReader(CatalogReader):
         self._roots = select(roots.c.id).where(roots.c.path.in_(sorted(self._paths)))
 
     is_whole = False
+
+    @property
+    def part(self) -> Hashable:
+        """See `CatalogReader`."""
+        return self.shows_hidden, self._paths
 
     def sees(self, root: bytes) -> bool:
         """See `CatalogReader`."""

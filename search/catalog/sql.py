@@ -161,7 +161,8 @@ def _compile_matches(element: matches, compiler: Any, **options: Any) -> str:
     text, like, pattern = element.clauses
     if compiler.dialect.name == "postgresql":
         return str(compiler.process(func.lower(text).op("~")(pattern), **options))
-    return str(compiler.process(func.lower(text).like(like, escape="\\"), **options))
+    # LIKE of SQLite ignores the case of ASCII letters by itself
+    return str(compiler.process(text.like(like, escape="\\"), **options))
 
 
 def glob(pattern: str, escaped: bool = True) -> tuple[str, str]:

@@ -7,13 +7,14 @@ Criteria are on the table `pictures`. Values become parameters, never SQL.
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sqlalchemy import ColumnElement, and_, case, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, literal, literal_column, or_, select
 
 from search.catalog import full_text
 from search.catalog.reads import CatalogReader
@@ -54,6 +55,8 @@ LEAST_COLOR = 0.06
 SQUARE, PANORAMA = 1.05, 2.0
 """Long side by short side: at most that of a square; at least that of a panorama."""
 RATIO_TOLERANCE = 0.02
+MOST_ROOTS = 50
+"""Roots whose paths are part of a statement at most; of more, they are looked up."""
 SHAPES = ("landscape", "portrait", "square", "panorama")
 TYPES = ("jpeg", "png", "webp", "gif", "tiff", "bmp", "heif", "avif", "jxl")
 _COMPARE: Mapping[str, Callable[[Any, Any], Any]] = MappingProxyType(
@@ -67,11 +70,20 @@ class Scope:
 
     reader: limits files to those that are shown. space: whose labels are compared; None in a
     library without vectors. vocabulary: returns the names of labels; None where the model has none.
+    few: the criterion is checked on a few pictures, one by one, and does not list all that hold it.
     """
 
     reader: CatalogReader
     space: Space | None = None
     vocabulary: Callable[[], Vocabulary | None] = lambda: None
+    few: bool = False
+
+    def contains(self, query: Select[Any], picture: ColumnElement[Any]) -> Criterion:
+        """Return the criterion that a picture is in a query. picture: the column of the query with
+        its row ids."""
+        if self.few:
+            return query.where(picture == pictures.c.row_id).correlate(pictures).exists()
+        return pictures.c.row_id.in_(query)
 
 
 @dataclass(frozen=True)
@@ -209,7 +221,7 @@ def _parse_color(text: str) -> tuple[str, ...]:
     return shades
 
 
-def _compile_color(shades: tuple[str, ...], _: str, __: Scope) -> Criterion:
+def _compile_color(shades: tuple[str, ...], _: str, scope: Scope) -> Criterion:
     levels = near_cells(shades)
     lists = [",".join(map(str, level)) for level in levels]  # whole numbers, not a user's text
     near = case(
@@ -221,22 +233,44 @@ def _compile_color(shades: tuple[str, ...], _: str, __: Scope) -> Criterion:
         else_=0.0,
     )
     cells = ",".join(one for one in lists if one)
-    query = select(colors.c.picture).where(literal_column(f"colors.cell IN ({cells})"))
-    query = query.group_by(colors.c.picture)
-    return pictures.c.row_id.in_(query.having(func.sum(colors.c.share * near) >= LEAST_COLOR))
+    query = select(colors.c.picture).group_by(colors.c.picture)
+    if not scope.few:  # else the index of cells would be searched for each picture
+        query = query.where(literal_column(f"colors.cell IN ({cells})"))
+    query = query.having(func.sum(colors.c.share * near) >= LEAST_COLOR)
+    return scope.contains(query, colors.c.picture)
 
 
-def _in_files(criterion: Criterion, scope: Scope, with_root: bool = False) -> Criterion:
-    """Return the criterion that a shown file of a picture holds a criterion. with_root: which is
-    also on its root."""
-    query = select(places.c.picture).join(files, files.c.id == places.c.file)
-    if with_root:
-        query = query.join(roots, roots.c.id == files.c.root)
-    return pictures.c.row_id.in_(scope.reader.limit_files(query.where(criterion)))
+def _in_files(criterion: Criterion, scope: Scope) -> Criterion:
+    """Return the criterion that a shown file of a picture holds a criterion."""
+    if scope.few:
+        query = select(places.c.picture).join(files, files.c.id == places.c.file)
+        return scope.contains(scope.reader.limit_files(query.where(criterion)), places.c.picture)
+    # a join would look each file up
+    held = scope.reader.limit_files(select(files.c.id).where(criterion))
+    return pictures.c.row_id.in_(select(places.c.picture).where(places.c.file.in_(held)))
 
 
-def _absolute() -> ColumnElement[str]:
-    return func.rtrim(path_text(roots.c.path), "/") + "/" + path_text(files.c.path)
+def _match_absolute(pattern: str, scope: Scope) -> Criterion:
+    """Return the criterion that the absolute path of a file matches a glob."""
+    like = glob(pattern)
+    listed = scope.reader.list_roots()
+    if len(listed) > MOST_ROOTS:
+        root = select(path_text(roots.c.path)).where(roots.c.id == files.c.root).scalar_subquery()
+        return matches(func.rtrim(root, "/") + "/" + path_text(files.c.path), *like)
+    return or_(
+        NONE,
+        *(
+            and_(
+                files.c.root == root,
+                matches(
+                    path_text(literal(os.fsencode(path.rstrip("/") + "/")))
+                    + path_text(files.c.path),
+                    *like,
+                ),
+            )
+            for root, path in listed.items()
+        ),
+    )
 
 
 def _anywhere(pattern: str) -> str:
@@ -245,14 +279,14 @@ def _anywhere(pattern: str) -> str:
 
 
 def _compile_path(pattern: str, _: str, scope: Scope) -> Criterion:
-    return _in_files(matches(_absolute(), *glob(_anywhere(pattern))), scope, True)
+    return _in_files(_match_absolute(_anywhere(pattern), scope), scope)
 
 
 def _compile_folder(pattern: str, _: str, scope: Scope) -> Criterion:
     folder = pattern.rstrip("/")
     if _anywhere(folder) == folder and not set("*?") & set(folder):
         return _in_folder(folder, scope)
-    return _in_files(matches(_absolute(), *glob(f"{_anywhere(folder)}/*")), scope, True)
+    return _in_files(_match_absolute(f"{_anywhere(folder)}/*", scope), scope)
 
 
 def _in_folder(folder: str, scope: Scope) -> Criterion:
@@ -268,8 +302,13 @@ def _in_folder(folder: str, scope: Scope) -> Criterion:
 
 def _compile_name(pattern: str, _: str, scope: Scope) -> Criterion:
     patterns = [pattern] if "." in pattern else [pattern, f"{pattern}.*"]
-    name = base_name(path_text(files.c.path))
-    criterion = _in_files(or_(*(matches(name, *glob(one)) for one in patterns)), scope)
+    path = path_text(files.c.path)
+    held = (
+        # the end of the path is compared first, since its name takes long to find
+        and_(matches(path, *glob(f"*{one}")), matches(base_name(path), *glob(one)))
+        for one in patterns
+    )
+    criterion = _in_files(or_(*held), scope)
     if scope.reader.find_uploads_root() is None:
         return criterion
     original = [matches(pictures.c.original_name, *glob(one, False)) for one in patterns]
@@ -293,13 +332,13 @@ def _compile_words(phrases: Sequence[full_text.Phrase], _: str, scope: Scope) ->
     return scope.reader.match_text(pictures.c.row_id, phrases)
 
 
-def _compile_tag(tag: str, _: str, __: Scope) -> Criterion:
+def _compile_tag(tag: str, _: str, scope: Scope) -> Criterion:
     query = select(tags.c.picture)
     if set("*?") & set(tag):
         query = query.where(matches(tags.c.normalized, *glob(tag, False)))
     else:
         query = query.where(tags.c.normalized == tag)
-    return pictures.c.row_id.in_(query)
+    return scope.contains(query, tags.c.picture)
 
 
 def _compile_rating(stars: int, sign: str, _: Scope) -> Criterion:
@@ -307,9 +346,10 @@ def _compile_rating(stars: int, sign: str, _: Scope) -> Criterion:
     return _compare(func.coalesce(rating, 0))(stars, sign, _)
 
 
-def _compile_album(pattern: str, _: str, __: Scope) -> Criterion:
+def _compile_album(pattern: str, _: str, scope: Scope) -> Criterion:
     query = select(album_pictures.c.picture).join(albums, albums.c.id == album_pictures.c.album)
-    return pictures.c.row_id.in_(query.where(matches(albums.c.name, *glob(pattern, False))))
+    query = query.where(matches(albums.c.name, *glob(pattern, False)))
+    return scope.contains(query, album_pictures.c.picture)
 
 
 def _compile_label(name: str, _: str, scope: Scope) -> Criterion:
@@ -328,7 +368,7 @@ def _compile_label(name: str, _: str, scope: Scope) -> Criterion:
     query = select(labels.c.picture).where(labels.c.space == scope.space.id)
     query = query.where(labels.c.label.in_(names)).group_by(labels.c.picture)
     query = query.having(func.sum(labels.c.score) >= vocabulary.threshold)
-    return pictures.c.row_id.in_(query)
+    return scope.contains(query, labels.c.picture)
 
 
 def _compile_near(area: values.Area, _: str, __: Scope) -> Criterion:
@@ -349,13 +389,25 @@ def _compile_near(area: values.Area, _: str, __: Scope) -> Criterion:
 
 
 def _has_copies(scope: Scope) -> Criterion:
-    others = scope.reader.limit(
-        select(pictures.c.pixel_hash).where(pictures.c.orphaned.is_(None)), pictures.c.row_id
-    )
-    again = others.group_by(pictures.c.pixel_hash).having(func.count() > 1)
     several = select(places.c.picture).join(files, files.c.id == places.c.file)
     several = scope.reader.limit_files(several).group_by(places.c.picture)
     several = several.having(func.count(files.c.id.distinct()) > 1)
+    other = pictures.alias()
+    others = scope.reader.limit(
+        select(other.c.pixel_hash).where(other.c.orphaned.is_(None)), other.c.row_id
+    )
+    if scope.few:
+        same = and_(
+            other.c.pixel_hash == pictures.c.pixel_hash, other.c.row_id != pictures.c.row_id
+        )
+        is_again = others.where(same).correlate(pictures).exists()
+        return or_(is_again, scope.contains(several, places.c.picture))
+    # the indexes alone tell what may be a copy
+    hashes = select(other.c.pixel_hash).group_by(other.c.pixel_hash).having(func.count() > 1)
+    others = others.where(other.c.pixel_hash.in_(hashes))
+    again = others.group_by(other.c.pixel_hash).having(func.count() > 1)
+    repeated = select(places.c.picture).group_by(places.c.picture).having(func.count() > 1)
+    several = several.where(places.c.picture.in_(repeated))
     return or_(pictures.c.pixel_hash.in_(again), pictures.c.row_id.in_(several))
 
 
@@ -367,16 +419,18 @@ def _is_upload(scope: Scope) -> Criterion:
 HAS: Mapping[str, Callable[[Scope], Criterion] | str] = MappingProxyType(
     {
         "gps": lambda _: and_(pictures.c.latitude.is_not(None), pictures.c.longitude.is_not(None)),
-        "text": lambda _: pictures.c.row_id.in_(select(texts.c.picture).where(texts.c.text != "")),
-        "tags": lambda _: pictures.c.row_id.in_(select(tags.c.picture)),
+        "text": lambda scope: scope.contains(
+            select(texts.c.picture).where(texts.c.text != ""), texts.c.picture
+        ),
+        "tags": lambda scope: scope.contains(select(tags.c.picture), tags.c.picture),
         "copies": _has_copies,
     }
 )
 """Value of `has` -> its criterion, or why it cannot be answered."""
 IS: Mapping[str, Callable[[Scope], Criterion] | str] = MappingProxyType(
     {
-        "favourite": lambda _: pictures.c.row_id.in_(
-            select(marks.c.picture).where(marks.c.favourite)
+        "favourite": lambda scope: scope.contains(
+            select(marks.c.picture).where(marks.c.favourite), marks.c.picture
         ),
         "upload": _is_upload,
         "truncated": lambda _: pictures.c.truncated.is_(True),

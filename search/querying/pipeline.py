@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 NEAREST = 200
 """Nearest pictures that are looked at before all pictures that hold a condition are."""
+FEW = 4
+"""A condition that is known to hold for at most one picture of so many is not tried on the nearest
+pictures first."""
 FOLDED = 20
 """Copies that an answer is expected to have at least, where they are folded."""
 
@@ -234,6 +237,11 @@ class Searcher:
         # most conditions hold for enough of the nearest pictures
         first = ranked if selection.criterion is None else min(max(4 * ranked, NEAREST), MAX_K)
         store, visible = self._retriever.open_store(), self._reader.visible_ids(self.space)
+        is_limited = selection.criterion is not None and among is None
+        known = selection.find_row_ids() if is_limited else None
+        # a server counts as slowly as it searches
+        if known is not None and not store.remote and FEW * len(known) <= store.count:
+            first, visible, is_limited = ranked, known, False
         clock.begin("embed")
 
         def embed() -> Vectors:
@@ -250,13 +258,12 @@ class Searcher:
             row_ids = self._retrieve_remotely(store, vector, first, among, visible)
         else:  # one task, since two might each wait for a task of somebody else
             vector, row_ids = self._runtime.run(embed_and_retrieve, urgent=True)
-        if selection.criterion is not None and among is None:
+        if is_limited:
             chosen = selection.choose(row_ids)
             if len(chosen) >= ranked or len(row_ids) < first:
-                row_ids = [row_id for row_id in row_ids if row_id in chosen]
+                row_ids = [row_id for row_id in row_ids if row_id in chosen][: 2 * ranked + 10]
             else:  # the condition holds for few pictures, or for others than the nearest
-                selected = selection.list_searchable(self.space)
-                row_ids = self._retrieve(store, vector, ranked, selected)
+                row_ids = self._retrieve(store, vector, ranked, selection.row_ids())
         if matches and among is None:
             matched = select_matched(matches, visible)
             if selection.criterion is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from search.catalog.listing import Criterion, PictureList
@@ -32,23 +33,35 @@ class Selection:
         Raises ConditionError.
         """
         self._models, self._space = models, space
-        self._list = PictureList(reader)
+        self._reader, self._list = reader, PictureList(reader)
         self.scope = Scope(reader, space, lambda: self._vocabulary)
         self.condition = join_conditions(read_where(where))
         self.criterion: Criterion | None = (
             compile_condition(self.condition, self.scope) if self.condition else None
         )
         """The criterion on `pictures`; None if all are selected."""
+        self._key = "selected", self.condition, reader.part, space.id if space else None
 
     def choose(self, row_ids: Collection[int]) -> set[int]:
         """Return those of some pictures that are selected."""
-        if self.criterion is None:
+        if self.condition is None:
             return set(row_ids)
-        return self._list.choose(self.criterion, row_ids)
+        if (selected := self.find_row_ids()) is not None:
+            import numpy as np  # slow to import, and a command may need no vectors
 
-    def list_searchable(self, space: Space) -> RowIds:
-        """Return the selected pictures that have a vector, (n,) row ids."""
-        return self._list.row_ids(self.criterion, space)
+            some = np.fromiter(row_ids, np.int64, len(row_ids))
+            places = np.searchsorted(selected, some).clip(max=len(selected) - 1)
+            return set(some[selected[places] == some].tolist()) if len(selected) else set()
+        few = compile_condition(self.condition, replace(self.scope, few=True))
+        return self._list.choose(few, row_ids)
+
+    def find_row_ids(self) -> RowIds | None:
+        """Return what `row_ids` does if that is in memory, else None."""
+        return self._reader.database.kept.find(self._key)
+
+    def row_ids(self) -> RowIds:
+        """Return the selected pictures, (n,) row ids, ascending; from memory if it has them."""
+        return self._reader.database.kept.get(self._key, lambda: self._list.row_ids(self.criterion))
 
     @cached_property
     def _vocabulary(self) -> Vocabulary | None:

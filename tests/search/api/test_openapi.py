@@ -125,7 +125,6 @@ def test_examples_are_valid(document: dict[str, Any]) -> None:
         "rename_tag": RenameJson,
         "rename_album": RenameJson,
         "create_album": NewAlbumJson,
-        "count_facets_of_answer": FacetsJson,
     }
     assert set(requests) == set(REQUESTS)
     for name, shape in requests.items():

@@ -13,6 +13,8 @@ from search import Engine
 from search.catalog.listing import PictureList
 from search.errors import ConditionValueError, QueryError
 from search.media.colors import measure_distance, parse_color, to_lab
+from search.records import Change
+from search.types import FileEntry
 
 BOTH = pytest.mark.catalogs("sqlite", "postgresql")
 
@@ -150,6 +152,60 @@ def test_near_and_far_conditions_are_exact_in_a_large_library(
 
 
 @BOTH
+def test_a_kept_condition_sees_every_change(
+    filled: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from search.querying import pipeline
+
+    monkeypatch.setattr(pipeline, "NEAREST", 1)  # so that all selected pictures are listed
+    monkeypatch.setattr(pipeline, "FEW", 1)
+    catalog, query = filled.library.catalog, vector(9).tolist()
+
+    def find(where: str) -> set[int]:
+        numbers = {identity(number): number for number in range(len(PATHS))}
+        for _ in range(3):  # listed, then kept
+            hits = [numbers[hit.id] for hit in filled.search(vector=query, k=2, where=where)]
+        assert set(hits) == set(select(filled, where))
+        return set(hits)
+
+    assert find("tag=beach") == {0}
+    assert filled.library.browser.select(["tag=beach"]).find_row_ids() is not None
+    filled.tags.add([identity(3)], ["beach"])
+    assert find("tag=beach") == {0, 3}
+    filled.tags.change([identity(0)], Change(remove_tags=("beach",)))
+    assert find("tag=beach") == {3}
+    assert find("is=favourite") == set()
+    filled.tags.change([identity(4)], Change(favourite=True))
+    assert find("is=favourite") == {4}
+    filled.tags.change([identity(4)], Change(hidden=True))
+    assert find("is=favourite") == set()
+    hits = filled.search(vector=query, where="is=favourite", hidden=True)
+    assert [hit.id for hit in hits] == [identity(4)]
+    assert find("is=favourite") == set()
+    assert find("folder=moved") == set()
+    root = catalog.roots()[0]
+    file = catalog.files(root)["照片/猫.jpg"]
+    moved = FileEntry("moved/猫.jpg", file.size, file.mtime_ns, file.inode)
+    catalog.move([(file.id, moved)])
+    assert find("folder=moved") == {5}
+    assert find("name=top") == {6}
+    catalog.remove_files([catalog.files(root)["top.gif"].id])
+    assert find("name=top") == set()
+
+
+@BOTH
+def test_a_condition_is_checked_one_by_one_as_it_is_listed(filled: Engine) -> None:
+    wrong = {}
+    for text, expected in CASES:
+        selection = filled.library.browser.select([text])
+        checked = selection.choose(range(1, 12))
+        listed = selection.row_ids().tolist()
+        if not {n - 1 for n in checked} == set(expected) == {n - 1 for n in listed}:
+            wrong[text] = checked, listed
+    assert not wrong
+
+
+@BOTH
 def test_a_collection_sees_conditions_of_its_own_files(
     filled: Engine, tmp_path: Path, folder: Path
 ) -> None:
@@ -159,9 +215,8 @@ def test_a_collection_sees_conditions_of_its_own_files(
     catalog = filled.library.catalog
     root = catalog.add_root(str(other), 0, ())
     from search.catalog.writes import ExtractedFile
-    from search.types import FileEntry
 
-    space = catalog.serving()
+    space = catalog.find_own_space()
     assert space is not None
     file = ExtractedFile(FileEntry("secret.jpg", 0, 1, 1), identity(1))
     catalog.record(root, space, [file])

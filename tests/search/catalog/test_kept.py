@@ -1,0 +1,62 @@
+"""What is kept in memory is void as soon as anybody changes the catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from search import Engine
+from search.catalog.kept import KeptAnswers
+
+
+class Reader:
+    """Counts how often it is called."""
+
+    def __init__(self, size: int = 3) -> None:
+        self.calls, self._size = 0, size
+
+    def __call__(self) -> np.ndarray:
+        self.calls += 1
+        return np.arange(self._size)
+
+
+@pytest.mark.catalogs("sqlite", "postgresql")
+def test_an_answer_is_kept_until_anybody_writes(library: Callable[..., Engine]) -> None:
+    first, second = library(), library()
+    kept, read = KeptAnswers(first.library.database), Reader()
+    assert kept.find("a") is None
+    assert [kept.get("a", read).tolist() for _ in range(3)] == [[0, 1, 2]] * 3
+    assert read.calls == 1 and kept.find("a") is not None
+    first.library.catalog.set_schedule("/nowhere", 1)
+    assert kept.find("a") is None
+    kept.get("a", read)
+    kept.get("a", read)
+    assert read.calls == 2
+    second.library.catalog.set_schedule("/nowhere", 2)
+    assert kept.find("a") is None
+    kept.get("a", read)
+    assert read.calls == 3
+
+
+def test_a_change_while_an_answer_is_read_makes_it_void(engine: Engine) -> None:
+    kept, read = KeptAnswers(engine.library.database), Reader()
+
+    def read_during_a_change() -> np.ndarray:
+        engine.library.catalog.set_schedule("/nowhere", 1)
+        return read()
+
+    kept.get("a", read_during_a_change)
+    assert kept.find("a") is None
+
+
+def test_memory_is_bounded(engine: Engine) -> None:
+    kept = KeptAnswers(engine.library.database, most_bytes=100)
+    for key in "ab":
+        kept.get(key, Reader(5))
+    assert kept.find("a") is not None
+    kept.get("c", Reader(5))
+    assert kept.find("b") is None  # the one that was not used for longest
+    kept.get("d", Reader(13))  # too large
+    assert kept.find("d") is None and kept.find("a") is not None

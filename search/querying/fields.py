@@ -221,12 +221,17 @@ def _parse_color(text: str) -> tuple[str, ...]:
     return shades
 
 
+def nearness(level: int, levels: int) -> float:
+    """Return the weight of the share of a color. level: of `near_cells`, from 0 for the nearest."""
+    return 1 - (2 * level + 1) / (2 * levels)
+
+
 def _compile_color(shades: tuple[str, ...], _: str, scope: Scope) -> Criterion:
     levels = near_cells(shades)
     lists = [",".join(map(str, level)) for level in levels]  # whole numbers, not a user's text
     near = case(
         *(
-            (literal_column(f"colors.cell IN ({cells})"), 1 - (2 * i + 1) / (2 * len(levels)))
+            (literal_column(f"colors.cell IN ({cells})"), nearness(i, len(levels)))
             for i, cells in enumerate(lists)
             if cells
         ),

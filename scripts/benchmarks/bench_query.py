@@ -177,9 +177,8 @@ def measure_conditions(n: int, seed: int) -> None:
                     terms = Term(vector=tuple(query.tolist())), Term(text=words)
                     return [hit.id for hit in engine.search(Query(terms, K))]
 
-                print(
-                    f"{'a vector and ' + repr(words):38} {'':8} {'':8} {'':8} {timed(fused, queries)[1]}"
-                )
+                times = timed(fused, queries)[1]
+                print(f"{'a vector and ' + repr(words):38} {'':8} {'':8} {'':8} {times}")
             calls = {
                 "suggest: al": lambda _: engine.suggest("al"),
                 "suggest: 20": lambda _: engine.suggest("20"),

@@ -64,6 +64,7 @@ def test_a_new_library_says_which_model_it_takes_and_its_terms(tmp_path: Path) -
         "pictures": 11,
         "skipped": [],
         "left_out": {},
+        "texts": None,
     }
     line = done.stderr.decode().splitlines()[0]
     assert line.startswith("model: mini") and "commercially" in line

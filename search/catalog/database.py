@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, TimeoutError
 
 from search.catalog import full_text, schema
-from search.catalog.kept import KeptAnswers
+from search.catalog.answer_cache import AnswerCache
 from search.catalog.migrations import NEWEST, migrate_once, read_version
 from search.catalog.prepared import Prepared
 from search.errors import LibraryError, LockedError, StorageError
@@ -125,9 +125,9 @@ class Database:
             return self._watch.read()
 
     @cached_property
-    def kept(self) -> KeptAnswers:
+    def answers(self) -> AnswerCache:
         """What is kept in memory until the database changes."""
-        return KeptAnswers(self)
+        return AnswerCache(self)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -57,11 +57,13 @@ class Selection:
 
     def find_row_ids(self) -> RowIds | None:
         """Return what `row_ids` does if that is in memory, else None."""
-        return self._reader.database.kept.find(self._key)
+        return self._reader.database.answers.find(self._key)
 
     def row_ids(self) -> RowIds:
         """Return the selected pictures, (n,) row ids, ascending; from memory if it has them."""
-        return self._reader.database.kept.get(self._key, lambda: self._list.row_ids(self.criterion))
+        return self._reader.database.answers.get(
+            self._key, lambda: self._list.row_ids(self.criterion)
+        )
 
     @cached_property
     def _vocabulary(self) -> Vocabulary | None:

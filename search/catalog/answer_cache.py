@@ -16,7 +16,7 @@ MOST_BYTES = 64_000_000
 """Size of all arrays that are kept at most."""
 
 
-class KeptAnswers:
+class AnswerCache:
     """Arrays by key, as long as the catalog is in the state in which they were read.
 
     Any transaction of any process that changes the catalog makes all of them void. Of too many,

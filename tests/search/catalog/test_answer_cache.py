@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from search import Engine
-from search.catalog.kept import KeptAnswers
+from search.catalog.answer_cache import AnswerCache
 
 
 class Reader:
@@ -25,38 +25,38 @@ class Reader:
 @pytest.mark.catalogs("sqlite", "postgresql")
 def test_an_answer_is_kept_until_anybody_writes(library: Callable[..., Engine]) -> None:
     first, second = library(), library()
-    kept, read = KeptAnswers(first.library.database), Reader()
-    assert kept.find("a") is None
-    assert [kept.get("a", read).tolist() for _ in range(3)] == [[0, 1, 2]] * 3
-    assert read.calls == 1 and kept.find("a") is not None
+    cache, read = AnswerCache(first.library.database), Reader()
+    assert cache.find("a") is None
+    assert [cache.get("a", read).tolist() for _ in range(3)] == [[0, 1, 2]] * 3
+    assert read.calls == 1 and cache.find("a") is not None
     first.library.catalog.set_schedule("/nowhere", 1)
-    assert kept.find("a") is None
-    kept.get("a", read)
-    kept.get("a", read)
+    assert cache.find("a") is None
+    cache.get("a", read)
+    cache.get("a", read)
     assert read.calls == 2
     second.library.catalog.set_schedule("/nowhere", 2)
-    assert kept.find("a") is None
-    kept.get("a", read)
+    assert cache.find("a") is None
+    cache.get("a", read)
     assert read.calls == 3
 
 
 def test_a_change_while_an_answer_is_read_makes_it_void(engine: Engine) -> None:
-    kept, read = KeptAnswers(engine.library.database), Reader()
+    cache, read = AnswerCache(engine.library.database), Reader()
 
     def read_during_a_change() -> np.ndarray:
         engine.library.catalog.set_schedule("/nowhere", 1)
         return read()
 
-    kept.get("a", read_during_a_change)
-    assert kept.find("a") is None
+    cache.get("a", read_during_a_change)
+    assert cache.find("a") is None
 
 
 def test_memory_is_bounded(engine: Engine) -> None:
-    kept = KeptAnswers(engine.library.database, most_bytes=100)
+    cache = AnswerCache(engine.library.database, most_bytes=100)
     for key in "ab":
-        kept.get(key, Reader(5))
-    assert kept.find("a") is not None
-    kept.get("c", Reader(5))
-    assert kept.find("b") is None  # the one that was not used for longest
-    kept.get("d", Reader(13))  # too large
-    assert kept.find("d") is None and kept.find("a") is not None
+        cache.get(key, Reader(5))
+    assert cache.find("a") is not None
+    cache.get("c", Reader(5))
+    assert cache.find("b") is None  # the one that was not used for longest
+    cache.get("d", Reader(13))  # too large
+    assert cache.find("d") is None and cache.find("a") is not None

@@ -113,6 +113,7 @@ def test_a_file_finds_itself_first(library: tuple[Path, Path]) -> None:
         "source",
         "time",
         "low_content",
+        "copies",
     ]
     assert len(answer["hits"]) == 5 and answer["model"] == "mini"
     assert set(answer["took_ms"]) == {"decode", "embed", "search", "verify", "total"}
@@ -201,6 +202,7 @@ def test_status_and_check_tell_the_state(library: tuple[Path, Path]) -> None:
         "spaces",
         "catalog",
         "backend",
+        "texts",
     ]
     assert status["spaces"] == [
         {"name": "mini", "fingerprint": status["fingerprint"], "embedded": 33}

@@ -315,7 +315,7 @@ def test_broken_pictures_are_skipped_with_their_reason(tmp_path: Path) -> None:
         (("frobnicate",), 2, "No such command"),
         (("duplicates",), 2, "duplicates is not part of this version yet"),
         (("search", "a.jpg", "--verify"), 2, "--verify is not part of this version yet"),
-        (("search", "--where", "widht>3"), 1, "did you mean width?"),
+        (("search", "--where", "widht>3"), 2, "did you mean width?"),
         (("--home", "/proc/nowhere", "status"), 1, "--home"),
     ],
 )

@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from search.catalog import counts, full_text
-from search.catalog.annotations import delete_annotations, remember
+from search.catalog.annotations import apply_descriptions, delete_annotations, remember
 from search.catalog.prepared import Prepared
 from search.catalog.schema import (
     SCHEDULES,
@@ -42,6 +42,7 @@ from search.catalog.schema import (
     places,
     remembered,
     roots,
+    sidecars,
     spaces,
     texts,
     vectors,
@@ -369,7 +370,10 @@ class Catalog(CatalogWriter):
                 held = set(c.scalars(select(places.c.picture).where(places.c.file.in_(part))))
                 for root, number in count_placed(c, part).items():
                     counts.change(c, counts.FILES, [root], -number)
+                has_sidecar = select(sidecars.c.file).where(sidecars.c.file.in_(part)).limit(1)
+                described = held if c.scalar(has_sidecar) is not None else ()
                 c.execute(delete(files).where(files.c.id.in_(part)))
+                apply_descriptions(c, described)
                 orphans += self._orphan(c, held)
         return orphans
 

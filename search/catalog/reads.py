@@ -55,7 +55,7 @@ from search.catalog.writes import CHUNK, METADATA, Space, chunks, is_undamaged, 
 from search.errors import NotFoundError, QueryError
 from search.media.object_urls import is_object_url, join_place
 from search.media.open_file import FilePlace
-from search.media.rules import DECODE_RULE
+from search.media.rules import DECODE_RULE, DESCRIPTION_RULE
 from search.records import Annotations, Label, Metadata, PictureText
 from search.types import RowIds, Vectors, file_state
 
@@ -315,6 +315,12 @@ class CatalogReader:
     def list_outdated(self) -> list[tuple[int, tuple[str, ...]]]:
         """Return pictures with files that an earlier decode rule decoded: row ids and paths."""
         old = select(pictures.c.row_id).where(pictures.c.decode_rule < DECODE_RULE)
+        query = _select_files().where(places.c.picture.in_(old)).order_by(places.c.picture)
+        return self._group_by_picture(query)
+
+    def list_undescribed(self) -> list[tuple[int, tuple[str, ...]]]:
+        """Return pictures with files whose description was not read: row ids and paths."""
+        old = select(pictures.c.row_id).where(pictures.c.description_rule < DESCRIPTION_RULE)
         query = _select_files().where(places.c.picture.in_(old)).order_by(places.c.picture)
         return self._group_by_picture(query)
 

@@ -16,9 +16,18 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from search.catalog import counts
-from search.catalog.annotations import copy_annotations, recall, set_embedded
+from search.catalog.annotations import apply_descriptions, copy_annotations, recall, set_embedded
 from search.catalog.database import Database
-from search.catalog.schema import changes, colors, files, labels, pictures, places, vectors
+from search.catalog.schema import (
+    changes,
+    colors,
+    files,
+    labels,
+    pictures,
+    places,
+    sidecars,
+    vectors,
+)
 from search.catalog.tags import add_tags
 from search.errors import NotFoundError
 from search.media.colors import RANK_SHARES, cell_of, color_of_cell, hue_of
@@ -304,7 +313,15 @@ class CatalogWriter:
             rows = [{"file": file_ids[path], "picture": n} for path, n in picture_of.items()]
             if rows:
                 c.execute(insert(places), rows)
+            self._apply_sidecars(c, file_ids.values(), {*row_ids.values(), *abandoned})
             self._orphan(c, abandoned)
+
+    @staticmethod
+    def _apply_sidecars(c: Connection, file_ids: Collection[int], row_ids: Collection[int]) -> None:
+        """Set what files say of pictures, if any of some files has a sidecar."""
+        query = select(sidecars.c.file).where(sidecars.c.file.in_(file_ids)).limit(1)
+        if row_ids and c.scalar(query) is not None:
+            apply_descriptions(c, row_ids)
 
     def record_vectors(self, space: Space, batch: Sequence[ExtractedFile]) -> None:
         """Write vectors and labels under a second space, after `record` wrote the files."""

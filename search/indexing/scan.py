@@ -22,6 +22,7 @@ from search.types import FileEntry, file_state
 IGNORE_FILE = ".lookalikeignore"
 """A file with globs, one a line, of what to leave out of its folder. `#` begins a comment."""
 MOST_IGNORE_BYTES = 2**16
+SIDECAR = ".xmp"
 STEP_SECONDS = 0.2  # between two counts while a folder is listed
 
 
@@ -30,13 +31,15 @@ class FolderListing:
     """What a folder contains.
 
     entries: files of pictures by relative path. unreadable: folders that could not be listed, by
-    relative path, "" for the root. left_out: how many files of each kind are not read, by a name of
-    `kinds.NAMES`; hidden files and those that match globs are not counted.
+    relative path, "" for the root. sidecars: XMP files by relative path. left_out: how many files
+    of each kind are not read, by a name of `kinds.NAMES`; hidden files and those that match globs
+    are not counted.
     """
 
     entries: dict[str, FileEntry] = field(default_factory=dict)
     unreadable: list[Skip] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
+    sidecars: dict[str, FileEntry] = field(default_factory=dict)
 
     def is_of_any(self) -> bool:
         """Return whether anything is listed or left out."""
@@ -187,6 +190,8 @@ class FolderScan:
                 self._leave_out(kinds.SYSTEM_FOLDER, path)
             else:
                 (self._links if is_link else self._folders).append(path)
+        elif path.lower().endswith(SIDECAR) and entry.is_file():
+            self._add_file(entry, path, self.listing.sidecars)
         elif entry.is_file() and self._is_picture(entry):
             self._add_file(entry, path)
         else:
@@ -208,10 +213,13 @@ class FolderScan:
         except OSError:  # decoding it tells the user why
             return True
 
-    def _add_file(self, entry: os.DirEntry[str], path: str) -> None:
-        """Add the file of a picture to the listing."""
+    def _add_file(
+        self, entry: os.DirEntry[str], path: str, entries: dict[str, FileEntry] | None = None
+    ) -> None:
+        """Add a file to those of the listing, by default to the pictures."""
         try:
             info = entry.stat()
         except FileNotFoundError:  # deleted after the folder was listed
             return
-        self.listing.entries[path] = FileEntry(path, *file_state(info))
+        target = self.listing.entries if entries is None else entries
+        target[path] = FileEntry(path, *file_state(info))

@@ -27,6 +27,7 @@ from search.indexing.extract import BATCH, Executor, Extracted, extract_again, e
 from search.indexing.file_system import is_same_file_system
 from search.indexing.folders import Folder, Folders
 from search.indexing.scan import FolderListing, anchor_globs, excluded, normalize_globs, scan
+from search.indexing.sidecars import SidecarReader
 from search.indexing.stillness import wait_until_still
 from search.media.decoder_pool import DecodedPicture, DecodeFailure
 from search.media.object_urls import relative_place, resolve_place
@@ -219,7 +220,10 @@ class FolderSync:
             self._has_forced |= any(excluded(path, force) for path in listing.entries)
         known = self._iterate_files(root, within)
         plan = diff(known, listing, self._decoders.rule, force, self._catalog.now())
-        yield from self._apply(folder, root, plan, listing.left_out, bool(force), allow_empty)
+        sidecars = within, listing.sidecars, listing.unreadable
+        yield from self._apply(
+            folder, root, plan, listing.left_out, bool(force), allow_empty, sidecars
+        )
 
     def _find_root(self, full: str) -> tuple[Root | None, str]:
         """Return the innermost root that contains a folder, and its path within ("" for it).
@@ -367,11 +371,13 @@ class FolderSync:
         left_out: Mapping[str, int],
         force: bool,
         allow_empty: bool,
+        sidecars: tuple[str, Mapping[str, FileEntry], Sequence[Skip]],
     ) -> Iterator[Progress]:
         """Bring the catalog to the state of the folder.
 
         left_out: files by kind. force: decode known pictures again. allow_empty: accept that most
-        files vanished.
+        files vanished. sidecars: the subfolder that was listed, its XMP files by path,
+        and the folders in it that could not be read.
         """
         self._probe_suspects(folder, plan)
         total_known = self._reader.files_by_root().get(root.id, 0) if plan.vanished else 0
@@ -391,6 +397,10 @@ class FolderSync:
         yield from self._read_files(counts, plan.read, force)
         for committer in (self._committer, *self._others):
             yield from self._update_pictures(counts, committer, force)
+        reader = SidecarReader(self._catalog, self._reader, self._decoders)
+        yield from reader.read(root, *sidecars)
+        yield from reader.read_embedded()
+        counts.place_skips += reader.skips
         row_ids = self._catalog.row_ids(counts.new_ids) if plan.vanished else {}
         vanished = dict(plan.vanished)
         lost = self._list_lost(folder, vanished, counts, row_ids)

@@ -16,7 +16,7 @@ import struct
 import sys
 import threading
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, BinaryIO
 
 from PIL import Image
@@ -25,7 +25,7 @@ from search.errors import PictureError, SizeError
 from search.media import descriptions, images, metadata
 from search.media.preprocessing import Preprocessing
 from search.media.probe import probe_data
-from search.media.reading import read_picture
+from search.media.reading import open_for_metadata, read_picture
 from search.media.rules import Crop, Limits
 
 try:
@@ -87,10 +87,16 @@ def decode(
 ) -> tuple[dict[str, Any], list[bytes]]:
     """One job -> the reply. A picture whose id is in `known` is hashed and not decoded."""
     if data is None:
-        data = read_file(job["path"], limits)
+        most = descriptions.MOST_BYTES if job["sidecar"] else limits.bytes
+        data = read_file(job["path"], replace(limits, bytes=min(most, limits.bytes)))
     picture_id, probe = images.content_hash(data), probe_data(data).hex()
     if picture_id in job["known"]:
         return {"id": picture_id, "probe": probe}, []
+    if job["sidecar"]:
+        return {"id": picture_id, "description": descriptions.parse_xmp(data).to_json()}, []
+    if job["describe"]:
+        opened = open_for_metadata(data, limits)
+        return {"id": picture_id, "description": descriptions.read_embedded(opened).to_json()}, []
     if job["preview"]:
         side = images.PREVIEW
         normalized = read_picture(data, limits, short=side, long=side).normalized

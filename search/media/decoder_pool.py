@@ -77,7 +77,8 @@ class DecodeRequest:
     still have (`object_state`), None for any. known: ids of pictures that are hashed and not
     decoded. crop: cut before scaling. metadata: return the pixel hash, metadata and thumbnail.
     image: return the normalized image. preview: return a preview and nothing else. text: return
-    what is written in it and nothing else (see `search.media.text`). query:
+    what is written in it and nothing else (see `search.media.text`). describe: return what the
+    file says of the picture and nothing else. sidecar: the same, of an XMP file. query:
     someone waits for the answer to a search; there is a process for these alone, and they have a
     deadline of their own.
     """
@@ -91,6 +92,8 @@ class DecodeRequest:
     image: bool = False
     query: bool = False
     text: bool = False
+    describe: bool = False
+    sidecar: bool = False
     version: int | None = None
 
 
@@ -353,6 +356,8 @@ class DecoderPool:
             "preview": source.preview,
             "image": source.image,
             "text": source.text,
+            "describe": source.describe,
+            "sidecar": source.sidecar,
             "prepare": [asdict(preprocessing) for preprocessing in preprocessings],
         }
         if self._closed.is_set():

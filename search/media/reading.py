@@ -151,3 +151,16 @@ def choose_frame(data: bytes, limits: Limits) -> Image.Image:
     best = max(details.values())
     chosen = next(n for n, detail in details.items() if detail * 2 >= best) if best else start
     return open_frame(chosen)
+
+
+def open_for_metadata(data: bytes, limits: Limits) -> Image.Image:
+    """Open a picture for its metadata; most kinds need no pixels for it. Raises PictureError."""
+    try:
+        opened = choose_frame(data, limits)
+        if opened.format == "PNG":  # which may have them after the pixels
+            opened.load()
+        return opened
+    except MemoryError:
+        raise
+    except Exception:  # such as a photograph in a RAW format, or one that is cut off
+        return read_picture(data, limits, short=1, long=1).opened

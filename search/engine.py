@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from search.catalog.writes import Origins, Root, Space
     from search.embedders.base import Embedder
     from search.generation.variants import VariantOptions
+    from search.indexing.annotation_files import AnnotationFiles, AnnotationReport
     from search.indexing.ray import RayCluster
     from search.indexing.sync import FolderSync
     from search.indexing.texts import PictureTexts
@@ -686,6 +687,24 @@ class Engine:
         engine.tags.change([hits[0].id], Change(favourite=True, rating=5))
         """
         return self.library.tags
+
+    def export_annotations(self, target: str | PathLike[str]) -> AnnotationReport:
+        """Write what people say of pictures: all of it to a file `*.json`, or tags, captions and
+        ratings as XMP files into another path, a folder that mirrors those of the pictures.
+
+        Raises InputError for a folder whose files would be in an indexed folder, StorageError.
+        """
+        return self._annotation_files().export(Path(target))
+
+    def import_annotations(self, source: str | PathLike[str]) -> AnnotationReport:
+        """Add what `export_annotations` wrote; what the library has stays. Raises InputError."""
+        with self.library.write_lock.borrow():
+            return self._annotation_files().load(Path(source))
+
+    def _annotation_files(self) -> AnnotationFiles:
+        from search.indexing.annotation_files import AnnotationFiles
+
+        return AnnotationFiles(self.library.catalog, self.library.reader)
 
     @property
     def albums(self) -> Albums:

@@ -33,8 +33,17 @@ MOST_INPUT = 2**24  # characters of standard input that are read at most
 def tag(context: typer.Context, words: Words, as_json: AsJson = False) -> None:
     """Tag pictures: IMAGE... add TAG..., IMAGE... remove TAG..., IMAGE... list.
 
-    Of the library: list [PREFIX], rename OLD NEW.
+    Of the library: list [PREFIX], rename OLD NEW, and all that people say of pictures: export
+    FILE.json|FOLDER, import FILE.json|FOLDER (in a folder as XMP files).
     """
+    if words[0] in ("export", "import") and len(words) == 2:
+        with open_engine(context) as engine:
+            call = engine.export_annotations if words[0] == "export" else engine.import_annotations
+            report = call(os.path.expanduser(words[1]))
+        for path in report.unknown:
+            output.note(f"not in the library, or not readable: {path}")
+        _print(as_json, report.to_json(), f"{report.pictures} pictures")
+        return
     if words[0] == "list" and len(words) <= 2:
         with open_engine(context) as engine:
             tags = engine.tags.all("".join(words[1:]), limit=10_000)

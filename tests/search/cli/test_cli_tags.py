@@ -126,3 +126,13 @@ def test_a_terminal_is_asked_before_a_picture_is_removed(
     os.close(shown)
     assert str(picture).encode() in done.stderr and b"Move 1 files" in done.stderr
     assert (done.returncode, picture.exists()) == (left, bool(left))
+
+
+def test_tags_are_exported_and_imported(tmp_path: Path) -> None:
+    home = make_library(tmp_path) / "home"
+    run(home, "tag", identity(1), "add", "lake")
+    run(home, "tag", "export", tmp_path / "tags.json")
+    run(home, "tag", identity(1), "remove", "lake")
+    document = run_json(tmp_path, "tag", "import", tmp_path / "tags.json")
+    assert document == {"pictures": 1, "unknown": []}
+    assert b"  lake" in run(home, "tag", identity(1), "list").stdout

@@ -349,7 +349,7 @@ def test_a_picture_is_not_called_gone_while_the_server_is(
     paint(folder / "a.jpg", 1)
     paint(folder / "b.jpg", 2)
     engine.sync(folder)
-    facts = "document.getElementById('detail-facts').textContent"
+    problem = "document.getElementById('detail-problem').textContent"
     with owned(engine, page):
         (folder / "b.jpg").unlink()
         page.click("#grid a[aria-label^='b.jpg']")
@@ -357,6 +357,6 @@ def test_a_picture_is_not_called_gone_while_the_server_is(
         page.press_keys(Keys.ESCAPE)
         page.wait_for("!document.getElementById('detail').open")
     page.click("#grid a[aria-label^='a.jpg']")
-    page.wait_for(f"{facts}.includes('does not answer')")
+    page.wait_for(f"{problem}.includes('does not answer')")
     page.driver.execute_async_script("setTimeout(arguments[0], 300)")
     assert not page.find("#detail-gone").is_displayed()

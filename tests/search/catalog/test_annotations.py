@@ -13,6 +13,7 @@ from sqlalchemy import inspect
 from search import Engine, InputError, NotFoundError
 from search.catalog import migrations, schema
 from search.catalog.catalog import ORPHAN_SECONDS
+from search.catalog.full_text import Phrase
 from search.records import Annotations, Change
 
 Open = Callable[..., Engine]
@@ -255,7 +256,7 @@ def test_hidden_pictures_are_shown_on_request_alone(engine: Engine, folder: Path
     assert {one.id for part in pages for one in part} == every - hidden
     assert engine.tags.all() == [] and engine.albums.all()[0].count == 0
     reader = engine.library.reader
-    assert {reader.picture_ids([n])[n] for n in reader.by_name("1", 9)} == set()
+    assert reader.find_text([Phrase((("1",),))], 9) == []
     paint(folder / "9.jpg", 9)
     engine.sync(folder)  # what is shown follows the library
     assert {hit.id for hit in engine.search(image=jpeg(9))} == every - hidden | {identity(9)}

@@ -193,7 +193,7 @@ def test_facts_are_kept(fixture: CatalogFixture) -> None:
     assert (row.type, row.width, row.height, row.bytes) == ("jpeg", 4, 3, 10)
     assert row.exif == {"Make": "x"} and fixture.reader.load_metadata([1]) == {1: FACTS}
     with fixture.database.read() as c:
-        assert c.execute(select(schema.colors)).all() == [(1, 0, "#000000")]
+        assert c.execute(select(*list(schema.colors.c)[:3])).all() == [(1, 0, "#000000")]
 
 
 def test_the_log_names_what_comes_goes_and_comes_back(fixture: CatalogFixture) -> None:

@@ -111,6 +111,14 @@ import { Problem, isAbort } from './problems.js';
  */
 
 /**
+ * Pictures that were taken close to each other. latitude, longitude: the middle. id: of one of them.
+ * @typedef {{
+ *   latitude: number, longitude: number, west: number, south: number, east: number, north: number,
+ *   pictures: number, id: string,
+ * }} PlaceGroup
+ */
+
+/**
  * A variant. source: the picture of the library that it started from, if any.
  * @typedef {object} Variant
  * @property {string} id
@@ -313,6 +321,30 @@ export class Api {
    */
   fetchSuggestions(typed, signal) {
     return this.#requestJson(`suggest?q=${encodeURIComponent(typed)}`, { signal });
+  }
+
+  /**
+   * Return where pictures were taken, in groups.
+   * @param {{ west: number, south: number, east: number, north: number }} bounds Degrees.
+   * @param {number} cells Groups from west to east, at most.
+   * @param {readonly string[]} where Conditions of the pictures.
+   * @param {AbortSignal} signal
+   * @returns {Promise<PlaceGroup[]>}
+   */
+  async fetchPlaces({ west, south, east, north }, cells, where, signal) {
+    const parameters = new URLSearchParams({ bounds: [west, south, east, north].join(','), cells: String(cells) });
+    for (const one of where) parameters.append('where', one);
+    return (await this.#requestJson(`places?${parameters}`, { signal })).groups;
+  }
+
+  /**
+   * Return the outlines of the map, see scripts/write_outlines.py.
+   * @returns {Promise<{ steps: number, land: number[][], borders: number[][] }>}
+   */
+  async fetchOutlines() {
+    const response = await fetch('/web/outlines.json');
+    if (!response.ok) throw await readProblem(response);
+    return response.json();
   }
 
   /** @returns {Promise<Status>} */

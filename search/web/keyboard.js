@@ -130,3 +130,12 @@ export function getListAction({ key, isComposing }) {
   if (key === 'Escape') return 'close';
   return { ArrowDown: 1, ArrowUp: -1 }[key] ?? null;
 }
+
+/**
+ * Return 1 for a key that zooms in, -1 for one that zooms out, or 0.
+ * @param {Pick<KeyboardEvent, 'key'>} event
+ */
+export function getZoomStep({ key }) {
+  if (key === '+' || key === '=') return 1;
+  return key === '-' || key === '_' ? -1 : 0;
+}

@@ -472,6 +472,15 @@ export const EN = Object.freeze({
   key_crop: 'resize the crop',
   key_delete: 'remove the crop',
   key_help: 'show this help',
+  map: 'Map of places',
+  map_search: 'Show these pictures',
+  map_stage: 'Map. Arrow keys move it, + and - zoom it.',
+  map_all: 'All places',
+  map_none: 'No picture here says where it was taken.',
+  map_pictures_one: '{n} picture',
+  map_pictures: '{n} pictures',
+  map_group_one: '{n} picture here',
+  map_group: '{n} pictures here: zoom in',
 });
 
 /** @type {Readonly<Record<Exclude<TextKey, `${string}_one`>, string>>} */
@@ -915,4 +924,11 @@ export const ZH = Object.freeze({
   key_crop: '调整裁剪框大小',
   key_delete: '移除裁剪框',
   key_help: '显示此帮助',
+  map: '地点地图',
+  map_search: '查看这些图片',
+  map_stage: '地图。方向键移动，+ 和 - 缩放。',
+  map_all: '所有地点',
+  map_none: '这里没有带拍摄地点的图片。',
+  map_pictures: '{n} 张图片',
+  map_group: '此处 {n} 张图片：放大',
 });

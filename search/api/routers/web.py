@@ -24,6 +24,7 @@ TYPES = {
     ".svg": "image/svg+xml",
     ".png": "image/png",
     ".webmanifest": "application/manifest+json",
+    ".json": "application/json",
 }
 WORKER = "service-worker.js"  # which serves the page at `/`, outside its own folder
 POLICY = (

@@ -33,8 +33,10 @@ from search.media.urls import is_address
 from search.querying.conditions import Comparison
 from search.querying.query import Query, list_conditions
 from search.records import (
+    WORLD,
     AugmentProgress,
     BackupReport,
+    Bounds,
     CheckReport,
     Facets,
     FolderCount,
@@ -49,6 +51,7 @@ from search.records import (
     MoveProgress,
     Page,
     Picture,
+    PlaceGroup,
     Progress,
     Removal,
     Restored,
@@ -747,8 +750,8 @@ class Engine:
         names: Sequence[str] = (),
         picture_ids: Sequence[str] | None = None,
     ) -> Facets:
-        """Return how many pictures have each type, shape, year, month, camera, folder, color, tag
-        and label.
+        """Return how many pictures have each type, shape, year, month, camera, folder, color, tag,
+        label, album, rating, and value of `is` and `has`.
 
         names: of the facets, if not of all. picture_ids: count among these alone, such as those of
         an answer. Raises QueryError.
@@ -758,6 +761,20 @@ class Engine:
     def months(self, where: str | Condition | Sequence[str | Condition] = ()) -> tuple[Month, ...]:
         """Return how many pictures were taken in each month, newest first."""
         return self.library.browser.months(list_conditions(where))
+
+    def places(
+        self,
+        bounds: Bounds = WORLD,
+        cells: int = 16,
+        where: str | Condition | Sequence[str | Condition] = (),
+    ) -> tuple[PlaceGroup, ...]:
+        """Return where pictures were taken, in groups by the cells of a grid, largest first.
+
+        bounds: degrees. cells: from west to east, 1 to 64. Raises QueryError.
+
+        engine.places(Bounds(-10, 36, 4, 44), where="date=2024")
+        """
+        return self.library.browser.places(list_conditions(where), bounds, cells)
 
     def folders(
         self,

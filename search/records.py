@@ -16,7 +16,13 @@ from types import EllipsisType, MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, overload
 
 from search import files
-from search.errors import NotFoundError, PictureError, StorageError, UnknownFieldError
+from search.errors import (
+    NotFoundError,
+    PictureError,
+    QueryError,
+    StorageError,
+    UnknownFieldError,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -210,6 +216,51 @@ class FolderCount:
     def to_json(self) -> dict[str, Any]:
         """Convert to JSON, as `/folders` answers."""
         return {**vars(self), "path": shown(self.path)}
+
+
+class Bounds(NamedTuple):
+    """A part of the map, in degrees. East is at least west; across the meridian of 180 degrees it
+    is above 180, or west is below -180."""
+
+    west: float
+    south: float
+    east: float
+    north: float
+
+    @classmethod
+    def parse(cls, text: str) -> Bounds:
+        """Parse `WEST,SOUTH,EAST,NORTH`. Raises QueryError."""
+        try:
+            west, south, east, north = (float(part) for part in text.split(","))
+        except ValueError:
+            raise QueryError(
+                f"bounds={text[:100]}: write WEST,SOUTH,EAST,NORTH in degrees"
+            ) from None
+        return cls(west, south, east, north)
+
+
+WORLD = Bounds(-180.0, -90.0, 180.0, 90.0)
+MOST_CELLS = 64
+"""Cells of a map from west to east at most."""
+
+
+@dataclass(frozen=True)
+class PlaceGroup:
+    """Pictures that were taken near each other.
+
+    latitude, longitude: their mean, in degrees. west, south, east, north: their bounds. Longitudes
+    are within the bounds that were asked for, so they may be above 180 or below -180. pictures: how
+    many. id: of the one that was added last.
+    """
+
+    latitude: float
+    longitude: float
+    west: float
+    south: float
+    east: float
+    north: float
+    pictures: int
+    id: str
 
 
 SKIP_CODES: Mapping[str, str] = MappingProxyType(

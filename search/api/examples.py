@@ -141,6 +141,20 @@ ANSWERS: dict[str, Any] = {
     "count_facets": FACETS,
     "count_facets_of_answer": FACETS,
     "count_months": {"months": [{"month": "2024-05", "count": 12}, {"month": None, "count": 3}]},
+    "count_places": {
+        "groups": [
+            {
+                "latitude": 48.86,
+                "longitude": 2.35,
+                "west": 2.29,
+                "south": 48.85,
+                "east": 2.4,
+                "north": 48.87,
+                "pictures": 12,
+                "id": ID,
+            }
+        ]
+    },
     "count_folders": {
         "folders": [{"path": "/home/ada/Pictures/holiday", "count": 12, "folders": False}]
     },

@@ -26,6 +26,7 @@ from search.records import (
     Metadata,
     Month,
     Origin,
+    PlaceGroup,
     Role,
     TextReport,
     Understood,
@@ -223,6 +224,12 @@ class MonthsJson(BaseModel):
     """The months in which pictures were taken, newest first."""
 
     months: list[Month]
+
+
+class PlacesJson(BaseModel):
+    """Groups of pictures by place, largest first."""
+
+    groups: list[PlaceGroup]
 
 
 class FoldersJson(BaseModel):

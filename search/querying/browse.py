@@ -20,8 +20,9 @@ from search.media.sources import PictureResolver
 from search.media.thumbnails import Thumbnails
 from search.querying.conditions import Condition
 from search.querying.facets import FACETS, FacetCounter
+from search.querying.places import PlaceCounter
 from search.querying.selection import Selection
-from search.records import Facets, FolderCount, Month, Page, Picture, Sort
+from search.records import Bounds, Facets, FolderCount, Month, Page, Picture, PlaceGroup, Sort
 
 NEWEST_FIRST = "-added"
 PART = 500  # pictures that are described at once
@@ -49,6 +50,7 @@ class PictureBrowser:
         self._reader, self._thumbnails, self._resolver = reader, thumbnails, resolver
         self._catalog, self._models = catalog, models
         self._list, self._counter = PictureList(reader), FacetCounter(reader)
+        self._places = PlaceCounter(reader)
 
     def picture(self, picture_id: str) -> Picture:
         """Return the record of a picture."""
@@ -121,6 +123,12 @@ class PictureBrowser:
     def months(self, where: Sequence[str | Condition]) -> tuple[Month, ...]:
         """Return counts by month. See `FacetCounter.months`."""
         return self._counter.months(self.select(where))
+
+    def places(
+        self, where: Sequence[str | Condition], bounds: Bounds, cells: int
+    ) -> tuple[PlaceGroup, ...]:
+        """Return groups of pictures by place. See `PlaceCounter.group`."""
+        return self._places.group(self.select(where), bounds, cells)
 
     def folders(
         self, where: Sequence[str | Condition], path: str | None

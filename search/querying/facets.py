@@ -10,18 +10,38 @@ from sqlalchemy import ColumnElement, Connection, and_, func, literal_column, se
 
 from search.catalog.listing import PictureList
 from search.catalog.reads import CatalogReader
-from search.catalog.schema import colors, files, labels, pictures, places, roots, tags
+from search.catalog.schema import (
+    album_pictures,
+    albums,
+    colors,
+    files,
+    labels,
+    marks,
+    pictures,
+    places,
+    roots,
+    tags,
+)
 from search.catalog.sql import first_folder
 from search.errors import QueryError, UnknownFieldError
 from search.media.colors import CELLS, SHADES, near_cells, parse_color
 from search.media.object_urls import join_place
 from search.querying.conditions import Comparison
-from search.querying.fields import LEAST_COLOR, describe_unknown, nearness, shape_of
+from search.querying.fields import (
+    HAS,
+    IS,
+    LEAST_COLOR,
+    compile_condition,
+    describe_unknown,
+    nearness,
+    shape_of,
+)
 from search.querying.selection import Selection
 from search.querying.values import split_folder
 from search.records import Facet, Facets, FolderCount, Month
 
-FACETS = ("type", "shape", "year", "month", "camera", "folder", "color", "tag", "label")
+FACETS = ("type", "shape", "year", "month", "camera", "folder", "color", "tag", "label",
+          "album", "rating", "is", "has")  # fmt: skip
 MOST_VALUES = 100
 """Values of a facet at most; the others have fewer pictures."""
 IN_TURN = ("year", "month")
@@ -138,11 +158,21 @@ class FacetCounter:
         base = self._list.select(criterion)
         if name == "color":
             return self._count_colors(c, base)
+        if name in ("is", "has"):
+            flags = [one for one, how in (IS if name == "is" else HAS).items() if callable(how)]
+            return [(one, self._count_where(c, name, one, criterion, selection)) for one in flags]
         if name == "folder":
             return self._count_folders(c, base)
         if name == "tag":
             query = select(func.min(tags.c.tag), func.count()).group_by(tags.c.normalized)
             query = query.where(tags.c.picture.in_(base))
+        elif name == "album":
+            query = select(albums.c.name, func.count(album_pictures.c.picture.distinct()))
+            query = query.join(album_pictures, album_pictures.c.album == albums.c.id)
+            query = query.where(album_pictures.c.picture.in_(base)).group_by(albums.c.name)
+        elif name == "rating":
+            query = select(marks.c.rating, func.count()).group_by(marks.c.rating)
+            query = query.where(marks.c.rating > 0, marks.c.picture.in_(base))
         elif name == "label":
             vocabulary, space = selection.scope.vocabulary(), selection.scope.space
             if vocabulary is None or space is None:
@@ -181,6 +211,19 @@ class FacetCounter:
             counted.append((color, int(held.sum())))
         return counted
 
+    def _count_where(
+        self,
+        c: Connection,
+        field: str,
+        value: str,
+        criterion: ColumnElement[bool] | None,
+        selection: Selection,
+    ) -> int:
+        """Return how many pictures also hold a condition."""
+        holds = compile_condition(Comparison(field, "=", value), selection.scope)
+        both = holds if criterion is None else and_(criterion, holds)
+        return c.scalar(select(func.count()).select_from(self._list.select(both).subquery())) or 0
+
     def _count_folders(self, c: Connection, base: Any) -> list[tuple[Any, int]]:
         first = first_folder(files.c.path, 0).label("first")
         inner = select(places.c.picture, roots.c.path.label("root"), first).distinct()
@@ -212,7 +255,7 @@ def _order(name: str, rows: list[tuple[Any, int]]) -> list[tuple[Any, int]]:
 
 def _facet(name: str, value: str, count: int) -> Facet:
     field = "date" if name in IN_TURN else name
-    text = value.replace("*", "?") if name in ("camera", "tag", "folder") else value
+    text = value.replace("*", "?") if name in ("camera", "tag", "folder", "album") else value
     try:
         where = str(Comparison(field, "=", text))
     except QueryError:  # a value that cannot be written, such as bytes that are no text

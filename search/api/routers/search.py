@@ -14,12 +14,13 @@ from search.api.schemas import (
     FacetsJson,
     FoldersJson,
     MonthsJson,
+    PlacesJson,
     Where,
     multipart,
     problems,
 )
 from search.querying.query import Query, QueryJson
-from search.records import Facets, Hits, Suggestions, Words
+from search.records import MOST_CELLS, Bounds, Facets, Hits, Suggestions, Words
 
 router = make_router(prefix="/api/v1", tags=["search"])
 
@@ -91,7 +92,8 @@ async def count_facets(
     where: Where = [],  # noqa: B006
     field: Annotated[list[str], Parameter(max_length=64)] = [],  # noqa: B006
 ) -> JSONResponse:
-    """By type, shape, year, month, camera, folder, color, tag and label, or by some `field`s."""
+    """By type, shape, year, month, camera, folder, color, tag, label, album, rating, `is` and
+    `has`, or by some `field`s."""
     return JSONResponse((await here.look(lambda: here.engine.facets(where, field))).to_json())
 
 
@@ -122,6 +124,28 @@ async def count_months(here: Here, where: Where = []) -> JSONResponse:  # noqa: 
     """Newest first; `month` is null for pictures without a date."""
     months = await here.look(lambda: here.engine.months(where))
     return JSONResponse({"months": [vars(one) for one in months]})
+
+
+@router.get(
+    "/places",
+    summary="Count the pictures by the place where they were taken, for a map",
+    response_model=PlacesJson,
+    responses=problems(400, 422),
+)
+@requires("read", within=True)
+async def count_places(
+    here: Here,
+    bounds: Annotated[
+        str, Parameter(max_length=200, description="WEST,SOUTH,EAST,NORTH in degrees.")
+    ] = "-180,-90,180,90",
+    cells: Annotated[int, Parameter(ge=1, le=MOST_CELLS)] = 16,
+    where: Where = [],  # noqa: B006
+) -> JSONResponse:
+    """Groups by the cells of a grid, with `cells` from west to east; those of most pictures first.
+    Bounds across the meridian of 180 degrees have an east above 180, or a west below -180."""
+    part = Bounds.parse(bounds)
+    groups = await here.look(lambda: here.engine.places(part, cells, where))
+    return JSONResponse({"groups": [vars(one) for one in groups]})
 
 
 @router.get(

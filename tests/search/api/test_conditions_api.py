@@ -111,6 +111,13 @@ def test_counts_by_http(client: httpx.Client, folder: Path) -> None:
     below = client.get("/api/v1/tree", params={"path": top["path"]}).json()["folders"]
     assert [Path(one["path"]).name for one in below] == ["holiday", "holiday2", "work", "照片"]
     problem(client.get("/api/v1/tree?path=x"), 400, "absolute")
+    near = {"bounds": "2.3,48.8,2.5,49", "cells": 8, "where": "type=jpeg"}
+    (place,) = client.get("/api/v1/places", params=near).json()["groups"]
+    assert (place["id"], place["pictures"]) == (identity(8), 2)
+    assert sum(one["pictures"] for one in client.get("/api/v1/places").json()["groups"]) == 7
+    problem(client.get("/api/v1/places?bounds=1,2,3"), 400, "WEST,SOUTH,EAST,NORTH")
+    problem(client.get("/api/v1/places?where=x>1"), 400, "x")
+    assert client.get("/api/v1/places?cells=65").status_code == 422
 
 
 def test_the_command_line_lists_and_refuses(filled: Engine) -> None:

@@ -10,7 +10,7 @@ from helpers.collection import METADATA, PATHS, fill, identity
 from search import Engine
 from search.errors import QueryError, UnknownFieldError
 from search.querying.facets import FACETS
-from search.records import SORT_KEYS
+from search.records import SORT_KEYS, Change
 
 pytestmark = pytest.mark.catalogs("sqlite", "postgresql")
 
@@ -60,6 +60,8 @@ def test_a_cursor_of_another_list_is_refused(filled: Engine, cursor: str) -> Non
 
 
 def test_facets_count_what_their_conditions_select(filled: Engine, folder: Path) -> None:
+    filled.tags.change([identity(0), identity(3)], Change(rating=4, favourite=True, album="a*b"))
+    filled.tags.change([identity(1)], Change(rating=1, album="Lisbon"))
     for where in ((), "type=jpeg", "not has=gps"):
         facets = filled.facets(where)
         assert set(facets.fields) == set(FACETS)
@@ -73,6 +75,13 @@ def test_facets_count_what_their_conditions_select(filled: Engine, folder: Path)
     assert fields["folder"][0].value == f"{folder}/holiday"
     assert {one.value: one.count for one in fields["label"]} == {"tabby": 1}
     assert {one.value for one in fields["tag"]} == {"Beach", "summer", "summer holiday", "été"}
+    assert [(one.value, one.count) for one in fields["album"]] == [("a*b", 2), ("Lisbon", 1)]
+    assert [(one.where, one.count) for one in fields["rating"]] == [
+        ("rating=4", 2),
+        ("rating=1", 1),
+    ]
+    assert ("is=favourite", 2) in [(one.where, one.count) for one in fields["is"]]
+    assert {one.value: one.count for one in fields["has"]} == {"gps": 7, "tags": 3, "copies": 2}
     some = filled.facets(names=["type"], picture_ids=[identity(0), identity(6)])
     assert some.total == 2 and [one.value for one in some.fields["type"]] == ["gif", "jpeg"]
     with pytest.raises(UnknownFieldError, match="did you mean camera"):

@@ -1,7 +1,8 @@
 // The controls of an answer: its conditions, the least score, copies folded, and scores as numbers.
 
+import { describeCondition } from './conditions.js';
 import { createElement, createIcon, getElement } from './dom.js';
-import { translate } from './i18n.js';
+import { translate, translator } from './i18n.js';
 
 /** @import { Route } from './route.js' */
 
@@ -29,24 +30,34 @@ export class AnswerControls {
   }
 
   /** @param {Route} route */
-  show({ terms, where, min, isFolded }) {
+  show({ terms, where, min, isFolded, from, isHidden }) {
     getElement('answer-controls').hidden = !terms.length;
     this.#minimum.value = String(min ?? 0);
     this.#fold.checked = isFolded;
     this.#showMinimum();
-    this.#conditions.hidden = !where.length;
-    this.#conditions.replaceChildren(...where.map((condition) => this.#createCondition(condition, where)));
+    const chips = where.map((condition) => {
+      const others = where.filter((other) => other !== condition);
+      return this.#createChip(describeCondition(condition, translator), condition, { where: others, from: '' });
+    });
+    const month = from === 'none' ? translate('timeline_undated') : from && translator.formatMonth(from);
+    if (from) chips.push(this.#createChip(translate('timeline_from', { month }), '', { from: '' }));
+    if (isHidden) chips.push(this.#createChip(translate('hidden_pictures'), '', { isHidden: false }));
+    const isFocused = this.#conditions.contains(document.activeElement);
+    this.#conditions.hidden = !chips.length;
+    this.#conditions.replaceChildren(...chips);
+    if (isFocused) (this.#conditions.querySelector('button') ?? getElement('results')).focus({ preventScroll: true });
   }
 
   /**
-   * @param {string} condition
-   * @param {readonly string[]} where
+   * @param {string} text
+   * @param {string} condition As it is written, if it is one.
+   * @param {Partial<Route>} change What removes it.
    */
-  #createCondition(condition, where) {
-    const label = translate('condition_remove', { condition });
-    const click = () => this.#onChange({ where: where.filter((other) => other !== condition) });
-    const properties = { type: 'button', class: 'condition', 'aria-label': label, title: label, click };
-    return createElement('li', {}, createElement('button', properties, condition, createIcon('close')));
+  #createChip(text, condition, change) {
+    const label = translate('condition_remove', { condition: text });
+    const click = () => this.#onChange(change);
+    const properties = { type: 'button', class: 'condition', 'aria-label': label, title: condition || label, click };
+    return createElement('li', {}, createElement('button', properties, text, createIcon('close')));
   }
 
   #showMinimum() {

@@ -71,7 +71,18 @@ import { Problem, isAbort } from './problems.js';
  * @property {string} [remove_album]
  */
 
-/** @typedef {{ page: number, pages: number, total: number, images: Image[] }} Page */
+/** @typedef {{ total: number, next: string | null, images: Image[] }} Page */
+/**
+ * A value that pictures have. where: its condition.
+ * @typedef {{ value: string, count: number, where: string }} Facet
+ */
+/** @typedef {{ total: number, fields: Record<string, Facet[]> }} Facets */
+/** @typedef {{ path: string, count: number, folders: boolean }} FolderCount */
+/** @typedef {{ id: string, name: string, count: number }} Album */
+/**
+ * A line of text in a picture. box: its corners, in shares of the picture.
+ * @typedef {{ text: string, confidence: number, box: [number, number][] }} TextLine
+ */
 /**
  * An indexed folder. sync_hours: a server syncs it every so many hours, 0 for never, null as it changes.
  * @typedef {{ path: string, state: string, files: number, exclude: string[], sync_hours: number | null }} Root
@@ -207,15 +218,68 @@ export class Api {
   }
 
   /**
-   * Return a page of the library's pictures, the newest first.
-   * @param {number} page
-   * @param {readonly string[]} where Conditions that the pictures fulfil.
+   * Return a page of the library's pictures, the newest first without a sort.
+   * @param {{ where: readonly string[], sort: string, cursor: string, isHidden: boolean }} list
+   *   cursor: `next` of the page before; empty for the first.
    * @param {AbortSignal} signal
    * @returns {Promise<Page>}
    */
-  fetchPage(page, where, signal) {
-    const conditions = where.map((condition) => `&where=${encodeURIComponent(condition)}`).join('');
-    return this.#requestJson(`images?page=${page}${conditions}`, { signal });
+  fetchPage({ where, sort, cursor, isHidden }, signal) {
+    const parameters = createParameters({ where, sort, cursor, hidden: isHidden ? 'true' : '' });
+    return this.#requestJson(`images?${parameters}`, { signal });
+  }
+
+  /**
+   * Count the pictures that hold conditions by the values that they have.
+   * @param {readonly string[]} where
+   * @param {readonly string[]} field
+   * @param {AbortSignal} signal
+   * @returns {Promise<Facets>}
+   */
+  countPictures(where, field, signal) {
+    return this.#requestJson(`facets?${createParameters({ where, field })}`, { signal });
+  }
+
+  /**
+   * Count the pictures of an answer by the values that they have.
+   * @param {readonly string[]} ids
+   * @param {readonly string[]} fields
+   * @param {AbortSignal} signal
+   * @returns {Promise<Facets>}
+   */
+  countAnswer(ids, fields, signal) {
+    return this.#requestJson('facets', { ...createJson({ ids, fields }), signal });
+  }
+
+  /**
+   * Return how many pictures were taken in each month, newest first. Those without a date come last.
+   * @param {readonly string[]} where
+   * @param {AbortSignal} signal
+   * @returns {Promise<{ months: { month: string | null, count: number }[] }>}
+   */
+  fetchMonths(where, signal) {
+    return this.#requestJson(`months?${createParameters({ where })}`, { signal });
+  }
+
+  /**
+   * Return the folders with pictures in a folder.
+   * @param {string | undefined} path Undefined for the indexed folders.
+   * @param {readonly string[]} where
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<{ folders: FolderCount[] }>}
+   */
+  fetchTree(path, where, signal) {
+    return this.#requestJson(`tree?${createParameters({ path: path ?? '', where })}`, { signal });
+  }
+
+  /**
+   * Return the text in a picture.
+   * @param {string} id
+   * @param {AbortSignal} signal
+   * @returns {Promise<{ lines: TextLine[] }>}
+   */
+  fetchText(id, signal) {
+    return this.#requestJson(`images/${encodeURIComponent(id)}/text`, { signal });
   }
 
   /**
@@ -264,9 +328,37 @@ export class Api {
     return this.#requestJson(`tags?prefix=${encodeURIComponent(prefix)}&limit=20`);
   }
 
-  /** @returns {Promise<{ albums: { id: string, name: string, count: number }[] }>} */
+  /**
+   * Rename a tag in all pictures.
+   * @param {string} tag
+   * @param {string} name
+   * @returns {Promise<{ pictures: number }>}
+   */
+  renameTag(tag, name) {
+    return this.#requestJson(`tags/${encodeURIComponent(tag)}`, { ...createJson({ name }), method: 'PATCH' });
+  }
+
+  /** @returns {Promise<{ albums: Album[] }>} */
   fetchAlbums() {
     return this.#requestJson('albums');
+  }
+
+  /** @param {string} name */
+  async createAlbum(name) {
+    await this.#request('albums', createJson({ name }));
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} name
+   */
+  async renameAlbum(id, name) {
+    await this.#request(`albums/${encodeURIComponent(id)}`, { ...createJson({ name }), method: 'PATCH' });
+  }
+
+  /** @param {string} id */
+  async deleteAlbum(id) {
+    await this.#request(`albums/${encodeURIComponent(id)}`, { method: 'DELETE' });
   }
 
   /**
@@ -511,6 +603,15 @@ async function readProblem(response) {
   } catch {
     return new Problem(response.status, 'unknown', response.statusText);
   }
+}
+
+/**
+ * Write the parameters of an address. Empty ones are left out.
+ * @param {Record<string, string | readonly string[]>} values
+ */
+function createParameters(values) {
+  const pairs = Object.entries(values).flatMap(([name, value]) => [value].flat().map((one) => [name, one]));
+  return new URLSearchParams(pairs.filter(([, value]) => value !== ''));
 }
 
 /**

@@ -5,6 +5,7 @@ import { Api } from './api.js';
 import { AskDialog } from './ask.js';
 import { DetailDialog } from './detail.js';
 import { getElement, moveFocus, translateDocument } from './dom.js';
+import { Finding } from './finding.js';
 import { Grid } from './grid.js';
 import { translate, translator } from './i18n.js';
 import { opensElsewhere } from './keyboard.js';
@@ -62,6 +63,7 @@ class App {
   #variants;
   #panel;
   #detail;
+  #finding;
   #results;
 
   constructor() {
@@ -80,7 +82,8 @@ class App {
       onEnd: () => this.#results.loadMore(),
       onSelect: () => this.#selectionBar.show(),
     });
-    this.#selectionBar = new SelectionBar(this.#api, new AskDialog(), this.#grid.selection, {
+    const ask = new AskDialog();
+    this.#selectionBar = new SelectionBar(this.#api, ask, this.#grid.selection, {
       onQuery: (terms) => this.#addTerms(terms),
       onOpen: ({ id }) => this.#enter({ ...this.#route, see: id }, { y: scrollY }),
       onChange: () => this.#reloadResults(),
@@ -109,6 +112,11 @@ class App {
       onChange: () => this.#store.invalidate(),
       showToast,
     });
+    this.#finding = new Finding(this.#api, ask, this.#grid, {
+      onChange: (change) => this.#enter({ ...this.#route, ...change, see: '' }),
+      onEdit: () => this.#reloadResults(),
+      showToast,
+    });
     const parts = {
       api: this.#api,
       store: this.#store,
@@ -117,8 +125,8 @@ class App {
       placeholder: this.#placeholder,
     };
     this.#results = new Results(parts, {
-      onListed: () => this.#setNeighbours(),
-      onLoading: (route) => controls.show(route),
+      onListed: () => this.#handleListed(),
+      onLoading: (route) => this.#handleLoading(route, controls),
       onRecognized: (route, id, answer) => this.#handleRecognized(route, id, answer),
       createAddFolder: () => this.#createAddFolder(),
     });
@@ -269,6 +277,7 @@ class App {
   /** Show the new pictures of the library, unless somebody is reading. */
   #handleLibraryChange() {
     this.#store.invalidate();
+    this.#finding.invalidate();
     const isReading = this.#route.see || scrollY > innerHeight || getElement('grid').contains(document.activeElement);
     if (!isReading) this.#results.load(this.#route, scrollY);
   }
@@ -287,6 +296,7 @@ class App {
 
   #refreshLibrary() {
     this.#store.invalidate();
+    this.#finding.invalidate();
     this.#library.refresh();
   }
 
@@ -370,6 +380,20 @@ class App {
     if (place >= this.#grid.items.length - LOAD_AHEAD) this.#results.loadMore();
     this.#setNeighbours();
     this.#detail.show(id, this.#grid.items[place]);
+  }
+
+  /**
+   * @param {Route} route
+   * @param {AnswerControls} controls
+   */
+  #handleLoading(route, controls) {
+    controls.show(route);
+    this.#finding.show(route);
+  }
+
+  #handleListed() {
+    this.#setNeighbours();
+    this.#finding.handleListed();
   }
 
   #setNeighbours() {

@@ -8,7 +8,7 @@ const WAIT_MS = 150;
 
 /**
  * A question for a text. suggest: returns texts that there are already.
- * @typedef {{ title: string, label: string, confirm: string,
+ * @typedef {{ title: string, label: string, confirm: string, value?: string,
  *   suggest: (prefix: string) => Promise<string[]> }} TextQuestion
  */
 
@@ -47,9 +47,9 @@ export class AskDialog {
    * Ask for a text. Returns null if there is none.
    * @param {TextQuestion} question
    */
-  async askText({ title, label, confirm, suggest }) {
+  async askText({ title, label, confirm, suggest, value = '' }) {
     getElement('ask-label').textContent = label;
-    this.#field.value = '';
+    this.#field.value = value;
     this.#suggest = suggest;
     getElement('ask-suggestions').replaceChildren();
     this.#showSuggestions();

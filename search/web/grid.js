@@ -19,6 +19,7 @@ const MARGIN = 12; // pixels around a picture that is scrolled to
 const NARROW = 560; // pixels: below this the rows are lower
 const WIDE = 1700; // pixels: from this on they are higher
 const DIVIDER = 56; // pixels
+const BAR = 80; // pixels at the top of the window that the bar covers
 const LONG_PRESS_MS = 450;
 const STILL = 12; // pixels that a finger may move in a long press
 export const DRAG_TYPE = 'application/x-lookalike'; // of a picture that is dragged within the page
@@ -60,6 +61,9 @@ export class Grid {
   #wasLongPress = false;
 
   #active = 0;
+
+  /** How many times as high as usual the rows are. */
+  #factor = 1;
   #width = 0;
   #frame = 0; // number of the next drawing, 0 if none is planned
 
@@ -123,6 +127,33 @@ export class Grid {
     this.#arrange();
   }
 
+  /**
+   * Show the pictures so many times as high as usual.
+   * @param {number} factor
+   */
+  setSize(factor) {
+    const place = this.firstPlace;
+    const hasScrolled = scrollY > 0;
+    this.#factor = factor;
+    this.#arrange();
+    if (place > 0 && hasScrolled) this.scrollTo(place);
+  }
+
+  /** The first picture below the upper edge of the window. */
+  get firstPlace() {
+    const { top } = this.#list.getBoundingClientRect();
+    return this.#rows.length ? this.#rows[findRowAt(this.#rows, Math.max(0, BAR - top))].from : 0;
+  }
+
+  /**
+   * Scroll so that the row of a picture is the first one.
+   * @param {number} place
+   */
+  scrollTo(place) {
+    const { top } = this.#list.getBoundingClientRect();
+    scrollBy(0, top + this.#rows[findRowOf(this.#rows, place)].top - BAR);
+  }
+
   /** Draw with the next frame. */
   planDrawing() {
     if (this.#frame) return;
@@ -175,7 +206,8 @@ export class Grid {
     this.#width = this.#list.clientWidth;
     if (!this.#width) return;
     const height = this.#width < NARROW ? 132 : this.#width > WIDE ? 220 : 184;
-    const spacing = { target: height, gap: this.#rating ? 14 : 6, below: this.#rating ? CAPTION : 0 };
+    const target = Math.round(height * this.#factor);
+    const spacing = { target, gap: this.#rating ? 14 : 6, below: this.#rating ? CAPTION : 0 };
     const divider = this.#rating?.divider ?? null;
     const starts = divider ? [divider.start] : [];
     const { rows, height: whole, headings } = layoutSections(this.items, this.#width, spacing, starts, DIVIDER);

@@ -75,6 +75,15 @@ export function createTranslator(languages) {
   }
 
   /**
+   * Format a month.
+   * @param {string} text `YYYY-MM`
+   */
+  function formatMonth(text) {
+    const format = new Intl.DateTimeFormat(language, { month: 'long', year: 'numeric', timeZone: 'UTC' });
+    return format.format(new Date(`${text}-01T00:00:00Z`));
+  }
+
+  /**
    * Format a duration.
    * @param {number} seconds
    */
@@ -90,6 +99,7 @@ export function createTranslator(languages) {
     formatNumber,
     formatBytes,
     formatTime,
+    formatMonth,
     formatDuration,
     /** @param {number} share 0 to 1 */
     formatPercent: (share) => percent.format(share),

@@ -139,3 +139,18 @@ export function getZoomStep({ key }) {
   if (key === '+' || key === '=') return 1;
   return key === '-' || key === '_' ? -1 : 0;
 }
+
+/**
+ * Return how far a key goes on the timeline, or null.
+ * @param {Pick<KeyboardEvent, 'key' | 'ctrlKey' | 'metaKey' | 'altKey'>} event
+ * @returns {{ by: number, isByYear: boolean } | null}
+ */
+export function getTimelineStep({ key, ctrlKey, metaKey, altKey }) {
+  if (ctrlKey || metaKey || altKey) return null;
+  if (key === 'ArrowDown' || key === 'ArrowRight') return { by: 1, isByYear: false };
+  if (key === 'ArrowUp' || key === 'ArrowLeft') return { by: -1, isByYear: false };
+  if (key === 'PageDown') return { by: 1, isByYear: true };
+  if (key === 'PageUp') return { by: -1, isByYear: true };
+  if (key === 'Home') return { by: -Infinity, isByYear: false };
+  return key === 'End' ? { by: Infinity, isByYear: false } : null;
+}

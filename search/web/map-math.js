@@ -96,6 +96,32 @@ export function getBounds({ x, y, zoom }, width, height, side) {
 }
 
 /**
+ * Return whether two bounds have places in common.
+ * @param {Bounds} one
+ * @param {Bounds} other
+ */
+export function isWithin(one, other) {
+  const isAcross = one.east >= other.west && one.west <= other.east;
+  return isAcross && one.north >= other.south && one.south <= other.north;
+}
+
+/**
+ * Widen bounds to whole cells of a grid that stays where it is while the map moves, so that groups
+ * stay the same too.
+ * @param {Bounds} bounds
+ * @param {number} cells From west to east.
+ * @returns {{ bounds: Bounds, cells: number }}
+ */
+export function snapBounds({ west, south, east, north }, cells) {
+  const side = 2 ** Math.round(Math.log2((east - west) / cells)); // a zoom by little keeps it
+  const [first, last] = [Math.floor(west / side), Math.ceil(east / side)];
+  const low = Math.max(-90, Math.floor(south / side) * side);
+  const snapped = { west: first * side, south: low, east: last * side, north };
+  if ((last - first) * side > 360) return { bounds: { west, south, east, north }, cells };
+  return { bounds: snapped, cells: last - first };
+}
+
+/**
  * Return the view that shows all places, with some room around them.
  * @param {{ latitude: number, longitude: number }[]} places
  * @param {number} width Pixels.

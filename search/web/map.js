@@ -7,6 +7,7 @@ import { getDirection, getZoomStep, isBrowserShortcut } from './keyboard.js';
 import {
   WORLD,
   decodeLine,
+  isWithin,
   fitView,
   formatNear,
   getBounds,
@@ -14,6 +15,7 @@ import {
   limitView,
   moveView,
   project,
+  snapBounds,
   toPixels,
   zoomView,
 } from './map-math.js';
@@ -31,6 +33,7 @@ import { isAbort } from './problems.js';
  */
 
 const SIDE = 640; // pixels of the world at zoom 1
+const MAX_CELLS = 64; // that the server answers
 const CELL = 90; // pixels between two groups of pictures
 const STEP = 80; // pixels of an arrow key
 const WAIT_MS = 120; // before the groups of another view are loaded
@@ -155,10 +158,11 @@ export class MapDialog {
     this.#timer = setTimeout(async () => {
       const { clientWidth: width, clientHeight: height } = this.#stage;
       const bounds = getBounds(this.#view, width, height, SIDE);
-      const groups = await this.#load(bounds, Math.max(1, Math.round(width / CELL)));
+      const grid = snapBounds(bounds, Math.max(1, Math.round(width / CELL)));
+      const groups = await this.#load(grid.bounds, Math.min(MAX_CELLS, grid.cells));
       if (!groups) return;
-      this.#shown = groups;
-      const count = groups.reduce((sum, group) => sum + group.pictures, 0);
+      this.#shown = groups.filter((group) => isWithin(group, bounds)); // cells reach past the edges
+      const count = this.#shown.reduce((sum, group) => sum + group.pictures, 0);
       this.#summary.textContent = count ? translate('map_pictures', { n: count }) : translate('map_none');
       getElement('map-search', HTMLButtonElement).disabled = !count;
       this.#createGroups();

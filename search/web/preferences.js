@@ -3,15 +3,19 @@
 /** @typedef {{ getItem(key: string): string | null, setItem(key: string, value: string): void }} KeyValues */
 /** @typedef {'auto' | 'en' | 'zh'} Language */
 /** @typedef {'system' | 'light' | 'dark'} Theme */
-/** @typedef {{ language: Language, theme: Theme, minScore: number }} Preferences */
+/** @typedef {{ language: Language, theme: Theme, minScore: number, viewSize: number,
+ *   showsFilters: boolean }} Preferences */
 
 const KEY = 'lookalike-preferences';
+
+/** How high the rows of pictures are, as a factor. */
+export const VIEW_SIZES = Object.freeze([0.7, 1, 1.4, 2]);
 
 /** The least score of results, 0 for all of them. */
 export const CUT_OFFS = Object.freeze([0, 0.3, 0.5, 0.7, 0.9]);
 
 /** @type {Readonly<Preferences>} */
-export const DEFAULTS = Object.freeze({ language: 'auto', theme: 'system', minScore: 0 });
+export const DEFAULTS = Object.freeze({ language: 'auto', theme: 'system', minScore: 0, viewSize: 1, showsFilters: false });
 
 /**
  * Read the preferences. Values that are not known count as not set.
@@ -33,6 +37,8 @@ export function readPreferences(storage) {
     language: choose(/** @type {const} */ (['auto', 'en', 'zh']), stored.language, DEFAULTS.language),
     theme: choose(/** @type {const} */ (['system', 'light', 'dark']), stored.theme, DEFAULTS.theme),
     minScore: choose(CUT_OFFS, stored.minScore, DEFAULTS.minScore),
+    viewSize: choose(VIEW_SIZES, stored.viewSize, DEFAULTS.viewSize),
+    showsFilters: choose([true, false], stored.showsFilters, DEFAULTS.showsFilters),
   };
 }
 

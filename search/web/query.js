@@ -13,7 +13,7 @@ import { isWords, parseFile } from './route.js';
 /**
  * A query as the API takes it. line: terms and conditions as they are typed.
  * @typedef {{ line?: string, terms?: Term[], k: number, where?: readonly string[], min_score?: number, kind?: string,
- *   collapse?: boolean }} Query
+ *   collapse?: boolean, sort?: string }} Query
  */
 
 /**
@@ -48,7 +48,7 @@ export function buildQuery(route) {
     const crop = term.crop ? { crop: term.crop.map((share) => `${share}%`) } : {};
     return { image: file === null ? term.what : files.indexOf(file), ...weight, ...crop };
   };
-  const { k, where, min, kind, isFolded } = route;
+  const { k, where, min, kind, isFolded, sort } = route;
   /** @type {(term: QueryTerm) => boolean} */
   const isLine = (term) => isWords(term) && term.weight === 1;
   const line = route.terms.filter(isLine).map(({ what }) => what).join(' + ');
@@ -61,5 +61,6 @@ export function buildQuery(route) {
     ...(min === null ? {} : { min_score: min }),
     ...(kind ? { kind } : {}),
     ...(isFolded ? { collapse: true } : {}),
+    ...(sort && sort !== 'score' ? { sort } : {}),
   };
 }

@@ -5,7 +5,7 @@ import { getElement } from './dom.js';
 import { translate } from './i18n.js';
 import { isAbort, isTemporary, toProblem } from './problems.js';
 import { buildQuery, isTextQuery, listFiles } from './query.js';
-import { MAX_K, isAddress, isWords, parseFile, parseId } from './route.js';
+import { MAX_K, isAddress, isWords, listConditions, parseFile, parseId } from './route.js';
 import { describeReading } from './suggest.js';
 
 /** @import { Answer, Api, Item } from './api.js' */
@@ -63,12 +63,13 @@ export class Results {
     this.#request = new AbortController();
     this.hasFailed = false;
     const isQuery = route.terms.length > 0;
-    document.body.classList.toggle('asking', isQuery || route.where.length > 0);
+    const isList = route.where.length > 0 || route.isHidden || route.sort !== '';
+    document.body.classList.toggle('asking', isQuery || isList);
     document.body.classList.toggle('alone', isTextQuery(route) || !isQuery);
     getElement('more').hidden = true;
     this.#showReading('');
     this.#parts.placeholder.hide();
-    getElement('results-title').textContent = translate(isQuery || route.where.length ? 'results_title' : 'newest');
+    getElement('results-title').textContent = translate(isQuery || isList ? 'results_title' : 'newest');
     this.#callbacks.onLoading(route);
     if (isQuery) {
       await this.#search(route, y, this.#request.signal);
@@ -169,9 +170,12 @@ export class Results {
     const { hits } = answer;
     const reading = describeReading(answer, translate);
     const own = route.terms.map(({ what }) => parseId(what)).filter((id) => id !== null);
-    const { likeness, alike, end } = classifyHits(hits, own);
+    const byScore = route.sort ? [...hits].sort((a, b) => b.score - a.score) : hits;
+    const { likeness: inOrder, alike, end } = classifyHits(byScore, own);
+    const places = new Map(byScore.map((hit, i) => [hit, i]));
+    const likeness = hits.map((hit) => inOrder[places.get(hit) ?? 0]);
     const isOfWords = isTextQuery(route);
-    const divider = end === null ? null : { start: end, text: translate(isOfWords ? 'divider_words' : 'divider') };
+    const divider = end === null || route.sort ? null : { start: end, text: translate(isOfWords ? 'divider_words' : 'divider') };
     this.#list(hits, { likeness, isOfWords, divider }, y);
     const time = translate('took', { n: Math.round(answer.took_ms.total) });
     const count = alike === null ? '' : translate(isOfWords ? 'fitting_then' : 'alike_then', { n: alike });
@@ -211,12 +215,12 @@ export class Results {
    */
   async #loadNewest(route, y, signal) {
     const { api, store, placeholder } = this.#parts;
-    const key = JSON.stringify(route.where);
+    const key = JSON.stringify({ where: listConditions(route), sort: route.sort, isHidden: route.isHidden });
     if (!store.newest || store.newest.isStale || store.newest.key !== key) {
       this.#showBusy(translate('loading'));
       try {
-        const { images, page, pages, total } = await api.fetchPage(1, route.where, signal);
-        store.newest = { key, items: images, page, pages, total, isLoading: false, isStale: false };
+        const { images, next, total } = await api.fetchPage({ ...JSON.parse(key), cursor: '' }, signal);
+        store.newest = { key, items: images, next, total, isLoading: false, isStale: false };
       } catch (error) {
         if (!isAbort(error)) this.#showProblem(route, toProblem(error));
         return;
@@ -224,12 +228,14 @@ export class Results {
     }
     const { items, total } = store.newest;
     this.#list(items, null, y);
-    if (route.where.length) {
-      this.#showHeading(translate('results', { n: total }), '');
+    if (route.where.length || route.isHidden) {
+      const title = route.isHidden ? 'hidden_pictures' : 'results';
+      this.#showHeading(translate(title, { n: total }), route.isHidden ? translate('pictures', { n: total }) : '');
       if (!total) placeholder.show('search', translate('no_results'), this.#adviseOnNone(route));
       return;
     }
-    this.#showHeading(translate('newest'), translate('pictures', { n: total }));
+    const title = translate(route.sort && route.sort !== '-added' ? 'library_title' : 'newest');
+    this.#showHeading(title, translate('pictures', { n: total }));
     document.body.classList.toggle('empty', !total);
     if (!total) placeholder.showEmptyLibrary([this.#callbacks.createAddFolder()]);
   }
@@ -238,14 +244,15 @@ export class Results {
   async loadMore() {
     const { api, store, grid } = this.#parts;
     const { newest } = store;
-    if (!newest || grid.items !== newest.items || newest.page >= newest.pages || newest.isLoading) return;
+    if (!newest || grid.items !== newest.items || newest.next === null || newest.isLoading) return;
     newest.isLoading = true;
     try {
-      const { images, page } = await api.fetchPage(newest.page + 1, JSON.parse(newest.key), this.#request.signal);
+      const list = { ...JSON.parse(newest.key), cursor: newest.next };
+      const { images, next } = await api.fetchPage(list, this.#request.signal);
       if (grid.items !== newest.items) return;
       const known = new Set(newest.items.map(({ id }) => id)); // pictures may have come in between
       newest.items = [...newest.items, ...images.filter(({ id }) => !known.has(id))];
-      newest.page = page;
+      newest.next = next;
       newest.isLoading = false;
       grid.extend(newest.items);
       this.#callbacks.onListed();

@@ -3,6 +3,7 @@
 export const DEFAULT_K = 200;
 export const MAX_K = 10_000;
 const ID_DIGITS = 16;
+export const SORT_KEYS = Object.freeze(/** @type {const} */ (['score', 'date', 'name', 'size', 'folder', 'color', 'added']));
 export const KINDS = Object.freeze(['copy', 'similar']);
 
 /**
@@ -23,6 +24,9 @@ export const KINDS = Object.freeze(['copy', 'similar']);
  * @property {number | null} min Least score.
  * @property {string} kind Least likeness of the results: `copy`, `similar`, or empty for any.
  * @property {boolean} isFolded Whether copies of one picture are shown as one.
+ * @property {string} sort An order such as `-date`; empty for the best or the newest first.
+ * @property {string} from Month at which a list by date begins, `none` for pictures without a date, or empty.
+ * @property {boolean} isHidden Whether the hidden pictures are listed.
  * @property {string} see Id of the picture that is shown large, or empty.
  */
 
@@ -39,6 +43,9 @@ export const START = Object.freeze({
   min: null,
   kind: '',
   isFolded: false,
+  sort: '',
+  from: '',
+  isHidden: false,
   see: '',
 });
 
@@ -142,6 +149,24 @@ function parseTerm(text) {
 }
 
 /**
+ * Return an order, or an empty text for one that there is not.
+ * @param {string} text
+ */
+function parseSort(text) {
+  return SORT_KEYS.some((key) => text === key || text === `-${key}`) && text !== '-score' ? text : '';
+}
+
+/**
+ * Return the conditions of a list: those of the route, and where it begins.
+ * @param {Pick<Route, 'where' | 'sort' | 'from'>} route
+ */
+export function listConditions({ where, sort, from }) {
+  if (!from || !/^-?date$/.test(sort)) return [...where];
+  if (from === 'none') return [...where, 'not date>=0001'];
+  return [...where, sort === 'date' ? `not date<${from}` : `not date>${from}`];
+}
+
+/**
  * Parse the query part of an address. Wrong values count as not set.
  * @param {string} search
  * @returns {Route}
@@ -160,6 +185,9 @@ export function parseRoute(search) {
     min: min !== null && Math.abs(min) <= 1 ? min : null,
     kind: KINDS.includes(parameters.get('kind') ?? '') ? (parameters.get('kind') ?? '') : '',
     isFolded: parameters.get('fold') === '1',
+    sort: parseSort(parameters.get('sort') ?? ''),
+    from: parameters.get('from')?.match(/^(\d{4}-(0[1-9]|1[0-2])|none)$/)?.[0] ?? '',
+    isHidden: parameters.get('hidden') === '1',
     see: parameters.get('see') ?? '',
   };
 }
@@ -168,7 +196,7 @@ export function parseRoute(search) {
  * Return the address of a route. A route with a file has none but the start page's.
  * @param {Route} route
  */
-export function formatRoute({ terms, where, k, min, kind, isFolded, see }) {
+export function formatRoute({ terms, where, k, min, kind, isFolded, sort, from, isHidden, see }) {
   const parts = /** @type {string[]} */ ([]);
   /** @type {(name: string, value: string | number) => void} */
   const add = (name, value) => {
@@ -185,6 +213,9 @@ export function formatRoute({ terms, where, k, min, kind, isFolded, see }) {
   if (terms.length && min !== null) add('min', min);
   if (terms.length && kind) add('kind', kind);
   if (isFolded) add('fold', 1);
+  if (sort) add('sort', sort);
+  if (from) add('from', from);
+  if (isHidden) add('hidden', 1);
   if (see) add('see', shortenId(see));
   return parts.length ? `/?${parts.join('&')}` : '/';
 }
@@ -193,6 +224,7 @@ export function formatRoute({ terms, where, k, min, kind, isFolded, see }) {
  * Return a key that two routes share if they have the same results.
  * @param {Route} route
  */
-export function getResultKey({ terms, where, k, min, kind, isFolded }) {
-  return JSON.stringify([terms.map(({ what, weight, crop }) => [what, weight, crop]), where, k, min, kind, isFolded]);
+export function getResultKey({ terms, where, k, min, kind, isFolded, sort, from, isHidden }) {
+  const parts = terms.map(({ what, weight, crop }) => [what, weight, crop]);
+  return JSON.stringify([parts, where, k, min, kind, isFolded, sort, from, isHidden]);
 }

@@ -56,6 +56,7 @@ export class SelectionBar {
       'selection-favourite': () => this.#change({ favourite: true }, 'favourites_added'),
       'selection-tag': () => this.#addTag(),
       'selection-album': () => this.#addToAlbum(),
+      'selection-unhide': () => this.#change({ hidden: false }, 'unhidden'),
       'selection-hide': () => this.#change({ hidden: true }, 'hidden_now'),
       'selection-zip': () => this.#downloadZip(),
       'selection-csv': () => this.#downloadCsv(),
@@ -131,7 +132,7 @@ export class SelectionBar {
   /**
    * Change the selected pictures, and offer to undo it.
    * @param {Change} change
-   * @param {'favourites_added' | 'rated' | 'tagged' | 'album_added' | 'hidden_now'} text
+   * @param {'favourites_added' | 'rated' | 'tagged' | 'album_added' | 'hidden_now' | 'unhidden'} text
    * @param {Record<string, string>} [values]
    */
   async #change(change, text, values = {}) {

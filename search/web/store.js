@@ -14,8 +14,7 @@ const MAX_ANSWERS = 12; // so that going back takes no time
  * @typedef {object} Newest
  * @property {string} key Which pictures: a key of their conditions.
  * @property {Image[]} items
- * @property {number} page The last one that is loaded.
- * @property {number} pages
+ * @property {string | null} next The cursor of the next page; null after the last.
  * @property {number} total
  * @property {boolean} isLoading
  * @property {boolean} isStale

@@ -1,12 +1,15 @@
 // Every text of the page, in English and Chinese. `{name}` is filled in; a key that ends in `_one`
 // is the singular.
 
+import { EN_FINDING, ZH_FINDING } from './texts-finding.js';
+
 /**
  * Names of the texts.
  * @typedef {keyof typeof EN} TextKey
  */
 
 export const EN = Object.freeze({
+  ...EN_FINDING,
   title: 'lookalike',
   tagline: 'Find the pictures that look like this one',
   skip: 'Skip to the pictures',
@@ -22,6 +25,7 @@ export const EN = Object.freeze({
   touch_hint: 'Choose one, take one, or paste its address',
   drop_now: 'Drop it anywhere',
   newest: 'Newest in the library',
+  library_title: 'Library',
   pictures_one: '{n} picture',
   pictures: '{n} pictures',
   results_one: '{n} result',
@@ -472,19 +476,11 @@ export const EN = Object.freeze({
   key_crop: 'resize the crop',
   key_delete: 'remove the crop',
   key_help: 'show this help',
-  map: 'Map of places',
-  map_search: 'Show these pictures',
-  map_stage: 'Map. Arrow keys move it, + and - zoom it.',
-  map_all: 'All places',
-  map_none: 'No picture here says where it was taken.',
-  map_pictures_one: '{n} picture',
-  map_pictures: '{n} pictures',
-  map_group_one: '{n} picture here',
-  map_group: '{n} pictures here: zoom in',
 });
 
 /** @type {Readonly<Record<Exclude<TextKey, `${string}_one`>, string>>} */
 export const ZH = Object.freeze({
+  ...ZH_FINDING,
   title: 'lookalike 以图搜图',
   tagline: '找出与它相似的图片',
   skip: '跳到图片',
@@ -500,6 +496,7 @@ export const ZH = Object.freeze({
   touch_hint: '拍一张，或在上方粘贴图片网址',
   drop_now: '松开即可搜索',
   newest: '图库中最新的图片',
+  library_title: '图库',
   pictures: '{n} 张图片',
   results: '{n} 个结果',
   took: '{n} 毫秒',
@@ -924,11 +921,4 @@ export const ZH = Object.freeze({
   key_crop: '调整裁剪框大小',
   key_delete: '移除裁剪框',
   key_help: '显示此帮助',
-  map: '地点地图',
-  map_search: '查看这些图片',
-  map_stage: '地图。方向键移动，+ 和 - 缩放。',
-  map_all: '所有地点',
-  map_none: '这里没有带拍摄地点的图片。',
-  map_pictures: '{n} 张图片',
-  map_group: '此处 {n} 张图片：放大',
 });

@@ -10,12 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from selenium import webdriver
 from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
+
+from helpers.project import ROOT
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 MISSING = "needs Debian's packages chromium and chromium-driver: install them with apt-get"
@@ -26,6 +29,11 @@ FLAGS = (
 ).split()
 SECONDS = 60.0  # at most: a busy machine is no failure
 QUIET = "!document.body.classList.contains('busy')"
+
+AXE = ROOT / "build" / "page" / "node_modules" / "axe-core" / "axe.min.js"
+VIOLATIONS = """const done = arguments[0];
+axe.run({include: [['body']], exclude: [['#grid']]}, {resultTypes: ['violations']}).then((result) =>
+  done(result.violations.map(({id, nodes}) => [id, nodes.map(({html}) => html.slice(0, 200))])))"""
 
 
 class Page:
@@ -168,3 +176,12 @@ def browsing(profile: Path, languages: str = "en-US,en") -> Iterator[Page]:
         yield page
     finally:
         driver.quit()
+
+
+def list_violations(page: Page) -> list[object]:
+    """What axe finds, but in the grid of results."""
+    if not AXE.is_file():
+        pytest.skip("scripts/check_page installs axe-core")
+    page.driver.execute_script(AXE.read_text())
+    violations: list[object] = page.driver.execute_async_script(VIOLATIONS)
+    return violations

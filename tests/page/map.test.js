@@ -13,6 +13,7 @@ import {
   limitView,
   moveView,
   project,
+  snapBounds,
   toPixels,
   unproject,
   zoomView,
@@ -92,4 +93,14 @@ test('the outlines are lines on the world', () => {
     for (const [x, y] of decodeLine(line, steps)) assert.ok(x > -1 && x < 2 && y > -1e-6 && y < 1 + 1e-6);
   }
   assertClose(decodeLine([0, 0, 20, 20], 20)[1], project(1, 1));
+});
+
+test('cells stay where they are while the map moves', () => {
+  const { bounds, cells } = snapBounds({ west: -25, south: 30, east: 167, north: 60 }, 14);
+  assert.deepEqual([bounds.west, bounds.east, cells], [-32, 176, 13]);
+  const moved = snapBounds({ west: -20, south: 31, east: 172, north: 61 }, 14);
+  assert.equal((moved.bounds.west - bounds.west) % 16, 0);
+  assert.ok(moved.bounds.west <= -20 && moved.bounds.east >= 172);
+  const world = { west: -180, south: -90, east: 180, north: 90 };
+  assert.deepEqual(snapBounds(world, 14), { bounds: world, cells: 14 });
 });

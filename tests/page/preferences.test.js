@@ -23,7 +23,7 @@ test('preferences are kept beside those that are kept', () => {
   assert.deepEqual(readPreferences(storage), DEFAULTS);
   writePreferences(storage, { theme: 'dark' });
   writePreferences(storage, { minScore: 0.5 });
-  assert.deepEqual(readPreferences(storage), { language: 'auto', theme: 'dark', minScore: 0.5 });
+  assert.deepEqual(readPreferences(storage), { ...DEFAULTS, theme: 'dark', minScore: 0.5 });
 });
 
 test('what is not known counts as not set', () => {

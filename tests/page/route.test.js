@@ -17,6 +17,8 @@ test('an address and its route mean the same', () => {
     '/?t=2;;id:0123456789abcdef&t=-0.5;10,20,30.5,40;https://example.test/a.jpg&t=1;;red%20hat;%20no',
     '/?t=-1;;hat&w=type=jpeg&k=5&min=0.5&fold=1',
     '/?w=color=%23c03020&w=camera=%22A%20%26%20B%22',
+    '/?w=type=png&sort=-date&from=2024-05&hidden=1',
+    '/?sort=date&from=none',
   ];
   for (const address of addresses) {
     const written = formatRoute(parseRoute(address.slice(1)));
@@ -30,6 +32,8 @@ test('wrong values of an address count as not set', () => {
   for (const crop of ['1,2,3', '1,2,3,x', '-1,0,5,5', '0,0,0,5', '0,0,5,0']) {
     assert.equal(parseRoute(`?q=a&crop=${crop}`).terms[0].crop, null);
   }
+  for (const sort of ['x', '-score', '--date', 'Date']) assert.equal(parseRoute(`?sort=${sort}`).sort, '');
+  for (const from of ['2024', '2024-13', 'x']) assert.equal(parseRoute(`?from=${from}`).from, '');
   for (const min of ['x', '2', '']) assert.equal(parseRoute(`?q=a&min=${min}`).min, null);
   for (const t of ['', 'a', '0;;a', 'x;;a', '1;;', '1.2.3;;a']) assert.deepEqual(parseRoute(`?t=${t}`).terms, []);
 });
@@ -55,7 +59,7 @@ test('the picture that is shown large does not change the results', () => {
   assert.equal(getResultKey({ ...query, see: 'a' }), getResultKey(query));
   const others = [
     { terms: [createTerm('cap')] }, { terms: [createTerm('hat', 2)] }, { terms: [createTerm('hat', 1, [1, 2, 3, 4])] },
-    { k: 5 }, { min: 0.5 }, { where: ['type=png'] }, { isFolded: true },
+    { k: 5 }, { min: 0.5 }, { where: ['type=png'] }, { isFolded: true }, { sort: 'name' }, { from: '2024-05' }, { isHidden: true },
   ];
   for (const other of others) assert.notEqual(getResultKey({ ...query, ...other }), getResultKey(query));
 });
@@ -87,6 +91,20 @@ test('a file is named by its place among those that are sent, once', () => {
 test('conditions, the least score and folding are sent if they are set', () => {
   const query = buildQuery({ ...START, where: ['type=png'], min: 0.5, isFolded: true });
   assert.deepEqual(query, { terms: [], k: route.DEFAULT_K, where: ['type=png'], min_score: 0.5, collapse: true });
+});
+
+test('an order is sent, unless it is the usual one', () => {
+  assert.equal(buildQuery({ ...START, sort: '-date' }).sort, '-date');
+  for (const sort of ['', 'score']) assert.ok(!('sort' in buildQuery({ ...START, sort })));
+});
+
+test('a list by date begins at a month, and has pictures without a date in any case', () => {
+  const where = ['type=png'];
+  const list = (sort, from) => route.listConditions({ where, sort, from });
+  assert.deepEqual(list('-date', '2024-05'), ['type=png', 'not date>2024-05']);
+  assert.deepEqual(list('date', '2024-05'), ['type=png', 'not date<2024-05']);
+  assert.deepEqual(list('date', 'none'), ['type=png', 'not date>=0001']);
+  for (const [sort, from] of [['name', '2024-05'], ['-date', '']]) assert.deepEqual(list(sort, from), where);
 });
 
 test('the box shows words and URLs of a query alone', () => {

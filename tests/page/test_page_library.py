@@ -11,10 +11,10 @@ import cv2
 import httpx
 import numpy as np
 import pytest
-from helpers.browsing import CHROMIUM, DRIVER, MISSING, Page
+from helpers.browsing import CHROMIUM, DRIVER, MISSING, Page, list_violations
 from helpers.libraries import close_library, open_library
 from helpers.pictures import jpeg, paint
-from helpers.project import ROOT, SAMPLES
+from helpers.project import SAMPLES
 from helpers.serving import serving, until
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -24,11 +24,7 @@ from search import Engine
 from search.api import phone
 from search.api.auth import Access
 
-AXE = ROOT / "build" / "page" / "node_modules" / "axe-core" / "axe.min.js"
 DONE = "document.querySelector('.job[data-state=done]')"
-VIOLATIONS = """const done = arguments[0];
-axe.run({include: [['body']], exclude: [['#grid']]}, {resultTypes: ['violations']}).then((result) =>
-  done(result.violations.map(({id, nodes}) => [id, nodes.map(({html}) => html.slice(0, 200))])))"""
 
 pytestmark = [
     pytest.mark.slow,
@@ -57,15 +53,6 @@ def owned(engine: Engine, page: Page, **more: object) -> Iterator[str]:
 def open_panel(page: Page) -> None:
     page.click("#library")
     page.wait_for("document.getElementById('folders').open")
-
-
-def list_violations(page: Page) -> list[object]:
-    """What axe finds, but in the grid of results."""
-    if not AXE.is_file():
-        pytest.skip("scripts/check_page installs axe-core")
-    page.driver.execute_script(AXE.read_text())
-    violations: list[object] = page.driver.execute_async_script(VIOLATIONS)
-    return violations
 
 
 def test_a_folder_is_found_by_browsing_and_added(page: Page, engine: Engine, folder: Path) -> None:

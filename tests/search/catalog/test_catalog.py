@@ -287,7 +287,8 @@ def test_a_description_in_the_file_is_the_caption(fixture: CatalogFixture) -> No
     described = replace(make_new_file("a", "A"), description=Description(caption="Two boats"))
     fixture.put(described, make_new_file("b", "B"))
     with fixture.database.read() as c:
-        assert list(c.scalars(select(schema.pictures.c.caption))) == ["Two boats", None]
+        query = select(schema.pictures.c.caption).order_by(schema.pictures.c.row_id)
+        assert list(c.scalars(query)) == ["Two boats", None]
 
 
 # tags ------------------------------------------------------------------------------------------

@@ -1039,7 +1039,8 @@ def test_files_of_the_page_are_public_typed_and_cached(shared: Engine) -> None:
             answer = client.get(f"/web/{path.name}")
             assert answer.content == path.read_bytes()
             kinds = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-            kinds |= {".png": "image/png", ".webmanifest": "application/manifest+json"}
+            kinds |= {".png": "image/png", ".json": "application/json"}
+            kinds |= {".webmanifest": "application/manifest+json"}
             assert answer.headers["content-type"].startswith(kinds.get(path.suffix, "text/html"))
             assert answer.headers["cache-control"] == "no-cache"
             tag = {"If-None-Match": answer.headers["etag"]}

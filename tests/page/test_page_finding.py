@@ -244,6 +244,7 @@ def test_the_map_shows_where_pictures_were_taken(page: Page, base: str) -> None:
     page.wait_for("document.getElementById('map-summary').textContent.includes('No picture')")
     page.click("#map-all")
     page.wait_for("document.querySelectorAll('.map-group').length === 2")
+    page.wait_for("document.getElementById('map-summary').textContent === '3 pictures'")
     page.click("[aria-label='1 picture here']")  # one place
     page.wait_for(f"{QUIET} && {SHOWN} === 'c'")
     assert "near=35.68" in page.evaluate("new URLSearchParams(location.search).get('w')")

@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 from helpers.pictures import identity, jpeg, paint
 from helpers.serving import events, files, problem, serving, until
+from sqlalchemy import update
 from test_roles import OWN, bearer, list_routes
 
 from search import Engine, Progress
 from search.api.auth import Access
 from search.api.jobs import Jobs
 from search.catalog.reads import CatalogReader
+from search.catalog.schema import pictures
 from search.catalog.scoped import CollectionReader
 from search.querying.words import split_phrases
 from search.records import IndexReport
@@ -282,6 +284,19 @@ def check_tree(server: Server) -> None:
         assert all(one["count"] <= 6 for one in below)
 
 
+def check_places(server: Server) -> None:
+    def set_place(place: float | None) -> None:
+        both = pictures.c.id.in_([identity(OURS[0]), identity(UNSEEN)])
+        with server.engine.library.database.write() as c:
+            c.execute(update(pictures).where(both).values(latitude=place, longitude=place))
+
+    set_place(10.0)
+    request = "/api/v1/places?bounds=-180,-90,180,90&cells=8"
+    groups = server.ask("GET", request).json()["groups"]
+    assert [(one["id"], one["pictures"]) for one in groups] == [(identity(OURS[0]), 1)]
+    set_place(None)
+
+
 def check_text_lines(server: Server) -> None:
     lines = server.ask("GET", f"/api/v1/images/{identity(OURS[0])}/text").json()["lines"]
     assert lines == []
@@ -401,6 +416,7 @@ CASES: dict[tuple[str, str], Check] = {
     ("POST", "/api/v1/facets"): check_facets,
     ("GET", "/api/v1/months"): check_facets,
     ("GET", "/api/v1/tree"): check_tree,
+    ("GET", "/api/v1/places"): check_places,
     ("GET", "/api/v1/images/{picture_id}/text"): check_text_lines,
     ("POST", "/share"): check_share,
     ("GET", "/api/v1/shared/{name}"): check_share,

@@ -517,7 +517,7 @@ def test_contrast(page: Page, base: str, scheme: str) -> None:
         "#variants-state": ".results",
         ".tools .score": ".results",
         "#variants-submit": "#variants-submit",
-        "[aria-pressed=false]": "[aria-pressed=false]",
+        "#variants-regimes [aria-pressed=false]": "#variants-regimes [aria-pressed=false]",
     }
     for css, under in pairs.items():
         text = luminance(page.evaluate(style, css, "color"))

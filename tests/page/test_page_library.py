@@ -214,7 +214,7 @@ def test_logging_out_asks_for_the_token(page: Page, engine: Engine) -> None:
         page.wait_for("document.getElementById('log-out').checkVisibility()")
         page.click("#log-out")
         page.wait_for("document.getElementById('login').open")
-        assert not page.driver.get_cookies()
+        until(lambda: not page.driver.get_cookies())
     with serving(engine) as free:
         page.open(str(free.base_url))
         open_panel(page)

@@ -320,6 +320,23 @@ export class Api {
   }
 
   /**
+   * Move the files of pictures to the system's bin.
+   * @param {readonly string[]} ids
+   * @returns {Promise<{ removed: string[], files: number, failed: { path: string }[], undo: string | null }>}
+   */
+  removeImages(ids) {
+    return this.#requestJson('images/remove', createJson({ ids }));
+  }
+
+  /**
+   * Take files back from the bin.
+   * @param {string} undo Of the answer to their removal.
+   */
+  async restoreImages(undo) {
+    await this.#request('images/restore', createJson({ undo }));
+  }
+
+  /**
    * Return the tags that begin with a prefix, the most frequent first.
    * @param {string} prefix
    * @returns {Promise<{ tags: { tag: string, count: number }[] }>}

@@ -1,5 +1,6 @@
 // The bar of what can be done with the selected pictures.
 
+import { getAddress } from './api.js';
 import { copyText } from './clipboard.js';
 import { createCsv } from './csv.js';
 import { saveFile } from './download.js';
@@ -13,6 +14,7 @@ import { shortenId } from './route.js';
 /** @import { QueryTerm } from './route.js' */
 /** @import { Selection } from './selection.js' */
 
+const MOST_SHOWN = 6; // pictures of a question
 const AWAY = -0.5; // weight: a full one would lead to pictures that are like nothing
 
 /**
@@ -58,6 +60,7 @@ export class SelectionBar {
       'selection-album': () => this.#addToAlbum(),
       'selection-unhide': () => this.#change({ hidden: false }, 'unhidden'),
       'selection-hide': () => this.#change({ hidden: true }, 'hidden_now'),
+      'selection-remove': () => this.#remove(),
       'selection-zip': () => this.#downloadZip(),
       'selection-csv': () => this.#downloadCsv(),
       'selection-copy': () => this.#copyPaths(),
@@ -165,6 +168,30 @@ export class SelectionBar {
       suggest: async () => (await this.#api.fetchAlbums()).albums.map(({ name }) => name),
     });
     if (album) await this.#change({ album }, 'album_added', { album });
+  }
+
+  /** Move the files of the selected pictures to the bin, once that is confirmed, and offer to undo it. */
+  async #remove() {
+    const ids = this.#ids;
+    const isConfirmed = await this.#ask.confirm({
+      title: translate('remove_files_title', { n: ids.length }),
+      text: translate('remove_files_text'),
+      confirm: translate('remove_files'),
+      pictures: ids.slice(0, MOST_SHOWN).map((id) => getAddress(id, 'thumbnail')),
+    });
+    if (!isConfirmed) return;
+    const { removed, failed, undo } = await this.#api.removeImages(ids);
+    const text = failed.length
+      ? translate('files_removed_some', { n: removed.length, failed: failed.length, path: failed[0].path })
+      : translate('files_removed', { n: removed.length });
+    const act = () => this.#run(this.#bar, async () => {
+      await this.#api.restoreImages(undo ?? '');
+      this.#callbacks.showToast(translate('change_undone'));
+      this.#callbacks.onChange();
+    });
+    this.#callbacks.showToast(text, undo ? { text: translate('undo'), act } : undefined);
+    this.#selection.clear();
+    this.#callbacks.onChange();
   }
 
   async #downloadZip() {

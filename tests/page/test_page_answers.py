@@ -13,6 +13,7 @@ import httpx
 import pytest
 from helpers.browsing import CHROMIUM, DRIVER, MISSING, QUIET, Page
 from helpers.libraries import close_library, open_library
+from helpers.pictures import paint
 from helpers.project import SAMPLES
 from helpers.serving import serving, until
 from PIL import Image
@@ -541,3 +542,29 @@ def test_a_picture_that_is_dragged_over_the_page_leaves_it_to_be_seen(
     )
     assert style == ["none", "rgba(0, 0, 0, 0)"]
     page.cdp("Input.dispatchDragEvent", type="dragCancel", x=300, y=300, data=data)
+
+
+def test_selected_pictures_go_to_the_bin_and_come_back(
+    page: Page, engine: Engine, folder: Path, bin_folder: Path
+) -> None:
+    paths = [paint(folder / f"{seed}.jpg", seed) for seed in range(3)]
+    engine.sync(folder)
+    with serving(engine, allow=[folder]) as client:
+        page.open(str(client.base_url))
+        page.wait_for(f"{QUIET} && document.querySelector('#grid .check')")
+        page.evaluate("document.querySelector('#grid .check').click()")
+        page.click("#selection-remove")
+        page.wait_for("document.getElementById('ask').open")
+        assert page.read_text("#ask-title") == "Move 1 picture to the bin?"
+        page.click("#ask-cancel")
+        page.wait_for("!document.getElementById('ask').open")
+        assert all(path.exists() for path in paths)
+        page.click("#selection-remove")
+        page.click("#ask-confirm")
+        until(lambda: bool(page.read_text("#toast")))
+        assert "in the bin" in page.read_text("#toast")
+        until(lambda: engine.status().pictures == 2)
+        assert sum(path.exists() for path in paths) == 2 and len(list(bin_folder.iterdir())) == 1
+        page.click("#toast button")
+        until(lambda: engine.status().pictures == 3)
+        assert all(path.exists() for path in paths)

@@ -75,14 +75,14 @@ def test_scores_of_a_text_are_cosines_with_the_stored_vectors(engine: Engine) ->
 
 
 def test_texts_and_pictures_add_up_by_their_weights(engine: Engine) -> None:
-    terms = (Term(jpeg(3), weight=0.5), Term(text="red", weight=2), Term(text="sea", weight=-1))
+    terms = (Term(jpeg(3), weight=0.5), Term(text="lamp", weight=2), Term(text="sea", weight=-1))
     hits = engine.search(Query(terms, k=8))
     one = embedder(engine)
     picture = engine.library.resolver.decode(
         DecodeRequest(data=jpeg(3), metadata=False), one.preprocessing
     ).pixels
     assert picture is not None
-    rows = np.concatenate([one.embed([picture]), one.embed_text(["red", "sea"])])
+    rows = np.concatenate([one.embed([picture]), one.embed_text(["lamp", "sea"])])
     expected = engine.search(vector=(np.array([0.5, 2, -1]) @ rows).tolist(), k=8)
     assert [hit.id for hit in hits] == [hit.id for hit in expected]
     assert [h.score for h in hits] == pytest.approx([h.score for h in expected], abs=1e-5)

@@ -380,7 +380,7 @@ def test_what_is_not_there_is_named(home: Path, monkeypatch: pytest.MonkeyPatch)
     ):
         with pytest.raises(error, match=reason) as caught:
             Engine.open(home, catalog=address)
-        assert "pw" not in str(caught.value)
+        assert ":pw" not in str(caught.value)
 
 
 def test_without_psycopg_the_command_that_installs_it_is_named(

@@ -48,6 +48,15 @@ def test_an_answer_is_written_as_paths_and_files(place: Path) -> None:
     assert lines == os.fsencode(query) + b"\n"
 
 
+def test_hits_of_conditions_alone_have_no_score(place: Path) -> None:
+    sheet, table = place / "b.html", place / "b.csv"
+    written = ("--html", sheet, "--csv", table)
+    run(place / "home", "search", "--where", "width>0", *written)
+    rows = list(csv.DictReader(table.read_text("utf-8-sig").splitlines(keepends=True)))
+    assert len(rows) == 4 and {row["score"] for row in rows} == {""}
+    assert sheet.read_text().count("<figcaption> ") == 4
+
+
 def test_wrong_uses_are_refused(place: Path) -> None:
     query = place / "pictures" / NAMES[0]
     run(place / "home", "search", query, "--paths", "--json", code=2)

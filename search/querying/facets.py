@@ -159,7 +159,7 @@ class FacetCounter:
         if name == "color":
             return self._count_colors(c, base)
         if name in ("is", "has"):
-            flags = [one for one, how in (IS if name == "is" else HAS).items() if callable(how)]
+            flags = IS if name == "is" else HAS
             return [(one, self._count_where(c, name, one, criterion, selection)) for one in flags]
         if name == "folder":
             return self._count_folders(c, base)

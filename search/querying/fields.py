@@ -136,9 +136,7 @@ def check_comparison(name: str, sign: str, value: str) -> str:
         if "\0" in value or not 1 <= len(value) <= MAX_VALUE:
             raise ValueError
         field.parse(value)
-    except (ValueError, OverflowError, InputError) as error:
-        if isinstance(error, UnsupportedConditionError):
-            raise
+    except (ValueError, OverflowError, InputError):
         near = get_close_matches(value.casefold(), field.choices, 1)
         advice = f"did you mean {near[0]}? It" if near else name
         shown = shown.encode("utf-8", "replace").decode()
@@ -421,7 +419,7 @@ def _is_upload(scope: Scope) -> Criterion:
     return _in_files(files.c.root == (-1 if root is None else root), scope)
 
 
-HAS: Mapping[str, Callable[[Scope], Criterion] | str] = MappingProxyType(
+HAS: Mapping[str, Callable[[Scope], Criterion]] = MappingProxyType(
     {
         "gps": lambda _: and_(pictures.c.latitude.is_not(None), pictures.c.longitude.is_not(None)),
         "text": lambda scope: scope.contains(
@@ -431,8 +429,8 @@ HAS: Mapping[str, Callable[[Scope], Criterion] | str] = MappingProxyType(
         "copies": _has_copies,
     }
 )
-"""Value of `has` -> its criterion, or why it cannot be answered."""
-IS: Mapping[str, Callable[[Scope], Criterion] | str] = MappingProxyType(
+"""Value of `has` -> its criterion."""
+IS: Mapping[str, Callable[[Scope], Criterion]] = MappingProxyType(
     {
         "favourite": lambda scope: scope.contains(
             select(marks.c.picture).where(marks.c.favourite), marks.c.picture
@@ -442,25 +440,16 @@ IS: Mapping[str, Callable[[Scope], Criterion] | str] = MappingProxyType(
         "low_content": lambda _: pictures.c.low_content.is_(True),
     }
 )
-"""Value of `is` -> its criterion, or why it cannot be answered."""
+"""Value of `is` -> its criterion."""
 
 
 def _flag(
-    name: str, flags: Mapping[str, Callable[[Scope], Criterion] | str], aliases: Mapping[str, str]
+    name: str, flags: Mapping[str, Callable[[Scope], Criterion]], aliases: Mapping[str, str]
 ) -> Field:
-    choose = _choose([*flags], aliases)
-
-    def parse(text: str) -> str:
-        value = choose(text)
-        if isinstance(reason := flags[value], str):
-            raise UnsupportedConditionError(f"{name}={value}: {reason}")
-        return value
-
     def compile(value: str, _: str, scope: Scope) -> Criterion:
-        criterion = flags[value]
-        return NONE if isinstance(criterion, str) else criterion(scope)
+        return flags[value](scope)
 
-    example = next(one for one, criterion in flags.items() if not isinstance(criterion, str))
+    parse, example = _choose([*flags], aliases), next(iter(flags))
     return Field(parse, compile, " or ".join(flags), f"{name}={example}", choices=[*flags])
 
 

@@ -1008,5 +1008,5 @@ class Engine:
 
 
 def _is_there(place: str) -> bool:
-    """Whether a folder is there. Object storage is not asked: its state in the catalog counts."""
+    """Whether a folder is there. For object storage, its state in the catalog counts."""
     return is_object_url(place) or os.path.isdir(place)

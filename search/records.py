@@ -468,6 +468,10 @@ class Hit:
     low_content: bool = False
     copies: tuple[str, ...] = ()
 
+    def format_score(self, digits: int = 3) -> str:
+        """Return the score as text; empty for a hit of conditions alone, which has none."""
+        return "" if self.score is None else f"{self.score:.{digits}f}"
+
     def to_json(self) -> dict[str, Any]:
         """Convert to JSON, as `search --json` prints it."""
         fields = vars(self)  # `asdict` would copy every value, a tenth of the time of an answer
@@ -664,7 +668,7 @@ class Hits(Sequence[Hit]):
         for hit in self.hits:
             data = self._thumbnails and self._thumbnails.read(hit.id)
             name = html.escape(shown(os.path.basename(hit.path)))
-            score = "" if hit.score is None else f"{hit.score:.3f}"
+            score = hit.format_score()
             source = f"data:image/webp;base64,{base64.b64encode(data).decode()}" if data else ""
             picture = f'<img src="{source}" alt="" style="max-width:100%;max-height:130px">'
             figures.append(

@@ -311,7 +311,7 @@ def print_hits(hits: Hits) -> None:
     else:
         for hit in hits:
             size = f"{hit.width}x{hit.height}"
-            score = "" if hit.score is None else f"{hit.score:.3f}  "
+            score = f"{hit.format_score()}  ".lstrip()
             write(f"{score}{line(hit.path)}  {size}  {hit.id[:12]}")
 
 
@@ -336,8 +336,7 @@ def _print_table(hits: Hits) -> None:
     table.add_column("id", no_wrap=True)
     for hit in hits:
         size = f"{hit.width} x {hit.height}"
-        score = "" if hit.score is None else f"{hit.score:.3f}"
-        table.add_row(score, Text(line(hit.path)), size, hit.id[:12])
+        table.add_row(hit.format_score(), Text(line(hit.path)), size, hit.id[:12])
     Console(highlight=False, emoji=False).print(table)
 
 

@@ -49,13 +49,8 @@ def write_csv(file: Path, hits: Hits) -> None:
     rows: list[Sequence[Any]] = [COLUMNS]
     for rank, hit in enumerate(hits, 1):
         values = shown(hit.path), hit.id, hit.width, hit.height, "; ".join(hit.tags)
-        rows.append((rank, _format_score(hit.score, 4), *values))
+        rows.append((rank, hit.format_score(4), *values))
     _write(file, write_rows(rows))
-
-
-def _format_score(score: float | None, digits: int) -> str:
-    """Return a score as text; empty for a hit of conditions alone, which has none."""
-    return "" if score is None else f"{score:.{digits}f}"
 
 
 def _describe_term(term: dict[str, Any], engine: Engine) -> str:
@@ -90,7 +85,7 @@ def _describe_hit(hit: Hit, engine: Engine) -> str:
     name = html.escape(shown(os.path.basename(hit.path)))
     where = hit.path if "://" in hit.path else f"file://{quote_from_bytes(os.fsencode(hit.path))}"
     title, link = html.escape(shown(hit.path)), html.escape(where)
-    caption = f"<figcaption>{_format_score(hit.score, 3)} {name}</figcaption>"
+    caption = f"<figcaption>{hit.format_score()} {name}</figcaption>"
     return f'<figure title="{title}"><a href="{link}">{picture or name}</a>{caption}</figure>'
 
 

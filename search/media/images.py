@@ -40,7 +40,7 @@ if find_spec("pillow_jxl"):  # a plugin of Pillow, which registers itself
 SHORT, LONG = 512, 2048
 THUMBNAIL = 256
 PREVIEW = 1600
-ORIENTATION = 0x0112
+ORIENTATION = tiff.ORIENTATION  # EXIF has the tags of TIFF
 XMP = ("xmp", "XML:com.adobe.xmp")
 KEPT_XMP = "xmp for descriptions"
 """Key in the `info` of a picture of its XMP, after `orientation`."""

@@ -266,7 +266,7 @@ class Searcher:
                 row_ids = self._retrieve(store, vector, ranked, selection.row_ids())
         if matches and among is None:
             matched = select_matched(matches, visible)
-            if selection.criterion is not None:
+            if is_limited:  # else `visible` has the selected ones alone
                 chosen = selection.choose(matched.tolist())
                 matched = matched[[row_id in chosen for row_id in matched.tolist()]]
             row_ids += self._retrieve(store, vector, count, matched)

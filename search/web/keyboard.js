@@ -112,8 +112,8 @@ export function isCancelKey({ key }) {
  * @returns {'in' | 'out' | 'whole' | 'full' | 'slides' | null}
  */
 export function getViewAction({ key }) {
-  if (key === '+' || key === '=') return 'in';
-  if (key === '-') return 'out';
+  const zoom = getZoomStep({ key });
+  if (zoom) return zoom > 0 ? 'in' : 'out';
   if (key === '0') return 'whole';
   if (key === 'f') return 'full';
   return key === 's' ? 'slides' : null;

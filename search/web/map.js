@@ -66,6 +66,10 @@ export class MapDialog {
 
   #moved = 0;
   #timer = 0;
+
+  /** Whether the places that the view is to show are being loaded. */
+  #isFitting = false;
+
   #loading = new AbortController();
 
   /** @type {PlaceGroup[]} */
@@ -87,7 +91,10 @@ export class MapDialog {
       event.preventDefault();
       this.#zoom(Math.exp(-event.deltaY * (event.deltaMode ? 20 : 1) * WHEEL), this.#getPoint(event));
     }, { passive: false });
-    this.#stage.addEventListener('dblclick', (event) => this.#zoom(ZOOM_STEP ** 2, this.#getPoint(event)));
+    this.#stage.addEventListener('dblclick', (event) => {
+      const isButton = event.target instanceof Element && event.target.closest('button');
+      if (!isButton) this.#zoom(ZOOM_STEP ** 2, this.#getPoint(event));
+    });
     this.#stage.addEventListener('pointerdown', (event) => this.#press(event));
     this.#stage.addEventListener('pointermove', (event) => this.#drag(event));
     for (const name of ['pointerup', 'pointercancel']) {
@@ -128,7 +135,10 @@ export class MapDialog {
 
   /** Show all places. */
   async #fit() {
+    clearTimeout(this.#timer);
+    this.#isFitting = true;
     const groups = await this.#load({ west: -180, south: -90, east: 180, north: 90 }, 64);
+    this.#isFitting = false;
     if (!groups) return;
     this.#view = fitView(groups, this.#stage.clientWidth, this.#stage.clientHeight, SIDE);
     this.#update();
@@ -155,6 +165,7 @@ export class MapDialog {
     this.#draw();
     this.#placeGroups();
     clearTimeout(this.#timer);
+    if (this.#isFitting) return; // the present view is about to be replaced
     this.#timer = setTimeout(async () => {
       const { clientWidth: width, clientHeight: height } = this.#stage;
       const bounds = getBounds(this.#view, width, height, SIDE);

@@ -74,20 +74,6 @@ def client(shared: Engine, photos: Path) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.fixture(scope="module")
-def base(client: httpx.Client) -> str:
-    return str(client.base_url)
-
-
-@pytest.fixture
-def unknown(tmp_path: Path) -> Path:
-    """A picture that looks like the hat and is not in the library."""
-    path = tmp_path / "my hat.png"
-    with Image.open(HAT) as hat:
-        hat.resize((300, 400)).save(path)
-    return path
-
-
 @pytest.fixture
 def web(tmp_path: Path) -> Iterator[str]:
     """The address of a server with the pictures below `tmp_path`."""

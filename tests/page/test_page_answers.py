@@ -54,26 +54,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     close_library(engine)
 
 
-@pytest.fixture(scope="module")
-def client(shared: Engine) -> Iterator[httpx.Client]:
-    with serving(shared) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def base(client: httpx.Client) -> str:
-    return str(client.base_url)
-
-
-@pytest.fixture
-def unknown(tmp_path: Path) -> Path:
-    """A picture that looks like the hat and is not in the library."""
-    path = tmp_path / "my hat.png"
-    with Image.open(HAT) as hat:
-        hat.resize((300, 400)).save(path)
-    return path
-
-
 def list_paths(client: httpx.Client, *terms: dict[str, object]) -> list[str]:
     answer = client.post("/api/v1/search", json={"terms": [*terms], "k": 200})
     return [hit["path"].rpartition("/")[2] for hit in answer.json()["hits"]]

@@ -26,13 +26,12 @@ from search.errors import StorageError
 from search.records import IndexReport, KeptPicture
 
 pytestmark = test_page.pytestmark
-photos, shared, client, base = (
+photos, shared, client = (
     test_page.photos,
     test_page.shared,
     test_page.client,
-    test_page.base,
 )
-unknown, web, crowd = test_page.unknown, test_page.web, test_page.crowd
+web, crowd = test_page.web, test_page.crowd
 
 ANSWERED = "fetch('/api/v1/status').then((answer) => answer.status)"
 

@@ -9,11 +9,10 @@ from selenium.webdriver.common.keys import Keys
 from search import Engine
 
 pytestmark = test_page.pytestmark
-photos, shared, client, base = (
+photos, shared, client = (
     test_page.photos,
     test_page.shared,
     test_page.client,
-    test_page.base,
 )
 
 OPTIONS = (

@@ -47,17 +47,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     close_library(engine)
 
 
-@pytest.fixture(scope="module")
-def client(shared: Engine) -> Iterator[httpx.Client]:
-    with serving(shared) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def base(client: httpx.Client) -> str:
-    return str(client.base_url)
-
-
 @pytest.fixture
 def paced(shared: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Paced]:
     """Makes a step of variants for each release of a semaphore."""

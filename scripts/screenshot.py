@@ -29,8 +29,9 @@ FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --hide-scrollbars "
     "--disable-background-networking --disable-component-update --disable-sync"
 ).split()
-READY = """return !document.body.classList.contains('busy')
-    && document.querySelector('#stage.ready') && document.querySelectorAll('.loaded').length > 9
+READY = """return !document.body.classList.contains('is-busy')
+    && document.querySelector('#stage.is-ready')
+    && document.querySelectorAll('.is-loaded').length > 9
     && [...document.images].every((image) => !image.src || image.complete)
     && document.getAnimations().every((one) => one.playState === 'finished')"""
 

@@ -38,7 +38,7 @@ export class AlbumList {
     this.#api = api;
     this.#ask = ask;
     this.#callbacks = callbacks;
-    const create = createElement('button', { type: 'button', class: 'quiet changing', click: () => this.#create() },
+    const create = createElement('button', { type: 'button', class: 'button-secondary write-action', click: () => this.#create() },
       createIcon('plus'), translate('album_new'));
     this.element = createElement('div', {}, this.#list, this.#none, create);
   }

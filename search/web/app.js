@@ -147,7 +147,7 @@ class App {
       this.#suggestBox.remember(this.#searchBox.value);
       this.#enter(routeToQuery(this.#searchBox.value.trim()));
     });
-    document.querySelector('.skip')?.addEventListener('click', (event) => {
+    document.querySelector('.skip-link')?.addEventListener('click', (event) => {
       event.preventDefault(); // an address of its own would be another entry of the history
       getElement('results').focus();
     });

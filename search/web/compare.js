@@ -74,7 +74,7 @@ export class CompareDialog {
 
   /** @param {boolean} isHeld */
   #hold(isHeld) {
-    getElement('compare-hold').classList.toggle('held', isHeld);
+    getElement('compare-hold').classList.toggle('is-pressed', isHeld);
     this.#reveal(isHeld ? 100 : undefined);
   }
 

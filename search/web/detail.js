@@ -96,7 +96,7 @@ export class DetailDialog {
       onMakeVariants({ source: { id: this.#id }, address: this.#image.src, name: this.#image.alt });
     });
     this.#image.addEventListener('load', () => {
-      this.#image.classList.add('ready');
+      this.#image.classList.add('is-ready');
       this.#preload();
     });
     this.#image.addEventListener('error', () => this.#showGone(this.#id));
@@ -118,7 +118,7 @@ export class DetailDialog {
       if (!item) moveFocus(button, getElement('detail-close'));
       button.disabled = !item;
     }
-    if (this.#image.classList.contains('ready')) this.#preload();
+    if (this.#image.classList.contains('is-ready')) this.#preload();
   }
 
   /**
@@ -131,7 +131,7 @@ export class DetailDialog {
     this.#loading = new AbortController();
     this.#id = id;
     getElement('detail-gone').hidden = true;
-    this.#image.classList.remove('ready');
+    this.#image.classList.remove('is-ready');
     this.#image.alt = '';
     this.#image.src = getAddress(id, 'preview');
     getElement('detail-similar', HTMLAnchorElement).href = formatRoute(routeToPicture(id));

@@ -64,7 +64,7 @@ export function createFacetList({ field, facets, where, onToggle, createTools, a
   for (const [i, row] of rows.entries()) row.hidden = isMany && i >= FEW && !isActive(all[i]);
   list.append(...rows);
   if (!isMany) return list;
-  const more = createElement('button', { type: 'button', class: 'quiet', text: translate('filter_more', { n: rows.length }) });
+  const more = createElement('button', { type: 'button', class: 'button-secondary', text: translate('filter_more', { n: rows.length }) });
   more.addEventListener('click', () => {
     for (const row of rows) row.hidden = false;
     /** @type {HTMLElement | null} */ (rows[FEW].querySelector('button'))?.focus();
@@ -80,6 +80,6 @@ export function createFacetList({ field, facets, where, onToggle, createTools, a
  * @param {() => void} click
  */
 export function createTool(icon, label, click) {
-  const properties = { type: 'button', class: 'icon facet-tool changing', 'aria-label': label, title: label, click };
+  const properties = { type: 'button', class: 'icon facet-tool write-action', 'aria-label': label, title: label, click };
   return createElement('button', properties, createIcon(icon));
 }

@@ -198,7 +198,7 @@ export class Finder {
       createFacetList({ field: 'is', facets: fields.is ?? [], where, onToggle }),
       createFacetList({ field: 'rating', facets: fields.rating ?? [], where, onToggle }),
     ].filter((list) => list.tagName !== 'P');
-    const hidden = createElement('button', { type: 'button', class: 'quiet changing', text: translate('hidden_show') });
+    const hidden = createElement('button', { type: 'button', class: 'button-secondary write-action', text: translate('hidden_show') });
     hidden.addEventListener('click', () => this.#callbacks.onChange({ terms: [], where: [], from: '', isHidden: true }));
     this.#bodies.marks.replaceChildren(...marks, hidden);
     if (focused) {

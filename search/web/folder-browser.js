@@ -54,8 +54,8 @@ export class FolderBrowser {
       getElement('browser-add').hidden = !place;
       const items = folders.map((folder) => this.#createItem(folder));
       if (parent !== null) items.unshift(this.#createUp(parent));
-      if (!folders.length) items.push(createElement('li', { class: 'none', text: translate('browse_none') }));
-      if (hasMore) items.push(createElement('li', { class: 'none', text: translate('browse_more') }));
+      if (!folders.length) items.push(createElement('li', { class: 'empty-note', text: translate('browse_none') }));
+      if (hasMore) items.push(createElement('li', { class: 'empty-note', text: translate('browse_more') }));
       this.#list.replaceChildren(...items);
       if (hadFocus) this.#list.querySelector('button')?.focus();
     } catch (error) {
@@ -89,8 +89,8 @@ export class FolderBrowser {
       { type: 'button', class: 'folder-row', click: () => this.open(path) },
       createIcon('folder'),
       createElement('b', { text: name }),
-      createElement('span', { class: 'about', text: about.join(' · ') }),
+      createElement('span', { class: 'meta', text: about.join(' · ') }),
     );
-    return createElement('li', { class: isHidden || isLeftOut ? 'faint' : '', 'data-path': path }, open);
+    return createElement('li', { class: isHidden || isLeftOut ? 'is-muted' : '', 'data-path': path }, open);
   }
 }

@@ -268,8 +268,8 @@ export class Grid {
     const label = [name, copies, near, word, score && !item.low_content && translate('score', { score })].filter(Boolean).join(', ');
     const image = createElement('img', { alt: '', decoding: 'async', draggable: 'false' });
     const frame = createElement('span', { class: 'frame' }, image);
-    image.addEventListener('load', () => frame.classList.add('loaded'));
-    image.addEventListener('error', () => frame.classList.add('gone'));
+    image.addEventListener('load', () => frame.classList.add('is-loaded'));
+    image.addEventListener('error', () => frame.classList.add('is-missing'));
     image.src = getAddress(item.id, 'thumbnail');
     const isSelected = this.selection.has(item.id);
     const properties = { href: this.#callbacks.getLink(item), 'aria-label': label, title: item.path, draggable: 'true' };
@@ -281,11 +281,11 @@ export class Grid {
       const numeric = createElement('i', { class: 'number', text: score });
       const about = [createElement('span', { class: 'folder', text: near }), ' ', words, ' ', numeric];
       const folded = copies ? [' ', createElement('span', { class: 'copies', text: copies })] : [];
-      link.append(createElement('span', { class: 'line' }, createElement('b', { text: name }), ...folded));
-      link.append(' ', createElement('span', { class: 'line about-line' }, ...about)); // spaces: read as words
+      link.append(createElement('span', { class: 'tile-caption' }, createElement('b', { text: name }), ...folded));
+      link.append(' ', createElement('span', { class: 'tile-caption tile-details' }, ...about)); // spaces: read as words
     }
     const check = createElement('button', {
-      type: 'button', class: 'check', role: 'checkbox', tabindex: -1, 'aria-checked': String(isSelected),
+      type: 'button', class: 'tile-checkbox', role: 'checkbox', tabindex: -1, 'aria-checked': String(isSelected),
       'aria-label': translate('select_picture', { name }),
     }, createIcon('check'));
     const numbers = { 'aria-setsize': this.items.length, 'aria-posinset': place + 1, 'data-place': place };
@@ -333,7 +333,7 @@ export class Grid {
   #handleClick(event) {
     const place = this.#getPlace(event);
     if (place === null) return;
-    const isCheck = event.target instanceof Element && event.target.closest('.check') !== null;
+    const isCheck = event.target instanceof Element && event.target.closest('.tile-checkbox') !== null;
     const isSelecting = isCheck || this.selection.size > 0 || event.shiftKey;
     if (!isSelecting && opensElsewhere(event)) return;
     event.preventDefault();
@@ -428,10 +428,10 @@ export class Grid {
     for (const [place, { element, check }] of this.#tiles) {
       const item = this.items[place];
       const isSelected = item !== undefined && this.selection.has(item.id);
-      element.classList.toggle('selected', isSelected);
+      element.classList.toggle('is-selected', isSelected);
       check.setAttribute('aria-checked', String(isSelected));
     }
-    this.#list.classList.toggle('selecting', this.selection.size > 0);
+    this.#list.classList.toggle('is-selecting', this.selection.size > 0);
     this.#callbacks.onSelect();
   }
 

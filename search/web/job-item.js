@@ -53,13 +53,13 @@ export class JobItem {
     this.summary = createElement('div', { role: 'status' });
     this.cancelButton = createElement('button', {
       type: 'button',
-      class: 'quiet',
+      class: 'button-secondary',
       text: translate('pause'),
       'aria-label': translate('pause_path', { path: job.path }),
       click: () => this.#cancel(),
     });
     const path = createElement('span', { class: 'path', title: job.path }, createElement('bdi', { text: job.path }));
-    const head = createElement('div', { class: 'head' }, path, this.cancelButton);
+    const head = createElement('div', { class: 'panel-row' }, path, this.cancelButton);
     this.element = createElement('li', { class: 'job' }, head, this.bar, this.counts, this.summary);
     this.#show(job);
     if (this.isOver) return;
@@ -122,7 +122,7 @@ export class JobItem {
     this.counts.textContent = state === 'done' || state === 'cancelled' ? endings[state] : translate('job_failed');
     if (error) {
       const text = formatProblem({ code: code ?? 'unknown', detail: error }, translator);
-      this.summary.append(createElement('p', { class: 'wrong', text }));
+      this.summary.append(createElement('p', { class: 'error-text', text }));
     }
     if (report) this.summary.append(...createSummary(report));
     this.#onEnd(report);
@@ -132,7 +132,7 @@ export class JobItem {
   #offerContinuing() {
     const button = createElement('button', {
       type: 'button',
-      class: 'quiet',
+      class: 'button-secondary',
       text: translate('continue'),
       'aria-label': translate('continue_path', { path: this.path }),
       click: () => {

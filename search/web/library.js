@@ -72,7 +72,7 @@ export class LibraryDialog {
     try {
       const requests = /** @type {const} */ ([this.#api.fetchStatus(), this.#api.fetchJobs(), this.#api.fetchGrant()]);
       const [status, { jobs }, { role, has_login: hasLogin }] = await Promise.all(requests);
-      document.body.classList.toggle('reader', role === 'read'); // hides what changes the library
+      document.body.classList.toggle('is-read-only', role === 'read'); // hides what changes the library
       this.#isOwner = role === 'admin';
       getElement('phone-section').hidden = !this.#isOwner || !hasLogin;
       getElement('log-out').hidden = !hasLogin;
@@ -105,7 +105,7 @@ export class LibraryDialog {
     const focused = document.activeElement?.closest('#roots li');
     const path = focused instanceof HTMLElement ? focused.dataset.path : undefined;
     moveFocus(list, this.#pathField);
-    const none = createElement('li', { class: 'none', text: translate('no_folders') });
+    const none = createElement('li', { class: 'empty-note', text: translate('no_folders') });
     list.replaceChildren(...(items.length ? items : [none]));
     items.find((item) => path && item.dataset.path === path)?.querySelector('button')?.focus();
   }
@@ -150,7 +150,7 @@ export class LibraryDialog {
    * @param {string} path
    */
   #offerAllowing(path) {
-    const button = createElement('button', { type: 'button', class: 'quiet', text: translate('allow_folder') });
+    const button = createElement('button', { type: 'button', class: 'button-secondary', text: translate('allow_folder') });
     button.addEventListener('click', async () => {
       try {
         await this.#api.allowFolder(path);

@@ -84,7 +84,7 @@ export class Marks {
     const link = createElement('a', { href, text: tag, click: this.#callbacks.onFollow });
     const label = translate('tag_remove', { tag });
     const click = () => this.#change({ remove_tags: [tag] });
-    const properties = { type: 'button', class: 'icon changing', 'aria-label': label, title: label, click };
+    const properties = { type: 'button', class: 'icon write-action', 'aria-label': label, title: label, click };
     return createElement('li', {}, link, createElement('button', properties, createIcon('close')));
   }
 

@@ -28,7 +28,7 @@ export class PhoneLink {
       const address = createElement('code', { text: new URL(urls[0]).origin });
       this.#place.replaceChildren(image, createElement('p', { class: 'hint', text: translate('phone_hint') }), address);
     } catch (error) {
-      this.#place.replaceChildren(createElement('p', { class: 'wrong', text: formatProblem(toProblem(error), translator) }));
+      this.#place.replaceChildren(createElement('p', { class: 'error-text', text: formatProblem(toProblem(error), translator) }));
     }
   }
 }

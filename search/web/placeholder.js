@@ -19,7 +19,7 @@ export class Placeholder {
    */
   show(icon, title, hint = '', actions = []) {
     const buttons = actions.map(({ text, act }, i) =>
-      createElement('button', { type: 'button', class: i ? '' : 'main', text, click: act }),
+      createElement('button', { type: 'button', class: i ? '' : 'button-primary', text, click: act }),
     );
     const parts = /** @type {HTMLElement[]} */ ([createElement('h2', { text: title })]);
     if (hint) parts.push(createElement('p', { text: hint }));

@@ -103,7 +103,7 @@ export class QueryPanel {
     });
     this.#crop = new CropBox(getElement('crop-frame'), (box) => this.#changeCrop(box));
     this.#image.alt = translate('query_alt');
-    this.#image.addEventListener('load', () => this.#stage.classList.add('ready'));
+    this.#image.addEventListener('load', () => this.#stage.classList.add('is-ready'));
     this.#image.addEventListener('error', () => this.#handleError());
     getElement('crop-start').addEventListener('click', () => this.#toggleCrop());
     this.#keepButton.addEventListener('click', () => this.keep());
@@ -255,7 +255,7 @@ export class QueryPanel {
     this.#isPreview = false;
     this.#loading.abort();
     this.#loading = new AbortController();
-    this.#stage.classList.remove('ready');
+    this.#stage.classList.remove('is-ready');
     this.#image.removeAttribute('src');
     if (picture instanceof Blob) this.#showBlob(picture);
     else if (picture && isAddress(picture)) this.#fetchPreview(picture);

@@ -15,7 +15,7 @@ export class RangeForm {
   #api;
   #onChange;
   #request = new AbortController();
-  #problem = createElement('p', { class: 'wrong', role: 'alert', id: 'range-problem' });
+  #problem = createElement('p', { class: 'error-text', role: 'alert', id: 'range-problem' });
 
   /** @type {readonly string[]} */
   #where = [];
@@ -45,7 +45,7 @@ export class RangeForm {
       const line = createElement('span', { class: 'range-inputs' }, inputs[0], ' – ', inputs[1]);
       this.element.append(createElement('div', { class: 'range' }, createElement('span', { class: 'range-name', text: name }), line));
     }
-    this.element.append(this.#problem, createElement('button', { class: 'quiet', text: translate('range_apply') }));
+    this.element.append(this.#problem, createElement('button', { class: 'button-secondary', text: translate('range_apply') }));
     this.element.addEventListener('submit', (event) => {
       event.preventDefault();
       this.#apply();

@@ -64,8 +64,8 @@ export class Results {
     this.hasFailed = false;
     const isQuery = route.terms.length > 0;
     const isList = route.where.length > 0 || route.isHidden || route.sort !== '';
-    document.body.classList.toggle('asking', isQuery || isList);
-    document.body.classList.toggle('alone', isTextQuery(route) || !isQuery);
+    document.body.classList.toggle('has-request', isQuery || isList);
+    document.body.classList.toggle('without-query', isTextQuery(route) || !isQuery);
     getElement('more').hidden = true;
     this.#showReading('');
     this.#parts.placeholder.hide();
@@ -89,7 +89,7 @@ export class Results {
     const hasFiles = await store.files.load(listFiles(route));
     if (signal.aborted) return;
     if (!hasFiles) {
-      document.body.classList.remove('asking');
+      document.body.classList.remove('has-request');
       this.#list([]);
       placeholder.show('image', translate('lost_upload'), translate('lost_upload_hint'));
       return;
@@ -236,7 +236,7 @@ export class Results {
     }
     const title = translate(route.sort && route.sort !== '-added' ? 'library_title' : 'newest');
     this.#showHeading(title, translate('pictures', { n: total }));
-    document.body.classList.toggle('empty', !total);
+    document.body.classList.toggle('is-empty', !total);
     if (!total) placeholder.showEmptyLibrary([this.#callbacks.createAddFolder()]);
   }
 
@@ -270,7 +270,7 @@ export class Results {
    * @param {number} [y] Pixels to scroll to.
    */
   #list(items, rating = null, y = 0) {
-    document.body.classList.remove('busy', 'empty');
+    document.body.classList.remove('is-busy', 'is-empty');
     this.#parts.grid.show(items, rating);
     scrollTo(0, y);
     this.#callbacks.onListed();
@@ -285,7 +285,7 @@ export class Results {
 
   /** @param {string} text */
   #showBusy(text) {
-    document.body.classList.add('busy');
+    document.body.classList.add('is-busy');
     getElement('summary').textContent = text;
   }
 
@@ -309,7 +309,7 @@ export class Results {
     this.#showHeading(translate('results_title'), '');
     const isEmpty = problem.code === 'library_empty';
     const isMendable = route.terms.length > 1 || route.terms.some(({ crop }) => crop); // in the panel
-    document.body.classList.toggle('alone', isTextQuery(route) || !(isEmpty || isMendable));
+    document.body.classList.toggle('without-query', isTextQuery(route) || !(isEmpty || isMendable));
     if (isEmpty) {
       const keep = { text: translate('keep'), act: () => panel.keep() };
       const addFolder = this.#callbacks.createAddFolder();

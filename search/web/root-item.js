@@ -20,8 +20,8 @@ export class RootItem {
   #api;
   #root;
   #callbacks;
-  #more = createElement('div', { class: 'more' });
-  #problem = createElement('p', { class: 'wrong', role: 'alert' });
+  #more = createElement('div', { class: 'root-options' });
+  #problem = createElement('p', { class: 'error-text', role: 'alert' });
 
   /**
    * @param {Api} api
@@ -37,7 +37,7 @@ export class RootItem {
     const about = [count, state === 'online' ? this.#describeSchedule() : translate('offline')];
     const again = {
       type: 'button',
-      class: 'quiet',
+      class: 'button-secondary',
       text: translate('index_again'),
       'aria-label': translate('index_again_path', { path }),
       click: () => callbacks.onIndex(path),
@@ -50,7 +50,7 @@ export class RootItem {
       'li',
       { 'data-path': path },
       createElement('span', { class: 'path', title: path }, createElement('bdi', { text: path })),
-      createElement('span', { class: 'about', text: about.join(' · ') }),
+      createElement('span', { class: 'meta', text: about.join(' · ') }),
       createElement('button', again),
       this.options,
     );
@@ -64,7 +64,7 @@ export class RootItem {
 
   #fill() {
     const removal = createElement('div', { class: 'buttons' });
-    const remove = { type: 'button', class: 'quiet', text: translate('remove_folder'), click: () => this.#confirm(removal) };
+    const remove = { type: 'button', class: 'button-secondary', text: translate('remove_folder'), click: () => this.#confirm(removal) };
     removal.append(createElement('button', remove));
     this.#more.append(this.#createSchedule(), this.#createExclude(), this.#createLeftOut(), removal, this.#problem);
   }
@@ -92,7 +92,7 @@ export class RootItem {
       {},
       createElement('label', {}, translate('exclude'), field),
       createElement('p', { class: 'hint', text: translate('exclude_hint') }),
-      createElement('button', { type: 'button', class: 'quiet', text: translate('exclude_apply'), click: apply }),
+      createElement('button', { type: 'button', class: 'button-secondary', text: translate('exclude_apply'), click: apply }),
     );
   }
 
@@ -115,7 +115,7 @@ export class RootItem {
       ...others.map(({ path, kind }) => ({ path, text: translate('left_out_kind', { kind: translateKind(kind) }) })),
     ];
     const items = files.map(({ path, text }) => {
-      const label = { type: 'button', class: 'quiet', text: translate('copy_path'), 'aria-label': translate('copy_path_of', { path }) };
+      const label = { type: 'button', class: 'button-secondary', text: translate('copy_path'), 'aria-label': translate('copy_path_of', { path }) };
       /** @param {{ currentTarget: HTMLButtonElement }} event */
       const click = async ({ currentTarget }) => {
         if (await copyText(path)) currentTarget.textContent = translate('path_copied');
@@ -123,8 +123,8 @@ export class RootItem {
       const parts = [createElement('b', { text: path }), createElement('span', { text })];
       return createElement('li', {}, createElement('div', {}, ...parts), createElement('button', { ...label, click }));
     });
-    if (!items.length) items.push(createElement('li', { class: 'none', text: translate('not_found_none') }));
-    if (hasMore) items.push(createElement('li', { class: 'none', text: translate('not_found_more') }));
+    if (!items.length) items.push(createElement('li', { class: 'empty-note', text: translate('not_found_none') }));
+    if (hasMore) items.push(createElement('li', { class: 'empty-note', text: translate('not_found_more') }));
     list.replaceChildren(...items);
   }
 
@@ -135,11 +135,11 @@ export class RootItem {
   #confirm(place) {
     const { path } = this.#root;
     const keep = () => {
-      place.replaceChildren(createElement('button', { type: 'button', class: 'quiet', text: translate('remove_folder'), click: () => this.#confirm(place) }));
+      place.replaceChildren(createElement('button', { type: 'button', class: 'button-secondary', text: translate('remove_folder'), click: () => this.#confirm(place) }));
       place.querySelector('button')?.focus();
     };
-    const no = createElement('button', { type: 'button', class: 'quiet', text: translate('remove_no'), click: keep });
-    const yes = { type: 'button', class: 'quiet main', text: translate('remove_yes'), click: () => this.#run(() => this.#api.forgetFolder(path)) };
+    const no = createElement('button', { type: 'button', class: 'button-secondary', text: translate('remove_no'), click: keep });
+    const yes = { type: 'button', class: 'button-secondary button-primary', text: translate('remove_yes'), click: () => this.#run(() => this.#api.forgetFolder(path)) };
     place.replaceChildren(createElement('p', { role: 'alert', text: translate('remove_question') }), createElement('button', yes), no);
     no.focus();
   }

@@ -79,7 +79,7 @@ export class Timeline {
       return;
     }
     this.#slider.hidden = this.#spans.length < 2;
-    document.body.classList.toggle('dated', !this.#slider.hidden);
+    document.body.classList.toggle('has-timeline', !this.#slider.hidden);
     this.#slider.setAttribute('aria-valuemax', String(this.#spans.length - 1));
     this.#drawYears();
     this.#set(0);
@@ -105,7 +105,7 @@ export class Timeline {
     this.#request.abort();
     this.#key = '';
     this.#slider.hidden = true;
-    document.body.classList.remove('dated');
+    document.body.classList.remove('has-timeline');
   }
 
   #drawYears() {

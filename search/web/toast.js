@@ -9,7 +9,7 @@ const SHOWN_WITH_ACTION_MS = 12000;
 export function createToast() {
   const toast = getElement('toast');
   let timer = 0;
-  const hide = () => toast.classList.remove('shown');
+  const hide = () => toast.classList.remove('is-visible');
   /**
    * @param {string} text
    * @param {{ text: string, act: () => void }} [action] What a button beside the text does.
@@ -25,7 +25,7 @@ export function createToast() {
       };
       toast.append(' ', createElement('button', { type: 'button', text: action.text, click }));
     }
-    toast.classList.add('shown');
+    toast.classList.add('is-visible');
     clearTimeout(timer);
     timer = setTimeout(hide, action ? SHOWN_WITH_ACTION_MS : SHOWN_MS);
   };

@@ -46,7 +46,7 @@ export class Toolbar {
     this.#sort.replaceChildren(...keys.map((name) => new Option(translate(`sort_${name}`), name, false, name === key)));
     const button = getElement('sort-reverse', HTMLButtonElement);
     button.disabled = key === 'score';
-    button.classList.toggle('descending', isReversed);
+    button.classList.toggle('is-descending', isReversed);
     button.setAttribute('aria-pressed', String(isReversed));
   }
 

@@ -107,18 +107,18 @@ function listenForDrops(onReceive) {
   addEventListener('dragenter', (event) => {
     event.preventDefault();
     depth += 1;
-    overlay.classList.add('shown');
+    overlay.classList.add('is-visible');
   });
   addEventListener('dragleave', () => {
     depth = Math.max(0, depth - 1);
-    overlay.classList.toggle('shown', depth > 0);
+    overlay.classList.toggle('is-visible', depth > 0);
   });
   addEventListener('dragover', (event) => event.preventDefault());
-  addEventListener('dragend', () => overlay.classList.remove('shown'));
+  addEventListener('dragend', () => overlay.classList.remove('is-visible'));
   addEventListener('drop', (event) => {
     event.preventDefault();
     depth = 0;
-    overlay.classList.remove('shown');
+    overlay.classList.remove('is-visible');
     const isAdded = event.target instanceof Element && event.target.closest('#query') !== null;
     if (event.dataTransfer) onReceive({ ...readTransfer(event.dataTransfer), isAdded });
   });

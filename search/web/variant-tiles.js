@@ -87,9 +87,9 @@ export class VariantTiles {
 
   #createBlank() {
     const image = this.#createImage();
-    image.addEventListener('load', () => image.classList.add('begun'));
-    const frame = createElement('span', { class: 'picked' }, image);
-    return createElement('li', { class: 'blank' }, frame, createElement('div', { class: 'tools' }));
+    image.addEventListener('load', () => image.classList.add('is-started'));
+    const frame = createElement('span', { class: 'variant-open' }, image);
+    return createElement('li', { class: 'placeholder' }, frame, createElement('div', { class: 'tools' }));
   }
 
   /** @param {NamedVariant} variant */
@@ -99,7 +99,7 @@ export class VariantTiles {
       'button',
       {
         type: 'button',
-        class: 'picked',
+        class: 'variant-open',
         'aria-label': label,
         title: translate('search_by_it'),
         click: () => this.#callbacks.onSearch(variant),
@@ -128,7 +128,7 @@ export class VariantTiles {
       createElement('span', { class: 'score', text: variant.score, title: variant.about }),
       createElement('button', { ...button, ...nameTool('compare'), click: compare }, createIcon('compare')),
       createElement('a', { ...link, ...nameTool('download') }, createIcon('download')),
-      createElement('button', { ...button, class: 'icon keep', ...nameTool('keep'), click: keep }, createIcon('keep')),
+      createElement('button', { ...button, class: 'icon keep-button', ...nameTool('keep'), click: keep }, createIcon('keep')),
     );
   }
 

@@ -165,7 +165,7 @@ export class VariantsDialog {
     const n = this.#options.n || 0;
     const button = getElement('variants-submit', HTMLButtonElement);
     button.textContent = this.#work ? translate('cancel') : translate(this.#isRepetition ? 'make_others_n' : 'make_variants_n', { n });
-    button.classList.toggle('main', !this.#work);
+    button.classList.toggle('button-primary', !this.#work);
     button.formNoValidate = this.#work !== null;
   }
 

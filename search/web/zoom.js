@@ -141,7 +141,7 @@ export class Zoom {
     this.#view = limitView(view, picture, room);
     const { scale, x, y } = this.#view;
     this.#image.style.transform = this.isZoomed ? `translate(${x}px, ${y}px) scale(${scale})` : '';
-    this.#stage.classList.toggle('zoomed', this.isZoomed);
+    this.#stage.classList.toggle('is-zoomed', this.isZoomed);
   }
 }
 

@@ -28,7 +28,7 @@ FLAGS = (
     "--disable-dev-shm-usage"
 ).split()
 SECONDS = 60.0  # at most: a busy machine is no failure
-QUIET = "!document.body.classList.contains('busy')"
+QUIET = "!document.body.classList.contains('is-busy')"
 
 AXE = ROOT / "build" / "page" / "node_modules" / "axe-core" / "axe.min.js"
 VIOLATIONS = """const done = arguments[0];

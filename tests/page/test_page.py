@@ -103,14 +103,14 @@ def test_a_dropped_picture_shows_its_neighbours(page: Page, base: str, unknown: 
     labels = page.wait_for_results("22 results")
     assert labels[0].startswith("03.jpg, …/photos/hat, ")
     assert page.read_text("#query-name") == "my hat.png"
-    assert page.wait_for("document.querySelector('#stage.ready img')?.naturalWidth") == 300
+    assert page.wait_for("document.querySelector('#stage.is-ready img')?.naturalWidth") == 300
     assert page.read_address() == "/" and page.find("#query-note").is_displayed()
 
 
 def test_a_pasted_screenshot_shows_its_neighbours(page: Page, base: str) -> None:
     """Ctrl+V, with the picture on the system's clipboard."""
     page.open(base, LINK)
-    page.wait_for("document.querySelector('#stage.ready')")
+    page.wait_for("document.querySelector('#stage.is-ready')")
     code = """(async () => {
         const image = document.getElementById('query-image');
         const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight);
@@ -119,7 +119,7 @@ def test_a_pasted_screenshot_shows_its_neighbours(page: Page, base: str) -> None
         await navigator.clipboard.write([new ClipboardItem({'image/png': blob})]);
     })()"""
     page.open(base, LINK)
-    page.wait_for("document.querySelector('#stage.ready')")
+    page.wait_for("document.querySelector('#stage.is-ready')")
     write_clipboard(page, code)
     page.press_keys("v", held=Keys.CONTROL)
     page.wait_for("document.getElementById('query-kind').textContent === 'Your picture'")
@@ -135,7 +135,7 @@ def test_a_pasted_address_is_searched_by(
     page.press_keys("v", held=Keys.CONTROL)
     assert page.wait_for_results()[0].startswith("03.jpg, …/photos/hat, ")
     assert page.read_address() == f"/?q={web}/hat.png"
-    assert page.wait_for("document.querySelector('#stage.ready img')?.src").startswith("blob:")
+    assert page.wait_for("document.querySelector('#stage.is-ready img')?.src").startswith("blob:")
     assert not [url for url in page.list_requests() if "pictures.test" in url and base not in url]
 
 
@@ -161,7 +161,7 @@ def test_a_format_that_no_browser_shows_is_shown(page: Page, base: str, tmp_path
     page.open(base)
     page.choose_file(path)
     assert page.wait_for_results()[0].startswith("03.jpg")
-    assert page.wait_for("document.querySelector('#stage.ready img')?.naturalWidth") == 150
+    assert page.wait_for("document.querySelector('#stage.is-ready img')?.naturalWidth") == 150
 
 
 def test_several_pictures_add_up(page: Page, base: str, unknown: Path) -> None:
@@ -261,7 +261,7 @@ def test_details_of_a_picture_and_more_like_it(page: Page, base: str, client: ht
     assert shown.count("Colours") == 1
     colours = page.evaluate("[...document.querySelectorAll('.swatches a')].map(s => s.title)")
     assert colours == metadata["palette"]
-    loaded = page.wait_for("document.querySelector('#detail-image.ready')?.naturalWidth")
+    loaded = page.wait_for("document.querySelector('#detail-image.is-ready')?.naturalWidth")
     assert loaded == metadata["width"]
     page.press_keys(Keys.ARROW_RIGHT)
     page.wait_for("new URLSearchParams(location.search).get('see') !== arguments[0]", identity)
@@ -324,7 +324,9 @@ def test_a_kept_picture_is_found_and_has_a_link(
         page.open(str(client.base_url))
         assert "empty" in page.read_placeholder()
         page.choose_file(unknown)
-        page.wait_for("location.pathname === '/' && document.body.classList.contains('asking')")
+        page.wait_for(
+            "location.pathname === '/' && document.body.classList.contains('has-request')"
+        )
         assert "empty" in page.read_placeholder()
         page.click("#state .buttons button:last-child")  # a library may begin with it
         page.wait_for("location.search.startsWith('?q=id:')")
@@ -340,7 +342,7 @@ def test_a_kept_picture_is_found_and_has_a_link(
         page.click("#state .buttons button:last-child")
         page.wait_for("location.search.startsWith('?q=id:')")
         page.open(str(client.base_url), f"/?q={web}/shoe.png")
-        page.wait_for("document.querySelector('#stage.ready')")
+        page.wait_for("document.querySelector('#stage.is-ready')")
         page.click("#keep")
         page.wait_for("location.search.startsWith('?q=id:')")
         assert page.wait_for_results("2 results")[0].endswith("score 1.00")
@@ -374,7 +376,7 @@ def read_crop(page: Page) -> list[float]:
 
 def test_a_crop_is_drawn_by_mouse(page: Page, base: str) -> None:
     page.open(base, LINK)
-    page.wait_for("document.querySelector('#stage.ready')")
+    page.wait_for("document.querySelector('#stage.is-ready')")
     frame = page.find("#crop-frame")
     wide, high = frame.size["width"], frame.size["height"]
     first = page.evaluate("document.getElementById('summary').textContent")
@@ -404,7 +406,7 @@ def test_a_crop_is_drawn_by_mouse(page: Page, base: str) -> None:
 
 def test_a_crop_is_made_by_keys(page: Page, base: str) -> None:
     page.open(base, LINK)
-    page.wait_for("document.querySelector('#stage.ready')")
+    page.wait_for("document.querySelector('#stage.is-ready')")
     page.evaluate("document.getElementById('crop-start').focus()")
     page.press_keys(Keys.ENTER)
     assert read_crop(page) == [15, 15, 70, 70]
@@ -424,7 +426,7 @@ def test_a_crop_is_made_by_keys(page: Page, base: str) -> None:
 def test_a_crop_is_drawn_by_finger(page: Page, base: str) -> None:
     page.resize(390, 844, touch=True)
     page.open(base, LINK)
-    page.wait_for("document.querySelector('#stage.ready')")
+    page.wait_for("document.querySelector('#stage.is-ready')")
     page.click("#crop-start")
     page.wait_for("location.search.includes('crop=15,15,70,70')")
     page.evaluate("scrollTo(0, 0)")
@@ -529,7 +531,7 @@ def test_progress_with_rate_and_time_left_and_cancel(
     page.wait_for("document.getElementById('library-bar').hidden === false")
     page.click("#library")
     page.wait_for("document.querySelector('.job[data-state=running]')")
-    page.click(".job .quiet")
+    page.click(".job .button-secondary")
     going.release(200)
     page.wait_for("document.querySelector('.job[data-state=cancelled]')")
     assert "Paused" in page.read_text(".job")
@@ -635,7 +637,9 @@ def test_a_server_with_a_token_asks_for_it(page: Page, shared: Engine) -> None:
         )
         page.find("#token").send_keys("sesame", Keys.ENTER)
         assert page.wait_for_results()[0].endswith("score 1.00")
-        page.wait_for("document.querySelector('#stage.ready') && document.querySelector('.loaded')")
+        page.wait_for(
+            "document.querySelector('#stage.is-ready') && document.querySelector('.is-loaded')"
+        )
         cookie = page.driver.get_cookies()[0]
         assert cookie["httpOnly"] and cookie["sameSite"] == "Strict"
         page.driver.refresh()
@@ -667,11 +671,13 @@ def test_a_reader_is_not_offered_what_changes_the_library(page: Page, shared: En
             asks = "document.getElementById('login').open"
             page.open(str(client.base_url), LINK, until=asks)
             page.find("#token").send_keys(shared.add_token(f"page-{role}", role), Keys.ENTER)
-            page.wait_for("document.querySelector('#stage.ready')")
+            page.wait_for("document.querySelector('#stage.is-ready')")
             page.evaluate("document.getElementById('library').click()")
             page.wait_for("document.querySelector('#roots [data-path]')")
             assert page.evaluate(is_shown.format("folder-form")) is (role == "write")
-            assert page.evaluate("document.body.classList.contains('reader')") is (role == "read")
+            assert page.evaluate("document.body.classList.contains('is-read-only')") is (
+                role == "read"
+            )
 
 
 def test_a_browser_without_cookies_is_explained(
@@ -791,12 +797,21 @@ def test_light_and_dark_with_contrast(page: Page, base: str, scheme: str) -> Non
     behind = luminance(page.evaluate(style, "body", "backgroundColor"))
     assert (behind > 0.9) is (scheme == "light") and (behind < 0.02) is (scheme == "dark")
     page.click("#library")
-    for css in ("#summary", ".folder", ".line i", ".hint", "#folders-summary", ".wrong", "#more"):
+    for css in (
+        "#summary",
+        ".folder",
+        ".tile-caption i",
+        ".hint",
+        "#folders-summary",
+        ".error-text",
+        "#more",
+    ):
         text = luminance(page.evaluate(style, css, "color"))
         light, dark = max(text, behind), min(text, behind)
         assert (light + 0.05) / (dark + 0.05) >= 4.5, css
     text, button = (
-        luminance(page.evaluate(style, ".line .main", c)) for c in ("color", "backgroundColor")
+        luminance(page.evaluate(style, ".form-row .button-primary", c))
+        for c in ("color", "backgroundColor")
     )
     assert (max(text, button) + 0.05) / (min(text, button) + 0.05) >= 4.5
 
@@ -825,7 +840,7 @@ def test_parts_of_the_bar_never_overlap(page: Page, base: str) -> None:
         page.resize(width, 800)
         page.wait_for("innerWidth === arguments[0]", width)
         edges = page.evaluate(
-            "['.brand', '.box', '.library'].flatMap(css => "
+            "['.brand', '.search-box', '.library'].flatMap(css => "
             "(r => [r.left, r.right])(document.querySelector(css).getBoundingClientRect()))"
         )
         assert edges == sorted(edges) and edges[0] >= 0 and edges[-1] <= width, width
@@ -834,7 +849,7 @@ def test_parts_of_the_bar_never_overlap(page: Page, base: str) -> None:
 def test_the_keyboard_reaches_everything(page: Page, base: str) -> None:
     page.open(base)
     page.press_keys(Keys.TAB)
-    assert page.evaluate(f"{FOCUSED}.className") == "skip"
+    assert page.evaluate(f"{FOCUSED}.className") == "skip-link"
     reached = []
     while (
         here := page.evaluate(f"{FOCUSED}.id || {FOCUSED}.dataset.open || {FOCUSED}.tagName")
@@ -899,7 +914,7 @@ def test_no_foreign_requests_and_no_console_warnings(page: Page, base: str, unkn
     page.click("#crop-start")
     page.wait_for(f"{QUIET} && {CROP}")
     page.click("#grid a")
-    page.wait_for("document.querySelector('#detail-image.ready')")
+    page.wait_for("document.querySelector('#detail-image.is-ready')")
     page.press_keys(Keys.ESCAPE)
     page.wait_for("!document.getElementById('detail').open")
     page.click("#library")
@@ -962,7 +977,7 @@ def test_thousands_of_results_scroll_with_few_nodes(page: Page, crowd: httpx.Cli
             "?.closest('#grid li')?.dataset.place)"
         )
         page.wait_for(
-            f"document.querySelector('#grid .loaded') && ({middle}) > {HITS * share * 0.8}"
+            f"document.querySelector('#grid .is-loaded') && ({middle}) > {HITS * share * 0.8}"
         )
         counts.append(page.evaluate(nodes))
     assert max(counts) < 900

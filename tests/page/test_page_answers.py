@@ -25,7 +25,7 @@ from search.api import file_manager
 
 HAT, SHOE = SAMPLES / "hat" / "03.jpg", SAMPLES / "shoes" / "02.jpg"
 PLACES = "new URLSearchParams(location.search)"
-SELECTED = "document.querySelectorAll('#grid .selected').length"
+SELECTED = "document.querySelectorAll('#grid .is-selected').length"
 
 pytestmark = [
     pytest.mark.slow,
@@ -113,7 +113,7 @@ def test_each_picture_of_a_query_has_its_crop(page: Page, base: str) -> None:
     page.wait_for_results("22 results")
     page.click("#terms li:nth-child(2) .term-picture")
     page.wait_for("document.getElementById('query-name').textContent === '02.jpg'")
-    page.wait_for("document.querySelector('#stage.ready')")
+    page.wait_for("document.querySelector('#stage.is-ready')")
     page.click("#crop-start")
     page.wait_for(f"{PLACES}.getAll('t')[1] === arguments[0]", f"1;15,15,70,70;id:{SHOE_ID}")
     assert page.evaluate(f"{PLACES}.getAll('t')[0]") == f"1;;id:{ID}"
@@ -142,7 +142,7 @@ def test_a_query_is_shown_over_an_empty_library(page: Page, home: Path, unknown:
     with serving(open_library(home)) as client:
         page.open(str(client.base_url))
         page.choose_file(unknown)
-        page.wait_for("document.querySelector('#stage.ready')")
+        page.wait_for("document.querySelector('#stage.is-ready')")
         assert "empty" in page.read_placeholder()
         assert page.find("#query-image").is_displayed()
         assert page.evaluate("document.getElementById('query-image').naturalWidth") == 300
@@ -205,7 +205,7 @@ def test_a_least_score_is_set_and_kept_in_the_address(page: Page, base: str) -> 
 def test_pictures_are_selected_by_mouse_and_keys(page: Page, base: str) -> None:
     page.open(base, LINK)
     page.wait_for_results("22 results")
-    page.evaluate("document.querySelector('#grid li:nth-child(2) .check').click()")
+    page.evaluate("document.querySelector('#grid li:nth-child(2) .tile-checkbox').click()")
     assert page.evaluate(SELECTED) == 1 and page.find("#selection-bar").is_displayed()
     page.click("#grid li:nth-child(4) a")  # while pictures are selected, a click selects
     assert page.evaluate(SELECTED) == 2 and page.read_text("#selection-count") == "2 selected"
@@ -231,7 +231,7 @@ def test_pictures_are_selected_by_mouse_and_keys(page: Page, base: str) -> None:
 def test_a_long_press_selects(page: Page, base: str) -> None:
     page.resize(390, 844, touch=True)
     page.open(base)
-    page.wait_for("document.querySelector('#grid .loaded')")
+    page.wait_for("document.querySelector('#grid .is-loaded')")
     page.evaluate("document.querySelector('#grid').scrollIntoView()")
     spot = page.evaluate("(r => [r.x + r.width / 2, r.y + r.height / 2])"
                          "(document.querySelector('#grid a').getBoundingClientRect())")  # fmt: skip
@@ -247,12 +247,12 @@ def test_more_like_these_and_less_like_those(page: Page, base: str) -> None:
     page.open(base)
     for picture in (ID, SHOE_ID):
         code = "[...document.querySelectorAll('#grid li')].find(li => li.innerHTML.includes("
-        page.evaluate(f"{code}'{picture}')).querySelector('.check').click()")
+        page.evaluate(f"{code}'{picture}')).querySelector('.tile-checkbox').click()")
     assert not page.find("#selection-less").is_enabled()
     page.click("#selection-more")
     page.wait_for(f"{PLACES}.getAll('t').length === 2")
     page.wait_for_results("22 results")
-    page.evaluate("document.querySelectorAll('#grid .check')[21].click()")
+    page.evaluate("document.querySelectorAll('#grid .tile-checkbox')[21].click()")
     page.click("#selection-less")
     page.wait_for(f"{PLACES}.getAll('t').length === 3")
     assert page.evaluate(f"{PLACES}.getAll('t')[2]").startswith("-0.5;;id:")
@@ -264,10 +264,14 @@ def test_paths_and_a_table_of_the_selection(page: Page, base: str, tmp_path: Pat
     page.cdp("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
     page.cdp("Browser.grantPermissions", permissions=["clipboardReadWrite"])
     for place in (1, 2):
-        page.evaluate(f"document.querySelector('#grid li:nth-child({place}) .check').click()")
+        page.evaluate(
+            f"document.querySelector('#grid li:nth-child({place}) .tile-checkbox').click()"
+        )
     page.click("#selection-copy")
     page.wait_for("document.getElementById('toast').textContent.includes('2 paths are copied')")
-    paths = page.evaluate("[...document.querySelectorAll('#grid .selected a')].map(a => a.title)")
+    paths = page.evaluate(
+        "[...document.querySelectorAll('#grid .is-selected a')].map(a => a.title)"
+    )
     script = "navigator.clipboard.readText().then(arguments[0])"
     assert page.driver.execute_async_script(script).splitlines() == paths
     page.click("#selection-csv")
@@ -306,7 +310,7 @@ def test_a_file_is_shown_in_the_file_manager(
     monkeypatch.setattr(file_manager, "show_file", show_file)
     page.open(base, LINK)
     page.wait_for_results("22 results")
-    page.evaluate("document.querySelector('#grid .check').click()")
+    page.evaluate("document.querySelector('#grid .tile-checkbox').click()")
     page.wait_for("!document.getElementById('selection-reveal').hidden")
     page.click("#selection-reveal")
     until(lambda: [os.path.basename(path) for path in shown] == ["03.jpg"])
@@ -319,8 +323,10 @@ def test_marks_of_the_selection_are_undone(page: Page, base: str, shared: Engine
     toast = "document.getElementById('toast').textContent.includes(arguments[0])"
 
     def select() -> None:
-        page.wait_for(f"{QUIET} && document.querySelector('#grid .check')")
-        page.evaluate("document.querySelector('#grid li:not(.selected) .check')?.click()")
+        page.wait_for(f"{QUIET} && document.querySelector('#grid .tile-checkbox')")
+        page.evaluate(
+            "document.querySelector('#grid li:not(.is-selected) .tile-checkbox')?.click()"
+        )
         page.wait_for("!document.getElementById('selection-bar').hidden")
 
     select()
@@ -386,11 +392,11 @@ def read_scale(page: Page) -> float:
 def test_the_large_picture_is_zoomed_and_moved(page: Page, base: str) -> None:
     page.emulate_media(prefers_reduced_motion="reduce")
     page.open(base, f"{LINK}&see={ID}")
-    page.wait_for("document.querySelector('#detail-image.ready')")
+    page.wait_for("document.querySelector('#detail-image.is-ready')")
     page.wait_for("document.querySelectorAll('#detail-facts dd').length > 4")
     where = {"x": 450, "y": 400}
     page.cdp("Input.dispatchMouseEvent", type="mouseWheel", deltaX=0, deltaY=-300, **where)
-    page.wait_for("document.querySelector('#detail-stage.zoomed')")
+    page.wait_for("document.querySelector('#detail-stage.is-zoomed')")
     scale = read_scale(page)
     assert scale > 1.5
     page.wait_for("document.getElementById('detail-image').src.endsWith('/file')")  # sharper
@@ -411,7 +417,7 @@ def test_the_large_picture_is_zoomed_and_moved(page: Page, base: str) -> None:
 def test_a_swipe_shows_the_next_picture(page: Page, base: str) -> None:
     page.resize(390, 844, touch=True)
     page.open(base, f"{LINK}&see={ID}")
-    page.wait_for("document.querySelector('#detail-image.ready')")
+    page.wait_for("document.querySelector('#detail-image.is-ready')")
     page.wait_for("!document.getElementById('detail-next').disabled")
     for kind, x in (("touchStart", 300), ("touchMove", 200), ("touchMove", 120), ("touchEnd", 0)):
         points = [{"x": x, "y": 200}] if x else []
@@ -423,7 +429,7 @@ def test_a_swipe_shows_the_next_picture(page: Page, base: str) -> None:
 def test_a_slideshow_goes_on_by_itself_and_the_next_picture_is_there(page: Page, base: str) -> None:
     page.open(base, f"{LINK}&see={ID}")
     page.wait_for("!document.getElementById('detail-next').disabled")
-    page.wait_for("document.querySelector('#detail-image.ready')")
+    page.wait_for("document.querySelector('#detail-image.is-ready')")
     loaded = "performance.getEntriesByType('resource').filter(e => e.name.endsWith('/preview'))"
     page.wait_for(f"{loaded}.length >= 2")  # the next one before it is shown
     page.press_keys("s")
@@ -477,7 +483,7 @@ def test_a_heading_counts_nothing_while_it_searches(page: Page, base: str) -> No
         window.fetch = (url, ...rest) =>
           String(url).endsWith('/search') ? new Promise(() => {}) : send(url, ...rest);"""
     script = page.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": code})
-    page.open(base, LINK, until="document.body.classList.contains('busy')")
+    page.open(base, LINK, until="document.body.classList.contains('is-busy')")
     assert page.read_text("#results-title") == "Results"
     page.cdp("Page.removeScriptToEvaluateOnNewDocument", identifier=script["identifier"])
 
@@ -494,7 +500,8 @@ def test_a_wide_screen_is_used_and_names_are_whole(page: Page, base: str) -> Non
     for width in (375, 1280):
         page.resize(width, 800)
         page.wait_for("innerWidth === arguments[0]", width)
-        cut = "[...document.querySelectorAll('.line b')].some(b => b.scrollWidth > b.clientWidth)"
+        names = "[...document.querySelectorAll('.tile-caption b')]"
+        cut = f"{names}.some(name => name.scrollWidth > name.clientWidth)"
         assert not page.evaluate(cut)
 
 
@@ -515,7 +522,7 @@ def test_a_picture_that_is_dragged_over_the_page_leaves_it_to_be_seen(
     page.wait_for_results("22 results")
     data = {"items": [], "files": [str(unknown)], "dragOperationsMask": 1}
     page.cdp("Input.dispatchDragEvent", type="dragEnter", x=300, y=300, data=data)
-    page.wait_for("document.querySelector('#drop-overlay.shown')")
+    page.wait_for("document.querySelector('#drop-overlay.is-visible')")
     style = page.evaluate(
         "(s => [s.backdropFilter, s.backgroundColor])"
         "(getComputedStyle(document.getElementById('drop-overlay')))"
@@ -531,8 +538,8 @@ def test_selected_pictures_go_to_the_bin_and_come_back(
     engine.sync(folder)
     with serving(engine, allow=[folder]) as client:
         page.open(str(client.base_url))
-        page.wait_for(f"{QUIET} && document.querySelector('#grid .check')")
-        page.evaluate("document.querySelector('#grid .check').click()")
+        page.wait_for(f"{QUIET} && document.querySelector('#grid .tile-checkbox')")
+        page.evaluate("document.querySelector('#grid .tile-checkbox').click()")
         page.click("#selection-remove")
         page.wait_for("document.getElementById('ask').open")
         assert page.read_text("#ask-title") == "Move 1 picture to the bin?"

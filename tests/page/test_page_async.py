@@ -94,7 +94,7 @@ def test_a_job_that_the_server_does_not_know_ends(
     jobs._jobs.clear()
     with shared.library.database.write() as c:
         c.execute(delete(schema.jobs))
-    page.click(".job .quiet")
+    page.click(".job .button-secondary")
     page.wait_for("document.querySelector('.job[data-state=cancelled]')")
     assert read_focus(page) == "folders-close"
     jobs._jobs.update(known)
@@ -164,7 +164,7 @@ def test_the_link_to_the_pictures_keeps_the_query(page: Page, base: str, unknown
     page.open(base)
     page.drop_file(unknown)
     page.wait_for_results("22 results")
-    page.evaluate("document.querySelector('.skip').focus()")
+    page.evaluate("document.querySelector('.skip-link').focus()")
     page.press_keys(Keys.ENTER)
     assert read_focus(page) == "results"
     assert page.wait_for_results("22 results") and page.find("#query").is_displayed()
@@ -180,7 +180,7 @@ def test_an_address_that_failed_can_be_tried_again(
     page.find("#words").send_keys(Keys.ENTER)
     assert page.wait_for_results("22 results")
     page.wait_for(
-        "document.querySelector('#stage.ready') && !document.getElementById('stage').hidden"
+        "document.querySelector('#stage.is-ready') && !document.getElementById('stage').hidden"
     )
 
 
@@ -190,10 +190,10 @@ def test_an_empty_library_stays_one_after_a_search(page: Page, home: Path) -> No
         page.open(str(client.base_url))
         assert "empty" in page.read_placeholder().lower()
         page.drop_file(HAT)
-        page.wait_for("document.body.classList.contains('asking')")
+        page.wait_for("document.body.classList.contains('has-request')")
         page.read_placeholder()
         page.driver.back()
-        page.wait_for("!document.body.classList.contains('asking')")
+        page.wait_for("!document.body.classList.contains('has-request')")
         assert page.read_placeholder().endswith("Add a folder")
     close_library(engine)
 

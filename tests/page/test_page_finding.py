@@ -173,7 +173,7 @@ def test_albums_are_made_renamed_and_deleted(page: Page, base: str, engine: Engi
     open_filters(page)
     page.click("#finder [data-where='album=Lisbon']")
     page.wait_for(f"{QUIET} && {SHOWN} === 'a'")
-    page.click("#finder [data-group=album] .quiet")
+    page.click("#finder [data-group=album] .button-secondary")
     page.find("#ask-text").send_keys("New", Keys.ENTER)
     page.wait_for("document.querySelector('#finder [data-where=\"album=New\"]')")
     page.click("#finder [aria-label='Rename album New']")
@@ -209,10 +209,10 @@ def test_hidden_pictures_are_shown_and_come_back(page: Page, base: str, engine: 
     engine.tags.change([identify(engine, "d")], Change(hidden=True))
     page.open(base)
     open_filters(page)
-    page.click("#finder [data-group=marks] .quiet")
+    page.click("#finder [data-group=marks] .button-secondary")
     page.wait_for(f"{QUIET} && {SHOWN} === 'd'")
     assert page.read_text("#results-title") == "Hidden pictures"
-    page.evaluate("document.querySelector('#grid .check').click()")
+    page.evaluate("document.querySelector('#grid .tile-checkbox').click()")
     page.click("#selection-unhide")
     page.wait_for(f"{QUIET} && {SHOWN} === ''")
     assert engine.browse(hidden=True).total == 0 and engine.browse().total == 4

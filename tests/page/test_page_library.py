@@ -68,7 +68,7 @@ def test_a_folder_is_found_by_browsing_and_added(page: Page, engine: Engine, fol
         page.wait_for("document.querySelectorAll('#browser-list .folder-row').length === 3")
         assert "2024" in page.read_text("#browser-list")
         assert "3 pictures" in page.read_text("#browser-list")
-        assert "hidden" in page.read_text("#browser-list li.faint")
+        assert "hidden" in page.read_text("#browser-list li.is-muted")
         page.click(f"#browser-list li[data-path='{folder / '2024'}'] button")
         page.wait_for("document.getElementById('browser-path').textContent.endsWith('2024')")
         page.click("#browser-add")
@@ -109,7 +109,7 @@ def test_options_of_a_folder(page: Page, engine: Engine, folder: Path) -> None:
         page.wait_for("document.querySelector('#roots .skipped button').textContent === 'Copied'")
 
         Select(page.find("#roots select")).select_by_visible_text("every 6 hours")
-        page.wait_for("document.querySelector('#roots .about').textContent.includes('6 hours')")
+        page.wait_for("document.querySelector('#roots .meta').textContent.includes('6 hours')")
         assert engine.status().roots[0].sync_hours == 6
 
         page.click("#roots .options > summary")
@@ -130,8 +130,8 @@ def test_a_folder_is_removed_after_a_question(page: Page, engine: Engine, folder
             page.driver.find_element(By.XPATH, "//button[text()='Remove from the library']").click()
             page.wait_for("document.activeElement.textContent === 'Keep it'")
             page.driver.find_element(By.XPATH, f"//button[text()='{answer}']").click()
-        page.wait_for("document.querySelector('#roots .none')")
-        page.wait_for("document.body.classList.contains('empty')")
+        page.wait_for("document.querySelector('#roots .empty-note')")
+        page.wait_for("document.body.classList.contains('is-empty')")
     assert engine.status().roots == () and (folder / "a.jpg").exists()
 
 
@@ -153,10 +153,10 @@ def test_a_paused_job_goes_on(page: Page, engine: Engine, folder: Path) -> None:
         open_panel(page)
         page.find("#folder-path").send_keys(str(folder), Keys.ENTER)
         page.wait_for("document.querySelector('.job[data-state=running]')")
-        page.click(".job .head button")
+        page.click(".job .panel-row button")
         page.wait_for("document.querySelector('.job[data-state=cancelled]')")
         assert "Paused" in page.read_text(".job .counts")
-        page.click(".job .head button")
+        page.click(".job .panel-row button")
         page.wait_for(DONE)
     assert engine.status().pictures == 3
 

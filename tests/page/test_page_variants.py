@@ -23,7 +23,7 @@ from search import Engine
 from search.records import REGIMES
 
 TILES = "[...document.querySelectorAll('#variants-list img')]"
-DONE = "document.querySelectorAll('#variants-list button.picked').length"
+DONE = "document.querySelectorAll('#variants-list button.variant-open').length"
 READY = (
     "document.querySelector('#variants-regimes button') && "
     "document.querySelector('#variants-query')"
@@ -58,7 +58,7 @@ def paced(shared: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Paced]:
 def open_variants(page: Page, base: str, path: str = LINK) -> None:
     """Open the variants dialog for the picture that an address searches for."""
     page.open(base, path)
-    page.wait_for("document.querySelector('#stage.ready')")
+    page.wait_for("document.querySelector('#stage.is-ready')")
     page.click("#query-variants")
     page.wait_for(f"{READY} && document.getElementById('variants-query').complete")
 
@@ -119,7 +119,7 @@ def test_the_next_seed_makes_other_variants(page: Page, base: str) -> None:
 def test_a_variant_is_searched_by(page: Page, base: str) -> None:
     open_variants(page, base)
     make_variants(page)
-    page.click("#variants-list button.picked")
+    page.click("#variants-list button.variant-open")
     page.wait_for(f"{SEARCHED}.startsWith('03 variant')")
     assert page.wait_for_results()[0].startswith("03.jpg")  # a near copy finds its original first
     assert not page.evaluate(OPEN, "variants") and page.read_address() == "/"
@@ -135,7 +135,7 @@ def test_variants_of_an_uploaded_picture(page: Page, base: str, tmp_path: Path) 
     page.open(base)
     page.choose_file(tmp_path / "my hat.tiff")
     page.wait_for_results()
-    page.wait_for("document.querySelector('#stage.ready')")
+    page.wait_for("document.querySelector('#stage.is-ready')")
     page.click("#query-variants")
     page.wait_for(READY)
     make_variants(page)
@@ -158,7 +158,9 @@ def test_variants_of_a_crop(page: Page, base: str) -> None:
 
 
 def test_variants_from_the_detail_dialog(page: Page, base: str, client: httpx.Client) -> None:
-    page.open(base, f"{LINK}&see={ID[:16]}", until="document.querySelector('#detail-image.ready')")
+    page.open(
+        base, f"{LINK}&see={ID[:16]}", until="document.querySelector('#detail-image.is-ready')"
+    )
     page.click("#detail-variants")
     page.wait_for(READY)
     make_variants(page)
@@ -167,7 +169,7 @@ def test_variants_from_the_detail_dialog(page: Page, base: str, client: httpx.Cl
     page.wait_for(f"!{OPEN}", "variants")
     assert page.evaluate(OPEN, "detail")
     page.click("#detail-variants")
-    page.click("#variants-list button.picked")
+    page.click("#variants-list button.variant-open")
     page.wait_for(f"{SEARCHED}.includes('variant')")
     page.wait_for_results()
     assert not page.evaluate(OPEN, "detail") and not page.evaluate(OPEN, "variants")
@@ -292,7 +294,7 @@ def test_an_empty_library_has_no_similar_pictures(page: Page, home: Path) -> Non
         page.open(str(client.base_url))
         page.wait_for("document.getElementById('library-count').textContent === '0'")
         page.choose_file(HAT)
-        page.wait_for("document.querySelector('#stage.ready')")
+        page.wait_for("document.querySelector('#stage.is-ready')")
         page.evaluate("document.getElementById('query-variants').click()")
         page.wait_for(READY)
         page.click("[data-regime=concept]")
@@ -306,11 +308,13 @@ def test_an_empty_library_has_no_similar_pictures(page: Page, home: Path) -> Non
 def test_previews_and_cancel(page: Page, base: str, client: httpx.Client, paced: Paced) -> None:
     open_variants(page, base)
     page.click("#variants-submit")
-    page.wait_for("document.querySelectorAll('.blank').length === 4")
+    page.wait_for("document.querySelectorAll('.placeholder').length === 4")
     until(lambda: paced.reached == 1, 60)
     while not client.get("/api/v1/jobs").json()["jobs"][0]["progress"]["pictures"]:
         paced.step()
-    page.wait_for("document.querySelectorAll('.blank img.begun[src^=\"data:image/jpeg\"]').length")
+    page.wait_for(
+        "document.querySelectorAll('.placeholder img.is-started[src^=\"data:image/jpeg\"]').length"
+    )
     assert page.evaluate("document.getElementById('variants-progress').value") > 0
     assert page.read_text("#variants-submit") == "Cancel"
     page.click("#variants-submit")
@@ -432,7 +436,7 @@ def test_keeping_one(page: Page, home: Path) -> None:
         page.wait_for("document.getElementById('library-count').textContent === '2'")
         assert "Kept" in page.read_text("#toast")
         assert page.evaluate(
-            "document.querySelector('dialog[open] #toast.shown')"
+            "document.querySelector('dialog[open] #toast.is-visible')"
         )  # over what is open
         variant = client.get("/api/v1/jobs").json()["jobs"][0]["report"]["variants"][0]
         uploaded = client.get("/api/v1/images").json()["images"][0]
@@ -531,7 +535,7 @@ def test_no_foreign_requests_and_no_console_warnings(page: Page, base: str) -> N
     page.click("#variants-list .tools button")
     page.wait_for("document.getElementById('compare-query').naturalWidth > 0")
     page.press_keys(Keys.ESCAPE)
-    page.click("#variants-list button.picked")
+    page.click("#variants-list button.variant-open")
     page.wait_for(f"{SEARCHED}.startsWith('03 variant')")
     page.wait_for_results()
     requests: list[Any] = page.list_requests()

@@ -1,9 +1,8 @@
-"""Parts that training and measuring `mini` share: attacks, scores and names."""
+"""Parts that training and measuring `mini` share: scores and names."""
 
 from __future__ import annotations
 
 import importlib
-import random
 import re
 import subprocess
 import sys
@@ -34,28 +33,6 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
 def picture(width: int, height: int, seed: int = 0) -> Image.Image:
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     return Image.fromarray(pixels)
-
-
-@pytest.mark.parametrize("size", [(64, 64), (300, 40), (256, 340)])
-def test_an_attacked_picture_is_one(script: Script, size: tuple[int, int]) -> None:
-    edits = script("edits")
-    original, other, rng = picture(*size), picture(50, 90, 1), random.Random(0)
-    before = original.tobytes()
-    for _ in range(60):
-        attacked = edits.attacks(original, rng, other)
-        assert attacked.mode == "RGB" and min(attacked.size) >= 8 and max(attacked.size) < 6000
-    assert original.tobytes() == before
-
-
-def test_a_page_holds_the_whole_picture(script: Script) -> None:
-    edits = script("edits")
-    red = Image.new("RGB", (40, 30), (255, 0, 1))
-    for seed in range(20):
-        for put in (edits.on_page, edits.quarter):
-            page = put(red, random.Random(seed), Image.new("RGB", (10, 10)))
-            assert page.width > red.width and page.height > red.height
-            same = (np.asarray(page) == (255, 0, 1)).all(-1)
-            assert same.sum() >= 40 * 30
 
 
 def test_average_precision_and_nearest_neighbour_in_closed_form(script: Script) -> None:

@@ -9,7 +9,7 @@ open terms; `--tiny` adds Tiny ImageNet, whose terms forbid commercial use, for 
 The student is EfficientNet-Lite2 with fewer blocks, started from its published weights. For each
 picture the goal is the mean of both teachers, at their own sizes, of the untouched picture and of
 its nearest neighbours (scripts/train/goals.py). The student sees a gentle and an edited view of it
-(scripts/train/edits.py). Four terms:
+(search/media/edits.py). Four terms:
 
     distil     both views near the goal
     relate     similarities within the batch as among the goals (KL)
@@ -40,7 +40,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import networks
 import torch
 import torch.nn.functional as F
-from edits import attacks, box
 from exam import Exam, as_text
 from goals import Goals, Pool, as_array, read_pool, teach
 from PIL import Image, ImageEnhance, ImageOps
@@ -50,6 +49,7 @@ from diffusion import files
 from diffusion.training.ema import Average
 from search.embedders.efficientnet import DEPTHS as PUBLISHED, EfficientNetLite
 from search.embedders.mobilenet import FEATURES, to_tensor
+from search.media.edits import crop_randomly, edit_randomly
 from search.media.preprocessing import Preprocessing
 
 Say = Callable[[str], None]
@@ -63,7 +63,7 @@ TEMPERATURE = 2.0  # of the class probabilities
 def gentle_view(picture: Image.Image, rng: random.Random) -> Image.Image:
     """Most of the picture, perhaps mirrored, perhaps in other colours."""
     if rng.random() < 0.7:
-        picture = box(picture, rng.uniform(0.65, 1), rng)
+        picture = crop_randomly(picture, rng.uniform(0.65, 1), rng)
     if rng.random() < 0.5:
         picture = ImageOps.mirror(picture)
     if rng.random() < 0.3:
@@ -106,7 +106,7 @@ class Batches(torch.utils.data.IterableDataset):
             rows = [queue.pop() for _ in range(BATCH)]
             pictures = [reduced(self.pool.picture(row), rng) for row in rows]
             gentle = [gentle_view(picture, rng) for picture in pictures]
-            edited = [attacks(p, rng, rng.choice(pictures)) for p in pictures]
+            edited = [edit_randomly(p, rng, rng.choice(pictures)) for p in pictures]
             yield Batch(
                 torch.tensor(rows),
                 torch.from_numpy(as_array(gentle, self.prepare)),

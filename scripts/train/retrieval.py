@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from edits import hue, jpeg, noise
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
+
+from search.media.edits import add_noise, compress, shift_hue
 
 Load = Callable[[], Image.Image]
 Embed = Callable[[Sequence[Image.Image]], np.ndarray]
@@ -100,7 +101,7 @@ def collage(p: Image.Image) -> Image.Image:
 
 
 def resaved(p: Image.Image, share: float, quality: int) -> Image.Image:
-    return jpeg(p.resize((round(p.width * share), round(p.height * share))), quality)
+    return compress(p.resize((round(p.width * share), round(p.height * share))), quality)
 
 
 PLAIN: dict[str, Callable[[Image.Image, random.Random], Image.Image]] = {
@@ -112,14 +113,14 @@ PLAIN: dict[str, Callable[[Image.Image, random.Random], Image.Image]] = {
     "rotate 10": lambda p, r: turned(p, 10),
     "rotate 25": lambda p, r: turned(p, 25),
     "rotate 90": lambda p, r: turned(p, 90),
-    "JPEG q10": lambda p, r: jpeg(p, 10),
+    "JPEG q10": lambda p, r: compress(p, 10),
     "half size q30": lambda p, r: resaved(p, 0.5, 30),
     "quarter size q50": lambda p, r: resaved(p, 0.25, 50),
     "blur 3": lambda p, r: p.filter(ImageFilter.GaussianBlur(3)),
-    "noise 25": lambda p, r: noise(p, 25, r),
-    "noise 60": lambda p, r: noise(p, 60, r),
+    "noise 25": lambda p, r: add_noise(p, 25, r),
+    "noise 60": lambda p, r: add_noise(p, 60, r),
     "grey": lambda p, r: ImageOps.grayscale(p).convert("RGB"),
-    "hue +40": lambda p, r: hue(p, 40),
+    "hue +40": lambda p, r: shift_hue(p, 40),
     "brightness x .35": lambda p, r: ImageEnhance.Brightness(p).enhance(0.35),
     "contrast x 2.2": lambda p, r: ImageEnhance.Contrast(p).enhance(2.2),
     "text bar and disc": lambda p, r: marked(p),

@@ -37,6 +37,7 @@ from search.records import (
     AugmentProgress,
     BackupReport,
     Bounds,
+    CalibrationProgress,
     CheckReport,
     Facets,
     FolderCount,
@@ -933,6 +934,18 @@ class Engine:
         from search.indexing.backup import write_backup
 
         return write_backup(self.library.database, self.home, Path(absolute_path(path)))
+
+    def calibrate(self, n: int = 200, seed: int = 0) -> Iterator[CalibrationProgress]:
+        """Fit what scores of the library's own model mean: the probability of a copy.
+
+        `n` of its pictures are edited and searched for. The last progress has the report; hits have
+        a `probability` by it from then on. Raises LookalikeError.
+        """
+        from search.querying.calibrator import LibraryCalibrator
+
+        if not 1 <= n <= 10_000:
+            raise QueryError(f"n is {n}; give 1 to 10000")
+        return LibraryCalibrator(self.library).calibrate(n, seed)
 
     def move(self, to: str) -> Iterator[MoveProgress]:
         """Copy the catalog to another database, which must be empty, and compare the two.

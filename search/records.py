@@ -428,14 +428,14 @@ class IndexReport:
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress of a sync: `done` of `total` files, megabytes of a model that is fetched, or rows of
-    a catalog that is copied. In the phase `scan`, `done` pictures are listed so far, and `total` is
-    0.
+    """Progress of a sync: `done` of `total` files, megabytes of a model that is fetched, rows of a
+    catalog that is copied, or pictures of a calibration. In the phase `scan`, `done` pictures are
+    listed so far, and `total` is 0.
 
     report: set in the last one.
     """
 
-    phase: Literal["fetch", "scan", "index", "embed", "draw", "finish", "copy", "text"]
+    phase: Literal["fetch", "scan", "index", "embed", "draw", "finish", "copy", "text", "calibrate"]
     done: int
     total: int
     path: str | None = None
@@ -865,6 +865,36 @@ class MoveProgress:
     total: int
     table: str | None = None
     report: MoveReport | None = None
+
+
+@dataclass(frozen=True)
+class CalibrationReport:
+    """A calibration that was fitted on a library.
+
+    model: whose scores it is for. pictures: how many were edited and searched for. pairs: of a
+    query and a hit, by the evidence of the calibration. error: expected calibration error on the
+    fifth of the pairs that were kept out of a first fit, by the evidence.
+    """
+
+    model: str
+    pictures: int
+    pairs: dict[str, int]
+    error: dict[str, float]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Convert to JSON, as `calibrate --json` prints it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class CalibrationProgress:
+    """Progress of a calibration: `done` of `total` pictures were searched for. report: set in the
+    last one."""
+
+    done: int
+    total: int
+    report: CalibrationReport | None = None
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from search.catalog import counts, full_text
 from search.catalog.annotations import apply_descriptions, delete_annotations, remember
 from search.catalog.prepared import Prepared
 from search.catalog.schema import (
+    CALIBRATIONS,
     SCHEDULES,
     UPLOADS,
     changes,
@@ -253,6 +254,14 @@ class Catalog(CatalogWriter):
         with self.database.write() as c:
             c.execute(delete(meta).where(meta.c.key == SCHEDULES))
             c.execute(insert(meta).values(key=SCHEDULES, value=json.dumps(stored)))
+
+    def set_calibration(self, space: Space, calibration: dict[str, Any]) -> None:
+        """Store what was fitted on this library for the scores of a space."""
+        with self.database.write() as c:
+            value = c.scalar(select(meta.c.value).where(meta.c.key == CALIBRATIONS))
+            stored = json.loads(value or "{}") | {space.fingerprint: calibration}
+            c.execute(delete(meta).where(meta.c.key == CALIBRATIONS))
+            c.execute(insert(meta).values(key=CALIBRATIONS, value=json.dumps(stored)))
 
     def skipped_files(self, root: Root, most: int) -> list[tuple[str, str, str]]:
         """Return path, reason and code of a root's skipped files, by path."""

@@ -34,6 +34,7 @@ from search.catalog.annotations import load_annotations
 from search.catalog.database import Database
 from search.catalog.prepared import Prepared
 from search.catalog.schema import (
+    CALIBRATIONS,
     UPLOADS,
     changes,
     colors,
@@ -206,6 +207,13 @@ class CatalogReader:
         """Return the catalog's own id, which tells its snapshots from those of other catalogs."""
         with self.database.read_prepared() as fetch:
             return str(fetch(LIBRARY)[0][0])
+
+    def calibration(self, space: Space) -> dict[str, Any] | None:
+        """Return what was fitted on this library for the scores of a space; None if nothing was."""
+        with self.database.read_prepared() as fetch:
+            rows = fetch(STORED_CALIBRATIONS)
+        stored: dict[str, dict[str, Any]] = json.loads(rows[0][0]) if rows else {}
+        return stored.get(space.fingerprint)
 
     def spaces(self) -> list[Space]:
         """Return the spaces that answer queries, the space of the library's own model first."""
@@ -676,6 +684,7 @@ def _select_files() -> Select[Any]:
 log = logging.getLogger(__name__)
 _IS_OWN = and_(meta.c.key == "model", meta.c.value == spaces.c.fingerprint)
 _ROW_IDS: BindParameter[Any] = bindparam("row_ids", expanding=True)
+STORED_CALIBRATIONS = Prepared(select(meta.c.value).where(meta.c.key == CALIBRATIONS))
 LIBRARY = Prepared(select(meta.c.value).where(meta.c.key == "library"))
 UPLOADS_FOLDER = Prepared(select(meta.c.value).where(meta.c.key == UPLOADS))
 SERVING = Prepared(

@@ -54,6 +54,9 @@ meta = Table(
     Column("value", Text, nullable=False),
 )
 
+CALIBRATIONS = "calibrations"
+"""Key in `meta` of the calibrations that were fitted on this library, as JSON by fingerprint."""
+
 UPLOADS = "kept"
 """The folder of uploads in the library's own, and the key in `meta` of its path, which is quoted
 as a URL since `meta` holds text."""

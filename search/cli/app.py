@@ -38,6 +38,7 @@ COMMANDS = {
     "augment": "search.cli.variants",
     "status": "search.cli.library",
     "check": "search.cli.library",
+    "calibrate": "search.cli.calibrate",
     "forget": "search.cli.library",
     "backup": "search.cli.backup",
     "restore": "search.cli.backup",

@@ -51,6 +51,7 @@ PHASES = {
     "draw": "drawing",
     "finish": "finishing",
     "copy": "copying and comparing rows",
+    "calibrate": "editing pictures and searching for them",
     "text": "reading text",
 }
 LINE_SECONDS = 5.0  # between two plain lines of progress

@@ -20,6 +20,7 @@ from search.media.content import is_low_content
 from search.media.decoder_pool import DecoderPool
 from search.media.sources import PictureResolver
 from search.querying.browse import NEWEST_FIRST
+from search.querying.calibration import Evidence, estimate_probabilities, load_calibrations
 from search.querying.fusion import DEPTH, TextMatcher, fuse, select_matched
 from search.querying.query import MAX_K, Query
 from search.querying.selection import Selection
@@ -172,12 +173,29 @@ class Searcher:
         chosen = list(candidates[query.offset : end])
         if sort and query.terms:
             chosen = self._sorter.sort(chosen, sort)
-        hits = self._describer.describe(chosen, query.kind)
+        probabilities = self._estimate(query, chosen, ranking.low_content)
+        hits = self._describer.describe(chosen, query.kind, probabilities)
         clock.end()
         took_ms = clock.took_ms()
         log.info("%d hits under %s in %s ms", len(hits), self.space.name, took_ms["total"])
         more = (ranking.understood, ranking.low_content, ranking.pages)
         return Hits(hits, self.space.name, query.to_json(), took_ms, *more)
+
+    def _estimate(
+        self, query: Query, candidates: Sequence[Candidate], low_content: bool
+    ) -> list[float | None]:
+        """Return the probability that each candidate is the query's picture, edited.
+
+        None for all unless the query is one picture with content: a sum of terms is no picture.
+        """
+        term = query.terms[0] if len(query.terms) == 1 else None
+        if term is None or term.image is None or term.weight <= 0 or low_content:
+            return [None] * len(candidates)
+        evidence = [
+            None if one.score is None or one.summary.low_content else Evidence(one.score)
+            for one in candidates
+        ]
+        return estimate_probabilities(load_calibrations(self._reader, self.space), evidence)
 
     def _rank(self, query: Query, selection: Selection, count: int, clock: Stopwatch) -> Ranking:
         """Return the best `count` candidates. clock: is told when a stage begins."""

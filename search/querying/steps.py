@@ -272,8 +272,13 @@ class Sorter:
 class HitDescriber:
     """Step 8, describe: candidates as users see them. Looks at the files on disk."""
 
-    def describe(self, candidates: Sequence[Candidate], kind: Kind | None) -> tuple[Hit, ...]:
-        """Return hits in the same order. kind: of all of them."""
+    def describe(
+        self,
+        candidates: Sequence[Candidate],
+        kind: Kind | None,
+        probabilities: Sequence[float | None],
+    ) -> tuple[Hit, ...]:
+        """Return hits in the same order. kind: of all of them. probabilities: of each one."""
         return tuple(
             Hit(
                 id=one.summary.id,
@@ -281,12 +286,12 @@ class HitDescriber:
                 paths=one.summary.paths,
                 score=one.score,
                 kind=kind,
-                probability=None,
+                probability=probability,
                 width=one.summary.width,
                 height=one.summary.height,
                 tags=one.summary.tags,
                 low_content=one.summary.low_content,
                 copies=one.copies,
             )
-            for one in candidates
+            for one, probability in zip(candidates, probabilities, strict=True)
         )

@@ -1,0 +1,116 @@
+"""Fit the calibrations that ship, and draw their reliability.
+
+    scripts/bench copies --out pairs.jsonl
+    .venv/bin/python scripts/train/calibrate.py pairs.jsonl
+
+Pairs of a query and a hit as `scripts/bench copies --out` writes them: of each attacked picture its
+original and the best other hit, of each stranger the best hit. A first fit leaves out every second
+picture, whose pairs give the expected calibration error and the plot; the fit that ships takes all
+pairs. Strangers are repeated so that they weigh as much as attacked pictures: the probability holds
+where a query is as likely a copy as a stranger.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+
+from search.embedders.mini import Mini
+from search.querying.calibration import (
+    FEATURES,
+    SHIPPED,
+    Evidence,
+    calibration_error,
+    fit,
+    read_features,
+)
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+PLOT = Path(__file__).resolve().parents[1] / "pictures" / "reliability.webp"
+BINS = 10
+
+
+def main() -> None:
+    """Fit, print errors, write calibrations.json and the plot."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("pairs", type=Path)
+    options = parser.parse_args()
+    entries = choose([json.loads(line) for line in options.pairs.read_text().splitlines()])
+    fitted, figure = {}, pyplot.figure(figsize=(8, 4))
+    for place, (name, features) in enumerate(FEATURES.items()):
+        pairs = [(one, evidence) for one in entries if (evidence := read_evidence(name, one))]
+        x = read_features(name, [evidence for _, evidence in pairs])
+        is_copy = np.array([one["is_copy"] for one, _ in pairs])
+        halves = np.array([one["half"] for one, _ in pairs])
+        weights = balance([one for one, _ in pairs])
+        names, train = list(features), np.repeat(halves == 0, weights)
+        rows, truth = np.repeat(x, weights, 0), np.repeat(is_copy, weights)
+        predicted = fit(names, rows[train], truth[train]).predict_all(rows[~train])
+        error = calibration_error(predicted, truth[~train])
+        right = ((predicted > 0.5) == truth[~train]).mean()
+        print(f"{name:<10} {len(pairs)} pairs; kept out: error {error:.3f}, right {right:.3f}")
+        fitted[name] = fit(names, rows, truth).to_json() | {"pairs": len(pairs)}
+        draw(figure.add_subplot(1, len(FEATURES), place + 1), name, predicted, truth[~train], error)
+    SHIPPED.write_text(json.dumps({Mini().fingerprint: fitted}, indent=1) + "\n")
+    figure.tight_layout()
+    figure.savefig(PLOT, dpi=110)
+
+
+def choose(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return of each query its original and its best other hit, each with the half of its picture:
+    0 or 1."""
+    chosen, keys = [], set[tuple[int, bool]]()
+    halves: dict[str, int] = {}
+    for one in entries:
+        key = one["query"], one["is_copy"]
+        if key in keys:
+            continue
+        keys.add(key)
+        picture = one["original"] if one["group"] != "stranger" else one["query"]
+        chosen.append(one | {"half": halves.setdefault(picture, len(halves) % 2)})
+    return chosen
+
+
+def read_evidence(kind: str, entry: dict[str, Any]) -> Evidence | None:
+    """Return the evidence of a pair; None if the kind of calibration does not apply to it."""
+    if entry["low_content"] or entry["score"] is None:
+        return None
+    more = entry["evidence"] or {}
+    known = {one.name for one in fields(Evidence)}
+    evidence = {key: value for key, value in more.items() if key in known}
+    return Evidence(**(evidence | {"score": entry["score"]}))
+
+
+def balance(entries: Sequence[dict[str, Any]]) -> np.ndarray:
+    """Return how often each pair counts: strangers as if they were as many as attacks."""
+    is_stranger = np.array([one["group"] == "stranger" for one in entries])
+    queries = np.array([one["query"] for one in entries])
+    counts = [len(np.unique(queries[chosen])) for chosen in (~is_stranger, is_stranger)]
+    return np.where(is_stranger, max(1, round(counts[0] / max(1, counts[1]))), 1)
+
+
+def draw(axes: Any, name: str, predicted: np.ndarray, truth: np.ndarray, error: float) -> None:
+    """Draw the share of copies over the predicted probability."""
+    place = np.minimum((predicted * BINS).astype(int), BINS - 1)
+    used = [i for i in range(BINS) if (place == i).any()]
+    x = [predicted[place == i].mean() for i in used]
+    y = [truth[place == i].mean() for i in used]
+    sizes = [20 + 200 * (place == i).mean() for i in used]
+    axes.plot([0, 1], [0, 1], color="#999999", linewidth=1)
+    axes.scatter(x, y, s=sizes, color="#0b7a63")
+    axes.set_title(f"by {name}: error {error:.3f}")
+    axes.set_xlabel("probability")
+    axes.set_ylabel("share of copies")
+
+
+if __name__ == "__main__":
+    main()

@@ -224,6 +224,7 @@ class Engine:
                             yield Progress("finish", 0, 0, progress.path)
                             self.library.indexes.train(space)
                             self.library.indexes.save(space)
+                        self.library.features.save()
                     yield progress
 
     def _open_cluster(
@@ -430,6 +431,7 @@ class Engine:
         offset: int = 0,
         hidden: bool = False,
         line: str | None = None,
+        verify: bool = False,
     ) -> Hits:
         """Find the pictures that look most like a query, best first.
 
@@ -440,13 +442,13 @@ class Engine:
         add up. text: what is to be seen, or a list; mini knows words (`words`). k: 1 to 10000.
         min_score: cosine in [-1, 1]. model: whose vectors are compared, by name or fingerprint;
         `status().spaces` lists them. where: conditions, such as "type=jpeg and width>=1000"; alone,
-        it lists the pictures that hold them. sort, collapse, kind, offset: see `Query`. hidden:
-        hidden pictures are found too. line: more terms and conditions, such as "2:beach - people
-        date:2024" (`search.querying.line`). Raises LookalikeError.
+        it lists the pictures that hold them. sort, collapse, kind, offset, verify: see `Query`.
+        hidden: hidden pictures are found too. line: more terms and conditions, such as "2:beach -
+        people date:2024" (`search.querying.line`). Raises LookalikeError.
         """
         more: dict[str, Any] = {"k": k, "min_score": min_score, "model": model, "where": where}
         more |= {"sort": sort, "collapse": collapse, "kind": kind, "offset": offset}
-        more |= {"hidden": hidden, "line": line}
+        more |= {"hidden": hidden, "line": line, "verify": verify}
         if not isinstance(query, Query):
             if query is not None and image is not None:
                 raise QueryError("give one picture or a list of them, not both `query` and `image`")
@@ -577,7 +579,8 @@ class Engine:
         embedder = models.choose_offline(spaces)  # refuses a model that does not serve
         if spaces:  # the other spaces get their vectors at the next sync
             embedder = models.open_for(spaces[0])
-        loaded = self.library.resolver.decode(DecodeRequest(data=data), embedder.preprocessing)
+        request = DecodeRequest(data=data, features="compact")
+        loaded = self.library.resolver.decode(request, embedder.preprocessing)
         if loaded.pixels is None:
             raise PictureError("the picture was not decoded; try again")
         pixels = [loaded.pixels]

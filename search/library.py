@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from search.querying.browse import PictureBrowser
     from search.querying.pipeline import LibrarySearch
     from search.runtime import Runtime
+    from search.vectors.features.replica import FeatureReplica
 
 T = TypeVar("T")
 
@@ -50,11 +51,12 @@ class Library:
 
     home: the library's folder. database, catalog, reader: what is indexed. models: embedders.
     decoders: decoding processes. resolver: turns what a user gives as a picture into pixels.
-    indexes: vector stores. searches: answers queries. browser: shows single pictures. uploads:
-    pictures that were sent; uploads_place: where they are. stores: object storage; objects: the
-    URL of what the library keeps there, None for its folder. jobs: those of all servers. tokens:
-    of their users. tags, albums: what people say of pictures. texts: what is written in pictures;
-    text_readers: processes that read it. generator: makes variants. runtime: the inference thread.
+    indexes: vector stores. features: the index of local features. searches: answers queries.
+    browser: shows single pictures. uploads: pictures that were sent; uploads_place: where they
+    are. stores: object storage; objects: the URL of what the library keeps there, None for its
+    folder. jobs: those of all servers. tokens: of their users. tags, albums: what people say of
+    pictures. texts: what is written in pictures; text_readers: processes that read it.
+    generator: makes variants. runtime: the inference thread.
     """
 
     def __init__(
@@ -118,6 +120,8 @@ class Library:
             if name in self.__dict__:
                 self.__dict__[name].close()
         self.indexes.close()
+        if "features" in self.__dict__:
+            self.features.close()
         if "runtime" in self.__dict__:
             self.runtime.close()
         self.stores.close()
@@ -199,6 +203,13 @@ class Library:
 
         parts = (self.database.hold_lock, self.settings.lock_seconds, self.report)
         return self._make_once("write_lock", lambda: WriteLock(*parts))
+
+    @cached_property
+    def features(self) -> FeatureReplica:
+        from search.vectors.features.replica import FeatureReplica
+
+        parts = (self.reader, self.home / "features", lambda: self.runtime)
+        return self._make_once("features", lambda: FeatureReplica(*parts))
 
     @cached_property
     def searches(self) -> LibrarySearch:

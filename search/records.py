@@ -28,6 +28,19 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Kind = Literal["identical", "copy", "similar"]
+KINDS: tuple[Kind, ...] = ("identical", "copy", "similar")
+"""The closest first."""
+Verdict = Literal["edited", "photographed_again", "alike"]
+VERDICTS: Mapping[Verdict, str] = MappingProxyType(
+    {
+        "edited": "the same picture",
+        "photographed_again": "the same object, photographed again",
+        "alike": "merely alike",
+    }
+)
+"""What a comparison shows: code -> in words."""
+Outline = tuple[tuple[float, float], ...]
+"""Corners of a picture in another one, as shares of the other's width and height."""
 REGIMES: Mapping[str, float] = MappingProxyType({"near": 0.7, "same": 2.0, "concept": 80.0})
 """How far a variant may be from its query: the noise level sigma of each regime."""
 SIGMAS = (0.0, 80.0)
@@ -443,6 +456,54 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What a comparison of a hit with a picture of the query shows.
+
+    verdict: `edited`, the same picture, perhaps changed; `photographed_again`, another photograph
+    of the same object; `alike`, neither is proven. inliers: distinct points that lie in both as one
+    transform says. agreement: share of the parts that lie on each other and show the same, 0 to 1.
+    query_overlap, hit_overlap: shares of the query and of the hit that show what the other does, 0
+    to 1. query_outline: the corners of the hit in the query, hit_outline: those of the query in the
+    hit, as shares of width and height, from the upper left corner of the picture that they are of
+    clockwise; a corner may be outside of 0 to 1. None if alike. mirrored: one shows the mirror
+    image of the other. color_distance: mean CIEDE2000 of what lies on each other. cosine: of the
+    vectors.
+    """
+
+    verdict: Verdict
+    inliers: int = 0
+    agreement: float = 0.0
+    query_overlap: float = 0.0
+    hit_overlap: float = 0.0
+    query_outline: Outline | None = None
+    hit_outline: Outline | None = None
+    mirrored: bool = False
+    color_distance: float | None = None
+    cosine: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Convert to JSON, as a part of a hit."""
+        digits = {"agreement": 3, "query_overlap": 4, "hit_overlap": 4, "color_distance": 2}
+        fields = dict(vars(self))
+        for name, count in digits.items():
+            if fields[name] is not None:
+                fields[name] = round(fields[name], count)
+        for name in ("query_outline", "hit_outline"):
+            if fields[name] is not None:
+                fields[name] = [[round(v, 5) for v in corner] for corner in fields[name]]
+        return fields
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Evidence:
+        """Return what `to_json` wrote."""
+        fields = dict(document)
+        for name in ("query_outline", "hit_outline"):
+            if fields[name] is not None:
+                fields[name] = tuple((x, y) for x, y in fields[name])
+        return cls(**fields)
+
+
+@dataclass(frozen=True)
 class Hit:
     """A picture that a search returned.
 
@@ -451,7 +512,8 @@ class Hit:
     probability that the model sees it, 0 to 1; None for a query of conditions alone. kind,
     probability: None where they were not computed. copies: ids of the pictures that were folded
     into this one. source, time: None for pictures that are files. low_content: the picture is
-    blank, so that its score says nothing of likeness.
+    blank, so that its score says nothing of likeness. evidence: of a search that verifies; None if
+    the hit was not compared.
     """
 
     id: str
@@ -467,6 +529,7 @@ class Hit:
     time: float | None = None
     low_content: bool = False
     copies: tuple[str, ...] = ()
+    evidence: Evidence | None = None
 
     def format_score(self, digits: int = 3) -> str:
         """Return the score as text; empty for a hit of conditions alone, which has none."""
@@ -475,7 +538,9 @@ class Hit:
     def to_json(self) -> dict[str, Any]:
         """Convert to JSON, as `search --json` prints it."""
         fields = vars(self)  # `asdict` would copy every value, a tenth of the time of an answer
-        return {**fields, "path": shown(self.path), "paths": [shown(p) for p in self.paths]}
+        evidence = self.evidence and self.evidence.to_json()
+        paths = {"path": shown(self.path), "paths": [shown(p) for p in self.paths]}
+        return {**fields, **paths, "evidence": evidence}
 
     def open(self) -> Image:
         """Open the file as an upright RGB picture of full size.

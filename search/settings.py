@@ -116,6 +116,8 @@ class Settings(BaseModel):
     """Longest time to decode a picture in seconds. Others are skipped."""
     query_seconds: float = Field(10.0, gt=0)
     """Longest time to decode a picture of a query in seconds."""
+    verify_seconds: float = Field(3.0, gt=0)
+    """Time in seconds after which a search that verifies compares no further hit."""
     decode_memory: int = Field(4 * 2**30, ge=2**28)
     """Most address space of a decoding process in bytes."""
     ocr: bool = True

@@ -83,6 +83,7 @@ HIT = {
     "time": None,
     "low_content": False,
     "copies": [],
+    "evidence": None,
 }
 LISBON = {"id": ALBUM, "name": "Lisbon", "count": 12}
 CREATED_VARIANT = {

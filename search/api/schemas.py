@@ -575,7 +575,7 @@ BY_REFERENCE: tuple[type[BaseModel], ...] = (
     AddressJson,
 )
 """Shapes that no route's signature has, but `problems` and `multipart` refer to."""
-UNSUPPORTED = ("expand", "restore", "verify")
+UNSUPPORTED = ("expand", "restore")
 """Fields of `QueryJson` that appear in OpenAPI once they work; until then they are refused."""
 STATUSES = {
     400: "What was wrong with the request",

@@ -38,6 +38,7 @@ from search.catalog.schema import (
     colors,
     files,
     labels,
+    local_features,
     meta,
     pictures,
     places,
@@ -444,7 +445,7 @@ class Catalog(CatalogWriter):
                 row_ids = [row.row_id for row in rows]
                 remember(c, row_ids)
                 delete_annotations(c, row_ids)
-                for table in (vectors, labels, colors, texts):
+                for table in (vectors, labels, colors, texts, local_features):
                     c.execute(delete(table).where(table.c.picture.in_(row_ids)))
                 c.execute(delete(pictures).where(pictures.c.row_id.in_(row_ids)))
         return [row.id for row in rows]

@@ -630,6 +630,33 @@ def add_full_text(connection: Connection) -> None:
     )
 
 
+def add_local_features(connection: Connection) -> None:
+    """Local features of pictures. The next sync computes them."""
+    _run(
+        connection,
+        """
+        CREATE TABLE local_features (
+            picture INTEGER NOT NULL REFERENCES pictures (row_id),
+            rule INTEGER NOT NULL,
+            data BLOB NOT NULL,
+            PRIMARY KEY (picture)
+        )
+        """,
+        "CREATE INDEX local_features_rule ON local_features (rule)",
+        postgresql=(
+            """
+            CREATE TABLE local_features (
+                picture BIGINT NOT NULL REFERENCES pictures (row_id),
+                rule INTEGER NOT NULL,
+                data BYTEA NOT NULL,
+                PRIMARY KEY (picture)
+            )
+            """,
+            "CREATE INDEX local_features_rule ON local_features (rule)",
+        ),
+    )
+
+
 class Migration(NamedTuple):
     """version: of the schema after it. apply: changes a catalog of the version before."""
 
@@ -658,6 +685,7 @@ MIGRATIONS = (
     Migration(19, add_annotations),
     Migration(20, add_texts),
     Migration(21, add_full_text),
+    Migration(22, add_local_features),
 )
 """Never edited, only extended at the end."""
 NEWEST = MIGRATIONS[-1].version

@@ -41,6 +41,7 @@ from search.catalog.schema import (
     counts as kept_counts,
     files,
     labels,
+    local_features,
     marks,
     meta,
     pictures,
@@ -56,7 +57,7 @@ from search.catalog.writes import CHUNK, METADATA, Space, chunks, is_undamaged, 
 from search.errors import NotFoundError, QueryError
 from search.media.object_urls import is_object_url, join_place
 from search.media.open_file import FilePlace
-from search.media.rules import DECODE_RULE, DESCRIPTION_RULE
+from search.media.rules import DECODE_RULE, DESCRIPTION_RULE, FEATURE_RULE
 from search.records import Annotations, Label, Metadata, PictureText
 from search.types import RowIds, Vectors, file_state
 
@@ -325,6 +326,46 @@ class CatalogReader:
         old = select(pictures.c.row_id).where(pictures.c.decode_rule < DECODE_RULE)
         query = _select_files().where(places.c.picture.in_(old)).order_by(places.c.picture)
         return self._group_by_picture(query)
+
+    def list_unfeatured(self) -> list[tuple[int, tuple[str, ...]]]:
+        """Return pictures with files that have no local features of the present rule: row ids and
+        paths."""
+        have = select(local_features.c.picture).where(local_features.c.rule == FEATURE_RULE)
+        bare = select(pictures.c.row_id).where(
+            pictures.c.orphaned.is_(None), pictures.c.row_id.not_in(have)
+        )
+        query = _select_files().where(places.c.picture.in_(bare)).order_by(places.c.picture)
+        return self._group_by_picture(query)
+
+    def count_features(self) -> int:
+        """Return how many pictures have local features of the present rule."""
+        query = select(func.count()).select_from(local_features)
+        with self.database.read() as c:
+            return c.scalar(query.where(local_features.c.rule == FEATURE_RULE)) or 0
+
+    def load_features(self, row_ids: Collection[int]) -> dict[int, bytes]:
+        """Return the packed local features of pictures that have files, by row id. Pictures without
+        features of the present rule are left out."""
+        with self.database.read_prepared() as fetch:
+            return {
+                int(row_id): bytes(data)
+                for part in chunks(row_ids)
+                for row_id, data in fetch(FEATURES, row_ids=part)
+            }
+
+    def iterate_features(self, block: int = 1024) -> Iterator[list[tuple[int, bytes]]]:
+        """Yield row ids with packed local features as `load_features` does, ascending, in blocks.
+
+        Each block is a transaction of its own, so a slow caller delays no writer.
+        """
+        last = 0
+        while True:
+            with self.database.read_prepared() as fetch:
+                rows = fetch(ALL_FEATURES, last=last, count=block)
+            if not rows:
+                return
+            last = rows[-1][0]
+            yield [(int(row_id), bytes(data)) for row_id, data in rows]
 
     def list_undescribed(self) -> list[tuple[int, tuple[str, ...]]]:
         """Return pictures with files whose description was not read: row ids and paths."""
@@ -707,6 +748,20 @@ ALL_PRESENT = Prepared(
     _select_vectors()
     .where(vectors.c.picture > bindparam("last"))
     .order_by(vectors.c.picture)
+    .limit(bindparam("count"))
+)
+_FEATURES = (
+    select(local_features.c.picture, local_features.c.data)
+    .join(
+        pictures,
+        and_(pictures.c.row_id == local_features.c.picture, pictures.c.orphaned.is_(None)),
+    )
+    .where(local_features.c.rule == FEATURE_RULE)
+)
+FEATURES = Prepared(_FEATURES.where(local_features.c.picture.in_(_ROW_IDS)))
+ALL_FEATURES = Prepared(
+    _FEATURES.where(local_features.c.picture > bindparam("last"))
+    .order_by(local_features.c.picture)
     .limit(bindparam("count"))
 )
 SEARCHABLE = Prepared(

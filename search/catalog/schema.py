@@ -332,6 +332,15 @@ texts = Table(  # what is written in a picture, one row for each picture that wa
     Column("lines", JSON, nullable=False),  # [[text, confidence, x, y, ... 8 numbers], ...]
 )
 
+local_features = Table(  # of the pictures that have them, see `search.media.local_features`
+    "local_features",
+    metadata,
+    Column("picture", Number, ForeignKey("pictures.row_id"), primary_key=True, autoincrement=False),
+    Column("rule", Integer, nullable=False),  # `rules.FEATURE_RULE` under which they were computed
+    Column("data", LargeBinary, nullable=False),
+    Index("local_features_rule", "rule"),
+)
+
 counts = Table(  # see `search.catalog.counts`
     "counts",
     metadata,

@@ -23,6 +23,7 @@ from search.catalog.schema import (
     colors,
     files,
     labels,
+    local_features,
     pictures,
     places,
     sidecars,
@@ -31,7 +32,7 @@ from search.catalog.schema import (
 from search.catalog.tags import add_tags
 from search.errors import NotFoundError
 from search.media.colors import RANK_SHARES, cell_of, color_of_cell, hue_of
-from search.media.rules import DECODE_RULE, DESCRIPTION_RULE
+from search.media.rules import DECODE_RULE, DESCRIPTION_RULE, FEATURE_RULE
 from search.records import Description, Label, Metadata, Origin
 from search.types import FileEntry, Vectors
 
@@ -60,6 +61,10 @@ class Space:
     fingerprint: str
     dim: int
     beside: bool = field(default=False, compare=False)
+
+
+FEATURE_SPACE = Space(-1, "local features", f"local-features-{FEATURE_RULE}", 0)
+"""What the change log names the local features by; it is no space of vectors, and in no table."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,7 @@ class ExtractedFile:
     the catalog has the picture. vector: (dim,) float32 of unit length; None if the catalog has the
     vector of this picture or of its normalized image. content: computed with the vector. probe: a
     digest of samples of the bytes. origins: of an upload. description: what the bytes say of the
-    picture; None if they were not decoded.
+    picture; None if they were not decoded. features: packed local features, if they were computed.
     """
 
     entry: FileEntry
@@ -145,6 +150,7 @@ class ExtractedFile:
     probe: bytes | None = None
     origins: Origins = Origins()
     description: Description | None = None
+    features: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -268,6 +274,9 @@ class CatalogWriter:
         with self.database.write() as c:
             row_ids, arrived = self._write_pictures(c, extracted)
             self._write_vectors(c, space, extracted, row_ids)
+            self._set_features(
+                c, {row_ids[one.id]: one.features for one in extracted if one.features is not None}
+            )
             for file in extracted:
                 self._set_origins(c, row_ids[file.id], file.origins)
             paths = [os.fsencode(item.entry.path) for item in batch]
@@ -354,11 +363,12 @@ class CatalogWriter:
         embedded: dict[int, Vectors],
         contents: dict[int, SeenContent] | None = None,
         decoded: dict[int, DecodedContent] | None = None,
+        features: dict[int, bytes] | None = None,
     ) -> None:
         """Add vectors to pictures of the catalog in one transaction; all arguments are by row id.
 
         embedded: (dim,) vectors. contents: labels, which are replaced. decoded: metadata, which are
-        replaced; also of pictures that have a vector.
+        replaced; also of pictures that have a vector. features: packed local features.
         """
         with self.database.write() as c:
             self._insert_vectors(c, space, {n: pack(v) for n, v in embedded.items()})
@@ -368,6 +378,7 @@ class CatalogWriter:
             self._set_flags(c, {n: one.low_content for n, one in items})
             described = {n: one.description for n, one in items if one.description is not None}
             set_embedded(c, described)
+            self._set_features(c, features or {})
 
     def set_origins(self, row_id: int, origins: Origins) -> None:
         """Store where a picture comes from, unless the catalog knows it."""
@@ -560,6 +571,20 @@ class CatalogWriter:
             present = _select_present(c, [n for n in rows if n not in stored])
             counts.change(c, counts.EMBEDDED, [space.id] * len(present))
 
+    @staticmethod
+    def _set_features(c: Connection, features: Mapping[int, bytes]) -> None:
+        """Replace the packed local features of pictures, by row id, and log them."""
+        if not features:
+            return
+        c.execute(delete(local_features).where(local_features.c.picture.in_(features)))
+        rows = [
+            {"picture": row_id, "rule": FEATURE_RULE, "data": data}
+            for row_id, data in features.items()
+        ]
+        c.execute(insert(local_features), rows)
+        entries = [{"space": FEATURE_SPACE.id, "picture": one} for one in features]
+        c.execute(insert(changes), [entry | {"operation": "add"} for entry in entries])
+
     def delete_vectors(self, space: Space, row_ids: Collection[int]) -> None:
         """Delete the vectors of pictures under a space; the next sync embeds them again."""
         with self.database.write() as c:
@@ -575,8 +600,8 @@ class CatalogWriter:
                 c.execute(insert(changes), entries)
 
     def _log(self, c: Connection, row_ids: Collection[int], operation: str) -> None:
-        """Log an operation, `add` or `remove`, for every space with vectors of the pictures, and
-        count these vectors."""
+        """Log an operation, `add` or `remove`, for every space with vectors of the pictures and for
+        their local features, and count these vectors."""
         query = select(vectors.c.space, vectors.c.picture).where(vectors.c.picture.in_(row_ids))
         rows = [
             {"space": row.space, "picture": row.picture, "operation": operation}
@@ -586,6 +611,13 @@ class CatalogWriter:
             c.execute(insert(changes), rows)
             by = 1 if operation == "add" else -1
             counts.change(c, counts.EMBEDDED, [row["space"] for row in rows], by)
+        described = select(local_features.c.picture).where(local_features.c.picture.in_(row_ids))
+        entries = [
+            {"space": FEATURE_SPACE.id, "picture": one, "operation": operation}
+            for one in c.scalars(described).all()
+        ]
+        if entries:
+            c.execute(insert(changes), entries)
 
     def _orphan(self, c: Connection, row_ids: Collection[int]) -> list[int]:
         """Mark the pictures without files as orphans; return their row ids."""

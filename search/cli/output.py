@@ -14,8 +14,10 @@ import typer
 
 from search.records import (
     SKIP_CODES,
+    VERDICTS,
     AugmentReport,
     CheckReport,
+    Hit,
     Hits,
     IndexReport,
     PictureText,
@@ -313,7 +315,22 @@ def print_hits(hits: Hits) -> None:
         for hit in hits:
             size = f"{hit.width}x{hit.height}"
             score = f"{hit.format_score()}  ".lstrip()
-            write(f"{score}{line(hit.path)}  {size}  {hit.id[:12]}")
+            proof = f"  {describe_evidence(hit)}" if hit.kind or hit.evidence else ""
+            write(f"{score}{line(hit.path)}  {size}  {hit.id[:12]}{proof}")
+
+
+def describe_evidence(hit: Hit) -> str:
+    """Return what a comparison showed of a hit, in words; empty if there was none."""
+    if hit.kind == "identical":
+        return "identical"
+    one = hit.evidence
+    if one is None:
+        return ""
+    words = VERDICTS[one.verdict]
+    if one.verdict == "alike":
+        return words
+    mirrored = ", mirrored" if one.mirrored else ""
+    return f"{words}{mirrored}: {one.query_overlap:.0%} of the query, {one.hit_overlap:.0%} of it"
 
 
 def print_paths(hits: Hits, end: str) -> None:
@@ -335,9 +352,13 @@ def _print_table(hits: Hits) -> None:
     table.add_column("picture", overflow="fold")
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("id", no_wrap=True)
+    is_verified = any(hit.kind or hit.evidence for hit in hits)
+    if is_verified:
+        table.add_column("what it is")
     for hit in hits:
         size = f"{hit.width} x {hit.height}"
-        table.add_row(hit.format_score(), Text(line(hit.path)), size, hit.id[:12])
+        proof = [describe_evidence(hit)] if is_verified else []
+        table.add_row(hit.format_score(), Text(line(hit.path)), size, hit.id[:12], *proof)
     Console(highlight=False, emoji=False).print(table)
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.errors import LookalikeError
 from search.records import (
+    Evidence,
     Hit,
     Hits,
     PagePicture,
@@ -234,7 +235,7 @@ def _hits(answer: dict[str, Any], query: Query) -> Hits:
         for one in answer["understood"]
     ]
     return Hits(
-        hits=tuple(Hit(**{k: _freeze(v) for k, v in hit.items()}) for hit in answer["hits"]),
+        hits=tuple(_hit(hit) for hit in answer["hits"]),
         model=answer["model"],
         query=query.to_json(),
         took_ms=answer["took_ms"],
@@ -242,6 +243,12 @@ def _hits(answer: dict[str, Any], query: Query) -> Hits:
         low_content=answer["low_content"],
         pages=tuple(PagePicture(**one) for one in answer["pages"]),
     )
+
+
+def _hit(document: dict[str, Any]) -> Hit:
+    evidence = document.pop("evidence")
+    fields = {name: _freeze(value) for name, value in document.items()}
+    return Hit(**fields, evidence=evidence and Evidence.from_json(evidence))
 
 
 def _freeze(value: Any) -> Any:

@@ -78,8 +78,19 @@ def search(
         bool, typer.Option("--collapse", help="Show one picture of those that look the same.")
     ] = False,
     kind: Annotated[
-        str | None, typer.Option(metavar="KIND", help="identical: the same pixels as IMAGE.")
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="identical: the same pixels as IMAGE; copy: edited ones too; similar: all, with "
+            "their kind.",
+        ),
     ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify", help="Compare hits point by point, and tell copies from what is alike."
+        ),
+    ] = False,
     offset: Annotated[int, typer.Option(metavar="N", help="Leave out the first N.")] = 0,
     find_hidden: Annotated[
         bool, typer.Option("--hidden", help="Find hidden pictures too.")
@@ -117,7 +128,7 @@ def search(
         kind=kind,
         offset=offset,
     )
-    query = replace(query, hidden=find_hidden)
+    query = replace(query, hidden=find_hidden, verify=verify)
     server = find_server(context) if html_file is None else None  # it sends no thumbnails
     hits = server.search(query) if server else None
     if hits is None:

@@ -214,12 +214,14 @@ class Committer:
         for picture in batch.values():
             if picture.thumbnail is not None:
                 self._thumbnails.write(picture.id, picture.thumbnail)
+        features = {n: one.features for n, one in batch.items() if one.features is not None}
         analyzed = dict(zip(pixels, self._analyze(list(pixels.values())), strict=True))
         self._catalog.add_vectors(
             self.space,
             {row_id: vector for row_id, (vector, _) in analyzed.items()},
             {row_id: content for row_id, (_, content) in analyzed.items()},
             decoded,
+            features,
         )
         counts.embedded += len(analyzed)
 
@@ -256,6 +258,7 @@ def _describe_file(entry: FileEntry, picture: DecodedPicture, analyzed: Analyzed
     file = ExtractedFile(
         entry, picture.id, *decoded, probe=picture.probe, description=picture.description
     )
+    file = replace(file, features=picture.features)
     if picture.pixel_hash not in analyzed:
         return file
     vector, content = analyzed[picture.pixel_hash]

@@ -61,6 +61,7 @@ def extract_files(
             DecodeRequest(
                 join_place(folder, entry.path),
                 known=known_ids.get(entry.size, ()),
+                features="compact",
                 version=entry.mtime_ns if is_remote else None,
             ),
         )
@@ -72,16 +73,24 @@ def extract_files(
 def extract_again(
     pictures: Sequence[tuple[int, Paths]],
     with_metadata: Collection[int],
+    with_features: Collection[int],
     executor: Executor,
     preprocessing: Preprocessing,
 ) -> Iterator[tuple[tuple[int, Paths], Extracted]]:
     """Yield pictures of the catalog with their decoded pictures or failures, in order.
 
     pictures: row ids and paths. with_metadata: row ids that need metadata and a thumbnail as well
-    as pixels.
+    as pixels. with_features: row ids that need local features.
     """
     sources = (
-        (one, DecodeRequest(_choose_path(one[1]), metadata=one[0] in with_metadata))
+        (
+            one,
+            DecodeRequest(
+                _choose_path(one[1]),
+                metadata=one[0] in with_metadata,
+                features="compact" if one[0] in with_features else None,
+            ),
+        )
         for one in pictures
     )
     return executor.load(sources, preprocessing, prefetch=AHEAD)

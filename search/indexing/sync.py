@@ -42,6 +42,7 @@ its vectors and tags for 30 days."""
 MOST_TRIES = 3
 """A change of the model waits for a picture until decoding it took too long so many times."""
 OLD_COLOURS = "its stored colours are those of an earlier version"
+NO_FEATURES = "a search that verifies cannot tell its copies"
 
 
 class Decoders(Executor, Protocol):
@@ -480,7 +481,7 @@ class FolderSync:
         self, counts: SyncCounts, committer: Committer, force: bool
     ) -> Iterator[Progress]:
         """Decode again the pictures without a vector under the committer's space, and, for the
-        library's own model, those of an earlier decode rule.
+        library's own model, those of an earlier decode rule or without local features.
 
         One transaction writes a batch with all that is computed from its pixels, so an interrupted
         sync goes on where it stopped. force: also those that are to be tried later.
@@ -489,8 +490,10 @@ class FolderSync:
         totals = self._reader.count(space)
         complete = totals["pictures"] == totals["embedded"]
         unembedded = {} if complete else dict(self._reader.list_unembedded(space))
-        outdated = dict(self._reader.list_outdated()) if committer is self._committer else {}
-        pending = sorted({**outdated, **unembedded}.items())
+        is_own = committer is self._committer
+        outdated = dict(self._reader.list_outdated()) if is_own else {}
+        unfeatured = dict(self._reader.list_unfeatured()) if is_own else {}
+        pending = sorted({**outdated, **unfeatured, **unembedded}.items())
         if pending and not force:
             later = self._reader.list_postponed(self._catalog.now())
             reason = "decoding took too long; it is tried again later, or by `index --force`"
@@ -502,12 +505,14 @@ class FolderSync:
             committer.prepare(len(pending))
         picture_ids = self._reader.picture_ids([row_id for row_id, _ in pending])
         batch: dict[int, DecodedPicture] = {}
-        extracted = extract_again(pending, outdated, self._decoders, committer.preprocessing)
+        features = {**outdated, **unfeatured}
+        again = (outdated, features, self._decoders, committer.preprocessing)
+        extracted = extract_again(pending, *again)
         for done, ((row_id, paths), picture) in enumerate(extracted, 1):
             if isinstance(picture, DecodeFailure):
                 if picture.slow:
                     self._catalog.postpone(row_id)
-                state = OLD_COLOURS
+                state = OLD_COLOURS if row_id in outdated else NO_FEATURES
                 if row_id in unembedded:
                     state = f"not yet under {space.name}"
                 reason = f"{state}: {picture.reason}"

@@ -13,7 +13,7 @@ import os
 import re
 import unicodedata
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -190,6 +190,7 @@ class Uploads:
             file = ExtractedFile(
                 entry, picture.id, *parts, picture.probe, origins, picture.description
             )
+            file = replace(file, features=picture.features)
             self._catalog.record(root, space, [file])
         except BaseException:
             with suppress(OSError, RemoteError):

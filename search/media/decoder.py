@@ -119,6 +119,14 @@ def decode(
     if job["image"]:
         reply["image"] = normalized.size
         blobs.append(normalized.tobytes())
+    if job["features"]:
+        import cv2  # slow to import
+
+        from search.media import local_features
+
+        cv2.setNumThreads(1)  # there is a process for each core
+        blobs.append(local_features.extract(normalized, job["features"]))
+        reply["features"] = True
     blobs += [Preprocessing(**one)(normalized).tobytes() for one in job["prepare"]]
     return reply, blobs
 

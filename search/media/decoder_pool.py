@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import PIL
@@ -37,6 +37,7 @@ from search.media.text import parse_lines
 from search.records import Description, Metadata, TextLine
 from search.types import Pixels
 
+Features = Literal["compact", "dense", "query"]
 T = TypeVar("T")
 Result = TypeVar("Result")
 QUERY_SECONDS = 10.0
@@ -78,9 +79,9 @@ class DecodeRequest:
     decoded. crop: cut before scaling. metadata: return the pixel hash, metadata and thumbnail.
     image: return the normalized image. preview: return a preview and nothing else. text: return
     what is written in it and nothing else (see `search.media.text`). describe: return what the
-    file says of the picture and nothing else. sidecar: the same, of an XMP file. query:
-    someone waits for the answer to a search; there is a process for these alone, and they have a
-    deadline of their own.
+    file says of the picture and nothing else. sidecar: the same, of an XMP file. features: return
+    local features of this kind (see `search.media.local_features`). query: someone waits for the
+    answer to a search; there is a process for these alone, and they have a deadline of their own.
     """
 
     path: str | None = None
@@ -94,6 +95,7 @@ class DecodeRequest:
     text: bool = False
     describe: bool = False
     sidecar: bool = False
+    features: Features | None = None
     version: int | None = None
 
 
@@ -106,7 +108,7 @@ class DecodedPicture:
     (WebP): set if the request asks for metadata. prepared: the picture under each preprocessing.
     preview: JPEG. image: the normalized image, if the request asks for it. text: its lines, if the
     request asks for them. probe: see `search.media.probe`. description: what the file says of the
-    picture, set with the metadata.
+    picture, set with the metadata. features: packed local features, if the request asks for them.
     """
 
     id: str
@@ -120,6 +122,7 @@ class DecodedPicture:
     text: tuple[TextLine, ...] | None = None
     probe: bytes | None = field(default=None, compare=False)
     description: Description | None = None
+    features: bytes | None = None
 
     @property
     def pixels(self) -> Pixels | None:
@@ -358,6 +361,7 @@ class DecoderPool:
             "text": source.text,
             "describe": source.describe,
             "sidecar": source.sidecar,
+            "features": source.features,
             "prepare": [asdict(preprocessing) for preprocessing in preprocessings],
         }
         if self._closed.is_set():
@@ -426,6 +430,7 @@ def _read_reply(
     prepared = list[Pixels]()
     for preprocessing in reversed(preprocessings if "size" in reply else ()):
         prepared.insert(0, np.frombuffer(blobs.pop(), np.uint8).reshape(preprocessing.shape))
+    features = blobs.pop() if "features" in reply else None
     image = Image.frombytes("RGB", reply["image"], blobs.pop()) if "image" in reply else None
     metadata = reply.get("metadata")
     return DecodedPicture(
@@ -440,4 +445,5 @@ def _read_reply(
         text=parse_lines(reply["text"]) if "text" in reply else None,
         probe=bytes.fromhex(reply["probe"]) if "probe" in reply else None,
         description=Description.from_json(reply["description"]) if "description" in reply else None,
+        features=features,
     )

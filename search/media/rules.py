@@ -24,6 +24,11 @@ DESCRIPTION_RULE = 1
 those of another rule again; that needs no pixels."""
 
 
+FEATURE_RULE = 1
+"""Version of what computes the stored local features (`search.media.local_features`). A sync
+computes those of another rule again."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a picture may cost. pixels: that are decoded, which are fewer than those of the file

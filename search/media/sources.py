@@ -14,7 +14,13 @@ from PIL import Image
 
 from search.errors import InputError, NotFoundError, PictureError, SizeError
 from search.files import absolute_path
-from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest, DecoderPool
+from search.media.decoder_pool import (
+    DecodedPicture,
+    DecodeFailure,
+    DecodeRequest,
+    DecoderPool,
+    Features,
+)
 from search.media.images import render
 from search.media.object_urls import is_object_url
 from search.media.preprocessing import Preprocessing
@@ -57,13 +63,14 @@ class ResolvedPicture:
 
     id: SHA-256 of the file; None for pixels, which are no file. prepared: the picture under each
     preprocessing. image: the normalized image, upright RGB, if it was requested. fetched: where a
-    URL led to.
+    URL led to. features: packed local features, if they were requested.
     """
 
     id: str | None
     prepared: tuple[Pixels, ...]
     image: Image.Image | None = None
     fetched: FetchedPicture | None = None
+    features: bytes | None = None
 
 
 class PictureResolver:
@@ -79,26 +86,35 @@ class PictureResolver:
         crop: Crop | None = None,
         with_image: bool = False,
         urgent: bool = True,
+        features: Features | None = None,
     ) -> ResolvedPicture:
         """Decode a source once.
 
         preprocessings: one array of pixels is returned for each. crop: of the upright picture, cut
         before scaling. with_image: also return the normalized image, whose short side has at most
         512 pixels and whose long side at most 2048. urgent: decode it as a picture of a query:
-        before others, and within `query_seconds`. Raises InputError.
+        before others, and within `query_seconds`. features: also return local features of this
+        kind. Raises InputError.
         """
         if isinstance(image, np.ndarray):
             image = self._open_array(image)
         if isinstance(image, Image.Image):
             normalized = _render_copy(image, crop)
             prepared = tuple(prepare(normalized) for prepare in preprocessings)
-            return ResolvedPicture(None, prepared, normalized if with_image else None)
+            data = None
+            if features is not None:
+                from search.media import local_features  # OpenCV is slow to import
+
+                data = local_features.extract(normalized, features)
+            return ResolvedPicture(None, prepared, normalized if with_image else None, None, data)
         source, name, fetched = self._open(image)
         source = replace(source, crop=crop, metadata=False, image=with_image, query=urgent)
+        source = replace(source, features=features)
         decoded = self.decode(source, preprocessings, name, urgent)
         if len(decoded.prepared) != len(preprocessings):
             raise PictureError(f"{name} could not be decoded; try again")
-        return ResolvedPicture(decoded.id, decoded.prepared, decoded.image, fetched)
+        pixels = decoded.prepared, decoded.image
+        return ResolvedPicture(decoded.id, *pixels, fetched, decoded.features)
 
     def decode(
         self,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
 
 from search.catalog.catalog import Catalog
 from search.catalog.listing import PictureList
@@ -37,12 +39,19 @@ from search.querying.steps import (
     TermResolver,
 )
 from search.querying.texts import ParsedText, TextReader
-from search.records import Hits, PagePicture, Sort, Understood
+from search.records import KINDS, Evidence, Hits, Kind, PagePicture, Sort, Understood
 from search.types import RowIds, Vectors
 from search.vectors.base import StoreManager, VectorStore
 
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from search.media.open_file import FilePlace
+    from search.media.thumbnails import Thumbnails
+    from search.querying.verification import QueryFeatures, Verifier
     from search.runtime import Runtime
+    from search.settings import Settings
+    from search.vectors.features.replica import FeatureReplica
 
 log = logging.getLogger(__name__)
 NEAREST = 200
@@ -50,6 +59,8 @@ NEAREST = 200
 FEW = 4
 """A condition that is known to hold for at most one picture of so many is not tried on the nearest
 pictures first."""
+VERIFIED = 30
+"""Nearest pictures that are ranked at least, where hits are verified."""
 FOLDED = 20
 """Copies that an answer is expected to have at least, where they are folded."""
 
@@ -57,7 +68,8 @@ FOLDED = 20
 class SearchParts(Protocol):
     """The parts of a library that answer queries; the heavy ones are opened when first used.
 
-    home: the library's folder. resolver: decodes pictures. indexes: the vector stores.
+    home: the library's folder. resolver: decodes pictures. indexes: the vector stores. features:
+    the index of local features.
     """
 
     @property
@@ -76,6 +88,13 @@ class SearchParts(Protocol):
     def runtime(self) -> Runtime: ...
     @property
     def indexes(self) -> StoreManager: ...
+    @property
+    def features(self) -> FeatureReplica: ...
+    @property
+    def thumbnails(self) -> Thumbnails: ...
+    @property
+    def settings(self) -> Settings: ...
+    def open_file(self, place: FilePlace) -> BinaryIO | None: ...
 
 
 class LibrarySearch:
@@ -130,12 +149,15 @@ class LibrarySearch:
 @dataclass(frozen=True)
 class Ranking:
     """Ranked candidates, whether a picture of the query is blank, the web pages whose main picture
-    was taken, and how the texts were read."""
+    was taken, how the texts were read; and of candidates that were verified, by row id, their kinds
+    and the evidence."""
 
     candidates: Sequence[Candidate]
     low_content: bool = False
     pages: tuple[PagePicture, ...] = ()
     understood: tuple[Understood, ...] = ()
+    kinds: Mapping[int, Kind] = field(default_factory=dict)
+    evidence: Mapping[int, Evidence] = field(default_factory=dict)
 
 
 class Searcher:
@@ -143,7 +165,7 @@ class Searcher:
 
     def __init__(self, parts: SearchParts, space: Space, hidden: bool = False) -> None:
         """space: whose vectors are searched. hidden: find hidden pictures too."""
-        self.space = space
+        self.space, self._parts = space, parts
         self._runtime, self._models = parts.runtime, parts.models
         self._reader = parts.reader.with_hidden() if hidden else parts.reader
         self._texts = TextReader(self._reader, parts.models, space)
@@ -173,8 +195,8 @@ class Searcher:
         chosen = list(candidates[query.offset : end])
         if sort and query.terms:
             chosen = self._sorter.sort(chosen, sort)
-        probabilities = self._estimate(query, chosen, ranking.low_content)
-        hits = self._describer.describe(chosen, query.kind, probabilities)
+        probabilities = self._estimate(query, chosen, ranking)
+        hits = self._describer.describe(chosen, probabilities, ranking.kinds, ranking.evidence)
         clock.end()
         took_ms = clock.took_ms()
         log.info("%d hits under %s in %s ms", len(hits), self.space.name, took_ms["total"])
@@ -182,14 +204,14 @@ class Searcher:
         return Hits(hits, self.space.name, query.to_json(), took_ms, *more)
 
     def _estimate(
-        self, query: Query, candidates: Sequence[Candidate], low_content: bool
+        self, query: Query, candidates: Sequence[Candidate], ranking: Ranking
     ) -> list[float | None]:
         """Return the probability that each candidate is the query's picture, edited.
 
         None for all unless the query is one picture with content: a sum of terms is no picture.
         """
         term = query.terms[0] if len(query.terms) == 1 else None
-        if term is None or term.image is None or term.weight <= 0 or low_content:
+        if term is None or term.image is None or term.weight <= 0 or ranking.low_content:
             return [None] * len(candidates)
         evidence = [
             None if one.score is None or one.summary.low_content else Evidence(one.score)
@@ -232,7 +254,8 @@ class Searcher:
         }
         if not terms:  # no word is known
             return Ranking([])
-        resolved = self._terms.resolve(list(terms.values()), query.kind is not None)
+        is_compared = query.kind is not None or query.verify
+        resolved = self._terms.resolve(list(terms.values()), is_compared, query.verifies)
         pages = tuple(
             PagePicture(i, fetched.page, fetched.url)
             for i, term in zip(terms, resolved, strict=True)
@@ -244,14 +267,28 @@ class Searcher:
             one.understood.words for one in parsed.values()
         )
         among = [n for one in parsed.values() for n in one.named] if only_names else None
-        if query.kind is not None:
+        identical = set[int]()
+        if is_compared:
             hashes = {term.pixel_hash for term in resolved if term.weight > 0 and term.pixel_hash}
-            among = self._reader.list_identical(hashes)
+            identical = set(self._reader.list_identical(hashes))
+        if query.kind == "identical":
+            among = list(identical)
         if among is not None:
             chosen = selection.choose(among)
             among = [row_id for row_id in among if row_id in chosen]
         matches = self._matcher.match(query)
         ranked = max(count, DEPTH) if matches else count
+        verifier: Verifier | None = None
+        pictures: list[QueryFeatures] = []
+        shared: list[int] = []
+        if query.verifies:
+            verifier = self._open_verifier()
+            clock.begin("verify")
+            pictures = verifier.collect(terms.values(), resolved)
+            shared = [*identical, *verifier.find(pictures)]
+            chosen = selection.choose(shared)
+            shared = [row_id for row_id in dict.fromkeys(shared) if row_id in chosen]
+            ranked = max(ranked, VERIFIED)
         # most conditions hold for enough of the nearest pictures
         first = ranked if selection.criterion is None else min(max(4 * ranked, NEAREST), MAX_K)
         store, visible = self._retriever.open_store(), self._reader.visible_ids(self.space)
@@ -289,6 +326,7 @@ class Searcher:
                 matched = matched[[row_id in chosen for row_id in matched.tolist()]]
             row_ids += self._retrieve(store, vector, count, matched)
             row_ids = list(dict.fromkeys(row_ids))
+        row_ids = list(dict.fromkeys([*row_ids, *self._select_visible(shared)]))
         query_ids = {term.picture_id for term in resolved}
         ranked = max(ranked, len(row_ids))
         candidates = self._ranker.rank(vector, row_ids, ranked, query_ids)
@@ -297,9 +335,33 @@ class Searcher:
             chosen = selection.choose(seen)
             seen = {row_id: probability for row_id, probability in seen.items() if row_id in chosen}
             candidates = self._label_ranker.rank(seen, candidates, ranked)
-        candidates = fuse(candidates, matches)[:count]
+        candidates = fuse(candidates, matches)
+        kinds: dict[int, Kind] = dict.fromkeys(identical, "identical")
+        evidence: dict[int, Evidence] = {}
+        if verifier is not None:
+            clock.begin("verify")
+            evidence = verifier.check(pictures, candidates, shared)
+            candidates = verifier.rank(candidates, evidence, identical)
+            kinds = verifier.classify(candidates, evidence, identical)
+            if query.kind is not None:
+                close = KINDS[: KINDS.index(query.kind) + 1]
+                candidates = [one for one in candidates if kinds.get(one.row_id) in close]
+        candidates = candidates[:count]
         blank = any(is_low_content(term.pixels) for term in resolved if term.pixels is not None)
-        return Ranking(candidates, blank, pages)
+        return Ranking(candidates, blank, pages, kinds=kinds, evidence=evidence)
+
+    def _open_verifier(self) -> Verifier:
+        from search.querying.verification import Verifier  # OpenCV is slow to import
+
+        return Verifier(self._parts, self._parts.settings.verify_seconds)
+
+    def _select_visible(self, row_ids: Sequence[int]) -> list[int]:
+        """Return those of some pictures that searches show."""
+        visible = self._reader.visible_ids(self.space)
+        if visible is None:
+            return list(row_ids)
+        some = np.array(row_ids, np.int64)
+        return [int(row_id) for row_id in some[np.isin(some, visible)]]
 
     def _retrieve(self, store: VectorStore, vector: Vectors, k: int, selected: RowIds) -> list[int]:
         """Retrieve from selected pictures. Raises StoreError."""

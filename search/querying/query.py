@@ -15,7 +15,7 @@ from search.errors import FieldError, QueryError
 from search.media.rules import Crop
 from search.media.source_kinds import ImageSource, has_no_name, is_url as is_url, picture_id_of
 from search.media.urls import is_address, normalize_url as normalize_url
-from search.records import SORT_KEYS, Hit, Kind, Sort, shown
+from search.records import KINDS, SORT_KEYS, Hit, Kind, Sort, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,8 +96,11 @@ class Query:
     the library's own. sort: the order of the hits, which are the best ones in any order: a key of
     `records.SORT_KEYS`, with `-` for the reverse. None is best first, and newest first without
     terms. collapse: show one picture of those that look the same. kind: `identical` for pictures
-    with the pixels of a picture of the query. offset: hits to leave out before the first.
-    hidden: hidden pictures are found too.
+    with the pixels of a picture of the query; `copy` for edited ones too, which are verified;
+    `similar` for all that are verified, with their kind. offset: hits to leave out before the
+    first. hidden: hidden pictures are found too. verify: compare the best hits with the pictures of
+    the query point by point, look for other pictures that share points with them, and order the
+    hits by what that shows.
     """
 
     terms: tuple[Term, ...]
@@ -110,16 +113,19 @@ class Query:
     kind: Kind | None = None
     offset: int = 0
     hidden: bool = False
+    verify: bool = False
 
     def __post_init__(self) -> None:
         if not self.terms and not self.where:
             raise QueryError("a query needs at least one picture, text or condition")
         if self.sort is not None and Sort.parse(self.sort).key == "score" and not self.terms:
             raise QueryError("sort by score needs a picture or a text; give another sort")
-        if self.kind is not None and self.kind != "identical":
-            raise QueryError(f"kind {self.kind} is not part of this version; give identical")
-        if self.kind is not None and all(term.image is None for term in self.terms):
+        if self.kind is not None and self.kind not in KINDS:
+            raise QueryError(f"kind {self.kind}: give one of {', '.join(KINDS)}")
+        if self.kind is not None and not self.has_picture:
             raise QueryError(f"kind {self.kind} needs a picture; give one")
+        if self.verify and not self.has_picture:
+            raise QueryError("verify needs a picture to compare with; give one")
         if not self.terms and self.min_score is not None:
             raise QueryError("min_score needs a picture or a text; leave it out")
         if not 1 <= self.k <= MAX_K:
@@ -128,6 +134,16 @@ class Query:
             raise QueryError(f"offset is {self.offset}; with k it is at most {MAX_K}")
         if self.min_score is not None and not -1 <= self.min_score <= 1:
             raise QueryError(f"min_score is {self.min_score}; give a cosine from -1 to 1")
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether a picture is searched for."""
+        return any(term.image is not None and term.weight > 0 for term in self.terms)
+
+    @property
+    def verifies(self) -> bool:
+        """Whether hits are compared with the pictures of the query."""
+        return self.verify or self.kind in ("copy", "similar")
 
     @classmethod
     def of(
@@ -147,6 +163,7 @@ class Query:
         offset: int = 0,
         hidden: bool = False,
         line: str | None = None,
+        verify: bool = False,
     ) -> Query:
         """A query of pictures and texts, one or several, which add up; a crop belongs to the only
         picture. line: more terms and conditions, see `search.querying.line`; it may name files."""
@@ -165,7 +182,7 @@ class Query:
             terms.append(Term(vector=tuple(float(v) for v in vector)))
         more_terms, conditions = read_line(line, files=True)
         conditions = (*list_conditions(where), *conditions)
-        more = (conditions, sort, collapse, kind, offset, hidden)
+        more = (conditions, sort, collapse, kind, offset, hidden, verify)
         return cls((*terms, *more_terms), k, min_score, model, *more)
 
     @classmethod
@@ -189,7 +206,8 @@ class Query:
             raise QueryError(f"more than {MAX_ADDRESSES} URLs in one query; save the pictures")
         conditions = (*request.where, *conditions)
         more = (conditions, request.sort, request.collapse, request.kind, request.offset)
-        return cls(parsed, request.k, request.min_score, request.model, *more, request.hidden)
+        last = (request.hidden, request.verify)
+        return cls(parsed, request.k, request.min_score, request.model, *more, *last)
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON of the query, the same in every interface."""
@@ -206,6 +224,7 @@ class Query:
             "kind": self.kind,
             "offset": self.offset,
             "hidden": self.hidden,
+            "verify": self.verify,
         }
         return document | {name: value for name, value in optional.items() if value}
 
@@ -327,7 +346,9 @@ class QueryJson(BaseModel):
         "Without it, the library's own model.",
     )
     kind: Literal["identical", "copy", "similar"] | None = Field(
-        None, description="`identical`: only pictures with the pixels of a picture of the query."
+        None,
+        description="`identical`: only pictures with the pixels of a picture of the query; `copy`: "
+        "edited ones too; `similar`: all, with the kind of each. The last two verify.",
     )
     collapse: bool = Field(False, description="Show one picture of those that look the same.")
     sort: str | None = Field(
@@ -339,7 +360,11 @@ class QueryJson(BaseModel):
     hidden: bool = Field(False, description="Find hidden pictures too.")
     expand: int = Field(0, description="Not in this version.")
     restore: bool = Field(False, description="Not in this version.")
-    verify: bool = Field(False, description="Not in this version.")
+    verify: bool = Field(
+        False,
+        description="Compare the best hits with the pictures of the query point by point, find "
+        "others that share points with them, and order the hits by what that shows.",
+    )
 
     @classmethod
     def read(cls, payload: str | bytes | dict[str, Any]) -> QueryJson:
@@ -361,7 +386,7 @@ class QueryJson(BaseModel):
 
     def reject_unsupported_fields(self) -> None:
         """Raises QueryError for a field of the contract that this version does not support."""
-        for name in ("expand", "restore", "verify"):
+        for name in ("expand", "restore"):
             usual = type(self).model_fields[name].default
             if getattr(self, name) != usual:
                 raise QueryError(

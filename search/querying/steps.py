@@ -23,7 +23,7 @@ from search.media.images import pixel_hash
 from search.media.sources import PictureResolver
 from search.querying.query import Term, combine
 from search.querying.words import unquote
-from search.records import Hit, Kind, Sort
+from search.records import Evidence, Hit, Kind, Sort
 from search.types import Pixels, RowIds, Vectors
 from search.vectors.base import StoreManager, VectorStore
 
@@ -37,7 +37,8 @@ class ResolvedTerm:
 
     pixels: prepared for the model. vector: (dim,) of unit length. picture_id: SHA-256 of the file
     that the pixels come from, if it is a file. fetched: where a URL led to. pixel_hash: of the
-    whole picture, if it was requested.
+    whole picture, if it was requested. features: packed local features of the picture, if they were
+    requested and the picture was decoded.
     """
 
     weight: float
@@ -47,6 +48,7 @@ class ResolvedTerm:
     picture_id: str | None = None
     fetched: FetchedPicture | None = None
     pixel_hash: str | None = None
+    features: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,14 @@ class TermResolver:
         self._reader, self._resolver = reader, resolver
         self._models, self._space = models, space
 
-    def resolve(self, terms: Sequence[Term], with_hash: bool = False) -> list[ResolvedTerm]:
-        """Return the terms in the same order. with_hash: set their `pixel_hash`. Raises
-        LookalikeError."""
-        return [self._resolve(term, with_hash) for term in terms]
+    def resolve(
+        self, terms: Sequence[Term], with_hash: bool = False, with_features: bool = False
+    ) -> list[ResolvedTerm]:
+        """Return the terms in the same order. with_hash: set their `pixel_hash`. with_features: set
+        the `features` of those to search for. Raises LookalikeError."""
+        return [self._resolve(term, with_hash, with_features) for term in terms]
 
-    def _resolve(self, term: Term, with_hash: bool) -> ResolvedTerm:
+    def _resolve(self, term: Term, with_hash: bool, with_features: bool) -> ResolvedTerm:
         if term.vector is not None:
             return ResolvedTerm(term.weight, vector=self._scale(term.vector))
         if term.image is None:
@@ -86,13 +90,20 @@ class TermResolver:
             return ResolvedTerm(term.weight, vector=vector, pixel_hash=pixels)
         preprocessing = self._models.open_for(self._space).preprocessing
         with_image = with_hash and term.crop is None
-        resolved = self._resolver.resolve(term.image, [preprocessing], term.crop, with_image)
+        resolved = self._resolver.resolve(
+            term.image,
+            [preprocessing],
+            term.crop,
+            with_image,
+            features="query" if with_features and term.weight > 0 else None,
+        )
         return ResolvedTerm(
             term.weight,
             resolved.prepared[0],
             picture_id=resolved.id,
             fetched=resolved.fetched,
             pixel_hash=pixel_hash(resolved.image) if resolved.image else None,
+            features=resolved.features,
         )
 
     def _read_stored(self, picture_id: str) -> Vectors:
@@ -275,23 +286,26 @@ class HitDescriber:
     def describe(
         self,
         candidates: Sequence[Candidate],
-        kind: Kind | None,
         probabilities: Sequence[float | None],
+        kinds: Mapping[int, Kind],
+        evidence: Mapping[int, Evidence],
     ) -> tuple[Hit, ...]:
-        """Return hits in the same order. kind: of all of them. probabilities: of each one."""
+        """Return hits in the same order. probabilities: of each one. kinds, evidence: by row id,
+        where they are known."""
         return tuple(
             Hit(
                 id=one.summary.id,
                 path=one.summary.choose_path(),
                 paths=one.summary.paths,
                 score=one.score,
-                kind=kind,
+                kind=kinds.get(one.row_id),
                 probability=probability,
                 width=one.summary.width,
                 height=one.summary.height,
                 tags=one.summary.tags,
                 low_content=one.summary.low_content,
                 copies=one.copies,
+                evidence=evidence.get(one.row_id),
             )
             for one, probability in zip(candidates, probabilities, strict=True)
         )

@@ -209,8 +209,61 @@ CREATE TABLE texts (
     text TEXT NOT NULL, lines JSON NOT NULL
 );
 """,
+    21: """
+CREATE TABLE search_texts (id INTEGER NOT NULL PRIMARY KEY, tokens TEXT NOT NULL);
+CREATE TABLE stale_texts (picture INTEGER NOT NULL PRIMARY KEY);
+CREATE VIRTUAL TABLE search_words USING fts5
+    (tokens, content='search_texts', content_rowid='id', tokenize='ascii');
+CREATE TRIGGER search_texts_insert AFTER INSERT ON search_texts BEGIN
+    INSERT INTO search_words (rowid, tokens) VALUES (NEW.id, NEW.tokens);
+END;
+CREATE TRIGGER search_texts_delete AFTER DELETE ON search_texts BEGIN
+    INSERT INTO search_words (search_words, rowid, tokens) VALUES ('delete', OLD.id, OLD.tokens);
+END;
+CREATE TRIGGER search_texts_update AFTER UPDATE ON search_texts BEGIN
+    INSERT INTO search_words (search_words, rowid, tokens) VALUES ('delete', OLD.id, OLD.tokens);
+    INSERT INTO search_words (rowid, tokens) VALUES (NEW.id, NEW.tokens);
+END;
+"""
+    + "".join(
+        f"""
+CREATE TRIGGER texts_go_stale_{number} AFTER {event} BEGIN
+    INSERT INTO stale_texts SELECT DISTINCT picture FROM ({query}) AS one
+    WHERE picture NOT IN (SELECT picture FROM stale_texts);
+END;
+"""
+        for number, (event, query) in enumerate(
+            (
+                *(
+                    (f"{event} ON {table}", f"SELECT {row}.picture AS picture")
+                    for table in ("places", "tags", "labels", "texts", "album_pictures", "colors")
+                    for event, row in (
+                        ("INSERT", "NEW"),
+                        ("DELETE", "OLD"),
+                        ("UPDATE", "OLD"),
+                        ("UPDATE", "NEW"),
+                    )
+                ),
+                (
+                    "UPDATE OF caption, original_name, camera, lens, orphaned ON pictures",
+                    "SELECT NEW.row_id AS picture",
+                ),
+                ("DELETE ON pictures", "SELECT OLD.row_id AS picture"),
+                ("UPDATE OF root, path ON files", "SELECT picture FROM places WHERE file = NEW.id"),
+                (
+                    "UPDATE OF path ON roots",
+                    "SELECT places.picture FROM places JOIN files ON files.id = places.file "
+                    "WHERE files.root = NEW.id",
+                ),
+                (
+                    "UPDATE OF name ON albums",
+                    "SELECT picture FROM album_pictures WHERE album = NEW.id",
+                ),
+            )
+        )
+    ),
 }
-OLD_VERSIONS = tuple(range(1, 21))
+OLD_VERSIONS = tuple(range(1, 22))
 TABLES = {  # of the present version, by their names in older ones
     **{name: name for name in "meta roots pictures colors".split()},
     **dict.fromkeys(("models", "spaces"), "spaces"),
@@ -234,6 +287,8 @@ def write_old_catalog(new: Path, old: Path, version: int) -> None:
             if columns:
                 for row in source.execute(f"SELECT * FROM {present} ORDER BY 1, 2"):
                     values = dict(row)
+                    if table == "changes" and values["space"] == -1:
+                        continue  # of local features, which no older version has
                     if table == "pictures":
                         values |= {
                             "number": row["row_id"],

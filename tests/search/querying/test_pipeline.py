@@ -165,7 +165,7 @@ def test_the_least_score_is_a_bound_that_counts(engine: Engine) -> None:
 
 @pytest.mark.catalogs("sqlite", "postgresql")
 def test_hits_are_described_in_their_order(engine: Engine, folder: Path) -> None:
-    hits = HitDescriber().describe(candidates(engine, 0.9, 0.5), None, [None, None])
+    hits = HitDescriber().describe(candidates(engine, 0.9, 0.5), [None, None], {}, {})
     assert [(hit.id, hit.path, hit.score) for hit in hits] == [
         (identity(0), str(folder / "0.jpg"), 0.9),
         (identity(1), str(folder / "1.jpg"), 0.5),

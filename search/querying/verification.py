@@ -1,0 +1,404 @@
+"""Verification: find pictures that share points with a query, and check hits by geometry.
+
+Candidates come from the vectors and from the index of local features. Their stored, compact
+features say which of them are worth a look; those are decoded again, and compared closely.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import BinaryIO, Protocol
+
+import numpy as np
+
+from search.catalog.reads import CatalogReader
+from search.errors import RemoteError
+from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest, DecoderPool
+from search.media.local_features import LocalFeatures, unpack, unpack_dense
+from search.media.open_file import FilePlace
+from search.media.thumbnails import Thumbnails
+from search.querying.geometry import (
+    Alignment,
+    Matrix,
+    align,
+    align_whole,
+    count_distinct,
+    find_consensus,
+    invert,
+    match_codes,
+    measure_overlap,
+    outline,
+)
+from search.querying.query import Term
+from search.querying.steps import Candidate, ResolvedTerm
+from search.records import Evidence, Kind, Outline, Verdict
+from search.vectors.features.replica import FeatureReplica
+
+log = logging.getLogger(__name__)
+MOST_PICTURES = 4
+"""Pictures of a query that hits are compared with."""
+QUERY_POINTS = 500
+"""Points of a query that are looked up in the index, and compared with compact features."""
+NEAREST, SHARED = 20, 30
+"""Candidates by vector, and by shared points, that are checked by their compact features."""
+CLOSE = 8
+"""Candidates that are compared closely."""
+LEAST_POINTS = 4
+"""Points that a candidate must share with a query before it is compared closely, unless it is among
+the first by vector:"""
+FIRST = 3
+MORE_POINTS = 6
+"""The same once a candidate is proven to be a copy."""
+LOOSE_PIXELS = 10.0
+"""Pixels that a point of compact features may be off."""
+SURE_INLIERS, FEW_INLIERS = 15, 5
+"""Distinct points that prove a common object, and those that do together with equal pixels."""
+SURE_AGREEMENT, LEAST_AGREEMENT, WHOLE_AGREEMENT = 0.7, 0.4, 0.8
+"""Agreement that proves the same picture with few points, with many, and without any."""
+LEAST_BLOCKS, WHOLE_BLOCKS = 4, 16
+"""Blocks with content that must be compared, with points and without."""
+
+
+class VerifierParts(Protocol):
+    """The parts of a library that verify."""
+
+    @property
+    def reader(self) -> CatalogReader: ...
+    @property
+    def decoders(self) -> DecoderPool: ...
+    @property
+    def thumbnails(self) -> Thumbnails: ...
+    @property
+    def features(self) -> FeatureReplica: ...
+    def open_file(self, place: FilePlace) -> BinaryIO | None: ...
+
+
+@dataclass(frozen=True)
+class QueryFeatures:
+    """Dense features of a picture of a query, as it is and mirrored."""
+
+    plain: LocalFeatures
+    mirrored: LocalFeatures
+
+    @classmethod
+    def of(cls, data: bytes) -> QueryFeatures:
+        """Return features from what a decoding process sent."""
+        plain = unpack_dense(data)
+        return cls(plain, plain.mirror())
+
+    def list_both(self) -> tuple[tuple[LocalFeatures, bool], ...]:
+        """Return both, each with whether it is the mirrored one."""
+        return (self.plain, False), (self.mirrored, True)
+
+
+class Verifier:
+    """Finds and checks candidates. Threads may share it."""
+
+    def __init__(
+        self,
+        parts: VerifierParts,
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """seconds: after which no further candidate is compared; the first one always is."""
+        self._parts, self._seconds, self._clock = parts, seconds, clock
+
+    def collect(
+        self, terms: Iterable[Term], resolved: Sequence[ResolvedTerm]
+    ) -> list[QueryFeatures]:
+        """Return the features of the pictures that are searched for, at most `MOST_PICTURES`.
+
+        resolved: the terms, in the same order.
+        """
+        queries = list[QueryFeatures]()
+        for term, one in zip(terms, resolved, strict=True):
+            if term.image is None or term.weight <= 0 or len(queries) == MOST_PICTURES:
+                continue
+            if one.features is not None:
+                queries.append(QueryFeatures.of(one.features))
+            elif term.picture_id is not None and (found := self._describe(term.picture_id)):
+                queries.append(found)
+        return queries
+
+    def _describe(self, picture_id: str) -> QueryFeatures | None:
+        """Return the features of a picture of the library; None if it cannot be read."""
+        row_id = self._parts.reader.resolve(picture_id)
+        name = self._parts.reader.picture_ids([row_id])[row_id]
+        features = self._take(self._begin(row_id, name, is_query=True), self._clock() + 10)
+        return None if features is None else QueryFeatures(features, features.mirror())
+
+    def find(self, queries: Sequence[QueryFeatures]) -> list[int]:
+        """Return row ids of pictures that share points with a picture of a query, the most likely
+        ones first."""
+        votes: dict[int, float] = {}
+        for query in queries:
+            for features, _ in query.list_both():
+                matches = self._parts.features.search(features.codes[:QUERY_POINTS])
+                if not len(matches.row_ids):
+                    continue
+                # each point of the query votes once for a picture, by its nearest point
+                order = np.lexsort((matches.bits, matches.row_ids, matches.queries))
+                pairs = np.stack([matches.queries, matches.row_ids], axis=1)[order]
+                first = np.flatnonzero(np.any(np.diff(pairs, axis=0, prepend=-1), axis=1))
+                weights = np.exp(-((matches.bits[order][first] / 16.0) ** 2))
+                row_ids, places = np.unique(pairs[first, 1], return_inverse=True)
+                # a code that many pictures have says little
+                crowd = np.bincount(pairs[first, 0])[pairs[first, 0]]
+                sums = np.bincount(places, weights / np.sqrt(crowd))
+                for row_id, total in zip(row_ids.tolist(), sums.tolist(), strict=True):
+                    votes[row_id] = max(votes.get(row_id, 0.0), total)
+        return sorted(votes, key=lambda row_id: (-votes[row_id], row_id))[:SHARED]
+
+    def check(
+        self,
+        queries: Sequence[QueryFeatures],
+        candidates: Sequence[Candidate],
+        shared: Collection[int],
+    ) -> dict[int, Evidence]:
+        """Return the evidence for the candidates that were checked, by row id.
+
+        candidates: best first by vector. shared: row ids that `find` returned.
+        """
+        end = self._clock() + self._seconds
+        chosen = [
+            *candidates[:NEAREST],
+            *(one for one in candidates[NEAREST:] if one.row_id in shared),
+        ]
+        shares = self._count_shared(queries, [one.row_id for one in chosen])
+        counts = {row_id: max(share) for row_id, share in shares.items()}
+        evidence = {one.row_id: _no_evidence(one) for one in chosen}
+        first = {one.row_id for one in candidates[:FIRST]}
+        close = [
+            one
+            for one in sorted(chosen, key=lambda one: -counts.get(one.row_id, 0))
+            if counts.get(one.row_id, 0) >= LEAST_POINTS or one.row_id in first
+        ][:CLOSE]
+        close += [one for one in chosen if one.row_id in first and one not in close]
+        is_proven = False
+        for place, (one, begun) in enumerate(self._begin_all(close)):
+            count = counts.get(one.row_id, 0)
+            late = place > 0 and self._clock() > end
+            needless = is_proven and count < MORE_POINTS and one.row_id not in first
+            features = None if late or needless else self._take(begun, end if place else end + 10)
+            if features is None:
+                if begun is not None:
+                    begun.cancel()
+                if not needless:
+                    del evidence[one.row_id]
+                continue
+            plain, mirrored = shares.get(one.row_id, (0, 0))
+            found = _compare(queries, features, mirrored > plain, one.row_id in first)
+            if found is not None:
+                evidence[one.row_id] = judge(one, *found, features)
+                is_proven |= evidence[one.row_id].verdict == "edited"
+        return evidence
+
+    @staticmethod
+    def rank(
+        candidates: Sequence[Candidate],
+        evidence: Mapping[int, Evidence],
+        identical: Collection[int],
+    ) -> list[Candidate]:
+        """See `rank_by_evidence`."""
+        return rank_by_evidence(candidates, evidence, identical)
+
+    @staticmethod
+    def classify(
+        candidates: Sequence[Candidate],
+        evidence: Mapping[int, Evidence],
+        identical: Collection[int],
+    ) -> dict[int, Kind]:
+        """Return the kind of each candidate that was compared, by row id."""
+        kinds = dict[int, Kind]()
+        for row_id in (one.row_id for one in candidates):
+            if row_id in identical:
+                kinds[row_id] = "identical"
+            elif row_id in evidence:
+                is_copy = evidence[row_id].verdict == "edited"
+                kinds[row_id] = "copy" if is_copy else "similar"
+        return kinds
+
+    def _count_shared(
+        self, queries: Sequence[QueryFeatures], row_ids: Sequence[int]
+    ) -> dict[int, tuple[int, int]]:
+        """Return how many points of pictures lie as those of a query do, and as those of the
+        mirrored query, by compact features."""
+        counts: dict[int, tuple[int, int]] = {}
+        for row_id, data in self._parts.reader.load_features(row_ids).items():
+            try:
+                hit = unpack(data)
+            except ValueError:
+                continue
+            both = [[_count_pairs(one, hit) for one, _ in query.list_both()] for query in queries]
+            if both:
+                counts[row_id] = max(one[0] for one in both), max(one[1] for one in both)
+        return counts
+
+    def _begin_all(
+        self, candidates: Sequence[Candidate]
+    ) -> Iterator[tuple[Candidate, Future[DecodedPicture | DecodeFailure] | None]]:
+        """Begin to decode candidates, a few ahead of those that are taken."""
+        waiting = deque[tuple[Candidate, Future[DecodedPicture | DecodeFailure] | None]]()
+        rest = iter(candidates)
+        while True:
+            for one in islice(rest, max(0, self._parts.decoders.workers + 1 - len(waiting))):
+                waiting.append((one, self._begin(one.row_id, one.summary.id)))
+            if not waiting:
+                return
+            yield waiting.popleft()
+
+    def _begin(
+        self, row_id: int, picture_id: str, is_query: bool = False
+    ) -> Future[DecodedPicture | DecodeFailure] | None:
+        """Begin to decode a picture of the library; its thumbnail if its file is away."""
+        data = self._read(row_id)
+        if data is None:
+            data = self._parts.thumbnails.read(picture_id)
+        if data is None:
+            return None
+        kind = "query" if is_query else "dense"
+        request = DecodeRequest(data=data, metadata=False, features=kind)  # type: ignore[arg-type]
+        return self._parts.decoders.submit(request, urgent=True)
+
+    def _read(self, row_id: int) -> bytes | None:
+        """Return the bytes of a file that is as it was indexed."""
+        for place in self._parts.reader.places(row_id):
+            try:
+                file = self._parts.open_file(place)
+                if file is not None:
+                    with closing(file):
+                        return file.read(self._parts.decoders.limits.bytes + 1)
+            except (OSError, RemoteError):
+                continue
+        return None
+
+    def _take(
+        self, future: Future[DecodedPicture | DecodeFailure] | None, end: float
+    ) -> LocalFeatures | None:
+        """Return the features of a decoded picture; None if it cannot be decoded, or is late."""
+        if future is None:
+            return None
+        try:
+            result = future.result(max(0.0, end - self._clock()))
+        except TimeoutError:
+            return None
+        if isinstance(result, DecodeFailure) or result.features is None:
+            return None
+        return unpack_dense(result.features)
+
+
+def _count_pairs(query: LocalFeatures, hit: LocalFeatures) -> int:
+    """Return how many points of a hit lie as those of a query do, by compact features."""
+    points, codes = query.points[:QUERY_POINTS], query.codes[:QUERY_POINTS]
+    pairs = match_codes(codes, hit.codes)
+    if len(pairs) < LEAST_POINTS:
+        return 0
+    own, other = points[pairs[:, 0]], hit.points[pairs[:, 1]]
+    agrees = find_consensus(own, other, LOOSE_PIXELS)
+    return count_distinct(own[agrees], other[agrees])
+
+
+def _compare(
+    queries: Sequence[QueryFeatures], hit: LocalFeatures, mirrored_first: bool, is_near: bool
+) -> tuple[Alignment, LocalFeatures] | None:
+    """Return how a picture of the query lies best on a hit, and that picture.
+
+    mirrored_first: the mirrored query shares more points. is_near: the vectors are near, so the
+    pictures may be the same without points.
+    """
+    found = []
+    for query in queries:
+        usable = list[Alignment]()
+        for features, mirrored in sorted(
+            query.list_both(), key=lambda one: one[1] != mirrored_first
+        ):
+            one = align(features, hit, mirrored)
+            if one is not None:
+                usable.append(one)
+                if _proves(one) == "edited":
+                    break
+        if is_near and not any(map(_proves, usable)):
+            usable.append(align_whole(query.plain, hit))
+        found += [(one, query.plain) for one in usable]
+    if not found:
+        return None
+    order = (None, "photographed_again", "edited")
+    return max(
+        found,
+        key=lambda one: (order.index(_proves(one[0])), one[0].inliers * one[0].agreement),
+    )
+
+
+def _proves(one: Alignment) -> Verdict | None:
+    """Return what an alignment proves."""
+    if one.inliers == 0:
+        is_same = one.agreement >= WHOLE_AGREEMENT and one.blocks >= WHOLE_BLOCKS
+        return "edited" if is_same else None
+    least = LEAST_AGREEMENT if one.inliers >= SURE_INLIERS else SURE_AGREEMENT
+    if one.inliers >= FEW_INLIERS and one.blocks >= LEAST_BLOCKS and one.agreement >= least:
+        return "edited"
+    return "photographed_again" if one.inliers >= SURE_INLIERS else None
+
+
+def judge(
+    candidate: Candidate, alignment: Alignment, query: LocalFeatures, hit: LocalFeatures
+) -> Evidence:
+    """Return the evidence of an alignment."""
+    verdict = _proves(alignment)
+    if verdict is None:
+        return replace(_no_evidence(candidate), inliers=alignment.inliers)
+    in_hit = outline(alignment.matrix, query, hit)
+    in_query = outline(invert(alignment.matrix), hit, query)
+    return Evidence(
+        verdict=verdict,
+        inliers=alignment.inliers,
+        agreement=alignment.agreement,
+        query_overlap=measure_overlap(in_query),
+        hit_overlap=measure_overlap(in_hit),
+        query_outline=_to_outline(in_query),
+        hit_outline=_to_outline(in_hit),
+        mirrored=alignment.mirrored,
+        color_distance=alignment.color_distance,
+        cosine=candidate.score,
+    )
+
+
+def _no_evidence(candidate: Candidate) -> Evidence:
+    return Evidence("alike", cosine=candidate.score)
+
+
+def _to_outline(corners: Matrix) -> Outline:
+    return tuple((float(x), float(y)) for x, y in corners)
+
+
+def rank_by_evidence(
+    candidates: Sequence[Candidate], evidence: Mapping[int, Evidence], same: Collection[int]
+) -> list[Candidate]:
+    """Return candidates in the order of their evidence: the same pixels, copies, other photographs
+    of the same object, and then the others as they were.
+
+    same: row ids of pictures with the pixels of the query.
+    """
+    ranks: dict[str | None, int] = {"edited": 1, "photographed_again": 2}
+
+    def key(one: Candidate) -> tuple[int, float]:
+        if one.row_id in same:
+            return 0, 0.0
+        own = evidence.get(one.row_id)
+        rank = ranks.get(own.verdict if own else None, 3)
+        strength = 0.0 if own is None or rank == 3 else measure_strength(own)
+        return rank, -strength
+
+    return sorted(candidates, key=key)
+
+
+def measure_strength(evidence: Evidence) -> float:
+    """Return how strong evidence is: the more points agree, and the more of the pixels."""
+    return (evidence.inliers + 10) * evidence.agreement

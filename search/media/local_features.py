@@ -201,6 +201,8 @@ def find_words(codes: Codes, count: int = 1) -> npt.NDArray[np.int64]:
     A word is a pair of centroids, one of the first and one of the second half of a code: an
     inverted multi-index (A. Babenko and V. Lempitsky, CVPR 2012).
     """
+    if not len(codes):
+        return np.zeros((0, count), np.int64)
     learned = _load_projection()
     signs = np.unpackbits(codes, axis=1).astype(np.float32) * 2 - 1
     if count == 1:
@@ -274,10 +276,10 @@ def _detect(grey: npt.NDArray[np.uint8], contrast: float) -> tuple[Floats, Float
     import cv2  # slow to import, and not every process needs it
 
     sift = cv2.SIFT.create(0, 3, contrast, EDGE, 1.6)
-    found, described = sift.detectAndCompute(grey, None)
-    if not found:
+    keypoints, described = sift.detectAndCompute(grey, None)
+    if not keypoints:
         return np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 128), np.uint8)
-    rows = np.array([(*k.pt, k.size, k.angle, k.response) for k in found], np.float32)
+    rows = np.array([(*k.pt, k.size, k.angle, k.response) for k in keypoints], np.float32)
     return rows[:, :4], rows[:, 4], described.astype(np.uint8)
 
 

@@ -204,7 +204,7 @@ def _fit_whole(query: LocalFeatures, hit: LocalFeatures, turns: int, mirrored: b
 def _estimate(query: Floats, hit: Floats) -> list[tuple[Matrix, npt.NDArray[np.int64]]]:
     """Return transforms of pairs of points with the positions of the pairs that agree: those that
     need the most evidence last."""
-    found = list[tuple[Matrix, npt.NDArray[np.int64]]]()
+    estimates = list[tuple[Matrix, npt.NDArray[np.int64]]]()
     consensus = np.flatnonzero(find_consensus(query, hit, LOOSE * TOLERANCE))
     own, other = query[:, :2].astype(np.float64), hit[:, :2].astype(np.float64)
     scale = float(np.median(hit[consensus, 2] / query[consensus, 2])) if len(consensus) else 1.0
@@ -217,14 +217,14 @@ def _estimate(query: Floats, hit: Floats) -> list[tuple[Matrix, npt.NDArray[np.i
         )
         if similarity is not None:
             whole = np.vstack([similarity, (0, 0, 1)]).astype(np.float64)
-            found.append((whole, chosen[mask.ravel() > 0]))
+            estimates.append((whole, chosen[mask.ravel() > 0]))
         if len(chosen) >= 8:
             homography, mask = cv2.findHomography(
                 own[chosen], other[chosen], cv2.USAC_MAGSAC, tolerance, None, 2000, 0.999
             )
             if homography is not None:
-                found.append((homography.astype(np.float64), chosen[mask.ravel() > 0]))
-    return found
+                estimates.append((homography.astype(np.float64), chosen[mask.ravel() > 0]))
+    return estimates
 
 
 def is_plausible(matrix: Matrix, query: LocalFeatures, hit: LocalFeatures) -> bool:
@@ -324,7 +324,7 @@ def _compare_blocks(
     whole = split(inside.astype(np.float32)).min(1) > 0
     a, b = (one - one.mean(1, keepdims=True) for one in greys)
     deviations = [np.sqrt((one**2).mean(1)) for one in (a, b)]
-    shows = whole & (np.maximum(*deviations) > LEAST_CONTRAST)
+    shows = whole & (np.minimum(*deviations) > LEAST_CONTRAST)
     if not shows.any():
         return 0.0, 0, 0.0
     product_ = (a * b).mean(1) / np.maximum(deviations[0] * deviations[1], 1e-6)

@@ -60,7 +60,7 @@ LOOSE_PIXELS = 10.0
 """Pixels that a point of compact features may be off."""
 SURE_INLIERS, FEW_INLIERS = 15, 5
 """Distinct points that prove a common object, and those that do together with equal pixels."""
-SURE_AGREEMENT, LEAST_AGREEMENT, WHOLE_AGREEMENT = 0.7, 0.4, 0.8
+SURE_AGREEMENT, LEAST_AGREEMENT, WHOLE_AGREEMENT = 0.8, 0.7, 0.8
 """Agreement that proves the same picture with few points, with many, and without any."""
 LEAST_BLOCKS, WHOLE_BLOCKS = 4, 16
 """Blocks with content that must be compared, with points and without."""
@@ -123,8 +123,8 @@ class Verifier:
                 continue
             if one.features is not None:
                 queries.append(QueryFeatures.of(one.features))
-            elif term.picture_id is not None and (found := self._describe(term.picture_id)):
-                queries.append(found)
+            elif term.picture_id is not None and (features := self._describe(term.picture_id)):
+                queries.append(features)
         return queries
 
     def _describe(self, picture_id: str) -> QueryFeatures | None:
@@ -194,9 +194,9 @@ class Verifier:
                     del evidence[one.row_id]
                 continue
             plain, mirrored = shares.get(one.row_id, (0, 0))
-            found = _compare(queries, features, mirrored > plain, one.row_id in first)
-            if found is not None:
-                evidence[one.row_id] = judge(one, *found, features)
+            compared = _compare(queries, features, mirrored > plain, one.row_id in first)
+            if compared is not None:
+                evidence[one.row_id] = judge(one, *compared, features)
                 is_proven |= evidence[one.row_id].verdict == "edited"
         return evidence
 
@@ -313,7 +313,7 @@ def _compare(
     mirrored_first: the mirrored query shares more points. is_near: the vectors are near, so the
     pictures may be the same without points.
     """
-    found = []
+    alignments = []
     for query in queries:
         usable = list[Alignment]()
         for features, mirrored in sorted(
@@ -326,12 +326,12 @@ def _compare(
                     break
         if is_near and not any(map(_proves, usable)):
             usable.append(align_whole(query.plain, hit))
-        found += [(one, query.plain) for one in usable]
-    if not found:
+        alignments += [(one, query.plain) for one in usable]
+    if not alignments:
         return None
     order = (None, "photographed_again", "edited")
     return max(
-        found,
+        alignments,
         key=lambda one: (order.index(_proves(one[0])), one[0].inliers * one[0].agreement),
     )
 

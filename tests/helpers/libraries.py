@@ -41,4 +41,5 @@ def open_library(home: Path, **settings: Any) -> Engine:
 
 def close_library(engine: Engine) -> None:
     engine.library.indexes.close()
+    engine.library.features.close()
     engine.library.database.close()

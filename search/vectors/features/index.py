@@ -8,18 +8,16 @@ embedding and weak geometric consistency", ECCV 2008).
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from search.media.local_features import BITS, Codes, count_words, find_words, unpack
+from search.media.local_features import BITS, Codes, count_words, find_words
 from search.runtime import faiss
 from search.types import RowIds
+from search.vectors.features.entries import CODE_BYTES, POINT_BITS, Matches, list_entries
 
-CODE_BYTES = BITS // 8
-POINT_BITS = 8
-"""Bits of an entry's id that number the point in its picture; those above are the row id."""
 PROBES = 16
 """Words whose lists are searched for a code."""
 NEAREST = 16
@@ -27,15 +25,6 @@ NEAREST = 16
 MOST_BITS = 36
 """Bits in which a code may differ from that of the query. Of two codes of the same point 19 differ
 in the median, of two others 64, and for 1 % of them less than 42."""
-
-
-class Matches(NamedTuple):
-    """Pairs of a point of a query and a stored one, (n,) each. queries: positions in the query.
-    row_ids: of the pictures. bits: that differ."""
-
-    queries: npt.NDArray[np.int64]
-    row_ids: RowIds
-    bits: npt.NDArray[np.int64]
 
 
 class FeatureIndex:
@@ -81,11 +70,11 @@ class FeatureIndex:
             distances, ids = _search_lists(index, codes, words)
             queries, places = np.nonzero((ids >= 0) & (distances <= MOST_BITS))
             row_ids = ids[queries, places] >> POINT_BITS
-            found = Matches(queries, row_ids, distances[queries, places].astype(np.int64))
+            matches = Matches(queries, row_ids, distances[queries, places].astype(np.int64))
             if gone is not None and len(gone):
                 stays = ~np.isin(row_ids, gone)
-                found = Matches(*(one[stays] for one in found))
-            parts.append(found)
+                matches = Matches(*(one[stays] for one in matches))
+            parts.append(matches)
         if not parts:
             none = np.zeros(0, np.int64)
             return Matches(none, none, none)
@@ -99,25 +88,6 @@ class FeatureIndex:
         index.replace_invlists(lists, False)
         index.ntotal = lists.compute_ntotal()
         return index
-
-
-def list_entries(features: Mapping[int, bytes]) -> tuple[RowIds, RowIds, Codes]:
-    """Return the word, the id and the code of each point of pictures, in the order of the words.
-
-    features: packed, by row id; what is damaged is left out.
-    """
-    ids, codes = [np.zeros(0, np.int64)], [np.zeros((0, CODE_BYTES), np.uint8)]
-    for row_id, data in features.items():
-        try:
-            own = unpack(data).codes[: 1 << POINT_BITS]
-        except ValueError:
-            continue
-        ids.append((row_id << POINT_BITS) + np.arange(len(own), dtype=np.int64))
-        codes.append(own)
-    every = np.concatenate(codes)
-    words = find_words(every)[:, 0]
-    order = np.argsort(words, kind="stable")
-    return words[order], np.concatenate(ids)[order], np.ascontiguousarray(every[order])
 
 
 def make_lists(features: Mapping[int, bytes]) -> Any:

@@ -19,12 +19,12 @@ from search.errors import StorageError
 from search.media.local_features import Codes, count_words
 from search.types import RowIds
 from search.vectors.faiss import snapshot
-from search.vectors.faiss.ivf import map_lists
 from search.vectors.faiss.snapshot import Array, Part, Snapshot, SnapshotError
-from search.vectors.features.index import CODE_BYTES, FeatureIndex, Matches, list_entries
+from search.vectors.features.entries import CODE_BYTES, Matches, list_entries
 
 if TYPE_CHECKING:
     from search.runtime import Runtime
+    from search.vectors.features.index import FeatureIndex
 
 log = logging.getLogger(__name__)
 MOST_CHANGES, CHANGED_SHARE = 1000, 0.1
@@ -57,8 +57,8 @@ class FeatureReplica:
         run, parts = self._runtime().run, list[Matches]()
         for start in range(0, max(len(codes), 1), QUERY_BLOCK):
             block = codes[start : start + QUERY_BLOCK]
-            found = run(partial(index.search, block), urgent=True)
-            parts.append(found._replace(queries=found.queries + start))
+            matches = run(partial(index.search, block), urgent=True)
+            parts.append(matches._replace(queries=matches.queries + start))
         return Matches(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def refresh(self) -> FeatureIndex:
@@ -208,6 +208,10 @@ def _make_parts(
 
 def _restore(content: Snapshot) -> FeatureIndex:
     """Return the index of a snapshot. Raises KeyError, ValueError or TypeError for another one."""
+    # they load FAISS, which a sync that changes nothing can do without
+    from search.vectors.faiss.ivf import map_lists
+    from search.vectors.features.index import FeatureIndex
+
     sizes, row_ids = np.array(content.parts["sizes"]), np.array(content.parts["row_ids"])
     if len(sizes) != count_words() or content.head["kind"] != "features":
         raise ValueError("the snapshot has other words")

@@ -112,7 +112,7 @@ def test_http_and_python_give_the_same_answer(
         ({"terms": [{"image": 0}, {"image": 0, "weight": -1}]}, 400, "cancel"),
         ({"where": ["widht>3"]}, 400, "did you mean width?"),
         ({"where": "type=jpeg"}, 422, "where"),
-        ({"verify": True}, 400, "not part of this version"),
+        ({"restore": True}, 400, "not part of this version"),
         ({"limit": 5}, 422, "limit"),
         ({"k": 0}, 400, "1 to 10000"),
         ({"k": "ten"}, 422, "k"),

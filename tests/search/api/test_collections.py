@@ -34,7 +34,8 @@ MAINTENANCE = set(
     "library spaces sequence stamp changed_since iterate_vectors list_damaged_vectors"
     " list_wrong_counts list_unembedded list_outdated list_undescribed list_postponed picture_ids"
     " picture_ids_from searchable_ids iterate_files iterate_file_blocks count_dangling"
-    " list_wrong_texts list_roots find_uploads_root".split()
+    " list_wrong_texts list_roots find_uploads_root list_unfeatured count_features"
+    " iterate_features load_features".split()
 )
 """Reads of `CatalogReader` that answer no user, or hold nothing of pictures."""
 HOOKED = set(

@@ -208,10 +208,10 @@ def test_json_of_the_wrong_shape_is_refused_by_field(encoded: object, where: str
         ({"terms": [{"image": "id:abcdef"}]}, "no term of the query names file 0"),
         ({"k": 0}, "1 to 10000"),
         ({"min_score": 2}, "cosine"),
-        ({"kind": "copy"}, "kind copy is not part"),
         ({"expand": 2}, "expand is not part"),
         ({"restore": True}, "restore is not part"),
-        ({"verify": True}, "verify is not part"),
+        ({"terms": [{"text": "sea"}, {"image": 0, "weight": -1}], "verify": True}, "verify needs"),
+        ({"terms": [{"text": "sea"}, {"image": 0, "weight": -1}], "kind": "copy"}, "copy needs"),
     ],
 )
 def test_json_that_cannot_be_answered_says_why(encoded: object, why: str) -> None:

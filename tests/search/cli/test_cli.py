@@ -315,7 +315,7 @@ def test_broken_pictures_are_skipped_with_their_reason(tmp_path: Path) -> None:
         (("frobnicate",), 2, "No such command"),
         (("duplicates",), 2, "duplicates is not part of this version yet"),
         (("search", "a.jpg", "--restore"), 2, "--restore is not part of this version yet"),
-        (("search", "--text", "hat", "--verify"), 1, "verify needs a picture"),
+        (("search", "--text", "hat", "--verify"), 2, "verify needs a picture"),
         (("search", "--where", "widht>3"), 2, "did you mean width?"),
         (("--home", "/proc/nowhere", "status"), 1, "--home"),
     ],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from importlib.metadata import version
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Unpack, cast
 
 from search.errors import (
     CollectionError,
+    EmptyError,
     InputError,
     LibraryError,
     ModelError,
@@ -39,6 +41,10 @@ from search.records import (
     Bounds,
     CalibrationProgress,
     CheckReport,
+    CompareProgress,
+    CompareReport,
+    DuplicateGroup,
+    Duplicates,
     Facets,
     FolderCount,
     FolderGlance,
@@ -55,6 +61,7 @@ from search.records import (
     PlaceGroup,
     Progress,
     Removal,
+    Replacement,
     Restored,
     Role,
     RootStatus,
@@ -496,6 +503,84 @@ class Engine:
         from search.querying.suggest import Suggester
 
         return Suggester(self.library.reader, self.words).suggest(text, limit)
+
+    # duplicates --------------------------------------------------------------------------------
+
+    def compare(self) -> Iterator[CompareProgress]:
+        """Compare the pictures that were not compared yet, for `duplicates`, and yield the
+        progress. What was compared is kept if it is stopped. Raises EmptyError."""
+        start, total = time.monotonic(), 0
+        pairs = self.library.find_pairs(self._compared_space())
+        for done, total in pairs.update():
+            yield CompareProgress(done, total)
+        report = CompareReport(total, len(pairs.pairs.left), time.monotonic() - start)
+        yield CompareProgress(total, total, report)
+
+    def count_comparisons(self) -> int:
+        """Return how many pairs of pictures `compare` has to look at. Raises EmptyError."""
+        pairs = self.library.find_pairs(self._compared_space())
+        pending = pairs.count_pending()
+        return pending * max(pending, len(pairs.pairs.rows))
+
+    def _compared_space(self) -> Space:
+        spaces = self.library.reader.spaces()
+        if not spaces:
+            raise EmptyError(
+                f"the library in {self.home} is empty: run `lookalike index FOLDER` first"
+            )
+        return self.library.models.choose_space(spaces)
+
+    def duplicates(
+        self,
+        kind: str | None = None,
+        *,
+        min_score: float | None = None,
+        where: str | Condition | Sequence[str | Condition] = (),
+        folder: str | PathLike[str] | None = None,
+        between: Sequence[str | PathLike[str]] | None = None,
+        keep: str | Sequence[str] | None = None,
+        sort: str = "bytes",
+        page: int = 1,
+        size: int = 100,
+        follow: Callable[[Iterator[CompareProgress]], object] = list,
+    ) -> Duplicates:
+        """List groups of duplicates, and what `remove_duplicates` would keep of each.
+
+        kind: `exact`, the same bytes or pixels; `copy`, the same picture, edited; `similar`,
+        pictures much alike; None for all, each kind by itself. min_score: least cosine of any two
+        pictures of a group, from 0.8. where: conditions. folder: only files in it. between: two
+        folders; groups with files of both. keep: rules in their order, such as
+        "largest,oldest,folder:PATH,sharpest,metadata". sort: "bytes" or "score". page: from 1.
+        size: groups of a page, at most 1000. follow: takes the progress of `compare`, which is
+        run first for what was not compared yet. Raises LookalikeError.
+
+        for group in engine.duplicates("copy", folder="~/Pictures").groups: ...
+        """
+        from search.querying.duplicates import DuplicateQuery
+
+        options = (kind, min_score, where, folder, between, keep, sort, page, size)
+        query, space = DuplicateQuery.of(*options), self._compared_space()
+        if query.kind != "exact":
+            follow(self.compare())
+        return self.library.duplicates.find(query, space)
+
+    def remove_duplicates(
+        self,
+        groups: Duplicates | Iterable[DuplicateGroup | Replacement],
+        is_allowed: Callable[[str], bool] = lambda root: True,
+    ) -> Removal:
+        """Move to the system's bin what groups offer for removal, and take it out of the library.
+
+        groups: as `duplicates` lists them, or files and what is kept in their place. Tags,
+        captions, ratings and albums go to what is kept. A file that has changed since it was
+        indexed stays, and so do all if the one that is kept has. is_allowed: as for `remove`.
+        `undo_removal` brings all of it back. Raises InputError and NotFoundError.
+
+        engine.remove_duplicates(engine.duplicates("exact"))
+        """
+        listed = groups.groups if isinstance(groups, Duplicates) else groups
+        offered = [one.replacement if isinstance(one, DuplicateGroup) else one for one in listed]
+        return self.library.remover.replace([one for one in offered if one], is_allowed)
 
     # generating -------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@
     │       │   ├── ConditionValueError  a value or an operator that the field does not take
     │       │   └── UnsupportedConditionError  what this version or this library cannot answer
     │       ├── FieldError  a query whose JSON has unknown fields, or values of the wrong type
+    │       ├── KeepRuleError  a rule that there is not, for which duplicate is kept
     │       └── NeighbourError  no picture of the library that variants could start from
     ├── ModelError          a model that is unknown, cannot be loaded, or is not the library's
     ├── BusyError           the queue is full
@@ -127,6 +128,12 @@ class UnsupportedConditionError(ConditionError):
     """A condition that this version or this library cannot answer."""
 
     code = "condition_unsupported"
+
+
+class KeepRuleError(QueryError):
+    """A rule that there is not, for which of several duplicates is kept."""
+
+    code = "keep_rule_invalid"
 
 
 class NeighbourError(QueryError):

@@ -7,7 +7,7 @@ imports of the others take longer than its answer.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from search.catalog.tagging import Albums, Tagging
     from search.catalog.texts import Texts
     from search.catalog.tokens import Tokens
+    from search.catalog.writes import Space
     from search.embedders.models import Models
     from search.generation.variants import VariantGenerator
     from search.indexing.removal import Remover
@@ -39,9 +40,11 @@ if TYPE_CHECKING:
     from search.media.fetch import Fetcher
     from search.media.sources import PictureResolver
     from search.querying.browse import PictureBrowser
+    from search.querying.duplicates import DuplicateFinder
     from search.querying.pipeline import LibrarySearch
     from search.runtime import Runtime
     from search.vectors.features.replica import FeatureReplica
+    from search.vectors.pairs import PairFinder
 
 T = TypeVar("T")
 
@@ -73,6 +76,7 @@ class Library:
         self.settings, self.report, self._one_shot = settings, report, one_shot
         self.home = settings.home.expanduser().resolve()
         self._opening = threading.RLock()
+        self._pairs: dict[int, PairFinder] = {}
         self.stores, self.objects = ObjectStores(settings.object_seconds), None
         if settings.objects is not None:
             if not is_object_url(settings.objects):
@@ -217,6 +221,20 @@ class Library:
 
         return self._make_once("searches", lambda: LibrarySearch(self))
 
+    def find_pairs(self, space: Space) -> PairFinder:
+        """Return the pairs of near vectors of a space; the same object for all callers."""
+        from search.vectors.pairs import PairFinder
+
+        with self._opening:
+            if space.id not in self._pairs:
+                run, folder = self.runtime.run, self.home / "index"
+                self._pairs[space.id] = PairFinder(self.reader, space, folder, run)
+            return self._pairs[space.id]
+
+    @cached_property
+    def duplicates(self) -> DuplicateFinder:
+        return self._make_once("duplicates", lambda: make_duplicate_finder(self))
+
     @cached_property
     def decoders(self) -> DecoderPool:
         from search.media.decoder_pool import DecoderPool
@@ -292,6 +310,18 @@ class Library:
         return self._make_once("generator", lambda: VariantGenerator(*parts))
 
 
+def make_duplicate_finder(library: Library) -> DuplicateFinder:
+    """Make what lists the duplicates among the pictures that a library shows."""
+    from search.querying.duplicates import DuplicateFinder
+    from search.querying.keeping import measure_sharpness
+
+    def measure(picture_ids: Sequence[str]) -> list[float]:
+        return measure_sharpness([library.browser.preview(one) for one in picture_ids])
+
+    parts = (library.reader, library.catalog, library.models, library.find_pairs)
+    return DuplicateFinder(*parts, measure)
+
+
 class LibraryView:
     """The parts of a library for users who may see some of its roots.
 
@@ -342,6 +372,10 @@ class LibraryView:
         whole = self._whole
         parts = (whole.uploads, whole.open_file, whole.write_lock.borrow)
         return Remover(self.reader, whole.catalog, *parts)
+
+    @cached_property
+    def duplicates(self) -> DuplicateFinder:
+        return make_duplicate_finder(cast(Library, self))
 
     @cached_property
     def searches(self) -> LibrarySearch:

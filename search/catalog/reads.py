@@ -262,14 +262,14 @@ class CatalogReader:
         return [int(r.picture) for r in rows], unpack([r.data for r in rows], space.dim)
 
     def iterate_vectors(
-        self, space: Space, block: int = 8192
+        self, space: Space, block: int = 8192, after: int = 0
     ) -> Iterator[tuple[list[int], Vectors]]:
         """Yield all searchable row ids with their (n, dim) vectors, ascending, in blocks.
 
-        Damaged vectors are left out.
+        after: a row id; those up to it are left out. Damaged vectors are left out.
         Each block is a transaction of its own, so a slow caller delays no writer.
         """
-        last = 0
+        last = after
         while True:
             with self.database.read_prepared() as fetch:
                 rows = [

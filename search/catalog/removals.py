@@ -56,17 +56,24 @@ class Removals:
                     listed.append(PictureFile(int(row.id), row.picture, row.picture_id, place))
         return sorted(listed, key=lambda one: (one.place.root, one.place.path))
 
-    def add(self, entries: Sequence[Mapping[str, Any]]) -> str:
-        """Store what undoes a removal, a JSON object for each file; return its id."""
+    def add(
+        self, entries: Sequence[Mapping[str, Any]], changes: Sequence[Mapping[str, Any]] = ()
+    ) -> str:
+        """Store what undoes a removal; return its id.
+
+        entries: a JSON object for each file. changes: of what is said of other pictures, as
+        `Changed.to_json` has them.
+        """
         removal_id, now = secrets.token_hex(MOST_ID // 2), self._catalog.now()
-        row = {"id": removal_id, "created": now, "document": {"files": list(entries)}}
+        document = {"files": list(entries), "changes": list(changes)}
+        row = {"id": removal_id, "created": now, "document": document}
         with self._catalog.database.write() as c:
             c.execute(delete(removals).where(removals.c.created < now - SECONDS))
             c.execute(insert(removals).values(row))
         return removal_id
 
-    def find(self, removal_id: str) -> list[dict[str, Any]]:
-        """Return what `add` stored. Raises NotFoundError if it is gone."""
+    def find(self, removal_id: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Return the entries and the changes of `add`. Raises NotFoundError if they are gone."""
         query = select(removals.c.document).where(removals.c.id == removal_id)
         query = query.where(removals.c.created >= self._catalog.now() - SECONDS)
         with self._catalog.database.read() as c:
@@ -76,11 +83,11 @@ class Removals:
                 f"there is no removal {removal_id[:MOST_ID]} that could be undone; take the files "
                 "out of the bin yourself, then index their folder"
             )
-        entries: list[dict[str, Any]] = document["files"]
-        return entries
+        return document["files"], document.get("changes", [])
 
     def keep(self, removal_id: str, entries: Sequence[Mapping[str, Any]]) -> None:
-        """Replace what undoes a removal; without entries it is deleted."""
+        """Replace the entries of a removal, whose changes are undone; without entries it is
+        deleted."""
         same = removals.c.id == removal_id
         with self._catalog.database.write() as c:
             if entries:

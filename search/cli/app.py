@@ -26,6 +26,7 @@ from search.errors import LookalikeError, QueryError
 COMMANDS = {
     "index": "search.cli.library",
     "search": "search.cli.search",
+    "duplicates": "search.cli.duplicates",
     "words": "search.cli.search",
     "text": "search.cli.library",
     "tag": "search.cli.tags",

@@ -22,7 +22,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")
 MARK = "\0"  # before an option that keeps its place among the images; no argument can hold it
 ORDERED = ("--crop", "--text", "--not", "--not-text", "--weight")
 MAX_STDIN = 2**30  # bytes of standard input that are read at most
-UNSUPPORTED = frozenset("duplicates --expand --restore --mask".split())
+UNSUPPORTED = frozenset("--expand --restore --mask".split())
 """Commands and options of the contract that this version lacks."""
 
 

@@ -17,6 +17,8 @@ from search.records import (
     VERDICTS,
     AugmentReport,
     CheckReport,
+    Duplicate,
+    Duplicates,
     Hit,
     Hits,
     IndexReport,
@@ -55,6 +57,7 @@ PHASES = {
     "copy": "copying and comparing rows",
     "calibrate": "editing pictures and searching for them",
     "text": "reading text",
+    "compare": "comparing",
 }
 LINE_SECONDS = 5.0  # between two plain lines of progress
 
@@ -154,7 +157,7 @@ def _write_lines(events: Iterable[Progress]) -> Iterator[Progress]:
             phase, start = event.phase, before
         before = now
         if (
-            event.phase in ("fetch", "index", "embed", "draw", "text")
+            event.phase in ("fetch", "index", "embed", "draw", "text", "compare")
             and event.done
             and now - last >= LINE_SECONDS
         ):
@@ -360,6 +363,53 @@ def _print_table(hits: Hits) -> None:
         proof = [describe_evidence(hit)] if is_verified else []
         table.add_row(hit.format_score(), Text(line(hit.path)), size, hit.id[:12], *proof)
     Console(highlight=False, emoji=False).print(table)
+
+
+def describe_duplicates(listed: Duplicates) -> Iterator[str]:
+    """Yield lines on groups of duplicates: what is kept, removed and left of each."""
+    freed = 0
+    for group in listed.groups:
+        freed += group.bytes
+        likeness = "" if group.kind == "exact" else f" at {group.score:.3f}"
+        yield f"{group.kind}{likeness}, frees {format_bytes(group.bytes)}"
+        for one in group.pictures:
+            size, marks = f"{one.width}x{one.height}", f"  ({', '.join(one.marks)})"
+            facts = f"{size}  {format_bytes(one.bytes)}{marks if one.marks else ''}"
+            for file in one.files:
+                yield f"  {one.action:<6}  {line(file.path)}  {facts}"
+    if not listed.groups:
+        yield "no duplicates"
+        return
+    shown_groups, total = len(listed.groups), listed.total
+    count = f"{total} groups" if shown_groups == total else f"{shown_groups} of {total} groups"
+    yield f"{count}; removing frees {format_bytes(freed)}"
+
+
+def list_removed(listed: Duplicates) -> Iterator[tuple[Duplicate, str]]:
+    """Yield the pictures that are offered for removal, with each of their files."""
+    for group in listed.groups:
+        for one in group.pictures:
+            if one.action == "remove":
+                yield from ((one, file.path) for file in one.files)
+
+
+def print_removed_paths(listed: Duplicates, end: str) -> None:
+    """Print each path that is offered for removal as the bytes that the file system has. end: what
+    follows each."""
+    for _, path in list_removed(listed):
+        sys.stdout.buffer.write(os.fsencode(path) + end.encode())
+    sys.stdout.buffer.flush()
+
+
+def format_bytes(count: int) -> str:
+    """Return bytes as people read them, such as `3.4 MB`."""
+    value, units = float(count), iter(("B", "kB", "MB", "GB"))
+    unit = next(units)
+    for larger in units:
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
 
 
 def print_status(status: Status) -> None:

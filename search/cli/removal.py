@@ -12,7 +12,7 @@ from search.cli import output
 from search.cli.arguments import AsJson
 from search.cli.session import open_engine
 from search.cli.tags import resolve_images
-from search.records import Skip
+from search.records import Removal, Skip
 
 
 def remove(
@@ -55,6 +55,11 @@ def remove(
             if not typer.confirm(f"Move {len(paths)} files to the bin?", err=True):
                 raise typer.Exit(1)
         removal = engine.remove(ids)
+    report_removal(removal, as_json)
+
+
+def report_removal(removal: Removal, as_json: bool) -> None:
+    """Print what was removed and how it is undone. Raises Exit if files stay."""
     if as_json:
         output.print_json(removal)
     else:

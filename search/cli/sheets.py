@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_from_bytes
 
+from search.cli.output import format_bytes
 from search.errors import LookalikeError, StorageError
-from search.records import Hit, Hits, shown
+from search.records import DuplicateGroup, Duplicates, Hit, Hits, shown
 from search.tables import write_rows
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ figcaption { overflow-wrap: anywhere; font-size: 13px }
 img { background: #222 } }
 """
 COLUMNS = ("rank", "score", "path", "id", "width", "height", "tags")
+DUPLICATE_COLUMNS = (
+    *("group", "kind", "action", "score", "path", "id"),
+    *("width", "height", "bytes", "taken", "camera", "tags", "marks"),
+)
 
 
 def write_contact_sheet(file: Path, hits: Hits, engine: Engine) -> None:
@@ -53,6 +58,43 @@ def write_csv(file: Path, hits: Hits) -> None:
     _write(file, write_rows(rows))
 
 
+def write_duplicates_sheet(file: Path, listed: Duplicates, engine: Engine) -> None:
+    """Write groups of duplicates with their thumbnails as one HTML file. Raises StorageError."""
+    groups = "".join(_describe_group(one, engine) for one in listed.groups)
+    document = (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width"><title>lookalike</title>'
+        f"<style>{STYLE}</style></head><body><header><h1>{listed.total} groups of duplicates</h1>"
+        f"</header>{groups}</body></html>\n"
+    )
+    _write(file, document.encode("utf-8", "replace"))
+
+
+def write_duplicates_csv(file: Path, listed: Duplicates) -> None:
+    """Write groups of duplicates as a table with a row for each file. Raises StorageError."""
+    rows: list[Sequence[Any]] = [DUPLICATE_COLUMNS]
+    for group in listed.groups:
+        for one in group.pictures:
+            score = "" if one.score is None else f"{one.score:.4f}"
+            facts = one.width, one.height, one.bytes, one.taken, one.camera, "; ".join(one.tags)
+            for held in one.files:
+                name = shown(held.path), held.id
+                marks = "; ".join(one.marks)
+                rows.append((group.id, group.kind, one.action, score, *name, *facts, marks))
+    _write(file, write_rows(rows))
+
+
+def _describe_group(group: DuplicateGroup, engine: Engine) -> str:
+    """Return a group of duplicates in HTML."""
+    likeness = "" if group.kind == "exact" else f" {group.score:.3f}"
+    figures = []
+    for one in group.pictures:
+        marks = f" ({', '.join(one.marks)})" if one.marks else ""
+        label = f"{one.action}{marks}: {one.width} x {one.height}, {format_bytes(one.bytes)}"
+        figures.append(_show_picture(one.id, one.path, label, engine))
+    return f"<h2>{group.kind}{likeness}</h2><main>{''.join(figures)}</main>"
+
+
 def _describe_term(term: dict[str, Any], engine: Engine) -> str:
     """Return a term of a query in HTML."""
     image, text = term.get("image"), term.get("text")
@@ -78,14 +120,19 @@ def _show_query_picture(image: str, engine: Engine) -> str:
 
 def _describe_hit(hit: Hit, engine: Engine) -> str:
     """Return a hit in HTML."""
+    return _show_picture(hit.id, hit.path, hit.format_score(), engine)
+
+
+def _show_picture(picture_id: str, path: str, label: str, engine: Engine) -> str:
+    """Return a picture with its name in HTML. label: text before the name."""
     try:
-        picture = _embed(engine.thumbnail(hit.id), "webp")
+        picture = _embed(engine.thumbnail(picture_id), "webp")
     except LookalikeError:  # its file is gone, and so is its thumbnail
         picture = ""
-    name = html.escape(shown(os.path.basename(hit.path)))
-    where = hit.path if "://" in hit.path else f"file://{quote_from_bytes(os.fsencode(hit.path))}"
-    title, link = html.escape(shown(hit.path)), html.escape(where)
-    caption = f"<figcaption>{hit.format_score()} {name}</figcaption>"
+    name = html.escape(shown(os.path.basename(path)))
+    where = path if "://" in path else f"file://{quote_from_bytes(os.fsencode(path))}"
+    title, link = html.escape(shown(path)), html.escape(where)
+    caption = f"<figcaption>{html.escape(label)} {name}</figcaption>"
     return f'<figure title="{title}"><a href="{link}">{picture or name}</a>{caption}</figure>'
 
 

@@ -6,15 +6,18 @@ there is none for other objects.
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
 from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from search.catalog.catalog import Catalog
 from search.catalog.reads import CatalogReader
 from search.catalog.removals import PictureFile, Removals
+from search.catalog.tagging import Tagging
 from search.catalog.writes import ExtractedFile
 from search.errors import (
     CollectionError,
@@ -28,13 +31,16 @@ from search.indexing.system_bin import move_back, move_to_bin
 from search.indexing.uploads import ObjectUploads, Uploads
 from search.media.object_urls import is_object_url, join_place
 from search.media.open_file import FilePlace
-from search.records import Removal, Restored, Skip
+from search.records import Annotations, Change, Changed, Removal, Replacement, Restored, Skip, shown
 from search.types import FileEntry, file_state
 
 MOST_PICTURES = 10_000
 """Most pictures of one removal."""
 Allow = Callable[[str], bool]
 NOT_ALLOWED = "its folder is not allowed here; start the server with --allow DIR"
+CHANGED = "it is not as it was indexed; index its folder, then try again"
+PART = 2**20  # bytes that are read at once
+NO_CHANGE = Changed(())
 
 
 class BinFile(NamedTuple):
@@ -59,6 +65,7 @@ class Remover:
         self._reader, self._catalog, self._uploads = reader, catalog, uploads
         self._open_file, self._borrow = open_file, borrow
         self._removals = Removals(reader, catalog)
+        self._tagging = Tagging(reader, catalog, nullcontext)  # the lock is held already
 
     def remove(self, picture_ids: Iterable[str], is_allowed: Allow = lambda root: True) -> Removal:
         """Move all files of pictures to the bin, and take them out of the catalog.
@@ -74,6 +81,72 @@ class Remover:
         with self._borrow():
             listed = self._removals.list_files(row_ids.values())
             return self._remove(listed, is_allowed)
+
+    def replace(
+        self, replacements: Sequence[Replacement], is_allowed: Allow = lambda root: True
+    ) -> Removal:
+        """Move files to the bin that others are kept in place of.
+
+        What people and files say of a picture that loses all its files goes to the one that is
+        kept. Files stay if the one that is kept has not the content that was indexed any more, or
+        is itself to be removed: the last file of a picture never goes. is_allowed: as for
+        `remove`. `ids` of the answer are of the pictures that have no file any more. Raises
+        InputError for files that are both kept and removed, and NotFoundError for unknown pictures.
+        """
+        named = [one for some in replacements for one in (some.keep, *some.remove)]
+        row_ids = self._reader.resolve_all(list(dict.fromkeys(one.id for one in named)))
+        if len(row_ids) > MOST_PICTURES:
+            raise InputError(f"a removal has more than {MOST_PICTURES} pictures; split it")
+        kept = {shown(some.keep.path) for some in replacements}
+        if both := kept & {shown(one.path) for some in replacements for one in some.remove}:
+            raise InputError(f"{min(both)} is to be kept and removed; give it once")
+        with self._borrow():
+            listed = self._removals.list_files(row_ids.values())
+            by_name = {(one.picture_id, shown(_path(one))): one for one in listed}
+            chosen, failed, heirs = dict[int, PictureFile](), list[Skip](), dict[str, str]()
+            for some in replacements:
+                keep = by_name.get((some.keep.id, shown(some.keep.path)))
+                is_kept = keep is not None and self._has_content(keep)
+                for one in some.remove:
+                    file = by_name.get((one.id, shown(one.path)))
+                    if file is None:
+                        failed.append(Skip(one.path, "the library has no such file", "not_found"))
+                    elif not is_kept:
+                        reason = f"{shown(some.keep.path)} is to be kept, and {CHANGED}"
+                        failed.append(Skip(one.path, reason, "file_changed"))
+                    else:
+                        chosen[file.id] = file
+                        heirs.setdefault(one.id, some.keep.id)
+            left = {one.picture_id for one in listed if one.id not in chosen}
+            changes = self._inherit({k: v for k, v in heirs.items() if k not in left})
+            removal = self._remove(list(chosen.values()), is_allowed, changes)
+        gone = tuple(one for one in removal.ids if one not in left)
+        return replace(removal, ids=gone, failed=(*failed, *removal.failed))
+
+    def _has_content(self, file: PictureFile) -> bool:
+        """Whether a file has the bytes that were indexed. Reads it whole."""
+        try:
+            opened = self._open_file(file.place)
+            if opened is None:
+                return False
+            digest = hashlib.sha256()
+            with opened:
+                while part := opened.read(PART):
+                    digest.update(part)
+        except (OSError, RemoteError):
+            return False
+        return digest.hexdigest() == file.picture_id
+
+    def _inherit(self, heirs: Mapping[str, str]) -> Changed:
+        """Give what is said of pictures to others; return what undoes it. heirs: id -> id."""
+        row_ids = self._reader.resolve_all([*heirs, *heirs.values()])
+        said = self._reader.annotations(list(row_ids.values()))
+        changes = list[tuple[tuple[str, ...], Change]]()
+        for heir in dict.fromkeys(heirs.values()):
+            given = [said[row_ids[one]] for one in heirs if heirs[one] == heir]
+            for change in _list_inherited(said[row_ids[heir]], given):
+                changes.append(((heir,), change))
+        return self._tagging.change_all(changes) if changes else Changed(())
 
     def remove_upload(self, picture_id: str) -> None:
         """Move the files of an upload to the bin; other files of the picture stay.
@@ -94,7 +167,10 @@ class Remover:
         if failed:
             raise StorageError(f"{failed[0].path} stays: {failed[0].reason}")
 
-    def _remove(self, listed: Sequence[PictureFile], is_allowed: Allow) -> Removal:
+    def _remove(
+        self, listed: Sequence[PictureFile], is_allowed: Allow, changes: Changed = NO_CHANGE
+    ) -> Removal:
+        """changes: of other pictures, which are undone with the removal."""
         moved, failed = list[BinFile](), list[Skip]()
         on_disk = dict[str, PictureFile]()
         try:
@@ -106,8 +182,7 @@ class Remover:
                     elif self._is_gone(file):
                         moved.append(BinFile(file, None))
                     elif not self._is_same(file):
-                        reason = "it is not as it was indexed; index its folder, then try again"
-                        failed.append(Skip(place, reason, "file_changed"))
+                        failed.append(Skip(place, CHANGED, "file_changed"))
                     elif not is_object_url(place):
                         on_disk[place] = file
                     else:
@@ -133,7 +208,8 @@ class Remover:
             entries = [
                 _describe(one.file, one.bin_path) for one in moved if one.bin_path is not None
             ]
-            undo = self._removals.add(entries) if entries else None
+            undo_changes = changes.to_json()["undo"]["changes"]
+            undo = self._removals.add(entries, undo_changes) if entries else None
         left = {one.path for one in failed}
         stay = {
             one.picture_id for one in listed if join_place(one.place.root, one.place.path) in left
@@ -170,7 +246,7 @@ class Remover:
         that cannot be undone, also for one with files that the reader does not show.
         """
         with self._borrow():
-            entries = self._removals.find(removal_id)
+            entries, changes = self._removals.find(removal_id)
             if not all(self._reader.sees(unquote_to_bytes(one["root"])) for one in entries):
                 raise NotFoundError(f"there is no removal {removal_id} that could be undone")
             left, failed, restored = list[dict[str, Any]](), list[Skip](), list[str]()
@@ -194,6 +270,9 @@ class Remover:
                     continue
                 restored.append(one["picture"])
                 self._record(root, entry, one)
+            for one in changes:
+                with suppress(NotFoundError):  # the picture has gone as well
+                    self._tagging.change(one["ids"], _read_change(one))
             self._removals.keep(removal_id, left)
         return Restored(tuple(dict.fromkeys(restored)), tuple(failed))
 
@@ -221,6 +300,36 @@ class Remover:
         full = join_place(root, path)
         move_back(bin_path, full)
         return FileEntry(path, *file_state(os.stat(full)))
+
+
+def _path(file: PictureFile) -> str:
+    return join_place(file.place.root, file.place.path)
+
+
+def _list_inherited(own: Annotations, given: Sequence[Annotations]) -> list[Change]:
+    """Return the changes that add to what is said of a picture what is said of others."""
+    tags = dict.fromkeys(tag for one in given for tag in one.tags if tag not in own.tags)
+    ratings = [one.rating for one in given if one.rating is not None]
+    rating = max(ratings, default=None)
+    caption = next((one.caption for one in given if one.caption), None)
+    held = {one.id for one in own.albums}
+    albums = dict.fromkeys(a.id for one in given for a in one.albums if a.id not in held)
+    is_higher = rating is not None and (own.rating is None or rating > own.rating)
+    change = Change(
+        add_tags=tuple(tags),
+        favourite=True if not own.favourite and any(one.favourite for one in given) else ...,
+        rating=rating if is_higher else ...,
+        caption=caption if caption and not own.caption else ...,
+    )
+    changes = [Change(album=one) for one in albums]
+    return [change, *changes] if change != Change() else changes
+
+
+def _read_change(document: Mapping[str, Any]) -> Change:
+    """Return the change of an entry of `Changed.to_json`."""
+    values = {name: value for name, value in document.items() if name != "ids"}
+    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    return Change(**values | lists)
 
 
 def _describe(file: PictureFile, bin_path: str) -> dict[str, Any]:

@@ -1,0 +1,241 @@
+"""Pairs of near vectors of a space, in a derived file that follows the catalog's change log.
+
+A block of vectors is compared with all others by matrix products, so memory holds one block, and no
+vector store is needed. Pictures with the same pixels are compared once, and blank ones never: all
+blank pictures have much the same vector. After a change, only the changed pictures are compared
+with the others. The file can be deleted at any time; it is made again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from search import files
+from search.catalog.reads import CatalogReader
+from search.catalog.traits import list_representatives
+from search.catalog.writes import Space
+from search.types import RowIds, Vectors
+from search.vectors.replay import Run, run_here
+
+FORMAT = "1"
+FLOOR = 0.8
+"""Cosine below which no pair is kept."""
+NEAREST = 100
+"""Pairs of a picture with later ones that are kept at most, the nearest ones."""
+ROWS = 32_768
+"""Vectors that are compared with all others in one pass over the catalog."""
+COLUMNS, PIECE = 4096, 1024
+"""Vectors that one matrix product compares, PIECE with COLUMNS: 4.3 GFLOP at 512 components."""
+MOST_HELD = 20_000_000
+"""Pairs of one block that are held before the farthest are dropped."""
+
+
+class Pairs(NamedTuple):
+    """Near pairs. rows: (n,) row ids of the pictures that were compared, ascending. left, right:
+    (m,) row ids, left < right. scores: (m,) cosines."""
+
+    rows: RowIds
+    left: RowIds
+    right: RowIds
+    scores: Vectors
+
+    @classmethod
+    def none(cls) -> Pairs:
+        """Return no pairs of no pictures."""
+        empty = np.empty(0, np.int64)
+        return cls(empty, empty, empty, np.empty(0, np.float32))
+
+    def select(self, is_chosen: np.ndarray) -> Pairs:
+        """Return the pairs of a mask (m,), of the same pictures."""
+        parts = (self.left[is_chosen], self.right[is_chosen], self.scores[is_chosen])
+        return Pairs(self.rows, *parts)
+
+
+class PairFinder:
+    """Finds the near pairs of a space. Threads may share it.
+
+    A run of `update` that ends early loses at most one block of comparisons.
+    """
+
+    def __init__(
+        self,
+        reader: CatalogReader,
+        space: Space,
+        folder: Path,
+        run: Run = run_here,
+        floor: float = FLOOR,
+        rows: int = ROWS,
+    ) -> None:
+        """reader: of the whole library. folder: of the file. run: runs a task on the inference
+        thread. floor: least cosine of a pair. rows: vectors of one block."""
+        self._reader, self._space, self._run = reader, space, run
+        self._floor, self._rows, self._lock = floor, rows, threading.Lock()
+        self.path = folder / f"{reader.library()[:8]}-{space.fingerprint}.pairs"
+        self._pairs, self._cursor, self._is_complete = Pairs.none(), -1, False
+        self._load()
+
+    @property
+    def pairs(self) -> Pairs:
+        """The pairs of what was compared so far."""
+        return self._pairs
+
+    @property
+    def version(self) -> Hashable:
+        """Another value for other pairs."""
+        return self._cursor, self._is_complete, len(self._pairs.rows)
+
+    def count_pending(self) -> int:
+        """Return how many pictures are to be compared with the others."""
+        if self._is_complete and self._cursor == self._reader.sequence(self._space):
+            return 0
+        return len(self._plan()[1])
+
+    def update(self) -> Iterator[tuple[int, int]]:
+        """Compare what was not compared yet. Yields how many of how many pictures are done."""
+        with self._lock:
+            # read first: what is written meanwhile is compared by the next update
+            cursor = self._reader.sequence(self._space)
+            if self._is_complete and self._cursor == cursor:
+                return
+            kept, new = self._plan()
+            old, kept_pairs = self._pairs, Pairs.none()
+            if len(kept):
+                stays = np.isin(old.left, kept) & np.isin(old.right, kept)
+                kept_pairs = old.select(stays)
+            parts = [kept_pairs]
+            for start in range(0, len(new), self._rows):
+                block = new[start : start + self._rows]
+                yield start, len(new)
+                for share, found in self._compare(block, kept, new[start:]):
+                    if found is not None:
+                        parts.append(found)
+                    else:
+                        yield start + int(share * len(block)), len(new)
+                done = np.union1d(kept, new[: start + len(block)])
+                is_last = start + len(block) >= len(new)
+                self._adopt(done, parts, cursor, is_last)
+            if not len(new):
+                self._adopt(kept, parts, cursor, True)
+            yield len(new), len(new)
+
+    def _plan(self) -> tuple[RowIds, RowIds]:
+        """Return the row ids that were compared and are as they were, and those that are new."""
+        current = list_representatives(self._reader, self._space)
+        changed, cursor = set[int](), self._cursor
+        if cursor < 0:
+            return np.empty(0, np.int64), current
+        while True:
+            cursor, some = self._reader.changed_since(self._space, cursor)
+            if not some:
+                break
+            changed |= some
+        kept = np.intersect1d(self._pairs.rows, current, assume_unique=True)
+        kept = np.setdiff1d(kept, np.fromiter(changed, np.int64, len(changed)))
+        return kept, np.setdiff1d(current, kept, assume_unique=True)
+
+    def _compare(
+        self, block: RowIds, kept: RowIds, others: RowIds
+    ) -> Iterator[tuple[float, Pairs | None]]:
+        """Compare a block with what was compared before and with itself and later ones.
+
+        others: the block and the later ones, ascending. Yields the share of the work that is done;
+        the last one has the pairs.
+        """
+        present, loaded = self._reader.load_vectors(self._space, block.tolist())
+        order = np.argsort(present)
+        ids, vectors = np.asarray(present, np.int64)[order], loaded[order]
+        del loaded
+        after = 0 if len(kept) else int(others[0]) - 1
+        last, held = int(max(others[-1], kept[-1] if len(kept) else 0)), 0
+        parts = list[tuple[RowIds, RowIds, Vectors]]()
+        for some_ids, columns in self._reader.iterate_vectors(self._space, COLUMNS, after):
+            numbers = np.asarray(some_ids, np.int64)
+            is_kept, is_later = np.isin(numbers, kept), np.isin(numbers, others)
+            chosen = is_kept | is_later
+            numbers, is_kept, columns = numbers[chosen], is_kept[chosen], columns[chosen]
+            for start in range(0, len(ids) if len(numbers) else 0, PIECE):
+                part = slice(start, start + PIECE)
+                found = self._multiply(ids[part], vectors[part], numbers, columns, is_kept)
+                parts.append(found)
+                held += len(found[0])
+                if held > MOST_HELD:
+                    parts = [keep_nearest(*_join(parts))]
+                    held = len(parts[0][0])
+            if some_ids:
+                yield min(0.99, some_ids[-1] / max(1, last)), None
+        if not parts:
+            return
+        left, right, scores = keep_nearest(*_join(parts))
+        yield 1.0, Pairs(ids, np.minimum(left, right), np.maximum(left, right), scores)
+
+    def _multiply(
+        self, ids: RowIds, rows: Vectors, others: RowIds, columns: Vectors, is_kept: np.ndarray
+    ) -> tuple[RowIds, RowIds, Vectors]:
+        """Return the pairs of two blocks, each once: row ids of both, and scores."""
+        answers = list[tuple[RowIds, RowIds, Vectors]]()
+
+        def multiply() -> None:
+            scores = rows @ columns.T
+            i, j = np.nonzero(scores >= self._floor)
+            once = is_kept[j] | (others[j] > ids[i])
+            i, j = i[once], j[once]
+            answers.append((ids[i], others[j], np.minimum(scores[i, j], 1.0)))
+
+        self._run(multiply)
+        return answers[0]
+
+    def _adopt(self, rows: RowIds, parts: list[Pairs], cursor: int, is_complete: bool) -> None:
+        """Answer with other pairs from now on, and save them unless the disk refuses."""
+        left, right, scores = (
+            np.concatenate([getattr(one, name) for one in parts])
+            for name in ("left", "right", "scores")
+        )
+        self._pairs = Pairs(rows, left, right, scores)
+        self._cursor, self._is_complete = cursor, is_complete
+        head = {
+            "format": FORMAT,
+            "floor": repr(self._floor),
+            "cursor": str(cursor),
+            "stamp": str(self._reader.stamp(self._space, cursor)),
+            "complete": str(int(is_complete)),
+        }
+        with suppress(OSError):  # it is only made again
+            files.write(self.path, save(self._pairs._asdict(), head))
+
+    def _load(self) -> None:
+        """Read the file, unless it is missing, damaged, or of another catalog."""
+        with suppress(OSError, SafetensorError, KeyError, ValueError):
+            with safe_open(self.path, "numpy") as file:
+                head = file.metadata() or {}
+                cursor = int(head["cursor"])
+                same = head["format"] == FORMAT and float(head["floor"]) == self._floor
+                if not same or int(head["stamp"]) != self._reader.stamp(self._space, cursor):
+                    return
+                pairs = Pairs(*(file.get_tensor(name) for name in Pairs._fields))
+            self._pairs, self._cursor = pairs, cursor
+            self._is_complete = head["complete"] == "1"
+
+
+def _join(parts: Sequence[tuple[RowIds, RowIds, Vectors]]) -> tuple[RowIds, RowIds, Vectors]:
+    left, right, scores = zip(*parts, strict=True)
+    return np.concatenate(left), np.concatenate(right), np.concatenate(scores)
+
+
+def keep_nearest(
+    left: RowIds, right: RowIds, scores: Vectors, most: int = NEAREST
+) -> tuple[RowIds, RowIds, Vectors]:
+    """Return the pairs without those of a left picture that has `most` nearer ones."""
+    order = np.lexsort((right, -scores, left))
+    left, right, scores = left[order], right[order], scores[order]
+    starts = np.flatnonzero(np.r_[True, left[1:] != left[:-1]]) if len(left) else left
+    sizes = np.diff(np.r_[starts, len(left)])
+    near = np.arange(len(left)) - np.repeat(starts, sizes) < most
+    return left[near], right[near], scores[near]

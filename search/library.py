@@ -40,9 +40,11 @@ if TYPE_CHECKING:
     from search.media.fetch import Fetcher
     from search.media.sources import PictureResolver
     from search.querying.browse import PictureBrowser
+    from search.querying.difference import ThumbnailComparer
     from search.querying.duplicates import DuplicateFinder
     from search.querying.pipeline import LibrarySearch
     from search.runtime import Runtime
+    from search.types import RowIds, Vectors
     from search.vectors.features.replica import FeatureReplica
     from search.vectors.pairs import PairFinder
 
@@ -225,11 +227,23 @@ class Library:
         """Return the pairs of near vectors of a space; the same object for all callers."""
         from search.vectors.pairs import PairFinder
 
+        def measure(left: RowIds, right: RowIds) -> Vectors:
+            rows = [*left.tolist(), *right.tolist()]
+            ids = self.reader.picture_ids(set(rows))
+            names = [ids.get(row_id, "") for row_id in rows]
+            return self.comparer.measure(names[: len(left)], names[len(left) :])
+
         with self._opening:
             if space.id not in self._pairs:
-                run, folder = self.runtime.run, self.home / "index"
-                self._pairs[space.id] = PairFinder(self.reader, space, folder, run)
+                parts = (self.reader, space, self.home / "index", measure, self.runtime.run)
+                self._pairs[space.id] = PairFinder(*parts)
             return self._pairs[space.id]
+
+    @cached_property
+    def comparer(self) -> ThumbnailComparer:
+        from search.querying.difference import ThumbnailComparer
+
+        return self._make_once("comparer", lambda: ThumbnailComparer(self.browser.thumbnail))
 
     @cached_property
     def duplicates(self) -> DuplicateFinder:

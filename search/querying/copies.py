@@ -16,6 +16,7 @@ import numpy.typing as npt
 from search.catalog.traits import Traits
 from search.media.colors import measure_distance, to_lab
 from search.types import Vectors
+from search.vectors.pairs import MEASURED_FROM
 
 Mask = npt.NDArray[np.bool_]
 BURST_SECONDS = 3.0
@@ -24,19 +25,23 @@ BURST_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Likeness:
-    """What counts as alike under a model. copy, similar: least cosines of copies and of pictures
-    that are much alike. ratio: how many times the aspect ratios of copies differ at most. color:
-    how far apart their mean colors are at most (CIEDE2000)."""
+    """What counts as alike under a model.
+
+    copy, similar: least cosines of copies and of pictures that are much alike. difference: how far
+    copies differ at most (`difference.ThumbnailComparer`). ratio: how many times their aspect
+    ratios differ at most. color: how far apart their mean colors are at most (CIEDE2000).
+    """
 
     copy: float
     similar: float
+    difference: float = 0.5
     ratio: float = 1.25
     color: float = 20.0
 
 
-MEASURED: Mapping[str, Likeness] = MappingProxyType({"mini": Likeness(0.93, 0.85)})
+MEASURED: Mapping[str, Likeness] = MappingProxyType({"mini": Likeness(MEASURED_FROM, 0.93)})
 """Name of a model -> thresholds, as measured."""
-OTHERS = Likeness(0.97, 0.9)
+OTHERS = Likeness(MEASURED_FROM, 0.95)
 """Of other models. It was not measured."""
 
 
@@ -45,11 +50,14 @@ def likeness_of(model: str) -> Likeness:
     return MEASURED.get(model, OTHERS)
 
 
-def are_copies(scores: Vectors, left: Traits, right: Traits, likeness: Likeness) -> Mask:
+def are_copies(
+    scores: Vectors, differences: Vectors, left: Traits, right: Traits, likeness: Likeness
+) -> Mask:
     """Return which pairs are copies, (n,).
 
-    scores: (n,) cosines. left, right: the pictures of each pair. Blank pictures never are: all of
-    them have much the same vector. Two photographs of a burst are not, however alike.
+    scores: (n,) cosines. differences: (n,) of their thumbnails; NaN if they are not known, so that
+    nothing shows that they are copies. left, right: the pictures of each pair. Blank pictures never
+    are: all of them have much the same vector. Two photographs of a burst are not, however alike.
     """
     ratio = np.abs(
         np.log(np.maximum(left.width, 1) / np.maximum(left.height, 1))
@@ -57,7 +65,8 @@ def are_copies(scores: Vectors, left: Traits, right: Traits, likeness: Likeness)
     )
     far = measure_distance(to_lab(left.colors), to_lab(right.colors)) > likeness.color
     blank = left.low_content | right.low_content
-    near = (scores >= likeness.copy) & (ratio <= np.log(likeness.ratio)) & ~far & ~blank
+    near = (scores >= likeness.copy) & (differences <= likeness.difference)
+    near &= (ratio <= np.log(likeness.ratio)) & ~far & ~blank
     copies: Mask = near & ~were_taken_apart(left, right)
     return copies
 

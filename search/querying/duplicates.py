@@ -6,7 +6,7 @@ Three kinds, apart from each other. Each picture is in at most one group of a ki
 - copy: pictures of which any two are copies of each other (`copies.are_copies`). Pictures with the
   same pixels count as one, with the files of all.
 - similar: pictures of which any two are much alike, without being copies. Of copies, the one with
-  the most pixels stands for all.
+  the most pixels stands for all. They are offered for removal only to those who ask for this kind.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,7 +32,7 @@ from search.media.images import SUFFIXES as PICTURES
 from search.media.object_urls import is_object_url, join_place, resolve_place
 from search.media.raw import SUFFIXES as RAW
 from search.querying.conditions import Comparison, Condition, Or
-from search.querying.copies import Likeness, are_bursts, are_copies, likeness_of
+from search.querying.copies import are_bursts, are_copies, likeness_of
 from search.querying.keeping import Candidate, KeepRules, is_in, stem_of
 from search.querying.linkage import link_completely
 from search.querying.query import list_conditions
@@ -50,7 +50,7 @@ from search.records import (
     shown,
 )
 from search.types import RowIds
-from search.vectors.pairs import FLOOR, PairFinder, Pairs
+from search.vectors.pairs import FLOOR, MEASURED_FROM, PairFinder, Pairs
 
 if TYPE_CHECKING:
     from search.records import Annotations
@@ -107,8 +107,9 @@ class DuplicateQuery:
             raise QueryError(f"kind {kind[:100]!r}: give one of {', '.join(DUPLICATE_KINDS)}")
         if min_score is not None and kind == "exact":
             raise QueryError("min_score is for copies and similar pictures; leave it out for exact")
-        if min_score is not None and not FLOOR <= min_score <= 1:
-            raise QueryError(f"min_score is {min_score}; give a cosine from {FLOOR} to 1")
+        floor = MEASURED_FROM if kind == "copy" else FLOOR
+        if min_score is not None and not floor <= min_score <= 1:
+            raise QueryError(f"min_score is {min_score}; give a cosine from {floor} to 1")
         if sort not in SORTS:
             raise QueryError(f"sort {sort[:100]!r}: give one of {', '.join(SORTS)}")
         if page < 1 or not 1 <= size <= MOST_SIZE:
@@ -261,10 +262,10 @@ class DuplicateFinder:
         """Return the groups of copies and of similar pictures."""
         usual = likeness_of(space.name)
         least = usual.similar if query.min_score is None else query.min_score
-        copy = max(usual.copy, least) if query.kind is None else usual.copy
-        if query.kind == "copy":
-            copy = least = usual.copy if query.min_score is None else query.min_score
-        pairs = pairs.select(pairs.scores >= min(least, copy))
+        copy = usual.copy
+        if query.min_score is not None and query.kind != "similar":
+            copy = max(copy, query.min_score)
+        pairs = pairs.select(pairs.scores >= (copy if query.kind == "copy" else min(least, copy)))
         members = self._list_members(pairs, is_chosen)
         faces = {n: one[0] for n, one in members.items()}
         held = np.array(sorted(members), np.int64)
@@ -274,8 +275,8 @@ class DuplicateFinder:
         left, right = (
             traits.at(lookup[np.searchsorted(held, side)]) for side in (pairs.left, pairs.right)
         )
-        likeness = Likeness(copy, least, usual.ratio, usual.color)
-        copies = are_copies(pairs.scores, left, right, likeness)
+        likeness = replace(usual, copy=copy)
+        copies = are_copies(pairs.scores, pairs.differences, left, right, likeness)
         groups = link_completely(_links(pairs.select(copies)))
         sizes = dict(zip(traits.rows.tolist(), traits.bytes.tolist(), strict=True))
 
@@ -329,7 +330,7 @@ class DuplicateFinder:
         for group in groups:
             pictures = self._list_pictures(group, facts)
             if len(pictures) > 1:  # else files left the catalog meanwhile
-                yield self._describe_group(group, pictures, facts, siblings, query.keep, space)
+                yield self._describe_group(group, pictures, facts, siblings, query, space)
 
     def _list_upload_roots(self) -> list[str]:
         number = self._reader.find_uploads_root()
@@ -351,7 +352,7 @@ class DuplicateFinder:
         pictures: Sequence[Sequence[PictureFile]],
         facts: _Facts,
         siblings: Siblings,
-        rules: KeepRules,
+        query: DuplicateQuery,
         space: Space,
     ) -> DuplicateGroup:
         names = [[_path(one) for one in several] for several in pictures]
@@ -363,14 +364,15 @@ class DuplicateFinder:
             facts.make_candidate(several, bool(some))
             for several, some in zip(pictures, beside, strict=True)
         ]
-        kept = rules.choose(candidates, self._measure_sharpness)
+        kept = query.keep.choose(candidates, self._measure_sharpness)
+        is_offered = group.kind != "similar" or query.kind == "similar"
         order = sorted(
             range(len(pictures)), key=lambda i: (candidates[i] is not kept, candidates[i].key)
         )
         scores = self._score(group, [pictures[i][0].row_id for i in order], space)
         described = []
         for i, score in zip(order, scores, strict=True):
-            action: Action = "leave" if marks[i] else "remove"
+            action: Action = "remove" if is_offered and not marks[i] else "leave"
             action = "keep" if candidates[i] is kept else action
             described.append(
                 facts.describe(pictures[i], names[i], action, score, marks[i], beside[i])

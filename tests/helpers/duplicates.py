@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from search import Engine
 from search.catalog.writes import ExtractedFile, SeenContent
@@ -25,6 +28,15 @@ def turn(*cosines: float, aside: int = 0) -> Vectors:
     row[: len(cosines)] = cosines
     row[100 + aside] = np.sqrt(max(0.0, 1 - float(np.square(row).sum())))
     return row
+
+
+@cache
+def draw(look: int) -> bytes:
+    """Return a thumbnail; those of other numbers show other patterns."""
+    cells = np.random.default_rng(look).integers(0, 256, (12, 16), dtype=np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(cells).resize((256, 192), Image.Resampling.NEAREST).save(out, "WEBP")
+    return out.getvalue()
 
 
 class Album:
@@ -53,11 +65,12 @@ class Album:
         exif: dict[str, str | int | float] | None = None,
         palette: Sequence[str] = ("#808080",),
         is_blank: bool = False,
+        look: int = 0,
     ) -> str:
         """Write a file and take it into the library; return the id of its picture.
 
         content: of the file; its path if empty. pixels: hash of the normalized image; that of the
-        content if empty.
+        content if empty. look: number of what its thumbnail shows.
         """
         data = (content or str(path)).encode()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,5 +86,6 @@ class Album:
         seen = SeenContent((), is_blank)
         pixel_hash = hashlib.sha256((pixels or identity).encode()).hexdigest()
         file = ExtractedFile(entry, identity, pixel_hash, metadata, vector, seen)
+        self.engine.library.thumbnails.write(identity, draw(look))
         self.engine.library.catalog.record(self.roots[folder], self.space, [file])
         return identity

@@ -15,12 +15,11 @@ from search.errors import KeepRuleError
 from search.querying.copies import likeness_of
 from search.querying.linkage import link_completely
 from search.records import Change, Duplicates
-from search.vectors.pairs import PairFinder, keep_nearest
+from search.vectors.pairs import MEASURED_FROM, PairFinder, keep_nearest
 
 BOTH = pytest.mark.catalogs("sqlite", "postgresql")
 COPY, SIMILAR = likeness_of("mini").copy, likeness_of("mini").similar
-NEAR = (COPY + 1) / 2  # a cosine of copies
-ALIKE = (COPY + SIMILAR) / 2  # a cosine of pictures that are similar and no copies
+NEAR = (max(COPY, SIMILAR) + 1) / 2  # a cosine of copies, and of similar pictures
 
 
 @pytest.fixture
@@ -53,7 +52,7 @@ def test_exact_copies_and_similar_pictures_are_apart(album: Album, folder: Path)
     album.add(folder / "again/a.jpg", turn(1), "a")
     album.add(folder / "pixels.png", turn(1), "b", pixels=_pixels("a"))
     album.add(folder / "small.jpg", turn(NEAR), size=(200, 150))
-    album.add(folder / "alike.jpg", turn(ALIKE, aside=1))
+    album.add(folder / "alike.jpg", turn(NEAR, aside=1), look=1)
     album.add(folder / "stranger.jpg", turn(0.3))
     listed = album.engine.duplicates()
     assert names(listed) == [
@@ -61,9 +60,12 @@ def test_exact_copies_and_similar_pictures_are_apart(album: Album, folder: Path)
         ("copy", ["a.jpg", "a.jpg", "pixels.png", "small.jpg"]),
         ("similar", ["a.jpg", "a.jpg", "alike.jpg", "pixels.png"]),
     ]
-    for kind, group in zip(("exact", "copy", "similar"), listed.groups, strict=True):
+    for kind, group in zip(("exact", "copy"), listed.groups, strict=False):
         one = album.engine.duplicates(kind)
         assert one.groups == (group,) and one.total == 1
+    assert [one.action for one in listed.groups[2].pictures] == ["keep", "leave"]
+    (similar,) = album.engine.duplicates("similar").groups  # it is asked for
+    assert [one.action for one in similar.pictures] == ["keep", "remove"]
     copy = listed.groups[1]
     assert copy.score == pytest.approx(NEAR, abs=1e-3)
     assert [one.score for one in copy.pictures] == pytest.approx([1, NEAR], abs=1e-3)
@@ -78,7 +80,7 @@ def _pixels(content: str) -> str:
 
 def test_a_chain_of_strangers_is_no_group(album: Album, folder: Path) -> None:
     """a is like b and b like c, but a is unlike c: the nearer two are a group."""
-    angle = np.arccos(NEAR)
+    angle = np.arccos((1 + COPY) / 2)
     for name, times in (("a", 0.0), ("b", 1.0), ("c", 1.9)):
         album.add(folder / f"{name}.jpg", turn(float(np.cos(times * angle))))
     assert float(np.cos(1.9 * angle)) < COPY
@@ -112,8 +114,8 @@ def test_blank_pictures_are_never_copies_by_their_vectors(album: Album, folder: 
     assert names(album.engine.duplicates()) == [("exact", ["twin.png", "twins.png"])]
 
 
-@pytest.mark.parametrize("other", [{"size": (300, 400)}, {"palette": ("#c00000",)}])
-def test_another_shape_or_color_is_no_copy(album: Album, folder: Path, other: dict) -> None:
+@pytest.mark.parametrize("other", [{"size": (300, 400)}, {"palette": ("#c00000",)}, {"look": 1}])
+def test_another_shape_color_or_content_is_no_copy(album: Album, folder: Path, other: dict) -> None:
     album.add(folder / "a.jpg", turn(1))
     album.add(folder / "b.jpg", turn(NEAR), **other)
     assert names(album.engine.duplicates()) == [("similar", ["a.jpg", "b.jpg"])]
@@ -123,11 +125,15 @@ def test_another_shape_or_color_is_no_copy(album: Album, folder: Path, other: di
 def test_the_least_score_sets_what_is_together(album: Album, folder: Path) -> None:
     album.add(folder / "a.jpg", turn(1))
     album.add(folder / "b.jpg", turn(0.82))
-    assert names(album.engine.duplicates()) == []
-    assert len(album.engine.duplicates("similar", min_score=0.8).groups) == 1
-    assert len(album.engine.duplicates("copy", min_score=0.8).groups) == 1
-    assert names(album.engine.duplicates(min_score=0.8)) == [("similar", ["a.jpg", "b.jpg"])]
-    assert names(album.engine.duplicates("similar", min_score=0.9)) == []
+    album.add(folder / "c.jpg", turn(0, 1))
+    album.add(folder / "d.jpg", turn(0, 0.95))
+    engine = album.engine
+    assert names(engine.duplicates()) == [("copy", ["c.jpg", "d.jpg"])]
+    assert names(engine.duplicates("similar", min_score=0.8)) == [("similar", ["a.jpg", "b.jpg"])]
+    assert len(engine.duplicates(min_score=0.8).groups) == 2
+    assert names(engine.duplicates("copy", min_score=0.96)) == []
+    assert names(engine.duplicates(min_score=0.96)) == []
+    assert names(engine.duplicates("similar", min_score=0.83)) == []
 
 
 # folders, conditions, order ----------------------------------------------------------------------
@@ -178,18 +184,16 @@ def test_pages_and_order(album: Album, folder: Path) -> None:
         content = str(number) * size
         for name in ("a", "b"):
             album.add(folder / f"{number}{name}.jpg", turn(1 - number / 2), content)
-    album.add(folder / "near.jpg", turn(NEAR))
-    album.add(folder / "0nearer.jpg", turn(0.51))
+    album.add(folder / "near.jpg", turn(NEAR, aside=1))
+    album.add(folder / "x.jpg", turn(0, 0, 1))
+    album.add(folder / "nearer.jpg", turn(0, 0, 0.99, aside=2))
     whole = album.engine.duplicates()
     assert [one.bytes for one in whole.groups[:3]] == [30, 20, 10]
     parts = [album.engine.duplicates(size=2, page=n) for n in (1, 2, 3)]
     assert [g for part in parts for g in part.groups] == list(whole.groups)
     assert {part.total for part in parts} == {len(whole.groups)} and parts[0].pages == 3
-    by_score = album.engine.duplicates("copy", sort="score", min_score=0.9)
-    assert [g.score for g in by_score.groups] == sorted(
-        (g.score for g in by_score.groups), reverse=True
-    )
-    assert len(by_score.groups) == 2
+    by_score = album.engine.duplicates("copy", sort="score").groups
+    assert [one.score for one in by_score] == pytest.approx([0.99, NEAR], abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -198,6 +202,7 @@ def test_pages_and_order(album: Album, folder: Path) -> None:
         ({"kind": "twin"}, "give one of exact, copy, similar"),
         ({"kind": "exact", "min_score": 0.9}, "leave it out"),
         ({"min_score": 0.5}, "from 0.8 to 1"),
+        ({"kind": "copy", "min_score": 0.8}, "from 0.85 to 1"),
         ({"min_score": float("nan")}, "from 0.8 to 1"),
         ({"sort": "date"}, "bytes, score"),
         ({"page": 0}, "give 1 or more"),
@@ -295,8 +300,8 @@ def test_photographs_of_one_camera_are_no_copies(
         name = options.pop("name", f"{'ab'[i]}.jpg")
         album.add(folder / name, turn(1, 0) if i else turn(NEAR), **options, **CAMERA)
         options["name"] = name
-    (group,) = album.engine.duplicates().groups
-    assert group.kind == "similar"
+    (group,) = album.engine.duplicates("similar").groups
+    assert not album.engine.duplicates("copy").groups
     marked = [one.marks == ("burst",) for one in group.pictures]
     assert marked == [is_burst] * 2
     assert group.pictures[1].action == ("leave" if is_burst else "remove")
@@ -337,8 +342,20 @@ def test_pairs_of_raw_and_of_live_photos_stay(album: Album, folder: Path) -> Non
 # comparing ---------------------------------------------------------------------------------------
 
 
+def measure(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return a difference that tells the pairs apart."""
+    return (left + 1000 * right).astype(np.float32)
+
+
 def list_pairs(finder: PairFinder) -> dict[tuple[int, int], float]:
-    parts = (one.tolist() for one in finder.pairs[1:])
+    pairs = finder.pairs
+    is_near = pairs.scores >= MEASURED_FROM
+    measured = measure(*np.sort([pairs.left[is_near], pairs.right[is_near]], 0))
+    found = pairs.differences[is_near]
+    turned = measure(pairs.right[is_near], pairs.left[is_near])
+    assert ((found == measured) | (found == turned)).all()
+    assert np.isnan(pairs.differences[~is_near]).all()
+    parts = (one.tolist() for one in (pairs.left, pairs.right, pairs.scores))
     pairs = {(left, right): score for left, right, score in zip(*parts, strict=True)}
     assert len(pairs) == len(finder.pairs.left) and all(a < b for a, b in pairs)
     return pairs
@@ -359,7 +376,7 @@ def test_blocks_find_the_pairs_that_all_products_have(
     reader = album.engine.library.reader
 
     def make() -> PairFinder:
-        return PairFinder(reader, album.space, tmp_path / "pairs", rows=rows)
+        return PairFinder(reader, album.space, tmp_path / "pairs", measure, rows=rows)
 
     def check(finder: PairFinder) -> None:
         ids = list(finder.pairs.rows)
@@ -410,7 +427,7 @@ def test_memory_is_that_of_blocks(
         return real(self, space, row_ids)  # type: ignore[arg-type]
 
     monkeypatch.setattr(type(reader), "load_vectors", load)
-    finder = PairFinder(reader, album.space, tmp_path / "pairs", rows=6)
+    finder = PairFinder(reader, album.space, tmp_path / "pairs", measure, rows=6)
     list(finder.update())
     assert most == 6 and len(finder.pairs.left) == 20 * 19 / 2
 
@@ -431,13 +448,13 @@ def test_a_run_that_is_stopped_goes_on_where_it_was(
     for number in range(9):
         album.add(folder / f"{number}.jpg", turn(1))
     reader = album.engine.library.reader
-    finder = PairFinder(reader, album.space, tmp_path / "pairs", rows=3)
+    finder = PairFinder(reader, album.space, tmp_path / "pairs", measure, rows=3)
     run = finder.update()
     for done, _ in run:
         if done >= 6:
             break
     run.close()
-    again = PairFinder(reader, album.space, tmp_path / "pairs", rows=3)
+    again = PairFinder(reader, album.space, tmp_path / "pairs", measure, rows=3)
     assert again.count_pending() == 3
     list(again.update())
     assert len(list_pairs(again)) == 36

@@ -1,0 +1,91 @@
+"""How far two pictures differ, by their thumbnails: what tells an edited picture from a look-alike
+that its vector cannot tell apart, such as another page of text."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from search.errors import LookalikeError
+from search.types import Vectors
+
+SIDE = 64
+"""Grey levels of a picture that are compared, SIDE x SIDE, whatever its shape."""
+WORST = 20
+"""Cells whose mean difference counts, of SIDE x SIDE: .5 %."""
+REMEMBERED = 8192
+"""Pictures whose grey levels are kept in memory, 4 KiB each."""
+PART = 512  # pairs that are compared at once, 8 MiB for each side
+Grid = npt.NDArray[np.uint8]
+
+
+class ThumbnailComparer:
+    """Measures how far pictures differ. Threads may share it.
+
+    The grey levels of two pictures, mirrored if that is nearer, are brought to the same mean and
+    spread. Their difference is the mean of the `WORST` cells, in standard deviations of the grey
+    levels: 0 for equal pictures, some .1 after another compression or size, above .6 for other
+    pages of text in the same layout, above 1.3 for other photographs (`scripts/bench duplicates`).
+    """
+
+    def __init__(self, read: Callable[[str], bytes]) -> None:
+        """read: returns the thumbnail of a picture by its id. It may raise LookalikeError."""
+        self._read, self._lock = read, threading.Lock()
+        self._grids = OrderedDict[str, Grid | None]()
+
+    def measure(self, left: Sequence[str], right: Sequence[str]) -> Vectors:
+        """Return the differences of pairs, (n,); NaN where a picture cannot be read.
+
+        left, right: ids of the pictures of each pair; sorted pairs read each picture once.
+        """
+        differences = np.full(len(left), np.nan, np.float32)
+        for start in range(0, len(left), PART):
+            pairs = zip(left[start : start + PART], right[start : start + PART], strict=True)
+            grids = [(self._load(one), self._load(other)) for one, other in pairs]
+            known = [i for i, (a, b) in enumerate(grids) if a is not None and b is not None]
+            if known:
+                sides = (np.stack([grids[i][side] for i in known]) for side in (0, 1))  # type: ignore[misc]
+                differences[start + np.array(known)] = measure_difference(*sides)
+        return differences
+
+    def _load(self, picture_id: str) -> Grid | None:
+        with self._lock:
+            if picture_id in self._grids:
+                self._grids.move_to_end(picture_id)
+                return self._grids[picture_id]
+        try:
+            with Image.open(io.BytesIO(self._read(picture_id))) as thumbnail:
+                grey = thumbnail.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
+                grid: Grid | None = np.asarray(grey)
+        except (LookalikeError, OSError):  # its file is away, and there is no thumbnail
+            grid = None
+        with self._lock:
+            self._grids[picture_id] = grid
+            while len(self._grids) > REMEMBERED:
+                self._grids.popitem(last=False)
+        return grid
+
+
+def measure_difference(left: Grid, right: Grid) -> Vectors:
+    """Return the differences of grey levels, (n, SIDE, SIDE) each. See `ThumbnailComparer`."""
+    own, other, mirrored = (_standardize(one) for one in (left, right, right[:, :, ::-1]))
+    is_mirrored = (own * mirrored).sum(1) > (own * other).sum(1)
+    nearest = np.where(is_mirrored[:, None], mirrored, other)
+    apart = np.abs(own - nearest)
+    worst = np.partition(apart, -WORST, axis=1)[:, -WORST:]
+    differences: Vectors = worst.mean(axis=1).astype(np.float32)
+    return differences
+
+
+def _standardize(grids: Grid) -> Vectors:
+    """Return grids as (n, cells) with mean 0 and standard deviation 1; 0 for one grey level."""
+    rows = grids.reshape(len(grids), -1).astype(np.float32)
+    rows -= rows.mean(axis=1, keepdims=True)
+    rows /= np.maximum(rows.std(axis=1, keepdims=True), 1e-3)
+    return rows

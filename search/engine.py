@@ -506,7 +506,7 @@ class Engine:
 
     # duplicates --------------------------------------------------------------------------------
 
-    def compare(self) -> Iterator[CompareProgress]:
+    def compare(self) -> Generator[CompareProgress]:
         """Compare the pictures that were not compared yet, for `duplicates`, and yield the
         progress. What was compared is kept if it is stopped. Raises EmptyError."""
         start, total = time.monotonic(), 0
@@ -563,6 +563,15 @@ class Engine:
         if query.kind != "exact":
             follow(self.compare())
         return self.library.duplicates.find(query, space)
+
+    def iterate_duplicates(
+        self, kind: str | None = None, **options: Any
+    ) -> Iterator[DuplicateGroup]:
+        """Yield all groups that `duplicates` lists, with the same options but `page`."""
+        listed = self.duplicates(kind, **options | {"size": 1000, "page": 1})
+        yield from listed.groups
+        for page in range(2, listed.pages + 1):
+            yield from self.duplicates(kind, **options | {"size": 1000, "page": page}).groups
 
     def remove_duplicates(
         self,

@@ -1355,7 +1355,8 @@ Mark = Literal["burst", "raw", "live"]
 a picture with the film of a live photo beside it."""
 
 
-class FileOfPicture(NamedTuple):
+@dataclass(frozen=True)
+class FileOfPicture:
     """A file, and the id of the picture in it. path: absolute, or a URL of object storage."""
 
     id: str

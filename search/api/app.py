@@ -21,6 +21,7 @@ from search.api.request_log import RequestLog
 from search.api.routers import (
     desktop,
     downloads,
+    duplicates,
     folders,
     images,
     index,
@@ -69,7 +70,7 @@ def create_app(
     app.state.context = context = Context(engine, access, allow)
     app.state.schedule = SyncSchedule(engine, context.jobs)
     app.state.watcher = FolderWatcher(engine, context.jobs) if watch else None
-    pictures = (search, removal, downloads, tags, images, texts, variants)
+    pictures = (search, duplicates, removal, downloads, tags, images, texts, variants)
     for part in (*pictures, index, folders, share, system, desktop, web):
         app.include_router(part.router)
     problems.install(app, HEADERS)

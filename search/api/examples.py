@@ -85,6 +85,30 @@ HIT = {
     "copies": [],
     "evidence": None,
 }
+OTHER = "7c1f0e9d8b7a695847362514f0e1d2c3b4a5968778695a4b3c2d1e0f9a8b7c6d"
+DUPLICATE: dict[str, Any] = {
+    "id": ID,
+    "path": FILES["path"],
+    "files": [{"id": ID, "path": FILES["path"]}],
+    "type": "jpeg",
+    **SIZE,
+    "bytes": 48213,
+    "taken": None,
+    "camera": None,
+    "tags": ["summer"],
+    "favourite": False,
+    "rating": None,
+    "marks": [],
+    "companions": [],
+}
+LARGE: dict[str, Any] = {
+    "id": OTHER,
+    "path": "/home/ada/Pictures/2024/hat.jpg",
+    "files": [{"id": OTHER, "path": "/home/ada/Pictures/2024/hat.jpg"}],
+    "width": 1600,
+    "height": 2136,
+    "bytes": 812345,
+}
 LISBON = {"id": ALBUM, "name": "Lisbon", "count": 12}
 CREATED_VARIANT = {
     "id": VARIANT,
@@ -133,6 +157,27 @@ ANSWERS: dict[str, Any] = {
     },
     "remove_images": {"removed": [ID], "files": 1, "failed": [], "undo": REMOVAL},
     "restore_images": {"restored": [ID], "failed": []},
+    "list_duplicates": {
+        "page": 1,
+        "pages": 1,
+        "total": 1,
+        "bytes": 48213,
+        "model": "mini",
+        "keep": ["largest", "metadata", "oldest"],
+        "groups": [
+            {
+                "id": "5d0c8f1e2b7a4936",
+                "kind": "copy",
+                "score": 0.98,
+                "bytes": 48213,
+                "pictures": [
+                    {**DUPLICATE, **LARGE, "action": "keep", "score": 1.0},
+                    {**DUPLICATE, "action": "remove", "score": 0.98},
+                ],
+            }
+        ],
+    },
+    "remove_duplicates": {"removed": [ID], "files": 1, "failed": [], "undo": REMOVAL},
     "list_tags": {"tags": [{"tag": "beach", "count": 3, "origins": {"person": 2, "file": 1}}]},
     "rename_tag": {"pictures": 3},
     "list_albums": {"albums": [LISBON]},
@@ -246,6 +291,9 @@ REQUESTS: dict[str, Any] = {
     "download_images": {"ids": [ID]},
     "tabulate_images": {"ids": [ID]},
     "restore_images": {"undo": REMOVAL},
+    "remove_duplicates": {
+        "groups": [{"keep": LARGE["files"][0], "remove": [DUPLICATE["files"][0]]}]
+    },
     "rename_tag": {"name": "Lisbon"},
     "create_album": {"name": "Lisbon", "ids": [ID]},
     "rename_album": {"name": "Lisbon 2024"},

@@ -46,6 +46,7 @@ CODES = {
     "job_not_found": "no job has this id",
     "job_running": "another job is at this folder; `job` is its id",
     "json_invalid": "the body is not JSON",
+    "keep_rule_invalid": "there is no such rule for which of several duplicates is kept",
     "library_empty": "the library has no pictures yet",
     "library_locked": "another process is writing to the library",
     "library_unusable": "the library's folder or its database cannot be used",

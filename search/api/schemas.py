@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
 from fastapi import Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from search.api.problems import CODES
 from search.querying.query import QueryJson
@@ -19,6 +19,8 @@ from search.records import (
     Album,
     AugmentReport,
     Change,
+    CompareReport,
+    FileOfPicture,
     FolderCount,
     Hits,
     IndexReport,
@@ -27,6 +29,7 @@ from search.records import (
     Month,
     Origin,
     PlaceGroup,
+    Replacement,
     Role,
     TextReport,
     Understood,
@@ -294,7 +297,7 @@ class JobJson(BaseModel):
     created: float
     finished: float | None
     progress: ProgressJson | None
-    report: IndexReport | AugmentReport | TextReport | VariantsJson | None = Field(
+    report: IndexReport | AugmentReport | TextReport | CompareReport | VariantsJson | None = Field(
         description="As `lookalike index --json` prints it, or as `POST /variants` answers."
     )
     error: str | None = Field(description="Why it failed.")
@@ -444,6 +447,61 @@ class RemovalJson(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     undo: str = Field(min_length=1, max_length=64)
+
+
+class FileJson(BaseModel):
+    """A file of a picture, as the list of duplicates names it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    id: str = Field(min_length=6, max_length=64)
+    path: str = Field(min_length=1, max_length=8192)
+
+    def file(self) -> FileOfPicture:
+        """Return the file."""
+        return FileOfPicture(self.id, self.path)
+
+
+class ReplacementJson(BaseModel):
+    """Files to move to the bin, and the one that is kept in their place."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    keep: FileJson
+    remove: list[FileJson] = Field(min_length=1, max_length=MOST_CHANGED)
+
+    def replacement(self) -> Replacement:
+        """Return the replacement."""
+        return Replacement(self.keep.file(), tuple(one.file() for one in self.remove))
+
+
+class DuplicatesRemovalJson(BaseModel):
+    """Duplicates to remove: by `groups`, or all of a `kind`, with the options of the list."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    groups: list[ReplacementJson] | None = Field(None, min_length=1, max_length=MOST_CHANGED)
+    kind: Literal["exact", "copy", "similar"] | None = None
+    min_score: float | None = None
+    where: list[str] = Field([], max_length=64)
+    folder: str | None = Field(None, max_length=4096)
+    between: list[Annotated[str, Field(max_length=4096)]] | None = Field(
+        None, min_length=2, max_length=2
+    )
+    keep: str | None = Field(None, max_length=4096)
+
+    @model_validator(mode="after")
+    def _require_one(self) -> DuplicatesRemovalJson:
+        if (self.groups is None) == (self.kind is None):
+            raise ValueError("give groups, or a kind")
+        if self.groups is not None and self.model_fields_set != {"groups"}:
+            raise ValueError("groups stand alone; leave the other fields out")
+        return self
+
+    def options(self) -> dict[str, Any]:
+        """Return the options of the list."""
+        names = "min_score where folder between keep".split()
+        return {name: getattr(self, name) for name in names}
 
 
 class RenameJson(BaseModel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,8 +16,6 @@ from search.cli.arguments import AsJson
 from search.cli.removal import report_removal
 from search.cli.session import open_engine
 from search.records import CompareProgress, Duplicates, Progress
-
-SIZE = 1000  # groups that are read at once
 
 
 def duplicates(
@@ -101,17 +100,14 @@ def duplicates(
         raise typer.BadParameter("--remove needs --kind: exact, copy or similar")
     if yes and not remove:
         raise typer.BadParameter("--yes goes with --remove")
-    if remove and not yes and not sys.stdin.isatty():
+    if remove and not yes and not is_terminal():
         raise typer.BadParameter("without a terminal to ask on, give --yes")
     with open_engine(context) as engine:
         options: dict[str, Any] = {"min_score": min_score, "folder": folder, "between": between}
         options |= {"where": where or (), "keep": keep, "sort": sort}
-        size = min(limit or SIZE, SIZE)
-        listed = engine.duplicates(kind, **options, size=size, follow=_follow)
-        groups = list(listed.groups)
-        for page in range(2, listed.pages + 1 if limit is None or limit > SIZE else 2):
-            groups += engine.duplicates(kind, **options, size=size, page=page).groups
-        listed = replace(listed, groups=tuple(groups[:limit]), pages=1)
+        listed = engine.duplicates(kind, **options, size=1, follow=_follow)
+        groups = islice(engine.iterate_duplicates(kind, **options), limit)
+        listed = replace(listed, groups=tuple(groups), pages=1)
         if html_file is not None:
             sheets.write_duplicates_sheet(html_file, listed, engine)
         if csv_file is not None:
@@ -131,6 +127,11 @@ def duplicates(
             output.write(text)
         if kind is None and listed.groups:
             output.note("to remove those of one kind: lookalike duplicates --kind KIND --remove")
+
+
+def is_terminal() -> bool:
+    """Return whether there is somebody to ask."""
+    return sys.stdin.isatty()
 
 
 def _follow(run: Iterable[CompareProgress]) -> None:

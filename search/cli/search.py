@@ -75,7 +75,7 @@ def search(
         ),
     ] = None,
     collapse: Annotated[
-        bool, typer.Option("--collapse", help="Show one picture of those that look the same.")
+        bool, typer.Option("--collapse", help="Fold copies of a hit into it, and name them.")
     ] = False,
     kind: Annotated[
         str | None,

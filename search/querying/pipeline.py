@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
     from search.media.open_file import FilePlace
     from search.media.thumbnails import Thumbnails
+    from search.querying.difference import ThumbnailComparer
     from search.querying.verification import QueryFeatures, Verifier
     from search.runtime import Runtime
     from search.settings import Settings
@@ -94,6 +95,8 @@ class SearchParts(Protocol):
     def thumbnails(self) -> Thumbnails: ...
     @property
     def settings(self) -> Settings: ...
+    @property
+    def comparer(self) -> ThumbnailComparer: ...
     def open_file(self, place: FilePlace) -> BinaryIO | None: ...
 
 
@@ -174,7 +177,8 @@ class Searcher:
         self._embedder = QueryEmbedder()
         self._retriever = Retriever(parts.indexes, space)
         self._ranker, self._label_ranker = Ranker(parts.reader, space), LabelRanker(parts.reader)
-        self._filter, self._grouper, self._describer = ScoreFilter(), CopyGrouper(), HitDescriber()
+        self._filter, self._describer = ScoreFilter(), HitDescriber()
+        self._grouper = CopyGrouper(parts.reader, space, lambda: parts.comparer)
         self._sorter, self._list = Sorter(parts.reader), PictureList(parts.reader)
 
     def search(self, query: Query) -> Hits:

@@ -95,12 +95,12 @@ class Query:
     vectors are compared, by name or fingerprint, of those that the library answers with; None for
     the library's own. sort: the order of the hits, which are the best ones in any order: a key of
     `records.SORT_KEYS`, with `-` for the reverse. None is best first, and newest first without
-    terms. collapse: show one picture of those that look the same. kind: `identical` for pictures
-    with the pixels of a picture of the query; `copy` for edited ones too, which are verified;
-    `similar` for all that are verified, with their kind. offset: hits to leave out before the
-    first. hidden: hidden pictures are found too. verify: compare the best hits with the pictures of
-    the query point by point, look for other pictures that share points with them, and order the
-    hits by what that shows.
+    terms. collapse: fold copies of a hit into it. kind: `identical` for pictures with the pixels
+    of a picture of the query; `copy` for edited ones too, which are verified; `similar` for all
+    that are verified, with their kind. offset: hits to leave out before the first. hidden: hidden
+    pictures are found too. verify: compare the best hits with the pictures of the query point by
+    point, look for other pictures that share points with them, and order the hits by what that
+    shows.
     """
 
     terms: tuple[Term, ...]
@@ -350,7 +350,7 @@ class QueryJson(BaseModel):
         description="`identical`: only pictures with the pixels of a picture of the query; `copy`: "
         "edited ones too; `similar`: all, with the kind of each. The last two verify.",
     )
-    collapse: bool = Field(False, description="Show one picture of those that look the same.")
+    collapse: bool = Field(False, description="Fold copies of a hit into it; `copies` has ids.")
     sort: str | None = Field(
         None,
         max_length=100,

@@ -7,7 +7,7 @@ catalog, the disk or the network, which that thread never waits for.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from search.catalog.listing import PictureList
 from search.catalog.reads import CatalogReader, PictureSummary, rescore
+from search.catalog.traits import load_traits
 from search.catalog.writes import Space
 from search.embedders.base import Embedder, TextEmbedder
 from search.embedders.models import Models
@@ -29,6 +30,7 @@ from search.vectors.base import StoreManager, VectorStore
 
 if TYPE_CHECKING:
     from search.media.fetch import FetchedPicture
+    from search.querying.difference import ThumbnailComparer
 
 
 @dataclass(frozen=True)
@@ -252,17 +254,78 @@ class ScoreFilter:
 
 
 class CopyGrouper:
-    """Step 6, group: one picture of those that look the same."""
+    """Step 6, group: one picture of those that are copies of each other."""
+
+    NEAREST, ROWS = 8, 1024
+
+    def __init__(
+        self, reader: CatalogReader, space: Space, comparer: Callable[[], ThumbnailComparer]
+    ) -> None:
+        """space: whose vectors are compared. comparer: measures how far pictures differ."""
+        self._reader, self._space, self._comparer = reader, space, comparer
 
     def group(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Return the first candidate of each normalized image, with the ids of the others."""
+        """Return the candidates without copies of earlier ones, each with the ids of its own.
+
+        A copy has the same pixels as the earlier picture, or is it by `copies.are_copies`; the
+        `NEAREST` earlier ones are looked at. A copy of a copy alone is not folded.
+        """
         groups = dict[str, list[Candidate]]()
         for one in candidates:
             groups.setdefault(one.summary.pixel_hash, []).append(one)
+        firsts = [several[0] for several in groups.values()]
+        heads = list(range(len(firsts)))
+        for copy, original in self._list_copies(firsts):
+            if heads[copy] == copy and heads[original] == original:
+                heads[copy] = original
+        folded: list[list[str]] = [[] for _ in firsts]
+        for head, several in zip(heads, groups.values(), strict=True):
+            folded[head] += [one.summary.id for one in several]
         return [
-            replace(first, copies=tuple(one.summary.id for one in others))
-            for first, *others in groups.values()
+            replace(first, copies=tuple(folded[i][1:]))
+            for i, first in enumerate(firsts)
+            if heads[i] == i
         ]
+
+    def _list_copies(self, candidates: Sequence[Candidate]) -> list[tuple[int, int]]:
+        """Return which candidates are copies of which earlier ones, by their places, ascending."""
+        from search.querying.copies import are_copies, likeness_of
+
+        rows = [one.row_id for one in candidates]
+        present, loaded = self._reader.load_vectors(self._space, rows)
+        found = {row_id: i for i, row_id in enumerate(present)}
+        held = np.array([i for i, row_id in enumerate(rows) if row_id in found], np.int64)
+        vectors = loaded[[found[rows[i]] for i in held.tolist()]]
+        likeness = likeness_of(self._space.name)
+        pairs = list(self._list_near(vectors, likeness.copy))
+        if not pairs:
+            return []
+        later, earlier, scores = (np.concatenate(part) for part in zip(*pairs, strict=True))
+        later, earlier = held[later], held[earlier]
+        traits = load_traits(self._reader, rows)
+        numbers = np.array(rows, np.int64)
+        left, right = (traits.at(numbers[side]) for side in (earlier, later))
+        may_be = are_copies(scores, np.zeros_like(scores), left, right, likeness)
+        several = np.flatnonzero(may_be)
+        ids = [one.summary.id for one in candidates]
+        names = ([ids[i] for i in side[several].tolist()] for side in (earlier, later))
+        is_copy = self._comparer().measure(*names) <= likeness.difference
+        copies = zip(later[several].tolist(), earlier[several].tolist(), strict=True)
+        return sorted(pair for pair, yes in zip(copies, is_copy.tolist(), strict=True) if yes)
+
+    def _list_near(
+        self, vectors: Vectors, least: float
+    ) -> Iterator[tuple[RowIds, RowIds, Vectors]]:
+        """Yield pairs of rows of vectors, (n, dim), whose cosine is at least `least`: the later
+        row, one of the nearest earlier rows, and the cosine."""
+        for start in range(0, len(vectors), self.ROWS):
+            block = vectors[start : start + self.ROWS]
+            scores = block @ vectors[: start + len(block)].T
+            scores[np.arange(start, start + len(block))[:, None] <= np.arange(scores.shape[1])] = -2
+            nearest = np.argsort(-scores, axis=1, kind="stable")[:, : self.NEAREST]
+            chosen = np.take_along_axis(scores, nearest, 1)
+            i, j = np.nonzero(chosen >= least)
+            yield i + start, nearest[i, j], chosen[i, j]
 
 
 class Sorter:

@@ -29,7 +29,9 @@ router = make_router(prefix="/api/v1/images", tags=["images"])
 async def remove_images(body: IdsJson, here: Here) -> JSONResponse:
     """All their files, of folders that may be indexed here. A file that has changed since it was
     indexed stays, and so does one whose disk has no bin: `failed` names them."""
-    removal = await here.look(lambda: here.engine.remove(body.ids, lambda one: _allows(here, one)))
+    removal = await here.look(
+        lambda: here.engine.remove(body.ids, lambda one: is_allowed(here, one))
+    )
     return JSONResponse(removal.to_json())
 
 
@@ -43,11 +45,11 @@ async def remove_images(body: IdsJson, here: Here) -> JSONResponse:
 async def restore_images(body: RemovalJson, here: Here) -> JSONResponse:
     """`undo` as the removal answered it, within 30 days. Nothing is replaced: a file whose place is
     taken stays in the bin."""
-    call = lambda: here.engine.undo_removal(body.undo, lambda one: _allows(here, one))  # noqa: E731
+    call = lambda: here.engine.undo_removal(body.undo, lambda one: is_allowed(here, one))  # noqa: E731
     return JSONResponse((await here.look(call)).to_json())
 
 
-def _allows(here: Context, root: str) -> bool:
+def is_allowed(here: Context, root: str) -> bool:
     """Return whether files of an indexed folder may be moved. Uploads are the library's own."""
     if root in here.engine.library.uploads.folders or here.allow is None:
         return True

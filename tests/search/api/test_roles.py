@@ -33,6 +33,7 @@ WRITING = {
     ("POST", "/api/v1/images/batch"),
     ("POST", "/api/v1/images/remove"),
     ("POST", "/api/v1/images/restore"),
+    ("POST", "/api/v1/duplicates/remove"),
     ("PATCH", "/api/v1/tags/{tag:path}"),
     ("POST", "/api/v1/albums"),
     ("PATCH", "/api/v1/albums/{album}"),

@@ -183,7 +183,8 @@ def test_pages_and_order(album: Album, folder: Path) -> None:
     for number, size in enumerate((10, 30, 20)):
         content = str(number) * size
         for name in ("a", "b"):
-            album.add(folder / f"{number}{name}.jpg", turn(1 - number / 2), content)
+            vector = turn(1 - number / 2, aside=10 + number)
+            album.add(folder / f"{number}{name}.jpg", vector, content)
     album.add(folder / "near.jpg", turn(NEAR, aside=1))
     album.add(folder / "x.jpg", turn(0, 0, 1))
     album.add(folder / "nearer.jpg", turn(0, 0, 0.99, aside=2))

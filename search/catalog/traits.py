@@ -29,7 +29,7 @@ class Traits:
     """What pictures are like, one element of each array for each picture.
 
     rows: row ids, ascending. bytes: of one file. colors: (n, 3) mean sRGB, 0 to 255; NaN if it is
-    not known. camera: a number for each camera, -1 if it is not known. taken: seconds of local time
+    not known. camera: a number for each camera, -1 if it is not known. time: seconds of local time
     with their fraction, NaN if they are not known. is_exact: whether the fraction is known. stem:
     name of a file without its ending.
     """
@@ -41,7 +41,7 @@ class Traits:
     low_content: npt.NDArray[np.bool_]
     colors: npt.NDArray[np.float64]
     camera: RowIds
-    taken: npt.NDArray[np.float64]
+    time: npt.NDArray[np.float64]
     is_exact: npt.NDArray[np.bool_]
     stem: npt.NDArray[np.object_]
 
@@ -62,7 +62,7 @@ def list_representatives(reader: CatalogReader, space: Space) -> RowIds:
     query = query.join(vectors, vectors.c.picture == pictures.c.row_id)
     query = query.where(vectors.c.space == space.id, pictures.c.orphaned.is_(None))
     query = query.where(pictures.c.low_content.is_(False)).order_by(pictures.c.row_id).limit(BLOCK)
-    seen, blocks, last = set[int](), [np.empty(0, np.int64)], 0
+    hashes, blocks, last = set[int](), [np.empty(0, np.int64)], 0
     while True:
         with reader.database.read() as c:
             rows = c.execute(query.where(pictures.c.row_id > last)).cursor.fetchall()
@@ -71,8 +71,8 @@ def list_representatives(reader: CatalogReader, space: Space) -> RowIds:
         last, first = rows[-1][0], list[int]()
         for row_id, pixels in rows:
             key = hash(pixels)  # 64 bits, since a million texts take much memory
-            if key not in seen:
-                seen.add(key)
+            if key not in hashes:
+                hashes.add(key)
                 first.append(row_id)
         blocks.append(np.array(first, np.int64))
 
@@ -121,9 +121,9 @@ def load_traits(reader: CatalogReader, row_ids: Collection[int]) -> Traits:
                 sums[3] += share
             for row_id, tags in c.execute(exif.where(pictures.c.row_id.in_(part))):
                 values = json.loads(tags) if isinstance(tags, str) else tags
-                found = next((values[one] for one in FRACTIONS if one in values), None)
-                if found is not None and str(found).strip().isdecimal():
-                    fractions[row_id] = str(found).strip()
+                fraction = next((values[one] for one in FRACTIONS if one in values), None)
+                if fraction is not None and str(fraction).strip().isdecimal():
+                    fractions[row_id] = str(fraction).strip()
             for row_id, name in c.execute(path.where(places.c.picture.in_(part))):
                 stem = os.fsdecode(name).rpartition("/")[2].rpartition(".")[0]
                 stems[row_id] = min(stem, stems.get(row_id, stem))
@@ -147,7 +147,7 @@ def load_traits(reader: CatalogReader, row_ids: Collection[int]) -> Traits:
             [cameras.setdefault(row.camera, len(cameras)) if row.camera else -1 for row in rows],
             np.int64,
         ),
-        taken=np.array(
+        time=np.array(
             [read_seconds(row.taken, fractions.get(row.row_id)) for row in rows], np.float64
         ),
         is_exact=np.array([row.row_id in fractions for row in rows], np.bool_),
@@ -155,14 +155,14 @@ def load_traits(reader: CatalogReader, row_ids: Collection[int]) -> Traits:
     )
 
 
-def read_seconds(taken: str | None, fraction: str | None = None) -> float:
+def read_seconds(date: str | None, fraction: str | None = None) -> float:
     """Return a time of the catalog, with the digits of its fraction, in seconds; NaN for none."""
     from datetime import datetime
 
-    if taken is None:
+    if date is None:
         return float("nan")
     try:
-        whole = (datetime.fromisoformat(taken) - datetime(1970, 1, 1)).total_seconds()
+        whole = (datetime.fromisoformat(date) - datetime(1970, 1, 1)).total_seconds()
     except (ValueError, TypeError):  # a text of another version
         return float("nan")
     return whole + float(f"0.{fraction or 0}")

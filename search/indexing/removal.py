@@ -97,8 +97,8 @@ class Remover:
         row_ids = self._reader.resolve_all(list(dict.fromkeys(one.id for one in named)))
         if len(row_ids) > MOST_PICTURES:
             raise InputError(f"a removal has more than {MOST_PICTURES} pictures; split it")
-        kept = {shown(some.keep.path) for some in replacements}
-        if both := kept & {shown(one.path) for some in replacements for one in some.remove}:
+        keepers = {shown(some.keep.path) for some in replacements}
+        if both := keepers & {shown(one.path) for some in replacements for one in some.remove}:
             raise InputError(f"{min(both)} is to be kept and removed; give it once")
         with self._borrow():
             listed = self._removals.list_files(row_ids.values())
@@ -140,11 +140,11 @@ class Remover:
     def _inherit(self, heirs: Mapping[str, str]) -> Changed:
         """Give what is said of pictures to others; return what undoes it. heirs: id -> id."""
         row_ids = self._reader.resolve_all([*heirs, *heirs.values()])
-        said = self._reader.annotations(list(row_ids.values()))
+        annotations = self._reader.annotations(list(row_ids.values()))
         changes = list[tuple[tuple[str, ...], Change]]()
         for heir in dict.fromkeys(heirs.values()):
-            given = [said[row_ids[one]] for one in heirs if heirs[one] == heir]
-            for change in _list_inherited(said[row_ids[heir]], given):
+            others = [annotations[row_ids[one]] for one in heirs if heirs[one] == heir]
+            for change in _list_inherited(annotations[row_ids[heir]], others):
                 changes.append(((heir,), change))
         return self._tagging.change_all(changes) if changes else Changed(())
 
@@ -306,18 +306,18 @@ def _path(file: PictureFile) -> str:
     return join_place(file.place.root, file.place.path)
 
 
-def _list_inherited(own: Annotations, given: Sequence[Annotations]) -> list[Change]:
+def _list_inherited(own: Annotations, others: Sequence[Annotations]) -> list[Change]:
     """Return the changes that add to what is said of a picture what is said of others."""
-    tags = dict.fromkeys(tag for one in given for tag in one.tags if tag not in own.tags)
-    ratings = [one.rating for one in given if one.rating is not None]
+    tags = dict.fromkeys(tag for one in others for tag in one.tags if tag not in own.tags)
+    ratings = [one.rating for one in others if one.rating is not None]
     rating = max(ratings, default=None)
-    caption = next((one.caption for one in given if one.caption), None)
+    caption = next((one.caption for one in others if one.caption), None)
     held = {one.id for one in own.albums}
-    albums = dict.fromkeys(a.id for one in given for a in one.albums if a.id not in held)
+    albums = dict.fromkeys(a.id for one in others for a in one.albums if a.id not in held)
     is_higher = rating is not None and (own.rating is None or rating > own.rating)
     change = Change(
         add_tags=tuple(tags),
-        favourite=True if not own.favourite and any(one.favourite for one in given) else ...,
+        favourite=True if not own.favourite and any(one.favourite for one in others) else ...,
         rating=rating if is_higher else ...,
         caption=caption if caption and not own.caption else ...,
     )

@@ -75,10 +75,10 @@ def were_taken_apart(left: Traits, right: Traits) -> Mask:
     """Return which pairs are two photographs of one camera, by the time at which they were taken,
     or by numbered names of files of the same second and size."""
     known = (left.camera >= 0) & (left.camera == right.camera)
-    known &= ~np.isnan(left.taken) & ~np.isnan(right.taken)
-    whole = np.floor(left.taken) != np.floor(right.taken)
+    known &= ~np.isnan(left.time) & ~np.isnan(right.time)
+    whole = np.floor(left.time) != np.floor(right.time)
     both_exact = left.is_exact & right.is_exact
-    apart: Mask = known & (whole | (both_exact & (left.taken != right.taken)))
+    apart: Mask = known & (whole | (both_exact & (left.time != right.time)))
     open_ = np.flatnonzero(known & ~apart & ~both_exact)
     same_size = (left.width == right.width) & (left.height == right.height)
     for i in open_[same_size[open_]].tolist():
@@ -88,7 +88,7 @@ def were_taken_apart(left: Traits, right: Traits) -> Mask:
 
 def are_bursts(left: Traits, right: Traits) -> Mask:
     """Return which pairs are photographs that one camera took within `BURST_SECONDS`."""
-    near: Mask = np.abs(left.taken - right.taken) <= BURST_SECONDS
+    near: Mask = np.abs(left.time - right.time) <= BURST_SECONDS
     return near & were_taken_apart(left, right)
 
 

@@ -364,16 +364,16 @@ class DuplicateFinder:
             facts.make_candidate(several, bool(some))
             for several, some in zip(pictures, beside, strict=True)
         ]
-        kept = query.keep.choose(candidates, self._measure_sharpness)
+        original = query.keep.choose(candidates, self._measure_sharpness)
         is_offered = group.kind != "similar" or query.kind == "similar"
         order = sorted(
-            range(len(pictures)), key=lambda i: (candidates[i] is not kept, candidates[i].key)
+            range(len(pictures)), key=lambda i: (candidates[i] is not original, candidates[i].key)
         )
         scores = self._score(group, [pictures[i][0].row_id for i in order], space)
         described = []
         for i, score in zip(order, scores, strict=True):
             action: Action = "remove" if is_offered and not marks[i] else "leave"
-            action = "keep" if candidates[i] is kept else action
+            action = "keep" if candidates[i] is original else action
             described.append(
                 facts.describe(pictures[i], names[i], action, score, marks[i], beside[i])
             )
@@ -433,7 +433,7 @@ class _Facts:
             paths=tuple(_path(one) for one in files),
             pixels=max(one.width * one.height for one in metadata),
             bytes=max(one.place.size for one in files),
-            taken=min((one.taken for one in metadata if one.taken), default=None),
+            date=min((one.taken for one in metadata if one.taken), default=None),
             modified=min(one.place.mtime_ns for one in files),
             facts=max(self._count_facts(n) for n in known),
             is_paired=is_paired,
@@ -441,11 +441,11 @@ class _Facts:
 
     def _count_facts(self, row_id: int) -> int:
         """Return how many things are known of a picture."""
-        metadata, said = self.metadata[row_id], self.annotations.get(row_id)
+        metadata, notes = self.metadata[row_id], self.annotations.get(row_id)
         count = len(metadata.exif) + (metadata.latitude is not None)
-        if said is not None:
-            count += len(said.tags) + said.favourite + (said.rating is not None)
-            count += bool(said.caption) + len(said.albums)
+        if notes is not None:
+            count += len(notes.tags) + notes.favourite + (notes.rating is not None)
+            count += bool(notes.caption) + len(notes.albums)
         return count
 
     def describe(
@@ -458,7 +458,7 @@ class _Facts:
         companions: tuple[str, ...],
     ) -> Duplicate:
         first = files[0]
-        metadata, said = self.metadata[first.row_id], self.annotations.get(first.row_id)
+        metadata, notes = self.metadata[first.row_id], self.annotations.get(first.row_id)
         return Duplicate(
             id=first.picture_id,
             path=names[0],
@@ -473,9 +473,9 @@ class _Facts:
             bytes=sum(one.place.size for one in files),
             taken=metadata.taken,
             camera=metadata.camera,
-            tags=tuple(said.tags) if said else (),
-            favourite=bool(said and said.favourite),
-            rating=said.rating if said else None,
+            tags=tuple(notes.tags) if notes else (),
+            favourite=bool(notes and notes.favourite),
+            rating=notes.rating if notes else None,
             marks=marks,
             companions=companions,
         )
@@ -490,15 +490,15 @@ class Siblings:
     def find(self, paths: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
         """Return the films and RAW files that belong to files, and pictures that belong to a RAW
         file. others: files that may be in object storage, which is not listed."""
-        found = dict[str, None]()
+        siblings = dict[str, None]()
         for path in paths:
             folder, stem, ending = stem_of(path)
             belonging = FILMS | (PICTURES if ending in RAW else RAW)
             for other in self._list(folder, others).get(stem, ()):
                 kind = stem_of(other)[2]
                 if other != path and kind != ending and kind in belonging:
-                    found[other] = None
-        return tuple(found)
+                    siblings[other] = None
+        return tuple(siblings)
 
     def _list(self, folder: str, others: Sequence[str]) -> dict[str, list[str]]:
         """Return the files of a folder by their names without endings."""

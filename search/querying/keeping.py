@@ -24,7 +24,7 @@ RULES = {
 
 @dataclass(frozen=True)
 class Candidate:
-    """What rules compare of a picture. key: tells it from others, with a stable order. taken: text
+    """What rules compare of a picture. key: tells it from others, with a stable order. date: text
     of its date, or None. modified: nanoseconds, of its oldest file. facts: how much is known of it.
     """
 
@@ -33,7 +33,7 @@ class Candidate:
     paths: tuple[str, ...]
     pixels: int
     bytes: int
-    taken: str | None
+    date: str | None
     modified: int
     facts: int
     is_paired: bool = False
@@ -51,9 +51,9 @@ class KeepRules:
         """Parse `largest,oldest,folder:PATH`, or a list of rules. Raises KeepRuleError."""
         if text is None:
             return cls()
-        given = text.split(",") if isinstance(text, str) else list(text)
+        texts = text.split(",") if isinstance(text, str) else list(text)
         rules = []
-        for one in given:
+        for one in texts:
             name, colon, folder = one.strip().partition(":")
             is_folder = name == "folder" and colon and folder.strip()
             if not is_folder and (colon or f"{name}{colon}" not in RULES):
@@ -88,8 +88,8 @@ class KeepRules:
             elif name == "metadata":
                 left = _best(left, [one.facts for one in left])
             else:  # the least text of a date and the least time
-                earliest = min((one.taken or "~", one.modified) for one in left)
-                left = [one for one in left if (one.taken or "~", one.modified) == earliest]
+                earliest = min((one.date or "~", one.modified) for one in left)
+                left = [one for one in left if (one.date or "~", one.modified) == earliest]
         return min(left, key=lambda one: one.key)
 
 

@@ -25,9 +25,9 @@ def link_completely(links: Iterable[tuple[int, int, float]]) -> list[tuple[list[
         a, b = group_of[one], group_of[other]
         if a == b:
             continue
-        seen = counts[a].get(b, 0) + 1
-        if seen < len(groups[a]) * len(groups[b]):
-            counts[a][b] = counts[b][a] = seen
+        count = counts[a].get(b, 0) + 1
+        if count < len(groups[a]) * len(groups[b]):
+            counts[a][b] = counts[b][a] = count
             continue
         if len(counts[a]) + len(groups[a]) < len(counts[b]) + len(groups[b]):
             a, b = b, a

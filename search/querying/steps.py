@@ -293,9 +293,9 @@ class CopyGrouper:
 
         rows = [one.row_id for one in candidates]
         present, loaded = self._reader.load_vectors(self._space, rows)
-        found = {row_id: i for i, row_id in enumerate(present)}
-        held = np.array([i for i, row_id in enumerate(rows) if row_id in found], np.int64)
-        vectors = loaded[[found[rows[i]] for i in held.tolist()]]
+        places = {row_id: i for i, row_id in enumerate(present)}
+        held = np.array([i for i, row_id in enumerate(rows) if row_id in places], np.int64)
+        vectors = loaded[[places[rows[i]] for i in held.tolist()]]
         likeness = likeness_of(self._space.name)
         pairs = list(self._list_near(vectors, likeness.copy))
         if not pairs:

@@ -118,25 +118,25 @@ class PairFinder:
             cursor = self._reader.sequence(self._space)
             if self._is_complete and self._cursor == cursor:
                 return
-            kept, new = self._plan()
-            old, kept_pairs = self._pairs, Pairs.none()
-            if len(kept):
-                stays = np.isin(old.left, kept) & np.isin(old.right, kept)
-                kept_pairs = old.select(stays)
-            parts = [kept_pairs]
+            valid, new = self._plan()
+            old, old_pairs = self._pairs, Pairs.none()
+            if len(valid):
+                stays = np.isin(old.left, valid) & np.isin(old.right, valid)
+                old_pairs = old.select(stays)
+            parts = [old_pairs]
             for start in range(0, len(new), self._rows):
                 block = new[start : start + self._rows]
                 yield start, len(new)
-                for share, found in self._compare(block, kept, new[start:]):
-                    if found is not None:
-                        parts.append(found)
+                for share, pairs in self._compare(block, valid, new[start:]):
+                    if pairs is not None:
+                        parts.append(pairs)
                     else:
                         yield start + int(share * len(block)), len(new)
-                done = np.union1d(kept, new[: start + len(block)])
+                done = np.union1d(valid, new[: start + len(block)])
                 is_last = start + len(block) >= len(new)
                 self._adopt(done, parts, cursor, is_last)
             if not len(new):
-                self._adopt(kept, parts, cursor, True)
+                self._adopt(valid, parts, cursor, True)
             yield len(new), len(new)
 
     def _plan(self) -> tuple[RowIds, RowIds]:
@@ -150,12 +150,12 @@ class PairFinder:
             if not some:
                 break
             changed |= some
-        kept = np.intersect1d(self._pairs.rows, current, assume_unique=True)
-        kept = np.setdiff1d(kept, np.fromiter(changed, np.int64, len(changed)))
-        return kept, np.setdiff1d(current, kept, assume_unique=True)
+        valid = np.intersect1d(self._pairs.rows, current, assume_unique=True)
+        valid = np.setdiff1d(valid, np.fromiter(changed, np.int64, len(changed)))
+        return valid, np.setdiff1d(current, valid, assume_unique=True)
 
     def _compare(
-        self, block: RowIds, kept: RowIds, others: RowIds
+        self, block: RowIds, valid: RowIds, others: RowIds
     ) -> Iterator[tuple[float, Pairs | None]]:
         """Compare a block with what was compared before and with itself and later ones.
 
@@ -166,19 +166,19 @@ class PairFinder:
         order = np.argsort(present)
         ids, vectors = np.asarray(present, np.int64)[order], loaded[order]
         del loaded
-        after = 0 if len(kept) else int(others[0]) - 1
-        last, held = int(max(others[-1], kept[-1] if len(kept) else 0)), 0
+        after = 0 if len(valid) else int(others[0]) - 1
+        last, held = int(max(others[-1], valid[-1] if len(valid) else 0)), 0
         parts = list[tuple[RowIds, RowIds, Vectors]]()
         for some_ids, columns in self._reader.iterate_vectors(self._space, COLUMNS, after):
             numbers = np.asarray(some_ids, np.int64)
-            is_kept, is_later = np.isin(numbers, kept), np.isin(numbers, others)
-            chosen = is_kept | is_later
-            numbers, is_kept, columns = numbers[chosen], is_kept[chosen], columns[chosen]
+            is_valid, is_later = np.isin(numbers, valid), np.isin(numbers, others)
+            chosen = is_valid | is_later
+            numbers, is_valid, columns = numbers[chosen], is_valid[chosen], columns[chosen]
             for start in range(0, len(ids) if len(numbers) else 0, PIECE):
                 part = slice(start, start + PIECE)
-                found = self._multiply(ids[part], vectors[part], numbers, columns, is_kept)
-                parts.append(found)
-                held += len(found[0])
+                pairs = self._multiply(ids[part], vectors[part], numbers, columns, is_valid)
+                parts.append(pairs)
+                held += len(pairs[0])
                 if held > MOST_HELD:
                     parts = [keep_nearest(*_join(parts))]
                     held = len(parts[0][0])
@@ -197,7 +197,7 @@ class PairFinder:
         yield 1.0, Pairs(ids, first, second, scores, differences)
 
     def _multiply(
-        self, ids: RowIds, rows: Vectors, others: RowIds, columns: Vectors, is_kept: np.ndarray
+        self, ids: RowIds, rows: Vectors, others: RowIds, columns: Vectors, is_valid: np.ndarray
     ) -> tuple[RowIds, RowIds, Vectors]:
         """Return the pairs of two blocks, each once: row ids of both, and scores."""
         answers = list[tuple[RowIds, RowIds, Vectors]]()
@@ -205,8 +205,8 @@ class PairFinder:
         def multiply() -> None:
             scores = rows @ columns.T
             i, j = np.nonzero(scores >= self._floor)
-            once = is_kept[j] | (others[j] > ids[i])
-            i, j = i[once], j[once]
+            is_new = is_valid[j] | (others[j] > ids[i])
+            i, j = i[is_new], j[is_new]
             answers.append((ids[i], others[j], np.minimum(scores[i, j], 1.0)))
 
         self._run(multiply)

@@ -60,7 +60,7 @@ class Album:
         content: str = "",
         pixels: str = "",
         size: tuple[int, int] = (400, 300),
-        taken: str | None = None,
+        date: str | None = None,
         camera: str | None = None,
         exif: dict[str, str | int | float] | None = None,
         palette: Sequence[str] = ("#808080",),
@@ -79,13 +79,13 @@ class Album:
         identity = hashlib.sha256(data).hexdigest()
         shares = tuple(1 / len(palette) for _ in palette)
         metadata = Metadata(
-            "jpeg", *size, len(data), taken, camera, None, None, tuple(palette), exif or {}, False,
+            "jpeg", *size, len(data), date, camera, None, None, tuple(palette), exif or {}, False,
             shares,
         )  # fmt: skip
         entry = FileEntry(str(path.relative_to(folder)), *file_state(os.stat(path)))
-        seen = SeenContent((), is_blank)
+        seen_content = SeenContent((), is_blank)
         pixel_hash = hashlib.sha256((pixels or identity).encode()).hexdigest()
-        file = ExtractedFile(entry, identity, pixel_hash, metadata, vector, seen)
+        file = ExtractedFile(entry, identity, pixel_hash, metadata, vector, seen_content)
         self.engine.library.thumbnails.write(identity, draw(look))
         self.engine.library.catalog.record(self.roots[folder], self.space, [file])
         return identity

@@ -97,11 +97,11 @@ def test_a_list_names_what_is_removed_and_undone(
     album: Album, client: httpx.Client, folder: Path, bin_folder: Path
 ) -> None:
     (group,) = client.get(URL, params={"kind": "exact", "folder": str(folder)}).json()["groups"]
-    kept, removed = (one["files"][0] for one in group["pictures"])
-    body = {"groups": [{"keep": kept, "remove": [removed]}]}
+    keeper, removed = (one["files"][0] for one in group["pictures"])
+    body = {"groups": [{"keep": keeper, "remove": [removed]}]}
     removal = client.post(f"{URL}/remove", json=body).json()
     assert (removal["files"], removal["removed"], removal["failed"]) == (1, [], [])
-    assert not Path(removed["path"]).exists() and Path(kept["path"]).exists()
+    assert not Path(removed["path"]).exists() and Path(keeper["path"]).exists()
     again = client.post(f"{URL}/remove", json=body).json()
     assert [one["code"] for one in again["failed"]] == ["not_found"] and again["files"] == 0
     restored = client.post("/api/v1/images/restore", json={"undo": removal["undo"]})

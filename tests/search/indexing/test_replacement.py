@@ -46,21 +46,21 @@ def test_what_is_said_of_the_removed_goes_to_the_kept(
     album: Album, folder: Path, bin_folder: Path
 ) -> None:
     engine = album.engine
-    kept = album.add(folder / "large.jpg", turn(1), size=(800, 600))
+    keeper = album.add(folder / "large.jpg", turn(1), size=(800, 600))
     one = album.add(folder / "small.jpg", turn(0.99))
     two = album.add(folder / "smaller.jpg", turn(0.98), size=(200, 150))
-    engine.tags.change([kept], Change(add_tags=("sea",), rating=3, album="2023"))
-    said = Change(add_tags=("sea", "beach"), rating=5, favourite=True, caption="us", album="2024")
-    engine.tags.change([one], said)
+    engine.tags.change([keeper], Change(add_tags=("sea",), rating=3, album="2023"))
+    change = Change(add_tags=("sea", "beach"), rating=5, favourite=True, caption="us", album="2024")
+    engine.tags.change([one], change)
     engine.tags.change([two], Change(add_tags=("sun",), rating=1, caption="late", album="2025"))
-    before = engine.picture(kept).annotations
+    before = engine.picture(keeper).annotations
     removal = engine.remove_duplicates(engine.duplicates("copy"))
     assert set(removal.ids) == {one, two}
-    now = engine.picture(kept).annotations
+    now = engine.picture(keeper).annotations
     assert set(now.tags) == {"sea", "beach", "sun"} and now.rating == 5 and now.favourite
     assert now.caption == "us" and {a.name for a in now.albums} == {"2023", "2024", "2025"}
     engine.undo_removal(str(removal.undo))
-    assert engine.picture(kept).annotations == before
+    assert engine.picture(keeper).annotations == before
     again = engine.picture(one).annotations
     assert set(again.tags) == {"sea", "beach"} and again.rating == 5 and again.caption == "us"
     assert len(engine.duplicates("copy").groups[0].pictures) == 3
@@ -71,13 +71,13 @@ def test_a_picture_that_keeps_a_file_keeps_what_is_said_of_it(
 ) -> None:
     """Its files in one folder go; the other one stays, with the tags."""
     engine = album.engine
-    kept = album.add(folder / "large.jpg", turn(1), size=(800, 600))
+    keeper = album.add(folder / "large.jpg", turn(1), size=(800, 600))
     one = album.add(folder / "small.jpg", turn(0.99), "s")
     album.add(folder.parent / "other" / "small.jpg", turn(0.99), "s")
     engine.tags.add([one], ["beach"])
     removal = engine.remove_duplicates(engine.duplicates("copy", folder=folder))
     assert (removal.ids, removal.files) == ((), 1)
-    assert engine.picture(one).tags == ("beach",) and engine.picture(kept).tags == ()
+    assert engine.picture(one).tags == ("beach",) and engine.picture(keeper).tags == ()
 
 
 @pytest.mark.parametrize("is_gone", [False, True])
@@ -88,15 +88,15 @@ def test_nothing_goes_if_the_kept_file_is_not_as_it_was(
     for name in ("a.jpg", "bb.jpg"):
         album.add(folder / name, turn(1), "a")
     listed = engine.duplicates("exact")
-    kept = Path(listed.groups[0].pictures[0].path)
+    keeper = Path(listed.groups[0].pictures[0].path)
     if is_gone:
-        kept.unlink()
+        keeper.unlink()
     else:  # the same size and time, but for its content
-        stat = kept.stat()
-        kept.write_bytes(b"b")
+        stat = keeper.stat()
+        keeper.write_bytes(b"b")
         import os
 
-        os.utime(kept, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        os.utime(keeper, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     removal = engine.remove_duplicates(listed)
     assert (removal.files, removal.undo) == (0, None)
     assert [(one.path, one.code) for one in removal.failed] == [
@@ -167,9 +167,9 @@ def test_who_sees_a_part_removes_files_of_it(
 ) -> None:
     other = tmp_path / "other"
     identity = album.add(other / "a.jpg", turn(1), "a")
-    kept = FileOfPicture(identity, str(folder / "a.jpg"))
+    keeper = FileOfPicture(identity, str(folder / "a.jpg"))
     album.add(folder / "a.jpg", turn(1), "a")
     view = album.engine.within([str(folder)])
     gone = FileOfPicture(identity, str(other / "a.jpg"))
-    removal = view.remove_duplicates([Replacement(kept, (gone,))])
+    removal = view.remove_duplicates([Replacement(keeper, (gone,))])
     assert [one.code for one in removal.failed] == ["not_found"] and (other / "a.jpg").exists()

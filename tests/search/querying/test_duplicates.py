@@ -35,7 +35,7 @@ def names(listed: Duplicates) -> list[tuple[str, list[str]]]:
     ]
 
 
-def kept(listed: Duplicates) -> str:
+def name_kept(listed: Duplicates) -> str:
     """Return the name of the picture that the only group keeps."""
     (group,) = listed.groups
     assert [one.action for one in group.pictures].count("keep") == 1
@@ -173,7 +173,7 @@ def test_groups_between_two_folders_have_files_of_both(
     back = album.engine.duplicates(between=(other, folder))
     assert all(Path(one.pictures[0].path).parent == other for one in back.groups)
     largest = album.engine.duplicates("copy", between=(folder, other), keep="largest")
-    assert kept(largest) == "b small.jpg"
+    assert name_kept(largest) == "b small.jpg"
     for wrong in ((folder,), (folder, folder / "x"), (folder, other, other)):
         with pytest.raises(QueryError, match="two folders"):
             album.engine.duplicates(between=wrong)
@@ -230,11 +230,9 @@ def test_a_wrong_rule_is_named(album: Album, rules: str) -> None:
 
 
 def test_rules_choose_in_their_order(album: Album, folder: Path) -> None:
-    album.add(folder / "large.jpg", turn(1), size=(800, 600), taken="2024-01-01T00:00:00")
-    album.add(folder / "in/old.jpg", turn(NEAR), taken="2020-01-01T00:00:00")
-    album.add(
-        folder / "known.jpg", turn(1, 0), taken="2022-01-01T00:00:00", exif={"ISO": 1, "F": 2}
-    )
+    album.add(folder / "large.jpg", turn(1), size=(800, 600), date="2024-01-01T00:00:00")
+    album.add(folder / "in/old.jpg", turn(NEAR), date="2020-01-01T00:00:00")
+    album.add(folder / "known.jpg", turn(1, 0), date="2022-01-01T00:00:00", exif={"ISO": 1, "F": 2})
     engine = album.engine
     for rules, name in {
         "largest": "large.jpg",
@@ -245,17 +243,17 @@ def test_rules_choose_in_their_order(album: Album, folder: Path) -> None:
         f"folder:{folder},oldest": "old.jpg",
         f"folder:{folder / 'none'},largest,oldest": "large.jpg",
     }.items():
-        assert kept(engine.duplicates("copy", keep=rules)) == name, rules
+        assert name_kept(engine.duplicates("copy", keep=rules)) == name, rules
     engine.tags.add([engine.duplicates("copy", keep="oldest").groups[0].pictures[0].id], ["a", "b"])
     engine.tags.add([engine.duplicates("copy", keep="oldest").groups[0].pictures[0].id], ["c"])
-    assert kept(engine.duplicates("copy", keep=["metadata"])) == "old.jpg"
+    assert name_kept(engine.duplicates("copy", keep=["metadata"])) == "old.jpg"
 
 
 def test_ties_go_to_the_shorter_path_each_time(album: Album, folder: Path) -> None:
     for name in ("IMG_1 (1).jpg", "IMG_1.jpg", "copy of IMG_1.jpg"):
         album.add(folder / name, turn(1), "same")
     listed = album.engine.duplicates("exact", keep="largest")
-    assert kept(listed) == "IMG_1.jpg"
+    assert name_kept(listed) == "IMG_1.jpg"
     assert listed == album.engine.duplicates("exact", keep="largest")
 
 
@@ -271,8 +269,8 @@ def test_the_sharpest_picture_is_kept(engine: Engine, folder: Path) -> None:
     engine.sync(folder)
     listed = engine.duplicates("copy", keep="sharpest")
     assert len(listed.groups[0].pictures) == 4
-    assert kept(listed) in ("sharp.png", "large.png")
-    assert kept(engine.duplicates("copy", where="name!=large", keep="sharpest")) == "sharp.png"
+    assert name_kept(listed) in ("sharp.png", "large.png")
+    assert name_kept(engine.duplicates("copy", where="name!=large", keep="sharpest")) == "sharp.png"
 
 
 # what is no mere duplicate -----------------------------------------------------------------------
@@ -284,14 +282,14 @@ SECOND = "2024-05-06T07:08:09"
 @pytest.mark.parametrize(
     ("one", "other", "is_burst"),
     [
-        ({"taken": SECOND}, {"taken": "2024-05-06T07:08:11"}, True),
-        ({"taken": SECOND}, {"taken": "2024-05-06T08:08:09"}, False),
+        ({"date": SECOND}, {"date": "2024-05-06T07:08:11"}, True),
+        ({"date": SECOND}, {"date": "2024-05-06T08:08:09"}, False),
         (
-            {"taken": SECOND, "exif": {"SubsecTimeOriginal": "12"}},
-            {"taken": SECOND, "exif": {"SubsecTimeOriginal": "22"}},
+            {"date": SECOND, "exif": {"SubsecTimeOriginal": "12"}},
+            {"date": SECOND, "exif": {"SubsecTimeOriginal": "22"}},
             True,
         ),
-        ({"taken": SECOND, "name": "IMG_1.jpg"}, {"taken": SECOND, "name": "IMG_2.jpg"}, True),
+        ({"date": SECOND, "name": "IMG_1.jpg"}, {"date": SECOND, "name": "IMG_2.jpg"}, True),
     ],
 )
 def test_photographs_of_one_camera_are_no_copies(
@@ -310,9 +308,9 @@ def test_photographs_of_one_camera_are_no_copies(
 
 
 def test_an_edited_photograph_of_the_same_time_is_a_copy(album: Album, folder: Path) -> None:
-    album.add(folder / "IMG_1.jpg", turn(1), taken=SECOND, **CAMERA)
-    album.add(folder / "IMG_1-edited.jpg", turn(NEAR), taken=SECOND, **CAMERA)
-    album.add(folder / "IMG_2.jpg", turn(0.99), taken=SECOND, size=(200, 150), **CAMERA)
+    album.add(folder / "IMG_1.jpg", turn(1), date=SECOND, **CAMERA)
+    album.add(folder / "IMG_1-edited.jpg", turn(NEAR), date=SECOND, **CAMERA)
+    album.add(folder / "IMG_2.jpg", turn(0.99), date=SECOND, size=(200, 150), **CAMERA)
     (group,) = album.engine.duplicates("copy").groups
     assert len(group.pictures) == 3 and all(not one.marks for one in group.pictures)
 
@@ -352,9 +350,9 @@ def list_pairs(finder: PairFinder) -> dict[tuple[int, int], float]:
     pairs = finder.pairs
     is_near = pairs.scores >= MEASURED_FROM
     measured = measure(*np.sort([pairs.left[is_near], pairs.right[is_near]], 0))
-    found = pairs.differences[is_near]
+    differences = pairs.differences[is_near]
     turned = measure(pairs.right[is_near], pairs.left[is_near])
-    assert ((found == measured) | (found == turned)).all()
+    assert ((differences == measured) | (differences == turned)).all()
     assert np.isnan(pairs.differences[~is_near]).all()
     parts = (one.tolist() for one in (pairs.left, pairs.right, pairs.scores))
     pairs = {(left, right): score for left, right, score in zip(*parts, strict=True)}

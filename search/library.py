@@ -243,7 +243,10 @@ class Library:
     def comparer(self) -> ThumbnailComparer:
         from search.querying.difference import ThumbnailComparer
 
-        return self._make_once("comparer", lambda: ThumbnailComparer(self.browser.thumbnail))
+        def read(picture_id: str) -> bytes:
+            return self.thumbnails.read(picture_id) or self.browser.thumbnail(picture_id)
+
+        return self._make_once("comparer", lambda: ThumbnailComparer(read))
 
     @cached_property
     def duplicates(self) -> DuplicateFinder:

@@ -489,3 +489,35 @@ def test_who_sees_a_part_is_shown_duplicates_of_it(
     assert len(album.engine.duplicates("copy").groups) == 1
     album.engine.tags.change([hidden], Change(hidden=True))
     assert names(album.engine.duplicates("copy")) == []
+
+
+# folded hits -------------------------------------------------------------------------------------
+
+
+def test_copies_of_a_hit_are_folded_into_it(album: Album, folder: Path) -> None:
+    first = album.add(folder / "a.jpg", turn(1), "a")
+    twin = album.add(folder / "pixels.png", turn(1), "b", pixels=_pixels("a"))
+    small = album.add(folder / "small.jpg", turn(NEAR), size=(200, 150))
+    album.add(folder / "alike.jpg", turn(0.95, aside=1), look=1)
+    others = [
+        album.add(folder / f"{n}.jpg", turn(0.3 + n / 100, aside=n), look=n) for n in range(2, 12)
+    ]
+    engine = album.engine
+    query = turn(1).tolist()
+    plain = engine.search(vector=query, k=14)
+    assert len(plain) == 14 and not any(hit.copies for hit in plain)
+    hits = engine.search(vector=query, k=4, collapse=True)
+    assert len(hits) == 4 and hits[0].id == first
+    assert set(hits[0].copies) == {twin, small}
+    assert [hit.id for hit in hits[2:]] == others[::-1][:2]
+    pages = [engine.search(vector=query, k=2, offset=n, collapse=True) for n in (0, 2)]
+    assert [hit for page in pages for hit in page] == list(hits)
+    listed = engine.search(where="width>0", k=100, collapse=True)
+    assert len(listed) == 12 and sum(len(hit.copies) for hit in listed) == 2
+
+
+def test_a_copy_of_a_copy_alone_is_not_folded(album: Album, folder: Path) -> None:
+    angle = np.arccos((1 + COPY) / 2)
+    ids = [album.add(folder / f"{n}.jpg", turn(float(np.cos(n * angle)))) for n in range(3)]
+    hits = album.engine.search(vector=turn(1).tolist(), collapse=True)
+    assert [(hit.id, hit.copies) for hit in hits] == [(ids[0], (ids[1],)), (ids[2], ())]

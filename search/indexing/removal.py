@@ -96,7 +96,10 @@ class Remover:
         named = [one for some in replacements for one in (some.keep, *some.remove)]
         row_ids = self._reader.resolve_all(list(dict.fromkeys(one.id for one in named)))
         if len(row_ids) > MOST_PICTURES:
-            raise InputError(f"a removal has more than {MOST_PICTURES} pictures; split it")
+            raise InputError(
+                f"a removal has more than {MOST_PICTURES} pictures; remove fewer groups at once "
+                "(`lookalike duplicates -n`)"
+            )
         keepers = {shown(some.keep.path) for some in replacements}
         if both := keepers & {shown(one.path) for some in replacements for one in some.remove}:
             raise InputError(f"{min(both)} is to be kept and removed; give it once")

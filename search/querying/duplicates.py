@@ -204,14 +204,15 @@ class DuplicateFinder:
         self._require_folders(query.folders)
         is_chosen = set(self._select(query, query.folders, space).tolist())
         sides = [set(self._select(query, (one,), space).tolist()) for one in query.between or ()]
-        twins = [[n for n in group if n in is_chosen] for group in list_twins(self._whole)]
+        same = list_twins(self._whole)
+        twins = [[n for n in group if n in is_chosen] for group in same]
         if query.kind in (None, "exact"):
             alone = set(list_repeated(self._whole)) & is_chosen
             alone -= {n for group in twins for n in group}
             yield from self._find_exact([*twins, *([n] for n in sorted(alone))], query)
         if query.kind == "exact":
             return
-        for group in self._find_alike(query, space, pairs, is_chosen):
+        for group in self._find_alike(query, space, pairs, is_chosen, same):
             rows = {n for member in group.members for n in member}
             if all(rows & side for side in sides):
                 yield group
@@ -257,16 +258,22 @@ class DuplicateFinder:
         return by_row
 
     def _find_alike(
-        self, query: DuplicateQuery, space: Space, pairs: Pairs, is_chosen: set[int]
+        self,
+        query: DuplicateQuery,
+        space: Space,
+        pairs: Pairs,
+        is_chosen: set[int],
+        same: Sequence[Sequence[int]],
     ) -> Iterable[RawGroup]:
-        """Return the groups of copies and of similar pictures."""
+        """Return the groups of copies and of similar pictures. same: groups of pictures with the
+        same pixels."""
         usual = likeness_of(space.name)
         least = usual.similar if query.min_score is None else query.min_score
         copy = usual.copy
         if query.min_score is not None and query.kind != "similar":
             copy = max(copy, query.min_score)
         pairs = pairs.select(pairs.scores >= (copy if query.kind == "copy" else min(least, copy)))
-        members = self._list_members(pairs, is_chosen)
+        members = _list_members(pairs, is_chosen, same)
         faces = {n: one[0] for n, one in members.items()}
         held = np.array(sorted(members), np.int64)
         pairs = pairs.select(np.isin(pairs.left, held) & np.isin(pairs.right, held))
@@ -301,17 +308,6 @@ class DuplicateFinder:
         alike &= ~np.isin(pairs.left, follow) & ~np.isin(pairs.right, follow)
         for rows, score in link_completely(_links(pairs.select(alike))):
             yield make("similar", rows, score)
-
-    def _list_members(self, pairs: Pairs, is_chosen: set[int]) -> dict[int, tuple[int, ...]]:
-        """Return the chosen pictures with the pixels of each picture of some pairs, by its row id.
-        Those without a chosen one are left out."""
-        paired = set(np.union1d(pairs.left, pairs.right).tolist())
-        members: dict[int, tuple[int, ...]] = {n: (n,) for n in paired if n in is_chosen}
-        for group in list_twins(self._whole):
-            for n in paired & set(group):
-                if some := tuple(one for one in group if one in is_chosen):
-                    members[n] = some
-        return members
 
     # descriptions --------------------------------------------------------------------------------
 
@@ -534,3 +530,17 @@ def _path(file: PictureFile) -> str:
 def _links(pairs: Pairs) -> Iterable[tuple[int, int, float]]:
     parts = (pairs.left.tolist(), pairs.right.tolist(), pairs.scores.tolist())
     return zip(*parts, strict=True)
+
+
+def _list_members(
+    pairs: Pairs, is_chosen: set[int], same: Sequence[Sequence[int]]
+) -> dict[int, tuple[int, ...]]:
+    """Return the chosen pictures with the pixels of each picture of some pairs, by its row id.
+    Those without a chosen one are left out. same: groups of pictures with the same pixels."""
+    paired = set(np.union1d(pairs.left, pairs.right).tolist())
+    members: dict[int, tuple[int, ...]] = {n: (n,) for n in paired if n in is_chosen}
+    for group in same:
+        for n in paired & set(group):
+            if some := tuple(one for one in group if one in is_chosen):
+                members[n] = some
+    return members

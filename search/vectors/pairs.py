@@ -8,7 +8,6 @@ with the others. The file can be deleted at any time; it is made again.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -70,10 +69,20 @@ class Pairs(NamedTuple):
         return Pairs(self.rows, *(part[is_chosen] for part in self[1:]))
 
 
+class State(NamedTuple):
+    """What was compared. cursor: last entry of the change log that is in it; -1 for none.
+    is_complete: all pictures of that time are."""
+
+    pairs: Pairs
+    cursor: int
+    is_complete: bool
+
+
 class PairFinder:
     """Finds the near pairs of a space. Threads may share it.
 
-    A run of `update` that ends early loses at most one block of comparisons.
+    A run of `update` that ends early loses at most one block of comparisons. Two at once do the
+    same work, and the one that ends last counts.
     """
 
     def __init__(
@@ -90,59 +99,55 @@ class PairFinder:
         thread; measure is called in the caller's. floor: least cosine of a pair. rows: vectors of
         one block."""
         self._reader, self._space, self._run, self._measure = reader, space, run, measure
-        self._floor, self._rows, self._lock = floor, rows, threading.Lock()
+        self._floor, self._rows = floor, rows
         self.path = folder / f"{reader.library()[:8]}-{space.fingerprint}.pairs"
-        self._pairs, self._cursor, self._is_complete = Pairs.none(), -1, False
-        self._load()
+        self._state = self._load() or State(Pairs.none(), -1, False)
 
     @property
     def pairs(self) -> Pairs:
         """The pairs of what was compared so far."""
-        return self._pairs
+        return self._state.pairs
 
     @property
     def version(self) -> Hashable:
         """Another value for other pairs."""
-        return self._cursor, self._is_complete, len(self._pairs.rows)
+        return self._state.cursor, self._state.is_complete, len(self._state.pairs.rows)
 
     def count_pending(self) -> int:
         """Return how many pictures are to be compared with the others."""
-        if self._is_complete and self._cursor == self._reader.sequence(self._space):
+        state = self._state
+        if state.is_complete and state.cursor == self._reader.sequence(self._space):
             return 0
-        return len(self._plan()[1])
+        return len(self._plan(state)[1])
 
     def update(self) -> Iterator[tuple[int, int]]:
         """Compare what was not compared yet. Yields how many of how many pictures are done."""
-        with self._lock:
-            # read first: what is written meanwhile is compared by the next update
-            cursor = self._reader.sequence(self._space)
-            if self._is_complete and self._cursor == cursor:
-                return
-            valid, new = self._plan()
-            old, old_pairs = self._pairs, Pairs.none()
-            if len(valid):
-                stays = np.isin(old.left, valid) & np.isin(old.right, valid)
-                old_pairs = old.select(stays)
-            parts = [old_pairs]
-            for start in range(0, len(new), self._rows):
-                block = new[start : start + self._rows]
-                yield start, len(new)
-                for share, pairs in self._compare(block, valid, new[start:]):
-                    if pairs is not None:
-                        parts.append(pairs)
-                    else:
-                        yield start + int(share * len(block)), len(new)
-                done = np.union1d(valid, new[: start + len(block)])
-                is_last = start + len(block) >= len(new)
-                self._adopt(done, parts, cursor, is_last)
-            if not len(new):
-                self._adopt(valid, parts, cursor, True)
-            yield len(new), len(new)
+        # read first: what is written meanwhile is compared by the next update
+        state, cursor = self._state, self._reader.sequence(self._space)
+        if state.is_complete and state.cursor == cursor:
+            return
+        valid, new = self._plan(state)
+        old = state.pairs
+        parts = [old.select(np.isin(old.left, valid) & np.isin(old.right, valid))]
+        for start in range(0, len(new), self._rows):
+            block = new[start : start + self._rows]
+            yield start, len(new)
+            for share, pairs in self._compare(block, valid, new[start:]):
+                if pairs is not None:
+                    parts.append(pairs)
+                else:
+                    yield start + int(share * len(block)), len(new)
+            done = np.union1d(valid, new[: start + len(block)])
+            is_last = start + len(block) >= len(new)
+            self._adopt(done, parts, cursor, is_last)
+        if not len(new):
+            self._adopt(valid, parts, cursor, True)
+        yield len(new), len(new)
 
-    def _plan(self) -> tuple[RowIds, RowIds]:
+    def _plan(self, state: State) -> tuple[RowIds, RowIds]:
         """Return the row ids that were compared and are as they were, and those that are new."""
         current = list_representatives(self._reader, self._space)
-        changed, cursor = set[int](), self._cursor
+        changed, cursor = set[int](), state.cursor
         if cursor < 0:
             return np.empty(0, np.int64), current
         while True:
@@ -150,7 +155,7 @@ class PairFinder:
             if not some:
                 break
             changed |= some
-        valid = np.intersect1d(self._pairs.rows, current, assume_unique=True)
+        valid = np.intersect1d(state.pairs.rows, current, assume_unique=True)
         valid = np.setdiff1d(valid, np.fromiter(changed, np.int64, len(changed)))
         return valid, np.setdiff1d(current, valid, assume_unique=True)
 
@@ -214,10 +219,9 @@ class PairFinder:
 
     def _adopt(self, rows: RowIds, parts: list[Pairs], cursor: int, is_complete: bool) -> None:
         """Answer with other pairs from now on, and save them unless the disk refuses."""
-        self._pairs = Pairs(
-            rows, *map(np.concatenate, zip(*(one[1:] for one in parts), strict=True))
-        )
-        self._cursor, self._is_complete = cursor, is_complete
+        columns = zip(*(one[1:] for one in parts), strict=True)
+        pairs = Pairs(rows, *map(np.concatenate, columns))
+        self._state = State(pairs, cursor, is_complete)  # at once, for other threads
         head = {
             "format": FORMAT,
             "floor": repr(self._floor),
@@ -226,20 +230,19 @@ class PairFinder:
             "complete": str(int(is_complete)),
         }
         with suppress(OSError):  # it is only made again
-            files.write(self.path, save(self._pairs._asdict(), head))
+            files.write(self.path, save(pairs._asdict(), head))
 
-    def _load(self) -> None:
-        """Read the file, unless it is missing, damaged, or of another catalog."""
+    def _load(self) -> State | None:
+        """Read the file; None if it is missing, damaged, or of another catalog."""
         with suppress(OSError, SafetensorError, KeyError, ValueError):
             with safe_open(self.path, "numpy") as file:
                 head = file.metadata() or {}
                 cursor = int(head["cursor"])
                 same = head["format"] == FORMAT and float(head["floor"]) == self._floor
-                if not same or int(head["stamp"]) != self._reader.stamp(self._space, cursor):
-                    return
-                pairs = Pairs(*(file.get_tensor(name) for name in Pairs._fields))
-            self._pairs, self._cursor = pairs, cursor
-            self._is_complete = head["complete"] == "1"
+                if same and int(head["stamp"]) == self._reader.stamp(self._space, cursor):
+                    pairs = Pairs(*(file.get_tensor(name) for name in Pairs._fields))
+                    return State(pairs, cursor, head["complete"] == "1")
+        return None
 
 
 def _join(parts: Sequence[tuple[RowIds, RowIds, Vectors]]) -> tuple[RowIds, RowIds, Vectors]:

@@ -548,7 +548,7 @@ class Engine:
 
         kind: `exact`, the same bytes or pixels; `copy`, the same picture, edited; `similar`,
         pictures much alike; None for all, each kind by itself. min_score: least cosine of any two
-        pictures of a group, from 0.8. where: conditions. folder: only files in it. between: two
+        pictures of a group, from 0.85. where: conditions. folder: only files in it. between: two
         folders; groups with files of both. keep: rules in their order, such as
         "largest,oldest,folder:PATH,sharpest,metadata". sort: "bytes" or "score". page: from 1.
         size: groups of a page, at most 1000. follow: takes the progress of `compare`, which is

@@ -63,7 +63,7 @@ from search import Engine
 start = time.perf_counter()
 with Engine.open(home=sys.argv[1]) as engine:
     progress = list(engine.compare())
-    compared = time.perf_counter()
+    compared, cpu = time.perf_counter(), time.process_time()
     listed = engine.duplicates()
     ended = time.perf_counter()
     engine.duplicates(page=2)
@@ -74,7 +74,7 @@ with Engine.open(home=sys.argv[1]) as engine:
     peak = int(lines["VmHWM"].split()[0]) * 1024
     report = progress[-1].report
     print(json.dumps([report.pictures, report.pairs, compared - start, ended - compared,
-                      paged - ended, counts, peak]))
+                      cpu, paged - ended, counts, peak]))
 """
 
 
@@ -200,8 +200,10 @@ def measure_size(size: int, place: Path, seed: int) -> None:
         print(f"{size} pictures in {time.perf_counter() - start:.0f} s\n{RECIPE}\n")
     for file in (home / "index").glob("*.pairs"):
         file.unlink()
-    print("| run | pictures compared | pairs | comparing | list | next page | groups | peak |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | --- | ---: |")
+    print(
+        "| run | pictures compared | pairs | comparing | CPU | list | next page | groups | peak |"
+    )
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |", flush=True)
     _print_run("first", home)
     _print_run("again", home)
     changed = make_vectors(1000, seed=seed + 1).astype(np.float32)
@@ -244,9 +246,9 @@ def _link_thumbnails(home: Path, size: int) -> None:
 def _print_run(name: str, home: Path) -> None:
     command = [sys.executable, "-c", LIST, str(home)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    pictures, pairs, compare, listing, page, counts, peak = json.loads(done.stdout)
+    pictures, pairs, compare, listing, cpu, page, counts, peak = json.loads(done.stdout)
     groups = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    figures = f"{compare:.1f} s | {listing:.1f} s | {1000 * page:.0f} ms"
+    figures = f"{compare:.1f} s | {cpu:.1f} s | {listing:.1f} s | {1000 * page:.0f} ms"
     print(
         f"| {name} | {pictures} | {pairs} | {figures} | {groups} | {peak / 1e6:.0f} MB |",
         flush=True,

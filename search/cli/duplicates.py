@@ -30,7 +30,7 @@ def duplicates(
     ] = None,
     min_score: Annotated[
         float | None,
-        typer.Option(metavar="S", help="Least cosine of any two of a group, 0.8 to 1."),
+        typer.Option(metavar="S", help="Least cosine of any two of a group, 0.85 to 1."),
     ] = None,
     folder: Annotated[
         str | None,

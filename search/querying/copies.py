@@ -16,7 +16,7 @@ import numpy.typing as npt
 from search.catalog.traits import Traits
 from search.media.colors import measure_distance, to_lab
 from search.types import Vectors
-from search.vectors.pairs import MEASURED_FROM
+from search.vectors.pairs import FLOOR
 
 Mask = npt.NDArray[np.bool_]
 BURST_SECONDS = 3.0
@@ -39,9 +39,9 @@ class Likeness:
     color: float = 20.0
 
 
-MEASURED: Mapping[str, Likeness] = MappingProxyType({"mini": Likeness(MEASURED_FROM, 0.93)})
+MEASURED: Mapping[str, Likeness] = MappingProxyType({"mini": Likeness(FLOOR, 0.93)})
 """Name of a model -> thresholds, as measured."""
-OTHERS = Likeness(MEASURED_FROM, 0.95)
+OTHERS = Likeness(FLOOR, 0.95)
 """Of other models. It was not measured."""
 
 

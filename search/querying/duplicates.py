@@ -50,7 +50,7 @@ from search.records import (
     shown,
 )
 from search.types import RowIds
-from search.vectors.pairs import FLOOR, MEASURED_FROM, PairFinder, Pairs
+from search.vectors.pairs import FLOOR, PairFinder, Pairs
 
 if TYPE_CHECKING:
     from search.records import Annotations
@@ -107,9 +107,8 @@ class DuplicateQuery:
             raise QueryError(f"kind {kind[:100]!r}: give one of {', '.join(DUPLICATE_KINDS)}")
         if min_score is not None and kind == "exact":
             raise QueryError("min_score is for copies and similar pictures; leave it out for exact")
-        floor = MEASURED_FROM if kind == "copy" else FLOOR
-        if min_score is not None and not floor <= min_score <= 1:
-            raise QueryError(f"min_score is {min_score}; give a cosine from {floor} to 1")
+        if min_score is not None and not FLOOR <= min_score <= 1:
+            raise QueryError(f"min_score is {min_score}; give a cosine from {FLOOR} to 1")
         if sort not in SORTS:
             raise QueryError(f"sort {sort[:100]!r}: give one of {', '.join(SORTS)}")
         if page < 1 or not 1 <= size <= MOST_SIZE:

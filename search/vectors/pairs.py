@@ -25,21 +25,19 @@ from search.types import RowIds, Vectors
 from search.vectors.replay import Run, run_here
 
 FORMAT = "1"
-FLOOR = 0.8
+FLOOR = 0.85
 """Cosine below which no pair is kept."""
-MEASURED_FROM = 0.85
-"""Cosine from which on it is measured how far the pictures of a pair differ."""
 NEAREST = 100
 """Pairs of a picture with later ones that are kept at most, the nearest ones."""
-ROWS = 32_768
+ROWS = 16_384
 """Vectors that are compared with all others in one pass over the catalog."""
 COLUMNS, PIECE = 4096, 1024
 """Vectors that one matrix product compares, PIECE with COLUMNS: 4.3 GFLOP at 512 components."""
 VECTORS = 0.5
 """Share of the work that comparing vectors counts as."""
-MEASURED = 256
+MEASURED = 1024
 """Pairs that are measured at once."""
-MOST_HELD = 20_000_000
+MOST_HELD = 5_000_000
 """Pairs of one block that are held before the farthest are dropped."""
 
 
@@ -49,8 +47,8 @@ Measure = Callable[[RowIds, RowIds], Vectors]
 
 class Pairs(NamedTuple):
     """Near pairs. rows: (n,) row ids of the pictures that were compared, ascending. left, right:
-    (m,) row ids, left < right. scores: (m,) cosines. differences: (m,) of what `Measure` returns,
-    NaN for scores below `MEASURED_FROM`."""
+    (m,) row ids, left < right. scores: (m,) cosines. differences: (m,) of what `Measure` returns.
+    """
 
     rows: RowIds
     left: RowIds
@@ -174,6 +172,7 @@ class PairFinder:
         after = 0 if len(valid) else int(others[0]) - 1
         last, held = int(max(others[-1], valid[-1] if len(valid) else 0)), 0
         parts = list[tuple[RowIds, RowIds, Vectors]]()
+        products = np.empty(PIECE * COLUMNS, np.float32)  # new memory costs a third of the time
         for some_ids, columns in self._reader.iterate_vectors(self._space, COLUMNS, after):
             numbers = np.asarray(some_ids, np.int64)
             is_valid, is_later = np.isin(numbers, valid), np.isin(numbers, others)
@@ -181,7 +180,8 @@ class PairFinder:
             numbers, is_valid, columns = numbers[chosen], is_valid[chosen], columns[chosen]
             for start in range(0, len(ids) if len(numbers) else 0, PIECE):
                 part = slice(start, start + PIECE)
-                pairs = self._multiply(ids[part], vectors[part], numbers, columns, is_valid)
+                sides = ids[part], vectors[part], numbers, columns
+                pairs = self._multiply(*sides, is_valid, products)
                 parts.append(pairs)
                 held += len(pairs[0])
                 if held > MOST_HELD:
@@ -193,22 +193,29 @@ class PairFinder:
             return
         left, right, scores = keep_nearest(*_join(parts))
         differences = np.full(len(left), np.nan, np.float32)
-        near = np.flatnonzero(scores >= MEASURED_FROM)
-        for start in range(0, len(near), MEASURED):
-            some = near[start : start + MEASURED]
+        for start in range(0, len(left), MEASURED):
+            some = slice(start, start + MEASURED)
             differences[some] = self._measure(left[some], right[some])
-            yield VECTORS + (1 - VECTORS) * start / len(near), None
+            yield VECTORS + (1 - VECTORS) * start / len(left), None
         first, second = np.minimum(left, right), np.maximum(left, right)
         yield 1.0, Pairs(ids, first, second, scores, differences)
 
     def _multiply(
-        self, ids: RowIds, rows: Vectors, others: RowIds, columns: Vectors, is_valid: np.ndarray
+        self,
+        ids: RowIds,
+        rows: Vectors,
+        others: RowIds,
+        columns: Vectors,
+        is_valid: np.ndarray,
+        products: Vectors,
     ) -> tuple[RowIds, RowIds, Vectors]:
-        """Return the pairs of two blocks, each once: row ids of both, and scores."""
+        """Return the pairs of two blocks, each once: row ids of both, and scores. products: memory
+        to compute in."""
         answers = list[tuple[RowIds, RowIds, Vectors]]()
 
         def multiply() -> None:
-            scores = rows @ columns.T
+            scores = products[: len(rows) * len(columns)].reshape(len(rows), len(columns))
+            np.matmul(rows, columns.T, out=scores)
             i, j = np.nonzero(scores >= self._floor)
             is_new = is_valid[j] | (others[j] > ids[i])
             i, j = i[is_new], j[is_new]

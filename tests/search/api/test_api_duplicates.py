@@ -77,7 +77,7 @@ def test_every_interface_lists_the_same(
     ("query", "status", "detail"),
     [
         ("kind=twin", 422, ""),
-        ("min_score=0.1", 400, "0.8 to 1"),
+        ("min_score=0.1", 400, "0.85 to 1"),
         ("keep=biggest", 400, "no rule 'biggest'"),
         ("sort=date", 400, "bytes, score"),
         ("between=/a", 400, "two folders"),

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +25,12 @@ from search.embedders.mini import Mini
 from search.querying.calibration import (
     FEATURES,
     SHIPPED,
-    Evidence,
+    ScoredPair,
     calibration_error,
     fit,
     read_features,
 )
+from search.records import Evidence
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -47,8 +47,8 @@ def main() -> None:
     entries = choose([json.loads(line) for line in options.pairs.read_text().splitlines()])
     fitted, figure = {}, pyplot.figure(figsize=(8, 4))
     for place, (name, features) in enumerate(FEATURES.items()):
-        pairs = [(one, evidence) for one in entries if (evidence := read_evidence(name, one))]
-        x = read_features(name, [evidence for _, evidence in pairs])
+        pairs = [(one, pair) for one in entries if (pair := read_pair(name, one))]
+        x = read_features(name, [pair for _, pair in pairs])
         is_copy = np.array([one["is_copy"] for one, _ in pairs])
         halves = np.array([one["half"] for one, _ in pairs])
         weights = balance([one for one, _ in pairs])
@@ -80,14 +80,13 @@ def choose(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return chosen
 
 
-def read_evidence(kind: str, entry: dict[str, Any]) -> Evidence | None:
-    """Return the evidence of a pair; None if the kind of calibration does not apply to it."""
+def read_pair(kind: str, entry: dict[str, Any]) -> ScoredPair | None:
+    """Return a pair; None if the kind of calibration does not apply to it."""
     if entry["low_content"] or entry["score"] is None:
         return None
-    more = entry["evidence"] or {}
-    known = {one.name for one in fields(Evidence)}
-    evidence = {key: value for key, value in more.items() if key in known}
-    return Evidence(**(evidence | {"score": entry["score"]}))
+    if kind == "cosine":
+        return ScoredPair(entry["score"])
+    return ScoredPair(entry["score"], Evidence(**entry["evidence"])) if entry["evidence"] else None
 
 
 def balance(entries: Sequence[dict[str, Any]]) -> np.ndarray:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from search.catalog.reads import CatalogReader
 from search.catalog.writes import Space
+from search.records import Evidence
 
 SHIPPED = Path(__file__).with_name("calibrations.json")
 RIDGE = 1e-3
@@ -165,34 +166,62 @@ def to_distance(cosine: float) -> float:
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What a calibration reads of a hit. score: the cosine."""
+class ScoredPair:
+    """What a calibration reads of a hit. score: the cosine. evidence: None if the hit was not
+    compared."""
 
     score: float
+    evidence: Evidence | None = None
 
 
-FEATURES: dict[str, dict[str, Callable[[Evidence], float]]] = {
-    "cosine": {"distance": lambda one: to_distance(one.score)}
+def _count_inliers(pair: ScoredPair) -> float:
+    return math.log1p(pair.evidence.inliers) if pair.evidence else 0.0
+
+
+def _read_agreement(pair: ScoredPair) -> float:
+    return pair.evidence.agreement if pair.evidence else 0.0
+
+
+def _is_edited(pair: ScoredPair) -> float:
+    return float(pair.evidence is not None and pair.evidence.verdict == "edited")
+
+
+FEATURES: dict[str, dict[str, Callable[[ScoredPair], float]]] = {
+    "cosine": {"distance": lambda one: to_distance(one.score)},
+    "verified": {
+        "distance": lambda one: to_distance(one.score),
+        "inliers": _count_inliers,
+        "agreement": _read_agreement,
+        "edited": _is_edited,
+    },
 }
 """Calibrations by the evidence they need -> their features by name."""
 
 
-def read_features(kind: str, evidence: Sequence[Evidence]) -> Array:
+def read_features(kind: str, pairs: Sequence[ScoredPair]) -> Array:
     """Return the features (n, f) of a kind of calibration."""
     readers = FEATURES[kind].values()
-    return np.array([[read(one) for read in readers] for one in evidence], np.float64)
+    return np.array([[read(one) for read in readers] for one in pairs], np.float64)
 
 
 def estimate_probabilities(
-    calibrations: Mapping[str, Calibration], evidence: Sequence[Evidence | None]
+    calibrations: Mapping[str, Calibration], pairs: Sequence[ScoredPair | None]
 ) -> list[float | None]:
-    """Return the probability of a copy for each hit; None without evidence or calibration."""
-    probabilities: list[float | None] = [None] * len(evidence)
+    """Return the probability of a copy for each hit; None without a score or a calibration.
+
+    Hits that were compared use the calibration `verified`, others `cosine`.
+    """
+    probabilities: list[float | None] = [None] * len(pairs)
     for kind, calibration in calibrations.items():
-        places = [i for i, one in enumerate(evidence) if one is not None]
-        if places:
-            x = read_features(kind, [one for one in evidence if one is not None])
-            for i, value in zip(places, calibration.predict_all(x).tolist(), strict=True):
+        chosen = [
+            (i, one)
+            for i, one in enumerate(pairs)
+            if one is not None and (one.evidence is not None) == (kind == "verified")
+        ]
+        if chosen:
+            x = read_features(kind, [one for _, one in chosen])
+            values = calibration.predict_all(x).tolist()
+            for (i, _), value in zip(chosen, values, strict=True):
                 probabilities[i] = round(value, 4)
     return probabilities
 

@@ -17,7 +17,7 @@ from search.querying.calibration import (
     FEATURES,
     Array,
     Calibration,
-    Evidence,
+    ScoredPair,
     calibration_error,
     fit,
     read_features,
@@ -74,13 +74,14 @@ class LibraryCalibrator:
                 other = image
             yield CalibrationProgress(done, len(ids))
         fitted, errors = dict[str, Calibration](), dict[str, float]()
-        usable = [pair for pair in pairs if pair.hit.score is not None and not pair.hit.low_content]
-        evidence = [Evidence(pair.hit.score or 0.0) for pair in usable]
-        is_copy = np.array([pair.is_copy for pair in usable], bool)
-        places = np.array([pair.picture for pair in usable])
+        usable = [one for one in pairs if one.hit.score is not None and not one.hit.low_content]
         for name, features in FEATURES.items():
+            chosen = [one for one in usable if name != "verified" or one.hit.evidence is not None]
+            is_copy = np.array([one.is_copy for one in chosen], bool)
+            places = np.array([one.picture for one in chosen])
+            scored = [ScoredPair(one.hit.score or 0.0, one.hit.evidence) for one in chosen]
             try:
-                x = read_features(name, evidence)
+                x = read_features(name, scored)
                 fitted[name] = fit(list(features), x, is_copy)
                 errors[name] = round(_measure(list(features), x, is_copy, places), 4)
             except ValueError:
@@ -127,7 +128,7 @@ class LibraryCalibrator:
     def _search_for(self, place: int, picture_id: str, edited: Image) -> list[Pair]:
         """Return the pairs of an edited picture: with its original, and the best stranger."""
         try:
-            hits = self._search.search(Query.of(edited, k=DEPTH))
+            hits = self._search.search(Query.of(edited, k=DEPTH, verify=True))
         except LookalikeError as error:  # an edit may leave nothing to see
             log.info("left out of the calibration: %s", error)
             return []

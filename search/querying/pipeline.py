@@ -22,7 +22,11 @@ from search.media.content import is_low_content
 from search.media.decoder_pool import DecoderPool
 from search.media.sources import PictureResolver
 from search.querying.browse import NEWEST_FIRST
-from search.querying.calibration import Evidence, estimate_probabilities, load_calibrations
+from search.querying.calibration import (
+    ScoredPair,
+    estimate_probabilities,
+    load_calibrations,
+)
 from search.querying.fusion import DEPTH, TextMatcher, fuse, select_matched
 from search.querying.query import MAX_K, Query
 from search.querying.selection import Selection
@@ -217,11 +221,13 @@ class Searcher:
         term = query.terms[0] if len(query.terms) == 1 else None
         if term is None or term.image is None or term.weight <= 0 or ranking.low_content:
             return [None] * len(candidates)
-        evidence = [
-            None if one.score is None or one.summary.low_content else Evidence(one.score)
+        pairs = [
+            None
+            if one.score is None or one.summary.low_content
+            else ScoredPair(one.score, ranking.evidence.get(one.row_id))
             for one in candidates
         ]
-        return estimate_probabilities(load_calibrations(self._reader, self.space), evidence)
+        return estimate_probabilities(load_calibrations(self._reader, self.space), pairs)
 
     def _rank(self, query: Query, selection: Selection, count: int, clock: Stopwatch) -> Ranking:
         """Return the best `count` candidates. clock: is told when a stage begins."""

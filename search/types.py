@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:  # half of what `lookalike status` would import
@@ -18,6 +19,8 @@ RowIds: TypeAlias = "npt.NDArray[np.int64]"
 
 
 LIMIT = 2**63
+STATE = attrgetter("st_size", "st_mtime_ns", "st_ino", "st_ctime_ns")
+"""Returns what a `FileEntry` has of a file beside its path, from what `os.stat` returned."""
 
 
 class FileEntry(NamedTuple):

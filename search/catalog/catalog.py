@@ -70,15 +70,18 @@ PROVISIONAL = "meanwhile"
 """Key in `meta` of a space that serves until a folder is indexed, which chooses one."""
 
 _PICTURE = select(func.min(places.c.picture)).where(places.c.file == files.c.id)
-FILES = Prepared(  # the columns after `path` are those of `CatalogFile`
+_FILES = (  # the columns after `path` are those of `CatalogFile`
     select(files.c.path, files.c.id, files.c.size, files.c.mtime_ns, files.c.inode)
     .add_columns(_PICTURE.scalar_subquery(), files.c.reason, files.c.rule)
     .add_columns(files.c.ctime_ns, files.c.probe, files.c.retry_at, files.c.skip_code)
     .where(files.c.root == bindparam("root"))
-    .where(files.c.path > bindparam("last"), files.c.path < bindparam("end"))
+)
+FILES = Prepared(
+    _FILES.where(files.c.path > bindparam("last"), files.c.path < bindparam("end"))
     .order_by(files.c.path)
     .limit(bindparam("count"))
 )
+SKIPPED_FILES = Prepared(_FILES.where(files.c.reason.is_not(None)))
 OWN = select(spaces).join(meta, meta.c.value == spaces.c.fingerprint).where(meta.c.key == "model")
 
 
@@ -297,10 +300,14 @@ class Catalog(CatalogWriter):
                 rows = fetch(FILES, root=root.id, last=last, end=end, count=FILES_BLOCK)
             if rows:
                 last = rows[-1][0]
-                # as `os.fsdecode`, which takes longer than the rest of a row
-                yield [(str(row[0], *FILE_NAMES), CatalogFile._make(row[1:])) for row in rows]
+                yield _list_files(rows)
             if len(rows) < FILES_BLOCK:
                 return
+
+    def skipped(self, root: Root) -> dict[str, CatalogFile]:
+        """Return the skipped files of a root by relative path."""
+        with self.database.read_prepared() as fetch:
+            return dict(_list_files(fetch(SKIPPED_FILES, root=root.id)))
 
     def file_ids(self, root: Root, within: str = "", most: int = CHUNK) -> list[int]:
         """Return the ids of at most `most` files of a root, or of its file or subfolder `within`,
@@ -455,6 +462,12 @@ def _has_vector(space: Space) -> ColumnElement[bool]:
     """Return the condition that a picture has a vector. A join would begin with all vectors."""
     v = vectors.c
     return select(v.picture).where(v.picture == pictures.c.row_id, v.space == space.id).exists()
+
+
+def _list_files(rows: Sequence[Sequence[Any]]) -> list[tuple[str, CatalogFile]]:
+    """Return rows of `_FILES` as relative paths and files."""
+    # as `os.fsdecode`, which takes longer than the rest of a row
+    return [(str(row[0], *FILE_NAMES), CatalogFile._make(row[1:])) for row in rows]
 
 
 def _folder_range(within: str) -> tuple[bytes, bytes]:

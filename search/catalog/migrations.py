@@ -25,6 +25,7 @@ def create(connection: Connection) -> None:
     """Create the tables of a new catalog, as the last migration leaves those of an old one."""
     schema.metadata.create_all(connection)
     add_full_text(connection)
+    add_listings(connection)
     connection.execute(insert(schema.meta).values(key="library", value=uuid.uuid4().hex))
 
 
@@ -657,6 +658,50 @@ def add_local_features(connection: Connection) -> None:
     )
 
 
+def add_listings(connection: Connection) -> None:
+    """Digests of unchanged folders, with triggers that delete them, and an index of skipped
+    files."""
+    file_roots = "SELECT root FROM files WHERE id"
+    events = [  # and the roots that each concerns
+        ("INSERT ON files", "NEW.root"),
+        ("DELETE ON files", "OLD.root"),
+        ("UPDATE ON files", "OLD.root, NEW.root"),
+        ("DELETE ON roots", "OLD.id"),
+        ("UPDATE OF path ON roots", "OLD.id"),
+        *(
+            (f"{event} ON {table}", f"{file_roots} IN ({rows})")
+            for table in ("places", "sidecars")
+            for event, rows in (
+                ("INSERT", "NEW.file"),
+                ("DELETE", "OLD.file"),
+                ("UPDATE", "OLD.file, NEW.file"),
+            )
+        ),
+    ]
+    triggers, functions = [], []
+    for number, (event, concerned) in enumerate(events):
+        name = f"listings_end_{number}"
+        ended = f"DELETE FROM listings WHERE root IN ({concerned})"
+        triggers.append(f"CREATE TRIGGER {name} AFTER {event} BEGIN {ended}; END")
+        functions += [
+            f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {ended}; "
+            "RETURN NULL; END $$",
+            f"CREATE TRIGGER {name} AFTER {event} FOR EACH ROW EXECUTE FUNCTION {name}()",
+        ]
+    skipped = "CREATE INDEX files_skipped ON files (root, path) WHERE reason IS NOT NULL"
+    _run(
+        connection,
+        skipped,
+        "CREATE TABLE listings (root INTEGER NOT NULL PRIMARY KEY, digest TEXT NOT NULL)",
+        *triggers,
+        postgresql=(
+            skipped,
+            'CREATE TABLE listings (root BIGINT PRIMARY KEY, digest TEXT COLLATE "C" NOT NULL)',
+            *functions,
+        ),
+    )
+
+
 class Migration(NamedTuple):
     """version: of the schema after it. apply: changes a catalog of the version before."""
 
@@ -686,6 +731,7 @@ MIGRATIONS = (
     Migration(20, add_texts),
     Migration(21, add_full_text),
     Migration(22, add_local_features),
+    Migration(23, add_listings),
 )
 """Never edited, only extended at the end."""
 NEWEST = MIGRATIONS[-1].version

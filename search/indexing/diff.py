@@ -46,6 +46,11 @@ class Plan:
     hidden: int = 0
     skipped: list[Skip] = field(default_factory=list)
 
+    def is_empty(self) -> bool:
+        """Return whether the catalog agrees with the folder. `diff` made the plan just now."""
+        work = self.refresh, self.suspects, self.moves, self.read, self.vanished
+        return not (any(work) or self.hidden)
+
 
 def diff(
     known: Iterable[tuple[str, CatalogFile]],

@@ -6,18 +6,19 @@ Names tell what is a picture. Only files without a suffix, or with an odd one, a
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import time
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from search.indexing import kinds
 from search.indexing.kinds import ENDINGS as ENDINGS
 from search.records import Skip
-from search.types import FileEntry, file_state
+from search.types import STATE, FileEntry, file_state
 
 IGNORE_FILE = ".lookalikeignore"
 """A file with globs, one a line, of what to leave out of its folder. `#` begins a comment."""
@@ -26,24 +27,70 @@ SIDECAR = ".xmp"
 STEP_SECONDS = 0.2  # between two counts while a folder is listed
 
 
-@dataclass
 class FolderListing:
     """What a folder contains.
 
-    entries: files of pictures by relative path. unreadable: folders that could not be listed, by
-    relative path, "" for the root. sidecars: XMP files by relative path. left_out: how many files
-    of each kind are not read, by a name of `kinds.NAMES`; hidden files and those that match globs
-    are not counted.
+    unreadable: folders that could not be listed, by relative path, "" for the root. sidecars: XMP
+    files by relative path. left_out: how many files of each kind are not read, by a name of
+    `kinds.NAMES`; hidden files and those that match globs are not counted.
+
+    Most syncs find nothing changed, so files of pictures are kept as columns until somebody asks
+    for `entries`. From then on, none is added.
     """
 
-    entries: dict[str, FileEntry] = field(default_factory=dict)
-    unreadable: list[Skip] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)
-    sidecars: dict[str, FileEntry] = field(default_factory=dict)
+    def __init__(
+        self, entries: dict[str, FileEntry] | None = None, unreadable: Sequence[Skip] = ()
+    ) -> None:
+        self._entries = entries
+        self._paths, self._states = list[str](), array("q")  # 4 numbers a path
+        self.unreadable, self.left_out = list(unreadable), Counter[str]()
+        self.sidecars: dict[str, FileEntry] = {}
+
+    def __len__(self) -> int:
+        return len(self._paths if self._entries is None else self._entries)
 
     def is_of_any(self) -> bool:
         """Return whether anything is listed or left out."""
-        return bool(self.entries or self.unreadable or self.left_out)
+        return bool(len(self) or self.unreadable or self.left_out)
+
+    def add(self, path: str, info: os.stat_result) -> None:
+        """Add a file of a picture. path: relative to the root."""
+        try:
+            self._states.extend(STATE(info))
+        except OverflowError:  # `extend` keeps the numbers before the one that is too large
+            del self._states[4 * len(self._paths) :]
+            self._states.extend(file_state(info))
+        self._paths.append(path)
+
+    @property
+    def entries(self) -> dict[str, FileEntry]:
+        """The files of pictures by relative path. It may be changed."""
+        if self._entries is None:
+            columns = (self._states[number::4] for number in range(4))
+            self._entries = {one.path: one for one in map(FileEntry, self._paths, *columns)}
+            self._paths, self._states = [], array("q")
+        return self._entries
+
+    def select(self, paths: Collection[str]) -> dict[str, FileEntry]:
+        """Return the entries of some paths; those that are not listed are left out."""
+        if self._entries is not None:
+            return {path: self._entries[path] for path in paths if path in self._entries}
+        numbers = (number for number, path in enumerate(self._paths) if path in paths)
+        return {
+            self._paths[n]: FileEntry(self._paths[n], *self._states[4 * n : 4 * n + 4])
+            for n in numbers
+        }
+
+    def digest(self) -> str | None:
+        """Return a digest of the paths and states of all files and sidecars, in the order in which
+        they were listed; None if a folder could not be read, or once somebody asked for `entries`,
+        which may have changed since."""
+        if self._entries is not None or self.unreadable:
+            return None
+        value = hashlib.blake2b(os.fsencode("\0".join(self._paths)), digest_size=16)
+        value.update(b"\0\0" + self._states.tobytes())
+        value.update(os.fsencode(repr(list(self.sidecars.values()))))
+        return value.hexdigest()
 
 
 def excluded(path: str, patterns: Sequence[str]) -> bool:
@@ -137,7 +184,7 @@ class FolderScan:
                 reason = error.strerror or str(error)
                 self.listing.unreadable.append(Skip(folder, reason, "folder_unreadable"))
             if time.monotonic() - shown_at >= STEP_SECONDS:
-                yield len(self.listing.entries)
+                yield len(self.listing)
                 shown_at = time.monotonic()
 
     def _list(self, folder: str) -> None:
@@ -157,11 +204,11 @@ class FolderScan:
             return
         if IGNORE_FILE in names:
             self._read_ignore_file(folder)
-        parent = Path(full).name
+        parent, patterns = Path(full).name, self._patterns
         for entry in entries:
             name = entry.name
             path = before + name
-            if name.startswith(".") or (self._patterns and excluded(path, self._patterns)):
+            if name.startswith(".") or (patterns and excluded(path, patterns)):
                 continue
             if kinds.is_picture_name(name) and entry.is_file(follow_symlinks=False):
                 self._add_file(entry, path)
@@ -214,12 +261,14 @@ class FolderScan:
             return True
 
     def _add_file(
-        self, entry: os.DirEntry[str], path: str, entries: dict[str, FileEntry] | None = None
+        self, entry: os.DirEntry[str], path: str, sidecars: dict[str, FileEntry] | None = None
     ) -> None:
-        """Add a file to those of the listing, by default to the pictures."""
+        """Add a file to the pictures of the listing, or to sidecars."""
         try:
             info = entry.stat()
         except FileNotFoundError:  # deleted after the folder was listed
             return
-        target = self.listing.entries if entries is None else entries
-        target[path] = FileEntry(path, *file_state(info))
+        if sidecars is None:
+            self.listing.add(path, info)
+        else:
+            sidecars[path] = FileEntry(path, *file_state(info))

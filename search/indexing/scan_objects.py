@@ -48,7 +48,7 @@ class ObjectScan:
         self._stores, self._root = stores, root
         self._patterns = list(normalize_globs(exclude))
         self._default_excludes, self._is_known = default_excludes, is_known
-        self._listing = FolderListing()
+        self._listing = FolderListing({})
         self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._unnamed: list[FileEntry] = []
         self._ignoring: list[str] = []

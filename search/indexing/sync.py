@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from search.catalog.catalog import Catalog
+from search.catalog.listings import Listings
 from search.catalog.reads import CatalogReader
 from search.catalog.schema import UPLOADS
 from search.catalog.writes import CatalogFile, Root
@@ -76,6 +77,7 @@ class FolderSync:
         self._own = tuple(one for one in (str(home), objects) if one)
         self._folders = Folders(stores, self._own, default_excludes)
         self._catalog, self._reader, self._decoders = catalog, reader, decoders
+        self._listings = Listings(catalog.database)
         self._thumbnails, self._analyzer = thumbnails, analyzer
         self._uploads = home / UPLOADS
         self._has_forced = self._still = False
@@ -219,12 +221,29 @@ class FolderSync:
             raise NotFoundError(f"{full} is not there; give a folder of pictures")
         if force:
             self._has_forced |= any(excluded(path, force) for path in listing.entries)
+        args = listing.left_out, bool(force), allow_empty
+        digest = None if within or force else listing.digest()
+        if digest and self._listings.is_stored(root, digest):
+            plan = self._plan_unchanged(root, listing)
+            yield from self._apply(folder, root, plan, *args, None)
+            return
+        mark = self._listings.begin(root) if digest else ""
         known = self._iterate_files(root, within)
         plan = diff(known, listing, self._decoders.rule, force, self._catalog.now())
+        is_same = plan.is_empty()
         sidecars = within, listing.sidecars, listing.unreadable
-        yield from self._apply(
-            folder, root, plan, listing.left_out, bool(force), allow_empty, sidecars
-        )
+        is_read = yield from self._apply(folder, root, plan, *args, sidecars)
+        if digest and is_same and is_read:
+            self._listings.store(root, mark, digest)
+
+    def _plan_unchanged(self, root: Root, listing: FolderListing) -> Plan:
+        """Return the plan for a listing that agrees with the catalog: skipped files alone may have
+        to be read again."""
+        skipped = self._catalog.skipped(root)
+        part = FolderListing(listing.select(skipped))
+        plan = diff(skipped.items(), part, self._decoders.rule, now=self._catalog.now())
+        plan.unchanged += len(listing) - len(skipped)
+        return plan
 
     def _find_root(self, full: str) -> tuple[Root | None, str]:
         """Return the innermost root that contains a folder, and its path within ("" for it).
@@ -253,6 +272,8 @@ class FolderSync:
         options = exclude, follow_links, listing.left_out, folder.identify()
         root = self._catalog.add_root(folder.place, device, *options)
         for inner in self._inner(folder.place):
+            if self._is_own(inner.path):  # is not listed
+                continue
             paths = _paths_inside(listing, root, inner)
             if paths and inner.device == device:
                 within = relative_place(inner.path, folder.place) or ""
@@ -330,7 +351,7 @@ class FolderSync:
         """
         if allow_empty or not self._catalog.file_ids(root, within, 1):
             return False
-        if not listing.entries:
+        if not len(listing):
             return True
         if within:
             return False
@@ -372,13 +393,13 @@ class FolderSync:
         left_out: Mapping[str, int],
         force: bool,
         allow_empty: bool,
-        sidecars: tuple[str, Mapping[str, FileEntry], Sequence[Skip]],
-    ) -> Iterator[Progress]:
-        """Bring the catalog to the state of the folder.
+        sidecars: tuple[str, Mapping[str, FileEntry], Sequence[Skip]] | None,
+    ) -> Generator[Progress, None, bool]:
+        """Bring the catalog to the state of the folder; return whether all sidecars could be read.
 
         left_out: files by kind. force: decode known pictures again. allow_empty: accept that most
         files vanished. sidecars: the subfolder that was listed, its XMP files by path,
-        and the folders in it that could not be read.
+        and the folders in it that could not be read; None if all were read before.
         """
         self._probe_suspects(folder, plan)
         total_known = self._reader.files_by_root().get(root.id, 0) if plan.vanished else 0
@@ -399,7 +420,8 @@ class FolderSync:
         for committer in (self._committer, *self._others):
             yield from self._update_pictures(counts, committer, force)
         reader = SidecarReader(self._catalog, self._reader, self._decoders)
-        yield from reader.read(root, *sidecars)
+        if sidecars is not None:
+            yield from reader.read(root, *sidecars)
         yield from reader.read_embedded()
         counts.place_skips += reader.skips
         row_ids = self._catalog.row_ids(counts.new_ids) if plan.vanished else {}
@@ -428,6 +450,7 @@ class FolderSync:
         total = len(plan.read)
         report = counts.report(plan.hidden + len(lost))
         yield Progress("finish", total, total, root.path, report)
+        return not reader.skips
 
     @staticmethod
     def _list_lost(

@@ -262,8 +262,15 @@ END;
             )
         )
     ),
+    22: """
+CREATE TABLE local_features (
+    picture INTEGER NOT NULL REFERENCES pictures (row_id), rule INTEGER NOT NULL,
+    data BLOB NOT NULL, PRIMARY KEY (picture)
+);
+CREATE INDEX local_features_rule ON local_features (rule);
+""",
 }
-OLD_VERSIONS = tuple(range(1, 22))
+OLD_VERSIONS = tuple(range(1, 23))
 TABLES = {  # of the present version, by their names in older ones
     **{name: name for name in "meta roots pictures colors".split()},
     **dict.fromkeys(("models", "spaces"), "spaces"),
@@ -288,7 +295,7 @@ def write_old_catalog(new: Path, old: Path, version: int) -> None:
                 for row in source.execute(f"SELECT * FROM {present} ORDER BY 1, 2"):
                     values = dict(row)
                     if table == "changes" and values["space"] == -1:
-                        continue  # of local features, which no older version has
+                        continue  # of local features, which are derived and not copied
                     if table == "pictures":
                         values |= {
                             "number": row["row_id"],

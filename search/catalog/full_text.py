@@ -300,6 +300,8 @@ def _join(values: Iterable[str | None]) -> str:
     too."""
     tokens: list[str] = []
     for value in values:
+        if len(tokens) >= MAX_TOKENS:  # as of a picture with thousands of files
+            break
         if value:
             tokens += tokenize(value)
             if (parts := _CAMEL.sub(" ", value)) != value:

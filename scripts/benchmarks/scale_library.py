@@ -29,7 +29,7 @@ from search.catalog.writes import digest
 from search.embedders.mini import Mini
 from search.indexing.file_system import identify_file_system
 from search.media.colors import RANK_SHARES, cell_of, color_of_cell, hue_of
-from search.media.rules import DECODE_RULE
+from search.media.rules import DECODE_RULE, DESCRIPTION_RULE
 from search.types import file_state
 
 RECIPE = """\
@@ -257,6 +257,7 @@ def _pictures(rows: list[int], names: list[str], rng: random.Random) -> Iterator
             "low_content": 0,
             "truncated": 0,
             "decode_rule": DECODE_RULE,
+            "description_rule": DESCRIPTION_RULE,
         }
 
 

@@ -70,7 +70,8 @@ class Settings(BaseModel):
     environment variable counts as not set.
     """
 
-    model_config = ConfigDict(extra="forbid", validate_default=True, use_attribute_docstrings=True)
+    # not `use_attribute_docstrings`: pydantic would read this file again for it in every command
+    model_config = ConfigDict(extra="forbid", validate_default=True)
 
     home: Path = Field(default_factory=lambda: user_data_path("lookalike"))
     """Folder of the library: catalog, index, thumbnails. On a local disk."""

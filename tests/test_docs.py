@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import os
 import re
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -48,8 +50,16 @@ def test_every_code_of_a_skipped_file_is_in_the_docs() -> None:
 def test_every_setting_is_in_the_docs_with_its_meaning() -> None:
     table = (ROOT / "docs" / "settings.md").read_text().partition("| name |")[2]
     rows = dict(re.findall(r"^\| `(\w+)` \| .*? \| (.*?) \|$", table, re.MULTILINE))
-    meanings = {name: field.description for name, field in Settings.model_fields.items()}
-    assert rows == {name: " ".join((text or "").split()) for name, text in meanings.items()}
+    (source,) = ast.parse(inspect.getsource(Settings)).body
+    assert isinstance(source, ast.ClassDef)
+    meanings = {
+        field.target.id: inspect.cleandoc(text.value.value)
+        for field, text in pairwise(source.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+        if isinstance(text.value.value, str)
+    }
+    assert rows == {name: " ".join(meanings.get(name, "").split()) for name in Settings.model_fields}
 
 
 def test_the_transcript_is_what_happens(tmp_path: Path) -> None:

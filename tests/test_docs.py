@@ -59,7 +59,8 @@ def test_every_setting_is_in_the_docs_with_its_meaning() -> None:
         if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
         if isinstance(text.value.value, str)
     }
-    assert rows == {name: " ".join(meanings.get(name, "").split()) for name in Settings.model_fields}
+    names = Settings.model_fields
+    assert rows == {name: " ".join(meanings.get(name, "").split()) for name in names}
 
 
 def test_the_transcript_is_what_happens(tmp_path: Path) -> None:

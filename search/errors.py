@@ -40,9 +40,13 @@ from typing import ClassVar
 
 
 class LookalikeError(Exception):
-    """The root of the tree."""
+    """The root of the tree.
+
+    public: the message for those who use a server and not its machine, if it is another one.
+    """
 
     code: ClassVar[str] = "failed"
+    public: str | None = None
 
 
 class InputError(LookalikeError):

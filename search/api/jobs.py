@@ -348,7 +348,9 @@ class Jobs:
             try:
                 self._run(job, run)
             except LookalikeError as error:
-                message = shown(str(error))
+                if error.public is not None:
+                    log.warning("job %s failed: %s", job.id, error)
+                message = shown(error.public or str(error))
                 # the frames of the traceback hold the pictures of the request
                 error.__traceback__ = error.__cause__ = error.__context__ = None
                 state = {"error": message, "code": error.code, "failure": error}

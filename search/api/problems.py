@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -102,6 +103,7 @@ STATUS_CODES = {
 
 MAX_FIELDS, MAX_FIELD, MAX_MESSAGE = 10, 100, 200  # of a 422: fields, and characters of each
 MAX_DETAIL = 1000  # characters
+log = logging.getLogger(__name__)
 RETRY = 5  # seconds after which a busy library may be free
 
 
@@ -180,7 +182,9 @@ def of_library(error: errors.LookalikeError) -> JSONResponse:
         return _fields(error.fields)
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     retry = {"Retry-After": str(RETRY)} if status == 503 else None
-    return response(status, str(error), retry, code=error.code)
+    if error.public is not None:
+        log.warning("%s", error)
+    return response(status, error.public or str(error), retry, code=error.code)
 
 
 def install(app: FastAPI, headers: Mapping[str, str]) -> None:

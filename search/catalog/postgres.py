@@ -52,6 +52,13 @@ WRITERS, WRITE_LOCK = 1, 2
 KEY = 0x6C6F6F6B
 """First half of the key of all advisory locks here. The second is one of the two before: writing
 transactions, and the write lock of the library."""
+PUBLIC: dict[type[LibraryError], str] = {
+    UnavailableError: "the database of the library does not answer; try again in a moment",
+    LockedError: "another process is writing to the library; try again when it is done",
+    StorageError: "the database of the library takes no changes now; the server's log says why",
+    LibraryError: "the database of the library cannot be used now; the server's log says why",
+}
+"""What users of a server are told, without names and addresses of machines."""
 CONNECT = {
     "connect_timeout": 10,
     # so that a machine that vanished is noticed within a minute or two
@@ -156,9 +163,11 @@ class PostgresDatabase(Database):
         server is full, UnavailableError if the server is away.
         """
         if self.read_only:
-            raise StorageError(
-                f"the catalog {self.location} can only be read, as on a standby; give the URL of "
-                "the server that takes writes"
+            raise _publish(
+                StorageError(
+                    f"the catalog {self.location} can only be read, as on a standby; give the URL "
+                    "of the server that takes writes"
+                )
             )
         with self._translate_errors(), self._connect(self.engine) as connection:
             with connection.begin():
@@ -205,9 +214,11 @@ class PostgresDatabase(Database):
         except OperationalError as error:
             if _read_code(error) != "55P03":
                 raise
-        raise LockedError(
-            f"{_find_holder(connection)} is writing to the library in {self.location}; wait until "
-            "it is done, or stop it (nothing will be lost), then run this again"
+        raise _publish(
+            LockedError(
+                f"{_find_holder(connection)} is writing to the library in {self.location}; wait "
+                "until it is done, or stop it (nothing will be lost), then run this again"
+            )
         )
 
     def _verify(self, connection: Connection) -> None:
@@ -215,9 +226,11 @@ class PostgresDatabase(Database):
         try:
             connection.exec_driver_sql("SELECT 1")
         except DBAPIError as error:
-            raise UnavailableError(
-                f"the connection to {self.location} was lost, and with it the write lock; try "
-                "again: it goes on where it stopped"
+            raise _publish(
+                UnavailableError(
+                    f"the connection to {self.location} was lost, and with it the write lock; try "
+                    "again: it goes on where it stopped"
+                )
             ) from error
 
     def close(self) -> None:
@@ -251,10 +264,15 @@ class PostgresDatabase(Database):
                 if seconds is None or not isinstance(self._describe_error(error), UnavailableError):
                     raise
                 time.sleep(seconds)
-        raise UnavailableError(f"the catalog {self.location} does not answer")
+        raise _publish(UnavailableError(f"the catalog {self.location} does not answer"))
 
     def _describe_error(self, error: DBAPIError | TimeoutError) -> LibraryError | None:
         """Return what to raise for an error of the database; None for a fault of the program."""
+        described = self._explain(error)
+        return described and _publish(described)
+
+    def _explain(self, error: DBAPIError | TimeoutError) -> LibraryError | None:
+        """As `_describe_error`, with the message for those who run the database."""
         where, again = f"the catalog {self.location}", "try again"
         if isinstance(error, TimeoutError):
             return UnavailableError(f"{where} has no free connection; try again in a moment")
@@ -321,6 +339,12 @@ def _set_up_connection(connection: Any, _: Any) -> None:
     connection.autocommit = True
     connection.execute(SET_UP)
     connection.autocommit = False
+
+
+def _publish(error: LibraryError) -> LibraryError:
+    """Return an error with what users of a server are told."""
+    error.public = PUBLIC[type(error)]
+    return error
 
 
 def _read_code(error: DBAPIError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 import time
@@ -284,6 +285,8 @@ def test_a_server_that_is_away_is_told_and_comes_back(
             for answer in answers:
                 assert answer.status_code == 503 and "Retry-After" in answer.headers
                 assert answer.json()["code"] == "catalog_unavailable"
+                assert "try again in a moment" in answer.json()["detail"]
+                assert not re.search(r"postgresql|127\.0\.0\.1|localhost|port|run", answer.text)
             assert client.get("/healthz").status_code == 200
             ready = client.get("/readyz")  # needs no token, so it names no host and no user
             assert ready.status_code == 503 and ready.json()["code"] == "catalog_unavailable"

@@ -63,14 +63,18 @@ class IntegrityChecker:
             repaired.append(f"the full text of {wrong} pictures was wrong; made again")
         problems = list(self.check_catalog(spaces))
         for space in spaces:
+            if away := _list_store_problems(indexes, space):
+                problems += away  # each further call would say the same
+                continue
             try:
                 repaired += self.check_store(space, indexes.replica(space), runtime)
-                indexes.train(space)
-                indexes.save(space)
+                if not (away := _list_store_problems(indexes, space)):
+                    indexes.train(space)
+                    indexes.save(space)
+                    away = _list_store_problems(indexes, space)
             except StoreError as error:
-                problems.append(str(error))
-            else:
-                problems += _list_store_problems(indexes, space)
+                away = [str(error)]
+            problems += away
         problems += self.check_files(deep, repaired)
         counts = self._reader.count(None)
         return CheckReport(counts["pictures"], counts["files"], tuple(problems), tuple(repaired))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -298,7 +299,10 @@ def test_searches_go_on_without_the_store(
         assert other.sync(folder).embedded == 2  # nothing is lost
         assert "is brought up to date when it answers" in lines[-1]
         assert len(answer(other)) == 6
-        assert other.status().index["problem"] in other.check().problems
+        before = len(lines)
+        problems = [line for line in other.check().problems if re.search(reason, line)]
+        assert problems == [other.status().index["problem"]]  # once, and no line beside it
+        assert len(lines) == before
     with fault() as (address, reason), milvus(engine, address, [], 0.5, fallback_count=5) as large:
         with pytest.raises(StoreError, match=reason) as caught:
             answer(large)

@@ -53,7 +53,7 @@ import { Problem, isAbort } from './problems.js';
  *   latitude: number | null, longitude: number | null, palette: string[],
  *   exif: Record<string, unknown>, tags: string[], favourite?: boolean, rating?: number | null,
  *   hidden?: boolean, caption?: string | null, albums?: { id: string, name: string }[],
- *   labels: { name: string, score: number }[],
+ *   labels: { name: string, score: number }[], has_text: boolean | null,
  *   truncated: boolean, original_name: string | null, source_url: string | null,
  * }} Image
  */

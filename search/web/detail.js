@@ -9,6 +9,7 @@ import { Marks } from './marks.js';
 import { splitPath } from './paths.js';
 import { formatProblem, isAbort, toProblem } from './problems.js';
 import { formatRoute, routeToPicture } from './route.js';
+import { TextLayer } from './text-layer.js';
 import { Zoom } from './zoom.js';
 
 /** @import { Api, Image, Item } from './api.js' */
@@ -44,6 +45,7 @@ export class DetailDialog {
   #loading = new AbortController();
   #zoom;
   #marks;
+  #text;
   #callbacks;
 
   /** @type {Neighbours} */
@@ -67,6 +69,7 @@ export class DetailDialog {
     this.#api = api;
     this.#callbacks = callbacks;
     this.#zoom = new Zoom(this.#stage, this.#image, onStep);
+    this.#text = new TextLayer(api, this.#image, showToast);
     this.#marks = new Marks(api, { onFollow: (event) => this.#follow(event), onChange, showToast });
     this.#dialog.addEventListener('cancel', (event) => {
       event.preventDefault();
@@ -141,6 +144,7 @@ export class DetailDialog {
     getElement('detail-exif').hidden = true;
     this.#zoom.reset();
     this.#marks.hide();
+    this.#text.clear();
     this.#type = '';
     this.#isSharp = false;
     this.#showName(item?.path ?? '');
@@ -170,6 +174,7 @@ export class DetailDialog {
       this.#type = image.type;
       this.#showFacts(image, item?.score);
       this.#marks.show(image);
+      if (image.has_text) this.#text.load(image.id, this.#loading.signal);
       return true;
     } catch (error) {
       if (isAbort(error)) return false;
@@ -238,12 +243,13 @@ export class DetailDialog {
     } else if (right) this.#callbacks.onStep(right);
   }
 
-  /** @param {'in' | 'out' | 'whole' | 'full' | 'slides'} action */
+  /** @param {'in' | 'out' | 'whole' | 'full' | 'slides' | 'text'} action */
   #act(action) {
     if (action === 'in') this.#zoom.step(1);
     else if (action === 'out') this.#zoom.step(-1);
     else if (action === 'whole') this.#zoom.reset();
     else if (action === 'full') this.#toggleFullScreen();
+    else if (action === 'text') this.#text.toggle();
     else if (this.#slideTimer) this.#stopSlides();
     else this.#startSlides();
     this.#sharpen();

@@ -109,13 +109,14 @@ export function isCancelKey({ key }) {
 /**
  * Return what a key does to the picture that is shown large, or null.
  * @param {Pick<KeyboardEvent, 'key'>} event
- * @returns {'in' | 'out' | 'whole' | 'full' | 'slides' | null}
+ * @returns {'in' | 'out' | 'whole' | 'full' | 'slides' | 'text' | null}
  */
 export function getViewAction({ key }) {
   const zoom = getZoomStep({ key });
   if (zoom) return zoom > 0 ? 'in' : 'out';
   if (key === '0') return 'whole';
   if (key === 'f') return 'full';
+  if (key === 't') return 'text';
   return key === 's' ? 'slides' : null;
 }
 

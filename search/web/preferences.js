@@ -4,7 +4,7 @@
 /** @typedef {'auto' | 'en' | 'zh'} Language */
 /** @typedef {'system' | 'light' | 'dark'} Theme */
 /** @typedef {{ language: Language, theme: Theme, minScore: number, viewSize: number,
- *   showsFilters: boolean }} Preferences */
+ *   showsFilters: boolean, showsText: boolean }} Preferences */
 
 const KEY = 'lookalike-preferences';
 
@@ -15,7 +15,9 @@ export const VIEW_SIZES = Object.freeze([0.7, 1, 1.4, 2]);
 export const CUT_OFFS = Object.freeze([0, 0.3, 0.5, 0.7, 0.9]);
 
 /** @type {Readonly<Preferences>} */
-export const DEFAULTS = Object.freeze({ language: 'auto', theme: 'system', minScore: 0, viewSize: 1, showsFilters: false });
+export const DEFAULTS = Object.freeze({
+  language: 'auto', theme: 'system', minScore: 0, viewSize: 1, showsFilters: false, showsText: false,
+});
 
 /**
  * Read the preferences. Values that are not known count as not set.
@@ -39,6 +41,7 @@ export function readPreferences(storage) {
     minScore: choose(CUT_OFFS, stored.minScore, DEFAULTS.minScore),
     viewSize: choose(VIEW_SIZES, stored.viewSize, DEFAULTS.viewSize),
     showsFilters: choose([true, false], stored.showsFilters, DEFAULTS.showsFilters),
+    showsText: choose([true, false], stored.showsText, DEFAULTS.showsText),
   };
 }
 

@@ -97,7 +97,9 @@ export class Zoom {
 
   /** @param {PointerEvent} event */
   #press(event) {
-    if (event.button > 0 || (event.target instanceof Element && event.target.closest('button'))) return;
+    const target = event.target instanceof Element ? event.target : null;
+    const isSelecting = event.pointerType === 'mouse' && target?.closest('.text-line'); // a mouse selects text there
+    if (event.button > 0 || target?.closest('button') || isSelecting) return;
     this.#pointers.set(event.pointerId, event);
     this.#start = this.#pointers.size === 1 ? event : null;
     this.hasMoved = false;
@@ -140,7 +142,7 @@ export class Zoom {
     const room = { width: this.#stage.clientWidth, height: this.#stage.clientHeight };
     this.#view = limitView(view, picture, room);
     const { scale, x, y } = this.#view;
-    this.#image.style.transform = this.isZoomed ? `translate(${x}px, ${y}px) scale(${scale})` : '';
+    this.#stage.style.setProperty('--view', this.isZoomed ? `translate(${x}px, ${y}px) scale(${scale})` : 'none');
     this.#stage.classList.toggle('is-zoomed', this.isZoomed);
   }
 }

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 
 import { describeExposure, describeLens, formatPlace, quoteValue, readNumber } from '../../search/web/exposure.js';
 import { createTranslator } from '../../search/web/i18n.js';
+import { fitPicture, placeLine } from '../../search/web/text-math.js';
 import { WHOLE, limitView, readSwipe, zoomAt } from '../../search/web/zoom-math.js';
 
 const translator = createTranslator(['en']);
@@ -29,6 +30,23 @@ test('swipes go to the side, clearly', () => {
   assert.equal(readSwipe(80, -10), -1);
   assert.equal(readSwipe(30, 0), 0);
   assert.equal(readSwipe(80, 70), 0);
+});
+
+test('a picture fits its element in the middle', () => {
+  assert.deepEqual(fitPicture({ width: 100, height: 50 }, { width: 10, height: 10 }), { left: 25, top: 0, width: 50, height: 50 });
+  assert.deepEqual(fitPicture({ width: 50, height: 80 }, { width: 100, height: 20 }), { left: 0, top: 35, width: 50, height: 10 });
+});
+
+test('lines of text are placed level, askew, and from the top to the bottom', () => {
+  const picture = { width: 200, height: 100 };
+  const level = placeLine([[0.1, 0.2], [0.6, 0.2], [0.6, 0.4], [0.1, 0.4]], picture, 5);
+  assert.deepEqual(level, { left: 20, top: 20, length: 100, height: 20, angle: 0 });
+  const askew = placeLine([[0, 0], [0.5, 1], [0.4, 1], [0, 0.1]], picture, 5);
+  assert.equal(askew.angle, Math.PI / 4);
+  assert.equal(Math.round(askew.length), 141);
+  const tall = /** @type {[number, number][]} */ ([[0.1, 0.1], [0.2, 0.1], [0.2, 0.9], [0.1, 0.9]]);
+  assert.deepEqual(placeLine(tall, picture, 3), { left: 40, top: 10, length: 80, height: 20, angle: Math.PI / 2 });
+  assert.equal(placeLine(tall, picture, 1).angle, 0);
 });
 
 test('an exposure as photographers write it', () => {

@@ -1,0 +1,138 @@
+"""The page in a headless Chromium: the large view with the text in pictures, fingers, and stars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from helpers.browsing import CHROMIUM, DRIVER, MISSING, Page, list_violations
+from helpers.libraries import close_library, open_library
+from helpers.serving import serving
+from helpers.texts import CHINESE, ENGLISH, write_text
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
+
+from search import Engine
+from search.records import PictureText, TextLine
+
+TEXTS = (ENGLISH, CHINESE)
+SIZE = (640, 240)
+LINES = "[...document.querySelectorAll('.text-line')]"
+RECTANGLE = (
+    "(r => [r.x, r.y, r.width, r.height])"
+    "(document.querySelector(arguments[0]).getBoundingClientRect())"
+)
+READY = "document.querySelector('#detail-image.is-ready')"
+PRESSED = "document.getElementById('detail-text-show').ariaPressed"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING),
+]
+
+
+def box(left: float, top: float, right: float, bottom: float) -> tuple[tuple[float, float], ...]:
+    return (left, top), (right, top), (right, bottom), (left, bottom)
+
+
+BOXES = (box(0.03, 0.13, 0.55, 0.28), box(0.03, 0.38, 0.4, 0.53))
+TALL = ((0.9, 0.1), (0.95, 0.1), (0.95, 0.9), (0.9, 0.9))
+
+
+@pytest.fixture
+def engine(home: Path, folder: Path) -> Iterator[Engine]:
+    """A library of a picture with lines of text, and one without."""
+    write_text(folder / "text.png", TEXTS, SIZE)
+    write_text(folder / "blank.png", [], SIZE)
+    engine = open_library(home)
+    engine.sync(folder)
+    lines = [TextLine(text, 0.9, one) for text, one in zip(TEXTS, BOXES, strict=True)]
+    read = PictureText((*lines, TextLine("down", 0.9, TALL)), "m" * 16)
+    row_id = engine.library.reader.resolve(identify(engine, "text"))
+    engine.library.texts.record({row_id: read})
+    yield engine
+    close_library(engine)
+
+
+@pytest.fixture
+def base(engine: Engine, page: Page) -> Iterator[str]:
+    with serving(engine) as client:
+        page.emulate_media(prefers_reduced_motion="reduce")
+        yield str(client.base_url)
+        page.evaluate("localStorage.clear()")
+
+
+def identify(engine: Engine, name: str) -> str:
+    return engine.browse(f"name={name}").pictures[0].id
+
+
+def open_view(page: Page, base: str, engine: Engine, name: str = "text") -> None:
+    page.open(base, f"/?see={identify(engine, name)[:16]}")
+    page.wait_for(READY)
+    page.wait_for("document.querySelectorAll('#detail-facts dd').length > 3")
+
+
+def check_boxes(page: Page) -> None:
+    """Check that the frames are where the lines are on the picture."""
+    left, top, width, height = page.evaluate(RECTANGLE, "#detail-image")
+    for i, corners in enumerate((*BOXES, TALL), 1):
+        (x0, y0), _, (x1, y1), _ = corners
+        expected = [left + x0 * width, top + y0 * height, (x1 - x0) * width, (y1 - y0) * height]
+        found = page.evaluate(RECTANGLE, f".text-line:nth-child({i})")
+        assert found == pytest.approx(expected, abs=1.5)
+
+
+# text in the picture -----------------------------------------------------------------------------
+
+
+def test_text_is_framed_selected_and_copied(page: Page, base: str, engine: Engine) -> None:
+    page.cdp("Browser.grantPermissions", permissions=["clipboardReadWrite"])
+    open_view(page, base, engine)
+    page.wait_for("!document.getElementById('detail-text-show').hidden")
+    assert not page.find("#detail-text").is_displayed()
+    page.press_keys("t")
+    page.wait_for(f"{PRESSED} === 'true'")
+    check_boxes(page)
+    line = page.find(".text-line")
+    half = line.size["width"] // 2
+    drag = ActionChains(page.driver, duration=10).move_to_element_with_offset(line, 1 - half, 0)
+    drag.click_and_hold().move_by_offset(half, 0).move_by_offset(half - 2, 0).release().perform()
+    assert page.evaluate("getSelection().toString()") == ENGLISH
+    assert not page.evaluate("document.querySelector('#detail-stage.is-zoomed')")
+    page.click("#detail-text-copy")
+    page.wait_for("document.getElementById('toast').textContent.includes('copied')")
+    script = "navigator.clipboard.readText().then(arguments[0])"
+    assert page.driver.execute_async_script(script).splitlines() == [*TEXTS, "down"]
+    assert list_violations(page) == []
+    page.click("#detail-text-show")
+    assert not page.find("#detail-text").is_displayed()
+
+
+def test_frames_follow_zoom_and_size(page: Page, base: str, engine: Engine) -> None:
+    open_view(page, base, engine)
+    page.wait_for("!document.getElementById('detail-text-show').hidden")
+    page.click("#detail-text-show")
+    for keys in ((), ("+", "+", "+"), (Keys.ARROW_RIGHT, Keys.ARROW_DOWN)):
+        page.press_keys(*keys)
+        check_boxes(page)
+    page.press_keys("0")
+    page.resize(700, 900)
+    left = "document.getElementById('{}').offsetLeft"
+    page.wait_for(f"{left.format('detail-text')} === {left.format('detail-image')}")
+    check_boxes(page)
+
+
+def test_a_picture_without_text_offers_none(page: Page, base: str, engine: Engine) -> None:
+    open_view(page, base, engine)
+    page.wait_for("!document.getElementById('detail-text-show').hidden")
+    page.press_keys("t")
+    step = Keys.ARROW_RIGHT if page.find("#detail-next").is_enabled() else Keys.ARROW_LEFT
+    page.press_keys(step)
+    page.wait_for("document.getElementById('detail-name').textContent === 'blank.png'")
+    page.wait_for("document.querySelectorAll('#detail-facts dd').length > 3")
+    assert not page.find("#detail-text-show").is_displayed()
+    assert page.evaluate(f"{LINES}.length") == 0
+    back = Keys.ARROW_LEFT if step == Keys.ARROW_RIGHT else Keys.ARROW_RIGHT
+    page.press_keys(back)  # the choice holds for the next picture with text
+    page.wait_for(f"{PRESSED} === 'true' && {LINES}.length === 3")

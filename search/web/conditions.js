@@ -86,7 +86,7 @@ export function findValue(where, field, sign) {
 }
 
 /**
- * Describe a value of a field as people read it.
+ * Describe a value of a field as people read it. One that the server would refuse stays as it is.
  * @param {string} field
  * @param {string} value
  * @param {Pick<Translator, 'translate' | 'hasText' | 'formatMonth'>} translator
@@ -95,8 +95,8 @@ export function describeValue(field, value, { translate, hasText, formatMonth })
   const key = `value_${field}_${value}`;
   if (hasText(key)) return translate(key);
   if (field === 'type') return value.toUpperCase();
-  if (field === 'rating') return '★'.repeat(Number(value)) || value;
-  if (/^\d{4}-\d\d$/.test(value) && (field === 'date' || field === 'month')) return formatMonth(value);
+  if (field === 'rating' && /^[1-5]$/.test(value)) return '★'.repeat(Number(value));
+  if (/^\d{4}-(0[1-9]|1[0-2])$/.test(value) && (field === 'date' || field === 'month')) return formatMonth(value);
   if (field === 'folder') return value.replace(/\/+$/, '').split('/').at(-1) || value;
   return value;
 }

@@ -1,5 +1,7 @@
 // What went wrong, as a text in the reader's language.
 
+import { adviseOnCondition } from './conditions.js';
+
 /** @import { Translator } from './i18n.js' */
 
 /** What went wrong. code: as docs/api.md lists them; detail: an English sentence of the server. */
@@ -45,16 +47,17 @@ export function isTemporary(problem) {
 
 /**
  * Describe a problem: its title by its code, and a hint. The server's detail is the hint in English
- * only, as the server writes no other language.
+ * only, as the server writes no other language; what mends a condition is told in each.
  * @param {Pick<Problem, 'code' | 'detail'>} problem
  * @param {Translator} translator
  */
-export function describeProblem({ code, detail }, { language, translate, hasText }) {
+export function describeProblem({ code, detail }, translator) {
+  const { language, translate, hasText } = translator;
   const key = `problem_${code}`;
   const title = translate(hasText(key) ? key : 'problem_unknown');
   const hint = `${key}_hint`;
   if (hasText(hint)) return { title, hint: translate(hint) };
-  return { title, hint: language === 'en' ? capitalize(detail) : '' };
+  return { title, hint: language === 'en' ? capitalize(detail) : adviseOnCondition({ code, detail }, translator) };
 }
 
 /**

@@ -191,6 +191,7 @@ export class Results {
    * @param {Route} route
    */
   #adviseOnNone(route) {
+    if (!route.terms.length) return route.where.length ? translate('no_pictures_hint') : '';
     return route.min !== null || route.where.length ? translate('no_results_hint') : '';
   }
 
@@ -231,7 +232,7 @@ export class Results {
     if (route.where.length || route.isHidden) {
       const title = route.isHidden ? 'hidden_pictures' : 'results';
       this.#showHeading(translate(title, { n: total }), route.isHidden ? translate('pictures', { n: total }) : '');
-      if (!total) placeholder.show('search', translate('no_results'), this.#adviseOnNone(route));
+      if (!total) placeholder.show('search', translate('no_pictures'), this.#adviseOnNone(route));
       return;
     }
     const title = translate(route.sort && route.sort !== '-added' ? 'library_title' : 'newest');

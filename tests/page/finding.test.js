@@ -54,6 +54,8 @@ test('conditions are described in both languages', () => {
     assert.equal(describeCondition(condition, chinese), inChinese);
   }
   assert.equal(describeCondition('date=2024-05', english), 'Date: May 2024');
+  const wrong = [['date=2024-13', 'Date: 2024-13'], ['date=2024-00', 'Date: 2024-00'], ['rating=-1', 'Rating: -1'], ['rating=1e12', 'Rating: 1e12']];
+  for (const [condition, text] of wrong) assert.equal(describeCondition(condition, english), text);
 });
 
 test('what the server refuses comes with advice in both languages', () => {

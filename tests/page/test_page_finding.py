@@ -152,6 +152,29 @@ def test_a_wrong_range_is_refused_with_advice(page: Page, base: str, language: s
     page.wait_for(f"{QUIET} && {SHOWN} === 'b'")
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_wrong_condition_in_the_address_is_answered_with_advice(
+    page: Page, base: str, language: str
+) -> None:
+    page.open(base)
+    page.evaluate(
+        "localStorage.setItem('lookalike-preferences', JSON.stringify({language: arguments[0]}))",
+        language,
+    )
+    for query, title, advice in (
+        ("w=widht%3D3", ("There is no such field", "没有这个字段"), "width"),
+        ("w=rating%3D-1", ("The field does not take", "该字段不接受"), "0"),
+        ("w=date%3D2024-13", ("The field does not take", "该字段不接受"), "2024-05"),
+        ("q=hat&w=type%3Djpeg%20and", ("The condition cannot be read", "无法识别"), "type=jpeg"),
+    ):
+        page.open(base, "/?w=type%3Dpng")  # another placeholder before
+        assert page.read_placeholder().startswith(("No such picture", "没有这样的图片"))
+        page.open(base, f"/?{query}")
+        problem = page.read_placeholder()
+        assert problem.startswith(title[language == "zh"]) and advice in problem
+        assert page.read_text(".condition").strip()  # to take it back
+
+
 def test_folders_open_level_by_level(page: Page, base: str, folder: Path) -> None:
     page.open(base)
     open_filters(page)

@@ -33,8 +33,10 @@ test('swipes go to the side, clearly', () => {
 });
 
 test('a picture fits its element in the middle', () => {
-  assert.deepEqual(fitPicture({ width: 100, height: 50 }, { width: 10, height: 10 }), { left: 25, top: 0, width: 50, height: 50 });
-  assert.deepEqual(fitPicture({ width: 50, height: 80 }, { width: 100, height: 20 }), { left: 0, top: 35, width: 50, height: 10 });
+  const square = fitPicture({ width: 100, height: 50 }, { width: 10, height: 10 });
+  assert.deepEqual(square, { left: 25, top: 0, width: 50, height: 50 });
+  const flat = fitPicture({ width: 50, height: 80 }, { width: 100, height: 20 });
+  assert.deepEqual(flat, { left: 0, top: 35, width: 50, height: 10 });
 });
 
 test('lines of text are placed level, askew, and from the top to the bottom', () => {

@@ -501,7 +501,7 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         "date": Field(
             values.parse_period,
             _compile_date,
-            "a year, a month, a day or a time",
+            "a year, a month, a day, a time, or one such as 30d, yesterday, last month",
             "date>=2024-05",
             True,
         ),

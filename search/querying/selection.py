@@ -15,6 +15,7 @@ from search.errors import ModelError
 from search.querying.conditions import Condition, join_conditions
 from search.querying.fields import Scope, compile_condition
 from search.querying.parser import parse_condition
+from search.querying.values import find_today
 from search.types import RowIds
 
 
@@ -40,7 +41,8 @@ class Selection:
             compile_condition(self.condition, self.scope) if self.condition else None
         )
         """The criterion on `pictures`; None if all are selected."""
-        self._key = "selected", self.condition, reader.part, space.id if space else None
+        space_id = space.id if space else None
+        self._key = "selected", self.condition, reader.part, space_id, find_today()
 
     def choose(self, row_ids: Collection[int]) -> set[int]:
         """Return those of some pictures that are selected."""

@@ -7,10 +7,11 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from search.media.colors import ALIASES, SHADES
 from search.media.object_urls import relative_place
+from search.querying.relative_dates import parse_relative
 
 COLOR_NAMES = (*SHADES, *ALIASES)
 RADIANS = math.pi / 180
@@ -67,14 +68,22 @@ def parse_size(text: str) -> int:
     return size
 
 
+def find_today() -> date:
+    """Return which day it is on this machine, from which relative dates count."""
+    return date.today()
+
+
 def parse_period(text: str) -> tuple[str, str]:
-    """Parse a year, month, day, minute or second; return its first second, and the one after it.
+    """Parse a year, month, day, minute or second, or a relative date; return its first second, and
+    the one after it.
 
     Both are `YYYY-MM-DDTHH:MM:SS`. Raises ValueError.
     """
     match = _DATE.fullmatch(text)
     if not match:
-        raise ValueError(text)
+        if (days := parse_relative(text, find_today())) is None:
+            raise ValueError(text)
+        return days[0].isoformat() + "T00:00:00", days[1].isoformat() + "T00:00:00"
     parts = [int(part) for part in match.groups() if part is not None]
     start = datetime(*[*parts, *(1, 1)[len(parts) - 1 :]][: max(len(parts), 3)])  # type: ignore[arg-type]
     if len(parts) == 1:

@@ -45,6 +45,20 @@ def folder(value: str) -> Path:
     return path(value)
 
 
+def sync_hours(value: str) -> int | None:
+    """Return the hours of a schedule as `Engine.set_schedule` takes them. Raises BadParameter."""
+    from search.engine import MOST_SYNC_HOURS
+
+    names = {"change": None, "never": 0}
+    if value in names:
+        return names[value]
+    if not re.fullmatch(r"[1-9]\d{0,3}", value, re.ASCII) or int(value) > MOST_SYNC_HOURS:
+        raise typer.BadParameter(
+            f"--sync-hours {value}: give 1 to {MOST_SYNC_HOURS}, change or never"
+        )
+    return int(value)
+
+
 def argument(metavar: str, help: str, parser: Callable[[str], Path | str] = path) -> Any:
     """Describe an argument that is a path, or several."""
     return typer.Argument(metavar=metavar, parser=parser, help=help)

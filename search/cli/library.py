@@ -63,6 +63,14 @@ def index(
             "on (`forget --model NAME` ends it).",
         ),
     ] = False,
+    sync_hours: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOURS|change|never",
+            help="When a running server syncs the folder by itself: every so many hours, when it "
+            "changes (as a new folder), or never; kept for the folder.",
+        ),
+    ] = None,
     ray: Annotated[
         str | None,
         typer.Option(
@@ -100,6 +108,7 @@ def index(
         raise typer.BadParameter("--path goes with --force; give --force too")
     if ocr_again and not ocr:
         raise typer.BadParameter("--ocr-again and --no-ocr: give one of them")
+    hours = None if sync_hours is None else arguments.sync_hours(sync_hours)
     forced = force_path or force
     has_server = not ocr_again and find_server(context) is not None
     reports, failed = [], False
@@ -110,6 +119,8 @@ def index(
                     path, exclude, allow_empty, forced, follow_links, beside, ray=ray
                 )
                 reports.append(output.show_progress(run))
+                if sync_hours is not None:
+                    engine.set_schedule(path, hours)
             except LookalikeError as error:
                 if len(paths) == 1:
                     raise

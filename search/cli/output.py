@@ -425,7 +425,9 @@ def print_status(status: Status) -> None:
         write(f"beside    {line(space.name)}: {space.embedded} searchable")
     write(f"text      {_describe_texts(status.texts)}")
     for root in status.roots:
-        write(f"folder    {line(root.path)}: {root.files} files, {root.state}")
+        hours = root.sync_hours
+        schedule = "" if hours is None else f", synced every {hours} h" if hours else ", not synced"
+        write(f"folder    {line(root.path)}: {root.files} files, {root.state}{schedule}")
     _print_left_out(status.left_out)
 
 

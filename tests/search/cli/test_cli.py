@@ -234,6 +234,25 @@ def test_forget_leaves_the_pictures(tmp_path: Path) -> None:
     assert not list((home / "thumbnails").rglob("*.webp"))
 
 
+def test_the_schedule_of_a_folder_is_set_and_told(tmp_path: Path) -> None:
+    home, photos = tmp_path / "home", tmp_path / "photos"
+    paint(photos / "a.jpg", 1)
+
+    def read_hours(*words: str) -> int | None:
+        run(home, "index", photos, *words)
+        hours: int | None = json.loads(run(home, "status", "--json").stdout)["roots"][0][
+            "sync_hours"
+        ]
+        return hours
+
+    assert [read_hours("--sync-hours", value) for value in ("6", "never", "change")] == [6, 0, None]
+    assert (read_hours("--sync-hours", "24"), read_hours()) == (24, 24)
+    assert b"synced every 24 h" in run(home, "status").stdout
+    for wrong in ("0", "9000", "often", "-1"):
+        message = run(home, "index", photos, f"--sync-hours={wrong}", code=2).stderr
+        assert b"change or never" in message
+
+
 def test_a_library_answers_with_two_models(tmp_path: Path) -> None:
     shutil.copytree(SAMPLES / "hat", tmp_path / "hat")
     home, photos, other = tmp_path / "home", tmp_path / "hat", ("--model", "mini-1")

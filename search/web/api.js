@@ -379,14 +379,6 @@ export class Api {
   }
 
   /**
-   * Return the files of pictures as a ZIP.
-   * @param {string[]} ids
-   */
-  async fetchZip(ids) {
-    return (await this.#request('images/download', createJson({ ids }))).blob();
-  }
-
-  /**
    * Return what this login can do on the desktop of the computer that the server runs on.
    * @returns {Promise<{ shows_files: boolean }>}
    */

@@ -4,7 +4,7 @@ import { getAddress } from './api.js';
 import { createElement, getElement, moveFocus } from './dom.js';
 import { createFact, createFacts } from './facts.js';
 import { translate, translator } from './i18n.js';
-import { getDirection, getViewAction, isBrowserShortcut } from './keyboard.js';
+import { getDirection, getStars, getViewAction, isBrowserShortcut } from './keyboard.js';
 import { Marks } from './marks.js';
 import { splitPath } from './paths.js';
 import { formatProblem, isAbort, toProblem } from './problems.js';
@@ -236,6 +236,8 @@ export class DetailDialog {
       this.#act(action);
       return;
     }
+    const stars = getStars(event);
+    if (stars) this.#marks.rate(stars);
     const [right, down] = getDirection(event) ?? [0, 0];
     if (this.#zoom.isZoomed && (right || down)) {
       event.preventDefault();

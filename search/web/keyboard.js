@@ -11,6 +11,7 @@ export const SHORTCUTS = Object.freeze([
   { keys: ['←', '→', '↑', '↓'], text: 'key_arrows' },
   { keys: ['Home', 'End'], text: 'key_ends' },
   { keys: ['Enter'], text: 'key_open' },
+  { keys: ['1', '5'], text: 'key_stars' },
   { keys: ['Esc'], text: 'key_close' },
   { keys: ['Shift', '← → ↑ ↓'], text: 'key_crop' },
   { keys: ['Delete'], text: 'key_delete' },
@@ -118,6 +119,14 @@ export function getViewAction({ key }) {
   if (key === 'f') return 'full';
   if (key === 't') return 'text';
   return key === 's' ? 'slides' : null;
+}
+
+/**
+ * Return the stars that a key gives to the picture that is shown large, or 0.
+ * @param {Pick<KeyboardEvent, 'key'>} event
+ */
+export function getStars({ key }) {
+  return /^[1-5]$/.test(key) ? Number(key) : 0;
 }
 
 /**

@@ -71,10 +71,19 @@ export class Marks {
     this.#tags.hidden = !tags.length;
   }
 
+  /**
+   * Give so many stars, or take them back if there are so many.
+   * @param {number} n
+   */
+  rate(n) {
+    const isReader = document.body.classList.contains('is-read-only');
+    if (this.#image && !this.#section.hidden && !isReader) this.#change({ rating: this.#image.rating === n ? 0 : n });
+  }
+
   /** @param {number} n */
   #createStar(n) {
     const label = translate('stars', { n });
-    const click = () => this.#change({ rating: this.#image?.rating === n ? 0 : n });
+    const click = () => this.rate(n);
     return createElement('button', { type: 'button', class: 'icon', 'aria-label': label, title: label, click }, createIcon('star'));
   }
 

@@ -2,8 +2,7 @@
 
 import { getAddress } from './api.js';
 import { copyText } from './clipboard.js';
-import { createCsv } from './csv.js';
-import { saveFile } from './download.js';
+import { saveImages } from './download.js';
 import { getElement, moveFocus } from './dom.js';
 import { translate, translator } from './i18n.js';
 import { formatProblem, toProblem } from './problems.js';
@@ -61,8 +60,8 @@ export class SelectionBar {
       'selection-unhide': () => this.#change({ hidden: false }, 'unhidden'),
       'selection-hide': () => this.#change({ hidden: true }, 'hidden_now'),
       'selection-remove': () => this.#remove(),
-      'selection-zip': () => this.#downloadZip(),
-      'selection-csv': () => this.#downloadCsv(),
+      'selection-zip': () => this.#save('download'),
+      'selection-csv': () => this.#save('csv'),
       'selection-copy': () => this.#copyPaths(),
       'selection-reveal': () => this.#reveal(),
     };
@@ -194,17 +193,13 @@ export class SelectionBar {
     this.#callbacks.onChange();
   }
 
-  async #downloadZip() {
-    this.#callbacks.showToast(translate('zip_started', { n: this.#selection.size }));
-    saveFile(await this.#api.fetchZip(this.#ids), 'lookalike.zip');
-    this.#callbacks.showToast(translate('downloaded', { name: 'lookalike.zip' }));
-  }
-
-  #downloadCsv() {
-    const rows = this.#selection.selected.map((item) => [item.id, item.path, item.width, item.height, item.score ?? '']);
-    const text = createCsv([['id', 'path', 'width', 'height', 'score'], ...rows]);
-    saveFile(new Blob([text], { type: 'text/csv' }), 'lookalike.csv');
-    this.#callbacks.showToast(translate('downloaded', { name: 'lookalike.csv' }));
+  /** @param {'download' | 'csv'} route */
+  async #save(route) {
+    const ids = this.#ids;
+    await this.#api.fetchGrant(); // asks for the token where it is needed, since a form cannot
+    saveImages(route, ids);
+    const name = route === 'csv' ? 'lookalike.csv' : 'lookalike.zip';
+    this.#callbacks.showToast(translate('download_started', { n: ids.length, name }));
   }
 
   async #copyPaths() {

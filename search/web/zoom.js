@@ -114,8 +114,9 @@ export class Zoom {
     const { scale, x, y } = this.#view;
     if (other) {
       const factor = getDistance(event, other) / Math.max(1, getDistance(before, other));
-      const middle = { clientX: (event.clientX + other.clientX) / 2, clientY: (event.clientY + other.clientY) / 2 };
-      this.#show(zoomAt(this.#view, factor, this.#getPoint(middle)));
+      const [from, to] = [before, event].map((one) => this.#getPoint(getMiddle(one, other)));
+      const next = zoomAt(this.#view, factor, from); // what is under the fingers stays there
+      this.#show({ ...next, x: next.x + to.x - from.x, y: next.y + to.y - from.y });
       this.hasMoved = true;
     } else if (this.isZoomed) {
       this.#stage.setPointerCapture(event.pointerId);
@@ -145,6 +146,14 @@ export class Zoom {
     this.#stage.style.setProperty('--view', this.isZoomed ? `translate(${x}px, ${y}px) scale(${scale})` : 'none');
     this.#stage.classList.toggle('is-zoomed', this.isZoomed);
   }
+}
+
+/**
+ * @param {PointerEvent} a
+ * @param {PointerEvent} b
+ */
+function getMiddle(a, b) {
+  return { clientX: (a.clientX + b.clientX) / 2, clientY: (a.clientY + b.clientY) / 2 };
 }
 
 /**

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { createCsv } from '../../search/web/csv.js';
 import { classifyHits, findCutoff } from '../../search/web/cutoff.js';
 import { layoutSections } from '../../search/web/layout.js';
 import { getMediaType } from '../../search/web/paths.js';
@@ -72,11 +71,6 @@ test('a selection of single pictures, ranges and all', () => {
   const before = changes;
   selection.clear();
   assert.equal(changes, before);
-});
-
-test('a table quotes what it must, and holds nothing that a spreadsheet computes', () => {
-  const text = createCsv([['a,b', 'say "hi"', 'two\nlines', 0.5, -1], ['=1+1', '@x', 'plain', '', 'x']]);
-  assert.equal(text, '\uFEFF"a,b","say ""hi""","two\nlines",0.5,-1\r\n\'=1+1,\'@x,plain,,x\r\n');
 });
 
 test('media types by name', () => {

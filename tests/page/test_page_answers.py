@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -279,8 +280,14 @@ def test_paths_and_a_table_of_the_selection(page: Page, base: str, tmp_path: Pat
     page.wait_for("document.getElementById('toast').textContent.includes('lookalike.csv')")
     until(table.exists)
     rows = table.read_text("utf-8-sig").splitlines()
-    assert rows[0] == "id,path,width,height,score"
-    assert [row.split(",")[1] for row in rows[1:]] == paths
+    assert rows[0].startswith("path,id,") and [row.split(",")[0] for row in rows[1:]] == paths
+    page.click("#selection-zip")
+    archive = tmp_path / "lookalike.zip"
+    until(archive.exists)
+    with zipfile.ZipFile(archive) as packed:
+        data = {hashlib.sha256(packed.read(name)).hexdigest() for name in packed.namelist()}
+    assert data == {identify(Path(path)) for path in paths}
+    assert page.evaluate(SELECTED) == 2  # the page stays as it is
 
 
 def test_a_picture_is_dragged_out_as_a_file(page: Page, base: str) -> None:

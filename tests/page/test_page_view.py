@@ -79,8 +79,8 @@ def check_boxes(page: Page) -> None:
     for i, corners in enumerate((*BOXES, TALL), 1):
         (x0, y0), _, (x1, y1), _ = corners
         expected = [left + x0 * width, top + y0 * height, (x1 - x0) * width, (y1 - y0) * height]
-        found = page.evaluate(RECTANGLE, f".text-line:nth-child({i})")
-        assert found == pytest.approx(expected, abs=1.5)
+        frame = page.evaluate(RECTANGLE, f".text-line:nth-child({i})")
+        assert frame == pytest.approx(expected, abs=1.5)
 
 
 # text in the picture -----------------------------------------------------------------------------
@@ -136,3 +136,79 @@ def test_a_picture_without_text_offers_none(page: Page, base: str, engine: Engin
     back = Keys.ARROW_LEFT if step == Keys.ARROW_RIGHT else Keys.ARROW_RIGHT
     page.press_keys(back)  # the choice holds for the next picture with text
     page.wait_for(f"{PRESSED} === 'true' && {LINES}.length === 3")
+
+
+# fingers and keys --------------------------------------------------------------------------------
+
+
+def touch(page: Page, kind: str, *xs: float) -> None:
+    points = [{"x": x, "y": 200, "id": i} for i, x in enumerate(xs)]
+    page.cdp("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+
+
+def test_two_fingers_zoom_at_their_middle(page: Page, base: str, engine: Engine) -> None:
+    page.resize(390, 844, touch=True)
+    open_view(page, base, engine)
+    page.press_keys("t")
+    before = page.evaluate(RECTANGLE, "#detail-image")
+    middle = before[0] + before[2] / 2
+    touch(page, "touchStart", middle - 30)
+    touch(page, "touchStart", middle - 30, middle + 30)
+    touch(page, "touchMove", middle - 60, middle + 60)
+    touch(page, "touchMove", middle - 90, middle + 90)
+    page.wait_for("document.querySelector('#detail-stage.is-zoomed')")
+    touch(page, "touchEnd")
+    after = page.evaluate(RECTANGLE, "#detail-image")
+    assert after[2] == pytest.approx(3 * before[2], rel=0.02)
+    assert after[0] + after[2] / 2 == pytest.approx(middle, abs=2)
+    check_boxes(page)
+    assert page.evaluate("document.getElementById('detail').open")  # and no swipe
+    assert page.evaluate("document.getElementById('detail-name').textContent") == "text.png"
+    touch(page, "touchStart", 100)
+    touch(page, "touchStart", 100, 300)
+    touch(page, "touchMove", 190, 210)
+    page.wait_for("!document.querySelector('#detail-stage.is-zoomed')")
+    touch(page, "touchEnd")
+
+
+def test_stars_by_keyboard(page: Page, base: str, engine: Engine) -> None:
+    identity = identify(engine, "text")
+    pressed = "document.querySelectorAll('#mark-stars [aria-pressed=true]').length"
+    open_view(page, base, engine)
+    page.press_keys("4")
+    page.wait_for(f"{pressed} === 4")
+    page.press_keys("2")
+    page.wait_for(f"{pressed} === 2")
+    assert engine.picture(identity).annotations.rating == 2
+    page.press_keys("2")  # again: none
+    page.wait_for(f"{pressed} === 0")
+    page.evaluate("document.querySelector('#mark-stars button:nth-child(3)').focus()")
+    page.press_keys(Keys.ENTER)
+    page.wait_for(f"{pressed} === 3")
+    page.find("#mark-tag").send_keys("5")  # a tag is typed
+    assert page.evaluate(pressed) == 3
+    assert engine.picture(identity).annotations.rating == 3
+
+
+def test_the_selection_is_rated_and_hidden_by_keyboard(
+    page: Page, base: str, engine: Engine
+) -> None:
+    shown = "document.querySelectorAll('#grid li').length"
+    message = "document.getElementById('toast').textContent.includes(arguments[0])"
+    page.open(base, "/?w=name%3Dtext")
+    page.wait_for(f"{shown} === 1")
+    page.evaluate("document.querySelector('#grid a').focus()")
+    page.press_keys(" ")
+    page.evaluate("document.getElementById('selection-rating').focus()")
+    page.press_keys(Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.ENTER)
+    page.wait_for(message, "1 picture")
+    assert engine.picture(identify(engine, "text")).annotations.rating is not None
+    page.wait_for(f"{shown} === 1 && !document.getElementById('selection-bar').hidden")
+    page.evaluate("document.getElementById('selection-hide').focus()")
+    page.press_keys(Keys.ENTER)
+    page.wait_for(f"{shown} === 0")
+    assert engine.browse(hidden=True).total == 1
+    page.evaluate("document.querySelector('#toast button').focus()")
+    page.press_keys(Keys.ENTER)  # undo
+    page.wait_for(f"{shown} === 1")
+    assert engine.browse(hidden=True).total == 0

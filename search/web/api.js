@@ -83,6 +83,21 @@ import { Problem, isAbort } from './problems.js';
  * A line of text in a picture. box: its corners, in shares of the picture.
  * @typedef {{ text: string, confidence: number, box: [number, number][] }} TextLine
  */
+/** @typedef {{ id: string, path: string }} FileOfPicture */
+
+/**
+ * A picture of a group of duplicates, as docs/duplicates.md has it.
+ * @typedef {{
+ *   id: string, path: string, files: FileOfPicture[], action: 'keep' | 'remove' | 'leave', score: number | null,
+ *   type: string, width: number, height: number, bytes: number, taken: string | null, camera: string | null,
+ *   tags: string[], favourite: boolean, rating: number | null, marks: ('burst' | 'raw' | 'live')[],
+ *   companions: string[],
+ * }} Duplicate
+ */
+
+/** @typedef {{ id: string, kind: string, score: number, bytes: number, pictures: Duplicate[] }} DuplicateGroup */
+/** @typedef {{ page: number, pages: number, total: number, bytes: number, groups: DuplicateGroup[] }} Duplicates */
+
 /**
  * An indexed folder. sync_hours: a server syncs it every so many hours, 0 for never, null as it changes.
  * @typedef {{ path: string, state: string, files: number, exclude: string[], sync_hours: number | null }} Root
@@ -326,6 +341,26 @@ export class Api {
    */
   removeImages(ids) {
     return this.#requestJson('images/remove', createJson({ ids }));
+  }
+
+  /**
+   * Return a page of groups of duplicates, or the job that compares pictures first.
+   * @param {{ kind: string, where: readonly string[], keep: string, page: number, size: number }} list
+   * @param {AbortSignal} signal
+   * @returns {Promise<Duplicates | { job: string }>}
+   */
+  fetchDuplicates({ kind, where, keep, page, size }, signal) {
+    const parameters = createParameters({ kind, where, keep, page: String(page), size: String(size) });
+    return this.#requestJson(`duplicates?${parameters}`, { signal });
+  }
+
+  /**
+   * Move files to the system's bin, and what is said of their pictures to those that are kept.
+   * @param {{ keep: FileOfPicture, remove: FileOfPicture[] }[]} groups
+   * @returns {Promise<{ removed: string[], files: number, failed: { path: string }[], undo: string | null }>}
+   */
+  removeDuplicates(groups) {
+    return this.#requestJson('duplicates/remove', createJson({ groups }));
   }
 
   /**

@@ -5,6 +5,7 @@ import { Api } from './api.js';
 import { AskDialog } from './ask.js';
 import { DetailDialog } from './detail.js';
 import { getElement, moveFocus, translateDocument } from './dom.js';
+import { DuplicatesView } from './duplicates.js';
 import { Finding } from './finding.js';
 import { Grid } from './grid.js';
 import { translate, translator } from './i18n.js';
@@ -64,6 +65,7 @@ class App {
   #panel;
   #detail;
   #finding;
+  #duplicates;
   #results;
 
   constructor() {
@@ -117,6 +119,12 @@ class App {
       onEdit: () => this.#reloadResults(),
       showToast,
     });
+    this.#duplicates = new DuplicatesView(this.#api, ask, {
+      onChange: (change) => this.#enter({ ...this.#route, ...change, see: '' }),
+      onFollow: (event) => this.#follow(event),
+      onEdit: () => this.#refreshLibrary(),
+      showToast,
+    });
     const parts = {
       api: this.#api,
       store: this.#store,
@@ -139,7 +147,10 @@ class App {
     history.scrollRestoration = 'manual';
     receiveUploads((content) => this.#receive(content));
     for (const link of document.querySelectorAll('a[data-route]')) {
-      link.addEventListener('click', (event) => this.#follow(/** @type {MouseEvent} */ (event)));
+      link.addEventListener('click', (event) => {
+        this.#follow(/** @type {MouseEvent} */ (event));
+        if (event.defaultPrevented) link.closest('dialog')?.close();
+      });
     }
     getElement('box').addEventListener('submit', (event) => {
       event.preventDefault();
@@ -149,7 +160,7 @@ class App {
     });
     document.querySelector('.skip-link')?.addEventListener('click', (event) => {
       event.preventDefault(); // an address of its own would be another entry of the history
-      getElement('results').focus();
+      this.#focusPictures();
     });
     getElement('more').addEventListener('click', () => this.#showMore());
     addEventListener('popstate', () => this.#showEntry());
@@ -258,14 +269,35 @@ class App {
     this.#isStarted = true;
     this.#isClosing = false;
     if (!hasSameResults) this.#searchBox.value = getBoxText(route);
-    if (!hasSameResults || this.#results.hasFailed) this.#results.load(route, y);
+    const hasFailed = this.#results.hasFailed && !route.duplicates;
+    if (!hasSameResults || hasFailed) this.#load(y);
     if (route.see) this.#showDetail(route.see);
     else if (this.#detail.isOpen) {
       this.#detail.close();
       const place = previous ? this.#grid.find(previous) : -1;
       if (hasSameResults && place >= 0) this.#grid.focus(place);
-      else getElement('results').focus({ preventScroll: true });
+      else this.#focusPictures();
     }
+  }
+
+  /**
+   * Request what the route has.
+   * @param {number} y Pixels to scroll to.
+   */
+  #load(y) {
+    if (this.#route.duplicates) {
+      this.#results.stop();
+      this.#duplicates.show(this.#route);
+      return;
+    }
+    if (this.#duplicates.isShown) this.#duplicates.hide();
+    this.#results.load(this.#route, y);
+  }
+
+  /** Give the focus to what the page lists. */
+  #focusPictures() {
+    if (this.#route.duplicates) this.#duplicates.focus();
+    else getElement('results').focus({ preventScroll: true });
   }
 
   #showMore() {
@@ -278,20 +310,20 @@ class App {
   #handleLibraryChange() {
     this.#store.invalidate();
     this.#finding.invalidate();
-    const isReading = this.#route.see || scrollY > innerHeight || getElement('grid').contains(document.activeElement);
-    if (!isReading) this.#results.load(this.#route, scrollY);
+    const isReading = this.#route.see || this.#route.duplicates || scrollY > innerHeight || getElement('grid').contains(document.activeElement);
+    if (!isReading) this.#load(scrollY);
   }
 
   /** Search again with another least score. */
   #handleCutOff() {
     this.#store.invalidate();
-    this.#results.load(this.#route, scrollY);
+    if (!this.#route.duplicates) this.#load(scrollY);
   }
 
   /** Ask for the results anew, since pictures were changed. */
   #reloadResults() {
     this.#refreshLibrary();
-    this.#results.load(this.#route, scrollY);
+    this.#load(scrollY);
   }
 
   #refreshLibrary() {

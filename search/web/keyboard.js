@@ -122,6 +122,17 @@ export function getViewAction({ key }) {
 }
 
 /**
+ * Return what a key does in the groups of duplicates, or null.
+ * @param {Pick<KeyboardEvent, 'key'>} event
+ * @returns {'keep' | 'remove' | 'undo' | null}
+ */
+export function getDuplicateAction({ key }) {
+  if (key === ' ' || key === 'k') return 'keep';
+  if (key === 'Enter' || isDeleteKey({ key })) return 'remove';
+  return key === 'z' ? 'undo' : null;
+}
+
+/**
  * Return the stars that a key gives to the picture that is shown large, or 0.
  * @param {Pick<KeyboardEvent, 'key'>} event
  */

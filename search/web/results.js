@@ -53,6 +53,12 @@ export class Results {
     this.#callbacks = callbacks;
   }
 
+  /** Leave the request for pictures alone, since something else is shown. */
+  stop() {
+    this.#request.abort();
+    document.body.classList.remove('is-busy', 'is-empty');
+  }
+
   /**
    * Request and show the pictures of a route.
    * @param {Route} route

@@ -5,6 +5,12 @@ export const MAX_K = 10_000;
 const ID_DIGITS = 16;
 export const SORT_KEYS = Object.freeze(/** @type {const} */ (['score', 'date', 'name', 'size', 'folder', 'color', 'added']));
 export const KINDS = Object.freeze(['copy', 'similar']);
+export const DUPLICATE_KINDS = Object.freeze(/** @type {const} */ (['exact', 'copy', 'similar']));
+
+/** Which of several duplicates is kept; the first without a choice. */
+export const KEEP_RULES = Object.freeze(/** @type {const} */ (['largest', 'oldest', 'sharpest', 'metadata']));
+
+/** @typedef {typeof DUPLICATE_KINDS[number]} DuplicateKind */
 
 /**
  * A part of a query: a picture or words.
@@ -27,6 +33,8 @@ export const KINDS = Object.freeze(['copy', 'similar']);
  * @property {string} sort An order such as `-date`; empty for the best or the newest first.
  * @property {string} from Month at which a list by date begins, `none` for pictures without a date, or empty.
  * @property {boolean} isHidden Whether the hidden pictures are listed.
+ * @property {DuplicateKind | ''} duplicates Groups of duplicates of this kind are shown; empty for pictures.
+ * @property {string} keep Which of several duplicates is kept; empty for the usual rule.
  * @property {string} see Id of the picture that is shown large, or empty.
  */
 
@@ -46,6 +54,8 @@ export const START = Object.freeze({
   sort: '',
   from: '',
   isHidden: false,
+  duplicates: '',
+  keep: '',
   see: '',
 });
 
@@ -188,6 +198,8 @@ export function parseRoute(search) {
     sort: parseSort(parameters.get('sort') ?? ''),
     from: parameters.get('from')?.match(/^(\d{4}-(0[1-9]|1[0-2])|none)$/)?.[0] ?? '',
     isHidden: parameters.get('hidden') === '1',
+    duplicates: DUPLICATE_KINDS.find((kind) => kind === parameters.get('duplicates')) ?? '',
+    keep: KEEP_RULES.slice(1).find((rule) => rule === parameters.get('keep')) ?? '',
     see: parameters.get('see') ?? '',
   };
 }
@@ -196,7 +208,8 @@ export function parseRoute(search) {
  * Return the address of a route. A route with a file has none but the start page's.
  * @param {Route} route
  */
-export function formatRoute({ terms, where, k, min, kind, isFolded, sort, from, isHidden, see }) {
+export function formatRoute(route) {
+  const { terms, where, k, min, kind, isFolded, sort, from, isHidden, duplicates, keep, see } = route;
   const parts = /** @type {string[]} */ ([]);
   /** @type {(name: string, value: string | number) => void} */
   const add = (name, value) => {
@@ -216,6 +229,8 @@ export function formatRoute({ terms, where, k, min, kind, isFolded, sort, from, 
   if (sort) add('sort', sort);
   if (from) add('from', from);
   if (isHidden) add('hidden', 1);
+  if (duplicates) add('duplicates', duplicates);
+  if (duplicates && keep) add('keep', keep);
   if (see) add('see', shortenId(see));
   return parts.length ? `/?${parts.join('&')}` : '/';
 }
@@ -224,7 +239,7 @@ export function formatRoute({ terms, where, k, min, kind, isFolded, sort, from, 
  * Return a key that two routes share if they have the same results.
  * @param {Route} route
  */
-export function getResultKey({ terms, where, k, min, kind, isFolded, sort, from, isHidden }) {
+export function getResultKey({ terms, where, k, min, kind, isFolded, sort, from, isHidden, duplicates, keep }) {
   const parts = terms.map(({ what, weight, crop }) => [what, weight, crop]);
-  return JSON.stringify([parts, where, k, min, kind, isFolded, sort, from, isHidden]);
+  return JSON.stringify([parts, where, k, min, kind, isFolded, sort, from, isHidden, duplicates, keep]);
 }

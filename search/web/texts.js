@@ -1,6 +1,7 @@
 // Every text of the page, in English and Chinese. `{name}` is filled in; a key that ends in `_one`
 // is the singular.
 
+import { EN_DUPLICATES, ZH_DUPLICATES } from './texts-duplicates.js';
 import { EN_FINDING, ZH_FINDING } from './texts-finding.js';
 
 /**
@@ -9,6 +10,7 @@ import { EN_FINDING, ZH_FINDING } from './texts-finding.js';
  */
 
 export const EN = Object.freeze({
+  ...EN_DUPLICATES,
   ...EN_FINDING,
   title: 'lookalike',
   tagline: 'Find the pictures that look like this one',
@@ -494,6 +496,7 @@ export const EN = Object.freeze({
 
 /** @type {Readonly<Record<Exclude<TextKey, `${string}_one`>, string>>} */
 export const ZH = Object.freeze({
+  ...ZH_DUPLICATES,
   ...ZH_FINDING,
   title: 'lookalike 以图搜图',
   tagline: '找出与它相似的图片',

@@ -3,7 +3,7 @@
 import { getElement } from './dom.js';
 import { translate } from './i18n.js';
 import { VIEW_SIZES, getStorage, readPreferences, writePreferences } from './preferences.js';
-import { SORT_KEYS } from './route.js';
+import { SORT_KEYS, START } from './route.js';
 
 /** @import { Route } from './route.js' */
 
@@ -23,12 +23,18 @@ export class Toolbar {
   /** @type {Pick<Route, 'terms' | 'sort'>} */
   #route = { terms: [], sort: '' };
 
+  /** @type {readonly string[]} */
+  #where = [];
+
   /** @param {Callbacks} callbacks */
   constructor(callbacks) {
     this.#callbacks = callbacks;
     this.#sort.addEventListener('change', () => this.#choose(this.#sort.value));
     getElement('sort-reverse').addEventListener('click', () => this.#reverse());
     getElement('map-open').addEventListener('click', () => callbacks.onMap());
+    getElement('duplicates-open').addEventListener('click', () => {
+      callbacks.onChange({ ...START, where: this.#where, duplicates: 'exact' });
+    });
     this.#size.max = String(VIEW_SIZES.length - 1);
     this.#size.value = String(VIEW_SIZES.indexOf(readPreferences(getStorage()).viewSize));
     this.#size.addEventListener('input', () => {
@@ -41,6 +47,7 @@ export class Toolbar {
   /** @param {Route} route */
   show(route) {
     this.#route = route;
+    this.#where = route.where;
     const [key, isReversed] = splitSort(getSort(route));
     const keys = SORT_KEYS.filter((name) => name !== 'score' || route.terms.length);
     this.#sort.replaceChildren(...keys.map((name) => new Option(translate(`sort_${name}`), name, false, name === key)));

@@ -21,7 +21,8 @@ test('the others go, but for those that are no mere duplicates', () => {
     createDuplicate('c', { files: copies, bytes: 20 }), createDuplicate('d', { companions: ['/a/d.mov'] }),
   ];
   assert.equal(findKept({ pictures }), 0);
-  assert.deepEqual(planRemoval({ pictures }, 0), { keep: pictures[0].files[0], remove: copies, pictures: [pictures[2]], bytes: 20 });
+  const usual = planRemoval({ pictures }, 0);
+  assert.deepEqual(usual, { keep: pictures[0].files[0], remove: copies, pictures: [pictures[2]], bytes: 20 });
   const other = planRemoval({ pictures }, 2);
   assert.deepEqual(other.keep, copies[0]);
   assert.deepEqual(other.remove, pictures[0].files);

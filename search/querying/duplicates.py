@@ -271,7 +271,10 @@ class DuplicateFinder:
         copy = usual.copy
         if query.min_score is not None and query.kind != "similar":
             copy = max(copy, query.min_score)
-        pairs = pairs.select(pairs.scores >= (copy if query.kind == "copy" else min(least, copy)))
+        may_be = (pairs.scores >= copy) & (pairs.differences <= usual.difference)
+        if query.kind != "copy":
+            may_be |= pairs.scores >= least
+        pairs = pairs.select(may_be)
         members = _list_members(pairs, is_chosen, same)
         faces = {n: one[0] for n, one in members.items()}
         held = np.array(sorted(members), np.int64)

@@ -26,8 +26,8 @@ from search.records import DuplicateKind, Duplicates, Removal
 
 router = make_router(prefix="/api/v1/duplicates", tags=["duplicates"])
 KIND = "compare"
-QUICK = 200_000_000
-"""Pairs of pictures that a request waits for to be compared, 2 to 4 seconds on two cores."""
+QUICK = 20_000_000
+"""Pairs of pictures that a request waits for to be compared: some seconds."""
 COMPARING: dict[int | str, dict[str, Any]] = {
     202: {"description": "Pictures are compared first", "model": StartedJson}
 }

@@ -22,7 +22,7 @@ from search.records import Change
 
 GROUPS = "document.querySelectorAll('.duplicate-group').length"
 SUMMARY = "document.getElementById('duplicates-summary').textContent"
-KEPT = (
+KEPT_PATH = (
     "[...document.querySelectorAll('.duplicate-group')].map(group => "
     "group.querySelector('[aria-checked=true]').title.split('/').at(-1)).join()"
 )
@@ -77,7 +77,7 @@ def test_duplicates_are_opened_from_the_toolbar_and_the_library(page: Page, base
     assert page.evaluate(SUMMARY).startswith("2 groups")
     page.click("#duplicates-tabs li:nth-child(2) a")
     page.wait_for(f"location.search.includes('copy') && {GROUPS} === 1")
-    assert page.evaluate(KEPT) == "c.jpg"
+    assert page.evaluate(KEPT_PATH) == "c.jpg"
     assert "differs" in page.find(".duplicate-card dl div").get_attribute("class")
     page.click("#duplicates-conditions button")
     page.wait_for(f"location.search === '?duplicates=copy' && {GROUPS} === 1")
@@ -98,15 +98,15 @@ def test_what_is_kept_is_changed_and_the_others_are_removed_by_keys(
 ) -> None:
     engine.tags.change([engine.browse("name=a").pictures[0].id], Change(add_tags=("beach",)))
     open_kind(page, base)
-    assert page.evaluate(KEPT).startswith("a")
+    assert page.evaluate(KEPT_PATH).startswith("a")
     page.press_keys(Keys.ARROW_DOWN)
     first = page.evaluate(FOCUSED)
     page.press_keys(Keys.ARROW_DOWN)
-    assert page.evaluate(FOCUSED) == page.evaluate(KEPT).split(",")[1] != first
+    assert page.evaluate(FOCUSED) == page.evaluate(KEPT_PATH).split(",")[1] != first
     page.press_keys(Keys.HOME, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
     chosen = page.evaluate(FOCUSED)
     page.press_keys("k")
-    assert page.evaluate(KEPT).split(",")[0] == chosen != first
+    assert page.evaluate(KEPT_PATH).split(",")[0] == chosen != first
     page.press_keys(Keys.ENTER)
     page.wait_for("document.getElementById('ask').open")
     assert page.read_text("#ask-title") == "Move 2 files to the bin?"
@@ -119,7 +119,7 @@ def test_what_is_kept_is_changed_and_the_others_are_removed_by_keys(
     assert [path.name for path in folder.rglob("a*.jpg")] == [chosen]
     assert len(list(bin_folder.iterdir())) == 2
     assert page.evaluate(SUMMARY).startswith("1 group ")
-    assert page.evaluate(FOCUSED) == page.evaluate(KEPT)  # keys go on
+    assert page.evaluate(FOCUSED) == page.evaluate(KEPT_PATH)  # keys go on
     page.wait_for(TOAST, "2 files")
     page.press_keys("z")
     page.wait_for(f"{GROUPS} === 2")
@@ -166,14 +166,14 @@ def test_a_rule_chooses_what_is_kept(page: Page, base: str) -> None:
     page.wait_for(f"{GROUPS} === 1")
     Select(page.find("#duplicates-rule")).select_by_visible_text("the largest")
     page.wait_for("!location.search.includes('keep')")
-    page.wait_for(f"{GROUPS} === 1 && {KEPT} === 'c.jpg'")
+    page.wait_for(f"{GROUPS} === 1 && {KEPT_PATH} === 'c.jpg'")
     page.click(".duplicate-card:nth-child(2) [role=radio]")
-    page.wait_for(f"{KEPT} === 'c-small.jpg'")
+    page.wait_for(f"{KEPT_PATH} === 'c-small.jpg'")
     page.click(".duplicate-card .duplicate-name")  # large, and back
     page.wait_for("document.querySelector('#detail-image.is-ready')")
     page.press_keys(Keys.ESCAPE)
     page.wait_for("!document.getElementById('detail').open")
-    assert page.evaluate(KEPT) == "c-small.jpg"
+    assert page.evaluate(KEPT_PATH) == "c-small.jpg"
 
 
 def test_hundreds_of_groups_come_as_they_are_scrolled_to(

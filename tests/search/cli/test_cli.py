@@ -114,6 +114,7 @@ def test_a_file_finds_itself_first(library: tuple[Path, Path]) -> None:
         "time",
         "low_content",
         "copies",
+        "evidence",
     ]
     assert len(answer["hits"]) == 5 and answer["model"] == "mini"
     assert set(answer["took_ms"]) == {"decode", "embed", "search", "verify", "total"}

@@ -75,7 +75,7 @@ def test_files_come_in_order_and_known_ones_are_only_hashed(folder: Path) -> Non
 
 def test_pictures_are_extracted_again_from_a_file_that_exists(folder: Path) -> None:
     paths = [(7, ("/not/there.jpg", str(paint(folder / "1.jpg", 1)))), (9, ("/nowhere.jpg",))]
-    extracted = list(extract_again(paths, {7}, OneByOne(), Counted().preprocessing))
+    extracted = list(extract_again(paths, {7}, set(), OneByOne(), Counted().preprocessing))
     assert [key for key, _ in extracted] == paths
     first, second = (picture for _, picture in extracted)
     assert isinstance(first, DecodedPicture) and first.id == identity(1) and first.metadata

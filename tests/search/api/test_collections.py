@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from helpers.pictures import identity, jpeg, paint
 from helpers.serving import events, files, problem, serving, until
-from sqlalchemy import update
+from sqlalchemy import select, update
 from test_roles import OWN, bearer, list_routes
 
 from search import Engine, Progress
@@ -35,7 +36,7 @@ MAINTENANCE = set(
     " list_wrong_counts list_unembedded list_outdated list_undescribed list_postponed picture_ids"
     " picture_ids_from searchable_ids iterate_files iterate_file_blocks count_dangling"
     " list_wrong_texts list_roots find_uploads_root list_unfeatured count_features"
-    " iterate_features load_features".split()
+    " iterate_features load_features calibration".split()
 )
 """Reads of `CatalogReader` that answer no user, or hold nothing of pictures."""
 HOOKED = set(
@@ -298,6 +299,28 @@ def check_places(server: Server) -> None:
     set_place(None)
 
 
+def check_duplicates(server: Server) -> None:
+    """Two pictures with the same pixels, one of them in another collection, are no group."""
+    both = pictures.c.id.in_([identity(OURS[0]), identity(UNSEEN)])
+    with server.engine.library.database.write() as c:
+        before = dict(c.execute(select(pictures.c.id, pictures.c.pixel_hash).where(both)).all())
+        c.execute(update(pictures).where(both).values(pixel_hash="f" * 64))
+    try:
+        whole = server.engine.duplicates("exact").to_json()
+        assert identity(UNSEEN) in json.dumps(whole)
+        for kind in ("exact", "copy", "similar"):
+            answer = server.ask("GET", "/api/v1/duplicates", params={"kind": kind})
+            assert answer.status_code == 200
+            assert identity(UNSEEN) not in answer.text and str(server.theirs) not in answer.text
+        exact = server.ask("GET", "/api/v1/duplicates", params={"kind": "exact"}).json()
+        assert identity(OURS[0]) not in json.dumps(exact["groups"])
+    finally:
+        with server.engine.library.database.write() as c:
+            for name, pixels in before.items():
+                one = pictures.c.id == name
+                c.execute(update(pictures).where(one).values(pixel_hash=pixels))
+
+
 def check_text_lines(server: Server) -> None:
     lines = server.ask("GET", f"/api/v1/images/{identity(OURS[0])}/text").json()["lines"]
     assert lines == []
@@ -418,6 +441,7 @@ CASES: dict[tuple[str, str], Check] = {
     ("GET", "/api/v1/months"): check_facets,
     ("GET", "/api/v1/tree"): check_tree,
     ("GET", "/api/v1/places"): check_places,
+    ("GET", "/api/v1/duplicates"): check_duplicates,
     ("GET", "/api/v1/images/{picture_id}/text"): check_text_lines,
     ("POST", "/share"): check_share,
     ("GET", "/api/v1/shared/{name}"): check_share,

@@ -29,7 +29,7 @@ BITS = 128
 """Bits of a code."""
 COMPACT_COUNT, DENSE_COUNT = 160, 1000
 """Points of a picture at most."""
-COMPACT_SIDE, DENSE_SIDE, QUERY_SIDE = 384, 640, 400
+COMPACT_SIDE, DENSE_SIDE, QUERY_SIDE = 256, 640, 400
 """Most pixels of the long side of the picture in which they are found. A query that is smaller than
 the last one is enlarged to it."""
 CONTRAST, DENSE_CONTRAST = 0.03, 0.015

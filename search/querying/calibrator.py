@@ -34,6 +34,9 @@ LEAST = 30
 """Pictures that a library must have: fewer tell nothing of strangers."""
 DEPTH = 10
 """Hits of a query among which its original and the most similar stranger are looked for."""
+VERIFY_SECONDS = 600.0
+"""For which the hits of a query are compared at most: all of them, however busy the machine is, so
+that the same seed gives the same calibration."""
 KEPT_OUT = 5
 """One in so many pictures is kept out of the first fit, and measures it."""
 
@@ -52,7 +55,7 @@ class LibraryCalibrator:
 
     def __init__(self, parts: SearchParts) -> None:
         self._parts = parts
-        self._search = LibrarySearch(parts)
+        self._search = LibrarySearch(parts, VERIFY_SECONDS)
 
     def calibrate(self, count: int, seed: int) -> Iterator[CalibrationProgress]:
         """Edit `count` pictures, search for them, and fit and store calibrations.
@@ -65,14 +68,14 @@ class LibraryCalibrator:
         begun, searcher = time.perf_counter(), self._search.open()
         ids = self._sample(count, seed)
         pairs, other = list[Pair](), None
-        for done, (place, picture_id) in enumerate(enumerate(ids), 1):
+        for place, picture_id in enumerate(ids):
             image = self._open(picture_id)
             if image is not None:
                 rng = random.Random(f"{seed} {picture_id}")
                 edited = edit_randomly(image, rng, other or image)
                 pairs += self._search_for(place, picture_id, edited)
                 other = image
-            yield CalibrationProgress(done, len(ids))
+            yield CalibrationProgress(place + 1, len(ids))
         fitted, errors = dict[str, Calibration](), dict[str, float]()
         usable = [one for one in pairs if one.hit.score is not None and not one.hit.low_content]
         for name, features in FEATURES.items():

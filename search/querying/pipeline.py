@@ -107,8 +107,9 @@ class SearchParts(Protocol):
 class LibrarySearch:
     """Answers queries of a library, also while its model changes. Threads may share it."""
 
-    def __init__(self, parts: SearchParts) -> None:
-        self._parts = parts
+    def __init__(self, parts: SearchParts, verify_seconds: float | None = None) -> None:
+        """verify_seconds: for which hits are compared at most; None for what the settings say."""
+        self._parts, self._verify_seconds = parts, verify_seconds
 
     def search(self, query: Query) -> Hits:
         """Return hits, best first. Raises LookalikeError for what cannot be answered.
@@ -150,7 +151,7 @@ class LibrarySearch:
         else:
             raise QueryError(describe_missing(model, serving))
         self._parts.decoders.warm()
-        return Searcher(self._parts, space, hidden)
+        return Searcher(self._parts, space, hidden, self._verify_seconds)
 
 
 @dataclass(frozen=True)
@@ -170,8 +171,16 @@ class Ranking:
 class Searcher:
     """Answers queries under one model. Threads may share it."""
 
-    def __init__(self, parts: SearchParts, space: Space, hidden: bool = False) -> None:
-        """space: whose vectors are searched. hidden: find hidden pictures too."""
+    def __init__(
+        self,
+        parts: SearchParts,
+        space: Space,
+        hidden: bool = False,
+        verify_seconds: float | None = None,
+    ) -> None:
+        """space: whose vectors are searched. hidden: find hidden pictures too. verify_seconds: see
+        `LibrarySearch`."""
+        self._verify_seconds = verify_seconds
         self.space, self._parts = space, parts
         self._runtime, self._models = parts.runtime, parts.models
         self._reader = parts.reader.with_hidden() if hidden else parts.reader
@@ -363,7 +372,10 @@ class Searcher:
     def _open_verifier(self) -> Verifier:
         from search.querying.verification import Verifier  # OpenCV is slow to import
 
-        return Verifier(self._parts, self._parts.settings.verify_seconds)
+        seconds = self._verify_seconds
+        return Verifier(
+            self._parts, self._parts.settings.verify_seconds if seconds is None else seconds
+        )
 
     def _select_visible(self, row_ids: Sequence[int]) -> list[int]:
         """Return those of some pictures that searches show."""

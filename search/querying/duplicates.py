@@ -117,7 +117,7 @@ class DuplicateQuery:
         if pair is not None and (len(pair) != 2 or folder is not None):
             raise QueryError("between takes two folders, and no other folder beside them")
         if pair is not None and (is_in(pair[0], pair[1]) or is_in(pair[1], pair[0])):
-            raise QueryError("between takes two folders of which none is in the other")
+            raise QueryError("between takes two folders; one of these is inside the other")
         rules = KeepRules.parse(keep)
         if keep is None and pair is not None:
             rules = KeepRules((f"folder:{pair[0]}", *rules.rules))

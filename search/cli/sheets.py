@@ -40,13 +40,8 @@ def write_contact_sheet(file: Path, hits: Hits, engine: Engine) -> None:
     """
     terms = "".join(_describe_term(term, engine) for term in hits.query["terms"])
     figures = "".join(_describe_hit(hit, engine) for hit in hits)
-    document = (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width"><title>lookalike</title>'
-        f"<style>{STYLE}</style></head><body><header><h1>Query</h1><main>{terms}</main>"
-        f"<h1>{len(hits)} pictures</h1></header><main>{figures}</main></body></html>\n"
-    )
-    _write(file, document.encode("utf-8", "replace"))
+    header = f"<h1>Query</h1><main>{terms}</main><h1>{len(hits)} pictures</h1>"
+    _write_page(file, header, f"<main>{figures}</main>")
 
 
 def write_csv(file: Path, hits: Hits) -> None:
@@ -61,13 +56,7 @@ def write_csv(file: Path, hits: Hits) -> None:
 def write_duplicates_sheet(file: Path, listed: Duplicates, engine: Engine) -> None:
     """Write groups of duplicates with their thumbnails as one HTML file. Raises StorageError."""
     groups = "".join(_describe_group(one, engine) for one in listed.groups)
-    document = (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width"><title>lookalike</title>'
-        f"<style>{STYLE}</style></head><body><header><h1>{listed.total} groups of duplicates</h1>"
-        f"</header>{groups}</body></html>\n"
-    )
-    _write(file, document.encode("utf-8", "replace"))
+    _write_page(file, f"<h1>{listed.total} groups of duplicates</h1>", groups)
 
 
 def write_duplicates_csv(file: Path, listed: Duplicates) -> None:
@@ -82,6 +71,16 @@ def write_duplicates_csv(file: Path, listed: Duplicates) -> None:
                 marks = "; ".join(one.marks)
                 rows.append((group.id, group.kind, one.action, score, *name, *facts, marks))
     _write(file, write_rows(rows))
+
+
+def _write_page(file: Path, header: str, content: str) -> None:
+    """Write a page of HTML with its styles. Raises StorageError."""
+    document = (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width"><title>lookalike</title>'
+        f"<style>{STYLE}</style></head><body><header>{header}</header>{content}</body></html>\n"
+    )
+    _write(file, document.encode("utf-8", "replace"))
 
 
 def _describe_group(group: DuplicateGroup, engine: Engine) -> str:

@@ -39,6 +39,11 @@ def open_library(home: Path, **settings: Any) -> Engine:
     return engine
 
 
+def find_id(engine: Engine, name: str) -> str:
+    """The id of the first picture with a file of this name, without its ending."""
+    return engine.browse(f"name={name}").pictures[0].id
+
+
 def close_library(engine: Engine) -> None:
     engine.library.indexes.close()
     engine.library.features.close()

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import uvicorn
@@ -19,6 +19,9 @@ from search.api.auth import Access
 from search.api.connections import ConnectionLimits
 from search.api.problems import CODES
 from search.api.server import make_config
+
+if TYPE_CHECKING:
+    from helpers.browsing import Page
 
 
 @contextmanager
@@ -43,6 +46,14 @@ def serving(
             finally:
                 server.should_exit = True
                 thread.join()
+
+
+@contextmanager
+def show_library(engine: Engine, page: Page, **more: Any) -> Iterator[str]:
+    """The address of a server whose page has no animations. more: see `create_app`."""
+    with serving(engine, **more) as client:
+        page.emulate_media(prefers_reduced_motion="reduce")
+        yield str(client.base_url)
 
 
 def problem(response: httpx.Response, status: int, detail: str = "") -> dict[str, Any]:

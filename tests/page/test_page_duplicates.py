@@ -12,7 +12,7 @@ from helpers.duplicates import Album, turn
 from helpers.libraries import close_library, open_library
 from helpers.pictures import paint
 from helpers.project import SAMPLES
-from helpers.serving import serving
+from helpers.serving import serving, show_library
 from PIL import Image
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
@@ -55,9 +55,8 @@ def engine(home: Path, folder: Path) -> Iterator[Engine]:
 
 @pytest.fixture
 def base(engine: Engine, page: Page, folder: Path, bin_folder: Path) -> Iterator[str]:
-    with serving(engine, allow=[folder]) as client:
-        page.emulate_media(prefers_reduced_motion="reduce")
-        yield str(client.base_url)
+    with show_library(engine, page, allow=[folder]) as address:
+        yield address
 
 
 def open_kind(page: Page, base: str, kind: str = "exact", count: int = 2) -> None:

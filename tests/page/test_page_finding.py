@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from helpers.browsing import CHROMIUM, DRIVER, MISSING, QUIET, Page, list_violations
-from helpers.libraries import close_library, open_library
-from helpers.serving import serving
+from helpers.libraries import close_library, find_id, open_library
+from helpers.serving import show_library
 from PIL import ExifTags, Image
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
@@ -60,13 +60,8 @@ def engine(home: Path, folder: Path) -> Iterator[Engine]:
 
 @pytest.fixture
 def base(engine: Engine, page: Page) -> Iterator[str]:
-    with serving(engine) as client:
-        page.emulate_media(prefers_reduced_motion="reduce")
-        yield str(client.base_url)
-
-
-def identify(engine: Engine, name: str) -> str:
-    return engine.browse(f"name={name}").pictures[0].id
+    with show_library(engine, page) as address:
+        yield address
 
 
 def open_filters(page: Page) -> None:
@@ -94,7 +89,7 @@ def test_pictures_are_put_in_order(page: Page, base: str, folder: Path) -> None:
 def test_an_answer_to_a_picture_is_ordered_and_counted(
     page: Page, base: str, engine: Engine
 ) -> None:
-    page.open(base, f"/?q=id:{identify(engine, 'a')[:16]}")
+    page.open(base, f"/?q=id:{find_id(engine, 'a')[:16]}")
     page.wait_for(f"{QUIET} && {SHOWN}.length === 4")
     Select(page.find("#sort")).select_by_visible_text("name")
     page.click("#sort-reverse")
@@ -191,7 +186,7 @@ def test_folders_open_level_by_level(page: Page, base: str, folder: Path) -> Non
 
 
 def test_albums_are_made_renamed_and_deleted(page: Page, base: str, engine: Engine) -> None:
-    engine.tags.change([identify(engine, "a")], Change(album="Lisbon"))
+    engine.tags.change([find_id(engine, "a")], Change(album="Lisbon"))
     page.open(base)
     open_filters(page)
     page.click("#finder [data-where='album=Lisbon']")
@@ -211,7 +206,7 @@ def test_albums_are_made_renamed_and_deleted(page: Page, base: str, engine: Engi
 
 
 def test_tags_favourites_and_ratings(page: Page, base: str, engine: Engine) -> None:
-    ids = [identify(engine, name) for name in "ab"]
+    ids = [find_id(engine, name) for name in "ab"]
     engine.tags.change(ids, Change(add_tags=("beach",)))
     engine.tags.change(ids[:1], Change(favourite=True, rating=4))
     page.open(base)
@@ -229,7 +224,7 @@ def test_tags_favourites_and_ratings(page: Page, base: str, engine: Engine) -> N
 
 
 def test_hidden_pictures_are_shown_and_come_back(page: Page, base: str, engine: Engine) -> None:
-    engine.tags.change([identify(engine, "d")], Change(hidden=True))
+    engine.tags.change([find_id(engine, "d")], Change(hidden=True))
     page.open(base)
     open_filters(page)
     page.click("#finder [data-group=marks] .button-secondary")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from helpers.browsing import CHROMIUM, DRIVER, MISSING, Page, list_violations
-from helpers.libraries import close_library, open_library
-from helpers.serving import serving
+from helpers.libraries import close_library, find_id, open_library
+from helpers.serving import show_library
 from helpers.texts import CHINESE, ENGLISH, write_text
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
@@ -49,7 +49,7 @@ def engine(home: Path, folder: Path) -> Iterator[Engine]:
     engine.sync(folder)
     lines = [TextLine(text, 0.9, one) for text, one in zip(TEXTS, BOXES, strict=True)]
     read = PictureText((*lines, TextLine("down", 0.9, TALL)), "m" * 16)
-    row_id = engine.library.reader.resolve(identify(engine, "text"))
+    row_id = engine.library.reader.resolve(find_id(engine, "text"))
     engine.library.texts.record({row_id: read})
     yield engine
     close_library(engine)
@@ -57,18 +57,13 @@ def engine(home: Path, folder: Path) -> Iterator[Engine]:
 
 @pytest.fixture
 def base(engine: Engine, page: Page) -> Iterator[str]:
-    with serving(engine) as client:
-        page.emulate_media(prefers_reduced_motion="reduce")
-        yield str(client.base_url)
+    with show_library(engine, page) as address:
+        yield address
         page.evaluate("localStorage.clear()")
 
 
-def identify(engine: Engine, name: str) -> str:
-    return engine.browse(f"name={name}").pictures[0].id
-
-
 def open_view(page: Page, base: str, engine: Engine, name: str = "text") -> None:
-    page.open(base, f"/?see={identify(engine, name)[:16]}")
+    page.open(base, f"/?see={find_id(engine, name)[:16]}")
     page.wait_for(READY)
     page.wait_for("document.querySelectorAll('#detail-facts dd').length > 3")
 
@@ -172,7 +167,7 @@ def test_two_fingers_zoom_at_their_middle(page: Page, base: str, engine: Engine)
 
 
 def test_stars_by_keyboard(page: Page, base: str, engine: Engine) -> None:
-    identity = identify(engine, "text")
+    identity = find_id(engine, "text")
     pressed = "document.querySelectorAll('#mark-stars [aria-pressed=true]').length"
     open_view(page, base, engine)
     page.press_keys("4")
@@ -202,7 +197,7 @@ def test_the_selection_is_rated_and_hidden_by_keyboard(
     page.evaluate("document.getElementById('selection-rating').focus()")
     page.press_keys(Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.ENTER)
     page.wait_for(message, "1 picture")
-    assert engine.picture(identify(engine, "text")).annotations.rating is not None
+    assert engine.picture(find_id(engine, "text")).annotations.rating is not None
     page.wait_for(f"{shown} === 1 && !document.getElementById('selection-bar').hidden")
     page.evaluate("document.getElementById('selection-hide').focus()")
     page.press_keys(Keys.ENTER)

@@ -337,7 +337,7 @@ def test_identical_pictures_alone(library: Callable[..., Engine], folder: Path) 
         ({"where": "width>0", "sort": "sise"}, "did you mean size"),
         ({"where": "width>0", "min_score": 0.1}, "min_score needs"),
         ({"where": "width>0", "kind": "identical"}, "needs a picture"),
-        ({"where": "width>0", "kind": "copy"}, "not part of this version"),
+        ({"where": "width>0", "kind": "copy"}, "needs a picture"),
         ({"where": "width>0", "offset": -1}, "offset"),
         ({"where": "width>0", "offset": 9995}, "offset"),
         ({"where": "widht>0"}, "did you mean width"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -30,8 +31,20 @@ class World:
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
         if not torch.distributed.is_initialized():
-            torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+            backend = "nccl" if device.startswith("cuda") else "gloo"
+            torch.distributed.init_process_group(backend)
+            # Gloo's threads must end while the interpreter still runs: otherwise the process
+            # sometimes aborts after its work is done. NCCL waits for the others here, so that a
+            # process that fails could not end.
+            if backend == "gloo":
+                atexit.register(cls.leave)
         return cls(torch.distributed.get_rank(), torch.distributed.get_world_size())
+
+    @staticmethod
+    def leave() -> None:
+        """Disconnect from the other processes, if this one is connected."""
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
     @contextmanager
     def first_alone(self) -> Iterator[None]:

@@ -35,23 +35,27 @@ if TYPE_CHECKING:
     )
     from search.media.rules import Crop as Crop
     from search.querying.query import Query as Query, Term as Term
-    from search.records import (
-        AugmentProgress as AugmentProgress,
-        AugmentReport as AugmentReport,
-        CheckReport as CheckReport,
-        Hit as Hit,
-        Hits as Hits,
+    from search.records.browsing import Page as Page
+    from search.records.hits import Hit as Hit, Hits as Hits
+    from search.records.indexing import (
         IndexReport as IndexReport,
-        Metadata as Metadata,
+        Progress as Progress,
+        Skip as Skip,
+    )
+    from search.records.maintenance import (
+        CheckReport as CheckReport,
         MoveProgress as MoveProgress,
         MoveReport as MoveReport,
-        Page as Page,
-        Picture as Picture,
-        Progress as Progress,
+    )
+    from search.records.pictures import Metadata as Metadata, Picture as Picture
+    from search.records.status import (
         RootStatus as RootStatus,
-        Skip as Skip,
         SpaceStatus as SpaceStatus,
         Status as Status,
+    )
+    from search.records.variants import (
+        AugmentProgress as AugmentProgress,
+        AugmentReport as AugmentReport,
         Variant as Variant,
         VariantProgress as VariantProgress,
         Variants as Variants,
@@ -81,23 +85,15 @@ _HOMES = {
     ),
     "media.rules": ("Crop",),
     "querying.query": ("Query", "Term"),
-    "records": (
+    "records.browsing": ("Page",),
+    "records.hits": ("Hit", "Hits"),
+    "records.indexing": ("IndexReport", "Progress", "Skip"),
+    "records.maintenance": ("CheckReport", "MoveProgress", "MoveReport"),
+    "records.pictures": ("Metadata", "Picture"),
+    "records.status": ("RootStatus", "SpaceStatus", "Status"),
+    "records.variants": (
         "AugmentProgress",
         "AugmentReport",
-        "CheckReport",
-        "Metadata",
-        "Hit",
-        "Hits",
-        "IndexReport",
-        "MoveProgress",
-        "MoveReport",
-        "Page",
-        "Picture",
-        "Progress",
-        "RootStatus",
-        "SpaceStatus",
-        "Skip",
-        "Status",
         "Variant",
         "VariantProgress",
         "Variants",

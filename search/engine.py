@@ -29,53 +29,15 @@ from search.errors import (
 from search.files import absolute_path, delete_partials
 from search.library import Library, LibraryView
 from search.media.object_urls import is_object_url, relative_place, resolve_place
-from search.media.rules import Crop
-from search.media.source_kinds import ImageSource
 from search.media.urls import is_address
 from search.querying.conditions import Comparison
 from search.querying.query import Query, list_conditions
-from search.records import (
-    WORLD,
-    AugmentProgress,
-    BackupReport,
-    Bounds,
-    CalibrationProgress,
-    CheckReport,
-    CompareProgress,
-    CompareReport,
-    DuplicateGroup,
-    Duplicates,
-    Facets,
-    FolderCount,
-    FolderGlance,
-    Hits,
-    IndexReport,
-    KeptPicture,
-    Kind,
-    KnownWord,
-    LeftOut,
-    Month,
-    MoveProgress,
-    Page,
-    Picture,
-    PlaceGroup,
-    Progress,
-    Removal,
-    Replacement,
-    Restored,
-    Role,
-    RootStatus,
-    SpaceStatus,
-    Status,
-    Suggestion,
-    Token,
-    VariantProgress,
-    Variants,
-    Words,
-    add_counts,
-)
+from search.records.browsing import WORLD, Bounds, Facets, FolderCount, Month, Page, PlaceGroup
+from search.records.indexing import IndexReport, Progress, add_counts
+from search.records.pictures import KeptPicture, Picture
+from search.records.status import FolderGlance, LeftOut, RootStatus, SpaceStatus, Status
+from search.records.words import KnownWord, Suggestion, Words
 from search.settings import Settings
-from search.types import Pixels, Vectors
 
 if TYPE_CHECKING:
     from search.catalog.tagging import Albums, Tagging
@@ -86,7 +48,26 @@ if TYPE_CHECKING:
     from search.indexing.ray import RayCluster
     from search.indexing.sync import FolderSync
     from search.indexing.texts import PictureTexts
+    from search.media.rules import Crop
+    from search.media.source_kinds import ImageSource
     from search.querying.conditions import Condition
+    from search.records.duplicates import (
+        CompareProgress,
+        DuplicateGroup,
+        Duplicates,
+        Replacement,
+    )
+    from search.records.hits import Hits, Kind
+    from search.records.maintenance import (
+        BackupReport,
+        CalibrationProgress,
+        CheckReport,
+        MoveProgress,
+    )
+    from search.records.removals import Removal, Restored
+    from search.records.tokens import Role, Token
+    from search.records.variants import AugmentProgress, VariantProgress, Variants
+    from search.types import Pixels, Vectors
 
 
 MOST_SYNC_HOURS = 8760  # a year
@@ -509,6 +490,8 @@ class Engine:
     def compare(self) -> Generator[CompareProgress]:
         """Compare the pictures that were not compared yet, for `duplicates`, and yield the
         progress. What was compared is kept if it is stopped. Raises EmptyError."""
+        from search.records.duplicates import CompareProgress, CompareReport
+
         start, total = time.monotonic(), 0
         pairs = self.library.find_pairs(self._compared_space())
         for done, total in pairs.update():
@@ -587,6 +570,8 @@ class Engine:
 
         engine.remove_duplicates(engine.duplicates("exact"))
         """
+        from search.records.duplicates import DuplicateGroup, Duplicates
+
         listed = groups.groups if isinstance(groups, Duplicates) else groups
         offered = [one.replacement if isinstance(one, DuplicateGroup) else one for one in listed]
         return self.library.remover.replace([one for one in offered if one], is_allowed)

@@ -61,3 +61,8 @@ def list_old(folder: Path, pattern: str, seconds: float = PARTIAL_SECONDS) -> It
 def absolute_path(path: str | os.PathLike[str]) -> str:
     """Return a path without `~` and `..`, from the root."""
     return os.path.abspath(os.path.expanduser(path))
+
+
+def shown(path: str) -> str:
+    """Convert a file system path to text. Bytes that are not UTF-8 become \\xNN."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -16,7 +16,7 @@ import pytest
 from helpers.project import ROOT, SAMPLES, in_venv
 
 from search import Settings
-from search.records import SKIP_CODES
+from search.records.indexing import SKIP_CODES
 
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

@@ -34,7 +34,7 @@ from search.catalog.writes import ExtractedFile, pack, unpack
 from search.embedders.mini import Mini
 from search.media.images import identify, render
 from search.media.rules import Limits
-from search.records import Metadata
+from search.records.pictures import Metadata
 from search.runtime import Runtime
 from search.settings import Settings
 from search.types import FileEntry

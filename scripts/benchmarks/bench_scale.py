@@ -30,7 +30,7 @@ from scale_library import PER_FOLDER, RECIPE, file_names, fill, make_vectors, pi
 
 from search import Engine
 from search.catalog.writes import ExtractedFile
-from search.records import Metadata
+from search.records.pictures import Metadata
 from search.types import FileEntry
 
 BATCH, CHANGED, PAGES, LIST = 256, 1000, 1000, 100

@@ -18,7 +18,7 @@ from sheet import sheet
 
 import search
 from search import Engine
-from search.records import REGIMES
+from search.records.variants import REGIMES
 
 SAMPLES = Path(search.__file__).parent / "samples"
 TOGETHER = 2

@@ -30,7 +30,7 @@ from search.querying.calibration import (
     fit,
     read_features,
 )
-from search.records import Evidence
+from search.records.hits import Evidence
 
 matplotlib.use("Agg")
 from matplotlib import pyplot

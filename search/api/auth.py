@@ -31,7 +31,7 @@ from search.api import problems
 from search.api.limits import BodyBudget, LimitedBody, WrongTokens, too_large
 from search.api.problems import Problem
 from search.errors import LookalikeError
-from search.records import Role, Token
+from search.records.tokens import Role, Token
 
 SESSION_SECONDS = 30 * 86400
 LINK_SECONDS = 86400

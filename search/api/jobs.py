@@ -16,7 +16,9 @@ from typing import Any, Literal, Protocol
 
 from search.api.problems import Problem
 from search.errors import LookalikeError
-from search.records import JobRecord, Progress, shown
+from search.files import shown
+from search.records.indexing import Progress
+from search.records.jobs import JobRecord
 
 SYNC_SECONDS = 0.5  # between two looks at the catalog while a job of this server is not over
 RENEW_SECONDS = 5.0  # after which a lease is renewed, also if nothing changed

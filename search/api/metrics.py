@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from search.records import Hits
+from search.records.hits import Hits
 
 
 class Metrics:

@@ -17,7 +17,7 @@ from fastapi.routing import APIRoute
 
 from search.api.auth import GRANT, Grant
 from search.api.problems import Problem
-from search.records import ROLES, Role
+from search.records.tokens import ROLES, Role
 
 F = TypeVar("F", bound=Callable[..., Any])
 

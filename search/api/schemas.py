@@ -13,28 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from search.api.problems import CODES
 from search.querying.query import QueryJson
-from search.records import (
-    MOST_CAPTION,
-    MOST_TAG,
-    Album,
-    AugmentReport,
-    Change,
-    CompareReport,
-    FileOfPicture,
-    FolderCount,
-    Hits,
-    IndexReport,
-    Label,
-    Metadata,
-    Month,
-    Origin,
-    PlaceGroup,
-    Replacement,
-    Role,
-    TextReport,
-    Understood,
-    VariantSource,
-)
+from search.records.annotations import MOST_CAPTION, MOST_TAG, Album, Change, Origin
+from search.records.browsing import FolderCount, Month, PlaceGroup
+from search.records.duplicates import CompareReport, FileOfPicture, Replacement
+from search.records.hits import Hits
+from search.records.indexing import IndexReport
+from search.records.pictures import Label, Metadata
+from search.records.texts import TextReport
+from search.records.tokens import Role
+from search.records.variants import AugmentReport, VariantSource
+from search.records.words import Understood
 
 MOST_CHANGED = 10_000
 """Most pictures of a request."""

@@ -11,7 +11,7 @@ from search.api.jobs import Job, Jobs, PictureProgress
 from search.api.problems import Problem
 from search.engine import Engine
 from search.errors import LookalikeError
-from search.records import TextProgress
+from search.records.texts import TextProgress
 
 KIND = "text"
 LOOK_SECONDS = 20.0  # between two looks at what is still to be read

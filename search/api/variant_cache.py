@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from search.api.problems import Problem
-from search.records import Variants
+from search.records.variants import Variants
 
 SECONDS = 3600.0
 MAX_PICTURES = 1000

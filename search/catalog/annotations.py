@@ -38,7 +38,7 @@ from search.catalog.tags import (
 )
 from search.errors import InputError
 from search.media.rules import DESCRIPTION_RULE
-from search.records import (
+from search.records.annotations import (
     MOST_CAPTION,
     RATINGS,
     Album,

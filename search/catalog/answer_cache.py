@@ -7,10 +7,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING
 
-from search.types import RowIds
-
 if TYPE_CHECKING:
     from search.catalog.database import Database
+    from search.types import RowIds
 
 MOST_BYTES = 64_000_000
 """Size of all arrays that are kept at most."""

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from sqlalchemy import (
@@ -60,7 +60,9 @@ from search.catalog.writes import (
     count_placed,
 )
 from search.media.object_urls import is_object_url
-from search.types import FileEntry
+
+if TYPE_CHECKING:
+    from search.types import FileEntry
 
 ORPHAN_SECONDS = 30 * 86400.0
 FILE_NAMES = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()

@@ -6,13 +6,15 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Table, delete, func, insert, select, text
 
 from search.catalog import schema
-from search.catalog.database import Database
 from search.errors import InputError, LibraryError
+
+if TYPE_CHECKING:
+    from search.catalog.database import Database
 
 CHUNK = 2000
 """Rows that are read and inserted at once."""

@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from search.catalog.database import Database
 from search.catalog.schema import jobs
-from search.records import JobRecord
+from search.records.jobs import JobRecord
+
+if TYPE_CHECKING:
+    from search.catalog.database import Database
 
 LEASE_SECONDS = 30.0
 LIVE = ("queued", "running")

@@ -5,17 +5,19 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Collection
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
-from search.catalog.reads import CatalogReader
 from search.catalog.schema import colors, files, marks, pictures, places, roots
 from search.catalog.sql import base_name, path_order, path_text
 from search.catalog.writes import CHUNK, chunks
 from search.errors import QueryError
-from search.records import Sort
-from search.types import RowIds
+
+if TYPE_CHECKING:
+    from search.catalog.reads import CatalogReader
+    from search.records.browsing import Sort
+    from search.types import RowIds
 
 Criterion = ColumnElement[bool]
 IS_HIDDEN: Criterion = pictures.c.row_id.in_(select(marks.c.picture).where(marks.c.hidden))

@@ -9,11 +9,13 @@ other rows than those that were compared.
 from __future__ import annotations
 
 import secrets
+from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from search.catalog.database import Database
-from search.catalog.writes import Root
+if TYPE_CHECKING:
+    from search.catalog.database import Database
+    from search.catalog.writes import Root
 
 
 class Listings:

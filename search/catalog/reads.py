@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from sqlalchemy import (
@@ -31,7 +31,6 @@ from sqlalchemy import (
 
 from search.catalog import counts, full_text
 from search.catalog.annotations import load_annotations
-from search.catalog.database import Database
 from search.catalog.prepared import Prepared
 from search.catalog.schema import (
     CALIBRATIONS,
@@ -58,8 +57,13 @@ from search.errors import NotFoundError, QueryError
 from search.media.object_urls import is_object_url, join_place
 from search.media.open_file import FilePlace
 from search.media.rules import DECODE_RULE, DESCRIPTION_RULE, FEATURE_RULE
-from search.records import Annotations, Label, Metadata, PictureText
+from search.records.pictures import Label, Metadata
 from search.types import RowIds, Vectors, file_state
+
+if TYPE_CHECKING:
+    from search.catalog.database import Database
+    from search.records.annotations import Annotations
+    from search.records.texts import PictureText
 
 LOG_BLOCK = 65536
 """Entries of the change log that are read at once."""

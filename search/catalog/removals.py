@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import delete, insert, select, update
 
-from search.catalog.catalog import Catalog
-from search.catalog.reads import CatalogReader
 from search.catalog.schema import files, pictures, places, removals, roots
 from search.catalog.writes import chunks
 from search.errors import NotFoundError
 from search.media.open_file import FilePlace
+
+if TYPE_CHECKING:
+    from search.catalog.catalog import Catalog
+    from search.catalog.reads import CatalogReader
 
 SECONDS = 30 * 86400.0
 """How long a removal can be undone, as long as the catalog keeps pictures without files."""

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Hashable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from search.catalog import counts
-from search.catalog.database import Database
 from search.catalog.reads import CatalogReader, check_id, only_one
 from search.catalog.schema import files, pictures, places, roots, texts, vectors
 from search.catalog.writes import Space, chunks
-from search.records import Annotations, Label, Metadata, PictureText
-from search.types import RowIds, Vectors
+
+if TYPE_CHECKING:
+    from search.catalog.database import Database
+    from search.records.annotations import Annotations
+    from search.records.pictures import Label, Metadata
+    from search.records.texts import PictureText
+    from search.types import RowIds, Vectors
 
 
 class CollectionReader(CatalogReader):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, insert, select
 
 from search.catalog.annotations import apply_descriptions, set_embedded
-from search.catalog.catalog import Catalog
 from search.catalog.schema import files, places, sidecars
 from search.catalog.writes import Root, chunks
-from search.records import Description
+from search.records.annotations import Description
+
+if TYPE_CHECKING:
+    from search.catalog.catalog import Catalog
 
 Read = tuple[str, Description]
 """A state of a sidecar, and what it says."""

@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Column, ColumnElement, Connection, and_, func, or_, select
 
 from search.catalog.full_text import LIKELY, Phrase, tokenize
-from search.catalog.reads import CatalogReader
 from search.catalog.schema import (
     album_pictures,
     albums,
@@ -25,7 +24,10 @@ from search.catalog.schema import (
     roots,
     tags,
 )
-from search.catalog.writes import Space
+
+if TYPE_CHECKING:
+    from search.catalog.reads import CatalogReader
+    from search.catalog.writes import Space
 
 END = "\U0010ffff"  # no character comes after it
 MOST_VALUES = 1000

@@ -5,13 +5,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, update
 
 from search.catalog.annotations import PART, apply_change, check_change
-from search.catalog.catalog import Catalog
-from search.catalog.reads import CatalogReader
 from search.catalog.schema import album_pictures, albums, labels, pictures, tags
 from search.catalog.tags import (
     add_tags,
@@ -20,7 +18,11 @@ from search.catalog.tags import (
     remove_tags,
 )
 from search.errors import InputError, NotFoundError
-from search.records import Album, Change, Changed, Origin, TagCount
+from search.records.annotations import Album, Change, Changed, Origin, TagCount
+
+if TYPE_CHECKING:
+    from search.catalog.catalog import Catalog
+    from search.catalog.reads import CatalogReader
 
 Borrow = Callable[[], AbstractContextManager[None]]
 """Holds the write lock for short work."""

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Table, delete, select, update
 
 from search.catalog.schema import removed_tags, tags
 from search.errors import InputError
-from search.records import MOST_TAG, Origin
+from search.records.annotations import MOST_TAG, Origin
 
 
 def clean_name(text: str, kind: str = "tag") -> str:

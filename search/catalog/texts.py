@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, select
 
 from search.catalog import counts
-from search.catalog.database import Database
 from search.catalog.schema import pictures, texts
-from search.records import PictureText, TextLine
+from search.records.texts import PictureText, TextLine
+
+if TYPE_CHECKING:
+    from search.catalog.database import Database
 
 
 class Texts:

@@ -9,16 +9,18 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from sqlalchemy import bindparam, delete, insert, select
 
-from search.catalog.database import Database
 from search.catalog.prepared import Prepared
 from search.catalog.schema import tokens
 from search.errors import InputError, NotFoundError
-from search.records import ROLES, Role, Token
+from search.records.tokens import ROLES, Role, Token
+
+if TYPE_CHECKING:
+    from search.catalog.database import Database
 
 NAME = re.compile(r"[\w.@-]{1,64}")
 _COLUMNS = tuple(tokens.c[name] for name in ("name", "role", "digest", "collections", "created"))

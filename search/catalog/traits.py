@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from search.catalog.reads import CatalogReader
 from search.catalog.schema import colors, files, pictures, places, vectors
 from search.catalog.writes import Space, chunks
-from search.types import RowIds
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from search.catalog.reads import CatalogReader
+    from search.types import RowIds
 
 BLOCK = 65_536
 FRACTIONS = ("SubsecTimeOriginal", "SubsecTimeDigitized", "SubsecTime")

@@ -11,13 +11,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from search.catalog import counts
 from search.catalog.annotations import apply_descriptions, copy_annotations, recall, set_embedded
-from search.catalog.database import Database
 from search.catalog.schema import (
     changes,
     colors,
@@ -33,8 +32,12 @@ from search.catalog.tags import add_tags
 from search.errors import NotFoundError
 from search.media.colors import RANK_SHARES, cell_of, color_of_cell, hue_of
 from search.media.rules import DECODE_RULE, DESCRIPTION_RULE, FEATURE_RULE
-from search.records import Description, Label, Metadata, Origin
-from search.types import FileEntry, Vectors
+from search.records.pictures import Label, Metadata
+
+if TYPE_CHECKING:
+    from search.catalog.database import Database
+    from search.records.annotations import Description, Origin
+    from search.types import FileEntry, Vectors
 
 METADATA = "type width height bytes taken camera latitude longitude exif truncated".split()
 """Columns of `pictures` that are fields of `Metadata`."""

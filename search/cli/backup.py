@@ -11,7 +11,7 @@ from search.cli import arguments, output
 from search.cli.arguments import AsJson
 from search.cli.session import open_engine, read_settings
 from search.errors import LibraryError
-from search.records import Progress
+from search.records.indexing import Progress
 
 
 def backup(

@@ -9,7 +9,7 @@ import typer
 from search.cli import output
 from search.cli.arguments import AsJson
 from search.cli.session import open_engine
-from search.records import Progress
+from search.records.indexing import Progress
 
 
 def calibrate(

@@ -15,7 +15,8 @@ from search.cli import arguments, output, sheets
 from search.cli.arguments import AsJson
 from search.cli.removal import report_removal
 from search.cli.session import open_engine
-from search.records import CompareProgress, Duplicates, Progress
+from search.records.duplicates import CompareProgress, Duplicates
+from search.records.indexing import Progress
 
 
 def duplicates(

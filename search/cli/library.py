@@ -11,7 +11,8 @@ from search.cli import arguments, output
 from search.cli.arguments import AsJson
 from search.cli.session import Interrupted, find_server, open_engine
 from search.errors import LookalikeError
-from search.records import Progress, TextReport
+from search.records.indexing import Progress
+from search.records.texts import TextReport
 
 if TYPE_CHECKING:
     from search.engine import Engine

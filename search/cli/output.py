@@ -8,31 +8,21 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import typer
 
-from search.records import (
-    SKIP_CODES,
-    VERDICTS,
-    AugmentReport,
-    CheckReport,
-    Duplicate,
-    Duplicates,
-    Hit,
-    Hits,
-    IndexReport,
-    PictureText,
-    Progress,
-    Skip,
-    Status,
-    TextReport,
-    TextStatus,
-    Variant,
-    Variants,
-    Words,
-    shown,
-)
+from search.files import shown
+from search.records.indexing import SKIP_CODES, IndexReport, Progress, Skip
+
+if TYPE_CHECKING:
+    from search.records.duplicates import Duplicate, Duplicates
+    from search.records.hits import Hit, Hits
+    from search.records.maintenance import CheckReport
+    from search.records.status import Status
+    from search.records.texts import PictureText, TextReport, TextStatus
+    from search.records.variants import AugmentReport, Variant, Variants
+    from search.records.words import Words
 
 T = TypeVar("T")
 LEFT_OUT = {
@@ -329,6 +319,8 @@ def describe_evidence(hit: Hit) -> str:
     one = hit.evidence
     if one is None:
         return ""
+    from search.records.hits import VERDICTS  # other commands do not need it
+
     words = VERDICTS[one.verdict]
     if one.verdict == "alike":
         return words

@@ -12,7 +12,8 @@ from search.cli import output
 from search.cli.arguments import AsJson
 from search.cli.session import open_engine
 from search.cli.tags import resolve_images
-from search.records import Removal, Skip
+from search.records.indexing import Skip
+from search.records.removals import Removal
 
 
 def remove(

@@ -17,17 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.errors import LookalikeError
-from search.records import (
-    Evidence,
-    Hit,
-    Hits,
-    PagePicture,
-    RootStatus,
-    SpaceStatus,
-    Status,
-    TextStatus,
-    Understood,
-)
+from search.records.hits import Evidence, Hit, Hits, PagePicture
+from search.records.status import RootStatus, SpaceStatus, Status
+from search.records.texts import TextStatus
+from search.records.words import Understood
 
 if TYPE_CHECKING:
     from search.querying.query import Query

@@ -12,7 +12,9 @@ from urllib.parse import quote_from_bytes
 
 from search.cli.output import format_bytes
 from search.errors import LookalikeError, StorageError
-from search.records import DuplicateGroup, Duplicates, Hit, Hits, shown
+from search.files import shown
+from search.records.duplicates import DuplicateGroup, Duplicates
+from search.records.hits import Hit, Hits
 from search.tables import write_rows
 
 if TYPE_CHECKING:

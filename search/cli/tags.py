@@ -15,7 +15,7 @@ import typer
 from search.cli import output
 from search.cli.arguments import AsJson
 from search.cli.session import open_engine
-from search.records import Change
+from search.records.annotations import Change
 
 if TYPE_CHECKING:
     from search.engine import Engine

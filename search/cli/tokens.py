@@ -10,7 +10,7 @@ import typer
 from search.cli import arguments, output
 from search.cli.arguments import AsJson
 from search.cli.session import open_engine
-from search.records import ROLES, Role
+from search.records.tokens import ROLES, Role
 
 app = typer.Typer(
     name="token",

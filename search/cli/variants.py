@@ -11,7 +11,8 @@ from search.cli import arguments, output
 from search.cli.arguments import AsJson
 from search.cli.session import open_engine
 from search.errors import LibraryError
-from search.records import Progress, shown
+from search.files import shown
+from search.records.indexing import Progress
 
 OutputFolder = Annotated[
     Path,

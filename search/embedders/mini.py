@@ -26,7 +26,7 @@ from search.errors import ModelError
 from search.files import absolute_path
 from search.media.preprocessing import Preprocessing
 from search.media.rules import DECODE_RULE
-from search.records import Label
+from search.records.pictures import Label
 from search.types import Pixels, Vectors
 
 if TYPE_CHECKING:

@@ -28,7 +28,8 @@ from search.embedders.registry import (
 from search.embedders.vocabulary import LabelEmbedder
 from search.errors import ModelError
 from search.media.content import is_low_content
-from search.records import Label, Progress
+from search.records.indexing import Progress
+from search.records.pictures import Label
 from search.types import Pixels, Vectors
 
 if TYPE_CHECKING:

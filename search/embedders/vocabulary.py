@@ -20,7 +20,7 @@ from safetensors import safe_open
 
 from search.embedders.base import Embedder
 from search.errors import ModelError, QueryError
-from search.records import Label
+from search.records.pictures import Label
 from search.types import Pixels, Vectors
 
 RELIABLE = 0.5  # a word is searched for when its measured precision@10 is at least this

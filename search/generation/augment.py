@@ -30,7 +30,8 @@ from search.errors import InputError, LockedError, NotFoundError, StorageError
 from search.generation.variants import VariantGenerator, VariantRequest
 from search.indexing.scan import scan
 from search.media.decoder_pool import in_order
-from search.records import SKIP_CODES, AugmentProgress, AugmentReport, Skip, Variants
+from search.records.indexing import SKIP_CODES, Skip
+from search.records.variants import AugmentProgress, AugmentReport, Variants
 
 MANIFEST = "metadata.jsonl"
 ABOUT = ".lookalike.json"

@@ -19,7 +19,7 @@ from search.media.source_kinds import ImageSource
 from search.media.sources import PictureResolver
 from search.querying.pipeline import LibrarySearch
 from search.querying.query import MAX_K, Query, Term
-from search.records import Hit
+from search.records.hits import Hit
 from search.types import Pixels, Vectors
 
 MIN_STRANGERS, MAX_STRANGERS = 200, 1000

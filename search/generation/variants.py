@@ -39,12 +39,12 @@ from search.errors import BusyError, InputError, ModelError, NeighbourError, Que
 from search.generation.acceptance import Acceptance, least_similarity
 from search.generation.library_pictures import LibraryPictures
 from search.media.source_kinds import ImageSource
-from search.records import (
+from search.records.hits import Hit
+from search.records.variants import (
     MOST_VARIANTS,
     SIGMAS,
     VARIANT_SIZES,
     VARIANT_STARTS,
-    Hit,
     Variant,
     VariantProgress,
     Variants,

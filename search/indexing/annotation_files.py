@@ -23,9 +23,9 @@ from search.catalog.reads import CatalogReader
 from search.catalog.schema import pictures
 from search.catalog.writes import chunks
 from search.errors import InputError, NotFoundError, PictureError, StorageError
+from search.files import shown
 from search.media.descriptions import MOST_BYTES, clean_caption, clean_tags, parse_xmp
 from search.media.object_urls import is_object_url, relative_place
-from search.records import shown
 
 VERSION = 1
 JSON, XMP = ".json", ".xmp"

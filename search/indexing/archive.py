@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import IO, BinaryIO, cast
 
 from search.errors import LookalikeError
+from search.files import shown
 from search.indexing.uploads import ENDINGS, make_file_name
-from search.records import Picture, shown
+from search.records.pictures import Picture
 
 CHUNK = 2**20  # bytes that are read at once
 MISSING = "missing.txt"

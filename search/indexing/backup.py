@@ -22,7 +22,7 @@ from search.catalog.database import CATALOG, Database
 from search.catalog.schema import UPLOADS
 from search.errors import InputError, LibraryError, NotFoundError, StorageError
 from search.lock import hold_lock
-from search.records import BackupReport
+from search.records.maintenance import BackupReport
 
 MANIFEST = "lookalike.json"
 FORMAT = 1

@@ -25,7 +25,7 @@ from search.media.content import is_low_content
 from search.media.decoder_pool import DecodedPicture, DecodeFailure
 from search.media.object_urls import is_object_url, join_place
 from search.media.thumbnails import Thumbnails
-from search.records import IndexReport, Skip
+from search.records.indexing import IndexReport, Skip
 from search.types import FileEntry, Pixels, Vectors
 
 Analyzed = dict[str, tuple[Vectors, SeenContent]]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from search.catalog.writes import CatalogFile
 from search.indexing.scan import FolderListing, excluded
-from search.records import Skip
+from search.records.indexing import Skip
 from search.types import FileEntry
 
 

@@ -18,7 +18,7 @@ from search.embedders.base import Embedder
 from search.errors import InputError, NotFoundError, StorageError
 from search.indexing.scan import ENDINGS, scan
 from search.media.decoder_pool import DecodeFailure, DecodeRequest, DecoderPool
-from search.records import IndexReport, Progress, Skip
+from search.records.indexing import IndexReport, Progress, Skip
 from search.types import Pixels, Vectors
 
 BATCH = 64

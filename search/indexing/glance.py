@@ -10,7 +10,8 @@ from search.catalog.writes import Root
 from search.indexing import kinds
 from search.indexing.scan import scan
 from search.media.object_urls import is_object_url
-from search.records import FolderGlance, LeftOut, LeftOutFile, Skip
+from search.records.indexing import Skip
+from search.records.status import FolderGlance, LeftOut, LeftOutFile
 
 MOST_ENTRIES = 1000  # of a folder that are looked at
 

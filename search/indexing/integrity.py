@@ -16,7 +16,8 @@ from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeReque
 from search.media.object_urls import is_object_url
 from search.media.objects import ObjectStores
 from search.media.thumbnails import Thumbnails
-from search.records import CheckReport, IndexReport
+from search.records.indexing import IndexReport
+from search.records.maintenance import CheckReport
 from search.runtime import Runtime
 from search.vectors.base import StoreManager, StoreReplica
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from search.catalog.copy import copy_catalog, count_rows
 from search.catalog.database import CATALOG, Database, open_database
 from search.errors import InputError
-from search.records import MoveProgress, MoveReport
+from search.records.maintenance import MoveProgress, MoveReport
 
 SQLITE = "sqlite:"
 

@@ -27,11 +27,15 @@ from search.errors import (
     RemoteError,
     StorageError,
 )
+from search.files import shown
 from search.indexing.system_bin import move_back, move_to_bin
 from search.indexing.uploads import ObjectUploads, Uploads
 from search.media.object_urls import is_object_url, join_place
 from search.media.open_file import FilePlace
-from search.records import Annotations, Change, Changed, Removal, Replacement, Restored, Skip, shown
+from search.records.annotations import Annotations, Change, Changed
+from search.records.duplicates import Replacement
+from search.records.indexing import Skip
+from search.records.removals import Removal, Restored
 from search.types import FileEntry, file_state
 
 MOST_PICTURES = 10_000

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from search.indexing import kinds
 from search.indexing.kinds import ENDINGS as ENDINGS
-from search.records import Skip
+from search.records.indexing import Skip
 from search.types import STATE, FileEntry, file_state
 
 IGNORE_FILE = ".lookalikeignore"

@@ -12,11 +12,13 @@ from search.catalog.catalog import Catalog
 from search.catalog.reads import CatalogReader
 from search.catalog.sidecars import Sidecars
 from search.catalog.writes import Root
+from search.files import shown
 from search.indexing.extract import AHEAD, BATCH, Executor
 from search.indexing.scan import SIDECAR
 from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest
 from search.media.object_urls import join_place
-from search.records import Description, Progress, Skip, shown
+from search.records.annotations import Description
+from search.records.indexing import Progress, Skip
 from search.types import FileEntry
 
 

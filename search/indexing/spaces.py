@@ -11,7 +11,7 @@ from search.catalog.writes import Space
 from search.embedders.base import Embedder
 from search.embedders.models import Models, find_space
 from search.errors import InputError, ModelError
-from search.records import Progress
+from search.records.indexing import Progress
 
 
 class SyncSpaces:

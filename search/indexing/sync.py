@@ -34,7 +34,7 @@ from search.media.decoder_pool import DecodedPicture, DecodeFailure
 from search.media.object_urls import relative_place, resolve_place
 from search.media.objects import ObjectStores
 from search.media.thumbnails import Thumbnails
-from search.records import IndexReport, Progress, Skip
+from search.records.indexing import IndexReport, Progress, Skip
 from search.types import FileEntry
 
 MIN_LOST = 4

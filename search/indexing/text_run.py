@@ -12,7 +12,8 @@ from search.media import text_models
 from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest
 from search.media.source_kinds import is_url, picture_id_of
 from search.media.sources import find_file
-from search.records import PictureText, Skip, TextProgress, TextReport
+from search.records.indexing import Skip
+from search.records.texts import PictureText, TextProgress, TextReport
 
 if TYPE_CHECKING:
     from search.indexing.texts import TextParts

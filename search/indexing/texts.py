@@ -12,7 +12,7 @@ from search.errors import LibraryError, ModelError
 from search.extras import describe_install
 from search.media import text_models
 from search.media.open_file import FilePlace
-from search.records import PictureText, TextProgress, TextStatus
+from search.records.texts import PictureText, TextProgress, TextStatus
 from search.settings import Settings
 
 if TYPE_CHECKING:

@@ -34,7 +34,9 @@ from search.media.objects import ObjectStores, object_state
 from search.media.preprocessing import Preprocessing
 from search.media.rules import DECODE_RULE, Crop, Limits
 from search.media.text import parse_lines
-from search.records import Description, Metadata, TextLine
+from search.records.annotations import Description
+from search.records.pictures import Metadata
+from search.records.texts import TextLine
 from search.types import Pixels
 
 Features = Literal["compact", "dense", "query"]

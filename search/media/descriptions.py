@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, ImageFile, IptcImagePlugin
 
 from search.errors import PictureError
 from search.media.images import KEPT_XMP, XMP as XMP_KEYS
-from search.records import MOST_CAPTION, MOST_TAG, RATINGS, Description
+from search.records.annotations import MOST_CAPTION, MOST_TAG, RATINGS, Description
 
 MOST_BYTES = 2**22
 """Most bytes of XMP that are read."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image
 
-from search.records import Metadata
+from search.records.pictures import Metadata
 
 IGNORED = frozenset(("MakerNote", "UserComment", "PrintImageMatching", "JPEGInterchangeFormat"))
 

@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING, TypeAlias
 
 from search.media.urls import has_scheme, is_address
-from search.records import Hit
+from search.records.hits import Hit
 
 if TYPE_CHECKING:
     from os import PathLike

@@ -26,7 +26,7 @@ from search.media.object_urls import is_object_url
 from search.media.preprocessing import Preprocessing
 from search.media.rules import Crop
 from search.media.source_kinds import ImageSource, is_url, picture_id_of
-from search.records import Hit
+from search.records.hits import Hit
 from search.types import Pixels
 
 if TYPE_CHECKING:

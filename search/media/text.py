@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from search.errors import PictureError
-from search.records import TextLine
+from search.records.texts import TextLine
 
 SHORT, LONG = 4096, 16384
 """Most pixels of the sides from which lines are read. A long screenshot keeps its width."""

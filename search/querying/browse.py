@@ -22,7 +22,8 @@ from search.querying.conditions import Condition
 from search.querying.facets import FACETS, FacetCounter
 from search.querying.places import PlaceCounter
 from search.querying.selection import Selection
-from search.records import Bounds, Facets, FolderCount, Month, Page, Picture, PlaceGroup, Sort
+from search.records.browsing import Bounds, Facets, FolderCount, Month, Page, PlaceGroup, Sort
+from search.records.pictures import Picture
 
 NEWEST_FIRST = "-added"
 PART = 500  # pictures that are described at once

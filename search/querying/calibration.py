@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from search.catalog.reads import CatalogReader
 from search.catalog.writes import Space
-from search.records import Evidence
+from search.records.hits import Evidence
 
 SHIPPED = Path(__file__).with_name("calibrations.json")
 RIDGE = 1e-3

@@ -24,7 +24,8 @@ from search.querying.calibration import (
 )
 from search.querying.pipeline import LibrarySearch, SearchParts
 from search.querying.query import Query
-from search.records import CalibrationProgress, CalibrationReport, Hit
+from search.records.hits import Hit
+from search.records.maintenance import CalibrationProgress, CalibrationReport
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -28,6 +28,7 @@ from search.catalog.traits import Traits, list_repeated, list_twins, load_traits
 from search.catalog.writes import Space
 from search.embedders.models import Models
 from search.errors import NotFoundError, QueryError
+from search.files import shown
 from search.media.images import SUFFIXES as PICTURES
 from search.media.object_urls import is_object_url, join_place, resolve_place
 from search.media.raw import SUFFIXES as RAW
@@ -37,7 +38,7 @@ from search.querying.keeping import Candidate, KeepRules, is_in, stem_of
 from search.querying.linkage import link_completely
 from search.querying.query import list_conditions
 from search.querying.selection import Selection
-from search.records import (
+from search.records.duplicates import (
     DUPLICATE_KINDS,
     Action,
     Duplicate,
@@ -46,14 +47,13 @@ from search.records import (
     Duplicates,
     FileOfPicture,
     Mark,
-    Metadata,
-    shown,
 )
+from search.records.pictures import Metadata
 from search.types import RowIds
 from search.vectors.pairs import FLOOR, PairFinder, Pairs
 
 if TYPE_CHECKING:
-    from search.records import Annotations
+    from search.records.annotations import Annotations
 
 SORTS = ("bytes", "score")
 MOST_SIZE = 1000

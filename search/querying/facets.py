@@ -38,7 +38,7 @@ from search.querying.fields import (
 )
 from search.querying.selection import Selection
 from search.querying.values import split_folder
-from search.records import Facet, Facets, FolderCount, Month
+from search.records.browsing import Facet, Facets, FolderCount, Month
 
 FACETS = ("type", "shape", "year", "month", "camera", "folder", "color", "tag", "label",
           "album", "rating", "is", "has")  # fmt: skip

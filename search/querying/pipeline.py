@@ -43,7 +43,9 @@ from search.querying.steps import (
     TermResolver,
 )
 from search.querying.texts import ParsedText, TextReader
-from search.records import KINDS, Evidence, Hits, Kind, PagePicture, Sort, Understood
+from search.records.browsing import Sort
+from search.records.hits import KINDS, Evidence, Hits, Kind, PagePicture
+from search.records.words import Understood
 from search.types import RowIds, Vectors
 from search.vectors.base import StoreManager, VectorStore
 

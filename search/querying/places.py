@@ -11,7 +11,7 @@ from search.catalog.reads import CatalogReader
 from search.catalog.schema import pictures
 from search.errors import QueryError
 from search.querying.selection import Selection
-from search.records import MOST_CELLS, Bounds, PlaceGroup
+from search.records.browsing import MOST_CELLS, Bounds, PlaceGroup
 
 MOST_GROUPS = 2000
 """Groups at most; the others have fewer pictures."""

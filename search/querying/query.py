@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from search.errors import FieldError, QueryError
+from search.files import shown
 from search.media.rules import Crop
 from search.media.source_kinds import ImageSource, has_no_name, is_url as is_url, picture_id_of
 from search.media.urls import is_address, normalize_url as normalize_url
-from search.records import KINDS, SORT_KEYS, Hit, Kind, Sort, shown
+from search.records.browsing import SORT_KEYS, Sort
+from search.records.hits import KINDS, Hit, Kind
 
 if TYPE_CHECKING:
     import numpy as np

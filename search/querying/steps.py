@@ -24,7 +24,8 @@ from search.media.images import pixel_hash
 from search.media.sources import PictureResolver
 from search.querying.query import Term, combine
 from search.querying.words import unquote
-from search.records import Evidence, Hit, Kind, Sort
+from search.records.browsing import Sort
+from search.records.hits import Evidence, Hit, Kind
 from search.types import Pixels, RowIds, Vectors
 from search.vectors.base import StoreManager, VectorStore
 

@@ -12,7 +12,7 @@ from search.catalog.tags import normalize_tag
 from search.errors import InputError, ModelError, QueryError
 from search.querying.conditions import quote
 from search.querying.fields import ALIASES, FIELDS
-from search.records import Suggestion, SuggestionKind, Words
+from search.records.words import Suggestion, SuggestionKind, Words
 
 MOST = 50
 """Suggestions of a kind at most."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from search.records import Picture, shown
+from search.files import shown
+from search.records.pictures import Picture
 from search.tables import write_rows
 
 OF_METADATA = "type width height bytes taken camera latitude longitude".split()

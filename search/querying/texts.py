@@ -15,7 +15,7 @@ from search.embedders.vocabulary import LabelEmbedder, Vocabulary, Word, split_w
 from search.querying.fusion import TextMatcher
 from search.querying.query import Query
 from search.querying.words import split_phrases
-from search.records import UNLIKELY, Understood
+from search.records.words import UNLIKELY, Understood
 from search.types import Vectors
 
 MOST_SEEN = 20  # pictures in which a word is seen

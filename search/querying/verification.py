@@ -38,7 +38,7 @@ from search.querying.geometry import (
 )
 from search.querying.query import Term
 from search.querying.steps import Candidate, ResolvedTerm
-from search.records import Evidence, Kind, Outline, Verdict
+from search.records.hits import Evidence, Kind, Outline, Verdict
 from search.vectors.features.replica import FeatureReplica
 
 log = logging.getLogger(__name__)

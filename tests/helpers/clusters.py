@@ -12,7 +12,7 @@ from search.catalog.catalog import Catalog
 from search.catalog.database import Database
 from search.catalog.reads import CatalogReader
 from search.catalog.writes import ExtractedFile, Space
-from search.records import Metadata
+from search.records.pictures import Metadata
 from search.runtime import Runtime
 from search.types import FileEntry
 from search.vectors.faiss.build import build_ivf

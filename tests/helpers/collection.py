@@ -11,7 +11,7 @@ import numpy as np
 from search import Engine
 from search.catalog.writes import ExtractedFile, SeenContent
 from search.embedders.mini import Mini
-from search.records import Label, Metadata
+from search.records.pictures import Label, Metadata
 from search.types import FileEntry
 
 PATHS = (

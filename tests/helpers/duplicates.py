@@ -15,7 +15,7 @@ from PIL import Image
 from search import Engine
 from search.catalog.writes import ExtractedFile, SeenContent
 from search.embedders.mini import Mini
-from search.records import Metadata
+from search.records.pictures import Metadata
 from search.types import FileEntry, Vectors, file_state
 
 

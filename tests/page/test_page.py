@@ -31,7 +31,8 @@ from search.api.auth import Access
 from search.api.problems import CODES
 from search.catalog.writes import ExtractedFile
 from search.media.fetch import Fetcher
-from search.records import SKIP_CODES, Metadata, Progress
+from search.records.indexing import SKIP_CODES, Progress
+from search.records.pictures import Metadata
 from search.types import FileEntry
 
 HAT = SAMPLES / "hat" / "03.jpg"

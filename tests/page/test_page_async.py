@@ -23,7 +23,8 @@ from search import Engine, Progress
 from search.api.jobs import Jobs
 from search.catalog import schema
 from search.errors import StorageError
-from search.records import IndexReport, KeptPicture
+from search.records.indexing import IndexReport
+from search.records.pictures import KeptPicture
 
 pytestmark = test_page.pytestmark
 photos, shared, client = (

@@ -18,7 +18,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from search import Engine
-from search.records import Change
+from search.records.annotations import Change
 
 GROUPS = "document.querySelectorAll('.duplicate-group').length"
 SUMMARY = "document.getElementById('duplicates-summary').textContent"

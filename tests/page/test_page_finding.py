@@ -14,7 +14,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from search import Engine
-from search.records import Change
+from search.records.annotations import Change
 
 SHOWN = "[...document.querySelectorAll('#grid a')].map(a => a.title.split('/').at(-1)[0]).join('')"
 SET = SHOWN.replace(".join(", ".sort().join(")

@@ -20,7 +20,7 @@ from selenium.webdriver.common.keys import Keys
 from test_page import FOCUSED, HAT, ID, LINK, SAMPLES, luminance
 
 from search import Engine
-from search.records import REGIMES
+from search.records.variants import REGIMES
 
 TILES = "[...document.querySelectorAll('#variants-list img')]"
 DONE = "document.querySelectorAll('#variants-list button.variant-open').length"

@@ -14,7 +14,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from search import Engine
-from search.records import PictureText, TextLine
+from search.records.texts import PictureText, TextLine
 
 TEXTS = (ENGLISH, CHINESE)
 SIZE = (640, 240)

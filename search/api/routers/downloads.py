@@ -22,7 +22,7 @@ from search.api.problems import Problem, response as problem_response
 from search.api.roles import make_router, requires
 from search.api.routers.images import check_id
 from search.api.schemas import IdsJson, ids_body, problems
-from search.records import shown
+from search.files import shown
 
 router = make_router(prefix="/api/v1/images", tags=["images"])
 

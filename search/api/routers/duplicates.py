@@ -22,7 +22,8 @@ from search.api.schemas import (
     problems,
 )
 from search.engine import Engine
-from search.records import DuplicateKind, Duplicates, Removal
+from search.records.duplicates import DuplicateKind, Duplicates
+from search.records.removals import Removal
 
 router = make_router(prefix="/api/v1/duplicates", tags=["duplicates"])
 KIND = "compare"

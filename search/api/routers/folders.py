@@ -24,7 +24,8 @@ from search.api.schemas import (
     problems,
 )
 from search.engine import Engine
-from search.records import RootStatus, shown
+from search.files import shown
+from search.records.status import RootStatus
 
 router = make_router(prefix="/api/v1/folders", tags=["folders"])
 

@@ -15,7 +15,8 @@ from search.api.roles import make_router, requires
 from search.api.schemas import AddressJson, ImageJson, PageJson, Where, multipart, problems
 from search.errors import FieldError
 from search.querying.query import normalize_url
-from search.records import MOST_TAG, Picture
+from search.records.annotations import MOST_TAG
+from search.records.pictures import Picture
 
 router = make_router(prefix="/api/v1/images", tags=["images"])
 

@@ -22,7 +22,8 @@ from search.api.problems import Problem
 from search.api.roles import Needs, make_router, requires
 from search.api.schemas import IndexJson, JobJson, JobsJson, StartedJson, problems
 from search.errors import LookalikeError
-from search.records import JobRecord, shown
+from search.files import shown
+from search.records.jobs import JobRecord
 
 router = make_router(prefix="/api/v1", tags=["jobs"])
 

@@ -20,7 +20,9 @@ from search.api.schemas import (
     problems,
 )
 from search.querying.query import Query, QueryJson
-from search.records import MOST_CELLS, Bounds, Facets, Hits, Suggestions, Words
+from search.records.browsing import MOST_CELLS, Bounds, Facets
+from search.records.hits import Hits
+from search.records.words import Suggestions, Words
 
 router = make_router(prefix="/api/v1", tags=["search"])
 

@@ -16,7 +16,8 @@ from search.api.problems import RETRY, Problem
 from search.api.roles import grant_of, make_router, requires
 from search.api.schemas import GrantJson, LinkJson, LoginJson, StateJson, problems
 from search.errors import LookalikeError
-from search.records import Status, shown
+from search.files import shown
+from search.records.status import Status
 
 log = logging.getLogger(__name__)
 router = make_router(tags=["system"])

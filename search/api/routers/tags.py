@@ -24,7 +24,7 @@ from search.api.schemas import (
     problems,
 )
 from search.errors import FieldError
-from search.records import MOST_TAG, Album, Change, Changed
+from search.records.annotations import MOST_TAG, Album, Change, Changed
 
 router = make_router(prefix="/api/v1", tags=["annotations"])
 

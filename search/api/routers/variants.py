@@ -32,7 +32,7 @@ from search.api.schemas import (
 from search.api.variant_cache import SECONDS, VariantCache
 from search.errors import FieldError
 from search.querying.query import normalize_url
-from search.records import MOST_VARIANTS, REGIMES, SIGMAS, AugmentProgress, VariantProgress
+from search.records.variants import MOST_VARIANTS, REGIMES, SIGMAS, AugmentProgress, VariantProgress
 
 router = make_router(prefix="/api/v1", tags=["variants"])
 

@@ -14,7 +14,7 @@ from search import Engine
 from search.api.auth import Access
 from search.indexing.texts import PictureTexts
 from search.media import text_models
-from search.records import PictureText, TextLine, TextProgress, TextReport
+from search.records.texts import PictureText, TextLine, TextProgress, TextReport
 
 Open = Callable[..., Engine]
 BOX = ((0.1, 0.2), (0.5, 0.2), (0.5, 0.3), (0.1, 0.3))

@@ -27,7 +27,7 @@ from search.api.problems import Problem
 from search.api.routers.variants import MAX_WAITING
 from search.api.variant_cache import VariantCache
 from search.generation.variants import NEIGHBOUR_SIGMA
-from search.records import MOST_VARIANTS, REGIMES, SIGMAS
+from search.records.variants import MOST_VARIANTS, REGIMES, SIGMAS
 
 
 @pytest.fixture(scope="module")

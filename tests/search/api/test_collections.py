@@ -24,7 +24,7 @@ from search.catalog.reads import CatalogReader
 from search.catalog.schema import pictures
 from search.catalog.scoped import CollectionReader
 from search.querying.words import split_phrases
-from search.records import IndexReport
+from search.records.indexing import IndexReport
 
 OURS, BOTH, THEIRS = range(1, 6), (6,), range(7, 20)
 """Seeds of pictures: of our folder alone, of both folders, of the other folder alone."""

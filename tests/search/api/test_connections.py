@@ -22,7 +22,7 @@ from search.api.auth import Access, EndedSessions
 from search.api.connections import ConnectionLimits, count_allowed
 from search.api.limits import RepeatedLines, WrongTokens
 from search.api.routers import index
-from search.records import Progress
+from search.records.indexing import Progress
 
 HALF = b"GET /healthz HTTP/1.1\r\nHost: local"
 UPLOAD = (

@@ -21,7 +21,7 @@ from test_roles import OWN, bearer
 
 from search import Engine
 from search.api.auth import Access
-from search.records import Change
+from search.records.annotations import Change
 
 IMAGES = "/api/v1/images"
 

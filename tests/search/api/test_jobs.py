@@ -19,7 +19,7 @@ from search import Engine, Progress
 from search.api.jobs import Job, Jobs
 from search.api.problems import Problem
 from search.errors import LockedError
-from search.records import IndexReport
+from search.records.indexing import IndexReport
 
 
 @pytest.fixture

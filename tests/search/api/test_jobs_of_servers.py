@@ -21,7 +21,7 @@ from search import Engine, Progress, UnavailableError
 from search.api.jobs import Jobs
 from search.catalog import schema
 from search.catalog.jobs import JobBoard
-from search.records import IndexReport
+from search.records.indexing import IndexReport
 
 Open = Callable[..., Engine]
 pytestmark = pytest.mark.catalogs("sqlite", "postgresql")

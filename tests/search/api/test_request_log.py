@@ -23,7 +23,7 @@ from search import Engine, Hits
 from search.api.connections import ConnectionLimits
 from search.api.deps import Context
 from search.api.request_log import JsonFormatter
-from search.records import Progress
+from search.records.indexing import Progress
 
 
 def context_of(client: httpx.Client) -> Context:

@@ -18,7 +18,7 @@ from search import Engine, Progress, UnavailableError
 from search.api.app import create_app
 from search.api.auth import OPEN, PAGE, Access
 from search.api.roles import GuardedRoute, make_router
-from search.records import ROLES
+from search.records.tokens import ROLES
 
 OWN = "f" * 64  # the server's own token
 DOCUMENT = "/openapi.json"  # FastAPI's own route, which holds no data and needs any token

@@ -14,7 +14,7 @@ from search import Engine, InputError, NotFoundError
 from search.catalog import migrations, schema
 from search.catalog.catalog import ORPHAN_SECONDS
 from search.catalog.full_text import Phrase
-from search.records import Annotations, Change
+from search.records.annotations import Annotations, Change
 
 Open = Callable[..., Engine]
 both = pytest.mark.catalogs("sqlite", "postgresql")
@@ -186,7 +186,7 @@ def test_labels_of_the_model_are_listed_as_such(engine: Engine) -> None:
     (space,) = reader.spaces()
     row_ids = [reader.resolve(identity(seed)) for seed in (1, 2, 3)]
     from search.catalog.writes import SeenContent
-    from search.records import Label
+    from search.records.pictures import Label
 
     contents = dict.fromkeys(row_ids, SeenContent((Label("hat", 0.9), Label("cap", 0.3))))
     catalog.add_vectors(space, {}, contents)

@@ -46,7 +46,8 @@ from search.catalog.writes import (
     unpack,
 )
 from search.lock import hold_lock
-from search.records import Description, Label, Metadata
+from search.records.annotations import Description
+from search.records.pictures import Label, Metadata
 from search.types import FileEntry
 
 Open = Callable[..., Engine]

@@ -10,7 +10,7 @@ from helpers.pictures import identity, paint
 
 from search import Engine
 from search.catalog.scoped import CollectionReader
-from search.records import PictureText, TextLine
+from search.records.texts import PictureText, TextLine
 
 Open = Callable[..., Engine]
 pytestmark = pytest.mark.catalogs("sqlite", "postgresql")

@@ -21,7 +21,7 @@ from search.catalog.catalog import Catalog
 from search.catalog.database import Database
 from search.catalog.reads import CatalogReader
 from search.catalog.writes import ExtractedFile, Root, SkippedFile, Space
-from search.records import Metadata
+from search.records.pictures import Metadata
 from search.types import FileEntry
 
 DIM = 4

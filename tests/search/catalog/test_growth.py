@@ -16,7 +16,7 @@ from search.catalog.catalog import Catalog
 from search.catalog.database import Database
 from search.catalog.reads import CatalogReader
 from search.catalog.writes import ExtractedFile, SeenContent
-from search.records import Label, Metadata
+from search.records.pictures import Label, Metadata
 from search.types import FileEntry
 
 DIM, FOLDER = 4, 50

@@ -20,7 +20,7 @@ from search.catalog import migrations
 from search.catalog.database import Database
 from search.catalog.migrations import MIGRATIONS, NEWEST
 from search.media.colors import RANK_SHARES
-from search.records import Picture
+from search.records.pictures import Picture
 
 LOG = "SELECT sequence, picture, operation, stamp FROM changes ORDER BY sequence"
 COLORS = "SELECT picture, rank, color, cell, hue FROM colors ORDER BY 1, 2"

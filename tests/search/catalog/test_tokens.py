@@ -9,7 +9,7 @@ import pytest
 
 from search import Engine, InputError, NotFoundError
 from search.catalog.tokens import Tokens
-from search.records import Token
+from search.records.tokens import Token
 
 Open = Callable[..., Engine]
 pytestmark = pytest.mark.catalogs("sqlite", "postgresql")

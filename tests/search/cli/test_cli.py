@@ -18,7 +18,7 @@ from helpers.project import SAMPLES
 from PIL import Image
 
 from search.cli import output
-from search.records import Progress
+from search.records.indexing import Progress
 
 COMMAND = Path(sys.executable).with_name("lookalike")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from search.cli import output
-from search.records import IndexReport, Progress
+from search.records.indexing import IndexReport, Progress
 
 
 def test_a_first_batch_that_takes_long_has_a_rate_too(

@@ -25,7 +25,7 @@ from search.cli.app import app
 from search.embedders.base import TextEmbedder
 from search.embedders.mini import Mini
 from search.embedders.vocabulary import LabelEmbedder, Vocabulary, normalize, split_words
-from search.records import Label
+from search.records.pictures import Label
 
 WORDS = [  # names, classes, everyday
     (["dog", "狗", "小狗"], [151, 152], True),

@@ -28,7 +28,7 @@ from search.embedders.mini import Mini
 from search.errors import BusyError
 from search.generation.acceptance import MIN_SHARES, Acceptance, least_similarity
 from search.generation.variants import MAX_WAITING, NEIGHBOUR_SIGMA, Queue, VariantRequest, seen_by
-from search.records import (
+from search.records.variants import (
     MOST_VARIANTS,
     REGIMES,
     SIGMAS,

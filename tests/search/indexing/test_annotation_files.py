@@ -11,7 +11,7 @@ import pytest
 from helpers.pictures import identity, paint
 
 from search import Engine, InputError
-from search.records import Change
+from search.records.annotations import Change
 
 Open = Callable[..., Engine]
 ODD = os.fsdecode(b"2 \xff.jpg")

@@ -22,7 +22,7 @@ from search.indexing.ray import CHUNK, DecodeTask, RayCluster, decode_pictures, 
 from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest, DecoderPool
 from search.media.objects import ObjectStores
 from search.media.rules import Limits
-from search.records import IndexReport
+from search.records.indexing import IndexReport
 
 Open = Callable[..., Engine]
 pytestmark = [

@@ -9,7 +9,8 @@ import pytest
 from helpers.duplicates import Album, turn
 
 from search import Engine, InputError, NotFoundError
-from search.records import Change, DuplicateGroup, FileOfPicture, Replacement
+from search.records.annotations import Change
+from search.records.duplicates import DuplicateGroup, FileOfPicture, Replacement
 
 BOTH = pytest.mark.catalogs("sqlite", "postgresql")
 

@@ -15,7 +15,7 @@ from search.catalog.writes import CatalogFile
 from search.indexing.diff import diff
 from search.indexing.scan import FolderListing, FolderScan, excluded, scan
 from search.indexing.watch import watch
-from search.records import Skip
+from search.records.indexing import Skip
 from search.types import FileEntry, file_state
 
 

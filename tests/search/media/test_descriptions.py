@@ -11,7 +11,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 from search.errors import PictureError
 from search.media.decoder_pool import DecodedPicture, DecodeRequest, DecoderPool
 from search.media.descriptions import clean_caption, parse_xmp, read_embedded
-from search.records import Description
+from search.records.annotations import Description
 
 LIGHTROOM = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="Adobe XMP Core 7.0-c000 1.000000">
  <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">

@@ -14,7 +14,8 @@ from search import Engine, NotFoundError, QueryError
 from search.errors import KeepRuleError
 from search.querying.copies import likeness_of
 from search.querying.linkage import link_completely
-from search.records import Change, Duplicates
+from search.records.annotations import Change
+from search.records.duplicates import Duplicates
 from search.vectors.pairs import FLOOR, PairFinder, keep_nearest
 
 BOTH = pytest.mark.catalogs("sqlite", "postgresql")

@@ -10,7 +10,8 @@ from helpers.collection import METADATA, PATHS, fill, identity
 from search import Engine
 from search.errors import QueryError, UnknownFieldError
 from search.querying.facets import FACETS
-from search.records import SORT_KEYS, Change
+from search.records.annotations import Change
+from search.records.browsing import SORT_KEYS
 
 pytestmark = pytest.mark.catalogs("sqlite", "postgresql")
 

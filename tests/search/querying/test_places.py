@@ -9,7 +9,8 @@ from helpers.collection import METADATA, fill, identity
 
 from search import Engine
 from search.errors import QueryError
-from search.records import MOST_CELLS, Bounds, Change
+from search.records.annotations import Change
+from search.records.browsing import MOST_CELLS, Bounds
 
 pytestmark = pytest.mark.catalogs("sqlite", "postgresql")
 PLACED = [one for one in METADATA if one.latitude is not None]

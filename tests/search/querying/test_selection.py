@@ -13,7 +13,7 @@ from search import Engine
 from search.catalog.listing import PictureList
 from search.errors import ConditionValueError, QueryError
 from search.media.colors import measure_distance, parse_color, to_lab
-from search.records import Change
+from search.records.annotations import Change
 from search.types import FileEntry
 
 BOTH = pytest.mark.catalogs("sqlite", "postgresql")

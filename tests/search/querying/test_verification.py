@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageOps
 from search import Engine, Hits, Query, QueryError
 from search.querying.steps import Candidate
 from search.querying.verification import rank_by_evidence
-from search.records import Evidence
+from search.records.hits import Evidence
 
 PATIENT = 120.0  # seconds, so that a slow machine verifies as much as a quick one
 NAMES = tuple(

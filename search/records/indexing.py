@@ -1,0 +1,108 @@
+"""What indexing reports."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from search.files import shown
+
+SKIP_CODES: Mapping[str, str] = MappingProxyType(
+    {
+        "not_a_picture": "not a picture, or a damaged one",
+        "picture_too_large": "beyond a limit of the settings",
+        "decode_timeout": "decoding took too long; it is tried again later",
+        "decode_failed": "a decoding process ended or ran out of memory on it",
+        "file_unreadable": "the system refused to read the file",
+        "folder_unreadable": "the system refused to list the folder",
+        "file_changed": "changed while it was indexed; the next run reads it",
+        "source_denied": "object storage denied it",
+        "source_missing": "there is no such bucket, folder or object",
+        "source_unavailable": "object storage gives no answer",
+    }
+)
+"""Why files are skipped: stable code -> meaning."""
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A file or folder that was skipped, and why. code: a key of `SKIP_CODES`."""
+
+    path: str
+    reason: str
+    code: str
+
+    def to_json(self) -> dict[str, str | None]:
+        """Convert to JSON, as in reports."""
+        return {"path": shown(self.path), "reason": shown(self.reason), "code": self.code}
+
+
+def add_counts(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Add counts by kind."""
+    total = Counter[str]()
+    for one in counts:
+        total.update(one)
+    return dict(total)
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """What one sync did. Counts are files, but for `embedded` (vectors computed by this run) and
+    `pictures` (in the library now). `offline`: files kept although they could not be looked at.
+    `left_out`: files that are not read, by kind, as docs/files.md lists them."""
+
+    added: int = 0
+    changed: int = 0
+    moved: int = 0
+    removed: int = 0
+    unchanged: int = 0
+    offline: int = 0
+    embedded: int = 0
+    pictures: int = 0
+    skipped: tuple[Skip, ...] = ()
+    left_out: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def __add__(self, later: IndexReport) -> IndexReport:
+        """Add the report of a later sync."""
+        counts = ("added", "changed", "moved", "removed", "unchanged", "offline", "embedded")
+        total = {name: getattr(self, name) + getattr(later, name) for name in counts}
+        return IndexReport(
+            **total,
+            pictures=later.pictures,
+            skipped=self.skipped + later.skipped,
+            left_out=add_counts([self.left_out, later.left_out]),
+            seconds=self.seconds + later.seconds,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Convert to JSON, as `index --json` prints it."""
+        return {
+            **asdict(self),
+            "skipped": [skip.to_json() for skip in self.skipped],
+            "seconds": round(self.seconds, 3),
+        }
+
+
+Phase = Literal[
+    "fetch", "scan", "index", "embed", "draw", "finish", "copy", "text", "calibrate", "compare"
+]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Progress of a sync: `done` of `total` files, megabytes of a model that is fetched, rows of a
+    catalog that is copied, or pictures of a calibration. In the phase `scan`, `done` pictures are
+    listed so far, and `total` is 0.
+
+    report: set in the last one.
+    """
+
+    phase: Phase
+    done: int
+    total: int
+    path: str | None = None
+    report: IndexReport | None = None

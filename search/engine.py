@@ -1090,6 +1090,7 @@ class Engine:
             self.library.thumbnails,
             self._embed_missing,
             self.library.stores,
+            self.library.features,
         )
         library = self.library
         if not library.database.read_only:

@@ -588,6 +588,14 @@ class CatalogWriter:
         entries = [{"space": FEATURE_SPACE.id, "picture": one} for one in features]
         c.execute(insert(changes), [entry | {"operation": "add"} for entry in entries])
 
+    def delete_features(self, row_ids: Iterable[int]) -> None:
+        """Delete the local features of pictures; the next sync computes them again."""
+        with self.database.write() as c:
+            for part in chunks(row_ids):
+                c.execute(delete(local_features).where(local_features.c.picture.in_(part)))
+                entries = [{"space": FEATURE_SPACE.id, "picture": n} for n in part]
+                c.execute(insert(changes), [one | {"operation": "remove"} for one in entries])
+
     def delete_vectors(self, space: Space, row_ids: Collection[int]) -> None:
         """Delete the vectors of pictures under a space; the next sync embeds them again."""
         with self.database.write() as c:

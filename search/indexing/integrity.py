@@ -13,6 +13,7 @@ from search.catalog.reads import CatalogReader
 from search.catalog.writes import Space
 from search.errors import InputError, LookalikeError, RemoteError, StoreError
 from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest, DecoderPool
+from search.media.local_features import unpack
 from search.media.object_urls import is_object_url
 from search.media.objects import ObjectStores
 from search.media.thumbnails import Thumbnails
@@ -20,6 +21,7 @@ from search.records.indexing import IndexReport
 from search.records.maintenance import CheckReport
 from search.runtime import Runtime
 from search.vectors.base import StoreManager, StoreReplica
+from search.vectors.features.replica import BLOCK, FeatureReplica
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +37,13 @@ class IntegrityChecker:
         thumbnails: Thumbnails,
         embed_missing: Callable[[], IndexReport],
         stores: ObjectStores | None = None,
+        features: FeatureReplica | None = None,
     ) -> None:
         """embed_missing: embeds pictures without a vector. Raises LookalikeError if it cannot.
-        stores: object storage."""
+        stores: object storage. features: the index of local features."""
         self._catalog, self._reader = catalog, reader
         self._decoders, self._thumbnails, self._stores = decoders, thumbnails, stores
-        self._embed_missing = embed_missing
+        self._embed_missing, self._features = embed_missing, features
 
     def check(
         self, indexes: StoreManager, runtime: Runtime, deep: bool, repair: bool = True
@@ -76,6 +79,7 @@ class IntegrityChecker:
             except StoreError as error:
                 away = [str(error)]
             problems += away
+        repaired += self.check_features()
         problems += self.check_files(deep, repaired)
         counts = self._reader.count(None)
         return CheckReport(counts["pictures"], counts["files"], tuple(problems), tuple(repaired))
@@ -101,6 +105,8 @@ class IntegrityChecker:
             else:
                 problems += [f"{line} in memory; {advice}" for line in lines]
                 problems += _list_store_problems(indexes, space)
+        if damaged := self._list_damaged_features():
+            problems.append(f"the local features of {len(damaged)} pictures are damaged; {advice}")
         problems += self.check_files(deep, None)
         counts = self._reader.count(None)
         return CheckReport(counts["pictures"], counts["files"], tuple(problems), ())
@@ -153,6 +159,37 @@ class IntegrityChecker:
         elif not np.array_equal(store.ids() if store.remote else runtime.run(store.ids), expected):
             replica.rebuild()
             yield f"the index of {space.name} did not agree with the catalog; rebuilt"
+
+    def check_features(self) -> Iterator[str]:
+        """Delete damaged local features, which the next sync computes again, and rebuild their
+        index if it is damaged or does not agree with the catalog; yield the repairs."""
+        if damaged := self._list_damaged_features():
+            self._catalog.delete_features(damaged)
+            yield (
+                f"the damaged local features of {len(damaged)} pictures were deleted; the next "
+                "sync of their folders computes them again"
+            )
+        if self._features is None or not self._reader.count_features():
+            return
+        if not self._features.is_intact():
+            self._features.rebuild()
+            yield "the index of local features was damaged; rebuilt from the catalog"
+            return
+        expected = [n for block in self._reader.iterate_features(BLOCK) for n, _ in block]
+        if not np.array_equal(self._features.refresh().ids(), expected):
+            self._features.rebuild()
+            yield "the index of local features did not agree with the catalog; rebuilt"
+
+    def _list_damaged_features(self) -> list[int]:
+        """Return the row ids of pictures whose local features cannot be read."""
+        damaged = list[int]()
+        for block in self._reader.iterate_features(BLOCK):
+            for row_id, data in block:
+                try:
+                    unpack(data)
+                except ValueError:
+                    damaged.append(row_id)
+        return damaged
 
     def check_files(self, deep: bool, repaired: list[str] | None) -> Iterator[str]:
         """Yield what is wrong with the user's files. Create missing thumbnails, delete stray ones.

@@ -29,7 +29,9 @@ BITS = 128
 """Bits of a code."""
 COMPACT_COUNT, DENSE_COUNT = 160, 1000
 """Points of a picture at most."""
-COMPACT_SIDE, DENSE_SIDE, QUERY_SIDE = 256, 640, 400
+MOST_COMPACT, MOST_DENSE = 240, 1200
+"""Points that are described, of which those are chosen: the strongest. Describing takes longest."""
+COMPACT_SIDE, DENSE_SIDE, QUERY_SIDE = 256, 512, 400
 """Most pixels of the long side of the picture in which they are found. A query that is smaller than
 the last one is enlarged to it."""
 CONTRAST, DENSE_CONTRAST = 0.03, 0.015
@@ -107,7 +109,7 @@ def extract(normalized: Image, kind: str) -> bytes:
 def extract_compact(normalized: Image) -> bytes:
     """Return the compact features of a normalized picture, packed; a few bytes if it has none."""
     grey = _scale(normalized, COMPACT_SIDE, enlarge=False)
-    points, responses, descriptors = _detect(grey, CONTRAST)
+    points, responses, descriptors = _detect(grey, CONTRAST, MOST_COMPACT)
     chosen = spread(points, responses, grey.shape, COMPACT_COUNT)
     codes = project(descriptors[chosen])
     height, width = grey.shape
@@ -119,7 +121,7 @@ def extract_dense(normalized: Image, is_query: bool) -> bytes:
     side = QUERY_SIDE if is_query else DENSE_SIDE
     large = max(normalized.size) > side
     grey = _scale(normalized, DENSE_SIDE if large else side, enlarge=is_query)
-    points, responses, descriptors = _detect(grey, DENSE_CONTRAST)
+    points, responses, descriptors = _detect(grey, DENSE_CONTRAST, MOST_DENSE)
     chosen = spread(points, responses, grey.shape, DENSE_COUNT)
     points, descriptors = points[chosen], np.ascontiguousarray(descriptors[chosen])
     small = normalized.copy()
@@ -271,11 +273,16 @@ def _scale(normalized: Image, side: int, enlarge: bool) -> npt.NDArray[np.uint8]
     return np.asarray(grey)
 
 
-def _detect(grey: npt.NDArray[np.uint8], contrast: float) -> tuple[Floats, Floats, Codes]:
-    """Return all points (n, 4), their responses (n,) and SIFT descriptors (n, 128) uint8."""
+def _detect(
+    grey: npt.NDArray[np.uint8], contrast: float, most: int
+) -> tuple[Floats, Floats, Codes]:
+    """Return the strongest points (n, 4), their responses (n,) and SIFT descriptors (n, 128) uint8.
+
+    A few more than `most` come if several are equally strong.
+    """
     import cv2  # slow to import, and not every process needs it
 
-    sift = cv2.SIFT.create(0, 3, contrast, EDGE, 1.6)
+    sift = cv2.SIFT.create(most, 3, contrast, EDGE, 1.6)
     keypoints, described = sift.detectAndCompute(grey, None)
     if not keypoints:
         return np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 128), np.uint8)

@@ -49,6 +49,11 @@ class FeatureIndex:
         """How many pictures changed since the snapshot."""
         return max(len(self._gone), len(self._delta))
 
+    def ids(self) -> RowIds:
+        """Return the row ids of the pictures in the index, ascending."""
+        changed = np.fromiter(self._delta, np.int64, len(self._delta))
+        return np.union1d(np.setdiff1d(self.base_ids, self._gone), changed)
+
     def apply(self, changed: Collection[int], present: Mapping[int, bytes]) -> None:
         """Replace pictures. changed: row ids. present: packed features of those that have any."""
         rows = np.fromiter(changed, np.int64, len(changed))
@@ -95,7 +100,8 @@ def make_lists(features: Mapping[int, bytes]) -> Any:
     lists: Any = faiss.ArrayInvertedLists(count_words(), CODE_BYTES)
     words, ids, codes = list_entries(features)
     starts = np.flatnonzero(np.diff(words, prepend=-1))
-    for start, end in zip(starts, np.append(starts[1:], len(words)), strict=True):
+    ends = np.append(starts, len(words))[1:]
+    for start, end in zip(starts, ends, strict=True):
         some, rows = np.ascontiguousarray(ids[start:end]), np.ascontiguousarray(codes[start:end])
         pointers = faiss.swig_ptr(some), faiss.swig_ptr(rows)
         lists.add_entries(int(words[start]), len(some), *pointers)

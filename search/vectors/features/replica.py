@@ -84,6 +84,22 @@ class FeatureReplica:
             if self._reader.count_features() and not self._is_saved():
                 self._index = self._build()
 
+    def is_intact(self) -> bool:
+        """Read the whole snapshot; return whether it is as it was written, or not there yet."""
+        if not self._path.exists():
+            return True
+        try:
+            snapshot.verify(self._path)
+        except SnapshotError:
+            return False
+        return True
+
+    def rebuild(self) -> None:
+        """Build the index again from the catalog. Raises StorageError."""
+        self.delete()
+        with self._lock:
+            self._index = self._build()
+
     def delete(self) -> None:
         """Delete the snapshot; the next search builds it again."""
         with self._lock:

@@ -67,6 +67,14 @@ def test_the_index_follows_the_change_log(engine: Engine, folder: Path) -> None:
     assert find(engine, "hat", row_ids(engine, folder)) == {"hat"}
 
 
+def test_pictures_may_go_after_the_snapshot_was_saved(engine: Engine, folder: Path) -> None:
+    engine.library.features.save()
+    assert find(engine, "hat", row_ids(engine, folder)) == {"hat"}
+    stored = row_ids(engine, folder)
+    engine.forget(folder / "hat.jpg")
+    assert find(engine, "dress", stored) == {"dress"}
+
+
 def test_a_lost_or_damaged_snapshot_is_built_again(library: Open, folder: Path) -> None:
     shutil.copy(SAMPLES / "hat" / "01.jpg", folder / "hat.jpg")
     home = library().home
@@ -100,3 +108,29 @@ def test_features_of_a_forgotten_picture_are_deleted(engine: Engine, folder: Pat
 def test_an_upload_has_features(engine: Engine) -> None:
     engine.keep((SAMPLES / "shoes" / "02.jpg").read_bytes())
     assert engine.library.reader.count_features() == 5
+
+
+def test_check_mends_the_index_and_the_features(
+    library: Open, engine: Engine, folder: Path
+) -> None:
+    engine.library.features.save()
+    assert engine.check().repaired == ()
+    (path,) = (engine.home / "features").iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-40] + bytes(byte ^ 255 for byte in whole[-40:]))
+    (line,) = engine.check().repaired
+    assert "index of local features was damaged" in line
+    stored = row_ids(engine, folder)
+    with engine.library.database.write() as c:  # without an entry in the change log
+        c.execute(delete(local_features).where(local_features.c.picture == stored["hat"]))
+        where = local_features.c.picture == stored["dress"]
+        c.execute(update(local_features).where(where).values(data=b"short"))
+    first, second = library().check().repaired
+    assert "features of 1 pictures were deleted" in first and "did not agree" in second
+    assert library().check().repaired == ()
+    engine.check()  # what this process has in memory is of before
+    engine.sync(folder)
+    assert count_rows(engine) == len(KINDS)
+    for name in KINDS:
+        assert find(engine, name, stored) == {name}
+    assert engine.check().problems == engine.check().repaired == ()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import (
     URL,
@@ -52,6 +52,13 @@ PRAGMAS = (
 Fetch = Callable[..., list[tuple[Any, ...]]]
 """Runs a `Prepared` statement: `fetch(statement, name=value)`."""
 log = logging.getLogger(__name__)
+
+
+class SharedReads(NamedTuple):
+    """The transaction that a thread shares. state: see `Database.state`."""
+
+    fetch: Fetch
+    state: Hashable
 
 
 class Database:
@@ -121,8 +128,19 @@ class Database:
     def state(self) -> Hashable:
         """Return a value that is another one after each transaction that changed the database, of
         any process. It is comparable with those of this object alone."""
+        if (shared := self._shared()) is not None:
+            return shared.state
         with self._translate_errors():
-            return self._watch.read()
+            return self._read_state()
+
+    def _read_state(self) -> Hashable:
+        """See `state`."""
+        return self._watch.read()
+
+    @cached_property
+    def _local(self) -> threading.local:
+        """What one thread has."""
+        return threading.local()
 
     @cached_property
     def answers(self) -> AnswerCache:
@@ -138,6 +156,34 @@ class Database:
     @contextmanager
     def read_prepared(self) -> Iterator[Fetch]:
         """As `read`, for statements that are prepared; yields the function that runs them."""
+        if (shared := self._shared()) is not None:
+            yield shared.fetch
+            return
+        with self._open_prepared() as fetch:
+            yield fetch
+
+    @contextmanager
+    def share_reads(self) -> Iterator[None]:
+        """Within, all `read_prepared` of this thread run in one transaction: they take one
+        connection of the pool, and see one state of the catalog. Not for what waits long."""
+        if self._shared() is not None:
+            yield
+            return
+        state = self.state()  # before the transaction, which may see a newer one
+        with self._open_prepared() as fetch:
+            self._local.shared = SharedReads(fetch, state)
+            try:
+                yield
+            finally:
+                self._local.shared = None
+
+    def _shared(self) -> SharedReads | None:
+        shared: SharedReads | None = getattr(self._local, "shared", None)
+        return shared
+
+    @contextmanager
+    def _open_prepared(self) -> Iterator[Fetch]:
+        """See `read_prepared`."""
         with self._translate_errors(), closing(self.engine.raw_connection()) as connection:
             cursor = connection.cursor()
             cursor.execute("BEGIN")  # the pool ends it when it takes the connection back

@@ -149,8 +149,8 @@ class PostgresDatabase(Database):
                 yield connection
 
     @contextmanager
-    def read_prepared(self) -> Iterator[Fetch]:
-        """As `read`, for statements that are prepared; yields the function that runs them."""
+    def _open_prepared(self) -> Iterator[Fetch]:
+        """See `Database`."""
         with self.read() as connection:
             cursor = connection.connection.cursor()
             yield partial(Prepared.fetch, cursor=cursor, dialect=self.engine.dialect)
@@ -237,7 +237,7 @@ class PostgresDatabase(Database):
         """Close all connections."""
         self.engine.dispose()
 
-    def state(self) -> Hashable:
+    def _read_state(self) -> Hashable:
         """See `Database`. It is the list of the transactions that a read sees."""
         with self.read_prepared() as fetch:
             return str(fetch(STATE)[0][0])

@@ -28,7 +28,7 @@ from search.querying.calibration import (
     load_calibrations,
 )
 from search.querying.fusion import DEPTH, TextMatcher, fuse, select_matched
-from search.querying.query import MAX_K, Query
+from search.querying.query import MAX_K, Query, Term
 from search.querying.selection import Selection
 from search.querying.steps import (
     Candidate,
@@ -198,6 +198,12 @@ class Searcher:
 
     def search(self, query: Query) -> Hits:
         """Return hits, best first. Raises LookalikeError for what cannot be answered."""
+        if query.verify or query.kind or any(map(_must_be_embedded, query.terms)):
+            return self._search(query)
+        with self._reader.database.share_reads():  # nothing is waited for
+            return self._search(query)
+
+    def _search(self, query: Query) -> Hits:
         clock = Stopwatch()
         selection = Selection(self._reader, self._models, query.where, self.space)
         end, sort = query.offset + query.k, query.sort and Sort.parse(query.sort)
@@ -414,6 +420,11 @@ class Searcher:
             return self._retriever.retrieve(other, vector, k, among, visible)
         work = partial(self._retriever.retrieve, other, vector, k, among, visible)
         return self._runtime.run(work, urgent=True)
+
+
+def _must_be_embedded(term: Term) -> bool:
+    """Return whether a term has to be decoded or embedded: no vector of it is stored."""
+    return term.vector is None and (term.picture_id is None or term.crop is not None)
 
 
 class Stopwatch:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.pictures import identity, jpeg
 
 from search import Engine
 from search.catalog.answer_cache import AnswerCache
+from search.records.annotations import Change
 
 
 class Reader:
@@ -60,3 +63,23 @@ def test_memory_is_bounded(engine: Engine) -> None:
     assert cache.find("b") is None  # the one that was not used for longest
     cache.get("d", Reader(13))  # too large
     assert cache.find("d") is None and cache.find("a") is not None
+
+
+@pytest.mark.catalogs("sqlite", "postgresql")
+def test_shared_reads_see_one_state(library: Callable[..., Engine], folder: Path) -> None:
+    first, second = library(), library()
+    (folder / "a.jpg").write_bytes(jpeg(1))
+    first.sync(folder)
+    reader, database = first.library.reader, first.library.database
+    (space,) = reader.spaces()
+    (row_id,) = reader.searchable_ids(space).tolist()
+    cache = AnswerCache(database)
+    with database.share_reads():
+        assert reader.hidden_ids() == []
+        second.tags.change([identity(1)], Change(hidden=True))
+        assert reader.hidden_ids() == []
+        with database.share_reads():
+            assert reader.hidden_ids() == []
+        cache.get("hidden", lambda: np.array(reader.hidden_ids()))
+    assert reader.hidden_ids() == [row_id]
+    assert cache.find("hidden") is None  # it is of an earlier state

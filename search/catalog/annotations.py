@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, insert, or_, select, update
 
 from search.catalog.schema import (
     album_pictures,
@@ -168,6 +168,18 @@ def _set_marks(c: Connection, row_ids: Sequence[int], change: Change) -> None:
         values["rating_origin"] = None if values["rating"] is None else "person"
     insert_missing(c, marks, [{"picture": row_id} for row_id in row_ids])
     c.execute(update(marks).where(marks.c.picture.in_(row_ids)).values(values))
+
+
+def select_annotated() -> Select[tuple[str, int]]:
+    """Select the pixel hash and the row id of pictures of which people said something: those from
+    which `copy_annotations` takes anything."""
+    row_id = pictures.c.row_id
+    tagged = select(tags.c.tag).where(tags.c.picture == row_id, tags.c.origin == "person")
+    marked = select(marks.c.picture).where(marks.c.picture == row_id)
+    held = select(album_pictures.c.picture).where(album_pictures.c.picture == row_id)
+    captioned = pictures.c.caption_origin == "person"
+    is_annotated = or_(captioned, tagged.exists(), marked.exists(), held.exists())
+    return select(pictures.c.pixel_hash, row_id).where(is_annotated)
 
 
 def copy_annotations(c: Connection, sources: Collection[int], target: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from search.catalog import counts
-from search.catalog.annotations import apply_descriptions, copy_annotations, recall, set_embedded
+from search.catalog.annotations import (
+    apply_descriptions,
+    copy_annotations,
+    recall,
+    select_annotated,
+    set_embedded,
+)
 from search.catalog.schema import (
     changes,
     colors,
@@ -431,9 +437,10 @@ class CatalogWriter:
         if not rows:
             return {picture_id: row.row_id for picture_id, row in known.items()}, set(orphans)
         pixel_hashes = {row["pixel_hash"] for row in rows}
-        same_image = select(pictures.c.pixel_hash, pictures.c.row_id)
-        same_image = same_image.where(pictures.c.pixel_hash.in_(pixel_hashes))
-        copies = [tuple(row) for row in c.execute(same_image)]
+        same_image = select_annotated().where(pictures.c.pixel_hash.in_(pixel_hashes))
+        sources = defaultdict[str, list[int]](list)
+        for row in c.execute(same_image):
+            sources[row.pixel_hash].append(int(row.row_id))
         c.execute(insert(pictures), rows)
         row_ids = {row.id: int(row.row_id) for row in c.execute(query)}
         counts.change_pictures(c, (row_ids[row["id"]] for row in rows))
@@ -441,10 +448,9 @@ class CatalogWriter:
         described = {row_ids[one.id]: one.description for one in new if one.description}
         set_embedded(c, described)
         recall(c, {row["id"]: row_ids[row["id"]] for row in rows}, self._clock())
-        for pixel_hash, row_id in copies:  # only the metadata of the file changed, so the tags stay
-            for row in rows:
-                if row["pixel_hash"] == pixel_hash:
-                    copy_annotations(c, [row_id], row_ids[row["id"]])
+        for row in rows:  # only the metadata of the file changed, so the tags stay
+            for part in chunks(sources[row["pixel_hash"]]):
+                copy_annotations(c, part, row_ids[row["id"]])
         return row_ids, {*orphans, *(row_ids[row["id"]] for row in rows)}
 
     @staticmethod

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 try:
     import resource
@@ -20,8 +20,13 @@ except ImportError:  # not on Windows
 MOST = 512  # connections
 RESERVE = 256  # open files for all else: the catalog, decoding processes, what is sent
 BACKLOG = 32  # connections that asyncio accepts before it looks at the number of those there are
+MOST_HEAD = 1 << 16  # bytes of a request beside its body
 BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n"
+    b"Connection: close\r\n\r\n"
+)
+LARGE_HEAD = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\n"
     b"Connection: close\r\n\r\n"
 )
 
@@ -46,7 +51,7 @@ class ConnectionLimits:
     write_seconds: float = 60.0
 
 
-class LimitedProtocol(H11Protocol):
+class LimitedProtocol(HttpToolsProtocol):
     """A connection. When there are too many, the one that has sent no request for longest goes."""
 
     limits: ConnectionLimits
@@ -54,6 +59,8 @@ class LimitedProtocol(H11Protocol):
     _head_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
     _since: float = 0.0
+    _head_bytes: int = 0
+    _body_bytes: int = 0
 
     @classmethod
     def with_limits(
@@ -84,8 +91,25 @@ class LimitedProtocol(H11Protocol):
         return True
 
     def data_received(self, data: bytes) -> None:
+        self._head_bytes += len(data)
         super().data_received(data)
+        # the parser keeps what it has of a header; the marks of chunks may be as long as the body
+        if self._head_bytes > MOST_HEAD + self._body_bytes and not self.transport.is_closing():
+            if self.cycle is None or self.cycle.response_complete:
+                self.transport.write(LARGE_HEAD)
+                self.transport.close()
+            else:
+                self._abort()
         self._watch_head()
+
+    def on_message_begin(self) -> None:
+        self._head_bytes = self._body_bytes = 0
+        super().on_message_begin()
+
+    def on_body(self, body: bytes) -> None:
+        self._head_bytes -= len(body)
+        self._body_bytes += len(body)
+        super().on_body(body)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

@@ -63,6 +63,32 @@ def test_a_head_that_does_not_come_costs_no_connection(engine: Engine, start: by
         assert client.get("/healthz").status_code == 200
 
 
+LONG = b"x" * 300_000
+CHUNKED = UPLOAD.replace(b"Content-Length: 300000", b"Transfer-Encoding: chunked").partition(b"--")
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"GET /" + LONG,
+        HALF + b"host\r\nX: " + LONG,
+        HALF + b"host\r\n" + b"X: y\r\n" * 50_000,
+        HALF + b"host\r\n\r\n" + HALF + b"host\r\nX: " + LONG,
+        CHUNKED[0] + b"3;" + LONG,
+        CHUNKED[0] + b"0\r\nX: " + LONG,
+    ],
+    ids=["path", "header", "headers", "second", "chunk", "trailer"],
+)
+def test_a_head_that_does_not_end_is_refused(engine: Engine, start: bytes) -> None:
+    with serving(engine, limits=ConnectionLimits(64, head_seconds=600)) as client:
+        connection = raw(client, start[:1000])
+        with pytest.raises(OSError):  # whatever is in between, the server hangs up
+            while True:
+                connection.sendall(start[1000:])
+        connection.close()
+        assert client.get("/healthz").status_code == 200
+
+
 def test_many_half_open_connections_leave_room_for_others(engine: Engine) -> None:
     with serving(engine, limits=ConnectionLimits(20, head_seconds=600)) as client:
         held = [raw(client, HALF) for _ in range(100)]
@@ -153,7 +179,7 @@ def test_who_reads_nothing_is_let_go(engine: Engine, folder: Path) -> None:
     with serving(engine, limits=ConnectionLimits(64, write_seconds=0.3)) as client:
         request = f"GET /api/v1/images/{name}/file HTTP/1.1\r\nHost: localhost\r\n\r\n"
         reader = raw(client, request.encode())
-        time.sleep(1.0)
+        until(lambda: '/file",status="200"}' in client.get("/metrics").text)  # it has ended
         length = 0
         try:
             while data := reader.recv(2**20):

@@ -289,7 +289,7 @@ export class Grid {
       'aria-label': translate('select_picture', { name }),
     }, createIcon('check'));
     const numbers = { 'aria-setsize': this.items.length, 'aria-posinset': place + 1, 'data-place': place };
-    const classes = [isSelected && 'selected', likeness === 'own' && 'own'].filter(Boolean).join(' ');
+    const classes = [isSelected && 'is-selected', likeness === 'own' && 'is-query'].filter(Boolean).join(' ');
     return { element: createElement('li', { ...numbers, class: classes || null }, link, check), link, frame, image, check };
   }
 

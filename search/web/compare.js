@@ -1,6 +1,7 @@
 // A variant over the picture that it was made of, with an edge between them to drag.
 
 import { closeOnOutsideClick, getElement } from './dom.js';
+import { EdgeSlider } from './edge-slider.js';
 import { translate } from './i18n.js';
 import { isPressKey } from './keyboard.js';
 
@@ -8,7 +9,7 @@ import { isPressKey } from './keyboard.js';
 
 export class CompareDialog {
   #dialog = getElement('compare', HTMLDialogElement);
-  #edge = getElement('compare-edge', HTMLInputElement);
+  #edge;
   #pair = getElement('compare-pair');
   #query = getElement('compare-query', HTMLImageElement);
 
@@ -17,16 +18,14 @@ export class CompareDialog {
 
   /** @param {Record<'onSearch' | 'onKeep', (variant: NamedVariant) => void>} callbacks */
   constructor({ onSearch, onKeep }) {
-    this.#edge.addEventListener('input', () => this.#reveal());
+    this.#edge = new EdgeSlider({
+      pair: this.#pair, upper: this.#query, line: getElement('compare-line'),
+      slider: getElement('compare-edge', HTMLInputElement),
+    });
     getElement('compare-close').addEventListener('click', () => this.#dialog.close());
     getElement('compare-search').addEventListener('click', () => this.#variant && onSearch(this.#variant));
     getElement('compare-keep').addEventListener('click', () => this.#variant && onKeep(this.#variant));
     closeOnOutsideClick(this.#dialog);
-    this.#pair.addEventListener('pointerdown', (event) => {
-      this.#pair.setPointerCapture(event.pointerId);
-      this.#drag(event);
-    });
-    this.#pair.addEventListener('pointermove', (event) => this.#drag(event));
     const button = getElement('compare-hold');
     button.addEventListener('pointerdown', () => this.#hold(true));
     button.addEventListener('keydown', (event) => {
@@ -54,39 +53,18 @@ export class CompareDialog {
     const link = getElement('compare-download', HTMLAnchorElement);
     link.href = variant.url;
     link.download = variant.file;
-    this.#edge.value = '50';
-    this.#reveal();
+    this.#edge.reset();
     this.#dialog.showModal();
-    this.#edge.focus();
+    getElement('compare-edge').focus();
   }
 
   close() {
     if (this.#dialog.open) this.#dialog.close();
   }
 
-  /** @param {PointerEvent} event */
-  #drag({ buttons, clientX }) {
-    if (!buttons) return;
-    const { left, width } = this.#pair.getBoundingClientRect();
-    this.#edge.value = String(Math.round((100 * (clientX - left)) / width));
-    this.#reveal();
-  }
-
   /** @param {boolean} isHeld */
   #hold(isHeld) {
     getElement('compare-hold').classList.toggle('is-pressed', isHeld);
-    this.#reveal(isHeld ? 100 : undefined);
-  }
-
-  /**
-   * Show a part of the query, from the left.
-   * @param {number} [share] Per cent.
-   */
-  #reveal(share = Number(this.#edge.value)) {
-    this.#query.style.clipPath = `inset(0 ${100 - share}% 0 0)`;
-    const line = getElement('compare-line');
-    line.style.left = `${share}%`;
-    line.hidden = share <= 0 || share >= 100;
-    this.#edge.setAttribute('aria-valuetext', translate('compare_share', { n: share }));
+    this.#edge.reveal(isHeld ? 100 : undefined);
   }
 }

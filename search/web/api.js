@@ -6,8 +6,22 @@ import { Problem, isAbort } from './problems.js';
 /** @import { Query } from './query.js' */
 /** @import { Limits } from './noise-scale.js' */
 
+/** Corners of a picture in another one, in shares of the other's sides. @typedef {[number, number][]} Outline */
+
 /**
- * What a list of pictures needs. score: of hits only; copies: ids of those that were folded into it.
+ * What a close comparison of a hit with the query shows, as docs/search.md has it.
+ * @typedef {object} Evidence
+ * @property {'edited' | 'photographed_again' | 'alike'} verdict
+ * @property {number} query_overlap
+ * @property {number} hit_overlap
+ * @property {Outline | null} query_outline The hit in the query.
+ * @property {Outline | null} hit_outline The query in the hit.
+ * @property {boolean} mirrored
+ */
+
+/**
+ * What a list of pictures needs. score: of hits only, as what a comparison shows; copies: ids of those that were folded
+ * into it.
  * @typedef {object} Item
  * @property {string} id
  * @property {string} path
@@ -16,6 +30,9 @@ import { Problem, isAbort } from './problems.js';
  * @property {boolean} low_content
  * @property {number} [score]
  * @property {string[]} [copies]
+ * @property {'identical' | 'copy' | 'similar' | null} [kind]
+ * @property {number | null} [probability]
+ * @property {Evidence | null} [evidence]
  */
 
 /** @typedef {Item & { score: number }} Hit */
@@ -34,10 +51,11 @@ import { Problem, isAbort } from './problems.js';
  */
 
 /**
- * The answer to a query. problems: why pictures of the query were left out, by what they are; the
- * page adds them.
+ * The answer to a query. problems: why pictures of the query were left out, by what they are;
+ * isCompared: its hits were compared closely. The page adds both.
  * @typedef {object} Answer
  * @property {ReadonlyMap<string, Problem>} [problems]
+ * @property {boolean} [isCompared]
  * @property {string} model
  * @property {{ total: number }} took_ms
  * @property {Reading[]} understood

@@ -75,7 +75,7 @@ class App {
     const login = new LoginDialog(() => this.#reload());
     this.#api = new Api(() => login.open(this.#api));
     new HelpDialog();
-    const settings = new SettingsDialog(() => this.#handleCutOff());
+    const settings = new SettingsDialog(() => this.#searchAgain());
     const onStatus = (/** @type {Status} */ { model }) => settings.showModel(model);
     this.#library = new LibraryDialog(this.#api, () => this.#handleLibraryChange(), onStatus);
     this.#grid = new Grid(getElement('grid'), {
@@ -112,6 +112,7 @@ class App {
       onFollow: (event) => this.#follow(event),
       onMakeVariants,
       onChange: () => this.#store.invalidate(),
+      getQuery: () => this.#panel.getPicture(),
       showToast,
     });
     this.#finding = new Finding(this.#api, ask, this.#grid, {
@@ -314,8 +315,8 @@ class App {
     if (!isReading) this.#load(scrollY);
   }
 
-  /** Search again with another least score. */
-  #handleCutOff() {
+  /** Search again, as the reader's settings say now. */
+  #searchAgain() {
     this.#store.invalidate();
     if (!this.#route.duplicates) this.#load(scrollY);
   }
@@ -373,13 +374,14 @@ class App {
    * @param {Answer} answer
    */
   #handleRecognized(route, id, answer) {
-    if (route !== this.#route) return;
+    if (route !== this.#route) return route;
     this.#route = this.#nameTerm(route, route.terms[0].what, id);
     this.#store.addAnswer(this.#route, answer);
     history.replaceState({ ...history.state, route: this.#route }, '', formatRoute(this.#route));
     this.#panel.adopt(shortenId(id));
     this.#panel.show(this.#route.terms);
     this.#grid.updateLinks();
+    return this.#route;
   }
 
   #createAddFolder() {
@@ -425,6 +427,7 @@ class App {
 
   #handleListed() {
     this.#setNeighbours();
+    if (this.#route.see) this.#detail.setEvidence(this.#grid.items[this.#grid.find(this.#route.see)]);
     this.#finding.handleListed();
   }
 

@@ -1,5 +1,7 @@
 // Where the hits that are alike end: a divider instead of an answer without an end.
 
+import { getProof } from './evidence.js';
+
 /** @import { Hit } from './api.js' */
 
 /** From this score on, a hit has the pixels of the query, saved anew at most. */
@@ -28,29 +30,34 @@ export function findCutoff(scores) {
 
 /**
  * How alike a hit is: a picture of the query itself, its copy, alike, or less alike; blank if it is
- * of one colour, so that its score says nothing; null if no drop of the scores stands out.
+ * of one colour, so that its score says nothing; null if no drop of the scores stands out, or if a
+ * comparison proves more than a score.
  * @typedef {'own' | 'same' | 'alike' | 'less' | 'blank' | null} Likeness
  */
 
 /**
  * Return how alike each hit is, and how many hits come before the first that is less alike.
- * @param {readonly Pick<Hit, 'id' | 'score' | 'low_content'>[]} hits The best one first.
+ * @param {readonly Pick<Hit, 'id' | 'score' | 'low_content' | 'kind' | 'evidence'>[]} hits The best one first, but for
+ *   those of which something is proven.
  * @param {readonly string[]} own Ids of the query's pictures, or their beginnings.
  * @returns {{ likeness: Likeness[], alike: number | null, end: number | null }} alike: how many hits
  *   are alike, without the query's own; end: index of the first that is less alike.
  */
 export function classifyHits(hits, own) {
   const isOwn = hits.map(({ id }) => own.some((start) => id.startsWith(start)));
-  const rated = hits.map((_, i) => i).filter((i) => !isOwn[i] && !hits[i].low_content);
+  const isProven = hits.map((hit, i) => !isOwn[i] && getProof(hit) !== null);
+  const rated = hits.map((_, i) => i).filter((i) => !isOwn[i] && !isProven[i] && !hits[i].low_content);
   const copies = rated.filter((i) => hits[i].score >= SAME).length;
   const cutoff = findCutoff(rated.slice(copies).map((i) => hits[i].score));
   const end = cutoff === null ? null : rated[copies + cutoff];
   const likeness = hits.map(({ score, low_content: isBlank }, i) => {
     if (isOwn[i]) return 'own';
+    if (isProven[i]) return null;
     if (isBlank) return 'blank';
     if (score >= SAME) return 'same';
     if (end === null) return null;
     return i < end ? 'alike' : 'less';
   });
-  return { likeness, alike: cutoff === null ? null : copies + cutoff, end };
+  const proven = isProven.filter(Boolean).length;
+  return { likeness, alike: cutoff === null ? null : proven + copies + cutoff, end };
 }

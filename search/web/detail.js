@@ -2,6 +2,7 @@
 
 import { getAddress } from './api.js';
 import { createElement, getElement, moveFocus } from './dom.js';
+import { EvidencePanel } from './evidence-panel.js';
 import { createFact, createFacts } from './facts.js';
 import { translate, translator } from './i18n.js';
 import { getDirection, getStars, getViewAction, isBrowserShortcut } from './keyboard.js';
@@ -12,6 +13,7 @@ import { formatRoute, routeToPicture } from './route.js';
 import { TextLayer } from './text-layer.js';
 import { Zoom } from './zoom.js';
 
+/** @import { QueryPicture } from './alignment.js' */
 /** @import { Api, Image, Item } from './api.js' */
 /** @import { VariantQuery } from './variants.js' */
 
@@ -27,6 +29,7 @@ const SHOWN_BY_BROWSERS = Object.freeze(['jpeg', 'png', 'webp', 'gif', 'avif']);
  * @property {(event: MouseEvent) => void} onFollow A link to results was clicked.
  * @property {(query: VariantQuery) => void} onMakeVariants
  * @property {() => void} onChange A picture was changed.
+ * @property {() => QueryPicture | null} getQuery
  * @property {ReturnType<import('./toast.js').createToast>} showToast
  */
 
@@ -44,6 +47,7 @@ export class DetailDialog {
   #stage = getElement('detail-stage');
   #loading = new AbortController();
   #zoom;
+  #evidence;
   #marks;
   #text;
   #callbacks;
@@ -65,10 +69,11 @@ export class DetailDialog {
    * @param {Callbacks} callbacks
    */
   constructor(api, callbacks) {
-    const { onClose, onStep, onMakeVariants, onChange, showToast } = callbacks;
+    const { onClose, onStep, onMakeVariants, onChange, getQuery, showToast } = callbacks;
     this.#api = api;
     this.#callbacks = callbacks;
     this.#zoom = new Zoom(this.#stage, this.#image, onStep);
+    this.#evidence = new EvidencePanel(getQuery);
     this.#text = new TextLayer(api, this.#image, showToast);
     this.#marks = new Marks(api, { onFollow: (event) => this.#follow(event), onChange, showToast });
     this.#dialog.addEventListener('cancel', (event) => {
@@ -125,6 +130,14 @@ export class DetailDialog {
   }
 
   /**
+   * Show what a comparison of the picture with the query shows, once it is there.
+   * @param {Item | undefined} item The picture in the list, if it is there.
+   */
+  setEvidence(item) {
+    this.#evidence.show(item);
+  }
+
+  /**
    * Show a picture.
    * @param {string} id Whole, or its beginning.
    * @param {Item | undefined} item The picture in the list, if it is there.
@@ -143,6 +156,8 @@ export class DetailDialog {
     getElement('detail-problem').textContent = '';
     getElement('detail-exif').hidden = true;
     this.#zoom.reset();
+    this.#evidence.close();
+    this.#evidence.show(item);
     this.#marks.hide();
     this.#text.clear();
     this.#type = '';
@@ -188,6 +203,7 @@ export class DetailDialog {
     this.#stopSlides();
     if (document.fullscreenElement) document.exitFullscreen();
     this.#loading.abort();
+    this.#evidence.close();
     this.#image.removeAttribute('src');
     this.#dialog.close();
   }

@@ -81,7 +81,7 @@ export class Finding {
     if (!route) return;
     const { items } = this.#grid;
     const ids = route.terms.length ? items.map(({ id }) => id) : null;
-    const key = `${getResultKey(route)} ${ids?.length}`;
+    const key = `${getResultKey(route)} ${ids?.toSorted().join()}`;
     if (key !== this.#key) this.#finder.count(ids);
     this.#key = key;
     this.#follow();

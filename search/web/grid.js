@@ -2,6 +2,7 @@
 
 import { getAddress } from './api.js';
 import { createElement, createIcon, getElement } from './dom.js';
+import { getProof } from './evidence.js';
 import { translate } from './i18n.js';
 import {
   getDirection, getEnd, isBrowserShortcut, isCancelKey, isSelectAllKey, isSelectKey, opensElsewhere,
@@ -114,6 +115,70 @@ export class Grid {
     for (const tile of this.#tiles.values()) discard(tile);
     this.#tiles.clear();
     this.#arrange();
+  }
+
+  /**
+   * Show the same answer in another order, or with other words. What has the focus, else the first
+   * picture in the window of a list that was scrolled, stays where it is.
+   * @param {readonly Item[]} items
+   * @param {Rating | null} rating
+   */
+  update(items, rating) {
+    const isFocused = this.#list.contains(document.activeElement);
+    const active = this.items[this.#active]?.id;
+    const hasScrolled = this.#list.getBoundingClientRect().top < 0;
+    const kept = isFocused ? active : hasScrolled ? this.items[this.firstPlace]?.id : undefined;
+    const before = this.#getTop(kept);
+    const tiles = [...this.#tiles].map(([place, tile]) => /** @type {const} */ ([this.items[place].id, tile]));
+    const places = new Map(items.map(({ id }, place) => [id, place]));
+    this.items = items;
+    this.#rating = rating;
+    this.selection.setItems(items);
+    this.#active = places.get(active ?? '') ?? 0;
+    this.#tiles.clear();
+    for (const [id, tile] of tiles) {
+      const place = places.get(id);
+      if (place === undefined) discard(tile);
+      else this.#tiles.set(place, this.#renew(place, tile));
+    }
+    const inOrder = [...this.#tiles].sort(([a], [b]) => a - b).map(([, { element }]) => element);
+    if (inOrder.some((element, i) => this.#list.children[i] !== element)) this.#list.append(...inOrder);
+    this.#arrange();
+    const after = this.#getTop(kept);
+    if (before !== null && after !== null && before !== after) scrollBy(0, after - before);
+    if (isFocused) this.#tiles.get(this.#active)?.link.focus({ preventScroll: true });
+  }
+
+  /**
+   * Return the pixels from the upper edge of the list to a picture; null if it is not in the list.
+   * @param {string | undefined} id
+   */
+  #getTop(id) {
+    const place = id ? this.find(id) : -1;
+    return place < 0 || !this.#rows.length ? null : this.#rows[findRowOf(this.#rows, place)].top;
+  }
+
+  /**
+   * Return a tile for a picture at its new place: the present one if it would look the same, else a
+   * new one with its picture, which is loaded already.
+   * @param {number} place
+   * @param {Tile} tile
+   */
+  #renew(place, tile) {
+    const next = this.#createTile(place);
+    next.image.removeAttribute('src');
+    if (next.link.textContent === tile.link.textContent && next.link.ariaLabel === tile.link.ariaLabel) {
+      for (const name of ['aria-setsize', 'aria-posinset', 'data-place', 'class']) {
+        const value = next.element.getAttribute(name);
+        if (value === null) tile.element.removeAttribute(name);
+        else tile.element.setAttribute(name, value);
+      }
+      tile.link.tabIndex = next.link.tabIndex;
+      return tile;
+    }
+    next.frame.replaceWith(tile.frame);
+    tile.element.replaceWith(next.element);
+    return { ...next, frame: tile.frame, image: tile.image };
   }
 
   /**
@@ -264,8 +329,10 @@ export class Grid {
     const score = this.#rating ? number : '';
     const likeness = this.#rating?.likeness[place] ?? null;
     const word = likeness ? translate(this.#rating?.isOfWords ? `likeness_words_${likeness}` : `likeness_${likeness}`) : '';
+    const proof = this.#rating && likeness !== 'own' ? getProof(item) : null;
+    const proven = proof ? translate(`proof_${proof}`) : '';
     const copies = item.copies?.length ? translate('copies', { n: item.copies.length }) : '';
-    const label = [name, copies, near, word, score && !item.low_content && translate('score', { score })].filter(Boolean).join(', ');
+    const label = [name, copies, near, proven, word, score && !item.low_content && translate('score', { score })].filter(Boolean).join(', ');
     const image = createElement('img', { alt: '', decoding: 'async', draggable: 'false' });
     const frame = createElement('span', { class: 'frame' }, image);
     image.addEventListener('load', () => frame.classList.add('is-loaded'));
@@ -280,6 +347,7 @@ export class Grid {
       const words = createElement('i', { class: kind, text: word, title: translate('score', { score }) });
       const numeric = createElement('i', { class: 'number', text: score });
       const about = [createElement('span', { class: 'folder', text: near }), ' ', words, ' ', numeric];
+      if (proven) about.push(' ', createElement('i', { class: 'proof', text: proven }));
       const folded = copies ? [' ', createElement('span', { class: 'copies', text: copies })] : [];
       link.append(createElement('span', { class: 'tile-caption' }, createElement('b', { text: name }), ...folded));
       link.append(' ', createElement('span', { class: 'tile-caption tile-details' }, ...about)); // spaces: read as words

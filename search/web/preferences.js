@@ -1,10 +1,10 @@
-// What the reader prefers on this device: language, theme, cut-off. Kept in localStorage.
+// What the reader prefers on this device: language, theme, cut-off, close comparison. Kept in localStorage.
 
 /** @typedef {{ getItem(key: string): string | null, setItem(key: string, value: string): void }} KeyValues */
 /** @typedef {'auto' | 'en' | 'zh'} Language */
 /** @typedef {'system' | 'light' | 'dark'} Theme */
 /** @typedef {{ language: Language, theme: Theme, minScore: number, viewSize: number,
- *   showsFilters: boolean, showsText: boolean }} Preferences */
+ *   showsFilters: boolean, showsText: boolean, verifies: boolean }} Preferences */
 
 const KEY = 'lookalike-preferences';
 
@@ -16,7 +16,7 @@ export const CUT_OFFS = Object.freeze([0, 0.3, 0.5, 0.7, 0.9]);
 
 /** @type {Readonly<Preferences>} */
 export const DEFAULTS = Object.freeze({
-  language: 'auto', theme: 'system', minScore: 0, viewSize: 1, showsFilters: false, showsText: false,
+  language: 'auto', theme: 'system', minScore: 0, viewSize: 1, showsFilters: false, showsText: false, verifies: true,
 });
 
 /**
@@ -42,6 +42,7 @@ export function readPreferences(storage) {
     viewSize: choose(VIEW_SIZES, stored.viewSize, DEFAULTS.viewSize),
     showsFilters: choose([true, false], stored.showsFilters, DEFAULTS.showsFilters),
     showsText: choose([true, false], stored.showsText, DEFAULTS.showsText),
+    verifies: choose([true, false], stored.verifies, DEFAULTS.verifies),
   };
 }
 

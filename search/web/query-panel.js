@@ -12,6 +12,7 @@ import { formatProblem, isAbort, toProblem } from './problems.js';
 import { isAddress, isWords, parseFile, parseId } from './route.js';
 import { TermList } from './term-list.js';
 
+/** @import { QueryPicture } from './alignment.js' */
 /** @import { Api, Image, Source } from './api.js' */
 /** @import { FileStore } from './file-store.js' */
 /** @import { Problem } from './problems.js' */
@@ -211,6 +212,18 @@ export class QueryPanel {
    */
   adopt(id) {
     this.#loaded = id;
+  }
+
+  /**
+   * Return the picture of a query that searches for one alone, as it is shown. Null for others: then
+   * nothing tells which of them a hit was compared with.
+   * @returns {QueryPicture | null}
+   */
+  getPicture() {
+    const pictures = this.#terms.filter((term) => term.weight > 0 && !isWords(term));
+    const address = this.#image.getAttribute('src');
+    const isShown = pictures.length === 1 && pictures[0].what === this.#what;
+    return isShown && address ? { address, crop: pictures[0].crop } : null;
   }
 
   /** Put the picture into the library. */

@@ -13,7 +13,7 @@ import { isWords, parseFile } from './route.js';
 /**
  * A query as the API takes it. line: terms and conditions as they are typed.
  * @typedef {{ line?: string, terms?: Term[], k: number, where?: readonly string[], min_score?: number, kind?: string,
- *   collapse?: boolean, sort?: string }} Query
+ *   collapse?: boolean, sort?: string, verify?: boolean }} Query
  */
 
 /**
@@ -22,6 +22,14 @@ import { isWords, parseFile } from './route.js';
  */
 export function isTextQuery({ terms }) {
   return terms.length > 0 && terms.every(isWords);
+}
+
+/**
+ * Return whether a route searches for a picture, so that hits can be compared with it.
+ * @param {Pick<Route, 'terms'>} route
+ */
+export function isPictureQuery({ terms }) {
+  return terms.some((term) => term.weight > 0 && !isWords(term));
 }
 
 /**

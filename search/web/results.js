@@ -2,16 +2,17 @@
 
 import { classifyHits } from './cutoff.js';
 import { getElement } from './dom.js';
+import { countProofs } from './evidence.js';
 import { translate } from './i18n.js';
-import { isAbort, isTemporary, toProblem } from './problems.js';
-import { buildQuery, isTextQuery, listFiles } from './query.js';
+import { getStorage, readPreferences } from './preferences.js';
+import { Problem, isAbort, isTemporary, toProblem } from './problems.js';
+import { buildQuery, isPictureQuery, isTextQuery, listFiles } from './query.js';
 import { MAX_K, isAddress, isWords, listConditions, parseFile, parseId } from './route.js';
 import { describeReading } from './suggest.js';
 
 /** @import { Answer, Api, Item } from './api.js' */
 /** @import { Grid, Rating } from './grid.js' */
 /** @import { Action, Placeholder } from './placeholder.js' */
-/** @import { Problem } from './problems.js' */
 /** @import { QueryPanel } from './query-panel.js' */
 /** @import { QueryTerm, Route } from './route.js' */
 /** @import { Store } from './store.js' */
@@ -20,8 +21,8 @@ import { describeReading } from './suggest.js';
  * What the results call.
  * @typedef {object} Callbacks
  * @property {() => void} onListed Other pictures are in the grid.
- * @property {(route: Route, id: string, answer: Answer) => void} onRecognized The library holds the
- *   picture that a route has uploaded.
+ * @property {(route: Route, id: string, answer: Answer) => Route} onRecognized The library holds the
+ *   picture that a route has uploaded. Returns the route that has the answer from now on.
  * @property {(route: Route) => void} onLoading The pictures of a route are requested.
  * @property {() => Action} createAddFolder
  */
@@ -35,6 +36,8 @@ import { describeReading } from './suggest.js';
 const PICTURE_PROBLEMS = Object.freeze([
   'not_a_picture', 'picture_too_large', 'not_found', 'input_invalid', 'upload_broken', 'too_large', 'query_invalid',
 ]);
+
+const PAUSE_MS = 150; // before hits are compared, so that a query that is still changing costs nothing
 
 export class Results {
   #parts;
@@ -108,7 +111,7 @@ export class Results {
       store.addAnswer(route, answer);
       if (answer.problems) panel.showProblems(answer.problems);
       this.#showAnswer(route, answer, y);
-      await this.#recognize(route, answer);
+      await this.#compare(await this.#recognize(route, answer), answer, signal);
     } catch (error) {
       if (!isAbort(error) && !signal.aborted) this.#showProblem(route, toProblem(error));
     }
@@ -137,11 +140,38 @@ export class Results {
   /**
    * @param {Route} route
    * @param {AbortSignal} signal
+   * @param {{ verify?: true }} [more] What else the query says.
    */
-  #send(route, signal) {
+  #send(route, signal, more = {}) {
     const { api, store } = this.#parts;
     const blobs = listFiles(route).map((number) => store.files.get(number)?.blob ?? new Blob());
-    return api.search(buildQuery(route), blobs, signal);
+    return api.search({ ...buildQuery(route), ...more }, blobs, signal);
+  }
+
+  /**
+   * Ask again for hits that are compared closely with the query, and show what that proves. Without an answer, the hits
+   * stay as they are.
+   * @param {Route} route
+   * @param {Answer} answer
+   * @param {AbortSignal} signal
+   */
+  async #compare(route, answer, signal) {
+    const isWanted = isPictureQuery(route) && readPreferences(getStorage()).verifies;
+    if (!isWanted || route.kind || answer.isCompared || !answer.hits.length) return; // a kind is compared at once
+    await new Promise((resolve) => {
+      setTimeout(resolve, PAUSE_MS);
+    });
+    if (signal.aborted) return;
+    const terms = route.terms.filter(({ what }) => !answer.problems?.has(what));
+    try {
+      const { hits } = await this.#send({ ...route, terms }, signal, { verify: true });
+      if (signal.aborted) return;
+      const compared = { ...answer, hits, isCompared: true };
+      this.#parts.store.addAnswer(route, compared);
+      this.#showAnswer(route, compared, null);
+    } catch (error) {
+      if (!(error instanceof Problem) && !isAbort(error)) throw error;
+    }
   }
 
   /**
@@ -170,7 +200,7 @@ export class Results {
   /**
    * @param {Route} route
    * @param {Answer} answer
-   * @param {number} y
+   * @param {number | null} y Pixels to scroll to; null to stay with what is looked at.
    */
   #showAnswer(route, answer, y) {
     const { hits } = answer;
@@ -185,7 +215,10 @@ export class Results {
     this.#list(hits, { likeness, isOfWords, divider }, y);
     const time = translate('took', { n: Math.round(answer.took_ms.total) });
     const count = alike === null ? '' : translate(isOfWords ? 'fitting_then' : 'alike_then', { n: alike });
-    const summary = [count, time, answer.model].filter(Boolean).join(' · ');
+    const proofs = countProofs(hits.filter((_, i) => likeness[i] !== 'own'));
+    const proven = /** @type {const} */ (['edited', 'photographed_again']).filter((proof) => proofs[proof])
+      .map((proof) => translate(`proofs_${proof}`, { n: proofs[proof] }));
+    const summary = [count, ...proven, time, answer.model].filter(Boolean).join(' · ');
     this.#showHeading(translate('results', { n: hits.length }), summary);
     getElement('more').hidden = hits.length < route.k || route.k >= MAX_K;
     this.#showReading(hits.length ? reading : '');
@@ -205,14 +238,15 @@ export class Results {
    * Look for an uploaded picture in the library by its content: there it has an address.
    * @param {Route} route
    * @param {Answer} answer
+   * @returns {Promise<Route>} The route that has the answer.
    */
   async #recognize(route, answer) {
     const [number] = listFiles(route);
     const blob = this.#parts.store.files.get(number ?? -1)?.blob;
-    if (!blob || route.terms.length > 1 || !crypto.subtle) return; // browsers give no digest without TLS
+    if (!blob || route.terms.length > 1 || !crypto.subtle) return route; // browsers give no digest without TLS
     const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', await blob.arrayBuffer()));
     const id = [...digest].map((byte) => byte.toString(16).padStart(2, '0')).join('');
-    if (answer.hits.some((hit) => hit.id === id)) this.#callbacks.onRecognized(route, id, answer);
+    return answer.hits.some((hit) => hit.id === id) ? this.#callbacks.onRecognized(route, id, answer) : route;
   }
 
   /**
@@ -274,12 +308,15 @@ export class Results {
   /**
    * @param {readonly Item[]} items
    * @param {Rating | null} [rating] Null for pictures that are not the answer to a query.
-   * @param {number} [y] Pixels to scroll to.
+   * @param {number | null} [y] Pixels to scroll to; null to stay with what is looked at.
    */
   #list(items, rating = null, y = 0) {
     document.body.classList.remove('is-busy', 'is-empty');
-    this.#parts.grid.show(items, rating);
-    scrollTo(0, y);
+    if (y === null) this.#parts.grid.update(items, rating);
+    else {
+      this.#parts.grid.show(items, rating);
+      scrollTo(0, y);
+    }
     this.#callbacks.onListed();
   }
 

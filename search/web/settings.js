@@ -15,17 +15,19 @@ export function applyTheme() {
 
 export class SettingsDialog {
   #dialog = getElement('settings', HTMLDialogElement);
-  #onCutOff;
+  #onResults;
 
-  /** @param {() => void} onCutOff Results have another cut-off now. */
-  constructor(onCutOff) {
-    this.#onCutOff = onCutOff;
-    const { language, theme, minScore } = readPreferences(getStorage());
+  /** @param {() => void} onResults Results have another cut-off now, or are compared or not. */
+  constructor(onResults) {
+    this.#onResults = onResults;
+    const { language, theme, minScore, verifies } = readPreferences(getStorage());
     const languages = /** @type {const} */ (['auto', 'en', 'zh']);
     this.#fill('settings-language', languages.map((name) => [name, translate(`language_${name}`)]), language);
     const themes = /** @type {const} */ (['system', 'light', 'dark']);
     this.#fill('settings-theme', themes.map((name) => [name, translate(`theme_${name}`)]), theme);
     this.#fill('settings-cut-off', CUT_OFFS.map((score) => [String(score), describeCutOff(score)]), String(minScore));
+    const comparisons = /** @type {const} */ (['on', 'off']);
+    this.#fill('settings-verify', comparisons.map((name) => [name, translate(`verify_${name}`)]), verifies ? 'on' : 'off');
     this.#listen('settings-language', (value) => {
       this.#write({ language: /** @type {Preferences['language']} */ (value) });
       location.reload(); // all texts change
@@ -36,7 +38,11 @@ export class SettingsDialog {
     });
     this.#listen('settings-cut-off', (value) => {
       this.#write({ minScore: Number(value) });
-      this.#onCutOff();
+      this.#onResults();
+    });
+    this.#listen('settings-verify', (value) => {
+      this.#write({ verifies: value === 'on' });
+      this.#onResults();
     });
     for (const button of document.querySelectorAll('[data-settings]')) {
       button.addEventListener('click', () => this.#dialog.showModal());

@@ -2,6 +2,7 @@
 // is the singular.
 
 import { EN_DUPLICATES, ZH_DUPLICATES } from './texts-duplicates.js';
+import { EN_EVIDENCE, ZH_EVIDENCE } from './texts-evidence.js';
 import { EN_FINDING, ZH_FINDING } from './texts-finding.js';
 
 /**
@@ -11,6 +12,7 @@ import { EN_FINDING, ZH_FINDING } from './texts-finding.js';
 
 export const EN = Object.freeze({
   ...EN_DUPLICATES,
+  ...EN_EVIDENCE,
   ...EN_FINDING,
   title: 'lookalike',
   tagline: 'Find the pictures that look like this one',
@@ -497,6 +499,7 @@ export const EN = Object.freeze({
 /** @type {Readonly<Record<Exclude<TextKey, `${string}_one`>, string>>} */
 export const ZH = Object.freeze({
   ...ZH_DUPLICATES,
+  ...ZH_EVIDENCE,
   ...ZH_FINDING,
   title: 'lookalike 以图搜图',
   tagline: '找出与它相似的图片',

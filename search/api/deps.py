@@ -220,7 +220,7 @@ def require_end(request: Request) -> Receive:
     The parser would drop an incomplete part without an error, and leave its file open.
     """
     kind = EmailMessage()
-    kind["Content-Type"] = request.headers["content-type"]
+    kind["Content-Type"] = request.headers.get("content-type", "")
     end = f"--{kind.get_param('boundary', '')}--".encode("latin-1", "replace")
     tail = bytearray()
 

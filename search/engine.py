@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from search.media.rules import Crop
     from search.media.source_kinds import ImageSource
     from search.querying.conditions import Condition
+    from search.records.captions import CaptionProgress
     from search.records.duplicates import (
         CompareProgress,
         DuplicateGroup,
@@ -909,6 +910,32 @@ class Engine:
         self.library.catalog.find_own_space()
 
     def status(self) -> Status:
+    def caption(
+        self,
+        where: str | Condition | Sequence[str | Condition] = (),
+        model: str | None = None,
+    ) -> Generator[CaptionProgress]:
+        """Let a model caption the pictures that have no caption of a person, a file or this model,
+        newest first, and yield the progress; the last one has the report.
+
+        where: only pictures that hold these conditions. model: a CoCa model of open_clip, `ARCH`,
+        `ARCH:TAG` or `ARCH:/path/to/weights`; None for that of the setting `caption_model`. Its
+        weights are fetched if they are not here. Closing the iterator cancels; what was made stays.
+        The captions have the origin `model`, and one of a person or a file comes before them.
+        Raises ModelError and QueryError at once, and LookalikeError.
+
+        for progress in engine.caption("date>=2024"): ...
+        """
+        from search.embedders.coca import check_name
+        from search.indexing.captions import CaptionRun
+        from search.querying.selection import Selection
+
+        name, library = check_name(model or self.settings.caption_model), self.library
+        selection = Selection(
+            library.reader, library.models, list_conditions(where), library.catalog.find_own_space()
+        )
+        return CaptionRun(library, name, selection.choose).run()
+
         """Return the state of the library. Loads no model."""
         spaces = self.library.reader.spaces()
         space = spaces[0] if spaces else None

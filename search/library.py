@@ -26,6 +26,7 @@ from search.settings import Settings, split_list
 from search.vectors.registry import StoreServer, open_stores
 
 if TYPE_CHECKING:
+    from search.catalog.captions import ModelCaptions
     from search.catalog.jobs import JobBoard
     from search.catalog.tagging import Albums, Tagging
     from search.catalog.texts import Texts
@@ -60,7 +61,8 @@ class Library:
     browser: shows single pictures. uploads: pictures that were sent; uploads_place: where they
     are. stores: object storage; objects: the URL of what the library keeps there, None for its
     folder. jobs: those of all servers. tokens: of their users. tags, albums: what people say of
-    pictures. texts: what is written in pictures; text_readers: processes that read it.
+    pictures. texts: what is written in pictures; text_readers: processes that read it. captions:
+    what a model said of pictures.
     generator: makes variants. runtime: the inference thread.
     """
 
@@ -162,6 +164,12 @@ class Library:
         from search.catalog.texts import Texts
 
         return self._make_once("texts", lambda: Texts(self.database))
+
+    @cached_property
+    def captions(self) -> ModelCaptions:
+        from search.catalog.captions import ModelCaptions
+
+        return self._make_once("captions", lambda: ModelCaptions(self.database))
 
     @cached_property
     def models(self) -> Models:

@@ -125,6 +125,9 @@ class Settings(BaseModel):
     """Read the text in pictures, if the extra `ocr` is installed (see docs/files.md)."""
     ocr_seconds: float = Field(300.0, gt=0)
     """Longest time to read the text of a picture in seconds. Others count as unreadable."""
+    caption_model: str = "coca_ViT-B-32"
+    """Model that makes captions (`lookalike caption`): a CoCa model of open_clip, as `ARCH`,
+    `ARCH:TAG` or `ARCH:/path/to/weights`."""
     token: SecretStr | None = None
     """Token that clients of the server must send. A server that others can reach needs one."""
     token_file: Path | None = None

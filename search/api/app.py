@@ -19,6 +19,7 @@ from search.api.deps import Context
 from search.api.examples import add_examples
 from search.api.request_log import RequestLog
 from search.api.routers import (
+    captions,
     desktop,
     downloads,
     duplicates,
@@ -70,7 +71,7 @@ def create_app(
     app.state.context = context = Context(engine, access, allow)
     app.state.schedule = SyncSchedule(engine, context.jobs)
     app.state.watcher = FolderWatcher(engine, context.jobs) if watch else None
-    pictures = (search, duplicates, removal, downloads, tags, images, texts, variants)
+    pictures = (search, duplicates, removal, downloads, tags, images, texts, captions, variants)
     for part in (*pictures, index, folders, share, system, desktop, web):
         app.include_router(part.router)
     problems.install(app, HEADERS)

@@ -206,6 +206,7 @@ ANSWERS: dict[str, Any] = {
     },
     "get_text": {"id": ID, "lines": [LINE], "model": "0123456789abcdef", "failed": None},
     "start_reading": {"job": JOB},
+    "start_captioning": {"job": JOB},
     "start_index": {"job": JOB},
     "start_augmentation": {"job": JOB},
     "list_folders": {
@@ -302,6 +303,7 @@ REQUESTS: dict[str, Any] = {
     "change_folder": {"path": "/home/ada/Pictures", "sync_hours": 24},
     "create_variants": {**URL, "n": 4, "regime": "near", "seed": 7},
     "start_augmentation": {"path": "~/Pictures", "output": "~/set", "n": 4},
+    "start_captioning": {"where": ["date>=2024"]},
     "log_in": {"token": "the token of the server"},
 }
 """Of the JSON that a route takes."""

@@ -15,6 +15,7 @@ from search.api.problems import CODES
 from search.querying.query import QueryJson
 from search.records.annotations import MOST_CAPTION, MOST_TAG, Album, Change, Origin
 from search.records.browsing import FolderCount, Month, PlaceGroup
+from search.records.captions import CaptionReport
 from search.records.duplicates import CompareReport, FileOfPicture, Replacement
 from search.records.hits import Hits
 from search.records.indexing import IndexReport
@@ -285,9 +286,15 @@ class JobJson(BaseModel):
     created: float
     finished: float | None
     progress: ProgressJson | None
-    report: IndexReport | AugmentReport | TextReport | CompareReport | VariantsJson | None = Field(
-        description="As `lookalike index --json` prints it, or as `POST /variants` answers."
-    )
+    report: (
+        IndexReport
+        | AugmentReport
+        | TextReport
+        | CaptionReport
+        | CompareReport
+        | VariantsJson
+        | None
+    ) = Field(description="As `lookalike index --json` prints it, or as `POST /variants` answers.")
     error: str | None = Field(description="Why it failed.")
     code: str | None = Field(description="The code of the problem, if it failed.")
 
@@ -597,6 +604,21 @@ class LoginJson(BaseModel):
     """What the page sends to get its cookie."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+class CaptionsJson(BaseModel):
+    """Pictures that a model is to caption."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    where: list[str] = Field([], max_length=64, description="Conditions that all hold.")
+    model: str | None = Field(
+        None,
+        max_length=200,
+        pattern=r"^[\w-]+(:[\w-]+)?$",
+        description="A CoCa model of open_clip, as `ARCH` or `ARCH:TAG`; null for that of the "
+        "setting `caption_model`, which alone may name a file.",
+    )
+
 
     token: str = Field(max_length=4096)
 

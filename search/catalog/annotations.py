@@ -21,6 +21,7 @@ from search.catalog.schema import (
     albums,
     embedded_descriptions,
     marks,
+    model_captions,
     pictures,
     places,
     remembered,
@@ -47,7 +48,7 @@ from search.records.annotations import (
     Description,
 )
 
-OF_PICTURES = (tags, removed_tags, marks, album_pictures, embedded_descriptions)
+OF_PICTURES = (*(tags, removed_tags, marks, album_pictures, embedded_descriptions, model_captions),)
 """Tables with rows of single pictures, which are deleted with them."""
 PART = 500
 """Pictures that one statement changes."""
@@ -254,6 +255,7 @@ def apply_descriptions(c: Connection, row_ids: Collection[int]) -> None:
         merged = {n: Description.merge(descriptions.get(n, ())) for n in part}
         replace_file_tags(c, {n: one.tags for n, one in merged.items()})
         _set_file_captions(c, {n: one.caption for n, one in merged.items()})
+        apply_model_captions(c, part)
         _set_file_ratings(c, {n: one.rating for n, one in merged.items()})
 
 
@@ -267,6 +269,22 @@ def _set_file_captions(c: Connection, captions: Mapping[int, str | None]) -> Non
         change = update(pictures).where(pictures.c.row_id == bindparam("key"))
         change = change.where(or_(origin.is_(None), origin != "person"))
         c.execute(change.values(caption=bindparam("text"), caption_origin="file"), rows)
+
+
+def apply_model_captions(c: Connection, row_ids: Collection[int]) -> None:
+    """Set the captions of models, for pictures that have none of a person or a file."""
+    origin = pictures.c.caption_origin
+    query = select(model_captions.c.picture, model_captions.c.caption)
+    query = query.where(model_captions.c.picture.in_(row_ids))
+    rows = [{"key": row.picture, "text": row.caption or None} for row in c.execute(query)]
+    if rows:
+        change = update(pictures).where(pictures.c.row_id == bindparam("key"))
+        change = change.where(or_(origin.is_(None), origin == "model"))
+        for one in rows:
+            one["origin"] = "model" if one["text"] else None
+        values: dict[str, Any] = {"caption": bindparam("text")}
+        values["caption_origin"] = bindparam("origin")
+        c.execute(change.values(values), rows)
 
 
 def _set_file_ratings(c: Connection, ratings: Mapping[int, int | None]) -> None:

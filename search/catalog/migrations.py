@@ -702,6 +702,33 @@ def add_listings(connection: Connection) -> None:
     )
 
 
+def add_model_captions(connection: Connection) -> None:
+    """What models say of pictures."""
+    _run(
+        connection,
+        """
+        CREATE TABLE model_captions (
+            picture INTEGER NOT NULL REFERENCES pictures (row_id),
+            model VARCHAR(16) NOT NULL,
+            failed VARCHAR(32),
+            caption TEXT NOT NULL,
+            PRIMARY KEY (picture)
+        )
+        """,
+        postgresql=(
+            """
+            CREATE TABLE model_captions (
+                picture BIGINT NOT NULL REFERENCES pictures (row_id),
+                model TEXT COLLATE "C" NOT NULL,
+                failed TEXT COLLATE "C",
+                caption TEXT COLLATE "C" NOT NULL,
+                PRIMARY KEY (picture)
+            )
+            """,
+        ),
+    )
+
+
 class Migration(NamedTuple):
     """version: of the schema after it. apply: changes a catalog of the version before."""
 
@@ -732,6 +759,7 @@ MIGRATIONS = (
     Migration(21, add_full_text),
     Migration(22, add_local_features),
     Migration(23, add_listings),
+    Migration(24, add_model_captions),
 )
 """Never edited, only extended at the end."""
 NEWEST = MIGRATIONS[-1].version

@@ -332,6 +332,15 @@ texts = Table(  # what is written in a picture, one row for each picture that wa
     Column("lines", JSON, nullable=False),  # [[text, confidence, x, y, ... 8 numbers], ...]
 )
 
+model_captions = Table(  # what a model said of a picture, one row for each that it was asked for
+    "model_captions",
+    metadata,
+    Column("picture", Number, ForeignKey("pictures.row_id"), primary_key=True, autoincrement=False),
+    Column("model", String(16), nullable=False),  # its fingerprint
+    Column("failed", String(32)),  # why there is none, a key of `records.SKIP_CODES`
+    Column("caption", Text, nullable=False),  # empty for none
+)
+
 local_features = Table(  # of the pictures that have them, see `search.media.local_features`
     "local_features",
     metadata,

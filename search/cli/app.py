@@ -29,6 +29,7 @@ COMMANDS = {
     "duplicates": "search.cli.duplicates",
     "words": "search.cli.search",
     "text": "search.cli.library",
+    "caption": "search.cli.caption",
     "tag": "search.cli.tags",
     "favourite": "search.cli.tags",
     "rating": "search.cli.tags",

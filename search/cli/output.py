@@ -16,6 +16,7 @@ from search.files import shown
 from search.records.indexing import SKIP_CODES, IndexReport, Progress, Skip
 
 if TYPE_CHECKING:
+    from search.records.captions import CaptionReport
     from search.records.duplicates import Duplicate, Duplicates
     from search.records.hits import Hit, Hits
     from search.records.maintenance import CheckReport
@@ -47,6 +48,7 @@ PHASES = {
     "copy": "copying and comparing rows",
     "calibrate": "editing pictures and searching for them",
     "text": "reading text",
+    "caption": "captioning",
     "compare": "comparing",
 }
 LINE_SECONDS = 5.0  # between two plain lines of progress
@@ -147,7 +149,7 @@ def _write_lines(events: Iterable[Progress]) -> Iterator[Progress]:
             phase, start = event.phase, before
         before = now
         if (
-            event.phase in ("fetch", "index", "embed", "draw", "text", "compare")
+            event.phase in ("fetch", "index", "embed", "draw", "text", "caption", "compare")
             and event.done
             and now - last >= LINE_SECONDS
         ):
@@ -189,6 +191,18 @@ def print_text_report(report: TextReport) -> None:
             f"{report.seconds:.1f} s"
         )
     _print_skipped(report.skipped)
+
+
+def print_caption_report(report: CaptionReport) -> None:
+    """Print what captioning did."""
+    nothing = f", {report.empty} of which it said nothing" if report.empty else ""
+    write(
+        f"{report.captioned} pictures captioned by {line(report.model)}{nothing}, in "
+        f"{report.seconds:.1f} s"
+    )
+    _print_skipped(report.skipped)
+    if report.pending:
+        write(f"{report.pending} are left, since their files cannot be opened now")
 
 
 def print_text(text: PictureText) -> None:

@@ -61,7 +61,7 @@ def tag(context: typer.Context, words: Words, as_json: AsJson = False) -> None:
             count = engine.tags.rename(*words[1:])
         _print(as_json, {"pictures": count}, f"{count} pictures")
         return
-    images, verb, names = _split(words, ("add", "remove", "list"))
+    images, verb, names = split_words(words, ("add", "remove", "list"))
     if (verb == "list") == bool(names):
         raise typer.BadParameter(f"give {'no tag' if names else 'a tag'} after {verb}")
     if verb == "list":
@@ -77,7 +77,7 @@ def tag(context: typer.Context, words: Words, as_json: AsJson = False) -> None:
                 output.write(f"{picture.id[:12]}  {output.line(name)}{suffix}")
         return
     change = Change(add_tags=tuple(names)) if verb == "add" else Change(remove_tags=tuple(names))
-    _change(context, images, change, as_json)
+    change_pictures(context, images, change, as_json)
 
 
 def favourite(context: typer.Context, words: Words, as_json: AsJson = False) -> None:
@@ -101,10 +101,10 @@ def hidden(context: typer.Context, words: Words, as_json: AsJson = False) -> Non
 
 def rating(context: typer.Context, words: Words, as_json: AsJson = False) -> None:
     """Rate pictures: IMAGE... set STARS (0 to 5), IMAGE... remove."""
-    images, verb, values = _split(words, ("set", "remove"))
+    images, verb, values = split_words(words, ("set", "remove"))
     if len(values) != (verb == "set") or not all(one.isdecimal() for one in values):
         raise typer.BadParameter("give IMAGE... set STARS, 0 to 5, or IMAGE... remove")
-    _change(context, images, Change(rating=int(values[0]) if values else None), as_json)
+    change_pictures(context, images, Change(rating=int(values[0]) if values else None), as_json)
 
 
 def album(context: typer.Context, words: Words, as_json: AsJson = False) -> None:
@@ -115,11 +115,11 @@ def album(context: typer.Context, words: Words, as_json: AsJson = False) -> None
     if words[0] in ("list", "rename", "delete"):
         _run_on_albums(context, words, as_json)
         return
-    images, verb, names = _split(words, ("add", "remove"))
+    images, verb, names = split_words(words, ("add", "remove"))
     if len(names) != 1:
         raise typer.BadParameter(f"give one album after {verb}")
     change = Change(album=names[0]) if verb == "add" else Change(remove_album=names[0])
-    _change(context, images, change, as_json)
+    change_pictures(context, images, change, as_json)
 
 
 def _run_on_albums(context: typer.Context, words: Sequence[str], as_json: bool) -> None:
@@ -145,13 +145,13 @@ def _run_on_albums(context: typer.Context, words: Sequence[str], as_json: bool) 
 def _mark(
     context: typer.Context, words: Sequence[str], make: Callable[[bool], Change], as_json: bool
 ) -> None:
-    images, verb, values = _split(words, ("add", "remove"))
+    images, verb, values = split_words(words, ("add", "remove"))
     if values:
         raise typer.BadParameter(f"nothing follows {verb}")
-    _change(context, images, make(verb == "add"), as_json)
+    change_pictures(context, images, make(verb == "add"), as_json)
 
 
-def _split(words: Sequence[str], verbs: Sequence[str]) -> tuple[list[str], str, list[str]]:
+def split_words(words: Sequence[str], verbs: Sequence[str]) -> tuple[list[str], str, list[str]]:
     """Split words at the first verb. Raises BadParameter if there is none, or no image before."""
     place = next((i for i, word in enumerate(words) if word in verbs), 0)
     if not place:
@@ -161,7 +161,10 @@ def _split(words: Sequence[str], verbs: Sequence[str]) -> tuple[list[str], str, 
     return list(words[:place]), words[place], list(words[place + 1 :])
 
 
-def _change(context: typer.Context, images: Sequence[str], change: Change, as_json: bool) -> None:
+def change_pictures(
+    context: typer.Context, images: Sequence[str], change: Change, as_json: bool
+) -> None:
+    """Change what a person says of pictures, and print how many changed."""
     with open_engine(context) as engine:
         changed = engine.tags.change(resolve_images(engine, images), change)
     count = sum(len(ids) for ids, _ in changed.undo)

@@ -33,6 +33,7 @@ from search.records.pictures import Label
 from search.types import Pixels, Vectors
 
 if TYPE_CHECKING:
+    from search.embedders.coca import CoCaCaptioner
     from search.runtime import Runtime
 
 EARLIER = {"mini": ("mini-1",)}
@@ -196,6 +197,28 @@ class Models:
             return plain
         rounded = self.open(name, bf16=True)
         return rounded if rounded.fingerprint == own.fingerprint else plain
+
+    def open_captioner(self, name: str) -> CoCaCaptioner:
+        """Return what makes captions, after `fetch_name`. name: as `coca.check_name` returns it.
+
+        It is not kept: its network is freed with it. Raises ModelError.
+        """
+        from search.embedders.coca import CoCaCaptioner
+
+        return CoCaCaptioner(name, self._device, self._cache, self._breathe)
+
+    def caption(self, captioner: CoCaCaptioner, pixels: Sequence[Pixels]) -> list[str]:
+        """Make captions of pictures, in parts between which a query may go first."""
+        if not pixels:
+            return []
+        runtime = self._runtime()
+        runtime.run(captioner.load)
+        step = runtime.portion(captioner.batch)
+        parts = [
+            runtime.submit(partial(captioner.caption, pixels[i : i + step]))
+            for i in range(0, len(pixels), step)
+        ]
+        return [text for part in parts for text in part.result()]
 
     def _breathe(self) -> None:
         self._runtime().breathe()

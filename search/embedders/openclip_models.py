@@ -72,6 +72,11 @@ def _configs() -> dict[str, Path]:
     return {path.stem: path for path in Path(places[0], "model_configs").glob("*.json")}
 
 
+def list_architectures() -> list[str]:
+    """Return the names of all architectures, sorted."""
+    return sorted(_configs())
+
+
 def check_architecture(name: str) -> str:
     """Return the name as open_clip writes it. Raises ModelError with similar names."""
     name = name.replace("/", "-")  # as papers write it
@@ -118,10 +123,16 @@ def build_model(arch: str, path: Path, quick_gelu: bool) -> Any:
         model = build_empty(lambda: open_clip.create_model(arch, **more, **options))
     if model is None:
         return open_clip.create_model(arch, pretrained=str(path), **options).eval()
-    model.load_state_dict = partial(model.load_state_dict, assign=True)
-    open_clip.factory.load_checkpoint(model, str(path))
-    del model.load_state_dict
+    assign_weights(model, path)
     return model.float().eval()
+
+
+def assign_weights(model: Any, path: Path) -> None:
+    """Let the weights of a `.safetensors` take the place of those of a model, which is on the meta
+    device. They are mapped into memory. Raises any exception for a file that is no such weights."""
+    model.load_state_dict = partial(model.load_state_dict, assign=True)
+    import_open_clip().factory.load_checkpoint(model, str(path))
+    del model.load_state_dict
 
 
 def _read_table(arch: str) -> list[tuple[str, dict[str, Any]]]:

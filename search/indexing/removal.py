@@ -318,7 +318,9 @@ def _list_inherited(own: Annotations, others: Sequence[Annotations]) -> list[Cha
     tags = dict.fromkeys(tag for one in others for tag in one.tags if tag not in own.tags)
     ratings = [one.rating for one in others if one.rating is not None]
     rating = max(ratings, default=None)
-    caption = next((one.caption for one in others if one.caption), None)
+    captioned = (one.caption for one in others if one.caption_origin != "model")
+    caption = next((one for one in captioned if one), None)
+    has_caption = bool(own.caption) and own.caption_origin != "model"
     held = {one.id for one in own.albums}
     albums = dict.fromkeys(a.id for one in others for a in one.albums if a.id not in held)
     is_higher = rating is not None and (own.rating is None or rating > own.rating)
@@ -326,7 +328,7 @@ def _list_inherited(own: Annotations, others: Sequence[Annotations]) -> list[Cha
         add_tags=tuple(tags),
         favourite=True if not own.favourite and any(one.favourite for one in others) else ...,
         rating=rating if is_higher else ...,
-        caption=caption if caption and not own.caption else ...,
+        caption=caption if caption and not has_caption else ...,
     )
     changes = [Change(album=one) for one in albums]
     return [change, *changes] if change != Change() else changes

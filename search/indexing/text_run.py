@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
-from contextlib import closing
 from typing import TYPE_CHECKING
 
-from search.errors import RemoteError
+from search.indexing.originals import read_originals
 from search.media import text_models
 from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest
 from search.media.source_kinds import is_url, picture_id_of
@@ -76,19 +75,10 @@ class TextRun:
 
     def _open(self, row_ids: list[int]) -> Iterator[tuple[tuple[int, str], DecodeRequest]]:
         """Yield what reads the pictures that have a file as it was indexed."""
-        for row_id in row_ids:
-            for place in self._parts.reader.places(row_id):
-                try:
-                    file = self._parts.open_file(place)
-                    if file is None:
-                        continue
-                    with closing(file):
-                        data = file.read(self._parts.text_readers.limits.bytes + 1)
-                except (OSError, RemoteError):
-                    continue
-                path = f"{place.root}/{place.path}"
-                yield (row_id, path), DecodeRequest(data=data, metadata=False, text=True)
-                break
+        most = self._parts.text_readers.limits.bytes
+        parts = self._parts.reader, self._parts.open_file
+        for row_id, path, data in read_originals(*parts, row_ids, most):
+            yield (row_id, path), DecodeRequest(data=data, metadata=False, text=True)
 
     def _take(self, row_id: int, path: str, result: DecodedPicture | DecodeFailure) -> None:
         """Note the answer of a process, and commit what was read if it is time."""

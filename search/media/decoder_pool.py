@@ -6,7 +6,7 @@ import hashlib
 import queue
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -269,7 +269,7 @@ class DecoderPool:
         sources: Iterable[tuple[T, DecodeRequest]],
         preprocessing: Preprocessing | Sequence[Preprocessing] | None,
         prefetch: int = 64,
-    ) -> Iterator[tuple[T, DecodedPicture | DecodeFailure]]:
+    ) -> Generator[tuple[T, DecodedPicture | DecodeFailure]]:
         """Decode many pictures; yield them in the order of the sources.
 
         preprocessing: one or several. prefetch: pictures that are decoded before the caller takes

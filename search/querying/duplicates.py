@@ -443,7 +443,7 @@ class _Facts:
         count = len(metadata.exif) + (metadata.latitude is not None)
         if notes is not None:
             count += len(notes.tags) + notes.favourite + (notes.rating is not None)
-            count += bool(notes.caption) + len(notes.albums)
+            count += bool(notes.caption and notes.caption_origin != "model") + len(notes.albums)
         return count
 
     def describe(

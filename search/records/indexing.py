@@ -88,7 +88,17 @@ class IndexReport:
 
 
 Phase = Literal[
-    "fetch", "scan", "index", "embed", "draw", "finish", "copy", "text", "calibrate", "compare"
+    "fetch",
+    "scan",
+    "index",
+    "embed",
+    "draw",
+    "finish",
+    "copy",
+    "text",
+    "caption",
+    "calibrate",
+    "compare",
 ]
 
 

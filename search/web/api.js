@@ -70,7 +70,7 @@ import { Problem, isAbort } from './problems.js';
  *   paths: string[], type: string, bytes: number, taken: string | null, camera: string | null,
  *   latitude: number | null, longitude: number | null, palette: string[],
  *   exif: Record<string, unknown>, tags: string[], favourite?: boolean, rating?: number | null,
- *   hidden?: boolean, caption?: string | null, albums?: { id: string, name: string }[],
+ *   hidden?: boolean, caption?: string | null, caption_origin?: string | null, albums?: { id: string, name: string }[],
  *   labels: { name: string, score: number }[], has_text: boolean | null,
  *   truncated: boolean, original_name: string | null, source_url: string | null,
  * }} Image

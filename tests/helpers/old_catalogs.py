@@ -269,8 +269,34 @@ CREATE TABLE local_features (
 );
 CREATE INDEX local_features_rule ON local_features (rule);
 """,
+    23: """
+CREATE INDEX files_skipped ON files (root, path) WHERE reason IS NOT NULL;
+CREATE TABLE listings (root INTEGER NOT NULL PRIMARY KEY, digest TEXT NOT NULL);
+"""
+    + "".join(
+        f"CREATE TRIGGER listings_end_{i} AFTER {event} BEGIN DELETE FROM listings WHERE root IN "
+        f"({concerned}); END;\n"
+        for i, (event, concerned) in enumerate(
+            (
+                ("INSERT ON files", "NEW.root"),
+                ("DELETE ON files", "OLD.root"),
+                ("UPDATE ON files", "OLD.root, NEW.root"),
+                ("DELETE ON roots", "OLD.id"),
+                ("UPDATE OF path ON roots", "OLD.id"),
+                *(
+                    (f"{event} ON {table}", f"SELECT root FROM files WHERE id IN ({rows})")
+                    for table in ("places", "sidecars")
+                    for event, rows in (
+                        ("INSERT", "NEW.file"),
+                        ("DELETE", "OLD.file"),
+                        ("UPDATE", "OLD.file, NEW.file"),
+                    )
+                ),
+            )
+        )
+    ),
 }
-OLD_VERSIONS = tuple(range(1, 23))
+OLD_VERSIONS = tuple(range(1, 24))
 TABLES = {  # of the present version, by their names in older ones
     **{name: name for name in "meta roots pictures colors".split()},
     **dict.fromkeys(("models", "spaces"), "spaces"),

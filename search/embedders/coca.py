@@ -151,8 +151,11 @@ class CoCaCaptioner:
         self.load()
         with torch.inference_mode(), autocast(self._device):
             x = normalize_pixels(pixels, self._mean, self._std, self._device)
-            seen = self._model(x)
-            image = {"image_latent": seen["image_features"], "image_embs": seen["image_embs"]}
+            features = self._model(x)
+            image = {
+                "image_latent": features["image_features"],
+                "image_embs": features["image_embs"],
+            }
             tokens = torch.full((len(pixels), 1), START, device=self._device)
             is_over = torch.zeros(len(pixels), dtype=torch.bool, device=self._device)
             most = min(MOST_TOKENS, self._config["multimodal_cfg"]["context_length"])

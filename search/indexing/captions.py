@@ -59,7 +59,7 @@ class CaptionRun:
         """name: of the model, as `coca.check_name` returns it. choose: which of some pictures the
         caller asks for."""
         self._parts, self._name, self._choose = parts, name, choose
-        self._made: dict[int, ModelCaption] = {}
+        self._captions: dict[int, ModelCaption] = {}
         self._skipped: list[Skip] = []
         self._captioned = self._empty = 0
         self._start = self._committed = time.monotonic()
@@ -113,23 +113,23 @@ class CaptionRun:
             if isinstance(result, DecodeFailure):
                 self._skipped.append(Skip(path, result.reason, result.code))
                 if result.slow or not result.again:  # another try would cost as much
-                    self._made[row_id] = ModelCaption("", self._model, result.code)
+                    self._captions[row_id] = ModelCaption("", self._model, result.code)
             elif result.pixels is not None:
                 decoded.append((row_id, result.pixels))
         texts = self._parts.models.caption(captioner, [pixels for _, pixels in decoded])
-        for (row_id, _), made in zip(decoded, texts, strict=True):
-            text = clean_caption(made) or ""
+        for (row_id, _), output in zip(decoded, texts, strict=True):
+            text = clean_caption(output) or ""
             self._captioned += bool(text)
             self._empty += not text
-            self._made[row_id] = ModelCaption(text, self._model)
+            self._captions[row_id] = ModelCaption(text, self._model)
         late = time.monotonic() - self._committed > COMMIT_SECONDS
-        if late or len(self._made) >= COMMIT_COUNT:
+        if late or len(self._captions) >= COMMIT_COUNT:
             self._commit()
 
     def _commit(self) -> None:
         """Write what was made to the catalog."""
-        if self._made:
+        if self._captions:
             with self._parts.write_lock.borrow():
-                self._parts.captions.record(self._made)
-            self._made = {}
+                self._parts.captions.record(self._captions)
+            self._captions = {}
         self._committed = time.monotonic()

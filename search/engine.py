@@ -779,14 +779,16 @@ class Engine:
         """Write what people say of pictures: all of it to a file `*.json`, or tags, captions and
         ratings as XMP files into another path, a folder that mirrors those of the pictures.
 
-        Raises InputError for a folder whose files would be in an indexed folder, StorageError.
+        Sidecars of pictures in object storage are at `s3/BUCKET/KEY.xmp` in that folder: no bucket
+        is written. Raises InputError for a folder whose files would be in an indexed folder and for
+        a URL, StorageError.
         """
-        return self._annotation_files().export(Path(target))
+        return self._annotation_files().export(_local_path(target))
 
     def import_annotations(self, source: str | PathLike[str]) -> AnnotationReport:
         """Add what `export_annotations` wrote; what the library has stays. Raises InputError."""
         with self.library.write_lock.borrow():
-            return self._annotation_files().load(Path(source))
+            return self._annotation_files().load(_local_path(source))
 
     def _annotation_files(self) -> AnnotationFiles:
         from search.indexing.annotation_files import AnnotationFiles
@@ -1133,3 +1135,13 @@ class Engine:
 def _is_there(place: str) -> bool:
     """Whether a folder is there. For object storage, its state in the catalog counts."""
     return is_object_url(place) or os.path.isdir(place)
+def _local_path(path: str | PathLike[str]) -> Path:
+    """Return a path of this machine. Raises InputError for a URL."""
+    if "://" in os.fspath(path):
+        raise InputError(
+            f"{os.fspath(path)} is a URL, and annotations are written to and read from files of "
+            "this machine; give a path, and copy its files with a tool of the storage"
+        )
+    return Path(path)
+
+

@@ -1,7 +1,8 @@
 """What people say of pictures as files: a JSON document, or XMP sidecars in a folder of their own.
 
 The JSON has all of it. Sidecars have tags, captions and ratings, for other programs. They mirror
-the paths of the pictures: `FOLDER/home/ada/a.jpg.xmp`. The users' folders are never written.
+the paths of the pictures: `FOLDER/home/ada/a.jpg.xmp`, and `FOLDER/s3/bucket/a.jpg.xmp` for those
+in object storage. The users' folders and buckets are never written.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from search.catalog.writes import chunks
 from search.errors import InputError, NotFoundError, PictureError, StorageError
 from search.files import shown
 from search.media.descriptions import MOST_BYTES, clean_caption, clean_tags, parse_xmp
-from search.media.object_urls import is_object_url, relative_place
+from search.media.object_urls import ODD_SEGMENT, is_object_url, relative_place
 
 VERSION = 1
 JSON, XMP = ".json", ".xmp"
@@ -44,7 +45,7 @@ DOCUMENT = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 @dataclass(frozen=True)
 class AnnotationReport:
     """pictures: how many were exported or imported. unknown: paths of those that the library does
-    not have, or files that are no XMP."""
+    not have, files that are no XMP, and objects whose key cannot be the path of a file."""
 
     pictures: int
     unknown: tuple[str, ...] = ()
@@ -66,19 +67,19 @@ class AnnotationFiles:
         Raises InputError for a folder whose sidecars would be in an indexed folder, StorageError if
         it cannot be written.
         """
-        documents = list(self._list_documents())
+        documents, unknown = list(self._list_documents()), list[str]()
         try:
             if target.suffix == JSON:
                 document = {"version": VERSION, "pictures": documents}
                 text = json.dumps(document, ensure_ascii=False, indent=1)
                 files.write(target, text.encode("utf-8", "backslashreplace"))
             else:
-                self._write_sidecars(target, documents)
+                unknown = self._write_sidecars(target, documents)
         except OSError as error:
             raise StorageError(
                 f"cannot write {error.filename or target}: {error.strerror}; give another path"
             ) from error
-        return AnnotationReport(len(documents))
+        return AnnotationReport(len(documents), tuple(unknown))
 
     def load(self, source: Path) -> AnnotationReport:
         """Add what `export` wrote. What the library has already stays; texts and ratings in the
@@ -90,7 +91,7 @@ class AnnotationFiles:
         try:
             if source.is_dir():
                 sidecars = dict(self._read_sidecars(source, unknown))
-                row_ids = self._rows_by_path()
+                row_ids = {_show_mirrored(p): one for p, one in self._rows_by_path().items()}
                 documents = {row_ids[p]: one for p, one in sidecars.items() if p in row_ids}
                 unknown += [path for path in sidecars if path not in row_ids]
             else:
@@ -120,7 +121,8 @@ class AnnotationFiles:
                     paths = {"id": summary.id, "paths": list(summary.paths)}
                     yield paths | documents[summary.id]
 
-    def _write_sidecars(self, target: Path, documents: list[dict[str, Any]]) -> None:
+    def _write_sidecars(self, target: Path, documents: list[dict[str, Any]]) -> list[str]:
+        """Write the sidecars; return the paths of pictures that can have none."""
         folder = Path(files.absolute_path(target))
         roots = [root.path for root in self._catalog.roots() if not is_object_url(root.path)]
         for root in roots:
@@ -130,13 +132,17 @@ class AnnotationFiles:
                         f"{target} would put files into the indexed folder {root}; give a folder "
                         "of its own"
                     )
+        unknown = []
         for document in documents:
             data = _make_xmp(document).encode("utf-8", "backslashreplace")
             for path in document["paths"]:
-                if not is_object_url(path):
-                    sidecar = Path(_mirror(folder, path) + XMP)
-                    sidecar.parent.mkdir(parents=True, exist_ok=True)
-                    files.write(sidecar, data)
+                sidecar = Path(_mirror(folder, path) + XMP)
+                if is_object_url(path) and ODD_SEGMENT.search(path.partition("://")[2]):
+                    unknown.append(path)  # a key such as a/../b would lead elsewhere
+                    continue
+                sidecar.parent.mkdir(parents=True, exist_ok=True)
+                files.write(sidecar, data)
+        return unknown
 
     def _read_sidecars(
         self, folder: Path, unknown: list[str]
@@ -176,7 +182,15 @@ class AnnotationFiles:
 
 
 def _mirror(folder: Path, path: str) -> str:
-    return os.path.join(folder, os.path.splitdrive(path)[1].lstrip(os.sep))
+    return os.path.join(folder, os.path.splitdrive(_show_mirrored(path))[1].lstrip(os.sep))
+
+
+def _show_mirrored(path: str) -> str:
+    """Return a path, or that of an object as a sidecar has it: `/s3/bucket/key`."""
+    if not is_object_url(path):
+        return path
+    scheme, _, rest = path.partition("://")
+    return f"{os.sep}{scheme}{os.sep}{rest}"
 
 
 def _make_xmp(document: Mapping[str, Any]) -> str:

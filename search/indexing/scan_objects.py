@@ -15,6 +15,7 @@ from search.indexing import kinds
 from search.indexing.scan import (
     IGNORE_FILE,
     MOST_IGNORE_BYTES,
+    SIDECAR,
     FolderListing,
     excluded,
     normalize_globs,
@@ -91,6 +92,8 @@ class ObjectScan:
         }
         if self._matches(entry.path, self._patterns):
             self._leave_out(entry.path)
+        elif name.lower().endswith(SIDECAR):
+            self._listing.sidecars[entry.path] = entry
         elif kinds.is_picture_name(name):
             self._listing.entries[entry.path] = entry
         elif kinds.may_be_picture(name):
@@ -127,6 +130,9 @@ class ObjectScan:
             if self._is_ruled_out(path, systems):
                 del self._listing.entries[path]
                 self._leave_out(path)
+        for path in list(self._listing.sidecars):
+            if self._is_ruled_out(path, systems):
+                del self._listing.sidecars[path]
         unnamed = []
         for entry in self._unnamed:
             if self._is_ruled_out(entry.path, systems):

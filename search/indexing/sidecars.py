@@ -16,7 +16,7 @@ from search.files import shown
 from search.indexing.extract import AHEAD, BATCH, Executor
 from search.indexing.scan import SIDECAR
 from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest
-from search.media.object_urls import join_place
+from search.media.object_urls import is_object_url, join_place
 from search.records.annotations import Description
 from search.records.indexing import Progress, Skip
 from search.types import FileEntry
@@ -61,9 +61,17 @@ class SidecarReader:
                 elif file.picture is not None and states.get(file.id) != _state(entry):
                     changed.append((file.id, entry))
         self._sidecars.write({}, gone)
+        is_remote = is_object_url(root.path)
         sources = (
-            (one, DecodeRequest(join_place(root.path, one[1].path), sidecar=True))
-            for one in changed
+            (
+                (file_id, entry),
+                DecodeRequest(
+                    join_place(root.path, entry.path),
+                    sidecar=True,
+                    version=entry.mtime_ns if is_remote else None,
+                ),
+            )
+            for file_id, entry in changed
         )
         batch = dict[int, tuple[str, Description]]()
         for done, ((file_id, entry), result) in enumerate(
@@ -108,7 +116,7 @@ def _describe(result: DecodedPicture | DecodeFailure) -> Description:
 
 
 def _state(entry: FileEntry) -> str:
-    """Return what changes with a sidecar: its name, size and time."""
+    """Return what changes with a sidecar: its name, size, and time or ETag (`object_state`)."""
     return f"{entry.size} {entry.mtime_ns} {shown(entry.path)}"
 
 

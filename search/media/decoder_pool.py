@@ -28,6 +28,7 @@ from search.errors import (
 )
 from search.media import raw
 from search.media.decoder_process import COMMAND, DecoderProcess, KilledError
+from search.media.descriptions import MOST_BYTES
 from search.media.images import FORMATS
 from search.media.object_urls import is_object_url
 from search.media.objects import ObjectStores, object_state
@@ -402,7 +403,8 @@ class DecoderPool:
         try:
             if self._objects is None:
                 raise RemoteError("this pool reads no object storage")
-            data, info = self._objects.read(url, self.limits.bytes)
+            most = MOST_BYTES if source.sidecar else self.limits.bytes
+            data, info = self._objects.read(url, most)
         except RemoteMissingError:
             return DecodeFailure("it is gone", again=True, gone=True, code=RemoteMissingError.code)
         except SizeError as error:

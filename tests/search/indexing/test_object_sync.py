@@ -139,6 +139,84 @@ def test_a_second_sync_reads_nothing_and_follows_changes(
     assert engine.picture(identity(0)).path == f"{place.url}/moved/zero.jpg"
 
 
+def make_xmp(*tags: str) -> bytes:
+    items = "".join(f"<rdf:li>{tag}</rdf:li>" for tag in tags)
+    return (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
+        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/">'
+        f"<dc:subject><rdf:Bag>{items}</rdf:Bag></dc:subject>"
+        "</rdf:Description></rdf:RDF></x:xmpmeta>"
+    ).encode()
+
+
+def tags_of(engine: Engine, seed: int) -> dict[str, str]:
+    return dict(engine.picture(identity(seed)).annotations.tags)
+
+
+def test_sidecars_are_read_followed_and_forgotten(engine: Engine, place: Bucket | Memory) -> None:
+    for name, seed in (("a.jpg", 1), ("in/b.jpg", 2), ("c.jpg", 3), ("no/d.jpg", 4)):
+        place.put(name, jpeg(seed))
+    place.put("a.jpg.xmp", make_xmp("lake"))
+    place.put("a.xmp", make_xmp("other"))  # that of the whole name comes first
+    place.put("in/b.XMP", make_xmp("hill"))
+    place.put("no/d.xmp", make_xmp("left out"))
+    report = engine.sync(place.url, exclude=["no/d.xmp"])
+    assert report.skipped == () and report.left_out == {}
+    assert [tags_of(engine, seed) for seed in (1, 2, 3, 4)] == [
+        {"lake": "file"},
+        {"hill": "file"},
+        {},
+        {},
+    ]
+    place.put("a.jpg.xmp", make_xmp("boat"))  # as many bytes
+    assert counts(engine.sync(place.url)) == {"unchanged": 4, "pictures": 4}
+    assert tags_of(engine, 1) == {"boat": "file"}
+    place.delete("a.jpg.xmp", "in/b.XMP")
+    engine.sync(place.url)
+    assert tags_of(engine, 1) == {"other": "file"} and tags_of(engine, 2) == {}
+
+
+def test_a_sidecar_that_did_not_change_is_not_read_again(engine: Engine, bucket: Bucket) -> None:
+    bucket.put("a.jpg", jpeg(1))
+    bucket.put("a.xmp", make_xmp("lake"))
+    engine.sync(bucket.url)
+    bucket.server.requests.clear()
+    engine.sync(bucket.url)
+    assert bucket.server.count("GET") == bucket.server.count("GET", "list-type=2")
+
+
+@pytest.mark.parametrize("data", [b"no XMP", b"x" * 2**23])
+def test_a_sidecar_that_cannot_be_read_costs_nothing_else(
+    engine: Engine, bucket: Bucket, data: bytes
+) -> None:
+    bucket.put("a.jpg", jpeg(1))
+    bucket.put("a.xmp", data)
+    report = engine.sync(bucket.url)
+    assert [one.path for one in report.skipped] == [f"{bucket.url}/a.xmp"]
+    assert "the sidecar is not read" in report.skipped[0].reason
+    assert engine.status().pictures == 1 and engine.sync(bucket.url).skipped == ()
+
+
+def test_sidecars_are_exported_into_a_folder_and_never_into_a_bucket(
+    engine: Engine, place: Bucket | Memory, tmp_path: Path
+) -> None:
+    place.put("in/a.jpg", jpeg(1))
+    engine.sync(place.url)
+    engine.tags.add([identity(1)], ["mine"])
+    target = tmp_path / "sidecars"
+    assert engine.export_annotations(target).pictures == 1
+    scheme, _, rest = place.url.partition("://")
+    assert (target / scheme / rest / "in" / "a.jpg.xmp").is_file()
+    engine.tags.remove([identity(1)], ["mine"])
+    report = engine.import_annotations(target)
+    assert (report.pictures, report.unknown) == (1, ())
+    assert tags_of(engine, 1) == {"mine": "person"}
+    for call in (engine.export_annotations, engine.import_annotations):
+        with pytest.raises(InputError, match="is a URL, and annotations"):
+            call(f"{place.url}/sidecars")
+
+
 def test_a_moved_object_of_s3_is_not_even_read(engine: Engine, bucket: Bucket) -> None:
     for seed in range(3):
         bucket.put(f"{seed}.jpg", jpeg(seed))

@@ -95,6 +95,12 @@ class NameReader:
                 last = key + END
         return counted
 
+    def count_taken(self, since: str, before: str) -> int:
+        """Return how many pictures were taken in a period. since, before: as `taken` is written."""
+        date = pictures.c.taken
+        with self._reader.database.read() as c:
+            return self._count_pictures(c, and_(date >= since, date < before))
+
     def folders(self, start: str, most: int) -> dict[str, int]:
         """Return the names of folders of which a word begins with a text, and of how many of the
         newest pictures with such a word they hold some file; the most frequent first."""

@@ -36,6 +36,8 @@ _NAMES: Mapping[str, tuple[str, int]] = MappingProxyType(
 _UNIT = "|".join(sorted(_UNITS, key=len, reverse=True))
 _AGO = re.compile(rf"(last |past |最近|过去)?(\d{{1,5}}) ?({_UNIT})(?: ago|前)?", re.ASCII)
 
+_BEGUN = re.compile(r"(last |past |最近|过去)?(\d{1,5}) ?(\D*)", re.ASCII)
+
 
 def parse_relative(text: str, today: date) -> tuple[date, date] | None:
     """Return the first day of a period and the day after it; None if the text names none.
@@ -56,6 +58,29 @@ def parse_relative(text: str, today: date) -> tuple[date, date] | None:
         raise ValueError(text)
     start = _go_back(unit, today, number)
     return start, (today if lasting else start) + timedelta(days=1)
+
+
+def complete_relative(typed: str) -> list[str]:
+    """Return relative dates that begin with what is typed, or of which a word does, in the language
+    that it is typed in: "last" gives `last week`, `last month` and `last year`."""
+    start = " ".join(typed.casefold().replace("_", " ").split())
+    is_chinese = not start.isascii()
+    names = [one for one in _NAMES if one.isascii() != is_chinese]
+    names = [one for one in names if any(w.startswith(start) for w in (one, *one.split()))]
+    match = _BEGUN.fullmatch(start)
+    if match is None:
+        return names
+    number, unit = match[2], match[3]
+    if is_chinese:
+        periods = [f"最近{number}{one}" for one in ("天", "周", "个月", "年")]
+    else:
+        words = ("day", "week", "month", "year")
+        periods = [f"last {number} {one}{'s' * (int(number) != 1)}" for one in words]
+    units = ("天", "周", "个月", "年") if is_chinese else ("day", "week", "month", "year")
+    chosen = [one for one, word in zip(periods, units, strict=True) if word.startswith(unit)]
+    if unit and not match[1] and _AGO.fullmatch(start):  # such as `30d`: that day
+        chosen.insert(0, start)
+    return names + chosen
 
 
 def _begin(unit: str, today: date, ago: int) -> date:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 
 from search.catalog.reads import CatalogReader
 from search.catalog.schema import pictures
@@ -12,6 +13,8 @@ from search.catalog.tags import normalize_tag
 from search.errors import InputError, ModelError, QueryError
 from search.querying.conditions import quote
 from search.querying.fields import ALIASES, FIELDS
+from search.querying.relative_dates import complete_relative
+from search.querying.values import parse_period
 from search.records.words import Suggestion, SuggestionKind, Words
 
 MOST = 50
@@ -69,6 +72,7 @@ class Suggester:
             kind, names = "folder", self._names.folders(typed, limit)
         elif field == "date":
             kind, names = "date", self._names.dates(typed) if _is_date(typed) else {}
+            names = {**names, **self._count_relative(typed, limit)}
         elif field == "camera":
             kind, names = "camera", self._names.values(pictures.c.camera, typed, limit)
         elif field == "lens":
@@ -88,11 +92,24 @@ class Suggester:
                 yield from self._suggest_names(typed, limit, field) or ()
         yield from self._suggest_words(typed, limit)
         for field in ("label", "date", "camera", "lens"):
-            if field != "date" or _is_date(typed):
-                yield from (self._suggest_names(typed, limit, field) or ())[:limit]
+            named = self._suggest_names(typed, limit, field) or ()
+            if field == "date":  # a number alone is the beginning of a year
+                is_number = typed.isdecimal()
+                named = [one for one in named if one.count and not (is_number and " " in one.text)]
+            yield from named[:limit]
         fields = [name for name in FIELDS if name.startswith(typed.casefold())]
         for name in fields[:limit]:
             yield Suggestion("field", FIELDS[name].example, f"{name}:")
+
+    def _count_relative(self, typed: str, limit: int) -> dict[str, int]:
+        """Return relative dates and how many pictures were taken then."""
+        counted: dict[str, int] = {}
+        for name in complete_relative(typed):
+            with suppress(ValueError, OverflowError):  # too long ago
+                counted[name] = self._names.count_taken(*parse_period(name))
+            if len(counted) == limit:
+                break
+        return counted
 
     def _suggest_words(self, typed: str, limit: int) -> Iterable[Suggestion]:
         try:

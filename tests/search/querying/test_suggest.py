@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,29 @@ def test_what_is_inserted_finds_the_counted_pictures(engine: Engine) -> None:
     for typed in ("can", "20", "2023-0", "海", "leica"):
         for one in engine.suggest(typed):
             if one.count is not None:
+                assert len(engine.search(line=one.insert)) == one.count, one
+
+
+@pytest.mark.catalogs("sqlite", "postgresql")
+def test_relative_dates_are_suggested_with_their_pictures(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("values", "selection"):
+        monkeypatch.setattr(f"search.querying.{name}.find_today", lambda: date(2023, 6, 15))
+    named = suggest(engine, "date:last m")["date"]
+    assert named == [('date:"last month"', 1)]
+    assert suggest(engine, "month")["date"] == [('date:"this month"', 1), ('date:"last month"', 1)]
+    assert suggest(engine, "-last_m")["date"] == [('-date:"last month"', 1)]
+    assert suggest(engine, "tod") == {}  # no picture of today
+    assert suggest(engine, "date:tod")["date"] == [("date:today", 0)]
+    assert suggest(engine, "date:14d")["date"] == [("date:14d", 1), ('date:"last 14 days"', 1)]
+    assert suggest(engine, "30 d")["date"] == [('date:"last 30 days"', 1)]
+    assert suggest(engine, "上")["date"] == [("date:上个月", 1), ("date:上月", 1)]
+    assert ("date:最近2个月", 2) in suggest(engine, "date:最近2")["date"]
+    assert suggest(engine, "date:99999d") == {} and suggest(engine, "date:last 0") == {}
+    for typed in ("date:last", "date:this", "date:14d", "date:2", "最近30"):
+        for one in engine.suggest(typed):
+            if one.kind == "date":
                 assert len(engine.search(line=one.insert)) == one.count, one
 
 

@@ -14,6 +14,8 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from search import Engine
+from search.records.annotations import Change
+from search.records.captions import ModelCaption
 from search.records.texts import PictureText, TextLine
 
 TEXTS = (ENGLISH, CHINESE)
@@ -60,6 +62,19 @@ def base(engine: Engine, page: Page) -> Iterator[str]:
     with show_library(engine, page) as address:
         yield address
         page.evaluate("localStorage.clear()")
+
+
+def test_a_caption_of_a_model_is_marked(page: Page, base: str, engine: Engine) -> None:
+    picture_id = find_id(engine, "text")
+    row_id = engine.library.reader.resolve(picture_id)
+    engine.library.captions.record({row_id: ModelCaption("a sign on a wall", "m" * 16)})
+    open_view(page, base, engine)
+    shown = "document.getElementById('detail-facts').textContent"
+    assert "a sign on a wall (by a model)" in page.evaluate(shown)
+    engine.tags.change([picture_id], Change(caption="My sign"))
+    open_view(page, base, engine)
+    facts = page.evaluate(shown)
+    assert "My sign" in facts and "by a model" not in facts
 
 
 def open_view(page: Page, base: str, engine: Engine, name: str = "text") -> None:

@@ -501,7 +501,9 @@ class Engine:
         yield CompareProgress(total, total, report)
 
     def count_comparisons(self) -> int:
-        """Return how many pairs of pictures `compare` has to look at. Raises EmptyError."""
+        """Return how many pairs of pictures `compare` has to look at; 0 for an empty library."""
+        if not self.library.reader.spaces():
+            return 0
         pairs = self.library.find_pairs(self._compared_space())
         pending = pairs.count_pending()
         return pending * max(pending, len(pairs.pairs.rows))

@@ -37,7 +37,7 @@ from search.querying.copies import are_bursts, are_copies, likeness_of
 from search.querying.keeping import Candidate, KeepRules, is_in, stem_of
 from search.querying.linkage import link_completely
 from search.querying.query import list_conditions
-from search.querying.selection import Selection
+from search.querying.selection import Selection, read_where
 from search.records.duplicates import (
     DUPLICATE_KINDS,
     Action,
@@ -124,6 +124,7 @@ class DuplicateQuery:
         place = None if folder is None else resolve_place(folder)
         two = None if pair is None else (pair[0], pair[1])
         conditions = list_conditions(where)
+        read_where(conditions)  # a wrong one is told first, also if the library is empty
         return cls(known, min_score, conditions, place, two, rules, sort, page, size)
 
     @property

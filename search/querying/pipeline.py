@@ -29,7 +29,7 @@ from search.querying.calibration import (
 )
 from search.querying.fusion import DEPTH, TextMatcher, fuse, select_matched
 from search.querying.query import MAX_K, Query, Term
-from search.querying.selection import Selection
+from search.querying.selection import Selection, read_where
 from search.querying.steps import (
     Candidate,
     CopyGrouper,
@@ -123,6 +123,7 @@ class LibrarySearch:
             if term.image is not None:
                 terms[i] = replace(term, image=resolver.read_file(term.image))
         query = replace(query, terms=tuple(terms))
+        read_where(query.where)  # a wrong condition is told first, also if the library is empty
         while True:
             searcher = self.open(query.model, query.hidden)
             try:

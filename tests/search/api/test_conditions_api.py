@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from search import Engine
 from search.catalog import schema
 from search.cli.app import app as cli
+from search.errors import ConditionError, EmptyError
 
 WHERE = ("type=jpeg and width>=1000", "not is=truncated")
 
@@ -52,6 +53,23 @@ def test_every_interface_gives_the_same_hits(filled: Engine, client: httpx.Clien
     plain = json.loads(json.dumps(by_engine))
     assert plain == by_http == by_cli and [hit["id"] for hit in plain] == [identity(3), identity(2)]
     assert plain[0]["score"] is None and (plain[0]["width"], plain[0]["height"]) == (1920, 1080)
+
+
+def test_a_wrong_condition_of_an_empty_library_is_told(engine: Engine) -> None:
+    for where in ("nonsense=1", "type=", "width>=wide"):
+        for call in (engine.search, engine.duplicates):
+            with pytest.raises(ConditionError) as refused:
+                call(where=where)
+            assert refused.value.code.startswith("condition_")
+        with serving(engine) as client:
+            answer = client.post("/api/v1/search", json={"terms": [], "where": [where]})
+            assert problem(answer, 400)["code"].startswith("condition_"), where
+            answer = client.get("/api/v1/duplicates", params={"where": where})
+            assert problem(answer, 400)["code"].startswith("condition_"), where
+        done = CliRunner().invoke(cli, ["--home", str(engine.home), "search", "--where", where])
+        assert done.exit_code != 0 and isinstance(done.exception, ConditionError)
+    with pytest.raises(EmptyError):
+        engine.search(where="type=jpeg")
 
 
 def test_a_search_by_likeness_takes_conditions(filled: Engine, client: httpx.Client) -> None:

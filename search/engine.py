@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from importlib.metadata import version
 from os import PathLike
@@ -736,11 +736,16 @@ class Engine:
         return stream_archive(self.library.browser.original, pictures)
 
     @staticmethod
-    def table(pictures: Iterable[Picture]) -> bytes:
-        """Return what is known of pictures as a table in CSV, with a row of names."""
+    def table(
+        pictures: Iterable[Picture], scores: Mapping[str, float | None] | None = None
+    ) -> bytes:
+        """Return what is known of pictures as a table in CSV, with a row of names.
+
+        scores: of an answer, by picture id; then the table has them as its last column.
+        """
         from search.querying.tables import make_table
 
-        return make_table(pictures)
+        return make_table(pictures, scores)
 
     def pictures(
         self, page: int = 1, size: int = 100, hidden: bool = False, album: str | None = None
@@ -907,13 +912,6 @@ class Engine:
 
         return PictureTexts(self.library)
 
-    # maintenance --------------------------------------------------------------------------
-
-    def ready(self) -> None:
-        """Test that the catalog answers. Raises StorageError."""
-        self.library.catalog.find_own_space()
-
-    def status(self) -> Status:
     def caption(
         self,
         where: str | Condition | Sequence[str | Condition] = (),
@@ -940,6 +938,13 @@ class Engine:
         )
         return CaptionRun(library, name, selection.choose).run()
 
+    # maintenance --------------------------------------------------------------------------
+
+    def ready(self) -> None:
+        """Test that the catalog answers. Raises StorageError."""
+        self.library.catalog.find_own_space()
+
+    def status(self) -> Status:
         """Return the state of the library. Loads no model."""
         spaces = self.library.reader.spaces()
         space = spaces[0] if spaces else None
@@ -1134,9 +1139,6 @@ class Engine:
         return checker.check(library.indexes, library.runtime, deep, repair=False)
 
 
-def _is_there(place: str) -> bool:
-    """Whether a folder is there. For object storage, its state in the catalog counts."""
-    return is_object_url(place) or os.path.isdir(place)
 def _local_path(path: str | PathLike[str]) -> Path:
     """Return a path of this machine. Raises InputError for a URL."""
     if "://" in os.fspath(path):
@@ -1147,3 +1149,6 @@ def _local_path(path: str | PathLike[str]) -> Path:
     return Path(path)
 
 
+def _is_there(place: str) -> bool:
+    """Whether a folder is there. For object storage, its state in the catalog counts."""
+    return is_object_url(place) or os.path.isdir(place)

@@ -290,7 +290,7 @@ REQUESTS: dict[str, Any] = {
     "change_images": {"ids": [ID], "add_tags": ["beach"], "rating": 4},
     "remove_images": {"ids": [ID]},
     "download_images": {"ids": [ID]},
-    "tabulate_images": {"ids": [ID]},
+    "tabulate_images": {"ids": [ID], "scores": [0.93]},
     "restore_images": {"undo": REMOVAL},
     "remove_duplicates": {
         "groups": [{"keep": LARGE["files"][0], "remove": [DUPLICATE["files"][0]]}]

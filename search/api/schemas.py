@@ -436,6 +436,23 @@ class IdsJson(BaseModel):
     ids: list[Annotated[str, Field(max_length=64)]] = Field(min_length=1, max_length=MOST_CHANGED)
 
 
+class TableJson(IdsJson):
+    """Pictures of a table."""
+
+    scores: list[float | None] | None = Field(
+        None,
+        max_length=MOST_CHANGED,
+        description="Of an answer, one for each id: then the table has the column `score`. In a "
+        "form, the same as JSON.",
+    )
+
+    @model_validator(mode="after")
+    def _check_scores(self) -> TableJson:
+        if self.scores is not None and len(self.scores) != len(self.ids):
+            raise ValueError(f"{len(self.scores)} scores for {len(self.ids)} ids; give one each")
+        return self
+
+
 class RemovalJson(BaseModel):
     """A removal to undo."""
 
@@ -588,6 +605,21 @@ class AugmentJson(BaseModel):
     seed: int = 0
 
 
+class CaptionsJson(BaseModel):
+    """Pictures that a model is to caption."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    where: list[str] = Field([], max_length=64, description="Conditions that all hold.")
+    model: str | None = Field(
+        None,
+        max_length=200,
+        pattern=r"^[\w-]+(:[\w-]+)?$",
+        description="A CoCa model of open_clip, as `ARCH` or `ARCH:TAG`; null for that of the "
+        "setting `caption_model`, which alone may name a file.",
+    )
+
+
 class FacetsJson(BaseModel):
     """What to count."""
 
@@ -604,21 +636,6 @@ class LoginJson(BaseModel):
     """What the page sends to get its cookie."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-
-class CaptionsJson(BaseModel):
-    """Pictures that a model is to caption."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    where: list[str] = Field([], max_length=64, description="Conditions that all hold.")
-    model: str | None = Field(
-        None,
-        max_length=200,
-        pattern=r"^[\w-]+(:[\w-]+)?$",
-        description="A CoCa model of open_clip, as `ARCH` or `ARCH:TAG`; null for that of the "
-        "setting `caption_model`, which alone may name a file.",
-    )
-
 
     token: str = Field(max_length=4096)
 
@@ -714,8 +731,8 @@ def multipart(images: str, json: type[BaseModel], field: str | None = None) -> d
     return {"requestBody": {"required": True, "content": content}}
 
 
-def ids_body() -> dict[str, Any]:
+def ids_body(shape: type[IdsJson] = IdsJson) -> dict[str, Any]:
     """Describe a body for OpenAPI: ids of pictures as JSON, or in a form."""
-    schema = _refer(IdsJson)
+    schema = _refer(shape)
     kinds = "application/json", "application/x-www-form-urlencoded"
     return {"requestBody": {"required": True, "content": {k: {"schema": schema} for k in kinds}}}

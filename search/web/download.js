@@ -7,10 +7,12 @@ import { createElement } from './dom.js';
  * disk while it comes, and the page stays.
  * @param {'download' | 'csv'} route Below `/api/v1/images`.
  * @param {readonly string[]} ids
+ * @param {readonly (number | null)[]} [scores] Of an answer, for a table.
  */
-export function saveImages(route, ids) {
-  const field = createElement('input', { type: 'hidden', name: 'ids', value: ids.join(' ') });
-  const form = createElement('form', { method: 'post', action: `/api/v1/images/${route}`, hidden: '' }, field);
+export function saveImages(route, ids, scores) {
+  const fields = [createElement('input', { type: 'hidden', name: 'ids', value: ids.join(' ') })];
+  if (scores) fields.push(createElement('input', { type: 'hidden', name: 'scores', value: JSON.stringify(scores) }));
+  const form = createElement('form', { method: 'post', action: `/api/v1/images/${route}`, hidden: '' }, ...fields);
   document.body.append(form);
   form.submit();
   form.remove();

@@ -196,8 +196,10 @@ export class SelectionBar {
   /** @param {'download' | 'csv'} route */
   async #save(route) {
     const ids = this.#ids;
+    const all = this.#selection.selected.map((item) => item.score ?? null);
+    const scores = all.some((score) => score !== null) ? all : undefined;
     await this.#api.fetchGrant(); // asks for the token where it is needed, since a form cannot
-    saveImages(route, ids);
+    saveImages(route, ids, route === 'csv' ? scores : undefined);
     const name = route === 'csv' ? 'lookalike.csv' : 'lookalike.zip';
     this.#callbacks.showToast(translate('download_started', { n: ids.length, name }));
   }

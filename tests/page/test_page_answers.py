@@ -281,6 +281,7 @@ def test_paths_and_a_table_of_the_selection(page: Page, base: str, tmp_path: Pat
     until(table.exists)
     rows = table.read_text("utf-8-sig").splitlines()
     assert rows[0].startswith("path,id,") and [row.split(",")[0] for row in rows[1:]] == paths
+    assert rows[0].endswith(",score") and all(float(row.split(",")[-1]) > 0 for row in rows[1:])
     page.click("#selection-zip")
     archive = tmp_path / "lookalike.zip"
     until(archive.exists)

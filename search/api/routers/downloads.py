@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from typing import BinaryIO
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import parse_qsl, quote
 
 from fastapi import Request, Response
@@ -21,9 +23,11 @@ from search.api.deps import Here, parse_json, read_json
 from search.api.problems import Problem, response as problem_response
 from search.api.roles import make_router, requires
 from search.api.routers.images import check_id
-from search.api.schemas import IdsJson, ids_body, problems
+from search.api.schemas import IdsJson, TableJson, ids_body, problems
+from search.errors import FieldError
 from search.files import shown
 
+Ids = TypeVar("Ids", bound=IdsJson)
 router = make_router(prefix="/api/v1/images", tags=["images"])
 
 MOST_BYTES = 2**35
@@ -83,7 +87,7 @@ async def download_images(request: Request, here: Here) -> Response:
     """Uncompressed, and sent while it is read. A form may send `ids` too, so that a browser saves
     the archive itself. A picture without a file that is as it was indexed is left out, and named in
     `missing.txt`."""
-    ids = await _read_ids(request)
+    ids = (await _read_body(request, IdsJson)).ids
     pictures = await here.look(lambda: here.engine.select(ids))
     total = sum(one.metadata.bytes for one in pictures)
     if total > MOST_BYTES:
@@ -99,13 +103,18 @@ async def download_images(request: Request, here: Here) -> Response:
     summary="Download what is known of pictures as a table",
     response_class=Response,
     responses={200: image_content("text/csv"), **problems(400, 404, 413, 415, 422)},
-    openapi_extra=ids_body(),
+    openapi_extra=ids_body(TableJson),
 )
 @requires("read", within=True)
 async def tabulate_images(request: Request, here: Here) -> Response:
-    """CSV in UTF-8, a row for each picture. A form may send `ids` too."""
-    ids = await _read_ids(request)
-    data = await here.look(lambda: here.engine.table(here.engine.select(ids)))
+    """CSV in UTF-8, a row for each picture. A form may send `ids` and `scores` too."""
+    body = await _read_body(request, TableJson)
+
+    def make_table() -> bytes:
+        pictures = here.engine.select(body.ids)
+        return here.engine.table(pictures, match_scores(body, [one.id for one in pictures]))
+
+    data = await here.look(make_table)
     headers = {"Content-Type": "text/csv; charset=utf-8", "Content-Disposition": _attach("csv")}
     return Response(data, headers=headers)
 
@@ -122,16 +131,42 @@ def _find_time(file: BinaryIO) -> float | None:
         return None
 
 
-async def _read_ids(request: Request) -> list[str]:
-    """Return the ids in a body: JSON, or a form whose fields `ids` have one or several each.
+def match_scores(body: TableJson, picture_ids: Sequence[str]) -> dict[str, float | None] | None:
+    """Return the scores of pictures, by their whole ids; None if none were sent."""
+    if body.scores is None:
+        return None
+    ordered, matched = sorted(picture_ids), dict[str, float | None]()
+    for start, score in zip(body.ids, body.scores, strict=True):
+        place = bisect_left(ordered, start)  # an id may be the beginning of one
+        if place < len(ordered):
+            matched.setdefault(ordered[place], score)
+    return matched
+
+
+async def _read_body(request: Request, shape: type[Ids]) -> Ids:
+    """Return a body: JSON, or a form whose fields `ids` have one or several each, and whose other
+    fields are JSON.
 
     Raises Problem and FieldError.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
-        return parse_json(IdsJson, await read_json(request)).ids
+        return parse_json(shape, await read_json(request))
     if kind != "application/x-www-form-urlencoded":
         raise Problem(415, "send application/json or application/x-www-form-urlencoded")
     fields: list[tuple[str, str]] = parse_qsl((await read_json(request)).decode("ascii", "replace"))
-    ids = [one for name, value in fields for one in value.split() if name == "ids"]
-    return parse_json(IdsJson, json.dumps({"ids": ids})).ids
+    document: dict[str, Any] = {"ids": []}
+    for name, value in fields:
+        if name == "ids":
+            document["ids"] += value.split()
+        elif name in shape.model_fields:
+            document[name] = parse_value(name, value)
+    return parse_json(shape, json.dumps(document))
+
+
+def parse_value(name: str, text: str) -> Any:
+    """Return the JSON in a field of a form. Raises FieldError."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise FieldError([(name, "this is no JSON")]) from None

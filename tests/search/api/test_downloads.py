@@ -161,6 +161,21 @@ def test_pictures_are_listed_in_a_table(client: httpx.Client, folder: Path, engi
     assert (rows[1]["tags"], rows[1]["rating"], rows[1]["caption"]) == ("'=1+1; b", "3", "a, b")
 
 
+def test_a_table_of_an_answer_has_its_scores(client: httpx.Client) -> None:
+    ids, place = [identity(2)[:20], identity(1)], f"{IMAGES}/csv"
+    for answer in (
+        client.post(place, json={"ids": ids, "scores": [0.5, None]}),
+        client.post(place, data={"ids": " ".join(ids), "scores": "[0.5, null]"}),
+    ):
+        rows = list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
+        scores = {row["id"]: row["score"] for row in rows}
+        assert scores == {identity(2): "0.5", identity(1): ""}
+    assert "score" not in client.post(place, json={"ids": ids}).text
+    problem(client.post(place, json={"ids": ids, "scores": [1]}), 422, "1 scores for 2 ids")
+    problem(client.post(place, data={"ids": ids[0], "scores": "nan("}), 422, "no JSON")
+    problem(client.post(f"{IMAGES}/download", json={"ids": ids, "scores": [1, 1]}), 422)
+
+
 def test_a_part_of_a_file_is_sent(client: httpx.Client, folder: Path) -> None:
     place, data = f"{IMAGES}/{identity(1)}/file", jpeg(1)
     whole = client.get(place)

@@ -36,6 +36,7 @@ from search.api.schemas import (
     NewAlbumJson,
     RemovalJson,
     RenameJson,
+    TableJson,
     VariantOptionsJson,
 )
 from search.querying.query import QueryJson
@@ -117,13 +118,13 @@ def test_examples_are_valid(document: dict[str, Any]) -> None:
         "change_folder": FolderOptionsJson,
         "create_variants": VariantOptionsJson,
         "start_augmentation": AugmentJson,
-        "log_in": LoginJson,
         "start_captioning": CaptionsJson,
+        "log_in": LoginJson,
         "mark_image": MarksJson,
         "change_images": BatchJson,
         "remove_images": IdsJson,
         "download_images": IdsJson,
-        "tabulate_images": IdsJson,
+        "tabulate_images": TableJson,
         "restore_images": RemovalJson,
         "remove_duplicates": DuplicatesRemovalJson,
         "rename_tag": RenameJson,

@@ -448,9 +448,9 @@ class CatalogWriter:
         described = {row_ids[one.id]: one.description for one in new if one.description}
         set_embedded(c, described)
         recall(c, {row["id"]: row_ids[row["id"]] for row in rows}, self._clock())
-        for row in rows:  # only the metadata of the file changed, so the tags stay
-            for part in chunks(sources[row["pixel_hash"]]):
-                copy_annotations(c, part, row_ids[row["id"]])
+        for new_row in rows:  # only the metadata of the file changed, so the tags stay
+            for part in chunks(sources[new_row["pixel_hash"]]):
+                copy_annotations(c, part, row_ids[new_row["id"]])
         return row_ids, {*orphans, *(row_ids[row["id"]] for row in rows)}
 
     @staticmethod

@@ -309,11 +309,13 @@ class Searcher:
         verifier: Verifier | None = None
         pictures: list[QueryFeatures] = []
         shared: list[int] = []
+        by_points: list[int] = []
         if query.verifies:
             verifier = self._open_verifier()
             clock.begin("verify")
             pictures = verifier.collect(terms.values(), resolved)
-            shared = [*identical, *verifier.find(pictures)]
+            by_points = verifier.find(pictures)
+            shared = [*identical, *by_points]
             chosen = selection.choose(shared)
             shared = [row_id for row_id in dict.fromkeys(shared) if row_id in chosen]
             ranked = max(ranked, VERIFIED)
@@ -368,7 +370,7 @@ class Searcher:
         evidence: dict[int, Evidence] = {}
         if verifier is not None:
             clock.begin("verify")
-            evidence = verifier.check(pictures, candidates, shared)
+            evidence = verifier.check(pictures, candidates, by_points)
             candidates = verifier.rank(candidates, evidence, identical)
             kinds = verifier.classify(candidates, evidence, identical)
             if query.kind is not None:

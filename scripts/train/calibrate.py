@@ -1,7 +1,7 @@
 """Fit the calibrations that ship, and draw their reliability.
 
     scripts/bench copies --out pairs.jsonl
-    .venv/bin/python scripts/train/calibrate.py pairs.jsonl
+    .venv/bin/python scripts/train/calibrate.py pairs.jsonl [--kind cosine|verified]
 
 Pairs of a query and a hit as `scripts/bench copies --out` writes them: of each attacked picture its
 original and the best other hit, of each stranger the best hit. A first fit leaves out every second
@@ -35,7 +35,7 @@ from search.records.hits import Evidence
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
-PLOT = Path(__file__).resolve().parents[1] / "pictures" / "reliability.webp"
+PICTURES = Path(__file__).resolve().parents[1] / "pictures"
 BINS = 10
 
 
@@ -43,10 +43,13 @@ def main() -> None:
     """Fit, print errors, write calibrations.json and the plot."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pairs", type=Path)
+    parser.add_argument("--kind", choices=[*FEATURES], help="fit this one alone")
     options = parser.parse_args()
     entries = choose([json.loads(line) for line in options.pairs.read_text().splitlines()])
-    fitted, figure = {}, pyplot.figure(figsize=(8, 4))
-    for place, (name, features) in enumerate(FEATURES.items()):
+    shipped = json.loads(SHIPPED.read_text())
+    fitted = shipped.setdefault(Mini().fingerprint, {})
+    for name in [options.kind] if options.kind else FEATURES:
+        features = FEATURES[name]
         pairs = [(one, pair) for one in entries if (pair := read_pair(name, one))]
         x = read_features(name, [pair for _, pair in pairs])
         is_copy = np.array([one["is_copy"] for one, _ in pairs])
@@ -59,10 +62,10 @@ def main() -> None:
         right = ((predicted > 0.5) == truth[~train]).mean()
         print(f"{name:<10} {len(pairs)} pairs; kept out: error {error:.3f}, right {right:.3f}")
         fitted[name] = fit(names, rows, truth).to_json() | {"pairs": len(pairs)}
-        draw(figure.add_subplot(1, len(FEATURES), place + 1), name, predicted, truth[~train], error)
-    SHIPPED.write_text(json.dumps({Mini().fingerprint: fitted}, indent=1) + "\n")
-    figure.tight_layout()
-    figure.savefig(PLOT, dpi=110)
+        figure, axes = pyplot.subplots(figsize=(4, 4), layout="constrained")
+        draw(axes, name, predicted, truth[~train], error)
+        figure.savefig(PICTURES / f"reliability-{name}.webp", dpi=110)
+    SHIPPED.write_text(json.dumps(shipped, indent=1) + "\n")
 
 
 def choose(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

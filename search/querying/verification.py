@@ -62,6 +62,10 @@ SURE_INLIERS, FEW_INLIERS = 15, 5
 """Distinct points that prove a common object, and those that do together with equal pixels."""
 SURE_AGREEMENT, LEAST_AGREEMENT, WHOLE_AGREEMENT = 0.8, 0.7, 0.8
 """Agreement that proves the same picture with few points, with many, and without any."""
+LEAST_CONTAINED = 0.8
+"""Share of one picture that must be in the other one, unless they are equal where they overlap:"""
+EQUAL_AGREEMENT, EQUAL_COLORS = 0.95, 1.5
+"""Least agreement, and greatest distance of colors (CIEDE2000), of equal pixels."""
 LEAST_BLOCKS, WHOLE_BLOCKS = 4, 16
 """Blocks with content that must be compared, with points and without."""
 
@@ -352,10 +356,12 @@ def judge(
 ) -> Evidence:
     """Return the evidence of an alignment."""
     verdict = _proves(alignment)
-    if verdict is None:
-        return replace(_no_evidence(candidate), inliers=alignment.inliers)
     in_hit = outline(alignment.matrix, query, hit)
     in_query = outline(invert(alignment.matrix), hit, query)
+    if verdict == "edited" and not _is_edit(alignment, in_query, in_hit):
+        verdict = "photographed_again" if alignment.inliers >= SURE_INLIERS else None
+    if verdict is None:
+        return replace(_no_evidence(candidate), inliers=alignment.inliers)
     return Evidence(
         verdict=verdict,
         inliers=alignment.inliers,
@@ -368,6 +374,17 @@ def judge(
         color_distance=alignment.color_distance,
         cosine=candidate.score,
     )
+
+
+def _is_edit(alignment: Alignment, in_query: Matrix, in_hit: Matrix) -> bool:
+    """Return whether the query can be an edit of the hit, or the hit one of the query.
+
+    Crops, collages and screenshots have most of one picture in the other. Two photographs of a
+    distant view share a part of each, and agree there as well as an edit does.
+    """
+    if max(measure_overlap(in_query), measure_overlap(in_hit)) >= LEAST_CONTAINED:
+        return True
+    return alignment.agreement >= EQUAL_AGREEMENT and alignment.color_distance <= EQUAL_COLORS
 
 
 def _no_evidence(candidate: Candidate) -> Evidence:

@@ -130,7 +130,7 @@ def test_the_original_of_an_edited_picture_comes_first_and_is_a_copy(
     for original in NAMES[:2]:
         hit = search(engine, EDITS[name](open_sample(original)))[0]
         assert hit.path.endswith(name_file(original))
-        assert hit.kind == "copy" and hit.evidence is not None and hit.probability is None
+        assert hit.kind == "copy" and hit.evidence is not None and (hit.probability or 0) > 0.5
         assert hit.evidence.verdict == "edited"
         assert hit.evidence.mirrored == (name in MIRRORED)
 
@@ -281,3 +281,23 @@ def test_hits_are_the_same_after_json(engine: Engine) -> None:
     document = hit.to_json()["evidence"]
     assert document["verdict"] == "edited" and len(document["hit_outline"]) == 4
     assert Evidence.from_json(document).to_json() == document
+
+
+@pytest.mark.parametrize("is_equal", [True, False])
+def test_pictures_that_overlap_in_part_are_copies_only_where_they_are_equal(
+    engine: Engine, library: Callable[..., Engine], folder: Path, is_equal: bool
+) -> None:
+    """As two photographs of one view have a part in common."""
+    whole = open_sample(NAMES[1]).resize((1200, 1200))
+    right = whole.crop((400, 0, 1200, 1200))
+    if not is_equal:
+        warm = np.asarray(right, np.float32) * (1.0, 0.85, 0.7)
+        right = Image.fromarray(warm.astype(np.uint8))
+    right.save(folder / "right.png")
+    other = library(verify_seconds=PATIENT)
+    other.sync(folder)
+    (hit,) = other.search(image=whole.crop((0, 0, 800, 1200)), verify=True)
+    assert hit.evidence and hit.evidence.inliers >= 15
+    assert 0.3 < hit.evidence.query_overlap < 0.7
+    assert hit.evidence.verdict == ("edited" if is_equal else "photographed_again")
+    assert hit.kind == ("copy" if is_equal else "similar")

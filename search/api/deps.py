@@ -76,6 +76,8 @@ class Context:
     engine: limited to what the request may see. allow: folders and URLs of object storage that may
     be indexed; None for the defaults of loopback. added: folders that the owner allowed since.
     bodies: what is held of the bodies of requests. grant: what the request may do.
+    quick_searches: runs searches that wait for nothing, which more threads at once make slower:
+    they take the interpreter from each other.
     """
 
     engine: Engine
@@ -89,6 +91,7 @@ class Context:
     connected: Connected = field(default_factory=Connected)
     grant: Grant = OWNER
     searches: Turns = field(default_factory=lambda: Turns(8, 32))
+    quick_searches: Turns = field(default_factory=lambda: Turns(2, 0))
     looks: Turns = field(default_factory=lambda: Turns(8, 256))
     previews: Turns = field(default_factory=lambda: Turns(2, 64))
 

@@ -28,7 +28,7 @@ from search.querying.calibration import (
     load_calibrations,
 )
 from search.querying.fusion import DEPTH, TextMatcher, fuse, select_matched
-from search.querying.query import MAX_K, Query, Term
+from search.querying.query import MAX_K, Query
 from search.querying.selection import Selection, read_where
 from search.querying.steps import (
     Candidate,
@@ -199,7 +199,7 @@ class Searcher:
 
     def search(self, query: Query) -> Hits:
         """Return hits, best first. Raises LookalikeError for what cannot be answered."""
-        if query.verify or query.kind or any(map(_must_be_embedded, query.terms)):
+        if not query.is_stored:
             return self._search(query)
         with self._reader.database.share_reads():  # nothing is waited for
             return self._search(query)
@@ -423,11 +423,6 @@ class Searcher:
             return self._retriever.retrieve(other, vector, k, among, visible)
         work = partial(self._retriever.retrieve, other, vector, k, among, visible)
         return self._runtime.run(work, urgent=True)
-
-
-def _must_be_embedded(term: Term) -> bool:
-    """Return whether a term has to be decoded or embedded: no vector of it is stored."""
-    return term.vector is None and (term.picture_id is None or term.crop is not None)
 
 
 class Stopwatch:

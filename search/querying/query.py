@@ -60,6 +60,11 @@ class Term:
             raise QueryError("a term's vector holds something that is not a finite number")
 
     @property
+    def must_be_embedded(self) -> bool:
+        """Whether no vector of the term is stored or given."""
+        return self.vector is None and (self.picture_id is None or self.crop is not None)
+
+    @property
     def picture_id(self) -> str | None:
         """The id, where the image is `id:ID` or a hit."""
         return picture_id_of(self.image)
@@ -141,6 +146,12 @@ class Query:
     def has_picture(self) -> bool:
         """Whether a picture is searched for."""
         return any(term.image is not None and term.weight > 0 for term in self.terms)
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether the vectors of all terms are stored or given, so that the search waits neither
+        for a decoder nor for the model."""
+        return not (self.verify or self.kind or any(one.must_be_embedded for one in self.terms))
 
     @property
     def verifies(self) -> bool:

@@ -21,7 +21,6 @@ from search.api.schemas import (
 )
 from search.querying.query import Query, QueryJson
 from search.records.browsing import MOST_CELLS, Bounds, Facets
-from search.records.hits import Hits
 from search.records.words import Suggestions, Words
 
 router = make_router(prefix="/api/v1", tags=["search"])
@@ -72,12 +71,10 @@ async def list_suggestions(
 async def search_images(request: Request, here: Here) -> JSONResponse:
     """Multipart with `image` files and `query` (JSON), or the JSON alone."""
     body = await read_body(request, here.engine.settings.upload_files, "query")
-
-    def find_hits() -> Hits:
-        return here.engine.search(Query.from_json(body.json or "{}", body.files))
-
     async with here.searches.admit():  # not before the body has come: it may come slowly
-        hits = await here.searches.run(find_hits)
+        query = Query.from_json(body.json or "{}", body.files)
+        turns = here.quick_searches if query.is_stored and not query.where else here.searches
+        hits = await turns.run(lambda: here.engine.search(query))
     here.metrics.count_search(hits)
     return JSONResponse(hits.to_json())
 

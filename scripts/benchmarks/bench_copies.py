@@ -144,10 +144,11 @@ def make_queries(data: Path, count: int, seed: int) -> Iterator[Query]:
                 rng = random.Random(f"{seed} {name} {i}")
                 image = Image.open(path).convert("RGB")
                 yield Query(group, name, attack(image, rng, beside), path)
-    for i, image in enumerate(strangers):
-        rng = random.Random(f"{seed} stranger {i}")
-        name = "as they are" if i % 2 else "with one edit"
-        yield Query("stranger", name, image if i % 2 else edit_once(image, rng, beside[0]), None)
+    for i, image in enumerate(strangers[::2]):
+        edited = edit_once(image, random.Random(f"{seed} stranger {2 * i}"), beside[0])
+        yield Query("stranger", "with one edit", edited, None)
+    for image in strangers[1::2]:
+        yield Query("stranger", "as they are", image, None)
 
 
 @dataclass

@@ -64,7 +64,7 @@ def main() -> None:
         fitted[name] = fit(names, rows, truth).to_json() | {"pairs": len(pairs)}
         figure, axes = pyplot.subplots(figsize=(4, 4), layout="constrained")
         draw(axes, name, predicted, truth[~train], error)
-        figure.savefig(PICTURES / f"reliability-{name}.webp", dpi=110)
+        figure.savefig(PICTURES / f"reliability_{name}.webp", dpi=110)
     SHIPPED.write_text(json.dumps(shipped, indent=1) + "\n")
 
 

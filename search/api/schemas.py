@@ -658,6 +658,7 @@ BY_REFERENCE: tuple[type[BaseModel], ...] = (
     QueryJson,
     VariantOptionsJson,
     AddressJson,
+    TableJson,
 )
 """Shapes that no route's signature has, but `problems` and `multipart` refer to."""
 UNSUPPORTED = ("expand", "restore")

@@ -182,10 +182,10 @@ def test_plain_hits_come_first_and_the_comparison_can_be_turned_off(
 def test_a_comparison_that_fails_leaves_the_hits(
     page: Page, base: str, shared: Engine, part: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    search, asked = shared.search, list[bool]()
+    search, requests = shared.search, list[bool]()
 
     def refuse(query: Query, **more: Any) -> Hits:
-        asked.append(query.verify)
+        requests.append(query.verify)
         if query.verify:
             raise BusyError("no")
         return search(query, **more)
@@ -194,7 +194,7 @@ def test_a_comparison_that_fails_leaves_the_hits(
     page.open(base)
     page.choose_file(part)
     labels = page.wait_for_results()
-    until(lambda: True in asked)
+    until(lambda: True in requests)
     page.wait_for(f"{ANSWERED} === 2")
     assert page.wait_for_results() == labels
     assert page.read_text("#toast") == ""

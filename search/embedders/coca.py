@@ -26,7 +26,7 @@ from search.embedders.inference import (
     measure_cost,
     normalize_pixels,
 )
-from search.embedders.json_cache import JsonCache, file_hash
+from search.embedders.json_cache import JsonCache, hash_weights
 from search.embedders.openclip import is_path
 from search.embedders.openclip_models import Recipe, choose_default_tag
 from search.errors import ModelError
@@ -113,13 +113,7 @@ class CoCaCaptioner:
             if path is None:
                 raise ModelError(f"the weights of {self.name} are not here; fetch them first")
             self.path = path
-        try:
-            digest = file_hash(self.path, cache)
-        except OSError as error:
-            raise ModelError(
-                f"the weights {self.path} cannot be read: {error.strerror}; give a file of {arch} "
-                f"as {arch}:/path/to/weights"
-            ) from error
+        digest = hash_weights(self.path, cache, arch, arch)
         self._config = _check_config(config, self.name)
         self.preprocessing = recipe.preprocessing(config)
         self._mean, self._std = recipe.mean, recipe.std

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from search import files
+from search.errors import ModelError
 
 
 class JsonCache:
@@ -69,3 +70,17 @@ def file_hash(path: Path, cache: JsonCache) -> str:
     key = f"sha256 {path.resolve()} {info.st_size} {info.st_mtime_ns} {info.st_ino}"
     value: str = cache.get_or_compute(key, read)
     return value
+
+
+def hash_weights(path: Path, cache: JsonCache, arch: str, name: str) -> str:
+    """As `file_hash`, for weights. Raises ModelError if they cannot be read.
+
+    arch: the architecture. name: by which a user names it, before the path.
+    """
+    try:
+        return file_hash(path, cache)
+    except OSError as error:
+        raise ModelError(
+            f"the weights {path} cannot be read: {error.strerror}; give a file of {arch} as "
+            f"{name}:/path/to/weights"
+        ) from error

@@ -23,7 +23,7 @@ from search.embedders.inference import (
     normalize_pixels,
     to_unit_vectors,
 )
-from search.embedders.json_cache import JsonCache, file_hash
+from search.embedders.json_cache import JsonCache, hash_weights
 from search.embedders.openclip_models import Recipe, choose_default_tag
 from search.errors import ModelError
 from search.files import absolute_path
@@ -73,13 +73,7 @@ class OpenClip:
         self._quick = recipe.quick_gelu or config.get("quick_gelu", False)
         own = f"the file {self.path.name} is yours" if not recipe.repo else ""
         self.terms = own or f"the card of its weights is that of {recipe.repo} on the hub"
-        try:
-            digest = file_hash(self.path, cache)
-        except OSError as error:
-            raise ModelError(
-                f"the weights {self.path} cannot be read: {error.strerror}; give a file of "
-                f"{self._arch} as {self._arch}:/path/to/weights"
-            ) from error
+        digest = hash_weights(self.path, cache, self._arch, self._arch)
         parts = (json.dumps(config, sort_keys=True), self._quick, digest, self.preprocessing)
         text = f"openclip {parts} {self._mean} {self._std}{' bf16' if bf16 else ''}"
         self.fingerprint = make_fingerprint(text)

@@ -31,7 +31,7 @@ from search.embedders.inference import (
     normalize_pixels,
     to_unit_vectors,
 )
-from search.embedders.json_cache import JsonCache, file_hash
+from search.embedders.json_cache import JsonCache, hash_weights
 from search.errors import ModelError
 from search.files import absolute_path
 from search.media.preprocessing import Preprocessing
@@ -130,13 +130,7 @@ class Timm:
             self.terms = f"the card of its weights is that of {backbone.repo} on the hub"
             if backbone.license:
                 self.terms = f"its weights have the license {backbone.license}; {self.terms}"
-        try:
-            digest = file_hash(self.path, cache)
-        except OSError as error:
-            raise ModelError(
-                f"the weights {self.path} cannot be read: {error.strerror}; give a file of "
-                f"{backbone_name} as {PREFIX}{backbone_name}:/path/to/weights"
-            ) from error
+        digest = hash_weights(self.path, cache, backbone_name, f"{PREFIX}{backbone_name}")
         parts = (backbone.architecture, digest, self.preprocessing, self.dim)
         colors = (tuple(backbone.mean), tuple(backbone.std))
         text = f"timm {parts} {colors}{' bf16' if bf16 else ''}"

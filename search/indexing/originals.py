@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
 from typing import BinaryIO
 
 from search.catalog.reads import CatalogReader
-from search.errors import RemoteError
-from search.media.open_file import FilePlace
+from search.media.open_file import FilePlace, read_first
 
 
 def read_originals(
@@ -23,14 +21,6 @@ def read_originals(
     picture whose file is gone, or whose storage does not answer, is left out.
     """
     for row_id in row_ids:
-        for place in reader.places(row_id):
-            try:
-                file = open_file(place)
-                if file is None:
-                    continue
-                with closing(file):
-                    data = file.read(most + 1)
-            except (OSError, RemoteError):
-                continue
+        if (first := read_first(reader.places(row_id), open_file, most)) is not None:
+            place, data = first
             yield row_id, f"{place.root}/{place.path}", data
-            break

@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from search.errors import RemoteError
 from search.media.probe import probe_file
 from search.types import file_state
 
@@ -45,6 +48,24 @@ def open_file(place: FilePlace) -> BinaryIO | None:
     if _is_same(handle, place):
         return os.fdopen(handle, "rb")
     os.close(handle)
+    return None
+
+
+def read_first(
+    places: Iterable[FilePlace], open_file: Callable[[FilePlace], BinaryIO | None], most: int
+) -> tuple[FilePlace, bytes] | None:
+    """Return the first of some places whose file is as it was indexed, and its content; None if
+    none is, or storage does not answer.
+
+    most: bytes of a file; one more is read of a larger one, so that it is seen to be too large.
+    """
+    for place in places:
+        try:
+            if (file := open_file(place)) is not None:
+                with closing(file):
+                    return place, file.read(most + 1)
+        except (OSError, RemoteError):
+            continue
     return None
 
 

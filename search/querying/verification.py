@@ -11,7 +11,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import BinaryIO, Protocol
@@ -19,10 +18,9 @@ from typing import BinaryIO, Protocol
 import numpy as np
 
 from search.catalog.reads import CatalogReader
-from search.errors import RemoteError
 from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest, DecoderPool
 from search.media.local_features import LocalFeatures, unpack, unpack_dense
-from search.media.open_file import FilePlace
+from search.media.open_file import FilePlace, read_first
 from search.media.thumbnails import Thumbnails
 from search.querying.geometry import (
     Alignment,
@@ -273,15 +271,11 @@ class Verifier:
 
     def _read(self, row_id: int) -> bytes | None:
         """Return the bytes of a file that is as it was indexed."""
-        for place in self._parts.reader.places(row_id):
-            try:
-                file = self._parts.open_file(place)
-                if file is not None:
-                    with closing(file):
-                        return file.read(self._parts.decoders.limits.bytes + 1)
-            except (OSError, RemoteError):
-                continue
-        return None
+        parts = self._parts
+        first = read_first(
+            parts.reader.places(row_id), parts.open_file, parts.decoders.limits.bytes
+        )
+        return None if first is None else first[1]
 
     def _take(
         self, future: Future[DecodedPicture | DecodeFailure] | None, end: float

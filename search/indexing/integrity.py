@@ -105,7 +105,7 @@ class IntegrityChecker:
             else:
                 problems += [f"{line} in memory; {advice}" for line in lines]
                 problems += _list_store_problems(indexes, space)
-        if damaged := self._list_damaged_features():
+        if damaged := self._list_features()[1]:
             problems.append(f"the local features of {len(damaged)} pictures are damaged; {advice}")
         problems += self.check_files(deep, None)
         counts = self._reader.count(None)
@@ -163,33 +163,36 @@ class IntegrityChecker:
     def check_features(self) -> Iterator[str]:
         """Delete damaged local features, which the next sync computes again, and rebuild their
         index if it is damaged or does not agree with the catalog; yield the repairs."""
-        if damaged := self._list_damaged_features():
+        sound, damaged = self._list_features()
+        if damaged:
             self._catalog.delete_features(damaged)
             yield (
                 f"the damaged local features of {len(damaged)} pictures were deleted; the next "
                 "sync of their folders computes them again"
             )
-        if self._features is None or not self._reader.count_features():
+        if self._features is None or not sound:
             return
         if not self._features.is_intact():
             self._features.rebuild()
             yield "the index of local features was damaged; rebuilt from the catalog"
             return
-        expected = [n for block in self._reader.iterate_features(BLOCK) for n, _ in block]
-        if not np.array_equal(self._features.refresh().ids(), expected):
+        if not np.array_equal(self._features.refresh().ids(), sound):
             self._features.rebuild()
             yield "the index of local features did not agree with the catalog; rebuilt"
 
-    def _list_damaged_features(self) -> list[int]:
-        """Return the row ids of pictures whose local features cannot be read."""
-        damaged = list[int]()
+    def _list_features(self) -> tuple[list[int], list[int]]:
+        """Return the row ids, ascending, of pictures whose local features can be read, and of those
+        whose cannot."""
+        sound, damaged = list[int](), list[int]()
         for block in self._reader.iterate_features(BLOCK):
             for row_id, data in block:
                 try:
                     unpack(data)
                 except ValueError:
                     damaged.append(row_id)
-        return damaged
+                else:
+                    sound.append(row_id)
+        return sound, damaged
 
     def check_files(self, deep: bool, repaired: list[str] | None) -> Iterator[str]:
         """Yield what is wrong with the user's files. Create missing thumbnails, delete stray ones.

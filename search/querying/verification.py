@@ -350,18 +350,22 @@ def judge(
 ) -> Evidence:
     """Return the evidence of an alignment."""
     verdict = _proves(alignment)
+    alike = replace(_no_evidence(candidate), inliers=alignment.inliers)
+    if verdict is None:
+        return alike
     in_hit = outline(alignment.matrix, query, hit)
     in_query = outline(invert(alignment.matrix), hit, query)
-    if verdict == "edited" and not _is_edit(alignment, in_query, in_hit):
-        verdict = "photographed_again" if alignment.inliers >= SURE_INLIERS else None
-    if verdict is None:
-        return replace(_no_evidence(candidate), inliers=alignment.inliers)
+    query_overlap, hit_overlap = measure_overlap(in_query), measure_overlap(in_hit)
+    if verdict == "edited" and not _is_edit(alignment, max(query_overlap, hit_overlap)):
+        if alignment.inliers < SURE_INLIERS:
+            return alike
+        verdict = "photographed_again"
     return Evidence(
         verdict=verdict,
         inliers=alignment.inliers,
         agreement=alignment.agreement,
-        query_overlap=measure_overlap(in_query),
-        hit_overlap=measure_overlap(in_hit),
+        query_overlap=query_overlap,
+        hit_overlap=hit_overlap,
         query_outline=_to_outline(in_query),
         hit_outline=_to_outline(in_hit),
         mirrored=alignment.mirrored,
@@ -370,15 +374,15 @@ def judge(
     )
 
 
-def _is_edit(alignment: Alignment, in_query: Matrix, in_hit: Matrix) -> bool:
-    """Return whether the query can be an edit of the hit, or the hit one of the query.
+def _is_edit(alignment: Alignment, contained: float) -> bool:
+    """Return whether one picture can be an edit of the other.
 
-    Crops, collages and screenshots have most of one picture in the other. Two photographs of a
-    distant view share a part of each, and agree there as well as an edit does.
+    contained: share of one that is in the other. Crops, collages and screenshots have most of one
+    picture in the other. Two photographs of a distant view share a part of each, and agree there as
+    well as an edit does.
     """
-    if max(measure_overlap(in_query), measure_overlap(in_hit)) >= LEAST_CONTAINED:
-        return True
-    return alignment.agreement >= EQUAL_AGREEMENT and alignment.color_distance <= EQUAL_COLORS
+    is_equal = alignment.agreement >= EQUAL_AGREEMENT and alignment.color_distance <= EQUAL_COLORS
+    return contained >= LEAST_CONTAINED or is_equal
 
 
 def _no_evidence(candidate: Candidate) -> Evidence:

@@ -48,7 +48,14 @@ from search.records.annotations import (
     Description,
 )
 
-OF_PICTURES = (*(tags, removed_tags, marks, album_pictures, embedded_descriptions, model_captions),)
+OF_PICTURES = (
+    tags,
+    removed_tags,
+    marks,
+    album_pictures,
+    embedded_descriptions,
+    model_captions,
+)
 """Tables with rows of single pictures, which are deleted with them."""
 PART = 500
 """Pictures that one statement changes."""

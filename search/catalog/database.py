@@ -75,7 +75,7 @@ class Database:
         damaged, on a network file system, or was written by a newer version; StorageError if it is
         missing or of an older version and cannot be written.
         """
-        self._file = file
+        self._file, self._local = file, threading.local()
         self.location = str(file.parent)
         """The folder, or the URL without its password, for messages."""
         self.read_only = False
@@ -136,11 +136,6 @@ class Database:
     def _read_state(self) -> Hashable:
         """See `state`."""
         return self._watch.read()
-
-    @cached_property
-    def _local(self) -> threading.local:
-        """What one thread has."""
-        return threading.local()
 
     @cached_property
     def answers(self) -> AnswerCache:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
@@ -106,7 +107,7 @@ class PostgresDatabase(Database):
         address: its URL. Raises InputError for another kind of URL, LibraryError if the server
         refuses or the catalog was written by a newer version, UnavailableError if it is away.
         """
-        self._address = address
+        self._address, self._local = address, threading.local()
         self.location = hide_password(address)
         self._url = _parse(address)
         self.engine = self._create_engine(

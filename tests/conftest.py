@@ -18,6 +18,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # no test uses the hub, or the user's own ca
 os.environ["LOOKALIKE_OCR"] = "false"  # it takes a second for each picture; its tests turn it on
 os.environ["HF_HUB_CACHE"] = os.path.join(tempfile.gettempdir(), "lookalike-no-weights")
 
+from helpers.coca import write_coca
 from helpers.libraries import close_library, open_library, parts
 from helpers.postgres import close_server, create_catalog
 from helpers.project import DATA
@@ -52,6 +53,12 @@ def timm_model(tmp_path_factory: pytest.TempPathFactory) -> str:
         network = import_module("timm").create_model("test_vit.r160_in1k", num_classes=0)
     save_file(network.state_dict(), path)
     return f"timm:test_vit.r160_in1k:{path}"
+
+
+@pytest.fixture(scope="session")
+def coca(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a small CoCa model with random weights in a file."""
+    return write_coca(tmp_path_factory.mktemp("coca"))
 
 
 unexcused: list[str] = []

@@ -206,9 +206,9 @@ def test_a_new_search_cancels_the_comparison(
     page.open(base)
     page.driver.execute_script(
         WATCH
-        + """window.aborted = 0; window.asked = 0;
+        + """window.aborted = 0; window.requests = 0;
         replaceComparison((ask, {signal}) => new Promise((_, reject) => {
-            window.asked += 1;
+            window.requests += 1;
             signal.addEventListener('abort', () => {
                 window.aborted += 1;
                 reject(new DOMException('', 'AbortError'));
@@ -217,7 +217,7 @@ def test_a_new_search_cancels_the_comparison(
     )
     page.choose_file(part)
     page.wait_for_results()
-    page.wait_for("window.asked === 1")
+    page.wait_for("window.requests === 1")
     page.click("[data-place='0'] a")
     page.wait_for("document.querySelector('#detail-image.is-ready')")
     page.click("#detail-similar")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.coca import write_coca
 from helpers.pictures import identity, paint
 from helpers.serving import events, problem, serving, until
 from typer.testing import CliRunner
@@ -18,11 +17,6 @@ from search.cli.app import app
 from search.records.captions import CaptionProgress
 
 Open = Callable[..., Engine]
-
-
-@pytest.fixture(scope="module")
-def coca(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_coca(tmp_path_factory.mktemp("coca"))
 
 
 @pytest.fixture

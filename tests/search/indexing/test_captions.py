@@ -22,11 +22,6 @@ from search.records.captions import CaptionReport
 Open = Callable[..., Engine]
 
 
-@pytest.fixture(scope="module")
-def coca(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_coca(tmp_path_factory.mktemp("coca"))
-
-
 @pytest.fixture
 def engine(library: Open, folder: Path, coca: str) -> Engine:
     engine = library(caption_model=coca)

@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -41,6 +42,8 @@ CHUNK = 8
 """Pictures of a task, and of a call of an actor."""
 TRIES = 3
 """How often a picture is sent to a worker that dies, before it is skipped."""
+PAUSE_SECONDS = 1.0
+"""Time before a worker that could not be reached is asked again."""
 WAIT_SECONDS = 5.0
 """Time between looks at whether a node is alive."""
 CONNECT_SECONDS = 5.0
@@ -423,7 +426,9 @@ class RayCluster:
                 log.warning("a worker of Ray ended while it embedded: %s", error)
                 self.repeated += len(chunk.pixels)
                 self._loads[chunk.worker] -= 1
-                if isinstance(error, self._ray.exceptions.RayActorError):
+                if isinstance(error, self._ray.exceptions.ActorUnavailableError):
+                    time.sleep(PAUSE_SECONDS)  # it is back soon, or Ray says that it died
+                elif isinstance(error, self._ray.exceptions.RayActorError):
                     self._workers.pop(chunk.worker, None)
                 self._send_embedding(chunk)
             else:

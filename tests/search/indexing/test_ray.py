@@ -176,7 +176,7 @@ def test_a_node_that_does_not_have_the_files_gets_them(
 def test_a_node_that_dies_loses_nothing(
     library: Open, cluster: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fill(folder, 120)
+    fill(folder, 240)  # more than can be under way at once, so that the node has something to do
     lines, repeated = list[str](), list[int]()
     engine = library(say=lines.append)
     close = RayCluster.close
@@ -198,6 +198,32 @@ def test_a_node_that_dies_loses_nothing(
     assert 0 < repeated[0] <= 2 * 4 * CHUNK
     computed = parts()[2].computed
     assert engine.sync(folder).embedded == 0 and parts()[2].computed == computed
+
+
+def test_a_worker_that_cannot_be_reached_for_a_moment_goes_on(
+    library: Open, cluster: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    fill(folder, 40)
+    get, failures = ray.get, list[object]()
+
+    def get_unreliably(ref: Any, **options: Any) -> Any:
+        value = get(ref, **options)
+        is_embedded = isinstance(value, list)
+        if is_embedded and len(failures) < 3:  # more often than there are workers
+            failures.append(ref)
+            raise ray.exceptions.ActorUnavailableError("no answer", None)
+        return value
+
+    monkeypatch.setattr(ray, "get", get_unreliably)
+    monkeypatch.setattr(ray_module, "PAUSE_SECONDS", 0.0)
+    engine = library()
+    report = None
+    for progress in engine.index(folder, ray=cluster.address):
+        report = progress.report or report
+    assert report is not None and len(failures) == 3
+    compare(engine, report, library(tmp_path / "other"), folder)
 
 
 def test_an_index_that_is_stopped_leaves_ray(library: Open, cluster: Any, folder: Path) -> None:

@@ -45,6 +45,8 @@ FACETS = ("type", "shape", "year", "month", "camera", "folder", "color", "tag", 
 MOST_VALUES = 100
 """Values of a facet at most; the others have fewer pictures."""
 IN_TURN = ("year", "month")
+COUNT_BYTES = 300
+"""Memory of one count with its name, about."""
 
 
 class FacetCounter:
@@ -61,16 +63,26 @@ class FacetCounter:
     ) -> Facets:
         """Return how many pictures have each value of some facets.
 
-        names: of `FACETS`. picture_ids: count among these alone, such as those of an answer. Raises
-        UnknownFieldError.
+        names: of `FACETS`. picture_ids: count among these alone, such as those of an answer; the
+        others are kept in memory until the catalog changes. Raises UnknownFieldError.
         """
+        for name in names:
+            if name not in FACETS:
+                raise UnknownFieldError(describe_unknown("facet", name, FACETS))
         criterion = selection.criterion
         if picture_ids is not None:
             among = pictures.c.id.in_(picture_ids)
             criterion = among if criterion is None else and_(criterion, among)
-        for name in names:
-            if name not in FACETS:
-                raise UnknownFieldError(describe_unknown("facet", name, FACETS))
+            return self._count_facets(selection, names, criterion)
+        return self._reader.database.answers.get(
+            ("facets", tuple(names), selection.key),
+            lambda: self._count_facets(selection, names, criterion),
+            lambda answer: COUNT_BYTES * sum(map(len, answer.fields.values())),
+        )
+
+    def _count_facets(
+        self, selection: Selection, names: Sequence[str], criterion: ColumnElement[bool] | None
+    ) -> Facets:
         total = self._list.count(criterion)
         with self._reader.database.read() as c:
             counted = {name: self._count(c, name, criterion, selection) for name in names}
@@ -81,7 +93,15 @@ class FacetCounter:
         return Facets(total, facets)
 
     def months(self, selection: Selection) -> tuple[Month, ...]:
-        """Return the count of each month, newest first; pictures without a date come last."""
+        """Return the count of each month, newest first; pictures without a date come last. Kept in
+        memory until the catalog changes."""
+        return self._reader.database.answers.get(
+            ("months", selection.key),
+            lambda: self._count_months(selection),
+            lambda answer: COUNT_BYTES * len(answer),
+        )
+
+    def _count_months(self, selection: Selection) -> tuple[Month, ...]:
         base = self._list.select(selection.criterion).subquery()
         month = func.substr(pictures.c.taken, 1, 7)
         query = select(month, func.count()).join(base, base.c.row_id == pictures.c.row_id)
@@ -93,8 +113,16 @@ class FacetCounter:
     def folders(self, selection: Selection, path: str | None) -> tuple[FolderCount, ...]:
         """Return the folders directly in a folder that have pictures, by name.
 
-        path: absolute; None for the indexed folders. Raises QueryError for a relative path.
+        path: absolute; None for the indexed folders. Kept in memory until the catalog changes.
+        Raises QueryError for a relative path.
         """
+        return self._reader.database.answers.get(
+            ("folders", path, selection.key),
+            lambda: self._count_folders_in(selection, path),
+            lambda answer: COUNT_BYTES * len(answer),
+        )
+
+    def _count_folders_in(self, selection: Selection, path: str | None) -> tuple[FolderCount, ...]:
         listed = self._reader.list_roots()
         if path is None:
             counts = [(one, self._folder(one, selection, root)) for root, one in listed.items()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -42,7 +42,8 @@ class Selection:
         )
         """The criterion on `pictures`; None if all are selected."""
         space_id = space.id if space else None
-        self._key = "selected", self.condition, reader.part, space_id, find_today()
+        self.key: Hashable = self.condition, reader.part, space_id, find_today()
+        """What tells the selection from others, in one state of the catalog."""
 
     def choose(self, row_ids: Collection[int]) -> set[int]:
         """Return those of some pictures that are selected."""
@@ -59,12 +60,13 @@ class Selection:
 
     def find_row_ids(self) -> RowIds | None:
         """Return what `row_ids` does if that is in memory, else None."""
-        return self._reader.database.answers.find(self._key)
+        row_ids: RowIds | None = self._reader.database.answers.find(("selected", self.key))
+        return row_ids
 
     def row_ids(self) -> RowIds:
         """Return the selected pictures, (n,) row ids, ascending; from memory if it has them."""
-        return self._reader.database.answers.get(
-            self._key, lambda: self._list.row_ids(self.criterion)
+        return self._reader.database.answers.get_row_ids(
+            ("selected", self.key), lambda: self._list.row_ids(self.criterion)
         )
 
     @cached_property

@@ -30,16 +30,16 @@ def test_an_answer_is_kept_until_anybody_writes(library: Callable[..., Engine]) 
     first, second = library(), library()
     cache, read = AnswerCache(first.library.database), Reader()
     assert cache.find("a") is None
-    assert [cache.get("a", read).tolist() for _ in range(3)] == [[0, 1, 2]] * 3
+    assert [cache.get_row_ids("a", read).tolist() for _ in range(3)] == [[0, 1, 2]] * 3
     assert read.calls == 1 and cache.find("a") is not None
     first.library.catalog.set_schedule("/nowhere", 1)
     assert cache.find("a") is None
-    cache.get("a", read)
-    cache.get("a", read)
+    cache.get_row_ids("a", read)
+    cache.get_row_ids("a", read)
     assert read.calls == 2
     second.library.catalog.set_schedule("/nowhere", 2)
     assert cache.find("a") is None
-    cache.get("a", read)
+    cache.get_row_ids("a", read)
     assert read.calls == 3
 
 
@@ -50,18 +50,18 @@ def test_a_change_while_an_answer_is_read_makes_it_void(engine: Engine) -> None:
         engine.library.catalog.set_schedule("/nowhere", 1)
         return read()
 
-    cache.get("a", read_during_a_change)
+    cache.get_row_ids("a", read_during_a_change)
     assert cache.find("a") is None
 
 
 def test_memory_is_bounded(engine: Engine) -> None:
     cache = AnswerCache(engine.library.database, most_bytes=100)
     for key in "ab":
-        cache.get(key, Reader(5))
+        cache.get_row_ids(key, Reader(5))
     assert cache.find("a") is not None
-    cache.get("c", Reader(5))
+    cache.get_row_ids("c", Reader(5))
     assert cache.find("b") is None  # the one that was not used for longest
-    cache.get("d", Reader(13))  # too large
+    cache.get_row_ids("d", Reader(13))  # too large
     assert cache.find("d") is None and cache.find("a") is not None
 
 
@@ -80,6 +80,6 @@ def test_shared_reads_see_one_state(library: Callable[..., Engine], folder: Path
         assert reader.hidden_ids() == []
         with database.share_reads():
             assert reader.hidden_ids() == []
-        cache.get("hidden", lambda: np.array(reader.hidden_ids()))
+        cache.get_row_ids("hidden", lambda: np.array(reader.hidden_ids()))
     assert reader.hidden_ids() == [row_id]
     assert cache.find("hidden") is None  # it is of an earlier state

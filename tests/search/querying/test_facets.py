@@ -89,6 +89,20 @@ def test_facets_count_what_their_conditions_select(filled: Engine, folder: Path)
         filled.facets(names=["camara"])
 
 
+def test_counts_follow_every_change(filled: Engine) -> None:
+    def count() -> tuple[int, int, int]:
+        favourites = {one.value: one.count for one in filled.facets((), ["is"]).fields["is"]}
+        months, folders = filled.months(()), filled.folders()
+        return favourites.get("favourite", 0), sum(m.count for m in months), folders[0].count
+
+    before = count()
+    assert count() == before
+    filled.tags.change([identity(4)], Change(favourite=True))
+    assert count() == (before[0] + 1, *before[1:])
+    filled.tags.change([identity(4)], Change(hidden=True))
+    assert count() == (before[0], before[1] - 1, before[2] - 1)
+
+
 def test_months_add_up(filled: Engine) -> None:
     months = filled.months()
     assert [one.month for one in months] == ["2024-06", "2024-05", "2024-01", "2023-12", "2020-02",

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from search.querying.difference import ThumbnailComparer
     from search.querying.duplicates import DuplicateFinder
     from search.querying.pipeline import LibrarySearch
+    from search.records.transient import TransientItems
     from search.runtime import Runtime
     from search.types import RowIds, Vectors
     from search.vectors.features.replica import FeatureReplica
@@ -146,6 +147,16 @@ class Library:
         from search.catalog.tokens import Tokens
 
         return self._make_once("tokens", lambda: Tokens(self.database))
+
+    @cached_property
+    def transient_items(self) -> TransientItems:
+        from search.catalog.transient import CatalogItems
+        from search.records.transient import MemoryItems
+
+        def make() -> TransientItems:
+            return CatalogItems(self.database) if self.database.is_shared else MemoryItems()
+
+        return self._make_once("transient_items", make)
 
     @cached_property
     def tags(self) -> Tagging:

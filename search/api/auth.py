@@ -32,10 +32,11 @@ from search.api.limits import BodyBudget, LimitedBody, WrongTokens, too_large
 from search.api.problems import Problem
 from search.errors import LookalikeError
 from search.records.tokens import Role, Token
+from search.records.transient import Item, Kind, MemoryItems, TransientItems
 
 SESSION_SECONDS = 30 * 86400
-LINK_SECONDS = 86400
-MAX_LINKS = 100
+ENDED = Kind("ended session", SESSION_SECONDS, most=10_000)
+LINK = Kind("login link", 86400, most=100)
 UNGUESSABLE = 32  # characters of a token that no number of tries finds
 TOKEN = re.compile(r"[0-9a-f]{64}")  # of a user; nothing else is looked up
 GRANT = "grant"  # of a request, in the state of its scope
@@ -90,9 +91,9 @@ OWNER = Grant()
 class EndedSessions:
     """Sessions that were logged out of before they ended by themselves."""
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, items: TransientItems, folder: Path | None = None) -> None:
         """folder: where they are remembered when the server ends, as empty files; None: nowhere."""
-        self._folder, self._names = folder, set[str]()
+        self._items, self._folder = items, folder
         if folder is not None and folder.is_dir():
             for file in folder.iterdir():
                 with suppress(OSError):
@@ -102,15 +103,18 @@ class EndedSessions:
     def add(self, session: str) -> None:
         """Remember a session for as long as it would have been valid."""
         name = self._name(session)
-        self._names.add(name)
+        self._items.add(ENDED, name, Item())
         if self._folder is not None:
             with suppress(OSError):  # it is refused at least until the server ends
                 self._folder.mkdir(mode=0o700, exist_ok=True)
                 (self._folder / name).touch(mode=0o600)
 
-    def __contains__(self, session: str) -> bool:
+    def has(self, session: str) -> bool:
+        """Whether a session was ended. Raises LookalikeError if the catalog cannot be read."""
         name = self._name(session)
-        return name in self._names or (self._folder is not None and (self._folder / name).exists())
+        if self._folder is not None and (self._folder / name).exists():
+            return True
+        return self._items.get(ENDED, name) is not None
 
     @staticmethod
     def _name(session: str) -> str:
@@ -120,20 +124,22 @@ class EndedSessions:
 class Links:
     """One-time links that log a browser in."""
 
-    def __init__(self) -> None:
-        self._ends: dict[str, float] = {}
+    def __init__(self, items: TransientItems) -> None:
+        self._items = items
 
-    def make(self, now: float) -> str:
-        """Return the path of a new link. now: seconds since 1970."""
-        while len(self._ends) >= MAX_LINKS:
-            self._ends.pop(next(iter(self._ends)), None)
+    def make(self) -> str:
+        """Return the path of a new link. Raises LookalikeError if it cannot be kept."""
         code = secrets.token_urlsafe(24)
-        self._ends[code] = now + LINK_SECONDS
+        self._items.add(LINK, self._digest(code), Item())
         return f"/?login={code}"
 
-    def use(self, code: str, now: float) -> bool:
+    def use(self, code: str) -> bool:
         """Whether a link is valid. It is not from then on."""
-        return self._ends.pop(code, 0.0) > now
+        return self._items.take(LINK, self._digest(code)) is not None
+
+    @staticmethod
+    def _digest(code: str) -> str:
+        return hashlib.sha256(code.encode(errors="replace")).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -153,9 +159,9 @@ class Access:
     local_token: str | None = None
     find_token: Callable[[str], Token | None] = lambda digest: None
     clock: Callable[[], float] = time.time
-    ended: EndedSessions = field(default_factory=EndedSessions)
+    ended: EndedSessions = field(default_factory=lambda: EndedSessions(MemoryItems()))
     wrong: WrongTokens = field(default_factory=WrongTokens)
-    links: Links = field(default_factory=Links)
+    links: Links = field(default_factory=lambda: Links(MemoryItems()))
 
     def knows(self, host: str) -> bool:
         """Whether a Host header names this server. A name that others can point here does not."""
@@ -225,6 +231,8 @@ class Access:
         value = self.read_session(headers)
         if not self._is_valid_session(value):
             return None
+        if await anyio.to_thread.run_sync(self.ended.has, value):
+            return None
         digest = value.split(".")[2:-1]
         return await self._find_grant(digest[0]) if digest else OWNER
 
@@ -234,11 +242,11 @@ class Access:
 
     def make_link(self) -> str:
         """Return the path that opens the page, logged in: once, and within a day."""
-        return "/" if self.token is None else self.links.make(self.clock())
+        return "/" if self.token is None else self.links.make()
 
     def use_link(self, code: str) -> bool:
         """Whether a one-time link logs a browser in."""
-        return self.token is not None and self.links.use(code, self.clock())
+        return self.token is not None and self.links.use(code)
 
     def set_cookie(self, response: Response, is_secure: bool, grant: Grant = OWNER) -> None:
         """Log the browser in that a response goes to.
@@ -271,7 +279,7 @@ class Access:
         head, _, signature = value.rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._sign(head).encode()):
             return False
-        return int(head.split(".")[0]) > self.clock() and value not in self.ended
+        return int(head.split(".")[0]) > self.clock()
 
     def _sign(self, head: str) -> str:
         key = hashlib.sha256(f"lookalike session:{self.token}".encode()).digest()

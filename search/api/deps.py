@@ -86,8 +86,6 @@ class Context:
     metrics: Metrics = field(default_factory=Metrics)
     jobs: Jobs = field(default_factory=Jobs)
     added: list[str] = field(default_factory=list)
-    variant_cache: VariantCache = field(default_factory=VariantCache)
-    shares: Shares = field(default_factory=Shares)
     connected: Connected = field(default_factory=Connected)
     grant: Grant = OWNER
     searches: Turns = field(default_factory=lambda: Turns(8, 32))
@@ -99,6 +97,8 @@ class Context:
         library = self.engine.library
         if not library.database.read_only:
             self.jobs = Jobs(board=library.jobs)
+        self.variant_cache = VariantCache(library.transient_items)
+        self.shares = Shares(library.transient_items)
         self.text_jobs = TextJobs(self.engine, self.jobs)
         self.bodies = BodyBudget(SHARES * self.engine.settings.upload_bytes)
         self._views = dict[frozenset[str], Engine]()

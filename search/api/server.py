@@ -16,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from search.api.app import create_app
-from search.api.auth import Access, EndedSessions
+from search.api.auth import Access, EndedSessions, Links
 from search.api.connections import BACKLOG, ConnectionLimits, LimitedProtocol, count_allowed
 from search.api.deps import Context
 from search.api.limits import RepeatedLines
@@ -91,14 +91,15 @@ def serve(
     folders = [engine.resolve_place(path) for path in allow]
     if missing := [one for one in folders if "://" not in one and not os.path.isdir(one)]:
         raise InputError(f"--allow {missing[0]}: no folder; give one that is there")
-    ended = EndedSessions(engine.home / "ended-sessions")
+    items = engine.library.transient_items
     access = Access(
         host=host,
         token=token,
         local=local,
         local_token=local_token,
         find_token=engine.find_token,
-        ended=ended,
+        ended=EndedSessions(items, engine.home / "ended-sessions"),
+        links=Links(items),
     )
     app = create_app(engine, access, folders if folders or not local else None, watch)
     listening = _listen(host, where)

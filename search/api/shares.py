@@ -2,52 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
-import time
-from collections.abc import Callable
-from typing import NamedTuple
+
+from search.records.transient import Item, Kind, TransientItems
 
 SHARE_SECONDS = 300.0
 MAX_SHARES = 8
-
-
-class SharedPicture(NamedTuple):
-    """data: its bytes. media: its media type. owner: digest of the token that sent it, None for
-    the server's own. ends: when it is dropped, in the seconds of a clock."""
-
-    data: bytes
-    media: str
-    owner: str | None
-    ends: float
+KIND = Kind("share", SHARE_SECONDS, MAX_SHARES)
 
 
 class Shares:
     """Holds a few pictures for some minutes, each under an id that works once."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """clock: in seconds."""
-        self._clock = clock
-        self._pictures: dict[str, SharedPicture] = {}
+    def __init__(self, items: TransientItems) -> None:
+        self._items = items
 
     def add(self, data: bytes, media: str, owner: str | None) -> str:
-        """Hold a picture, and return its id. The oldest of too many is dropped."""
-        self._drop_old()
-        while len(self._pictures) >= MAX_SHARES:
-            del self._pictures[next(iter(self._pictures))]
+        """Hold a picture, and return its id. The oldest of too many is dropped.
+
+        owner: digest of the token that sent it, None for the server's own.
+        """
         name = secrets.token_urlsafe(16)
-        self._pictures[name] = SharedPicture(data, media, owner, self._clock() + SHARE_SECONDS)
+        self._items.add(KIND, _key(name, owner), Item(data, media))
         return name
 
-    def take(self, name: str, owner: str | None) -> SharedPicture | None:
+    def take(self, name: str, owner: str | None) -> Item | None:
         """Return a picture that this owner sent, and drop it; None if there is none."""
-        self._drop_old()
-        picture = self._pictures.get(name)
-        if picture is None or picture.owner != owner:
-            return None
-        del self._pictures[name]
-        return picture
+        return self._items.take(KIND, _key(name, owner))
 
-    def _drop_old(self) -> None:
-        now = self._clock()
-        for name in [one for one, picture in self._pictures.items() if picture.ends <= now]:
-            del self._pictures[name]
+
+def _key(name: str, owner: str | None) -> str:
+    return hashlib.sha256(f"{owner}:{name}".encode(errors="replace")).hexdigest()

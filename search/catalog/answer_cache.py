@@ -54,8 +54,8 @@ class AnswerCache:
         # of before the reading: what is read may only be newer than the state says
         state = self._database.state()
         with self._lock:
-            if (kept := self._find(key, state)) is not None:
-                answer: T = kept
+            if (known := self._find(key, state)) is not None:
+                answer: T = known
                 return answer
         answer = read()
         size = measure(answer)

@@ -223,8 +223,8 @@ class Catalog(CatalogWriter):
         value = quote_from_bytes(path)  # a path need not be UTF-8, and `meta` holds text
         with self.database.read() as c:
             before = c.scalar(select(meta.c.value).where(meta.c.key == UPLOADS))
-        is_shared = self.database.engine.dialect.name == "postgresql"
-        is_elsewhere = is_shared and before is not None and not is_object_url(os.fsdecode(path))
+        has_folder = before is not None and not is_object_url(os.fsdecode(path))
+        is_elsewhere = self.database.is_shared and has_folder
         if before == value or self.database.read_only or is_elsewhere:
             return
         with self.database.write() as c:

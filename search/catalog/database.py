@@ -68,6 +68,9 @@ class Database:
         rows = connection.execute(select(pictures)).all()
     """
 
+    is_shared = False
+    """Whether servers on many machines may use the database at once."""
+
     def __init__(self, file: Path) -> None:
         """Open the database and run its migrations.
 

@@ -729,6 +729,35 @@ def add_model_captions(connection: Connection) -> None:
     )
 
 
+def add_transient_items(connection: Connection) -> None:
+    """What servers keep for some time."""
+    _run(
+        connection,
+        """
+        CREATE TABLE transient_items (
+            kind VARCHAR(16) NOT NULL,
+            name VARCHAR(64) NOT NULL,
+            ends FLOAT NOT NULL,
+            media TEXT NOT NULL,
+            data BLOB NOT NULL,
+            PRIMARY KEY (kind, name)
+        )
+        """,
+        postgresql=(
+            """
+            CREATE TABLE transient_items (
+                kind TEXT COLLATE "C" NOT NULL,
+                name TEXT COLLATE "C" NOT NULL,
+                ends DOUBLE PRECISION NOT NULL,
+                media TEXT COLLATE "C" NOT NULL,
+                data BYTEA NOT NULL,
+                PRIMARY KEY (kind, name)
+            )
+            """,
+        ),
+    )
+
+
 class Migration(NamedTuple):
     """version: of the schema after it. apply: changes a catalog of the version before."""
 
@@ -760,6 +789,7 @@ MIGRATIONS = (
     Migration(22, add_local_features),
     Migration(23, add_listings),
     Migration(24, add_model_captions),
+    Migration(25, add_transient_items),
 )
 """Never edited, only extended at the end."""
 NEWEST = MIGRATIONS[-1].version

@@ -101,6 +101,8 @@ class PostgresDatabase(Database):
     it is committed. So the order of the log is the order of the commits.
     """
 
+    is_shared = True
+
     def __init__(self, address: str) -> None:
         """Open the database, and make the tables of a new one or run its migrations.
 

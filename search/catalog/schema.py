@@ -332,6 +332,16 @@ texts = Table(  # what is written in a picture, one row for each picture that wa
     Column("lines", JSON, nullable=False),  # [[text, confidence, x, y, ... 8 numbers], ...]
 )
 
+transient_items = Table(  # that servers keep for some time, see `search.catalog.transient`
+    "transient_items",
+    metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("ends", Float, nullable=False),  # seconds since 1970
+    Column("media", Text, nullable=False),  # type of the data, or empty
+    Column("data", LargeBinary, nullable=False),
+)
+
 model_captions = Table(  # what a model said of a picture, one row for each that it was asked for
     "model_captions",
     metadata,

@@ -295,8 +295,14 @@ CREATE TABLE listings (root INTEGER NOT NULL PRIMARY KEY, digest TEXT NOT NULL);
             )
         )
     ),
+    24: """
+CREATE TABLE model_captions (
+    picture INTEGER NOT NULL, model VARCHAR(16) NOT NULL, failed VARCHAR(32), caption TEXT NOT NULL,
+    PRIMARY KEY (picture), FOREIGN KEY(picture) REFERENCES pictures (row_id)
+);
+""",
 }
-OLD_VERSIONS = tuple(range(1, 24))
+OLD_VERSIONS = tuple(range(1, 25))
 TABLES = {  # of the present version, by their names in older ones
     **{name: name for name in "meta roots pictures colors".split()},
     **dict.fromkeys(("models", "spaces"), "spaces"),

@@ -30,7 +30,8 @@ async def receive_share(request: Request, here: Here) -> Response:
         if isinstance(image, UploadFile):
             data = await image.read()
             media = image.content_type or "application/octet-stream"
-            name = here.shares.add(data, media, grant_of(request).digest)
+            owner = grant_of(request).digest
+            name = await here.look(lambda: here.shares.add(data, media, owner))
             return RedirectResponse(f"/?shared={name}", 303)
         texts = [form.get(field) for field in ("url", "text", "title")]
     for text in texts:
@@ -44,7 +45,8 @@ async def receive_share(request: Request, here: Here) -> Response:
 @requires("read", within=True)
 async def take_share(name: str, request: Request, here: Here) -> Response:
     """The picture of a share. It is there once, for who sent it."""
-    picture = here.shares.take(name, grant_of(request).digest)
+    owner = grant_of(request).digest
+    picture = await here.look(lambda: here.shares.take(name, owner))
     if picture is None:
         raise Problem(404, "this picture was taken already, or is too old; share it again")
     media = picture.media if picture.media.startswith("image/") else "application/octet-stream"

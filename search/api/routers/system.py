@@ -79,7 +79,7 @@ async def get_grant(request: Request, here: Here) -> dict[str, Any]:
 async def create_link(request: Request, here: Here) -> dict[str, Any]:
     """It works once, and within a day. `lookalike link` prints one. For a phone of the network,
     `urls` has it whole, and `qr` draws the first of them."""
-    path = here.access.make_link()
+    path = await here.look(here.access.make_link)
     addresses = (
         [] if here.access.local else await here.look(lambda: list_addresses(here.access.host))
     )

@@ -97,7 +97,8 @@ async def get_variant(name: str, here: Here) -> Response:
         "Content-Security-Policy": SANDBOX,
         "Cache-Control": f"private, max-age={SECONDS:.0f}, immutable",
     }
-    return Response(here.variant_cache.get(name), headers=headers, media_type="image/png")
+    png = await here.look(lambda: here.variant_cache.get(name))
+    return Response(png, headers=headers, media_type="image/png")
 
 
 @router.post(

@@ -62,7 +62,7 @@ async def page(request: Request, here: Here, login: str = "") -> Response:
         session: Grant | None = OWNER
         if here.access.token is not None:
             session = await here.access.read_grant(request.headers)
-        is_used = here.access.use_link(login)
+        is_used = await here.look(lambda: here.access.use_link(login))
         if is_used or session:
             response = RedirectResponse("/", 303)
             if is_used and session != OWNER:

@@ -23,6 +23,7 @@ from search.api.connections import ConnectionLimits, count_allowed
 from search.api.limits import RepeatedLines, WrongTokens
 from search.api.routers import index
 from search.records.indexing import Progress
+from search.records.transient import MemoryItems
 
 HALF = b"GET /healthz HTTP/1.1\r\nHost: local"
 UPLOAD = (
@@ -272,7 +273,7 @@ def test_clients_are_counted_by_address_and_by_network() -> None:
 
 def test_a_cookie_is_of_no_use_after_its_logout(engine: Engine, tmp_path: Path) -> None:
     folder = tmp_path / "ended"
-    access = Access(token="right", ended=EndedSessions(folder))
+    access = Access(token="right", ended=EndedSessions(MemoryItems(), folder))
     with serving(engine, access) as client:
         copies = []
         for _ in range(2):
@@ -286,7 +287,8 @@ def test_a_cookie_is_of_no_use_after_its_logout(engine: Engine, tmp_path: Path) 
         statuses = [client.get("/api/v1/status", headers=one).status_code for one in copies]
         assert statuses == [401, 200]
         assert len(list(folder.iterdir())) == 1
-    again = Access(token="right", ended=EndedSessions(folder))  # the server was started again
+    # the server was started again
+    again = Access(token="right", ended=EndedSessions(MemoryItems(), folder))
     with serving(engine, again) as client:
         statuses = [client.get("/api/v1/status", headers=one).status_code for one in copies]
         assert statuses == [401, 200]

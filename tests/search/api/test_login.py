@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from search import Engine, InputError, Settings
 from search.api.auth import Access, Links
 from search.api.token_file import choose_token
+from search.records.transient import MemoryItems
 
 TOKEN = "f" * 64
 
@@ -68,7 +69,7 @@ def test_no_token_is_a_choice_for_this_machine_alone(tmp_path: Path) -> None:
 
 def test_a_link_logs_in_once(engine: Engine) -> None:
     now = [1000.0]
-    access = Access(token=TOKEN, clock=lambda: now[0])
+    access = Access(token=TOKEN, links=Links(MemoryItems(lambda: now[0])))
     with serving(engine, access) as client:
         problem(client.get("/api/v1/status"), 401)
         problem(client.post("/api/v1/login/links"), 401)
@@ -98,12 +99,12 @@ def test_a_link_logs_in_once(engine: Engine) -> None:
 
 
 def test_links_are_limited_and_differ() -> None:
-    links = Links()
-    paths = [links.make(0.0) for _ in range(150)]
+    links = Links(MemoryItems())
+    paths = [links.make() for _ in range(150)]
     codes = [path.removeprefix("/?login=") for path in paths]
     assert len({*codes}) == 150 and all(len(code) >= 32 for code in codes)
-    assert [links.use(code, 1.0) for code in codes] == [False] * 50 + [True] * 100
-    assert not links.use(codes[-1], 1.0)
+    assert [links.use(code) for code in codes] == [False] * 50 + [True] * 100
+    assert not links.use(codes[-1])
 
 
 def test_without_a_token_a_link_is_the_page(engine: Engine) -> None:

@@ -12,6 +12,7 @@ from helpers.serving import problem, serving
 from search import Engine
 from search.api.auth import Access
 from search.api.shares import MAX_SHARES, SHARE_SECONDS, Shares
+from search.records.transient import MemoryItems
 
 TOKEN = "f" * 64
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -72,7 +73,7 @@ def test_a_share_belongs_to_who_sent_it(client: httpx.Client, engine: Engine) ->
 
 def test_few_pictures_are_held_for_a_few_minutes() -> None:
     now = 0.0
-    shares = Shares(lambda: now)
+    shares = Shares(MemoryItems(lambda: now))
     names = [shares.add(b"a", "image/png", None) for _ in range(MAX_SHARES + 1)]
     assert shares.take(names[0], None) is None and shares.take(names[1], None) is not None
     now = SHARE_SECONDS

@@ -37,7 +37,7 @@ DIFFUSION = (
 )
 """Folders and modules of diffusion: each may import those before it, and within itself."""
 PACKAGES = (search, diffusion)
-FACADE = {"engine", "querying.query", "records", "settings", "errors", "files", "tables"}
+FACADE = {"engine", "querying.query", "records", "settings", "errors", "extras", "files", "tables"}
 """What the API and the command line may import of search, beside themselves."""
 PLAIN = {"torch", "numpy", "PIL", "safetensors"}  # all that diffusion needs
 BESIDE = {

@@ -48,6 +48,7 @@ COMMANDS = {
     "embed": "search.cli.library",
     "serve": "search.cli.serve",
     "link": "search.cli.serve",
+    "mcp": "search.cli.mcp",
     "token": "search.cli.tokens",
     "diffusion": "diffusion.cli.app",
 }

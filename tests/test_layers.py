@@ -26,6 +26,7 @@ LAYERS: tuple[set[str], ...] = (
     {"generation"},
     {"library"},
     {"engine"},
+    {"diagnosis"},
     {"api"},
     {"cli"},
     {"__main__"},
@@ -37,7 +38,17 @@ DIFFUSION = (
 )
 """Folders and modules of diffusion: each may import those before it, and within itself."""
 PACKAGES = (search, diffusion)
-FACADE = {"engine", "querying.query", "records", "settings", "errors", "extras", "files", "tables"}
+FACADE = {
+    "engine",
+    "diagnosis",
+    "querying.query",
+    "records",
+    "settings",
+    "errors",
+    "extras",
+    "files",
+    "tables",
+}
 """What the API and the command line may import of search, beside themselves."""
 PLAIN = {"torch", "numpy", "PIL", "safetensors"}  # all that diffusion needs
 BESIDE = {

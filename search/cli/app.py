@@ -39,6 +39,7 @@ COMMANDS = {
     "variants": "search.cli.variants",
     "augment": "search.cli.variants",
     "status": "search.cli.library",
+    "doctor": "search.cli.doctor",
     "check": "search.cli.library",
     "calibrate": "search.cli.calibrate",
     "forget": "search.cli.library",

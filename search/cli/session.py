@@ -33,14 +33,14 @@ def open_engine(context: typer.Context, **more: Any) -> Engine:
     """
     from search.engine import Engine
 
-    return Engine.open(**_options(context), **more, say=output.note)
+    return Engine.open(**read_options(context), **more, say=output.note)
 
 
 def read_settings(context: typer.Context) -> Settings:
     """Return the settings of the library, which is not opened. Raises InputError."""
     from search.settings import Settings
 
-    return Settings.load(**_options(context))
+    return Settings.load(**read_options(context))
 
 
 def find_server(context: typer.Context, with_settings: bool = True) -> RunningServer | None:
@@ -54,7 +54,8 @@ def find_server(context: typer.Context, with_settings: bool = True) -> RunningSe
     return RunningServer.find(read_settings(context), with_settings)
 
 
-def _options(context: typer.Context) -> dict[str, Any]:
+def read_options(context: typer.Context) -> dict[str, Any]:
+    """Return the options before the command, as `Engine.open` takes them."""
     return {name: context.obj[name] for name in ("home", "model", "device")}
 
 

@@ -36,12 +36,13 @@ def _is_worth_logging(record: logging.LogRecord) -> bool:
 
 
 class Addresses(NamedTuple):
-    """Where a server answers. address: on this machine; link: opens the page there, logged in.
-    others: links for other machines of the network. qr: the first of these as a QR code for a
-    terminal, or an empty text."""
+    """Where a server answers. address: on this machine; link: opens the page there, logged in;
+    browser_link: as link, for a browser that the command opens. others: links for other machines of
+    the network. qr: the first of these as a QR code for a terminal, or an empty text."""
 
     address: str
     link: str
+    browser_link: str
     others: list[str]
     qr: str
 
@@ -116,8 +117,9 @@ def serve(
         def announce_link() -> None:
             path = access.make_link() if token else ""
             others = [make_url(one, port, path) for one in list_addresses(host)]
-            link = f"{address}{access.make_link()}" if token else address
-            announce(Addresses(address, link, others, draw_text(others[0]) if others else ""))
+            links = [f"{address}{access.make_link()}" if token else address for _ in range(2)]
+            qr = draw_text(others[0]) if others else ""
+            announce(Addresses(address, links[0], links[1], others, qr))
 
         _Server(make_config(app), app.state.context, announce_link).run(sockets=[listening])
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
+import threading
+import webbrowser
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +20,10 @@ from search.errors import InputError
 
 if TYPE_CHECKING:
     from search.api.server import Addresses
+
+OPENED = "opened"
+"""Empty file in the home of a library that was served."""
+DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 
 
 def serve(
@@ -49,8 +58,16 @@ def serve(
     watch: Annotated[
         bool, typer.Option("--watch/--no-watch", help="Sync the indexed folders as they change.")
     ] = True,
+    browser: Annotated[
+        bool | None,
+        typer.Option(
+            "--browser/--no-browser",
+            help="Open the page in the browser (default: at the first start, on a desktop).",
+        ),
+    ] = None,
 ) -> None:
-    """Serve the page and the HTTP API, until Ctrl-C. The address that is printed first opens the
+    """Serve the page and the HTTP API, until Ctrl-C. On a desktop the first start of a library also
+    opens the page in the browser. The address that is printed first opens the
     page once, logged in; `lookalike link` prints another one. With `--host 0.0.0.0` it also tells
     the address for other machines of the network, and a terminal shows it as a QR code."""
     from search.api.server import serve as run_server
@@ -61,10 +78,16 @@ def serve(
         open_engine(context, **more) as engine,
         publish(engine.settings, token) as publish_address,
     ):
+        is_first = _is_first_start(engine.home)
 
         def announce(addresses: Addresses) -> None:
             publish_address(addresses.address)
             typer.echo(addresses.link)
+            if browser or (browser is None and is_first and sys.stdout.isatty() and has_desktop()):
+                # a thread: some browsers return when they end
+                threading.Thread(
+                    target=webbrowser.open, args=(addresses.browser_link,), daemon=True
+                ).start()
             _show_phone_links(addresses)
             if no_token:
                 output.note(
@@ -73,6 +96,21 @@ def serve(
                 )
 
         run_server(engine, host, port, allow or [], announce, token, no_token, watch)
+
+
+def _is_first_start(home: Path) -> bool:
+    """Whether no server of this library was started before. Notes that one is."""
+    try:
+        (home / OPENED).touch(exist_ok=False)
+    except OSError:  # it is there, or the home cannot be written
+        return False
+    return True
+
+
+def has_desktop(platform: str = sys.platform, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether a browser can show a window: always on macOS and Windows, elsewhere if there is a
+    display."""
+    return platform in ("win32", "darwin") or any(environment.get(name) for name in DISPLAYS)
 
 
 def _show_phone_links(addresses: Addresses) -> None:

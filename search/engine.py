@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         MoveProgress,
     )
     from search.records.removals import Removal, Restored
+    from search.records.saved import SavedHits, SavedSearch
     from search.records.tokens import Role, Token
     from search.records.variants import AugmentProgress, VariantProgress, Variants
     from search.types import Pixels, Vectors
@@ -452,6 +453,39 @@ class Engine:
                 "a Query holds its own terms, k, conditions and so on; give nothing beside it"
             )
         return self.library.searches.search(query).with_thumbnails(self.library.thumbnails)
+
+    def save_search(self, name: str, query: Query, owner: str = "") -> SavedSearch:
+        """Keep a query under a name, with copies of its picture files. What is in the library now
+        counts as seen.
+
+        owner: digest of the token of a user of the server; each user has searches of their own.
+        Raises InputError for a name that is taken, and LookalikeError for a picture that cannot be
+        read.
+
+        engine.save_search("logo", Query.of("logo.png", kind="copy"))
+        """
+        return self.library.saved.save(owner, name, query)
+
+    def saved_searches(self, owner: str = "") -> list[SavedSearch]:
+        """Return the saved searches of an owner, by name."""
+        return self.library.saved_searches.all(owner)
+
+    def run_saved_search(self, name: str, since: str | None = None, owner: str = "") -> SavedHits:
+        """Answer a saved search. Raises NotFoundError, and LookalikeError as `search`.
+
+        since: only pictures that came to the library since `mark_saved_search` (`last`), or in a
+        period and after it, such as `7d` or `2024-05`.
+        """
+        return self.library.saved.run(owner, name, since)
+
+    def mark_saved_search(self, name: str, newest: int, owner: str = "") -> None:
+        """Note that an answer of a saved search was seen. newest: of that answer. Raises
+        NotFoundError."""
+        self.library.saved_searches.mark(owner, name, newest)
+
+    def delete_saved_search(self, name: str, owner: str = "") -> None:
+        """Delete a saved search. Raises NotFoundError."""
+        self.library.saved_searches.delete(owner, name)
 
     def words(self, prefix: str = "", limit: int = 50) -> Words:
         """Return the words that the library's model knows and that begin with a prefix.

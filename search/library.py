@@ -28,6 +28,7 @@ from search.vectors.registry import StoreServer, open_stores
 if TYPE_CHECKING:
     from search.catalog.captions import ModelCaptions
     from search.catalog.jobs import JobBoard
+    from search.catalog.saved_searches import SavedSearches
     from search.catalog.tagging import Albums, Tagging
     from search.catalog.texts import Texts
     from search.catalog.tokens import Tokens
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from search.querying.difference import ThumbnailComparer
     from search.querying.duplicates import DuplicateFinder
     from search.querying.pipeline import LibrarySearch
+    from search.querying.saved import SavedSearchRunner
     from search.records.transient import TransientItems
     from search.runtime import Runtime
     from search.types import RowIds, Vectors
@@ -242,6 +244,19 @@ class Library:
 
         return self._make_once("searches", lambda: LibrarySearch(self))
 
+    @cached_property
+    def saved_searches(self) -> SavedSearches:
+        from search.catalog.saved_searches import SavedSearches
+
+        return self._make_once("saved_searches", lambda: SavedSearches(self.database))
+
+    @cached_property
+    def saved(self) -> SavedSearchRunner:
+        from search.querying.saved import SavedSearchRunner
+
+        parts = (self.saved_searches, self.reader, self.searches)
+        return SavedSearchRunner(*parts, self.settings.upload_bytes)
+
     def find_pairs(self, space: Space) -> PairFinder:
         """Return the pairs of near vectors of a space; the same object for all callers."""
         from search.vectors.pairs import PairFinder
@@ -418,6 +433,13 @@ class LibraryView:
         from search.querying.pipeline import LibrarySearch
 
         return LibrarySearch(cast(Library, self))
+
+    @cached_property
+    def saved(self) -> SavedSearchRunner:
+        from search.querying.saved import SavedSearchRunner
+
+        parts = (self._whole.saved_searches, self.reader, self.searches)
+        return SavedSearchRunner(*parts, self._whole.settings.upload_bytes)
 
     @cached_property
     def generator(self) -> VariantGenerator:

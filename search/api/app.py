@@ -27,6 +27,7 @@ from search.api.routers import (
     images,
     index,
     removal,
+    saved,
     search,
     share,
     system,
@@ -71,8 +72,9 @@ def create_app(
     app.state.context = context = Context(engine, access, allow)
     app.state.schedule = SyncSchedule(engine, context.jobs)
     app.state.watcher = FolderWatcher(engine, context.jobs) if watch else None
-    pictures = (search, duplicates, removal, downloads, tags, images, texts, captions, variants)
-    for part in (*pictures, index, folders, share, system, desktop, web):
+    searches = search, saved, duplicates
+    pictures = removal, downloads, tags, images, texts, captions, variants
+    for part in (*searches, *pictures, index, folders, share, system, desktop, web):
         app.include_router(part.router)
     problems.install(app, HEADERS)
     max_bytes = engine.settings.upload_bytes

@@ -42,6 +42,7 @@ TOKEN = re.compile(r"[0-9a-f]{64}")  # of a user; nothing else is looked up
 GRANT = "grant"  # of a request, in the state of its scope
 LARGE_ROUTES = ("search", "images", "images/preview", "variants")
 LARGE = frozenset(("/share", *(f"/api/v1/{name}" for name in LARGE_ROUTES)))
+SAVED = "/api/v1/searches/"  # whose queries have pictures
 SHARE = ("POST", "/share")  # from the system's sheet of apps, without a page
 SMALL_BODY = 2**20  # most bytes of a body on other routes
 LOGIN = "/api/v1/login"
@@ -361,7 +362,9 @@ class AccessControl:
             raise too_large(self._max_body(scope))
 
     def _max_body(self, scope: Scope) -> int:
-        return self._max_bytes if scope["path"] in LARGE else min(self._max_bytes, SMALL_BODY)
+        path = scope["path"]
+        is_large = path in LARGE or path.startswith(SAVED)
+        return self._max_bytes if is_large else min(self._max_bytes, SMALL_BODY)
 
 
 def client_of(scope: Scope) -> str:

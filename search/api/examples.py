@@ -120,6 +120,14 @@ CREATED_VARIANT = {
     "source": None,
 }
 
+SAVED = {
+    "name": "hats",
+    "query": {"terms": [{"image": 0, "weight": 1.0}], "k": 5, "min_score": 0.8},
+    "created": 1714550400.0,
+    "seen": 1714550400.0,
+    "newest": 5102,
+}
+
 ANSWERS: dict[str, Any] = {
     "search_images": {
         "query": {"terms": [{"image": 0, "weight": 1.0}], "k": 5, "min_score": None},
@@ -129,6 +137,18 @@ ANSWERS: dict[str, Any] = {
         "low_content": False,
         "pages": [],
         "hits": [HIT],
+    },
+    "list_saved_searches": {"searches": [SAVED]},
+    "save_search": SAVED,
+    "run_saved_search": {
+        "query": SAVED["query"],
+        "model": "mini",
+        "took_ms": {"decode": 9.1, "embed": 14.2, "search": 1.3, "verify": 0.0, "total": 24.6},
+        "understood": [],
+        "low_content": False,
+        "pages": [],
+        "hits": [HIT],
+        "newest": 5217,
     },
     "list_words": {
         "model": "mini",
@@ -284,6 +304,8 @@ REQUESTS: dict[str, Any] = {
         "where": ["type=jpeg and width>=1000"],
         "k": 5,
     },
+    "save_search": {"terms": [{"image": f"id:{ID[:12]}"}], "min_score": 0.8},
+    "mark_saved_search": {"newest": 5217},
     "keep_image": URL,
     "preview_image": URL,
     "mark_image": {"favourite": True, "rating": 4},

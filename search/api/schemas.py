@@ -20,6 +20,7 @@ from search.records.duplicates import CompareReport, FileOfPicture, Replacement
 from search.records.hits import Hits
 from search.records.indexing import IndexReport
 from search.records.pictures import Label, Metadata
+from search.records.saved import SavedSearch
 from search.records.texts import TextReport
 from search.records.tokens import Role
 from search.records.variants import AugmentReport, VariantSource
@@ -75,6 +76,26 @@ class AnswerJson(Hits):
     """
 
     understood: tuple[UnderstoodJson, ...] = ()
+
+
+class SavedAnswerJson(AnswerJson):
+    """The answer of a saved search. newest: what `POST /searches/{name}/seen` takes."""
+
+    newest: int
+
+
+class SavedSearchesJson(BaseModel):
+    """The saved searches, by name."""
+
+    searches: list[SavedSearch]
+
+
+class SeenJson(BaseModel):
+    """A body for `POST /searches/{name}/seen`. newest: of the answer that was seen."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    newest: Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class AlbumNameJson(BaseModel):

@@ -758,6 +758,60 @@ def add_transient_items(connection: Connection) -> None:
     )
 
 
+def add_saved_searches(connection: Connection) -> None:
+    """Searches under a name, and when a picture came to the library."""
+    is_postgresql = connection.dialect.name == "postgresql"
+    real = "DOUBLE PRECISION" if is_postgresql else "FLOAT"
+    _add_column(connection, "pictures", "added", real)
+    _run(
+        connection,
+        "CREATE INDEX pictures_added ON pictures (added)",
+        """
+        CREATE TABLE saved_searches (
+            owner VARCHAR(64) NOT NULL,
+            name VARCHAR(200) NOT NULL,
+            query JSON NOT NULL,
+            created FLOAT NOT NULL,
+            seen FLOAT NOT NULL,
+            newest INTEGER NOT NULL,
+            PRIMARY KEY (owner, name)
+        )
+        """,
+        """
+        CREATE TABLE saved_pictures (
+            owner VARCHAR(64) NOT NULL,
+            name VARCHAR(200) NOT NULL,
+            number INTEGER NOT NULL,
+            data BLOB NOT NULL,
+            PRIMARY KEY (owner, name, number)
+        )
+        """,
+        postgresql=(
+            "CREATE INDEX pictures_added ON pictures (added)",
+            """
+            CREATE TABLE saved_searches (
+                owner TEXT COLLATE "C" NOT NULL,
+                name TEXT COLLATE "C" NOT NULL,
+                query JSON NOT NULL,
+                created DOUBLE PRECISION NOT NULL,
+                seen DOUBLE PRECISION NOT NULL,
+                newest BIGINT NOT NULL,
+                PRIMARY KEY (owner, name)
+            )
+            """,
+            """
+            CREATE TABLE saved_pictures (
+                owner TEXT COLLATE "C" NOT NULL,
+                name TEXT COLLATE "C" NOT NULL,
+                number INTEGER NOT NULL,
+                data BYTEA NOT NULL,
+                PRIMARY KEY (owner, name, number)
+            )
+            """,
+        ),
+    )
+
+
 class Migration(NamedTuple):
     """version: of the schema after it. apply: changes a catalog of the version before."""
 
@@ -790,6 +844,7 @@ MIGRATIONS = (
     Migration(23, add_listings),
     Migration(24, add_model_captions),
     Migration(25, add_transient_items),
+    Migration(26, add_saved_searches),
 )
 """Never edited, only extended at the end."""
 NEWEST = MIGRATIONS[-1].version

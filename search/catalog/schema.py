@@ -101,6 +101,8 @@ pictures = Table(
     Column("caption_origin", String(8)),  # see `search.catalog.tags.Origin`
     Column("exif", JSON, nullable=False, server_default=text("'{}'")),  # other tags by name
     Column("orphaned", Float),  # when its last file was removed, in seconds since 1970
+    # when it came to the library, in seconds since 1970; NULL before that was recorded
+    Column("added", Float),
     Column("low_content", Boolean, nullable=False, default=False, server_default=false()),
     # the end of its pixels is missing
     Column("truncated", Boolean, nullable=False, default=False, server_default=false()),
@@ -114,6 +116,7 @@ pictures = Table(
     Index("pictures_height", "height"),
     Index("pictures_bytes", "bytes"),
     Index("pictures_taken", "taken"),
+    Index("pictures_added", "added"),
     Index("pictures_camera", "camera"),
     Index("pictures_lens", "lens"),
     Index("pictures_place", "latitude", "longitude"),
@@ -330,6 +333,26 @@ texts = Table(  # what is written in a picture, one row for each picture that wa
     Column("failed", String(32)),  # why it could not be read, a key of `records.SKIP_CODES`
     Column("text", Text, nullable=False),  # its lines, separated by newlines; empty if it has none
     Column("lines", JSON, nullable=False),  # [[text, confidence, x, y, ... 8 numbers], ...]
+)
+
+saved_searches = Table(  # see `search.catalog.saved_searches`
+    "saved_searches",
+    metadata,
+    Column("owner", String(64), primary_key=True),
+    Column("name", String(200), primary_key=True),
+    Column("query", JSON, nullable=False),  # as every interface spells it
+    Column("created", Float, nullable=False),
+    Column("seen", Float, nullable=False),
+    Column("newest", Number, nullable=False),  # row id of a picture
+)
+
+saved_pictures = Table(  # of the queries of saved searches
+    "saved_pictures",
+    metadata,
+    Column("owner", String(64), primary_key=True),
+    Column("name", String(200), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("data", LargeBinary, nullable=False),  # bytes of a picture file
 )
 
 transient_items = Table(  # that servers keep for some time, see `search.catalog.transient`

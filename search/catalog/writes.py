@@ -433,7 +433,8 @@ class CatalogWriter:
         again = {n: one.description for n, one in pairs if one.description is not None}
         set_embedded(c, again)
         new = [item for item in by_id.values() if item.id not in known]
-        rows = [self._row(item) for item in new]
+        now = self._clock()
+        rows = [self._row(item) | {"added": now} for item in new]
         if not rows:
             return {picture_id: row.row_id for picture_id, row in known.items()}, set(orphans)
         pixel_hashes = {row["pixel_hash"] for row in rows}

@@ -26,6 +26,7 @@ from search.errors import LookalikeError, QueryError
 COMMANDS = {
     "index": "search.cli.library",
     "search": "search.cli.search",
+    "saved": "search.cli.saved",
     "duplicates": "search.cli.duplicates",
     "words": "search.cli.search",
     "text": "search.cli.library",

@@ -12,6 +12,7 @@ from search.cli import arguments, output, sheets
 from search.cli.arguments import AsJson
 from search.cli.session import find_server, open_engine
 from search.process import limit_blas
+from search.records.saved import since_condition
 
 
 def search(
@@ -111,12 +112,28 @@ def search(
     csv_file: Annotated[
         Path | None, arguments.option("--csv", metavar="FILE", help="Write the answer as a table.")
     ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHEN",
+            help="Only pictures that came to the library since then: 2024-05, 7d, last month.",
+        ),
+    ] = None,
+    save: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Also save the search, with copies of its pictures; see `lookalike saved`.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Find the pictures that look like IMAGE, best first, or those that hold a condition."""
     if as_json + only_paths + print0 > 1:
         raise typer.BadParameter("--json, --paths and --print0: give one of them")
     limit_blas()
+    if since is not None:
+        where = [*(where or ()), since_condition(since)]
     query = arguments.parse_query(
         images or [],
         k,
@@ -129,11 +146,14 @@ def search(
         offset=offset,
     )
     query = replace(query, hidden=find_hidden, verify=verify)
-    server = find_server(context) if html_file is None else None  # it sends no thumbnails
+    # it sends no thumbnails, and what is saved there is saved here
+    server = find_server(context) if html_file is None and save is None else None
     hits = server.search(query) if server else None
     if hits is None:
         with open_engine(context, one_shot=True) as engine:
             hits = engine.search(query)
+            if save is not None:
+                engine.save_search(save, query)
             if html_file is not None:
                 sheets.write_contact_sheet(html_file, hits, engine)
     if csv_file is not None:

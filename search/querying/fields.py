@@ -10,6 +10,7 @@ import operator
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -210,6 +211,27 @@ def _compile_date(period: tuple[str, str], sign: str, _: Scope) -> Criterion:
         "<=": date < end,
         ">": date >= end,
         ">=": date >= start,
+    }[sign]
+
+
+def _parse_added(text: str) -> tuple[float, float]:
+    """Return the begin of a period and of what follows it in seconds since 1970, by the clock of
+    this machine."""
+    start, end = (datetime.fromisoformat(one) for one in values.parse_period(text))
+    try:
+        return start.timestamp(), end.timestamp()
+    except OverflowError as error:
+        raise ValueError(text) from error
+
+
+def _compile_added(period: tuple[float, float], sign: str, _: Scope) -> Criterion:
+    added, (start, end) = pictures.c.added, period
+    return {
+        "=": and_(added >= start, added < end),
+        "<": added < start,
+        "<=": added < end,
+        ">": added >= end,
+        ">=": added >= start,
     }[sign]
 
 
@@ -503,6 +525,13 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
             _compile_date,
             "a year, a month, a day, a time, or one such as 30d, yesterday, last month",
             "date>=2024-05",
+            True,
+        ),
+        "added": Field(
+            _parse_added,
+            _compile_added,
+            "when it came to the library, as for date",
+            'added>="last week"',
             True,
         ),
         "path": Field(values.parse_text, _compile_path, _GLOB, "path=holiday/*"),

@@ -301,8 +301,14 @@ CREATE TABLE model_captions (
     PRIMARY KEY (picture), FOREIGN KEY(picture) REFERENCES pictures (row_id)
 );
 """,
+    25: """
+CREATE TABLE transient_items (
+    kind VARCHAR(16) NOT NULL, name VARCHAR(64) NOT NULL, ends FLOAT NOT NULL, media TEXT NOT NULL,
+    data BLOB NOT NULL, PRIMARY KEY (kind, name)
+);
+""",
 }
-OLD_VERSIONS = tuple(range(1, 25))
+OLD_VERSIONS = tuple(range(1, 26))
 TABLES = {  # of the present version, by their names in older ones
     **{name: name for name in "meta roots pictures colors".split()},
     **dict.fromkeys(("models", "spaces"), "spaces"),

@@ -1,0 +1,106 @@
+"""Saved searches, with the pictures of their queries."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Select, delete, func, insert, select, update
+
+from search.catalog.schema import pictures, saved_pictures, saved_searches as saved
+from search.errors import InputError, NotFoundError
+from search.records.saved import MOST_NAME, MOST_SEARCHES, SavedSearch
+
+if TYPE_CHECKING:
+    from search.catalog.database import Database
+
+
+class SavedSearches:
+    """The saved searches of a catalog. Each belongs to an owner, and is known to that one alone.
+
+    owner: digest of the token of a user, empty for the owner of the library. Threads may share it.
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+        """clock: returns seconds since 1970."""
+        self._database, self._clock = database, clock
+
+    def add(
+        self, owner: str, name: str, query: dict[str, Any], files: Sequence[bytes]
+    ) -> SavedSearch:
+        """Save a query. What is in the library now counts as seen.
+
+        query: its JSON. files: the pictures that it names by `image: N`. Raises InputError for a
+        name that is taken or cannot be, and for too many searches.
+        """
+        if not 1 <= len(name.strip()) <= MOST_NAME or not name.isprintable():
+            raise InputError(f"the name of a search has 1 to {MOST_NAME} characters on one line")
+        now = self._clock()
+        with self._database.write() as c:
+            names = set(c.scalars(select(saved.c.name).where(saved.c.owner == owner)))
+            if name in names:
+                raise InputError(f"there is a search {name!r}; remove it, or take another name")
+            if len(names) >= MOST_SEARCHES:
+                raise InputError(f"there are {MOST_SEARCHES} saved searches; remove some")
+            newest = c.scalar(select(func.max(pictures.c.row_id))) or 0
+            search = SavedSearch(name, query, now, now, int(newest))
+            c.execute(insert(saved).values(owner=owner, **search.to_json()))
+            rows = [
+                {"owner": owner, "name": name, "number": i, "data": data}
+                for i, data in enumerate(files)
+            ]
+            if rows:
+                c.execute(insert(saved_pictures), rows)
+        return search
+
+    def all(self, owner: str) -> list[SavedSearch]:
+        """Return the searches of an owner, by name."""
+        with self._database.read() as c:
+            return [_search(row) for row in c.execute(_select(owner).order_by(saved.c.name))]
+
+    def get(self, owner: str, name: str) -> tuple[SavedSearch, list[bytes], int]:
+        """Return a search, its pictures, and the number of the newest picture of the library.
+
+        Raises NotFoundError.
+        """
+        of_search = saved_pictures.c.owner == owner, saved_pictures.c.name == name
+        files = select(saved_pictures.c.data).where(*of_search).order_by(saved_pictures.c.number)
+        with self._database.read() as c:
+            row = c.execute(_select(owner).where(saved.c.name == name)).first()
+            if row is None:
+                raise _describe_missing(name)
+            newest = c.scalar(select(func.max(pictures.c.row_id))) or 0
+            return _search(row), [bytes(data) for data in c.scalars(files)], newest
+
+    def mark(self, owner: str, name: str, newest: int) -> None:
+        """Note that the answer was seen with the pictures up to a number; an earlier one changes
+        nothing. Raises NotFoundError."""
+        with self._database.write() as c:
+            where = saved.c.owner == owner, saved.c.name == name
+            if c.scalar(select(saved.c.name).where(*where)) is None:
+                raise _describe_missing(name)
+            values = {"newest": newest, "seen": self._clock()}
+            c.execute(update(saved).where(*where, saved.c.newest <= newest).values(values))
+
+    def delete(self, owner: str, name: str) -> None:
+        """Delete a search. Raises NotFoundError."""
+        with self._database.write() as c:
+            for table in (saved_pictures, saved):
+                where = table.c.owner == owner, table.c.name == name
+                count = c.execute(delete(table).where(*where)).rowcount
+            if not count:
+                raise _describe_missing(name)
+
+
+def _select(owner: str) -> Select[Any]:
+    columns = saved.c.name, saved.c.query, saved.c.created, saved.c.seen, saved.c.newest
+    return select(*columns).where(saved.c.owner == owner)
+
+
+def _search(row: Any) -> SavedSearch:
+    return SavedSearch(row.name, row.query, row.created, row.seen, int(row.newest))
+
+
+def _describe_missing(name: str) -> NotFoundError:
+    return NotFoundError(f"no search is saved as {name!r}; `lookalike saved list` lists them")

@@ -28,7 +28,7 @@ from search.errors import (
 )
 from search.files import absolute_path, delete_partials
 from search.library import Library, LibraryView
-from search.media.object_urls import is_object_url, relative_place, resolve_place
+from search.media.object_urls import is_remote, is_site_url, relative_place, resolve_place
 from search.media.urls import is_address
 from search.querying.conditions import Comparison
 from search.querying.query import Query, list_conditions
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     )
     from search.records.removals import Removal, Restored
     from search.records.saved import SavedHits, SavedSearch
+    from search.records.sources import Sources
     from search.records.tokens import Role, Token
     from search.records.variants import AugmentProgress, VariantProgress, Variants
     from search.types import Pixels, Vectors
@@ -169,18 +170,22 @@ class Engine:
         beside: bool = False,
         still: bool = False,
         ray: str | None = None,
+        pages: int | None = None,
+        delay: float | None = None,
     ) -> Iterator[Progress]:
         """Sync a folder with the library, and yield the progress; the last one has the report.
 
-        path: of a folder, or the URL of a bucket or a prefix, such as `s3://bucket/prefix`.
+        path: of a folder, or the URL of a bucket or a prefix, such as `s3://bucket/prefix`, or of a
+        web site of one's own, such as `https://site/`.
         exclude: globs to leave out, remembered with the folder. allow_empty: accept that a known
         folder is empty now. force: read files again even if they seem unchanged: all, or those
         that match one of some globs. follow_links: follow symbolic links, remembered with the
         folder; None does as before. beside: keep the library's model; from now on all pictures also
         get vectors of the model that the engine was opened with, until `forget_model`. still: leave
         files for the next sync that are being written. ray: address of a Ray cluster that decodes
-        and embeds (`auto`, `HOST:PORT`), or `local` to start one here. Raises LookalikeError;
-        pictures that were committed before stay.
+        and embeds (`auto`, `HOST:PORT`), or `local` to start one here. pages: of a web site, at
+        most. delay: seconds between two requests to it. Both are settings otherwise. Raises
+        LookalikeError; pictures that were committed before stay.
         """
         from search.indexing.spaces import SyncSpaces
 
@@ -188,13 +193,14 @@ class Engine:
         if self._whole is not None:
             if not self.is_within(place):
                 raise CollectionError(f"{place} is in no collection of this token")
-            options = (exclude, allow_empty, force, follow_links, beside, still, ray)
+            options = (exclude, allow_empty, force, follow_links, beside, still, ray, pages, delay)
             yield from self._whole.index(place, *options)
             return
-        if not (is_object_url(place) or os.path.exists(place)) and not any(
+        if not (is_remote(place) or os.path.exists(place)) and not any(
             relative_place(place, r.path) is not None for r in self.library.catalog.roots()
         ):
             raise NotFoundError(f"{place} is not there; give a folder of pictures")
+        self._prepare_site(place, ray, pages, delay)
         models, catalog, reader = self.library.models, self.library.catalog, self.library.reader
         yield from SyncSpaces(catalog, reader, models, beside).fetch()
         with self.library.write_lock.hold(), ExitStack() as stack:
@@ -204,7 +210,7 @@ class Engine:
             cluster = (
                 stack.enter_context(self._open_cluster(ray, embedder, others)) if ray else None
             )
-            indexer = self._folder_sync(embedder, others, cluster)
+            indexer = self._folder_sync(embedder, others, cluster, pages)
             globs = ("*",) if force is True else tuple(force or ())
             run = indexer.sync(place, exclude, allow_empty, globs, follow_links, still)
             with closing(self.library.write_lock.lend_between(run)) as steps:
@@ -216,6 +222,22 @@ class Engine:
                             self.library.indexes.save(space)
                         self.library.features.save()
                     yield progress
+
+    def _prepare_site(
+        self, place: str, ray: str | None, pages: int | None, delay: float | None
+    ) -> None:
+        """Set the pace of a site. Raises InputError for options that its place does not take."""
+        if not is_site_url(place):
+            if pages is not None or delay is not None:
+                raise InputError(
+                    f"{place} is no web site, so it takes neither a number of pages nor a delay"
+                )
+            return
+        if ray is not None:
+            raise InputError("a web site is read by one machine; leave --ray out")
+        if (pages is not None and pages < 1) or (delay is not None and not 0 <= delay <= 3600):
+            raise InputError("give 1 page or more, and a delay of 0 to 3600 seconds")
+        self.library.stores.sites.set_delay(place, delay)
 
     def _open_cluster(
         self, address: str, embedder: Embedder, others: Sequence[Embedder]
@@ -232,14 +254,22 @@ class Engine:
         return RayCluster(address, *parts, list_embedded, self.library.report)
 
     def _folder_sync(
-        self, embedder: Embedder, others: Sequence[Embedder], cluster: RayCluster | None = None
+        self,
+        embedder: Embedder,
+        others: Sequence[Embedder],
+        cluster: RayCluster | None = None,
+        pages: int | None = None,
     ) -> FolderSync:
         """Return a sync under the embedder of the library's model, and those beside it.
 
-        cluster: decodes and embeds in place of the processes of this machine.
+        cluster: decodes and embeds in place of the processes of this machine. pages: most of a
+        site; None for the setting.
         """
+        from search.indexing.scan_site import SiteLimits
         from search.indexing.sync import FolderSync
 
+        s = self.settings
+        limits = SiteLimits(pages or s.site_pages, s.site_seconds, s.fetch_bytes)
         return FolderSync(
             self.library.catalog,
             self.library.reader,
@@ -252,6 +282,7 @@ class Engine:
             others,
             self.library.stores,
             self.library.objects,
+            limits,
         )
 
     def _embed_missing(self) -> IndexReport:
@@ -270,10 +301,12 @@ class Engine:
         follow_links: bool | None = None,
         beside: bool = False,
         ray: str | None = None,
+        pages: int | None = None,
+        delay: float | None = None,
     ) -> IndexReport:
         """Sync a folder to the end, as `index` does, and return the report."""
         options = (exclude, allow_empty, force, follow_links, beside)
-        *_, last = self.index(path, *options, ray=ray)
+        *_, last = self.index(path, *options, ray=ray, pages=pages, delay=delay)
         if last.report is None:
             raise LibraryError(f"indexing {path} ended early; run it again")
         return last.report
@@ -753,6 +786,14 @@ class Engine:
         """
         return self.library.browser.picture(identity)
 
+    def sources(self, identity: str) -> Sources:
+        """Return where a picture comes from: its files, pages that show it, where it was downloaded
+        from, credits, and public search engines that could look for it. Nothing is sent.
+
+        Raises as `picture`.
+        """
+        return self.library.sources.read(self.picture(identity))
+
     def select(self, ids: Sequence[str]) -> list[Picture]:
         """Return what is known of pictures, each once, in the order of their ids.
 
@@ -1026,6 +1067,11 @@ class Engine:
         """
         return resolve_place(path)
 
+    @staticmethod
+    def is_site(path: str | PathLike[str]) -> bool:
+        """Return whether a text is the URL of a web site."""
+        return is_site_url(os.fspath(path))
+
     def is_indexed(self, path: str | PathLike[str]) -> bool:
         """Return whether a path or a URL is an indexed folder, or in one."""
         place = resolve_place(path)
@@ -1184,5 +1230,5 @@ def _local_path(path: str | PathLike[str]) -> Path:
 
 
 def _is_there(place: str) -> bool:
-    """Whether a folder is there. For object storage, its state in the catalog counts."""
-    return is_object_url(place) or os.path.isdir(place)
+    """Whether a folder is there. For object storage and sites, its state in the catalog counts."""
+    return is_remote(place) or os.path.isdir(place)

@@ -6,6 +6,7 @@
     │   │   ├── SizeError   a picture that exceeds the limits
     │   │   └── CropError   a crop that is not inside its picture
     │   ├── NotFoundError   a path or an id that does not exist
+    │   ├── AddressError    a URL that leads to an address that is not allowed
     │   ├── CollectionError  a folder outside the collections that a token is for
     │   ├── NotUploadError  a picture that is not an upload, so that it is not deleted
     │   └── QueryError      a query that cannot be answered
@@ -18,9 +19,10 @@
     │       └── NeighbourError  no picture of the library that variants could start from
     ├── ModelError          a model that is unknown, cannot be loaded, or is not the library's
     ├── BusyError           the queue is full
-    ├── RemoteError         object storage that gives no answer, or a wrong one
-    │   ├── RemoteDeniedError   object storage that denies access
-    │   └── RemoteMissingError  a bucket or an object that is not there
+    ├── RemoteError         object storage or a site that gives no answer, or a wrong one
+    │   ├── RemoteDeniedError   object storage or a site that denies access
+    │   │   └── RobotsError     the robots.txt of a site forbids it
+    │   └── RemoteMissingError  a bucket, an object or a page that is not there
     ├── ClusterError        a Ray cluster cannot be used
     └── LibraryError        the library cannot be used
         ├── EmptyError      the library has no pictures
@@ -77,6 +79,12 @@ class NotFoundError(InputError):
     """A path or an id that does not exist."""
 
     code = "not_found"
+
+
+class AddressError(InputError):
+    """A URL that leads to an address that is neither public nor allowed."""
+
+    code = "address_not_allowed"
 
 
 class CollectionError(InputError):
@@ -159,19 +167,25 @@ class BusyError(LookalikeError):
 
 
 class RemoteError(LookalikeError):
-    """Object storage that gives no answer, or a wrong one."""
+    """Object storage or a site that gives no answer, or a wrong one."""
 
     code = "source_unavailable"
 
 
 class RemoteDeniedError(RemoteError):
-    """Object storage that denies access."""
+    """Object storage or a site that denies access."""
 
     code = "source_denied"
 
 
+class RobotsError(RemoteDeniedError):
+    """The robots.txt of a site forbids it."""
+
+    code = "robots_denied"
+
+
 class RemoteMissingError(RemoteError):
-    """A bucket or an object that is not there."""
+    """A bucket, an object or a page that is not there."""
 
     code = "source_missing"
 

@@ -17,10 +17,11 @@ from search.catalog.database import CATALOG, open_database
 from search.catalog.reads import CatalogReader
 from search.catalog.schema import UPLOADS
 from search.errors import InputError, LibraryError
-from search.media.object_urls import is_object_url, join_place, parse_object_url
+from search.media.object_urls import is_object_url, is_remote, join_place, parse_object_url
 from search.media.objects import ObjectStores
 from search.media.open_file import FilePlace, open_file
 from search.media.rules import Limits
+from search.media.sites import PICTURES, PURPOSE, SiteReader
 from search.media.thumbnails import DiskThumbnails, ObjectThumbnails, Thumbnails
 from search.settings import Settings, split_list
 from search.vectors.registry import StoreServer, open_stores
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from search.querying.duplicates import DuplicateFinder
     from search.querying.pipeline import LibrarySearch
     from search.querying.saved import SavedSearchRunner
+    from search.querying.sources import SourceReader
     from search.records.transient import TransientItems
     from search.runtime import Runtime
     from search.types import RowIds, Vectors
@@ -61,9 +63,9 @@ class Library:
     home: the library's folder. database, catalog, reader: what is indexed. models: embedders.
     decoders: decoding processes. resolver: turns what a user gives as a picture into pixels.
     indexes: vector stores. features: the index of local features. searches: answers queries.
-    browser: shows single pictures. uploads: pictures that were sent; uploads_place: where they
-    are. stores: object storage; objects: the URL of what the library keeps there, None for its
-    folder. jobs: those of all servers. tokens: of their users. tags, albums: what people say of
+    browser: shows single pictures. uploads: pictures that were sent; uploads_place: where they are.
+    stores: object storage and web sites; objects: the URL of what the library keeps there, None for
+    its folder. jobs: those of all servers. tokens: of their users. tags, albums: what people say of
     pictures. texts: what is written in pictures; text_readers: processes that read it. captions:
     what a model said of pictures.
     generator: makes variants. runtime: the inference thread.
@@ -84,7 +86,8 @@ class Library:
         self.home = settings.home.expanduser().resolve()
         self._opening = threading.RLock()
         self._pairs: dict[int, PairFinder] = {}
-        self.stores, self.objects = ObjectStores(settings.object_seconds), None
+        sites = SiteReader(lambda: self._make_fetcher(PURPOSE), settings.site_delay)
+        self.stores, self.objects = ObjectStores(settings.object_seconds, sites), None
         if settings.objects is not None:
             if not is_object_url(settings.objects):
                 raise InputError(
@@ -225,6 +228,10 @@ class Library:
         return self._make_once("browser", lambda: PictureBrowser(*parts))
 
     @cached_property
+    def sources(self) -> SourceReader:
+        return make_source_reader(self)
+
+    @cached_property
     def write_lock(self) -> WriteLock:
         from search.lock import WriteLock
 
@@ -323,7 +330,7 @@ class Library:
 
         Raises RemoteError for object storage that gives no answer.
         """
-        return self.stores.open(place) if is_object_url(place.root) else open_file(place)
+        return self.stores.open(place) if is_remote(place.root) else open_file(place)
 
     @cached_property
     def runtime(self) -> Runtime:
@@ -341,12 +348,22 @@ class Library:
 
     @cached_property
     def fetcher(self) -> Fetcher:
+        return self._make_fetcher()
+
+    def _make_fetcher(self, purpose: str = PICTURES) -> Fetcher:
+        """Return what fetches URLs. purpose: what sites are told."""
         from search.media.addresses import AllowedHosts
         from search.media.fetch import Fetcher
 
         s = self.settings
         hosts = AllowedHosts.parse(split_list(s.allow_hosts))
-        return Fetcher(s.fetch_bytes, s.fetch_seconds, allow_hosts=hosts, contact=s.contact)
+        return Fetcher(
+            s.fetch_bytes,
+            s.fetch_seconds,
+            allow_hosts=hosts,
+            contact=s.contact,
+            purpose=purpose,
+        )
 
     @cached_property
     def generator(self) -> VariantGenerator:
@@ -371,6 +388,13 @@ def make_duplicate_finder(library: Library) -> DuplicateFinder:
 
     parts = (library.reader, library.catalog, library.models, library.find_pairs)
     return DuplicateFinder(*parts, measure)
+
+
+def make_source_reader(library: Library) -> SourceReader:
+    """Make what tells where the pictures that a library shows come from."""
+    from search.querying.sources import SourceReader
+
+    return SourceReader(library.reader, library.open_file)
 
 
 class LibraryView:
@@ -427,6 +451,10 @@ class LibraryView:
     @cached_property
     def duplicates(self) -> DuplicateFinder:
         return make_duplicate_finder(cast(Library, self))
+
+    @cached_property
+    def sources(self) -> SourceReader:
+        return make_source_reader(cast(Library, self))
 
     @cached_property
     def searches(self) -> LibrarySearch:

@@ -143,6 +143,13 @@ class Settings(BaseModel):
     allow_hosts: str = ""
     """Hosts and networks that URLs may lead to although they are not on the public internet, such
     as `nas.lan, 192.168.1.0/24`."""
+    site_pages: int = Field(10_000, ge=1)
+    """Most pages of a web site that are read (see docs/sites.md)."""
+    site_delay: float = Field(0.2, ge=0)
+    """Seconds between two requests to a web site that is indexed. Its robots.txt may ask for
+    more."""
+    site_seconds: float = Field(14_400.0, gt=0)
+    """Longest time to list a web site, in seconds. What is not reached stays as it is."""
     contact: str | None = Field(None, pattern=r"^[!-'*-~]{1,200}$")
     """Mail address or web page of who runs this. Sites that a URL leads to are told it."""
     log_json: bool = False

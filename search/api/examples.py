@@ -39,6 +39,7 @@ IMAGE = {
     "low_content": False,
     "original_name": None,
     "source_url": None,
+    "page": None,
     "has_text": True,
 }
 LINE = {
@@ -168,6 +169,39 @@ ANSWERS: dict[str, Any] = {
     "get_desktop": {"shows_files": True},
     "keep_image": IMAGE,
     "get_image": IMAGE,
+    "get_sources": {
+        "id": ID,
+        "paths": ["https://hats.example/img/1.jpg"],
+        "pages": [{"page": "https://hats.example/", "title": "Hats", "text": "A hat on the beach"}],
+        "downloads": [
+            {
+                "path": "/home/ada/Downloads/1.jpg",
+                "url": "https://hats.example/img/1.jpg",
+                "referrer": "https://hats.example/",
+                "by": "user.xdg.origin.url",
+            }
+        ],
+        "credits": [{"name": "creator", "value": "Ada Lovelace", "by": "file"}],
+        "content_credentials": {
+            "generator": "Camera 1.0",
+            "title": "1.jpg",
+            "format": "image/jpeg",
+            "actions": ["c2pa.created"],
+            "verified": False,
+        },
+        "source_url": None,
+        "original_name": None,
+        "camera": "Canon EOS R5",
+        "public_url": "https://hats.example/img/1.jpg",
+        "engines": [
+            {
+                "name": "TinEye",
+                "url": "https://tineye.com/search?url=https%3A%2F%2Fhats.example%2Fimg%2F1.jpg",
+            }
+        ],
+        "hint": None,
+        "problem": None,
+    },
     "add_tag": IMAGE,
     "remove_tag": IMAGE,
     "mark_image": IMAGE,

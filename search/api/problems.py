@@ -30,6 +30,7 @@ STATUS: dict[type[errors.LookalikeError], int] = {
     errors.LookalikeError: 503,
 }
 CODES = {
+    "address_not_allowed": "the host of a URL is neither on the public internet nor allowed",
     "busy": "too much is asked at once, or the library is busy; Retry-After says for how long",
     "catalog_unavailable": "the database of the catalog does not answer; it may later",
     "cluster_failed": "a Ray cluster cannot be reached, or its nodes cannot be used",
@@ -63,12 +64,13 @@ CODES = {
     "picture_too_large": "the picture has more pixels or bytes than the limits allow",
     "query_invalid": "the query cannot be answered as it stands",
     "request_invalid": "the request is wrong",
+    "robots_denied": "the robots.txt of a site forbids to read it",
     "role_missing": "the token may not do this, by its role or its collections",
     "route_not_found": "this version has no such address",
     "server_lost": "the server that ran the job ended, or lost the catalog; only jobs have it",
-    "source_denied": "object storage denies access",
-    "source_missing": "a bucket or an object is not there",
-    "source_unavailable": "object storage gives no answer, or a wrong one",
+    "source_denied": "object storage or a web site denies access",
+    "source_missing": "a bucket, an object or a page is not there",
+    "source_unavailable": "object storage or a web site gives no answer, or a wrong one",
     "stopping": "the server is stopping",
     "storage_failed": "the disk is full, or refuses to write",
     "store_unavailable": "the vector store does not answer, or refuses; searches try it again",
@@ -85,6 +87,7 @@ CODES = {
 """What each code means. Codes never change their meaning; new ones may come."""
 
 STATUS_CODES = {
+    "address_not_allowed": "the host of a URL is neither on the public internet nor allowed",
     400: "request_invalid",
     401: "token_missing",
     403: "not_allowed",

@@ -21,6 +21,7 @@ from search.records.hits import Hits
 from search.records.indexing import IndexReport
 from search.records.pictures import Label, Metadata
 from search.records.saved import SavedSearch
+from search.records.sources import By
 from search.records.texts import TextReport
 from search.records.tokens import Role
 from search.records.variants import AugmentReport, VariantSource
@@ -112,8 +113,8 @@ class ImageJson(Metadata):
     tags: what people and files call it; tag_origins: who gave each. rating: 0 to 5 stars. hidden:
     it is in no list and in no answer, unless hidden pictures are asked for. labels: what the model
     sees in it, most probable first. original_name, source_url: of an upload, the name of its file
-    and the URL that it was fetched from. has_text: whether text was read in it;
-    null if it was not read yet.
+    and the URL that it was fetched from. page: a web page that shows it. has_text: whether text was
+    read in it; null if it was not read yet.
     """
 
     id: str
@@ -132,7 +133,72 @@ class ImageJson(Metadata):
     low_content: bool
     original_name: str | None
     source_url: str | None
+    page: str | None
     has_text: bool | None
+
+
+class MentionJson(BaseModel):
+    """A page that shows the picture. text: what it says of it."""
+
+    page: str
+    title: str
+    text: str
+
+
+class DownloadJson(BaseModel):
+    """Where a browser saved a file from. by: what keeps it, such as `user.xdg.origin.url`."""
+
+    path: str
+    url: str | None
+    referrer: str | None
+    by: str
+
+
+class CreditJson(BaseModel):
+    """What a file says of its origin. by: the file itself, or its sidecar."""
+
+    name: str
+    value: str
+    by: By
+
+
+class ContentCredentialsJson(BaseModel):
+    """A C2PA manifest. verified: always false, since signatures are not checked."""
+
+    generator: str | None
+    title: str | None
+    format: str | None
+    actions: list[str]
+    verified: bool
+
+
+class SearchEngineJson(BaseModel):
+    """A public search engine, and the address that searches for the picture by its public URL."""
+
+    name: str
+    url: str
+
+
+class SourcesJson(BaseModel):
+    """Where a picture comes from.
+
+    public_url: that everybody may fetch, as far as can be told. engines: none without one; hint:
+    what to do then. problem: why its file was not read.
+    """
+
+    id: str
+    paths: list[str]
+    pages: list[MentionJson]
+    downloads: list[DownloadJson]
+    credits: list[CreditJson]
+    content_credentials: ContentCredentialsJson | None
+    source_url: str | None
+    original_name: str | None
+    camera: str | None
+    public_url: str | None
+    engines: list[SearchEngineJson]
+    hint: str | None
+    problem: str | None
 
 
 class TextLineJson(BaseModel):
@@ -557,12 +623,23 @@ class IndexJson(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     path: str = Field(
-        min_length=1, max_length=4096, description="Absolute, from `~`, or s3://BUCKET/PREFIX."
+        min_length=1,
+        max_length=4096,
+        description="Absolute, from `~`, s3://BUCKET/PREFIX, or https://SITE/ of your own.",
     )
     exclude: list[Annotated[str, Field(max_length=1000)]] | None = Field(
         None,
         max_length=100,
         description="Globs of files to leave out, kept with the folder; null keeps those it has.",
+    )
+    pages: int | None = Field(
+        None, ge=1, description="Of a web site: most pages; null for the setting `site_pages`."
+    )
+    delay: float | None = Field(
+        None,
+        ge=0,
+        le=3600,
+        description="Of a web site: seconds between two requests; null for `site_delay`.",
     )
 
 
@@ -571,7 +648,9 @@ class FolderPathJson(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    path: str = Field(min_length=1, max_length=4096, description="Absolute, or from `~`.")
+    path: str = Field(
+        min_length=1, max_length=4096, description="Absolute, from `~`, or https://SITE/."
+    )
 
 
 class FolderOptionsJson(BaseModel):
@@ -618,7 +697,9 @@ class AugmentJson(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     path: str = Field(
-        min_length=1, max_length=4096, description="Absolute, from `~`, or s3://BUCKET/PREFIX."
+        min_length=1,
+        max_length=4096,
+        description="Absolute, from `~`, s3://BUCKET/PREFIX, or https://SITE/ of your own.",
     )
     output: str = Field(min_length=1, max_length=4096, description="Where it is written.")
     n: int = Field(4, description="Variants of each picture.")

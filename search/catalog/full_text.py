@@ -1,11 +1,11 @@
 """The full text of pictures: words of names, folders, captions, tags, labels, colors and text.
 
 Each picture has one row for what is its own, and one for each root that has a file of it, with the
-names in that root. So a user of some roots finds nothing by the names in others. SQLite indexes the
-rows by FTS5, PostgreSQL by a GIN index of `tsvector`. Both index the same tokens, which this module
-makes: a character of a language without spaces is a token of its own, so that a word of any
-length is found as a row of neighbours. (Trigrams find no word of two characters, as most Chinese
-words are.)
+names in that root and with what the pages of a site say of it. So a user of some roots finds
+nothing by the names in others. SQLite indexes the rows by FTS5, PostgreSQL by a GIN index of
+`tsvector`. Both index the same tokens, which this module makes: a character of a language without
+spaces is a token of its own, so that a word of any length is found as a row of neighbours.
+(Trigrams find no word of two characters, as most Chinese words are.)
 
 Triggers note in `stale_texts` each picture whose words changed. The end of every transaction that
 writes makes their rows anew, so the index agrees with each committed state.
@@ -31,6 +31,7 @@ from search.catalog.schema import (
     colors,
     files,
     labels,
+    mentions,
     meta,
     pictures,
     places,
@@ -262,6 +263,13 @@ def _make_rows(c: Connection, row_ids: Sequence[int]) -> Iterator[tuple[int, str
             if root_paths[key[1]] == uploads:  # it is of the file in that folder
                 in_root[key].append(original_names[picture])
         in_root[key].append(os.path.splitext(os.fsdecode(path))[0])
+    shown = select(places.c.picture, files.c.root, mentions.c.title, mentions.c.text)
+    shown = shown.join(files, files.c.id == places.c.file)
+    shown = shown.join(mentions, mentions.c.file == files.c.id)
+    shown = shown.order_by(files.c.path, mentions.c.rank)
+    for picture, root, title, words in c.execute(shown.where(places.c.picture.in_(row_ids))):
+        if picture in own:
+            in_root[int(picture), int(root)] += [title, words]
     for row_id, values in own.items():
         yield row_id * ROOTS, _join(values)
     for (row_id, root), values in in_root.items():

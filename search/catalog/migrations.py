@@ -26,6 +26,7 @@ def create(connection: Connection) -> None:
     schema.metadata.create_all(connection)
     add_full_text(connection)
     add_listings(connection)
+    add_sites(connection)
     connection.execute(insert(schema.meta).values(key="library", value=uuid.uuid4().hex))
 
 
@@ -812,6 +813,75 @@ def add_saved_searches(connection: Connection) -> None:
     )
 
 
+def add_sites(connection: Connection) -> None:
+    """Pages of web sites that show pictures, and what a site answered when it was last listed."""
+    noted = (
+        "INSERT INTO stale_texts SELECT DISTINCT picture FROM places WHERE file = {row}.file "
+        "AND picture NOT IN (SELECT picture FROM stale_texts)"
+    )
+    events = (("INSERT", "NEW"), ("DELETE", "OLD"), ("UPDATE", "NEW"))
+    triggers, functions = [], []
+    for event, row in events:
+        name = f"mentions_go_stale_{event.lower()}"
+        body = noted.format(row=row)
+        triggers.append(f"CREATE TRIGGER {name} AFTER {event} ON mentions BEGIN {body}; END")
+        functions += [
+            f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body}; "
+            "RETURN NULL; END $$",
+            f"CREATE TRIGGER {name} AFTER {event} ON mentions FOR EACH ROW "
+            f"EXECUTE FUNCTION {name}()",
+        ]
+    _run(
+        connection,
+        """
+        CREATE TABLE IF NOT EXISTS mentions (
+            file INTEGER NOT NULL REFERENCES files (id) ON DELETE CASCADE,
+            rank INTEGER NOT NULL,
+            page TEXT NOT NULL,
+            title TEXT NOT NULL,
+            text TEXT NOT NULL,
+            PRIMARY KEY (file, rank)
+        )
+        """,
+        """
+        CREATE TABLE IF NOT EXISTS site_answers (
+            root INTEGER NOT NULL REFERENCES roots (id) ON DELETE CASCADE,
+            url TEXT NOT NULL,
+            etag TEXT NOT NULL,
+            modified TEXT NOT NULL,
+            digest TEXT NOT NULL,
+            document TEXT NOT NULL,
+            PRIMARY KEY (root, url)
+        )
+        """,
+        *triggers,
+        postgresql=(
+            """
+            CREATE TABLE IF NOT EXISTS mentions (
+                file BIGINT NOT NULL REFERENCES files (id) ON DELETE CASCADE,
+                rank INTEGER NOT NULL,
+                page TEXT COLLATE "C" NOT NULL,
+                title TEXT COLLATE "C" NOT NULL,
+                text TEXT COLLATE "C" NOT NULL,
+                PRIMARY KEY (file, rank)
+            )
+            """,
+            """
+            CREATE TABLE IF NOT EXISTS site_answers (
+                root BIGINT NOT NULL REFERENCES roots (id) ON DELETE CASCADE,
+                url TEXT COLLATE "C" NOT NULL,
+                etag TEXT COLLATE "C" NOT NULL,
+                modified TEXT COLLATE "C" NOT NULL,
+                digest TEXT COLLATE "C" NOT NULL,
+                document TEXT COLLATE "C" NOT NULL,
+                PRIMARY KEY (root, url)
+            )
+            """,
+            *functions,
+        ),
+    )
+
+
 class Migration(NamedTuple):
     """version: of the schema after it. apply: changes a catalog of the version before."""
 
@@ -845,6 +915,7 @@ MIGRATIONS = (
     Migration(24, add_model_captions),
     Migration(25, add_transient_items),
     Migration(26, add_saved_searches),
+    Migration(27, add_sites),
 )
 """Never edited, only extended at the end."""
 NEWEST = MIGRATIONS[-1].version

@@ -7,7 +7,7 @@ import logging
 import os
 import secrets
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -42,6 +42,7 @@ from search.catalog.schema import (
     labels,
     local_features,
     marks,
+    mentions,
     meta,
     pictures,
     places,
@@ -54,14 +55,15 @@ from search.catalog.schema import (
 from search.catalog.texts import unpack_text
 from search.catalog.writes import CHUNK, METADATA, Space, chunks, is_undamaged, unpack
 from search.errors import NotFoundError, QueryError
-from search.media.object_urls import is_object_url, join_place
+from search.media.object_urls import is_remote, join_place
 from search.media.open_file import FilePlace
 from search.media.rules import DECODE_RULE, DESCRIPTION_RULE, FEATURE_RULE
 from search.records.pictures import Label, Metadata
+from search.records.sources import Mention
 from search.types import RowIds, Vectors, file_state
 
 if TYPE_CHECKING:
-    from search.catalog.database import Database
+    from search.catalog.database import Database, Fetch
     from search.records.annotations import Annotations
     from search.records.texts import PictureText
 
@@ -76,7 +78,7 @@ class PictureSummary:
     id: SHA-256 of its bytes. paths: of its files. stats: size in bytes and mtime_ns of each file
     when it was indexed. decode_rule: the version of the rule that decoded it. Files that the
     library keeps come after those of the user. original_name, source_url: of an upload. pixel_hash:
-    the same for pictures that look the same.
+    the same for pictures that look the same. page: URL of a web page that shows it.
     """
 
     id: str
@@ -90,6 +92,7 @@ class PictureSummary:
     original_name: str | None = None
     source_url: str | None = None
     pixel_hash: str = ""
+    page: str | None = None
 
     def choose_path(self) -> str:
         """Return the path of one file, present and unchanged if any is."""
@@ -435,6 +438,7 @@ class CatalogReader:
                         file_rows.setdefault(row[0], []).append(row)
                 for picture, tag in fetch(TAGGED, row_ids=part):
                     tag_names.setdefault(picture, []).append(tag)
+            pages = self._first_pages(fetch, file_rows)
         described = {}
         for row_id, rows in file_rows.items():
             files_of = {
@@ -458,8 +462,39 @@ class CatalogReader:
                 name,
                 url,
                 pixels,
+                pages.get(row_id),
             )
         return described
+
+    def _first_pages(
+        self,
+        fetch: Fetch,
+        file_rows: Mapping[int, Sequence[tuple[Any, ...]]],
+    ) -> dict[int, str]:
+        """Return the URL of a page that shows a picture, for those of web sites, by row id.
+
+        file_rows: rows of SHOWN by row id.
+        """
+        on_sites = [
+            row_id
+            for row_id, rows in file_rows.items()
+            if any(row[-1].startswith((b"http://", b"https://")) for row in rows)
+        ]
+        pages: dict[int, str] = {}
+        for part in chunks(on_sites):
+            for picture, page, root in fetch(FIRST_PAGES, row_ids=part):
+                if self.sees(root):
+                    pages[picture] = min(page, pages.get(picture, page))
+        return pages
+
+    def mentions(self, row_id: int) -> list[Mention]:
+        """Return the pages of web sites that show a picture, each once, the first ones first."""
+        with self.database.read_prepared() as fetch:
+            rows = fetch(MENTIONS, picture=row_id)
+        shown = (
+            Mention(page, title, words) for root, page, title, words in rows if self.sees(root)
+        )
+        return list({one.page: one for one in shown}.values())
 
     def load_metadata(self, row_ids: Collection[int]) -> dict[int, Metadata]:
         """Return the metadata of pictures, by row id. Unknown row ids are left out."""
@@ -818,6 +853,21 @@ WRITTEN = Prepared(
 TEXT_STATES = Prepared(
     select(texts.c.picture, counts.TEXT_STATE).where(texts.c.picture.in_(_ROW_IDS))
 )
+FIRST_PAGES = Prepared(
+    select(places.c.picture, mentions.c.page, roots.c.path.label("root_path"))
+    .join(mentions, mentions.c.file == places.c.file)
+    .join(files, files.c.id == places.c.file)
+    .join(roots, roots.c.id == files.c.root)
+    .where(places.c.picture.in_(_ROW_IDS), mentions.c.rank == 0)
+)
+MENTIONS = Prepared(
+    select(roots.c.path.label("root_path"), mentions.c.page, mentions.c.title, mentions.c.text)
+    .join(files, files.c.root == roots.c.id)
+    .join(places, places.c.file == files.c.id)
+    .join(mentions, mentions.c.file == files.c.id)
+    .where(places.c.picture == bindparam("picture"))
+    .order_by(mentions.c.rank, mentions.c.page)
+)
 PLACES = Prepared(
     select(roots.c.path.label("root_path"), files.c.path, files.c.size, files.c.mtime_ns)
     .add_columns(files.c.ctime_ns, files.c.probe, roots.c.follow_links)
@@ -858,10 +908,10 @@ TEXT_COUNTS = Prepared(_COUNTED.where(_NAME == counts.TEXTS))
 
 
 def _rank_file_state(place: tuple[str, tuple[int, int]]) -> int:
-    """Return 0 if a file looks as it was indexed, 1 if it cannot be read or is in object storage,
-    2 if it changed."""
+    """Return 0 if a file looks as it was indexed, 1 if it cannot be read or is in object storage or
+    on a site, 2 if it changed."""
     path, indexed = place
-    if is_object_url(path):
+    if is_remote(path):
         return 1  # no answer waits for a network
     try:
         stat = os.stat(path)

@@ -317,6 +317,27 @@ sidecars = Table(  # what a sidecar says of the picture of a file
     Column("document", JSON, nullable=False),  # a `records.Description`
 )
 
+mentions = Table(  # the pages of a web site that show the picture of a file of it
+    "mentions",
+    metadata,
+    Column("file", Number, ForeignKey("files.id", ondelete="CASCADE"), primary_key=True),
+    Column("rank", Integer, primary_key=True),  # 0 is the first one, which a hit leads to
+    Column("page", Text, nullable=False),  # URL
+    Column("title", Text, nullable=False),  # of the page
+    Column("text", Text, nullable=False),  # what the page says of the picture
+)
+
+site_answers = Table(  # what pages and pictures of a web site answered when it was last listed
+    "site_answers",
+    metadata,
+    Column("root", Number, ForeignKey("roots.id", ondelete="CASCADE"), primary_key=True),
+    Column("url", Text, primary_key=True),
+    Column("etag", Text, nullable=False),
+    Column("modified", Text, nullable=False),
+    Column("digest", Text, nullable=False),  # SHA-256 of the bytes, hexadecimal
+    Column("document", Text, nullable=False),  # of a page, see `search.indexing.scan_site`
+)
+
 removals = Table(  # files that were moved to the bin, so that this can be undone
     "removals",
     metadata,

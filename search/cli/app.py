@@ -30,6 +30,7 @@ COMMANDS = {
     "duplicates": "search.cli.duplicates",
     "words": "search.cli.search",
     "text": "search.cli.library",
+    "sources": "search.cli.sources",
     "caption": "search.cli.caption",
     "tag": "search.cli.tags",
     "favourite": "search.cli.tags",

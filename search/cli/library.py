@@ -23,7 +23,9 @@ def index(
     paths: Annotated[
         list[str],
         arguments.argument(
-            "SOURCE...", "Folders of pictures, or s3://BUCKET/PREFIX.", arguments.source
+            "SOURCE...",
+            "Folders of pictures, s3://BUCKET/PREFIX, or https://SITE/ of your own.",
+            arguments.source,
         ),
     ],
     exclude: Annotated[
@@ -80,6 +82,23 @@ def index(
             help="Decode and embed on a Ray cluster: auto, HOST:PORT, or local to start one here.",
         ),
     ] = None,
+    pages: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Of a web site: read at most N pages (default: the setting site_pages).",
+        ),
+    ] = None,
+    delay: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=3600,
+            metavar="SECONDS",
+            help="Of a web site: time between two requests (default: the setting site_delay).",
+        ),
+    ] = None,
     ocr: Annotated[
         bool,
         typer.Option(
@@ -103,7 +122,7 @@ def index(
         raise typer.BadParameter("--json prints one document, and --watch has no end")
     if watch and (remote := next((path for path in paths if "://" in path), None)):
         raise typer.BadParameter(
-            f"--watch: object storage sends no notice of changes ({remote}); index it regularly"
+            f"--watch: {remote} sends no notice of changes; index it regularly (--sync-hours)"
         )
     if force_path and not force:
         raise typer.BadParameter("--path goes with --force; give --force too")
@@ -116,9 +135,8 @@ def index(
     with open_engine(context, one_shot=not watch) as engine:
         for path in paths:
             try:
-                run = engine.index(
-                    path, exclude, allow_empty, forced, follow_links, beside, ray=ray
-                )
+                options = (exclude, allow_empty, forced, follow_links, beside)
+                run = engine.index(path, *options, ray=ray, pages=pages, delay=delay)
                 reports.append(output.show_progress(run))
                 if sync_hours is not None:
                     engine.set_schedule(path, hours)

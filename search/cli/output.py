@@ -323,7 +323,8 @@ def print_hits(hits: Hits) -> None:
             size = f"{hit.width}x{hit.height}"
             score = f"{hit.format_score()}  ".lstrip()
             proof = f"  {describe_evidence(hit)}" if hit.kind or hit.evidence else ""
-            write(f"{score}{line(hit.path)}  {size}  {hit.id[:12]}{proof}")
+            page = f"  on {line(hit.source)}" if hit.source else ""
+            write(f"{score}{line(hit.path)}  {size}  {hit.id[:12]}{proof}{page}")
 
 
 def describe_evidence(hit: Hit) -> str:

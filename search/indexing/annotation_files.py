@@ -26,7 +26,7 @@ from search.catalog.writes import chunks
 from search.errors import InputError, NotFoundError, PictureError, StorageError
 from search.files import shown
 from search.media.descriptions import MOST_BYTES, clean_caption, clean_tags, parse_xmp
-from search.media.object_urls import ODD_SEGMENT, is_object_url, relative_place
+from search.media.object_urls import ODD_SEGMENT, is_remote, relative_place
 
 VERSION = 1
 JSON, XMP = ".json", ".xmp"
@@ -124,7 +124,7 @@ class AnnotationFiles:
     def _write_sidecars(self, target: Path, documents: list[dict[str, Any]]) -> list[str]:
         """Write the sidecars; return the paths of pictures that can have none."""
         folder = Path(files.absolute_path(target))
-        roots = [root.path for root in self._catalog.roots() if not is_object_url(root.path)]
+        roots = [root.path for root in self._catalog.roots() if not is_remote(root.path)]
         for root in roots:
             for place in (str(folder), _mirror(folder, root)):
                 if any(relative_place(os.path.realpath(place), one) is not None for one in roots):
@@ -137,7 +137,7 @@ class AnnotationFiles:
             data = _make_xmp(document).encode("utf-8", "backslashreplace")
             for path in document["paths"]:
                 sidecar = Path(_mirror(folder, path) + XMP)
-                if is_object_url(path) and ODD_SEGMENT.search(path.partition("://")[2]):
+                if is_remote(path) and ODD_SEGMENT.search(path.partition("://")[2]):
                     unknown.append(path)  # a key such as a/../b would lead elsewhere
                     continue
                 sidecar.parent.mkdir(parents=True, exist_ok=True)
@@ -187,7 +187,7 @@ def _mirror(folder: Path, path: str) -> str:
 
 def _show_mirrored(path: str) -> str:
     """Return a path, or that of an object as a sidecar has it: `/s3/bucket/key`."""
-    if not is_object_url(path):
+    if not is_remote(path):
         return path
     scheme, _, rest = path.partition("://")
     return f"{os.sep}{scheme}{os.sep}{rest}"

@@ -23,7 +23,7 @@ from search.embedders.base import Embedder
 from search.indexing.extract import Extracted
 from search.media.content import is_low_content
 from search.media.decoder_pool import DecodedPicture, DecodeFailure
-from search.media.object_urls import is_object_url, join_place
+from search.media.object_urls import is_remote, is_site_url, join_place
 from search.media.thumbnails import Thumbnails
 from search.records.indexing import IndexReport, Skip
 from search.types import FileEntry, Pixels, Vectors
@@ -76,8 +76,8 @@ class SyncCounts:
     def add_failure(self, entry: FileEntry, failure: DecodeFailure) -> bool:
         """Count a failure; return whether the catalog shall remember it with the file."""
         path = join_place(self.root.path, entry.path)
-        if failure.gone or (
-            failure.again and not is_object_url(path) and not os.path.lexists(path)
+        if (failure.gone and not is_site_url(self.root.path)) or (
+            failure.again and not is_remote(path) and not os.path.lexists(path)
         ):
             return False  # the file was deleted after the listing; the next sync sees that
         before = self.known.get(entry.path)

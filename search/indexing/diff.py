@@ -32,8 +32,8 @@ class Plan:
     suspects: files to probe. moves: file ids and their new entries. read: new and changed files.
     vanished: files of the catalog that are not listed, by path. before: other files of the catalog
     that are not plainly unchanged, by path. hidden: count of files in folders
-    that cannot be read; they stay. skipped: these folders, and files that still have no usable
-    picture.
+    that cannot be read; they stay. skipped: these folders, files that still have no usable picture,
+    and pages of a site that were not read.
     """
 
     unchanged: int = 0
@@ -68,7 +68,7 @@ def diff(
     the size, date and inode of a file that vanished is that file, moved. A file of the same size
     and date with another ctime or inode is a suspect.
     """
-    plan = Plan(skipped=list(listing.unreadable))
+    plan = Plan(skipped=[*listing.unreadable, *listing.notes])
     unreadable = tuple(f"{skip.path}/" if skip.path else "" for skip in listing.unreadable)
     vanished_paths: dict[tuple[int, int, int], str] = {}
     entries = listing.entries

@@ -11,8 +11,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest
-from search.media.object_urls import is_object_url, join_place
+from search.media.object_urls import is_object_url, is_site_url, join_place
 from search.media.preprocessing import Preprocessing
+from search.media.sites import number_of
 from search.types import FileEntry
 
 BATCH = 32
@@ -67,7 +68,18 @@ def extract_files(
         )
         for entry in entries
     )
-    return executor.load(sources, preprocessing, prefetch=AHEAD)
+    extracted = executor.load(sources, preprocessing, prefetch=AHEAD)
+    return _note_content(extracted) if is_site_url(folder) else extracted
+
+
+def _note_content(
+    extracted: Iterable[tuple[FileEntry, Extracted]],
+) -> Iterator[tuple[FileEntry, Extracted]]:
+    """Yield files of a site with a number of their content in place of a date, which it lacks."""
+    for entry, picture in extracted:
+        if isinstance(picture, DecodedPicture):
+            entry = FileEntry(entry.path, 0, number_of(picture.id), 0)
+        yield entry, picture
 
 
 def extract_again(

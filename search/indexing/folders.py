@@ -1,4 +1,4 @@
-"""The places that a sync lists and reads: folders on a disk, and prefixes in object storage."""
+"""The places that a sync lists and reads: folders, prefixes in object storage, and web sites."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from search.errors import RemoteMissingError
+from search.catalog.catalog import Catalog
+from search.catalog.sites import SiteRecords, StoredAnswer
+from search.catalog.writes import Root
+from search.errors import InputError, RemoteMissingError
 from search.indexing.file_system import identify_file_system
 from search.indexing.scan import FolderListing, FolderScan, normalize_globs
 from search.indexing.scan_objects import ObjectScan
-from search.media.object_urls import is_object_url, relative_place
+from search.indexing.scan_site import SiteLimits, SiteScan
+from search.media.object_urls import is_object_url, is_site_url, join_place, relative_place
 from search.media.objects import ObjectStores
 from search.media.probe import probe_file
 from search.types import FileEntry
@@ -145,18 +149,99 @@ class ObjectFolder:
         return None
 
 
+class SiteFolder:
+    """A web site, or a part of it."""
+
+    is_remote = True
+
+    def __init__(
+        self,
+        stores: ObjectStores,
+        place: str,
+        catalog: Catalog,
+        root: Root | None,
+        limits: SiteLimits,
+    ) -> None:
+        """root: of the site, if the catalog has it."""
+        self.place, self._sites, self._catalog = place, stores.sites, catalog
+        self._root, self._limits = root, limits
+        self._records = SiteRecords(catalog.database)
+        self._scan: SiteScan | None = None
+
+    def scan(
+        self,
+        within: str,
+        exclude: Sequence[str],
+        follow_links: bool,
+        is_known: Callable[[FileEntry], bool],
+    ) -> Generator[int, None, FolderListing]:
+        """See `Folder`."""
+        known = self._catalog.files(self._root) if self._root else {}
+        answers = self._records.answers(self._root) if self._root else {}
+        self._sites.take_validators()  # of what was shown meanwhile
+        self._scan = SiteScan(self._sites, self.place, exclude, known, answers, self._limits)
+        try:
+            listing = yield from self._scan.run()
+        except RemoteMissingError as error:
+            raise FileNotFoundError(str(error)) from error
+        return listing
+
+    def record(self, root: Root) -> None:
+        """Keep what the site answered, after its pictures were read: validators, pages, words."""
+        if self._scan is None:
+            return
+        read = self._sites.take_validators()
+        pictures = {url: StoredAnswer(*validators) for url, validators in read.items()}
+        mentions = {join_place(root.path, path): path for path in self._scan.mentions}
+        answers = {url: one for url, one in pictures.items() if url in mentions}
+        self._records.write_answers(root, self._scan.answers | answers)
+        self._records.write_mentions(root, self._scan.mentions, self._scan.captions)
+
+    @property
+    def page_count(self) -> int:
+        """Return how many pages were read."""
+        return self._scan.page_count if self._scan else 0
+
+    def device(self, within: str) -> int:
+        """See `Folder`."""
+        return 0
+
+    def identify(self) -> str | None:
+        """See `Folder`."""
+        return None
+
+    def exists(self, path: str) -> bool:
+        """See `Folder`."""
+        return self._scan is not None and path in self._scan.left_out_paths
+
+    def probe(self, path: str) -> bytes | None:
+        """See `Folder`."""
+        return None
+
+
 class Folders:
     """Opens places. own: the library's own, which are not listed."""
 
     def __init__(
-        self, stores: ObjectStores | None, own: Sequence[str], default_excludes: bool = True
+        self,
+        stores: ObjectStores | None,
+        own: Sequence[str],
+        default_excludes: bool = True,
+        catalog: Catalog | None = None,
+        limits: SiteLimits | None = None,
     ) -> None:
-        """default_excludes: leave out system folders."""
+        """default_excludes: leave out system folders. catalog, limits: of web sites."""
+        self._catalog, self._limits = catalog, limits or SiteLimits()
         self._stores, self._own = stores or ObjectStores(), tuple(own)
         self._default_excludes = default_excludes
 
-    def open(self, place: str) -> Folder:
-        """Return a folder, or a prefix in object storage."""
+    def open(self, place: str, root: Root | None = None) -> Folder:
+        """Return a folder, a prefix in object storage, or a web site. root: of the place, if the
+        catalog has it."""
+        if is_site_url(place):
+            if self._catalog is None:
+                raise InputError(f"{place} is a web site, which is not read here")
+            return SiteFolder(self._stores, place, self._catalog, root, self._limits)
         inside = (relative_place(one, place) for one in self._own)
         own_globs = [f"/{glob.escape(path)}" for path in inside if path is not None]
         if is_object_url(place):

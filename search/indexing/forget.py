@@ -10,7 +10,7 @@ from search.catalog.writes import Root
 from search.embedders.models import Models
 from search.errors import InputError, NotFoundError
 from search.files import absolute_path
-from search.media.object_urls import is_object_url, parse_object_url, relative_place
+from search.media.object_urls import is_remote, parse_remote, relative_place
 from search.media.thumbnails import Thumbnails
 from search.vectors.base import StoreManager
 
@@ -23,19 +23,19 @@ def forget(
 ) -> int:
     """Remove a root, a part of a root, or all roots below a folder; return the count of files.
 
-    path: of a disk, or a URL of object storage. If the library does not have it, the path that its
-    links lead to is tried. annotations: forget what people said of the pictures too. The caller
-    holds the write lock. Raises NotFoundError if the library has neither.
+    path: of a disk, or a URL of object storage or a site. If the library does not have it, the path
+    that its links lead to is tried. annotations: forget what people said of the pictures too. The
+    caller holds the write lock. Raises NotFoundError if the library has neither.
     """
     text = os.fspath(path)
-    place = parse_object_url(text) if is_object_url(text) else absolute_path(text)
+    place = parse_remote(text) if is_remote(text) else absolute_path(text)
     roots = catalog.roots()
 
     def touches(root: Root) -> bool:
         inner, outer = relative_place(root.path, place), relative_place(place, root.path)
         return inner is not None or outer is not None
 
-    if not is_object_url(place) and not any(touches(root) for root in roots):
+    if not is_remote(place) and not any(touches(root) for root in roots):
         place = os.path.realpath(place)
     count, has_dropped = 0, False
     for root in roots:

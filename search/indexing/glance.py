@@ -9,7 +9,7 @@ from search.catalog.catalog import Catalog
 from search.catalog.writes import Root
 from search.indexing import kinds
 from search.indexing.scan import scan
-from search.media.object_urls import is_object_url
+from search.media.object_urls import is_remote
 from search.records.indexing import Skip
 from search.records.status import FolderGlance, LeftOut, LeftOutFile
 
@@ -40,8 +40,8 @@ def list_left_out(catalog: Catalog, root: Root, default_excludes: bool, most: in
     """List the files of a root that cannot be found by search.
 
     Pictures that could not be read come from the catalog, files of other kinds from the folder as
-    it is now; a root that is offline, or in object storage, lists none of these. most: files of
-    each.
+    it is now; a root that is offline, in object storage, or a site, lists none of these. most:
+    files of each.
     """
     skipped, others = list[Skip](), list[LeftOutFile]()
     for path, reason, code in catalog.skipped_files(root, most + 1):
@@ -51,7 +51,7 @@ def list_left_out(catalog: Catalog, root: Root, default_excludes: bool, most: in
         if len(others) <= most:
             others.append(LeftOutFile(os.path.join(root.path, path), kind))
 
-    if not is_object_url(root.path) and os.path.isdir(root.path):
+    if not is_remote(root.path) and os.path.isdir(root.path):
         try:
             options = (root.exclude, root.follow_links, default_excludes)
             scan(Path(root.path), "", *options, on_left_out=add)

@@ -14,7 +14,7 @@ from search.catalog.writes import Space
 from search.errors import InputError, LookalikeError, RemoteError, StoreError
 from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest, DecoderPool
 from search.media.local_features import unpack
-from search.media.object_urls import is_object_url
+from search.media.object_urls import is_object_url, is_site_url
 from search.media.objects import ObjectStores
 from search.media.thumbnails import Thumbnails
 from search.records.indexing import IndexReport
@@ -207,7 +207,7 @@ class IntegrityChecker:
             *(
                 r.path
                 for r in roots
-                if r.path not in remote and (r.state == "offline" or not os.path.isdir(r.path))
+                if r.path not in remote and (r.state == "offline" or not _is_there(r.path))
             ),
             *away,
         ]
@@ -252,7 +252,8 @@ class IntegrityChecker:
         for picture_id, file_id, path in places:
             if away and path.startswith(away):
                 continue
-            if path not in listed and (is_object_url(path) or not os.path.exists(path)):
+            is_gone = path not in listed if is_object_url(path) else not _is_there(path)
+            if is_gone:
                 yield f"{path}: gone since it was indexed; index its folder again"
                 continue
             thumbnail = picture_id in whole
@@ -291,6 +292,11 @@ class IntegrityChecker:
         )
         decoded = self._decoders.load(sources, None)
         return {one for one, result in decoded if isinstance(result, DecodedPicture)}
+
+
+def _is_there(path: str) -> bool:
+    """Whether there is a file or a folder; what is on a web site is not asked for."""
+    return is_site_url(path) or os.path.exists(path)
 
 
 def _list_store_problems(indexes: StoreManager, space: Space) -> list[str]:

@@ -30,7 +30,7 @@ from search.errors import (
 from search.files import shown
 from search.indexing.system_bin import move_back, move_to_bin
 from search.indexing.uploads import ObjectUploads, Uploads
-from search.media.object_urls import is_object_url, join_place
+from search.media.object_urls import is_remote, is_site_url, join_place
 from search.media.open_file import FilePlace
 from search.records.annotations import Annotations, Change, Changed
 from search.records.duplicates import Replacement
@@ -42,6 +42,7 @@ MOST_PICTURES = 10_000
 """Most pictures of one removal."""
 Allow = Callable[[str], bool]
 NOT_ALLOWED = "its folder is not allowed here; start the server with --allow DIR"
+ON_SITE = "it is on a web site; delete it there, then index the site again"
 CHANGED = "it is not as it was indexed; index its folder, then try again"
 PART = 2**20  # bytes that are read at once
 NO_CHANGE = Changed(())
@@ -186,11 +187,13 @@ class Remover:
                 try:
                     if not is_allowed(file.place.root):
                         failed.append(Skip(place, NOT_ALLOWED, CollectionError.code))
+                    elif is_site_url(file.place.root):
+                        failed.append(Skip(place, ON_SITE, NotUploadError.code))
                     elif self._is_gone(file):
                         moved.append(BinFile(file, None))
                     elif not self._is_same(file):
                         failed.append(Skip(place, CHANGED, "file_changed"))
-                    elif not is_object_url(place):
+                    elif not is_remote(place):
                         on_disk[place] = file
                     else:
                         moved.append(BinFile(file, self._move_object(file)))
@@ -294,7 +297,7 @@ class Remover:
 
     def _move_back(self, root: str, path: str, bin_path: str, one: dict[str, Any]) -> FileEntry:
         """Move a file back, and return it as it is there. Raises OSError and RemoteError."""
-        if is_object_url(root):
+        if is_remote(root):
             folder = self._uploads.folders.get(root)
             if not isinstance(folder, ObjectUploads):
                 raise OSError("its folder is no longer the library's")
@@ -344,7 +347,7 @@ def _read_change(document: Mapping[str, Any]) -> Change:
 def _describe(file: PictureFile, bin_path: str) -> dict[str, Any]:
     """Return what `Remover.undo` needs, as JSON."""
     place, size, mtime_ns = file.place, 0, 0
-    if not is_object_url(bin_path):
+    if not is_remote(bin_path):
         info = os.lstat(bin_path)
         size, mtime_ns = info.st_size, info.st_mtime_ns
     names = {"root": place.root, "path": place.path, "bin_path": bin_path}

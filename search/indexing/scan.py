@@ -32,7 +32,8 @@ class FolderListing:
 
     unreadable: folders that could not be listed, by relative path, "" for the root. sidecars: XMP
     files by relative path. left_out: how many files of each kind are not read, by a name of
-    `kinds.NAMES`; hidden files and those that match globs are not counted.
+    `kinds.NAMES`; hidden files and those that match globs are not counted. notes: what else was not
+    read, such as pages of a site.
 
     Most syncs find nothing changed, so files of pictures are kept as columns until somebody asks
     for `entries`. From then on, none is added.
@@ -45,6 +46,7 @@ class FolderListing:
         self._paths, self._states = list[str](), array("q")  # 4 numbers a path
         self.unreadable, self.left_out = list(unreadable), Counter[str]()
         self.sidecars: dict[str, FileEntry] = {}
+        self.notes = list[Skip]()
 
     def __len__(self) -> int:
         return len(self._paths if self._entries is None else self._entries)

@@ -26,12 +26,13 @@ from search.indexing.commit import Analyzer, Committer, SyncCounts
 from search.indexing.diff import Plan, diff
 from search.indexing.extract import BATCH, Executor, Extracted, extract_again, extract_files
 from search.indexing.file_system import is_same_file_system
-from search.indexing.folders import Folder, Folders
+from search.indexing.folders import Folder, Folders, SiteFolder
 from search.indexing.scan import FolderListing, anchor_globs, excluded, normalize_globs, scan
+from search.indexing.scan_site import SiteLimits
 from search.indexing.sidecars import SidecarReader
 from search.indexing.stillness import wait_until_still
 from search.media.decoder_pool import DecodedPicture, DecodeFailure
-from search.media.object_urls import relative_place, resolve_place
+from search.media.object_urls import is_site_url, relative_place, resolve_place
 from search.media.objects import ObjectStores
 from search.media.thumbnails import Thumbnails
 from search.records.indexing import IndexReport, Progress, Skip
@@ -69,13 +70,15 @@ class FolderSync:
         beside: Sequence[Embedder] = (),
         stores: ObjectStores | None = None,
         objects: str | None = None,
+        limits: SiteLimits | None = None,
     ) -> None:
         """decoders: decode pictures. analyzer: runs the embedders. home: the library's own folder,
         which is not indexed. default_excludes: leave out system folders. beside: embedders of the
         spaces that serve beside that of the first embedder, from this sync on. stores: object
-        storage. objects: the URL of what the library keeps there, which is not indexed either."""
+        storage. objects: the URL of what the library keeps there, which is not indexed either.
+        limits: of web sites."""
         self._own = tuple(one for one in (str(home), objects) if one)
-        self._folders = Folders(stores, self._own, default_excludes)
+        self._folders = Folders(stores, self._own, default_excludes, catalog, limits)
         self._catalog, self._reader, self._decoders = catalog, reader, decoders
         self._listings = Listings(catalog.database)
         self._thumbnails, self._analyzer = thumbnails, analyzer
@@ -188,11 +191,13 @@ class FolderSync:
             raise InputError(f"{full} is a part of {root.path}; give --exclude with that one")
         if root and within and follow_links not in (None, root.follow_links):
             raise InputError(f"{full} is a part of {root.path}; give --follow-links with that one")
+        if is_site_url(full):
+            self._reject_part(full, root if within else None)
         yield Progress("scan", 0, 0, full)
         patterns = root.exclude if root and exclude is None else normalize_globs(exclude or ())
         if follow_links is None:
             follow_links = root is not None and root.follow_links
-        folder = self._folders.open(root.path if root else full)
+        folder = self._folders.open(root.path if root else full, root)
         reasons = list[Skip]()
         options = (patterns, follow_links, reasons)
         listing, device = yield from self._list(folder, full, root, within, *options)
@@ -208,7 +213,14 @@ class FolderSync:
             yield Progress("finish", 0, 0, full, report)
             return
         if listing is not None and root is None and folder.is_remote and not listing.is_of_any():
+            if isinstance(folder, SiteFolder):
+                raise NotFoundError(
+                    f"no picture is on {full}: {folder.page_count} pages were read, and none shows "
+                    "one; give the address of a page that links to your pictures"
+                )
             raise NotFoundError(f"no object is below {full}; check the bucket and the prefix")
+        if listing is None and isinstance(folder, SiteFolder):
+            raise NotFoundError(f"there is no page at {full} (status 404); check the address")
         if listing is None:
             raise NotFoundError(f"{full} is not there; give a folder of pictures")
         if not within:
@@ -231,10 +243,21 @@ class FolderSync:
         known = self._iterate_files(root, within)
         plan = diff(known, listing, self._decoders.rule, force, self._catalog.now())
         is_same = plan.is_empty()
-        sidecars = within, listing.sidecars, listing.unreadable
+        sidecars = (within, listing.sidecars, listing.unreadable)
         is_read = yield from self._apply(folder, root, plan, *args, sidecars)
         if digest and is_same and is_read:
             self._listings.store(root, mark, digest)
+
+    def _reject_part(self, site: str, around: Root | None) -> None:
+        """Raise InputError for a site that is a part of an indexed one, or has one in it: pictures
+        may be anywhere, so their paths do not tell which part they are of."""
+        if around:
+            raise InputError(f"{site} is a part of {around.path}; index that one")
+        if inner := [root.path for root in self._inner(site) if root.path != site]:
+            raise InputError(
+                f"{inner[0]} is indexed, and is a part of {site}; run `lookalike forget "
+                f"{inner[0]}` first"
+            )
 
     def _plan_unchanged(self, root: Root, listing: FolderListing) -> Plan:
         """Return the plan for a listing that agrees with the catalog: skipped files alone may have
@@ -420,7 +443,9 @@ class FolderSync:
         for committer in (self._committer, *self._others):
             yield from self._update_pictures(counts, committer, force)
         reader = SidecarReader(self._catalog, self._reader, self._decoders)
-        if sidecars is not None:
+        if isinstance(folder, SiteFolder):
+            folder.record(root)
+        elif sidecars is not None:
             yield from reader.read(root, *sidecars)
         yield from reader.read_embedded()
         counts.place_skips += reader.skips

@@ -18,6 +18,7 @@ import pillow_heif
 from PIL import Image
 
 from search.errors import (
+    AddressError,
     CropError,
     InputError,
     LibraryError,
@@ -30,11 +31,12 @@ from search.media import raw
 from search.media.decoder_process import COMMAND, DecoderProcess, KilledError
 from search.media.descriptions import MOST_BYTES
 from search.media.images import FORMATS
-from search.media.object_urls import is_object_url
+from search.media.object_urls import is_remote, is_site_url
 from search.media.objects import ObjectStores, object_state
 from search.media.preprocessing import Preprocessing
 from search.media.rules import DECODE_RULE, Crop, Limits
 from search.media.text import parse_lines
+from search.media.urls import remove_address
 from search.records.annotations import Description
 from search.records.pictures import Metadata
 from search.records.texts import TextLine
@@ -341,7 +343,7 @@ class DecoderPool:
         preprocessings: tuple[Preprocessing, ...],
         worker: DecoderProcess,
     ) -> DecodedPicture | DecodeFailure:
-        if source.path is not None and is_object_url(source.path):
+        if source.path is not None and is_remote(source.path):
             read = self._read_object(source.path, source)
             if isinstance(read, DecodeFailure):
                 return read
@@ -405,14 +407,16 @@ class DecoderPool:
                 raise RemoteError("this pool reads no object storage")
             most = MOST_BYTES if source.sidecar else self.limits.bytes
             data, info = self._objects.read(url, most)
-        except RemoteMissingError:
-            return DecodeFailure("it is gone", again=True, gone=True, code=RemoteMissingError.code)
-        except SizeError as error:
-            return DecodeFailure(str(error), False, SizeError)
+        except RemoteMissingError as error:
+            reason = remove_address(str(error), url) if is_site_url(url) else "it is gone"
+            return DecodeFailure(reason, again=True, gone=True, code=RemoteMissingError.code)
+        except PictureError as error:
+            return DecodeFailure(remove_address(str(error), url), False, type(error))
         except RemoteError as error:
-            return DecodeFailure(str(error), again=True, code=error.code)
+            return DecodeFailure(remove_address(str(error), url), again=True, code=error.code)
         except InputError as error:
-            return DecodeFailure(str(error), again=True, code="file_unreadable")
+            code = error.code if isinstance(error, AddressError) else "file_unreadable"
+            return DecodeFailure(remove_address(str(error), url), again=True, code=code)
         if source.version is not None and info and object_state(info)[1] != source.version:
             reason = "it changed while it was indexed; index it again"
             return DecodeFailure(reason, again=True, code="file_changed")

@@ -13,15 +13,17 @@ import socket
 import ssl
 import threading
 import zlib
-from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import Future, TimeoutError as FutureTimeoutError
+from contextlib import suppress
 from importlib.metadata import version
 from ipaddress import ip_address
+from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 import httpx
 
-from search.errors import InputError, PictureError
+from search.errors import AddressError, InputError, PictureError, RemoteError, SizeError
 from search.media.addresses import Address, AllowedHosts, is_public
 from search.media.urls import decode_data_url, join_url, normalize_url, parse_url, shorten_url
 from search.media.web_page import find_main_picture, is_web_page
@@ -31,6 +33,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CONNECT_SECONDS = 5.0
+MOST_HOSTS = 64  # whose connections a session keeps open
 ENCODINGS = {"gzip": 31, "x-gzip": 31, "deflate": 47}  # zlib's window bits
 AGENT = f"lookalike/{version('lookalike')}"
 HEADERS = {
@@ -51,6 +54,16 @@ class FetchedPicture(NamedTuple):
     page: str | None = None
 
 
+class FetchedAnswer(NamedTuple):
+    """What a URL answered. status: of HTTP. data: the body of an answer with status 200, decoded.
+    headers: by their names in lower case. location: where a redirect leads to, as it is written."""
+
+    status: int
+    data: bytes
+    headers: Mapping[str, str]
+    location: str | None = None
+
+
 def resolve(host: str, port: int) -> Sequence[str]:
     """All addresses of a name, as the system knows them. Raises OSError."""
     entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -69,16 +82,18 @@ class Fetcher:
         allowed: Callable[[Address], bool] = is_public,
         allow_hosts: AllowedHosts | None = None,
         contact: str | None = None,
+        purpose: str = "fetches single pictures for a person; no crawler",
     ) -> None:
         """most: bytes of an answer; seconds: for all of it; redirects: followed at most.
 
         allow_hosts: hosts that are fetched from although their addresses are not `allowed`.
-        contact: of who runs this, which the sites are told.
+        contact: of who runs this, which the sites are told. purpose: what they are told if there
+        is none.
         """
         self._most, self._seconds, self._redirects = most, seconds, redirects
         self._resolve, self._allowed = resolve, allowed
         self._allow_hosts = allow_hosts or AllowedHosts()
-        about = f"+{contact}" if contact else "fetches single pictures for a person; no crawler"
+        about = f"+{contact}" if contact else purpose
         self._agent = f"{AGENT} ({about})"
 
     def fetch(self, url: str) -> FetchedPicture:
@@ -163,12 +178,51 @@ class Fetcher:
                 raise InputError(f"{shorten_url(str(url))}: it redirects to {error}") from error
         raise InputError(f"{url}: more than {self._redirects} redirects; give the last address")
 
+    async def get_once(
+        self,
+        http: httpx.AsyncHTTPTransport,
+        url: httpx.URL,
+        headers: Mapping[str, str],
+        most: int,
+    ) -> FetchedAnswer:
+        """Return what a URL answers; redirects are not followed.
+
+        http: of the URL's host alone, since it may use a connection again. headers: of the request,
+        beside those of every one. most: bytes of the body. Raises AddressError, SizeError for a
+        larger body, and RemoteError if there is no whole answer in time.
+        """
+        try:
+            async with asyncio.timeout(self._seconds):
+                answer = await self._request(http, url, url, headers)
+                try:
+                    log.info("%s answered %d", url, answer.status_code)
+                    location, data = None, b""
+                    if answer.has_redirect_location:
+                        location = answer.headers["Location"]
+                    elif answer.status_code == 200:
+                        data = await self._read(url, answer, most)
+                finally:
+                    await answer.aclose()
+        except TimeoutError:
+            raise RemoteError(f"{url}: no whole answer within {self._seconds:g} s") from None
+        except httpx.HTTPError as error:
+            raise RemoteError(str(_describe_failure(url, error))) from error
+        except (AddressError, SizeError):
+            raise
+        except InputError as error:
+            raise RemoteError(str(error)) from error
+        return FetchedAnswer(answer.status_code, data, dict(answer.headers), location)
+
     async def _request(
-        self, http: httpx.AsyncHTTPTransport, url: httpx.URL, referer: httpx.URL
+        self,
+        http: httpx.AsyncHTTPTransport,
+        url: httpx.URL,
+        referer: httpx.URL,
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> httpx.Response:
         """Connect to an address that was checked, and read the head of the answer.
 
-        referer: a URL of the site whose page shows the picture.
+        referer: a URL of the site whose page shows the picture. headers: more of them.
         """
         failure: Exception | None = None
         seconds = dict.fromkeys(("read", "write", "pool"), self._seconds)
@@ -181,6 +235,7 @@ class Fetcher:
                     **HEADERS,
                     "User-Agent": self._agent,
                     "Referer": f"{referer.scheme}://{referer.netloc.decode('ascii')}/",
+                    **headers,
                 },
                 extensions={
                     "sni_hostname": url.raw_host.decode("ascii"),
@@ -208,18 +263,20 @@ class Fetcher:
             raise InputError(f"{url}: {host} has no address that can be reached")
         for address in addresses:
             if not (self._allowed(address) or self._allow_hosts.allow(host, address)):
-                raise InputError(
+                raise AddressError(
                     f"{url}: {host} is not on the public internet; save the picture and give the "
                     "file, or allow the host with LOOKALIKE_ALLOW_HOSTS"
                 )
         return [str(address) for address in addresses]
 
-    async def _read(self, url: httpx.URL, answer: httpx.Response) -> bytes:
-        """Return the body, decoded, up to the limit of bytes."""
+    async def _read(self, url: httpx.URL, answer: httpx.Response, most: int | None = None) -> bytes:
+        """Return the body, decoded, up to a limit of bytes. Raises SizeError if one is given, and
+        InputError otherwise."""
         if not 200 <= answer.status_code < 300:
             raise InputError(f"{url}: answered with status {answer.status_code}, not a picture")
         length = answer.headers.get("Content-Length", "")
-        data, most = bytearray(), self._most
+        kind = InputError if most is None else SizeError
+        data, most = bytearray(), self._most if most is None else most
         if not (length.isdecimal() and int(length[:20]) > most):
             async for chunk in _decode_body(url, answer, most + 1):
                 data += chunk
@@ -227,7 +284,65 @@ class Fetcher:
                     break
             else:
                 return bytes(data)
-        raise InputError(f"{url}: it is larger than {most} bytes; give a smaller one")
+        raise kind(f"{url}: it is larger than {most} bytes; give a smaller one")
+
+
+class FetchSession:
+    """Fetches many URLs of a few hosts, over connections that stay open. Threads may share it."""
+
+    def __init__(self, fetcher: Fetcher) -> None:
+        self._fetcher, self._lock = fetcher, threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._transports: dict[str, httpx.AsyncHTTPTransport] = {}
+        self._context = ssl.create_default_context()
+
+    def get(self, url: httpx.URL, headers: Mapping[str, str], most: int) -> FetchedAnswer:
+        """Return what a URL answers. See `Fetcher.get_once`."""
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(
+                    target=_run_loop, args=(self._loop,), name="site", daemon=True
+                )
+                self._thread.start()
+        return asyncio.run_coroutine_threadsafe(self._get(url, headers, most), self._loop).result()
+
+    async def _get(self, url: httpx.URL, headers: Mapping[str, str], most: int) -> FetchedAnswer:
+        # a transport for each host: its connections are told apart by address alone, and one that
+        # was opened under another name has the certificate of that name
+        origin = f"{url.scheme}://{url.netloc.decode('ascii')}"
+        if origin not in self._transports:
+            if len(self._transports) >= MOST_HOSTS:
+                await self._transports.pop(next(iter(self._transports))).aclose()
+            self._transports[origin] = httpx.AsyncHTTPTransport(self._context, trust_env=False)
+        return await self._fetcher.get_once(self._transports[origin], url, headers, most)
+
+    def close(self) -> None:
+        """Close all connections."""
+        with self._lock:
+            loop, self._loop = self._loop, None
+        if loop is None:
+            return
+
+        async def end() -> None:
+            for one in self._transports.values():
+                await one.aclose()
+            self._transports.clear()
+
+        ended = asyncio.run_coroutine_threadsafe(end(), loop)
+        with suppress(FutureTimeoutError):
+            ended.result(CONNECT_SECONDS)
+        loop.call_soon_threadsafe(loop.stop)
+        if self._thread is not None:
+            self._thread.join(CONNECT_SECONDS)
+
+
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
 
 
 async def _decode_body(url: httpx.URL, answer: httpx.Response, most: int) -> AsyncIterator[bytes]:

@@ -1,8 +1,9 @@
-"""URLs of object storage as people give them, and how places are joined and compared.
+"""URLs of object storage and of web sites, and how places are joined and compared.
 
-A place is the absolute path of a folder, or the URL of a bucket or of a prefix in it, without a
-slash at its end. The keys below it are kept as they are: `s3://bucket/a` and the key `/b` are
-`s3://bucket/a//b`.
+A place is the absolute path of a folder, or the URL of a bucket or of a prefix in it, or of a web
+site or of a part of it, without a slash at its end. The keys below it are kept as they are:
+`s3://bucket/a` and the key `/b` are `s3://bucket/a//b`. A picture that a site shows from elsewhere
+has its whole URL as its path.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 from pathlib import Path
 
 from search.errors import InputError
+from search.media.urls import parse_url, shorten_url
 
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 WEB = frozenset(("http", "https", "data"))
@@ -21,6 +23,7 @@ LOCAL = frozenset(
 )
 """Schemes of fsspec that name files of this machine, or wrap other file systems."""
 ODD_SEGMENT = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")
+SITE = re.compile(r"https?://", re.IGNORECASE)
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -28,6 +31,16 @@ def is_object_url(text: str) -> bool:
     """Whether a text is meant as a URL of object storage, such as `s3://bucket/prefix`."""
     match = SCHEME.match(text)
     return match is not None and match[1].lower() not in WEB
+
+
+def is_site_url(text: str) -> bool:
+    """Whether a text is meant as the URL of a web site or of something on it."""
+    return SITE.match(text) is not None
+
+
+def is_remote(place: str) -> bool:
+    """Whether a place is no path of this machine: object storage, or a web site."""
+    return is_site_url(place) or is_object_url(place)
 
 
 def scheme_of(url: str) -> str:
@@ -63,14 +76,41 @@ def parse_object_url(text: str) -> str:
     return f"{scheme}://{rest}"
 
 
+def parse_site_url(text: str) -> str:
+    """Return the URL of a web site, or of a part of it, in its normal form.
+
+    Raises InputError for a URL with a name or password, or with a query.
+    """
+    url = parse_url(text.strip())
+    if url.query:
+        raise InputError(
+            f"{shorten_url(text)}: give the address of a site or of a part of it, without `?` and "
+            "what follows"
+        )
+    return str(url.copy_with(query=None)).rstrip("/")
+
+
+def parse_remote(text: str) -> str:
+    """Return the normal form of a URL for which `is_remote` holds. Raises InputError."""
+    return parse_site_url(text) if is_site_url(text) else parse_object_url(text)
+
+
 def join_place(place: str, path: str) -> str:
     """Return the path or URL of a file. path: relative to the place, with `/`."""
+    if is_site_url(place):
+        return path if is_site_url(path) else f"{place}/{path}" if path else place
     return f"{place}/{path}" if is_object_url(place) else os.path.join(place, path)
+
+
+def relative_url(url: str, site: str) -> str:
+    """Return the path of a picture of a site, as `join_place` takes it. url: of the picture."""
+    within = relative_place(url, site)
+    return url if not within or is_site_url(within) else within
 
 
 def relative_place(place: str, folder: str) -> str | None:
     """Return a place relative to a folder that contains it, "" for the folder; otherwise None."""
-    if is_object_url(place) or is_object_url(folder):
+    if is_remote(place) or is_remote(folder):
         if place == folder:
             return ""
         return place[len(folder) + 1 :] if place.startswith(f"{folder}/") else None
@@ -81,11 +121,12 @@ def relative_place(place: str, folder: str) -> str | None:
 
 
 def resolve_place(path: str | os.PathLike[str]) -> str:
-    """Return the URL of object storage in its normal form, or a path without links and `~`.
+    """Return the URL of object storage or of a site in its normal form, or a path without links
+    and `~`.
 
     Raises InputError for a URL that cannot be used.
     """
     text = os.fspath(path)
-    if is_object_url(text):
-        return parse_object_url(text)
+    if is_remote(text):
+        return parse_remote(text)
     return os.path.realpath(os.path.expanduser(text))

@@ -1,4 +1,5 @@
 """Object storage: lists, reads and writes objects by URL. fsspec does the work (extra `s3`).
+Pictures of web sites, which have URLs too, are read by `search.media.sites`.
 
 S3 is asked directly through s3fs, so that a listing comes page by page, and one request reads an
 object and tells its version. Every other URL goes through fsspec's own interface.
@@ -27,8 +28,9 @@ from search.errors import (
     SizeError,
 )
 from search.extras import describe_install
-from search.media.object_urls import join_place, scheme_of
+from search.media.object_urls import is_site_url, join_place, scheme_of
 from search.media.open_file import FilePlace
+from search.media.sites import SiteReader
 
 T = TypeVar("T")
 SECONDS = 60.0
@@ -93,14 +95,18 @@ class ObjectStores:
     library is not installed.
     """
 
-    def __init__(self, seconds: float = SECONDS) -> None:
-        """seconds: longest time for one request."""
+    def __init__(self, seconds: float = SECONDS, sites: SiteReader | None = None) -> None:
+        """seconds: longest time for one request. sites: reads pictures of web sites, which have
+        URLs too."""
+        self._sites = sites
         self._seconds, self._lock = seconds, threading.Lock()
         self._backends: dict[str, _Backend] = {}
         self._failures, self._paused = Counter[str](), dict[str, float]()
 
     def close(self) -> None:
         """Close all connections."""
+        if self._sites is not None:
+            self._sites.close()
         with self._lock:
             backends, self._backends = list(self._backends.values()), {}
         for backend in backends:
@@ -116,11 +122,20 @@ class ObjectStores:
         """Return what the storage tells of an object. Raises RemoteMissingError."""
         return self._ask(url, lambda backend: backend.stat(url))
 
+    @property
+    def sites(self) -> SiteReader:
+        """What reads web sites. Raises RemoteError where there is none."""
+        if self._sites is None:
+            raise RemoteError("web sites are not read here")
+        return self._sites
+
     def read(self, url: str, most: int) -> tuple[bytes, ObjectInfo | None]:
         """Read an object in one request; return it with its version, None if it is not known.
 
         most: bytes. Raises SizeError for a larger object, which is not read.
         """
+        if is_site_url(url):
+            return self.sites.read(url, most), None
         return self._ask(url, lambda backend: backend.read(url, 0, None, most, None))
 
     def read_range(self, url: str, start: int, end: int, version: str | None = None) -> bytes:
@@ -153,6 +168,8 @@ class ObjectStores:
 
     def open(self, place: FilePlace) -> BinaryIO | None:
         """Open an indexed object for reading, or None when it is not as it was indexed."""
+        if is_site_url(place.root):
+            return self.sites.open(place)
         url = join_place(place.root, place.path)
         try:
             info = self.stat(url)

@@ -50,6 +50,11 @@ def shorten_url(url: str) -> str:
     return url if len(url) <= SHOWN else f"{url[:SHOWN]}..."
 
 
+def remove_address(message: str, url: str) -> str:
+    """Return a message without the URL that it begins with, for where that stands already."""
+    return message.removeprefix(f"{url}: ")
+
+
 def decode_data_url(url: str, most: int) -> bytes | None:
     """Return the bytes in a `data:` URL, or None for another URL.
 

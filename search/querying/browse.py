@@ -183,7 +183,7 @@ class PictureBrowser:
         """Return whether a file that is as it was indexed holds this picture."""
         try:
             self.original(picture_id)[1].close()
-        except NotFoundError:
+        except (NotFoundError, RemoteError):
             return False
         return True
 
@@ -211,6 +211,7 @@ class PictureBrowser:
                 d.source_url,
                 have_text.get(row_id),
                 annotations[row_id],
+                d.page,
             )
             for row_id in row_ids
             if (d := described.get(row_id)) and row_id in metadata and row_id in annotations

@@ -30,7 +30,7 @@ from search.embedders.models import Models
 from search.errors import NotFoundError, QueryError
 from search.files import shown
 from search.media.images import SUFFIXES as PICTURES
-from search.media.object_urls import is_object_url, join_place, resolve_place
+from search.media.object_urls import is_remote, join_place, resolve_place
 from search.media.raw import SUFFIXES as RAW
 from search.querying.conditions import Comparison, Condition, Or
 from search.querying.copies import are_bursts, are_copies, likeness_of
@@ -501,9 +501,9 @@ class Siblings:
 
     def _list(self, folder: str, others: Sequence[str]) -> dict[str, list[str]]:
         """Return the files of a folder by their names without endings."""
-        if folder not in self._folders or is_object_url(folder):
+        if folder not in self._folders or is_remote(folder):
             listed = [path for path in others if stem_of(path)[0] == folder]
-            if not is_object_url(folder):
+            if not is_remote(folder):
                 try:
                     listed = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
                 except OSError:  # it is not there now

@@ -367,6 +367,7 @@ class HitDescriber:
                 width=one.summary.width,
                 height=one.summary.height,
                 tags=one.summary.tags,
+                source=one.summary.page,
                 low_content=one.summary.low_content,
                 copies=one.copies,
                 evidence=evidence.get(one.row_id),

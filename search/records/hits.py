@@ -89,7 +89,8 @@ class Hit:
     cosine in [-1, 1] under the library's model; for a query that is a single known word, the
     probability that the model sees it, 0 to 1; None for a query of conditions alone. kind,
     probability: None where they were not computed. copies: ids of the pictures that were folded
-    into this one. source, time: None for pictures that are files. low_content: the picture is
+    into this one. source: URL of the web page that shows it, None for pictures that are files.
+    time: None for pictures that are files. low_content: the picture is
     blank, so that its score says nothing of likeness. evidence: of a search that verifies; None if
     the hit was not compared.
     """

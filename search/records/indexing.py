@@ -19,9 +19,16 @@ SKIP_CODES: Mapping[str, str] = MappingProxyType(
         "file_unreadable": "the system refused to read the file",
         "folder_unreadable": "the system refused to list the folder",
         "file_changed": "changed while it was indexed; the next run reads it",
-        "source_denied": "object storage denied it",
-        "source_missing": "there is no such bucket, folder or object",
-        "source_unavailable": "object storage gives no answer",
+        "source_denied": "object storage or a web site denied it",
+        "source_missing": "there is no such bucket, folder, object or picture of a site",
+        "source_unavailable": "object storage or a web site gives no answer",
+        "address_not_allowed": "its host is neither on the public internet nor allowed",
+        "robots_denied": "the robots.txt of the site forbids it",
+        "page_needs_login": "a page that wants a login",
+        "page_off_site": "a page that leads to another site",
+        "page_failed": "a page that gives no answer; what it had before stays",
+        "sitemap_invalid": "a sitemap that is broken or gives no answer",
+        "site_limit": "a limit of pages or of time was reached; what was not reached stays",
     }
 )
 """Why files are skipped: stable code -> meaning."""

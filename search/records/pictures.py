@@ -52,7 +52,7 @@ class Picture:
     low_content: it is blank, black, white or of one other colour. decode_rule: the version of the
     rule by which it was decoded. original_name, source_url: of an upload, the name of its file and
     the URL that it was fetched from. has_text: whether text was read in it; None if it was not read
-    yet.
+    yet. page: URL of a web page that shows it.
     """
 
     id: str
@@ -67,6 +67,7 @@ class Picture:
     source_url: str | None = None
     has_text: bool | None = None
     annotations: Annotations = field(default_factory=lambda: Annotations())
+    page: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Convert to JSON, as `/images/{id}` answers."""
@@ -74,7 +75,8 @@ class Picture:
         lists = {name: list(getattr(self.metadata, name)) for name in ("palette", "palette_shares")}
         metadata = {**asdict(self.metadata), **lists}
         seen = {"labels": [asdict(label) for label in self.labels], "low_content": self.low_content}
-        origins = {"original_name": self.original_name, "source_url": self.source_url}
+        names = ("original_name", "source_url", "page")
+        origins = {name: getattr(self, name) for name in names}
         more = {**seen, **origins, "has_text": self.has_text}
         return {"id": self.id, **paths, **metadata, **self.annotations.to_json(), **more}
 

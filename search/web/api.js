@@ -72,7 +72,7 @@ import { Problem, isAbort } from './problems.js';
  *   exif: Record<string, unknown>, tags: string[], favourite?: boolean, rating?: number | null,
  *   hidden?: boolean, caption?: string | null, caption_origin?: string | null, albums?: { id: string, name: string }[],
  *   labels: { name: string, score: number }[], has_text: boolean | null,
- *   truncated: boolean, original_name: string | null, source_url: string | null,
+ *   truncated: boolean, original_name: string | null, source_url: string | null, page: string | null,
  * }} Image
  */
 
@@ -90,6 +90,17 @@ import { Problem, isAbort } from './problems.js';
  */
 
 /** @typedef {{ total: number, next: string | null, images: Image[] }} Page */
+/**
+ * Where a picture comes from, as docs/sites.md has it.
+ * @typedef {{
+ *   id: string, paths: string[], pages: { page: string, title: string, text: string }[],
+ *   downloads: { path: string, url: string | null, referrer: string | null, by: string }[],
+ *   credits: { name: string, value: string, by: string }[],
+ *   content_credentials: { generator: string | null, title: string | null, actions: string[] } | null,
+ *   source_url: string | null, original_name: string | null, camera: string | null,
+ *   engines: { name: string, url: string }[], problem: string | null,
+ * }} Sources
+ */
 /**
  * A value that pictures have. where: its condition.
  * @typedef {{ value: string, count: number, where: string }} Facet
@@ -323,6 +334,16 @@ export class Api {
    */
   fetchImage(id, signal) {
     return this.#requestJson(`images/${encodeURIComponent(id)}`, { signal });
+  }
+
+  /**
+   * Return where a picture comes from.
+   * @param {string} id
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<Sources>}
+   */
+  fetchSources(id, signal) {
+    return this.#requestJson(`images/${encodeURIComponent(id)}/sources`, { signal });
   }
 
   /**

@@ -10,6 +10,7 @@ import { Marks } from './marks.js';
 import { splitPath } from './paths.js';
 import { formatProblem, isAbort, toProblem } from './problems.js';
 import { formatRoute, routeToPicture } from './route.js';
+import { SourcesPanel } from './sources-panel.js';
 import { TextLayer } from './text-layer.js';
 import { Zoom } from './zoom.js';
 
@@ -49,6 +50,7 @@ export class DetailDialog {
   #zoom;
   #evidence;
   #marks;
+  #sources;
   #text;
   #callbacks;
 
@@ -74,6 +76,7 @@ export class DetailDialog {
     this.#callbacks = callbacks;
     this.#zoom = new Zoom(this.#stage, this.#image, onStep);
     this.#evidence = new EvidencePanel(getQuery);
+    this.#sources = new SourcesPanel(api);
     this.#text = new TextLayer(api, this.#image, showToast);
     this.#marks = new Marks(api, { onFollow: (event) => this.#follow(event), onChange, showToast });
     this.#dialog.addEventListener('cancel', (event) => {
@@ -159,6 +162,7 @@ export class DetailDialog {
     this.#evidence.close();
     this.#evidence.show(item);
     this.#marks.hide();
+    this.#sources.show(id);
     this.#text.clear();
     this.#type = '';
     this.#isSharp = false;
@@ -174,7 +178,10 @@ export class DetailDialog {
    */
   async #showGone(id) {
     const isDescribed = await this.#isDescribed;
-    if (isDescribed && id === this.#id) getElement('detail-gone').hidden = false;
+    if (!isDescribed || id !== this.#id) return;
+    getElement('detail-gone').hidden = false;
+    const thumbnail = getAddress(id, 'thumbnail');
+    if (this.#image.getAttribute('src') !== thumbnail) this.#image.src = thumbnail;
   }
 
   /**

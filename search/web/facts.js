@@ -4,6 +4,7 @@ import { createElement, createPath } from './dom.js';
 import { describeExposure, describeLens, formatPlace, quoteValue } from './exposure.js';
 import { translate, translator } from './i18n.js';
 import { splitPath } from './paths.js';
+import { createLinkOut } from './links.js';
 import { formatRoute, routeToCondition, shortenId } from './route.js';
 
 /** @import { Image } from './api.js' */
@@ -49,7 +50,8 @@ export function createFacts(image, score, onFollow) {
   add('fact_content', image.low_content && translate('blank_picture'));
   add('fact_truncated', image.truncated && translate('truncated_picture'));
   add('fact_name', image.original_name);
-  add('fact_source', image.source_url);
+  add('fact_source', image.source_url && createLinkOut(image.source_url));
+  add('source_page', image.page && createLinkOut(image.page));
   const { folder } = splitPath(image.path);
   add('fact_path', link(`folder=${quoteValue(folder)}`, ...createPath(folder)));
   for (const path of image.paths) if (path !== image.path) add('fact_also', ...createPath(path));

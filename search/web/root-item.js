@@ -56,8 +56,18 @@ export class RootItem {
     );
   }
 
+  /** Whether it is a URL, which sends no notice of changes. */
+  get #isRemote() {
+    return this.#root.path.includes('://');
+  }
+
+  /** How often it is synced: in hours, 0 for never, null as it changes. */
+  get #hours() {
+    return this.#isRemote ? (this.#root.sync_hours ?? 0) : this.#root.sync_hours;
+  }
+
   #describeSchedule() {
-    const { sync_hours: hours } = this.#root;
+    const hours = this.#hours;
     const when = hours === null ? 'sync_changes' : hours ? 'sync_hours' : 'sync_never';
     return translate('sync_state', { when: translate(when, { n: hours ?? 0 }) });
   }
@@ -70,9 +80,10 @@ export class RootItem {
   }
 
   #createSchedule() {
-    const { path, sync_hours: hours } = this.#root;
+    const { path } = this.#root;
+    const hours = this.#hours;
     const others = hours && !HOURS.includes(hours) ? [hours] : [];
-    const values = [null, ...HOURS, ...others, 0];
+    const values = [...(this.#isRemote ? [] : [null]), ...HOURS, ...others, 0];
     const options = values.map((value) => {
       const text = value === null ? 'sync_changes' : value ? 'sync_hours' : 'sync_never';
       return createElement('option', { value: String(value), text: translate(text, { n: value ?? 0 }), selected: value === hours });

@@ -307,8 +307,21 @@ CREATE TABLE transient_items (
     data BLOB NOT NULL, PRIMARY KEY (kind, name)
 );
 """,
+    26: """
+ALTER TABLE pictures ADD COLUMN added FLOAT;
+CREATE INDEX pictures_added ON pictures (added);
+CREATE TABLE saved_searches (
+    owner VARCHAR(64) NOT NULL, name VARCHAR(200) NOT NULL, query JSON NOT NULL,
+    created FLOAT NOT NULL, seen FLOAT NOT NULL, newest INTEGER NOT NULL,
+    PRIMARY KEY (owner, name)
+);
+CREATE TABLE saved_pictures (
+    owner VARCHAR(64) NOT NULL, name VARCHAR(200) NOT NULL, number INTEGER NOT NULL,
+    data BLOB NOT NULL, PRIMARY KEY (owner, name, number)
+);
+""",
 }
-OLD_VERSIONS = tuple(range(1, 26))
+OLD_VERSIONS = tuple(range(1, 27))
 TABLES = {  # of the present version, by their names in older ones
     **{name: name for name in "meta roots pictures colors".split()},
     **dict.fromkeys(("models", "spaces"), "spaces"),

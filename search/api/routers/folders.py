@@ -156,13 +156,18 @@ def _describe(place: Path, roots: set[str]) -> dict[str, Any] | None:
 
 
 def _allow(here: Context, path: str) -> str:
-    """Allow a folder; return its path without links. Raises Problem."""
+    """Allow a folder or a web site; return its path without links, or its URL. Raises Problem."""
     if not here.access.local or here.access.token is None:
         reason = (
             "only the owner allows folders, by a token, on a server of this machine alone; start "
             "the server with --allow DIR"
         )
         raise Problem(403, reason, code="not_allowed")
+    if here.engine.is_site(path):
+        site = here.engine.resolve_place(path)
+        if site not in here.added:
+            here.added.append(site)
+        return site
     place = "" if "\0" in path else os.path.expanduser(path)
     if not os.path.isabs(place):
         reason = "path: give the absolute path of a folder"

@@ -12,7 +12,15 @@ from search.api.content import SANDBOX, cache_headers, image_content
 from search.api.deps import Context, Here, parse_json, read_body
 from search.api.problems import Problem
 from search.api.roles import make_router, requires
-from search.api.schemas import AddressJson, ImageJson, PageJson, Where, multipart, problems
+from search.api.schemas import (
+    AddressJson,
+    ImageJson,
+    PageJson,
+    SourcesJson,
+    Where,
+    multipart,
+    problems,
+)
 from search.errors import FieldError
 from search.querying.query import normalize_url
 from search.records.annotations import MOST_TAG
@@ -105,6 +113,21 @@ async def list_images(
 async def get_image(picture_id: str, here: Here) -> JSONResponse:
     """By its id, or the beginning of it."""
     return JSONResponse((await _picture(here, picture_id)).to_json())
+
+
+@router.get(
+    "/{picture_id}/sources",
+    summary="Tell where a picture comes from",
+    response_model=SourcesJson,
+    responses=problems(400, 404),
+)
+@requires("read", within=True)
+async def get_sources(picture_id: str, here: Here) -> JSONResponse:
+    """Its files, the pages that show it, where it was downloaded from, credits in it, and public
+    search engines. Nothing is sent to these; `engines` has the addresses that a person may open."""
+    name = check_id(picture_id)
+    sources = await here.look(lambda: here.engine.sources(name))
+    return JSONResponse(sources.to_json())
 
 
 @router.delete(

@@ -71,16 +71,18 @@ def resolve_folder(here: Context, value: str) -> tuple[str, str]:
 
 
 def _resolve_url(here: Context, value: str) -> tuple[str, str]:
-    """Return the URL of object storage in its normal form, and the indexed root around it.
+    """Return the URL of object storage or of a site in its normal form, and the indexed root around
+    it.
 
-    The storage is not asked. Raises InputError for a URL that cannot be used, and Problem 403 for
+    Neither is asked. Raises InputError for a URL that cannot be used, and Problem 403 for
     one that is neither allowed nor indexed.
     """
     place = here.engine.resolve_place(value)
-    if "://" not in place:  # a URL of the web
-        raise Problem(400, "path: give a folder, or s3://BUCKET/PREFIX", code="path_not_absolute")
+    if "://" not in place:  # such as a data: URL
+        reason = "path: give a folder, s3://BUCKET/PREFIX, or https://SITE/"
+        raise Problem(400, reason, code="path_not_absolute")
     urls = [root.path for root in here.engine.status().roots if "://" in root.path]
-    allowed = urls if here.allow is None else [str(one) for one in here.allow]
+    allowed = [*(urls if here.allow is None else map(str, here.allow)), *here.added]
     is_allowed = any(f"{place}/".startswith(f"{one}/") for one in allowed)
     if not is_allowed or not here.engine.is_within(place):
         raise _refuse("path")
@@ -89,7 +91,7 @@ def _resolve_url(here: Context, value: str) -> tuple[str, str]:
 
 
 def _refuse(field: str) -> Problem:
-    reason = "this folder is not allowed here; start the server with --allow DIR"
+    reason = "this folder is not allowed here; start the server with --allow DIR (or --allow URL)"
     return Problem(403, f"{field}: {reason}", code="folder_not_allowed")
 
 
@@ -104,7 +106,10 @@ def _refuse(field: str) -> Problem:
 async def start_index(body: IndexJson, here: Here) -> JSONResponse:
     """One job at a time for each root, and as `lookalike index PATH`."""
     place, root = await here.look(lambda: resolve_folder(here, body.path))
-    options: dict[str, Any] = {} if body.exclude is None else {"exclude": body.exclude}
+    names = ("exclude", "pages", "delay")
+    options = {name: value for name in names if (value := getattr(body, name)) is not None}
+    if not here.engine.is_site(place) and options.keys() & {"pages", "delay"}:
+        raise Problem(400, "pages, delay: these are of a web site", code="input_invalid")
     run = partial(here.engine.index, place, **options)
     owner = here.grant.digest
     job = await here.look(lambda: here.jobs.start("index", place, root, run, owner=owner))

@@ -93,6 +93,7 @@ def test_answers_have_the_shapes_of_the_document(
         "list_suggestions": client.get("/api/v1/suggest?q=ca"),
         "list_images": client.get("/api/v1/images"),
         "get_image": client.get(f"/api/v1/images/{name}"),
+        "get_sources": client.get(f"/api/v1/images/{name}/sources"),
         "get_variant_limits": client.get("/api/v1/variants"),
         "list_jobs": client.get("/api/v1/jobs"),
         "get_status": client.get("/api/v1/status"),

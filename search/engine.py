@@ -33,6 +33,7 @@ from search.media.urls import is_address
 from search.querying.conditions import Comparison
 from search.querying.query import Query, list_conditions
 from search.records.browsing import WORLD, Bounds, Facets, FolderCount, Month, Page, PlaceGroup
+from search.records.films import FilmFrames
 from search.records.indexing import IndexReport, Progress, add_counts
 from search.records.pictures import KeptPicture, Picture
 from search.records.status import FolderGlance, LeftOut, RootStatus, SpaceStatus, Status
@@ -794,6 +795,11 @@ class Engine:
         """
         return self.library.sources.read(self.picture(identity))
 
+    def frames(self, identity: str) -> FilmFrames:
+        """Return the frames of the film that a picture is of, in the order of time; none for a
+        picture that is a file of its own. Raises as `picture`."""
+        return self.library.browser.frames(identity)
+
     def select(self, ids: Sequence[str]) -> list[Picture]:
         """Return what is known of pictures, each once, in the order of their ids.
 
@@ -808,7 +814,7 @@ class Engine:
         """
         from search.indexing.archive import stream_archive
 
-        return stream_archive(self.library.browser.original, pictures)
+        return stream_archive(self.library.browser.open_picture, pictures)
 
     @staticmethod
     def table(

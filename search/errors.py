@@ -4,6 +4,7 @@
     ├── InputError          an argument is wrong
     │   ├── PictureError    a file that is not a picture, or is damaged, or exceeds the limits
     │   │   ├── SizeError   a picture that exceeds the limits
+    │   │   ├── FilmError   a film that cannot be read
     │   │   └── CropError   a crop that is not inside its picture
     │   ├── NotFoundError   a path or an id that does not exist
     │   ├── AddressError    a URL that leads to an address that is not allowed
@@ -67,6 +68,14 @@ class SizeError(PictureError):
     """A picture that exceeds the limits."""
 
     code = "picture_too_large"
+
+
+class FilmError(PictureError):
+    """A film that cannot be read. skip_code: why, a key of `records.SKIP_CODES`."""
+
+    def __init__(self, message: str, skip_code: str) -> None:
+        self.skip_code = skip_code
+        super().__init__(message)
 
 
 class CropError(PictureError):

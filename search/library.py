@@ -332,6 +332,14 @@ class Library:
         """
         return self.stores.open(place) if is_remote(place.root) else open_file(place)
 
+    def open_picture(self, place: FilePlace) -> BinaryIO | None:
+        """As `open_file`, but a frame of a film is opened as a PNG."""
+        if place.time is None:
+            return self.open_file(place)
+        from search.media.frames import open_frame
+
+        return open_frame(place, self.open_file, self.decoders)
+
     @cached_property
     def runtime(self) -> Runtime:
         from search.runtime import Runtime

@@ -23,6 +23,7 @@ from search.api.routers import (
     desktop,
     downloads,
     duplicates,
+    films,
     folders,
     images,
     index,
@@ -73,7 +74,7 @@ def create_app(
     app.state.schedule = SyncSchedule(engine, context.jobs)
     app.state.watcher = FolderWatcher(engine, context.jobs) if watch else None
     searches = search, saved, duplicates
-    pictures = removal, downloads, tags, images, texts, captions, variants
+    pictures = removal, downloads, tags, images, texts, films, captions, variants
     for part in (*searches, *pictures, index, folders, share, system, desktop, web):
         app.include_router(part.router)
     problems.install(app, HEADERS)

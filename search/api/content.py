@@ -15,6 +15,23 @@ from search.api.deps import Context
 TYPES = {"heif": "image/heif", "avif": "image/avif", "tiff": "image/tiff", "bmp": "image/bmp"} | {
     name: f"image/{name}" for name in ("jpeg", "png", "webp", "gif")
 }
+FILMS = {
+    **dict.fromkeys((".mp4", ".m4v"), "video/mp4"),
+    ".mov": "video/quicktime",
+    ".webm": "video/webm",
+    ".mkv": "video/x-matroska",
+    ".ogv": "video/ogg",
+    ".3gp": "video/3gpp",
+    ".avi": "video/x-msvideo",
+    ".flv": "video/x-flv",
+    ".wmv": "video/x-ms-wmv",
+    **dict.fromkeys((".mpeg", ".mpg"), "video/mpeg"),
+    **dict.fromkeys((".mts", ".m2ts"), "video/mp2t"),
+    ".gif": "image/gif",
+    ".webp": "image/webp",
+    **dict.fromkeys((".png", ".apng"), "image/png"),
+}
+"""Media types of files with many frames, by the endings of their names."""
 SANDBOX = "default-src 'none'; sandbox; frame-ancestors 'none'"
 CHUNK = 2**18  # bytes
 

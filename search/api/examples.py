@@ -41,6 +41,7 @@ IMAGE = {
     "source_url": None,
     "page": None,
     "has_text": True,
+    "time": None,
 }
 LINE = {
     "text": "Summer sale",
@@ -257,6 +258,11 @@ ANSWERS: dict[str, Any] = {
     },
     "count_folders": {
         "folders": [{"path": "/home/ada/Pictures/holiday", "count": 12, "folders": False}]
+    },
+    "list_frames": {
+        "path": "/home/ada/Films/harbour.mkv",
+        "duration": 5321.4,
+        "frames": [{"id": ID, "time": 0.0}, {"id": OTHER, "time": 3.68}],
     },
     "get_text": {"id": ID, "lines": [LINE], "model": "0123456789abcdef", "failed": None},
     "start_reading": {"job": JOB},

@@ -114,7 +114,8 @@ class ImageJson(Metadata):
     it is in no list and in no answer, unless hidden pictures are asked for. labels: what the model
     sees in it, most probable first. original_name, source_url: of an upload, the name of its file
     and the URL that it was fetched from. page: a web page that shows it. has_text: whether text was
-    read in it; null if it was not read yet.
+    read in it; null if it was not read yet. time: of a frame, in seconds from the start of the film
+    that its file is; null for other pictures.
     """
 
     id: str
@@ -135,6 +136,22 @@ class ImageJson(Metadata):
     source_url: str | None
     page: str | None
     has_text: bool | None
+    time: float | None
+
+
+class MomentJson(BaseModel):
+    """A frame of a film. id: of its picture. time: in seconds from the start."""
+
+    id: str
+    time: float
+
+
+class FramesJson(BaseModel):
+    """The frames of a film, in the order of time. duration: in seconds, null if not known."""
+
+    path: str
+    duration: float | None
+    frames: list[MomentJson]
 
 
 class MentionJson(BaseModel):

@@ -252,9 +252,11 @@ def _make_rows(c: Connection, row_ids: Sequence[int]) -> Iterator[tuple[int, str
             own[picture].append(value)
     root_paths = {int(row.id): row.path for row in c.execute(select(roots.c.id, roots.c.path))}
     uploads = unquote_to_bytes(c.scalar(select(meta.c.value).where(meta.c.key == UPLOADS)) or "")
-    named = select(places.c.picture, files.c.root, files.c.path)
+    columns = [files.c.root, files.c.path, places.c.words, places.c.subtitles]
+    named = select(places.c.picture, *columns)
     named = named.join(files, files.c.id == places.c.file).order_by(files.c.path)
-    for picture, root, path in c.execute(named.where(places.c.picture.in_(row_ids))):
+    for row in c.execute(named.where(places.c.picture.in_(row_ids))):
+        picture, root, path, words, subtitles = row
         if picture not in own:
             continue
         key = int(picture), int(root)
@@ -263,6 +265,7 @@ def _make_rows(c: Connection, row_ids: Sequence[int]) -> Iterator[tuple[int, str
             if root_paths[key[1]] == uploads:  # it is of the file in that folder
                 in_root[key].append(original_names[picture])
         in_root[key].append(os.path.splitext(os.fsdecode(path))[0])
+        in_root[key] += [words, subtitles]
     shown = select(places.c.picture, files.c.root, mentions.c.title, mentions.c.text)
     shown = shown.join(files, files.c.id == places.c.file)
     shown = shown.join(mentions, mentions.c.file == files.c.id)

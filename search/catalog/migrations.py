@@ -882,6 +882,38 @@ def add_sites(connection: Connection) -> None:
     )
 
 
+def add_films(connection: Connection) -> None:
+    """Films whose frames are pictures, and the words at a time of a film."""
+    _add_column(connection, "places", "words", "TEXT")
+    _add_column(connection, "places", "subtitles", "TEXT")
+    _run(
+        connection,
+        """
+        CREATE TABLE films (
+            file INTEGER NOT NULL,
+            content VARCHAR(64) NOT NULL,
+            duration FLOAT,
+            subtitles TEXT DEFAULT '' NOT NULL,
+            PRIMARY KEY (file),
+            FOREIGN KEY(file) REFERENCES files (id) ON DELETE CASCADE
+        )
+        """,
+        "CREATE INDEX films_content ON films (content)",
+        postgresql=(
+            """
+            CREATE TABLE films (
+                file BIGINT NOT NULL REFERENCES files (id) ON DELETE CASCADE,
+                content TEXT COLLATE "C" NOT NULL,
+                duration DOUBLE PRECISION,
+                subtitles TEXT COLLATE "C" NOT NULL DEFAULT '',
+                PRIMARY KEY (file)
+            )
+            """,
+            "CREATE INDEX films_content ON films (content)",
+        ),
+    )
+
+
 class Migration(NamedTuple):
     """version: of the schema after it. apply: changes a catalog of the version before."""
 
@@ -916,6 +948,7 @@ MIGRATIONS = (
     Migration(25, add_transient_items),
     Migration(26, add_saved_searches),
     Migration(27, add_sites),
+    Migration(28, add_films),
 )
 """Never edited, only extended at the end."""
 NEWEST = MIGRATIONS[-1].version

@@ -78,7 +78,8 @@ class PictureSummary:
     id: SHA-256 of its bytes. paths: of its files. stats: size in bytes and mtime_ns of each file
     when it was indexed. decode_rule: the version of the rule that decoded it. Files that the
     library keeps come after those of the user. original_name, source_url: of an upload. pixel_hash:
-    the same for pictures that look the same. page: URL of a web page that shows it.
+    the same for pictures that look the same. page: URL of a web page that shows it. time: of a
+    frame, in seconds from the start of its film.
     """
 
     id: str
@@ -93,6 +94,7 @@ class PictureSummary:
     source_url: str | None = None
     pixel_hash: str = ""
     page: str | None = None
+    time: float | None = None
 
     def choose_path(self) -> str:
         """Return the path of one file, present and unchanged if any is."""
@@ -446,7 +448,8 @@ class CatalogReader:
                 for *_, path, size, mtime_ns, root in rows
             }
             _, paths, stats = zip(*sorted(files_of), strict=True)
-            _, picture_id, width, height, low_content, decode_rule, name, url, pixels, *_ = rows[0]
+            _, picture_id, width, height, low_content, decode_rule, name, url, *more = rows[0]
+            pixels, time, *_ = more
             if not self.sees(uploads):
                 name = url = None  # they are of the file in that folder
             names = tuple(sorted(tag_names.get(row_id, ())))
@@ -463,6 +466,7 @@ class CatalogReader:
                 url,
                 pixels,
                 pages.get(row_id),
+                time,
             )
         return described
 
@@ -646,8 +650,9 @@ class CatalogReader:
                 ctime_ns,
                 probe,
                 bool(follow_links),
+                time,
             )
-            for root, path, size, mtime_ns, ctime_ns, probe, follow_links in rows
+            for root, path, size, mtime_ns, ctime_ns, probe, follow_links, time in rows
         ]
 
     def count_listed(self) -> int:
@@ -823,7 +828,8 @@ SHOWN = Prepared(  # the columns after `pixel_hash` are those of a file
     select(pictures.c.row_id, pictures.c.id, pictures.c.width, pictures.c.height)
     .add_columns(pictures.c.low_content, pictures.c.decode_rule)
     .add_columns(pictures.c.original_name, pictures.c.source_url, pictures.c.pixel_hash)
-    .add_columns(files.c.path, files.c.size, files.c.mtime_ns, roots.c.path.label("root_path"))
+    .add_columns(places.c.time, files.c.path, files.c.size, files.c.mtime_ns)
+    .add_columns(roots.c.path.label("root_path"))
     .join(places, places.c.picture == pictures.c.row_id)
     .join(files, files.c.id == places.c.file)
     .join(roots, roots.c.id == files.c.root)
@@ -870,7 +876,7 @@ MENTIONS = Prepared(
 )
 PLACES = Prepared(
     select(roots.c.path.label("root_path"), files.c.path, files.c.size, files.c.mtime_ns)
-    .add_columns(files.c.ctime_ns, files.c.probe, roots.c.follow_links)
+    .add_columns(files.c.ctime_ns, files.c.probe, roots.c.follow_links, places.c.time)
     .join(roots, roots.c.id == files.c.root)
     .join(places, places.c.file == files.c.id)
     .where(places.c.picture == bindparam("picture"))

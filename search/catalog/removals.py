@@ -44,7 +44,7 @@ class Removals:
         names = "size mtime_ns ctime_ns probe".split()
         query = select(files.c.id, places.c.picture, pictures.c.id.label("picture_id"))
         query = query.add_columns(roots.c.path.label("root"), files.c.path, roots.c.follow_links)
-        query = query.add_columns(*(files.c[name] for name in names)).distinct()
+        query = query.add_columns(*(files.c[name] for name in names), places.c.time).distinct()
         query = query.join(places, places.c.file == files.c.id)
         query = query.join(pictures, pictures.c.row_id == places.c.picture)
         query = self._reader.limit_files(query.join(roots, roots.c.id == files.c.root))
@@ -54,7 +54,7 @@ class Removals:
                 for row in c.execute(query.where(places.c.picture.in_(part))):
                     paths = os.fsdecode(row.root), os.fsdecode(row.path)
                     state = row.size, row.mtime_ns, row.ctime_ns, row.probe, bool(row.follow_links)
-                    place = FilePlace(*paths, *state)
+                    place = FilePlace(*paths, *state, row.time)
                     listed.append(PictureFile(int(row.id), row.picture, row.picture_id, place))
         return sorted(listed, key=lambda one: (one.place.root, one.place.path))
 

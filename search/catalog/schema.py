@@ -171,8 +171,22 @@ places = Table(  # where a picture is: in a file, at a time of a film, or on a p
     Column("picture", Number, ForeignKey("pictures.row_id"), nullable=False),
     Column("time", Float),  # seconds from the start
     Column("page", Integer),  # from 0
+    # what a film says at a time: of its own, such as subtitles and tags, and of files beside it
+    Column("words", Text),
+    Column("subtitles", Text),
     Index("places_file", "file", "picture"),
     Index("places_picture", "picture"),
+)
+
+films = Table(  # films and animations whose frames are places, once all of them are
+    "films",
+    metadata,
+    Column("file", Number, ForeignKey("files.id", ondelete="CASCADE"), primary_key=True),
+    Column("content", String(64), nullable=False),  # SHA-256 of the bytes
+    Column("duration", Float),  # seconds
+    # names, sizes and times of the files of subtitles beside it that were read
+    Column("subtitles", Text, nullable=False, default="", server_default=""),
+    Index("films_content", "content"),
 )
 
 spaces = Table(  # of vectors: an embedder with its weights, preprocessing and decode rule

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from search.catalog.schema import colors, files, pictures, places, vectors
+from search.catalog.schema import colors, files, films, pictures, places, vectors
 from search.catalog.writes import Space, chunks
+from search.records.pictures import FRAME_TYPES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,13 +57,14 @@ class Traits:
 
 def list_representatives(reader: CatalogReader, space: Space) -> RowIds:
     """Return the pictures that show something and have a vector, one for each normalized image:
-    (n,) row ids, ascending."""
+    (n,) row ids, ascending. Frames of films are left out: many of one film are alike."""
     import numpy as np
 
     query = select(pictures.c.row_id, pictures.c.pixel_hash)
     query = query.join(vectors, vectors.c.picture == pictures.c.row_id)
     query = query.where(vectors.c.space == space.id, pictures.c.orphaned.is_(None))
-    query = query.where(pictures.c.low_content.is_(False)).order_by(pictures.c.row_id).limit(BLOCK)
+    query = query.where(pictures.c.type.not_in(FRAME_TYPES), pictures.c.low_content.is_(False))
+    query = query.order_by(pictures.c.row_id).limit(BLOCK)
     hashes, blocks, last = set[int](), [np.empty(0, np.int64)], 0
     while True:
         with reader.database.read() as c:
@@ -86,7 +88,7 @@ def list_twins(reader: CatalogReader) -> list[list[int]]:
     again = select(pictures.c.pixel_hash).group_by(pictures.c.pixel_hash)
     again = again.having(func.count() > 1)  # the index alone tells this
     query = select(pictures.c.pixel_hash, pictures.c.row_id).where(pictures.c.orphaned.is_(None))
-    query = query.where(pictures.c.pixel_hash.in_(again))
+    query = query.where(pictures.c.pixel_hash.in_(again), pictures.c.type.not_in(FRAME_TYPES))
     groups = dict[str, list[int]]()
     with reader.database.read() as c:
         for pixels, row_id in c.execute(query.order_by(pictures.c.row_id)):
@@ -95,10 +97,16 @@ def list_twins(reader: CatalogReader) -> list[list[int]]:
 
 
 def list_repeated(reader: CatalogReader) -> list[int]:
-    """Return the pictures that several files hold: row ids, ascending."""
-    query = select(places.c.picture).group_by(places.c.picture).having(func.count() > 1)
+    """Return the pictures that several files hold: row ids, ascending. Of a film that there is
+    several times, it is one frame."""
+    query = select(places.c.picture).where(places.c.time.is_(None))
+    query = query.group_by(places.c.picture).having(func.count() > 1)
+    twice = select(films.c.content).group_by(films.c.content).having(func.count() > 1)
+    of_films = select(func.min(places.c.picture)).join(films, films.c.file == places.c.file)
+    of_films = of_films.where(places.c.time.is_not(None), films.c.content.in_(twice))
     with reader.database.read() as c:
-        return sorted(int(one) for one in c.scalars(query))
+        rows = [*c.scalars(query), *c.scalars(of_films.group_by(films.c.content))]
+    return sorted({int(one) for one in rows})
 
 
 def load_traits(reader: CatalogReader, row_ids: Collection[int]) -> Traits:

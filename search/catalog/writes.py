@@ -10,7 +10,7 @@ import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
@@ -27,6 +27,7 @@ from search.catalog.schema import (
     changes,
     colors,
     files,
+    films,
     labels,
     local_features,
     pictures,
@@ -52,6 +53,8 @@ RETRY_SECONDS, MAX_RETRY_SECONDS = 600.0, 30 * 86400.0
 four times as long."""
 # nearly all pictures have the present rule, so its index must not be used: hence the sum
 IS_PRESENT_RULE = pictures.c.decode_rule + 0 == DECODE_RULE
+UNFINISHED = -1
+"""Size in the catalog of the file of a film some of whose frames are recorded."""
 CHUNK = 5000
 """Values in one `IN (...)`."""
 
@@ -148,6 +151,7 @@ class ExtractedFile:
     vector of this picture or of its normalized image. content: computed with the vector. probe: a
     digest of samples of the bytes. origins: of an upload. description: what the bytes say of the
     picture; None if they were not decoded. features: packed local features, if they were computed.
+    time: of a frame of a film, seconds from the start.
     """
 
     entry: FileEntry
@@ -160,6 +164,17 @@ class ExtractedFile:
     origins: Origins = Origins()
     description: Description | None = None
     features: bytes | None = None
+    time: float | None = None
+
+
+@dataclass(frozen=True)
+class FilmFile:
+    """The file of a film. content: SHA-256 of its bytes. probe: a digest of samples of them.
+    duration: in seconds, if it is known."""
+
+    content: str
+    probe: bytes | None
+    duration: float | None = None
 
 
 @dataclass(frozen=True)
@@ -333,6 +348,127 @@ class CatalogWriter:
                 c.execute(insert(places), rows)
             self._apply_sidecars(c, file_ids.values(), {*row_ids.values(), *abandoned})
             self._orphan(c, abandoned)
+
+    def record_frames(
+        self, root: Root, space: Space, entry: FileEntry, frames: Sequence[ExtractedFile]
+    ) -> None:
+        """Write some frames of a film in one transaction.
+
+        Frames that the catalog has of the file stay until `complete_film`. Until then the file
+        counts as changed, so that a sync that was interrupted reads it again. Raises NotFoundError.
+        """
+        with self.database.write() as c:
+            row_ids, _ = self._write_pictures(c, frames)
+            self._write_vectors(c, space, frames, row_ids)
+            self._set_features(
+                c, {row_ids[one.id]: one.features for one in frames if one.features is not None}
+            )
+            file_id = self._begin_film(c, root, entry)
+            query = select(places.c.picture, places.c.time).where(places.c.file == file_id)
+            held = {(int(row.picture), row.time) for row in c.execute(query)}
+            if not held and frames:
+                counts.change(c, counts.FILES, [root.id])
+            new = {(row_ids[one.id], one.time) for one in frames} - held
+            if new:
+                rows = [{"file": file_id, "picture": n, "time": time} for n, time in sorted(new)]
+                c.execute(insert(places), rows)
+
+    @staticmethod
+    def _begin_film(c: Connection, root: Root, entry: FileEntry) -> int:
+        """Mark the file of a film as changed; return its id."""
+        key = (files.c.root == root.id) & (files.c.path == os.fsencode(entry.path))
+        state: dict[str, Any] = {"size": UNFINISHED, "mtime_ns": entry.mtime_ns}
+        state |= {"inode": entry.inode, "reason": None, "skip_code": None, "rule": None}
+        if not c.execute(update(files).where(key).values(state)).rowcount:
+            state |= {"root": root.id, "path": os.fsencode(entry.path)}
+            c.execute(insert(files).values(state))
+        file_id = int(c.scalars(select(files.c.id).where(key)).one())
+        c.execute(delete(films).where(films.c.file == file_id))
+        return file_id
+
+    def complete_film(
+        self,
+        root: Root,
+        entry: FileEntry,
+        film: FilmFile,
+        frames: Mapping[float, str] | Mapping[float | None, str],
+        words: Mapping[float, str],
+    ) -> tuple[str, int]:
+        """Write that all frames of a film are recorded; return id and row id of the one with the
+        least row id.
+
+        frames: picture ids by time; None for the picture that stands for an animation. words: by
+        time of a frame. Other frames of the file leave it.
+        """
+        with self.database.write() as c:
+            file_id = self._begin_film(c, root, entry)
+            row_ids = {
+                row.id: int(row.row_id)
+                for part in chunks(set(frames.values()))
+                for row in c.execute(
+                    select(pictures.c.id, pictures.c.row_id).where(pictures.c.id.in_(part))
+                )
+            }
+            complete = {(row_ids[one], time) for time, one in frames.items()}
+            query = select(places.c.id, places.c.picture, places.c.time)
+            stored = c.execute(query.where(places.c.file == file_id)).all()
+            old = [row for row in stored if (int(row.picture), row.time) not in complete]
+            for part in chunks(row.id for row in old):
+                c.execute(delete(places).where(places.c.id.in_(part)))
+            for row in stored:
+                if (text := words.get(row.time)) is not None:
+                    c.execute(update(places).where(places.c.id == row.id).values(words=text))
+            self._end_film(c, file_id, entry, film, min(row_ids.values()))
+            self._orphan(c, {int(row.picture) for row in old})
+            picture_id = min(row_ids, key=row_ids.__getitem__)
+            return picture_id, row_ids[picture_id]
+
+    @staticmethod
+    def _end_film(
+        c: Connection, file_id: int, entry: FileEntry, film: FilmFile, row_id: int
+    ) -> None:
+        """Write the state of the file of a film, which is complete."""
+        state = {
+            "size": entry.size,
+            "mtime_ns": entry.mtime_ns,
+            "inode": entry.inode,
+            "ctime_ns": entry.ctime_ns,
+            "probe": film.probe,
+            "last_picture": row_id,
+            "tries": 0,
+            "retry_at": None,
+        }
+        c.execute(update(files).where(files.c.id == file_id).values(state))
+        row = {"file": file_id, "content": film.content, "duration": film.duration}
+        c.execute(insert(films).values(row))
+
+    def copy_film(self, root: Root, entry: FileEntry, film: FilmFile) -> tuple[str, int] | None:
+        """Give a file the frames of another one with the same content, which is complete; return as
+        `complete_film` does, or None if there is none.
+
+        Nothing is decoded for a film that was moved or copied.
+        """
+        with self.database.write() as c:
+            query = select(films.c.file).where(films.c.content == film.content)
+            other = c.scalar(query.order_by(films.c.file).limit(1))
+            if other is None:
+                return None
+            held = select(places.c.picture, places.c.time, places.c.page, places.c.words)
+            rows = [row._asdict() for row in c.execute(held.where(places.c.file == other))]
+            if not rows:
+                return None
+            duration = c.scalar(select(films.c.duration).where(films.c.file == other))
+            file_id = self._begin_film(c, root, entry)
+            before = set(c.scalars(select(places.c.picture).where(places.c.file == file_id)))
+            if not before:
+                counts.change(c, counts.FILES, [root.id])
+            if file_id != other:
+                c.execute(delete(places).where(places.c.file == file_id))
+                c.execute(insert(places), [row | {"file": file_id} for row in rows])
+            first = min(int(row["picture"]) for row in rows)
+            self._end_film(c, file_id, entry, replace(film, duration=duration), first)
+            self._orphan(c, before - {int(row["picture"]) for row in rows})
+            return str(c.scalar(select(pictures.c.id).where(pictures.c.row_id == first))), first
 
     @staticmethod
     def _apply_sidecars(c: Connection, file_ids: Collection[int], row_ids: Collection[int]) -> None:

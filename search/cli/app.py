@@ -31,6 +31,7 @@ COMMANDS = {
     "words": "search.cli.search",
     "text": "search.cli.library",
     "sources": "search.cli.sources",
+    "frames": "search.cli.films",
     "caption": "search.cli.caption",
     "tag": "search.cli.tags",
     "favourite": "search.cli.tags",

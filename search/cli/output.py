@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -266,7 +267,11 @@ def _print_left_out(left_out: Mapping[str, int]) -> None:
 
 
 def _advise_on_left_out(left_out: Mapping[str, int]) -> None:
-    """Tell the user how links and system folders are taken in."""
+    """Tell the user how films, links and system folders are taken in."""
+    if left_out.get("film") and not find_spec("av"):
+        note("films are not read; to find their moments, install the extra `video` (docs/films.md)")
+    elif left_out.get("film"):
+        note("films in object storage are not read; index a folder on a disk that has them")
     if left_out.get("link"):
         note("links are not followed; `index --follow-links` follows them")
     if left_out.get("system_folder"):
@@ -324,7 +329,14 @@ def print_hits(hits: Hits) -> None:
             score = f"{hit.format_score()}  ".lstrip()
             proof = f"  {describe_evidence(hit)}" if hit.kind or hit.evidence else ""
             page = f"  on {line(hit.source)}" if hit.source else ""
-            write(f"{score}{line(hit.path)}  {size}  {hit.id[:12]}{proof}{page}")
+            write(f"{score}{name_hit(hit)}  {size}  {hit.id[:12]}{proof}{page}")
+
+
+def name_hit(hit: Hit) -> str:
+    """Return the path of a hit as one line, with the time if it is a frame of a film."""
+    from search.records.hits import format_time  # other commands do not need it
+
+    return line(hit.path) if hit.time is None else f"{line(hit.path)} {format_time(hit.time)}"
 
 
 def describe_evidence(hit: Hit) -> str:
@@ -368,7 +380,7 @@ def _print_table(hits: Hits) -> None:
     for hit in hits:
         size = f"{hit.width} x {hit.height}"
         proof = [describe_evidence(hit)] if is_verified else []
-        table.add_row(hit.format_score(), Text(line(hit.path)), size, hit.id[:12], *proof)
+        table.add_row(hit.format_score(), Text(name_hit(hit)), size, hit.id[:12], *proof)
     Console(highlight=False, emoji=False).print(table)
 
 

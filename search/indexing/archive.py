@@ -10,6 +10,7 @@ from typing import IO, BinaryIO, cast
 from search.errors import LookalikeError
 from search.files import shown
 from search.indexing.uploads import ENDINGS, make_file_name
+from search.records.hits import format_time
 from search.records.pictures import Picture
 
 CHUNK = 2**20  # bytes that are read at once
@@ -58,7 +59,7 @@ def stream_archive(
             with file:
                 info = zipfile.ZipInfo(names.add(_choose_name(picture)), _date(picture))
                 info.external_attr = 0o644 << 16
-                left = info.file_size = picture.metadata.bytes
+                left = info.file_size = _measure(picture, file)
                 with archive.open(info, "w") as entry:
                     while left and (data := file.read(min(CHUNK, left))):
                         left -= len(data)
@@ -89,9 +90,20 @@ class _Names:
         return free
 
 
+def _measure(picture: Picture, file: BinaryIO) -> int:
+    """Return the bytes of a picture's file. That of a frame is a PNG of it, and not its film."""
+    if picture.time is None:
+        return picture.metadata.bytes
+    size = file.seek(0, 2)
+    file.seek(0)
+    return size
+
+
 def _choose_name(picture: Picture) -> str:
     kind = picture.metadata.type
     name = picture.path.replace("\\", "_").rpartition("/")[2]
+    if picture.time is not None:
+        name = f"{name} {format_time(picture.time).replace(':', '.')}.png"
     return make_file_name(name, ENDINGS.get(kind, kind), picture.id[:12])
 
 

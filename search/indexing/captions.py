@@ -44,7 +44,7 @@ class CaptionParts(Protocol):
     @property
     def write_lock(self) -> WriteLock: ...
     @property
-    def open_file(self) -> Callable[[FilePlace], BinaryIO | None]: ...
+    def open_picture(self) -> Callable[[FilePlace], BinaryIO | None]: ...
 
 
 class CaptionRun:
@@ -101,7 +101,7 @@ class CaptionRun:
 
     def _open(self, row_ids: list[int]) -> Iterator[tuple[tuple[int, str], DecodeRequest]]:
         """Yield what decodes the pictures that have a file as it was indexed."""
-        parts = self._parts.reader, self._parts.open_file
+        parts = self._parts.reader, self._parts.open_picture
         most = self._parts.decoders.limits.bytes
         for row_id, path, data in read_originals(*parts, row_ids, most):
             yield (row_id, path), DecodeRequest(data=data, metadata=False)

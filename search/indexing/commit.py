@@ -10,10 +10,12 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from search.catalog.catalog import Catalog
+from search.catalog.films import Films
 from search.catalog.writes import (
     CatalogFile,
     DecodedContent,
     ExtractedFile,
+    FilmFile,
     Root,
     SeenContent,
     SkippedFile,
@@ -171,6 +173,40 @@ class Committer:
                 self._thumbnails.write(picture.id, picture.thumbnail)
             files.append(_describe_file(entry, picture, analyzed))
         self._catalog.record(counts.root, self.space, files)
+        pictures = [(e, one) for e, one in batch if isinstance(one, DecodedPicture)]
+        known = Films(self._catalog.database).choose_known({one.id for _, one in pictures})
+        for entry, picture in pictures:
+            frames = picture.film.frames if picture.film else ()
+            if frames:
+                self._commit_animation(counts, entry, picture, frames)
+            elif picture.id in known and picture.pixel_hash is None:
+                self._catalog.copy_film(counts.root, entry, FilmFile(picture.id, picture.probe))
+
+    def _commit_animation(
+        self,
+        counts: SyncCounts,
+        entry: FileEntry,
+        picture: DecodedPicture,
+        frames: Sequence[DecodedPicture],
+    ) -> None:
+        """Write the frames of an animation beside the picture that stands for all."""
+        self.commit_frames(counts, entry, frames)
+        places: dict[float | None, str] = {None: picture.id}
+        places |= {one.time: one.id for one in frames}
+        duration = picture.film.duration if picture.film else None
+        film = FilmFile(picture.id, picture.probe, duration)
+        self._catalog.complete_film(counts.root, entry, film, places, {})
+
+    def commit_frames(
+        self, counts: SyncCounts, entry: FileEntry, frames: Sequence[DecodedPicture]
+    ) -> None:
+        """Write some frames of a film, and embed each normalized image that has no vector."""
+        analyzed = self._analyze_new(counts, frames, 0)
+        for one in frames:
+            if one.thumbnail is not None:
+                self._thumbnails.write(one.id, one.thumbnail)
+        described = [_describe_file(entry, one, analyzed) for one in frames]
+        self._catalog.record_frames(counts.root, self.space, entry, described)
 
     def commit_vectors(
         self, counts: SyncCounts, batch: Sequence[tuple[FileEntry, Extracted]], place: int
@@ -258,7 +294,7 @@ def _describe_file(entry: FileEntry, picture: DecodedPicture, analyzed: Analyzed
     file = ExtractedFile(
         entry, picture.id, *decoded, probe=picture.probe, description=picture.description
     )
-    file = replace(file, features=picture.features)
+    file = replace(file, features=picture.features, time=picture.time)
     if picture.pixel_hash not in analyzed:
         return file
     vector, content = analyzed[picture.pixel_hash]

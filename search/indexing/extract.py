@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol, TypeVar
 
+from search.catalog.films import FramePlace
 from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest
 from search.media.object_urls import is_object_url, is_site_url, join_place
 from search.media.preprocessing import Preprocessing
+from search.media.rules import FrameAt
 from search.media.sites import number_of
 from search.types import FileEntry
 
@@ -24,6 +27,8 @@ T = TypeVar("T")
 
 Extracted = DecodedPicture | DecodeFailure
 Paths = tuple[str, ...]
+FrameRequest = tuple[str, FrameAt]
+"""The path of a film, and the frame of it."""
 
 
 class Executor(Protocol):
@@ -63,6 +68,7 @@ def extract_files(
                 join_place(folder, entry.path),
                 known=known_ids.get(entry.size, ()),
                 features="compact",
+                frames=True,
                 version=entry.mtime_ns if is_remote else None,
             ),
         )
@@ -88,17 +94,20 @@ def extract_again(
     with_features: Collection[int],
     executor: Executor,
     preprocessing: Preprocessing,
+    frames: Mapping[int, FrameRequest] = MappingProxyType({}),
 ) -> Iterator[tuple[tuple[int, Paths], Extracted]]:
     """Yield pictures of the catalog with their decoded pictures or failures, in order.
 
     pictures: row ids and paths. with_metadata: row ids that need metadata and a thumbnail as well
-    as pixels. with_features: row ids that need local features.
+    as pixels. with_features: row ids that need local features. frames: where those of them are
+    that are frames of films, by row id.
     """
     sources = (
         (
             one,
             DecodeRequest(
-                _choose_path(one[1]),
+                (place := frames.get(one[0], (_choose_path(one[1]), None)))[0],
+                frame=place[1],
                 metadata=one[0] in with_metadata,
                 features="compact" if one[0] in with_features else None,
             ),
@@ -106,6 +115,19 @@ def extract_again(
         for one in pictures
     )
     return executor.load(sources, preprocessing, prefetch=AHEAD)
+
+
+def request_frames(
+    frame_places: Mapping[int, Sequence[FramePlace]], picture_ids: Mapping[int, str]
+) -> dict[int, FrameRequest]:
+    """Return how to decode frames, by row id. frame_places: where they are; a film that is there
+    comes first."""
+    chosen = {}
+    for row_id, listed in frame_places.items():
+        place = next((one for one in listed if os.path.exists(one.path)), listed[0])
+        probe = None if place.probe is None else place.probe.hex()
+        chosen[row_id] = place.path, FrameAt(picture_ids[row_id], place.time, probe)
+    return chosen
 
 
 def _choose_path(paths: Paths) -> str:

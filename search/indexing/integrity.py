@@ -9,13 +9,16 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 import numpy as np
 
 from search.catalog.catalog import Catalog
+from search.catalog.films import Films
 from search.catalog.reads import CatalogReader
 from search.catalog.writes import Space
 from search.errors import InputError, LookalikeError, RemoteError, StoreError
+from search.indexing.kinds import is_film_name
 from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest, DecoderPool
 from search.media.local_features import unpack
 from search.media.object_urls import is_object_url, is_site_url
 from search.media.objects import ObjectStores
+from search.media.rules import FrameAt
 from search.media.thumbnails import Thumbnails
 from search.records.indexing import IndexReport
 from search.records.maintenance import CheckReport
@@ -44,6 +47,7 @@ class IntegrityChecker:
         self._catalog, self._reader = catalog, reader
         self._decoders, self._thumbnails, self._stores = decoders, thumbnails, stores
         self._embed_missing, self._features = embed_missing, features
+        self._films = Films(catalog.database)
 
     def check(
         self, indexes: StoreManager, runtime: Runtime, deep: bool, repair: bool = True
@@ -248,16 +252,30 @@ class IntegrityChecker:
         """
         away = tuple(os.path.join(root, "") for root in offline)
         whole = self._list_whole_thumbnails({picture_id for picture_id, _, _ in places})
-        sources = []
+        file_ids = {file_id for _, file_id, _ in places}
+        frames, films = self._films.list_frames(file_ids), self._films.contents(file_ids)
+        sources, hashed, gone = [], set[int](), set[int]()
         for picture_id, file_id, path in places:
             if away and path.startswith(away):
                 continue
             is_gone = path not in listed if is_object_url(path) else not _is_there(path)
             if is_gone:
-                yield f"{path}: gone since it was indexed; index its folder again"
+                if file_id not in gone:  # a film has many pictures
+                    yield f"{path}: gone since it was indexed; index its folder again"
+                gone.add(file_id)
                 continue
             thumbnail = picture_id in whole
-            if deep or not thumbnail:
+            time = frames.get((file_id, picture_id))
+            if time is not None:
+                is_film = file_id in films and is_film_name(path)
+                if deep and is_film and file_id not in hashed:
+                    hashed.add(file_id)
+                    source = DecodeRequest(path, film=True)
+                    sources.append(((films[file_id], file_id, path), source))
+                if not thumbnail:
+                    source = DecodeRequest(path, frame=FrameAt(picture_id, time, None))
+                    sources.append(((picture_id, file_id, path), source))
+            elif deep or not thumbnail:
                 source = DecodeRequest(path, known=(picture_id,) if thumbnail else ())
                 sources.append(((picture_id, file_id, path), source))
         for (picture_id, file_id, path), result in self._decoders.load(sources, None):

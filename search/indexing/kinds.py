@@ -6,19 +6,21 @@ import os
 import re
 import stat
 
-from search.media import raw
+from search.media import films, raw
+from search.media.films import is_film_name as is_film_name
 from search.media.images import SUFFIXES
 
 ENDINGS = frozenset(suffix[1:] for suffix in SUFFIXES)
 NO_SUFFIX, LINK, OTHER, SYSTEM_FOLDER = "no_suffix", "link", "other", "system_folder"
 KINDS: dict[str, frozenset[str]] = {
     "raw": frozenset(suffix[1:] for suffix in raw.SUFFIXES),
-    "film": frozenset("3gp avi flv m2ts m4v mkv mov mp4 mpeg mpg mts ogv webm wmv".split()),
+    "film": frozenset(suffix[1:] for suffix in films.SUFFIXES),
     "psd": frozenset(("psd", "psb")),
     "jxl": frozenset(("jxl",)),
     "svg": frozenset(("svg", "svgz")),
 }
-"""Kinds of files that are not read, and how their names end."""
+"""Kinds of files that are not read, and how their names end. RAW photographs and films are read
+with their extras."""
 NAMES = (*KINDS, NO_SUFFIX, LINK, OTHER, SYSTEM_FOLDER)
 """All kinds that are counted as left out, in the order in which they are shown."""
 
@@ -57,6 +59,11 @@ def is_picture_name(name: str) -> bool:
     """Whether a name ends as those of pictures do."""
     stem, _, ending = name.lower().rpartition(".")
     return ending in ENDINGS and bool(stem)
+
+
+def is_subtitle_name(name: str) -> bool:
+    """Whether a name ends as those of subtitles beside films do; none counts without PyAV."""
+    return films.IS_INSTALLED and name.lower().endswith(tuple(films.SUBTITLE_FORMATS))
 
 
 def may_be_picture(name: str) -> bool:

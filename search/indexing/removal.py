@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from search.catalog.catalog import Catalog
+from search.catalog.films import Films
 from search.catalog.reads import CatalogReader
 from search.catalog.removals import PictureFile, Removals
 from search.catalog.tagging import Tagging
@@ -69,7 +70,7 @@ class Remover:
         """open_file: opens a file that is as it was indexed. borrow: holds the write lock."""
         self._reader, self._catalog, self._uploads = reader, catalog, uploads
         self._open_file, self._borrow = open_file, borrow
-        self._removals = Removals(reader, catalog)
+        self._removals, self._films = Removals(reader, catalog), Films(catalog.database)
         self._tagging = Tagging(reader, catalog, nullcontext)  # the lock is held already
 
     def remove(self, picture_ids: Iterable[str], is_allowed: Allow = lambda root: True) -> Removal:
@@ -85,6 +86,11 @@ class Remover:
             raise InputError(f"a removal has more than {MOST_PICTURES} pictures; split it")
         with self._borrow():
             listed = self._removals.list_files(row_ids.values())
+            if film := next((one for one in listed if one.place.time is not None), None):
+                raise InputError(
+                    f"{shown(_path(film))} has more pictures than this one, a moment of it, and "
+                    "all would go with the file; delete the file yourself, then index its folder"
+                )
             return self._remove(listed, is_allowed)
 
     def replace(
@@ -143,7 +149,8 @@ class Remover:
                     digest.update(part)
         except (OSError, RemoteError):
             return False
-        return digest.hexdigest() == file.picture_id
+        content = self._films.contents([file.id]).get(file.id, file.picture_id)
+        return digest.hexdigest() == content
 
     def _inherit(self, heirs: Mapping[str, str]) -> Changed:
         """Give what is said of pictures to others; return what undoes it. heirs: id -> id."""
@@ -287,7 +294,10 @@ class Remover:
         return Restored(tuple(dict.fromkeys(restored)), tuple(failed))
 
     def _record(self, root_path: str, entry: FileEntry, one: dict[str, Any]) -> None:
-        """Take a file into the catalog again. Without its folder or picture, a sync does it."""
+        """Take a file into the catalog again. Without its folder or picture, a sync does it; so it
+        does for a film, which has many."""
+        if one.get("is_film"):
+            return
         root = next((root for root in self._catalog.roots() if root.path == root_path), None)
         space = self._catalog.find_own_space()
         if root and space and self._catalog.row_ids([one["picture"]]):
@@ -354,6 +364,7 @@ def _describe(file: PictureFile, bin_path: str) -> dict[str, Any]:
     return {
         **{name: quote_from_bytes(os.fsencode(value)) for name, value in names.items()},
         "picture": file.picture_id,
+        "is_film": place.time is not None,
         "probe": place.probe.hex() if place.probe else None,
         "bin_size": size,
         "bin_mtime_ns": mtime_ns,

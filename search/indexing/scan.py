@@ -31,9 +31,9 @@ class FolderListing:
     """What a folder contains.
 
     unreadable: folders that could not be listed, by relative path, "" for the root. sidecars: XMP
-    files by relative path. left_out: how many files of each kind are not read, by a name of
-    `kinds.NAMES`; hidden files and those that match globs are not counted. notes: what else was not
-    read, such as pages of a site.
+    files and subtitles by relative path. left_out: how many files of each kind are not read, by a
+    name of `kinds.NAMES`; hidden files and those that match globs are not counted. notes: what else
+    was not read, such as pages of a site.
 
     Most syncs find nothing changed, so files of pictures are kept as columns until somebody asks
     for `entries`. From then on, none is added.
@@ -152,6 +152,12 @@ def parse_ignore_file(text: str, folder: str) -> list[str]:
     return anchor_globs(folder, patterns) if folder else list(patterns)
 
 
+def is_sidecar_name(name: str) -> bool:
+    """Whether a name ends as that of a file that says something of another one: XMP of a picture,
+    subtitles of a film."""
+    return name.lower().endswith(SIDECAR) or kinds.is_subtitle_name(name)
+
+
 class FolderScan:
     """One listing of a folder, see `scan`. listing: what is listed so far."""
 
@@ -212,7 +218,8 @@ class FolderScan:
             path = before + name
             if name.startswith(".") or (patterns and excluded(path, patterns)):
                 continue
-            if kinds.is_picture_name(name) and entry.is_file(follow_symlinks=False):
+            is_read = kinds.is_picture_name(name) or kinds.is_film_name(name)
+            if is_read and entry.is_file(follow_symlinks=False):
                 self._add_file(entry, path)
             else:
                 self._add(entry, path, parent)
@@ -239,7 +246,7 @@ class FolderScan:
                 self._leave_out(kinds.SYSTEM_FOLDER, path)
             else:
                 (self._links if is_link else self._folders).append(path)
-        elif path.lower().endswith(SIDECAR) and entry.is_file():
+        elif is_sidecar_name(path) and entry.is_file():
             self._add_file(entry, path, self.listing.sidecars)
         elif entry.is_file() and self._is_picture(entry):
             self._add_file(entry, path)
@@ -253,7 +260,7 @@ class FolderScan:
     @staticmethod
     def _is_picture(entry: os.DirEntry[str]) -> bool:
         """Whether a file is a picture, by its name, or else by its first bytes."""
-        if kinds.is_picture_name(entry.name):
+        if kinds.is_picture_name(entry.name) or kinds.is_film_name(entry.name):
             return True
         if not kinds.may_be_picture(entry.name):
             return False

@@ -46,10 +46,11 @@ class SidecarReader:
         whose sidecars are not known.
         """
         states = self._sidecars.states(root)
-        if not listed and not states:
+        described = {path: one for path, one in listed.items() if path.lower().endswith(SIDECAR)}
+        if not described and not states:
             return
         unknown = tuple(f"{skip.path}/" if skip.path else "" for skip in unreadable)
-        by_key = {path[: -len(SIDECAR)]: entry for path, entry in sorted(listed.items())}
+        by_key = {path[: -len(SIDECAR)]: entry for path, entry in sorted(described.items())}
         changed = list[tuple[int, FileEntry]]()
         gone = set[int]()
         for block in self._catalog.iterate_files_of(root, within):

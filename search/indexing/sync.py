@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from search.catalog.catalog import Catalog
+from search.catalog.films import Films
 from search.catalog.listings import Listings
 from search.catalog.reads import CatalogReader
 from search.catalog.schema import UPLOADS
@@ -24,9 +25,18 @@ from search.embedders.base import Embedder
 from search.errors import InputError, NotFoundError, RemoteError, RemoteMissingError
 from search.indexing.commit import Analyzer, Committer, SyncCounts
 from search.indexing.diff import Plan, diff
-from search.indexing.extract import BATCH, Executor, Extracted, extract_again, extract_files
+from search.indexing.extract import (
+    BATCH,
+    Executor,
+    Extracted,
+    extract_again,
+    extract_files,
+    request_frames,
+)
 from search.indexing.file_system import is_same_file_system
+from search.indexing.films import FilmReader, SubtitleReader
 from search.indexing.folders import Folder, Folders, SiteFolder
+from search.indexing.kinds import is_film_name
 from search.indexing.scan import FolderListing, anchor_globs, excluded, normalize_globs, scan
 from search.indexing.scan_site import SiteLimits
 from search.indexing.sidecars import SidecarReader
@@ -44,6 +54,8 @@ its vectors and tags for 30 days."""
 MOST_TRIES = 3
 """A change of the model waits for a picture until decoding it took too long so many times."""
 OLD_COLOURS = "its stored colours are those of an earlier version"
+MANY_FRAMES = 1000
+"""Frames of a film, for which a model is made ready; how many there are is not known before."""
 NO_FEATURES = "a search that verifies cannot tell its copies"
 
 
@@ -80,7 +92,7 @@ class FolderSync:
         self._own = tuple(one for one in (str(home), objects) if one)
         self._folders = Folders(stores, self._own, default_excludes, catalog, limits)
         self._catalog, self._reader, self._decoders = catalog, reader, decoders
-        self._listings = Listings(catalog.database)
+        self._listings, self._films = Listings(catalog.database), Films(catalog.database)
         self._thumbnails, self._analyzer = thumbnails, analyzer
         self._uploads = home / UPLOADS
         self._has_forced = self._still = False
@@ -448,6 +460,10 @@ class FolderSync:
         elif sidecars is not None:
             yield from reader.read(root, *sidecars)
         yield from reader.read_embedded()
+        if sidecars is not None:
+            subtitles = SubtitleReader(self._catalog, self._decoders)
+            yield from subtitles.read(root, *sidecars)
+            reader.skips += subtitles.skips
         counts.place_skips += reader.skips
         row_ids = self._catalog.row_ids(counts.new_ids) if plan.vanished else {}
         vanished = dict(plan.vanished)
@@ -507,10 +523,13 @@ class FolderSync:
 
         force: decode files of known pictures too.
         """
+        films = [entry for entry in entries if is_film_name(entry.path)]
+        total = len(entries)
+        entries = [entry for entry in entries if not is_film_name(entry.path)] if films else entries
         sizes = set() if force else {entry.size for entry in entries}
         known_ids = self._catalog.ids_by_size(self._space, sizes)
-        for committer in (self._committer, *self._others) if entries else ():
-            committer.prepare(len(entries))
+        for committer in (self._committer, *self._others) if total else ():
+            committer.prepare(len(entries) + MANY_FRAMES * len(films))
         preprocessings = [one.preprocessing for one in (self._committer, *self._others)]
         batch: list[tuple[FileEntry, Extracted]] = []
         extracted = extract_files(
@@ -521,9 +540,14 @@ class FolderSync:
             if len(batch) == BATCH or done == len(entries):
                 self._committer.commit_files(counts, batch, self._decoders.rule)
                 for place, committer in enumerate(self._others, 1):
-                    committer.commit_vectors(counts, batch, place)
+                    committer.commit_vectors(counts, [*batch, *_list_frames(batch)], place)
                 batch.clear()
-                yield Progress("index", done, len(entries), entry.path)
+                yield Progress("index", done, total, entry.path)
+        reader = FilmReader(self._catalog, self._decoders, (self._committer, *self._others))
+        for done, film in enumerate(films, len(entries)):
+            for path in reader.read(counts, film, force):
+                yield Progress("index", done, total, path)
+            yield Progress("index", done + 1, total, film.path)
 
     def _update_pictures(
         self, counts: SyncCounts, committer: Committer, force: bool
@@ -554,7 +578,9 @@ class FolderSync:
         picture_ids = self._reader.picture_ids([row_id for row_id, _ in pending])
         batch: dict[int, DecodedPicture] = {}
         features = {**outdated, **unfeatured}
-        again = (outdated, features, self._decoders, committer.preprocessing)
+        frame_places = self._films.list_places([row_id for row_id, _ in pending])
+        frames = request_frames(frame_places, picture_ids)
+        again = (outdated, features, self._decoders, committer.preprocessing, frames)
         extracted = extract_again(pending, *again)
         for done, ((row_id, paths), picture) in enumerate(extracted, 1):
             if isinstance(picture, DecodeFailure):
@@ -593,6 +619,15 @@ def _show_steps(
             listing: FolderListing = end.value
             return listing
         yield Progress("scan", count, 0, path)
+
+
+def _list_frames(
+    batch: Sequence[tuple[FileEntry, Extracted]],
+) -> Iterator[tuple[FileEntry, Extracted]]:
+    """Yield the frames of the animations of a batch."""
+    for entry, picture in batch:
+        film = picture.film if isinstance(picture, DecodedPicture) else None
+        yield from ((entry, frame) for frame in (film.frames if film else ()))
 
 
 def _paths_inside(listing: FolderListing, root: Root, inner: Root) -> list[str]:

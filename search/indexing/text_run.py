@@ -76,7 +76,7 @@ class TextRun:
     def _open(self, row_ids: list[int]) -> Iterator[tuple[tuple[int, str], DecodeRequest]]:
         """Yield what reads the pictures that have a file as it was indexed."""
         most = self._parts.text_readers.limits.bytes
-        parts = self._parts.reader, self._parts.open_file
+        parts = self._parts.reader, self._parts.open_picture
         for row_id, path, data in read_originals(*parts, row_ids, most):
             yield (row_id, path), DecodeRequest(data=data, metadata=False, text=True)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import stat
 import struct
 import sys
 import threading
@@ -21,9 +20,9 @@ from typing import Any, BinaryIO
 
 from PIL import Image
 
-from search.errors import PictureError, SizeError
+from search.errors import FilmError, PictureError
 from search.media import descriptions, images, metadata
-from search.media.preprocessing import Preprocessing
+from search.media.job_parts import add_pixels, read_file as read_file
 from search.media.probe import probe_data
 from search.media.reading import open_for_metadata, read_picture
 from search.media.rules import Crop, Limits
@@ -64,34 +63,25 @@ def _read_exactly(stream: BinaryIO, n: int) -> bytes:
     return data
 
 
-def read_file(path: str, limits: Limits) -> bytes:
-    """A regular file's bytes. Raises PictureError for other things and beyond the limit."""
-
-    def open_unblocked(name: str, flags: int) -> int:
-        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
-
-    try:
-        with open(path, "rb", opener=open_unblocked) as file:
-            info = os.fstat(file.fileno())
-            if not stat.S_ISREG(info.st_mode):
-                raise PictureError("not a regular file")
-            if info.st_size > limits.bytes:
-                raise SizeError(f"the file has {info.st_size} bytes, more than {limits.bytes}")
-            return file.read(limits.bytes + 1)
-    except IsADirectoryError:
-        raise PictureError("not a regular file") from None
-
-
 def decode(
     job: dict[str, Any], data: bytes | None, limits: Limits
 ) -> tuple[dict[str, Any], list[bytes]]:
     """One job -> the reply. A picture whose id is in `known` is hashed and not decoded."""
+    if job["film"] or job["frame"]:
+        from search.media import film_jobs  # needs an extra, and most pictures are no films
+
+        return film_jobs.decode(job, limits)
     if data is None:
-        most = descriptions.MOST_BYTES if job["sidecar"] else limits.bytes
+        is_small = job["sidecar"] or job["subtitles"]
+        most = descriptions.MOST_BYTES if is_small else limits.bytes
         data = read_file(job["path"], replace(limits, bytes=min(most, limits.bytes)))
     picture_id, probe = images.content_hash(data), probe_data(data).hex()
     if picture_id in job["known"]:
         return {"id": picture_id, "probe": probe}, []
+    if job["subtitles"]:
+        from search.media import films
+
+        return {"id": picture_id, "words": films.read_subtitles(data, job["subtitles"])}, []
     if job["sidecar"]:
         return {"id": picture_id, "description": descriptions.parse_xmp(data).to_json()}, []
     if job["describe"]:
@@ -116,18 +106,13 @@ def decode(
         reply["metadata"] = asdict(facts)
         reply["description"] = descriptions.read_embedded(opened).to_json()
         blobs.append(images.thumbnail(normalized))
-    if job["image"]:
-        reply["image"] = normalized.size
-        blobs.append(normalized.tobytes())
-    if job["features"]:
-        import cv2  # slow to import
+    add_pixels(job, normalized, reply, blobs)
+    if job["frames"] and opened.format in ("GIF", "WEBP", "PNG"):
+        from search.media import film_jobs
 
-        from search.media import local_features
-
-        cv2.setNumThreads(1)  # there is a process for each core
-        blobs.append(local_features.extract(normalized, job["features"]))
-        reply["features"] = True
-    blobs += [Preprocessing(**one)(normalized).tobytes() for one in job["prepare"]]
+        reply["count"] = len(blobs)
+        reply["film"], own = film_jobs.read_animation(job, data, limits, picture_id, normalized)
+        blobs += own
     return reply, blobs
 
 
@@ -137,6 +122,9 @@ def answer(
     """As `decode`; a failure becomes `error`, and `again` says whether a retry may succeed."""
     try:
         return decode(job, data, limits)
+    except FilmError as error:
+        again = error.skip_code == "file_changed"
+        return {"error": str(error), "again": again, "code": error.skip_code}, []
     except PictureError as error:
         return {"error": str(error), "again": False, "type": type(error).__name__}, []
     except MemoryError:
@@ -187,7 +175,7 @@ def main() -> None:
             return
         if resource is not None:  # even a codec that never lets go of the interpreter ends
             used = resource.getrusage(resource.RUSAGE_SELF)
-            soft = int(used.ru_utime + used.ru_stime + limits.seconds) + 5
+            soft = int(used.ru_utime + used.ru_stime + job["seconds"]) + 5
             _, hard = resource.getrlimit(resource.RLIMIT_CPU)
             soft = soft if hard == resource.RLIM_INFINITY else min(soft, hard)
             resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import queue
 import threading
 from collections import Counter, deque
@@ -27,14 +28,14 @@ from search.errors import (
     RemoteMissingError,
     SizeError,
 )
-from search.media import raw
+from search.media import films, raw
 from search.media.decoder_process import COMMAND, DecoderProcess, KilledError
 from search.media.descriptions import MOST_BYTES
 from search.media.images import FORMATS
 from search.media.object_urls import is_remote, is_site_url
 from search.media.objects import ObjectStores, object_state
 from search.media.preprocessing import Preprocessing
-from search.media.rules import DECODE_RULE, Crop, Limits
+from search.media.rules import DECODE_RULE, Crop, FilmSpan, FrameAt, Limits
 from search.media.text import parse_lines
 from search.media.urls import remove_address
 from search.records.annotations import Description
@@ -47,6 +48,8 @@ T = TypeVar("T")
 Result = TypeVar("Result")
 QUERY_SECONDS = 10.0
 FAILED = "decode_failed"
+HASH_RATE = 10e6
+"""Bytes of a film a second that a disk reads at least."""
 TICK = 0.1  # seconds between looks at the deadlines
 ROW = 3  # urgent pictures in a row, while others wait
 ERRORS: dict[str, type[PictureError]] = {"CropError": CropError, "SizeError": SizeError}
@@ -87,6 +90,10 @@ class DecodeRequest:
     file says of the picture and nothing else. sidecar: the same, of an XMP file. features: return
     local features of this kind (see `search.media.local_features`). query: someone waits for the
     answer to a search; there is a process for these alone, and they have a deadline of their own.
+    film: read a film, and nothing else: True for what its container says, or a part of it. frame:
+    the picture is a frame of the film or animation at the path. content: return a frame as a PNG
+    and nothing else. frames: also return the frames of an animation, in `film`. subtitles: return
+    the texts of a file of subtitles and nothing else; its ending.
     """
 
     path: str | None = None
@@ -102,6 +109,23 @@ class DecodeRequest:
     sidecar: bool = False
     features: Features | None = None
     version: int | None = None
+    film: FilmSpan | bool = False
+    frame: FrameAt | None = None
+    content: bool = False
+    frames: bool = False
+    subtitles: str | None = None
+
+
+@dataclass(frozen=True)
+class FilmContent:
+    """What was read of a film. duration: in seconds, None if it does not tell. words: texts by
+    their time in seconds. frames: pictures of a part, each with its time. has_ended: the film ends
+    in this part."""
+
+    duration: float | None = None
+    words: tuple[tuple[float, str], ...] = ()
+    frames: tuple[DecodedPicture, ...] = ()
+    has_ended: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,6 +138,9 @@ class DecodedPicture:
     preview: JPEG. image: the normalized image, if the request asks for it. text: its lines, if the
     request asks for them. probe: see `search.media.probe`. description: what the file says of the
     picture, set with the metadata. features: packed local features, if the request asks for them.
+    time: of a frame, seconds from the start. grid: grey levels of a frame (see
+    `search.media.films`). content: a frame as a PNG. film: what was read of a film, whose id is
+    that of its bytes. words: the texts of a file of subtitles, by their time in seconds.
     """
 
     id: str
@@ -128,6 +155,11 @@ class DecodedPicture:
     probe: bytes | None = field(default=None, compare=False)
     description: Description | None = None
     features: bytes | None = None
+    time: float | None = None
+    grid: bytes | None = field(default=None, compare=False)
+    content: bytes | None = None
+    film: FilmContent | None = None
+    words: tuple[tuple[float, str], ...] = ()
 
     @property
     def pixels(self) -> Pixels | None:
@@ -180,7 +212,7 @@ class DecoderPool:
         self.workers = workers
         self._query_seconds = min(query_seconds, self.limits.seconds)
         versions = PIL.__version__, pillow_heif.__version__
-        codecs = (*versions, DECODE_RULE, FORMATS, raw.IS_INSTALLED)
+        codecs = (*versions, DECODE_RULE, FORMATS, raw.IS_INSTALLED, films.IS_INSTALLED)
         text = repr((self.limits, codecs)).encode()
         self.rule = hashlib.sha256(text).hexdigest()[:16]
         """Changes when a picture that failed may succeed: with limits, codecs, decode rule."""
@@ -356,7 +388,7 @@ class DecoderPool:
                 error=SizeError,
             )
         crop = source.crop
-        job = {
+        job: dict[str, Any] = {
             "path": source.path,
             "known": list(source.known),
             "crop": asdict(crop) if crop else None,
@@ -367,12 +399,23 @@ class DecoderPool:
             "describe": source.describe,
             "sidecar": source.sidecar,
             "features": source.features,
+            "film": asdict(source.film) if isinstance(source.film, FilmSpan) else source.film,
+            "frame": asdict(source.frame) if source.frame else None,
+            "content": source.content,
+            "frames": source.frames,
+            "subtitles": source.subtitles,
             "prepare": [asdict(preprocessing) for preprocessing in preprocessings],
         }
         if self._closed.is_set():
             return DecodeFailure("the loader was closed", again=True, code=FAILED)
         killed = False
         seconds = self._query_seconds if source.query else self.limits.seconds
+        if source.film is True:  # which hashes the file
+            with suppress(OSError):
+                seconds += os.path.getsize(source.path or "") / HASH_RATE
+        elif source.film:
+            seconds *= films.PART_DEADLINES
+        job["seconds"] = seconds
         for _ in range(2):  # a process may have been killed for no fault of this picture
             try:
                 data = [] if source.data is None else [source.data]
@@ -435,6 +478,9 @@ def _read_reply(
         error = ERRORS.get(str(reply.get("type")), PictureError)
         reason, code = str(reply["error"]), str(reply.get("code", ""))
         return DecodeFailure(reason, bool(reply["again"]), error, code=code)
+    film = reply.get("film")
+    count = int(reply.get("count", 0)) if film is not None else len(blobs)
+    of_film, blobs = blobs[count:], blobs[:count]
     prepared = list[Pixels]()
     for preprocessing in reversed(preprocessings if "size" in reply else ()):
         prepared.insert(0, np.frombuffer(blobs.pop(), np.uint8).reshape(preprocessing.shape))
@@ -454,4 +500,32 @@ def _read_reply(
         probe=bytes.fromhex(reply["probe"]) if "probe" in reply else None,
         description=Description.from_json(reply["description"]) if "description" in reply else None,
         features=features,
+        time=reply.get("time"),
+        grid=bytes.fromhex(reply["grid"]) if "grid" in reply else None,
+        content=blobs.pop() if "content" in reply else None,
+        film=None if film is None else _read_film(film, of_film, preprocessings),
+        words=_read_words(reply.get("words", ())),
+    )
+
+
+def _read_words(words: Iterable[Sequence[Any]]) -> tuple[tuple[float, str], ...]:
+    return tuple((float(at), str(text)) for at, text in words)
+
+
+def _read_film(
+    film: dict[str, Any], blobs: list[bytes], preprocessings: tuple[Preprocessing, ...]
+) -> FilmContent:
+    """Return what a reply has of a film. blobs: of its frames, one after the other."""
+    frames, start = list[DecodedPicture](), 0
+    for reply in film.get("frames", ()):
+        count = int(reply["count"])
+        frame = _read_reply(reply, blobs[start : start + count], preprocessings)
+        if isinstance(frame, DecodedPicture):
+            frames.append(frame)
+        start += count
+    return FilmContent(
+        film.get("duration"),
+        _read_words(film.get("words", ())),
+        tuple(frames),
+        bool(film.get("has_ended")),
     )

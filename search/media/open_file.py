@@ -28,7 +28,8 @@ FOLDER = FILE | getattr(os, "O_DIRECTORY", 0)
 @dataclass(frozen=True)
 class FilePlace:
     """A file as the catalog knows it. path: relative to the root, with `/`. ctime_ns, probe: None
-    if they are not known. follow_links: it may be a link, or in a folder that is one."""
+    if they are not known. follow_links: it may be a link, or in a folder that is one. time: of a
+    frame, in seconds from the start of the film that the file is."""
 
     root: str
     path: str
@@ -37,6 +38,7 @@ class FilePlace:
     ctime_ns: int | None = None
     probe: bytes | None = None
     follow_links: bool = False
+    time: float | None = None
 
 
 def open_file(place: FilePlace) -> BinaryIO | None:

@@ -45,6 +45,27 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class FilmSpan:
+    """A part of a film that is to be read. content: SHA-256 of its bytes. probe: of the file (see
+    `search.media.probe`), in hexadecimal digits. start, stop: in seconds."""
+
+    content: str
+    probe: str
+    start: float
+    stop: float
+
+
+@dataclass(frozen=True)
+class FrameAt:
+    """A frame of a film or of an animation. id: of its picture. time: seconds from the start.
+    probe: of the file, in hexadecimal digits; None if it is not known."""
+
+    id: str
+    time: float
+    probe: str | None
+
+
+@dataclass(frozen=True)
 class Crop:
     """A box in the upright picture. Each of the four is a share of width or height where `shares`
     says so, else pixels."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -10,11 +11,14 @@ from typing import BinaryIO
 from sqlalchemy import and_
 
 from search.catalog.catalog import Catalog
+from search.catalog.films import Films
 from search.catalog.listing import IS_HIDDEN, Cursor, PictureList
 from search.catalog.reads import CatalogReader
 from search.embedders.models import Models
 from search.errors import NotFoundError, QueryError, RemoteError, StorageError
 from search.media.decoder_pool import DecodedPicture, DecodeRequest
+from search.media.frames import request_frame
+from search.media.object_urls import join_place
 from search.media.open_file import FilePlace, open_file
 from search.media.sources import PictureResolver
 from search.media.thumbnails import Thumbnails
@@ -23,9 +27,12 @@ from search.querying.facets import FACETS, FacetCounter
 from search.querying.places import PlaceCounter
 from search.querying.selection import Selection
 from search.records.browsing import Bounds, Facets, FolderCount, Month, Page, PlaceGroup, Sort
+from search.records.films import FilmFrames, Moment
 from search.records.pictures import Picture
 
 NEWEST_FIRST = "-added"
+ANIMATED = ("gif", "webp", "png")
+"""Types of pictures that may have several frames."""
 PART = 500  # pictures that are described at once
 
 
@@ -158,13 +165,22 @@ class PictureBrowser:
         return self._decode(self.picture(picture_id), DecodeRequest(preview=True)).preview or b""
 
     def content(self, picture_id: str) -> bytes:
-        """Return the bytes of a picture's file."""
-        _, file = self.original(picture_id)
+        """Return the bytes of a picture's file; of a frame of a film, a PNG of it."""
+        _, file = self.open_picture(picture_id)
         with file:
             return file.read()
 
+    def open_picture(self, picture_id: str) -> tuple[Picture, BinaryIO]:
+        """As `original`, but a frame of a film is opened as a PNG."""
+        picture = self.picture(picture_id)
+        if picture.time is None:
+            return self.original(picture.id)
+        content = self._decode(picture, DecodeRequest(content=True)).content
+        return picture, io.BytesIO(content or b"")
+
     def original(self, picture_id: str) -> tuple[Picture, BinaryIO]:
-        """Return a picture and its open file; never a link, nor a file that has changed."""
+        """Return a picture and its open file; never a link, nor a file that has changed. The file
+        of a frame is its film."""
         picture = self.picture(picture_id)
         away: RemoteError | None = None
         for place in self._reader.places(self._reader.resolve(picture.id)):
@@ -178,6 +194,17 @@ class PictureBrowser:
         raise NotFoundError(
             f"no file of picture {picture.id[:12]} is as it was indexed; index its folder again"
         )
+
+    def frames(self, picture_id: str) -> FilmFrames:
+        """Return the frames of the film that a picture is of; none for other pictures."""
+        picture = self.picture(picture_id)
+        for place in self._reader.places(self._reader.resolve(picture.id)):
+            if place.time is not None or picture.metadata.type in ANIMATED:
+                films = Films(self._reader.database)
+                duration, frames = films.list_film(place.root, place.path)
+                moments = tuple(Moment(*one) for one in frames)
+                return FilmFrames(join_place(place.root, place.path), duration, moments)
+        return FilmFrames(picture.path, None, ())
 
     def has_file(self, picture_id: str) -> bool:
         """Return whether a file that is as it was indexed holds this picture."""
@@ -212,14 +239,30 @@ class PictureBrowser:
                 have_text.get(row_id),
                 annotations[row_id],
                 d.page,
+                d.time,
             )
             for row_id in row_ids
             if (d := described.get(row_id)) and row_id in metadata and row_id in annotations
         ]
 
+    def _request_frame(self, picture: Picture) -> DecodeRequest:
+        """Return a request for a frame of a film that is as it was indexed."""
+        for place in self._reader.places(self._reader.resolve(picture.id)):
+            if request := request_frame(place, self._open_file, picture.id):
+                return request
+        raise NotFoundError(
+            f"the film of picture {picture.id[:12]} is not as it was indexed; index its folder "
+            "again"
+        )
+
     def _decode(self, picture: Picture, source: DecodeRequest) -> DecodedPicture:
         """Decode the picture's file. source: without path and data."""
-        loaded = self._resolver.decode(replace(source, data=self.content(picture.id)))
+        if picture.time is None:
+            source = replace(source, data=self.content(picture.id))
+        else:
+            request = self._request_frame(picture)
+            source = replace(source, path=request.path, frame=request.frame)
+        loaded = self._resolver.decode(source)
         if loaded.id != picture.id:
             raise NotFoundError(
                 f"{picture.path} has changed since it was indexed; index its folder again"

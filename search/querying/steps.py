@@ -269,11 +269,14 @@ class CopyGrouper:
         """Return the candidates without copies of earlier ones, each with the ids of its own.
 
         A copy has the same pixels as the earlier picture, or is it by `copies.are_copies`; the
-        `NEAREST` earlier ones are looked at. A copy of a copy alone is not folded.
+        `NEAREST` earlier ones are looked at.
+        Frames of one film count as copies of the first. A copy of a copy alone is not folded.
         """
-        groups = dict[str, list[Candidate]]()
+        groups = dict[str | tuple[str, ...], list[Candidate]]()
         for one in candidates:
-            groups.setdefault(one.summary.pixel_hash, []).append(one)
+            is_frame = one.summary.time is not None
+            key = one.summary.paths if is_frame else one.summary.pixel_hash
+            groups.setdefault(key, []).append(one)
         firsts = [several[0] for several in groups.values()]
         heads = list(range(len(firsts)))
         for copy, original in self._list_copies(firsts):
@@ -368,6 +371,7 @@ class HitDescriber:
                 height=one.summary.height,
                 tags=one.summary.tags,
                 source=one.summary.page,
+                time=one.summary.time,
                 low_content=one.summary.low_content,
                 copies=one.copies,
                 evidence=evidence.get(one.row_id),

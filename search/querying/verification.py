@@ -18,7 +18,14 @@ from typing import BinaryIO, Protocol
 import numpy as np
 
 from search.catalog.reads import CatalogReader
-from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest, DecoderPool
+from search.media.decoder_pool import (
+    DecodedPicture,
+    DecodeFailure,
+    DecodeRequest,
+    DecoderPool,
+    Features,
+)
+from search.media.frames import request_frame
 from search.media.local_features import LocalFeatures, unpack, unpack_dense
 from search.media.open_file import FilePlace, read_first
 from search.media.thumbnails import Thumbnails
@@ -260,22 +267,25 @@ class Verifier:
         self, row_id: int, picture_id: str, is_query: bool = False
     ) -> Future[DecodedPicture | DecodeFailure] | None:
         """Begin to decode a picture of the library; its thumbnail if its file is away."""
-        data = self._read(row_id)
-        if data is None:
+        request = self._request(row_id)
+        if request is None:
             data = self._parts.thumbnails.read(picture_id)
-        if data is None:
-            return None
-        kind = "query" if is_query else "dense"
-        request = DecodeRequest(data=data, metadata=False, features=kind)  # type: ignore[arg-type]
+            if data is None:
+                return None
+            request = DecodeRequest(data=data)
+        kind: Features = "query" if is_query else "dense"
+        request = replace(request, metadata=False, features=kind)
         return self._parts.decoders.submit(request, urgent=True)
 
-    def _read(self, row_id: int) -> bytes | None:
-        """Return the bytes of a file that is as it was indexed."""
-        parts = self._parts
-        first = read_first(
-            parts.reader.places(row_id), parts.open_file, parts.decoders.limits.bytes
-        )
-        return None if first is None else first[1]
+    def _request(self, row_id: int) -> DecodeRequest | None:
+        """Return a request for the file or frame of a picture that is as it was indexed."""
+        parts, places = self._parts, self._parts.reader.places(row_id)
+        for place in places:
+            if place.time is not None and (request := request_frame(place, parts.open_file)):
+                return request
+        files = [place for place in places if place.time is None]
+        first = read_first(files, parts.open_file, parts.decoders.limits.bytes)
+        return None if first is None else DecodeRequest(data=first[1])
 
     def _take(
         self, future: Future[DecodedPicture | DecodeFailure] | None, end: float

@@ -29,6 +29,14 @@ VERDICTS: Mapping[Verdict, str] = MappingProxyType(
     }
 )
 """What a comparison shows: code -> in words."""
+
+
+def format_time(seconds: float) -> str:
+    """Return a time of a film as `HH:MM:SS`."""
+    whole = int(seconds)
+    return f"{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
 Outline = tuple[tuple[float, float], ...]
 """Corners of a picture in another one, as shares of the other's width and height."""
 

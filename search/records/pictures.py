@@ -8,6 +8,9 @@ from typing import Any
 from search.files import shown
 from search.records.annotations import Annotations
 
+FRAME_TYPES = ("film", "animation")
+"""Types of pictures that are frames of a file with many."""
+
 
 @dataclass(frozen=True)
 class Label:
@@ -52,7 +55,8 @@ class Picture:
     low_content: it is blank, black, white or of one other colour. decode_rule: the version of the
     rule by which it was decoded. original_name, source_url: of an upload, the name of its file and
     the URL that it was fetched from. has_text: whether text was read in it; None if it was not read
-    yet. page: URL of a web page that shows it.
+    yet. page: URL of a web page that shows it. time: of a frame, in seconds from the start of the
+    film that its file is; None for others.
     """
 
     id: str
@@ -68,6 +72,7 @@ class Picture:
     has_text: bool | None = None
     annotations: Annotations = field(default_factory=lambda: Annotations())
     page: str | None = None
+    time: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Convert to JSON, as `/images/{id}` answers."""
@@ -77,7 +82,7 @@ class Picture:
         seen = {"labels": [asdict(label) for label in self.labels], "low_content": self.low_content}
         names = ("original_name", "source_url", "page")
         origins = {name: getattr(self, name) for name in names}
-        more = {**seen, **origins, "has_text": self.has_text}
+        more = {**seen, **origins, "has_text": self.has_text, "time": self.time}
         return {"id": self.id, **paths, **metadata, **self.annotations.to_json(), **more}
 
 

@@ -30,12 +30,18 @@ import { Problem, isAbort } from './problems.js';
  * @property {boolean} low_content
  * @property {number} [score]
  * @property {string[]} [copies]
+ * @property {number | null} [time] Of a frame of a film, in seconds from the start.
  * @property {'identical' | 'copy' | 'similar' | null} [kind]
  * @property {number | null} [probability]
  * @property {Evidence | null} [evidence]
  */
 
 /** @typedef {Item & { score: number }} Hit */
+
+/**
+ * A frame of a film. time: in seconds from the start.
+ * @typedef {{ id: string, time: number }} Moment
+ */
 /** @typedef {{ word: string, also: string[] }} KnownWord */
 /** @typedef {{ model: string, words: KnownWord[], any_words: boolean }} Words */
 
@@ -71,7 +77,7 @@ import { Problem, isAbort } from './problems.js';
  *   latitude: number | null, longitude: number | null, palette: string[],
  *   exif: Record<string, unknown>, tags: string[], favourite?: boolean, rating?: number | null,
  *   hidden?: boolean, caption?: string | null, caption_origin?: string | null, albums?: { id: string, name: string }[],
- *   labels: { name: string, score: number }[], has_text: boolean | null,
+ *   labels: { name: string, score: number }[], has_text: boolean | null, time: number | null,
  *   truncated: boolean, original_name: string | null, source_url: string | null, page: string | null,
  * }} Image
  */
@@ -324,6 +330,16 @@ export class Api {
    */
   fetchText(id, signal) {
     return this.#requestJson(`images/${encodeURIComponent(id)}/text`, { signal });
+  }
+
+  /**
+   * Return the frames of the film that a picture is of, in the order of time.
+   * @param {string} id
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<{ path: string, duration: number | null, frames: Moment[] }>}
+   */
+  fetchFrames(id, signal) {
+    return this.#requestJson(`images/${encodeURIComponent(id)}/frames`, { signal });
   }
 
   /**

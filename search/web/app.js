@@ -109,6 +109,7 @@ class App {
     this.#detail = new DetailDialog(this.#api, {
       onClose: () => this.#closeDetail(),
       onStep: (by) => this.#step(by),
+      onShow: (id) => this.#see(id),
       onFollow: (event) => this.#follow(event),
       onMakeVariants,
       onChange: () => this.#store.invalidate(),
@@ -402,10 +403,17 @@ class App {
   #step(by) {
     const place = this.#grid.find(this.#route.see);
     const next = this.#grid.items[place + by];
-    if (place < 0 || !next) return;
-    this.#route = { ...this.#route, see: next.id };
+    if (place >= 0 && next) this.#see(next.id);
+  }
+
+  /**
+   * Show another picture in place of the one that is shown large.
+   * @param {string} id
+   */
+  #see(id) {
+    this.#route = { ...this.#route, see: id };
     history.replaceState({ ...history.state, route: this.#route }, '', formatRoute(this.#route));
-    this.#showDetail(next.id);
+    this.#showDetail(id);
   }
 
   /** @param {string} id */

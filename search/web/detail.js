@@ -4,6 +4,7 @@ import { getAddress } from './api.js';
 import { createElement, getElement, moveFocus } from './dom.js';
 import { EvidencePanel } from './evidence-panel.js';
 import { createFact, createFacts } from './facts.js';
+import { FilmPanel } from './film-panel.js';
 import { translate, translator } from './i18n.js';
 import { getDirection, getStars, getViewAction, isBrowserShortcut } from './keyboard.js';
 import { Marks } from './marks.js';
@@ -27,6 +28,7 @@ const SHOWN_BY_BROWSERS = Object.freeze(['jpeg', 'png', 'webp', 'gif', 'avif']);
  * @typedef {object} Callbacks
  * @property {() => void} onClose It should close.
  * @property {(by: number) => void} onStep Called to show another picture: -1 for the previous one, 1 for the next.
+ * @property {(id: string) => void} onShow Another picture should be shown.
  * @property {(event: MouseEvent) => void} onFollow A link to results was clicked.
  * @property {(query: VariantQuery) => void} onMakeVariants
  * @property {() => void} onChange A picture was changed.
@@ -49,6 +51,7 @@ export class DetailDialog {
   #loading = new AbortController();
   #zoom;
   #evidence;
+  #film;
   #marks;
   #sources;
   #text;
@@ -77,6 +80,7 @@ export class DetailDialog {
     this.#zoom = new Zoom(this.#stage, this.#image, onStep);
     this.#evidence = new EvidencePanel(getQuery);
     this.#sources = new SourcesPanel(api);
+    this.#film = new FilmPanel(api, (id) => this.#callbacks.onShow(id));
     this.#text = new TextLayer(api, this.#image, showToast);
     this.#marks = new Marks(api, { onFollow: (event) => this.#follow(event), onChange, showToast });
     this.#dialog.addEventListener('cancel', (event) => {
@@ -163,6 +167,7 @@ export class DetailDialog {
     this.#evidence.show(item);
     this.#marks.hide();
     this.#sources.show(id);
+    this.#film.close();
     this.#text.clear();
     this.#type = '';
     this.#isSharp = false;
@@ -196,6 +201,7 @@ export class DetailDialog {
       this.#type = image.type;
       this.#showFacts(image, item?.score);
       this.#marks.show(image);
+      this.#film.show(image, this.#loading.signal);
       if (image.has_text) this.#text.load(image.id, this.#loading.signal);
       return true;
     } catch (error) {
@@ -211,6 +217,7 @@ export class DetailDialog {
     if (document.fullscreenElement) document.exitFullscreen();
     this.#loading.abort();
     this.#evidence.close();
+    this.#film.close();
     this.#image.removeAttribute('src');
     this.#dialog.close();
   }

@@ -3,6 +3,7 @@
 import { getAddress } from './api.js';
 import { createElement, createIcon, getElement } from './dom.js';
 import { getProof } from './evidence.js';
+import { formatClock } from './film-time.js';
 import { translate } from './i18n.js';
 import {
   getDirection, getEnd, isBrowserShortcut, isCancelKey, isSelectAllKey, isSelectKey, opensElsewhere,
@@ -324,6 +325,7 @@ export class Grid {
   #createTile(place) {
     const item = this.items[place];
     const { folder, name } = splitPath(item.path);
+    const time = typeof item.time === 'number' ? formatClock(item.time) : '';
     const near = shortenFolder(folder);
     const number = item.low_content ? translate('blank_picture') : (item.score?.toFixed(2) ?? '');
     const score = this.#rating ? number : '';
@@ -332,7 +334,7 @@ export class Grid {
     const proof = this.#rating && likeness !== 'own' ? getProof(item) : null;
     const proven = proof ? translate(`proof_${proof}`) : '';
     const copies = item.copies?.length ? translate('copies', { n: item.copies.length }) : '';
-    const label = [name, copies, near, proven, word, score && !item.low_content && translate('score', { score })].filter(Boolean).join(', ');
+    const label = [name, time, copies, near, proven, word, score && !item.low_content && translate('score', { score })].filter(Boolean).join(', ');
     const image = createElement('img', { alt: '', decoding: 'async', draggable: 'false' });
     const frame = createElement('span', { class: 'frame' }, image);
     image.addEventListener('load', () => frame.classList.add('is-loaded'));
@@ -342,6 +344,7 @@ export class Grid {
     const properties = { href: this.#callbacks.getLink(item), 'aria-label': label, title: item.path, draggable: 'true' };
     const link = createElement('a', properties, frame);
     link.tabIndex = place === this.#active ? 0 : -1;
+    if (time) frame.append(createElement('span', { class: 'frame-time', 'aria-hidden': 'true', text: time }));
     if (this.#rating) {
       const kind = `likeness ${likeness === 'less' ? 'is-less' : ''}`;
       const words = createElement('i', { class: kind, text: word, title: translate('score', { score }) });

@@ -320,8 +320,25 @@ CREATE TABLE saved_pictures (
     data BLOB NOT NULL, PRIMARY KEY (owner, name, number)
 );
 """,
+    27: """
+CREATE TABLE mentions (
+    file INTEGER NOT NULL REFERENCES files (id) ON DELETE CASCADE, rank INTEGER NOT NULL,
+    page TEXT NOT NULL, title TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (file, rank)
+);
+CREATE TABLE site_answers (
+    root INTEGER NOT NULL REFERENCES roots (id) ON DELETE CASCADE, url TEXT NOT NULL,
+    etag TEXT NOT NULL, modified TEXT NOT NULL, digest TEXT NOT NULL, document TEXT NOT NULL,
+    PRIMARY KEY (root, url)
+);
+"""
+    + "".join(
+        f"CREATE TRIGGER mentions_go_stale_{event.lower()} AFTER {event} ON mentions BEGIN "
+        "INSERT INTO stale_texts SELECT DISTINCT picture FROM places WHERE "
+        f"file = {row}.file AND picture NOT IN (SELECT picture FROM stale_texts); END;\n"
+        for event, row in (("INSERT", "NEW"), ("DELETE", "OLD"), ("UPDATE", "NEW"))
+    ),
 }
-OLD_VERSIONS = tuple(range(1, 27))
+OLD_VERSIONS = tuple(range(1, 28))
 TABLES = {  # of the present version, by their names in older ones
     **{name: name for name in "meta roots pictures colors".split()},
     **dict.fromkeys(("models", "spaces"), "spaces"),

@@ -466,7 +466,7 @@ def test_a_folder_added_here_is_found_when_its_bar_is_full(
     for seed in range(60):
         paint(folder / f"{seed}.jpg", seed)
     (folder / "broken.jpg").write_bytes(b"nothing")
-    for name in ("a.nef", "b.cr2", "c.mp4"):
+    for name in ("a.nef", "b.cr2", "c.psd"):
         (folder / name).touch()
     (tmp_path / "one.jpg").write_bytes(jpeg(7, "another file of it"))
     engine = open_library(home)
@@ -479,7 +479,7 @@ def test_a_folder_added_here_is_found_when_its_bar_is_full(
         page.wait_for("document.querySelector('.job')?.dataset.state === 'done'")
         message = page.read_text(".job")
         assert "60 added" in message and "1 file skipped" in message
-        assert "Left out: 2 RAW, 1 film" in message
+        assert "Left out: 2 RAW, 1 PSD" in message
         page.click(".job summary")
         assert "broken.jpg" in page.read_text(".skipped") and "not a picture" in page.read_text(
             ".skipped"

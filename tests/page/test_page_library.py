@@ -96,7 +96,7 @@ def test_options_of_a_folder(page: Page, engine: Engine, folder: Path) -> None:
     paint(folder / "a.jpg", 1)
     paint(folder / "private" / "b.jpg", 2)
     (folder / "broken.jpg").write_bytes(b"nothing")
-    (folder / "film.mp4").write_bytes(b"x")
+    (folder / "drawing.psd").write_bytes(b"x")
     engine.sync(folder)
     with owned(engine, page):
         open_panel(page)
@@ -104,7 +104,7 @@ def test_options_of_a_folder(page: Page, engine: Engine, folder: Path) -> None:
         page.click("#roots .left-out summary")
         page.wait_for("document.querySelectorAll('#roots .skipped li').length === 2")
         listed = page.find("#roots .skipped").text
-        assert "broken.jpg" in listed and "not read: film" in listed
+        assert "broken.jpg" in listed and "not read: PSD" in listed
         page.click("#roots .skipped button")
         page.wait_for("document.querySelector('#roots .skipped button').textContent === 'Copied'")
 
@@ -276,7 +276,7 @@ def test_an_absent_server_is_told_by_the_page_that_is_kept(
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(page: Page, engine: Engine, folder: Path, scheme: str) -> None:
     paint(folder / "a.jpg", 1)
-    (folder / "film.mp4").write_bytes(b"x")
+    (folder / "drawing.psd").write_bytes(b"x")
     with owned(engine, page, allow=[folder]) as base:
         page.emulate_media(prefers_color_scheme=scheme, prefers_reduced_motion="reduce")
         violations = {"empty": list_violations(page)}

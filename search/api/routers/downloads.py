@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, quote
 from fastapi import Request, Response
 
 from search.api.content import (
+    FILMS,
     TYPES,
     FileResponse,
     PiecesResponse,
@@ -26,6 +27,7 @@ from search.api.routers.images import check_id
 from search.api.schemas import IdsJson, TableJson, ids_body, problems
 from search.errors import FieldError
 from search.files import shown
+from search.records.pictures import FRAME_TYPES
 
 Ids = TypeVar("Ids", bound=IdsJson)
 router = make_router(prefix="/api/v1/images", tags=["images"])
@@ -53,6 +55,8 @@ async def get_file(picture_id: str, request: Request, here: Here) -> Response:
     picture, opened = await here.look(lambda: here.engine.original(name))
     try:
         media = TYPES.get(picture.metadata.type, "application/octet-stream")
+        if picture.metadata.type in FRAME_TYPES:
+            media = FILMS.get(os.path.splitext(picture.path)[1].lower(), media)
         modified, size = _find_time(opened), picture.metadata.bytes
         headers, is_known = cache_headers(request, f"{picture.id}-file", media, modified)
         headers["Accept-Ranges"] = "bytes"
@@ -89,7 +93,7 @@ async def download_images(request: Request, here: Here) -> Response:
     `missing.txt`."""
     ids = (await _read_body(request, IdsJson)).ids
     pictures = await here.look(lambda: here.engine.select(ids))
-    total = sum(one.metadata.bytes for one in pictures)
+    total = sum(one.metadata.bytes for one in pictures if one.time is None)
     if total > MOST_BYTES:
         raise Problem(
             413, f"the files have {total} bytes, more than {MOST_BYTES}; select fewer pictures"

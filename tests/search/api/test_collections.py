@@ -321,6 +321,13 @@ def check_duplicates(server: Server) -> None:
                 c.execute(update(pictures).where(one).values(pixel_hash=pixels))
 
 
+def check_frames(server: Server) -> None:
+    listed = server.ask("GET", f"/api/v1/images/{identity(OURS[0])}/frames").json()
+    assert listed["frames"] == []
+    place = f"/api/v1/images/{identity(UNSEEN)}/frames"
+    problem(server.client.get(place, headers=server.user), 404)
+
+
 def check_text_lines(server: Server) -> None:
     lines = server.ask("GET", f"/api/v1/images/{identity(OURS[0])}/text").json()["lines"]
     assert lines == []
@@ -443,6 +450,7 @@ CASES: dict[tuple[str, str], Check] = {
     ("GET", "/api/v1/places"): check_places,
     ("GET", "/api/v1/duplicates"): check_duplicates,
     ("GET", "/api/v1/images/{picture_id}/text"): check_text_lines,
+    ("GET", "/api/v1/images/{picture_id}/frames"): check_frames,
     ("POST", "/share"): check_share,
     ("GET", "/api/v1/shared/{name}"): check_share,
     ("GET", "/api/v1/jobs"): check_job,

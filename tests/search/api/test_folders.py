@@ -113,7 +113,7 @@ def test_no_folder_is_allowed_where_nobody_is_the_owner_of_the_machine(
 def test_what_is_left_out_is_listed(client: httpx.Client, engine: Engine, folder: Path) -> None:
     paint(folder / "a.jpg", 1)
     (folder / "broken.jpg").write_bytes(b"nothing")
-    for name in ("b.mp4", "c.cr3", "no/d.mov"):
+    for name in ("b.psd", "c.cr3", "no/d.psd"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"x")
     report = engine.sync(folder, exclude=["no"])
@@ -121,7 +121,7 @@ def test_what_is_left_out_is_listed(client: httpx.Client, engine: Engine, folder
     assert [one["path"] for one in left["skipped"]] == [str(folder / "broken.jpg")]
     assert left["skipped"][0]["code"] == "not_a_picture" and left["skipped"][0]["reason"]
     kinds = {Path(one["path"]).name: one["kind"] for one in left["left_out"]}
-    assert kinds == {"b.mp4": "film", "c.cr3": "raw"} and not left["has_more"]
+    assert kinds == {"b.psd": "psd", "c.cr3": "raw"} and not left["has_more"]
     assert sorted(kinds.values()) == sorted(dict(report.left_out))
     few = engine.left_out(folder, 1)
     assert few.has_more and len(few.left_out) == 1

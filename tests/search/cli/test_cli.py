@@ -78,16 +78,16 @@ def test_files_that_are_not_read_and_links_are_told(tmp_path: Path) -> None:
     home, photos = tmp_path / "home", tmp_path / "photos"
     for path, seed in (("a.jpg", 1), ("x.jpg?name=large", 2), ("@eaDir/b.jpg", 3)):
         paint(photos / path, seed)
-    for name in ("c.CR3", "d.nef", "e.mp4"):
+    for name in ("c.CR3", "d.nef", "e.psd"):
         (photos / name).touch()
     paint(tmp_path / "away" / "f.jpg", 4)
     (photos / "link").symlink_to(tmp_path / "away")
-    kinds = {"raw": 2, "film": 1, "link": 1, "system_folder": 1}
+    kinds = {"raw": 2, "psd": 1, "link": 1, "system_folder": 1}
     report = json.loads(run(home, "index", photos, "--json").stdout)
     assert report["left_out"] == kinds and report["pictures"] == 2
     assert json.loads(run(home, "status", "--json").stdout)["left_out"] == kinds
     done = run(home, "index", photos)
-    line = b"left out  2 RAW, 1 film, 1 link, 1 system folder"
+    line = b"left out  2 RAW, 1 PSD, 1 link, 1 system folder"
     assert line in done.stdout and line in run(home, "status").stdout
     assert b"--follow-links" in done.stderr and b"LOOKALIKE_DEFAULT_EXCLUDES" in done.stderr
     report = json.loads(run(home, "index", photos, "--follow-links", "--json").stdout)

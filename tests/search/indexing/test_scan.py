@@ -15,6 +15,7 @@ from search.catalog.writes import CatalogFile
 from search.indexing.diff import diff
 from search.indexing.scan import FolderListing, FolderScan, excluded, scan
 from search.indexing.watch import watch
+from search.media import films
 from search.records.indexing import Skip
 from search.types import FileEntry, file_state
 
@@ -205,7 +206,6 @@ def test_files_that_are_not_read_are_counted_by_kind(folder: Path) -> None:
     paint(folder / "a.jpg", 1)
     others = {
         "raw": ["b.CR2", "sub/c.dng"],
-        "film": ["d.mp4", "e.MOV"],
         "psd": ["f.psd", "g.psb"],
         "jxl": ["h.jxl"],
         "svg": ["i.svg"],
@@ -223,6 +223,20 @@ def test_files_that_are_not_read_are_counted_by_kind(folder: Path) -> None:
     assert set(listing.entries) == {"a.jpg"}
     counts = {kind: len(names) for kind, names in others.items()}
     assert listing.left_out == {**counts, "link": 2}  # m.py is excluded, the pipe is another file
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_films_are_listed_where_they_can_be_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, installed: bool
+) -> None:
+    monkeypatch.setattr(films, "IS_INSTALLED", installed)
+    names = {"d.mp4", "e.MOV"}
+    for name in (*names, "d.srt", "d.xmp"):
+        (folder / name).write_bytes(b"")
+    listing = scan(folder)
+    assert set(listing.sidecars) == ({"d.srt", "d.xmp"} if installed else {"d.xmp"})
+    assert set(listing.entries) == (names if installed else set())
+    assert listing.left_out == ({} if installed else {"film": 2, "other": 1})
 
 
 ODD_NAMES = [

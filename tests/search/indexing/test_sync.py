@@ -993,19 +993,19 @@ def test_the_colours_of_a_picture_that_is_away_are_computed_when_it_is_back(
 
 def test_what_is_left_out_is_in_the_report_and_in_the_status(library: Open, folder: Path) -> None:
     fill(folder, range(2))
-    for name in ("a.cr2", "b.mp4", "sub/c.nef"):
+    for name in ("a.cr2", "b.psd", "sub/c.nef"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"")
     engine = library()
     report = engine.sync(folder)
-    assert report.left_out == {"raw": 2, "film": 1} == report.to_json()["left_out"]
+    assert report.left_out == {"raw": 2, "psd": 1} == report.to_json()["left_out"]
     assert engine.status().left_out == engine.status().roots[0].left_out == report.left_out
     assert engine.sync(folder / "sub").left_out == {"raw": 1}
     assert engine.status().left_out == report.left_out  # that was a part of the folder
-    (folder / "b.mp4").unlink()
+    (folder / "b.psd").unlink()
     engine.sync(folder)
     assert engine.status().to_json()["left_out"] == {"raw": 2}
-    assert (report + report).left_out == {"raw": 4, "film": 2}
+    assert (report + report).left_out == {"raw": 4, "psd": 2}
 
 
 def test_a_folder_remembers_that_its_links_are_followed(

@@ -37,6 +37,7 @@ import { Vocabulary } from './vocabulary.js';
 const LOAD_AHEAD = 5; // pictures from the end of those that are loaded
 const K_STEPS = Object.freeze([DEFAULT_K, 1000, 5000, MAX_K]);
 const MAX_TERMS = 64; // of a query
+const MAX_SELECTED = 10000; // pictures that the server changes at once
 const SAVE_SCROLL_MS = 150;
 
 class App {
@@ -83,12 +84,15 @@ class App {
       getLink: ({ id }) => formatRoute({ ...this.#route, see: id }),
       onEnd: () => this.#results.loadMore(),
       onSelect: () => this.#selectionBar.show(),
+      onSelectAll: () => this.#selectAll(),
     });
     const ask = new AskDialog();
     this.#selectionBar = new SelectionBar(this.#api, ask, this.#grid.selection, {
       onQuery: (terms) => this.#addTerms(terms),
       onOpen: ({ id }) => this.#enter({ ...this.#route, see: id }, { y: scrollY }),
       onChange: () => this.#reloadResults(),
+      onSelectAll: () => this.#selectAll(),
+      countPictures: () => this.#results.total,
       getTerms: () => this.#route.terms,
       showToast,
     });
@@ -320,6 +324,12 @@ class App {
   #searchAgain() {
     this.#store.invalidate();
     if (!this.#route.duplicates) this.#load(scrollY);
+  }
+
+  /** Select all pictures of the list, also those that are not loaded yet. */
+  async #selectAll() {
+    await this.#results.loadAll(MAX_SELECTED);
+    this.#grid.selection.selectAll();
   }
 
   /** Ask for the results anew, since pictures were changed. */

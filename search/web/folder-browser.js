@@ -50,7 +50,7 @@ export class FolderBrowser {
       const { folders, parent, pictures, has_more: hasMore, path: place } = await this.#api.fetchFolders(path);
       this.#path = place;
       getElement('browser-path').replaceChildren(...(place ? createPath(place) : [translate('browse_start')]));
-      getElement('browser-count').textContent = place ? translate('pictures', { n: pictures }) : '';
+      getElement('browser-count').textContent = pictures ? translate('pictures', { n: pictures }) : '';
       getElement('browser-add').hidden = !place;
       const items = folders.map((folder) => this.#createItem(folder));
       if (parent !== null) items.unshift(this.#createUp(parent));
@@ -80,7 +80,7 @@ export class FolderBrowser {
     const { name, path, pictures, has_more: hasMore, is_indexed: isIndexed } = folder;
     const { is_hidden: isHidden, is_left_out: isLeftOut } = folder;
     const count = translate('pictures', { n: pictures });
-    const about = [hasMore ? `${count}+` : count];
+    const about = pictures ? [hasMore ? `${count}+` : count] : []; // none are in it directly: subfolders may have some
     if (isIndexed) about.push(translate('folder_indexed'));
     if (isHidden) about.push(translate('folder_hidden'));
     else if (isLeftOut) about.push(translate('folder_system'));

@@ -33,6 +33,7 @@ export const DRAG_TYPE = 'application/x-lookalike'; // of a picture that is drag
  * @property {(item: Item) => string} getLink Its address.
  * @property {() => void} onEnd The last pictures come near.
  * @property {() => void} onSelect Other pictures are selected.
+ * @property {() => void} onSelectAll All pictures are to be selected, also those that are not loaded yet.
  */
 
 /**
@@ -491,7 +492,7 @@ export class Grid {
     if (isTyping || document.querySelector('dialog[open]')) return;
     if (isSelectAllKey(event) && this.items.length) {
       event.preventDefault();
-      this.selection.selectAll();
+      this.#callbacks.onSelectAll();
     } else if (isCancelKey(event)) this.selection.clear();
   }
 

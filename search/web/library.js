@@ -5,10 +5,12 @@ import { FolderBrowser } from './folder-browser.js';
 import { translate, translator } from './i18n.js';
 import { JobItem } from './job-item.js';
 import { PhoneLink } from './phone.js';
-import { describeProblem, formatProblem, toProblem } from './problems.js';
+import { formatProblem, toProblem } from './problems.js';
 import { RootItem } from './root-item.js';
 
 /** @import { Api, Job, Root, Status } from './api.js' */
+
+const LOOK_MS = 3000; // between two looks at what a job has added
 
 export class LibraryDialog {
   #api;
@@ -21,6 +23,9 @@ export class LibraryDialog {
 
   /** @type {Map<string, JobItem>} */
   #jobs = new Map();
+
+  /** When the library was last asked for while a job runs, in milliseconds. */
+  #looked = 0;
 
   /** What the library held when the page last showed it. */
   #seen = '';
@@ -41,6 +46,9 @@ export class LibraryDialog {
     getElement('folders-close').addEventListener('click', () => this.#dialog.close());
     closeOnOutsideClick(this.#dialog);
     new FolderBrowser(api, (path) => this.#index(path));
+    for (const [id, name] of [['browse', 'click'], ['folder-path', 'input']]) {
+      getElement(id).addEventListener(name, () => this.#clearProblem());
+    }
     new PhoneLink(api);
     getElement('log-out').addEventListener('click', () => this.#logOut());
     getElement('folder-form').addEventListener('submit', (event) => {
@@ -130,19 +138,23 @@ export class LibraryDialog {
    * @param {string[]} [exclude]
    */
   async #index(path, exclude) {
-    this.#problem.textContent = '';
-    getElement('folder-allow').hidden = true;
+    this.#clearProblem();
     try {
       const { job } = await this.#api.indexFolder(path, exclude);
       this.#pathField.value = '';
       this.#follow(await this.#api.fetchJob(job));
     } catch (error) {
       const problem = toProblem(error);
-      const { title, hint } = describeProblem(problem, translator);
-      this.#problem.textContent = hint ? `${title}: ${hint}` : title;
+      this.#problem.textContent = formatProblem(problem, translator);
       this.#pathField.focus();
       if (problem.code === 'folder_not_allowed' && this.#isOwner) this.#offerAllowing(path);
     }
+  }
+
+  /** Forget what was wrong with the last folder, since another one is looked for. */
+  #clearProblem() {
+    this.#problem.textContent = '';
+    getElement('folder-allow').hidden = true;
   }
 
   /**
@@ -168,7 +180,10 @@ export class LibraryDialog {
   #follow(job) {
     if (this.#jobs.has(job.id)) return;
     const item = new JobItem(this.#api, job, {
-      onChange: () => this.#showTotal(),
+      onChange: () => {
+        this.#showTotal();
+        this.#lookAgain();
+      },
       onEnd: (report) => this.#finish(Boolean(report?.moved)),
       onContinue: (path) => this.#index(path),
     });
@@ -176,6 +191,23 @@ export class LibraryDialog {
     getElement('jobs').prepend(item.element);
     getElement('jobs-section').hidden = false;
     this.#showTotal();
+  }
+
+  /** Show from time to time what a job has added so far; the first pictures show at once. */
+  async #lookAgain() {
+    const now = performance.now();
+    if (now - this.#looked < LOOK_MS || !this.status) return;
+    this.#looked = now;
+    const isFirst = !this.status.pictures;
+    try {
+      const status = await this.#api.fetchStatus();
+      this.#show(status);
+      if (!isFirst || !status.pictures) return;
+      this.#seen = summarize(status);
+      this.#onChange();
+    } catch {
+      // the end of the job asks again
+    }
   }
 
   /** @param {boolean} hasMoved Whether the job found files that were moved. */

@@ -103,7 +103,10 @@ export class MapDialog {
       });
     }
     this.#dialog.addEventListener('keydown', (event) => this.#handleKey(event));
-    this.#dialog.addEventListener('close', () => this.#loading.abort());
+    this.#dialog.addEventListener('close', () => {
+      clearTimeout(this.#timer);
+      this.#loading.abort();
+    });
     new ResizeObserver(() => {
       if (this.#dialog.open) this.#update();
     }).observe(this.#stage);

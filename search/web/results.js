@@ -281,6 +281,24 @@ export class Results {
     if (!total) placeholder.showEmptyLibrary([this.#callbacks.createAddFolder()]);
   }
 
+  /** Pictures of the list, also those that are not loaded yet. */
+  get total() {
+    const { grid, store: { newest } } = this.#parts;
+    return newest && grid.items === newest.items ? newest.total : grid.items.length;
+  }
+
+  /**
+   * Load the next pages of the newest pictures.
+   * @param {number} most Pictures.
+   */
+  async loadAll(most) {
+    const { grid } = this.#parts;
+    for (let n = -1; n < grid.items.length && grid.items.length < Math.min(most, this.total);) {
+      n = grid.items.length;
+      await this.loadMore();
+    }
+  }
+
   /** Load the next page of the newest pictures, if they are shown and there is one. */
   async loadMore() {
     const { api, store, grid } = this.#parts;

@@ -22,6 +22,8 @@ const AWAY = -0.5; // weight: a full one would lead to pictures that are like no
  * @property {(terms: QueryTerm[]) => void} onQuery Add terms to the query.
  * @property {(item: Item) => void} onOpen Show a picture large.
  * @property {() => void} onChange Pictures were changed, hidden or removed.
+ * @property {() => Promise<void>} onSelectAll Select all pictures of the list.
+ * @property {() => number} countPictures Pictures of the list, also those that are not loaded yet.
  * @property {() => readonly Pick<QueryTerm, 'weight'>[]} getTerms The terms of the present query.
  * @property {ReturnType<import('./toast.js').createToast>} showToast
  */
@@ -50,7 +52,7 @@ export class SelectionBar {
     /** @type {Record<string, () => void | Promise<void>>} */
     const actions = {
       'selection-clear': () => this.#clear(),
-      'selection-all': () => selection.selectAll(),
+      'selection-all': () => callbacks.onSelectAll(),
       'selection-more': () => this.#search(1),
       'selection-less': () => this.#search(AWAY),
       'selection-open': () => callbacks.onOpen(selection.selected[0]),
@@ -95,6 +97,9 @@ export class SelectionBar {
     this.#bar.hidden = !size;
     document.body.classList.toggle('has-selection', size > 0);
     getElement('selection-count').textContent = size ? translate('selected', { n: size }) : '';
+    const all = this.#callbacks.countPictures();
+    getElement('selection-all').textContent = translate('selection_all_n', { n: all });
+    getElement('selection-all', HTMLButtonElement).disabled = size >= all;
     for (const id of ['selection-open', 'selection-reveal']) getElement(id, HTMLButtonElement).disabled = size !== 1;
     getElement('selection-less', HTMLButtonElement).disabled = !this.#callbacks.getTerms().some(({ weight }) => weight > 0);
   }

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from search.media.rules import Crop
     from search.media.source_kinds import ImageSource
     from search.querying.conditions import Condition
-    from search.records.captions import CaptionProgress
+    from search.records.captions import CaptionProgress, CaptionStatus
     from search.records.duplicates import (
         CompareProgress,
         DuplicateGroup,
@@ -1018,6 +1018,22 @@ class Engine:
             library.reader, library.models, list_conditions(where), library.catalog.find_own_space()
         )
         return CaptionRun(library, name, selection.choose).run()
+
+    def caption_status(self) -> CaptionStatus:
+        """Return how many pictures have captions, and which models make more. Asks no hub.
+
+        Raises ModelError if the setting `caption_model` names no model that makes captions.
+        """
+        from search.embedders.coca import list_models
+        from search.records.captions import CaptionStatus
+
+        reader = self.library.reader
+        counts = reader.count_captions()
+        by_model = counts.pop("model", 0)
+        captioned = sum(counts.values())
+        without = max(0, reader.count(None)["pictures"] - captioned - by_model)
+        models = tuple(list_models(self.settings.caption_model))
+        return CaptionStatus(captioned, by_model, without, models)
 
     # maintenance --------------------------------------------------------------------------
 

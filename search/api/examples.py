@@ -266,6 +266,18 @@ ANSWERS: dict[str, Any] = {
     },
     "get_text": {"id": ID, "lines": [LINE], "model": "0123456789abcdef", "failed": None},
     "start_reading": {"job": JOB},
+    "get_captions": {
+        "captioned": 12,
+        "by_model": 41,
+        "without": 232,
+        "models": [
+            {
+                "name": "coca_ViT-B-32:mscoco_finetuned_laion2b_s13b_b90k",
+                "installed": True,
+                "default": True,
+            }
+        ],
+    },
     "start_captioning": {"job": JOB},
     "start_index": {"job": JOB},
     "start_augmentation": {"job": JOB},

@@ -553,6 +553,15 @@ class CatalogReader:
         with self.database.read_prepared() as fetch:
             return dict(fetch(TEXT_COUNTS))
 
+    def count_captions(self) -> dict[str, int]:
+        """Return how many pictures have a caption, by where it comes from."""
+        origin = pictures.c.caption_origin
+        query = select(origin, func.count()).where(pictures.c.orphaned.is_(None))
+        query = query.where(pictures.c.caption != "").group_by(origin)  # nor those without any
+        with self.database.read() as c:
+            rows = c.execute(self.limit_to_part(query, pictures.c.row_id))
+            return {str(name): int(number) for name, number in rows}
+
     def find_by_labels(
         self, space: Space, names: Collection[str], most: int, least: float
     ) -> dict[int, float]:

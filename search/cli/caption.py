@@ -34,6 +34,10 @@ def caption(
             "setting caption_model).",
         ),
     ] = None,
+    status: Annotated[
+        bool,
+        typer.Option("--status", help="Count captions, and list the models that make them."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Let a model caption the pictures without a caption of a person, a file or this model.
@@ -41,6 +45,13 @@ def caption(
     With a VERB, captions of pictures: IMAGE... list, IMAGE... set TEXT, IMAGE... remove.
     """
     words = words or []
+    if status:
+        if words or model is not None:
+            raise typer.BadParameter("--status takes no FILTER, IMAGE or --model")
+        with open_engine(context) as engine:
+            found = engine.caption_status()
+        output.print_json(found) if as_json else output.print_caption_status(found)
+        return
     if any(word in VERBS for word in words):
         if model is not None:
             raise typer.BadParameter("--model is for captions by a model; leave it out here")

@@ -17,7 +17,7 @@ from search.files import shown
 from search.records.indexing import SKIP_CODES, IndexReport, Progress, Skip
 
 if TYPE_CHECKING:
-    from search.records.captions import CaptionReport
+    from search.records.captions import CaptionReport, CaptionStatus
     from search.records.duplicates import Duplicate, Duplicates
     from search.records.hits import Hit, Hits
     from search.records.maintenance import CheckReport
@@ -204,6 +204,18 @@ def print_caption_report(report: CaptionReport) -> None:
     _print_skipped(report.skipped)
     if report.pending:
         write(f"{report.pending} are left, since their files cannot be opened now")
+
+
+def print_caption_status(status: CaptionStatus) -> None:
+    """Print how many pictures have captions, and what makes more."""
+    write(
+        f"{status.captioned} pictures with a caption of a person or a file, {status.by_model} of a "
+        f"model, {status.without} with none"
+    )
+    for one in status.models:
+        default = ", the setting caption_model" if one.default else ""
+        here = "its weights are here" if one.installed else "its weights would be fetched"
+        write(f"{line(one.name)}: {here}{default}")
 
 
 def print_text(text: PictureText) -> None:

@@ -31,6 +31,7 @@ from search.embedders.openclip import is_path
 from search.embedders.openclip_models import Recipe, choose_default_tag
 from search.errors import ModelError
 from search.files import absolute_path
+from search.records.captions import CaptionModel
 from search.types import Pixels
 
 if TYPE_CHECKING:
@@ -72,6 +73,24 @@ def check_name(name: str) -> str:
     if tag not in tags:
         raise ModelError(f"{arch} has no weights called {which}; there are: {', '.join(tags)}")
     return f"{arch}:{tag}"
+
+
+def list_models(default: str) -> list[CaptionModel]:
+    """List the models that make captions, the default first. Asks no hub.
+
+    default: a name as `check_name` takes it. Raises ModelError if it is none.
+    """
+    default = check_name(default)
+    which = default.partition(":")[2]
+    models = [CaptionModel(default, Path(which).is_file(), True)] if is_path(which) else []
+    for arch in openclip_models.list_architectures():
+        if "multimodal_cfg" not in openclip_models.read_config(arch):
+            continue
+        for tag, recipe in openclip_models.list_recipes(arch, JsonCache()).items():
+            name = f"{arch}:{tag}"
+            is_here = hub.find_cached(recipe.repo, recipe.files) is not None
+            models.append(CaptionModel(name, is_here, name == default))
+    return sorted(models, key=lambda one: (not one.default, not one.installed))
 
 
 def _list_tags(arch: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from search.files import shown
 from search.records.indexing import Skip
 
 
@@ -16,6 +17,36 @@ class ModelCaption:
     text: str
     model: str
     failed: str | None = None
+
+
+@dataclass(frozen=True)
+class CaptionModel:
+    """A model that makes captions. name: ARCH:TAG, or ARCH:/path/to/weights. installed: its weights
+    are here; others are fetched when they are first used. default: the setting `caption_model`
+    names it."""
+
+    name: str
+    installed: bool
+    default: bool = False
+
+
+@dataclass(frozen=True)
+class CaptionStatus:
+    """Which pictures have captions, and what makes more.
+
+    captioned: pictures with a caption of a person or a file. by_model: with one of a model.
+    without: with none. models: those that make captions, the default first.
+    """
+
+    captioned: int
+    by_model: int
+    without: int
+    models: tuple[CaptionModel, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Convert to JSON, as `caption --status --json` prints it."""
+        models = [asdict(one) | {"name": shown(one.name)} for one in self.models]
+        return {**asdict(self), "models": models}
 
 
 @dataclass(frozen=True)

@@ -169,6 +169,22 @@ import { Problem, isAbort } from './problems.js';
  * @property {number} files
  * @property {Root[]} roots
  * @property {{ generation: unknown }} index
+ * @property {TextStatus} texts
+ */
+
+/**
+ * How far the text in pictures is read. install: the command that installs what reads it.
+ * @typedef {{
+ *   enabled: boolean, installed: boolean, install: string | null, read: number, with_text: number, pending: number,
+ * }} TextStatus
+ */
+
+/**
+ * Which pictures have captions, and which models make more. captioned: those of people and files.
+ * @typedef {{
+ *   captioned: number, by_model: number, without: number,
+ *   models: { name: string, installed: boolean, default: boolean }[],
+ * }} CaptionStatus
  */
 
 /**
@@ -589,6 +605,28 @@ export class Api {
    */
   indexFolder(path, exclude) {
     return this.#requestJson('index', createJson(exclude ? { path, exclude } : { path }));
+  }
+
+  /** @returns {Promise<CaptionStatus>} */
+  fetchCaptions() {
+    return this.#requestJson('captions');
+  }
+
+  /**
+   * Start a job in which a model captions the pictures that have no caption.
+   * @param {string} model Empty for that of the server's settings.
+   * @returns {Promise<{ job: string }>}
+   */
+  captionImages(model) {
+    return this.#requestJson('captions', createJson(model ? { model } : {}));
+  }
+
+  /**
+   * Start a job that reads the text in pictures.
+   * @returns {Promise<{ job: string }>}
+   */
+  readText() {
+    return this.#requestJson('text', { method: 'POST' });
   }
 
   /**

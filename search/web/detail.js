@@ -258,7 +258,7 @@ export class DetailDialog {
 
   /** @param {KeyboardEvent} event */
   #handleKey(event) {
-    const isTyping = event.target instanceof Element && event.target.matches('input, select');
+    const isTyping = event.target instanceof Element && event.target.matches('input, select, textarea');
     if (isTyping || isBrowserShortcut(event)) return;
     const action = getViewAction(event);
     if (action) {

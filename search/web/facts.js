@@ -46,7 +46,6 @@ export function createFacts(image, score, onFollow) {
   if (image.palette.length) add('fact_palette', createSwatches(image.palette, onFollow));
   add('fact_labels', ...join(image.labels.map(({ name, score: probability }) =>
     link(`label=${quoteValue(name)}`, `${name} ${translator.formatPercent(probability)}`))));
-  add('fact_caption', image.caption, image.caption_origin === 'model' && ` (${translate('by_model')})`);
   add('fact_content', image.low_content && translate('blank_picture'));
   add('fact_truncated', image.truncated && translate('truncated_picture'));
   add('fact_name', image.original_name);

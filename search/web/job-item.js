@@ -1,4 +1,5 @@
-// A job that indexes a folder: its progress, rate, time left, and the files that it skipped.
+// A job that indexes a folder, reads texts or captions pictures: its progress, rate, time left, and the
+// files that it skipped.
 
 import { createElement, getElement, moveFocus } from './dom.js';
 import { translate, translator } from './i18n.js';
@@ -10,8 +11,22 @@ import { describeSkip } from './root-item.js';
 
 const MAX_SHARE = 0.99; // the bar is full when all can be found, not before
 const MAX_SKIPPED = 500; // files that are listed
+
+/** What is counted of a run, by the kind of its job. */
 const COUNTS = Object.freeze(
-  /** @type {const} */ (['added', 'changed', 'moved', 'removed', 'unchanged', 'offline_files']),
+  /** @type {const} */ ({
+    index: ['added', 'changed', 'moved', 'removed', 'unchanged', 'offline_files'],
+    text: ['text_read', 'text_found', 'text_pending'],
+    caption: ['caption_made', 'caption_empty', 'caption_left'],
+  }),
+);
+
+/** Names of counts in a report, where the text has another one. */
+const FIELDS = Object.freeze(
+  /** @type {Readonly<Record<string, string>>} */ ({
+    offline_files: 'offline', text_read: 'read', text_found: 'with_text', text_pending: 'pending',
+    caption_made: 'captioned', caption_empty: 'empty', caption_left: 'pending',
+  }),
 );
 
 /** Kinds of files that are not read, in the order in which they are shown. */
@@ -39,7 +54,7 @@ export class JobItem {
   /**
    * @param {Api} api
    * @param {Job} job
-   * @param {{ onChange: () => void, onEnd: (report?: Report) => void, onContinue: (path: string) => void }} callbacks
+   * @param {{ onChange: () => void, onEnd: (report?: Report) => void, onContinue: (job: JobItem) => void }} callbacks
    */
   constructor(api, job, { onChange, onEnd, onContinue }) {
     this.#api = api;
@@ -48,17 +63,19 @@ export class JobItem {
     this.#onContinue = onContinue;
     this.path = job.path;
     this.id = job.id;
-    this.bar = createElement('progress', { max: 1, 'aria-label': translate('job_path', { path: job.path }) });
+    this.kind = toKind(job.kind);
+    this.title = this.kind === 'index' ? job.path : translate(`job_${this.kind}`);
+    this.bar = createElement('progress', { max: 1, 'aria-label': translate('job_path', { path: this.title }) });
     this.counts = createElement('p', { class: 'counts' });
     this.summary = createElement('div', { role: 'status' });
     this.cancelButton = createElement('button', {
       type: 'button',
       class: 'button-secondary',
       text: translate('pause'),
-      'aria-label': translate('pause_path', { path: job.path }),
+      'aria-label': translate('pause_path', { path: this.title }),
       click: () => this.#cancel(),
     });
-    const path = createElement('span', { class: 'path', title: job.path }, createElement('bdi', { text: job.path }));
+    const path = createElement('span', { class: 'path', title: this.title }, createElement('bdi', { text: this.title }));
     const head = createElement('div', { class: 'panel-row' }, path, this.cancelButton);
     this.element = createElement('li', { class: 'job' }, head, this.bar, this.counts, this.summary);
     this.#show(job);
@@ -89,7 +106,7 @@ export class JobItem {
     else this.bar.value = this.share;
     if (state === 'queued') this.counts.textContent = translate('job_queued');
     else if (state === 'running') {
-      this.counts.textContent = progress?.total ? this.#describePace(progress) : describeScan(progress?.done);
+      this.counts.textContent = progress?.total ? this.#describePace(progress) : this.#describeStart(progress?.done);
     } else this.#end(job);
     this.#onChange();
   }
@@ -101,6 +118,7 @@ export class JobItem {
   #describePace({ done, total, phase }) {
     const now = performance.now();
     if (this.#pace.phase !== phase) this.#pace = { phase, since: now, before: done };
+    if (phase === 'fetch') return translate('job_fetch', { done, total });
     const parts = [translate('job_progress', { done, total })];
     const rate = (1000 * (done - this.#pace.before)) / (now - this.#pace.since);
     if (rate > 0 && Number.isFinite(rate)) {
@@ -111,6 +129,15 @@ export class JobItem {
     return parts.join(' · ');
   }
 
+  /**
+   * Describe what is done before it is known how much there is to do.
+   * @param {number} [listed] Pictures that were listed so far.
+   */
+  #describeStart(listed) {
+    if (this.kind !== 'index') return translate('job_starts');
+    return listed ? translate('job_listed', { n: listed }) : translate('job_scan');
+  }
+
   /** @param {Pick<Job, 'state' | 'report' | 'error' | 'code'>} job */
   #end({ state, report, error, code }) {
     this.isOver = true;
@@ -118,13 +145,14 @@ export class JobItem {
     if (state === 'cancelled') this.#offerContinuing();
     moveFocus(this.cancelButton, getElement('folders-close'));
     this.cancelButton.remove();
-    const endings = { done: translate('job_done'), cancelled: translate('job_cancelled') };
+    const isIndex = this.kind === 'index';
+    const endings = { done: translate(isIndex ? 'job_done' : 'job_made'), cancelled: translate(isIndex ? 'job_cancelled' : 'job_stopped') };
     this.counts.textContent = state === 'done' || state === 'cancelled' ? endings[state] : translate('job_failed');
     if (error) {
       const text = formatProblem({ code: code ?? 'unknown', detail: error }, translator);
       this.summary.append(createElement('p', { class: 'error-text', text }));
     }
-    if (report) this.summary.append(...createSummary(report));
+    if (report) this.summary.append(...createSummary(report, COUNTS[this.kind]));
     this.#onEnd(report);
   }
 
@@ -134,10 +162,10 @@ export class JobItem {
       type: 'button',
       class: 'button-secondary',
       text: translate('continue'),
-      'aria-label': translate('continue_path', { path: this.path }),
+      'aria-label': translate('continue_path', { path: this.title }),
       click: () => {
         button.remove();
-        this.#onContinue(this.path);
+        this.#onContinue(this);
       },
     });
     this.cancelButton.after(button);
@@ -155,18 +183,23 @@ export class JobItem {
   }
 }
 
-/** @param {number} [listed] Pictures that were listed so far. */
-function describeScan(listed) {
-  return listed ? translate('job_listed', { n: listed }) : translate('job_scan');
+/**
+ * Return the kind of a job that the panel shows.
+ * @param {string} kind
+ * @returns {keyof typeof COUNTS}
+ */
+function toKind(kind) {
+  return kind === 'text' || kind === 'caption' ? kind : 'index';
 }
 
 /**
  * Create what says what a run did, and which files it skipped. Their reasons are English, so
  * that other languages show what their codes mean.
  * @param {Report} report
+ * @param {typeof COUNTS[keyof typeof COUNTS]} names Of what is counted.
  */
-function createSummary(report) {
-  const counts = COUNTS.map((name) => /** @type {const} */ ([name, report[name === 'offline_files' ? 'offline' : name]]));
+function createSummary(report, names) {
+  const counts = names.map((name) => /** @type {const} */ ([name, report[FIELDS[name] ?? name]]));
   const parts = counts.filter(([, n]) => n).map(([name, n]) => translate(name, { n }));
   parts.push(translate('seconds', { n: report.seconds }));
   const elements = /** @type {HTMLElement[]} */ ([createElement('p', { class: 'counts', text: parts.join(' · ') })]);

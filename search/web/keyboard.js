@@ -103,6 +103,14 @@ export function isSelectKey({ key }) {
 }
 
 /**
+ * Return whether a key accepts what is being written: not a line break, nor a choice of an input method.
+ * @param {Pick<KeyboardEvent, 'key' | 'shiftKey' | 'isComposing'>} event
+ */
+export function isAcceptKey({ key, shiftKey, isComposing }) {
+  return key === 'Enter' && !shiftKey && !isComposing;
+}
+
+/**
  * Return whether a key takes something back.
  * @param {Pick<KeyboardEvent, 'key'>} event
  */

@@ -1,6 +1,7 @@
 // The library's folders, and the jobs that index them.
 
 import { closeOnOutsideClick, createElement, getElement, moveFocus } from './dom.js';
+import { Descriptions } from './descriptions.js';
 import { FolderBrowser } from './folder-browser.js';
 import { translate, translator } from './i18n.js';
 import { JobItem } from './job-item.js';
@@ -10,6 +11,8 @@ import { RootItem } from './root-item.js';
 
 /** @import { Api, Job, Root, Status } from './api.js' */
 
+const SHOWN_JOBS = Object.freeze(['index', 'text', 'caption']);
+const REFRESH_MS = 5000; // between two looks while the dialog is open
 const LOOK_MS = 3000; // between two looks at what a job has added
 
 export class LibraryDialog {
@@ -20,6 +23,10 @@ export class LibraryDialog {
   #pathField = getElement('folder-path', HTMLInputElement);
   #problem = getElement('folder-problem');
   #isOwner = false;
+  #descriptions;
+
+  /** Timer that asks again while the dialog is open: the server starts jobs by itself. */
+  #timer = 0;
 
   /** @type {Map<string, JobItem>} */
   #jobs = new Map();
@@ -50,6 +57,8 @@ export class LibraryDialog {
       getElement(id).addEventListener(name, () => this.#clearProblem());
     }
     new PhoneLink(api);
+    this.#descriptions = new Descriptions(api, (job) => this.#followStarted(job));
+    this.#dialog.addEventListener('close', () => clearInterval(this.#timer));
     getElement('log-out').addEventListener('click', () => this.#logOut());
     getElement('folder-form').addEventListener('submit', (event) => {
       event.preventDefault();
@@ -63,6 +72,8 @@ export class LibraryDialog {
     if (!this.#dialog.open) this.#dialog.showModal();
     if (path) this.#pathField.value = path;
     this.#pathField.focus();
+    clearInterval(this.#timer);
+    this.#timer = setInterval(() => this.refresh(), REFRESH_MS);
     this.refresh();
   }
 
@@ -86,7 +97,7 @@ export class LibraryDialog {
       getElement('log-out').hidden = !hasLogin;
       this.#show(status);
       for (const job of jobs.reverse()) {
-        if (job.kind === 'index' && ['queued', 'running'].includes(job.state)) this.#follow(job);
+        if (SHOWN_JOBS.includes(job.kind) && ['queued', 'running'].includes(job.state)) this.#follow(job);
       }
     } catch {
       // the request for the pictures has the same problem
@@ -104,7 +115,34 @@ export class LibraryDialog {
     getElement('library').title = translate('library');
     const model = status.model ? [translate('model', { name: status.model })] : [];
     getElement('folders-summary').textContent = [pictures, ...model].join(' · ');
+    if (this.#dialog.open) this.#showDescriptions();
     if (!document.querySelector('#roots details[open]')) this.#showRoots(status.roots.map((root) => this.#createRoot(root)));
+  }
+
+  #showDescriptions() {
+    if (!this.status || document.body.classList.contains('is-read-only')) return;
+    const running = [...this.#jobs.values()].filter((job) => !job.isOver).map(({ kind }) => kind);
+    this.#descriptions.show(this.status.texts, this.status.pictures, new Set(running));
+  }
+
+  /** @param {string} job */
+  async #followStarted(job) {
+    this.#follow(await this.#api.fetchJob(job));
+    this.#showDescriptions();
+  }
+
+  /** Go on with a job that was paused. @param {JobItem} job */
+  async #continue(job) {
+    if (job.kind === 'index') {
+      await this.#index(job.path);
+      return;
+    }
+    try {
+      const { job: next } = await (job.kind === 'text' ? this.#api.readText() : this.#api.captionImages(this.#descriptions.model));
+      await this.#followStarted(next);
+    } catch (error) {
+      this.#problem.textContent = formatProblem(toProblem(error), translator);
+    }
   }
 
   /** @param {HTMLElement[]} items */
@@ -184,8 +222,8 @@ export class LibraryDialog {
         this.#showTotal();
         this.#lookAgain();
       },
-      onEnd: (report) => this.#finish(Boolean(report?.moved)),
-      onContinue: (path) => this.#index(path),
+      onEnd: (report) => this.#finish(Boolean(report?.moved || report?.captioned)),
+      onContinue: (paused) => this.#continue(paused),
     });
     this.#jobs.set(job.id, item);
     getElement('jobs').prepend(item.element);
@@ -210,7 +248,7 @@ export class LibraryDialog {
     }
   }
 
-  /** @param {boolean} hasMoved Whether the job found files that were moved. */
+  /** @param {boolean} hasMoved Whether the job found files that were moved, or captioned pictures. */
   async #finish(hasMoved) {
     this.#showTotal();
     const status = await this.#api.fetchStatus();

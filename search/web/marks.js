@@ -2,6 +2,7 @@
 
 import { createElement, createIcon, getElement } from './dom.js';
 import { quoteValue } from './exposure.js';
+import { isAcceptKey, isCancelKey } from './keyboard.js';
 import { translate, translator } from './i18n.js';
 import { formatProblem, toProblem } from './problems.js';
 import { formatRoute, routeToCondition } from './route.js';
@@ -26,6 +27,7 @@ export class Marks {
   #favourite = getElement('mark-favourite');
   #stars = getElement('mark-stars');
   #tags = getElement('mark-tags');
+  #caption = getElement('mark-caption', HTMLTextAreaElement);
   #field = getElement('mark-tag', HTMLInputElement);
   #timer = 0;
 
@@ -41,6 +43,17 @@ export class Marks {
     this.#callbacks = callbacks;
     this.#favourite.addEventListener('click', () => this.#change({ favourite: !this.#image?.favourite }));
     this.#stars.replaceChildren(...STARS.map((n) => this.#createStar(n)));
+    this.#caption.addEventListener('change', () => this.#changeCaption());
+    this.#caption.addEventListener('keydown', (event) => {
+      if (isAcceptKey(event)) {
+        event.preventDefault();
+        this.#caption.blur(); // which tells of the change
+      } else if (isCancelKey(event)) {
+        event.preventDefault(); // the picture stays open
+        this.#showCaption();
+        this.#caption.blur();
+      }
+    });
     getElement('mark-tag-form').addEventListener('submit', (event) => {
       event.preventDefault();
       const tag = this.#field.value.trim();
@@ -69,6 +82,25 @@ export class Marks {
     const tags = image.tags.map((tag) => this.#createTag(tag));
     this.#tags.replaceChildren(...tags);
     this.#tags.hidden = !tags.length;
+    this.#showCaption();
+  }
+
+  #showCaption() {
+    const { caption, caption_origin: origin } = this.#image ?? {};
+    const isReader = document.body.classList.contains('is-read-only');
+    this.#caption.value = caption ?? '';
+    this.#caption.readOnly = isReader;
+    getElement('mark-caption-label').hidden = isReader && !caption;
+    const isOthers = caption && (origin === 'model' || origin === 'file');
+    getElement('mark-caption-note').textContent = isOthers ? translate(`caption_${origin}`) : '';
+  }
+
+  /** Keep what was written. One's own caption that is emptied is taken back; that of a file or a model is hidden. */
+  async #changeCaption() {
+    const { caption, caption_origin: origin } = this.#image ?? {};
+    const text = this.#caption.value.trim();
+    if (text === (caption ?? '')) return;
+    await this.#change({ caption: text || (origin === 'person' ? null : '') }, translate('caption_saved'));
   }
 
   /**
@@ -97,8 +129,11 @@ export class Marks {
     return createElement('li', {}, link, createElement('button', properties, createIcon('close')));
   }
 
-  /** @param {Change} change */
-  async #change(change) {
+  /**
+   * @param {Change} change
+   * @param {string} [text] What is said once it is done.
+   */
+  async #change(change, text = '') {
     const image = this.#image;
     if (!image) return;
     try {
@@ -106,6 +141,7 @@ export class Marks {
       const changed = await this.#api.fetchImage(image.id);
       if (this.#image === image) this.show(changed);
       this.#callbacks.onChange();
+      if (text) this.#callbacks.showToast(text);
     } catch (error) {
       this.#callbacks.showToast(formatProblem(toProblem(error), translator));
     }

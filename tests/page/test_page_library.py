@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 from helpers.browsing import CHROMIUM, DRIVER, MISSING, Page, list_violations
-from helpers.libraries import close_library, open_library
+from helpers.libraries import close_library, find_id, open_library
 from helpers.pictures import jpeg, paint
 from helpers.project import SAMPLES
 from helpers.serving import serving, until
@@ -23,7 +23,12 @@ from selenium.webdriver.support.ui import Select
 from search import Engine
 from search.api import phone
 from search.api.auth import Access
+from search.indexing.texts import PictureTexts
+from search.records.annotations import Change
+from search.records.captions import CaptionProgress
+from search.records.texts import TextProgress, TextReport, TextStatus
 
+REPORT = TextReport(read=1, with_text=1)
 DONE = "document.querySelector('.job[data-state=done]')"
 
 pytestmark = [
@@ -348,3 +353,75 @@ def test_a_picture_is_not_called_gone_while_the_server_is(
     page.wait_for(f"{problem}.includes('does not answer')")
     page.driver.execute_async_script("setTimeout(arguments[0], 300)")
     assert not page.find("#detail-gone").is_displayed()
+
+
+def test_captions_are_started_paused_and_counted(
+    page: Page, home: Path, folder: Path, coca: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_library(home, caption_model=coca)
+    for number in range(3):
+        paint(folder / f"{number}.jpg", number)
+    engine.sync(folder)
+    engine.tags.change([find_id(engine, "0")], Change(caption="Mine"))
+    caption, is_slow = engine.caption, [True]
+
+    def slow(*arguments: object) -> Iterator[CaptionProgress]:
+        for progress in caption(*arguments):  # type: ignore[arg-type]
+            while is_slow:
+                yield progress  # until it is paused
+            yield progress
+
+    monkeypatch.setattr(engine, "caption", slow)
+    state = "document.getElementById('caption-state').textContent"
+    try:
+        with owned(engine, page):
+            open_panel(page)
+            page.wait_for(f"{state} === '1 by people and files · 0 by a model · 2 without'")
+            models = Select(page.find("#caption-model"))
+            assert [one.text for one in models.options] == [coca]
+            assert "seconds" in page.read_text("#caption-hint")
+            assert list_violations(page) == []
+            page.click("#caption-start")
+            page.wait_for("document.querySelector('.job[data-state=running]')")
+            assert "Captioning pictures" in page.read_text(".job")
+            page.wait_for("document.getElementById('caption-start').disabled")
+            page.click(".job .panel-row button")
+            page.wait_for("document.querySelector('.job[data-state=cancelled]')")
+            assert "What was made stays" in page.read_text(".job")
+            is_slow.clear()
+            page.click(".job .panel-row button")
+            page.wait_for(DONE)
+            assert "2 pictures captioned" in page.read_text(".job[data-state=done]")
+            page.wait_for(f"{state} === '1 by people and files · 2 by a model · 0 without'")
+            page.wait_for("!document.getElementById('caption-start').disabled")
+    finally:
+        close_library(engine)
+
+
+def test_the_text_in_pictures_is_read_from_the_panel(
+    page: Page, engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paint(folder / "a.jpg", 1)
+    engine.sync(folder)
+    status = TextStatus(enabled=False, pending=1)
+
+    def read_one(_: PictureTexts) -> Iterator[TextProgress]:
+        yield TextProgress(1, 1, None, REPORT)
+
+    monkeypatch.setattr(PictureTexts, "status", lambda *_, **__: status)
+    monkeypatch.setattr(PictureTexts, "read", read_one)
+    with owned(engine, page):
+        open_panel(page)
+        page.wait_for("document.getElementById('text-hint').textContent.startsWith('Off')")
+        assert not page.find("#text-start").is_displayed()
+        status = TextStatus(installed=False, install="pip install 'lookalike[ocr]'", pending=1)
+        page.wait_for("document.getElementById('text-hint').textContent.includes('pip install')")
+        status = TextStatus(pending=1)
+        page.wait_for("document.getElementById('text-start').checkVisibility()")
+        assert "1 still to be read" in page.read_text("#text-state")
+        status = TextStatus(read=1, with_text=1)
+        page.click("#text-start")
+        page.wait_for(DONE)
+        assert "Reading the text" in page.read_text(".job")
+        assert "1 picture read · 1 with text" in page.read_text(".job")
+        page.wait_for("!document.getElementById('text-start').checkVisibility()")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from helpers.browsing import CHROMIUM, DRIVER, MISSING, Page, list_violations
 from helpers.libraries import close_library, find_id, open_library
-from helpers.serving import show_library
+from helpers.serving import show_library, until
 from helpers.texts import CHINESE, ENGLISH, write_text
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
@@ -25,6 +25,7 @@ RECTANGLE = (
     "(r => [r.x, r.y, r.width, r.height])"
     "(document.querySelector(arguments[0]).getBoundingClientRect())"
 )
+CAPTION = "document.getElementById('mark-caption').value"
 READY = "document.querySelector('#detail-image.is-ready')"
 PRESSED = "document.getElementById('detail-text-show').ariaPressed"
 
@@ -69,12 +70,39 @@ def test_a_caption_of_a_model_is_marked(page: Page, base: str, engine: Engine) -
     row_id = engine.library.reader.resolve(picture_id)
     engine.library.captions.record({row_id: ModelCaption("a sign on a wall", "m" * 16)})
     open_view(page, base, engine)
-    shown = "document.getElementById('detail-facts').textContent"
-    assert "a sign on a wall (by a model)" in page.evaluate(shown)
+    assert page.evaluate(CAPTION) == "a sign on a wall"
+    assert "by a model" in page.read_text("#mark-caption-note")
     engine.tags.change([picture_id], Change(caption="My sign"))
     open_view(page, base, engine)
-    facts = page.evaluate(shown)
-    assert "My sign" in facts and "by a model" not in facts
+    assert page.evaluate(CAPTION) == "My sign"
+    assert page.read_text("#mark-caption-note") == ""
+
+
+def test_a_caption_is_written_and_taken_back(page: Page, base: str, engine: Engine) -> None:
+    picture_id = find_id(engine, "text")
+    row_id = engine.library.reader.resolve(picture_id)
+    engine.library.captions.record({row_id: ModelCaption("a sign on a wall", "m" * 16)})
+
+    def read() -> tuple[str | None, str | None]:
+        notes = engine.picture(picture_id).annotations
+        return notes.caption, notes.caption_origin
+
+    open_view(page, base, engine)
+    field = page.find("#mark-caption")
+    field.send_keys(" never kept", Keys.ESCAPE)
+    assert page.evaluate(CAPTION) == "a sign on a wall"
+    assert page.evaluate("document.getElementById('detail').open")
+    field.clear()  # tells of a change, as leaving the field does
+    page.wait_for("document.getElementById('toast').textContent.includes('saved')")
+    until(lambda: not read()[0])
+    page.wait_for("document.getElementById('mark-caption-note').textContent === ''")
+    field.send_keys("Ada, 3 and +5", Keys.ENTER)  # neither stars nor zoom
+    until(lambda: read() == ("Ada, 3 and +5", "person"))
+    assert engine.picture(picture_id).annotations.rating is None
+    page.wait_for("document.activeElement.id !== 'mark-caption'")
+    field.clear()
+    until(lambda: read() == ("a sign on a wall", "model"))
+    page.wait_for("document.getElementById('mark-caption-note').textContent.includes('model')")
 
 
 def open_view(page: Page, base: str, engine: Engine, name: str = "text") -> None:

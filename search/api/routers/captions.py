@@ -12,10 +12,22 @@ from search.api.deps import Here
 from search.api.jobs import PictureProgress
 from search.api.roles import make_router, requires
 from search.api.schemas import CaptionsJson, StartedJson, problems
-from search.records.captions import CaptionProgress
+from search.records.captions import CaptionProgress, CaptionStatus
 
 KIND = "caption"
 router = make_router(prefix="/api/v1", tags=["images"])
+
+
+@router.get(
+    "/captions",
+    summary="Count captions, and list the models that make them",
+    response_model=CaptionStatus,
+    responses=problems(503),
+)
+@requires("write")
+async def get_captions(here: Here) -> JSONResponse:
+    """As `lookalike caption --status --json`."""
+    return JSONResponse((await here.look(here.engine.caption_status)).to_json())
 
 
 @router.post(

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from search import Engine
 from search.cli.app import app
+from search.records.annotations import Change
 from search.records.captions import CaptionProgress
 
 Open = Callable[..., Engine]
@@ -98,3 +99,28 @@ def test_the_command_captions_and_shows(home: Path, folder: Path, coca: str) -> 
     assert ask("caption", image, "remove").exit_code == 0
     assert "(model)" in ask("caption", image, "list").stdout
     assert ask("caption", image, "set").exit_code == 2
+
+
+def test_captions_are_counted_and_models_listed(
+    engine: Engine, coca: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.tags.change([identity(0)], Change(caption="Mine"))
+    with serving(engine) as client:
+        status = client.get("/api/v1/captions").json()
+        assert (status["captioned"], status["by_model"], status["without"]) == (1, 0, 1)
+        first, *others = status["models"]
+        assert first == {"name": coca, "installed": True, "default": True}
+        names = [one["name"] for one in others]
+        assert "coca_ViT-B-32:laion2b_s13b_b90k" in names
+        assert not any(one["default"] or one["installed"] for one in others)
+        job = client.post("/api/v1/captions", json={}).json()["job"]
+        assert events(client, job)[-1]["event"] == "done"
+        status = client.get("/api/v1/captions").json()
+        assert (status["captioned"], status["by_model"], status["without"]) == (1, 1, 0)
+        assert engine.caption_status().to_json() == status
+    monkeypatch.setenv("LOOKALIKE_CAPTION_MODEL", coca)
+    arguments = ["--home", str(engine.library.home), "caption", "--status"]
+    printed = CliRunner().invoke(app, [*arguments, "--json"])
+    assert json.loads(printed.stdout) == status
+    assert f"{coca}: its weights are here" in CliRunner().invoke(app, arguments).stdout
+    assert CliRunner().invoke(app, [*arguments, "date>=2024"]).exit_code == 2

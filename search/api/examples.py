@@ -76,16 +76,28 @@ RUNNING_JOB = {
 HIT = {
     "id": ID,
     **FILES,
-    "score": 0.93,
-    "kind": None,
-    "probability": None,
+    "score": 0.71,
+    "kind": "copy",
+    "probability": 0.98,
     **SIZE,
     "tags": ["summer"],
     "source": None,
     "time": None,
     "low_content": False,
     "copies": [],
-    "evidence": None,
+    "evidence": {
+        "verdict": "edited",
+        "inliers": 148,
+        "agreement": 0.943,
+        "query_overlap": 1.0,
+        "hit_overlap": 0.2508,
+        "query_outline": [[-0.3995, -0.6012], [1.6011, -0.6009], [1.6003, 1.4], [-0.401, 1.3996]],
+        "hit_outline": [[0.2, 0.3001], [0.6999, 0.3003], [0.7001, 0.8], [0.2002, 0.8001]],
+        "mirrored": False,
+        "color_distance": 1.27,
+        "cosine": 0.71,
+        "term": 0,
+    },
 }
 OTHER = "7c1f0e9d8b7a695847362514f0e1d2c3b4a5968778695a4b3c2d1e0f9a8b7c6d"
 DUPLICATE: dict[str, Any] = {

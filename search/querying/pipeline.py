@@ -313,7 +313,7 @@ class Searcher:
         if query.verifies:
             verifier = self._open_verifier()
             clock.begin("verify")
-            pictures = verifier.collect(terms.values(), resolved)
+            pictures = verifier.collect(terms, resolved)
             by_points = verifier.find(pictures)
             shared = [*identical, *by_points]
             chosen = selection.choose(shared)

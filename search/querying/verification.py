@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -91,16 +91,17 @@ class VerifierParts(Protocol):
 
 @dataclass(frozen=True)
 class QueryFeatures:
-    """Dense features of a picture of a query, as it is and mirrored."""
+    """Dense features of a picture of a query, as it is and mirrored. term: its place in the terms
+    of the query."""
 
+    term: int
     plain: LocalFeatures
     mirrored: LocalFeatures
 
     @classmethod
-    def of(cls, data: bytes) -> QueryFeatures:
-        """Return features from what a decoding process sent."""
-        plain = unpack_dense(data)
-        return cls(plain, plain.mirror())
+    def of(cls, term: int, plain: LocalFeatures) -> QueryFeatures:
+        """Return the features of a picture, and those of its mirror image."""
+        return cls(term, plain, plain.mirror())
 
     def list_both(self) -> tuple[tuple[LocalFeatures, bool], ...]:
         """Return both, each with whether it is the mirrored one."""
@@ -120,28 +121,27 @@ class Verifier:
         self._parts, self._seconds, self._clock = parts, seconds, clock
 
     def collect(
-        self, terms: Iterable[Term], resolved: Sequence[ResolvedTerm]
+        self, terms: Mapping[int, Term], resolved: Sequence[ResolvedTerm]
     ) -> list[QueryFeatures]:
         """Return the features of the pictures that are searched for, at most `MOST_PICTURES`.
 
-        resolved: the terms, in the same order.
+        terms: by place in the query. resolved: the terms, in the same order.
         """
         queries = list[QueryFeatures]()
-        for term, one in zip(terms, resolved, strict=True):
+        for (place, term), one in zip(terms.items(), resolved, strict=True):
             if term.image is None or term.weight <= 0 or len(queries) == MOST_PICTURES:
                 continue
             if one.features is not None:
-                queries.append(QueryFeatures.of(one.features))
+                queries.append(QueryFeatures.of(place, unpack_dense(one.features)))
             elif term.picture_id is not None and (features := self._describe(term.picture_id)):
-                queries.append(features)
+                queries.append(QueryFeatures.of(place, features))
         return queries
 
-    def _describe(self, picture_id: str) -> QueryFeatures | None:
+    def _describe(self, picture_id: str) -> LocalFeatures | None:
         """Return the features of a picture of the library; None if it cannot be read."""
         row_id = self._parts.reader.resolve(picture_id)
         name = self._parts.reader.picture_ids([row_id])[row_id]
-        features = self._take(self._begin(row_id, name, is_query=True), self._clock() + 10)
-        return None if features is None else QueryFeatures(features, features.mirror())
+        return self._take(self._begin(row_id, name, is_query=True), self._clock() + 10)
 
     def find(self, queries: Sequence[QueryFeatures]) -> list[int]:
         """Return row ids of pictures that share points with a picture of a query, the most likely
@@ -315,7 +315,7 @@ def _count_pairs(query: LocalFeatures, hit: LocalFeatures) -> int:
 
 def _compare(
     queries: Sequence[QueryFeatures], hit: LocalFeatures, mirrored_first: bool, is_near: bool
-) -> tuple[Alignment, LocalFeatures] | None:
+) -> tuple[Alignment, QueryFeatures] | None:
     """Return how a picture of the query lies best on a hit, and that picture.
 
     mirrored_first: the mirrored query shares more points. is_near: the vectors are near, so the
@@ -334,7 +334,7 @@ def _compare(
                     break
         if is_near and not any(map(_proves, usable)):
             usable.append(align_whole(query.plain, hit))
-        alignments += [(one, query.plain) for one in usable]
+        alignments += [(one, query) for one in usable]
     if not alignments:
         return None
     order = (None, "photographed_again", "edited")
@@ -356,15 +356,15 @@ def _proves(one: Alignment) -> Verdict | None:
 
 
 def judge(
-    candidate: Candidate, alignment: Alignment, query: LocalFeatures, hit: LocalFeatures
+    candidate: Candidate, alignment: Alignment, query: QueryFeatures, hit: LocalFeatures
 ) -> Evidence:
     """Return the evidence of an alignment."""
     verdict = _proves(alignment)
     alike = replace(_no_evidence(candidate), inliers=alignment.inliers)
     if verdict is None:
         return alike
-    in_hit = outline(alignment.matrix, query, hit)
-    in_query = outline(invert(alignment.matrix), hit, query)
+    in_hit = outline(alignment.matrix, query.plain, hit)
+    in_query = outline(invert(alignment.matrix), hit, query.plain)
     query_overlap, hit_overlap = measure_overlap(in_query), measure_overlap(in_hit)
     if verdict == "edited" and not _is_edit(alignment, max(query_overlap, hit_overlap)):
         if alignment.inliers < SURE_INLIERS:
@@ -381,6 +381,7 @@ def judge(
         mirrored=alignment.mirrored,
         color_distance=alignment.color_distance,
         cosine=candidate.score,
+        term=query.term,
     )
 
 

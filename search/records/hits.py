@@ -53,7 +53,7 @@ class Evidence:
     hit, as shares of width and height, from the upper left corner of the picture that they are of
     clockwise; a corner may be outside of 0 to 1. None if alike. mirrored: one shows the mirror
     image of the other. color_distance: mean CIEDE2000 of what lies on each other. cosine: of the
-    vectors.
+    vectors. term: place of the picture in the terms of the query, None if alike.
     """
 
     verdict: Verdict
@@ -66,6 +66,7 @@ class Evidence:
     mirrored: bool = False
     color_distance: float | None = None
     cosine: float | None = None
+    term: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Convert to JSON, as a part of a hit."""

@@ -17,6 +17,8 @@ import { Problem, isAbort } from './problems.js';
  * @property {Outline | null} query_outline The hit in the query.
  * @property {Outline | null} hit_outline The query in the hit.
  * @property {boolean} mirrored
+ * @property {number | null} [term] Place of the picture of the query that it was compared with in the answer's terms.
+ * @property {string} [what] What that picture is in the route. The page adds it.
  */
 
 /**
@@ -64,6 +66,7 @@ import { Problem, isAbort } from './problems.js';
  * @property {boolean} [isCompared]
  * @property {string} model
  * @property {{ total: number }} took_ms
+ * @property {{ terms: { image?: unknown }[] }} query
  * @property {Reading[]} understood
  * @property {boolean} low_content
  * @property {{ term: number, page: string, picture: string | null }[]} pages

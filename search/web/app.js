@@ -117,7 +117,7 @@ class App {
       onFollow: (event) => this.#follow(event),
       onMakeVariants,
       onChange: () => this.#store.invalidate(),
-      getQuery: () => this.#panel.getPicture(),
+      getQuery: (what) => this.#panel.getPicture(what),
       showToast,
     });
     this.#finding = new Finding(this.#api, ask, this.#grid, {

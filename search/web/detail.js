@@ -32,7 +32,7 @@ const SHOWN_BY_BROWSERS = Object.freeze(['jpeg', 'png', 'webp', 'gif', 'avif']);
  * @property {(event: MouseEvent) => void} onFollow A link to results was clicked.
  * @property {(query: VariantQuery) => void} onMakeVariants
  * @property {() => void} onChange A picture was changed.
- * @property {() => QueryPicture | null} getQuery
+ * @property {(what: string) => Promise<QueryPicture | null>} getQuery
  * @property {ReturnType<import('./toast.js').createToast>} showToast
  */
 

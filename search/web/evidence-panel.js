@@ -17,7 +17,7 @@ export class EvidencePanel {
   /** @type {Item | undefined} */
   #item;
 
-  /** @param {() => QueryPicture | null} getQuery Returns the picture that is searched by, if it is one. */
+  /** @param {(what: string) => Promise<QueryPicture | null>} getQuery Loads a picture of the query by what it is. */
   constructor(getQuery) {
     this.#getQuery = getQuery;
     this.#button.addEventListener('click', () => this.#open());
@@ -36,7 +36,7 @@ export class EvidencePanel {
     verdict.textContent = finding ? translate(`finding_${finding}`) : '';
     verdict.hidden = !finding;
     getElement('evidence-lines').replaceChildren(...lines.map((text) => createElement('li', { text })));
-    const isShowable = hasOutlines(item?.evidence) && this.#getQuery() !== null;
+    const isShowable = hasOutlines(item?.evidence) && item?.evidence?.what !== undefined;
     if (!isShowable) moveFocus(this.#button, getElement('detail-close'));
     this.#button.hidden = !isShowable;
   }
@@ -46,9 +46,11 @@ export class EvidencePanel {
     this.#dialog.close();
   }
 
-  #open() {
-    const query = this.#getQuery();
-    const { id, evidence } = this.#item ?? {};
-    if (query && id && evidence) this.#dialog.show(query, id, evidence);
+  async #open() {
+    const item = this.#item;
+    const { id, evidence } = item ?? {};
+    if (!id || evidence?.what === undefined) return;
+    const query = await this.#getQuery(evidence.what);
+    if (query && item === this.#item) this.#dialog.show(query, id, evidence);
   }
 }

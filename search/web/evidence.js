@@ -42,6 +42,22 @@ export function countProofs(hits) {
 }
 
 /**
+ * Return hits whose evidence names the picture of the route that each was compared with. A query has the pictures of
+ * its route in their order, and may have its words at other places.
+ * @param {readonly Hit[]} hits
+ * @param {readonly { image?: unknown }[]} sent Terms of the query, as the answer has them.
+ * @param {readonly string[]} pictures What the pictures of the route are.
+ * @returns {Hit[]}
+ */
+export function nameCompared(hits, sent, pictures) {
+  const places = sent.flatMap(({ image }, i) => (image === undefined || image === null ? [] : [i]));
+  return hits.map((hit) => {
+    const what = pictures[places.indexOf(hit.evidence?.term ?? -1)];
+    return hit.evidence && what !== undefined ? { ...hit, evidence: { ...hit.evidence, what } } : hit;
+  });
+}
+
+/**
  * Return whether it is known where two pictures lie on each other.
  * @param {Evidence | null | undefined} evidence
  */

@@ -62,7 +62,7 @@ export class QueryPanel {
   #names = new Map();
 
   /** Object URLs in use, by what they show. */
-  #urls = { whole: '', part: '' };
+  #urls = { whole: '', part: '', compared: '' };
 
   /** @type {readonly QueryTerm[]} */
   #terms = [];
@@ -215,15 +215,30 @@ export class QueryPanel {
   }
 
   /**
-   * Return the picture of a query that searches for one alone, as it is shown. Null for others: then
-   * nothing tells which of them a hit was compared with.
-   * @returns {QueryPicture | null}
+   * Load a picture of the query, to be compared with. Null if it is not in the query any more or cannot be had.
+   * @param {string} what
+   * @returns {Promise<QueryPicture | null>}
    */
-  getPicture() {
-    const pictures = this.#terms.filter((term) => term.weight > 0 && !isWords(term));
-    const address = this.#image.getAttribute('src');
-    const isShown = pictures.length === 1 && pictures[0].what === this.#what;
-    return isShown && address ? { address, crop: pictures[0].crop } : null;
+  async getPicture(what) {
+    const pictures = this.#terms.filter((term) => !isWords(term));
+    const own = pictures.length === 1 ? pictures[0] : undefined; // it may have another name by now
+    const term = pictures.find((one) => one.what === what) ?? own;
+    if (!term) return null;
+    const { crop } = term;
+    const shown = this.#image.getAttribute('src');
+    if (term.what === this.#what && shown) return { address: shown, crop };
+    const id = parseId(term.what);
+    if (id) return { address: getAddress(id, 'preview'), crop };
+    const source = isAddress(term.what) ? term.what : this.#files.get(parseFile(term.what) ?? -1)?.blob;
+    if (!source) return null;
+    try {
+      if (this.#urls.compared) URL.revokeObjectURL(this.#urls.compared);
+      this.#urls.compared = URL.createObjectURL(await this.#api.fetchPreview(source, new AbortController().signal));
+      return { address: this.#urls.compared, crop };
+    } catch (error) {
+      this.#callbacks.showToast(formatProblem(toProblem(error), translator));
+      return null;
+    }
   }
 
   /** Put the picture into the library. */

@@ -2,7 +2,7 @@
 
 import { classifyHits } from './cutoff.js';
 import { getElement } from './dom.js';
-import { countProofs } from './evidence.js';
+import { countProofs, nameCompared } from './evidence.js';
 import { translate } from './i18n.js';
 import { getStorage, readPreferences } from './preferences.js';
 import { Problem, isAbort, isTemporary, toProblem } from './problems.js';
@@ -142,10 +142,12 @@ export class Results {
    * @param {AbortSignal} signal
    * @param {{ verify?: true }} [more] What else the query says.
    */
-  #send(route, signal, more = {}) {
+  async #send(route, signal, more = {}) {
     const { api, store } = this.#parts;
     const blobs = listFiles(route).map((number) => store.files.get(number)?.blob ?? new Blob());
-    return api.search({ ...buildQuery(route), ...more }, blobs, signal);
+    const answer = await api.search({ ...buildQuery(route), ...more }, blobs, signal);
+    const pictures = route.terms.filter((term) => !isWords(term)).map(({ what }) => what);
+    return { ...answer, hits: nameCompared(answer.hits, answer.query.terms, pictures) };
   }
 
   /**

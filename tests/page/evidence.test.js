@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { classifyHits } from '../../search/web/cutoff.js';
-import { countProofs, describeEvidence, formatPath, getFinding, getProof } from '../../search/web/evidence.js';
+import {
+  countProofs, describeEvidence, formatPath, getFinding, getProof, nameCompared,
+} from '../../search/web/evidence.js';
 import { findHomography, invertHomography, isQuadrilateral, movePoint } from '../../search/web/homography.js';
 import { createTranslator } from '../../search/web/i18n.js';
 import { buildQuery, isPictureQuery } from '../../search/web/query.js';
@@ -39,6 +41,13 @@ function createEvidence(more = {}) {
     ...more,
   };
 }
+
+test('evidence names the picture of the route that a hit was compared with', () => {
+  const hits = [2, 0, 1, null, 9].map((term) => ({ id: String(term), evidence: createEvidence({ term }) }));
+  const terms = [{ image: 'id:1', text: null }, { text: 'red', image: null }, { image: 0 }];
+  const named = nameCompared([...hits, { id: 'x' }], terms, ['id:1', 'file:7']);
+  assert.deepEqual(named.map(({ evidence }) => evidence?.what), ['file:7', 'id:1', undefined, undefined, undefined, undefined]);
+});
 
 test('a homography takes the corners of a picture to those of its outline, and back', () => {
   const outlines = [

@@ -302,6 +302,43 @@ def test_outline_overlay_and_difference(page: Page, base: str, part: Path) -> No
     assert page.evaluate("document.activeElement.id") == "detail-align"
 
 
+def test_each_hit_is_compared_with_the_picture_of_several_that_it_shows(
+    page: Page, base: str, part: Path, tmp_path: Path
+) -> None:
+    other = SAMPLES / "shirt" / "02.jpg"
+    sent = {ORIGINAL: part, other: tmp_path / "wide.png"}
+    with Image.open(other) as picture:
+        width, height = picture.size
+        picture.crop((0, height // 4, width, 3 * height // 4)).save(sent[other])
+    page.open(base)
+    page.choose_file(part)
+    page.wait_for_results()
+    page.find("#added-file").send_keys(str(sent[other]))
+    page.wait_for("document.querySelectorAll('.term').length === 2")
+    page.find("#term-words").send_keys("shirt", Keys.ENTER)  # words have another place in the query
+    page.wait_for(f"document.querySelectorAll('.term').length === 3 && {PROOFS}.length >= 2")
+    for hit, query in sent.items():
+        path = "/".join(hit.parts[-2:])
+        page.wait_for(
+            "[...document.querySelectorAll('#grid a')].some(a => a.title.endsWith"
+            "(arguments[0]) && a.querySelector('.proof'))",
+            path,
+        )
+        page.click(f"#grid a[title$='{path}']")
+        page.wait_for("document.querySelector('#detail-image.is-ready')")
+        page.click("#detail-align")
+        page.wait_for("document.getElementById('alignment').open")
+        page.wait_for(f"{NOTE}.includes('Inside')")
+        with Image.open(query) as picture:
+            ratio = picture.width / picture.height
+        shown = "(({width, height}) => width / height)(document.getElementById('outline-query'))"
+        assert page.evaluate(shown) == pytest.approx(ratio, rel=0.02)
+        page.press_keys(Keys.ESCAPE)
+        page.wait_for("!document.getElementById('alignment').open")
+        page.press_keys(Keys.ESCAPE)
+        page.wait_for("!document.getElementById('detail').open")
+
+
 def test_a_crop_of_the_query_is_what_is_compared(page: Page, base: str, shared: Engine) -> None:
     picture_id = find_id(shared, "01")
     page.open(base, f"/?q=id:{picture_id[:16]}&crop=20,30,50,50&see={picture_id[:16]}")

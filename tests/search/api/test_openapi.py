@@ -64,8 +64,9 @@ def fits(value: Any, schema: dict[str, Any], shapes: dict[str, Any], at: str = "
         schema = next(one for one in schema["anyOf"] if one.get("type") != "null")
         return fits(value, schema, shapes, at)
     if isinstance(value, list):
-        for i, one in enumerate(value):
-            fits(one, schema["items"], shapes, f"{at}.{i}")
+        each = schema.get("prefixItems") or [schema["items"]] * len(value)
+        for i, (one, part) in enumerate(zip(value, each, strict=True)):
+            fits(one, part, shapes, f"{at}.{i}")
     elif isinstance(value, dict) and "properties" in schema:
         assert set(value) == set(schema["properties"]) == set(schema["required"]), at
         for name, one in value.items():

@@ -6,6 +6,7 @@ import io
 import random
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from helpers.libraries import close_library, open_library
 from helpers.project import SAMPLES
 from PIL import Image, ImageDraw, ImageOps
 
-from search import Engine, Hits, Query, QueryError
+from search import Engine, Hits, Query, QueryError, Term
 from search.querying.steps import Candidate
 from search.querying.verification import rank_by_evidence
 from search.records.hits import Evidence
@@ -233,6 +234,17 @@ def test_several_pictures_are_each_compared(engine: Engine) -> None:
     parts = [crop(0.3, 0.5, 0.5)(open_sample(name)) for name in NAMES[:2]]
     hits = engine.search(Query.of(parts, verify=True, kind="copy"))
     assert {Path(hit.path).name for hit in hits} == {name_file(name) for name in NAMES[:2]}
+
+
+def test_evidence_names_the_term_that_a_hit_was_compared_with(engine: Engine) -> None:
+    parts = [crop(0.3, 0.5, 0.5)(open_sample(name)) for name in NAMES[:2]]
+    first, second = (Term(image=part) for part in parts)
+    query = Query((Term(text="red"), first, Term(image=SAMPLES / NAMES[2], weight=-0.5), second))
+    hits = engine.search(replace(query, verify=True))
+    terms = {Path(hit.path).name: hit.evidence.term for hit in hits if hit.evidence}
+    assert terms[name_file(NAMES[0])] == 1 and terms[name_file(NAMES[1])] == 3
+    alike = [hit.evidence for hit in hits if hit.evidence and hit.evidence.verdict == "alike"]
+    assert all(one.term is None for one in alike)
 
 
 def test_a_search_that_does_not_verify_says_nothing_of_kinds(engine: Engine) -> None:

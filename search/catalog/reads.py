@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import secrets
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from copy import copy
@@ -612,8 +611,10 @@ class CatalogReader:
         row_id = pictures.c.row_id
         query = select(row_id).where(self.match_text(row_id, phrases, join, prefix))
         with self.database.read() as c:
-            rows = c.scalars(self.limit(query, row_id).order_by(row_id.desc()).limit(most))
-            return list(rows)
+            query = self.limit(query, row_id).order_by(row_id.desc()).limit(most)
+            return list(
+                c.scalars(query).all()
+            )  # at once: thousands, one by one, take as long as SQL
 
     def match_text(
         self,
@@ -626,13 +627,16 @@ class CatalogReader:
         their row ids. join, prefix: see `full_text.write_query`."""
         with self.database.read() as c:
             visible = self.visible_roots(c)
-        name = f"words_{secrets.token_hex(8)}"  # one query may have several such criteria
         dialect = self.database.engine.dialect.name
-        written = full_text.write_query(dialect, phrases, join, prefix, visible, name)
+        written = full_text.write_query(dialect, phrases, join, prefix, visible)
         if written is None:
             return literal_column("1") == literal_column("0")
         sql, values = written
-        return picture.in_(text(sql).bindparams(**values).columns(column("picture", BigInteger)))
+        # unique: one query may have several such criteria, and is compiled once for all values
+        bound: list[BindParameter[str]] = [
+            bindparam(name, value, unique=True) for name, value in values.items()
+        ]
+        return picture.in_(text(sql).bindparams(*bound).columns(column("picture", BigInteger)))
 
     def visible_roots(self, c: Connection) -> Collection[int] | None:
         """Return the ids of the roots whose files are shown, or None for all."""

@@ -11,7 +11,16 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    and_,
+    func,
+    select,
+    union_all,
+)
 
 from search.catalog.full_text import LIKELY, Phrase, tokenize
 from search.catalog.schema import (
@@ -19,6 +28,7 @@ from search.catalog.schema import (
     albums,
     files,
     labels,
+    marks,
     pictures,
     places,
     roots,
@@ -52,11 +62,19 @@ class NameReader:
     def labels(self, space: Space, start: str, most: int) -> dict[str, int]:
         """Return likely labels that begin with a text, the most frequent first."""
         name, number = labels.c.label, func.count()
-        starts = {start, start.capitalize()}
-        inside = or_(*(and_(name >= one, name < one + END) for one in sorted(starts)))
-        query = select(name, number).where(labels.c.space == space.id, inside)
-        query = query.where(labels.c.score >= LIKELY).group_by(name)
-        return self._count(query.order_by(number.desc(), name), labels.c.picture, most)
+        query = select(name, number).where(labels.c.space == space.id, labels.c.score >= LIKELY)
+        query = self._reader.limit_to_part(query.group_by(name), labels.c.picture)
+        left_out = labels.c.picture.in_(self._select_left_out())
+        counted = Counter[str]()
+        with self._reader.database.read() as c:
+            for one in {start, start.capitalize()}:  # a range of the index each
+                begun = query.where(name >= one, name < one + END)
+                found = {str(label): int(count) for label, count in c.execute(begun)}
+                counted.update(found)
+                for label, count in c.execute(begun.where(left_out)) if found else ():
+                    counted[str(label)] -= int(count)
+        ordered = sorted(counted.items(), key=lambda one: (-one[1], one[0]))
+        return {label: count for label, count in ordered[:most] if count > 0}
 
     def values(self, column: Column[Any], start: str, most: int) -> dict[str, int]:
         """Return the values of a column of `pictures` of which a word begins with a text."""
@@ -111,13 +129,16 @@ class NameReader:
         query = select(places.c.picture, files.c.path, roots.c.path)
         query = query.join(files, files.c.id == places.c.file)
         query = query.join(roots, roots.c.id == files.c.root)
-        counted = Counter[str]()
+        held = Counter[tuple[bytes, bytes]]()  # files by folder: many share one
         with self._reader.database.read() as c:
             for _, path, root in c.execute(query.where(places.c.picture.in_(row_ids))):
-                if self._reader.sees(root):
-                    folder = os.path.join(os.path.basename(root), os.path.dirname(path))
-                    names = {os.fsdecode(one) for one in folder.split(b"/") if one}
-                    counted.update(name for name in names if _begins(name, start))
+                held[root, os.path.dirname(path)] += 1
+        counted = Counter[str]()
+        for (root, path), number in held.items():
+            if self._reader.sees(root):
+                folder = os.path.join(os.path.basename(root), path)
+                names = {os.fsdecode(one) for one in folder.split(b"/") if one}
+                counted.update({name: number for name in names if _begins(name, start)})
         return dict(counted.most_common(most))
 
     def _count(self, query: Any, picture: ColumnElement[Any], most: int) -> dict[str, int]:
@@ -128,19 +149,28 @@ class NameReader:
             return {str(name): int(number) for name, number in rows}
 
     def _count_pictures(self, c: Connection, criterion: ColumnElement[bool]) -> int:
-        query = select(func.count()).select_from(pictures)
-        query = query.where(pictures.c.orphaned.is_(None), criterion)
-        return c.scalar(self._reader.limit(query, pictures.c.row_id)) or 0
+        """Count pictures that are shown: all in an index, less the few that are not shown."""
+        row_id = pictures.c.row_id
+        query = select(func.count()).select_from(pictures).where(criterion)
+        total = c.scalar(self._reader.limit_to_part(query, row_id)) or 0
+        left_out = query.where(row_id.in_(self._select_left_out()))
+        return total - (c.scalar(self._reader.limit_to_part(left_out, row_id)) or 0)
+
+    def _select_left_out(self) -> CompoundSelect[Any]:
+        """Return a query for the pictures that no list shows: orphaned and hidden ones."""
+        queries = [select(pictures.c.row_id).where(pictures.c.orphaned.is_not(None))]
+        if not self._reader.shows_hidden:
+            queries.append(select(marks.c.picture).where(marks.c.hidden))
+        return union_all(*queries)
 
 
 def _iterate_values(c: Connection, column: Column[Any]) -> Iterator[str]:
-    """Yield the distinct values of a column by jumps in its index."""
-    value = c.scalar(select(func.min(column)))
-    for _ in range(MOST_VALUES):
-        if value is None:
-            return
-        yield str(value)
-        value = c.scalar(select(func.min(column)).where(column > value))
+    """Yield the distinct values of a column, by jumps in its index within one query."""
+    first = select(func.min(column).label("value")).cte("found", recursive=True)
+    following = select(func.min(column)).where(column > first.c.value).scalar_subquery()
+    found = first.union_all(select(following).where(first.c.value.is_not(None)))
+    query = select(found.c.value).where(found.c.value.is_not(None)).limit(MOST_VALUES)
+    yield from map(str, c.scalars(query))
 
 
 def _begins(name: str, start: str) -> bool:

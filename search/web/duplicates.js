@@ -7,7 +7,7 @@ import { createElement, createIcon, getElement, moveFocus } from './dom.js';
 import { GroupItem } from './duplicate-group.js';
 import { translate, translator } from './i18n.js';
 import { getDirection, getDuplicateAction, getEnd, isBrowserShortcut } from './keyboard.js';
-import { formatProblem, isAbort, toProblem } from './problems.js';
+import { Problem, formatProblem, isAbort, toProblem } from './problems.js';
 import { DUPLICATE_KINDS, KEEP_RULES, START, formatRoute } from './route.js';
 
 /** @import { Api, Duplicates } from './api.js' */
@@ -184,6 +184,8 @@ export class DuplicatesView {
       if (!('job' in answer)) return answer;
       const job = await this.#api.fetchJob(answer.job);
       if (signal.aborted) throw new DOMException('', 'AbortError');
+      // to ask again would start it again
+      if (job.state === 'failed') throw new Problem(-1, job.code ?? 'unknown', job.error ?? '');
       const { done, total } = job.progress ?? { done: 0, total: 0 };
       this.#summary.textContent = translate('duplicates_comparing', { done, total });
       this.#progress.hidden = false;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,10 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from search import Engine
+from search.api.routers import duplicates
+from search.errors import StorageError
 from search.records.annotations import Change
+from search.records.duplicates import CompareProgress
 
 GROUPS = "document.querySelectorAll('.duplicate-group').length"
 SUMMARY = "document.getElementById('duplicates-summary').textContent"
@@ -233,3 +237,46 @@ def test_duplicates_in_chinese(tmp_path: Path, base: str) -> None:
         assert chinese.read_text("#duplicates-title") == "重复图片"
         text = chinese.evaluate("document.getElementById('duplicates').innerText")
         assert "to the bin" not in text and "保留" in text
+
+
+def test_a_long_comparison_is_followed_and_shows_its_groups(
+    page: Page, base: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compare, is_waiting = engine.compare, [True]
+
+    def slow() -> Iterator[CompareProgress]:
+        while is_waiting:
+            yield CompareProgress(3, 12)
+            time.sleep(0.01)
+        yield from compare()
+
+    monkeypatch.setattr(duplicates, "QUICK", -1)  # also nothing to compare takes long, at first
+    monkeypatch.setattr(engine, "compare", slow)
+    page.open(base, "/?duplicates=copy", until=f"{SUMMARY}.includes('3 of 12')")
+    assert page.find("#duplicates-progress").is_displayed()
+    assert page.evaluate("document.getElementById('duplicates-progress').value") == 0.25
+    assert not page.find("#duplicates-all").is_displayed()
+    assert list_violations(page) == []
+    page.click("#duplicates-tabs a")  # exact ones need no comparison: they come at once
+    page.wait_for(f"{GROUPS} === 2")
+    assert not page.find("#duplicates-progress").is_displayed()
+    page.driver.back()
+    page.wait_for(f"{SUMMARY}.includes('3 of 12') && {GROUPS} === 0")
+    monkeypatch.setattr(duplicates, "QUICK", 10**9)
+    is_waiting.clear()
+    page.wait_for(f"{GROUPS} === 1")
+    assert not page.find("#duplicates-progress").is_displayed()
+
+
+def test_a_comparison_that_fails_is_told(
+    page: Page, base: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> Iterator[CompareProgress]:
+        yield CompareProgress(0, 12)
+        raise StorageError("the disk is full; free some space")
+
+    monkeypatch.setattr(duplicates, "QUICK", -1)
+    monkeypatch.setattr(engine, "compare", fail)
+    note = "document.getElementById('duplicates-note')"
+    page.open(base, "/?duplicates=copy", until=f"{note}.textContent.includes('disk is full')")
+    assert not page.find("#duplicates-progress").is_displayed()

@@ -41,7 +41,7 @@ MAINTENANCE = set(
 """Reads of `CatalogReader` that answer no user, or hold nothing of pictures."""
 HOOKED = set(
     "describe find_by_labels find_text match_text places resolve_all limit with_hidden shows_hidden"
-    " count_listed find_pixel_hash list_identical".split()
+    " count_listed find_pixel_hash list_identical count_captions".split()
 )
 """Reads that ask `sees` or `limit` themselves."""
 

@@ -69,9 +69,9 @@ class NameReader:
         with self._reader.database.read() as c:
             for one in {start, start.capitalize()}:  # a range of the index each
                 begun = query.where(name >= one, name < one + END)
-                found = {str(label): int(count) for label, count in c.execute(begun)}
-                counted.update(found)
-                for label, count in c.execute(begun.where(left_out)) if found else ():
+                counts = {str(label): int(count) for label, count in c.execute(begun)}
+                counted.update(counts)
+                for label, count in c.execute(begun.where(left_out)) if counts else ():
                     counted[str(label)] -= int(count)
         ordered = sorted(counted.items(), key=lambda one: (-one[1], one[0]))
         return {label: count for label, count in ordered[:most] if count > 0}
@@ -166,10 +166,10 @@ class NameReader:
 
 def _iterate_values(c: Connection, column: Column[Any]) -> Iterator[str]:
     """Yield the distinct values of a column, by jumps in its index within one query."""
-    first = select(func.min(column).label("value")).cte("found", recursive=True)
+    first = select(func.min(column).label("value")).cte("jumps", recursive=True)
     following = select(func.min(column)).where(column > first.c.value).scalar_subquery()
-    found = first.union_all(select(following).where(first.c.value.is_not(None)))
-    query = select(found.c.value).where(found.c.value.is_not(None)).limit(MOST_VALUES)
+    values = first.union_all(select(following).where(first.c.value.is_not(None)))
+    query = select(values.c.value).where(values.c.value.is_not(None)).limit(MOST_VALUES)
     yield from map(str, c.scalars(query))
 
 

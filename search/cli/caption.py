@@ -49,8 +49,8 @@ def caption(
         if words or model is not None:
             raise typer.BadParameter("--status takes no FILTER, IMAGE or --model")
         with open_engine(context) as engine:
-            found = engine.caption_status()
-        output.print_json(found) if as_json else output.print_caption_status(found)
+            counts = engine.caption_status()
+        output.print_json(counts) if as_json else output.print_caption_status(counts)
         return
     if any(word in VERBS for word in words):
         if model is not None:

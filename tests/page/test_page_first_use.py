@@ -144,5 +144,5 @@ def test_a_map_that_is_closed_asks_for_nothing(page: Page, engine: Engine, folde
         page.wait_for("!document.getElementById('map').open")
         page.click("#map-open")
         page.wait_for("document.getElementById('map-summary').textContent.startsWith('No')")
-        asked = [url for url in page.list_requests() if "places" in url]
-        assert asked and not any("NaN" in url or "Infinity" in url for url in asked)
+        requests = [url for url in page.list_requests() if "places" in url]
+        assert requests and not any("NaN" in url or "Infinity" in url for url in requests)

@@ -39,6 +39,7 @@ WRITING = {
     ("PATCH", "/api/v1/albums/{album}"),
     ("DELETE", "/api/v1/albums/{album}"),
     ("POST", "/api/v1/text"),
+    ("GET", "/api/v1/captions"),
     ("POST", "/api/v1/captions"),
     ("GET", "/api/v1/folders"),
     ("GET", "/api/v1/folders/left-out"),

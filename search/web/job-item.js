@@ -64,7 +64,7 @@ export class JobItem {
     this.path = job.path;
     this.id = job.id;
     this.kind = toKind(job.kind);
-    this.title = this.kind === 'index' ? job.path : translate(`job_${this.kind}`);
+    this.title = this.kind === 'index' ? job.path : translate(this.kind === 'text' ? 'job_text' : 'job_caption');
     this.bar = createElement('progress', { max: 1, 'aria-label': translate('job_path', { path: this.title }) });
     this.counts = createElement('p', { class: 'counts' });
     this.summary = createElement('div', { role: 'status' });

@@ -91,8 +91,9 @@ export class Marks {
     this.#caption.value = caption ?? '';
     this.#caption.readOnly = isReader;
     getElement('mark-caption-label').hidden = isReader && !caption;
+    const note = origin === 'model' ? 'caption_model' : 'caption_file';
     const isOthers = caption && (origin === 'model' || origin === 'file');
-    getElement('mark-caption-note').textContent = isOthers ? translate(`caption_${origin}`) : '';
+    getElement('mark-caption-note').textContent = isOthers ? translate(note) : '';
   }
 
   /** Keep what was written. One's own caption that is emptied is taken back; that of a file or a model is hidden. */

@@ -259,7 +259,7 @@ def test_details_of_a_picture_and_more_like_it(page: Page, base: str, client: ht
     identity = page.evaluate("new URLSearchParams(location.search).get('see')")
     metadata = client.get(f"/api/v1/images/{identity}").json()
     assert f"{metadata['width']} × {metadata['height']} pixels" in shown and "JPEG" in shown
-    assert shown.count("Colours") == 1
+    assert shown.count("Colors") == 1
     colours = page.evaluate("[...document.querySelectorAll('.swatches a')].map(s => s.title)")
     assert colours == metadata["palette"]
     loaded = page.wait_for("document.querySelector('#detail-image.is-ready')?.naturalWidth")

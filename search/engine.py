@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from search.records.removals import Removal, Restored
     from search.records.saved import SavedHits, SavedSearch
     from search.records.sources import Sources
+    from search.records.restoration import RestoredPicture
     from search.records.tokens import Role, Token
     from search.records.variants import AugmentProgress, VariantProgress, Variants
     from search.types import Pixels, Vectors
@@ -456,6 +457,9 @@ class Engine:
         hidden: bool = False,
         line: str | None = None,
         verify: bool = False,
+        expand: int = 0,
+        restore: bool = False,
+        mask: ImageSource | None = None,
     ) -> Hits:
         """Find the pictures that look most like a query, best first.
 
@@ -466,27 +470,56 @@ class Engine:
         add up. text: what is to be seen, or a list; mini knows words (`words`). k: 1 to 10000.
         min_score: cosine in [-1, 1]. model: whose vectors are compared, by name or fingerprint;
         `status().spaces` lists them. where: conditions, such as "type=jpeg and width>=1000"; alone,
-        it lists the pictures that hold them. sort, collapse, kind, offset, verify: see `Query`.
+        it lists the pictures that hold them. sort, collapse, kind, offset, verify, expand,
+        restore, mask: see `Query`.
         hidden: hidden pictures are found too. line: more terms and conditions, such as "2:beach -
         people date:2024" (`search.querying.line`). Raises LookalikeError.
         """
         more: dict[str, Any] = {"k": k, "min_score": min_score, "model": model, "where": where}
         more |= {"sort": sort, "collapse": collapse, "kind": kind, "offset": offset}
-        more |= {"hidden": hidden, "line": line, "verify": verify}
+        more |= {"hidden": hidden, "line": line, "verify": verify, "expand": expand}
+        more |= {"restore": restore}
         if not isinstance(query, Query):
             if query is not None and image is not None:
                 raise QueryError("give one picture or a list of them, not both `query` and `image`")
             image = image if query is None else query
-            query = Query.of(image, text=text, vector=vector, crop=crop, **more)
+            query = Query.of(image, text=text, vector=vector, crop=crop, mask=mask, **more)
         elif (
             image is not None
+            or mask is not None
             or (text, vector, crop) != (None,) * 3
             or (k, *(value for name, value in more.items() if name != "k" and value)) != (10,)
         ):
             raise QueryError(
                 "a Query holds its own terms, k, conditions and so on; give nothing beside it"
             )
-        return self.library.searches.search(query).with_thumbnails(self.library.thumbnails)
+        searches = self.library.searches
+        if query.restore:
+            hits = self.library.restorer.search(query, searches)
+        else:
+            hits = searches.search(query)
+        return hits.with_thumbnails(self.library.thumbnails)
+
+    def restore_picture(
+        self,
+        image: ImageSource,
+        *,
+        crop: Crop | Sequence[float | str] | None = None,
+        mask: ImageSource | None = None,
+        estimate_only: bool = False,
+    ) -> RestoredPicture:
+        """Restore a picture as `search(image, restore=True)` does before it embeds it.
+
+        image, mask: as `search` takes them. estimate_only: say what would be done, and return the
+        picture as it is. The picture is upright RGB with a short side of at most 512 pixels.
+
+        engine.restore_picture("dark.jpg").picture.save("bright.png")
+        """
+        from search.media.rules import Crop
+        from search.querying.query import parse_crop
+
+        box = crop if isinstance(crop, Crop) or crop is None else parse_crop(crop)
+        return self.library.restorer.restore(image, box, mask, estimate_only=estimate_only)
 
     def save_search(self, name: str, query: Query, owner: str = "") -> SavedSearch:
         """Keep a query under a name, with copies of its picture files. What is in the library now

@@ -17,6 +17,7 @@
     │       │   └── UnsupportedConditionError  what this version or this library cannot answer
     │       ├── FieldError  a query whose JSON has unknown fields, or values of the wrong type
     │       ├── KeepRuleError  a rule that there is not, for which duplicate is kept
+    │       ├── MaskError   a mask that does not fit its picture
     │       └── NeighbourError  no picture of the library that variants could start from
     ├── ModelError          a model that is unknown, cannot be loaded, or is not the library's
     ├── BusyError           the queue is full
@@ -155,6 +156,12 @@ class KeepRuleError(QueryError):
     """A rule that there is not, for which of several duplicates is kept."""
 
     code = "keep_rule_invalid"
+
+
+class MaskError(QueryError):
+    """A mask of another size than its picture, or one that leaves nothing to paint or to keep."""
+
+    code = "mask_invalid"
 
 
 class NeighbourError(QueryError):

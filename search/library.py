@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from search.catalog.tokens import Tokens
     from search.catalog.writes import Space
     from search.embedders.models import Models
+    from search.generation.restoration import PictureRestorer
     from search.generation.variants import VariantGenerator
     from search.indexing.removal import Remover
     from search.indexing.uploads import Uploads
@@ -68,7 +69,8 @@ class Library:
     its folder. jobs: those of all servers. tokens: of their users. tags, albums: what people say of
     pictures. texts: what is written in pictures; text_readers: processes that read it. captions:
     what a model said of pictures.
-    generator: makes variants. runtime: the inference thread.
+    generator: makes variants. restorer: restores pictures of queries. runtime: the inference
+    thread.
     """
 
     def __init__(
@@ -385,6 +387,10 @@ class Library:
         parts = (self.models, self.runtime, pictures, notes, s.checkpoint, s.device)
         return self._make_once("generator", lambda: VariantGenerator(*parts))
 
+    @cached_property
+    def restorer(self) -> PictureRestorer:
+        return self._make_once("restorer", lambda: make_restorer(self))
+
 
 def make_duplicate_finder(library: Library) -> DuplicateFinder:
     """Make what lists the duplicates among the pictures that a library shows."""
@@ -403,6 +409,14 @@ def make_source_reader(library: Library) -> SourceReader:
     from search.querying.sources import SourceReader
 
     return SourceReader(library.reader, library.open_file)
+
+
+def make_restorer(library: Library) -> PictureRestorer:
+    """Make what restores the pictures of a library's queries."""
+    from search.generation.restoration import PictureRestorer
+
+    parts = (library.resolver, library.runtime, library.settings.device)
+    return PictureRestorer(*parts, lambda: library.generator.open_model()[0])
 
 
 class LibraryView:
@@ -485,3 +499,7 @@ class LibraryView:
         whole, notes = self._whole, JsonCache(self._whole.home / "models")
         needs = (whole.models, self.reader, whole.decoders, self.resolver)
         return whole.generator.with_pictures(LibraryPictures(*needs, self.searches, notes))
+
+    @cached_property
+    def restorer(self) -> PictureRestorer:
+        return self._whole.restorer.with_resolver(self.resolver)

@@ -59,6 +59,7 @@ BESIDE = {
 }
 BRIDGES = {
     "cli.app",
+    "generation.restoration",
     "generation.variants",
     "embedders.diffusion",
 }  # where search may see diffusion

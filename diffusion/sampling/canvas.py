@@ -98,7 +98,7 @@ def make_canvas(model: Denoiser, picture: Image.Image) -> Iterator[Canvas | None
     if model.config.space == "pixels":
         yield PixelCanvas(model, picture)
         return
-    padded = _pad_by_mirror(picture, model.config.multiple)
+    padded = pad_by_mirror(picture, model.config.multiple)
     x = to_unit(torch.from_numpy(np.array(padded)).permute(2, 0, 1)[None])
     for stage in model.encode_stages(x.to(next(model.parameters()).device)):
         x = stage
@@ -112,8 +112,10 @@ def _flatten_latents(x: Tensor) -> Tensor:
     return torch.cat([rows, torch.ones(len(rows), 1)], dim=1)
 
 
-def _pad_by_mirror(picture: Image.Image, multiple: int) -> Image.Image:
+def pad_by_mirror(picture: Image.Image, multiple: int) -> Image.Image:
     """Pad a picture on the right and below by its mirror image to multiples of a side."""
     right, below = (-side % multiple for side in picture.size)
-    array = np.pad(np.asarray(picture), ((0, below), (0, right), (0, 0)), mode="symmetric")
+    array = np.asarray(picture)
+    widths = ((0, below), (0, right), (0, 0))[: array.ndim]
+    array = np.pad(array, widths, mode="symmetric")
     return Image.fromarray(array)

@@ -142,22 +142,25 @@ Here = Annotated[Context, Depends(_context)]
 @dataclass
 class RequestBody:
     """The body of a request. files: the uploaded pictures, in order; names: of their files. json:
-    the JSON, if any."""
+    the JSON, if any. mask: the file `mask`, if any."""
 
     files: list[bytes]
     json: bytes | str | None = None
     names: list[str] = field(default_factory=list)
+    mask: bytes | None = None
 
 
-async def read_body(request: Request, max_files: int, field: str | None) -> RequestBody:
+async def read_body(
+    request: Request, max_files: int, field: str | None, with_mask: bool = False
+) -> RequestBody:
     """Read a body: multipart with `image` files and perhaps a field of JSON, or JSON alone.
 
-    field: the name of the JSON field, if there may be one. Raises Problem and FieldError for
-    anything else.
+    field: the name of the JSON field, if there may be one. with_mask: there may be a file `mask`.
+    Raises Problem and FieldError for anything else.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        return await _read_multipart(request, max_files, field)
+        return await _read_multipart(request, max_files, field, with_mask)
     if kind == "application/json":
         return RequestBody([], await read_json(request))
     raise Problem(415, "send multipart/form-data or application/json")
@@ -184,11 +187,13 @@ async def read_json(request: Request) -> bytes:
     return bytes(data)
 
 
-async def _read_multipart(request: Request, max_files: int, field: str | None) -> RequestBody:
+async def _read_multipart(
+    request: Request, max_files: int, field: str | None, with_mask: bool
+) -> RequestBody:
     body, wrong = RequestBody([]), list[tuple[str, str]]()
     complete = Request(request.scope, require_end(request))
     try:
-        form = await complete.form(max_files=max_files + 1, max_fields=8, max_part_size=MAX_JSON)
+        form = await complete.form(max_files=max_files + 2, max_fields=8, max_part_size=MAX_JSON)
     except Problem:
         raise
     except HTTPException as error:
@@ -204,7 +209,9 @@ async def _read_multipart(request: Request, max_files: int, field: str | None) -
                     raise Problem(413, f"more than {max_files} files in one request")
                 body.files.append(await value.read())
                 body.names.append(value.filename or "")
-            elif name == "image":
+            elif with_mask and name == "mask" and isinstance(value, UploadFile) and not body.mask:
+                body.mask = await value.read()
+            elif name == "image" or (with_mask and name == "mask" and not body.mask):
                 wrong.append((name, "is a file"))
             elif name == field and body.json is None:
                 body.json = await value.read(MAX_JSON) if isinstance(value, UploadFile) else value

@@ -52,6 +52,7 @@ CODES = {
     "library_empty": "the library has no pictures yet",
     "library_locked": "another process is writing to the library",
     "library_unusable": "the library's folder or its database cannot be used",
+    "mask_invalid": "the mask is of another size than its picture, or all black or all white",
     "method_not_allowed": "the address does not take this method",
     "model_unavailable": "a model is unknown, cannot be loaded, or is not the library's",
     "no_neighbours": "the library has no picture that variants could start from",

@@ -780,8 +780,6 @@ BY_REFERENCE: tuple[type[BaseModel], ...] = (
     TableJson,
 )
 """Shapes that no route's signature has, but `problems` and `multipart` refer to."""
-UNSUPPORTED = ("expand", "restore")
-"""Fields of `QueryJson` that appear in OpenAPI once they work; until then they are refused."""
 STATUSES = {
     400: "What was wrong with the request",
     401: "No token",
@@ -817,8 +815,6 @@ def complete_schemas(document: dict[str, Any]) -> None:
         schema = shape.model_json_schema(ref_template=REFERENCE)
         schemas |= schema.pop("$defs", {})
         schemas[shape.__name__] = schema
-    for name in UNSUPPORTED:
-        del schemas["QueryJson"]["properties"][name]
 
 
 def _refer(shape: type[BaseModel]) -> dict[str, str]:
@@ -834,15 +830,21 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def multipart(images: str, json: type[BaseModel], field: str | None = None) -> dict[str, Any]:
+def multipart(
+    images: str, json: type[BaseModel], field: str | None = None, with_mask: bool = False
+) -> dict[str, Any]:
     """Describe a body for OpenAPI: multipart with `image` files, or JSON alone.
 
     images: description of the files. field: the name of the multipart field that takes the JSON.
+    with_mask: there may be a file `mask`.
     """
     file = {"type": "string", "format": "binary"}
     properties: dict[str, Any] = {
         "image": {"type": "array", "items": file, "description": images},
     }
+    if with_mask:
+        description = "Of the size of the picture, white where it is painted over."
+        properties["mask"] = {**file, "description": description}
     form: dict[str, Any] = {"schema": {"type": "object", "properties": properties}}
     if field is not None:
         properties[field] = _refer(json)

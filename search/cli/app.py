@@ -96,16 +96,11 @@ def build_command(module: ModuleType, name: str) -> Any:
 
 
 class Commands(TyperGroup):
-    """The commands. Those of the contract that this version lacks have a message of their own."""
+    """The commands, which are read when one is used."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options | {"commands": {}})
         self.commands = CommandModules()  # type: ignore[assignment]
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find a command by its name. Raises BadParameter for one that this version lacks."""
-        arguments.reject_unsupported(args[0])
-        return super().resolve_command(ctx, args)
 
 
 app = typer.Typer(

@@ -22,8 +22,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")
 MARK = "\0"  # before an option that keeps its place among the images; no argument can hold it
 ORDERED = ("--crop", "--text", "--not", "--not-text", "--weight")
 MAX_STDIN = 2**30  # bytes of standard input that are read at most
-UNSUPPORTED = frozenset("--expand --restore --mask".split())
-"""Commands and options of the contract that this version lacks."""
 
 
 def path(value: str) -> Path:
@@ -69,12 +67,6 @@ def option(*names: str, metavar: str, help: str, parser: Callable[[str], Path | 
     return typer.Option(*names, metavar=metavar, parser=parser, help=help)
 
 
-def reject_unsupported(name: str) -> None:
-    """Raise BadParameter for a command or an option of the contract that this version lacks."""
-    if name.partition("=")[0] in UNSUPPORTED:
-        raise typer.BadParameter(f"{name.partition('=')[0]} is not part of this version yet")
-
-
 class OrderedCommand(TyperCommand):
     """A command whose images, and the options `ORDERED` among them, keep their order."""
 
@@ -90,7 +82,6 @@ class OrderedCommand(TyperCommand):
             if name in ORDERED and (equals or rest):
                 ordered.append(f"{MARK}{name}={value if equals else rest.pop(0)}")
                 continue
-            reject_unsupported(word if word.startswith("--") else "")
             ordered.append(word)
         return super().parse_args(ctx, ordered)
 

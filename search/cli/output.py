@@ -323,6 +323,9 @@ def note_advice(hits: Hits) -> None:
     for page in hits.pages:
         picture = page.picture or "a picture in the page"
         note(line(f"{page.page} is a web page; searched by its main picture, {picture}"))
+    for one in hits.query.get("restored", ()):
+        done = ", ".join(one["applied"]) or "nothing, it is left as it is"
+        note(f"restored: {done} (noise {one['noise']:.0f} of 255, light {one['light']:.0f} of 255)")
     if hits.low_content:
         note("the query is blank (one colour): all blank pictures score the same")
 

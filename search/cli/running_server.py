@@ -118,12 +118,15 @@ class RunningServer:
 
         try:
             terms = [replace(term, image=self._read(term.image)) for term in query.terms]
-            sent = replace(query, terms=tuple(terms))
+            mask = self._read(query.mask)
+            sent = replace(query, terms=tuple(terms), mask=mask)
             files = [term.image for term in terms if isinstance(term.image, bytes)]
             document = sent.to_json()
-            if Query.from_json(document, files) != sent:  # a crop in more digits than JSON has
+            if (
+                Query.from_json(document, files, mask) != sent
+            ):  # a crop in more digits than JSON has
                 return None
-            answer = self._ask("POST", "/api/v1/search", *_encode(document, files))
+            answer = self._ask("POST", "/api/v1/search", *_encode(document, files, mask))
             return None if answer is None else _hits(answer, query)
         except (OSError, ValueError, LookupError, TypeError, LookalikeError):
             return None
@@ -206,13 +209,17 @@ def _is_locked(path: Path) -> bool:
         return False
 
 
-def _encode(query: dict[str, Any], files: list[bytes]) -> tuple[bytes, str]:
+def _encode(
+    query: dict[str, Any], files: list[bytes], mask: bytes | None = None
+) -> tuple[bytes, str]:
     """Return the body of a search and its type: JSON, or multipart if there are files."""
     text = json.dumps(query).encode()
-    if not files:
+    if not files and mask is None:
         return text, "application/json"
     boundary = os.urandom(16).hex()
     parts = [(b'name="query"', text)] + [(b'name="image"; filename="image"', one) for one in files]
+    if mask is not None:
+        parts.append((b'name="mask"; filename="mask"', mask))
     body = b"".join(
         b"--%s\r\nContent-Disposition: form-data; %s\r\n\r\n%s\r\n"
         % (boundary.encode(), name, data)
@@ -227,10 +234,13 @@ def _hits(answer: dict[str, Any], query: Query) -> Hits:
         {name: _freeze(value) for name, value in one.items() if name != "advice"}
         for one in answer["understood"]
     ]
+    document = query.to_json()
+    if "restored" in answer["query"]:
+        document["restored"] = answer["query"]["restored"]
     return Hits(
         hits=tuple(_hit(hit) for hit in answer["hits"]),
         model=answer["model"],
-        query=query.to_json(),
+        query=document,
         took_ms=answer["took_ms"],
         understood=tuple(Understood(**one) for one in understood),
         low_content=answer["low_content"],

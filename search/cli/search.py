@@ -92,6 +92,26 @@ def search(
             "--verify", help="Compare hits point by point, and tell copies from what is alike."
         ),
     ] = False,
+    expand: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="Add the N nearest pictures of the library to the query, 0 to 100."
+        ),
+    ] = 0,
+    restore: Annotated[
+        bool,
+        typer.Option(
+            "--restore", help="Remove noise and darkness from IMAGE where there is enough of them."
+        ),
+    ] = False,
+    mask: Annotated[
+        Path | None,
+        arguments.option(
+            "--mask",
+            metavar="FILE",
+            help="With --restore: paint over IMAGE where this picture of the same size is white.",
+        ),
+    ] = None,
     offset: Annotated[int, typer.Option(metavar="N", help="Leave out the first N.")] = 0,
     find_hidden: Annotated[
         bool, typer.Option("--hidden", help="Find hidden pictures too.")
@@ -144,6 +164,9 @@ def search(
         collapse=collapse,
         kind=kind,
         offset=offset,
+        expand=expand,
+        restore=restore,
+        mask=None if mask is None else str(mask),
     )
     query = replace(query, hidden=find_hidden, verify=verify)
     # it sends no thumbnails, and what is saved there is saved here

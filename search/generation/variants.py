@@ -233,7 +233,7 @@ class VariantGenerator:
         self, picture: Image.Image, request: VariantRequest, start_time: float
     ) -> Generator[VariantProgress, None, None]:
         size = scaled(*picture.size, request.size)
-        model, encoder = self._open_model()
+        model, encoder = self.open_model()
         if encoder is None and request.settings.sigma >= NO_CONTENT_SIGMA:
             raise QueryError(
                 f"sigma {request.settings.sigma:g}: nothing of the picture is left under so much "
@@ -396,8 +396,9 @@ class VariantGenerator:
     def _embed(self, embedder: Embedder, pictures: Sequence[Image.Image]) -> Vectors:
         return self._models.embed(embedder, [embedder.preprocessing(p) for p in pictures])
 
-    def _open_model(self) -> tuple[Denoiser, Embedder | None]:
-        """Return the diffusion model, and the encoder of the vectors that it was trained on."""
+    def open_model(self) -> tuple[Denoiser, Embedder | None]:
+        """Return the diffusion model, and the encoder of the vectors that it was trained on. They
+        are opened when they are first used."""
         with self._opening:
             if not self._opened:
                 try:

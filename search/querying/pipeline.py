@@ -14,7 +14,7 @@ import numpy as np
 
 from search.catalog.catalog import Catalog
 from search.catalog.listing import PictureList
-from search.catalog.reads import CatalogReader
+from search.catalog.reads import CatalogReader, rescore
 from search.catalog.writes import Space
 from search.embedders.models import Models, describe_missing, find_space
 from search.errors import EmptyError, LookalikeError, QueryError, StoreError
@@ -27,6 +27,7 @@ from search.querying.calibration import (
     estimate_probabilities,
     load_calibrations,
 )
+from search.querying.expansion import expand_vector
 from search.querying.fusion import DEPTH, TextMatcher, fuse, select_matched
 from search.querying.query import MAX_K, Query
 from search.querying.selection import Selection, read_where
@@ -37,6 +38,7 @@ from search.querying.steps import (
     LabelRanker,
     QueryEmbedder,
     Ranker,
+    ResolvedTerm,
     Retriever,
     ScoreFilter,
     Sorter,
@@ -52,6 +54,7 @@ from search.vectors.base import StoreManager, VectorStore
 if TYPE_CHECKING:
     from typing import BinaryIO
 
+    from search.embedders.base import Embedder
     from search.media.open_file import FilePlace
     from search.media.thumbnails import Thumbnails
     from search.querying.difference import ThumbnailComparer
@@ -236,6 +239,8 @@ class Searcher:
 
         None for all unless the query is one picture with content: a sum of terms is no picture.
         """
+        if query.expand:  # the score is not that of the pair
+            return [None] * len(candidates)
         term = query.terms[0] if len(query.terms) == 1 else None
         if term is None or term.image is None or term.weight <= 0 or ranking.low_content:
             return [None] * len(candidates)
@@ -329,8 +334,12 @@ class Searcher:
             first, visible, is_limited = ranked, known, False
         clock.begin("embed")
 
+        expanded: Vectors | None = None
+        if query.expand and among is None:
+            expanded = self._expand(query, resolved, embedder, store)
+
         def embed() -> Vectors:
-            return self._embedder.embed(resolved, embedder)
+            return self._embedder.embed(resolved, embedder) if expanded is None else expanded
 
         def embed_and_retrieve() -> tuple[Vectors, list[int]]:
             vector = embed()
@@ -380,6 +389,26 @@ class Searcher:
         blank = any(is_low_content(term.pixels) for term in resolved if term.pixels is not None)
         return Ranking(candidates, blank, pages, kinds=kinds, evidence=evidence)
 
+    def _expand(
+        self,
+        query: Query,
+        resolved: Sequence[ResolvedTerm],
+        embedder: Embedder | None,
+        store: VectorStore,
+    ) -> Vectors:
+        """Return the vector of a query, (dim,), expanded by the nearest pictures that searches
+        show, whether they hold the conditions or not. Pictures of the query itself do not count."""
+        vector = self._runtime.run(lambda: self._embedder.embed(resolved, embedder), urgent=True)
+        named = (*(term.picture_id for term in query.terms), *(one.picture_id for one in resolved))
+        own = tuple({one for one in named if one})
+        count = query.expand + len(own)
+        row_ids = self._retrieve(store, vector, count, self._reader.visible_ids(self.space))
+        names = self._reader.picture_ids(row_ids)
+        others = [row_id for row_id, name in names.items() if not name.startswith(own)]
+        _, stored = self._reader.load_vectors(self.space, sorted(others))
+        best = np.argsort(-rescore(vector, stored), kind="stable")[: query.expand]
+        return expand_vector(vector, stored[best])
+
     def _open_verifier(self) -> Verifier:
         from search.querying.verification import Verifier  # OpenCV is slow to import
 
@@ -396,8 +425,10 @@ class Searcher:
         some = np.array(row_ids, np.int64)
         return [int(row_id) for row_id in some[np.isin(some, visible)]]
 
-    def _retrieve(self, store: VectorStore, vector: Vectors, k: int, selected: RowIds) -> list[int]:
-        """Retrieve from selected pictures. Raises StoreError."""
+    def _retrieve(
+        self, store: VectorStore, vector: Vectors, k: int, selected: RowIds | None
+    ) -> list[int]:
+        """Retrieve from selected pictures; None for all. Raises StoreError."""
         if store.remote:
             return self._retrieve_remotely(store, vector, k, None, selected)
         work = partial(self._retriever.retrieve, store, vector, k, None, selected)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MAX_K = 10_000
 MAX_TERMS = 64
 MAX_ADDRESSES = 4
+MAX_EXPAND = 100
 MAX_TEXT = 1000
 
 
@@ -63,6 +64,11 @@ class Term:
     def must_be_embedded(self) -> bool:
         """Whether no vector of the term is stored or given."""
         return self.vector is None and (self.picture_id is None or self.crop is not None)
+
+    @property
+    def is_searched_for(self) -> bool:
+        """Whether it is a picture, and not one to search away from."""
+        return self.image is not None and self.weight > 0
 
     @property
     def picture_id(self) -> str | None:
@@ -107,7 +113,12 @@ class Query:
     that are verified, with their kind. offset: hits to leave out before the first. hidden: hidden
     pictures are found too. verify: compare the best hits with the pictures of the query point by
     point, look for other pictures that share points with them, and order the hits by what that
-    shows.
+    shows. expand: nearest pictures of the library that are added to the query before it is
+    answered, 0 to 100 (`search.querying.expansion`); scores are cosines with the sum then. 0 is the
+    plain query. restore: estimate what the pictures of the query suffer from, and remove noise and
+    darkness before they are embedded, where there is enough (`search.generation.restoration`).
+    mask: with restore, a picture of the size of the query's only picture, white where that is
+    painted over.
     """
 
     terms: tuple[Term, ...]
@@ -121,6 +132,9 @@ class Query:
     offset: int = 0
     hidden: bool = False
     verify: bool = False
+    expand: int = 0
+    restore: bool = False
+    mask: ImageSource | None = None
 
     def __post_init__(self) -> None:
         if not self.terms and not self.where:
@@ -133,6 +147,20 @@ class Query:
             raise QueryError(f"kind {self.kind} needs a picture; give one")
         if self.verify and not self.has_picture:
             raise QueryError("verify needs a picture to compare with; give one")
+        if not 0 <= self.expand <= MAX_EXPAND:
+            raise QueryError(f"expand is {self.expand}; give 0 to {MAX_EXPAND} pictures")
+        if self.expand and not self.terms:
+            raise QueryError("expand needs a picture or a text; leave it out")
+        if self.restore and not self.has_picture:
+            raise QueryError("restore needs a picture to restore; give one, or leave it out")
+        if self.restore and self.kind == "identical":
+            raise QueryError(
+                "kind identical compares pixels, which restore changes; leave one of them out"
+            )
+        if self.mask is not None and not self.restore:
+            raise QueryError("a mask says what to paint over; give restore with it")
+        if self.mask is not None and sum(term.is_searched_for for term in self.terms) != 1:
+            raise QueryError("a mask goes with one picture to search for; give one")
         if not self.terms and self.min_score is not None:
             raise QueryError("min_score needs a picture or a text; leave it out")
         if not 1 <= self.k <= MAX_K:
@@ -145,13 +173,14 @@ class Query:
     @property
     def has_picture(self) -> bool:
         """Whether a picture is searched for."""
-        return any(term.image is not None and term.weight > 0 for term in self.terms)
+        return any(term.is_searched_for for term in self.terms)
 
     @property
     def is_stored(self) -> bool:
         """Whether the vectors of all terms are stored or given, so that the search waits neither
         for a decoder nor for the model."""
-        return not (self.verify or self.kind or any(one.must_be_embedded for one in self.terms))
+        works = self.verify or self.kind or self.restore
+        return not (works or any(one.must_be_embedded for one in self.terms))
 
     @property
     def verifies(self) -> bool:
@@ -177,6 +206,9 @@ class Query:
         hidden: bool = False,
         line: str | None = None,
         verify: bool = False,
+        expand: int = 0,
+        restore: bool = False,
+        mask: ImageSource | None = None,
     ) -> Query:
         """A query of pictures and texts, one or several, which add up; a crop belongs to the only
         picture. line: more terms and conditions, see `search.querying.line`; it may name files."""
@@ -195,19 +227,24 @@ class Query:
             terms.append(Term(vector=tuple(float(v) for v in vector)))
         more_terms, conditions = read_line(line, files=True)
         conditions = (*list_conditions(where), *conditions)
-        more = (conditions, sort, collapse, kind, offset, hidden, verify)
+        more = (conditions, sort, collapse, kind, offset, hidden, verify, expand, restore, mask)
         return cls((*terms, *more_terms), k, min_score, model, *more)
 
     @classmethod
-    def from_json(cls, payload: str | bytes | dict[str, Any], files: Sequence[bytes] = ()) -> Query:
+    def from_json(
+        cls,
+        payload: str | bytes | dict[str, Any],
+        files: Sequence[bytes] = (),
+        mask: bytes | None = None,
+    ) -> Query:
         """Parse a query strictly. payload: JSON text or object. files: uploads for `image: N`.
+        mask: the uploaded one.
 
         Without `terms`, each file is a term. A path is no image here: who sends JSON may not be
         who owns the files. Raises FieldError for a wrong shape and QueryError for what cannot be
         answered.
         """
         request = QueryJson.read(payload)
-        request.reject_unsupported_fields()
         terms = request.terms
         if terms is None and (request.line is None or files):
             terms = [TermJson.model_validate({"image": i}) for i in range(len(files))]
@@ -219,7 +256,7 @@ class Query:
             raise QueryError(f"more than {MAX_ADDRESSES} URLs in one query; save the pictures")
         conditions = (*request.where, *conditions)
         more = (conditions, request.sort, request.collapse, request.kind, request.offset)
-        last = (request.hidden, request.verify)
+        last = (request.hidden, request.verify, request.expand, request.restore, mask)
         return cls(parsed, request.k, request.min_score, request.model, *more, *last)
 
     def to_json(self) -> dict[str, Any]:
@@ -238,6 +275,8 @@ class Query:
             "offset": self.offset,
             "hidden": self.hidden,
             "verify": self.verify,
+            "expand": self.expand,
+            "restore": self.restore,
         }
         return document | {name: value for name, value in optional.items() if value}
 
@@ -371,8 +410,17 @@ class QueryJson(BaseModel):
     )
     offset: int = Field(0, description="Hits to leave out before the first.")
     hidden: bool = Field(False, description="Find hidden pictures too.")
-    expand: int = Field(0, description="Not in this version.")
-    restore: bool = Field(False, description="Not in this version.")
+    expand: int = Field(
+        0,
+        description=f"Nearest pictures of the library that are added to the query, 0 to "
+        f"{MAX_EXPAND}. Scores are cosines with the sum.",
+    )
+    restore: bool = Field(
+        False,
+        description="Remove noise and darkness from the pictures of the query where there is "
+        "enough of them; `query.restored` of the answer tells. With an uploaded file `mask`, its "
+        "white parts of the picture are painted over.",
+    )
     verify: bool = Field(
         False,
         description="Compare the best hits with the pictures of the query point by point, find "
@@ -396,15 +444,6 @@ class QueryJson(BaseModel):
                     for one in error.errors(include_url=False, include_input=False)
                 ]
             ) from error
-
-    def reject_unsupported_fields(self) -> None:
-        """Raises QueryError for a field of the contract that this version does not support."""
-        for name in ("expand", "restore"):
-            usual = type(self).model_fields[name].default
-            if getattr(self, name) != usual:
-                raise QueryError(
-                    f"{name} is not part of this version; leave it out, or give {json.dumps(usual)}"
-                )
 
 
 def combine(vectors: np.ndarray[Any, Any], weights: Sequence[float]) -> np.ndarray[Any, Any]:

@@ -65,14 +65,17 @@ async def list_suggestions(
     summary="Find the pictures that look like the query's, best first",
     response_model=AnswerJson,
     responses=problems(400, 404, 408, 413, 415, 422),
-    openapi_extra=multipart("The query's files; `image: 0` is the first.", QueryJson, "query"),
+    openapi_extra=multipart(
+        "The query's files; `image: 0` is the first.", QueryJson, "query", with_mask=True
+    ),
 )
 @requires("read", within=True)
 async def search_images(request: Request, here: Here) -> JSONResponse:
-    """Multipart with `image` files and `query` (JSON), or the JSON alone."""
-    body = await read_body(request, here.engine.settings.upload_files, "query")
+    """Multipart with `image` files and `query` (JSON), or the JSON alone. With `restore`, a file
+    `mask` of the size of the picture says by white what is painted over."""
+    body = await read_body(request, here.engine.settings.upload_files, "query", with_mask=True)
     async with here.searches.admit():  # not before the body has come: it may come slowly
-        query = Query.from_json(body.json or "{}", body.files)
+        query = Query.from_json(body.json or "{}", body.files, body.mask)
         turns = here.quick_searches if query.is_stored and not query.where else here.searches
         hits = await turns.run(lambda: here.engine.search(query))
     here.metrics.count_search(hits)

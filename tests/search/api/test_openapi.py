@@ -14,13 +14,12 @@ import httpx
 import pytest
 from helpers.libraries import close_library, open_library
 from helpers.project import ROOT, SAMPLES
-from helpers.serving import files, problem, serving
+from helpers.serving import files, serving
 from pydantic import TypeAdapter
 
 from search import Engine
 from search.api.examples import ANSWERS, REQUESTS
 from search.api.schemas import (
-    UNSUPPORTED,
     AddressJson,
     AugmentJson,
     BatchJson,
@@ -165,16 +164,6 @@ def test_access_is_described(document: dict[str, Any]) -> None:
     assert set(document["components"]["securitySchemes"]) == {"token", "cookie"}
     assert {"token": []} in document["security"]
     assert document["paths"]["/healthz"]["get"]["security"] == []
-
-
-@pytest.mark.parametrize("name", UNSUPPORTED)
-def test_a_field_is_hidden_while_it_is_refused(
-    client: httpx.Client, document: dict[str, Any], name: str
-) -> None:
-    values = {"expand": 1}
-    query = {"terms": [{"text": "hat"}], name: values.get(name, True)}
-    problem(client.post("/api/v1/search", json=query), 400, "not part of this version")
-    assert name not in document["components"]["schemas"]["QueryJson"]["properties"]
 
 
 @pytest.mark.slow

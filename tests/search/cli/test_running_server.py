@@ -28,6 +28,7 @@ QUERIES: tuple[tuple[str, ...], ...] = (
     (HAT, "--crop", "10%,10%,80%,80%", str(SAMPLES / "hat" / "05.jpg"), "--weight", "2"),
     ("--text", "hat", "--not", HAT, "--min-score", "-1"),
     ("-", "-k", "3"),
+    (HAT, "--expand", "3", "--restore"),
 )
 
 

@@ -35,7 +35,7 @@ from diffusion.sampling.variants import denoise_states, resolve_settings
 from search.embedders.mini import Mini
 from search.generation import restoration
 from search.media.degradation import estimate_degradation
-from search.querying.expansion import expand_vector
+from search.querying.expansion import ALPHA, expand_vector
 
 Picture = np.ndarray  # (H, W, 3) uint8
 CLASSICAL = ("noise 60",)  # kinds that the classical denoisers are tried on
@@ -43,7 +43,7 @@ BLENDED = ("clean", "noise 60")  # kinds whose queries are also flipped and crop
 KERNELS, STRENGTHS = (3, 5), (0.7, 1.0)  # of the median, and of non-local means by the noise
 NEIGHBOURS, ALPHAS = (1, 2, 3, 5, 10, 20), (0.0, 1.0, 3.0, 6.0)
 PAINTERS = ("mean colour", "Telea", "diffusion")
-SCALES = (0.75, 1.0, 1.5, 2.5)  # of the least noise from which a query is restored
+SCALES = (1.0, 1.33, 2.0)  # of the least noise from which a query is restored
 
 
 def add_noise(picture: Picture, rng: np.random.Generator, level: float) -> Picture:
@@ -115,13 +115,13 @@ class Set:
 
 def read_sets(args: argparse.Namespace) -> Iterator[Set]:
     """Yield the sets that `--data` has."""
-    rng = np.random.default_rng(args.seed)
 
     def make(name: str, pairs: Sequence[tuple[str, Callable[[], Image.Image]]]) -> Set:
         classes = sorted({label for label, _ in pairs})
         labels = np.array([classes.index(label) for label, _ in pairs])
         pictures = [fit(opener(), args.short) for _, opener in pairs]
         count = min(args.queries, len(pairs))
+        rng = np.random.default_rng(args.seed)
         return Set(name, pictures, labels, np.sort(rng.permutation(len(pairs))[:count]))
 
     def list_folder(folder: Path) -> list[tuple[str, Callable[[], Image.Image]]]:
@@ -412,7 +412,7 @@ def measure(bench: Bench, args: argparse.Namespace) -> list[tuple[str, str, Scor
 
         add("plain", plain)
         add("alpha-QE, N and alpha chosen", *expand(rows))
-        add("alpha-QE, 5 and 3", scorer.expand(rows, 5, 3.0))
+        add("alpha-QE, 3 and the shipped alpha", scorer.expand(rows, 3, ALPHA))
         restored = bench.restore(kind)
         options = {}
         for scale in SCALES:

@@ -331,6 +331,18 @@ ANSWERS: dict[str, Any] = {
         "regimes": {"near": 0.7, "same": 2.0, "concept": 80.0},
     },
     "create_variants": {"variants": [CREATED_VARIANT], "seconds": 4.2},
+    "restore_picture": {
+        "restored": {
+            "noise": 52.3,
+            "blur": 0.13,
+            "light": 231.0,
+            "short": 384,
+            "jpeg": 1.004,
+            "gain": 1.0,
+            "applied": ["denoise"],
+        },
+        "png": None,
+    },
     "get_status": {
         "home": "/home/ada/.local/share/lookalike",
         "model": "mini",
@@ -388,6 +400,7 @@ REQUESTS: dict[str, Any] = {
     "allow_folder": {"path": "/mnt/photos"},
     "change_folder": {"path": "/home/ada/Pictures", "sync_hours": 24},
     "create_variants": {**URL, "n": 4, "regime": "near", "seed": 7},
+    "restore_picture": {**URL, "estimate": True},
     "start_augmentation": {"path": "~/Pictures", "output": "~/set", "n": 4},
     "start_captioning": {"where": ["date>=2024"]},
     "log_in": {"token": "the token of the server"},

@@ -361,6 +361,28 @@ class VariantsJson(BaseModel):
     seconds: float
 
 
+class RestorationJson(BaseModel):
+    """noise: standard deviation of white noise, 0 to 255. blur: 0 (sharp) to 1. light: 99th
+    percentile of the brightness, 0 to 255. short: pixels of the short side. jpeg: strength of the
+    borders of JPEG blocks, from 1. gain: factor of the brightness. applied: what was done, in
+    order; empty if the picture was left as it is."""
+
+    noise: float
+    blur: float
+    light: float
+    short: int
+    jpeg: float
+    gain: float
+    applied: list[Literal["brighten", "denoise", "paint"]]
+
+
+class RestoredPictureJson(BaseModel):
+    """png: the restored picture in base64; null if it was left as it is, or for an estimate."""
+
+    restored: RestorationJson
+    png: str | None
+
+
 class VariantLimitsJson(BaseModel):
     """n: most variants of a request. sigma: least and most. regimes: the sigma of each."""
 
@@ -708,6 +730,19 @@ class VariantOptionsJson(BaseModel):
     wait: bool = Field(True, description="False for a job instead of the answer.")
 
 
+class RestoreOptionsJson(BaseModel):
+    """Options of `POST /restored`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    id: str | None = Field(None, max_length=100, description="Of a picture in the library.")
+    url: str | None = Field(None, max_length=4096, description="Of the public internet.")
+    crop: Annotated[list[float | str], Field(min_length=4, max_length=4)] | None = Field(
+        None, description="x, y, w, h: pixels of the upright picture, or shares like `25%`."
+    )
+    estimate: bool = Field(False, description="Say what would be done, and make no picture.")
+
+
 class AugmentJson(BaseModel):
     """A training set to make."""
 
@@ -776,6 +811,7 @@ BY_REFERENCE: tuple[type[BaseModel], ...] = (
     ProblemJson,
     QueryJson,
     VariantOptionsJson,
+    RestoreOptionsJson,
     AddressJson,
     TableJson,
 )

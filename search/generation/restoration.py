@@ -36,7 +36,7 @@ from search.runtime import Runtime, torch
 from search.types import Pixels
 
 T = TypeVar("T")
-LEAST_NOISE, LEAST_NOISE_SIDE = 18.0, 128
+LEAST_NOISE, LEAST_NOISE_SIDE = 16.0, 108
 """Noise, 0 to 255, from which a picture is denoised, and the short side that this is for. Fine
 texture of smaller pictures looks like noise, so that their limit is higher in proportion."""
 CLIPPED_NOISE = 1.15

@@ -6,8 +6,10 @@ import numpy as np
 
 from search.types import Vectors
 
-ALPHA = 3.0
-"""Power of the score that a neighbour counts with; `scripts/bench diffusion-helps` compares it."""
+ALPHA = 6.0
+"""Power of the score that a neighbour counts with. Of 0, 1, 3 and 6 it is the one that costs least
+where neighbours are of other kinds, and keeps most of the gain where they are not
+(`scripts/bench diffusion-helps`)."""
 
 
 def expand_vector(vector: Vectors, neighbours: Vectors, alpha: float = ALPHA) -> Vectors:

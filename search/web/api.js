@@ -253,10 +253,25 @@ export class Api {
    * @returns {Promise<Answer>}
    */
   search(query, blobs, signal) {
-    const { minScore } = readPreferences(getStorage());
-    const sent = minScore ? { min_score: minScore, ...query } : query;
+    const { minScore, expand } = readPreferences(getStorage());
+    const hasPicture = blobs.length > 0 || Boolean(query.terms?.some((term) => 'image' in term));
+    const sent = {
+      ...(minScore ? { min_score: minScore } : {}), ...(expand && hasPicture ? { expand } : {}), ...query,
+    };
     const request = blobs.length ? createForm(blobs, { query: sent }) : createJson(sent);
     return this.#requestJson('search', { ...request, signal });
+  }
+
+  /**
+   * Restore a picture, or estimate what it suffers from.
+   * @param {Source} source
+   * @param {{ estimate?: boolean, crop?: string[] }} options As docs/api.md has them.
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<{ restored: { applied: string[] }, png: string | null }>}
+   */
+  restore({ blob, ...named }, options, signal) {
+    const request = blob ? createForm([blob], { options }) : createJson({ ...named, ...options });
+    return this.#requestJson('restored', { ...request, signal });
   }
 
   /**

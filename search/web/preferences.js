@@ -4,7 +4,7 @@
 /** @typedef {'auto' | 'en' | 'zh'} Language */
 /** @typedef {'system' | 'light' | 'dark'} Theme */
 /** @typedef {{ language: Language, theme: Theme, minScore: number, viewSize: number,
- *   showsFilters: boolean, showsText: boolean, verifies: boolean }} Preferences */
+ *   showsFilters: boolean, showsText: boolean, verifies: boolean, expand: number }} Preferences */
 
 const KEY = 'lookalike-preferences';
 
@@ -14,9 +14,13 @@ export const VIEW_SIZES = Object.freeze([0.7, 1, 1.4, 2]);
 /** The least score of results, 0 for all of them. */
 export const CUT_OFFS = Object.freeze([0, 0.3, 0.5, 0.7, 0.9]);
 
+/** How many pictures of the library are added to a query. */
+export const EXPANSIONS = Object.freeze([0, 3, 5, 10]);
+
 /** @type {Readonly<Preferences>} */
 export const DEFAULTS = Object.freeze({
   language: 'auto', theme: 'system', minScore: 0, viewSize: 1, showsFilters: false, showsText: false, verifies: true,
+  expand: 0,
 });
 
 /**
@@ -43,6 +47,7 @@ export function readPreferences(storage) {
     showsFilters: choose([true, false], stored.showsFilters, DEFAULTS.showsFilters),
     showsText: choose([true, false], stored.showsText, DEFAULTS.showsText),
     verifies: choose([true, false], stored.verifies, DEFAULTS.verifies),
+    expand: choose(EXPANSIONS, stored.expand, DEFAULTS.expand),
   };
 }
 

@@ -37,8 +37,12 @@ export class QueryPanel {
   #image = getElement('query-image', HTMLImageElement);
   #stage = getElement('stage');
   #keepButton = getElement('keep');
+  #restoreButton = getElement('restore');
   #crop;
   #loading = new AbortController();
+
+  /** Addresses of pictures before they were restored, by what their restored ones are. @type {Map<string, string>} */
+  #before = new Map();
 
   /** Whether the server was asked for a picture that this browser shows. */
   #isPreview = false;
@@ -107,6 +111,7 @@ export class QueryPanel {
     this.#image.addEventListener('load', () => this.#stage.classList.add('is-ready'));
     this.#image.addEventListener('error', () => this.#handleError());
     getElement('crop-start').addEventListener('click', () => this.#toggleCrop());
+    this.#restoreButton.addEventListener('click', () => this.#restore());
     this.#keepButton.addEventListener('click', () => this.keep());
     getElement('query-variants').addEventListener('click', () => this.#makeVariants());
     getElement('copy').addEventListener('click', () => this.#copyLink());
@@ -148,7 +153,10 @@ export class QueryPanel {
     if (!this.keepable) moveFocus(this.#keepButton, getElement('query-variants'));
     this.#keepButton.hidden = !this.keepable;
     this.#showCropButtons(term?.crop ?? null);
-    if (picture !== this.#loaded) this.#load(picture);
+    if (picture !== this.#loaded) {
+      this.#load(picture);
+      this.#offerRestoration();
+    }
     for (const one of this.#terms) this.#fetchName(parseId(one.what));
   }
 
@@ -364,6 +372,55 @@ export class QueryPanel {
     }
     this.#crop.set(null);
     this.#changeCrop(null);
+  }
+
+  /** Ask whether the picture is worth to be restored, and offer it then. */
+  async #offerRestoration() {
+    const note = getElement('restore-note');
+    const before = this.#before.get(this.#what) ?? '';
+    const image = getElement('restored-image', HTMLImageElement);
+    getElement('restored-from').hidden = !before;
+    if (before) image.src = before;
+    image.alt = translate('restored_from');
+    for (const part of [note, this.#restoreButton]) part.hidden = true;
+    const { signal } = this.#loading;
+    if (this.#loaded === null) return;
+    try {
+      const { restored } = await this.#api.restore(this.#source, { estimate: true }, signal);
+      if (signal.aborted || !restored.applied.length) return;
+      note.textContent = translate(restored.applied.includes('brighten') ? 'restore_dark' : 'restore_noise');
+      for (const part of [note, this.#restoreButton]) part.hidden = false;
+    } catch {
+      // the search says what is wrong
+    }
+  }
+
+  /** Search for the restored picture instead. */
+  async #restore() {
+    if (this.#restoreButton.ariaDisabled) return;
+    const place = this.#active;
+    const { blob, id } = this.#source;
+    const label = getLabel(this.#restoreButton);
+    this.#restoreButton.ariaDisabled = 'true';
+    label.textContent = translate('restoring');
+    try {
+      const { crop } = this.#terms[place];
+      const shares = crop ? { crop: crop.map((share) => `${share}%`) } : {};
+      const { png } = await this.#api.restore(this.#source, shares);
+      if (png === null || place !== this.#active) return;
+      const bytes = Uint8Array.from(atob(png), (letter) => letter.charCodeAt(0));
+      const file = new File([bytes], translate('restored_name'), { type: 'image/png' });
+      const [number] = this.#files.add([file]);
+      const what = `file:${number}`;
+      if (blob) this.#before.set(what, URL.createObjectURL(blob));
+      else if (id) this.#before.set(what, getAddress(id, 'preview'));
+      this.#callbacks.onChange(this.#terms.map((one, i) => (i === place ? { ...one, what, crop: null } : one)));
+    } catch (error) {
+      this.#callbacks.showToast(formatProblem(toProblem(error), translator));
+    } finally {
+      this.#restoreButton.ariaDisabled = null;
+      label.textContent = translate('restore');
+    }
   }
 
   async #makeVariants() {

@@ -3,7 +3,7 @@
 import { closeOnOutsideClick, createElement, getElement } from './dom.js';
 import { translate, translator } from './i18n.js';
 import { SHORTCUTS, isHelpKey } from './keyboard.js';
-import { CUT_OFFS, getStorage, readPreferences, writePreferences } from './preferences.js';
+import { CUT_OFFS, EXPANSIONS, getStorage, readPreferences, writePreferences } from './preferences.js';
 
 /** @import { Preferences } from './preferences.js' */
 
@@ -20,7 +20,7 @@ export class SettingsDialog {
   /** @param {() => void} onResults Results have another cut-off now, or are compared or not. */
   constructor(onResults) {
     this.#onResults = onResults;
-    const { language, theme, minScore, verifies } = readPreferences(getStorage());
+    const { language, theme, minScore, verifies, expand } = readPreferences(getStorage());
     const languages = /** @type {const} */ (['auto', 'en', 'zh']);
     this.#fill('settings-language', languages.map((name) => [name, translate(`language_${name}`)]), language);
     const themes = /** @type {const} */ (['system', 'light', 'dark']);
@@ -38,6 +38,12 @@ export class SettingsDialog {
     });
     this.#listen('settings-cut-off', (value) => {
       this.#write({ minScore: Number(value) });
+      this.#onResults();
+    });
+    const expansions = EXPANSIONS.map((n) => /** @type {[string, string]} */ ([String(n), n ? translate('expand_n', { n }) : translate('expand_off')]));
+    this.#fill('settings-expand', expansions, String(expand));
+    this.#listen('settings-expand', (value) => {
+      this.#write({ expand: Number(value) });
       this.#onResults();
     });
     this.#listen('settings-verify', (value) => {

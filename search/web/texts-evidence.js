@@ -35,6 +35,15 @@ export const EN_EVIDENCE = Object.freeze({
   settings_verify: 'Compare results with your picture',
   verify_on: 'the best ones, closely',
   verify_off: 'do not compare',
+  settings_expand: 'Add near pictures to a query',
+  expand_off: 'none',
+  expand_n: 'the {n} nearest of the library',
+  restore: 'Restore and search',
+  restore_noise: 'This picture looks noisy. Restore it to find more.',
+  restore_dark: 'This picture looks dark. Restore it to find more.',
+  restoring: 'Restoring …',
+  restored_name: 'restored.png',
+  restored_from: 'before it was restored',
 });
 
 /** @type {Readonly<Record<keyof typeof EN_EVIDENCE, string>>} */
@@ -73,4 +82,13 @@ export const ZH_EVIDENCE = Object.freeze({
   settings_verify: '将结果与你的图片仔细对比',
   verify_on: '对比最相似的结果',
   verify_off: '不对比',
+  settings_expand: '将相近图片加入查询',
+  expand_off: '不加入',
+  expand_n: '图库中最相近的 {n} 张',
+  restore: '修复后搜索',
+  restore_noise: '这张图片噪点较多，修复后可找到更多结果。',
+  restore_dark: '这张图片偏暗，修复后可找到更多结果。',
+  restoring: '正在修复……',
+  restored_name: '修复后.png',
+  restored_from: '修复前',
 });

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from helpers.browsing import CHROMIUM, DRIVER, MISSING, QUIET, Page
 from helpers.libraries import close_library, open_library
@@ -563,3 +564,48 @@ def test_selected_pictures_go_to_the_bin_and_come_back(
         page.click("#toast button")
         until(lambda: engine.status().pictures == 3)
         assert all(path.exists() for path in paths)
+
+
+# restoration -------------------------------------------------------------------------------------
+
+
+def test_a_noisy_picture_is_restored_on_request(page: Page, base: str, tmp_path: Path) -> None:
+    with Image.open(HAT) as file:
+        picture = np.asarray(file.convert("RGB").resize((160, 160)))
+    noise = np.random.default_rng(0).normal(0, 60, picture.shape)
+    noisy = (picture + noise).round().clip(0, 255).astype(np.uint8)
+    Image.fromarray(noisy).save(tmp_path / "noisy.png")
+    page.open(base)
+    page.choose_file(tmp_path / "noisy.png")
+    page.wait_for("!document.getElementById('restore').hidden")
+    assert "noisy" in page.read_text("#restore-note")
+    page.click("#restore")
+    page.wait_for("!document.getElementById('restored-from').hidden")
+    page.wait_for("document.getElementById('restored-image').naturalWidth === 160")
+    page.wait_for("document.querySelector('#stage.is-ready img').naturalWidth === 160")
+    page.wait_for("document.getElementById('restore').hidden")
+    assert any(HAT.name in label for label in page.wait_for_results()[:5])
+    assert page.list_warnings() == []
+
+
+def test_a_clean_picture_is_not_offered_to_be_restored(page: Page, base: str) -> None:
+    page.open(base, LINK, until="document.querySelector('#grid figure, #grid a')")
+    page.wait_for_results()
+    assert page.evaluate("document.getElementById('restore').hidden") is True
+
+
+def test_a_setting_expands_queries(page: Page, base: str) -> None:
+    def read_scores() -> list[str]:
+        page.wait_for_results()
+        return [label.rpartition(",")[2] for label in page.list_labels()]
+
+    page.open(base, LINK)
+    before = read_scores()
+    page.click("[data-settings]")
+    page.evaluate(
+        "Object.assign(document.getElementById('settings-expand'), {value: '5'})"
+        ".dispatchEvent(new Event('change'))"
+    )
+    page.wait_for("JSON.parse(localStorage.getItem('lookalike-preferences')).expand === 5")
+    page.open(base, LINK)
+    assert read_scores() != before

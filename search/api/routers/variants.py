@@ -1,4 +1,4 @@
-"""`/api/v1/variants`: more pictures like one; and `POST /api/v1/augment`."""
+"""`/api/v1/variants`: more pictures like one; `/api/v1/restored`, and `POST /api/v1/augment`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from search.api.roles import make_router, requires
 from search.api.routers.index import resolve_path
 from search.api.schemas import (
     AugmentJson,
+    RestoredPictureJson,
+    RestoreOptionsJson,
     StartedJson,
     VariantLimitsJson,
     VariantOptionsJson,
@@ -32,6 +34,7 @@ from search.api.schemas import (
 from search.api.variant_cache import SECONDS, VariantCache
 from search.errors import FieldError
 from search.querying.query import normalize_url
+from search.records.restoration import RestoredPicture
 from search.records.variants import MOST_VARIANTS, REGIMES, SIGMAS, AugmentProgress, VariantProgress
 
 router = make_router(prefix="/api/v1", tags=["variants"])
@@ -102,6 +105,40 @@ async def get_variant(name: str, here: Here) -> Response:
 
 
 @router.post(
+    "/restored",
+    summary="Restore a picture as a search with `restore` does, or estimate what it suffers from",
+    response_model=RestoredPictureJson,
+    responses=problems(400, 404, 408, 413, 415, 422),
+    openapi_extra=multipart(
+        "The picture, one of them.", RestoreOptionsJson, "options", with_mask=True
+    ),
+)
+@requires("read", within=True)
+async def restore_picture(request: Request, here: Here) -> JSONResponse:
+    """Multipart with one `image`, perhaps a `mask` and `options` (JSON), or JSON with `id` or
+    `url`. The picture has a short side of at most 512 pixels."""
+    body = await read_body(request, 1, "options", with_mask=True)
+    options = parse_json(RestoreOptionsJson, body.json or b"{}")
+    async with here.searches.admit():
+        picture = await _read_picture(here, body, options)
+        only = options.estimate
+
+        def restore() -> RestoredPicture:
+            engine, crop = here.engine, options.crop
+            return engine.restore_picture(picture, crop=crop, mask=body.mask, estimate_only=only)
+
+        restored = await here.searches.run(restore)
+    record = restored.restoration.to_json()
+    del record["term"]
+    png = None
+    if restored.restoration.applied and not only:
+        out = io.BytesIO()
+        restored.picture.save(out, "PNG")
+        png = base64.b64encode(out.getvalue()).decode()
+    return JSONResponse({"restored": record, "png": png})
+
+
+@router.post(
     "/augment",
     summary="Make a training set of variants of a folder's pictures, in the background",
     status_code=202,
@@ -131,7 +168,7 @@ def _job_response(job: Job) -> JSONResponse:
 
 
 async def _read_picture(
-    here: Context, body: RequestBody, options: VariantOptionsJson
+    here: Context, body: RequestBody, options: VariantOptionsJson | RestoreOptionsJson
 ) -> bytes | str:
     """The picture that the request sends or names. Raises FieldError unless it is one."""
     named = [value for value in (options.id, options.url) if value is not None]

@@ -35,6 +35,7 @@ from search.api.schemas import (
     NewAlbumJson,
     RemovalJson,
     RenameJson,
+    RestoreOptionsJson,
     TableJson,
     VariantOptionsJson,
 )
@@ -118,6 +119,7 @@ def test_examples_are_valid(document: dict[str, Any]) -> None:
         "allow_folder": FolderPathJson,
         "change_folder": FolderOptionsJson,
         "create_variants": VariantOptionsJson,
+        "restore_picture": RestoreOptionsJson,
         "start_augmentation": AugmentJson,
         "start_captioning": CaptionsJson,
         "log_in": LoginJson,

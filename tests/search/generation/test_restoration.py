@@ -184,7 +184,7 @@ def test_wrong_requests_have_a_code(engine: Engine, noisy: Picture, mask: Pictur
     [
         (3, 220, 400, ()),
         (30, 220, 400, ("denoise",)),
-        (30, 220, 64, ()),
+        (25, 220, 64, ()),
         (60, 220, 64, ("denoise",)),
         (0.5, 30, 400, ("brighten",)),
         (4, 30, 400, ("brighten", "denoise")),

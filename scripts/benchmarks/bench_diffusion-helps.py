@@ -248,6 +248,20 @@ class Bench:
 
         return self.keep(f"restored {kind}", make)
 
+    def brighten(self) -> np.ndarray:
+        """Return vectors of dark queries that were brightened, their noise left in them."""
+
+        def brighten(picture: Picture) -> Picture:
+            estimate = estimate_degradation(picture)
+            _, gain, noise = restoration.choose_actions(estimate)
+            *_, light = restoration.restore_pixels(None, picture, ("brighten",), gain, noise)
+            return light
+
+        def make() -> dict[str, np.ndarray]:
+            return {"rows": self.embed([brighten(one) for one in self.degrade("low light")])}
+
+        return self.keep("brightened", make)["rows"]
+
     def clean_classically(self, kind: str, method: str, value: float) -> np.ndarray:
         """Return vectors of queries after a classical denoiser; dark ones are brightened first, as
         the restoration does. value: pixels of the median, or strength by the estimated noise."""
@@ -380,6 +394,7 @@ def compute_vectors(bench: Bench, few: int) -> None:
     for kind in KINDS:
         bench.plain(kind)
         bench.restore(kind)
+    bench.brighten()
     for kind in CLASSICAL:
         for method, values in (("median", KERNELS), ("NLM", STRENGTHS)):
             for value in values:
@@ -424,6 +439,8 @@ def measure(bench: Bench, args: argparse.Namespace) -> list[tuple[str, str, Scor
             for scale in SCALES:
                 share = ((restored["ratios"] >= scale) | restored["dark"]).mean()
                 add(f"restored, limit x {scale}", scorer.match(options[scale]), f"{share:.3f}")
+        if kind == "low light":
+            add("brightened alone", scorer.match(bench.brighten()))
         if used.any():
             add("restored, then alpha-QE", *expand(options[1.0]))
         if kind in CLASSICAL:

@@ -67,9 +67,9 @@ if TYPE_CHECKING:
         MoveProgress,
     )
     from search.records.removals import Removal, Restored
+    from search.records.restoration import RestoredPicture
     from search.records.saved import SavedHits, SavedSearch
     from search.records.sources import Sources
-    from search.records.restoration import RestoredPicture
     from search.records.tokens import Role, Token
     from search.records.variants import AugmentProgress, VariantProgress, Variants
     from search.types import Pixels, Vectors

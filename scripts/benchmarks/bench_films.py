@@ -205,8 +205,9 @@ def main() -> None:
         hours = seconds / 3600
         print(
             f"indexed in {wall:.1f} s with the start: {60 * hours / wall:.2f} hours of film a "
-            f"minute; {cpu:.1f} s of user CPU without it: for two hours of film {2 / hours * cpu:.0f} s "
-            f"of user CPU; {report.pictures} pictures, {report.pictures / hours:.0f} an hour",
+            f"minute; {cpu:.1f} s of user CPU without it: for two hours of film "
+            f"{2 / hours * cpu:.0f} s of user CPU; {report.pictures} pictures, "
+            f"{report.pictures / hours:.0f} an hour",
             flush=True,
         )
         times = [

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.errors import PictureError
+from search.errors import PictureError, QueryError
 from search.files import shown
 from search.media.source_kinds import ImageSource, has_no_name, is_url, picture_id_of
 from search.querying.query import MAX_K, Query
@@ -39,6 +39,8 @@ class SavedSearchRunner:
 
         Raises LookalikeError for a picture that cannot be read, and as `SavedSearches.add`.
         """
+        if query.mask is not None:
+            raise QueryError("a search with a mask cannot be saved; leave the mask out")
         terms = tuple(replace(term, image=self._read(term.image)) for term in query.terms)
         files = [term.image for term in terms if isinstance(term.image, bytes)]
         document = replace(query, terms=terms).to_json()

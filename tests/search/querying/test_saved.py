@@ -17,7 +17,7 @@ from PIL import Image
 from search import Engine, InputError, NotFoundError, Query
 from search.api.auth import Access
 from search.cli.app import app
-from search.errors import ConditionError, PictureError
+from search.errors import ConditionError, PictureError, QueryError
 from search.querying.query import Term
 
 pytestmark = pytest.mark.catalogs("sqlite", "postgresql")
@@ -86,6 +86,9 @@ def test_wrong_names_and_pictures_are_refused(filled: Engine, tmp_path: Path) ->
             filled.save_search(name, query)
     with pytest.raises(PictureError, match=r"none\.jpg"):
         filled.save_search("b", Query.of(str(tmp_path / "none.jpg")))
+    masked = Query((Term(image=jpeg(1)),), restore=True, mask=jpeg(1))
+    with pytest.raises(QueryError, match="mask"):
+        filled.save_search("b", masked)
     with pytest.raises(ConditionError):
         filled.run_saved_search("a", "one day")
     filled.delete_saved_search("a")

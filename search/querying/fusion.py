@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from search.catalog.full_text import Phrase
 from search.catalog.reads import CatalogReader
@@ -28,17 +29,22 @@ MOST_MATCHES = 10_000
 
 @dataclass(frozen=True)
 class TextMatches:
-    """Pictures that have the words of a text, each tier better than the next. weight: of the text
-    in the query, above 0."""
+    """Pictures that have the words of a text, each tier better than the next, as (n,) row ids; no
+    picture is in two. weight: of the text in the query, above 0."""
 
-    tiers: tuple[tuple[int, ...], ...]
+    tiers: tuple[RowIds, ...]
     weight: float = 1.0
 
-    def ranks(self) -> dict[int, float]:
-        """Return the rank of each picture, from 1; those of a tier share the mean of theirs."""
-        ranks: dict[int, float] = {}
+    def rank(self, row_ids: Sequence[int]) -> dict[int, float]:
+        """Return the rank of those of some pictures that match, from 1; the pictures of a tier
+        share the mean of theirs."""
+        import numpy as np  # slow to import, and not every query has a text
+
+        some, ranks, before = np.asarray(row_ids, np.int64), dict[int, float](), 0
         for tier in self.tiers:
-            ranks |= dict.fromkeys(tier, len(ranks) + (len(tier) + 1) / 2)
+            shared = before + (len(tier) + 1) / 2
+            ranks |= dict.fromkeys(some[np.isin(some, tier)].tolist(), shared)
+            before += len(tier)
         return ranks
 
 
@@ -62,28 +68,45 @@ class TextMatcher:
                     matches.append(TextMatches(tiers, term.weight))
         return matches
 
-    def _find_tiers(self, phrases: Sequence[Phrase]) -> Iterable[tuple[int, ...]]:
+    def _find_tiers(self, phrases: Sequence[Phrase]) -> Iterable[RowIds]:
+        import numpy as np
+
         every = self.find(phrases)
-        if every:
-            yield tuple(every)
+        if len(every):
+            yield every
         if len(phrases) > 1:
-            with_all = set(every)
-            some = self._reader.find_text(phrases, MOST_MATCHES, "or")
-            if rest := tuple(row_id for row_id in some if row_id not in with_all):
+            some = self._find(phrases, MOST_MATCHES, "or")
+            rest = some[~np.isin(some, every)]
+            if len(rest):
                 yield rest
 
-    def find(self, phrases: Sequence[Phrase], most: int = MOST_MATCHES) -> list[int]:
-        """Return the row ids of pictures that have all phrases, newest first, at most `most`."""
-        with_words = self._reader.find_text(phrases, most)
-        return with_words or self._reader.find_text(phrases, most, prefix=True)
+    def find(self, phrases: Sequence[Phrase], most: int = MOST_MATCHES) -> RowIds:
+        """Return the pictures that have all phrases, (n,) row ids, newest first, at most `most`."""
+        with_words = self._find(phrases, most)
+        return with_words if len(with_words) else self._find(phrases, most, prefix=True)
+
+    def _find(
+        self,
+        phrases: Sequence[Phrase],
+        most: int,
+        join: Literal["and", "or"] = "and",
+        prefix: bool = False,
+    ) -> RowIds:
+        """As `CatalogReader.find_text`; kept in memory until the catalog changes."""
+        import numpy as np
+
+        reader = self._reader
+        return reader.database.answers.get_row_ids(
+            ("text", tuple(phrases), most, join, prefix, reader.part),
+            lambda: np.array(reader.find_text(phrases, most, join, prefix), np.int64),
+        )
 
 
 def select_matched(matches: Sequence[TextMatches], visible: RowIds | None) -> RowIds:
     """Return the pictures that match any text, (n,) row ids. visible: of these; None for all."""
     import numpy as np  # slow to import, and not every query has a text
 
-    row_ids = {row_id for one in matches for tier in one.tiers for row_id in tier}
-    matched = np.fromiter(sorted(row_ids), np.int64, len(row_ids))
+    matched: RowIds = np.unique(np.concatenate([tier for one in matches for tier in one.tiers]))
     return matched if visible is None else np.intersect1d(matched, visible)
 
 
@@ -94,12 +117,11 @@ def fuse(candidates: Sequence[Candidate], matches: Sequence[TextMatches]) -> lis
     """
     scores = {one.row_id: 1 / (DAMPING + rank) for rank, one in enumerate(candidates, 1)}
     for one in matches:
-        add_ranks(scores, one.ranks(), one.weight)
+        add_ranks(scores, one.rank(list(scores)), one.weight)
     return sorted(candidates, key=lambda one: -scores[one.row_id])
 
 
 def add_ranks(scores: dict[int, float], ranks: Mapping[int, float], weight: float) -> None:
-    """Add a ranking to fused scores. Pictures that have no score yet are left out."""
+    """Add a ranking to fused scores. All pictures of the ranking have a score."""
     for row_id, rank in ranks.items():
-        if row_id in scores:
-            scores[row_id] += weight / (DAMPING + rank)
+        scores[row_id] += weight / (DAMPING + rank)

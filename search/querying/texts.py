@@ -74,7 +74,7 @@ class TextReader:
         named: dict[int, None] = {}
         names, labelled = list[str](), dict[str, Mapping[int, float]]()
         for other in others:
-            by_name = self._matcher.find(split_phrases(other), MOST_NAMED)
+            by_name = self._matcher.find(split_phrases(other), MOST_NAMED).tolist()
             by_label = self._find_labelled(other, vocabulary) if vocabulary else {}
             numbers, stored = self._reader.load_vectors(self._space, {*by_name, *by_label})
             if numbers:

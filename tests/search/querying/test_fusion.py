@@ -37,11 +37,11 @@ def engine(clip: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engi
 
 
 def test_equal_pictures_share_the_mean_of_their_ranks() -> None:
-    ranks = TextMatches(((5, 6, 7), (8, 9))).ranks()
-    assert ranks == {5: 2, 6: 2, 7: 2, 8: 4.5, 9: 4.5}
-    scores = {5: 0.5, 8: 0.25}
-    add_ranks(scores, ranks, 2)
-    assert scores == {5: 0.5 + 2 / (DAMPING + 2), 8: 0.25 + 2 / (DAMPING + 4.5)}
+    matches = TextMatches((np.array([5, 6, 7]), np.array([8, 9])))
+    assert matches.rank([9, 1, 5, 8]) == {5: 2, 8: 4.5, 9: 4.5}
+    scores = {5: 0.5, 8: 0.25, 1: 0.1}
+    add_ranks(scores, matches.rank(list(scores)), 2)
+    assert scores == {5: 0.5 + 2 / (DAMPING + 2), 8: 0.25 + 2 / (DAMPING + 4.5), 1: 0.1}
 
 
 def test_words_are_looked_for_in_both_numbers_and_without_articles() -> None:
@@ -55,7 +55,7 @@ def test_words_are_looked_for_in_both_numbers_and_without_articles() -> None:
 
 
 def test_only_visible_pictures_are_matched() -> None:
-    matches = [TextMatches(((5, 3),)), TextMatches(((9,),))]
+    matches = [TextMatches((np.array([5, 3]),)), TextMatches((np.array([9]),))]
     assert select_matched(matches, None).tolist() == [3, 5, 9]
     assert select_matched(matches, np.array([1, 9])).tolist() == [9]
 
@@ -75,7 +75,7 @@ def test_pictures_with_the_word_come_before_others(engine: Engine) -> None:
 def test_all_words_are_better_than_some(engine: Engine) -> None:
     matches = TextMatcher(engine.library.reader).match(Query.of(text="dhow in zanzibar"))
     ids = engine.library.reader.picture_ids(range(1, 13))
-    tiers = [{ids[row_id] for row_id in tier} for tier in matches[0].tiers]
+    tiers = [{ids[row_id] for row_id in tier.tolist()} for tier in matches[0].tiers]
     assert tiers == [{identity(3)}, {identity(7), identity(9)}]
     hits = engine.search(text="dhow in zanzibar", k=3)
     assert {hit.id for hit in hits} == {identity(3), identity(7), identity(9)}

@@ -74,6 +74,8 @@ class SizeError(PictureError):
 class FilmError(PictureError):
     """A film that cannot be read. skip_code: why, a key of `records.SKIP_CODES`."""
 
+    code = "film_invalid"
+
     def __init__(self, message: str, skip_code: str) -> None:
         self.skip_code = skip_code
         super().__init__(message)

@@ -41,6 +41,7 @@ CODES = {
     "crop_invalid": "a crop is not within its picture",
     "failed": "something failed that the caller did not cause",
     "fields_invalid": "the JSON or the form has wrong fields; `errors` lists them",
+    "film_invalid": "a film cannot be read",
     "folder_not_allowed": "this server may not read or write that folder",
     "folder_not_found": "there is no such folder",
     "input_invalid": "something that was given cannot be used, such as a URL that does not answer",

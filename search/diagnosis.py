@@ -31,6 +31,7 @@ PURPOSES = {
     "postgres": "the catalog cannot be in PostgreSQL",
     "ray": "indexing cannot be spread over machines",
     "raw": "RAW files are counted and not read",
+    "video": "films are counted and not read",
     "s3": "pictures in object storage cannot be indexed",
 }
 """Extras, and what is not possible without them."""

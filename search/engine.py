@@ -177,8 +177,9 @@ class Engine:
     ) -> Iterator[Progress]:
         """Sync a folder with the library, and yield the progress; the last one has the report.
 
-        path: of a folder, or the URL of a bucket or a prefix, such as `s3://bucket/prefix`, or of a
-        web site of one's own, such as `https://site/`.
+        path: of a folder; of a film, which is read with its subtitles; or the URL of a bucket or a
+        prefix, such as `s3://bucket/prefix`, or of a web site of one's own, such as
+        `https://site/`.
         exclude: globs to leave out, remembered with the folder. allow_empty: accept that a known
         folder is empty now. force: read files again even if they seem unchanged: all, or those
         that match one of some globs. follow_links: follow symbolic links, remembered with the
@@ -493,12 +494,7 @@ class Engine:
             raise QueryError(
                 "a Query holds its own terms, k, conditions and so on; give nothing beside it"
             )
-        searches = self.library.searches
-        if query.restore:
-            hits = self.library.restorer.search(query, searches)
-        else:
-            hits = searches.search(query)
-        return hits.with_thumbnails(self.library.thumbnails)
+        return self.library.answer(query).with_thumbnails(self.library.thumbnails)
 
     def restore_picture(
         self,
@@ -1126,6 +1122,13 @@ class Engine:
     def is_site(path: str | PathLike[str]) -> bool:
         """Return whether a text is the URL of a web site."""
         return is_site_url(os.fspath(path))
+
+    @staticmethod
+    def is_film(path: str | PathLike[str]) -> bool:
+        """Return whether a path is named as a film, which can be indexed alone."""
+        from search.media.films import is_film_name
+
+        return is_film_name(os.fspath(path))
 
     def is_indexed(self, path: str | PathLike[str]) -> bool:
         """Return whether a path or a URL is an indexed folder, or in one."""

@@ -47,8 +47,10 @@ if TYPE_CHECKING:
     from search.querying.difference import ThumbnailComparer
     from search.querying.duplicates import DuplicateFinder
     from search.querying.pipeline import LibrarySearch
+    from search.querying.query import Query
     from search.querying.saved import SavedSearchRunner
     from search.querying.sources import SourceReader
+    from search.records.hits import Hits
     from search.records.transient import TransientItems
     from search.runtime import Runtime
     from search.types import RowIds, Vectors
@@ -88,7 +90,9 @@ class Library:
         self.home = settings.home.expanduser().resolve()
         self._opening = threading.RLock()
         self._pairs: dict[int, PairFinder] = {}
-        sites = SiteReader(lambda: self._make_fetcher(PURPOSE), settings.site_delay)
+        sites = SiteReader(
+            lambda: self._make_fetcher(PURPOSE), settings.site_delay, settings.fetch_bytes
+        )
         self.stores, self.objects = ObjectStores(settings.object_seconds, sites), None
         if settings.objects is not None:
             if not is_object_url(settings.objects):
@@ -259,11 +263,17 @@ class Library:
 
         return self._make_once("saved_searches", lambda: SavedSearches(self.database))
 
+    def answer(self, query: Query) -> Hits:
+        """Answer a query; its pictures are restored before if it says so. Raises LookalikeError."""
+        if query.restore:
+            return self.restorer.search(query, self.searches)
+        return self.searches.search(query)
+
     @cached_property
     def saved(self) -> SavedSearchRunner:
         from search.querying.saved import SavedSearchRunner
 
-        parts = (self.saved_searches, self.reader, self.searches)
+        parts = (self.saved_searches, self.reader, self.answer)
         return SavedSearchRunner(*parts, self.settings.upload_bytes)
 
     def find_pairs(self, space: Space) -> PairFinder:
@@ -484,11 +494,17 @@ class LibraryView:
 
         return LibrarySearch(cast(Library, self))
 
+    def answer(self, query: Query) -> Hits:
+        """Answer a query; its pictures are restored before if it says so. Raises LookalikeError."""
+        if query.restore:
+            return self.restorer.search(query, self.searches)
+        return self.searches.search(query)
+
     @cached_property
     def saved(self) -> SavedSearchRunner:
         from search.querying.saved import SavedSearchRunner
 
-        parts = (self._whole.saved_searches, self.reader, self.searches)
+        parts = (self._whole.saved_searches, self.reader, self.answer)
         return SavedSearchRunner(*parts, self._whole.settings.upload_bytes)
 
     @cached_property

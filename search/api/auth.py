@@ -40,7 +40,7 @@ LINK = Kind("login link", 86400, most=100)
 UNGUESSABLE = 32  # characters of a token that no number of tries finds
 TOKEN = re.compile(r"[0-9a-f]{64}")  # of a user; nothing else is looked up
 GRANT = "grant"  # of a request, in the state of its scope
-LARGE_ROUTES = ("search", "images", "images/preview", "variants")
+LARGE_ROUTES = ("search", "images", "images/preview", "restored", "variants")
 LARGE = frozenset(("/share", *(f"/api/v1/{name}" for name in LARGE_ROUTES)))
 SAVED = "/api/v1/searches/"  # whose queries have pictures
 SHARE = ("POST", "/share")  # from the system's sheet of apps, without a page

@@ -16,6 +16,10 @@ MOST_BYTES = 64_000_000
 """Size of all answers that are kept at most."""
 
 
+KEY_BYTES = 2000
+"""Size of a key and an entry, about: conditions in a key are as long as a request allows."""
+
+
 class AnswerCache:
     """Answers by key, as long as the catalog is in the state in which they were read.
 
@@ -58,7 +62,7 @@ class AnswerCache:
                 answer: T = known
                 return answer
         answer = read()
-        size = measure(answer)
+        size = measure(answer) + KEY_BYTES
         with self._lock:
             if self._state == state and size <= self._most_bytes:
                 self._answers[key] = answer, size

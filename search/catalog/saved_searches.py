@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, delete, func, insert, select, update
 
-from search.catalog.schema import pictures, saved_pictures, saved_searches as saved
+from search.catalog.schema import saved_pictures, saved_searches as saved
 from search.errors import InputError, NotFoundError
-from search.records.saved import MOST_NAME, MOST_SEARCHES, SavedSearch
+from search.records.saved import MOST_BYTES, MOST_NAME, MOST_SEARCHES, SavedSearch
 
 if TYPE_CHECKING:
     from search.catalog.database import Database
@@ -27,15 +27,24 @@ class SavedSearches:
         self._database, self._clock = database, clock
 
     def add(
-        self, owner: str, name: str, query: dict[str, Any], files: Sequence[bytes]
+        self,
+        owner: str,
+        name: str,
+        query: dict[str, Any],
+        files: Sequence[bytes],
+        newest: int,
     ) -> SavedSearch:
-        """Save a query. What is in the library now counts as seen.
+        """Save a query.
 
-        query: its JSON. files: the pictures that it names by `image: N`. Raises InputError for a
-        name that is taken or cannot be, and for too many searches.
+        query: its JSON. files: the pictures that it names by `image: N`. newest: number of the
+        newest picture, which counts as seen. Raises InputError for a name that is taken or cannot
+        be, and for too many searches or too large pictures.
         """
-        if not 1 <= len(name.strip()) <= MOST_NAME or not name.isprintable():
-            raise InputError(f"the name of a search has 1 to {MOST_NAME} characters on one line")
+        is_name = 1 <= len(name.strip()) <= MOST_NAME and name.isprintable() and "/" not in name
+        if not is_name:
+            raise InputError(
+                f"the name of a search has 1 to {MOST_NAME} characters on one line, and no slash"
+            )
         now = self._clock()
         with self._database.write() as c:
             names = set(c.scalars(select(saved.c.name).where(saved.c.owner == owner)))
@@ -43,8 +52,14 @@ class SavedSearches:
                 raise InputError(f"there is a search {name!r}; remove it, or take another name")
             if len(names) >= MOST_SEARCHES:
                 raise InputError(f"there are {MOST_SEARCHES} saved searches; remove some")
-            newest = c.scalar(select(func.max(pictures.c.row_id))) or 0
-            search = SavedSearch(name, query, now, now, int(newest))
+            size = select(func.sum(func.length(saved_pictures.c.data)))
+            stored = c.scalar(size.where(saved_pictures.c.owner == owner)) or 0
+            if stored + sum(map(len, files)) > MOST_BYTES:
+                raise InputError(
+                    f"the pictures of saved searches may have {MOST_BYTES // 2**20} MiB in all; "
+                    "remove a search, or index the picture and search by id:ID"
+                )
+            search = SavedSearch(name, query, now, now, newest)
             c.execute(insert(saved).values(owner=owner, **search.to_json()))
             rows = [
                 {"owner": owner, "name": name, "number": i, "data": data}
@@ -59,19 +74,15 @@ class SavedSearches:
         with self._database.read() as c:
             return [_search(row) for row in c.execute(_select(owner).order_by(saved.c.name))]
 
-    def get(self, owner: str, name: str) -> tuple[SavedSearch, list[bytes], int]:
-        """Return a search, its pictures, and the number of the newest picture of the library.
-
-        Raises NotFoundError.
-        """
+    def get(self, owner: str, name: str) -> tuple[SavedSearch, list[bytes]]:
+        """Return a search and its pictures. Raises NotFoundError."""
         of_search = saved_pictures.c.owner == owner, saved_pictures.c.name == name
         files = select(saved_pictures.c.data).where(*of_search).order_by(saved_pictures.c.number)
         with self._database.read() as c:
             row = c.execute(_select(owner).where(saved.c.name == name)).first()
             if row is None:
                 raise _describe_missing(name)
-            newest = c.scalar(select(func.max(pictures.c.row_id))) or 0
-            return _search(row), [bytes(data) for data in c.scalars(files)], newest
+            return _search(row), [bytes(data) for data in c.scalars(files)]
 
     def mark(self, owner: str, name: str, newest: int) -> None:
         """Note that the answer was seen with the pictures up to a number; an earlier one changes

@@ -15,7 +15,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from sqlalchemy import bindparam, delete, insert, select
 
 from search.catalog.prepared import Prepared
-from search.catalog.schema import tokens
+from search.catalog.schema import saved_pictures, saved_searches, tokens
 from search.errors import InputError, NotFoundError
 from search.records.tokens import ROLES, Role, Token
 
@@ -83,8 +83,12 @@ class Tokens:
             return [_token(row) for row in fetch(ALL)]
 
     def revoke(self, name: str) -> None:
-        """Delete a token. Raises NotFoundError for an unknown name."""
+        """Delete a token, and the searches that its user saved. Raises NotFoundError for an unknown
+        name."""
         with self._database.write() as c:
+            digest = c.scalar(select(tokens.c.digest).where(tokens.c.name == name))
+            for table in (saved_pictures, saved_searches):  # nobody else can delete them
+                c.execute(delete(table).where(table.c.owner == digest))
             if not c.execute(delete(tokens).where(tokens.c.name == name)).rowcount:
                 raise NotFoundError(
                     f"there is no token {name}; `lookalike token list` shows those there are"

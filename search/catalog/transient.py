@@ -30,6 +30,7 @@ class CatalogItems:
         now = self._clock()
         values = {"kind": kind.name, "name": name, "ends": now + kind.seconds}
         with self._database.write() as c:
+            c.execute(delete(items).where(items.c.kind == kind.name, items.c.name == name))
             c.execute(insert(items).values(values | item._asdict()))
             newest = select(items.c.name, items.c.ends, func.length(items.c.data))
             newest = newest.where(items.c.kind == kind.name).order_by(items.c.ends.desc())

@@ -343,6 +343,8 @@ class CatalogWriter:
             gained = len(picture_of) - sum(count_placed(c, file_ids.values()).values())
             counts.change(c, counts.FILES, [root.id], gained)
             c.execute(delete(places).where(places.c.file.in_(file_ids.values())))
+            # a file that was a film may be a picture now
+            c.execute(delete(films).where(films.c.file.in_(file_ids.values())))
             rows = [{"file": file_ids[path], "picture": n} for path, n in picture_of.items()]
             if rows:
                 c.execute(insert(places), rows)
@@ -449,7 +451,9 @@ class CatalogWriter:
         Nothing is decoded for a film that was moved or copied.
         """
         with self.database.write() as c:
+            has_frames = select(places.c.file).where(places.c.time.is_not(None))
             query = select(films.c.file).where(films.c.content == film.content)
+            query = query.where(films.c.file.in_(has_frames))
             other = c.scalar(query.order_by(films.c.file).limit(1))
             if other is None:
                 return None

@@ -69,6 +69,8 @@ class FilmReader:
             failure = failures[0] if failures else DecodeFailure(NO_FRAMES, False, code="no_video")
             self._skip(counts, entry, failure)
             return
+        if any(one.again and not one.slow for one in failures):
+            return  # it is left incomplete, so that the next sync reads it again
         texts = join_words(sorted(frames), words, MOST_WORDS)
         film = FilmFile(film.content, film.probe, duration)
         completed = self._catalog.complete_film(counts.root, entry, film, frames, texts)

@@ -26,6 +26,9 @@ MOST_IGNORE_BYTES = 2**16
 SIDECAR = ".xmp"
 STEP_SECONDS = 0.2  # between two counts while a folder is listed
 
+ONLY = "only:"
+"""What a glob of a root begins with that is no glob to leave out: only what matches is read."""
+
 
 class FolderListing:
     """What a folder contains.
@@ -107,8 +110,16 @@ def excluded(path: str, patterns: Sequence[str]) -> bool:
     )
 
 
+def film_glob(name: str) -> str:
+    """Return the glob of a root of which only a film is read, with its subtitles. name: of the
+    film's file in the root."""
+    return f"{ONLY}/{glob.escape(os.path.splitext(name)[0])}.*"
+
+
 def anchor_globs(folder: str, patterns: Sequence[str]) -> list[str]:
-    """Return the globs of a subfolder as globs of its root. folder: relative to the root."""
+    """Return the globs of a subfolder as globs of its root. folder: relative to the root. Those
+    that say what is read alone are left out: the root is read."""
+    patterns = [p for p in patterns if not p.startswith(ONLY)]
     start = f"/{glob.escape(folder)}"
     anchored = [start + p for p in patterns if p[0] == "/"]
     loose = [start + more + p for p in patterns if p[0] != "/" for more in ("/", "/*/")]
@@ -169,7 +180,9 @@ class FolderScan:
         default_excludes: bool,
         on_left_out: Callable[[str, str], None] = lambda kind, path: None,
     ) -> None:
-        self._root, self._patterns = root, list(patterns)
+        self._root = root
+        self._patterns = [p for p in patterns if not p.startswith(ONLY)]
+        self._only = [p.removeprefix(ONLY) for p in patterns if p.startswith(ONLY)]
         self._follow_links, self._default_excludes = follow_links, default_excludes
         self.listing, self._on_left_out = FolderListing(), on_left_out
         self._folders: list[str] = []
@@ -217,6 +230,8 @@ class FolderScan:
             name = entry.name
             path = before + name
             if name.startswith(".") or (patterns and excluded(path, patterns)):
+                continue
+            if self._only and not excluded(path, self._only):
                 continue
             is_read = kinds.is_picture_name(name) or kinds.is_film_name(name)
             if is_read and entry.is_file(follow_symlinks=False):

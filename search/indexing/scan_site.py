@@ -478,9 +478,12 @@ class SiteScan:
             self._keep(url, stored)
             return same
         digest = hashlib.sha256(answer.data).hexdigest()
-        self._keep(url, StoredAnswer(answer.etag, answer.modified, digest))
-        is_same = number_of(digest) == file.mtime_ns or digest == stored.digest
-        return same if is_same else FileEntry(path, 0, number_of(digest), 0)
+        if number_of(digest) == file.mtime_ns or digest == stored.digest:
+            self._keep(url, StoredAnswer(answer.etag, answer.modified, digest))
+            return same
+        # the new answer is kept once the picture was read again, else that would never be tried
+        self._keep(url, stored)
+        return FileEntry(path, 0, number_of(digest), 0)
 
     # -------------------------------------------------------------------------------------------
 

@@ -37,7 +37,15 @@ from search.indexing.file_system import is_same_file_system
 from search.indexing.films import FilmReader, SubtitleReader
 from search.indexing.folders import Folder, Folders, SiteFolder
 from search.indexing.kinds import is_film_name
-from search.indexing.scan import FolderListing, anchor_globs, excluded, normalize_globs, scan
+from search.indexing.scan import (
+    ONLY,
+    FolderListing,
+    anchor_globs,
+    excluded,
+    film_glob,
+    normalize_globs,
+    scan,
+)
 from search.indexing.scan_site import SiteLimits
 from search.indexing.sidecars import SidecarReader
 from search.indexing.stillness import wait_until_still
@@ -194,6 +202,8 @@ class FolderSync:
         force: Sequence[str],
     ) -> Iterator[Progress]:
         """Sync one folder, without roots inside it that stay roots."""
+        film = full if os.path.isfile(full) and is_film_name(full) else ""
+        full = os.path.dirname(full) if film else full
         root, within = self._find_root(full)
         known_own = root is not None and self._is_own(root.path)
         is_lost = full == str(self._uploads) and self._has_lost_uploads()
@@ -207,6 +217,9 @@ class FolderSync:
             self._reject_part(full, root if within else None)
         yield Progress("scan", 0, 0, full)
         patterns = root.exclude if root and exclude is None else normalize_globs(exclude or ())
+        is_limited = any(glob.startswith(ONLY) for glob in patterns)
+        if film and not within and (root is None or is_limited):
+            patterns = tuple(dict.fromkeys((*patterns, film_glob(os.path.basename(film)))))
         if follow_links is None:
             follow_links = root is not None and root.follow_links
         folder = self._folders.open(root.path if root else full, root)
@@ -336,7 +349,7 @@ class FolderSync:
         """
         base = folder.place
         if os.path.isfile(full):
-            raise InputError(f"{full} is a file; give the folder it is in")
+            raise InputError(f"{full} is a file and no film; give the folder it is in")
 
         is_sniffed = root is not None and folder.is_remote  # which costs a request for each file
         known = self._catalog.files(root, within) if root and is_sniffed else {}

@@ -70,7 +70,7 @@ def decode(
     if job["film"] or job["frame"]:
         from search.media import film_jobs  # needs an extra, and most pictures are no films
 
-        return film_jobs.decode(job, limits)
+        return film_jobs.decode(job, limits, data)
     if data is None:
         is_small = job["sidecar"] or job["subtitles"]
         most = descriptions.MOST_BYTES if is_small else limits.bytes

@@ -14,7 +14,7 @@ import ssl
 import threading
 import zlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import Future, TimeoutError as FutureTimeoutError
+from concurrent.futures import CancelledError, Future, TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from importlib.metadata import version
 from ipaddress import ip_address
@@ -306,7 +306,11 @@ class FetchSession:
                     target=_run_loop, args=(self._loop,), name="site", daemon=True
                 )
                 self._thread.start()
-        return asyncio.run_coroutine_threadsafe(self._get(url, headers, most), self._loop).result()
+        answer = asyncio.run_coroutine_threadsafe(self._get(url, headers, most), self._loop)
+        try:
+            return answer.result()
+        except CancelledError as error:
+            raise RemoteError(f"{url}: the library was closed; open it again") from error
 
     async def _get(self, url: httpx.URL, headers: Mapping[str, str], most: int) -> FetchedAnswer:
         # a transport for each host: its connections are told apart by address alone, and one that
@@ -329,6 +333,8 @@ class FetchSession:
             for one in self._transports.values():
                 await one.aclose()
             self._transports.clear()
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:  # whoever waits goes on
+                task.cancel()
 
         ended = asyncio.run_coroutine_threadsafe(end(), loop)
         with suppress(FutureTimeoutError):

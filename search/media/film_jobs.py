@@ -36,8 +36,11 @@ LAST_SHARE = 0.9
 CHANGED = "it has changed since it was indexed; index its folder again"
 
 
-def decode(job: dict[str, Any], limits: Limits) -> Reply:
-    """Return the reply to a job about a film or a frame. Raises PictureError."""
+def decode(job: dict[str, Any], limits: Limits, data: bytes | None = None) -> Reply:
+    """Return the reply to a job about a film or a frame. data: of an animation that is no file of
+    this machine. Raises PictureError."""
+    if job["path"] is None:
+        return _decode_animation_frame(job, data or b"", limits)
     with open_regular(job["path"]) as file:
         if job["frame"]:
             return _decode_frame(job, file, limits)
@@ -146,9 +149,7 @@ def _decode_frame(job: dict[str, Any], file: BinaryIO, limits: Limits) -> Reply:
     length = os.fstat(file.fileno()).st_size
     reply: dict[str, Any] = {"id": at["id"], "time": at["time"]}
     if not is_film_name(job["path"]):
-        data = read_file(job["path"], limits)
-        frame = animations.read_frame(data, limits, at["time"])
-        return _answer(job, lambda sides: frame, reply, ANIMATION, length, "animation")
+        return _decode_animation_frame(job, read_file(job["path"], limits), limits)
     with Film(file, limits) as film:
         facts = film.describe()
 
@@ -156,6 +157,14 @@ def _decode_frame(job: dict[str, Any], file: BinaryIO, limits: Limits) -> Reply:
             return film.read_frame(at["time"], sides)
 
         return _answer(job, read, reply, facts, length)
+
+
+def _decode_animation_frame(job: dict[str, Any], data: bytes, limits: Limits) -> Reply:
+    """Return what a job asks for of one frame of an animation."""
+    at = job["frame"]
+    frame = animations.read_frame(data, limits, at["time"])
+    reply: dict[str, Any] = {"id": at["id"], "time": at["time"]}
+    return _answer(job, lambda sides: frame, reply, ANIMATION, len(data), "animation")
 
 
 def _answer(

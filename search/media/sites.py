@@ -116,10 +116,13 @@ class SiteReader:
     answer, and AddressError for one that is not allowed.
     """
 
-    def __init__(self, make_fetcher: Callable[[], Fetcher], delay: float = DELAY) -> None:
+    def __init__(
+        self, make_fetcher: Callable[[], Fetcher], delay: float = DELAY, max_bytes: int = 2**26
+    ) -> None:
         """make_fetcher: makes what fetches, when it is first needed. delay: seconds between two
-        requests to a host; a robots.txt may ask for more."""
-        self._make_fetcher, self.delay = make_fetcher, delay
+        requests to a host; a robots.txt may ask for more. max_bytes: of a picture that is opened.
+        """
+        self._make_fetcher, self.delay, self._max_bytes = make_fetcher, delay, max_bytes
         self._lock, self._robots_lock = threading.Lock(), threading.Lock()
         self._session: FetchSession | None = None
         self._robots: OrderedDict[str, tuple[float, RobotRules]] = OrderedDict()
@@ -216,7 +219,7 @@ class SiteReader:
     def open(self, place: FilePlace) -> BinaryIO | None:
         """Return the content of an indexed picture, or None when it is not as it was indexed."""
         try:
-            data = self.read(join_place(place.root, place.path), 2**31)
+            data = self.read(join_place(place.root, place.path), self._max_bytes)
         except (RemoteMissingError, PictureError):
             return None
         is_same = number_of(hashlib.sha256(data).hexdigest()) == place.mtime_ns
@@ -237,6 +240,12 @@ class SiteReader:
                 robots = rules(str(here))
                 if not robots.allow(str(here)):
                     raise RobotsError(f"{here}: the robots.txt of the site forbids it")
+                if robots.delay > MOST_WAIT:
+                    raise RobotsError(
+                        f"{_origin(str(here))}: its robots.txt asks for {robots.delay:g} s between "
+                        f"two requests, more than {MOST_WAIT:g}; give {AGENT} a shorter "
+                        "Crawl-delay there"
+                    )
                 delay = max(delay, robots.delay)
             answer = self._ask(str(here), headers, most, delay)
             if answer.redirect is None:
@@ -253,11 +262,6 @@ class SiteReader:
     def _ask(self, url: str, headers: Mapping[str, str], most: int, delay: float) -> SiteAnswer:
         """Send one request, when it is the turn of its host."""
         host = _origin(url)
-        if delay > MOST_WAIT:
-            raise RobotsError(
-                f"{host}: its robots.txt asks for {delay:g} s between two requests, more than "
-                f"{MOST_WAIT:g}; give {AGENT} a shorter Crawl-delay there"
-            )
         self._wait_turn(host, delay)
         if time.monotonic() < self._paused.get(host, 0.0):
             raise RemoteError(f"{host} gave no answer some times; try again in a minute")

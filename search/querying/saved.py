@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from search.records.saved import LAST, SavedHits, SavedSearch, since_condition
 if TYPE_CHECKING:
     from search.catalog.reads import CatalogReader
     from search.catalog.saved_searches import SavedSearches
-    from search.querying.pipeline import LibrarySearch
+    from search.records.hits import Hits
 
 
 class SavedSearchRunner:
@@ -27,11 +28,11 @@ class SavedSearchRunner:
         self,
         saved: SavedSearches,
         reader: CatalogReader,
-        searches: LibrarySearch,
+        search: Callable[[Query], Hits],
         max_bytes: int,
     ) -> None:
-        """max_bytes: of a picture that is saved."""
-        self._saved, self._reader, self._searches = saved, reader, searches
+        """search: answers a query. max_bytes: of a picture that is saved."""
+        self._saved, self._reader, self._search = saved, reader, search
         self._max_bytes = max_bytes
 
     def save(self, owner: str, name: str, query: Query) -> SavedSearch:
@@ -44,7 +45,7 @@ class SavedSearchRunner:
         terms = tuple(replace(term, image=self._read(term.image)) for term in query.terms)
         files = [term.image for term in terms if isinstance(term.image, bytes)]
         document = replace(query, terms=terms).to_json()
-        return self._saved.add(owner, name, document, files)
+        return self._saved.add(owner, name, document, files, self._find_newest())
 
     def run(self, owner: str, name: str, since: str | None = None) -> SavedHits:
         """Answer a saved search. Raises LookalikeError.
@@ -53,18 +54,23 @@ class SavedSearchRunner:
         period, such as `7d` or `2024-05`, those that came to the library before. The answer of
         conditions alone then has up to 10,000 pictures, so that it holds all new ones.
         """
-        search, files, newest = self._saved.get(owner, name)
+        search, files = self._saved.get(owner, name)
+        newest = self._find_newest()  # before the search: what comes meanwhile is still new
         query = Query.from_json(search.query, files)
         if since is not None and not query.terms:
             query = replace(query, k=MAX_K - query.offset)
         if since is not None and since != LAST:
             query = replace(query, where=(*query.where, since_condition(since)))
-        hits = self._searches.search(query)
+        hits = self._search(query)
         if since == LAST:
             row_ids = self._reader.resolve_all([hit.id for hit in hits])
             new = tuple(hit for hit in hits if row_ids.get(hit.id, 0) > search.newest)
             hits = replace(hits, hits=new)
         return SavedHits(hits, newest)
+
+    def _find_newest(self) -> int:
+        """Return the number of the newest picture that is shown, 0 if there is none."""
+        return max(self._reader.newest(0, 1), default=0)
 
     def _read(self, image: ImageSource | None) -> Any:
         """Return the bytes of a picture; URLs and pictures of the library as they are."""

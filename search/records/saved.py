@@ -9,6 +9,8 @@ from search.records.hits import Hits
 
 MOST_SEARCHES = 100
 """Saved searches of one user at most."""
+MOST_BYTES = 2**28
+"""Bytes of the pictures of all saved searches of one user at most."""
 MOST_NAME = 200
 """Characters of a name at most."""
 LAST = "last"

@@ -30,8 +30,8 @@ class TransientItems(Protocol):
     """Items by kind and name. Threads may share it. An item whose time is over is not there."""
 
     def add(self, kind: Kind, name: str, item: Item) -> None:
-        """Add an item under a new name, and delete old ones. Raises LookalikeError if the catalog
-        cannot be written."""
+        """Add an item, in place of one of its name, and delete old ones. Raises LookalikeError if
+        the catalog cannot be written."""
 
     def get(self, kind: Kind, name: str) -> Item | None:
         """Return an item, or None if there is none. Raises LookalikeError if the catalog cannot be

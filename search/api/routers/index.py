@@ -64,8 +64,8 @@ def resolve_folder(here: Context, value: str) -> tuple[str, str]:
     exists = os.path.exists(place)
     if not exists and not around:
         raise Problem(404, "path: there is no such folder", code="folder_not_found")
-    if exists and not os.path.isdir(place):
-        reason = "path: it is a file; give the folder it is in"
+    if exists and not os.path.isdir(place) and not here.engine.is_film(place):
+        reason = "path: it is a file and no film; give the folder it is in"
         raise Problem(400, reason, code="not_a_folder")
     return str(place), str(max(around, key=lambda root: len(str(root)), default=place))
 

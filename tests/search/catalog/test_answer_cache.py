@@ -10,7 +10,7 @@ import pytest
 from helpers.pictures import identity, jpeg
 
 from search import Engine
-from search.catalog.answer_cache import AnswerCache
+from search.catalog.answer_cache import KEY_BYTES, AnswerCache
 from search.records.annotations import Change
 
 
@@ -55,13 +55,13 @@ def test_a_change_while_an_answer_is_read_makes_it_void(engine: Engine) -> None:
 
 
 def test_memory_is_bounded(engine: Engine) -> None:
-    cache = AnswerCache(engine.library.database, most_bytes=100)
+    cache = AnswerCache(engine.library.database, most_bytes=2 * KEY_BYTES + 100)
     for key in "ab":
         cache.get_row_ids(key, Reader(5))
     assert cache.find("a") is not None
     cache.get_row_ids("c", Reader(5))
     assert cache.find("b") is None  # the one that was not used for longest
-    cache.get_row_ids("d", Reader(13))  # too large
+    cache.get_row_ids("d", Reader(600))  # too large
     assert cache.find("d") is None and cache.find("a") is not None
 
 

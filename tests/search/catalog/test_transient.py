@@ -38,6 +38,12 @@ def test_an_item_is_there_until_its_time_is_over(items: TransientItems, clock: l
     assert items.get(OTHER, "a") == Item()
 
 
+def test_an_item_takes_the_place_of_one_of_its_name(items: TransientItems) -> None:
+    for data in (b"1", b"2"):
+        items.add(FEW, "a", Item(data))
+    assert items.take(FEW, "a") == Item(b"2") and items.get(FEW, "a") is None
+
+
 def test_an_item_is_taken_once(items: TransientItems) -> None:
     items.add(FEW, "a", Item(b"1"))
     assert items.take(FEW, "a") == Item(b"1")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from helpers.films import SCENE_SECONDS as SECONDS, make_film, take_screenshot
+from helpers.pictures import paint
+from PIL import Image
 
-from search import Engine
+from search import Engine, InputError
 from search.media.decoder_pool import DecoderPool
 
 
@@ -169,3 +172,45 @@ def test_the_frames_of_an_animation_are_found(engine: Engine, folder: Path, endi
     engine.sync(folder)
     assert {one.id for one in engine.browse().pictures} == before
     assert engine.check(deep=True).problems == ()
+
+
+def test_a_single_film_is_indexed(engine: Engine, films: Path) -> None:
+    paint(films / "poster.jpg", 1)
+    shutil.copy(films / "Harbour.mkv", films / "Other [1].mkv")
+    (films / "Harbour.en.srt").write_text("1\n00:00:09,000 --> 00:00:10,000\nlow tide\n")
+    report = engine.sync(films / "Harbour.mkv")
+    assert report.added == 1 and [one.path for one in engine.status().roots] == [str(films)]
+    assert engine.search(text="low tide")[0].time == pytest.approx(9.0, abs=2.1)
+    assert engine.sync(films).added == 0  # as a schedule does: only the film is read
+    assert engine.sync(films / "Other [1].mkv").added == 1
+    assert engine.sync(films, exclude=()).added == 1  # the rest of the folder
+    assert engine.sync(films / "Harbour.mkv").unchanged == 3  # a part of what is read
+    with pytest.raises(InputError, match="no film"):
+        engine.sync(films / "poster.jpg")
+
+
+def test_a_file_that_is_no_animation_any_more_lends_no_frames(engine: Engine, folder: Path) -> None:
+    def write(name: str, colors: Sequence[str]) -> None:
+        first, *rest = (draw_square(color) for color in colors)
+        first.save(folder / name, save_all=True, append_images=rest, duration=500)
+
+    moving, still = ("red", "green", "blue", "yellow"), ("white",)
+    for name in ("b.gif", "c.gif"):
+        write(name, moving)
+    engine.sync(folder)
+    write("b.gif", still)
+    engine.sync(folder)
+    shutil.copy(folder / "c.gif", folder / "d.gif")
+    engine.sync(folder)
+    paths = {Path(path).name for path in engine.picture(engine.find_id(folder / "d.gif")).paths}
+    assert paths == {"c.gif", "d.gif"}
+    (alone,) = engine.browse("name=b.gif").pictures
+    assert {Path(path).name for path in alone.paths} == {"b.gif"}
+
+
+def draw_square(color: str) -> Image.Image:
+    """A picture with a square of a color on grey, whose place depends on the color."""
+    picture = Image.new("RGB", (96, 96), "grey")
+    at = 8 * (len(color) % 6)
+    picture.paste(color, (at, at, at + 40, at + 40))
+    return picture

@@ -66,7 +66,7 @@ CODES = {
     "picture_too_large": "the picture has more pixels or bytes than the limits allow",
     "query_invalid": "the query cannot be answered as it stands",
     "request_invalid": "the request is wrong",
-    "robots_denied": "the robots.txt of a site forbids to read it",
+    "robots_denied": "the robots.txt of a site forbids reading it",
     "role_missing": "the token may not do this, by its role or its collections",
     "route_not_found": "this version has no such address",
     "server_lost": "the server that ran the job ended, or lost the catalog; only jobs have it",

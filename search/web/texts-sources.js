@@ -19,20 +19,20 @@ export const EN_SOURCES = Object.freeze({
   source_c2pa_note: 'The signature is not checked, so anybody may have written this.',
   source_c2pa_unreadable: 'A manifest that cannot be read',
   source_engines: 'Search the web',
-  source_engines_note: 'Opens a page of others with the public address of this picture. lookalike itself sends nothing.',
+  source_engines_note: 'A link opens that search engine and sends it the public address of this picture. lookalike itself sends nothing.',
   source_no_url: 'No public address of this picture is known, and lookalike sends nothing. Save the original, open a search engine for pictures, and drop the file there.',
   source_problem: 'Its file could not be read: {reason}',
 });
 
 /** @type {Readonly<Record<keyof typeof EN_SOURCES, string>>} */
 export const ZH_SOURCES = Object.freeze({
-  sources: '这张图片来自哪里?',
+  sources: '这张图片来自哪里？',
   sources_loading: '正在查找…',
   source_file: '文件',
   source_page: '所在网页',
   source_download: '下载自',
-  source_referrer: '网页:{page}',
-  source_url: '获取自',
+  source_referrer: '来自网页：{page}',
+  source_url: '抓取自',
   source_creator: '作者',
   source_credit: '署名',
   source_source: '来源',
@@ -42,9 +42,9 @@ export const ZH_SOURCES = Object.freeze({
   source_derived_from: '衍生自',
   source_c2pa: '内容凭证',
   source_c2pa_note: '签名未经验证，任何人都可能写入这些内容。',
-  source_c2pa_unreadable: '无法读取的清单',
+  source_c2pa_unreadable: '有内容凭证，但无法读取',
   source_engines: '在网上搜索',
-  source_engines_note: '会带着这张图片的公开地址打开他人的网页。lookalike 本身不发送任何内容。',
-  source_no_url: '不知道这张图片的公开地址，lookalike 也不发送任何内容。请保存原图，打开一个图片搜索引擎，把文件拖进去。',
-  source_problem: '无法读取其文件:{reason}',
+  source_engines_note: '链接会打开该搜索引擎，并把这张图片的公开地址发送给它。lookalike 本身不发送任何内容。',
+  source_no_url: '这张图片没有已知的公开地址，lookalike 也不会发送任何内容。请保存原图，打开图片搜索引擎，再把文件拖进去。',
+  source_problem: '无法读取它的文件：{reason}',
 });

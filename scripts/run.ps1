@@ -33,7 +33,7 @@ if (-not (Test-Path $python)) {
         }
     }
     if (-not $base) {
-        [Console]::Error.WriteLine("lookalike needs Python 3.11 or newer")
+        [Console]::Error.WriteLine("lookalike needs Python 3.11 or newer; install it from python.org, then run this again")
         exit 1
     }
     Invoke-Program $base @("-m", "venv", $venv)

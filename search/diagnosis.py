@@ -96,10 +96,11 @@ def _check_packages(requirements: Iterable[str]) -> Iterator[Finding]:
             continue
         missing.setdefault(extra, []).append(name[0])
     if core := missing.get("", []):
-        remedy = "install lookalike again: pip install --force-reinstall lookalike"
+        remedy = f"run {sys.executable} -m pip install {' '.join(core)}"
         yield Finding("packages", "wrong", f"missing: {', '.join(core)}", remedy)
     else:
-        yield Finding("packages", "ok", f"lookalike {version('lookalike')}, all that it needs")
+        text = f"lookalike {version('lookalike')} and all packages that it needs"
+        yield Finding("packages", "ok", text)
     for extra, purpose in PURPOSES.items():
         if missing.get(extra):
             remedy = describe_install(extra)

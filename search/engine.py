@@ -506,8 +506,9 @@ class Engine:
     ) -> RestoredPicture:
         """Restore a picture as `search(image, restore=True)` does before it embeds it.
 
-        image, mask: as `search` takes them. estimate_only: say what would be done, and return the
-        picture as it is. The picture is upright RGB with a short side of at most 512 pixels.
+        image, crop, mask: as `search` takes them. estimate_only: return what would be done, and the
+        picture unchanged. The picture is upright RGB, its short side at most 512 pixels. Raises
+        MaskError for a mask that does not fit, and LookalikeError as `search`.
 
         engine.restore_picture("dark.jpg").picture.save("bright.png")
         """
@@ -518,7 +519,7 @@ class Engine:
         return self.library.restorer.restore(image, box, mask, estimate_only=estimate_only)
 
     def save_search(self, name: str, query: Query, owner: str = "") -> SavedSearch:
-        """Keep a query under a name, with copies of its picture files. What is in the library now
+        """Save a query under a name, with copies of its picture files. What is in the library now
         counts as seen.
 
         owner: digest of the token of a user of the server; each user has searches of their own.
@@ -536,13 +537,15 @@ class Engine:
     def run_saved_search(self, name: str, since: str | None = None, owner: str = "") -> SavedHits:
         """Answer a saved search. Raises NotFoundError, and LookalikeError as `search`.
 
-        since: only pictures that came to the library since `mark_saved_search` (`last`), or in a
-        period and after it, such as `7d` or `2024-05`.
+        since: `last` for only the pictures that came to the library since `mark_saved_search`; or a
+        period, such as `7d` or `2024-05`, for those that came since its beginning.
+
+        answer = engine.run_saved_search("logo", "last")
         """
         return self.library.saved.run(owner, name, since)
 
     def mark_saved_search(self, name: str, newest: int, owner: str = "") -> None:
-        """Note that an answer of a saved search was seen. newest: of that answer. Raises
+        """Mark an answer of a saved search as seen. newest: `newest` of that answer. Raises
         NotFoundError."""
         self.library.saved_searches.mark(owner, name, newest)
 
@@ -817,10 +820,10 @@ class Engine:
         return self.library.browser.picture(identity)
 
     def sources(self, identity: str) -> Sources:
-        """Return where a picture comes from: its files, pages that show it, where it was downloaded
-        from, credits, and public search engines that could look for it. Nothing is sent.
+        """Return where a picture comes from: files, pages that show it, downloads and credits, with
+        addresses of public search engines. Nothing is sent to these. Raises as `picture`.
 
-        Raises as `picture`.
+        engine.sources(engine.find_id("a.jpg")).pages
         """
         return self.library.sources.read(self.picture(identity))
 
@@ -1049,7 +1052,7 @@ class Engine:
         return CaptionRun(library, name, selection.choose).run()
 
     def caption_status(self) -> CaptionStatus:
-        """Return how many pictures have captions, and which models make more. Asks no hub.
+        """Return how many pictures have captions, and which models make more. Downloads nothing.
 
         Raises ModelError if the setting `caption_model` names no model that makes captions.
         """

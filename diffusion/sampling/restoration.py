@@ -2,8 +2,8 @@
 
 A denoiser at noise level sigma takes x_0 + sigma eps to the expected x_0 (`diffusion.model`). A
 noisy photograph is such an x, so one pass at the level of its noise is the best estimate of the
-clean photograph in the sense of least squares (Miyasawa 1961; Kadkhodaie and Simoncelli 2021,
-arXiv:2007.13640). Long work yields after each piece, so that the caller can do other work between.
+clean photograph by least squares (Miyasawa 1961; Kadkhodaie and Simoncelli 2021, arXiv:2007.13640).
+Functions yield after each piece of work, so that the caller can do other work in between.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def denoise_tiles(
 
     picture: (3, H, W) in -1..1, noise included. sigma: standard deviation of the noise in the same
     unit, above 0. tile: side in pixels. Tiles overlap, and are blended there. Yields None after
-    each tile, last the picture, (3, H, W) float32 in -1..1. Raises ConfigError for a model on
-    latents, whose noise is of another kind.
+    each tile, last the picture, (3, H, W) float32 in -1..1. Raises ConfigError for a sigma of 0 or
+    less, and for a model on latents, whose noise is of another kind.
     """
     if model.config.space != "pixels" or not sigma > 0:
         raise ConfigError(
@@ -71,9 +71,10 @@ def paint_states(
 
     start: (C, h, w), a picture after `Denoiser.encode`; what it has in the unknown part is not
     used. unknown: (1, h, w) bool. steps: noise levels. rounds: how often each level is gone
-    through; the noise between two levels is added again in between, so that the painted part comes
-    to fit the known one. condition: content of the whole picture, as `diffusion.variants` takes it.
-    Yields the estimate of x_0, (C, h, w), after each pass of the network.
+    through; noise is added again in between, so that the painted part comes to fit the known one.
+    condition: content of the whole picture, as `diffusion.variants` takes it.
+    Yields the estimate of x_0, (C, h, w), after each pass of the network. Raises ConfigError for
+    less than 1 step or 1 round, and for a mask of another size.
     """
     if steps < 1 or rounds < 1 or unknown.shape[-2:] != start.shape[-2:]:
         raise ConfigError(

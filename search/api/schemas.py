@@ -879,7 +879,7 @@ def multipart(
         "image": {"type": "array", "items": file, "description": images},
     }
     if with_mask:
-        description = "Of the size of the picture, white where it is painted over."
+        description = "Of the size of the picture, white where the picture is painted over."
         properties["mask"] = {**file, "description": description}
     form: dict[str, Any] = {"schema": {"type": "object", "properties": properties}}
     if field is not None:

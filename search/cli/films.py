@@ -13,7 +13,7 @@ from search.cli.session import open_engine
 
 def frames(
     context: typer.Context,
-    identity: Annotated[str, typer.Argument(metavar="ID", help="Id of a frame, as search prints.")],
+    identity: Annotated[str, typer.Argument(metavar="ID", help="Id of a frame, from a search.")],
     as_json: AsJson = False,
 ) -> None:
     """List the frames of the film that a picture is of, with their times."""
@@ -25,6 +25,6 @@ def frames(
         output.print_json(listed)
         return
     if not listed.frames:
-        output.note(f"{output.line(listed.path)} is no film")
+        output.note(f"{output.line(listed.path)} has no frames; give the id of a frame of a film")
     for one in listed.frames:
         output.write(f"{format_time(one.time)}  {one.id[:12]}")

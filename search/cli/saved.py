@@ -18,7 +18,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Run, list and remove saved searches. `lookalike search ... --save NAME` saves one.",
 )
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the search.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the search.")]
 
 
 @app.command()
@@ -29,8 +29,8 @@ def run(
         str | None,
         typer.Option(
             metavar="WHEN",
-            help="Only pictures that came to the library since then. last: since the last run with "
-            "it; or a date, such as 2024-05, 7d or last month.",
+            help="Only pictures that came to the library since then: last (since the last run with "
+            "--since last), or a period, such as 2024-05, 7d or last month.",
         ),
     ] = None,
     only_paths: Annotated[
@@ -38,7 +38,7 @@ def run(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run a saved search. With --since last, what it prints is not new the next time."""
+    """Run a saved search. With --since last, it prints each new picture only once."""
     if as_json and only_paths:
         raise typer.BadParameter("--json and --paths: give one of them")
     with open_engine(context, one_shot=True) as engine:

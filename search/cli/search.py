@@ -101,7 +101,7 @@ def search(
     restore: Annotated[
         bool,
         typer.Option(
-            "--restore", help="Remove noise and darkness from IMAGE where there is enough of them."
+            "--restore", help="Brighten IMAGE if it is dark, and remove its noise if it is noisy."
         ),
     ] = False,
     mask: Annotated[
@@ -109,7 +109,7 @@ def search(
         arguments.option(
             "--mask",
             metavar="FILE",
-            help="With --restore: paint over IMAGE where this picture of the same size is white.",
+            help="With --restore: paint over IMAGE where FILE, of the same size, is white.",
         ),
     ] = None,
     offset: Annotated[int, typer.Option(metavar="N", help="Leave out the first N.")] = 0,

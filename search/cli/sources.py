@@ -22,7 +22,7 @@ def sources(
     as_json: AsJson = False,
 ) -> None:
     """Tell where IMAGE comes from: its files, pages that show it, its download, credits in it, and
-    addresses of public search engines. Nothing is sent to these before you open one."""
+    addresses of public search engines. Nothing is sent to an engine before you open its address."""
     with open_engine(context) as engine:
         name = image.removeprefix("id:")
         if name == image and os.path.isfile(image):

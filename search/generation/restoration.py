@@ -37,8 +37,8 @@ from search.types import Pixels
 
 T = TypeVar("T")
 LEAST_NOISE, LEAST_NOISE_SIDE = 16.0, 108
-"""Noise, 0 to 255, from which a picture is denoised, and the short side that this is for. Fine
-texture of smaller pictures looks like noise, so that their limit is higher in proportion."""
+"""Noise, 0 to 255, from which a picture is denoised, and the least short side for which it holds.
+Fine texture of smaller pictures looks like noise, so that their limit is higher in proportion."""
 CLIPPED_NOISE = 1.15
 """What the estimate is multiplied by: black and white hide a part of strong noise."""
 DARK, BRIGHT, MOST_GAIN = 80.0, 220.0, 8.0
@@ -61,8 +61,8 @@ def least_noise(short: int) -> float:
 
 
 def choose_actions(degradation: Degradation) -> tuple[tuple[Action, ...], float, float]:
-    """Return what is to be done about a picture, the factor of its brightness, and the noise that
-    is to be removed then, 0 to 255."""
+    """Return what to do about a picture, the factor of its brightness, and the noise, 0 to 255,
+    to remove after that."""
     applied: list[Action] = []
     gain = 1.0
     if degradation.light < DARK:
@@ -149,7 +149,8 @@ class PictureRestorer:
         return other
 
     def search(self, query: Query, searches: Searches) -> Hits:
-        """Answer a query with its pictures restored; `query` of the answer tells what was done."""
+        """Answer a query with its pictures restored; `query.restored` of the answer says what was
+        done. At most `CHECKED_TERMS` pictures are restored. Raises LookalikeError."""
         begin = time.perf_counter()
         terms, done = list(query.terms), list[Restoration]()
         for i, term in enumerate(terms):
@@ -178,12 +179,12 @@ class PictureRestorer:
         term: int = 0,
         estimate_only: bool = False,
     ) -> RestoredPicture:
-        """Estimate what a picture suffers from, and restore it if that is worth while.
+        """Estimate what a picture suffers from, and restore it if that is worthwhile.
 
         image: as a search takes it. crop: the part to restore. mask: a picture of the same size,
         white where the picture is to be painted. term: place of the picture in its query.
-        estimate_only: say what would be done, and return the picture as it is. Raises
-        LookalikeError.
+        estimate_only: return what would be done, and the picture unchanged. Raises MaskError for a
+        mask that does not fit, and LookalikeError for a picture that cannot be read.
         """
         picture = self._resolver.resolve(image, crop=crop, with_image=True).image
         if picture is None:
@@ -217,9 +218,9 @@ class PictureRestorer:
             )
         hidden = np.asarray(mask_image.convert("L").resize(picture.size)) > 127
         if hidden.all():
-            raise MaskError("the mask is white everywhere; leave the part black that is to stay")
+            raise MaskError("the mask is white everywhere; make the part black that should stay")
         if not hidden.any():
-            raise MaskError("the mask has nothing white; paint the part white that is to go")
+            raise MaskError("nothing in the mask is white; make the part white that should change")
         return hidden
 
     def _open_model(self) -> Denoiser:
@@ -243,5 +244,5 @@ class PictureRestorer:
         while (item := self._runtime.run(take_item, urgent=True)) is not None:
             last = item[0]
         if last is None:
-            raise ModelError("the picture cannot be restored: the model gave none; try again")
+            raise ModelError("the picture cannot be restored: the model gave nothing; try again")
         return last

@@ -88,8 +88,8 @@ class Remover:
             listed = self._removals.list_files(row_ids.values())
             if film := next((one for one in listed if one.place.time is not None), None):
                 raise InputError(
-                    f"{shown(_path(film))} has more pictures than this one, a moment of it, and "
-                    "all would go with the file; delete the file yourself, then index its folder"
+                    f"{shown(_path(film))} has other pictures beside this frame, and all would go "
+                    "with the file; delete the file yourself, then index its folder again"
                 )
             return self._remove(listed, is_allowed)
 

@@ -198,7 +198,7 @@ class SiteScan:
                 self._queued.add(start)
                 answer = self._get_page(start)
         except SizeError as error:
-            raise InputError(f"{self._root} is no web page: {error}") from error
+            raise InputError(f"{self._root} is no web page that can be read: {error}") from error
         if answer.redirect is not None:
             raise InputError(
                 f"{self._root} redirects to {answer.redirect}; index that address if it is yours"
@@ -235,7 +235,7 @@ class SiteScan:
             if answer.status in GONE:
                 return None
             if answer.status in DENIED:
-                reason = f"it wants a login, or is not for everybody (status {answer.status})"
+                reason = f"it asks for a login, or denies access (status {answer.status})"
                 self._note(url, reason, "page_needs_login")
                 return None
             check_status(answer)

@@ -239,7 +239,10 @@ class SiteReader:
             if rules is not None:
                 robots = rules(str(here))
                 if not robots.allow(str(here)):
-                    raise RobotsError(f"{here}: the robots.txt of the site forbids it")
+                    raise RobotsError(
+                        f"{here}: the robots.txt of the site forbids it; if the site is yours, "
+                        f"allow the agent {AGENT} there"
+                    )
                 if robots.delay > MOST_WAIT:
                     raise RobotsError(
                         f"{_origin(str(here))}: its robots.txt asks for {robots.delay:g} s between "
@@ -264,7 +267,7 @@ class SiteReader:
         host = _origin(url)
         self._wait_turn(host, delay)
         if time.monotonic() < self._paused.get(host, 0.0):
-            raise RemoteError(f"{host} gave no answer some times; try again in a minute")
+            raise RemoteError(f"{host} gave no answer several times; try again in a minute")
         try:
             answer = self._open_session().get(parse_url(url), headers, most)
         except RemoteError:
@@ -314,7 +317,8 @@ def check_status(answer: SiteAnswer) -> None:
         raise RemoteMissingError(f"{answer.url}: it is not there (status {answer.status})")
     if answer.status in DENIED:
         raise RemoteDeniedError(
-            f"{answer.url}: the site wants a login or denies it (status {answer.status})"
+            f"{answer.url}: the site asks for a login or denies access (status {answer.status}); "
+            "only what everybody sees can be read"
         )
     if answer.status not in (200, 304):
         raise RemoteError(f"{answer.url}: answered with status {answer.status}; try again later")

@@ -115,10 +115,9 @@ class Query:
     point, look for other pictures that share points with them, and order the hits by what that
     shows. expand: nearest pictures of the library that are added to the query before it is
     answered, 0 to 100 (`search.querying.expansion`); scores are cosines with the sum then. 0 is the
-    plain query. restore: estimate what the pictures of the query suffer from, and remove noise and
-    darkness before they are embedded, where there is enough (`search.generation.restoration`).
-    mask: with restore, a picture of the size of the query's only picture, white where that is
-    painted over.
+    plain query. restore: brighten the dark pictures of the query and denoise the noisy ones before
+    they are embedded (`search.generation.restoration`). mask: with restore, a picture of the size
+    of the query's only picture; that is painted over where the mask is white.
     """
 
     terms: tuple[Term, ...]
@@ -417,9 +416,9 @@ class QueryJson(BaseModel):
     )
     restore: bool = Field(
         False,
-        description="Remove noise and darkness from the pictures of the query where there is "
-        "enough of them; `query.restored` of the answer tells. With an uploaded file `mask`, its "
-        "white parts of the picture are painted over.",
+        description="Brighten the dark pictures of the query, and remove the noise of noisy ones; "
+        "`query.restored` of the answer says what was done. An uploaded file `mask` also paints "
+        "over the parts of the picture where the mask is white.",
     )
     verify: bool = Field(
         False,

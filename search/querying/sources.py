@@ -42,7 +42,7 @@ class SourceReader:
         self._reader, self._open_file, self._read_mark = reader, open_file, read_mark
 
     def read(self, picture: Picture) -> Sources:
-        """Return where a picture comes from. A file that cannot be read costs what it says."""
+        """Return where a picture comes from. If its file cannot be read, `problem` says why."""
         row_id = self._reader.resolve(picture.id)
         places = self._reader.places(row_id)[:MOST_FILES]
         local = [place for place in places if not is_remote(place.root)]

@@ -109,7 +109,8 @@ async def start_index(body: IndexJson, here: Here) -> JSONResponse:
     names = ("exclude", "pages", "delay")
     options = {name: value for name in names if (value := getattr(body, name)) is not None}
     if not here.engine.is_site(place) and options.keys() & {"pages", "delay"}:
-        raise Problem(400, "pages, delay: these are of a web site", code="input_invalid")
+        reason = "pages, delay: only a web site takes them; leave them out"
+        raise Problem(400, reason, code="input_invalid")
     run = partial(here.engine.index, place, **options)
     owner = here.grant.digest
     job = await here.look(lambda: here.jobs.start("index", place, root, run, owner=owner))

@@ -71,8 +71,8 @@ async def list_suggestions(
 )
 @requires("read", within=True)
 async def search_images(request: Request, here: Here) -> JSONResponse:
-    """Multipart with `image` files and `query` (JSON), or the JSON alone. With `restore`, a file
-    `mask` of the size of the picture says by white what is painted over."""
+    """Multipart with `image` files and `query` (JSON), or the JSON alone. With `restore` also
+    a file `mask` of the size of the picture, white where the picture is painted over."""
     body = await read_body(request, here.engine.settings.upload_files, "query", with_mask=True)
     async with here.searches.admit():  # not before the body has come: it may come slowly
         query = Query.from_json(body.json or "{}", body.files, body.mask)

@@ -62,7 +62,7 @@ def is_picture_name(name: str) -> bool:
 
 
 def is_subtitle_name(name: str) -> bool:
-    """Whether a name ends as those of subtitles beside films do; none counts without PyAV."""
+    """Whether a name ends like that of subtitles beside a film; False without PyAV."""
     return films.IS_INSTALLED and name.lower().endswith(tuple(films.SUBTITLE_FORMATS))
 
 

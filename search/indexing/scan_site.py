@@ -1,8 +1,8 @@
 """List the pictures of a web site: visit its pages, and ask what has changed.
 
-The pages come from its sitemaps and from links, breadth first. A page that says by status 304 that
-it is as before is not parsed again. Sites may have endless pages (calendars, session ids), so the
-number of pages, their depth, and the time are limited, and what cannot be told stays as it is.
+The pages come from its sitemaps and from links, breadth first. A page that answers 304 (unchanged)
+is not parsed again. Sites may have endless pages (calendars, session ids), so the number of pages,
+their depth, and the time are limited. What could not be checked stays as it is.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class SiteLimits:
 
 
 class _Page(NamedTuple):
-    """A page as it is kept. url: after redirects, or its canonical one. links, pictures: with whole
+    """A stored page. url: after redirects, or its canonical one. links, pictures: with whole
     URLs; pictures as (url, alt, title, caption). others: files of kinds that are not read."""
 
     url: str
@@ -290,8 +290,8 @@ class SiteScan:
         return self._drop_repeated(page, digest)
 
     def _drop_repeated(self, page: _Page, digest: str) -> _Page:
-        """Return a page without its links, if it is one that was read under another address; also
-        without pictures, if they are the same."""
+        """Return a page without its links if the same page was read under another address, and
+        without its pictures if they are the same too."""
         pictures = frozenset(one[0] for one in page.pictures)
         first = self._digests.setdefault(digest, (page.url, pictures))
         if first[0] == page.url:
@@ -417,7 +417,7 @@ class SiteScan:
             self.left_out_paths.add(relative_url(url, self._root))
             return
         if url not in self._shown and len(self._shown) >= MOST_PICTURES:
-            self._limit = self._limit or f"some pictures are more than the first {MOST_PICTURES}"
+            self._limit = self._limit or f"only the first {MOST_PICTURES} pictures were taken"
             return
         entry = self._shown.setdefault(url, _Shown())
         caption = shown.caption or shown.alt or shown.title
@@ -447,7 +447,7 @@ class SiteScan:
                 yield len(entries)
         if not self._limit:
             return
-        for path, file in self._known.items():  # which were perhaps merely not reached
+        for path, file in self._known.items():  # these may only not have been reached
             if path not in entries and not self._is_excluded(join_place(self._root, path)):
                 entry = self._ask(join_place(self._root, path), path, file)
                 if entry is not None:
@@ -455,7 +455,7 @@ class SiteScan:
                 yield len(entries)
 
     def _ask(self, url: str, path: str, file: CatalogFile) -> FileEntry | None:
-        """Return a known picture as it is now; None if it is gone."""
+        """Request a known picture, and return it as it is now; None if it is gone."""
         same = FileEntry(path, file.size, file.mtime_ns, file.inode, file.ctime_ns or 0)
         stored = self._before.get(url, StoredAnswer())
         if time.monotonic() > self._end:

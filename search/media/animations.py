@@ -21,7 +21,7 @@ MOST_FRAMES = 60
 MOST_PIXELS = 2**29
 """Pixels of all frames that are decoded."""
 DEFAULT_MS = 100
-"""Milliseconds of a frame that says nothing, or too little for browsers."""
+"""Milliseconds of a frame that gives no duration, or one too short for browsers."""
 
 
 def read_frames(
@@ -30,9 +30,9 @@ def read_frames(
     """Return the frames of an animation that differ from the one before them, and its duration in
     seconds; no frames for other pictures.
 
-    shown: the normalized image of the frame that stands for all; frames like it are left out. So
-    are blank ones. Of too many, those that differ least from the one before them are. Frames behind
-    a broken one are not read.
+    shown: the normalized image of the frame that stands for all. Frames like it and blank ones are
+    left out. If there are too many, those that differ least from the frame before them are dropped.
+    Frames after a broken one are not read.
     """
     opened = images.identify(data, limits)
     if opened.format not in FORMATS or getattr(opened, "n_frames", 1) < 2:

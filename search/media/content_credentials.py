@@ -26,7 +26,7 @@ ACTIONS = ("c2pa.actions", "c2pa.actions.v2")
 def read_content_credentials(data: bytes) -> ContentCredentials | None:
     """Return what the C2PA manifest of a picture says, None if it has none.
 
-    data: of the file. One whose claim cannot be read is returned without values.
+    data: of the file. If the claim cannot be read, its values are None.
     """
     manifest = _extract(data)
     if not manifest:

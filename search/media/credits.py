@@ -1,7 +1,7 @@
 """What a picture says of its origin: creator, credit, source and copyright, by XMP and IPTC.
 
 The bytes are searched for what programs write, without decoding the picture, so nothing here runs a
-codec. All of it may be broken, and says no more than somebody wrote.
+codec. All of it may be broken or false.
 """
 
 from __future__ import annotations

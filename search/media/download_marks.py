@@ -1,4 +1,4 @@
-"""What the system keeps of where a file was downloaded from.
+"""Where a file was downloaded from, as the system recorded it.
 
 Browsers write it beside the content: extended attributes of freedesktop.org on Linux, the attribute
 of Spotlight on macOS, and the stream `Zone.Identifier` on Windows. Nothing is written.
@@ -26,7 +26,7 @@ Read = Callable[[str, str], bytes | None]
 def read_download(
     path: str, platform: str = sys.platform, read: Read | None = None
 ) -> Download | None:
-    """Return where a file was downloaded from, None if nothing tells.
+    """Return where a file was downloaded from, None if it is not known.
 
     platform: as `sys.platform`. read: reads marks; None for what the platform has.
     """
@@ -54,7 +54,7 @@ def _read_attribute(path: str, name: str) -> bytes | None:
 
 
 def _read_mac_attribute(path: str, name: str) -> bytes | None:
-    """By the C library: Python's own functions are of Linux alone."""
+    """Call the C library: Python has these functions on Linux only."""
     try:
         library: Any = ctypes.CDLL(None, use_errno=True)
         buffer = ctypes.create_string_buffer(MOST_BYTES)
@@ -76,7 +76,7 @@ def _parse_where_froms(data: bytes) -> list[str]:
     """Return the URLs of a binary property list: of the file, then of its page."""
     try:
         values = plistlib.loads(data)
-    except Exception:  # what is in it was written by anybody
+    except Exception:  # anybody may have written it
         return []
     texts = values if isinstance(values, list) else []
     return [url for one in texts[:10] if isinstance(one, str) and (url := _clean(one))]

@@ -43,14 +43,14 @@ SUBTITLE_FORMATS = {".srt": "srt", ".ass": "ass", ".ssa": "ass", ".vtt": "webvtt
 PART_SECONDS = 60.0
 """Seconds of a film that one request reads."""
 MOST_SECONDS = 24 * 3600.0
-"""Seconds of a film that are read; what comes later is left out."""
+"""Seconds of a film that are read; the rest is left out."""
 FRAMES_PER_HOUR = 3000
 """Most frames of an hour of film."""
 GAP_SECONDS = 2.0
-"""Key frames further apart have frames between them, no further apart than that."""
+"""If key frames are further apart, frames between them are added, at most this far apart."""
 CUT_SHARE = 0.5
-"""A frame between key frames whose data has this share of that of its key frame is likely to begin
-a scene."""
+"""A frame between key frames is likely to begin a scene if it has at least this share of the bytes
+of its key frame."""
 GRID = (32, 18)
 """Columns and rows of grey levels by which frames are compared."""
 CUT_CHANGE = 18.0
@@ -61,12 +61,12 @@ average, and in each cell."""
 LOOK_SECONDS = 0.2
 """Seconds between two frames that are looked at for a change of scene."""
 PART_DEADLINES = 4.0
-"""How many times as long as a picture a part may take, since it has many."""
+"""Deadline of a part, as a multiple of that of a picture."""
 WORK_SHARE = 0.5
 """Share of the time of a picture that decoding a part may take on the processor, and of the time of
 a part that it may take by the clock; what is left is for its frames."""
 MOST_BETWEEN = 600.0
-"""Seconds behind a key frame that are decoded at most."""
+"""Most seconds after a key frame that are decoded."""
 HEADER = 2**22
 """Bytes at the beginning and the end of a file where the index of an MP4 may be."""
 ENCRYPTED = "it is encrypted, so that it cannot be read; index a copy without protection"
@@ -82,7 +82,7 @@ Grid = npt.NDArray[np.int16]
 
 @dataclass(frozen=True)
 class FilmFacts:
-    """What a film says of itself. duration: in seconds, None if it does not tell. words: of its
+    """What the container of a film says. duration: in seconds, None if not known. words: of its
     tags and chapters, by their time in seconds. size: width and height of a frame in pixels.
     date: when it was taken, as `Metadata.taken`.
     latitude, longitude: in degrees."""
@@ -269,9 +269,9 @@ class Film:
         """Return the frames from key frames at `start` until before `stop`, in seconds, with what
         follows them until the next key frame, and the words in that time.
 
-        Near-equal frames that follow one another are left out. Of too many frames, those that
-        differ least from the one before them are. Decoding ends with its share of the deadline:
-        frames that it did not reach are left out, those between key frames first.
+        Near-equal frames that follow one another are left out. If there are too many frames, those
+        that differ least from the frame before them are dropped. Decoding ends with its share of
+        the deadline: frames that it did not reach are left out, those between key frames first.
         """
         end = WorkLimit(self._limits.seconds)
         keys, words, has_ended = self._list_keys(start, stop, end)
@@ -297,7 +297,7 @@ class Film:
     ) -> tuple[list[_Key], list[tuple[float, str]], bool]:
         """Return the key frames of a part, its words, and whether the film ends in it.
 
-        Nothing is decoded but subtitles. end: until which it may read.
+        Only subtitles are decoded. end: when to stop reading.
         """
         keys, words, characters = list[_Key](), list[tuple[float, str]](), 0
         count = intra = 0
@@ -533,7 +533,7 @@ def frame_id(content: str, at: float) -> str:
 
 
 def is_film_name(name: str) -> bool:
-    """Whether a name ends as those of films that can be read do; none can be without PyAV."""
+    """Whether a name ends like that of a film that can be read; False without PyAV."""
     return IS_INSTALLED and os.path.splitext(name)[1].lower() in SUFFIXES
 
 
@@ -556,7 +556,7 @@ def measure_change(one: Grid, other: Grid) -> float:
 
 
 def is_near_equal(one: Grid, other: Grid) -> bool:
-    """Whether two frames show the same, but for noise."""
+    """Whether two frames show the same, apart from noise."""
     difference = np.abs(one - other)
     return bool(difference.mean() < LEAST_CHANGE and difference.max() < LEAST_CELL)
 
@@ -594,8 +594,8 @@ def read_subtitles(data: bytes, suffix: str) -> list[tuple[float, str]]:
 
 
 def _decode_text(data: bytes) -> str:
-    """Return a text of an unknown encoding: UTF-8 or UTF-16, else what is common in China, else
-    that of Western Europe."""
+    """Return a text of an unknown encoding: UTF-8, UTF-16, else GB 18030 (common in China), else
+    Windows-1252 (Western Europe)."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", "replace")
     for encoding in ("utf-8-sig", "gb18030"):

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from search.media.fetch import Fetcher, FetchSession
 
 PURPOSE = "indexes this site for its owner"
-"""What a site is told, unless the setting `contact` says more."""
+"""Purpose in the User-Agent while a site is indexed, unless the setting `contact` is given."""
 PICTURES = "fetches single pictures for a person; no crawler"
-"""The same, where no site is indexed."""
+"""The same for single pictures, when no site is indexed."""
 AGENT = "lookalike"
 """The name under which a robots.txt has rules for this program."""
 DELAY = 0.2
@@ -71,7 +71,7 @@ class SiteAnswer(NamedTuple):
 
 
 class Validators(NamedTuple):
-    """What tells whether an answer is as before: the headers ETag and Last-Modified, and the
+    """What shows whether an answer is unchanged: the headers ETag and Last-Modified, and the
     SHA-256 of the bytes."""
 
     etag: str = ""
@@ -186,8 +186,8 @@ class SiteReader:
     ) -> SiteAnswer:
         """Fetch a page or a picture.
 
-        most: bytes of its body; SizeError is raised for more. before: what it answered before; if
-        that is so still, the status is 304. may_follow: whether a redirect to a URL is followed.
+        most: bytes of its body; SizeError is raised for more. before: of the last answer; if it is
+        unchanged, the status is 304. may_follow: whether a redirect to a URL is followed.
         """
         headers = {"Accept": accept}
         if before.etag:

@@ -16,8 +16,8 @@ ENGINES = {
 }
 """Public search engines for pictures, and how an address begins that lets them search by a URL."""
 NO_PUBLIC_URL = (
-    "no public address of this picture is known, and lookalike sends nothing; save the file, open a "
-    "search engine for pictures, and drop the file there"
+    "no public address of this picture is known, and lookalike sends nothing; save the file, open "
+    "a search engine for pictures, and drop the file there"
 )
 By = Literal["file", "sidecar", "browser", "page"]
 """Who says something of the origin of a picture: its file, its sidecar, the browser that saved it,

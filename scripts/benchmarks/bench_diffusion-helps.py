@@ -1,6 +1,7 @@
 """Does diffusion help a search? Clean and degraded queries: plain, expanded, restored, augmented.
 
 scripts/bench diffusion-helps [--data ../shared/data] [--cache FOLDER] [--plot FILE.png] [--seed 0]
+                              [--quick] [--sets photos64-val,photos-dev,clothing]
 
 Three sets: clothes (test and validation part), photos64-val and photos-dev. Each is the library;
 `--queries` pictures of it, degraded, are the queries. R@1 is the share of queries whose original
@@ -388,7 +389,7 @@ def average(rows: np.ndarray, more: np.ndarray) -> np.ndarray:
     return total / np.linalg.norm(total, axis=1, keepdims=True)
 
 
-def compute_vectors(bench: Bench, few: int) -> None:
+def compute_vectors(bench: Bench, few: int, is_quick: bool) -> None:
     """Compute all vectors of a set, the most telling ones first."""
     bench.embed_index()
     for kind in KINDS:
@@ -399,6 +400,8 @@ def compute_vectors(bench: Bench, few: int) -> None:
         for method, values in (("median", KERNELS), ("NLM", STRENGTHS)):
             for value in values:
                 bench.clean_classically(kind, method, value)
+    if is_quick:
+        return
     for kind in BLENDED:
         bench.blend(kind)
     bench.embed_index(edits=True)
@@ -447,8 +450,10 @@ def measure(bench: Bench, args: argparse.Namespace) -> list[tuple[str, str, Scor
             for method, values in (("median", KERNELS), ("NLM", STRENGTHS)):
                 tried = {v: scorer.match(bench.clean_classically(kind, method, v)) for v in values}
                 add(method, *cross_fit(tried))
-        if kind in BLENDED:
+        if kind in BLENDED and not args.quick:
             add("flips and crops of the query, 4", scorer.match(average(rows, bench.blend(kind))))
+    if args.quick:
+        return lines
     edits = bench.embed_index(edits=True)
     mean = average(index, edits)
     for kind in KINDS:
@@ -516,14 +521,18 @@ def main() -> None:
     parser.add_argument("--few", type=int, default=40)
     parser.add_argument("--short", type=int, default=96)
     parser.add_argument("--every", type=int, default=5, help="of photos64-val, each such picture")
+    parser.add_argument("--quick", action="store_true", help="no flips, crops, index, painting")
+    parser.add_argument("--sets", default="", help="names of some sets, with commas between")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     results = {}
     for one in read_sets(args):
+        if args.sets and one.name not in args.sets.split(","):
+            continue
         bench = Bench(args, one)
-        compute_vectors(bench, args.few)
+        compute_vectors(bench, args.few, args.quick)
         lines = results[one.name] = measure(bench, args)
         print(f"\n{one.name}: {len(one.pictures)} pictures, {len(one.queries)} queries, ", end="")
         print(f"seed {args.seed}\n")

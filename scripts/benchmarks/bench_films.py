@@ -4,7 +4,8 @@ scripts/bench films [--minutes 10] [--screenshots 200] [--size 1280x720] [--pres
                     [--key-frames N] [--seed 0]
 
 A film of many scenes is made: the sample pictures, and then pictures of coloured shapes, each under
-a camera that moves for 2 to 8 s; no picture comes twice. It is encoded with H.264 (CRF 23), indexed
+a camera that moves for 2 to 8 s, with three things that move before it; no picture comes twice. It
+is encoded with H.264 (CRF 23), indexed
 by `mini`, and searched by frames of random times that are cropped to 70 % at a random place,
 letterboxed, or shown with subtitles or the controls of a player, or all of these, and encoded as
 JPEG (quality 70). A screenshot counts as found if the first hit of `--kind copy` is within 2 s of
@@ -22,7 +23,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -58,6 +59,32 @@ def make_scenes(seconds: float, rng: random.Random) -> list[Scene]:
         scenes.append(Scene(picture, length, *boxes))
         total += length
     return scenes
+
+
+def draw_film(
+    scenes: list[Scene], size: tuple[int, int], rng: random.Random
+) -> Iterator[Image.Image]:
+    """Yield the frames of scenes with things that move: parts of other scenes, which cross the
+    frame at 5 to 20 % of its width a second and turn back at its border."""
+    width, height = size
+    for scene in scenes:
+        things = list[tuple[Image.Image, float, float, float]]()
+        for _ in range(3):
+            other = rng.choice(scenes).picture
+            side = round(other.width * rng.uniform(0.15, 0.3))
+            x, y = rng.randrange(other.width - side), rng.randrange(max(1, other.height - side))
+            shown = round(height * rng.uniform(0.2, 0.35))
+            part = other.crop((x, y, x + side, y + side)).resize((shown, shown))
+            speed = rng.choice((-1, 1)) * rng.uniform(0.05, 0.2) * width
+            things.append((part, rng.uniform(0, width), rng.uniform(0, height - shown), speed))
+        count = max(1, round(scene.seconds * RATE))
+        for i in range(count):
+            frame = scene.draw(i / count, size)
+            for part, start, top, speed in things:
+                room = width - part.width
+                at = abs((start + speed * i / RATE) % (2 * room) - room)
+                frame.paste(part, (round(at), round(top)))
+            yield frame
 
 
 def crop(picture: Image.Image, rng: random.Random) -> Image.Image:
@@ -186,7 +213,7 @@ def main() -> None:
         films.mkdir()
         film = write_film(
             films / "film.mkv",
-            draw_scenes(scenes, (width, height), RATE),
+            draw_film(scenes, (width, height), rng),
             rate=RATE,
             options=options,
         )

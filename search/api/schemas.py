@@ -79,10 +79,11 @@ class AnswerJson(Hits):
     understood: tuple[UnderstoodJson, ...] = ()
 
 
+@dataclass(frozen=True)
 class SavedAnswerJson(AnswerJson):
     """The answer of a saved search. newest: what `POST /searches/{name}/seen` takes."""
 
-    newest: int
+    newest: int = 0
 
 
 class SavedSearchesJson(BaseModel):

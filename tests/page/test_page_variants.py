@@ -20,6 +20,7 @@ from selenium.webdriver.common.keys import Keys
 from test_page import FOCUSED, HAT, ID, LINK, SAMPLES, luminance
 
 from search import Engine
+from search.api.variant_cache import KIND
 from search.records.variants import REGIMES
 
 TILES = "[...document.querySelectorAll('#variants-list img')]"
@@ -441,7 +442,7 @@ def test_keeping_one(page: Page, home: Path) -> None:
         variant = client.get("/api/v1/jobs").json()["jobs"][0]["report"]["variants"][0]
         uploaded = client.get("/api/v1/images").json()["images"][0]
         assert Path(uploaded["path"]).read_bytes() == client.get(variant["url"]).content
-        client.app.state.context.variant_cache._cached.clear()  # type: ignore[attr-defined]
+        engine.library.transient_items.take(KIND, variant["id"])
         page.cdp("Network.clearBrowserCache")
         page.click("#variants-list .tools button:last-child")  # an hour later
         page.wait_for("document.getElementById('toast').textContent.includes('no such variant')")

@@ -41,7 +41,7 @@ MAINTENANCE = set(
 """Reads of `CatalogReader` that answer no user, or hold nothing of pictures."""
 HOOKED = set(
     "describe find_by_labels find_text match_text places resolve_all limit with_hidden shows_hidden"
-    " count_listed find_pixel_hash list_identical count_captions".split()
+    " count_listed find_pixel_hash list_identical count_captions mentions".split()
 )
 """Reads that ask `sees` or `limit` themselves."""
 
@@ -286,6 +286,41 @@ def check_tree(server: Server) -> None:
         assert all(one["count"] <= 6 for one in below)
 
 
+def check_saved_searches(server: Server) -> None:
+    place = "/api/v1/searches/all"
+    sent = {"where": ["width>0"], "k": 100}
+    for headers in (server.owner, server.user):
+        answer = server.client.put(place, json=sent, headers=headers)
+        assert answer.status_code == 201
+    (saved,) = server.ask("GET", "/api/v1/searches").json()["searches"]
+    answer = server.ask("GET", f"{place}/hits").json()
+    assert {hit["id"] for hit in answer["hits"]} == VISIBLE
+    rows = server.engine.library.reader.resolve_all(sorted(VISIBLE))
+    assert saved["newest"] <= answer["newest"] <= max(rows.values())
+    marked = server.client.post(f"{place}/seen", json={"newest": 1}, headers=server.user)
+    assert marked.status_code == 204
+    assert server.client.delete(place, headers=server.user).status_code == 204
+    problem(server.ask("GET", f"{place}/hits"), 404)
+    assert server.client.get(f"{place}/hits", headers=server.owner).is_success  # their own
+    server.client.delete(place, headers=server.owner)
+
+
+def check_sources(server: Server) -> None:
+    unseen = f"/api/v1/images/{identity(UNSEEN)}/sources"
+    problem(server.client.get(unseen, headers=server.user), 404)
+    both = server.ask("GET", f"/api/v1/images/{identity(BOTH[0])}/sources")
+    assert str(server.ours) in both.text and str(server.theirs) not in both.text
+
+
+def check_restored(server: Server) -> None:
+    def restore(seed: int) -> httpx.Response:
+        sent = {"id": identity(seed)}
+        return server.client.post("/api/v1/restored", json=sent, headers=server.user)
+
+    problem(restore(UNSEEN), 404)
+    assert restore(OURS[0]).is_success
+
+
 def check_places(server: Server) -> None:
     def set_place(place: float | None) -> None:
         both = pictures.c.id.in_([identity(OURS[0]), identity(UNSEEN)])
@@ -439,6 +474,12 @@ CASES: dict[tuple[str, str], Check] = {
     ("POST", "/api/v1/images/csv"): check_downloads,
     ("POST", "/api/v1/images/preview"): check_preview,
     ("POST", "/api/v1/search"): check_search,
+    ("GET", "/api/v1/searches"): check_saved_searches,
+    ("GET", "/api/v1/searches/{name}/hits"): check_saved_searches,
+    ("POST", "/api/v1/searches/{name}/seen"): check_saved_searches,
+    ("DELETE", "/api/v1/searches/{name}"): check_saved_searches,
+    ("GET", "/api/v1/images/{picture_id}/sources"): check_sources,
+    ("POST", "/api/v1/restored"): check_restored,
     ("GET", "/api/v1/tags"): check_tags,
     ("GET", "/api/v1/albums"): check_albums,
     ("GET", "/api/v1/words"): check_words,

@@ -36,6 +36,7 @@ from search.api.schemas import (
     RemovalJson,
     RenameJson,
     RestoreOptionsJson,
+    SeenJson,
     TableJson,
     VariantOptionsJson,
 )
@@ -112,6 +113,8 @@ def test_examples_are_valid(document: dict[str, Any]) -> None:
         fits(answer, answer_schema(document, name), document["components"]["schemas"], name)
     requests: dict[str, Any] = {
         "search_images": QueryJson,
+        "save_search": QueryJson,
+        "mark_saved_search": SeenJson,
         "count_facets_of_answer": FacetsJson,
         "keep_image": AddressJson,
         "preview_image": AddressJson,

@@ -27,6 +27,7 @@ WRITING = {
     ("DELETE", "/api/v1/images/{picture_id}"),
     ("POST", "/api/v1/index"),
     ("POST", "/api/v1/augment"),
+    ("PUT", "/api/v1/searches/{name}"),
     ("PUT", "/api/v1/images/{picture_id}/tags/{tag:path}"),
     ("DELETE", "/api/v1/images/{picture_id}/tags/{tag:path}"),
     ("PATCH", "/api/v1/images/{picture_id}"),

@@ -370,6 +370,9 @@ def judge(
         if alignment.inliers < SURE_INLIERS:
             return alike
         verdict = "photographed_again"
+    is_frame = candidate.summary.time is not None
+    if is_frame and max(query_overlap, hit_overlap) >= LEAST_CONTAINED:
+        verdict = "edited"  # what moved since is no other picture: it is the film
     return Evidence(
         verdict=verdict,
         inliers=alignment.inliers,

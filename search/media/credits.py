@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterable
 from xml.parsers import expat
 
+from search.media.xml_parser import make_parser
 from search.records.sources import By, Credit
 
 MOST_XMP, MOST_PACKETS = 2**20, 4
@@ -73,17 +74,8 @@ class _PropertyReader:
 
     def __init__(self) -> None:
         self.values = list[tuple[str, str]]()
-        self.parser = expat.ParserCreate(namespace_separator=" ")
-        self.parser.buffer_text = True
-        self.parser.StartDoctypeDeclHandler = self._refuse
-        self.parser.StartElementHandler = self._start
-        self.parser.EndElementHandler = self._end
-        self.parser.CharacterDataHandler = self._add
+        self.parser = make_parser(self._start, self._end, self._add)
         self._path, self._text = list[str](), ""
-
-    @staticmethod
-    def _refuse(*_: object) -> None:
-        raise ValueError("it has a document type, which is refused")
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         if len(self._path) >= MOST_DEPTH:

@@ -18,6 +18,7 @@ from PIL import ExifTags, Image, ImageFile, IptcImagePlugin
 
 from search.errors import PictureError
 from search.media.images import KEPT_XMP, XMP as XMP_KEYS
+from search.media.xml_parser import make_parser
 from search.records.annotations import MOST_CAPTION, MOST_TAG, RATINGS, Description
 
 MOST_BYTES = 2**22
@@ -82,12 +83,7 @@ class _XmpReader:
     """Collects the properties of an XMP document while it is parsed."""
 
     def __init__(self) -> None:
-        self.parser = expat.ParserCreate(namespace_separator=" ")
-        self.parser.buffer_text = True
-        self.parser.StartDoctypeDeclHandler = self._refuse
-        self.parser.StartElementHandler = self._start
-        self.parser.EndElementHandler = self._end
-        self.parser.CharacterDataHandler = self._add_text
+        self.parser = make_parser(self._start, self._end, self._add_text)
         self.has_rdf = False
         self._path: list[str] = []
         self._text: list[str] = []
@@ -109,10 +105,6 @@ class _XmpReader:
             clean_caption(captions[0]) if captions else None,
             clean_rating(ratings[0]) if ratings else None,
         )
-
-    @staticmethod
-    def _refuse(*_: object) -> None:
-        raise ValueError("it has a document type, which is refused")
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         if len(self._path) >= MOST_DEPTH:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from xml.parsers import expat
 
 from search.media.page_content import LONGEST, ShownPicture, clean_text
+from search.media.xml_parser import make_parser
 
 SITEMAP_BYTES = 50 * 2**20  # as the protocol limits them, after decompression
 MOST_URLS = 50_000
@@ -60,19 +61,10 @@ class _SitemapParser:
     """Collects the entries of a sitemap while it is parsed."""
 
     def __init__(self, result: Sitemap) -> None:
-        self.parser = expat.ParserCreate(namespace_separator=" ")
-        self.parser.buffer_text = True
-        self.parser.StartDoctypeDeclHandler = self._refuse
-        self.parser.StartElementHandler = self._start
-        self.parser.EndElementHandler = self._end
-        self.parser.CharacterDataHandler = self._add
+        self.parser = make_parser(self._start, self._end, self._add)
         self._result, self._path = result, list[str]()
         self._text = ""
         self._page, self._pictures = "", list[dict[str, str]]()
-
-    @staticmethod
-    def _refuse(*_: object) -> None:
-        raise ValueError("it has a document type, which is refused")
 
     def _start(self, name: str, _: dict[str, str]) -> None:
         if len(self._path) >= MOST_DEPTH:

@@ -126,6 +126,23 @@ class Runtime:
             return work()
         return self.submit(work, urgent).result()
 
+    def run_in_pieces(self, work: Iterator[T | None], urgent: bool = False) -> T | None:
+        """Run an iterator of torch work without gradients, each item as a piece; return the last
+        item, None without any."""
+        import torch
+
+        def take_item() -> tuple[T | None] | None:
+            with torch.inference_mode():
+                try:
+                    return (next(work),)
+                except StopIteration:
+                    return None
+
+        last: T | None = None
+        while (item := self.run(take_item, urgent)) is not None:
+            last = item[0]
+        return last
+
     def breathe(self) -> None:
         """Do the urgent pieces that wait, unless they owe this one time. A long piece calls this
         between its parts."""

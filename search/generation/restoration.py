@@ -232,17 +232,7 @@ class PictureRestorer:
 
     def _run(self, work: Iterator[T | None]) -> T:
         """Return the last item of an iterator. Each item is one urgent piece of work."""
-
-        def take_item() -> tuple[T | None] | None:
-            with torch.inference_mode():
-                try:
-                    return (next(work),)
-                except StopIteration:
-                    return None
-
-        last: T | None = None
-        while (item := self._runtime.run(take_item, urgent=True)) is not None:
-            last = item[0]
+        last = self._runtime.run_in_pieces(work, urgent=True)
         if last is None:
             raise ModelError("the picture cannot be restored: the model gave nothing; try again")
         return last

@@ -361,17 +361,7 @@ class VariantGenerator:
 
     def _run_in_pieces(self, work: Iterator[T | None]) -> T:
         """Return the last item of an iterator. Each item is one piece for the inference thread."""
-
-        def take_item() -> tuple[T | None] | None:
-            with torch.inference_mode():
-                try:
-                    return (next(work),)
-                except StopIteration:
-                    return None
-
-        last: T | None = None
-        while (item := self._runtime.run(take_item)) is not None:
-            last = item[0]
+        last = self._runtime.run_in_pieces(work)
         if last is None:
             raise ModelError("no variants can be made: the model gave no picture")
         return last

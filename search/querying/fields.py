@@ -203,15 +203,24 @@ def _compile_ratio(ratio: float, sign: str, _: Scope) -> Criterion:
     return criterion
 
 
-def _compile_date(period: tuple[str, str], sign: str, _: Scope) -> Criterion:
-    date, (start, end) = pictures.c.taken, period
-    return {
-        "=": and_(date >= start, date < end),
-        "<": date < start,
-        "<=": date < end,
-        ">": date >= end,
-        ">=": date >= start,
-    }[sign]
+def _compare_period(
+    column: ColumnElement[Any],
+) -> Callable[[tuple[Any, Any], str, Scope], Criterion]:
+    """Return what compiles a comparison of a column with a period: its begin, and what follows
+    it."""
+
+    def compile(period: tuple[Any, Any], sign: str, _: Scope) -> Criterion:
+        start, end = period
+        criteria: dict[str, Criterion] = {
+            "=": and_(column >= start, column < end),
+            "<": column < start,
+            "<=": column < end,
+            ">": column >= end,
+            ">=": column >= start,
+        }
+        return criteria[sign]
+
+    return compile
 
 
 def _parse_added(text: str) -> tuple[float, float]:
@@ -222,17 +231,6 @@ def _parse_added(text: str) -> tuple[float, float]:
         return start.timestamp(), end.timestamp()
     except OverflowError as error:
         raise ValueError(text) from error
-
-
-def _compile_added(period: tuple[float, float], sign: str, _: Scope) -> Criterion:
-    added, (start, end) = pictures.c.added, period
-    return {
-        "=": and_(added >= start, added < end),
-        "<": added < start,
-        "<=": added < end,
-        ">": added >= end,
-        ">=": added >= start,
-    }[sign]
 
 
 def _parse_color(text: str) -> tuple[str, ...]:
@@ -522,14 +520,14 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         ),
         "date": Field(
             values.parse_period,
-            _compile_date,
+            _compare_period(pictures.c.taken),
             "a year, a month, a day, a time, or one such as 30d, yesterday, last month",
             "date>=2024-05",
             True,
         ),
         "added": Field(
             _parse_added,
-            _compile_added,
+            _compare_period(pictures.c.added),
             "when it came to the library, as for date",
             'added>="last week"',
             True,

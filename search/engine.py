@@ -27,7 +27,7 @@ from search.errors import (
     StorageError,
 )
 from search.files import absolute_path, delete_partials
-from search.library import Library, LibraryView
+from search.library import Library, LibraryView, answer_query
 from search.media.object_urls import is_remote, is_site_url, relative_place, resolve_place
 from search.media.urls import is_address
 from search.querying.conditions import Comparison
@@ -494,7 +494,7 @@ class Engine:
             raise QueryError(
                 "a Query holds its own terms, k, conditions and so on; give nothing beside it"
             )
-        return self.library.answer(query).with_thumbnails(self.library.thumbnails)
+        return answer_query(self.library, query).with_thumbnails(self.library.thumbnails)
 
     def restore_picture(
         self,

@@ -263,18 +263,9 @@ class Library:
 
         return self._make_once("saved_searches", lambda: SavedSearches(self.database))
 
-    def answer(self, query: Query) -> Hits:
-        """Answer a query; its pictures are restored before if it says so. Raises LookalikeError."""
-        if query.restore:
-            return self.restorer.search(query, self.searches)
-        return self.searches.search(query)
-
     @cached_property
     def saved(self) -> SavedSearchRunner:
-        from search.querying.saved import SavedSearchRunner
-
-        parts = (self.saved_searches, self.reader, self.answer)
-        return SavedSearchRunner(*parts, self.settings.upload_bytes)
+        return make_saved_search_runner(self)
 
     def find_pairs(self, space: Space) -> PairFinder:
         """Return the pairs of near vectors of a space; the same object for all callers."""
@@ -421,6 +412,24 @@ def make_source_reader(library: Library) -> SourceReader:
     return SourceReader(library.reader, library.open_file)
 
 
+def answer_query(library: Library, query: Query) -> Hits:
+    """Answer a query; its pictures are restored before if it says so. Raises LookalikeError."""
+    if query.restore:
+        return library.restorer.search(query, library.searches)
+    return library.searches.search(query)
+
+
+def make_saved_search_runner(library: Library) -> SavedSearchRunner:
+    """Make what saves searches, and runs them among the pictures that a library shows."""
+    from search.querying.saved import SavedSearchRunner
+
+    def answer(query: Query) -> Hits:
+        return answer_query(library, query)
+
+    parts = (library.saved_searches, library.reader, answer)
+    return SavedSearchRunner(*parts, library.settings.upload_bytes)
+
+
 def make_restorer(library: Library) -> PictureRestorer:
     """Make what restores the pictures of a library's queries."""
     from search.generation.restoration import PictureRestorer
@@ -494,18 +503,9 @@ class LibraryView:
 
         return LibrarySearch(cast(Library, self))
 
-    def answer(self, query: Query) -> Hits:
-        """Answer a query; its pictures are restored before if it says so. Raises LookalikeError."""
-        if query.restore:
-            return self.restorer.search(query, self.searches)
-        return self.searches.search(query)
-
     @cached_property
     def saved(self) -> SavedSearchRunner:
-        from search.querying.saved import SavedSearchRunner
-
-        parts = (self._whole.saved_searches, self.reader, self.answer)
-        return SavedSearchRunner(*parts, self._whole.settings.upload_bytes)
+        return make_saved_search_runner(cast(Library, self))
 
     @cached_property
     def generator(self) -> VariantGenerator:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import secrets
 from dataclasses import dataclass
 from typing import Any
@@ -40,9 +39,7 @@ class VariantCache:
         """Add the pictures of variants. Raises LookalikeError if they cannot be kept."""
         entries = []
         for one in variants:
-            out = io.BytesIO()
-            one.picture.save(out, "PNG")
-            name = self.add(out.getvalue())
+            name = self.add(one.to_png())
             entries.append({"id": name, "url": f"/api/v1/variants/{name}.png", **one.to_json()})
         return CachedVariants(tuple(entries), variants.seconds)
 

@@ -5,7 +5,6 @@ MCP is the Model Context Protocol, https://modelcontextprotocol.io. Needs the ex
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable
 from functools import wraps
@@ -131,10 +130,7 @@ def make_server(engine: Engine) -> MCPServer[Any]:
         and similarity of each as JSON, then the pictures."""
         variants = engine.variants(image, n=n, regime=regime, seed=seed)
         content: list[Any] = [json.dumps({"variants": [one.to_json() for one in variants]})]
-        for one in variants:
-            out = io.BytesIO()
-            one.picture.save(out, "PNG")
-            content.append(Picture(data=out.getvalue(), format="png"))
+        content += [Picture(data=one.to_png(), format="png") for one in variants]
         return content
 
     def get_status() -> list[Any]:

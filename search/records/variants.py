@@ -82,18 +82,23 @@ class Variant:
     accepted: bool = True
     source: VariantSource | None = None
 
+    def to_png(self) -> bytes:
+        """Return the picture as a PNG file."""
+        out = io.BytesIO()
+        self.picture.save(out, "PNG")
+        return out.getvalue()
+
     def save(self, folder: Path, stem: str, replace: bool = False) -> Path:
         """Write a PNG to a folder, named by a stem, the seed and the sigma; whole or not at all.
 
         replace: overwrite a file of that name. Otherwise another picture of that name stays, and
         the stem gets a number. Raises StorageError.
         """
-        out = io.BytesIO()
-        self.picture.save(out, "PNG")
+        data = self.to_png()
         path, number = folder / self._file_name(stem), 1
         try:
             with files.open_partial(path) as partial:
-                partial.write_bytes(out.getvalue())
+                partial.write_bytes(data)
                 if replace:
                     os.replace(partial, path)
                 while not replace and not _move_unless_taken(partial, path):

@@ -11,9 +11,8 @@ from search.errors import FilmError, PictureError
 from search.media import images
 from search.media.content import is_low_content
 from search.media.films import GRID, FilmFrame, Grid, is_near_equal, measure_change
-from search.media.rules import Limits
+from search.media.rules import ANIMATED, Limits
 
-FORMATS = ("GIF", "WEBP", "PNG")
 MOST_LOOKED_AT = 1000
 """Frames of an animation that are decoded."""
 MOST_FRAMES = 60
@@ -35,7 +34,7 @@ def read_frames(
     Frames after a broken one are not read.
     """
     opened = images.identify(data, limits)
-    if opened.format not in FORMATS or getattr(opened, "n_frames", 1) < 2:
+    if opened.format not in ANIMATED or getattr(opened, "n_frames", 1) < 2:
         return [], None
     first, frames, end = make_grid(shown), list[FilmFrame](), 0.0
     for at, seconds in _iterate(opened):

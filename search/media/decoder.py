@@ -25,7 +25,7 @@ from search.media import descriptions, images, metadata
 from search.media.job_parts import add_pixels, read_file as read_file
 from search.media.probe import probe_data
 from search.media.reading import open_for_metadata, read_picture
-from search.media.rules import Crop, Limits
+from search.media.rules import ANIMATED, Crop, Limits
 
 try:
     import resource
@@ -107,7 +107,7 @@ def decode(
         reply["description"] = descriptions.read_embedded(opened).to_json()
         blobs.append(images.thumbnail(normalized))
     add_pixels(job, normalized, reply, blobs)
-    if job["frames"] and opened.format in ("GIF", "WEBP", "PNG"):
+    if job["frames"] and opened.format in ANIMATED:
         from search.media import film_jobs
 
         reply["count"] = len(blobs)

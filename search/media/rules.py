@@ -28,6 +28,9 @@ FEATURE_RULE = 1
 """Version of what computes the stored local features (`search.media.local_features`). A sync
 computes those of another rule again."""
 
+ANIMATED = ("GIF", "WEBP", "PNG")
+"""Formats of pictures that may have several frames, as Pillow names them."""
+
 
 @dataclass(frozen=True)
 class Limits:

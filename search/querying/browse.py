@@ -20,6 +20,7 @@ from search.media.decoder_pool import DecodedPicture, DecodeRequest
 from search.media.frames import request_frame
 from search.media.object_urls import join_place
 from search.media.open_file import FilePlace, open_file
+from search.media.rules import ANIMATED
 from search.media.sources import PictureResolver
 from search.media.thumbnails import Thumbnails
 from search.querying.conditions import Condition
@@ -31,8 +32,6 @@ from search.records.films import FilmFrames, Moment
 from search.records.pictures import Picture
 
 NEWEST_FIRST = "-added"
-ANIMATED = ("gif", "webp", "png")
-"""Types of pictures that may have several frames."""
 PART = 500  # pictures that are described at once
 
 
@@ -199,7 +198,7 @@ class PictureBrowser:
         """Return the frames of the film that a picture is of; none for other pictures."""
         picture = self.picture(picture_id)
         for place in self._reader.places(self._reader.resolve(picture.id)):
-            if place.time is not None or picture.metadata.type in ANIMATED:
+            if place.time is not None or picture.metadata.type.upper() in ANIMATED:
                 films = Films(self._reader.database)
                 duration, frames = films.list_film(place.root, place.path)
                 moments = tuple(Moment(*one) for one in frames)

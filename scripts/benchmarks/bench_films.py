@@ -3,14 +3,15 @@
 scripts/bench films [--minutes 10] [--screenshots 200] [--size 1280x720] [--preset veryfast]
                     [--key-frames N] [--seed 0]
 
-A film of many scenes is made: the sample pictures, and then pictures of coloured shapes, each under
-a camera that moves for 2 to 8 s, with three things that move before it; no picture comes twice. It
-is encoded with H.264 (CRF 23), indexed
-by `mini`, and searched by frames of random times that are cropped to 70 % at a random place,
-letterboxed, or shown with subtitles or the controls of a player, or all of these, and encoded as
-JPEG (quality 70). A screenshot counts as found if the first hit of `--kind copy` is within 2 s of
-its time. Intervals are of 95 %, by Wilson's method. What starting costs the processor, as a film of
-a second measures it, is not counted.
+The film has many scenes: first the sample pictures, then pictures of coloured shapes. No picture
+comes twice. In each scene the camera moves for 2 to 8 s, and three things move before it. The film
+is encoded with H.264 (CRF 23) and indexed by `mini`.
+
+The queries are frames of random times: cropped to 70 % at a random place, letterboxed, shown with
+subtitles or the controls of a player, or all of these, and encoded as JPEG (quality 70). A
+screenshot counts as found if the first hit of `--kind copy` is within 2 s of its time. Intervals
+are of 95 %, by Wilson's method. User CPU leaves out what starting costs, as a film of one second
+measures it.
 """
 
 from __future__ import annotations

@@ -41,7 +41,8 @@ T = TypeVar("T")
 CHUNK = 8
 """Pictures of a task, and of a call of an actor."""
 TRIES = 3
-"""How often a picture is sent to a worker that dies, before it is skipped."""
+"""How often a picture is sent to a worker that dies, before it is skipped; and how often workers
+are started when all have died."""
 PAUSE_SECONDS = 1.0
 """Time before a worker that could not be reached is asked again."""
 WAIT_SECONDS = 5.0
@@ -199,6 +200,7 @@ class RayCluster:
         self._workers: dict[int, Any] = {}
         self._loads: dict[int, int] = {}
         self._next_worker, self._is_closed = 0, False
+        self._starts_left = TRIES - 1
         import ray
 
         self._ray, self._is_own = ray, not ray.is_initialized()
@@ -268,33 +270,40 @@ class RayCluster:
         ]
 
     def _start(self, report: Callable[[str], None]) -> None:
-        """Start an actor on each graphics processor, or on each node if there is none."""
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        nodes = [node for node in self._ray.nodes() if node["Alive"]]
-        cpus = sum(int(node["Resources"].get("CPU", 0)) for node in nodes)
-        gpus = sum(int(node["Resources"].get("GPU", 0)) for node in nodes)
+        """Start the actors, and wait until their models are open."""
+        nodes = self._list_nodes()
+        cpus = _count(nodes, "CPU")
         if not cpus:
             raise ClusterError("the Ray cluster has no processor; start a node with `ray start`")
         self._decode_window = 2 * cpus
         self._decode_remotely = self._ray.remote(num_cpus=1, max_retries=0)(decode_pictures)
-        models = [(one.name, one.fingerprint) for one in self._embedders]
-        if gpus:
-            for _ in range(gpus):
-                self._start_worker(models, "cuda", 1, num_gpus=1, num_cpus=0)
-        else:
-            for node in nodes:
-                share = max(1, int(node["Resources"].get("CPU", 0)) // 2)
-                affinity = NodeAffinitySchedulingStrategy(node["NodeID"], soft=True)
-                # decoding counts the processors; torch takes what it leaves
-                self._start_worker(models, "cpu", share, num_cpus=0, scheduling_strategy=affinity)
+        self._start_workers()
         self._embed_window = 2 * len(self._workers)
         try:
             for worker in self._workers.values():
                 self._get(worker.is_ready.remote())
         except self._ray.exceptions.RayError as error:
             raise _describe(error) from error
+        gpus = _count(nodes, "GPU")
         report(f"Ray: {len(nodes)} nodes, {cpus} processors, {gpus} graphics processors")
+
+    def _list_nodes(self) -> list[dict[str, Any]]:
+        return [node for node in self._ray.nodes() if node["Alive"]]
+
+    def _start_workers(self) -> None:
+        """Start an actor on each graphics processor, or on each node if there is none."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        nodes = self._list_nodes()
+        models = [(one.name, one.fingerprint) for one in self._embedders]
+        gpus = _count(nodes, "GPU")
+        for _ in range(gpus):
+            self._start_worker(models, "cuda", 1, num_gpus=1, num_cpus=0)
+        for node in () if gpus else nodes:
+            share = max(1, _count([node], "CPU") // 2)
+            affinity = NodeAffinitySchedulingStrategy(node["NodeID"], soft=True)
+            # decoding counts the processors; torch takes what it leaves
+            self._start_worker(models, "cpu", share, num_cpus=0, scheduling_strategy=affinity)
 
     def _start_worker(self, *arguments: Any, **options: Any) -> None:
         actor = self._ray.remote(max_restarts=0, **options)(EmbeddingWorker)
@@ -404,10 +413,14 @@ class RayCluster:
 
     def _send_embedding(self, chunk: _Embedding) -> _Embedding:
         """Send a chunk to the actor that has the least to do."""
+        if not self._workers and self._starts_left:
+            log.warning("all workers of Ray have ended; new ones are started")
+            self._starts_left -= 1
+            self._start_workers()
         if not self._workers:
             raise ClusterError(
-                "all workers of the Ray cluster have ended; see `ray status`, then run the same "
-                "command again: it goes on where it stopped"
+                f"all workers of the Ray cluster have ended, {TRIES} times; see `ray status`, then "
+                "run the same command again: it goes on where it stopped"
             )
         chunk.worker = min(self._workers, key=self._loads.__getitem__)
         self._loads[chunk.worker] += 1
@@ -442,12 +455,16 @@ class RayCluster:
             try:
                 return self._ray.get(ref, timeout=WAIT_SECONDS)
             except self._ray.exceptions.GetTimeoutError:
-                alive = [node for node in self._ray.nodes() if node["Alive"]]
-                if not any(node["Resources"].get("CPU") for node in alive):
+                if not _count(self._list_nodes(), "CPU"):
                     raise ClusterError(
                         "no node of the Ray cluster is alive any more; start one, then run the "
                         "same command again: it goes on where it stopped"
                     ) from None
+
+
+def _count(nodes: Iterable[dict[str, Any]], kind: str) -> int:
+    """Return how many processors of a kind nodes have. kind: CPU or GPU."""
+    return sum(int(node["Resources"].get(kind, 0)) for node in nodes)
 
 
 def _pairs(chunk: _Decoding) -> Iterator[tuple[Any, DecodeTask]]:

@@ -18,7 +18,7 @@ from helpers.pictures import paint
 from search import Engine, InputError
 from search.errors import ClusterError
 from search.indexing import ray as ray_module
-from search.indexing.ray import CHUNK, DecodeTask, RayCluster, decode_pictures, read_stamp
+from search.indexing.ray import CHUNK, TRIES, DecodeTask, RayCluster, decode_pictures, read_stamp
 from search.media.decoder_pool import DecodedPicture, DecodeFailure, DecodeRequest, DecoderPool
 from search.media.objects import ObjectStores
 from search.media.rules import Limits
@@ -40,7 +40,9 @@ def cluster() -> Iterator[Any]:
     """A head and a node, with a processor each."""
     from ray.cluster_utils import Cluster
 
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Ray ends workers when the machine is short of memory, be it for another program
+    environment = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_memory_monitor_refresh_ms": "0"}
+    os.environ |= environment
     options = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100 * 2**20}
     one = Cluster(initialize_head=True, head_node_args=options)
     try:
@@ -48,7 +50,8 @@ def cluster() -> Iterator[Any]:
         yield one
     finally:
         one.shutdown()
-        del os.environ["RAY_USAGE_STATS_ENABLED"]
+        for name in environment:
+            del os.environ[name]
 
 
 def fill(folder: Path, count: int) -> None:
@@ -224,6 +227,44 @@ def test_a_worker_that_cannot_be_reached_for_a_moment_goes_on(
         report = progress.report or report
     assert report is not None and len(failures) == 3
     compare(engine, report, library(tmp_path / "other"), folder)
+
+
+@pytest.mark.parametrize("deaths", [1, TRIES])
+def test_new_workers_are_started_when_all_have_died(
+    library: Open,
+    cluster: Any,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    deaths: int,
+) -> None:
+    import ray
+
+    fill(folder, 40)
+    get, left = ray.get, deaths * len(cluster.list_all_nodes())
+
+    def get_or_fail(ref: Any, **options: Any) -> Any:
+        nonlocal left
+        value = get(ref, **options)
+        if left and isinstance(value, list):  # it is of an embedding worker
+            left -= 1
+            raise ray.exceptions.ActorDiedError
+        return value
+
+    monkeypatch.setattr(ray, "get", get_or_fail)
+    engine = library()
+    if deaths == TRIES:
+        with pytest.raises(ClusterError, match="run the same command again"):
+            engine.sync(folder, ray=cluster.address)
+        monkeypatch.setattr(ray, "get", get)
+    report = engine.sync(folder, ray=cluster.address)
+    assert left == 0
+    reference = library(tmp_path / "other")
+    if deaths < TRIES:
+        compare(engine, report, reference, folder)
+    else:
+        reference.sync(folder)
+        assert set(vectors(engine)) == set(vectors(reference))
 
 
 def test_an_index_that_is_stopped_leaves_ray(library: Open, cluster: Any, folder: Path) -> None:

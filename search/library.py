@@ -57,6 +57,8 @@ if TYPE_CHECKING:
     from search.vectors.features.replica import FeatureReplica
     from search.vectors.pairs import PairFinder
 
+REUSE_SECONDS = 60.0
+"""For which a picture of a URL is used again: the page shows it, and searches by it."""
 T = TypeVar("T")
 
 
@@ -359,10 +361,10 @@ class Library:
 
     @cached_property
     def fetcher(self) -> Fetcher:
-        return self._make_fetcher()
+        return self._make_fetcher(reuse_seconds=REUSE_SECONDS)
 
-    def _make_fetcher(self, purpose: str = PICTURES) -> Fetcher:
-        """Return what fetches URLs. purpose: what sites are told."""
+    def _make_fetcher(self, purpose: str = PICTURES, reuse_seconds: float = 0.0) -> Fetcher:
+        """Return what fetches URLs. purpose, reuse_seconds: as for `Fetcher`."""
         from search.media.addresses import AllowedHosts
         from search.media.fetch import Fetcher
 
@@ -374,6 +376,7 @@ class Library:
             allow_hosts=hosts,
             contact=s.contact,
             purpose=purpose,
+            reuse_seconds=reuse_seconds,
         )
 
     @cached_property

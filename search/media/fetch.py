@@ -12,6 +12,7 @@ import logging
 import socket
 import ssl
 import threading
+import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, TimeoutError as FutureTimeoutError
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CONNECT_SECONDS = 5.0
+REUSED_BYTES = 2**25
 MOST_HOSTS = 64  # whose connections a session keeps open
 ENCODINGS = {"gzip": 31, "x-gzip": 31, "deflate": 47}  # zlib's window bits
 AGENT = f"lookalike/{version('lookalike')}"
@@ -83,18 +85,24 @@ class Fetcher:
         allow_hosts: AllowedHosts | None = None,
         contact: str | None = None,
         purpose: str = "fetches single pictures for a person; no crawler",
+        reuse_seconds: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """most: bytes of an answer; seconds: for all of it; redirects: followed at most.
 
         allow_hosts: hosts that are fetched from although their addresses are not `allowed`.
         contact: of who runs this, which the sites are told. purpose: what they are told if there
-        is none.
+        is none. reuse_seconds: for which `fetch` gives a picture again without asking the site; it
+        holds `REUSED_BYTES` of pictures at most.
         """
         self._most, self._seconds, self._redirects = most, seconds, redirects
         self._resolve, self._allowed = resolve, allowed
         self._allow_hosts = allow_hosts or AllowedHosts()
         about = f"+{contact}" if contact else purpose
         self._agent = f"{AGENT} ({about})"
+        self._reuse_seconds, self._clock = reuse_seconds, clock
+        self._lock = threading.Lock()
+        self._recent: dict[str, tuple[float, Future[FetchedPicture]]] = {}
 
     def fetch(self, url: str) -> FetchedPicture:
         """Return the picture at a URL, or the main picture of the web page at it.
@@ -105,16 +113,42 @@ class Fetcher:
         url = normalize_url(url) or url
         if (data := decode_data_url(url, self._most)) is not None:
             return FetchedPicture(data)
+        with self._lock:
+            self._drop_old()
+            future = self._recent[url][1] if url in self._recent else self._start(url)
+            if self._reuse_seconds and url not in self._recent:
+                self._recent[url] = self._clock() + self._reuse_seconds, future
+        try:
+            return future.result()
+        except BaseException:
+            with self._lock:
+                if url in self._recent and self._recent[url][1] is future:
+                    del self._recent[url]
+            raise
+
+    def _start(self, url: str) -> Future[FetchedPicture]:
+        """Fetch a URL in a thread of its own: the caller may have a running loop."""
         future: Future[FetchedPicture] = Future()
 
-        def work() -> None:  # in a thread of its own: the caller may have a running loop
+        def work() -> None:
             try:
                 future.set_result(asyncio.run(self._fetch_in_time(url)))
             except BaseException as error:
                 future.set_exception(error)
 
         threading.Thread(target=work, name="fetch", daemon=True).start()
-        return future.result()
+        return future
+
+    def _drop_old(self) -> None:
+        """Forget pictures that were fetched too long ago, and the oldest ones if they are too
+        large together."""
+        now, total = self._clock(), 0
+        for url, (end, future) in reversed(list(self._recent.items())):
+            if not future.done():
+                continue
+            total += 0 if future.exception() else len(future.result().data)
+            if now >= end or future.exception() or total > REUSED_BYTES:
+                del self._recent[url]
 
     async def _fetch_in_time(self, url: str) -> FetchedPicture:
         here = parse_url(url)

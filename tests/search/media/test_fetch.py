@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import secrets
 import socket
 import struct
 import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
@@ -20,6 +22,7 @@ import pytest
 from helpers.pictures import jpeg
 
 from search import Engine, InputError, PictureError
+from search.media import fetch
 from search.media.addresses import Address, AllowedHosts, is_public
 from search.media.fetch import Fetcher, resolve
 from search.media.urls import parse_url
@@ -514,6 +517,49 @@ def test_proxies_of_the_environment_are_not_used(
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.2:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.2:1")
     assert fetcher().fetch(f"http://here.test:{port}/picture").data == PICTURE
+
+
+def test_a_picture_is_reused_for_a_while(port: int) -> None:
+    now, key = 0.0, secrets.token_hex(4)
+    reusing = Fetcher(
+        100_000,
+        5.0,
+        resolve=names(here="127.0.0.1"),
+        allowed=loopback,
+        reuse_seconds=60.0,
+        clock=lambda: now,
+    )
+    url = f"http://here.test:{port}/picture?{key}"
+
+    def count() -> int:
+        return sum(key in path for path, _ in Handler.requests)
+
+    with ThreadPoolExecutor(4) as pool:  # as the page does, which shows and searches at once
+        assert {one.data for one in pool.map(reusing.fetch, [url] * 4)} == {PICTURE}
+    assert count() == 1
+    now = 59.0
+    assert reusing.fetch(url).data == PICTURE and count() == 1
+    now = 61.0
+    assert reusing.fetch(url).data == PICTURE and count() == 2
+
+
+def test_what_failed_or_is_too_large_is_fetched_again(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reusing = Fetcher(
+        100_000, 5.0, resolve=names(here="127.0.0.1"), allowed=loopback, reuse_seconds=60.0
+    )
+    key = secrets.token_hex(4)
+    for _ in range(2):
+        with pytest.raises(InputError, match="404"):
+            reusing.fetch(f"http://here.test:{port}/missing?{key}")
+    assert sum(key in path for path, _ in Handler.requests) == 2
+    monkeypatch.setattr(fetch, "REUSED_BYTES", 2 * len(PICTURE))
+    urls = [f"http://here.test:{port}/picture?{key}{i}" for i in range(3)]
+    for url in (*urls, urls[2], urls[0]):
+        assert reusing.fetch(url).data == PICTURE
+    counts = [sum(f"/picture?{key}{i}" == path for path, _ in Handler.requests) for i in range(3)]
+    assert counts == [2, 1, 1]
 
 
 def test_the_library_is_searched_by_url(engine: Engine, folder: Any, port: int) -> None:

@@ -41,6 +41,8 @@ from search.records.indexing import IndexReport  # noqa: E402
 
 NEAR_SECONDS = 2.0
 RATE = 25
+FIRST_STRANGER = 100_000
+"""Seed of the first picture of the other film."""
 
 
 def make_scenes(seconds: float, rng: random.Random) -> list[Scene]:
@@ -153,6 +155,15 @@ def take_frames(path: Path, times: list[float]) -> dict[float, Image.Image]:
     return frames
 
 
+def take_strangers(count: int, size: tuple[int, int], rng: random.Random) -> list[Image.Image]:
+    """Return frames of another film: coloured shapes that the first film does not show."""
+    scenes = [
+        Scene(make_picture(FIRST_STRANGER + i), 1 / RATE, (rng.random() / 3, rng.random() / 3, 0.6))
+        for i in range(count)
+    ]
+    return list(draw_film(scenes, size, rng))
+
+
 def compute_interval(count: int, n: int) -> tuple[float, float]:
     """Return the 95 % interval of a share (Wilson, 1927)."""
     z, share = 1.96, count / n
@@ -242,10 +253,22 @@ def main() -> None:
             round(rng.uniform(0, seconds - 0.1) * RATE) / RATE for _ in range(args.screenshots)
         ]
         frames = take_frames(film, times)
-        print(
-            "edit                n    found within 2 s    right film    median error of the found"
-        )
         with Engine.open(Path(folder, "home"), "mini") as engine:
+            strangers = take_strangers(args.others, (width, height), rng)
+            wrong = sum(
+                bool(engine.search(image=compress(crop(one, rng)), kind="copy", k=1))
+                for one in strangers
+            )
+            low, high = compute_interval(wrong, len(strangers))
+            print(
+                f"frames of another film, cropped, taken for this one: {wrong} of "
+                f"{len(strangers)} ({low:.3f} to {high:.3f})",
+                flush=True,
+            )
+            print(
+                "edit                n    found within 2 s    right film    median error of the "
+                "found"
+            )
             for name, attack in ATTACKS.items():
                 some = times if name == "cropped to 70 %" else times[: args.others]
                 errors = list[float]()

@@ -35,6 +35,10 @@ SAME_BITS = 12
 """Codes that differ in at most so many bits are of points that look the same."""
 LEAST_WIDTH = 0.06
 """Least width of a cloud of points, as a share of its length."""
+MOST_PARTS, LEAST_PART = 3, 15
+"""Parts of a picture that may have moved each in its own way, and points that a further part needs.
+What moves before a camera can have more points than the rest: the part with the most equal blocks
+is where the pictures lie on each other."""
 BLOCK = 12
 """Pixels of a side of the blocks in which two pictures are compared."""
 LEAST_CONTRAST = 4.0
@@ -152,18 +156,34 @@ def align(query: LocalFeatures, hit: LocalFeatures, mirrored: bool = False) -> A
     mirrored: `query` is the mirrored one; the matrix is of the query itself.
     """
     pairs = match_descriptors(query, hit)
+    best, pairs = _align_part(query, hit, pairs, mirrored)
+    for _ in range(MOST_PARTS - 1):
+        if best is None or len(pairs) < LEAST_PART:
+            break
+        part, pairs = _align_part(query, hit, pairs, mirrored)
+        if part is None or part.inliers < LEAST_PART:
+            break
+        if part.agreement * part.blocks > best.agreement * best.blocks:
+            best = part
+    return best
+
+
+def _align_part(
+    query: LocalFeatures, hit: LocalFeatures, pairs: Pairs, mirrored: bool
+) -> tuple[Alignment | None, Pairs]:
+    """Return how most of some pairs of points lie, if anything tells, and the other pairs."""
+    best, most, rest = None, 0, pairs
     if len(pairs) < 4:
-        return None
-    best, most = None, 0
+        return None, rest
     for matrix, agree in _estimate(query.points[pairs[:, 0]], hit.points[pairs[:, 1]]):
         own, other = query.points[pairs[agree, 0]], hit.points[pairs[agree, 1]]
         count = count_distinct(own, other, query.codes[pairs[agree, 0]])
         usable = is_plausible(matrix, query, hit) and not (_is_line(own) or _is_line(other))
         if usable and count > 1.2 * most:
-            best, most = matrix, count
+            best, most, rest = matrix, count, np.delete(pairs, agree, axis=0)
     if best is None:
-        return None
-    return measure(query, hit, best, most, mirrored)
+        return None, rest
+    return measure(query, hit, best, most, mirrored), rest
 
 
 def align_whole(query: LocalFeatures, hit: LocalFeatures) -> Alignment:

@@ -7,6 +7,7 @@ features say which of them are worth a look; those are decoded again, and compar
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -69,8 +70,13 @@ SURE_AGREEMENT, LEAST_AGREEMENT, WHOLE_AGREEMENT = 0.8, 0.7, 0.8
 """Agreement that proves the same picture with few points, with many, and without any."""
 LEAST_CONTAINED = 0.8
 """Share of one picture that must be in the other one, unless they are equal where they overlap:"""
+LEAST_SHOWN = 0.4
+"""The same for a frame of a film, whose camera may have moved on, if the pixels agree."""
 EQUAL_AGREEMENT, EQUAL_COLORS = 0.95, 1.5
 """Least agreement, and greatest distance of colors (CIEDE2000), of equal pixels."""
+COLOR_SCALE = 5.0
+"""Distance of colors (CIEDE2000) that halves the strength of evidence: of the frames of a film that
+show one scene, the nearest in time should come first (chosen by `scripts/bench films`)."""
 LEAST_BLOCKS, WHOLE_BLOCKS = 4, 16
 """Blocks with content that must be compared, with points and without."""
 
@@ -366,13 +372,14 @@ def judge(
     in_hit = outline(alignment.matrix, query.plain, hit)
     in_query = outline(invert(alignment.matrix), hit, query.plain)
     query_overlap, hit_overlap = measure_overlap(in_query), measure_overlap(in_hit)
-    if verdict == "edited" and not _is_edit(alignment, max(query_overlap, hit_overlap)):
+    contained = max(query_overlap, hit_overlap)
+    is_frame = candidate.summary.time is not None
+    if is_frame and contained >= (LEAST_SHOWN if verdict == "edited" else LEAST_CONTAINED):
+        verdict = "edited"  # what moved since is no other picture: it is the film
+    elif verdict == "edited" and not _is_edit(alignment, contained):
         if alignment.inliers < SURE_INLIERS:
             return alike
         verdict = "photographed_again"
-    is_frame = candidate.summary.time is not None
-    if is_frame and max(query_overlap, hit_overlap) >= LEAST_CONTAINED:
-        verdict = "edited"  # what moved since is no other picture: it is the film
     return Evidence(
         verdict=verdict,
         inliers=alignment.inliers,
@@ -429,5 +436,8 @@ def rank_by_evidence(
 
 
 def measure_strength(evidence: Evidence) -> float:
-    """Return how strong evidence is: the more points agree, and the more of the pixels."""
-    return (evidence.inliers + 10) * evidence.agreement
+    """Return how strong evidence is: the more points agree, the more of the pixels, the more of one
+    picture is in the other, and the nearer the colors are."""
+    contained = max(evidence.query_overlap, evidence.hit_overlap)
+    closeness = 1 / (1 + (evidence.color_distance or 0.0) / COLOR_SCALE)
+    return math.sqrt(evidence.inliers + 10) * evidence.agreement * contained**2 * closeness

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from helpers.project import SAMPLES
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from search.media.local_features import LocalFeatures, extract, unpack_dense
 from search.querying.geometry import (
@@ -72,6 +72,20 @@ def test_whole_pictures_are_laid_on_each_other_by_pixels(turns: int, mirrored: b
     alignment = align_whole(query, hit)
     assert alignment.agreement > 0.9 and alignment.mirrored == mirrored
     assert measure_overlap(outline(alignment.matrix, query, hit)) == pytest.approx(1, abs=0.02)
+
+
+def test_what_moved_does_not_hide_what_stayed() -> None:
+    """A thing with many points before a background with few."""
+    stage = open_sample("shoes/02.jpg").resize((500, 500)).filter(ImageFilter.GaussianBlur(2))
+    thing = open_sample("dress/02.jpg").resize((200, 200))
+    first, second = stage.copy(), stage.copy()
+    first.paste(thing, (10, 250))
+    second.paste(thing, (260, 10))
+    query, hit = describe(first, "query"), describe(second)
+    alignment = align(query, hit)
+    assert alignment is not None
+    corners = outline(alignment.matrix, query, hit)
+    assert np.abs(corners - [(0, 0), (1, 0), (1, 1), (0, 1)]).max() < 0.02
 
 
 def test_a_consensus_leaves_out_pairs_that_lie_elsewhere() -> None:

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from search import Engine, Hits, Query, QueryError, Term
 from search.querying.steps import Candidate
-from search.querying.verification import rank_by_evidence
+from search.querying.verification import measure_strength, rank_by_evidence
 from search.records.hits import Evidence
 
 PATIENT = 120.0  # seconds, so that a slow machine verifies as much as a quick one
@@ -286,6 +286,17 @@ def test_evidence_orders_what_is_proven_before_what_is_alike(engine: Engine) -> 
     }
     ranked = rank_by_evidence(candidates, evidence, {d})
     assert [one.row_id for one in ranked] == [d, c, b, a]
+
+
+def test_of_copies_the_whole_and_the_nearest_in_color_come_first() -> None:
+    """As of the frames of a film that show one scene."""
+    parts = {"inliers": 100, "agreement": 0.7}
+    whole = Evidence("edited", **parts, query_overlap=1.0, hit_overlap=0.5, color_distance=4.0)
+    strengths = [
+        measure_strength(replace(whole, **change))
+        for change in ({}, {"query_overlap": 0.8}, {"color_distance": 9.0}, {"inliers": 60})
+    ]
+    assert strengths[0] > max(strengths[1:])
 
 
 def test_hits_are_the_same_after_json(engine: Engine) -> None:

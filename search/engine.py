@@ -41,6 +41,7 @@ from search.records.words import KnownWord, Suggestion, Words
 from search.settings import Settings
 
 if TYPE_CHECKING:
+    from search.catalog.collections import Collections
     from search.catalog.tagging import Albums, Tagging
     from search.catalog.writes import Origins, Root, Space
     from search.embedders.base import Embedder
@@ -88,7 +89,7 @@ class Engine:
         """See `open`."""
         self._library, self._process = library, os.getpid()
         self._whole: Engine | None = None
-        self.collections: frozenset[str] | None = None
+        self.visible_roots: frozenset[str] | None = None
         """Paths of the indexed folders that it is limited to (see `within`); None for all."""
 
     @property
@@ -145,14 +146,14 @@ class Engine:
         and needs no `close`.
         """
         view = Engine(cast("Library", LibraryView(self.library, collections)))
-        view._whole, view.collections = self, frozenset(collections)
+        view._whole, view.visible_roots = self, frozenset(collections)
         return view
 
     def is_within(self, place: str) -> bool:
         """Return whether a path or a URL is in a folder that this engine is limited to."""
-        if self.collections is None:
+        if self.visible_roots is None:
             return True
-        return any(relative_place(place, one) is not None for one in self.collections)
+        return any(relative_place(place, one) is not None for one in self.visible_roots)
 
     def __enter__(self) -> Engine:
         return self
@@ -916,6 +917,16 @@ class Engine:
         return AnnotationFiles(self.library.catalog, self.library.reader)
 
     @property
+    def collections(self) -> Collections:
+        """Collections: one or several indexed folders under a name, which the condition
+        `collection=NAME` selects.
+
+        engine.collections.add("Family", ["~/Pictures"])
+        engine.search("query.jpg", where="collection=Family")
+        """
+        return self.library.collections
+
+    @property
     def albums(self) -> Albums:
         """Albums of pictures."""
         return self.library.albums
@@ -1087,12 +1098,13 @@ class Engine:
                 dict(root.left_out),
                 root.exclude,
                 schedules.get(root.path),
+                root.collection,
             )
             for root in self.library.catalog.roots()
             if self.library.reader.sees(os.fsencode(root.path))
         )
         index = self.library.indexes.status(space)
-        is_whole = self.collections is None
+        is_whole = self.visible_roots is None
         if not is_whole:
             index = index | {"generation": 0}  # it counts the changes of the whole library
         return Status(
@@ -1157,16 +1169,14 @@ class Engine:
         """Add a token for a user of the server, and return it. It is stored nowhere.
 
         name: of the token, such as the user's. role: `read`, `write` or `admin`; each includes
-        those before it. collections: indexed folders that it is for; None for the whole library.
-        Raises InputError, and NotFoundError for a folder that is not indexed.
+        those before it. collections: indexed folders that it is for, or names of collections, which
+        stand for the folders that they have now; None for the whole library. Raises InputError, and
+        NotFoundError for a folder that is not indexed.
         """
-        places = None if collections is None else [resolve_place(one) for one in collections]
-        known = {root.path for root in self.library.catalog.roots()} | {self.library.uploads_place}
-        for place in places or ():
-            if place not in known:
-                raise NotFoundError(
-                    f"{place} is not an indexed folder; `lookalike status` lists those there are"
-                )
+        places = None
+        if collections is not None:
+            listed = [self.collections.find_folders(one) for one in collections]
+            places = [*dict.fromkeys(place for folders in listed for place in folders)]
         return self.library.tokens.add(name, role, places)
 
     def tokens(self) -> list[Token]:

@@ -28,6 +28,7 @@ from search.vectors.registry import StoreServer, open_stores
 
 if TYPE_CHECKING:
     from search.catalog.captions import ModelCaptions
+    from search.catalog.collections import Collections
     from search.catalog.jobs import JobBoard
     from search.catalog.saved_searches import SavedSearches
     from search.catalog.tagging import Albums, Tagging
@@ -182,6 +183,12 @@ class Library:
         from search.catalog.tagging import Albums
 
         return Albums(self.reader, self.catalog, self.write_lock.borrow)
+
+    @cached_property
+    def collections(self) -> Collections:
+        from search.catalog.collections import Collections
+
+        return Collections(self.reader, self.catalog, self.write_lock.borrow, self.uploads_place)
 
     @cached_property
     def texts(self) -> Texts:
@@ -483,6 +490,14 @@ class LibraryView:
         from search.catalog.tagging import Albums
 
         return Albums(self.reader, self._whole.catalog, self._whole.write_lock.borrow)
+
+    @cached_property
+    def collections(self) -> Collections:
+        from search.catalog.collections import Collections
+
+        whole = self._whole
+        parts = (whole.catalog, whole.write_lock.borrow, whole.uploads_place)
+        return Collections(self.reader, *parts)
 
     @cached_property
     def remover(self) -> Remover:

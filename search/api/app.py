@@ -20,6 +20,7 @@ from search.api.examples import add_examples
 from search.api.request_log import RequestLog
 from search.api.routers import (
     captions,
+    collections,
     desktop,
     downloads,
     duplicates,
@@ -75,7 +76,7 @@ def create_app(
     app.state.watcher = FolderWatcher(engine, context.jobs) if watch else None
     searches = search, saved, duplicates
     pictures = removal, downloads, tags, images, texts, films, captions, variants
-    for part in (*searches, *pictures, index, folders, share, system, desktop, web):
+    for part in (*searches, *pictures, index, folders, collections, share, system, desktop, web):
         app.include_router(part.router)
     problems.install(app, HEADERS)
     max_bytes = engine.settings.upload_bytes

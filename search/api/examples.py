@@ -59,7 +59,9 @@ ROOT = {
     "left_out": {"raw": 3},
     "exclude": ["*.tmp"],
     "sync_hours": None,
+    "collection": "Family",
 }
+COLLECTION = {"name": "Family", "folders": [ROOT["path"]], "files": 112, "pictures": 110}
 PROGRESS = {"phase": "index", "done": 64, "total": 110, "path": FILES["path"], "pictures": []}
 RUNNING_JOB = {
     "id": JOB,
@@ -322,6 +324,9 @@ ANSWERS: dict[str, Any] = {
         "left_out": [{"path": "/home/ada/Pictures/party.mp4", "kind": "film"}],
         "has_more": False,
     },
+    "list_collections": {"collections": [COLLECTION]},
+    "add_to_collection": COLLECTION,
+    "rename_collection": COLLECTION,
     "list_jobs": {"jobs": [RUNNING_JOB]},
     "get_job": RUNNING_JOB,
     "cancel_job": {**RUNNING_JOB, "state": "cancelled", "finished": 1764250060.0},
@@ -396,6 +401,8 @@ REQUESTS: dict[str, Any] = {
     "rename_tag": {"name": "Lisbon"},
     "create_album": {"name": "Lisbon", "ids": [ID]},
     "rename_album": {"name": "Lisbon 2024"},
+    "add_to_collection": {"folders": ["/home/ada/Pictures"]},
+    "rename_collection": {"name": "Family"},
     "start_index": {"path": "~/Pictures"},
     "allow_folder": {"path": "/mnt/photos"},
     "change_folder": {"path": "/home/ada/Pictures", "sync_hours": 24},
@@ -411,6 +418,7 @@ PARAMETERS = {
     "picture_id": ID[:12],
     "tag": "beach",
     "album": ALBUM,
+    "collection": "Family",
     "job_id": JOB,
     "name": VARIANT,
     "prefix": "ca",

@@ -277,6 +277,21 @@ class AlbumsJson(BaseModel):
     albums: list[Album]
 
 
+class CollectionJson(BaseModel):
+    """Indexed folders under a name. files: in them; pictures: those that lists show."""
+
+    name: str
+    folders: list[str]
+    files: int
+    pictures: int
+
+
+class CollectionsJson(BaseModel):
+    """The collections, by name."""
+
+    collections: list[CollectionJson]
+
+
 class UndoJson(BaseModel):
     """A body for `POST /images/batch` that brings back what was before. A change has no field that
     changes nothing."""
@@ -655,6 +670,16 @@ class NewAlbumJson(RenameJson):
     """An album, and the ids of its pictures."""
 
     ids: list[Annotated[str, Field(max_length=64)]] = Field([], max_length=MOST_CHANGED)
+
+
+class CollectionFoldersJson(BaseModel):
+    """Folders that a collection is to have, beside those that it has."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    folders: list[Annotated[str, Field(min_length=1, max_length=4096)]] = Field(
+        min_length=1, max_length=1000, description="As the status lists them."
+    )
 
 
 class IndexJson(BaseModel):

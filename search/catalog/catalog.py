@@ -484,4 +484,5 @@ def _root(row: Any) -> Root:
     path, exclude = os.fsdecode(row.path), tuple(row.exclude)
     listing = bool(row.follow_links), dict(row.left_out)
     state = row.file_system, bool(row.keeps_lost)
-    return Root(int(row.id), path, row.device, row.state, exclude, *listing, *state)
+    known = (int(row.id), path, row.device, row.state, exclude)
+    return Root(*known, *listing, *state, collection=row.collection)

@@ -914,6 +914,11 @@ def add_films(connection: Connection) -> None:
     )
 
 
+def add_collections(connection: Connection) -> None:
+    """Names of collections, which are one or several roots each."""
+    _add_column(connection, "roots", "collection", "TEXT")
+
+
 class Migration(NamedTuple):
     """version: of the schema after it. apply: changes a catalog of the version before."""
 
@@ -949,6 +954,7 @@ MIGRATIONS = (
     Migration(26, add_saved_searches),
     Migration(27, add_sites),
     Migration(28, add_films),
+    Migration(29, add_collections),
 )
 """Never edited, only extended at the end."""
 NEWEST = MIGRATIONS[-1].version

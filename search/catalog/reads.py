@@ -157,6 +157,16 @@ class CatalogReader:
             rows = c.execute(select(roots.c.id, roots.c.path)).all()
         return {int(row.id): os.fsdecode(row.path) for row in rows if self.sees(row.path)}
 
+    def list_collections(self) -> dict[str, list[int]]:
+        """Return the ids of the roots that are shown of each collection, by its name, in order."""
+        query = select(roots.c.id, roots.c.path, roots.c.collection).order_by(roots.c.path)
+        named: dict[str, list[int]] = {}
+        with self.database.read() as c:
+            for row in c.execute(query.where(roots.c.collection.is_not(None))):
+                if self.sees(row.path):
+                    named.setdefault(row.collection, []).append(int(row.id))
+        return dict(sorted(named.items()))
+
     def find_uploads_root(self) -> int | None:
         """Return the id of the root of uploads, if there is one that is shown."""
         with self.database.read_prepared() as fetch:

@@ -78,6 +78,7 @@ roots = Table(
     Column("file_system", Text),  # see `search.indexing.file_system`
     # most files vanished at once; those that did stay until a person confirms it
     Column("keeps_lost", Boolean, nullable=False, default=False, server_default=false()),
+    Column("collection", Text),  # the name of the collection that it is in
 )
 
 pictures = Table(

@@ -97,6 +97,17 @@ class NameReader:
                         counted[row.name] = count
         return dict(Counter(counted).most_common(most))
 
+    def collections(self, start: str, most: int) -> dict[str, int]:
+        """Return the names of collections of which a word begins with a text."""
+        counted: dict[str, int] = {}
+        for name, root_ids in self._reader.list_collections().items():
+            if _begins(name, start):
+                held = select(places.c.picture).join(files, files.c.id == places.c.file)
+                held = held.where(files.c.root.in_(root_ids))
+                with self._reader.database.read() as c:
+                    counted[name] = self._count_pictures(c, pictures.c.row_id.in_(held))
+        return dict(Counter(counted).most_common(most))
+
     def dates(self, start: str) -> dict[str, int]:
         """Return the years that begin with some digits, or the months of a year, oldest first."""
         length, date = (7 if len(start) >= 4 else 4), pictures.c.taken

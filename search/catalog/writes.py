@@ -87,7 +87,8 @@ class Root:
     or `offline`. exclude: globs of files that are left out. follow_links: links in it are followed.
     left_out: how many files of each kind were left out when it was last listed. file_system: see
     `search.indexing.file_system`; None for a root of an earlier version. keeps_lost: most files
-    vanished at once, and those that did stay until a person confirms it.
+    vanished at once, and those that did stay until a person confirms it. collection: the name of
+    the one that it is in.
     """
 
     id: int
@@ -99,6 +100,7 @@ class Root:
     left_out: Mapping[str, int] = field(default_factory=dict)
     file_system: str | None = None
     keeps_lost: bool = False
+    collection: str | None = None
 
 
 class CatalogFile(NamedTuple):

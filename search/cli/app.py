@@ -37,6 +37,7 @@ COMMANDS = {
     "favourite": "search.cli.tags",
     "rating": "search.cli.tags",
     "album": "search.cli.tags",
+    "collection": "search.cli.collections",
     "hidden": "search.cli.tags",
     "remove": "search.cli.removal",
     "variants": "search.cli.variants",

@@ -43,9 +43,9 @@ def add(
         arguments.option(
             "--collection",
             parser=arguments.source,
-            metavar="ROOT",
-            help="An indexed folder that the token is for; without one, the whole library. "
-            "Repeatable.",
+            metavar="ROOT|NAME",
+            help="An indexed folder that the token is for, or a collection, which stands for the "
+            "folders that it has now; without one, the whole library. Repeatable.",
         ),
     ] = None,
     as_json: AsJson = False,

@@ -252,7 +252,7 @@ class FolderSync:
             root = self._adopt(folder, device, patterns, follow_links, listing)
         elif root:
             for inner in self._inner(full):
-                for path in _paths_inside(listing, root, inner):
+                for path in _paths_inside(listing, root.path, inner):
                     del listing.entries[path]
         if root is None:
             raise NotFoundError(f"{full} is not there; give a folder of pictures")
@@ -315,14 +315,22 @@ class FolderSync:
         """Add a root as online; roots inside it become part of it, with their globs.
 
         An inner root that is offline or on another file system stays a root, and its files leave
-        the listing.
+        the listing. Raises InputError for an inner root in another collection.
         """
+        around = next((one for one in self._catalog.roots() if one.path == folder.place), None)
+        inside = [one for one in self._inner(folder.place) if not self._is_own(one.path)]
+        for inner in inside:
+            is_adopted = inner.device == device and _paths_inside(listing, folder.place, inner)
+            if is_adopted and inner.collection not in (None, around and around.collection):
+                raise InputError(
+                    f"{inner.path} is in the collection {inner.collection}, which would lose it if "
+                    f"it became a part of {folder.place}; take it out with `lookalike collection "
+                    "remove`, or leave it out with --exclude"
+                )
         options = exclude, follow_links, listing.left_out, folder.identify()
         root = self._catalog.add_root(folder.place, device, *options)
-        for inner in self._inner(folder.place):
-            if self._is_own(inner.path):  # is not listed
-                continue
-            paths = _paths_inside(listing, root, inner)
+        for inner in inside:
+            paths = _paths_inside(listing, root.path, inner)
             if paths and inner.device == device:
                 within = relative_place(inner.path, folder.place) or ""
                 globs = anchor_globs(within, inner.exclude)
@@ -643,7 +651,7 @@ def _list_frames(
         yield from ((entry, frame) for frame in (film.frames if film else ()))
 
 
-def _paths_inside(listing: FolderListing, root: Root, inner: Root) -> list[str]:
-    """Return the listed paths of a root that lie in another root inside it."""
-    prefix = os.path.join(os.path.relpath(inner.path, root.path), "")
+def _paths_inside(listing: FolderListing, folder: str, inner: Root) -> list[str]:
+    """Return the listed paths of a folder that lie in a root inside it."""
+    prefix = os.path.join(os.path.relpath(inner.path, folder), "")
     return [path for path in listing.entries if path.startswith(prefix)]

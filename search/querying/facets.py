@@ -40,8 +40,8 @@ from search.querying.selection import Selection
 from search.querying.values import split_folder
 from search.records.browsing import Facet, Facets, FolderCount, Month
 
-FACETS = ("type", "shape", "year", "month", "camera", "folder", "color", "tag", "label",
-          "album", "rating", "is", "has")  # fmt: skip
+FACETS = ("type", "shape", "year", "month", "camera", "folder", "collection", "color", "tag",
+          "label", "album", "rating", "is", "has")  # fmt: skip
 MOST_VALUES = 100
 """Values of a facet at most; the others have fewer pictures."""
 IN_TURN = ("year", "month")
@@ -191,6 +191,13 @@ class FacetCounter:
             return [(one, self._count_where(c, name, one, criterion, selection)) for one in flags]
         if name == "folder":
             return self._count_folders(c, base)
+        if name == "collection":
+            query = select(roots.c.collection, func.count(places.c.picture.distinct()))
+            query = query.join_from(places, files, files.c.id == places.c.file)
+            query = query.join(roots, roots.c.id == files.c.root).group_by(roots.c.collection)
+            query = query.where(roots.c.collection.is_not(None), places.c.picture.in_(base))
+            query = self._reader.limit_files(query)
+            return [(value, n) for value, n in c.execute(query)]
         if name == "tag":
             query = select(func.min(tags.c.tag), func.count()).group_by(tags.c.normalized)
             query = query.where(tags.c.picture.in_(base))

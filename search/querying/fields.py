@@ -323,6 +323,20 @@ def _in_folder(folder: str, scope: Scope) -> Criterion:
     return _in_files(or_(*ranges), scope) if ranges else NONE
 
 
+def _compile_collection(name: str, _: str, scope: Scope) -> Criterion:
+    named = scope.reader.list_collections()
+    forms = {normalize_tag(one): one for one in named}
+    form = normalize_tag(name)
+    if form not in forms:
+        near = get_close_matches(form, forms, 1, 0.5)
+        advice = f"did you mean {forms[near[0]]}? " if near else ""
+        known = f"There are {', '.join(named)}" if named else "The library has none"
+        raise ConditionValueError(
+            f"collection={name}: no collection has this name; {advice}{known}"
+        )
+    return _in_files(files.c.root.in_(named[forms[form]]), scope)
+
+
 def _compile_name(pattern: str, _: str, scope: Scope) -> Criterion:
     patterns = [pattern] if "." in pattern else [pattern, f"{pattern}.*"]
     path = path_text(files.c.path)
@@ -534,6 +548,9 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         ),
         "path": Field(values.parse_text, _compile_path, _GLOB, "path=holiday/*"),
         "folder": Field(values.parse_text, _compile_folder, _GLOB, "folder=holiday"),
+        "collection": Field(
+            normalize_tag, _compile_collection, "the name of a collection", "collection=Family"
+        ),
         "name": Field(values.parse_text, _compile_name, _GLOB, "name=IMG_*"),
         "tag": Field(normalize_tag, _compile_tag, _GLOB, "tag=beach"),
         "rating": Field(values.parse_rating, _compile_rating, "0 to 5", "rating>=3", True),

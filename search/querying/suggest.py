@@ -70,6 +70,8 @@ class Suggester:
             kind, names = "album", self._names.albums(typed, limit)
         elif field == "folder":
             kind, names = "folder", self._names.folders(typed, limit)
+        elif field == "collection":
+            kind, names = "collection", self._names.collections(typed, limit)
         elif field == "date":
             kind, names = "date", self._names.dates(typed) if _is_date(typed) else {}
             names = {**names, **self._count_relative(typed, limit)}
@@ -87,7 +89,7 @@ class Suggester:
         return [Suggestion(kind, n, f"{field}:{quote(n)}", count) for n, count in names.items()]
 
     def _suggest_all(self, typed: str, limit: int) -> Iterable[Suggestion]:
-        for field in ("tag", "album", "folder"):
+        for field in ("collection", "tag", "album", "folder"):
             if field in FIELDS:
                 yield from self._suggest_names(typed, limit, field) or ()
         yield from self._suggest_words(typed, limit)

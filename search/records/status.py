@@ -16,7 +16,7 @@ class RootStatus:
 
     left_out: files that are not read, by kind, when it was last listed. exclude: globs of files
     that are left out. sync_hours: a server syncs it every so many hours, 0 for never, None as it
-    changes.
+    changes. collection: the name of the one that it is in.
     """
 
     path: str
@@ -25,6 +25,7 @@ class RootStatus:
     left_out: dict[str, int] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()
     sync_hours: int | None = None
+    collection: str | None = None
 
 
 class FolderGlance(NamedTuple):

@@ -71,7 +71,17 @@ class Words:
 
 
 SuggestionKind = Literal[
-    "tag", "album", "folder", "word", "label", "date", "camera", "lens", "field", "value"
+    "collection",
+    "tag",
+    "album",
+    "folder",
+    "word",
+    "label",
+    "date",
+    "camera",
+    "lens",
+    "field",
+    "value",
 ]
 
 

@@ -337,8 +337,18 @@ CREATE TABLE site_answers (
         f"file = {row}.file AND picture NOT IN (SELECT picture FROM stale_texts); END;\n"
         for event, row in (("INSERT", "NEW"), ("DELETE", "OLD"), ("UPDATE", "NEW"))
     ),
+    28: """
+ALTER TABLE places ADD COLUMN words TEXT;
+ALTER TABLE places ADD COLUMN subtitles TEXT;
+CREATE TABLE films (
+    file INTEGER NOT NULL, content VARCHAR(64) NOT NULL, duration FLOAT,
+    subtitles TEXT DEFAULT '' NOT NULL, PRIMARY KEY (file),
+    FOREIGN KEY(file) REFERENCES files (id) ON DELETE CASCADE
+);
+CREATE INDEX films_content ON films (content);
+""",
 }
-OLD_VERSIONS = tuple(range(1, 28))
+OLD_VERSIONS = tuple(range(1, 29))
 TABLES = {  # of the present version, by their names in older ones
     **{name: name for name in "meta roots pictures colors".split()},
     **dict.fromkeys(("models", "spaces"), "spaces"),

@@ -41,7 +41,7 @@ MAINTENANCE = set(
 """Reads of `CatalogReader` that answer no user, or hold nothing of pictures."""
 HOOKED = set(
     "describe find_by_labels find_text match_text places resolve_all limit with_hidden shows_hidden"
-    " count_listed find_pixel_hash list_identical count_captions mentions".split()
+    " count_listed find_pixel_hash list_identical count_captions mentions list_collections".split()
 )
 """Reads that ask `sees` or `limit` themselves."""
 
@@ -370,6 +370,49 @@ def check_text_lines(server: Server) -> None:
     problem(server.client.get(place, headers=server.user), 404)
 
 
+def check_named_collections(server: Server) -> None:
+    """Names of folders that a token does not see are as if there were none."""
+    collections = server.engine.collections
+    collections.add("Zoo", [server.ours])
+    collections.add("covert", [server.theirs])
+    try:
+        listed = server.ask("GET", "/api/v1/collections").json()["collections"]
+        assert [(one["name"], one["folders"], one["pictures"]) for one in listed] == [
+            ("Zoo", [str(server.ours)], 6)
+        ]
+        whole = server.client.get("/api/v1/collections", headers=server.owner).json()
+        assert [one["name"] for one in whole["collections"]] == ["Zoo", "covert"]
+        (root,) = server.ask("GET", "/api/v1/status").json()["roots"]
+        assert root["collection"] == "Zoo"
+        for path in ("suggest?q=collection:", "suggest?q=cov", "facets", "tree"):
+            server.ask("GET", f"/api/v1/{path}")
+        counted = server.ask("GET", "/api/v1/facets").json()["fields"]["collection"]
+        assert [(one["value"], one["count"]) for one in counted] == [("Zoo", 6)]
+        messages = []
+        for name in ("covert", "hidden"):  # one that is not seen is refused as one that is not
+            sent = {"where": f"collection={name}"}
+            answer = server.client.get("/api/v1/images", params=sent, headers=server.user)
+            document = problem(answer, 400)
+            assert document["code"] == "condition_value_invalid"
+            messages.append(document["detail"].replace(name, ""))
+        assert messages[0] == messages[1]
+        collections.add("zoo", [server.theirs])
+        (zoo,) = server.ask("GET", "/api/v1/collections").json()["collections"]
+        assert (zoo["folders"], zoo["files"], zoo["pictures"]) == ([str(server.ours)], 6, 6)
+        page = server.ask("GET", "/api/v1/images?where=collection%3Dzoo").json()
+        assert {one["id"] for one in page["images"]} == VISIBLE
+        place = "/api/v1/collections/Zoo"
+        for method, sent in (
+            ("PUT", {"folders": [str(server.ours)]}),
+            ("PATCH", {"name": "x"}),
+            ("DELETE", None),
+        ):
+            refused = server.client.request(method, place, json=sent, headers=server.user)
+            assert problem(refused, 403)["code"] == "role_missing"
+    finally:
+        collections.remove("Zoo")
+
+
 def check_share(server: Server) -> None:
     answer = server.client.post("/share", files=files(jpeg(1)), headers=server.user)
     place = answer.headers["location"].replace("/?shared=", "/api/v1/shared/")
@@ -480,6 +523,7 @@ CASES: dict[tuple[str, str], Check] = {
     ("DELETE", "/api/v1/searches/{name}"): check_saved_searches,
     ("GET", "/api/v1/images/{picture_id}/sources"): check_sources,
     ("POST", "/api/v1/restored"): check_restored,
+    ("GET", "/api/v1/collections"): check_named_collections,
     ("GET", "/api/v1/tags"): check_tags,
     ("GET", "/api/v1/albums"): check_albums,
     ("GET", "/api/v1/words"): check_words,

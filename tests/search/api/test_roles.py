@@ -46,6 +46,9 @@ WRITING = {
     ("GET", "/api/v1/folders/left-out"),
     ("PATCH", "/api/v1/folders"),
     ("DELETE", "/api/v1/folders"),
+    ("PUT", "/api/v1/collections/{collection:path}"),
+    ("PATCH", "/api/v1/collections/{collection:path}"),
+    ("DELETE", "/api/v1/collections/{collection:path}"),
 }
 OWNERS = {
     ("POST", "/api/v1/login/links"),

@@ -138,7 +138,11 @@ import { Problem, isAbort } from './problems.js';
 
 /**
  * An indexed folder. sync_hours: a server syncs it every so many hours, 0 for never, null as it changes.
- * @typedef {{ path: string, state: string, files: number, exclude: string[], sync_hours: number | null }} Root
+ * collection: the name of the one that it is in.
+ * @typedef {{
+ *   path: string, state: string, files: number, exclude: string[], sync_hours: number | null,
+ *   collection: string | null,
+ * }} Root
  */
 
 /**
@@ -668,6 +672,18 @@ export class Api {
    */
   async setSchedule(path, hours) {
     await this.#request('folders', { ...createJson({ path, sync_hours: hours }), method: 'PATCH' });
+  }
+
+  /**
+   * Put an indexed folder into a collection, or take it out.
+   * @param {string} path
+   * @param {string} name Of the collection; empty for none.
+   * @param {string | null} before The one that it is in.
+   */
+  async setCollection(path, name, before) {
+    const place = `collections/${encodeURIComponent(name || (before ?? ''))}`;
+    if (name) await this.#request(place, { ...createJson({ folders: [path] }), method: 'PUT' });
+    else if (before) await this.#request(`${place}?folder=${encodeURIComponent(path)}`, { method: 'DELETE' });
   }
 
   /**

@@ -3,6 +3,7 @@
 import { AnswerControls } from './answer-controls.js';
 import { Api } from './api.js';
 import { AskDialog } from './ask.js';
+import { CollectionChoice, keepCollection } from './collection-choice.js';
 import { DetailDialog } from './detail.js';
 import { getElement, moveFocus, translateDocument } from './dom.js';
 import { DuplicatesView } from './duplicates.js';
@@ -18,8 +19,8 @@ import { Results } from './results.js';
 import { HelpDialog, SettingsDialog, applyTheme } from './settings.js';
 import { prepareOffline, receiveShared } from './shared.js';
 import {
-  DEFAULT_K, MAX_K, START, formatRoute, getBoxText, getResultKey, parseRoute, routeToQuery,
-  shortenId,
+  DEFAULT_K, MAX_K, START, formatRoute, getBoxText, getResultKey, parseRoute, routeToPicture,
+  routeToQuery, shortenId,
 } from './route.js';
 import { SelectionBar } from './selection-bar.js';
 import { Store } from './store.js';
@@ -59,6 +60,7 @@ class App {
   /** @type {Api} */
   #api;
 
+  #choice;
   #library;
   #grid;
   #selectionBar;
@@ -77,7 +79,11 @@ class App {
     this.#api = new Api(() => login.open(this.#api));
     new HelpDialog();
     const settings = new SettingsDialog(() => this.#searchAgain());
-    const onStatus = (/** @type {Status} */ { model }) => settings.showModel(model);
+    this.#choice = new CollectionChoice((where) => this.#enter({ ...this.#route, where, from: '', see: '' }));
+    const onStatus = (/** @type {Status} */ { model, roots }) => {
+      settings.showModel(model);
+      this.#choice.offer(roots);
+    };
     this.#library = new LibraryDialog(this.#api, () => this.#handleLibraryChange(), onStatus);
     this.#grid = new Grid(getElement('grid'), {
       onOpen: (place) => this.#enter({ ...this.#route, see: this.#grid.items[place].id }, { y: scrollY }),
@@ -118,6 +124,7 @@ class App {
       onMakeVariants,
       onChange: () => this.#store.invalidate(),
       getQuery: (what) => this.#panel.getPicture(what),
+      getLinkToSimilar: (id) => formatRoute({ ...routeToPicture(id), where: keepCollection(this.#route.where) }),
       showToast,
     });
     this.#finding = new Finding(this.#api, ask, this.#grid, {
@@ -144,8 +151,8 @@ class App {
       onRecognized: (route, id, answer) => this.#handleRecognized(route, id, answer),
       createAddFolder: () => this.#createAddFolder(),
     });
-    new Vocabulary(this.#api, (word) => this.#enter(routeToQuery(word)));
-    this.#suggestBox = new SuggestBox(this.#api, (query) => this.#enter(routeToQuery(query)));
+    new Vocabulary(this.#api, (word) => this.#search(word));
+    this.#suggestBox = new SuggestBox(this.#api, (query) => this.#search(query));
   }
 
   /** Listen, and show what the address says. */
@@ -162,7 +169,7 @@ class App {
       event.preventDefault();
       this.#suggestBox.close();
       this.#suggestBox.remember(this.#searchBox.value);
-      this.#enter(routeToQuery(this.#searchBox.value.trim()));
+      this.#search(this.#searchBox.value.trim());
     });
     document.querySelector('.skip-link')?.addEventListener('click', (event) => {
       event.preventDefault(); // an address of its own would be another entry of the history
@@ -241,7 +248,15 @@ class App {
   #receiveTerms(whats, isAdded = false) {
     const terms = whats.map((what) => ({ what, weight: 1, crop: null }));
     if (isAdded) this.#addTerms(terms);
-    else this.#enter({ ...START, terms });
+    else this.#enter({ ...START, terms, where: keepCollection(this.#route.where) });
+  }
+
+  /**
+   * Search by words, a URL or `id:ID`, within the present collection.
+   * @param {string} what Empty: the start page.
+   */
+  #search(what) {
+    this.#enter({ ...routeToQuery(what), where: keepCollection(this.#route.where) });
   }
 
   /**
@@ -275,6 +290,7 @@ class App {
     this.#isStarted = true;
     this.#isClosing = false;
     if (!hasSameResults) this.#searchBox.value = getBoxText(route);
+    this.#choice.show(route.where);
     const hasFailed = this.#results.hasFailed && !route.duplicates;
     if (!hasSameResults || hasFailed) this.#load(y);
     if (route.see) this.#showDetail(route.see);

@@ -10,7 +10,6 @@ import { getDirection, getStars, getViewAction, isBrowserShortcut } from './keyb
 import { Marks } from './marks.js';
 import { splitPath } from './paths.js';
 import { formatProblem, isAbort, toProblem } from './problems.js';
-import { formatRoute, routeToPicture } from './route.js';
 import { SourcesPanel } from './sources-panel.js';
 import { TextLayer } from './text-layer.js';
 import { Zoom } from './zoom.js';
@@ -33,6 +32,7 @@ const SHOWN_BY_BROWSERS = Object.freeze(['jpeg', 'png', 'webp', 'gif', 'avif']);
  * @property {(query: VariantQuery) => void} onMakeVariants
  * @property {() => void} onChange A picture was changed.
  * @property {(what: string) => Promise<QueryPicture | null>} getQuery
+ * @property {(id: string) => string} getLinkToSimilar The address of a search for what looks like a picture.
  * @property {ReturnType<import('./toast.js').createToast>} showToast
  */
 
@@ -157,7 +157,7 @@ export class DetailDialog {
     this.#image.classList.remove('is-ready');
     this.#image.alt = '';
     this.#image.src = getAddress(id, 'preview');
-    getElement('detail-similar', HTMLAnchorElement).href = formatRoute(routeToPicture(id));
+    getElement('detail-similar', HTMLAnchorElement).href = this.#callbacks.getLinkToSimilar(id);
     getElement('detail-file', HTMLAnchorElement).href = getAddress(id, 'file');
     getElement('detail-facts').replaceChildren();
     getElement('detail-problem').textContent = '';

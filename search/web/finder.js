@@ -18,11 +18,11 @@ import { RangeForm } from './range-form.js';
 
 const WIDE = '(min-width: 1100px)';
 const GROUPS = Object.freeze(/** @type {const} */ ([
-  'marks', 'folder', 'album', 'tag', 'date', 'color', 'type', 'shape', 'camera', 'label', 'has', 'range',
+  'marks', 'collection', 'folder', 'album', 'tag', 'date', 'color', 'type', 'shape', 'camera', 'label', 'has', 'range',
 ]));
 const CLOSED = Object.freeze(['camera', 'label', 'has', 'shape']);
 const FIELDS = Object.freeze([
-  'is', 'rating', 'tag', 'year', 'month', 'color', 'type', 'shape', 'camera', 'label', 'has',
+  'is', 'rating', 'collection', 'tag', 'year', 'month', 'color', 'type', 'shape', 'camera', 'label', 'has',
 ]);
 
 /**
@@ -182,9 +182,11 @@ export class Finder {
     const focused = active && this.#content.contains(active) ? active.getAttribute('data-where') : null;
     const group = active?.closest('[data-group]')?.getAttribute('data-group');
     const onToggle = (/** @type {string} */ condition) => this.#toggle(condition);
-    for (const name of /** @type {const} */ (['type', 'shape', 'color', 'camera', 'label', 'has'])) {
+    for (const name of /** @type {const} */ (['collection', 'type', 'shape', 'color', 'camera', 'label', 'has'])) {
       this.#bodies[name].replaceChildren(createFacetList({ field: name, facets: fields[name] ?? [], where, onToggle }));
     }
+    const hasCollection = fields.collection?.length || where.some((one) => parseCondition(one)?.field === 'collection');
+    this.#bodies.collection.closest('details')?.toggleAttribute('hidden', !hasCollection);
     this.#bodies.tag.replaceChildren(createFacetList({
       field: 'tag', facets: fields.tag ?? [], where, onToggle, createTools: (tag) => this.#createTagTools(tag),
     }));

@@ -34,7 +34,7 @@ export class RootItem {
     this.#callbacks = callbacks;
     const { path, state, files } = root;
     const count = translate('files', { n: files });
-    const about = [count, state === 'online' ? this.#describeSchedule() : translate('offline')];
+    const about = [...(root.collection ? [root.collection] : []), count, state === 'online' ? this.#describeSchedule() : translate('offline')];
     const again = {
       type: 'button',
       class: 'button-secondary',
@@ -76,7 +76,18 @@ export class RootItem {
     const removal = createElement('div', { class: 'buttons' });
     const remove = { type: 'button', class: 'button-secondary', text: translate('remove_folder'), click: () => this.#confirm(removal) };
     removal.append(createElement('button', remove));
-    this.#more.append(this.#createSchedule(), this.#createExclude(), this.#createLeftOut(), removal, this.#problem);
+    const options = [this.#createCollection(), this.#createSchedule(), this.#createExclude(), this.#createLeftOut()];
+    this.#more.append(...options, removal, this.#problem);
+  }
+
+  #createCollection() {
+    const { path, collection } = this.#root;
+    const change = () => this.#run(() => this.#api.setCollection(path, field.value.trim(), collection));
+    const field = createElement('input', {
+      type: 'text', autocomplete: 'off', maxlength: 200, list: 'known-collections', placeholder: translate('collection_none'), change,
+    });
+    field.value = collection ?? '';
+    return createElement('label', {}, translate('field_collection'), field);
   }
 
   #createSchedule() {

@@ -16,7 +16,7 @@
 
 /** Kinds in the order in which they are shown. */
 export const KINDS = Object.freeze(
-  /** @type {const} */ (['recent', 'tag', 'album', 'folder', 'word', 'label', 'date', 'camera', 'lens', 'value', 'field']),
+  /** @type {const} */ (['recent', 'collection', 'tag', 'album', 'folder', 'word', 'label', 'date', 'camera', 'lens', 'value', 'field']),
 );
 export const MAX_RECENT = 8;
 

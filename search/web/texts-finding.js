@@ -1,6 +1,9 @@
 // Texts of conditions, filters, the timeline, albums and the map, as texts.js has them.
 
 export const EN_FINDING = Object.freeze({
+  collection_choice: 'Collection that is searched',
+  collection_all: 'Everywhere',
+  collection_none: 'none',
   toolbar: 'Order and view',
   sort: 'Sort by',
   sort_score: 'likeness',
@@ -22,6 +25,7 @@ export const EN_FINDING = Object.freeze({
   filter_value: '{value}, {n} pictures',
   filter_more: 'Show all {n}',
   group_marks: 'Your marks',
+  group_collection: 'Collections',
   group_folder: 'Folders',
   group_album: 'Albums',
   group_tag: 'Tags',
@@ -42,6 +46,7 @@ export const EN_FINDING = Object.freeze({
   field_color: 'Color',
   field_date: 'Date',
   field_path: 'Path',
+  field_collection: 'Collection',
   field_folder: 'Folder',
   field_name: 'Name',
   field_tag: 'Tag',
@@ -131,6 +136,9 @@ export const EN_FINDING = Object.freeze({
 
 /** @type {Readonly<Record<Exclude<keyof typeof EN_FINDING, `${string}_one`>, string>>} */
 export const ZH_FINDING = Object.freeze({
+  collection_choice: '搜索的合集',
+  collection_all: '全部',
+  collection_none: '无',
   toolbar: '排序和视图',
   sort: '排序',
   sort_score: '相似度',
@@ -151,6 +159,7 @@ export const ZH_FINDING = Object.freeze({
   filter_value: '{value}，{n} 张图片',
   filter_more: '显示全部 {n} 项',
   group_marks: '我的标记',
+  group_collection: '合集',
   group_folder: '文件夹',
   group_album: '相册',
   group_tag: '标签',
@@ -171,6 +180,7 @@ export const ZH_FINDING = Object.freeze({
   field_color: '颜色',
   field_date: '日期',
   field_path: '路径',
+  field_collection: '合集',
   field_folder: '文件夹',
   field_name: '名称',
   field_tag: '标签',

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from search.embedders.base import Embedder
     from search.generation.variants import VariantOptions
     from search.indexing.annotation_files import AnnotationFiles, AnnotationReport
+    from search.indexing.inbox import Inbox
     from search.indexing.ray import RayCluster
     from search.indexing.sync import FolderSync
     from search.indexing.texts import PictureTexts
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
         Replacement,
     )
     from search.records.hits import Hits, Kind
+    from search.records.inbox import InboxReport, InboxStatus
     from search.records.maintenance import (
         BackupReport,
         CalibrationProgress,
@@ -724,14 +727,17 @@ class Engine:
 
     # pictures ----------------------------------------------------------------------------------
 
-    def keep(self, picture: bytes | str, name: str | None = None) -> KeptPicture:
+    def keep(
+        self, picture: bytes | str, name: str | None = None, source: str | None = None
+    ) -> KeptPicture:
         """Copy a picture (its bytes, or a URL) into the library's own folder, unchanged.
 
-        name: of its file; None takes that of the URL. It can be found at once, even while a folder
-        is indexed. A picture that the library has is not stored twice. Raises LookalikeError.
+        name: of its file; None takes that of the URL. source: URL of the page that shows it; None
+        takes the URL of the picture. It can be found at once, even while a folder is indexed. A
+        picture that the library has is not stored twice. Raises LookalikeError.
         """
         from search.catalog.writes import Origins
-        from search.indexing.uploads import describe_address
+        from search.indexing.uploads import check_source, describe_address
         from search.media.images import content_hash
 
         if not self.is_within(self.library.uploads_place):
@@ -741,7 +747,9 @@ class Engine:
             )
         address = picture if isinstance(picture, str) and is_address(picture) else None
         origins = describe_address(address) if address else Origins()
-        origins = Origins(name or origins.original_name, origins.source_url)
+        if source is not None:
+            origins = replace(origins, source_url=check_source(source))
+        origins = replace(origins, original_name=name or origins.original_name)
         data = self.library.resolver.read_content(picture)
         picture_id = content_hash(data)
         is_new = not self.library.browser.has_file(picture_id)
@@ -782,6 +790,40 @@ class Engine:
             upload = UploadContent(data, loaded, vector, content)
             self.library.uploads.keep(upload, space, origins)
         return True
+
+    def take_inbox(self) -> InboxReport:
+        """Keep the pictures of the inbox (setting `inbox`) that are new or have changed.
+
+        Files that are being written are left for the next call. A server calls it when the folder
+        changes. Raises InputError without an inbox that can be used, and LookalikeError.
+        """
+
+        def keep(data: bytes, name: str, source: str | None) -> bool:
+            return self.keep(data, name, source).is_new
+
+        if (folder := self.inbox_folder) is None:
+            raise InputError("no inbox; name a folder: LOOKALIKE_INBOX=DIR, or serve --inbox DIR")
+        return self._open_inbox(folder).take(keep)
+
+    @property
+    def inbox_folder(self) -> Path | None:
+        """The inbox without links, None without one. Raises InputError for a folder that is in an
+        indexed one, or in the library's own."""
+        if self.settings.inbox is None:
+            return None
+        folder = Path(os.path.realpath(self.settings.inbox.expanduser()))
+        if self.is_indexed(folder) or relative_place(str(folder), str(self.home)) is not None:
+            raise InputError(
+                f"the inbox {folder} is in an indexed folder or in the library's own; name another "
+                "folder, or leave the inbox out: `lookalike serve` watches indexed folders anyway"
+            )
+        return folder
+
+    def _open_inbox(self, folder: Path) -> Inbox:
+        from search.indexing.inbox import Inbox
+
+        s = self.settings
+        return Inbox(folder, self.home / "inbox.json", s.max_bytes, s.inbox_move)
 
     def delete(self, identity: str) -> None:
         """Move the file of an upload to the system's bin, and take it out of the library.
@@ -1122,8 +1164,15 @@ class Engine:
                 for one in spaces
             ),
             texts=self.texts.status(with_command=is_whole),
+            inbox=self._describe_inbox() if is_whole else None,
             **counts,
         )
+
+    def _describe_inbox(self) -> InboxStatus | None:
+        if self.settings.inbox is None:
+            return None
+        folder = os.path.realpath(self.settings.inbox.expanduser())  # also one that is refused
+        return self._open_inbox(Path(folder)).status()
 
     @staticmethod
     def resolve_place(path: str | PathLike[str]) -> str:

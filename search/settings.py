@@ -154,6 +154,11 @@ class Settings(BaseModel):
     """Mail address or web page of who runs this. Sites that a URL leads to are told it."""
     log_json: bool = False
     """The server writes its log as JSON lines, with one for each request (see docs/api.md)."""
+    inbox: Path | None = None
+    """Folder whose new pictures the server copies into the library, within seconds (see
+    docs/collections.md)."""
+    inbox_move: bool = False
+    """Move the files that were taken from the inbox to its subfolder `done`."""
     lock_seconds: float = Field(10.0, ge=0)
     """Time that a writer waits for another one."""
     objects: str | None = None

@@ -40,7 +40,7 @@ from search.api.routers import (
 )
 from search.api.schedule import SyncSchedule
 from search.api.schemas import complete_schemas
-from search.api.watcher import FolderWatcher
+from search.api.watcher import FolderWatcher, InboxWatcher
 from search.engine import Engine
 from search.errors import LookalikeError
 
@@ -73,7 +73,9 @@ def create_app(
     access = access or Access()
     app.state.context = context = Context(engine, access, allow)
     app.state.schedule = SyncSchedule(engine, context.jobs)
-    app.state.watcher = FolderWatcher(engine, context.jobs) if watch else None
+    inbox = engine.inbox_folder
+    watchers = [FolderWatcher(engine, context.jobs)] if watch else []
+    app.state.watchers = [*watchers, *([InboxWatcher(engine, inbox)] if inbox else [])]
     searches = search, saved, duplicates
     pictures = removal, downloads, tags, images, texts, films, captions, variants
     for part in (*searches, *pictures, index, folders, collections, share, system, desktop, web):
@@ -92,9 +94,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     context: Context = app.state.context
     ended = threading.Event()
     threading.Thread(target=_tend, args=(context.engine, ended), name="tend", daemon=True).start()
-    watcher: FolderWatcher | None = app.state.watcher
     app.state.schedule.start()
-    if watcher:
+    for watcher in app.state.watchers:
         watcher.start()
     context.text_jobs.watch()
     try:
@@ -103,7 +104,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         ended.set()
         context.text_jobs.close()
         app.state.schedule.stop()
-        if watcher:
+        for watcher in app.state.watchers:
             watcher.stop()
         context.connected.stopping = True
         await anyio.to_thread.run_sync(context.jobs.close)

@@ -526,6 +526,22 @@ class AddressJson(BaseModel):
     url: str = Field(min_length=1, max_length=4096, description="Of the public internet.")
 
 
+class KeptOptionsJson(BaseModel):
+    """A picture to keep: by its `url`, unless its file comes with this."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    url: str | None = Field(
+        None, min_length=1, max_length=4096, description="Of the public internet."
+    )
+    source: str | None = Field(
+        None, min_length=1, max_length=4096, description="URL of the page that shows the picture."
+    )
+    name: str | None = Field(
+        None, min_length=1, max_length=1000, description="Of the file; that of the upload or URL."
+    )
+
+
 Tag = Annotated[str, Field(min_length=1, max_length=MOST_TAG)]
 
 

@@ -92,6 +92,8 @@ def serve(
     folders = [engine.resolve_place(path) for path in allow]
     if missing := [one for one in folders if "://" not in one and not os.path.isdir(one)]:
         raise InputError(f"--allow {missing[0]}: no folder; give one that is there")
+    if engine.inbox_folder is not None and not engine.inbox_folder.is_dir():
+        raise InputError(f"the inbox {engine.inbox_folder} is not there; make it, then start again")
     items = engine.library.transient_items
     access = Access(
         host=host,

@@ -10,9 +10,10 @@ from pathlib import Path
 from search.api.jobs import Jobs
 from search.api.problems import Problem
 from search.engine import Engine
-from search.errors import LookalikeError
+from search.errors import InputError, LookalikeError
 
 RETRY_SECONDS = 2.0  # until a folder is tried again that another job is at
+INBOX_RETRY_SECONDS = 10.0  # until the inbox is tried again after a failure of the library
 log = logging.getLogger(__name__)
 
 
@@ -64,4 +65,53 @@ class FolderWatcher:
                     return
                 self._stop.wait(RETRY_SECONDS)
             else:
+                return
+
+
+class InboxWatcher:
+    """Takes new pictures of the inbox into the library, in a thread of its own."""
+
+    def __init__(self, engine: Engine, folder: Path) -> None:
+        """folder: the inbox; it may come and go."""
+        self._engine, self._folder, self._stop = engine, folder, threading.Event()
+        self._thread = threading.Thread(target=self._run, name="inbox", daemon=True)
+
+    def start(self) -> None:
+        """Start to watch. A library that cannot be written takes nothing."""
+        if self._engine.library.database.read_only:
+            log.warning("the library cannot be written, so nothing is taken from the inbox")
+        else:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, at once or after the current picture."""
+        self._stop.set()
+
+    def _list_folders(self) -> list[Path]:
+        return [self._folder] if self._folder.is_dir() else []
+
+    def _run(self) -> None:
+        try:
+            for _ in self._engine.watch(self._list_folders, stop=self._stop):
+                self._take()
+        except LookalikeError as error:
+            if not self._stop.is_set():
+                log.warning("the inbox is not watched any more: %s", error)
+
+    def _take(self) -> None:
+        """Take what is new, and try again later what the library refuses now."""
+        while not self._stop.is_set():
+            try:
+                report = self._engine.take_inbox()
+            except InputError as error:  # the folder is gone, or is indexed by now
+                log.warning("nothing is taken from the inbox: %s", error)
+                return
+            except LookalikeError as error:
+                if self._stop.is_set():
+                    return
+                log.warning("nothing is taken from the inbox: %s", error)
+                self._stop.wait(INBOX_RETRY_SECONDS)
+            else:
+                for one in report.failed:
+                    log.warning("inbox: %s was not kept: %s", one.path, one.reason)
                 return

@@ -38,6 +38,7 @@ COMMANDS = {
     "rating": "search.cli.tags",
     "album": "search.cli.tags",
     "collection": "search.cli.collections",
+    "inbox": "search.cli.inbox",
     "hidden": "search.cli.tags",
     "remove": "search.cli.removal",
     "variants": "search.cli.variants",

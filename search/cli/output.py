@@ -463,6 +463,11 @@ def print_status(status: Status) -> None:
         schedule = "" if hours is None else f", synced every {hours} h" if hours else ", not synced"
         named = f", in the collection {line(root.collection)}" if root.collection else ""
         write(f"folder    {line(root.path)}: {root.files} files, {root.state}{schedule}{named}")
+    if inbox := status.inbox:
+        failed = f", {len(inbox.failed)} failed" if inbox.failed else ""
+        write(f"inbox     {line(inbox.path)}: {inbox.done} files done{failed}, {inbox.state}")
+        for one in inbox.failed:
+            write(f"          {line(one.path)}: {line(one.reason)}")
     _print_left_out(status.left_out)
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.errors import LookalikeError
 from search.records.hits import Evidence, Hit, Hits, PagePicture
+from search.records.inbox import InboxFailure, InboxStatus
 from search.records.status import RootStatus, SpaceStatus, Status
 from search.records.texts import TextStatus
 from search.records.words import Understood
@@ -40,6 +41,8 @@ OTHER_SETTINGS = {
     "upload_bytes",
     "upload_files",
     "lock_seconds",
+    "inbox",
+    "inbox_move",
 }
 """Settings that change no answer of `search` and `status`."""
 
@@ -140,7 +143,8 @@ class RunningServer:
             roots = tuple(RootStatus(**root) for root in answer["roots"])
             spaces = tuple(SpaceStatus(**space) for space in answer["spaces"])
             texts = TextStatus(**answer["texts"])
-            return Status(**{**answer, "roots": roots, "spaces": spaces, "texts": texts})
+            records = {"roots": roots, "spaces": spaces, "texts": texts}
+            return Status(**answer | records | {"inbox": _inbox(answer["inbox"])})
         except (OSError, ValueError, LookupError, TypeError):
             return None
 
@@ -186,6 +190,14 @@ class RunningServer:
             raise OSError(str(error)) from error
         finally:
             connection.close()
+
+
+def _inbox(document: dict[str, Any] | None) -> InboxStatus | None:
+    """Build the status of the inbox from the JSON of an answer."""
+    if document is None:
+        return None
+    failed = tuple(InboxFailure(**one) for one in document["failed"])
+    return InboxStatus(**{**document, "failed": failed})
 
 
 def _is_locked(path: Path) -> bool:

@@ -9,7 +9,7 @@ import threading
 import webbrowser
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -58,6 +58,14 @@ def serve(
     watch: Annotated[
         bool, typer.Option("--watch/--no-watch", help="Sync the indexed folders as they change.")
     ] = True,
+    inbox: Annotated[
+        Path | None,
+        arguments.option(
+            metavar="DIR",
+            help="Folder whose new pictures are copied into the library within seconds; its files "
+            "stay (default: LOOKALIKE_INBOX).",
+        ),
+    ] = None,
     browser: Annotated[
         bool | None,
         typer.Option(
@@ -73,7 +81,9 @@ def serve(
     from search.api.server import serve as run_server
 
     token = secrets.token_hex(32)
-    more = {"log_json": True} if log_json else {}
+    more: dict[str, Any] = {"log_json": True} if log_json else {}
+    if inbox is not None:
+        more["inbox"] = inbox
     with (
         open_engine(context, **more) as engine,
         publish(engine.settings, token) as publish_address,

@@ -22,6 +22,7 @@ from search import files
 from search.catalog.catalog import Catalog
 from search.catalog.writes import ExtractedFile, Origins, SeenContent, Space
 from search.errors import (
+    InputError,
     PictureError,
     RemoteError,
     StorageError,
@@ -32,6 +33,7 @@ from search.media.images import SUFFIXES
 from search.media.object_urls import join_place
 from search.media.objects import ObjectStores, object_state
 from search.media.thumbnails import Thumbnails
+from search.media.urls import normalize_url
 from search.types import FileEntry, Vectors, file_state
 
 ENDINGS = {"jpeg": "jpg", "heif": "heic"}
@@ -39,6 +41,8 @@ MAX_NAME = 200
 """Most bytes of a file name without its ending. File systems take 255 with it."""
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 """Names that Windows does not take."""
+MAX_SOURCE = 4096
+"""Most characters of the URL of a page that a picture comes from."""
 BIN = "bin"
 """Where deleted uploads are moved in object storage, beside the prefix of uploads."""
 MOST_BYTES = 2**31
@@ -222,6 +226,18 @@ def make_file_name(original: str, ending: str, default: str) -> str:
     encoded = stem.encode("utf-8", "ignore")[:MAX_NAME]
     stem = encoded.decode("utf-8", "ignore").strip()
     return f"{'_' if RESERVED.fullmatch(stem) else ''}{stem or default}{suffix}"
+
+
+def check_source(url: str) -> str:
+    """Return the URL of a page without password and fragment. Raises InputError for anything else
+    than http and https."""
+    address = normalize_url(url) if len(url) <= MAX_SOURCE else None
+    if address is None or urlsplit(address).scheme not in ("http", "https"):
+        raise InputError(
+            f"source {url[:100]}: give the address of a page that begins with http:// or https://, "
+            f"of at most {MAX_SOURCE} characters"
+        )
+    return describe_address(address).source_url or address
 
 
 def describe_address(url: str) -> Origins:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from search.files import shown
+from search.records.inbox import InboxStatus
 from search.records.indexing import Skip
 from search.records.texts import TextStatus
 
@@ -76,7 +77,8 @@ class Status:
     """State of a library. embedded: pictures with a vector under the library's model. left_out:
     files of all folders that are not read, by kind. spaces: all models that it answers with, its
     own first. catalog: the URL of its database without the password; None for a file in `home`.
-    backend: what runs the model, or None without one. texts: how far text in pictures is read."""
+    backend: what runs the model, or None without one. texts: how far text in pictures is read.
+    inbox: what was taken from it; None without one."""
 
     home: str
     model: str | None
@@ -92,6 +94,7 @@ class Status:
     catalog: str | None = None
     backend: str | None = None
     texts: TextStatus = TextStatus()
+    inbox: InboxStatus | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Convert to JSON, as `status --json` prints it."""
@@ -100,4 +103,5 @@ class Status:
             for r in self.roots
         ]
         spaces = [asdict(space) | {"name": shown(space.name)} for space in self.spaces]
-        return {**asdict(self), "home": shown(self.home), "roots": roots, "spaces": spaces}
+        listed = {"roots": roots, "spaces": spaces, "inbox": self.inbox and self.inbox.to_json()}
+        return {**asdict(self), "home": shown(self.home), **listed}

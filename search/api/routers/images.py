@@ -15,6 +15,7 @@ from search.api.roles import make_router, requires
 from search.api.schemas import (
     AddressJson,
     ImageJson,
+    KeptOptionsJson,
     PageJson,
     SourcesJson,
     Where,
@@ -47,15 +48,20 @@ def check_id(picture_id: str) -> str:
         200: {"description": "The library has the picture already", "model": ImageJson},
         **problems(400, 408, 413, 415, 422),
     },
-    openapi_extra=multipart("The picture, one of them.", AddressJson),
+    openapi_extra=multipart("The picture, one of them.", KeptOptionsJson, "options"),
 )
 @requires("write", within=True)
 async def keep_image(request: Request, here: Here) -> JSONResponse:
-    """Multipart with one `image`, or JSON with its `url`. Its file keeps its name. A picture that
-    is in the library already is not stored twice."""
-    image, name = await _read_image(request)
+    """Multipart with one `image` and perhaps `options` (JSON), or JSON with its `url`. Its file
+    keeps its name. A picture that is in the library already is not stored twice."""
+    body = await read_body(request, 1, "options")
+    options = parse_json(KeptOptionsJson, body.json or "{}")
+    if body.files and options.url is not None:
+        raise FieldError([("url", "is there beside a file; leave one of them out")])
+    image = body.files[0] if body.files else _read_url(options.url)
+    name = options.name or next(iter(body.names), "") or None
     async with here.searches.admit():
-        picture = await here.searches.run(lambda: here.engine.keep(image, name))
+        picture = await here.searches.run(lambda: here.engine.keep(image, name, options.source))
     where = {"Location": f"/api/v1/images/{picture.id}"}
     status = 201 if picture.is_new else 200
     return JSONResponse(picture.to_json(), status_code=status, headers=where)
@@ -71,7 +77,7 @@ async def keep_image(request: Request, here: Here) -> JSONResponse:
 @requires("read", within=True)
 async def preview_image(request: Request, here: Here) -> Response:
     """Multipart with one `image`, or JSON with its `url`; long side at most 1600, upright."""
-    image, _ = await _read_image(request)
+    image = await _read_image(request)
     async with here.previews.admit():
         data = await here.previews.run(lambda: here.engine.preview(image))
     headers = {"Content-Type": "image/jpeg", "Content-Security-Policy": SANDBOX}
@@ -172,20 +178,22 @@ async def get_preview(picture_id: str, request: Request, here: Here) -> Response
     return await _answer_bytes(request, here, picture_id, "preview", "image/jpeg", make)
 
 
-async def _read_image(request: Request) -> tuple[bytes | str, str | None]:
-    """Return the picture in a request: its bytes and the name of its file, or its URL.
-
-    Raises FieldError.
-    """
+async def _read_image(request: Request) -> bytes | str:
+    """Return the picture in a request: its bytes, or its URL. Raises FieldError."""
     body = await read_body(request, 1, None)
     if body.files:
-        return body.files[0], body.names[0] or None
-    if body.json is None:
+        return body.files[0]
+    return _read_url(parse_json(AddressJson, body.json).url if body.json is not None else None)
+
+
+def _read_url(text: str | None) -> str:
+    """Return the URL of a picture. Raises FieldError for anything else, or none."""
+    if text is None:
         raise FieldError([("image", "is missing")])
-    url = normalize_url(parse_json(AddressJson, body.json).url)
+    url = normalize_url(text)
     if url is None:
         raise FieldError([("url", "give an address that begins with http:// or https://")])
-    return url, None
+    return url
 
 
 async def _picture(here: Context, picture_id: str) -> Picture:

@@ -204,6 +204,7 @@ def test_status_and_check_tell_the_state(library: tuple[Path, Path]) -> None:
         "catalog",
         "backend",
         "texts",
+        "inbox",
     ]
     assert status["spaces"] == [
         {"name": "mini", "fingerprint": status["fingerprint"], "embedded": 33}
@@ -216,6 +217,7 @@ def test_status_and_check_tell_the_state(library: tuple[Path, Path]) -> None:
             "left_out": {},
             "exclude": [],
             "sync_hours": None,
+            "collection": None,
         }
     ]
     assert set(status["index"]) == {"kind", "generation"}

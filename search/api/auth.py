@@ -4,7 +4,9 @@ Who sends a request, and what it may do, is its `Grant`. What a route needs, it 
 `search.api.roles`).
 
 A page of another site must not reach this server through a visitor's browser. DNS rebinding shows
-in Host; a form or script of another page shows in Origin or Sec-Fetch-Site.
+in Host; a form or script of another page shows in Origin or Sec-Fetch-Site. A browser extension is
+no page: no page can send its origin. It needs a token in the request itself, since a cookie is sent
+for whoever asks.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ LARGE_ROUTES = ("search", "images", "images/preview", "restored", "variants")
 LARGE = frozenset(("/share", *(f"/api/v1/{name}" for name in LARGE_ROUTES)))
 SAVED = "/api/v1/searches/"  # whose queries have pictures
 SHARE = ("POST", "/share")  # from the system's sheet of apps, without a page
+EXTENSIONS = ("chrome-extension://", "moz-extension://")  # beginnings of origins
 SMALL_BODY = 2**20  # most bytes of a body on other routes
 LOGIN = "/api/v1/login"
 OPEN = frozenset(
@@ -346,13 +349,21 @@ class AccessControl:
         if origin == "null" and (scope["method"], path) == SHARE:
             # another app on the device sends it, and the browser says so; pages cannot
             origin = None if headers.get("sec-fetch-site") == "none" else origin
-        if origin is not None and origin.lower() != f"{scope['scheme']}://{host.lower()}":
-            raise Problem(403, "requests from pages of other sites are not allowed")
+        is_extension = origin is not None and origin.lower().startswith(EXTENSIONS)
+        if is_extension and (self._access.token is None or not has_bearer(headers)):
+            reason = (
+                "a browser extension sends a token of its own: `Authorization: Bearer TOKEN`; "
+                "start the server without --no-token"
+            )
+            raise Problem(403, reason)
+        is_own = origin is None or origin.lower() == f"{scope['scheme']}://{host.lower()}"
         site = headers.get("sec-fetch-site", "none")
         if path.startswith("/api/") and site not in ("none", "same-origin"):
+            is_own = False
+        if not is_own and not is_extension:
             raise Problem(403, "requests from pages of other sites are not allowed")
         is_open = (scope["method"], path) in OPEN or path.startswith(PAGE)
-        if not is_open:
+        if not is_open or is_extension:
             grant = await self._access.authenticate(headers, client_of(scope))
             if grant is None:
                 raise Problem(401, "send the token: `Authorization: Bearer TOKEN`, or log in first")
@@ -365,6 +376,12 @@ class AccessControl:
         path = scope["path"]
         is_large = path in LARGE or path.startswith(SAVED)
         return self._max_bytes if is_large else min(self._max_bytes, SMALL_BODY)
+
+
+def has_bearer(headers: Headers) -> bool:
+    """Whether a request has a token in its own header."""
+    kind, _, value = headers.get("authorization", "").partition(" ")
+    return kind.lower() == "bearer" and bool(value.strip())
 
 
 def client_of(scope: Scope) -> str:

@@ -3,6 +3,7 @@
 import { AnswerControls } from './answer-controls.js';
 import { Api } from './api.js';
 import { AskDialog } from './ask.js';
+import { showBookmarklet } from './bookmarklet.js';
 import { CollectionChoice, keepCollection } from './collection-choice.js';
 import { DetailDialog } from './detail.js';
 import { getElement, moveFocus, translateDocument } from './dom.js';
@@ -78,6 +79,7 @@ class App {
     const login = new LoginDialog(() => this.#reload());
     this.#api = new Api(() => login.open(this.#api));
     new HelpDialog();
+    showBookmarklet();
     const settings = new SettingsDialog(() => this.#searchAgain());
     this.#choice = new CollectionChoice((where) => this.#enter({ ...this.#route, where, from: '', see: '' }));
     const onStatus = (/** @type {Status} */ { model, roots }) => {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -160,11 +160,13 @@ class Page:
 
 
 @contextmanager
-def browsing(profile: Path, languages: str = "en-US,en") -> Iterator[Page]:
-    """Open a browser with a new profile in this folder."""
+def browsing(
+    profile: Path, languages: str = "en-US,en", flags: Sequence[str] = ()
+) -> Iterator[Page]:
+    """Open a browser with a new profile in this folder. flags: more of the command line."""
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM or ""
-    for flag in (*FLAGS, f"--user-data-dir={profile}", "--window-size=1280,800"):
+    for flag in (*FLAGS, *flags, f"--user-data-dir={profile}", "--window-size=1280,800"):
         options.add_argument(flag)
     options.add_experimental_option("prefs", {"intl.accept_languages": languages})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})

@@ -580,8 +580,8 @@ class Engine:
         )
 
     def suggest(self, text: str, limit: int = 5) -> tuple[Suggestion, ...]:
-        """Return what a query may go on with: tags, folders, words, labels, dates, cameras, lenses,
-        albums, and fields of conditions with their values.
+        """Return what a query may go on with: collections, tags, folders, words, labels, dates,
+        cameras, lenses, albums, and fields of conditions with their values.
 
         text: what is typed of the last word, or of a value as in `tag:be`. limit: of each kind, 1
         to 50. Raises LookalikeError.
@@ -1009,8 +1009,8 @@ class Engine:
         names: Sequence[str] = (),
         picture_ids: Sequence[str] | None = None,
     ) -> Facets:
-        """Return how many pictures have each type, shape, year, month, camera, folder, color, tag,
-        label, album, rating, and value of `is` and `has`.
+        """Return how many pictures have each type, shape, year, month, camera, folder, collection,
+        color, tag, label, album, rating, and value of `is` and `has`.
 
         names: of the facets, if not of all. picture_ids: count among these alone, such as those of
         an answer. Raises QueryError.

@@ -72,8 +72,8 @@ class Library:
     browser: shows single pictures. uploads: pictures that were sent; uploads_place: where they are.
     stores: object storage and web sites; objects: the URL of what the library keeps there, None for
     its folder. jobs: those of all servers. tokens: of their users. tags, albums: what people say of
-    pictures. texts: what is written in pictures; text_readers: processes that read it. captions:
-    what a model said of pictures.
+    pictures. collections: roots under a name. texts: what is written in pictures; text_readers:
+    processes that read it. captions: what a model said of pictures.
     generator: makes variants. restorer: restores pictures of queries. runtime: the inference
     thread.
     """

@@ -53,4 +53,9 @@ export default [
     files: ['search/web/texts*.js'],
     rules: { 'no-restricted-syntax': ['error', ...noState, noKeys], 'max-len': 'off' },
   },
+  {
+    files: ['scripts/extension/*.js'], // classic scripts, which share their functions
+    languageOptions: { sourceType: 'script' },
+    rules: { 'no-unused-vars': ['error', { vars: 'local' }] },
+  },
 ];

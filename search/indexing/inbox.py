@@ -71,7 +71,7 @@ class Inbox:
                         self._move(path, entry.path)
                         continue
                 except InputError as error:
-                    code, reason = error.code, str(error)
+                    code, reason = error.code, str(error).removeprefix("the picture: ")
                 except FileNotFoundError:
                     continue  # it was taken away meanwhile
                 except OSError as error:

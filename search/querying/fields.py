@@ -549,7 +549,7 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         "path": Field(values.parse_text, _compile_path, _GLOB, "path=holiday/*"),
         "folder": Field(values.parse_text, _compile_folder, _GLOB, "folder=holiday"),
         "collection": Field(
-            normalize_tag, _compile_collection, "the name of a collection", "collection=Family"
+            values.parse_text, _compile_collection, "the name of a collection", "collection=Family"
         ),
         "name": Field(values.parse_text, _compile_name, _GLOB, "name=IMG_*"),
         "tag": Field(normalize_tag, _compile_tag, _GLOB, "tag=beach"),

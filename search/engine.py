@@ -538,6 +538,16 @@ class Engine:
         """Return the saved searches of an owner, by name."""
         return self.library.saved_searches.all(owner)
 
+    def saved_picture(self, name: str, number: int, owner: str = "") -> bytes:
+        """Return a picture file of a saved search. number: as `image: N` of its query has it.
+        Raises NotFoundError."""
+        return self.library.saved_searches.picture(owner, name, number)
+
+    def rename_saved_search(self, name: str, other: str, owner: str = "") -> None:
+        """Give a saved search another name. Raises NotFoundError, and InputError for a name that is
+        taken or cannot be."""
+        self.library.saved_searches.rename(owner, name, other)
+
     def run_saved_search(self, name: str, since: str | None = None, owner: str = "") -> SavedHits:
         """Answer a saved search. Raises NotFoundError, and LookalikeError as `search`.
 

@@ -436,7 +436,10 @@ def make_saved_search_runner(library: Library) -> SavedSearchRunner:
     def answer(query: Query) -> Hits:
         return answer_query(library, query)
 
-    parts = (library.saved_searches, library.reader, answer)
+    def get_model() -> str:
+        return library.models.choose_offline(library.reader.spaces()).name
+
+    parts = (library.saved_searches, library.reader, answer, get_model)
     return SavedSearchRunner(*parts, library.settings.upload_bytes)
 
 

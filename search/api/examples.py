@@ -387,6 +387,7 @@ REQUESTS: dict[str, Any] = {
         "k": 5,
     },
     "save_search": {"terms": [{"image": f"id:{ID[:12]}"}], "min_score": 0.8},
+    "rename_saved_search": {"name": "old hats"},
     "mark_saved_search": {"newest": 5217},
     "keep_image": {**URL, "source": "https://example.org/hats.html"},
     "preview_image": URL,

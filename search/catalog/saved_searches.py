@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, insert, select, update
 
 from search.catalog.schema import saved_pictures, saved_searches as saved
 from search.errors import InputError, NotFoundError
@@ -40,16 +40,12 @@ class SavedSearches:
         newest picture, which counts as seen. Raises InputError for a name that is taken or cannot
         be, and for too many searches or too large pictures.
         """
-        is_name = 1 <= len(name.strip()) <= MOST_NAME and name.isprintable() and "/" not in name
-        if not is_name:
-            raise InputError(
-                f"the name of a search has 1 to {MOST_NAME} characters on one line, and no slash"
-            )
+        _check_name(name)
         now = self._clock()
         with self._database.write() as c:
             names = set(c.scalars(select(saved.c.name).where(saved.c.owner == owner)))
             if name in names:
-                raise InputError(f"there is a search {name!r}; remove it, or take another name")
+                raise _describe_taken(name)
             if len(names) >= MOST_SEARCHES:
                 raise InputError(f"there are {MOST_SEARCHES} saved searches; remove some")
             size = select(func.sum(func.length(saved_pictures.c.data)))
@@ -84,11 +80,39 @@ class SavedSearches:
                 raise _describe_missing(name)
             return _search(row), [bytes(data) for data in c.scalars(files)]
 
+    def picture(self, owner: str, name: str, number: int) -> bytes:
+        """Return the picture file that a search names by `image: N`. Raises NotFoundError."""
+        of_search = saved_pictures.c.owner == owner, saved_pictures.c.name == name
+        where = *of_search, saved_pictures.c.number == number
+        with self._database.read() as c:
+            data = c.scalar(select(saved_pictures.c.data).where(*where))
+            if data is not None:
+                return bytes(data)
+            if c.scalar(select(saved.c.name).where(*_is(owner, name))) is None:
+                raise _describe_missing(name)
+            raise NotFoundError(f"the search {name!r} has no picture {number}; 0 is the first")
+
+    def rename(self, owner: str, name: str, other: str) -> None:
+        """Give a search another name. Raises NotFoundError, and InputError for a name that is taken
+        or cannot be."""
+        _check_name(other)
+        with self._database.write() as c:
+            names = set(c.scalars(select(saved.c.name).where(saved.c.owner == owner)))
+            if name not in names:
+                raise _describe_missing(name)
+            if other == name:
+                return
+            if other in names:
+                raise _describe_taken(other)
+            for table in (saved_pictures, saved):
+                where = table.c.owner == owner, table.c.name == name
+                c.execute(update(table).where(*where).values(name=other))
+
     def mark(self, owner: str, name: str, newest: int) -> None:
         """Note that the answer was seen with the pictures up to a number; an earlier one changes
         nothing. Raises NotFoundError."""
         with self._database.write() as c:
-            where = saved.c.owner == owner, saved.c.name == name
+            where = _is(owner, name)
             if c.scalar(select(saved.c.name).where(*where)) is None:
                 raise _describe_missing(name)
             values = {"newest": newest, "seen": self._clock()}
@@ -111,6 +135,22 @@ def _select(owner: str) -> Select[Any]:
 
 def _search(row: Any) -> SavedSearch:
     return SavedSearch(row.name, row.query, row.created, row.seen, int(row.newest))
+
+
+def _is(owner: str, name: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return saved.c.owner == owner, saved.c.name == name
+
+
+def _check_name(name: str) -> None:
+    is_name = 1 <= len(name.strip()) <= MOST_NAME and name.isprintable() and "/" not in name
+    if not is_name:
+        raise InputError(
+            f"the name of a search has 1 to {MOST_NAME} characters on one line, and no slash"
+        )
+
+
+def _describe_taken(name: str) -> InputError:
+    return InputError(f"there is a search {name!r}; remove it, or take another name")
 
 
 def _describe_missing(name: str) -> NotFoundError:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import typer
 
+from search.errors import StorageError
 from search.files import shown
 from search.records.indexing import SKIP_CODES, IndexReport, Progress, Skip
 
@@ -84,6 +85,16 @@ def note(text: str) -> None:
 def write(text: str) -> None:
     """Write a line to standard output."""
     typer.echo(text)
+
+
+def write_file(file: Path, data: bytes) -> None:
+    """Write a file that the user has named. Raises StorageError."""
+    try:
+        file.write_bytes(data)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {file}: {error.strerror}; give a file in a folder that is there"
+        ) from error
 
 
 def show_progress(events: Iterable[Progress]) -> IndexReport:

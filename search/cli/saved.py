@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,7 +17,8 @@ app = typer.Typer(
     name="saved",
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Run, list and remove saved searches. `lookalike search ... --save NAME` saves one.",
+    help="Run, list, rename and remove saved searches. `lookalike search ... --save NAME` saves "
+    "one.",
 )
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the search.")]
 
@@ -66,6 +68,32 @@ def list_searches(context: typer.Context, as_json: AsJson = False) -> None:
         output.write(f"{output.line(one.name)}  seen {day}")
     if not searches:
         output.note("no saved searches; `lookalike search ... --save NAME` saves one")
+
+
+@app.command()
+def picture(
+    context: typer.Context,
+    name: Name,
+    file: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where to.")],
+    number: Annotated[
+        int, typer.Option(min=0, metavar="N", help="As image: N of the query has it.")
+    ] = 0,
+) -> None:
+    """Write a picture of a saved search to a file."""
+    with open_engine(context) as engine:
+        data = engine.saved_picture(name, number)
+    output.write_file(file, data)
+
+
+@app.command()
+def rename(
+    context: typer.Context,
+    name: Name,
+    other: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],
+) -> None:
+    """Rename a saved search."""
+    with open_engine(context) as engine:
+        engine.rename_saved_search(name, other)
 
 
 @app.command()

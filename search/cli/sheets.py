@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_from_bytes
 
-from search.cli.output import format_bytes
-from search.errors import LookalikeError, StorageError
+from search.cli.output import format_bytes, write_file
+from search.errors import LookalikeError
 from search.files import shown
 from search.records.duplicates import DuplicateGroup, Duplicates
 from search.records.hits import Hit, Hits
@@ -52,7 +52,7 @@ def write_csv(file: Path, hits: Hits) -> None:
     for rank, hit in enumerate(hits, 1):
         values = shown(hit.path), hit.id, hit.width, hit.height, "; ".join(hit.tags)
         rows.append((rank, hit.format_score(4), *values))
-    _write(file, write_rows(rows))
+    write_file(file, write_rows(rows))
 
 
 def write_duplicates_sheet(file: Path, listed: Duplicates, engine: Engine) -> None:
@@ -72,7 +72,7 @@ def write_duplicates_csv(file: Path, listed: Duplicates) -> None:
                 name = shown(held.path), held.id
                 marks = "; ".join(one.marks)
                 rows.append((group.id, group.kind, one.action, score, *name, *facts, marks))
-    _write(file, write_rows(rows))
+    write_file(file, write_rows(rows))
 
 
 def _write_page(file: Path, header: str, content: str) -> None:
@@ -82,7 +82,7 @@ def _write_page(file: Path, header: str, content: str) -> None:
         '<meta name="viewport" content="width=device-width"><title>lookalike</title>'
         f"<style>{STYLE}</style></head><body><header>{header}</header>{content}</body></html>\n"
     )
-    _write(file, document.encode("utf-8", "replace"))
+    write_file(file, document.encode("utf-8", "replace"))
 
 
 def _describe_group(group: DuplicateGroup, engine: Engine) -> str:
@@ -139,12 +139,3 @@ def _show_picture(picture_id: str, path: str, label: str, engine: Engine) -> str
 
 def _embed(data: bytes, kind: str) -> str:
     return f'<img alt="" src="data:image/{kind};base64,{base64.b64encode(data).decode()}">'
-
-
-def _write(file: Path, data: bytes) -> None:
-    try:
-        file.write_bytes(data)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write {file}: {error.strerror}; give a file in a folder that is there"
-        ) from error

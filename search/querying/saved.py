@@ -13,12 +13,15 @@ from search.errors import PictureError, QueryError
 from search.files import shown
 from search.media.source_kinds import ImageSource, has_no_name, is_url, picture_id_of
 from search.querying.query import MAX_K, Query
+from search.records.hits import Hits
 from search.records.saved import LAST, SavedHits, SavedSearch, since_condition
 
 if TYPE_CHECKING:
     from search.catalog.reads import CatalogReader
     from search.catalog.saved_searches import SavedSearches
-    from search.records.hits import Hits
+
+NO_TIME = dict.fromkeys(("decode", "embed", "search", "verify", "total"), 0.0)
+"""Of an answer without a search, in milliseconds."""
 
 
 class SavedSearchRunner:
@@ -29,11 +32,13 @@ class SavedSearchRunner:
         saved: SavedSearches,
         reader: CatalogReader,
         search: Callable[[Query], Hits],
+        get_model: Callable[[], str],
         max_bytes: int,
     ) -> None:
-        """search: answers a query. max_bytes: of a picture that is saved."""
+        """search: answers a query. get_model: returns the name of the library's own model.
+        max_bytes: of a picture that is saved."""
         self._saved, self._reader, self._search = saved, reader, search
-        self._max_bytes = max_bytes
+        self._get_model, self._max_bytes = get_model, max_bytes
 
     def save(self, owner: str, name: str, query: Query) -> SavedSearch:
         """Save a query; its pictures are copied, except URLs and those of the library.
@@ -52,11 +57,14 @@ class SavedSearchRunner:
 
         since: `last` leaves out the pictures that were there when it was last marked as seen; a
         period, such as `7d` or `2024-05`, those that came to the library before. The answer of
-        conditions alone then has up to 10,000 pictures, so that it holds all new ones.
+        conditions alone then has up to 10,000 pictures, so that it holds all new ones. Nothing is
+        searched if no picture came since the last time.
         """
         search, files = self._saved.get(owner, name)
         newest = self._find_newest()  # before the search: what comes meanwhile is still new
         query = Query.from_json(search.query, files)
+        if since == LAST and newest <= search.newest and query.model is None:
+            return SavedHits(Hits((), self._get_model(), query.to_json(), dict(NO_TIME)), newest)
         if since is not None and not query.terms:
             query = replace(query, k=MAX_K - query.offset)
         if since is not None and since != LAST:

@@ -14,10 +14,15 @@ export class AnswerControls {
   #numbers = getElement('show-numbers', HTMLInputElement);
   #conditions = getElement('conditions');
   #onChange;
+  #onSeen;
 
-  /** @param {(change: Partial<Route>) => void} onChange */
-  constructor(onChange) {
+  /**
+   * @param {(change: Partial<Route>) => void} onChange
+   * @param {(name: string) => void} onSeen The new pictures of a saved search are to be marked as seen.
+   */
+  constructor(onChange, onSeen) {
     this.#onChange = onChange;
+    this.#onSeen = onSeen;
     this.#minimum.addEventListener('input', () => this.#showMinimum());
     this.#minimum.addEventListener('change', () => {
       const min = this.#minimum.valueAsNumber;
@@ -30,8 +35,8 @@ export class AnswerControls {
   }
 
   /** @param {Route} route */
-  show({ terms, where, min, isFolded, from, isHidden }) {
-    getElement('answer-controls').hidden = !terms.length;
+  show({ terms, where, min, isFolded, from, isHidden, newIn }) {
+    getElement('answer-controls').hidden = !terms.length || Boolean(newIn);
     this.#minimum.value = String(min ?? 0);
     this.#fold.checked = isFolded;
     this.#showMinimum();
@@ -42,6 +47,11 @@ export class AnswerControls {
     const month = from === 'none' ? translate('timeline_undated') : from && translator.formatMonth(from);
     if (from) chips.push(this.#createChip(translate('timeline_from', { month }), '', { from: '' }));
     if (isHidden) chips.push(this.#createChip(translate('hidden_pictures'), '', { isHidden: false }));
+    if (newIn) {
+      const click = () => this.#onSeen(newIn);
+      const mark = createElement('button', { type: 'button', class: 'condition-action', click }, createIcon('check'), translate('saved_mark'));
+      chips.push(this.#createChip(translate('saved_only_new', { name: newIn }), '', { newIn: '' }), createElement('li', {}, mark));
+    }
     const isFocused = this.#conditions.contains(document.activeElement);
     this.#conditions.hidden = !chips.length;
     this.#conditions.replaceChildren(...chips);

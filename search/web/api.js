@@ -71,6 +71,14 @@ import { Problem, isAbort } from './problems.js';
  * @property {boolean} low_content
  * @property {{ term: number, page: string, picture: string | null }[]} pages
  * @property {Hit[]} hits
+ * @property {number} [newest] Of a saved search: what to mark as seen.
+ */
+
+/**
+ * A search under a name, as docs/search.md has it. created, seen: seconds since 1970.
+ * @typedef {{
+ *   name: string, query: import('./saved-query.js').SavedQuery, created: number, seen: number, newest: number,
+ * }} SavedSearch
  */
 
 /**
@@ -257,13 +265,65 @@ export class Api {
    * @returns {Promise<Answer>}
    */
   search(query, blobs, signal) {
-    const { minScore, expand } = readPreferences(getStorage());
-    const hasPicture = blobs.length > 0 || Boolean(query.terms?.some((term) => 'image' in term));
-    const sent = {
-      ...(minScore ? { min_score: minScore } : {}), ...(expand && hasPicture ? { expand } : {}), ...query,
-    };
-    const request = blobs.length ? createForm(blobs, { query: sent }) : createJson(sent);
-    return this.#requestJson('search', { ...request, signal });
+    return this.#requestJson('search', { ...createSearch(query, blobs), signal });
+  }
+
+  /**
+   * Save a search.
+   * @param {string} name
+   * @param {Query} query
+   * @param {readonly Blob[]} blobs As `search` takes them.
+   */
+  async saveSearch(name, query, blobs) {
+    await this.#request(`searches/${encodeURIComponent(name)}`, { ...createSearch(query, blobs), method: 'PUT' });
+  }
+
+  /**
+   * @param {AbortSignal} signal
+   * @returns {Promise<{ searches: SavedSearch[] }>}
+   */
+  fetchSavedSearches(signal) {
+    return this.#requestJson('searches', { signal });
+  }
+
+  /**
+   * Return the pictures of a saved search that are new since it was last marked as seen.
+   * @param {string} name
+   * @param {AbortSignal} signal
+   * @returns {Promise<Answer & { newest: number }>}
+   */
+  runSavedSearch(name, signal) {
+    return this.#requestJson(`searches/${encodeURIComponent(name)}/hits?since=last`, { signal });
+  }
+
+  /**
+   * Return a picture that was saved with a search.
+   * @param {string} name
+   * @param {number} place
+   */
+  async fetchSavedPicture(name, place) {
+    return (await this.#request(`searches/${encodeURIComponent(name)}/pictures/${place}`)).blob();
+  }
+
+  /**
+   * @param {string} name
+   * @param {number} newest Of the answer that was seen.
+   */
+  async markSavedSearch(name, newest) {
+    await this.#request(`searches/${encodeURIComponent(name)}/seen`, createJson({ newest }));
+  }
+
+  /**
+   * @param {string} name
+   * @param {string} other
+   */
+  async renameSavedSearch(name, other) {
+    await this.#request(`searches/${encodeURIComponent(name)}`, { ...createJson({ name: other }), method: 'PATCH' });
+  }
+
+  /** @param {string} name */
+  async deleteSavedSearch(name) {
+    await this.#request(`searches/${encodeURIComponent(name)}`, { method: 'DELETE' });
   }
 
   /**
@@ -803,6 +863,21 @@ function createForm(blobs, fields = {}) {
   for (const blob of blobs) body.append('image', blob, blob instanceof File ? blob.name : 'picture');
   for (const [name, value] of Object.entries(fields)) body.append(name, JSON.stringify(value));
   return { method: 'POST', body };
+}
+
+/**
+ * Write a query, with what the reader prefers for all of them.
+ * @param {Query} query
+ * @param {readonly Blob[]} blobs
+ */
+function createSearch(query, blobs) {
+  const { minScore, expand } = readPreferences(getStorage());
+  const hasPicture = blobs.length > 0 || Boolean(query.terms?.some((term) => 'image' in term));
+  const isScored = hasPicture || Boolean(query.line || query.terms?.length);
+  const sent = {
+    ...(minScore && isScored ? { min_score: minScore } : {}), ...(expand && hasPicture ? { expand } : {}), ...query,
+  };
+  return blobs.length ? createForm(blobs, { query: sent }) : createJson(sent);
 }
 
 /** @param {Blob | string} source */

@@ -5,6 +5,7 @@ import { Api } from './api.js';
 import { AskDialog } from './ask.js';
 import { showBookmarklet } from './bookmarklet.js';
 import { CollectionChoice, keepCollection } from './collection-choice.js';
+import { describeCondition } from './conditions.js';
 import { DetailDialog } from './detail.js';
 import { getElement, moveFocus, translateDocument } from './dom.js';
 import { DuplicatesView } from './duplicates.js';
@@ -16,6 +17,7 @@ import { LibraryDialog } from './library.js';
 import { LoginDialog } from './login.js';
 import { Placeholder } from './placeholder.js';
 import { QueryPanel } from './query-panel.js';
+import { isTextQuery } from './query.js';
 import { Results } from './results.js';
 import { HelpDialog, SettingsDialog, applyTheme } from './settings.js';
 import { prepareOffline, receiveShared } from './shared.js';
@@ -23,6 +25,7 @@ import {
   DEFAULT_K, MAX_K, START, formatRoute, getBoxText, getResultKey, parseRoute, routeToPicture,
   routeToQuery, shortenId,
 } from './route.js';
+import { SavedSearches } from './saved-searches.js';
 import { SelectionBar } from './selection-bar.js';
 import { Store } from './store.js';
 import { createToast } from './toast.js';
@@ -71,6 +74,7 @@ class App {
   #finding;
   #duplicates;
   #results;
+  #saved;
 
   constructor() {
     const showToast = createToast();
@@ -111,7 +115,9 @@ class App {
       countPictures: () => this.#library.status?.pictures ?? 0,
       showToast,
     });
-    const controls = new AnswerControls((change) => this.#enter({ ...this.#route, ...change, see: '' }));
+    const controls = new AnswerControls(
+      (change) => this.#enter({ ...this.#route, ...change, see: '' }), (name) => this.#markSeen(name),
+    );
     this.#panel = new QueryPanel(this.#api, this.#store.files, {
       onChange: (terms) => this.#enter({ ...this.#route, terms, see: '' }),
       onKept: (image, what) => this.#handleKept(image, what),
@@ -138,6 +144,13 @@ class App {
       onChange: (change) => this.#enter({ ...this.#route, ...change, see: '' }),
       onFollow: (event) => this.#follow(event),
       onEdit: () => this.#refreshLibrary(),
+      showToast,
+    });
+    this.#saved = new SavedSearches(this.#api, ask, this.#store.files, {
+      onOpen: (route) => this.#openSaved(route),
+      onSeen: (name) => this.#leaveNew(name, ''),
+      onRename: (name, other) => this.#leaveNew(name, other),
+      getName: () => this.#nameQuery(),
       showToast,
     });
     const parts = {
@@ -182,6 +195,7 @@ class App {
     addEventListener('scroll', () => this.#saveScroll());
     this.#showEntry();
     this.#library.refresh();
+    this.#saved.refresh();
     receiveShared(this.#api, (content) => this.#receive(content));
   }
 
@@ -200,12 +214,15 @@ class App {
 
   /**
    * Go to a route.
-   * @param {Route} route
+   * @param {Route} next
    * @param {{ isReplacing?: boolean, y?: number }} [options] isReplacing: instead of the present
    *   entry of the history; y: pixels to scroll to.
    */
-  #enter(route, { isReplacing = false, y = 0 } = {}) {
+  #enter(next, { isReplacing = false, y = 0 } = {}) {
     clearTimeout(this.#scrollTimer);
+    const isOther = getResultKey(next) !== getResultKey(this.#route);
+    const isSameNew = next.newIn === this.#route.newIn; // of a search that is another one now
+    const route = isOther && isSameNew ? { ...next, newIn: '' } : next;
     const entry = { route, y, isOpened: Boolean(route.see) && !isReplacing };
     if (isReplacing) history.replaceState(entry, '', formatRoute(route));
     else history.pushState(entry, '', formatRoute(route));
@@ -271,8 +288,42 @@ class App {
     this.#enter({ ...this.#route, terms: [...kept, ...terms].slice(0, MAX_TERMS), see: '' });
   }
 
+  /** @param {Route} route */
+  #openSaved(route) {
+    getElement('finder-sheet', HTMLDialogElement).close();
+    this.#store.invalidate();
+    if (getResultKey(route) === getResultKey(this.#route)) this.#load(0);
+    else this.#enter(route);
+  }
+
+  /** @param {string} name Of the saved search whose new pictures are shown. */
+  #markSeen(name) {
+    const answer = this.#store.getAnswer(this.#route);
+    if (answer?.newest !== undefined) this.#saved.markSeen(name, answer.newest);
+  }
+
+  /**
+   * Go on from the new pictures of a saved search, if they are shown.
+   * @param {string} name
+   * @param {string} other Its new name; empty for the whole search.
+   */
+  #leaveNew(name, other) {
+    this.#store.invalidate();
+    if (this.#route.newIn !== name) return;
+    const route = { ...this.#route, newIn: other };
+    this.#enter(route.terms.length || route.where.length || other ? route : START, { isReplacing: true });
+  }
+
+  /** Return a name for what is searched for. */
+  #nameQuery() {
+    const { terms, where } = this.#route;
+    if (terms.length) return isTextQuery(this.#route) ? terms.map(({ what }) => what).join(' + ') : (getElement('query-name').textContent ?? '');
+    return where.map((condition) => describeCondition(condition, translator)).join(', ');
+  }
+
   /** Load the pictures that were refused before the login. */
   #reload() {
+    this.#saved.refresh();
     if (this.#route.terms.length) {
       this.#panel.adopt(null);
       this.#panel.show(this.#route.terms);
@@ -334,6 +385,7 @@ class App {
   #handleLibraryChange() {
     this.#store.invalidate();
     this.#finding.invalidate();
+    this.#saved.refresh();
     const isReading = this.#route.see || this.#route.duplicates || scrollY > innerHeight || getElement('grid').contains(document.activeElement);
     if (!isReading) this.#load(scrollY);
   }
@@ -458,6 +510,7 @@ class App {
    */
   #handleLoading(route, controls) {
     controls.show(route);
+    this.#saved.show(route);
     this.#finding.show(route);
   }
 

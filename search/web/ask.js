@@ -8,7 +8,7 @@ const WAIT_MS = 150;
 
 /**
  * A question for a text. suggest: returns texts that there are already.
- * @typedef {{ title: string, label: string, confirm: string, value?: string,
+ * @typedef {{ title: string, label: string, confirm: string, value?: string, text?: string,
  *   suggest: (prefix: string) => Promise<string[]> }} TextQuestion
  */
 
@@ -22,6 +22,8 @@ export class AskDialog {
   #field = getElement('ask-text', HTMLInputElement);
   #timer = 0;
 
+  #isConfirmed = false;
+
   /** @type {(isConfirmed: boolean) => void} */
   #answer = () => {};
 
@@ -32,11 +34,11 @@ export class AskDialog {
     closeOnOutsideClick(this.#dialog);
     getElement('ask-form').addEventListener('submit', (event) => {
       event.preventDefault();
-      this.#answer(true);
+      this.#isConfirmed = true;
       this.#dialog.close();
     });
     getElement('ask-cancel').addEventListener('click', () => this.#dialog.close());
-    this.#dialog.addEventListener('close', () => this.#answer(false));
+    this.#dialog.addEventListener('close', () => this.#answer(this.#isConfirmed)); // not before: another question may follow
     this.#field.addEventListener('input', () => {
       clearTimeout(this.#timer);
       this.#timer = setTimeout(() => this.#showSuggestions(), WAIT_MS);
@@ -47,13 +49,13 @@ export class AskDialog {
    * Ask for a text. Returns null if there is none.
    * @param {TextQuestion} question
    */
-  async askText({ title, label, confirm, suggest, value = '' }) {
+  async askText({ title, label, confirm, suggest, value = '', text = '' }) {
     getElement('ask-label').textContent = label;
     this.#field.value = value;
     this.#suggest = suggest;
     getElement('ask-suggestions').replaceChildren();
     this.#showSuggestions();
-    const isConfirmed = await this.#open({ title, text: '', confirm, pictures: [] }, true);
+    const isConfirmed = await this.#open({ title, text, confirm, pictures: [] }, true);
     return (isConfirmed && this.#field.value.trim()) || null;
   }
 
@@ -82,6 +84,7 @@ export class AskDialog {
     button.textContent = confirm || translate('add');
     return new Promise((resolve) => {
       this.#answer = resolve;
+      this.#isConfirmed = false;
       this.#dialog.showModal();
       (isText ? this.#field : getElement('ask-cancel')).focus();
     });

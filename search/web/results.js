@@ -71,10 +71,10 @@ export class Results {
     this.#request.abort();
     this.#request = new AbortController();
     this.hasFailed = false;
-    const isQuery = route.terms.length > 0;
+    const isQuery = route.terms.length > 0 || route.newIn !== '';
     const isList = route.where.length > 0 || route.isHidden || route.sort !== '';
     document.body.classList.toggle('has-request', isQuery || isList);
-    document.body.classList.toggle('without-query', isTextQuery(route) || !isQuery);
+    document.body.classList.toggle('without-query', isTextQuery(route) || !route.terms.length);
     getElement('more').hidden = true;
     this.#showReading('');
     this.#parts.placeholder.hide();
@@ -103,7 +103,7 @@ export class Results {
       placeholder.show('image', translate('lost_upload'), translate('lost_upload_hint'));
       return;
     }
-    panel.show(route.terms);
+    if (route.terms.length) panel.show(route.terms);
     this.#showBusy(translate('searching'));
     try {
       const answer = store.getAnswer(route) ?? (await this.#fetchAnswer(route, signal));
@@ -129,7 +129,7 @@ export class Results {
     } catch (error) {
       const problem = toProblem(error);
       const pictures = route.terms.filter((term) => !isWords(term));
-      if (isAbort(error) || pictures.length < 2 || !PICTURE_PROBLEMS.includes(problem.code)) throw error;
+      if (isAbort(error) || pictures.length < 2 || route.newIn || !PICTURE_PROBLEMS.includes(problem.code)) throw error;
       const problems = await this.#findBadPictures(pictures, signal);
       const terms = route.terms.filter(({ what }) => !problems.has(what));
       if (!problems.size || !terms.some(({ weight }) => weight > 0)) throw error;
@@ -145,7 +145,9 @@ export class Results {
   async #send(route, signal, more = {}) {
     const { api, store } = this.#parts;
     const blobs = listFiles(route).map((number) => store.files.get(number)?.blob ?? new Blob());
-    const answer = await api.search({ ...buildQuery(route), ...more }, blobs, signal);
+    const answer = route.newIn
+      ? await api.runSavedSearch(route.newIn, signal)
+      : await api.search({ ...buildQuery(route), ...more }, blobs, signal);
     const pictures = route.terms.filter((term) => !isWords(term)).map(({ what }) => what);
     return { ...answer, hits: nameCompared(answer.hits, answer.query.terms, pictures) };
   }
@@ -158,7 +160,7 @@ export class Results {
    * @param {AbortSignal} signal
    */
   async #compare(route, answer, signal) {
-    const isWanted = isPictureQuery(route) && readPreferences(getStorage()).verifies;
+    const isWanted = isPictureQuery(route) && !route.newIn && readPreferences(getStorage()).verifies;
     if (!isWanted || route.kind || answer.isCompared || !answer.hits.length) return; // a kind is compared at once
     await new Promise((resolve) => {
       setTimeout(resolve, PAUSE_MS);
@@ -221,10 +223,11 @@ export class Results {
     const proven = /** @type {const} */ (['edited', 'photographed_again']).filter((proof) => proofs[proof])
       .map((proof) => translate(`proofs_${proof}`, { n: proofs[proof] }));
     const summary = [count, ...proven, time, answer.model].filter(Boolean).join(' · ');
-    this.#showHeading(translate('results', { n: hits.length }), summary);
-    getElement('more').hidden = hits.length < route.k || route.k >= MAX_K;
+    const { newIn: name } = route;
+    this.#showHeading(translate(name ? 'saved_only_new_title' : 'results', { n: hits.length, name }), summary);
+    getElement('more').hidden = Boolean(name) || hits.length < route.k || route.k >= MAX_K;
     this.#showReading(hits.length ? reading : '');
-    if (!hits.length) this.#parts.placeholder.show('search', translate('no_results'), reading || this.#adviseOnNone(route));
+    if (!hits.length) this.#parts.placeholder.show('search', translate(name ? 'saved_none_new' : 'no_results'), reading || this.#adviseOnNone(route));
   }
 
   /**
@@ -232,6 +235,7 @@ export class Results {
    * @param {Route} route
    */
   #adviseOnNone(route) {
+    if (route.newIn) return '';
     if (!route.terms.length) return route.where.length ? translate('no_pictures_hint') : '';
     return route.min !== null || route.where.length ? translate('no_results_hint') : '';
   }

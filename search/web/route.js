@@ -35,6 +35,7 @@ export const KEEP_RULES = Object.freeze(/** @type {const} */ (['largest', 'oldes
  * @property {boolean} isHidden Whether the hidden pictures are listed.
  * @property {DuplicateKind | ''} duplicates Groups of duplicates of this kind are shown; empty for pictures.
  * @property {string} keep Which of several duplicates is kept; empty for the usual rule.
+ * @property {string} newIn Name of the saved search whose new pictures alone are shown, or empty.
  * @property {string} see Id of the picture that is shown large, or empty.
  */
 
@@ -56,6 +57,7 @@ export const START = Object.freeze({
   isHidden: false,
   duplicates: '',
   keep: '',
+  newIn: '',
   see: '',
 });
 
@@ -200,6 +202,7 @@ export function parseRoute(search) {
     isHidden: parameters.get('hidden') === '1',
     duplicates: DUPLICATE_KINDS.find((kind) => kind === parameters.get('duplicates')) ?? '',
     keep: KEEP_RULES.slice(1).find((rule) => rule === parameters.get('keep')) ?? '',
+    newIn: parameters.get('new') ?? '',
     see: parameters.get('see') ?? '',
   };
 }
@@ -209,7 +212,7 @@ export function parseRoute(search) {
  * @param {Route} route
  */
 export function formatRoute(route) {
-  const { terms, where, k, min, kind, isFolded, sort, from, isHidden, duplicates, keep, see } = route;
+  const { terms, where, k, min, kind, isFolded, sort, from, isHidden, duplicates, keep, newIn, see } = route;
   const parts = /** @type {string[]} */ ([]);
   /** @type {(name: string, value: string | number) => void} */
   const add = (name, value) => {
@@ -231,6 +234,7 @@ export function formatRoute(route) {
   if (isHidden) add('hidden', 1);
   if (duplicates) add('duplicates', duplicates);
   if (duplicates && keep) add('keep', keep);
+  if (newIn) add('new', newIn);
   if (see) add('see', shortenId(see));
   return parts.length ? `/?${parts.join('&')}` : '/';
 }
@@ -239,7 +243,7 @@ export function formatRoute(route) {
  * Return a key that two routes share if they have the same results.
  * @param {Route} route
  */
-export function getResultKey({ terms, where, k, min, kind, isFolded, sort, from, isHidden, duplicates, keep }) {
+export function getResultKey({ terms, where, k, min, kind, isFolded, sort, from, isHidden, duplicates, keep, newIn }) {
   const parts = terms.map(({ what, weight, crop }) => [what, weight, crop]);
-  return JSON.stringify([parts, where, k, min, kind, isFolded, sort, from, isHidden, duplicates, keep]);
+  return JSON.stringify([parts, where, k, min, kind, isFolded, sort, from, isHidden, duplicates, keep, newIn]);
 }

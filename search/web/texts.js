@@ -4,6 +4,7 @@
 import { EN_DUPLICATES, ZH_DUPLICATES } from './texts-duplicates.js';
 import { EN_EVIDENCE, ZH_EVIDENCE } from './texts-evidence.js';
 import { EN_FINDING, ZH_FINDING } from './texts-finding.js';
+import { EN_SAVED, ZH_SAVED } from './texts-saved.js';
 import { EN_SOURCES, ZH_SOURCES } from './texts-sources.js';
 
 /**
@@ -15,6 +16,7 @@ export const EN = Object.freeze({
   ...EN_DUPLICATES,
   ...EN_EVIDENCE,
   ...EN_FINDING,
+  ...EN_SAVED,
   ...EN_SOURCES,
   title: 'lookalike',
   tagline: 'Find the pictures that look like this one',
@@ -563,6 +565,7 @@ export const ZH = Object.freeze({
   ...ZH_DUPLICATES,
   ...ZH_EVIDENCE,
   ...ZH_FINDING,
+  ...ZH_SAVED,
   ...ZH_SOURCES,
   title: 'lookalike 以图搜图',
   tagline: '找出与它相似的图片',

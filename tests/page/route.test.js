@@ -19,6 +19,7 @@ test('an address and its route mean the same', () => {
     '/?w=color=%23c03020&w=camera=%22A%20%26%20B%22',
     '/?w=type=png&sort=-date&from=2024-05&hidden=1',
     '/?sort=date&from=none',
+    '/?q=hat&new=red%20hats',
   ];
   for (const address of addresses) {
     const written = formatRoute(parseRoute(address.slice(1)));

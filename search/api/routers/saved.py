@@ -7,15 +7,24 @@ from typing import Annotated
 from fastapi import Path, Query as Parameter, Request, Response
 from starlette.responses import JSONResponse
 
+from search.api.content import image_content
 from search.api.deps import Context, Here, read_body
 from search.api.roles import make_router, requires
-from search.api.schemas import SavedAnswerJson, SavedSearchesJson, SeenJson, multipart, problems
+from search.api.schemas import (
+    RenameJson,
+    SavedAnswerJson,
+    SavedSearchesJson,
+    SeenJson,
+    multipart,
+    problems,
+)
 from search.querying.query import Query, QueryJson
 from search.records.saved import MOST_NAME, SavedSearch
 
 router = make_router(prefix="/api/v1", tags=["search"])
 
 Name = Annotated[str, Path(min_length=1, max_length=MOST_NAME)]
+Number = Annotated[int, Path(ge=0, lt=2**31)]
 
 
 def _owner(here: Context) -> str:
@@ -71,6 +80,33 @@ async def run_saved_search(
         )
     here.metrics.count_search(answer.hits)
     return JSONResponse(answer.to_json())
+
+
+@router.get(
+    "/searches/{name}/pictures/{number}",
+    summary="Get a picture of a saved search",
+    response_class=Response,
+    responses={200: image_content("application/octet-stream"), **problems(404, 422)},
+)
+@requires("read", within=True)
+async def get_saved_picture(name: Name, number: Number, here: Here) -> Response:
+    """The bytes of the file that was saved with the search. number: as `image: N` of its query."""
+    data = await here.look(lambda: here.engine.saved_picture(name, number, _owner(here)))
+    headers = {"Content-Disposition": "attachment", "Cache-Control": "no-store"}
+    return Response(data, media_type="application/octet-stream", headers=headers)
+
+
+@router.patch(
+    "/searches/{name}",
+    summary="Rename a saved search",
+    status_code=204,
+    responses=problems(400, 404, 422),
+)
+@requires("write", within=True)
+async def rename_saved_search(name: Name, body: RenameJson, here: Here) -> Response:
+    """A name that is taken is refused."""
+    await here.look(lambda: here.engine.rename_saved_search(name, body.name, _owner(here)))
+    return Response(status_code=204)
 
 
 @router.post(

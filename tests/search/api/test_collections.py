@@ -286,6 +286,17 @@ def check_tree(server: Server) -> None:
         assert all(one["count"] <= 6 for one in below)
 
 
+def check_saved_pictures(server: Server) -> None:
+    place = "/api/v1/searches/like"
+    for headers, data in ((server.owner, jpeg(1)), (server.user, jpeg(2))):
+        sent = server.client.put(place, files=files(data), headers=headers)
+        assert sent.status_code == 201
+    assert server.ask("GET", f"{place}/pictures/0").content == jpeg(2)  # their own
+    server.client.delete(place, headers=server.user)
+    problem(server.ask("GET", f"{place}/pictures/0"), 404)
+    server.client.delete(place, headers=server.owner)
+
+
 def check_saved_searches(server: Server) -> None:
     place = "/api/v1/searches/all"
     sent = {"where": ["width>0"], "k": 100}
@@ -519,6 +530,7 @@ CASES: dict[tuple[str, str], Check] = {
     ("POST", "/api/v1/search"): check_search,
     ("GET", "/api/v1/searches"): check_saved_searches,
     ("GET", "/api/v1/searches/{name}/hits"): check_saved_searches,
+    ("GET", "/api/v1/searches/{name}/pictures/{number}"): check_saved_pictures,
     ("POST", "/api/v1/searches/{name}/seen"): check_saved_searches,
     ("DELETE", "/api/v1/searches/{name}"): check_saved_searches,
     ("GET", "/api/v1/images/{picture_id}/sources"): check_sources,

@@ -117,6 +117,7 @@ def test_examples_are_valid(document: dict[str, Any]) -> None:
     requests: dict[str, Any] = {
         "search_images": QueryJson,
         "save_search": QueryJson,
+        "rename_saved_search": RenameJson,
         "mark_saved_search": SeenJson,
         "count_facets_of_answer": FacetsJson,
         "add_to_collection": CollectionFoldersJson,

@@ -100,6 +100,39 @@ def test_wrong_names_and_pictures_are_refused(filled: Engine, tmp_path: Path) ->
     assert filled.saved_searches() == []
 
 
+def test_a_search_gets_another_name_and_gives_its_pictures(filled: Engine) -> None:
+    terms = Term(image=jpeg(1)), Term(image=f"id:{identity(3)}"), Term(image=jpeg(2))
+    filled.save_search("a", Query(terms, k=2))
+    filled.save_search("b", Query((), where=("type=jpeg",)))
+    for name in ("b", "", "a/b"):
+        with pytest.raises(InputError):
+            filled.rename_saved_search("a", name)
+    filled.rename_saved_search("a", "a")
+    filled.rename_saved_search("a", "A cat")
+    with pytest.raises(NotFoundError, match="'a'"):
+        filled.rename_saved_search("a", "c")
+    assert [one.name for one in filled.saved_searches()] == ["A cat", "b"]
+    assert [filled.saved_picture("A cat", i) for i in range(2)] == [jpeg(1), jpeg(2)]
+    assert len(filled.run_saved_search("A cat").hits) == 2
+    for name, number in (("A cat", 2), ("b", 0), ("a", 0)):
+        with pytest.raises(NotFoundError):
+            filled.saved_picture(name, number)
+
+
+def test_nothing_is_searched_while_nothing_is_new(
+    filled: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled.save_search("one", Query((Term(image=jpeg(1)),)))
+    monkeypatch.setattr(filled.library.searches, "search", lambda query: pytest.fail("searched"))
+    answer = filled.run_saved_search("one", "last")
+    monkeypatch.undo()
+    full = filled.run_saved_search("one").hits
+    assert answer.hits.model == full.model and answer.hits.query == full.query
+    assert answer.hits.took_ms.keys() == full.took_ms.keys() and not answer.hits
+    index(filled, folder, 4)
+    assert names(filled.run_saved_search("one", "last").hits) == {"4"}
+
+
 # HTTP --------------------------------------------------------------------------------------------
 
 
@@ -128,6 +161,16 @@ def test_a_client_saves_runs_and_marks(client: httpx.Client, filled: Engine, fol
     assert client.post(f"{place}/seen", json={"newest": new["newest"]}).status_code == 204
     assert client.get(f"{place}/hits", params={"since": "last"}).json()["hits"] == []
     problem(client.post(f"{place}/seen", json={"newest": -1}), 422)
+    picture = client.get(f"{place}/pictures/0")
+    assert picture.content == jpeg(2)
+    assert picture.headers["content-type"] == "application/octet-stream"
+    assert picture.headers["content-disposition"] == "attachment"
+    problem(client.get(f"{place}/pictures/1"), 404, "no picture 1")
+    problem(client.get(f"{place}/pictures/-1"), 422)
+    assert client.patch(place, json={"name": "two"}).status_code == 204
+    problem(client.patch(place, json={"name": "three"}), 404)
+    problem(client.patch("/api/v1/searches/two", json={"name": "a/b"}), 400, "no slash")
+    assert client.patch("/api/v1/searches/two", json={"name": "like two"}).status_code == 204
     assert client.delete(place).status_code == 204
     for answer in (client.delete(place), client.get(f"{place}/hits")):
         problem(answer, 404, "like two")
@@ -142,6 +185,9 @@ def test_each_user_has_searches_of_their_own(client: httpx.Client, filled: Engin
     for headers in (eve, {}):
         assert client.get("/api/v1/searches", headers=headers).json()["searches"] == []
         problem(client.get(f"{place}/hits", headers=headers), 404)
+        problem(client.get(f"{place}/pictures/0", headers=headers), 404)
+    problem(client.patch(place, json={"name": "other"}), 404)
+    problem(client.patch(place, json={"name": "other"}, headers=eve), 403)
     assert len(client.get(f"{place}/hits", headers=anna).json()["hits"]) == 3
 
 
@@ -150,7 +196,7 @@ def test_each_user_has_searches_of_their_own(client: httpx.Client, filled: Engin
 
 @pytest.mark.catalogs("sqlite")
 def test_the_command_tells_what_is_new(
-    engine: Engine, folder: Path, capsys: pytest.CaptureFixture[str]
+    engine: Engine, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     index(engine, folder, 1, 2)
 
@@ -166,5 +212,11 @@ def test_the_command_tells_what_is_new(
     new = json.loads(run("saved", "run", "all", "--since", "last", "--json"))
     assert [Path(hit["path"]).name for hit in new["hits"]] == ["3.jpg"]
     assert run("saved", "run", "all", "--since", "last", "--paths") == ""
-    run("saved", "remove", "all")
+    run("saved", "rename", "all", "every one")
+    run("saved", "remove", "every one")
+    (tmp_path / "query.jpg").write_bytes(jpeg(2))
+    run("search", str(tmp_path / "query.jpg"), "--save", "two")
+    run("saved", "picture", "two", "-o", str(tmp_path / "copy.jpg"))
+    assert (tmp_path / "copy.jpg").read_bytes() == jpeg(2)
+    run("saved", "remove", "two")
     assert json.loads(run("saved", "list", "--json")) == {"searches": []}

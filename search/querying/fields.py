@@ -126,7 +126,7 @@ def check_comparison(name: str, sign: str, value: str) -> str:
     name = name.casefold()
     name = ALIASES.get(name, name)
     if name not in FIELDS:
-        raise UnknownFieldError(describe_unknown("field", name, [*FIELDS]))
+        raise UnknownFieldError(describe_unknown("field", name, [*FIELDS], [*ALIASES]))
     field = FIELDS[name]
     if sign not in OPERATORS or (sign not in ("=", "!=") and not field.ordered):
         signs = "= != < <= > >=" if field.ordered else "= !="
@@ -147,9 +147,12 @@ def check_comparison(name: str, sign: str, value: str) -> str:
     return name
 
 
-def describe_unknown(kind: str, name: str, known: Sequence[str]) -> str:
-    """Return the message for a name that there is not. kind: what it names."""
-    near = get_close_matches(name, known, 1, 0.5)
+def describe_unknown(
+    kind: str, name: str, known: Sequence[str], aliases: Sequence[str] = ()
+) -> str:
+    """Return the message for a name that there is not. kind: what it names. known: the names that
+    there are; aliases: other spellings of them."""
+    near = get_close_matches(name, [*known, *aliases], 1, 0.5)
     advice = f"did you mean {near[0]}? " if near else ""
     shown = name[:100].encode("utf-8", "replace").decode()
     return f"there is no {kind} {shown}; {advice}There are {', '.join(known)}"
@@ -572,6 +575,12 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
 )
 """Name -> field."""
 ALIASES: Mapping[str, str] = MappingProxyType(
-    {"colour": "color", "place": "near", "taken": "date", "tags": "tag", "labels": "label"}
+    {
+        "colour": "color",
+        "place": "near",
+        "tags": "tag",
+        "labels": "label",
+        **dict.fromkeys(("taken", "year", "month", "day"), "date"),
+    }
 )
 """Another spelling of a field -> its name."""

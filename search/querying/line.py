@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
@@ -25,6 +26,8 @@ from search.querying.words import unescape
 
 MAX_LINE = 4096
 """Characters of a line at most."""
+MISSPELLED = 0.8
+"""Likeness of a word to the name of a field, by `difflib`, from which on it is meant to be it."""
 GRAMMAR = r"""
 start: item*
 ?item: SIGN | WEIGHT | left_out | operand
@@ -155,7 +158,7 @@ class _LineBuilder:
 
 def _read_condition(token: Token) -> Condition | None:
     """Return the condition of a token, or None if it is none: `word:word` is two words unless the
-    first is a field. Raises ConditionError."""
+    first is a field, or misspells one. Raises ConditionError."""
     if token.type != "CONDITION":
         return None
     match = _CONDITION.fullmatch(token)
@@ -167,7 +170,8 @@ def _read_condition(token: Token) -> Condition | None:
     if sign == ":":
         from search.querying.fields import ALIASES, FIELDS
 
-        if ALIASES.get(name.casefold(), name.casefold()) not in FIELDS:
+        names = [*FIELDS, *ALIASES]
+        if not get_close_matches(name.casefold(), names, 1, MISSPELLED):
             return None
         sign = "="
     return Comparison(name, sign, value)  # type: ignore[arg-type]

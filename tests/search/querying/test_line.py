@@ -9,6 +9,7 @@ from helpers.pictures import paint
 from hypothesis import example, given, strategies as st
 
 from search import QueryError
+from search.errors import ConditionError
 from search.querying.line import MAX_LINE, QueryLine, parse_line
 
 Line = tuple[list[tuple[str, float]], list[str]]
@@ -51,6 +52,31 @@ def test_a_line_is_read_as_it_is_meant(
     line: str, terms: list[tuple[str, float]], where: list[str]
 ) -> None:
     assert read(line) == (terms, where)
+
+
+@pytest.mark.parametrize(
+    ("line", "where"),
+    [
+        ("hat year:2023", "date=2023"),
+        ("year>=2023", "date>=2023"),
+        ("month:2023-05", "date=2023-05"),
+        ("-day:2023-05-02", "not date=2023-05-02"),
+    ],
+)
+def test_parts_of_a_date_are_dates(line: str, where: str) -> None:
+    (condition,) = parse_line(line).where
+    assert str(condition) == where
+
+
+def test_a_field_that_is_misspelled_is_named() -> None:
+    for line, near in (("colr:red", "color"), ("typ:jpeg", "type"), ("years:2023", "year")):
+        with pytest.raises(ConditionError, match=f"did you mean {near}?") as caught:
+            parse_line(line)
+        assert caught.value.code == "condition_field_unknown"
+    with pytest.raises(ConditionError, match="such as date>=2024-05"):
+        parse_line("month:may")
+    for line in ("note:this", "time:12:30", '"typ:jpeg"', "data:1"):
+        assert not parse_line(line).where
 
 
 def test_only_here_a_term_names_a_file(folder: Path) -> None:

@@ -1,21 +1,30 @@
 """Measure where answers end: how often the pictures before the page's divider are of the query's
 class, and how many of the class are before it.
 
-    scripts/bench cutoff [FOLDER]
+    scripts/bench cutoff [FOLDER] [--words] [--photos DATA --classes 40 --seed 0]
 
 FOLDER has a folder for each class; the default are the sample pictures of the package. Each picture
 is a query; the picture itself is left out of its answer. The rule is that of `findCutoff` in
 search/web/cutoff.js: the largest relative drop among the first scores. Beside it stand rules with a
 fixed score. An answer in which no drop stands out has no divider, and counts only in the first
 column. Errors are standard errors over the queries.
+
+With --words, the queries are the names of the folders that are a known word of the model, and the
+files have other names, so that the full text finds none of them. Their scores are probabilities
+that the model sees the word. With --photos, FOLDER is made of the validation part of photos64 in
+DATA: all pictures of so many classes, drawn by the seed.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
+import random
+import shutil
 import statistics
 import tempfile
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -25,6 +34,7 @@ from search import Engine
 SAMPLES = Path(search.__file__).parent / "samples"
 FIRST, LEAST_DROP, LEAST_SCORE = 20, 0.04, 0.05  # as in search/web/cutoff.js
 FIXED = (0.6, 0.7, 0.8)
+FIXED_WORDS = (0.1, 0.2, 0.3, 0.5)
 
 Rule = Callable[[Sequence[float]], int | None]
 
@@ -34,15 +44,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=SAMPLES)
     parser.add_argument("--model", default=None)
+    parser.add_argument("--words", action="store_true")
+    parser.add_argument("--photos", type=Path)
+    parser.add_argument("--classes", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as home, Engine.open(home, model=options.model) as engine:
-        engine.sync(options.folder)
-        answers = [*_collect_answers(engine)]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Engine.open(Path(folder) / "home", model=options.model) as engine,
+    ):
+        if options.photos:
+            options.folder = Path(folder) / "photos"
+            _write_photos(options.photos, options.folder, options.classes, options.seed)
+        if options.words:
+            answers = _collect_word_answers(engine, options.folder, Path(folder) / "pictures")
+        else:
+            engine.sync(options.folder)
+            answers = _collect_answers(engine)
     print(f"{len(answers)} queries, model {options.model or 'mini'}\n")
     print("| rule | with an end | pictures before it | of the query's class | of the class |")
     print("| --- | ---: | ---: | ---: | ---: |")
     rules: dict[str, Rule] = {"largest relative drop": find_cutoff}
-    for score in FIXED:
+    for score in FIXED_WORDS if options.words else FIXED:
         rules[f"score at least {score:g}"] = lambda scores, least=score: sum(  # type: ignore[misc]
             one >= least for one in scores
         )
@@ -62,6 +85,21 @@ def find_cutoff(scores: Sequence[float]) -> int | None:
     return count
 
 
+def _write_photos(data: Path, folder: Path, count: int, seed: int) -> None:
+    """Write the pictures of classes, in a folder for each, which has the class's first name."""
+    names = json.loads((data / "photos64-classes.json").read_text())
+    with zipfile.ZipFile(data / "photos64-val.zip") as file:
+        entries = sorted(one for one in file.namelist() if one.endswith(".jpg"))
+        classes = sorted({one.partition("/")[0] for one in entries})
+        chosen = set(random.Random(seed).sample(classes, count))
+        for entry in entries:
+            own, _, name = entry.partition("/")
+            if own in chosen:
+                path = folder / names[own].split(",")[0].casefold().replace("/", " ") / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(file.read(entry))
+
+
 def _collect_answers(engine: Engine) -> list[tuple[list[float], list[bool]]]:
     """Return scores of the hits of each picture, and whether each hit is of its class."""
     pages = range(1, engine.pictures().pages + 1)
@@ -73,6 +111,27 @@ def _collect_answers(engine: Engine) -> list[tuple[list[float], list[bool]]]:
         others = [hit for hit in hits if hit.id != picture.id]
         is_same = [Path(hit.path).parent.name == name for hit in others]
         answers.append(([hit.score for hit in others], is_same))
+    return answers
+
+
+def _collect_word_answers(
+    engine: Engine, folder: Path, copies: Path
+) -> list[tuple[list[float], list[bool]]]:
+    """Return the same as `_collect_answers` of the folders' names. copies: a folder to make."""
+    copies.mkdir()
+    classes = {}
+    for number, path in enumerate(sorted(one for one in folder.rglob("*.*") if one.is_file())):
+        classes[f"IMG_{number:06d}{path.suffix}"] = path.parent.name
+        shutil.copy(path, copies / f"IMG_{number:06d}{path.suffix}")
+    total = engine.sync(copies).pictures
+    answers = []
+    for name in sorted(set(classes.values())):
+        hits = engine.search(text=name, k=min(total, 10_000))
+        (text,) = hits.understood
+        if len(text.words) != 1 or text.names or text.labels or text.unknown:
+            continue
+        is_same = [classes[Path(hit.path).name] == name for hit in hits]
+        answers.append(([hit.score for hit in hits], is_same))
     return answers
 
 

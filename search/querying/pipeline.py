@@ -47,7 +47,7 @@ from search.querying.steps import (
 from search.querying.texts import ParsedText, TextReader
 from search.records.browsing import Sort
 from search.records.hits import KINDS, Evidence, Hits, Kind, PagePicture
-from search.records.words import Understood
+from search.records.words import UNLIKELY, Understood
 from search.types import RowIds, Vectors
 from search.vectors.base import StoreManager, VectorStore
 
@@ -266,6 +266,8 @@ class Searcher:
             clock.begin("decode")
             ranking = self._compare(query, parsed, selection, count, clock)
         understood = tuple(one.understood for one in parsed.values())
+        if _find_seen(query, parsed) is not None:
+            understood = (replace(understood[0], least_probability=UNLIKELY),)
         return replace(ranking, understood=understood)
 
     def _compare(
@@ -369,8 +371,7 @@ class Searcher:
         query_ids = {term.picture_id for term in resolved}
         ranked = max(ranked, len(row_ids))
         candidates = self._ranker.rank(vector, row_ids, ranked, query_ids)
-        alone = len(query.terms) == 1 and query.terms[0].weight >= 0
-        if alone and parsed and (seen := parsed[0].seen) is not None:
+        if (seen := _find_seen(query, parsed)) is not None:
             chosen = selection.choose(seen)
             seen = {row_id: probability for row_id, probability in seen.items() if row_id in chosen}
             candidates = self._label_ranker.rank(seen, candidates, ranked)
@@ -479,3 +480,10 @@ class Stopwatch:
         total = sum(self._seconds.values())
         seconds = {**self._seconds, "total": total}
         return {stage: round(1000 * value, 3) for stage, value in seconds.items()}
+
+
+def _find_seen(query: Query, parsed: Mapping[int, ParsedText]) -> Mapping[int, float] | None:
+    """Return the pictures in which the model sees the only term of a query, as `ParsedText.seen`;
+    None for another query."""
+    alone = len(query.terms) == 1 and query.terms[0].weight >= 0
+    return parsed[0].seen if alone and parsed else None

@@ -22,7 +22,9 @@ class Understood:
     words: the known words in it. names: its other words that are in the full text of a picture:
     names of files and folders, tags, captions and text in it.
     labels: its other words that are labels of pictures. unknown: the rest. suggestions: known words
-    that are written alike or mean more. advice_code: a key of `ADVICE`, or None.
+    that are written alike or mean more. advice_code: a key of `ADVICE`, or None. least_probability:
+    from which on a picture is taken to show the word, where the scores of the answer are
+    probabilities of that; None where they are cosines.
     """
 
     text: str
@@ -32,6 +34,7 @@ class Understood:
     unknown: tuple[str, ...] = ()
     suggestions: tuple[str, ...] = ()
     advice_code: str | None = None
+    least_probability: float | None = None
 
     @property
     def advice(self) -> str | None:

@@ -30,6 +30,7 @@ import { Problem, isAbort } from './problems.js';
  * @property {number} width
  * @property {number} height
  * @property {boolean} low_content
+ * @property {boolean} [favourite]
  * @property {number} [score]
  * @property {string[]} [copies]
  * @property {number | null} [time] Of a frame of a film, in seconds from the start.
@@ -56,6 +57,7 @@ import { Problem, isAbort } from './problems.js';
  * @property {string[]} unknown
  * @property {string[]} suggestions
  * @property {'unknown_words' | 'word_in_no_picture' | null} advice_code
+ * @property {number | null} least_probability From which on a picture shows the word; null if scores are cosines.
  */
 
 /**

@@ -40,10 +40,12 @@ export function findCutoff(scores) {
  * @param {readonly Pick<Hit, 'id' | 'score' | 'low_content' | 'kind' | 'evidence'>[]} hits The best one first, but for
  *   those of which something is proven.
  * @param {readonly string[]} own Ids of the query's pictures, or their beginnings.
+ * @param {number | null} [least] Where the scores are probabilities that a picture fits: from which on it does.
  * @returns {{ likeness: Likeness[], alike: number | null, end: number | null }} alike: how many hits
  *   are alike, without the query's own; end: index of the first that is less alike.
  */
-export function classifyHits(hits, own) {
+export function classifyHits(hits, own, least = null) {
+  if (least !== null) return classifyProbable(hits, least);
   const isOwn = hits.map(({ id }) => own.some((start) => id.startsWith(start)));
   const isProven = hits.map((hit, i) => !isOwn[i] && getProof(hit) !== null);
   const rated = hits.map((_, i) => i).filter((i) => !isOwn[i] && !isProven[i] && !hits[i].low_content);
@@ -60,4 +62,20 @@ export function classifyHits(hits, own) {
   });
   const proven = isProven.filter(Boolean).length;
   return { likeness, alike: cutoff === null ? null : proven + copies + cutoff, end };
+}
+
+/**
+ * Return the same for scores that are probabilities. A hit before others that fit is there for another reason, such as
+ * its name: its score says nothing.
+ * @param {readonly Pick<Hit, 'score'>[]} hits
+ * @param {number} least
+ * @returns {ReturnType<typeof classifyHits>}
+ */
+function classifyProbable(hits, least) {
+  const last = hits.findLastIndex(({ score }) => score >= least);
+  /** @type {(score: number, i: number) => Likeness} */
+  const classify = (score, i) => (score >= least ? 'alike' : i < last || last < 0 ? null : 'less');
+  const likeness = hits.map(({ score }, i) => classify(score, i));
+  const alike = likeness.filter((one) => one === 'alike').length;
+  return { likeness, alike: alike || null, end: last < 0 || last === hits.length - 1 ? null : last + 1 };
 }

@@ -210,8 +210,9 @@ export class Results {
     const { hits } = answer;
     const reading = describeReading(answer, translate);
     const own = route.terms.map(({ what }) => parseId(what)).filter((id) => id !== null);
+    const least = answer.understood.length === 1 ? answer.understood[0].least_probability : null;
     const byScore = route.sort ? [...hits].sort((a, b) => b.score - a.score) : hits;
-    const { likeness: inOrder, alike, end } = classifyHits(byScore, own);
+    const { likeness: inOrder, alike, end } = classifyHits(byScore, own, least);
     const places = new Map(byScore.map((hit, i) => [hit, i]));
     const likeness = hits.map((hit) => inOrder[places.get(hit) ?? 0]);
     const isOfWords = isTextQuery(route);

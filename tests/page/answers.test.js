@@ -35,6 +35,16 @@ test('the own picture, copies, and blank pictures are apart', () => {
   assert.deepEqual(classifyHits(createHits(0.8, 0.79), []), { likeness: [null, null], alike: null, end: null });
 });
 
+test('scores that are probabilities have a fixed end', () => {
+  const classify = (...scores) => classifyHits(createHits(...scores), [], 0.2);
+  assert.deepEqual(classify(0.9, 0.3, 0.25, 0.1), { likeness: ['alike', 'alike', 'alike', 'less'], alike: 3, end: 3 });
+  assert.deepEqual(classify(0, 0.9, 0.2, 0.1).likeness, [null, 'alike', 'alike', 'less']); // the first has the name
+  assert.deepEqual(classify(0.15, 0.01), { likeness: [null, null], alike: null, end: null });
+  assert.deepEqual(classify(0.9, 0.8), { likeness: ['alike', 'alike'], alike: 2, end: null });
+  const many = Array.from({ length: 40 }, () => 0.9);
+  assert.equal(classify(...many, 0.1).end, 40);
+});
+
 test('a section begins a row of its own, below a heading', () => {
   const shapes = Array.from({ length: 9 }, () => ({ width: 100, height: 100 }));
   const spacing = { target: 100, gap: 10, below: 20 };

@@ -1,6 +1,6 @@
-"""Write docs/ddpm.ipynb, the notebook of the lesson in docs/ddpm.md.
+"""Write the notebooks of docs/: of the lesson in docs/ddpm.md, and of the tutorial of the search.
 
-.venv/bin/python scripts/write_lesson.py
+.venv/bin/python scripts/write_notebooks.py
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+NOTEBOOKS = {"ddpm.md": "ddpm.ipynb", "tutorial.md": "search.ipynb"}
+"""Text in docs/ -> notebook beside it."""
 CODE = re.compile(r"```python\n(.*?)```\n", re.DOTALL)
 
 
-def make_notebook(lesson: str) -> dict[str, Any]:
+def make_notebook(document: str) -> dict[str, Any]:
     """Return a notebook (nbformat 4.5) with the text and the Python blocks of a Markdown text."""
     cells = list[dict[str, Any]]()
-    for i, part in enumerate(CODE.split(lesson)):
+    for i, part in enumerate(CODE.split(document)):
         if not part.strip():
             continue
         cell: dict[str, Any] = {
@@ -33,6 +35,7 @@ def make_notebook(lesson: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    notebook = make_notebook((DOCS / "ddpm.md").read_text("utf-8"))
-    text = json.dumps(notebook, ensure_ascii=False, indent=1)
-    (DOCS / "ddpm.ipynb").write_text(f"{text}\n", "utf-8")
+    for source, name in NOTEBOOKS.items():
+        notebook = make_notebook((DOCS / source).read_text("utf-8"))
+        text = json.dumps(notebook, ensure_ascii=False, indent=1)
+        (DOCS / name).write_text(f"{text}\n", "utf-8")

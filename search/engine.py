@@ -913,6 +913,23 @@ class Engine:
 
         return make_table(pictures, scores)
 
+    def contact_sheet(
+        self,
+        pictures: Sequence[Picture],
+        scores: Mapping[str, float | None] | None = None,
+        is_linked: bool = True,
+    ) -> Generator[bytes]:
+        """Yield pictures with their thumbnails as one page of HTML, which needs nothing else to be
+        shown, in pieces.
+
+        scores: of an answer, by picture id. is_linked: whether a picture is a link to its file.
+
+        Path("sheet.html").write_bytes(b"".join(engine.contact_sheet(engine.select(ids))))
+        """
+        from search.querying.tables import draw_contact_sheet
+
+        return draw_contact_sheet(pictures, scores, is_linked, self.thumbnail)
+
     def pictures(
         self, page: int = 1, size: int = 100, hidden: bool = False, album: str | None = None
     ) -> Page:

@@ -17,7 +17,7 @@ import search
 
 LAYERS: tuple[set[str], ...] = (
     {"errors", "types", "files", "process", "extras", "tables"},
-    {"records"},
+    {"records", "sheets"},
     {"settings", "runtime", "lock"},
     {"media"},
     {"catalog"},
@@ -48,6 +48,7 @@ FACADE = {
     "extras",
     "files",
     "tables",
+    "sheets",
 }
 """What the API and the command line may import of search, beside themselves."""
 PLAIN = {"torch", "numpy", "PIL", "safetensors"}  # all that diffusion needs

@@ -86,6 +86,7 @@ HIT = {
     "source": None,
     "time": None,
     "low_content": False,
+    "favourite": True,
     "copies": [],
     "evidence": {
         "verdict": "edited",
@@ -396,6 +397,7 @@ REQUESTS: dict[str, Any] = {
     "remove_images": {"ids": [ID]},
     "download_images": {"ids": [ID]},
     "tabulate_images": {"ids": [ID], "scores": [0.93]},
+    "draw_contact_sheet": {"ids": [ID], "scores": [0.93]},
     "restore_images": {"undo": REMOVAL},
     "remove_duplicates": {
         "groups": [{"keep": LARGE["files"][0], "remove": [DUPLICATE["files"][0]]}]

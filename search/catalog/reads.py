@@ -94,6 +94,7 @@ class PictureSummary:
     pixel_hash: str = ""
     page: str | None = None
     time: float | None = None
+    favourite: bool = False
 
     def choose_path(self) -> str:
         """Return the path of one file, present and unchanged if any is."""
@@ -441,6 +442,7 @@ class CatalogReader:
         """Return what hits show, by row id. Pictures without files are left out."""
         file_rows: dict[int, list[tuple[Any, ...]]] = {}
         tag_names: dict[int, list[str]] = {}
+        favourites = set[int]()
         with self.database.read_prepared() as fetch:
             uploads = _uploads_folder(fetch(UPLOADS_FOLDER))
             for part in chunks(row_ids):
@@ -449,6 +451,7 @@ class CatalogReader:
                         file_rows.setdefault(row[0], []).append(row)
                 for picture, tag in fetch(TAGGED, row_ids=part):
                     tag_names.setdefault(picture, []).append(tag)
+                favourites.update(row[0] for row in fetch(FAVOURITES, row_ids=part))
             pages = self._first_pages(fetch, file_rows)
         described = {}
         for row_id, rows in file_rows.items():
@@ -476,6 +479,7 @@ class CatalogReader:
                 pixels,
                 pages.get(row_id),
                 time,
+                row_id in favourites,
             )
         return described
 
@@ -859,6 +863,9 @@ SHOWN = Prepared(  # the columns after `pixel_hash` are those of a file
     .where(pictures.c.row_id.in_(_ROW_IDS))
 )
 TAGGED = Prepared(select(tags.c.picture, tags.c.tag).where(tags.c.picture.in_(_ROW_IDS)))
+FAVOURITES = Prepared(
+    select(marks.c.picture).where(marks.c.picture.in_(_ROW_IDS), marks.c.favourite)
+)
 DESCRIBED = Prepared(
     select(pictures.c.row_id, *(pictures.c[name] for name in METADATA)).where(
         pictures.c.row_id.in_(_ROW_IDS)

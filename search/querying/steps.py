@@ -373,6 +373,7 @@ class HitDescriber:
                 source=one.summary.page,
                 time=one.summary.time,
                 low_content=one.summary.low_content,
+                favourite=one.summary.favourite,
                 copies=one.copies,
                 evidence=evidence.get(one.row_id),
             )

@@ -100,8 +100,8 @@ class Hit:
     probability: None where they were not computed. copies: ids of the pictures that were folded
     into this one. source: URL of the web page that shows it, None for pictures that are files.
     time: None for pictures that are files. low_content: the picture is
-    blank, so that its score says nothing of likeness. evidence: of a search that verifies; None if
-    the hit was not compared.
+    blank, so that its score says nothing of likeness. favourite: somebody marked it so. evidence:
+    of a search that verifies; None if the hit was not compared.
     """
 
     id: str
@@ -116,6 +116,7 @@ class Hit:
     source: str | None = None
     time: float | None = None
     low_content: bool = False
+    favourite: bool = False
     copies: tuple[str, ...] = ()
     evidence: Evidence | None = None
 

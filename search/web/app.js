@@ -18,6 +18,7 @@ import { LoginDialog } from './login.js';
 import { Placeholder } from './placeholder.js';
 import { QueryPanel } from './query-panel.js';
 import { isTextQuery } from './query.js';
+import { formatProblem, toProblem } from './problems.js';
 import { Results } from './results.js';
 import { HelpDialog, SettingsDialog, applyTheme } from './settings.js';
 import { prepareOffline, receiveShared } from './shared.js';
@@ -34,7 +35,7 @@ import { VariantsDialog } from './variants.js';
 import { SuggestBox } from './suggest-box.js';
 import { Vocabulary } from './vocabulary.js';
 
-/** @import { Answer, Image, Status } from './api.js' */
+/** @import { Answer, Image, Item, Status } from './api.js' */
 /** @import { QueryTerm, Route } from './route.js' */
 /** @import { Content } from './upload.js' */
 /** @import { VariantQuery } from './variants.js' */
@@ -97,6 +98,7 @@ class App {
       onEnd: () => this.#results.loadMore(),
       onSelect: () => this.#selectionBar.show(),
       onSelectAll: () => this.#selectAll(),
+      onFavourite: (item) => this.#toggleFavourite(item, showToast),
     });
     const ask = new AskDialog();
     this.#selectionBar = new SelectionBar(this.#api, ask, this.#grid.selection, {
@@ -130,7 +132,10 @@ class App {
       onShow: (id) => this.#see(id),
       onFollow: (event) => this.#follow(event),
       onMakeVariants,
-      onChange: () => this.#store.invalidate(),
+      onChange: ({ id, favourite = false }) => {
+        this.#grid.setFavourite(id, favourite);
+        this.#store.invalidate();
+      },
       getQuery: (what) => this.#panel.getPicture(what),
       getLinkToSimilar: (id) => formatRoute({ ...routeToPicture(id), where: keepCollection(this.#route.where) }),
       showToast,
@@ -400,6 +405,23 @@ class App {
   async #selectAll() {
     await this.#results.loadAll(MAX_SELECTED);
     this.#grid.selection.selectAll();
+  }
+
+  /**
+   * Make a picture a favourite, or none any more.
+   * @param {Item} item
+   * @param {ReturnType<typeof createToast>} showToast
+   */
+  async #toggleFavourite({ id, favourite = false }, showToast) {
+    this.#grid.setFavourite(id, !favourite);
+    try {
+      await this.#api.changeImages({ ids: [id], favourite: !favourite });
+      this.#store.invalidate();
+      this.#finding.invalidate();
+    } catch (error) {
+      this.#grid.setFavourite(id, favourite);
+      showToast(formatProblem(toProblem(error), translator));
+    }
   }
 
   /** Ask for the results anew, since pictures were changed. */

@@ -30,7 +30,7 @@ const SHOWN_BY_BROWSERS = Object.freeze(['jpeg', 'png', 'webp', 'gif', 'avif']);
  * @property {(id: string) => void} onShow Another picture should be shown.
  * @property {(event: MouseEvent) => void} onFollow A link to results was clicked.
  * @property {(query: VariantQuery) => void} onMakeVariants
- * @property {() => void} onChange A picture was changed.
+ * @property {(image: Image) => void} onChange A picture was changed.
  * @property {(what: string) => Promise<QueryPicture | null>} getQuery
  * @property {(id: string) => string} getLinkToSimilar The address of a search for what looks like a picture.
  * @property {ReturnType<import('./toast.js').createToast>} showToast

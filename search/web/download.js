@@ -3,11 +3,11 @@
 import { createElement } from './dom.js';
 
 /**
- * Let the browser save files or a table of pictures: a form is answered by an attachment, which goes to
- * disk while it comes, and the page stays.
- * @param {'download' | 'csv'} route Below `/api/v1/images`.
+ * Let the browser save files, a table or a contact sheet of pictures: a form is answered by an attachment, which goes
+ * to disk while it comes, and the page stays.
+ * @param {'download' | 'csv' | 'sheet'} route Below `/api/v1/images`.
  * @param {readonly string[]} ids
- * @param {readonly (number | null)[]} [scores] Of an answer, for a table.
+ * @param {readonly (number | null)[]} [scores] Of an answer, for a table or a sheet.
  */
 export function saveImages(route, ids, scores) {
   const fields = [createElement('input', { type: 'hidden', name: 'ids', value: ids.join(' ') })];

@@ -33,6 +33,7 @@ export const DRAG_TYPE = 'application/x-lookalike'; // of a picture that is drag
  * @property {(item: Item) => string} getLink Its address.
  * @property {() => void} onEnd The last pictures come near.
  * @property {() => void} onSelect Other pictures are selected.
+ * @property {(item: Item) => void} onFavourite A picture is to be a favourite, or none any more.
  * @property {() => void} onSelectAll All pictures are to be selected, also those that are not loaded yet.
  */
 
@@ -46,7 +47,7 @@ export const DRAG_TYPE = 'application/x-lookalike'; // of a picture that is drag
 /**
  * A picture in the document.
  * @typedef {{ element: HTMLLIElement, link: HTMLAnchorElement, frame: HTMLElement, image: HTMLImageElement,
- *   check: HTMLButtonElement }} Tile
+ *   check: HTMLButtonElement, heart: HTMLButtonElement }} Tile
  */
 
 export class Grid {
@@ -176,11 +177,26 @@ export class Grid {
         else tile.element.setAttribute(name, value);
       }
       tile.link.tabIndex = next.link.tabIndex;
+      tile.heart.tabIndex = next.heart.tabIndex;
+      tile.heart.ariaPressed = next.heart.ariaPressed;
       return tile;
     }
     next.frame.replaceWith(tile.frame);
     tile.element.replaceWith(next.element);
     return { ...next, frame: tile.frame, image: tile.image };
+  }
+
+  /**
+   * Show whether a picture is a favourite.
+   * @param {string} id
+   * @param {boolean} isFavourite
+   */
+  setFavourite(id, isFavourite) {
+    const place = this.find(id);
+    if (place < 0) return;
+    this.items[place].favourite = isFavourite;
+    const tile = this.#tiles.get(place);
+    if (tile) tile.heart.ariaPressed = String(isFavourite);
   }
 
   /**
@@ -360,9 +376,14 @@ export class Grid {
       type: 'button', class: 'tile-checkbox', role: 'checkbox', tabindex: -1, 'aria-checked': String(isSelected),
       'aria-label': translate('select_picture', { name }),
     }, createIcon('check'));
+    const favourite = translate('favourite_picture', { name });
+    const heart = createElement('button', {
+      type: 'button', class: 'tile-favourite write-action', tabindex: place === this.#active ? 0 : -1,
+      'aria-pressed': String(item.favourite ?? false), 'aria-label': favourite, title: translate('favourite'),
+    }, createIcon('heart'));
     const numbers = { 'aria-setsize': this.items.length, 'aria-posinset': place + 1, 'data-place': place };
     const classes = [isSelected && 'is-selected', likeness === 'own' && 'is-query'].filter(Boolean).join(' ');
-    return { element: createElement('li', { ...numbers, class: classes || null }, link, check), link, frame, image, check };
+    return { element: createElement('li', { ...numbers, class: classes || null }, link, check, heart), link, frame, image, check, heart };
   }
 
   /**
@@ -383,10 +404,10 @@ export class Grid {
    */
   #activate(place) {
     const before = this.#tiles.get(this.#active);
-    if (before) before.link.tabIndex = -1;
+    for (const control of before ? [before.link, before.heart] : []) control.tabIndex = -1;
     this.#active = place;
     const now = this.#tiles.get(place);
-    if (now) now.link.tabIndex = 0;
+    for (const control of now ? [now.link, now.heart] : []) control.tabIndex = 0;
   }
 
   /** @param {Event} event */
@@ -405,6 +426,11 @@ export class Grid {
   #handleClick(event) {
     const place = this.#getPlace(event);
     if (place === null) return;
+    if (isOnHeart(event)) {
+      if (this.#wasLongPress) this.#wasLongPress = false;
+      else this.#callbacks.onFavourite(this.items[place]);
+      return;
+    }
     const isCheck = event.target instanceof Element && event.target.closest('.tile-checkbox') !== null;
     const isSelecting = isCheck || this.selection.size > 0 || event.shiftKey;
     if (!isSelecting && opensElsewhere(event)) return;
@@ -465,6 +491,7 @@ export class Grid {
   #handleKey(event) {
     if (isBrowserShortcut(event)) return;
     if (isSelectKey(event)) {
+      if (isOnHeart(event)) return; // which it presses
       event.preventDefault();
       if (event.shiftKey) this.selection.extend(this.#active);
       else this.selection.toggle(this.#active);
@@ -519,6 +546,14 @@ export class Grid {
     const [right, down] = direction;
     return right ? this.#active + right : findVertically(this.#rows, this.#active, down);
   }
+}
+
+/**
+ * Return whether an event is of the button that makes a picture a favourite.
+ * @param {Event} event
+ */
+function isOnHeart({ target }) {
+  return target instanceof Element && target.closest('.tile-favourite') !== null;
 }
 
 /**

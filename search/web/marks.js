@@ -16,7 +16,7 @@ const WAIT_MS = 150;
  * What the marks call.
  * @typedef {object} Callbacks
  * @property {(event: MouseEvent) => void} onFollow A link to results was clicked.
- * @property {() => void} onChange The picture was changed.
+ * @property {(image: Image) => void} onChange The picture was changed.
  * @property {ReturnType<import('./toast.js').createToast>} showToast
  */
 
@@ -141,7 +141,7 @@ export class Marks {
       await this.#api.changeImages({ ids: [image.id], ...change });
       const changed = await this.#api.fetchImage(image.id);
       if (this.#image === image) this.show(changed);
-      this.#callbacks.onChange();
+      this.#callbacks.onChange(changed);
       if (text) this.#callbacks.showToast(text);
     } catch (error) {
       this.#callbacks.showToast(formatProblem(toProblem(error), translator));

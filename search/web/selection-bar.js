@@ -14,6 +14,8 @@ import { shortenId } from './route.js';
 /** @import { Selection } from './selection.js' */
 
 const MOST_SHOWN = 6; // pictures of a question
+/** Names of what is saved, by route. */
+const FILES = Object.freeze({ download: 'lookalike.zip', csv: 'lookalike.csv', sheet: 'lookalike.html' });
 const AWAY = -0.5; // weight: a full one would lead to pictures that are like nothing
 
 /**
@@ -64,6 +66,7 @@ export class SelectionBar {
       'selection-remove': () => this.#remove(),
       'selection-zip': () => this.#save('download'),
       'selection-csv': () => this.#save('csv'),
+      'selection-sheet': () => this.#save('sheet'),
       'selection-copy': () => this.#copyPaths(),
       'selection-reveal': () => this.#reveal(),
     };
@@ -198,15 +201,14 @@ export class SelectionBar {
     this.#callbacks.onChange();
   }
 
-  /** @param {'download' | 'csv'} route */
+  /** @param {keyof typeof FILES} route */
   async #save(route) {
     const ids = this.#ids;
     const all = this.#selection.selected.map((item) => item.score ?? null);
     const scores = all.some((score) => score !== null) ? all : undefined;
     await this.#api.fetchGrant(); // asks for the token where it is needed, since a form cannot
-    saveImages(route, ids, route === 'csv' ? scores : undefined);
-    const name = route === 'csv' ? 'lookalike.csv' : 'lookalike.zip';
-    this.#callbacks.showToast(translate('download_started', { n: ids.length, name }));
+    saveImages(route, ids, route === 'download' ? undefined : scores);
+    this.#callbacks.showToast(translate('download_started', { n: ids.length, name: FILES[route] }));
   }
 
   async #copyPaths() {

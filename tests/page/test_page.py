@@ -974,8 +974,8 @@ def test_thousands_of_results_scroll_with_few_nodes(page: Page, crowd: httpx.Cli
     for share in (0.2, 0.5, 0.8, 1.0, 0.4, 1.0):
         page.evaluate(f"scrollTo(0, document.body.scrollHeight * {share})")
         middle = (
-            "Number(document.elementFromPoint(innerWidth / 2, innerHeight / 2)"
-            "?.closest('#grid li')?.dataset.place)"
+            "Number([...document.querySelectorAll('#grid li')]"
+            ".find(one => one.getBoundingClientRect().bottom > innerHeight / 2)?.dataset.place)"
         )
         page.wait_for(
             f"document.querySelector('#grid .is-loaded') && ({middle}) > {HITS * share * 0.8}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -283,6 +284,10 @@ def test_paths_and_a_table_of_the_selection(page: Page, base: str, tmp_path: Pat
     rows = table.read_text("utf-8-sig").splitlines()
     assert rows[0].startswith("path,id,") and [row.split(",")[0] for row in rows[1:]] == paths
     assert rows[0].endswith(",score") and all(float(row.split(",")[-1]) > 0 for row in rows[1:])
+    page.click("#selection-sheet")
+    sheet = tmp_path / "lookalike.html"
+    until(sheet.exists)
+    assert [re.findall('title="(.*?)"', sheet.read_text())] == [paths]
     page.click("#selection-zip")
     archive = tmp_path / "lookalike.zip"
     until(archive.exists)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers.browsing import CHROMIUM, DRIVER, MISSING, Page, list_violations
+from helpers.browsing import CHROMIUM, DRIVER, MISSING, QUIET, Page, list_violations
 from helpers.libraries import close_library, find_id, open_library
 from helpers.serving import show_library, until
 from helpers.texts import CHINESE, ENGLISH, write_text
@@ -250,3 +250,34 @@ def test_the_selection_is_rated_and_hidden_by_keyboard(
     page.press_keys(Keys.ENTER)  # undo
     page.wait_for(f"{shown} === 1")
     assert engine.browse(hidden=True).total == 0
+
+
+def test_a_tile_is_made_a_favourite_by_click_and_keyboard(
+    page: Page, base: str, engine: Engine
+) -> None:
+    identity = find_id(engine, "text")
+    heart = f"li:has(a[href*='{identity[:16]}']) .tile-favourite"
+    pressed = "document.querySelector(arguments[0])?.getAttribute('aria-pressed') === arguments[1]"
+    opacity = "getComputedStyle(document.querySelector(arguments[0])).opacity"
+    page.open(base)
+    page.wait_for(f"{QUIET} && document.querySelector(arguments[0])", heart)
+    page.evaluate("document.querySelector(arguments[0]).click()", heart)
+    page.wait_for(pressed, heart, "true")
+    page.wait_for(f"{opacity} === '1'", heart)
+    until(lambda: engine.picture(identity).annotations.favourite)
+    assert page.evaluate("document.getElementById('selection-bar').hidden")
+    label = "document.querySelector(arguments[0]).ariaLabel"
+    assert page.evaluate(label, heart) == "Favourite: text.png"
+    page.open(base, f"/?q=id:{identity[:16]}")  # an answer knows it too
+    page.wait_for(pressed, heart, "true")
+    page.evaluate("document.querySelector('#grid a').focus()")
+    page.press_keys(Keys.TAB)
+    page.wait_for("document.activeElement === document.querySelector(arguments[0])", heart)
+    page.press_keys(" ")  # which presses it, and selects nothing
+    page.wait_for(pressed, heart, "false")
+    until(lambda: not engine.picture(identity).annotations.favourite)
+    assert page.evaluate("document.getElementById('selection-bar').hidden")
+    page.click("#grid a")  # the large view marks it, and the tile follows
+    page.wait_for("document.getElementById('marks')?.hidden === false")
+    page.click("#mark-favourite")
+    page.wait_for(pressed, heart, "true")

@@ -1,4 +1,4 @@
-"""Original files of pictures: one, or many in an archive, and tables of pictures."""
+"""Original files of pictures, one or many in an archive; tables and contact sheets."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from fastapi import Request, Response
 
 from search.api.content import (
     FILMS,
+    SANDBOX,
     TYPES,
     FileResponse,
     PiecesResponse,
@@ -121,6 +122,29 @@ async def tabulate_images(request: Request, here: Here) -> Response:
     data = await here.look(make_table)
     headers = {"Content-Type": "text/csv; charset=utf-8", "Content-Disposition": _attach("csv")}
     return Response(data, headers=headers)
+
+
+@router.post(
+    "/sheet",
+    summary="Download pictures as a contact sheet",
+    response_class=Response,
+    responses={200: image_content("text/html"), **problems(400, 404, 413, 415, 422)},
+    openapi_extra=ids_body(TableJson),
+)
+@requires("read", within=True)
+async def draw_contact_sheet(request: Request, here: Here) -> Response:
+    """One page of HTML that holds the thumbnails, with names and scores, sent while it is written.
+    A form may send `ids` and `scores` too."""
+    body = await _read_body(request, TableJson)
+    pictures = await here.look(lambda: here.engine.select(body.ids))
+    scores = match_scores(body, [one.id for one in pictures])
+    headers = {
+        "Content-Type": "text/html; charset=utf-8",
+        "Content-Disposition": _attach("html"),
+        "Content-Security-Policy": SANDBOX,
+    }
+    sheet = here.engine.contact_sheet(pictures, scores, is_linked=False)
+    return PiecesResponse(here, sheet, headers)
 
 
 def _attach(ending: str) -> str:

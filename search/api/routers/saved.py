@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Path, Query as Parameter, Request, Response
 from starlette.responses import JSONResponse
 
-from search.api.content import image_content
+from search.api.content import SANDBOX, image_content
 from search.api.deps import Context, Here, read_body
 from search.api.roles import make_router, requires
 from search.api.schemas import (
@@ -92,7 +92,11 @@ async def run_saved_search(
 async def get_saved_picture(name: Name, number: Number, here: Here) -> Response:
     """The bytes of the file that was saved with the search. number: as `image: N` of its query."""
     data = await here.look(lambda: here.engine.saved_picture(name, number, _owner(here)))
-    headers = {"Content-Disposition": "attachment", "Cache-Control": "no-store"}
+    headers = {
+        "Content-Disposition": "attachment",
+        "Content-Security-Policy": SANDBOX,
+        "Cache-Control": "no-store",
+    }
     return Response(data, media_type="application/octet-stream", headers=headers)
 
 

@@ -507,7 +507,7 @@ def check_preview(server: Server) -> None:
 
 
 def check_downloads(server: Server) -> None:
-    for path in ("download", "csv"):
+    for path in ("download", "csv", "sheet"):
         place, ids = f"/api/v1/images/{path}", [identity(BOTH[0]), identity(UNSEEN)]
         problem(server.client.post(place, json={"ids": ids}, headers=server.user), 404)
         data = server.ask("POST", place, json={"ids": ids[:1]}).content
@@ -526,6 +526,7 @@ CASES: dict[tuple[str, str], Check] = {
     ("HEAD", "/api/v1/images/{picture_id}/file"): check_bytes("file"),
     ("POST", "/api/v1/images/download"): check_downloads,
     ("POST", "/api/v1/images/csv"): check_downloads,
+    ("POST", "/api/v1/images/sheet"): check_downloads,
     ("POST", "/api/v1/images/preview"): check_preview,
     ("POST", "/api/v1/search"): check_search,
     ("GET", "/api/v1/searches"): check_saved_searches,

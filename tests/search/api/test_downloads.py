@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 import resource
 import zipfile
 from collections.abc import Iterator
@@ -174,6 +175,24 @@ def test_a_table_of_an_answer_has_its_scores(client: httpx.Client) -> None:
     problem(client.post(place, json={"ids": ids, "scores": [1]}), 422, "1 scores for 2 ids")
     problem(client.post(place, data={"ids": ids[0], "scores": "nan("}), 422, "no JSON")
     problem(client.post(f"{IMAGES}/download", json={"ids": ids, "scores": [1, 1]}), 422)
+
+
+def test_pictures_are_on_a_contact_sheet(client: httpx.Client, folder: Path) -> None:
+    paint(folder / "<b>&.jpg", 4)
+    client.app.state.context.engine.sync(folder)  # type: ignore[attr-defined]
+    ids, place = [identity(4), identity(1)], f"{IMAGES}/sheet"
+    for answer in (
+        client.post(place, json={"ids": ids, "scores": [0.5, None]}),
+        client.post(place, data={"ids": " ".join(ids), "scores": "[0.5, null]"}),
+    ):
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert answer.headers["content-disposition"] == "attachment; filename=lookalike.html"
+        assert "sandbox" in answer.headers["content-security-policy"]
+        assert answer.text.count('src="data:image/webp;base64,') == 2
+        captions = re.findall("<figcaption>(.*?)</figcaption>", answer.text)
+        assert captions == ["0.500 &lt;b&gt;&amp;.jpg", "1.jpg"]
+        assert "<a " not in answer.text and "<b>" not in answer.text
+    problem(client.post(place, json={"ids": ["0" * 64]}), 404)
 
 
 def test_a_part_of_a_file_is_sent(client: httpx.Client, folder: Path) -> None:

@@ -137,6 +137,7 @@ def test_examples_are_valid(document: dict[str, Any]) -> None:
         "remove_images": IdsJson,
         "download_images": IdsJson,
         "tabulate_images": TableJson,
+        "draw_contact_sheet": TableJson,
         "restore_images": RemovalJson,
         "remove_duplicates": DuplicatesRemovalJson,
         "rename_tag": RenameJson,

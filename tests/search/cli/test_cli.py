@@ -113,6 +113,7 @@ def test_a_file_finds_itself_first(library: tuple[Path, Path]) -> None:
         "source",
         "time",
         "low_content",
+        "favourite",
         "copies",
         "evidence",
     ]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin
 
 import httpx
@@ -26,15 +28,77 @@ def can_cut_off() -> bool:
     return subprocess.run([*CUT_OFF, "true"], capture_output=True).returncode == 0
 
 
-def test_the_wheel_holds_all_that_is_needed(tmp_path: Path) -> None:
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
-    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
-    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
-        names = set(wheel.namelist())
-    here = {p for p in (ROOT / "search").rglob("*") if p.is_file() and "__pycache__" not in p.parts}
-    assert {str(p.relative_to(ROOT)) for p in here} <= names
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built by pip without a network."""
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = (sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index")
+    command = [*pip, "--quiet", "--wheel-dir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    (path,) = folder.glob("lookalike-*.whl")
+    return path
+
+
+def test_the_wheel_holds_all_that_is_needed(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as file:
+        names = set(file.namelist())
+    for package in ("search", "diffusion"):
+        here = {p for p in (ROOT / package).rglob("*") if p.is_file()}
+        files = {str(p.relative_to(ROOT)) for p in here if "__pycache__" not in p.parts}
+        assert any(name.endswith(".safetensors") for name in files) and files <= names
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {
+        *("search", "diffusion")
+    }
     metadata = {name.split("/", 1)[1] for name in names if ".dist-info/" in name}
-    assert {"licenses/LICENSE", "licenses/search/embedders/weights/NOTICE"} <= metadata
+    notices = {f"licenses/{one}/weights/NOTICE" for one in ("search/embedders", "diffusion")}
+    assert {"licenses/LICENSE", *notices} <= metadata
+
+
+@pytest.mark.slow
+def test_the_wheel_searches_serves_and_makes_variants_by_itself(
+    wheel: Path, tmp_path: Path
+) -> None:
+    """From the wheel alone, in a folder without the checkout."""
+    packages = tmp_path / "packages"
+    with zipfile.ZipFile(wheel) as file:
+        file.extractall(packages)
+    home, samples = tmp_path / "home", packages / "search" / "samples"
+    environment = {
+        **os.environ,
+        "LOOKALIKE_HOME": str(home),
+        "LOOKALIKE_OCR": "false",
+        "PYTHONPATH": str(packages),
+    }
+
+    def run(*words: str | Path) -> dict[str, Any]:
+        command = [sys.executable, "-m", "search", *map(str, words)]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return dict(json.loads(done.stdout))
+
+    assert run("index", "--json", samples)["embedded"] == 110
+    query = samples / "hat" / "01.jpg"
+    assert run("search", "--json", query)["hits"][0]["path"] == str(query)
+    assert run("search", "--json", "--text", "shoe")["understood"][0]["words"] == ["shoe"]
+    variants = run("variants", query, "-n", "1", "--steps", "2", "-o", tmp_path / "made", "--json")
+    assert len(variants["variants"]) == 1
+    serve = [sys.executable, "-m", "search", "serve", "--port", "0", "--no-browser"]
+    with subprocess.Popen(
+        serve, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            assert server.stdout
+            address = server.stdout.readline().strip()
+            with httpx.Client(trust_env=False, timeout=60, follow_redirects=True) as client:
+                page = client.get(address)
+                assert page.status_code == 200
+                for name in re.findall(r'(?:src|href)="(/web/[^"]+)"', page.text):
+                    assert client.get(urljoin(address, name)).status_code == 200, name
+                assert client.get(urljoin(address, "/docs")).status_code == 200
+        finally:
+            server.terminate()
 
 
 @pytest.mark.skipif(not can_cut_off(), reason="no process can be cut off from the network here")

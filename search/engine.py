@@ -75,7 +75,12 @@ if TYPE_CHECKING:
     from search.records.saved import SavedHits, SavedSearch
     from search.records.sources import Sources
     from search.records.tokens import Role, Token
-    from search.records.variants import AugmentProgress, VariantProgress, Variants
+    from search.records.variants import (
+        AugmentProgress,
+        GeneratorInfo,
+        VariantProgress,
+        Variants,
+    )
     from search.types import Pixels, Vectors
 
 
@@ -704,10 +709,8 @@ class Engine:
         `search.generation.variants.VariantOptions`. Wrong options raise
         LookalikeError at once.
         """
-        from search.generation.variants import VariantRequest
-
-        request = VariantRequest.of(**options, space=self.library.generator.space)
-        return self.library.generator.generate(image, request)
+        generator = self.library.generator
+        return generator.generate(image, generator.request(**options))
 
     def variants(self, image: ImageSource, **options: Unpack[VariantOptions]) -> Variants:
         """Make variants of a picture to the end, as `vary` does.
@@ -727,13 +730,25 @@ class Engine:
         n: int = 4,
         regime: str = "near",
         seed: int = 0,
+        generator: str | PathLike[str] | None = None,
     ) -> Iterator[AugmentProgress]:
         """Make a training set in `output`: n variants of each picture of a folder, as
         `search.generation.augment` lays them out. The last progress carries the report; files that
-        are there already are not made again. Wrong arguments raise LookalikeError at once."""
+        are there already are not made again. generator: as for variants. Wrong arguments raise
+        LookalikeError at once."""
         from search.generation.augment import Augmentation
 
-        return Augmentation(self.library.generator, Path(path), Path(output), n, regime, seed).run()
+        options = (Path(path), Path(output), n, regime, seed, generator)
+        return Augmentation(self.library.generator, *options).run()
+
+    def generator_names(self) -> list[str]:
+        """List the names of the generators of the settings, the default one first."""
+        return self.library.generator.generators.list_names()
+
+    def generators(self) -> list[GeneratorInfo]:
+        """List the generators of the settings, the default one first, with their licenses. For one
+        on the hub that is not here yet, the hub is asked, for seconds at most."""
+        return self.library.generator.generators.list_info()
 
     # pictures ----------------------------------------------------------------------------------
 

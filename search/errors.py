@@ -18,7 +18,8 @@
     │       ├── FieldError  a query whose JSON has unknown fields, or values of the wrong type
     │       ├── KeepRuleError  a rule that there is not, for which duplicate is kept
     │       ├── MaskError   a mask that does not fit its picture
-    │       └── NeighbourError  no picture of the library that variants could start from
+    │       ├── NeighbourError  no picture of the library that variants could start from
+    │       └── GeneratorError  a generator of variants that there is not
     ├── ModelError          a model that is unknown, cannot be loaded, or is not the library's
     ├── BusyError           the queue is full
     ├── RemoteError         object storage or a site that gives no answer, or a wrong one
@@ -170,6 +171,12 @@ class NeighbourError(QueryError):
     """No picture of the library that variants could start from."""
 
     code = "no_neighbours"
+
+
+class GeneratorError(QueryError):
+    """A generator of variants that there is not."""
+
+    code = "generator_unknown"
 
 
 class ModelError(LookalikeError):

@@ -389,13 +389,16 @@ class Library:
     @cached_property
     def generator(self) -> VariantGenerator:
         from search.embedders.json_cache import JsonCache
+        from search.generation.generators.registry import Generators
         from search.generation.library_pictures import LibraryPictures
         from search.generation.variants import VariantGenerator
 
         notes, s = JsonCache(self.home / "models"), self.settings
         needs = (self.models, self.reader, self.decoders, self.resolver)
         pictures = LibraryPictures(*needs, self.searches, notes)
-        parts = (self.models, self.runtime, pictures, notes, s.checkpoint, s.device)
+        shared = (self.models, self.runtime, notes, s.checkpoint, s.device, self.report)
+        generators = Generators(split_list(s.generator), *shared)
+        parts = (self.models, self.runtime, pictures, generators)
         return self._make_once("generator", lambda: VariantGenerator(*parts))
 
     @cached_property
@@ -448,7 +451,7 @@ def make_restorer(library: Library) -> PictureRestorer:
     from search.generation.restoration import PictureRestorer
 
     parts = (library.resolver, library.runtime, library.settings.device)
-    return PictureRestorer(*parts, lambda: library.generator.open_model()[0])
+    return PictureRestorer(*parts, lambda: library.generator.generators.own.open_model()[0])
 
 
 class LibraryView:

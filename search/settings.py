@@ -87,6 +87,10 @@ class Settings(BaseModel):
     (`auto`), or `torch-bf16`, whose vectors are a space of their own (see docs/models.md)."""
     checkpoint: Path | None = None
     """Weights of the diffusion model that makes variants."""
+    generator: str = "lookalike"
+    """What makes variants: `lookalike`, its own diffusion model, or a diffusers pipeline by its
+    folder or its name on the hub (see docs/models.md). Several, separated by commas, are offered on
+    the page; the first is the default."""
     store: str = "faiss"
     """Vector store: `faiss` in the home, or Milvus: `http://HOST:19530`, or a path that ends in
     `.db` for Milvus Lite (see docs/scale.md)."""

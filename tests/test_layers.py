@@ -60,6 +60,9 @@ BESIDE = {
 }
 BRIDGES = {
     "cli.app",
+    "generation.generators.base",
+    "generation.generators.own",
+    "generation.generators.pipelines",
     "generation.restoration",
     "generation.variants",
     "embedders.diffusion",

@@ -7,7 +7,7 @@ picture remains.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,17 +65,17 @@ def resolve_settings(
     sigma: float | None = None,
     guidance: float | None = None,
     steps: int | None = None,
-    space: str = "pixels",
+    regimes: Mapping[str, VariantSettings] = REGIMES["pixels"],
 ) -> VariantSettings:
     """Choose the settings of variants from a regime or a sigma; without both, from `same`.
 
     regime: `near`, `same` or `concept`. sigma: noise level, 0 or more. For a sigma between the
     regimes, guidance and steps are interpolated in log sigma.
-    guidance, steps: replace those of the regime. space: `pixels` or `latent`, the model's space.
+    guidance, steps: replace those of the regime. regimes: of the model, such as those of its space
+        in `REGIMES`.
 
     Raises ConfigError for values out of range.
     """
-    regimes = REGIMES[space]
     if regime is not None and sigma is not None:
         raise ConfigError("a regime has its own sigma; give either a regime or a sigma")
     if sigma is None:
@@ -100,17 +100,16 @@ def resolve_settings(
     return chosen
 
 
-def nearest_regime(sigma: float, space: str = "pixels") -> str:
-    """Return the name of the regime that a noise level belongs to, for models of a space.
+def nearest_regime(sigma: float, regimes: Mapping[str, VariantSettings] = REGIMES["pixels"]) -> str:
+    """Return the name of the regime that a noise level belongs to.
 
     The limit between two regimes is the geometric mean of their sigmas.
     """
     at = math.log(max(sigma, MIN_SIGMA))
-    regimes = REGIMES[space]
     return min(regimes, key=lambda name: abs(math.log(regimes[name].sigma) - at))
 
 
-def _interpolate_settings(sigma: float, regimes: dict[str, VariantSettings]) -> VariantSettings:
+def _interpolate_settings(sigma: float, regimes: Mapping[str, VariantSettings]) -> VariantSettings:
     known = sorted(regimes.values(), key=lambda settings: settings.sigma)
     log_sigma, logs = math.log(max(sigma, MIN_SIGMA)), [math.log(each.sigma) for each in known]
     guidance = np.interp(log_sigma, logs, [each.guidance for each in known])
@@ -144,7 +143,7 @@ def variants(
     Returns (n, 3, H, W) float32 in -1..1 on the model's device. Raises ConfigError for values out
     of range.
     """
-    chosen = resolve_settings(regime, sigma, guidance, steps, model.config.space)
+    chosen = resolve_settings(regime, sigma, guidance, steps, REGIMES[model.config.space])
     if n < 1 or not 0 <= seed <= SEED_LIMIT - n:
         raise ConfigError(
             f"n is {n} and seed is {seed}; give n of at least 1, and a seed from 0 so that all "

@@ -335,6 +335,7 @@ ANSWERS: dict[str, Any] = {
         "n": 64,
         "sigma": [0.0, 80.0],
         "regimes": {"near": 0.7, "same": 2.0, "concept": 80.0},
+        "generators": [{"name": "lookalike", "license": "apache-2.0", "native_size": 128}],
     },
     "create_variants": {"variants": [CREATED_VARIANT], "seconds": 4.2},
     "restore_picture": {

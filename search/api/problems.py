@@ -56,6 +56,7 @@ CODES = {
     "mask_invalid": "the mask is of another size than its picture, or all black or all white",
     "method_not_allowed": "the address does not take this method",
     "model_unavailable": "a model is unknown, cannot be loaded, or is not the library's",
+    "generator_unknown": "there is no such generator of variants",
     "no_neighbours": "the library has no picture that variants could start from",
     "not_a_folder": "the path is a file; give the folder that it is in",
     "not_a_picture": "the bytes are not a picture, or a broken one",

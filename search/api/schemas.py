@@ -24,7 +24,7 @@ from search.records.saved import SavedSearch
 from search.records.sources import By
 from search.records.texts import TextReport
 from search.records.tokens import Role
-from search.records.variants import AugmentReport, VariantSource
+from search.records.variants import AugmentReport, GeneratorInfo, VariantSource
 from search.records.words import Understood
 
 MOST_CHANGED = 10_000
@@ -400,11 +400,13 @@ class RestoredPictureJson(BaseModel):
 
 
 class VariantLimitsJson(BaseModel):
-    """n: most variants of a request. sigma: least and most. regimes: the sigma of each."""
+    """n: most variants of a request. sigma: least and most. regimes: the sigma of each. generators:
+    what makes them, the default first."""
 
     n: int
     sigma: list[float] = Field(min_length=2, max_length=2)
     regimes: dict[str, float]
+    generators: list[GeneratorInfo]
 
 
 class ProgressJson(BaseModel):
@@ -769,6 +771,9 @@ class VariantOptionsJson(BaseModel):
     steps: int | None = Field(None, description="Of denoising.")
     seed: int = Field(0, description="Of the first variant; the next ones count up from it.")
     size: int = Field(256, description="Pixels of the long side.")
+    generator: str | None = Field(
+        None, max_length=500, description="One that `GET /variants` lists; null for the first."
+    )
     wait: bool = Field(True, description="False for a job instead of the answer.")
 
 
@@ -799,6 +804,7 @@ class AugmentJson(BaseModel):
     n: int = Field(4, description="Variants of each picture.")
     regime: Literal["near", "same", "concept"] = Field("near", description="As for variants.")
     seed: int = 0
+    generator: str | None = Field(None, max_length=500, description="As for variants.")
 
 
 class CaptionsJson(BaseModel):

@@ -23,6 +23,15 @@ Checkpoint = Annotated[
     Path | None, arguments.option(metavar="C", help="Weights other than the shipped ones.")
 ]
 
+Generator = Annotated[
+    str | None,
+    typer.Option(
+        metavar="G",
+        help="lookalike, or a diffusers pipeline: a folder or a name of the hub (default: the "
+        "setting generator).",
+    ),
+]
+
 
 def variants(
     context: typer.Context,
@@ -51,6 +60,7 @@ def variants(
     ] = None,
     seed: Annotated[int, typer.Option(metavar="S", help="Of the first; the next has S + 1.")] = 0,
     size: Annotated[int, typer.Option(metavar="PX", help="Long side, 64 to 512.")] = 256,
+    generator: Generator = None,
     checkpoint: Checkpoint = None,
     as_json: AsJson = False,
 ) -> None:
@@ -70,8 +80,9 @@ def variants(
             steps=steps,
             seed=seed,
             size=size,
+            generator=generator,
         )
-        last = output.show_events(events, lambda event: Progress("draw", event.done, event.total))
+        last = output.show_events(events, lambda e: Progress(e.phase, e.done, e.total))
     if last is None or last.result is None:
         raise LibraryError("the variants ended early; run it again")
     files = [(variant.save(out, arguments.file_stem(image)), variant) for variant in last.result]
@@ -93,6 +104,7 @@ def augment(
     n: Count = 4,
     regime: Annotated[str, typer.Option(metavar="R", help="near, same or concept.")] = "near",
     seed: Annotated[int, typer.Option(metavar="S", help="From it each picture has its own.")] = 0,
+    generator: Generator = None,
     checkpoint: Checkpoint = None,
     as_json: AsJson = False,
 ) -> None:
@@ -101,7 +113,9 @@ def augment(
     The same command goes on where it stopped.
     """
     with open_engine(context, checkpoint=checkpoint) as engine:
-        events = engine.augment(path, output=out, n=n, regime=regime, seed=seed)
+        events = engine.augment(
+            path, output=out, n=n, regime=regime, seed=seed, generator=generator
+        )
         last = output.show_events(events, lambda e: Progress("draw", e.done, e.total, e.path))
     if last is None or last.report is None:
         raise LibraryError("the augmentation ended early; run it again")

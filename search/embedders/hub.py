@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,57 @@ def reach(repo: str, names: Sequence[str]) -> str:
         raise ConnectionError("the hub is out of reach")
     name: str = call.result()
     return name
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the hub says of a repository. sizes: bytes of its files, by name. license: as its card
+    names it, or `unknown`."""
+
+    repo: str
+    sizes: Mapping[str, int]
+    license: str
+
+
+@cache
+def describe(repo: str) -> Description:
+    """Ask the hub for the files and the license of a repository. An answer is kept.
+
+    Raises ConnectionError within seconds.
+    """
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise ConnectionError("the hub is out of reach")
+    call = _Call(lambda: _ask(repo))
+    if not call.wait_for_end(REACH):
+        raise ConnectionError("the hub is out of reach")
+    description: Description = call.result()
+    return description
+
+
+def read_license(card: Mapping[str, Any]) -> str:
+    """Return the license that the fields in the head of a model card name, or `unknown`."""
+    name = card.get("license")
+    if name == "other":
+        name = card.get("license_name") or name
+    return ", ".join(map(str, name)) if isinstance(name, list) else str(name or "unknown")
+
+
+def _ask(repo: str) -> Description:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        info = HfApi().model_info(repo, timeout=REACH, files_metadata=True)
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else "nothing"
+        raise ConnectionError(f"the hub answered {status}") from error
+    except Exception as error:  # whatever its client library raises
+        raise ConnectionError("the hub is out of reach") from error
+    sizes = {one.rfilename: one.size or 0 for one in info.siblings or ()}
+    card: dict[str, Any] = dict(info.card_data.__dict__) if info.card_data else {}
+    return Description(repo, sizes, read_license(card))
 
 
 def _find_first(repo: str, names: Sequence[str]) -> str:

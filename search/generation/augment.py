@@ -27,7 +27,7 @@ from PIL import Image
 
 from search import files
 from search.errors import InputError, LockedError, NotFoundError, StorageError
-from search.generation.variants import VariantGenerator, VariantRequest
+from search.generation.variants import VariantGenerator
 from search.indexing.scan import scan
 from search.media.decoder_pool import in_order
 from search.records.indexing import SKIP_CODES, Skip
@@ -52,10 +52,12 @@ class Augmentation:
         n: int,
         regime: str,
         seed: int,
+        name: str | os.PathLike[str] | None = None,
     ) -> None:
-        """Raises InputError, NotFoundError and QueryError."""
-        VariantRequest.of(n=n, seed=seed + 2**32)  # a source adds up to 32 bits to the seed
-        request = VariantRequest.of(n=n, regime=regime, seed=seed, space=generator.space)
+        """name: of the generator; None for that of the settings. Raises InputError, NotFoundError
+        and QueryError."""
+        generator.request(name, n=n, seed=seed + 2**32)  # a source adds up to 32 bits to the seed
+        request = generator.request(name, n=n, regime=regime, seed=seed)
         self._request = replace(request, regime=regime)
         self._generator = generator
         full = Path(os.path.realpath(source.expanduser()))
@@ -83,7 +85,7 @@ class Augmentation:
                 "output folder, so that originals and variants do not mix"
             )
         options = {"source": str(self._source), "n": n, "regime": regime, "seed": seed}
-        self._about = options | generator.fingerprints()
+        self._about = options | generator.fingerprints(request)
         self._require_own_output()
 
     def _require_own_output(self) -> None:

@@ -24,7 +24,7 @@ from diffusion.model.checkpoint import shipped_path
 from diffusion.sampling.canvas import pad_by_mirror
 from diffusion.sampling.restoration import denoise_tiles, paint_states
 from search.errors import MaskError, ModelError, PictureError
-from search.generation.variants import scaled
+from search.generation.generators.own import scaled
 from search.media.degradation import estimate_degradation
 from search.media.rules import Crop
 from search.media.source_kinds import ImageSource

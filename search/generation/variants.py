@@ -1,8 +1,8 @@
-"""Variants of a picture: more pictures like it, made by the diffusion model.
+"""Variants of a picture: more pictures like it, made by a generator.
 
-A start picture is noised and denoised under the vector of the query. The start is the query itself
+A start picture is noised and denoised under what the query is of. The start is the query itself
 or, on request, one of the library's nearest other pictures. An acceptance test compares each result
-with the query and with the start.
+with the query and with the start, whatever the generator.
 """
 
 from __future__ import annotations
@@ -10,38 +10,32 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator as Iterates, Iterator, Sequence
+from contextlib import closing, contextmanager
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import TypedDict, TypeVar
+from os import PathLike
+from typing import Any, TypedDict
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from diffusion import CheckpointError, Config, ConfigError, Denoiser, load
-from diffusion.model.checkpoint import read_description, shipped_path
-from diffusion.sampling.canvas import Canvas, make_canvas
-from diffusion.sampling.variants import (
-    PURE_NOISE,
-    VariantSettings,
-    denoise_states,
-    is_pure_noise,
-    nearest_regime,
-    resolve_settings,
-)
+from diffusion import ConfigError
+from diffusion.sampling.variants import VariantSettings, nearest_regime, resolve_settings
 from search.embedders.base import Embedder
-from search.embedders.json_cache import JsonCache, file_hash
 from search.embedders.models import Models
-from search.errors import BusyError, InputError, ModelError, NeighbourError, QueryError
+from search.errors import BusyError, InputError, NeighbourError, QueryError
 from search.generation.acceptance import Acceptance, least_similarity
+from search.generation.generators.base import Generator
+from search.generation.generators.own import scaled
+from search.generation.generators.registry import Generators
 from search.generation.library_pictures import LibraryPictures
 from search.media.source_kinds import ImageSource
 from search.records.hits import Hit
 from search.records.variants import (
     MOST_VARIANTS,
+    OWN_GENERATOR,
     SIGMAS,
     VARIANT_SIZES,
     VARIANT_STARTS,
@@ -50,25 +44,12 @@ from search.records.variants import (
     Variants,
     VariantSource,
 )
-from search.runtime import Runtime, torch
+from search.runtime import Runtime
 from search.types import Vectors
 
-T = TypeVar("T")
-BATCH = 4  # candidates that go through the network together: one pass takes under 100 ms
 CANDIDATES_PER_VARIANT = 3  # at most
-PREVIEW_STEPS = 3  # denoising steps between two previews
 MAX_WAITING = 16  # requests in the queue
 POLL_SECONDS = 0.2  # between two looks at the queue
-NO_CONTENT_SIGMA = 20.0  # from here on, a model without vectors cannot tell one query from another
-
-NEIGHBOUR_SIGMA = {"pixels": 1.5, "latent": 3.0}
-"""Noise level of variants that start from neighbours, for models of each space.
-
-For `latent` it was chosen by eye, from sheets of clothes, beaches, buildings, buses and animals at
-sigma 1.5 to 5. At 2 and below, a result is its neighbour with another texture. At 3, details and
-forms are new and shapes are whole, but layout and main colours stay those of the neighbour. From 4
-on shapes fall apart, without more of the query in them. A guidance of 3 makes colours too strong.
-"""
 
 
 class VariantOptions(TypedDict, total=False):
@@ -78,8 +59,9 @@ class VariantOptions(TypedDict, total=False):
     level instead of a regime, from 0; 80 and more is pure noise. guidance: 0 to 20, 1 is none.
     steps: of denoising, 1 to 1000. seed: of the first candidate, 64 bits. size: pixels of the long
     side, 64 to 512. start: `picture` (default), or `neighbours` to start from the library's nearest
-    other pictures; these are variants of the `concept`, at `NEIGHBOUR_SIGMA` or a sigma between 0
-    and 80.
+    other pictures; these are variants of the `concept`, at the generator's `neighbour_sigma` or a
+    sigma between 0 and 80. generator: `lookalike`, the folder of a diffusers pipeline, or its name
+    on the hub; None for that of the settings.
     """
 
     n: int
@@ -90,12 +72,13 @@ class VariantOptions(TypedDict, total=False):
     seed: int
     size: int
     start: str
+    generator: str | PathLike[str] | None
 
 
 @dataclass(frozen=True)
 class VariantRequest:
     """Checked options. regime: names the acceptance test; None accepts every candidate. start:
-    `picture` or `neighbours`."""
+    `picture` or `neighbours`. generator: its full name."""
 
     n: int
     settings: VariantSettings
@@ -103,10 +86,12 @@ class VariantRequest:
     size: int
     regime: str | None
     start: str = "picture"
+    generator: str = OWN_GENERATOR
 
     @classmethod
     def of(
         cls,
+        generator: Generator,
         n: int = 4,
         regime: str | None = None,
         sigma: float | None = None,
@@ -115,9 +100,8 @@ class VariantRequest:
         seed: int = 0,
         size: int = 256,
         start: str = "picture",
-        space: str = "latent",
     ) -> VariantRequest:
-        """Check options. space: of the diffusion model, `pixels` or `latent`. Raises QueryError."""
+        """Check options for a generator. Raises QueryError."""
         if not 1 <= n <= MOST_VARIANTS:
             raise QueryError(f"n is {n}; give 1 to {MOST_VARIANTS}")
         if not 0 <= seed <= 2**64 - CANDIDATES_PER_VARIANT * n:
@@ -134,9 +118,9 @@ class VariantRequest:
                 "the regime out, or give a sigma"
             )
         if neighbours and sigma is None and regime in (None, "concept"):
-            regime, sigma = None, NEIGHBOUR_SIGMA[space]
+            regime, sigma = None, generator.neighbour_sigma
         try:
-            chosen = resolve_settings(regime, sigma, guidance, steps, space)
+            chosen = resolve_settings(regime, sigma, guidance, steps, generator.regimes)
         except ConfigError as error:
             raise QueryError(str(error)) from error
         if neighbours and not SIGMAS[0] < chosen.sigma < SIGMAS[1]:
@@ -147,17 +131,17 @@ class VariantRequest:
         if neighbours:
             regime = "concept"
         if regime is None:
-            regime = nearest_regime(chosen.sigma, space)
-        return cls(n, chosen, seed, size, regime if n > 1 else None, start)
+            regime = nearest_regime(chosen.sigma, generator.regimes)
+        tested = regime if n > 1 else None
+        return cls(n, chosen, seed, size, tested, start, generator.name)
 
 
 @dataclass(frozen=True)
 class Start:
-    """What candidates start from. canvas: of the picture that is noised. neighbour: that picture
-    in the size of the variants, and source: where it is from; None when it is the query."""
+    """What a candidate starts from. picture: in the size of the variants. source: where it is from,
+    None when it is the query."""
 
-    canvas: Canvas
-    neighbour: Image.Image | None = None
+    picture: Image.Image
     source: VariantSource | None = None
 
 
@@ -195,30 +179,27 @@ class VariantGenerator:
     Each network pass is a piece of work for the inference thread, where searches go first."""
 
     def __init__(
-        self,
-        models: Models,
-        runtime: Runtime,
-        pictures: LibraryPictures,
-        notes: JsonCache,
-        checkpoint: Path | None,
-        device: str,
+        self, models: Models, runtime: Runtime, pictures: LibraryPictures, generators: Generators
     ) -> None:
-        """checkpoint: weights of the diffusion model; None for the shipped ones."""
         self._models, self._runtime, self.pictures = models, runtime, pictures
-        self._notes, self._device = notes, device
-        self._checkpoint = shipped_path("photo") if checkpoint is None else checkpoint.expanduser()
-        self._queue, self._opening = Queue(), threading.Lock()
-        self._opened: list[tuple[Denoiser, Embedder | None]] = []  # at most one
+        self.generators, self._queue = generators, Queue()
 
     def with_pictures(self, pictures: LibraryPictures) -> VariantGenerator:
-        """Return a generator that shares the model and the queue, and works with other pictures."""
+        """Return a generator that shares the models and the queue, and works with other
+        pictures."""
         other = copy(self)
         other.pictures = pictures
         return other
 
+    def request(
+        self, generator: str | PathLike[str] | None = None, **options: Any
+    ) -> VariantRequest:
+        """Check the options of a request: those of `VariantOptions`. Raises QueryError."""
+        return VariantRequest.of(self.generators.open(generator), **options)
+
     def generate(
         self, image: ImageSource, request: VariantRequest, patient: bool = False
-    ) -> Generator[VariantProgress, None, None]:
+    ) -> Iterates[VariantProgress, None, None]:
         """Make variants of a picture; the last progress carries them. patient: wait in a queue of
         any length. Raises LookalikeError."""
         start_time = time.monotonic()
@@ -227,69 +208,56 @@ class VariantGenerator:
             yield VariantProgress(0, total)
             while not wait_for_turn():
                 yield VariantProgress(0, total)
-            yield from self._generate(self.pictures.load(image), request, start_time)
+            generator = self.generators.take(request.generator)
+            for step in generator.fetch():
+                yield VariantProgress(step.done, step.total, phase="fetch")
+            yield from self._generate(generator, self.pictures.load(image), request, start_time)
 
     def _generate(
-        self, picture: Image.Image, request: VariantRequest, start_time: float
-    ) -> Generator[VariantProgress, None, None]:
+        self,
+        generator: Generator,
+        picture: Image.Image,
+        request: VariantRequest,
+        start_time: float,
+    ) -> Iterates[VariantProgress, None, None]:
         size = scaled(*picture.size, request.size)
-        model, encoder = self.open_model()
-        if encoder is None and request.settings.sigma >= NO_CONTENT_SIGMA:
-            raise QueryError(
-                f"sigma {request.settings.sigma:g}: nothing of the picture is left under so much "
-                "noise, and these weights were trained without vectors of pictures; give a sigma "
-                f"below {NO_CONTENT_SIGMA:g}, or other weights"
-            )
-        if encoder is None and request.start == "neighbours":
-            raise QueryError(
-                "these weights were trained without vectors of pictures, so a neighbour cannot "
-                "become more like the query; start from `picture`, or give other weights"
-            )
+        generator.check(request.settings, request.start == "neighbours")
         original = picture.resize(size, Image.Resampling.LANCZOS)
         embedder = self.pictures.open_embedder()
         query = self._embed(embedder, [picture])[0]
-        condition = None
-        if encoder is not None:
-            condition = torch.from_numpy(self._embed(encoder, [seen_by(model, picture)])[0])
         test = self._make_test(embedder, query, request, original)
         find_start: Callable[[int], Start]
         if request.start == "neighbours":
             hits = self.pictures.find_neighbours(query)
-            find_start = partial(self._open_neighbour, model, hits, size, {})
+            find_start = partial(self._open_neighbour, hits, size, {})
         else:
-            start = Start(self._run_in_pieces(make_canvas(model, original)))
-            find_start = partial(_same_start, start)
+            find_start = partial(_same_start, Start(original))
         accepted, rejected = list[Variant](), list[tuple[float, Variant]]()
         tried, done, steps = 0, 0, request.settings.steps
         limit = request.n * CANDIDATES_PER_VARIANT if request.regime else request.n
-        sigma = min(request.settings.sigma, PURE_NOISE, model.schedule.sigma_max)
-        detail = not is_pure_noise(model, request.settings.sigma)
         while len(accepted) < request.n and tried < limit:
             lacking = min(request.n - len(accepted), limit - tried)
-            count = min(lacking, self._runtime.portion(BATCH))
+            count = min(lacking, self._runtime.portion(generator.batch))
             seeds = range(request.seed + tried, request.seed + tried + count)
             total = (tried + request.n - len(accepted)) * steps
             starts = [find_start(seed) for seed in seeds]
-            noised = x = torch.stack([start.canvas.x for start in starts])
-            for step, last, x in self._denoise(model, noised, seeds, request.settings, condition):
-                done += count
-                if step % PREVIEW_STEPS == 0 and not last:
-                    pairs = zip(starts, x, strict=True)
-                    previews = [start.canvas.preview(one) for start, one in pairs]
-                    shown = (*(v.picture for v in accepted), *previews)
+            shown = tuple(variant.picture for variant in accepted)
+            candidates, sigma = tuple[Image.Image, ...](), 0.0
+            pictures = [start.picture for start in starts]
+            with closing(generator.vary(picture, request.settings, seeds, pictures)) as states:
+                for state in states:
+                    candidates, sigma = state.pictures, state.sigma
+                    done = max(done, tried * steps + state.step * count)
+                    if candidates:
+                        shown = (*(variant.picture for variant in accepted), *candidates)
                     yield VariantProgress(done, max(done, total), shown)
-            candidates = [
-                self._run_in_pieces(start.canvas.render(one, detail))
-                for start, one in zip(starts, x, strict=True)
-            ]
-            shown = (*(v.picture for v in accepted), *candidates)
-            yield VariantProgress(done, max(done, total), shown)
             similarities = np.clip(self._embed(embedder, candidates) @ query, -1.0, 1.0)
             rows = zip(seeds, starts, candidates, similarities.tolist(), strict=True)
             for seed, start, one, similarity in rows:
                 distance = 0.0
                 if request.regime is not None:
-                    distance = test.distance(similarity, one, start.neighbour)
+                    neighbour = start.picture if start.source else None
+                    distance = test.distance(similarity, one, neighbour)
                 variant = Variant(one, seed, sigma, similarity, distance == 0, start.source)
                 if variant.accepted:
                     accepted.append(variant)
@@ -304,7 +272,6 @@ class VariantGenerator:
 
     def _open_neighbour(
         self,
-        model: Denoiser,
         hits: Sequence[Hit],
         size: tuple[int, int],
         opened: dict[int, Start | None],
@@ -315,7 +282,7 @@ class VariantGenerator:
         for place in range(seed, seed + len(hits)):
             number = place % len(hits)
             if number not in opened:
-                opened[number] = self._load_neighbour(model, hits[number], size)
+                opened[number] = self._load_neighbour(hits[number], size)
             if (start := opened[number]) is not None:
                 return start
         raise NeighbourError(
@@ -323,7 +290,7 @@ class VariantGenerator:
             "again, or start from `picture`"
         )
 
-    def _load_neighbour(self, model: Denoiser, hit: Hit, size: tuple[int, int]) -> Start | None:
+    def _load_neighbour(self, hit: Hit, size: tuple[int, int]) -> Start | None:
         """Crop and scale a neighbour to the shape and size of the variants. None if it is gone, has
         changed since it was indexed, or cannot be decoded."""
         try:
@@ -331,80 +298,16 @@ class VariantGenerator:
         except InputError:
             return None
         neighbour = ImageOps.fit(picture, size, Image.Resampling.LANCZOS)
-        canvas = self._run_in_pieces(make_canvas(model, neighbour))
-        return Start(canvas, neighbour, VariantSource(hit.id, hit.path))
+        return Start(neighbour, VariantSource(hit.id, hit.path))
 
-    def _denoise(
-        self,
-        model: Denoiser,
-        start: torch.Tensor,
-        seeds: Sequence[int],
-        chosen: VariantSettings,
-        condition: torch.Tensor | None,
-    ) -> Iterator[tuple[int, bool, torch.Tensor]]:
-        """Yield each step, whether it is the last, and the expected result, (B, C, h, w). Each step
-        is one piece of work. start: (B, C, h, w), one for each seed."""
-        if condition is not None:
-            condition = condition.expand(len(seeds), *condition.shape)
-        path = denoise_states(model, start, seeds, chosen, condition)
-
-        def take_step() -> tuple[int, bool, torch.Tensor] | None:
-            with torch.inference_mode():
-                state = next(path, None)
-                if state is None:
-                    return None
-                last = state.step == state.steps
-                return state.step, last, (state.x if last else state.x0).float()
-
-        while (step := self._runtime.run(take_step)) is not None:
-            yield step
-
-    def _run_in_pieces(self, work: Iterator[T | None]) -> T:
-        """Return the last item of an iterator. Each item is one piece for the inference thread."""
-        last = self._runtime.run_in_pieces(work)
-        if last is None:
-            raise ModelError("no variants can be made: the model gave no picture")
-        return last
-
-    @property
-    def space(self) -> str:
-        """`pixels` or `latent`: what the diffusion model works on."""
-        try:
-            return Config.from_json(read_description(self._checkpoint)["config"]).space
-        except CheckpointError:
-            return "latent"  # the error is raised where the model is opened
-
-    def fingerprints(self) -> dict[str, str]:
-        """Return the fingerprints of the diffusion weights and of the library's model: variants
+    def fingerprints(self, request: VariantRequest) -> dict[str, str]:
+        """Return the fingerprints of the generator's weights and of the library's model: variants
         depend on them and on the request. Raises ModelError."""
-        try:
-            weights = file_hash(self._checkpoint, self._notes)
-        except OSError as error:
-            raise ModelError(f"no variants can be made: {error}; give other weights") from error
+        weights = self.generators.open(request.generator).fingerprint
         return {"weights": weights, "model": self.pictures.open_embedder().fingerprint}
 
     def _embed(self, embedder: Embedder, pictures: Sequence[Image.Image]) -> Vectors:
         return self._models.embed(embedder, [embedder.preprocessing(p) for p in pictures])
-
-    def open_model(self) -> tuple[Denoiser, Embedder | None]:
-        """Return the diffusion model, and the encoder of the vectors that it was trained on. They
-        are opened when they are first used."""
-        with self._opening:
-            if not self._opened:
-                try:
-                    self._opened.append(self._load_model())
-                except (CheckpointError, ModelError) as error:
-                    raise ModelError(f"no variants can be made: {error}") from error
-            return self._opened[0]
-
-    def _load_model(self) -> tuple[Denoiser, Embedder | None]:
-        path = self._checkpoint
-        named, encoder, fingerprint = read_description(path).get("encoder"), None, None
-        if named is not None:
-            fingerprint = str(named["fingerprint"])
-            encoder = self._models.open_version(str(named.get("name", "mini")), fingerprint)
-        model = self._runtime.run(lambda: load(path, self._device, fingerprint))
-        return model, encoder if model.config.shape.condition == "vector" else None
 
     def _make_test(
         self, embedder: Embedder, query: Vectors, request: VariantRequest, original: Image.Image
@@ -419,21 +322,3 @@ class VariantGenerator:
 
 def _same_start(start: Start, seed: int) -> Start:
     return start
-
-
-def seen_by(model: Denoiser, picture: Image.Image) -> Image.Image:
-    """Scale a picture like those whose vectors the model was trained on: no larger, and square if
-    they were as small as what it makes."""
-    side = model.about.get("side", model.config.size)
-    if side <= model.config.size:
-        return ImageOps.fit(picture, (model.config.size,) * 2, Image.Resampling.LANCZOS)
-    share = min(1.0, side / min(picture.size))
-    return picture.resize(
-        scaled(*picture.size, round(share * max(picture.size))), Image.Resampling.LANCZOS
-    )
-
-
-def scaled(width: int, height: int, long: int) -> tuple[int, int]:
-    """Return width and height for a long side of so many pixels, in the same proportions."""
-    scale = long / max(width, height)
-    return max(1, round(width * scale)), max(1, round(height * scale))

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from search import files
 from search.errors import StorageError
@@ -28,6 +28,8 @@ MOST_VARIANTS = 64
 """Most variants of one request."""
 VARIANT_STARTS = ("picture", "neighbours")
 """What variants start from: the query, or the library's nearest other pictures."""
+OWN_GENERATOR = "lookalike"
+"""Name of the generator that is our diffusion model."""
 VARIANT_SIZES = (64, 512)
 """Least and most pixels of the long side of a variant."""
 
@@ -157,12 +159,31 @@ class VariantProgress:
     """Progress of making variants: `done` of `total` steps; `total` may grow.
 
     pictures: previews in the order of the seeds, none at first. result: set in the last progress.
+    phase: `draw`, or `fetch` while weights are downloaded; steps are then megabytes.
     """
 
     done: int
     total: int
     pictures: tuple[Image, ...] = ()
     result: Variants | None = None
+    phase: Literal["draw", "fetch"] = "draw"
+
+
+@dataclass(frozen=True)
+class GeneratorInfo:
+    """A generator that variants can be made with.
+
+    name: as a request gives it. license: of its weights, or `unknown`. native_size: pixels of a
+    side that it works at, None before its files are here.
+    """
+
+    name: str
+    license: str
+    native_size: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Convert to JSON."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)

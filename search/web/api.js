@@ -213,6 +213,11 @@ import { Problem, isAbort } from './problems.js';
  */
 
 /**
+ * What makes variants. license: of its weights, or `unknown`.
+ * @typedef {{ name: string, license: string, native_size: number | null }} Generator
+ */
+
+/**
  * A variant. source: the picture of the library that it started from, if any.
  * @typedef {object} Variant
  * @property {string} id
@@ -361,7 +366,7 @@ export class Api {
 
   /**
    * Return the limits of variants.
-   * @returns {Promise<Limits & { n: number }>}
+   * @returns {Promise<Limits & { n: number, generators: Generator[] }>}
    */
   fetchLimits() {
     return this.#requestJson('variants');

@@ -9,12 +9,13 @@ import { removeExtension, splitPath } from './paths.js';
 import { formatProblem, toProblem } from './problems.js';
 import { VariantTiles } from './variant-tiles.js';
 
-/** @import { Api, Job, Source, Variant } from './api.js' */
+/** @import { Api, Generator, Job, Source, Variant } from './api.js' */
 /** @import { Problem } from './problems.js' */
 
 const SEEDS = 1_000_000;
 const SIZE = 384; // pixels of the long side
 const MAX_N = 16;
+const OWN_GENERATOR = 'lookalike';
 
 /**
  * What variants are made of. address: where its picture is shown; name: of its file.
@@ -48,6 +49,7 @@ export class VariantsDialog {
   #image = getElement('variants-query', HTMLImageElement);
   #countField = getElement('variants-count', HTMLInputElement);
   #seedField = getElement('variants-seed', HTMLInputElement);
+  #generatorField = getElement('variants-generator', HTMLSelectElement);
   #slider;
   #compare;
   #tiles;
@@ -61,6 +63,9 @@ export class VariantsDialog {
 
   /** @type {NamedVariant[]} */
   #variants = [];
+
+  /** @type {Generator[]} */
+  #generators = [];
 
   /** The options of the variants that are shown, as JSON. */
   #shownOptions = '';
@@ -92,6 +97,7 @@ export class VariantsDialog {
     getElement('variants-random').addEventListener('click', () => this.#setSeed(Math.floor(SEEDS * Math.random())));
     for (const field of [this.#countField, this.#seedField]) field.addEventListener('input', () => this.#update());
     getElement('variants-start').addEventListener('change', () => this.#update());
+    this.#generatorField.addEventListener('change', () => this.#update());
     getElement('variants-close').addEventListener('click', () => this.#dialog.close());
     closeOnOutsideClick(this.#dialog);
     this.#dialog.addEventListener('close', () => this.#cancel());
@@ -124,6 +130,8 @@ export class VariantsDialog {
   async #fetchLimits() {
     const limits = await this.#api.fetchLimits();
     this.#slider.setLimits(limits);
+    this.#generators = limits.generators;
+    this.#generatorField.replaceChildren(...limits.generators.map(({ name }) => new Option(nameGenerator(name), name)));
     this.#countField.max = String(Math.min(limits.n, MAX_N));
     if (this.#image.naturalWidth) this.#slider.draw(this.#image);
     this.#update();
@@ -138,11 +146,17 @@ export class VariantsDialog {
     return this.#offersNeighbours && getElement('variants-start-neighbours', HTMLInputElement).checked;
   }
 
+  /** Whether there is a choice of generators. */
+  get #offersGenerators() {
+    return this.#generators.length > 1;
+  }
+
   /** The options of a request. */
   get #options() {
     const start = this.#startsFromNeighbours ? { from: 'neighbours' } : {};
+    const generator = this.#offersGenerators ? { generator: this.#generatorField.value } : {};
     const numbers = { n: this.#countField.valueAsNumber, seed: this.#seedField.valueAsNumber };
-    return { ...numbers, size: SIZE, ...this.#slider.value, ...start };
+    return { ...numbers, size: SIZE, ...this.#slider.value, ...start, ...generator };
   }
 
   /** Whether the same request would make the variants that are shown. */
@@ -162,11 +176,20 @@ export class VariantsDialog {
     const starts = getElement('variants-start', HTMLFieldSetElement);
     starts.hidden = starts.disabled = !this.#offersNeighbours;
     this.#slider.showNoise(!this.#startsFromNeighbours);
+    this.#showGenerator();
     const n = this.#options.n || 0;
     const button = getElement('variants-submit', HTMLButtonElement);
     button.textContent = this.#work ? translate('cancel') : translate(this.#isRepetition ? 'make_others_n' : 'make_variants_n', { n });
     button.classList.toggle('button-primary', !this.#work);
     button.formNoValidate = this.#work !== null;
+  }
+
+  /** Show the choice of generators, with the license of the chosen one. */
+  #showGenerator() {
+    getElement('variants-generators').hidden = !this.#offersGenerators;
+    const generator = this.#generators.find(({ name }) => name === this.#generatorField.value);
+    const license = generator?.license === 'unknown' ? translate('license_unknown') : (generator?.license ?? '');
+    getElement('variants-license').textContent = translate('license_of', { license });
   }
 
   async #make() {
@@ -218,7 +241,8 @@ export class VariantsDialog {
    * @param {Job['progress']} progress
    */
   #showProgress(progress) {
-    this.#showState(translate('variants_progress'), progress?.total ? progress.done / progress.total : null);
+    const text = progress?.phase === 'fetch' ? 'generator_fetched' : 'variants_progress';
+    this.#showState(translate(text), progress?.total ? progress.done / progress.total : null);
     this.#tiles.showPreviews(progress?.pictures ?? []);
   }
 
@@ -366,6 +390,14 @@ export class VariantsDialog {
       return null;
     }
   }
+}
+
+/**
+ * Return the name of a generator for people.
+ * @param {string} name
+ */
+function nameGenerator(name) {
+  return name === OWN_GENERATOR ? translate('generator_own') : name;
 }
 
 /**

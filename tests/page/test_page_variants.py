@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from helpers.browsing import CHROMIUM, DRIVER, MISSING, Page, browsing
 from helpers.libraries import close_library, open_library
+from helpers.pipelines import save_stable_unclip
 from helpers.serving import serving, until
 from helpers.variants import Paced, ask
 from PIL import Image
@@ -542,3 +543,45 @@ def test_no_foreign_requests_and_no_console_warnings(page: Page, base: str) -> N
     requests: list[Any] = page.list_requests()
     assert [url for url in requests if not url.startswith((base, "blob:", "data:", "about:"))] == []
     assert page.list_warnings() == []
+
+
+# generators --------------------------------------------------------------------------------------
+
+
+def test_without_a_choice_of_generators_none_is_shown(page: Page, base: str) -> None:
+    open_variants(page, base)
+    assert not page.find("#variants-generators").is_displayed()
+
+
+def test_a_generator_is_chosen_with_its_license_in_view(
+    page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The options of the request name it."""
+    name = save_stable_unclip(tmp_path / "models" / "unclip")
+    engine = open_library(tmp_path / "home", model="mini", generator=f"lookalike, {name}")
+    requests = list[dict[str, Any]]()
+    vary = engine.vary
+
+    def note(image: Any, **options: Any) -> Any:
+        requests.append(options)
+        return vary(image, **{**options, "steps": 2, "size": 64})
+
+    monkeypatch.setattr(engine, "vary", note)
+    engine.sync(SAMPLES / "hat")
+    try:
+        with serving(engine) as client:
+            open_variants(page, str(client.base_url))
+            assert page.find("#variants-generators").is_displayed()
+            names = page.evaluate(
+                "[...document.getElementById('variants-generator').options].map(o => o.text)"
+            )
+            assert names == ["lookalike’s own model", "unclip"]
+            assert page.read_text("#variants-license") == "License: apache-2.0"
+            page.find("#variants-generator").send_keys("unclip")
+            page.wait_for(
+                "document.getElementById('variants-license').textContent === 'License: openrail'"
+            )
+            make_variants(page, 1)
+            assert [one["generator"] for one in requests] == ["unclip"]
+    finally:
+        close_library(engine)

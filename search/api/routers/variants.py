@@ -32,7 +32,7 @@ from search.api.schemas import (
     problems,
 )
 from search.api.variant_cache import SECONDS, VariantCache
-from search.errors import FieldError
+from search.errors import FieldError, GeneratorError
 from search.querying.query import normalize_url
 from search.records.restoration import RestoredPicture
 from search.records.variants import MOST_VARIANTS, REGIMES, SIGMAS, AugmentProgress, VariantProgress
@@ -51,10 +51,11 @@ PREVIEW_SIDE = 128  # pixels
     responses=problems(),
 )
 @requires("read", within=True)
-async def get_variant_limits() -> JSONResponse:
-    """The same on every server of a version."""
+async def get_variant_limits(here: Here) -> JSONResponse:
+    """Of the generators, the first is the default. They are those of the server's settings."""
+    generators = await here.look(here.engine.generators)
     limits = {"n": MOST_VARIANTS, "sigma": list(SIGMAS), "regimes": dict(REGIMES)}
-    return JSONResponse(limits)
+    return JSONResponse({**limits, "generators": [one.to_json() for one in generators]})
 
 
 @router.post(
@@ -76,6 +77,7 @@ async def create_variants(request: Request, here: Here) -> JSONResponse:
     async with here.searches.admit():  # as many at once as of searches
         picture = await _read_picture(here, body, options)
         arguments = options.model_dump(exclude={"id", "url", "wait"})
+        await here.look(lambda: _check_generator(here, options.generator))
         steps = await here.look(lambda: here.engine.vary(picture, **arguments))
         name = picture if isinstance(picture, str) else ""
         run = partial(_follow_variants, steps, here.variant_cache)
@@ -151,6 +153,7 @@ async def start_augmentation(body: AugmentJson, here: Here) -> JSONResponse:
     writes to OUTPUT. The same request resumes an interrupted job."""
 
     def open_steps() -> tuple[str, str, Iterator[AugmentProgress]]:
+        _check_generator(here, body.generator)
         path, _ = resolve_path(here, "path", body.path)
         output, _ = resolve_path(here, "output", body.output)
         options = body.model_dump(exclude={"path", "output"})
@@ -165,6 +168,17 @@ async def start_augmentation(body: AugmentJson, here: Here) -> JSONResponse:
 def _job_response(job: Job) -> JSONResponse:
     where = {"Location": f"/api/v1/jobs/{job.id}"}
     return JSONResponse({"job": job.id}, status_code=202, headers=where)
+
+
+def _check_generator(here: Context, name: str | None) -> None:
+    """Raise GeneratorError unless a generator is one of the settings: a client may neither let the
+    server read any folder, nor download what it likes."""
+    names = here.engine.generator_names()
+    if name is not None and name not in names:
+        raise GeneratorError(
+            f"this server has no generator {name}; give one of {', '.join(names)}, or add it to "
+            "the setting `generator` of the server"
+        )
 
 
 async def _read_picture(
@@ -197,7 +211,8 @@ def _follow_variants(
                 )
             else:
                 pictures = tuple(_preview_url(picture) for picture in step.pictures)
-                yield PictureProgress("vary", step.done, step.total, pictures=pictures)
+                phase = "fetch" if step.phase == "fetch" else "vary"
+                yield PictureProgress(phase, step.done, step.total, pictures=pictures)
 
 
 def _follow_augmentation(steps: Iterator[AugmentProgress]) -> Iterator[PictureProgress]:

@@ -125,12 +125,17 @@ def test_between_regimes_the_dial_runs_on() -> None:
 @pytest.mark.parametrize("space", sorted(REGIMES))
 def test_the_limits_between_regimes_are_geometric_means(space: str) -> None:
     regimes = sorted(REGIMES[space].items(), key=lambda pair: pair[1].sigma)
-    assert [nearest_regime(dial.sigma, space) for _, dial in regimes] == [n for n, _ in regimes]
+    assert [nearest_regime(dial.sigma, REGIMES[space]) for _, dial in regimes] == [
+        n for n, _ in regimes
+    ]
     for (lower, a), (upper, b) in zip(regimes, regimes[1:], strict=False):
         limit = math.sqrt(a.sigma * b.sigma)
-        assert nearest_regime(0.99 * limit, space) == lower
-        assert nearest_regime(1.01 * limit, space) == upper
-    assert nearest_regime(0, space) == "near" and nearest_regime(1e6, space) == "concept"
+        assert nearest_regime(0.99 * limit, REGIMES[space]) == lower
+        assert nearest_regime(1.01 * limit, REGIMES[space]) == upper
+    assert (
+        nearest_regime(0, REGIMES[space]) == "near"
+        and nearest_regime(1e6, REGIMES[space]) == "concept"
+    )
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from search import Engine, Variant, Variants
 from search.api.problems import Problem
 from search.api.routers.variants import MAX_WAITING
 from search.api.variant_cache import VariantCache
-from search.generation.variants import NEIGHBOUR_SIGMA
+from search.generation.generators.own import NEIGHBOUR_SIGMA
 from search.records.transient import MemoryItems
 from search.records.variants import MOST_VARIANTS, REGIMES, SIGMAS
 
@@ -110,7 +110,9 @@ def test_variants_start_from_neighbours(client: httpx.Client, shared: Engine) ->
 
 def test_the_dial_is_the_one_of_python(client: httpx.Client) -> None:
     dial = client.get("/api/v1/variants").json()
-    assert dial == {"n": MOST_VARIANTS, "sigma": list(SIGMAS), "regimes": dict(REGIMES)}
+    generators = [{"name": "lookalike", "license": "apache-2.0", "native_size": 128}]
+    limits = {"n": MOST_VARIANTS, "sigma": list(SIGMAS), "regimes": dict(REGIMES)}
+    assert dial == {**limits, "generators": generators}
     created = ask(client, sigma=0.7, n=1).json()["variants"]
     assert [one["sigma"] for one in created] == [0.7]
 
@@ -409,3 +411,22 @@ def test_only_allowed_folders_are_read_and_written(
     problem(client.post("/api/v1/augment", json=filled), status)
     assert client.get("/api/v1/jobs").json() == before
     assert not (photos.parent / "never").exists()
+
+
+@pytest.mark.parametrize("name", ["/etc", "someone/pipeline", "", "lookalike+/etc"])
+def test_a_client_takes_no_generator_but_those_of_the_server(
+    client: httpx.Client, name: str
+) -> None:
+    """It could let the server read any folder, or download what it likes."""
+    response = ask(client, generator=name)
+    assert response.status_code == 400
+    assert response.json()["code"] == "generator_unknown" and "lookalike" in response.text
+    augment = {"path": "~", "output": "~/out", "generator": name}
+    assert client.post("/api/v1/augment", json=augment).json()["code"] == "generator_unknown"
+
+
+def test_the_generator_may_be_named(client: httpx.Client) -> None:
+    plain, named = (ask(client, n=1, **more).json() for more in ({}, {"generator": "lookalike"}))
+    assert [one["similarity"] for one in plain["variants"]] == [
+        one["similarity"] for one in named["variants"]
+    ]

@@ -305,7 +305,7 @@ def test_an_output_of_other_weights_is_refused(
     augment(engine, photos, tmp_path / "out", n=1)
     other = tmp_path / "other.safetensors"
     other.write_bytes(b"other weights")
-    monkeypatch.setattr(engine.library.generator, "_checkpoint", other)
+    monkeypatch.setattr(engine.library.generator.generators.own, "_checkpoint", other)
     with pytest.raises(InputError, match="made with other weights; give a new folder"):
         engine.augment(photos, output=tmp_path / "out", n=1)
 

@@ -27,7 +27,8 @@ from search import Engine, ModelError, NotFoundError, PictureError, QueryError
 from search.embedders.mini import Mini
 from search.errors import BusyError
 from search.generation.acceptance import MIN_SHARES, Acceptance, least_similarity
-from search.generation.variants import MAX_WAITING, NEIGHBOUR_SIGMA, Queue, VariantRequest, seen_by
+from search.generation.generators.own import NEIGHBOUR_SIGMA, OwnGenerator, seen_by
+from search.generation.variants import MAX_WAITING, Queue
 from search.records.variants import (
     MOST_VARIANTS,
     REGIMES,
@@ -74,10 +75,12 @@ def test_the_dial_is_one(engine: Engine) -> None:
 
 @pytest.mark.parametrize("space, regime", [("pixels", "same"), ("latent", "near")])
 def test_a_sigma_is_accepted_as_its_regime_in_the_space_of_the_model(
-    space: str, regime: str
+    space: str, regime: str, monkeypatch: pytest.MonkeyPatch, engine: Engine
 ) -> None:
-    assert VariantRequest.of(sigma=1.0, space=space).regime == regime
-    assert VariantRequest.of(sigma=1.0, space=space, n=1).regime is None  # it is not tested
+    monkeypatch.setattr(OwnGenerator, "regimes", variation.REGIMES[space])
+    request = engine.library.generator.request
+    assert request(sigma=1.0).regime == regime
+    assert request(sigma=1.0, n=1).regime is None  # it is not tested
 
 
 @pytest.mark.usefixtures("no_gate")
@@ -154,8 +157,8 @@ def test_the_size_is_that_of_the_long_side(engine: Engine, size: int) -> None:
 def test_pure_noise_knows_the_vector_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two pictures with one vector have the same variant at high sigma, not at sigma 1."""
     monkeypatch.setattr(
-        engine.library.generator,
-        "_embed",
+        engine.library.models,
+        "embed",
         lambda embedder, some: np.full((len(some), 512), 512**-0.5, "f4"),
     )
     for sigma, same in ((80, True), (1, False)):

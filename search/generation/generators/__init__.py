@@ -1,0 +1,1 @@
+"""Generators of variants: our diffusion model, and pipelines of `diffusers`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -95,6 +96,10 @@ def train(
     precision: Annotated[
         str, typer.Option(help="auto, fp32 or bf16; auto takes the fastest.")
     ] = "auto",
+    log: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Also log to tensorboard or wandb. Repeatable."),
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="S", help="Of everything that is random.")] = 0,
     device: Device = "auto",
     compiled: Annotated[
@@ -102,8 +107,11 @@ def train(
     ] = None,
 ) -> None:
     """Train on pictures. The same command resumes a run that was stopped."""
+    from diffusion.training.loggers import check_names, follow, open_trackers
     from diffusion.training.options import Options
     from diffusion.training.run import Run
+
+    check_names(log or ())  # before the pictures are read
 
     options = Options(
         tuple(data),
@@ -148,8 +156,10 @@ def train(
     threads = f", threads: {speed.threads}" if speed.threads else ""
     print_note(f"{'bf16' if speed.bf16 else 'fp32'}{threads}; the run is in {options.run}")
 
+    names = () if training.world.rank else log or ()
+    trackers = open_trackers(names, training.folder.path, training.trainer.step, asdict(options))
     with training.until_stopped():
-        finished = show_progress(training.go())
+        finished = show_progress(follow(training.go(), trackers))
     if not finished:
         print_note("stopped; the same command resumes the run")
         raise typer.Exit(1)

@@ -57,6 +57,7 @@ BESIDE = {
     "plots": {"matplotlib"},
     "sampling.process": {"matplotlib"},
     "media.images": {"pillow_heif"},  # optional
+    "model.onnx_file": {"onnxruntime"},  # optional
 }
 BRIDGES = {
     "cli.app",

@@ -10,6 +10,7 @@ import typer
 from diffusion.cli.average import average
 from diffusion.cli.encode import encode
 from diffusion.cli.evaluate import evaluate
+from diffusion.cli.export import export, import_folder
 from diffusion.cli.output import print_note
 from diffusion.cli.process import process
 from diffusion.cli.sample import sample
@@ -26,8 +27,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (train, encode, average, sample, process, evaluate):
+for command in (train, encode, average, sample, process, evaluate, export):
     app.command()(command)
+app.command("import")(import_folder)
 
 
 def main() -> None:

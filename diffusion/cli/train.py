@@ -25,7 +25,9 @@ def train(
     ],
     preset: Annotated[
         str | None,
-        typer.Option(help="article, tiny, base or photo.  [default: tiny, or that of --from]"),
+        typer.Option(
+            help="article, classic, tiny, base or photo.  [default: tiny, or that of --from]"
+        ),
     ] = None,
     run: Annotated[
         str | None, typer.Option(metavar="DIR", help="Run folder.  [default: runs/PRESET]")

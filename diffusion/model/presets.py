@@ -146,6 +146,8 @@ ARTICLE = Config(
     target="eps",
     sigma_data=1.0,
 )
+CLASSIC = replace(ARTICLE, preset="classic", shape=replace(ARTICLE.shape, groups=32))
+"""As `article`, on a network that `UNet2DModel` of diffusers builds too."""
 TINY = Config("tiny", Shape((32, 64, 160), 1, (False, True, True), patch=2))
 BASE = Config("base", Shape((96, 160, 256), 2, (False, True, True), patch=2))
 
@@ -170,7 +172,7 @@ PHOTO_WEAK = replace(
 )
 """The weak model that guides `photo`: smaller, and trained for a shorter time."""
 
-PRESETS = {config.preset: config for config in (ARTICLE, TINY, BASE, PHOTO, PHOTO_WEAK)}
+PRESETS = {config.preset: config for config in (ARTICLE, CLASSIC, TINY, BASE, PHOTO, PHOTO_WEAK)}
 
 
 def preset(name: str) -> Config:

@@ -138,7 +138,7 @@ class DiscreteSchedule:
         """Step of each sigma on a scale of 1000, interpolated in log sigma between steps."""
         table = self.sigmas.clamp(max=self.sigma_max).log().to(sigma.device)
         log_sigma = sigma.double().clamp(min=self.sigma_min * (1 - 1e-9)).log()
-        after = torch.searchsorted(table, log_sigma).clamp(1, len(table) - 1)
+        after = (table < log_sigma[..., None]).sum(-1).clamp(1, len(table) - 1)
         low, high = table[after - 1], table[after]
         share = ((log_sigma - low) / (high - low).clamp(min=1e-30)).clamp(0, 1)
         return (after - 1 + share) * (1000 / len(table))

@@ -2,8 +2,9 @@
 
 The blocks follow Ho et al. 2020 (appendix B). The embedding scales and shifts activations
 (Dhariwal and Nichol 2021, arXiv:2105.05233) or is added to them, as in the article. Between levels
-average pooling halves the resolution, and nearest-neighbour upsampling doubles it. The network has
-no fixed input size: height and width are multiples of `Shape.multiple`.
+average pooling halves the resolution, and nearest-neighbour upsampling doubles it. With
+`Shape.groups` the network is that of Ho et al. as `UNet2DModel` of diffusers builds it. The network
+has no fixed input size: height and width are multiples of `Shape.multiple`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ MOST = {
     "width": (0, 2**20),
     "inputs": (1, 1024),
     "augmentation": (0, 1024),
+    "groups": (0, 1024),
 }
 """Least and most of each whole number of a shape. A configuration may come with a checkpoint of a
 stranger, and even a network without weights takes memory for each block."""
@@ -56,6 +58,9 @@ class Shape:
         et al. 2023, arXiv:2307.01952, section 2.2).
     augmentation: numbers that describe how a picture was transformed
         (`diffusion.training.augment`); 0 for a network that is trained without.
+    groups: groups of each normalization, which divide the channels. The network then learns its
+        resampling by convolutions, and has a skip connection and a block in the decoder more for
+        each level. 0 for 16 channels in each group, pooling, and fewer skip connections.
     """
 
     channels: tuple[int, ...]
@@ -70,6 +75,7 @@ class Shape:
     inputs: int = 3
     size_condition: bool = False
     augmentation: int = 0
+    groups: int = 0
 
     def __post_init__(self) -> None:
         whole = {name: getattr(self, name) for name in MOST}
@@ -82,6 +88,7 @@ class Shape:
             or not self.channels
             or len(self.attention) != len(self.channels)
             or any(c % self.head for c in self.channels)
+            or (self.groups > 0 and any(c % self.groups for c in self.channels))
             or self.channels[0] % 2
             or not 0 <= self.dropout <= 1
             or self.condition not in ("none", "class", "vector")
@@ -90,9 +97,9 @@ class Shape:
         if invalid:
             raise ConfigError(
                 f"no network can have the shape {str(self)[:500]}; give an attention flag for each "
-                f"of at most {MAX_LEVELS} levels, multiples of head as channels, an even number of "
-                f"them in the first level, {MOST['blocks'][1]} blocks at most, and a width above 0 "
-                "only for a class or vector condition"
+                f"of at most {MAX_LEVELS} levels, multiples of head and groups as channels, an "
+                f"even number of them in the first level, {MOST['blocks'][1]} blocks at most, and "
+                "a width above 0 only for a class or vector condition"
             )
 
     @property
@@ -122,19 +129,20 @@ def sinusoidal_embedding(time: Tensor, width: int) -> Tensor:
 
 
 class Norm(nn.GroupNorm):
-    """Group normalization with 16 channels in each group, or a single group."""
+    """Group normalization. groups: 0 for 16 channels in each group, or a single group."""
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(max(1, channels // 16) if channels % 16 == 0 else 1, channels)
+    def __init__(self, channels: int, groups: int = 0) -> None:
+        usual = max(1, channels // 16) if channels % 16 == 0 else 1
+        super().__init__(groups or usual, channels)
 
 
 class Attention(nn.Module):
     """Residual self-attention over all positions. Before training it is the identity."""
 
-    def __init__(self, channels: int, head: int) -> None:
+    def __init__(self, channels: int, head: int, groups: int = 0) -> None:
         super().__init__()
         self.heads = channels // head
-        self.norm = Norm(channels)
+        self.norm = Norm(channels, groups)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.out = _zero_initialized(nn.Linear(channels, channels))
 
@@ -154,12 +162,13 @@ class Block(nn.Module):
     def __init__(self, into: int, out: int, embedding: int, shape: Shape, attention: bool) -> None:
         super().__init__()
         self.scale_shift = shape.scale_shift
-        self.norm1, self.conv1 = Norm(into), nn.Conv2d(into, out, 3, padding=1)
+        self.norm1 = Norm(into, shape.groups)
+        self.conv1 = nn.Conv2d(into, out, 3, padding=1)
         self.condition_projection = nn.Linear(embedding, 2 * out if shape.scale_shift else out)
-        self.norm2, self.dropout = Norm(out), nn.Dropout(shape.dropout)
+        self.norm2, self.dropout = Norm(out, shape.groups), nn.Dropout(shape.dropout)
         self.conv2 = _zero_initialized(nn.Conv2d(out, out, 3, padding=1))
         self.skip = nn.Conv2d(into, out, 1) if into != out else nn.Identity()
-        self.attention = Attention(out, shape.head) if attention else nn.Identity()
+        self.attention = Attention(out, shape.head, shape.groups) if attention else nn.Identity()
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """x (B, into, H, W), embedding (B, E) -> (B, out, H, W)."""
@@ -205,8 +214,16 @@ class UNet(nn.Module):
             )
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         inner, skips = first, list[int]()
-        for out, attention in zip(shape.channels, shape.attention, strict=True):
+        if shape.groups:
+            skips.append(first)
+            self.downsample = nn.ModuleList(
+                nn.Conv2d(c, c, 3, stride=2, padding=1) for c in shape.channels[:-1]
+            )
+            self.upsample = nn.ModuleList(nn.Conv2d(c, c, 3, padding=1) for c in shape.channels[1:])
+        for i, (out, attention) in enumerate(zip(shape.channels, shape.attention, strict=True)):
             level = nn.ModuleList()
+            if i and shape.groups:
+                skips.append(inner)
             for _ in range(shape.blocks):
                 level.append(Block(inner, out, embedding, shape, attention))
                 skips.append(inner := out)
@@ -217,11 +234,11 @@ class UNet(nn.Module):
         )
         for out, attention in reversed(list(zip(shape.channels, shape.attention, strict=True))):
             level = nn.ModuleList()
-            for _ in range(shape.blocks):
+            for _ in range(shape.blocks + (shape.groups > 0)):
                 level.append(Block(inner + skips.pop(), out, embedding, shape, attention))
                 inner = out
             self.up.insert(0, level)
-        self.norm = Norm(first)
+        self.norm = Norm(first, shape.groups)
         self.head = _zero_initialized(nn.Conv2d(first, packed, 3, padding=1))
 
     @property
@@ -295,9 +312,13 @@ class UNet(nn.Module):
             size = torch.full((len(x),), float(min(x.shape[-2:])), device=x.device)
         embedding = self.embed(time, condition, size, augmentation)
         h: Tensor = self.stem(F.pixel_unshuffle(x, self.shape.patch))
-        skips = list[Tensor]()
+        learned = self.shape.groups > 0
+        skips = [h] if learned else list[Tensor]()
         for i, level in enumerate(self.down):
-            h = F.avg_pool2d(h, 2) if i else h
+            if i and learned:
+                skips.append(h := self.downsample[i - 1](h))
+            elif i:
+                h = F.avg_pool2d(h, 2)
             for block in _as_module_list(level):
                 skips.append(h := block(h, embedding))
                 if block is stop_at:
@@ -312,6 +333,7 @@ class UNet(nn.Module):
                 if block is stop_at:
                     return h
             h = F.interpolate(h, scale_factor=2.0) if i else h
+            h = self.upsample[i - 1](h) if i and learned else h
         return F.pixel_shuffle(self.head(F.silu(self.norm(h))), self.shape.patch)
 
 

@@ -67,6 +67,7 @@ def plateau(steps: int) -> int:
 
 RECIPES = {
     "article": Recipe(batch=16, lr=3e-4, averages=("constant:0.995",), warmup=0, flip=False),
+    "classic": Recipe(batch=16, lr=3e-4, averages=("constant:0.995",), warmup=0, flip=False),
     "tiny": Recipe(batch=32, lr=1e-3),
     "base": Recipe(batch=512, lr=1e-3, warmup=500),
     "photo": Recipe(batch=256, lr=1e-3, warmup=200, jitter=0.3),

@@ -32,9 +32,14 @@ def pictures(count: int, height: int, width: int | None = None) -> Tensor:
     return torch.randn(count, 3, height, width or height, generator=rng)
 
 
-@pytest.mark.parametrize("name", ["article", "base", "tiny"])
+@pytest.mark.parametrize("name", ["article", "base", "classic", "tiny"])
 def test_presets_cost_what_they_promise(name: str) -> None:
-    parameters, gflop = {"tiny": (3e6, 0.6), "base": (16e6, 5), "article": (24e6, 15)}[name]
+    parameters, gflop = {
+        "tiny": (3e6, 0.6),
+        "base": (16e6, 5),
+        "article": (24e6, 15),
+        "classic": (30e6, 22),
+    }[name]
     with torch.device("meta"):
         net, x = UNet(preset(name).shape), torch.zeros(1, 3, 64, 64)
         with FlopCounterMode(display=False) as counter:
@@ -204,5 +209,5 @@ def test_the_articles_preset_is_the_articles() -> None:
     assert (config.noise, config.steps, config.target) == ("linear", 1000, "eps")
     assert config.weighting == "uniform" and not config.shape.scale_shift
     assert any(config.shape.attention)
-    with pytest.raises(ConfigError, match="article, tiny, base"):
+    with pytest.raises(ConfigError, match="article, classic, tiny, base"):
         preset("huge")

@@ -429,6 +429,16 @@ class Engine:
             self.library.settings.max_bytes,
         )
 
+    def export_model(self, folder: str | PathLike[str]) -> Path:
+        """Write the library's model to a new folder as `network.onnx`, with `model.json` that
+        describes it; pictures (n, H, W, 3) uint8 -> unit vectors (n, dim). Returns the folder.
+        Raises LookalikeError."""
+        from search.embedders.exports import export_model
+
+        path = Path(folder).expanduser()
+        export_model(self.library.models.choose_offline(self.library.reader.spaces()), path)
+        return path
+
     def encoder(self) -> str:
         """Return the name and the fingerprint of the library's model. Raises LookalikeError."""
         embedder = self.library.models.choose_offline(self.library.reader.spaces())

@@ -52,6 +52,7 @@ COMMANDS = {
     "restore": "search.cli.backup",
     "move": "search.cli.backup",
     "embed": "search.cli.library",
+    "export": "search.cli.library",
     "serve": "search.cli.serve",
     "link": "search.cli.serve",
     "mcp": "search.cli.mcp",

@@ -310,3 +310,21 @@ def embed(
         output.print_json({name: document[name] for name in ("embedded", "skipped", "seconds")})
     else:
         output.print_embed_report(report, out)
+
+
+def export(
+    context: typer.Context,
+    out: Annotated[
+        Path,
+        arguments.option(
+            "-o", "--out", metavar="DIR", help="A new folder.", parser=arguments.folder
+        ),
+    ],
+) -> None:
+    """Write the library's model as an ONNX file, for other programs.
+
+    `lookalike --model mini export -o DIR` writes the one that comes with lookalike.
+    """
+    with open_engine(context) as engine:
+        folder = engine.export_model(out)
+    output.note(f"{folder}: network.onnx, and model.json, which describes it")

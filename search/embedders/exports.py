@@ -6,6 +6,7 @@ other outputs the network has. It is a folder that is there whole or not at all.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -13,7 +14,9 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
@@ -21,7 +24,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from search.errors import ModelError
+from search import files
+from search.embedders.base import Embedder
+from search.errors import InputError, ModelError
+from search.extras import describe_install
 
 if TYPE_CHECKING:
     from search.runtime import torch
@@ -97,6 +103,34 @@ def export(backend: str, whole: torch.nn.Module, shape: Sequence[int], folder: P
         raise ModelError(f"cannot be run by {backend}: {reason}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def export_model(embedder: Embedder, folder: Path) -> None:
+    """Write the network of an embedder as `network.onnx`, and `model.json` that describes it.
+
+    folder: a new or an empty one. Raises ModelError for a model that cannot be exported, and when a
+    package is missing; InputError for a folder in use.
+    """
+    if missing := [name for name in NEEDS["onnxruntime"] if find_spec(name) is None]:
+        command = describe_install(EXTRAS["onnxruntime"])
+        raise ModelError(f"the export needs {' and '.join(missing)}; run {command}")
+    build: Callable[[], torch.nn.Module] | None = getattr(embedder, "build_whole", None)
+    if build is None:
+        raise ModelError(f"{embedder.name} cannot be exported; give another --model")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} is in use; give a new folder")
+    height, width, channels = embedder.preprocessing.shape
+    export("onnxruntime", build(), embedder.preprocessing.shape, folder)
+    document = {
+        "format": "lookalike onnx",
+        "model": embedder.name,
+        "fingerprint": embedder.fingerprint,
+        "terms": embedder.terms,
+        "dim": embedder.dim,
+        "input": {"pictures": ["n", height, width, channels], "type": "uint8", "colors": "RGB"},
+        "preprocessing": asdict(embedder.preprocessing),
+    }
+    files.write(folder / "model.json", (json.dumps(document, indent=1) + "\n").encode())
 
 
 def open_export(backend: str, folder: Path, threads: int) -> Run:

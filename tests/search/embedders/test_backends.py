@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from PIL import Image
 from search import Engine, ModelError
 from search.embedders import backends as module, exports
 from search.embedders.backends import FEW, Backends, TorchNetwork
-from search.embedders.exports import MIN_COSINE
+from search.embedders.exports import MIN_COSINE, NEEDS, export_model
 from search.embedders.json_cache import JsonCache
 from search.embedders.measurements import Measurements
 from search.embedders.mini import VERSIONS, Mini
@@ -366,3 +367,48 @@ def test_neither_a_search_nor_indexing_needs_torch_with_mini(
         )
         assert done.stdout.split() == [count, *imports]
         Image.new("RGB", (50, 40), "blue").save(pictures / "e.png")
+
+
+# a file for other programs ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["openclip", "timm", "mini"])
+def test_an_exported_model_computes_what_torch_does(
+    kind: str, clip: str, timm_model: str, tmp_path: Path
+) -> None:
+    """By ONNX Runtime alone, on pictures as `model.json` describes them."""
+    import onnxruntime
+
+    embedder = open_kind(kind, clip, timm_model, None)
+    export_model(embedder, tmp_path / "out")
+    about = json.loads((tmp_path / "out" / "model.json").read_text())
+    assert about["fingerprint"] == embedder.fingerprint and about["dim"] == embedder.dim
+    _, *shape = about["input"]["pictures"]
+    assert tuple(shape) == embedder.preprocessing.shape and about["preprocessing"]["size"]
+    pixels = draw_pixels(3, embedder.preprocessing.shape)
+    session = onnxruntime.InferenceSession(
+        str(tmp_path / "out" / "network.onnx"), providers=["CPUExecutionProvider"]
+    )
+    vectors = session.run(None, {"pictures": np.stack(pixels)})[0]
+    assert np.abs(vectors - embedder.embed(pixels)).max() < 1e-4
+
+
+def test_the_model_of_a_library_is_exported_by_the_command(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "search", "--model", "mini", "--home", str(tmp_path / "home")]
+    done = subprocess.run(
+        [*command, "export", "-o", str(tmp_path / "out")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out" / "model.json").read_text())["model"] == "mini"
+    again = subprocess.run(
+        [*command, "export", "-o", str(tmp_path / "out")], capture_output=True, text=True
+    )
+    assert again.returncode == 1 and "in use" in again.stderr
+
+
+def test_an_export_without_its_packages_names_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(NEEDS, "onnxruntime", ("a_missing_package",))
+    with pytest.raises(ModelError, match="a_missing_package; run .*pip install"):
+        export_model(Mini(), tmp_path / "out")

@@ -861,6 +861,7 @@ BY_REFERENCE: tuple[type[BaseModel], ...] = (
     VariantOptionsJson,
     RestoreOptionsJson,
     AddressJson,
+    KeptOptionsJson,
     TableJson,
 )
 """Shapes that no route's signature has, but `problems` and `multipart` refer to."""

@@ -58,7 +58,9 @@ async def keep_image(request: Request, here: Here) -> JSONResponse:
     options = parse_json(KeptOptionsJson, body.json or "{}")
     if body.files and options.url is not None:
         raise FieldError([("url", "is there beside a file; leave one of them out")])
-    image = body.files[0] if body.files else _read_url(options.url)
+    if not body.files and options.url is None:
+        raise FieldError([("image" if body.json is None else "url", "is missing")])
+    image = body.files[0] if body.files else _read_url(options.url or "")
     name = options.name or next(iter(body.names), "") or None
     async with here.searches.admit():
         picture = await here.searches.run(lambda: here.engine.keep(image, name, options.source))
@@ -183,13 +185,13 @@ async def _read_image(request: Request) -> bytes | str:
     body = await read_body(request, 1, None)
     if body.files:
         return body.files[0]
-    return _read_url(parse_json(AddressJson, body.json).url if body.json is not None else None)
-
-
-def _read_url(text: str | None) -> str:
-    """Return the URL of a picture. Raises FieldError for anything else, or none."""
-    if text is None:
+    if body.json is None:
         raise FieldError([("image", "is missing")])
+    return _read_url(parse_json(AddressJson, body.json).url)
+
+
+def _read_url(text: str) -> str:
+    """Return the URL of a picture. Raises FieldError for anything else."""
     url = normalize_url(text)
     if url is None:
         raise FieldError([("url", "give an address that begins with http:// or https://")])

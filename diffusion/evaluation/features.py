@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
 from diffusion.data import to_unit
 from diffusion.errors import ConfigError, DataError
@@ -17,28 +18,35 @@ BATCH = 64
 
 
 class Features:
-    """An encoder from pictures to activations of one block, averaged over positions.
+    """An encoder from pictures to activations of one block, averaged over cells of a grid.
 
     The noise depends on the seed alone, so a picture has the same features in any batch.
     """
 
     def __init__(
-        self, model: Denoiser, block: str, sigma: float, k: int = 1, seed: int = 0
+        self,
+        model: Denoiser,
+        block: str,
+        sigma: float,
+        k: int = 1,
+        seed: int = 0,
+        grid: int = 1,
     ) -> None:
         """model: runs without a condition. block: one of `model.net.block_names`; later blocks do
         not run. sigma: level of the added noise. k: number of noise samples to average over, with
-        the seeds seed, seed + 1, ... (64 bits). Raises ConfigError for values out of range."""
+        the seeds seed, seed + 1, ... (64 bits). grid: cells of a row and of a column; 1 averages
+        over all positions. Raises ConfigError for values out of range."""
         if block not in model.net.block_names:
             raise ConfigError(
                 f"there is no block {block!r}; give one of {', '.join(model.net.block_names)}"
             )
         low, high = model.schedule.sigma_min, model.schedule.sigma_max
-        if not low <= sigma <= high or k < 1 or not 0 <= seed <= 2**64 - k:
+        if not low <= sigma <= high or k < 1 or grid < 1 or not 0 <= seed <= 2**64 - k:
             raise ConfigError(
-                f"sigma is {sigma}, k is {k} and seed is {seed}; give a sigma of {low:g} to "
-                f"{high:g}, k of at least 1, and seeds of 64 bits"
+                f"sigma is {sigma}, k is {k}, grid is {grid} and seed is {seed}; give a sigma of "
+                f"{low:g} to {high:g}, k and grid of at least 1, and seeds of 64 bits"
             )
-        self.model, self.sigma = model, sigma
+        self.model, self.sigma, self.grid = model, sigma, grid
         self._block = model.net.get_submodule(block)
         self._noises = torch.stack(
             [
@@ -53,7 +61,7 @@ class Features:
     def __call__(self, pictures: Tensor) -> Tensor:
         """Encode (N, 3, S, S) pictures, uint8 or float in -1..1, S being the model's size.
 
-        Returns (N, C) float32 on the model's device. Raises DataError for another shape.
+        Returns (N, C * grid^2) float32 on the model's device. Raises DataError for another shape.
         """
         side = self.model.config.size
         if pictures.ndim != 4 or pictures.shape[1:] != (3, side, side):
@@ -75,5 +83,6 @@ class Features:
         total: Tensor | float = 0.0
         for eps in self._noises.to(device):
             x = (scale * (x0 + self.sigma * eps)).float()
-            total = total + model.net(x, time, stop_at=self._block).float().mean((2, 3))
+            activations = model.net(x, time, stop_at=self._block).float()
+            total = total + adaptive_avg_pool2d(activations, self.grid).flatten(1)
         return torch.as_tensor(total) / len(self._noises)

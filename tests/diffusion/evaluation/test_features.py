@@ -82,6 +82,14 @@ def test_k_noises_are_averaged() -> None:
     torch.testing.assert_close(mean, torch.stack(alone).mean(0))
 
 
+def test_the_cells_of_a_grid_average_to_the_mean() -> None:
+    network, x0 = model(), pictures(3)
+    whole = Features(network, "up.0.1", 0.5)(x0)
+    cells = Features(network, "up.0.1", 0.5, grid=2)(x0)
+    assert cells.shape == (3, 4 * whole.shape[1])
+    torch.testing.assert_close(cells.view(3, -1, 4).mean(2), whole)
+
+
 def test_a_picture_has_the_same_features_alone_and_among_others() -> None:
     encode, x0 = Features(model(), "middle.0", 0.5, k=2), pictures(70)  # more than a batch
     together = encode(x0)
@@ -116,6 +124,7 @@ def test_wrong_options_are_refused() -> None:
         {"sigma": 0.0},
         {"sigma": 1e9},
         {"sigma": 1.0, "k": 0},
+        {"sigma": 1.0, "grid": 0},
         {"sigma": float("nan")},
     ):
         with pytest.raises(ConfigError):

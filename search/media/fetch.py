@@ -118,13 +118,7 @@ class Fetcher:
             future = self._recent[url][1] if url in self._recent else self._start(url)
             if self._reuse_seconds and url not in self._recent:
                 self._recent[url] = self._clock() + self._reuse_seconds, future
-        try:
-            return future.result()
-        except BaseException:
-            with self._lock:
-                if url in self._recent and self._recent[url][1] is future:
-                    del self._recent[url]
-            raise
+        return future.result()
 
     def _start(self, url: str) -> Future[FetchedPicture]:
         """Fetch a URL in a thread of its own: the caller may have a running loop."""
@@ -140,8 +134,8 @@ class Fetcher:
         return future
 
     def _drop_old(self) -> None:
-        """Forget pictures that were fetched too long ago, and the oldest ones if they are too
-        large together."""
+        """Forget failures, pictures that were fetched too long ago, and the oldest ones if they are
+        too large together."""
         now, total = self._clock(), 0
         for url, (end, future) in reversed(list(self._recent.items())):
             if not future.done():

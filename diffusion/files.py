@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from diffusion.errors import DiffusionError
+from diffusion.errors import ConfigError, DiffusionError
 from diffusion.reading import open_regular
 
 
@@ -52,6 +52,12 @@ def replace_all(writes: Mapping[Path, Callable[[Path], object]]) -> None:
         for partial in partials.values():
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
+
+
+def require_new_folder(folder: Path) -> None:
+    """Raise ConfigError for a folder that has files."""
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"{folder} is not empty; give a new folder")
 
 
 def to_json(document: Any) -> bytes:

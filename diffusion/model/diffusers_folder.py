@@ -99,8 +99,7 @@ def export_diffusers(model: Denoiser, folder: Path) -> None:
             f"a model of the preset {config.preset} has no exact counterpart in diffusers: "
             f"{'; '.join(reasons)}; train one with `--preset classic`, or export it to onnx"
         )
-    if folder.exists() and any(folder.iterdir()):
-        raise ConfigError(f"{folder} is not empty; give a new folder")
+    files.require_new_folder(folder)
     about = {name: value for name, value in strip_header(model.about).items() if name != "weak"}
     documents = {
         INDEX: {
@@ -144,10 +143,11 @@ def import_diffusers(folder: Path) -> tuple[Config, dict[str, Tensor], dict[str,
         scheduler = {**SCHEDULER_DEFAULTS, **_read_fields(folder / SCHEDULER, "")}
         ours = read_json(folder / OURS) if (folder / OURS).exists() else {}
         config = _read_config(unet, scheduler, ours)
+        expected = describe_unet(config)
         odd = [
-            *_list_differences(unet, describe_unet(config)),
+            *_list_differences(unet, expected),
             *_list_differences(scheduler, _describe_schedule(config)),
-            *(f"{name} is unknown" for name in sorted(set(unet) - set(describe_unet(config)))),
+            *(f"{name} is unknown" for name in sorted(set(unet) - set(expected))),
         ]
         if odd:
             raise CheckpointError(

@@ -79,8 +79,7 @@ def export_onnx(model: Denoiser, folder: Path, size: int | None = None) -> list[
     side = size or config.size
     if side % config.multiple or side < 1:
         raise ConfigError(f"size {side}: give a multiple of {config.multiple} pixels")
-    if folder.exists() and any(folder.iterdir()):
-        raise ConfigError(f"{folder} is not empty; give a new folder")
+    files.require_new_folder(folder)
     model = model.to("cpu").eval()
     channels, rows, _ = config.sample_shape
     rows = rows * side // config.size

@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -152,13 +151,13 @@ class Backends:
     def _candidates(self) -> tuple[str, ...]:
         """Return the exported backends that the setting allows. Raises ModelError for one that is
         not installed."""
+        from search.embedders.exports import EXTRAS, list_missing
+
         if self.setting == "auto":
-            return tuple(name for name in EXPORTED if not _list_missing(name))
+            return tuple(name for name in EXPORTED if not list_missing(name))
         if self.setting not in EXPORTED:
             return ()
-        if missing := _list_missing(self.setting):
-            from search.embedders.exports import EXTRAS
-
+        if missing := list_missing(self.setting):
             raise ModelError(
                 f"the backend {self.setting} needs {' and '.join(missing)}; run "
                 f"{describe_install(EXTRAS[self.setting])}, or set backend to auto"
@@ -290,9 +289,3 @@ def time_calls(
             run(call)
             best[name] = min(best[name], time.perf_counter() - start)
     return best
-
-
-def _list_missing(backend: str) -> list[str]:
-    from search.embedders.exports import NEEDS
-
-    return [name for name in NEEDS[backend] if find_spec(name) is None]

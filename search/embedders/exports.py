@@ -105,13 +105,18 @@ def export(backend: str, whole: torch.nn.Module, shape: Sequence[int], folder: P
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def list_missing(backend: str) -> list[str]:
+    """Return the packages that a backend needs and this environment lacks."""
+    return [name for name in NEEDS[backend] if find_spec(name) is None]
+
+
 def export_model(embedder: Embedder, folder: Path) -> None:
     """Write the network of an embedder as `network.onnx`, and `model.json` that describes it.
 
     folder: a new or an empty one. Raises ModelError for a model that cannot be exported, and when a
     package is missing; InputError for a folder in use.
     """
-    if missing := [name for name in NEEDS["onnxruntime"] if find_spec(name) is None]:
+    if missing := list_missing("onnxruntime"):
         command = describe_install(EXTRAS["onnxruntime"])
         raise ModelError(f"the export needs {' and '.join(missing)}; run {command}")
     build: Callable[[], torch.nn.Module] | None = getattr(embedder, "build_whole", None)

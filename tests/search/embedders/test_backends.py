@@ -255,7 +255,7 @@ def test_a_damaged_export_is_made_again_by_the_next_process(
 def test_a_backend_that_is_not_installed_is_named_with_the_command(
     backend: str, timm_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setattr(exports, "find_spec", lambda name: None)
     with pytest.raises(ModelError, match=rf"needs {backend}.*pip install .*{backend}>="):
         Timm(timm_model, backends=open_backends(backend, tmp_path)).load()
     ours = Timm(timm_model, backends=open_backends("auto", tmp_path))

@@ -188,10 +188,10 @@ class Access:
         """
         if self.token is None:
             return OWNER
-        kind, _, value = headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer":
-            sent = value.strip().encode("latin-1")  # the bytes; most programs send UTF-8
-            texts = sent.decode(errors="replace"), value.strip()
+        value = read_bearer(headers)
+        if value is not None:
+            sent = value.encode("latin-1")  # the bytes; most programs send UTF-8
+            texts = sent.decode(errors="replace"), value
             return await self.check_token(texts, client)
         return await self.read_grant(headers)
 
@@ -350,7 +350,7 @@ class AccessControl:
             # another app on the device sends it, and the browser says so; pages cannot
             origin = None if headers.get("sec-fetch-site") == "none" else origin
         is_extension = origin is not None and origin.lower().startswith(EXTENSIONS)
-        if is_extension and (self._access.token is None or not has_bearer(headers)):
+        if is_extension and (self._access.token is None or not read_bearer(headers)):
             reason = (
                 "a browser extension sends a token of its own: `Authorization: Bearer TOKEN`; "
                 "start the server without --no-token"
@@ -378,10 +378,10 @@ class AccessControl:
         return self._max_bytes if is_large else min(self._max_bytes, SMALL_BODY)
 
 
-def has_bearer(headers: Headers) -> bool:
-    """Whether a request has a token in its own header."""
+def read_bearer(headers: Headers) -> str | None:
+    """Return the token in a request's own header, None without one."""
     kind, _, value = headers.get("authorization", "").partition(" ")
-    return kind.lower() == "bearer" and bool(value.strip())
+    return value.strip() if kind.lower() == "bearer" else None
 
 
 def client_of(scope: Scope) -> str:

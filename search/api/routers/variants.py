@@ -173,8 +173,7 @@ def _job_response(job: Job) -> JSONResponse:
 def _check_generator(here: Context, name: str | None) -> None:
     """Raise GeneratorError unless a generator is one of the settings: a client may neither let the
     server read any folder, nor download what it likes."""
-    names = here.engine.generator_names()
-    if name is not None and name not in names:
+    if name is not None and name not in (names := here.engine.generator_names()):
         raise GeneratorError(
             f"this server has no generator {name}; give one of {', '.join(names)}, or add it to "
             "the setting `generator` of the server"

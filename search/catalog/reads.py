@@ -442,7 +442,6 @@ class CatalogReader:
         """Return what hits show, by row id. Pictures without files are left out."""
         file_rows: dict[int, list[tuple[Any, ...]]] = {}
         tag_names: dict[int, list[str]] = {}
-        favourites = set[int]()
         with self.database.read_prepared() as fetch:
             uploads = _uploads_folder(fetch(UPLOADS_FOLDER))
             for part in chunks(row_ids):
@@ -451,7 +450,6 @@ class CatalogReader:
                         file_rows.setdefault(row[0], []).append(row)
                 for picture, tag in fetch(TAGGED, row_ids=part):
                     tag_names.setdefault(picture, []).append(tag)
-                favourites.update(row[0] for row in fetch(FAVOURITES, row_ids=part))
             pages = self._first_pages(fetch, file_rows)
         described = {}
         for row_id, rows in file_rows.items():
@@ -461,7 +459,7 @@ class CatalogReader:
             }
             _, paths, stats = zip(*sorted(files_of), strict=True)
             _, picture_id, width, height, low_content, decode_rule, name, url, *more = rows[0]
-            pixels, time, *_ = more
+            pixels, favourite, time, *_ = more
             if not self.sees(uploads):
                 name = url = None  # they are of the file in that folder
             names = tuple(sorted(tag_names.get(row_id, ())))
@@ -479,7 +477,7 @@ class CatalogReader:
                 pixels,
                 pages.get(row_id),
                 time,
-                row_id in favourites,
+                bool(favourite),
             )
         return described
 
@@ -851,21 +849,19 @@ PLACED = Prepared(
     .order_by(files.c.path, places.c.id)
     .limit(bindparam("count"))
 )
-SHOWN = Prepared(  # the columns after `pixel_hash` are those of a file
+SHOWN = Prepared(  # the columns after `favourite` are those of a file
     select(pictures.c.row_id, pictures.c.id, pictures.c.width, pictures.c.height)
     .add_columns(pictures.c.low_content, pictures.c.decode_rule)
     .add_columns(pictures.c.original_name, pictures.c.source_url, pictures.c.pixel_hash)
-    .add_columns(places.c.time, files.c.path, files.c.size, files.c.mtime_ns)
-    .add_columns(roots.c.path.label("root_path"))
+    .add_columns(marks.c.favourite, places.c.time)
+    .add_columns(files.c.path, files.c.size, files.c.mtime_ns, roots.c.path.label("root_path"))
     .join(places, places.c.picture == pictures.c.row_id)
     .join(files, files.c.id == places.c.file)
     .join(roots, roots.c.id == files.c.root)
+    .outerjoin(marks, marks.c.picture == pictures.c.row_id)
     .where(pictures.c.row_id.in_(_ROW_IDS))
 )
 TAGGED = Prepared(select(tags.c.picture, tags.c.tag).where(tags.c.picture.in_(_ROW_IDS)))
-FAVOURITES = Prepared(
-    select(marks.c.picture).where(marks.c.picture.in_(_ROW_IDS), marks.c.favourite)
-)
 DESCRIBED = Prepared(
     select(pictures.c.row_id, *(pictures.c[name] for name in METADATA)).where(
         pictures.c.row_id.in_(_ROW_IDS)

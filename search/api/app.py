@@ -40,7 +40,7 @@ from search.api.routers import (
 )
 from search.api.schedule import SyncSchedule
 from search.api.schemas import complete_schemas
-from search.api.watcher import FolderWatcher, InboxWatcher
+from search.api.watcher import watch_folders, watch_inbox
 from search.engine import Engine
 from search.errors import LookalikeError
 
@@ -74,8 +74,8 @@ def create_app(
     app.state.context = context = Context(engine, access, allow)
     app.state.schedule = SyncSchedule(engine, context.jobs)
     inbox = engine.inbox_folder
-    watchers = [FolderWatcher(engine, context.jobs)] if watch else []
-    app.state.watchers = [*watchers, *([InboxWatcher(engine, inbox)] if inbox else [])]
+    watchers = [watch_folders(engine, context.jobs)] if watch else []
+    app.state.watchers = [*watchers, *([watch_inbox(engine, inbox)] if inbox else [])]
     searches = search, saved, duplicates
     pictures = removal, downloads, tags, images, texts, films, captions, variants
     for part in (*searches, *pictures, index, folders, collections, share, system, desktop, web):

@@ -92,7 +92,9 @@ class OwnGenerator:
         try:
             return file_hash(self._checkpoint, self._notes)
         except OSError as error:
-            raise ModelError(f"no variants can be made: {error}; give other weights") from error
+            raise ModelError(
+                f"the diffusion model cannot be read: {error}; give other weights"
+            ) from error
 
     @property
     def license(self) -> str:
@@ -208,7 +210,7 @@ class OwnGenerator:
         """Return the last item of an iterator. Each item is one piece for the inference thread."""
         last = self._runtime.run_in_pieces(work)
         if last is None:
-            raise ModelError("no variants can be made: the model gave no picture")
+            raise ModelError("the diffusion model returned no picture; give other weights")
         return last
 
     def open_model(self) -> tuple[Denoiser, Embedder | None]:
@@ -219,7 +221,7 @@ class OwnGenerator:
                 try:
                     self._opened.append(self._load_model())
                 except (CheckpointError, ModelError) as error:
-                    raise ModelError(f"no variants can be made: {error}") from error
+                    raise ModelError(f"the diffusion model cannot be opened: {error}") from error
             return self._opened[0]
 
     def _load_model(self) -> tuple[Denoiser, Embedder | None]:

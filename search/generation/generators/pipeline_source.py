@@ -19,6 +19,7 @@ from search.generation.generators.pipeline_files import (
     inspect_encoder,
     inspect_pipeline,
     list_components,
+    list_files,
     read_json,
 )
 
@@ -49,11 +50,12 @@ class PipelineFiles:
     def list_paths(self) -> list[Path]:
         """List all files that determine what the pipeline makes."""
         folders = [self.folder, *(one for one in (self.encoder, self.processor) if one)]
+        suffixes = *SMALL_FILES, ".safetensors"
         paths = {
-            path
+            folder / name
             for folder in folders
-            for path in (*folder.glob("*"), *folder.glob("*/*"))
-            if path.suffix in (*SMALL_FILES, ".safetensors") and path.is_file()
+            for name in list_files(folder)
+            if Path(name).suffix in suffixes
         }
         return sorted(paths | ({self.adapter} if self.adapter else set()))
 

@@ -33,6 +33,7 @@ from safetensors.numpy import save_file
 
 from diffusion import Denoiser, load
 from diffusion.data import to_unit
+from diffusion.evaluation.features import Features
 from search.embedders.mini import Mini
 from search.media.preprocessing import Preprocessing
 from search.runtime import torch
@@ -89,8 +90,7 @@ def make_collector(model: Denoiser, sigmas: Sequence[float], noises: int, seed: 
     def collect(loads: Sequence[Load]) -> dict[Choice, Rows]:
         rows: dict[Choice, list[np.ndarray]] = {}
         for i in range(0, len(loads), BATCH):
-            pixels = np.stack([prepare(one()) for one in loads[i : i + BATCH]])
-            x0 = model.encode(to_unit(torch.from_numpy(pixels).permute(0, 3, 1, 2)))
+            x0 = model.encode(to_unit(open_batch(loads[i : i + BATCH], prepare)))
             for sigma in sigmas:
                 level = torch.full((len(x0),), sigma, dtype=torch.float64)
                 scale = model.preconditioning(level)[2][:, None, None, None]
@@ -110,6 +110,12 @@ def make_collector(model: Denoiser, sigmas: Sequence[float], noises: int, seed: 
         return {choice: np.concatenate(parts) for choice, parts in rows.items()}
 
     return collect
+
+
+def open_batch(loads: Sequence[Load], prepare: Preprocessing) -> torch.Tensor:
+    """Return pictures (n, 3, size, size), uint8."""
+    pixels = np.stack([prepare(one()) for one in loads])
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
 
 def fit_whitening(rows: Rows, dims: int) -> tuple[np.ndarray, np.ndarray]:
@@ -272,10 +278,15 @@ def main() -> None:
         parts = [loads[i : i + 16] for i in range(0, len(loads), 16)]
         return np.concatenate([mini.embed([mini.preprocessing(f()) for f in p]) for p in parts])
 
-    collect = make_collector(load(name), [choice.sigma], args.noises, args.seed)
+    model = load(name)
+    prepare = Preprocessing(model.config.size, "squash")
+    compute = Features(model, choice.block, choice.sigma, args.noises, args.seed, grid=choice.grid)
 
     def embed(loads: Sequence[Load]) -> Rows:
-        return project(collect(loads)[choice], fit)
+        rows = [
+            compute(open_batch(loads[i : i + BATCH], prepare)) for i in range(0, len(loads), BATCH)
+        ]
+        return project(torch.cat(rows).numpy(), fit)
 
     def embed_both(part: Part) -> list[tuple[Rows, Rows | None]]:
         return [
@@ -311,7 +322,7 @@ def main() -> None:
             "grid": str(choice.grid),
             "noises": str(args.noises),
             "seed": str(args.seed),
-            "size": str(load(name).config.size),
+            "size": str(model.config.size),
         }
         tensors = {"mean": fit[0].astype(np.float16), "projection": fit[1].astype(np.float16)}
         save_file(tensors, args.output, metadata)

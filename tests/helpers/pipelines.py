@@ -97,13 +97,16 @@ def make_processor() -> transformers.CLIPImageProcessor:
     return transformers.CLIPImageProcessor(size=SIDE, crop_size=SIDE)
 
 
-def save_adapter(place: Path, unet: diffusers.UNet2DConditionModel) -> Path:
-    """Save an IP-Adapter for a U-Net, with its image encoder beside it, as h94/IP-Adapter is."""
+def save_adapter(place: Path, unet: diffusers.UNet2DConditionModel, context: int = TEXT) -> Path:
+    """Save an IP-Adapter for a U-Net, with its image encoder beside it, as h94/IP-Adapter is.
+
+    context: width of what its cross-attention sees.
+    """
     tensors = {
-        "image_proj.proj.weight": 0.1 * torch.randn(4 * TEXT, IMAGE),
-        "image_proj.proj.bias": torch.zeros(4 * TEXT),
-        "image_proj.norm.weight": torch.ones(TEXT),
-        "image_proj.norm.bias": torch.zeros(TEXT),
+        "image_proj.proj.weight": 0.1 * torch.randn(4 * context, IMAGE),
+        "image_proj.proj.bias": torch.zeros(4 * context),
+        "image_proj.norm.weight": torch.ones(context),
+        "image_proj.norm.bias": torch.zeros(context),
     }
     number = 1
     for name, module in unet.named_modules():
@@ -111,7 +114,7 @@ def save_adapter(place: Path, unet: diffusers.UNet2DConditionModel) -> Path:
             width = module.to_k.weight.shape[0]
             for kind in ("k", "v"):
                 key = f"ip_adapter.{number}.to_{kind}_ip.weight"
-                tensors[key] = 0.1 * torch.randn(width, TEXT)
+                tensors[key] = 0.1 * torch.randn(width, context)
             number += 2
     place.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, place)
@@ -162,28 +165,8 @@ def save_stable_diffusion_xl(folder: Path) -> str:
     )
     pipeline.save_pretrained(folder)
     (folder / "README.md").write_text(CARD)
-    return f"{folder}+{save_wide_adapter(folder.with_name('adapter-xl') / 'ip.safetensors', unet)}"
-
-
-def save_wide_adapter(place: Path, unet: diffusers.UNet2DConditionModel) -> Path:
-    """An adapter for a U-Net with embeddings of twice the width."""
-    save_adapter(place, unet)
-    wide = 2 * TEXT
-    tensors = {
-        "image_proj.proj.weight": 0.1 * torch.randn(4 * wide, IMAGE),
-        "image_proj.proj.bias": torch.zeros(4 * wide),
-        "image_proj.norm.weight": torch.ones(wide),
-        "image_proj.norm.bias": torch.zeros(wide),
-    }
-    number = 1
-    for name, module in unet.named_modules():
-        if name.endswith("attn2"):
-            for kind in ("k", "v"):
-                key = f"ip_adapter.{number}.to_{kind}_ip.weight"
-                tensors[key] = 0.1 * torch.randn(module.to_k.weight.shape[0], wide)
-            number += 2
-    save_file(tensors, place)
-    return place
+    place = folder.with_name("adapter-xl") / "ip.safetensors"
+    return f"{folder}+{save_adapter(place, unet, 2 * TEXT)}"
 
 
 def save_stable_unclip(folder: Path) -> str:

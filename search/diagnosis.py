@@ -23,6 +23,7 @@ from search.records.diagnosis import Diagnosis, Finding
 from search.settings import CONFIG, Settings
 
 PURPOSES = {
+    "generators": "pipelines of diffusers cannot make variants",
     "mcp": "assistants cannot search the library (`lookalike mcp`)",
     "milvus": "vectors cannot be kept in Milvus",
     "ocr": "the text in pictures is not read",

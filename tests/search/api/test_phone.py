@@ -28,7 +28,7 @@ OWN = ["127.0.0.1", "fe80::1", "fd12::7", "192.168.1.20", "192.168.1.20"]
 
 def scan(picture: Pixels) -> str:
     """Read a QR code as a camera would."""
-    text, *_ = cv2.QRCodeDetector().detectAndDecode(picture)
+    text, *_ = cv2.QRCodeDetectorAruco().detectAndDecode(picture)
     return text
 
 

@@ -599,7 +599,7 @@ def test_weights_that_cannot_be_used_are_refused(tmp_path: Path, what: str) -> N
         save(path, {"name": name, "fingerprint": "0" * 16})
     engine = open_library(tmp_path / "home", model="mini", checkpoint=path)
     try:
-        with pytest.raises(ModelError, match="variants"):
+        with pytest.raises(ModelError, match="diffusion model cannot be opened"):
             engine.variants(jpeg(0), n=1)
     finally:
         close_library(engine)

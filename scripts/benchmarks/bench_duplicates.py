@@ -238,7 +238,7 @@ def _link_thumbnails(home: Path, size: int) -> None:
         (sources / str(number)).write_bytes(one)
     with Engine.open(home=home) as engine:
         for number, name in enumerate(file_names(0, size)):
-            path = engine.library.thumbnails.path(picture_id(name))
+            path = Path(engine.library.thumbnails.place(picture_id(name)))
             path.parent.mkdir(parents=True, exist_ok=True)
             os.link(sources / str(number % len(data)), path)
 

@@ -281,7 +281,7 @@ def measure(args: argparse.Namespace, mini: Mini) -> None:
     models |= {title: network(*teacher) for title, teacher in teachers.items()}
     models["mini-1, 160 px"] = embed_by(before)
     models["colour histogram"] = histogram
-    speed({name: (mini.load(), mini.preprocessing.size), **teachers})
+    speed({name: (mini.load_torch(), mini.preprocessing.size), **teachers})
     retrieval(args.data, models, args.seed)
     copies(args.data, {n: models[n] for n in models if n != "colour histogram"}, args.seed)
     words(args.data, mini, args.seed)

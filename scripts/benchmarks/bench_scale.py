@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 import numpy as np
@@ -34,6 +35,7 @@ from search.records.pictures import Metadata
 from search.types import FileEntry
 
 BATCH, CHANGED, PAGES, LIST = 256, 1000, 1000, 100
+T = TypeVar("T")
 COLD_SEARCH = """
 import json, resource, sys, time
 import numpy as np
@@ -59,9 +61,9 @@ class Table:
         text = figure if isinstance(figure, str) else f"{figure:,.4g}"
         print(f"{self._n:>9,}  {name:38} {text:>12} {unit}", flush=True)
 
-    def time(self, name: str, call: Callable[[], object], rounds: int = 3) -> object:
-        """Add the best time of some rounds; return the last result."""
-        times, result = [], None
+    def time(self, name: str, call: Callable[[], T], rounds: int = 3) -> T:
+        """Add the best time of some rounds, at least one; return the last result."""
+        times = []
         for _ in range(rounds):
             start = time.perf_counter()
             result = call()

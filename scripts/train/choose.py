@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--write", type=float, nargs=2, metavar=("SHARE", "SIZE"))
     args = parser.parse_args()
     path = max(args.run.glob("0*.safetensors"))
-    last = Mini(weights=path).load()
+    last = Mini(weights=path).load_torch()
     first = recipe.start_student(args.data, recipe.DEPTHS)
     recipe.start_head(first, Goals.read(args.run / "goals", 1.0))
     if args.write:

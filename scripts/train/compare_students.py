@@ -59,7 +59,7 @@ def fit_classes(student: Student, goals: Goals, data: Path, prepare: Preprocessi
 def start_student(data: Path, goals: Goals, prepare: Preprocessing) -> Student:
     """MobileNetV2 as `mini-1` has it, with new heads."""
     student = Student()
-    student.body.load_state_dict(Mini(version="mini-1").load().body.state_dict())
+    student.body.load_state_dict(Mini(version="mini-1").load_torch().body.state_dict())
     student.retrieval.weight.data = goals.turn[FEATURES:].T.clone()
     student.retrieval.bias.data = torch.zeros(DIM)
     student.eval().to(memory_format=torch.channels_last)

@@ -44,6 +44,7 @@ from timm.data import ImageNetInfo
 from diffusion import files
 from search.embedders.mini import WORDS, Mini
 from search.embedders.vocabulary import RELIABLE, normalize
+from search.types import Pixels
 
 NOUNS = Path(__file__).with_name("nouns.tsv")
 FRUIT = (
@@ -261,7 +262,10 @@ class Pictures:
 @torch.inference_mode()
 def run(mini: Mini, pictures: Iterable[Image.Image]) -> tuple[torch.Tensor, torch.Tensor]:
     """Vectors and logits of pictures."""
-    net, xs, logits, batch = mini.load(), [], [], []
+    net = mini.load_torch()
+    xs: list[torch.Tensor] = []
+    logits: list[torch.Tensor] = []
+    batch: list[Pixels] = []
 
     def flush() -> None:
         from search.embedders.mobilenet import to_tensor

@@ -30,9 +30,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from diffusion import load
+from diffusion import Denoiser, load
 from diffusion.data import to_bytes, to_unit
-from diffusion.sampling.variants import denoise_states, resolve_settings
+from diffusion.sampling.variants import REGIMES, denoise_states
 from search.embedders.mini import Mini
 from search.generation import restoration
 from search.media.degradation import estimate_degradation
@@ -164,9 +164,9 @@ class Bench:
         self.args, self.set, self.mini = args, one, Mini()
         self.folder = args.cache / f"{one.name}-{args.short}-{args.queries}-{args.seed}"
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._models: dict[str, torch.nn.Module] = {}
+        self._models: dict[str, Denoiser] = {}
 
-    def model(self, name: str) -> torch.nn.Module:
+    def model(self, name: str) -> Denoiser:
         """Open a diffusion model when it is first used."""
         if name not in self._models:
             self._models[name] = load(name)
@@ -303,7 +303,7 @@ class Bench:
 
     def vary(self) -> np.ndarray:
         """Return vectors of three near variants of the first `--few` clean queries."""
-        chosen = resolve_settings("near", space="latent")
+        chosen = REGIMES["latent"]["near"]
 
         def make() -> dict[str, np.ndarray]:
             model, rows = self.model("photo"), []

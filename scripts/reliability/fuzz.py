@@ -190,7 +190,7 @@ def run_requests(tries: int, seed: int) -> bool:
             command = [program, "run", f"{client.base_url}/openapi.json"]
             command += ["--phases", "examples,fuzzing", "--max-examples", str(tries)]
             command += ["--seed", str(seed + 1), "--workers", "1"]  # seed 0 counts as none
-            command += ["--no-color", "--suppress-health-check", "all"]
+            command += ["--no-color", "--suppress-health-check", "all", "--request-timeout", "60"]
             (Path(place) / "schemathesis.toml").write_text(SCHEMATHESIS)
             done = subprocess.run(command, cwd=place, capture_output=True, text=True)
         close_library(engine)

@@ -84,12 +84,14 @@ def test_a_folder_is_named_in_its_options(
     page.open(base)
     page.click("#library")
     page.click("#roots details summary")
+    page.wait_for("document.querySelector('#roots [list]') !== null")
     field = page.find("#roots [list]")
     field.send_keys("Summer", Keys.TAB)
     page.wait_for(f"!{CHOICE}.hidden")
     assert engine.collections.find("summer").folders == (str(folder / "holiday"),)
     page.wait_for("document.querySelector('#roots .meta').textContent.startsWith('Summer')")
     page.click("#roots details summary")
+    page.wait_for("document.querySelector('#roots [list]') !== null")
     page.find("#roots [list]").clear()  # which is a change
     page.wait_for(f"{CHOICE}.hidden")
     assert engine.collections.all() == []

@@ -75,7 +75,8 @@ def test_pictures_are_prepared_as_timm_does_to_the_pixel(
     pixels = backbone.preprocessing()(picture)
     assert pixels.shape == (*to, 3)
     # timm's other ways differ by a pixel or by the filter; none of its weights uses them
-    if (mode == "center" and to[0] == to[1]) or mode == "squash" or crop_pct == 1.0:
+    square, whole = to[0] == to[1], crop_pct == 1.0
+    if mode == "squash" or (square if mode == "center" else whole):
         assert torch.equal(torch.tensor(pixels).permute(2, 0, 1), expected)
 
 

@@ -28,9 +28,9 @@ from search.generation.generators.own import scaled
 from search.media.degradation import estimate_degradation
 from search.media.rules import Crop
 from search.media.source_kinds import ImageSource
-from search.media.sources import PictureResolver
+from search.media.sources import PictureResolver, ResolvedPicture
 from search.querying.query import Query
-from search.records.hits import Hits
+from search.records.hits import Hits, PagePicture
 from search.records.restoration import Action, Degradation, Restoration, RestoredPicture
 from search.runtime import Runtime, torch
 from search.types import Pixels
@@ -152,16 +152,19 @@ class PictureRestorer:
         """Answer a query with its pictures restored; `query.restored` of the answer says what was
         done. At most `CHECKED_TERMS` pictures are restored. Raises LookalikeError."""
         begin = time.perf_counter()
-        terms, done = list(query.terms), list[Restoration]()
+        terms, done, pages = list(query.terms), list[Restoration](), list[PagePicture]()
         for i, term in enumerate(terms):
             if term.image is None or term.weight <= 0 or len(done) == CHECKED_TERMS:
                 continue
             image = self._resolver.read_file(term.image)
-            restored = self.restore(image, term.crop, query.mask, i)
+            resolved = self._resolver.resolve(image, crop=term.crop, with_image=True)
+            restored = self._restore(resolved, term.crop, query.mask, i)
             done.append(restored.restoration)
             terms[i] = replace(term, image=image)
             if restored.restoration.applied:
                 terms[i] = replace(term, image=restored.picture, crop=None)
+                if (fetched := resolved.fetched) and fetched.page:  # pixels do not tell where from
+                    pages.append(PagePicture(i, fetched.page, fetched.url))
         took = 1000 * (time.perf_counter() - begin)
         plain = replace(query, terms=tuple(terms), restore=False, mask=None)
         hits = searches.search(plain)
@@ -169,7 +172,8 @@ class PictureRestorer:
         for stage in ("decode", "total"):
             took_ms[stage] = round(took_ms[stage] + took, 3)
         document = query.to_json() | {"restored": [one.to_json() for one in done]}
-        return replace(hits, query=document, took_ms=took_ms)
+        pages = sorted((*pages, *hits.pages), key=lambda one: one.term)
+        return replace(hits, query=document, took_ms=took_ms, pages=tuple(pages))
 
     def restore(
         self,
@@ -186,7 +190,19 @@ class PictureRestorer:
         estimate_only: return what would be done, and the picture unchanged. Raises MaskError for a
         mask that does not fit, and LookalikeError for a picture that cannot be read.
         """
-        picture = self._resolver.resolve(image, crop=crop, with_image=True).image
+        resolved = self._resolver.resolve(image, crop=crop, with_image=True)
+        return self._restore(resolved, crop, mask, term, estimate_only)
+
+    def _restore(
+        self,
+        resolved: ResolvedPicture,
+        crop: Crop | None,
+        mask: ImageSource | None,
+        term: int,
+        estimate_only: bool = False,
+    ) -> RestoredPicture:
+        """See `restore`. resolved: the picture, or its part under the crop."""
+        picture = resolved.image
         if picture is None:
             raise PictureError("the picture could not be decoded; try again")
         hidden = None if mask is None else self._read_mask(mask, crop, picture)

@@ -15,6 +15,7 @@ import pytest
 from helpers.libraries import close_library, open_library
 from helpers.project import SAMPLES
 from helpers.serving import problem, serving
+from helpers.web_site import serve_site
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -22,6 +23,7 @@ from search import Engine, Query, QueryError
 from search.cli.app import app
 from search.errors import MaskError
 from search.generation.restoration import choose_actions
+from search.media.fetch import Fetcher
 from search.records.restoration import Degradation
 
 SHIRT = SAMPLES / "dress" / "06.jpg"
@@ -93,6 +95,23 @@ def test_a_clean_query_is_left_as_it_is(engine: Engine) -> None:
     assert answer.query["restored"][0]["applied"] == []
     stored = f"id:{plain[0].id}"
     assert engine.search(stored, restore=True).hits == engine.search(stored).hits
+
+
+def test_the_page_of_a_restored_picture_is_named(
+    engine: Engine, clean: Picture, noisy: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A URL may lead to a web page, whose main picture is restored."""
+    fetcher = Fetcher(10**6, 5.0, resolve=lambda *_: ["127.0.0.1"], allowed=lambda _: True)
+    monkeypatch.setattr(engine.library, "fetcher", fetcher)
+    with serve_site() as site:
+        for name, picture in {"clean": clean, "noisy": noisy}.items():
+            site.files[f"/{name}"] = f'<meta property="og:image" content="/{name}.png">'
+            site.files[f"/{name}.png"] = encode(picture)
+        urls = [f"{site.url}/{name}" for name in ("noisy.png", "noisy", "clean")]
+        answer = engine.search(urls, restore=True).to_json()
+        assert [one["applied"] for one in answer["query"]["restored"]] == [["denoise"]] * 2 + [[]]
+        assert answer["pages"] == engine.search(urls).to_json()["pages"]
+        assert [one["page"] for one in answer["pages"]] == urls[1:]
 
 
 def test_masked_parts_are_painted_and_the_rest_is_kept(

@@ -451,7 +451,7 @@ def make_restorer(library: Library) -> PictureRestorer:
     from search.generation.restoration import PictureRestorer
 
     parts = (library.resolver, library.runtime, library.settings.device)
-    return PictureRestorer(*parts, lambda: library.generator.generators.own.open_model()[0])
+    return PictureRestorer(*parts, lambda: library.generator.generators.own)
 
 
 class LibraryView:

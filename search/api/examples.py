@@ -349,6 +349,9 @@ ANSWERS: dict[str, Any] = {
             "applied": ["denoise"],
         },
         "png": None,
+        "width": 512,
+        "height": 384,
+        "paints": True,
     },
     "get_status": {
         "home": "/home/ada/.local/share/lookalike",

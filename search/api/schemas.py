@@ -393,10 +393,15 @@ class RestorationJson(BaseModel):
 
 
 class RestoredPictureJson(BaseModel):
-    """png: the restored picture in base64; null if it was left as it is, or for an estimate."""
+    """png: the restored picture in base64; null if it was left as it is, or for an estimate. width,
+    height: pixels of the upright picture that it was made of, before a crop. paints: whether the
+    server can paint over parts under a mask."""
 
     restored: RestorationJson
     png: str | None
+    width: int
+    height: int
+    paints: bool
 
 
 class VariantLimitsJson(BaseModel):

@@ -24,7 +24,7 @@ from diffusion.model.checkpoint import shipped_path
 from diffusion.sampling.canvas import pad_by_mirror
 from diffusion.sampling.restoration import denoise_tiles, paint_states
 from search.errors import MaskError, ModelError, PictureError
-from search.generation.generators.own import scaled
+from search.generation.generators.own import OwnGenerator, scaled
 from search.media.degradation import estimate_degradation
 from search.media.rules import Crop
 from search.media.source_kinds import ImageSource
@@ -135,11 +135,11 @@ class PictureRestorer:
         resolver: PictureResolver,
         runtime: Runtime,
         device: str,
-        open_painter: Callable[[], Denoiser],
+        get_painter: Callable[[], OwnGenerator],
     ) -> None:
-        """open_painter: returns the model that paints; it is called when a mask is given."""
+        """get_painter: returns the generator whose model paints."""
         self._resolver, self._runtime, self._device = resolver, runtime, device
-        self._open_painter = open_painter
+        self._get_painter = get_painter
         self._opening, self._opened = threading.Lock(), list[Denoiser]()  # at most one
 
     def with_resolver(self, resolver: PictureResolver) -> PictureRestorer:
@@ -209,16 +209,18 @@ class PictureRestorer:
         pixels = np.asarray(picture)
         degradation = estimate_degradation(pixels, hidden)
         actions, gain, noise = choose_actions(degradation)
+        painter = self._get_painter()
         if not estimate_only:
             if actions:
                 model = self._open_model() if "denoise" in actions else None
                 pixels = self._run(restore_pixels(model, pixels, actions, gain, noise))
             if hidden is not None:
-                pixels = self._run(paint_pixels(self._open_painter(), pixels, hidden))
+                pixels = self._run(paint_pixels(painter.open_model()[0], pixels, hidden))
         if hidden is not None:
             actions = (*actions, "paint")
         restoration = Restoration(term, degradation, actions, gain)
-        return RestoredPicture(Image.fromarray(pixels) if actions else picture, restoration)
+        restored = Image.fromarray(pixels) if actions else picture
+        return RestoredPicture(restored, restoration, resolved.size, painter.is_readable)
 
     def _read_mask(self, mask: ImageSource, crop: Crop | None, picture: Image.Image) -> np.ndarray:
         """Return where a picture is hidden, (H, W). Raises MaskError."""

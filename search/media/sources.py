@@ -21,7 +21,7 @@ from search.media.decoder_pool import (
     DecoderPool,
     Features,
 )
-from search.media.images import render
+from search.media.images import render, upright_size
 from search.media.object_urls import is_object_url
 from search.media.preprocessing import Preprocessing
 from search.media.rules import Crop
@@ -63,7 +63,8 @@ class ResolvedPicture:
 
     id: SHA-256 of the file; None for pixels, which are no file. prepared: the picture under each
     preprocessing. image: the normalized image, upright RGB, if it was requested. fetched: where a
-    URL led to. features: packed local features, if they were requested.
+    URL led to. features: packed local features, if they were requested. size: width and height of
+    the upright picture in pixels, before a crop and scaling.
     """
 
     id: str | None
@@ -71,6 +72,7 @@ class ResolvedPicture:
     image: Image.Image | None = None
     fetched: FetchedPicture | None = None
     features: bytes | None = None
+    size: tuple[int, int] = (0, 0)
 
 
 class PictureResolver:
@@ -106,15 +108,16 @@ class PictureResolver:
                 from search.media import local_features  # OpenCV is slow to import
 
                 data = local_features.extract(normalized, features)
-            return ResolvedPicture(None, prepared, normalized if with_image else None, None, data)
+            shown = normalized if with_image else None
+            return ResolvedPicture(None, prepared, shown, None, data, upright_size(image))
         source, name, fetched = self._open(image)
         source = replace(source, crop=crop, metadata=False, image=with_image, query=urgent)
         source = replace(source, features=features)
         decoded = self.decode(source, preprocessings, name, urgent)
         if len(decoded.prepared) != len(preprocessings):
             raise PictureError(f"{name} could not be decoded; try again")
-        pixels = decoded.prepared, decoded.image
-        return ResolvedPicture(decoded.id, *pixels, fetched, decoded.features)
+        pixels, size = (decoded.prepared, decoded.image), decoded.size or (0, 0)
+        return ResolvedPicture(decoded.id, *pixels, fetched, decoded.features, size)
 
     def decode(
         self,

@@ -65,7 +65,14 @@ class Restoration:
 
 @dataclass(frozen=True)
 class RestoredPicture:
-    """A restored picture, or the one that was given if nothing was applied."""
+    """A restored picture, or the one that was given if nothing was applied.
+
+    size: width and height of the upright picture that it was made of, in pixels, before a crop and
+    scaling: those of a mask. can_paint: whether masked parts can be painted, as the weights of the
+    model that paints can be read.
+    """
 
     picture: Image
     restoration: Restoration
+    size: tuple[int, int]
+    can_paint: bool

@@ -118,7 +118,8 @@ async def get_variant(name: str, here: Here) -> Response:
 @requires("read", within=True)
 async def restore_picture(request: Request, here: Here) -> JSONResponse:
     """Multipart with one `image`, perhaps a `mask` and `options` (JSON), or JSON with `id` or
-    `url`. The picture has a short side of at most 512 pixels."""
+    `url`. The restored picture has a short side of at most 512 pixels. A mask has the size of the
+    picture, and is white where it is painted over."""
     body = await read_body(request, 1, "options", with_mask=True)
     options = parse_json(RestoreOptionsJson, body.json or b"{}")
     async with here.searches.admit():
@@ -137,7 +138,9 @@ async def restore_picture(request: Request, here: Here) -> JSONResponse:
         out = io.BytesIO()
         restored.picture.save(out, "PNG")
         png = base64.b64encode(out.getvalue()).decode()
-    return JSONResponse({"restored": record, "png": png})
+    width, height = restored.size
+    size = {"width": width, "height": height}
+    return JSONResponse({"restored": record, "png": png, **size, "paints": restored.can_paint})
 
 
 @router.post(

@@ -113,6 +113,15 @@ class OwnGenerator:
         except CheckpointError:
             return None
 
+    @property
+    def is_readable(self) -> bool:
+        """Whether the weights are a checkpoint, as far as its description tells."""
+        try:
+            self._read_config()
+        except CheckpointError:
+            return False
+        return True
+
     def fetch(self) -> Iterator[Progress]:
         """See `Generator`. The weights are in the package, or in a file of the user."""
         return iter(())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from typer.testing import CliRunner
 
 from search import Engine, Query, QueryError
 from search.cli.app import app
-from search.errors import MaskError
+from search.errors import MaskError, ModelError
 from search.generation.restoration import choose_actions
 from search.media.fetch import Fetcher
 from search.records.restoration import Degradation
@@ -138,6 +139,52 @@ def test_a_crop_is_restored_alone(engine: Engine, noisy: Picture, mask: Picture)
     restored = engine.restore_picture(noisy, crop=(40, 30, 100, 80), mask=mask)
     assert restored.picture.size == (100, 80)
     assert restored.restoration.applied == ("denoise", "paint")
+
+
+def test_the_size_of_a_mask_is_that_of_the_upright_picture(engine: Engine, clean: Picture) -> None:
+    """Also for a part, and for a picture that is much larger than what is restored."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    out = io.BytesIO()
+    Image.fromarray(clean).resize((1600, 1440)).save(out, "JPEG", exif=exif)
+    turned = engine.restore_picture(out.getvalue(), estimate_only=True)
+    assert turned.size == (1440, 1600) and turned.can_paint
+    options = {"crop": ["50%", "0%", "50%", "100%"]}
+    white = np.zeros((1600, 1440), np.uint8)
+    white[:400, -360:] = 255  # the upper right corner
+    with serving(engine) as client:
+        sent: list[Any] = [("image", ("a", out.getvalue())), ("mask", ("b", encode(white)))]
+        answer = client.post(
+            "/api/v1/restored", files=sent, data={"options": json.dumps(options)}
+        ).json()
+        assert (answer["width"], answer["height"], answer["paints"]) == (1440, 1600, True)
+        own = engine.find_id(SHIRT)
+        about = client.get(f"/api/v1/images/{own}").json()
+        line = np.eye(about["height"], about["width"], dtype=np.uint8) * 255
+        sent = [("mask", ("b", encode(line)))]
+        named = {"options": json.dumps({"id": own, "estimate": True})}
+        stored = client.post("/api/v1/restored", files=sent, data=named).json()
+        assert (stored["width"], stored["height"]) == (about["width"], about["height"])
+        assert stored["restored"]["applied"] == ["paint"] and stored["png"] is None
+    with Image.open(io.BytesIO(base64.b64decode(answer["png"]))) as png:
+        painted = np.asarray(png)
+    upright = engine.restore_picture(
+        out.getvalue(), crop=("50%", "0%", "50%", "100%"), estimate_only=True
+    )
+    changed = (painted != np.asarray(upright.picture)).any(axis=-1)
+    rows, columns = changed.any(axis=1).nonzero()[0], changed.any(axis=0).nonzero()[0]
+    height, width = changed.shape
+    assert abs(rows.max() - height / 4) < 3 and abs(columns.min() - width / 2) < 3
+
+
+def test_weights_that_cannot_be_read_do_not_paint(
+    clean: Picture, mask: Picture, tmp_path: Path
+) -> None:
+    engine = open_library(tmp_path / "home", checkpoint=tmp_path / "missing.safetensors")
+    assert not engine.restore_picture(clean, estimate_only=True).can_paint
+    with pytest.raises(ModelError, match="is not there"):
+        engine.restore_picture(clean, mask=mask)
+    close_library(engine)
 
 
 @pytest.mark.parametrize("side", ["large", "black", "white"])

@@ -169,6 +169,10 @@ class App {
       onListed: () => this.#handleListed(),
       onLoading: (route) => this.#handleLoading(route, controls),
       onRecognized: (route, id, answer) => this.#handleRecognized(route, id, answer),
+      onLost: (route) => {
+        showToast(translate('restored_lost'));
+        this.#enter(route, { isReplacing: true });
+      },
       createAddFolder: () => this.#createAddFolder(),
     });
     new Vocabulary(this.#api, (word) => this.#search(word));

@@ -10,6 +10,8 @@ import { translate, translator } from './i18n.js';
 import { splitPath } from './paths.js';
 import { formatProblem, isAbort, toProblem } from './problems.js';
 import { isAddress, isWords, parseFile, parseId } from './route.js';
+import { PictureAddresses } from './picture-addresses.js';
+import { Restoration } from './restoration.js';
 import { TermList } from './term-list.js';
 
 /** @import { QueryPicture } from './alignment.js' */
@@ -37,12 +39,10 @@ export class QueryPanel {
   #image = getElement('query-image', HTMLImageElement);
   #stage = getElement('stage');
   #keepButton = getElement('keep');
-  #restoreButton = getElement('restore');
+  #addresses;
+  #restoration;
   #crop;
   #loading = new AbortController();
-
-  /** Addresses of pictures before they were restored, by what their restored ones are. @type {Map<string, string>} */
-  #before = new Map();
 
   /** Whether the server was asked for a picture that this browser shows. */
   #isPreview = false;
@@ -66,7 +66,7 @@ export class QueryPanel {
   #names = new Map();
 
   /** Object URLs in use, by what they show. */
-  #urls = { whole: '', part: '', compared: '' };
+  #urls = { whole: '', part: '' };
 
   /** @type {readonly QueryTerm[]} */
   #terms = [];
@@ -106,12 +106,16 @@ export class QueryPanel {
       event.preventDefault();
       this.#addWords();
     });
+    this.#addresses = new PictureAddresses(api, files);
+    this.#restoration = new Restoration({ api, files, addresses: this.#addresses }, {
+      onChange: (term) => this.#replaceActive(term),
+      showToast: callbacks.showToast,
+    });
     this.#crop = new CropBox(getElement('crop-frame'), (box) => this.#changeCrop(box));
     this.#image.alt = translate('query_alt');
     this.#image.addEventListener('load', () => this.#stage.classList.add('is-ready'));
     this.#image.addEventListener('error', () => this.#handleError());
     getElement('crop-start').addEventListener('click', () => this.#toggleCrop());
-    this.#restoreButton.addEventListener('click', () => this.#restore());
     this.#keepButton.addEventListener('click', () => this.keep());
     getElement('query-variants').addEventListener('click', () => this.#makeVariants());
     getElement('copy').addEventListener('click', () => this.#copyLink());
@@ -143,7 +147,7 @@ export class QueryPanel {
     this.keepable = file?.blob ?? url;
     this.#source = file ? { blob: file.blob } : id ? { id } : url ? { url } : {};
     getElement('query-kind').textContent = translate(
-      file ? 'query_upload' : id ? 'query_id' : url ? 'query_url' : 'query_text',
+      term?.from ? 'query_restored' : file ? 'query_upload' : id ? 'query_id' : url ? 'query_url' : 'query_text',
     );
     this.#showList();
     getElement('query-note').hidden = !file;
@@ -153,9 +157,10 @@ export class QueryPanel {
     if (!this.keepable) moveFocus(this.#keepButton, getElement('query-variants'));
     this.#keepButton.hidden = !this.keepable;
     this.#showCropButtons(term?.crop ?? null);
+    this.#restoration.show(picture ? term : null);
     if (picture !== this.#loaded) {
       this.#load(picture);
-      this.#offerRestoration();
+      if (this.#loaded !== null) this.#restoration.offer(this.#loading.signal);
     }
     for (const one of this.#terms) this.#fetchName(parseId(one.what));
   }
@@ -235,14 +240,8 @@ export class QueryPanel {
     const { crop } = term;
     const shown = this.#image.getAttribute('src');
     if (term.what === this.#what && shown) return { address: shown, crop };
-    const id = parseId(term.what);
-    if (id) return { address: getAddress(id, 'preview'), crop };
-    const source = isAddress(term.what) ? term.what : this.#files.get(parseFile(term.what) ?? -1)?.blob;
-    if (!source) return null;
     try {
-      if (this.#urls.compared) URL.revokeObjectURL(this.#urls.compared);
-      this.#urls.compared = URL.createObjectURL(await this.#api.fetchPreview(source, new AbortController().signal));
-      return { address: this.#urls.compared, crop };
+      return { address: await this.#addresses.find(term.what), crop };
     } catch (error) {
       this.#callbacks.showToast(formatProblem(toProblem(error), translator));
       return null;
@@ -355,8 +354,14 @@ export class QueryPanel {
 
   /** @param {Box | null} box */
   #changeCrop(box) {
+    const term = this.#terms[this.#active];
     this.#showCropButtons(box);
-    this.#callbacks.onChange(this.#terms.map((term, i) => (i === this.#active ? { ...term, crop: box } : term)));
+    if (term) this.#replaceActive({ ...term, crop: box });
+  }
+
+  /** @param {QueryTerm} term What takes the place of the picture that is shown large. */
+  #replaceActive(term) {
+    this.#callbacks.onChange(this.#terms.map((one, i) => (i === this.#active ? term : one)));
   }
 
   /** @param {Box | null} box */
@@ -372,55 +377,6 @@ export class QueryPanel {
     }
     this.#crop.set(null);
     this.#changeCrop(null);
-  }
-
-  /** Ask whether the picture is worth to be restored, and offer it then. */
-  async #offerRestoration() {
-    const note = getElement('restore-note');
-    const before = this.#before.get(this.#what) ?? '';
-    const image = getElement('restored-image', HTMLImageElement);
-    getElement('restored-from').hidden = !before;
-    if (before) image.src = before;
-    image.alt = translate('restored_from');
-    for (const part of [note, this.#restoreButton]) part.hidden = true;
-    const { signal } = this.#loading;
-    if (this.#loaded === null) return;
-    try {
-      const { restored } = await this.#api.restore(this.#source, { estimate: true }, signal);
-      if (signal.aborted || !restored.applied.length) return;
-      note.textContent = translate(restored.applied.includes('brighten') ? 'restore_dark' : 'restore_noise');
-      for (const part of [note, this.#restoreButton]) part.hidden = false;
-    } catch {
-      // the search says what is wrong
-    }
-  }
-
-  /** Search for the restored picture instead. */
-  async #restore() {
-    if (this.#restoreButton.ariaDisabled) return;
-    const place = this.#active;
-    const { blob, id } = this.#source;
-    const label = getLabel(this.#restoreButton);
-    this.#restoreButton.ariaDisabled = 'true';
-    label.textContent = translate('restoring');
-    try {
-      const { crop } = this.#terms[place];
-      const shares = crop ? { crop: crop.map((share) => `${share}%`) } : {};
-      const { png } = await this.#api.restore(this.#source, shares);
-      if (png === null || place !== this.#active) return;
-      const bytes = Uint8Array.from(atob(png), (letter) => letter.charCodeAt(0));
-      const file = new File([bytes], translate('restored_name'), { type: 'image/png' });
-      const [number] = this.#files.add([file]);
-      const what = `file:${number}`;
-      if (blob) this.#before.set(what, URL.createObjectURL(blob));
-      else if (id) this.#before.set(what, getAddress(id, 'preview'));
-      this.#callbacks.onChange(this.#terms.map((one, i) => (i === place ? { ...one, what, crop: null } : one)));
-    } catch (error) {
-      this.#callbacks.showToast(formatProblem(toProblem(error), translator));
-    } finally {
-      this.#restoreButton.ariaDisabled = null;
-      label.textContent = translate('restore');
-    }
   }
 
   async #makeVariants() {

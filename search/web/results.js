@@ -24,6 +24,8 @@ import { describeReading } from './suggest.js';
  * @property {(route: Route, id: string, answer: Answer) => Route} onRecognized The library holds the
  *   picture that a route has uploaded. Returns the route that has the answer from now on.
  * @property {(route: Route) => void} onLoading The pictures of a route are requested.
+ * @property {(route: Route) => void} onLost Restored pictures are in this browser no more. Gets the route that has
+ *   their originals in their place.
  * @property {() => Action} createAddFolder
  */
 
@@ -97,6 +99,11 @@ export class Results {
     const { store, panel, placeholder } = this.#parts;
     const hasFiles = await store.files.load(listFiles(route));
     if (signal.aborted) return;
+    const original = hasFiles ? route : this.#undoLost(route);
+    if (original !== route) {
+      this.#callbacks.onLost(original);
+      return;
+    }
     if (!hasFiles) {
       document.body.classList.remove('has-request');
       this.#list([]);
@@ -115,6 +122,22 @@ export class Results {
     } catch (error) {
       if (!isAbort(error) && !signal.aborted) this.#showProblem(route, toProblem(error));
     }
+  }
+
+  /**
+   * Put the originals in the place of restored pictures that this browser does not have any more.
+   * @param {Route} route
+   * @returns {Route} The same one if there are none.
+   */
+  #undoLost(route) {
+    const { files } = this.#parts.store;
+    /** @type {(term: QueryTerm) => QueryTerm} */
+    const undo = (term) => {
+      const number = parseFile(term.what);
+      return number !== null && term.from && !files.get(number) ? term.from.term : term;
+    };
+    const terms = route.terms.map(undo);
+    return terms.every((term, i) => term === route.terms[i]) ? route : { ...route, terms };
   }
 
   /**

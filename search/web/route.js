@@ -19,6 +19,12 @@ export const KEEP_RULES = Object.freeze(/** @type {const} */ (['largest', 'oldes
  *   this browser, or words.
  * @property {number} weight How much it counts; negative to search away from it.
  * @property {Box | null} crop Part of the picture.
+ * @property {Origin} [from] What the picture was made of, if it was restored.
+ */
+
+/**
+ * What a restored picture was made of.
+ * @typedef {{ term: QueryTerm }} Origin
  */
 
 /**

@@ -44,6 +44,9 @@ export const EN_EVIDENCE = Object.freeze({
   restoring: 'Restoring…',
   restored_name: 'restored.png',
   restored_from: 'before it was restored',
+  restored_undo: 'Search by the original',
+  restored_lost: 'This browser does not have the restored picture any more. This is the search by the original.',
+  query_restored: 'Your picture, restored',
 });
 
 /** @type {Readonly<Record<keyof typeof EN_EVIDENCE, string>>} */
@@ -91,4 +94,7 @@ export const ZH_EVIDENCE = Object.freeze({
   restoring: '正在修复…',
   restored_name: '修复后.png',
   restored_from: '修复前',
+  restored_undo: '用原图搜索',
+  restored_lost: '这个浏览器中已没有修复后的图片，现在用原图搜索。',
+  query_restored: '你的图片，已修复',
 });

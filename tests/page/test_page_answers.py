@@ -590,7 +590,33 @@ def test_a_noisy_picture_is_restored_on_request(page: Page, base: str, tmp_path:
     page.wait_for("document.querySelector('#stage.is-ready img').naturalWidth === 160")
     page.wait_for("document.getElementById('restore').hidden")
     assert any(HAT.name in label for label in page.wait_for_results()[:5])
+    page.driver.refresh()  # the original is there still
+    page.wait_for("document.getElementById('restored-image').naturalWidth === 160")
+    assert page.read_text("#query-kind") == "Your picture, restored"
+    page.click("#restored-undo")
+    page.wait_for("document.getElementById('query-name').textContent === 'noisy.png'")
+    assert page.wait_for("document.getElementById('restored-from').hidden")
+    page.wait_for("!document.getElementById('restore').hidden")
     assert page.list_warnings() == []
+
+
+def test_a_restored_picture_that_is_lost_gives_way_to_the_original(page: Page, base: str) -> None:
+    """Browsers may drop what a page keeps. The original is a picture of the library here."""
+    page.open(base, LINK)
+    page.wait_for_results()
+    page.driver.execute_async_script(
+        """const done = arguments[0];
+        import('/web/route.js').then(({parseRoute}) => {
+            const route = parseRoute(location.search);
+            const [term] = route.terms;
+            const lost = {what: 'file:1', weight: 1, crop: null, from: {term}};
+            history.replaceState({route: {...route, terms: [lost]}, y: 0}, '', '/');
+            done();
+        })"""
+    )
+    page.driver.refresh()
+    page.wait_for("document.getElementById('toast').textContent.includes('the original')")
+    assert page.wait_for_results()[0].startswith(HAT.name) and page.read_address() == LINK
 
 
 def test_a_clean_picture_is_not_offered_to_be_restored(page: Page, base: str) -> None:

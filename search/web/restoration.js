@@ -1,0 +1,143 @@
+// What is done to the picture of a query before it is searched by: noise and darkness are removed.
+// The result becomes the picture of the query, and the original stays beside it.
+
+import { getElement } from './dom.js';
+import { translate, translator } from './i18n.js';
+import { loadPicture } from './picture-pixels.js';
+import { formatProblem, toProblem } from './problems.js';
+
+/** @import { Api } from './api.js' */
+/** @import { FileStore } from './file-store.js' */
+/** @import { PictureAddresses } from './picture-addresses.js' */
+/** @import { Origin, QueryTerm } from './route.js' */
+
+/**
+ * What the restoration calls.
+ * @typedef {object} Callbacks
+ * @property {(term: QueryTerm) => void} onChange Another picture takes the place of the one that is shown large.
+ * @property {ReturnType<import('./toast.js').createToast>} showToast
+ */
+
+/**
+ * The parts that it works with.
+ * @typedef {{ api: Api, files: FileStore, addresses: PictureAddresses }} Parts
+ */
+
+export class Restoration {
+  #parts;
+  #callbacks;
+  #button = getElement('restore');
+  #note = getElement('restore-note');
+  #figure = getElement('restored-from');
+
+  /** The picture that is shown large. @type {QueryTerm | null} */
+  #term = null;
+
+  /** What the picture was made of, as far as that is shown. @type {Origin | undefined} */
+  #origin;
+
+  /**
+   * @param {Parts} parts
+   * @param {Callbacks} callbacks
+   */
+  constructor(parts, callbacks) {
+    this.#parts = parts;
+    this.#callbacks = callbacks;
+    this.#button.addEventListener('click', () => this.#restore());
+    getElement('restored-undo').addEventListener('click', () => this.#undo());
+  }
+
+  /**
+   * Show what a picture was made of.
+   * @param {QueryTerm | null} term The picture that is shown large.
+   */
+  show(term) {
+    this.#term = term;
+    const origin = term?.from;
+    const isOther = getKey(origin) !== getKey(this.#origin);
+    this.#origin = origin;
+    if (isOther) this.#showOrigin(origin);
+    this.#figure.hidden = !origin;
+  }
+
+  /** @param {Origin | undefined} origin */
+  async #showOrigin(origin) {
+    const image = getElement('restored-image', HTMLImageElement);
+    image.hidden = true;
+    image.alt = translate('restored_from');
+    if (!origin) return;
+    const { what, crop } = origin.term;
+    try {
+      const picture = await loadPicture(await this.#parts.addresses.find(what), crop);
+      if (getKey(origin) !== getKey(this.#origin)) return;
+      image.src = picture instanceof HTMLImageElement ? picture.src : picture.toDataURL('image/jpeg');
+      image.hidden = false;
+    } catch {
+      // the search by it says what is wrong
+    }
+  }
+
+  /**
+   * Ask whether the picture is worth to be restored, and offer it then.
+   * @param {AbortSignal} signal It ends when another picture is shown.
+   */
+  async offer(signal) {
+    for (const part of [this.#note, this.#button]) part.hidden = true;
+    const { api, addresses } = this.#parts;
+    if (!this.#term) return;
+    try {
+      const source = await addresses.findSource(this.#term.what);
+      const { restored } = await api.restore(source, { estimate: true }, signal);
+      if (signal.aborted || !restored.applied.length) return;
+      this.#note.textContent = translate(restored.applied.includes('brighten') ? 'restore_dark' : 'restore_noise');
+      for (const part of [this.#note, this.#button]) part.hidden = false;
+    } catch {
+      // the search says what is wrong
+    }
+  }
+
+  /** Search by the restored picture instead. */
+  async #restore() {
+    const term = this.#term;
+    if (this.#button.ariaDisabled || !term) return;
+    const { api, files, addresses } = this.#parts;
+    const label = this.#button.lastElementChild ?? this.#button;
+    this.#button.ariaDisabled = 'true';
+    label.textContent = translate('restoring');
+    try {
+      const crop = term.crop ? { crop: term.crop.map((share) => `${share}%`) } : {};
+      const { png } = await api.restore(await addresses.findSource(term.what), crop);
+      if (png === null || term.what !== this.#term?.what) return;
+      const [number] = files.add([decodePng(png, translate('restored_name'))]);
+      this.#callbacks.onChange({ ...term, what: `file:${number}`, crop: null, from: { term } });
+    } catch (error) {
+      this.#callbacks.showToast(formatProblem(toProblem(error), translator));
+    } finally {
+      this.#button.ariaDisabled = null;
+      label.textContent = translate('restore');
+    }
+  }
+
+  /** Search by the original again. */
+  #undo() {
+    if (this.#term?.from) this.#callbacks.onChange({ ...this.#term.from.term, weight: this.#term.weight });
+  }
+}
+
+/**
+ * Return a key of what an origin shows.
+ * @param {Origin | undefined} origin
+ */
+function getKey(origin) {
+  return JSON.stringify([origin?.term.what, origin?.term.crop]);
+}
+
+/**
+ * Return a picture of the API as a file.
+ * @param {string} png Base64.
+ * @param {string} name
+ */
+function decodePng(png, name) {
+  const bytes = Uint8Array.from(atob(png), (letter) => letter.charCodeAt(0));
+  return new File([bytes], name, { type: 'image/png' });
+}

@@ -247,6 +247,13 @@ import { Problem, isAbort } from './problems.js';
  */
 
 /**
+ * What was done to a picture. png: the result in base64, if anything was done. width, height: pixels of the upright
+ * picture. paints: whether the server can paint over parts.
+ * @typedef {{ restored: { applied: string[] }, png: string | null, width: number, height: number, paints: boolean }}
+ *   RestoredPicture
+ */
+
+/**
  * Return the address of a picture of the library.
  * @param {string} id
  * @param {'thumbnail' | 'preview' | 'file'} kind
@@ -338,10 +345,12 @@ export class Api {
    * @param {Source} source
    * @param {{ estimate?: boolean, crop?: string[] }} options As docs/api.md has them.
    * @param {AbortSignal} [signal]
-   * @returns {Promise<{ restored: { applied: string[] }, png: string | null }>}
+   * @param {Blob} [mask] White where the picture is painted over.
+   * @returns {Promise<RestoredPicture>}
    */
-  restore({ blob, ...named }, options, signal) {
-    const request = blob ? createForm([blob], { options }) : createJson({ ...named, ...options });
+  restore({ blob, ...named }, options, signal, mask) {
+    const all = { ...named, ...options };
+    const request = blob || mask ? createForm(blob ? [blob] : [], { options: all }, mask) : createJson(all);
     return this.#requestJson('restored', { ...request, signal });
   }
 
@@ -863,12 +872,14 @@ function createJson(value) {
 /**
  * @param {readonly Blob[]} blobs
  * @param {Record<string, object>} [fields] JSON beside the pictures, by name.
+ * @param {Blob} [mask] Of the picture.
  * @returns {RequestInit}
  */
-function createForm(blobs, fields = {}) {
+function createForm(blobs, fields = {}, mask = undefined) {
   const body = new FormData();
   for (const blob of blobs) body.append('image', blob, blob instanceof File ? blob.name : 'picture');
   for (const [name, value] of Object.entries(fields)) body.append(name, JSON.stringify(value));
+  if (mask) body.append('mask', mask, 'mask.png');
   return { method: 'POST', body };
 }
 

@@ -18,6 +18,8 @@ export const SHORTCUTS = Object.freeze([
   { keys: ['Esc'], text: 'key_close' },
   { keys: ['Shift', '← → ↑ ↓'], text: 'key_crop' },
   { keys: ['Delete'], text: 'key_delete' },
+  { keys: ['[', ']'], text: 'key_brush' },
+  { keys: ['Ctrl Z'], text: 'key_undo' },
   { keys: ['?'], text: 'key_help' },
 ]);
 
@@ -161,6 +163,27 @@ export function getListAction({ key, isComposing }) {
   if (key === 'Enter') return 'take';
   if (key === 'Escape') return 'close';
   return { ArrowDown: 1, ArrowUp: -1 }[key] ?? null;
+}
+
+/**
+ * Return what a key does while a mask is drawn, or null. The brackets may need AltGr, which is Ctrl and Alt at once, or
+ * be the keys in their place on another keyboard.
+ * @param {Pick<KeyboardEvent, 'key' | 'code' | 'ctrlKey' | 'metaKey' | 'altKey'>} event
+ * @returns {'smaller' | 'larger' | 'undo' | 'spot' | null}
+ */
+export function getBrushAction({ key, code, ctrlKey, metaKey, altKey }) {
+  if ((ctrlKey || metaKey) && !altKey) return key.toLowerCase() === 'z' ? 'undo' : null;
+  if (key === '[' || code === 'BracketLeft') return 'smaller';
+  if (key === ']' || code === 'BracketRight') return 'larger';
+  return key === ' ' ? 'spot' : null;
+}
+
+/**
+ * Return whether a key lets the arrow keys draw while it is held.
+ * @param {Pick<KeyboardEvent, 'key'>} event
+ */
+export function isDrawKey({ key }) {
+  return key === 'Shift';
 }
 
 /**

@@ -147,7 +147,7 @@ export class QueryPanel {
     this.keepable = file?.blob ?? url;
     this.#source = file ? { blob: file.blob } : id ? { id } : url ? { url } : {};
     getElement('query-kind').textContent = translate(
-      term?.from ? 'query_restored' : file ? 'query_upload' : id ? 'query_id' : url ? 'query_url' : 'query_text',
+      term?.from ? (term.from.mask ? 'query_painted' : 'query_restored') : file ? 'query_upload' : id ? 'query_id' : url ? 'query_url' : 'query_text',
     );
     this.#showList();
     getElement('query-note').hidden = !file;

@@ -1,8 +1,10 @@
-// What is done to the picture of a query before it is searched by: noise and darkness are removed.
-// The result becomes the picture of the query, and the original stays beside it.
+// What is done to the picture of a query before it is searched by: noise and darkness are removed, and
+// a part that somebody marks is painted over. The result becomes the picture of the query, and the
+// original stays beside it.
 
-import { getElement } from './dom.js';
+import { getElement, moveFocus } from './dom.js';
 import { translate, translator } from './i18n.js';
+import { PaintingDialog } from './painting-dialog.js';
 import { loadPicture } from './picture-pixels.js';
 import { formatProblem, toProblem } from './problems.js';
 
@@ -28,7 +30,9 @@ export class Restoration {
   #callbacks;
   #button = getElement('restore');
   #note = getElement('restore-note');
+  #paintButton = getElement('paint');
   #figure = getElement('restored-from');
+  #dialog = new PaintingDialog();
 
   /** The picture that is shown large. @type {QueryTerm | null} */
   #term = null;
@@ -44,6 +48,7 @@ export class Restoration {
     this.#parts = parts;
     this.#callbacks = callbacks;
     this.#button.addEventListener('click', () => this.#restore());
+    this.#paintButton.addEventListener('click', () => this.#openPainting());
     getElement('restored-undo').addEventListener('click', () => this.#undo());
   }
 
@@ -52,8 +57,13 @@ export class Restoration {
    * @param {QueryTerm | null} term The picture that is shown large.
    */
   show(term) {
+    if (term?.what !== this.#term?.what) this.#dialog.close();
     this.#term = term;
+    if (!term) this.#showPainting(false);
     const origin = term?.from;
+    const label = this.#paintButton.lastElementChild ?? this.#paintButton;
+    label.textContent = translate(origin?.mask ? 'paint_change' : 'paint');
+    getElement('restored-caption').textContent = translate(origin?.mask ? 'painted_from' : 'restored_from');
     const isOther = getKey(origin) !== getKey(this.#origin);
     this.#origin = origin;
     if (isOther) this.#showOrigin(origin);
@@ -64,8 +74,8 @@ export class Restoration {
   async #showOrigin(origin) {
     const image = getElement('restored-image', HTMLImageElement);
     image.hidden = true;
-    image.alt = translate('restored_from');
     if (!origin) return;
+    image.alt = translate(origin.mask ? 'painted_from' : 'restored_from');
     const { what, crop } = origin.term;
     try {
       const picture = await loadPicture(await this.#parts.addresses.find(what), crop);
@@ -78,7 +88,7 @@ export class Restoration {
   }
 
   /**
-   * Ask whether the picture is worth to be restored, and offer it then.
+   * Ask what can be done to the picture, and whether it is worth to be restored, and offer that.
    * @param {AbortSignal} signal It ends when another picture is shown.
    */
   async offer(signal) {
@@ -87,13 +97,21 @@ export class Restoration {
     if (!this.#term) return;
     try {
       const source = await addresses.findSource(this.#term.what);
-      const { restored } = await api.restore(source, { estimate: true }, signal);
-      if (signal.aborted || !restored.applied.length) return;
+      const { restored, paints } = await api.restore(source, { estimate: true }, signal);
+      if (signal.aborted) return;
+      this.#showPainting(paints);
+      if (!restored.applied.length) return;
       this.#note.textContent = translate(restored.applied.includes('brighten') ? 'restore_dark' : 'restore_noise');
       for (const part of [this.#note, this.#button]) part.hidden = false;
     } catch {
-      // the search says what is wrong
+      if (!signal.aborted) this.#showPainting(false); // the search says what is wrong
     }
+  }
+
+  /** @param {boolean} isOffered */
+  #showPainting(isOffered) {
+    if (!isOffered) moveFocus(this.#paintButton, getElement('query-variants'));
+    this.#paintButton.hidden = !isOffered;
   }
 
   /** Search by the restored picture instead. */
@@ -105,8 +123,7 @@ export class Restoration {
     this.#button.ariaDisabled = 'true';
     label.textContent = translate('restoring');
     try {
-      const crop = term.crop ? { crop: term.crop.map((share) => `${share}%`) } : {};
-      const { png } = await api.restore(await addresses.findSource(term.what), crop);
+      const { png } = await api.restore(await addresses.findSource(term.what), writeCrop(term));
       if (png === null || term.what !== this.#term?.what) return;
       const [number] = files.add([decodePng(png, translate('restored_name'))]);
       this.#callbacks.onChange({ ...term, what: `file:${number}`, crop: null, from: { term } });
@@ -116,6 +133,34 @@ export class Restoration {
       this.#button.ariaDisabled = null;
       label.textContent = translate('restore');
     }
+  }
+
+  /** Let somebody mark what is painted over: on the original, if that was done already. */
+  #openPainting() {
+    const shown = this.#term;
+    if (!shown) return;
+    const { api, files, addresses } = this.#parts;
+    const isPainted = shown.from?.mask !== undefined;
+    const term = isPainted && shown.from ? shown.from.term : shown;
+    const number = shown.from?.mask ?? -1;
+    this.#dialog.open(
+      async (signal) => {
+        const source = await addresses.findSource(term.what);
+        const [address, { width, height }] = await Promise.all([
+          addresses.find(term.what), api.restore(source, { estimate: true }, signal), files.load([number]),
+        ]);
+        return { address, size: { width, height }, crop: term.crop, mask: files.get(number)?.blob ?? null };
+      },
+      async (mask, signal) => {
+        const source = await addresses.findSource(term.what);
+        const { png } = await api.restore(source, writeCrop(term), signal, mask);
+        if (png === null || signal.aborted) return;
+        const [drawn, painted] = files.add([new File([mask], 'mask.png'), decodePng(png, translate('painted_name'))]);
+        const { weight } = shown;
+        const crop = isPainted ? shown.crop : null; // of what was painted over: it has the same sides
+        this.#callbacks.onChange({ what: `file:${painted}`, weight, crop, from: { term, mask: drawn } });
+      },
+    );
   }
 
   /** Search by the original again. */
@@ -130,6 +175,14 @@ export class Restoration {
  */
 function getKey(origin) {
   return JSON.stringify([origin?.term.what, origin?.term.crop]);
+}
+
+/**
+ * Return the crop of a picture as the API takes it.
+ * @param {QueryTerm} term
+ */
+function writeCrop({ crop }) {
+  return crop ? { crop: crop.map((share) => `${share}%`) } : {};
 }
 
 /**

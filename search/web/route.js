@@ -23,8 +23,8 @@ export const KEEP_RULES = Object.freeze(/** @type {const} */ (['largest', 'oldes
  */
 
 /**
- * What a restored picture was made of.
- * @typedef {{ term: QueryTerm }} Origin
+ * What a restored picture was made of. mask: number of the file that marks what was painted over.
+ * @typedef {{ term: QueryTerm, mask?: number }} Origin
  */
 
 /**

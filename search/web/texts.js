@@ -4,6 +4,7 @@
 import { EN_DUPLICATES, ZH_DUPLICATES } from './texts-duplicates.js';
 import { EN_EVIDENCE, ZH_EVIDENCE } from './texts-evidence.js';
 import { EN_FINDING, ZH_FINDING } from './texts-finding.js';
+import { EN_PAINTING, ZH_PAINTING } from './texts-painting.js';
 import { EN_SAVED, ZH_SAVED } from './texts-saved.js';
 import { EN_SOURCES, ZH_SOURCES } from './texts-sources.js';
 
@@ -16,6 +17,7 @@ export const EN = Object.freeze({
   ...EN_DUPLICATES,
   ...EN_EVIDENCE,
   ...EN_FINDING,
+  ...EN_PAINTING,
   ...EN_SAVED,
   ...EN_SOURCES,
   title: 'lookalike',
@@ -574,6 +576,7 @@ export const ZH = Object.freeze({
   ...ZH_DUPLICATES,
   ...ZH_EVIDENCE,
   ...ZH_FINDING,
+  ...ZH_PAINTING,
   ...ZH_SAVED,
   ...ZH_SOURCES,
   title: 'lookalike 以图搜图',

@@ -15,7 +15,7 @@ import { formatProblem, isAbort, toProblem } from './problems.js';
 /**
  * A picture to draw on. address: of what is shown; size: of the upright picture in pixels; crop: the part that is
  * searched by; mask: the one that was drawn before.
- * @typedef {{ address: string, size: Size, crop: Box | null, mask: Blob | null }} Canvas
+ * @typedef {{ address: string, size: Size, crop: Box | null, mask: Blob | null }} Original
  */
 
 export class PaintingDialog {
@@ -51,7 +51,7 @@ export class PaintingDialog {
 
   /**
    * Open the dialog.
-   * @param {(signal: AbortSignal) => Promise<Canvas>} load Loads what is drawn on.
+   * @param {(signal: AbortSignal) => Promise<Original>} load Loads what is drawn on.
    * @param {(mask: Blob, signal: AbortSignal) => Promise<void>} paint Called with the mask. The dialog closes after it.
    */
   async open(load, paint) {
@@ -78,7 +78,7 @@ export class PaintingDialog {
   }
 
   /**
-   * @param {Canvas} canvas
+   * @param {Original} original
    * @param {AbortSignal} signal
    */
   async #load({ address, size, crop, mask }, signal) {

@@ -225,6 +225,7 @@ export class QueryPanel {
    */
   adopt(id) {
     this.#loaded = id;
+    if (id) this.#restoration.rename(`id:${id}`);
   }
 
   /**

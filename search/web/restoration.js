@@ -70,6 +70,14 @@ export class Restoration {
     this.#figure.hidden = !origin;
   }
 
+  /**
+   * Take the picture for the same one under another name, so that what is being drawn on it stays.
+   * @param {string} what
+   */
+  rename(what) {
+    if (this.#term) this.#term = { ...this.#term, what };
+  }
+
   /** @param {Origin | undefined} origin */
   async #showOrigin(origin) {
     const image = getElement('restored-image', HTMLImageElement);

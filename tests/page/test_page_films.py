@@ -10,8 +10,10 @@ from helpers.browsing import CHROMIUM, DRIVER, MISSING, Page, list_violations
 from helpers.films import make_film, take_screenshot
 from helpers.libraries import close_library, open_library
 from helpers.serving import show_library
+from test_page_painting import draw, open_painting, paint_and_wait
 
 from search import Engine
+from search.generation import restoration
 
 READY = "document.querySelector('#detail-image.is-ready')"
 STRIP = "[...document.querySelectorAll('#detail-strip button')]"
@@ -81,3 +83,22 @@ def test_frames_are_shown_where_the_browser_cannot_play(
     page.evaluate(f"{STRIP}[0].click()")
     page.wait_for(f"location.search.includes('{other.id[:8]}')")
     page.wait_for(READY)
+
+
+def test_a_part_of_a_frame_is_painted_over(
+    page: Page, base: str, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restoration, "PAINT_SIDE", 32)
+    shot = tmp_path / "shot.png"
+    take_screenshot(1).save(shot)
+    frame = engine.search(image=shot)[0]
+    page.open(base, f"/?q=id:{frame.id[:16]}")
+    page.wait_for_results()
+    open_painting(page)
+    draw(page, (0.2, 0.2), (0.4, 0.2))
+    paint_and_wait(page)
+    shown = "document.getElementById('query-image').{0}"
+    size = [page.evaluate(shown.format(f"natural{side}")) for side in ("Width", "Height")]
+    assert size == [frame.width, frame.height]
+    page.wait_for("document.getElementById('restored-image').naturalWidth > 0")
+    assert page.list_warnings() == []

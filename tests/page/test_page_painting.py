@@ -201,16 +201,19 @@ def test_a_stroke_is_painted_over_and_searched_by(
     assert page.list_warnings() == []
 
 
+@pytest.mark.parametrize("ending", ["jpg", "tiff"])
 def test_the_mask_of_a_turned_picture_is_upright(
-    page: Page, base: str, masks: list[Mask], tmp_path: Path
+    page: Page, base: str, masks: list[Mask], tmp_path: Path, ending: str
 ) -> None:
-    """Cameras write pixels as they lie on the sensor, and how to turn them."""
+    """Cameras write pixels as they lie on the sensor, and how to turn them. Browsers do not show
+    TIFF, so that the server does."""
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees
+    path = tmp_path / f"turned.{ending}"
     with Image.open(HAT) as hat:
-        hat.convert("RGB").resize((1500, 1000)).save(tmp_path / "turned.jpg", exif=exif)
+        hat.convert("RGB").resize((1500, 1000)).save(path, exif=exif)
     page.open(base)
-    page.choose_file(tmp_path / "turned.jpg")
+    page.choose_file(path)
     page.wait_for_results()
     open_painting(page)
     _, _, width, height = page.evaluate(AREA)
@@ -457,6 +460,27 @@ def test_a_painted_search_is_saved(page: Page, base: str, masks: list[Mask]) -> 
     page.wait_for("document.querySelector('#stage.is-ready')")
     page.wait_for_results()
     assert read_scores(page) == scores and len(masks) == 1
+
+
+def test_what_is_drawn_stays_when_the_library_knows_the_picture(
+    page: Page, base: str, masks: list[Mask]
+) -> None:
+    """A file that the library holds gets its address there a while after it was chosen."""
+    page.open(base)
+    page.driver.execute_script(
+        "const digest = crypto.subtle.digest.bind(crypto.subtle);"
+        "const released = new Promise((resolve) => { window.release = resolve; });"
+        "crypto.subtle.digest = async (...of) => { await released; return digest(...of); }"
+    )
+    page.choose_file(HAT)
+    page.wait_for_results()
+    open_painting(page)
+    draw(page, (0.5, 0.5))
+    page.driver.execute_script("window.release()")
+    page.wait_for("location.search.startsWith('?q=id:')")
+    assert page.evaluate(IS_OPEN) is True and count_marked(page) > 0
+    paint_and_wait(page)
+    assert page.read_text("#query-name") == "painted.png" and len(masks) == 1
 
 
 # problems ----------------------------------------------------------------------------------------

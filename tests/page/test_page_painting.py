@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -151,17 +152,17 @@ def read_scores(page: Page) -> list[tuple[str, str]]:
 
 def read_shown(page: Page) -> npt.NDArray[np.int16]:
     """Return the pixels of the picture that is searched by, (H, W, 3)."""
-    pixels, width, height = page.driver.execute_async_script(
+    url = page.driver.execute_async_script(
         """const done = arguments[0], image = document.getElementById('query-image');
         image.decode().then(() => {
-            const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight);
-            const pen = canvas.getContext('2d');
-            pen.drawImage(image, 0, 0);
-            const {data} = pen.getImageData(0, 0, canvas.width, canvas.height);
-            done([[...data], canvas.width, canvas.height]);
+            const canvas = document.createElement('canvas');
+            Object.assign(canvas, {width: image.naturalWidth, height: image.naturalHeight});
+            canvas.getContext('2d').drawImage(image, 0, 0);
+            done(canvas.toDataURL());
         })"""
     )
-    return np.array(pixels, np.int16).reshape(height, width, 4)[..., :3]
+    with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as picture:
+        return np.asarray(picture.convert("RGB"), np.int16)
 
 
 # drawing -----------------------------------------------------------------------------------------

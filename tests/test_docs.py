@@ -139,8 +139,9 @@ def test_every_script_that_is_named_is_there() -> None:
     text = "\n".join(path.read_text() for path in DOCUMENTS)
     for name in set(re.findall(r"scripts/([\w/]+(?:\.\w+)?)", text)):
         assert (ROOT / "scripts" / name).exists(), name
-    for name in set(re.findall(r"scripts/bench ([a-z]\w*)", text)):
-        assert (ROOT / "scripts" / "benchmarks" / f"bench_{name}.py").exists(), name
+    for name in set(re.findall(r"scripts/bench ([a-z][\w-]*)", text)):
+        file = f"bench_{name.replace('-', '_')}.py"
+        assert (ROOT / "scripts" / "benchmarks" / file).exists(), name
 
 
 def test_every_script_says_what_it_does() -> None:

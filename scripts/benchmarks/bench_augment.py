@@ -1,82 +1,175 @@
-"""What variants add to a small training set: a linear probe on a few pictures a class of clothing.
+"""What augmentation adds to a small training set: a linear probe on a few pictures a class.
 
-scripts/bench augment [--data ../shared/data] [--shots 5 10 20] [--draws 10] [--n 4] [--seed 0]
+scripts/bench augment [--data ../shared/data] [--sets clothing,photos64] [--shots 5 10 20]
+                      [--draws 10] [--pool 40] [--n 4] [--cache FOLDER] [--seed 0]
 
-Each draw takes `shots` pictures of each class of clothing's training part. A softmax regression
-(L2, its strength chosen on the validation part) is fitted to vectors of mini: of the pictures
-alone, with flips and crops, with accepted variants (of --regime), and with both, n of each kind for
-a picture. The table has the accuracy on the test part: the mean over draws with a 95 % interval by
-Student's t, and the paired difference to the pictures alone. --short: two classes, two draws, few
-pictures.
+Two sets: clothing (10 classes; its parts for training, validation and test), and the 20 classes of
+photos64 that trained neither `mini` nor the diffusion models (training pictures, some of them for
+validation; tested on photos64-val). Each draw takes `shots` pictures a class of a pool of `--pool`
+a class. A softmax regression (L2, its strength chosen on the validation part) is fitted to vectors
+of `mini`: of the pictures alone, and with n more of each: flips and crops; RandAugment (E. D. Cubuk
+et al., 2020); degraded copies (noise, blur, darkness, JPEG, small size); near variants of 128 px by
+the latent diffusion model; flips and crops and variants, n of each; and mixes: (1 - s) of the
+picture's vector and s of one of its n nearest vectors in the pool, whatever their class, s uniform
+in 0 to .5. The table has the accuracy on the test part, and on the same pictures degraded: the mean
+over draws with a 95 % interval by Student's t, and the paired difference to the pictures alone.
+Draws share the pool, so that intervals tell nothing of other pools. --short: a form for tests.
 """
 
 from __future__ import annotations
 
 import argparse
-import tempfile
-import zlib
+import io
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from drawn_views import crop, degrade, draw_variants
 from PIL import Image
 from scipy.stats import t
 
-from search import Engine
+from diffusion import Denoiser, load
 from search.embedders.mini import Mini
-from search.media.images import render
 from search.runtime import torch
 
-KINDS = {"none": (), "flips and crops": ("crops",), "variants": ("variants",)}
-KINDS["both"] = ("crops", "variants")
+VIEWS = ("crops", "RandAugment", "degraded", "variants")
+KINDS: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "flips and crops": ("crops",),
+    "RandAugment": ("RandAugment",),
+    "degraded copies": ("degraded",),
+    "near variants": ("variants",),
+    "crops and variants": ("crops", "variants"),
+    "mixes with neighbours": ("mixes",),
+}
 STRENGTHS = (1e-4, 1e-3, 1e-2)
-LEAST = 0.6  # side of a crop, as a share
+HELD_OUT = 20  # classes of photos64, the first of the sorted ones
+SHORT = 12  # pictures a class of the short form
+
+Opener = Callable[[], Image.Image]
+
+
+@dataclass
+class Part:
+    """Pictures with their classes, (n,)."""
+
+    pictures: list[Opener]
+    labels: np.ndarray
+
+
+def read_folder(folder: Path, least: int, most: int | None) -> Part:
+    """Read the pictures of a class-per-folder tree, at most so many a class from a place on."""
+    pictures: list[Opener] = []
+    labels = []
+    for label, path in enumerate(sorted(path for path in folder.iterdir() if path.is_dir())):
+        files = sorted(path.glob("*.jpg"))[least:most]
+        pictures += [lambda file=file: Image.open(file) for file in files]  # type: ignore[misc]
+        labels += [label] * len(files)
+    return Part(pictures, np.array(labels))
+
+
+def read_zips(paths: Sequence[Path], least: int, most: int | None) -> Part:
+    """Read pictures of the held-out classes of photos64, as `read_folder` does."""
+    by_class: dict[str, list[bytes]] = {}
+    for path in paths:
+        with zipfile.ZipFile(path) as file:
+            for name in sorted(n for n in file.namelist() if n.endswith(".jpg")):
+                by_class.setdefault(name.split("/")[0], []).append(file.read(name))
+    pictures: list[Opener] = []
+    labels = []
+    for label, name in enumerate(sorted(by_class)[:HELD_OUT]):
+        files = by_class[name][least:most]
+        pictures += [lambda data=data: Image.open(io.BytesIO(data)) for data in files]  # type: ignore[misc]
+        labels += [label] * len(files)
+    return Part(pictures, np.array(labels))
+
+
+def read_sets(args: argparse.Namespace) -> dict[str, dict[str, Part]]:
+    """Return the parts `pool`, `validation` and `test` of each set that `--data` has."""
+    sets, most = {}, SHORT if args.short else None
+    clothing = args.data / "clothing"
+    if clothing.is_dir():
+        sets["clothing"] = {
+            "pool": read_folder(clothing / "train", 0, args.pool),
+            "validation": read_folder(clothing / "validation", 0, most),
+            "test": read_folder(clothing / "test", 0, most),
+        }
+    zips = sorted(args.data.glob("photos64-train-*.zip"))
+    if zips and (args.data / "photos64-val.zip").exists():
+        sets["photos64"] = {
+            "pool": read_zips(zips, 0, args.pool),
+            "validation": read_zips(zips, args.pool, args.pool + (most or 20)),
+            "test": read_zips([args.data / "photos64-val.zip"], 0, most),
+        }
+    return {name: sets[name] for name in args.sets.split(",") if name in sets}
 
 
 class Bench:
-    """Vectors of pictures, of their crops and of their variants."""
+    """Vectors of pictures and of their views, from files where they are there."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args, self.mini = args, Mini()
-        self.engine = Engine.open(args.home, model="mini", checkpoint=args.checkpoint)
-        self.known: dict[tuple[Path, str], np.ndarray] = {}
+        self._model: list[Denoiser] = []
 
-    def embed(self, pictures: list[Image.Image]) -> np.ndarray:
-        pixels = [self.mini.preprocessing(p) for p in pictures]
-        parts = [self.mini.embed(pixels[i : i + 16]) for i in range(0, len(pixels), 16)]
-        return np.concatenate(parts)
+    def embed(self, pictures: Sequence[Image.Image]) -> np.ndarray:
+        """Return (n, dim) vectors."""
+        rows = []
+        for i in range(0, len(pictures), 16):
+            part = [picture.convert("RGB") for picture in pictures[i : i + 16]]
+            rows.append(self.mini.embed([self.mini.preprocessing(one) for one in part]))
+        return np.concatenate(rows)
 
-    def vectors(self, path: Path, kind: str, seed: int) -> np.ndarray:
-        """(n, dim) of a picture itself, of crops of it, or of variants."""
-        if (path, kind) not in self.known:
-            picture = render(Image.open(path))
-            if kind == "itself":
-                variants = [picture]
-            elif kind == "crops":
-                variants = crops(picture, self.args.n, seed)
-            else:
-                results = self.engine.variants(
-                    picture, n=self.args.n, regime=self.args.regime, seed=seed
-                )
-                variants = [variant.picture for variant in results]
-            self.known[path, kind] = self.embed(variants)
-        return self.known[path, kind]
+    def compute(self, name: str, part: Part, view: str) -> np.ndarray:
+        """Return (pictures, views, dim) vectors of one view; `itself` has one."""
+        args = self.args
+        path = args.cache / f"{name}-{view}-{len(part.labels)}-{args.n}-{args.seed}.npy"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            rows = []
+            for i, opener in enumerate(part.pictures):
+                picture = opener().convert("RGB")
+                rows.append(self.embed(self._draw(view, picture, i)))
+            np.save(path, np.stack(rows))
+            print(f"  {path.stem}", flush=True)
+        return np.load(path)
+
+    def _draw(self, view: str, picture: Image.Image, number: int) -> list[Image.Image]:
+        rng, n = np.random.default_rng([self.args.seed, number]), self.args.n
+        if view == "itself":
+            return [picture]
+        if view == "degraded test":
+            return [degrade(picture, rng)]
+        if view == "crops":
+            return [crop(picture, rng) for _ in range(n)]
+        if view == "degraded":
+            return [degrade(picture, rng) for _ in range(n)]
+        if view == "RandAugment":
+            from torchvision.transforms import RandAugment
+
+            torch.manual_seed(1000 * self.args.seed + number)
+            edit = RandAugment()
+            return [edit(picture) for _ in range(n)]
+        if not self._model:
+            self._model.append(load("photo"))
+        seeds = [n * number + i for i in range(n)]
+        return draw_variants(self._model[0], picture, self.embed([picture])[0], seeds)
 
 
-def crops(picture: Image.Image, n: int, seed: int) -> list[Image.Image]:
-    """Cut n parts of a picture, and mirror half of them."""
-    rng, variants = np.random.default_rng(seed), []
-    for _ in range(n):
-        w, h = (round(side * rng.uniform(LEAST, 1)) for side in picture.size)
-        left, top = rng.integers(0, picture.width - w + 1), rng.integers(0, picture.height - h + 1)
-        part = picture.crop((left, top, left + w, top + h))
-        mirrored = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        variants.append(mirrored if rng.random() < 0.5 else part)
-    return variants
+def mix(rows: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """Mix unit vectors (p, dim) with their n nearest, n mixes each: (p, n, dim)."""
+    similarity = rows @ rows.T
+    np.fill_diagonal(similarity, -2)
+    near = rows[np.argsort(-similarity, axis=1)[:, :n]]
+    share = np.random.default_rng(seed).uniform(0, 0.5, (len(rows), n, 1))
+    mixed = (1 - share) * rows[:, None] + share * near
+    return mixed / np.linalg.norm(mixed, axis=2, keepdims=True)
 
 
 def probe(x: np.ndarray, y: np.ndarray, strength: float) -> torch.Tensor:
     """Weights (dim + 1, classes) of a softmax regression."""
-    rows, labels = torch.from_numpy(x), torch.from_numpy(y)
+    rows, labels = torch.from_numpy(x).float(), torch.from_numpy(y)
     rows = torch.cat([rows, torch.ones(len(rows), 1)], 1)
     weights = torch.zeros(rows.shape[1], int(y.max()) + 1, requires_grad=True)
     optimiser = torch.optim.LBFGS([weights], max_iter=60, line_search_fn="strong_wolfe")
@@ -97,41 +190,20 @@ def accuracy(weights: torch.Tensor, x: np.ndarray, y: np.ndarray) -> float:
     return float(((rows @ weights).argmax(1).numpy() == y).mean())
 
 
-def list_files(folder: Path, short: bool) -> list[list[Path]]:
-    """Files of each class."""
-    classes = sorted(path for path in folder.iterdir() if path.is_dir())
-    by_class = [sorted(path.glob("*.jpg")) for path in classes]
-    return [files[:12] for files in by_class[:2]] if short else by_class
-
-
-def stacked(bench: Bench, files: list[list[Path]]) -> tuple[np.ndarray, np.ndarray]:
-    pairs = [(path, i) for i, part in enumerate(files) for path in part]
-    rows = np.concatenate([bench.vectors(path, "itself", 0) for path, _ in pairs])
-    return rows, np.array([i for _, i in pairs])
-
-
-def one(bench: Bench, shots: int, draw: int, parts: dict) -> dict[str, float]:
-    """Accuracy by kind, of one draw."""
-    rng = np.random.default_rng(1000 * bench.args.seed + draw)
-    chosen = [rng.permutation(len(files))[:shots] for files in parts["train"]]
-    picked = [
-        (files[j], i)
-        for i, (files, order) in enumerate(zip(parts["train"], chosen, strict=True))
-        for j in order
-    ]
+def measure(
+    pool: dict[str, np.ndarray], parts: dict[str, tuple[np.ndarray, np.ndarray]], rows: np.ndarray
+) -> dict[str, tuple[float, float]]:
+    """Accuracy on clean and on degraded test pictures, by kind of augmentation. rows: those of the
+    pool that are trained on."""
     scores = {}
-    for kind, more in KINDS.items():
-        rows, labels = [], []
-        for path, label in picked:
-            seed = zlib.crc32(path.name.encode())
-            for what in ("itself", *more):
-                vectors = bench.vectors(path, what, seed)
-                rows.append(vectors)
-                labels += [label] * len(vectors)
-        x, y = np.concatenate(rows), np.array(labels)
+    labels = parts["pool"][1][rows]
+    for kind, views in KINDS.items():
+        chosen = [pool[view][rows] for view in ("itself", *views)]
+        x = np.concatenate([one.reshape(-1, one.shape[2]) for one in chosen])
+        y = np.concatenate([np.repeat(labels, one.shape[1]) for one in chosen])
         fits = [probe(x, y, strength) for strength in STRENGTHS]
         best = max(fits, key=lambda fit: accuracy(fit, *parts["validation"]))
-        scores[kind] = accuracy(best, *parts["test"])
+        scores[kind] = accuracy(best, *parts["test"]), accuracy(best, *parts["degraded"])
     return scores
 
 
@@ -148,37 +220,51 @@ def main() -> None:
     )
     root = Path(__file__).resolve().parents[3]
     parser.add_argument("--data", type=Path, default=root / "shared" / "data")
+    parser.add_argument("--sets", default="clothing,photos64", help="names, with commas between")
     parser.add_argument("--shots", type=int, nargs="+", default=[5, 10, 20])
     parser.add_argument("--draws", type=int, default=10)
+    parser.add_argument(
+        "--pool", type=int, default=40, help="pictures a class that draws take from"
+    )
     parser.add_argument("--n", type=int, default=4)
-    parser.add_argument("--regime", default="near")
-    parser.add_argument("--checkpoint", type=Path, help="default: the shipped one")
-    parser.add_argument("--home", type=Path, default=Path(tempfile.gettempdir()) / "lookalike")
+    parser.add_argument("--cache", type=Path, default=Path("build") / "augment")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--short", action="store_true", help="a form for tests")
     args = parser.parse_args()
-    clothing = args.data / "clothing"
-    if not clothing.is_dir():
-        raise SystemExit(f"{args.data} has no clothing; give --data")
     if args.short:
-        args.shots, args.draws, args.n = [2], 2, 2
+        args.sets, args.shots, args.draws, args.n, args.pool = "clothing", [2], 2, 2, 4
+    sets = read_sets(args)
+    if not sets:
+        raise SystemExit(f"{args.data} has neither clothing nor photos64; give --data")
     bench = Bench(args)
-    with bench.engine:
-        parts = {"train": list_files(clothing / "train", args.short)}
-        for name in ("validation", "test"):
-            parts[name] = stacked(bench, list_files(clothing / name, args.short))
-        print(f"{len(parts['test'][0])} test pictures, {args.draws} draws, seed {args.seed}, mini;")
-        print(f"{args.n} of each kind a picture, regime {args.regime}\n")
-        print("| shots | with | accuracy | against none |")
-        print("| --- | --- | --- | --- |")
+    for name, sources in sets.items():
+        pool = {view: bench.compute(f"{name}-pool", sources["pool"], view) for view in VIEWS}
+        pool["itself"] = bench.compute(f"{name}-pool", sources["pool"], "itself")
+        pool["mixes"] = mix(pool["itself"][:, 0], args.n, args.seed)
+        parts = {"pool": (pool["itself"][:, 0], sources["pool"].labels)}
+        for part in ("validation", "test"):
+            rows = bench.compute(f"{name}-{part}", sources[part], "itself")[:, 0]
+            parts[part] = rows, sources[part].labels
+        degraded = bench.compute(f"{name}-test", sources["test"], "degraded test")[:, 0]
+        parts["degraded"] = degraded, sources["test"].labels
+        print(f"\n{name}: {len(degraded)} test pictures, {args.draws} draws, {args.n} of each kind")
+        print(f"a picture, {args.pool} a class to draw from, seed {args.seed}, mini\n")
+        print("| shots | with | accuracy | against none | degraded | against none |")
+        print("| --- | --- | --- | --- | --- | --- |")
+        labels = sources["pool"].labels
         for shots in args.shots:
-            draws = [one(bench, shots, draw, parts) for draw in range(args.draws)]
-            plain = np.array([scores["none"] for scores in draws])
-            for kind in KINDS:
-                scores = np.array([results[kind] for results in draws])
-                gain = "" if kind == "none" else interval(scores - plain)
-                line = f"| {shots} | {kind} | {interval(scores)} | {gain} |"
-                print(line, flush=True)
+            draws = []
+            for draw in range(args.draws):
+                rng = np.random.default_rng(1000 * args.seed + draw)
+                of_class = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+                chosen = np.concatenate([rng.permutation(one)[:shots] for one in of_class])
+                draws.append(measure(pool, parts, chosen))
+            scores = {kind: np.array([one[kind] for one in draws]) for kind in KINDS}
+            for kind, values in scores.items():
+                cells = []
+                for part, base in zip(values.T, scores["none"].T, strict=True):
+                    cells += [interval(part), "" if kind == "none" else interval(part - base)]
+                print(f"| {shots} | {kind} | " + " | ".join(cells) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ side of `--short` pixels at most, as small copies from the web have.
 
 Hyperparameters of the rivals are chosen on one half of the queries and used on the other, both
 ways, so that every query is measured with values that it did not choose. Intervals are for 95 %:
-paired bootstrap over queries of the difference to the plain search. Painting and variants are
-measured on `--few` queries. All vectors are kept in `--cache`, so that the command can be
-interrupted and goes on. One thread.
+paired bootstrap over queries of the difference to the plain search. The denoiser over vectors is
+trained on 4,000 pictures of photos144. All vectors are kept in `--cache`, so that the command can
+be interrupted and goes on. One thread.
 """
 
 from __future__ import annotations
@@ -28,23 +28,24 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from drawn_views import draw_variants
 from PIL import Image
+from vector_denoiser import VectorDenoiser
 
 from diffusion import Denoiser, load
-from diffusion.data import to_bytes, to_unit
-from diffusion.sampling.variants import REGIMES, denoise_states
 from search.embedders.mini import Mini
 from search.generation import restoration
 from search.media.degradation import estimate_degradation
 from search.querying.expansion import ALPHA, expand_vector
 
 Picture = np.ndarray  # (H, W, 3) uint8
-CLASSICAL = ("noise 60",)  # kinds that the classical denoisers are tried on
-BLENDED = ("clean", "noise 60")  # kinds whose queries are also flipped and cropped
+CLASSICAL = ("noise 30", "noise 60", "noise 100", "low light")  # for the classical denoisers
 KERNELS, STRENGTHS = (3, 5), (0.7, 1.0)  # of the median, and of non-local means by the noise
 NEIGHBOURS, ALPHAS = (1, 2, 3, 5, 10, 20), (0.0, 1.0, 3.0, 6.0)
 PAINTERS = ("mean colour", "Telea", "diffusion")
 SCALES = (1.0, 1.33, 2.0)  # of the least noise from which a query is restored
+SIGMAS, SHARES = (0.1, 0.3, 0.6, 1.0), (0.5, 1.0)  # of the denoiser over vectors
+TRAINED = 4000  # pictures that it is trained on
 
 
 def add_noise(picture: Picture, rng: np.random.Generator, level: float) -> Picture:
@@ -205,12 +206,12 @@ class Bench:
 
         return self.keep("index edits" if edits else "index", make)["rows"]
 
-    def degrade(self, kind: str, few: int | None = None) -> list[Picture]:
+    def degrade(self, kind: str) -> list[Picture]:
         """Return the queries of a kind; each has noise of its own seed."""
         seed, make = self.args.seed, KINDS[kind]
         return [
             make(self.set.pictures[i], np.random.default_rng([seed, int(i)]))
-            for i in self.set.queries[:few]
+            for i in self.set.queries
         ]
 
     def plain(self, kind: str) -> np.ndarray:
@@ -281,7 +282,7 @@ class Bench:
         return self.keep(f"{method} {value} {kind}", make)["rows"]
 
     def paint(self, method: str) -> np.ndarray:
-        """Return vectors of the first `--few` occluded queries whose block was painted over."""
+        """Return vectors of the occluded queries after their block was painted over."""
 
         def fill(picture: Picture) -> Picture:
             hidden = np.zeros(picture.shape[:2], bool)
@@ -296,29 +297,37 @@ class Bench:
             return painted
 
         def make() -> dict[str, np.ndarray]:
-            pictures = self.degrade("occlusion", self.args.few)
-            return {"rows": self.embed([fill(picture) for picture in pictures])}
+            return {"rows": self.embed([fill(picture) for picture in self.degrade("occlusion")])}
 
         return self.keep(f"painted {method}", make)["rows"]
 
     def vary(self) -> np.ndarray:
-        """Return vectors of three near variants of the first `--few` clean queries."""
-        chosen = REGIMES["latent"]["near"]
+        """Return vectors of three near variants of each picture of the library, (n, 3, dim)."""
 
         def make() -> dict[str, np.ndarray]:
             model, rows = self.model("photo"), []
-            for picture in self.degrade("clean", self.args.few):
-                square = Image.fromarray(picture).resize((128, 128), Image.Resampling.LANCZOS)
-                x = to_unit(torch.from_numpy(np.array(square)).permute(2, 0, 1)[None])
-                start = model.encode(x)[0].float()
-                condition = torch.from_numpy(self.embed([picture])[0])
-                for state in denoise_states(model, start, [0, 1, 2], chosen, condition):
-                    x = state.x
-                pictures = to_bytes(model.decode(x.float())).permute(0, 2, 3, 1).numpy()
-                rows.append(self.embed(list(pictures)))
+            for picture, vector in zip(self.set.pictures, self.embed_index(), strict=True):
+                drawn = draw_variants(model, Image.fromarray(picture), vector, [0, 1, 2])
+                rows.append(self.embed([np.asarray(one) for one in drawn]))
             return {"rows": np.stack(rows)}
 
         return self.keep("variants", make)["rows"]
+
+    def fit_denoiser(self) -> VectorDenoiser | None:
+        """Train the denoiser over vectors, or return None without photos144."""
+        path = self.args.data / "photos144-open-0.zip"
+        if not path.exists():
+            return None
+        kept = self.folder.parent / f"photos144-{self.args.short}-{self.args.seed}.npy"
+        if not kept.exists():
+            with zipfile.ZipFile(path) as file:
+                names = sorted(name for name in file.namelist() if name.endswith(".webp"))
+                chosen = np.random.default_rng(self.args.seed).permutation(len(names))[:TRAINED]
+                opened = (Image.open(io.BytesIO(file.read(names[i]))) for i in chosen)
+                pictures = [fit(one, self.args.short) for one in opened]
+            with torch.inference_mode():
+                np.save(kept, self.embed(pictures))
+        return VectorDenoiser.fit(np.load(kept), self.args.seed)
 
 
 class Scorer:
@@ -389,7 +398,7 @@ def average(rows: np.ndarray, more: np.ndarray) -> np.ndarray:
     return total / np.linalg.norm(total, axis=1, keepdims=True)
 
 
-def compute_vectors(bench: Bench, few: int, is_quick: bool) -> None:
+def compute_vectors(bench: Bench, is_quick: bool) -> None:
     """Compute all vectors of a set, the most telling ones first."""
     bench.embed_index()
     for kind in KINDS:
@@ -402,13 +411,12 @@ def compute_vectors(bench: Bench, few: int, is_quick: bool) -> None:
                 bench.clean_classically(kind, method, value)
     if is_quick:
         return
-    for kind in BLENDED:
+    for kind in KINDS:
         bench.blend(kind)
     bench.embed_index(edits=True)
-    if few:
-        bench.vary()
-        for method in PAINTERS:
-            bench.paint(method)
+    bench.vary()
+    for method in PAINTERS:
+        bench.paint(method)
 
 
 def measure(bench: Bench, args: argparse.Namespace) -> list[tuple[str, str, Scores, Scores, str]]:
@@ -416,14 +424,16 @@ def measure(bench: Bench, args: argparse.Namespace) -> list[tuple[str, str, Scor
     index = bench.embed_index()
     scorer = Scorer(bench.set, index)
     lines = []
+    denoiser = None if args.quick else bench.fit_denoiser()
+    more = {} if args.quick else {"edits": bench.embed_index(edits=True), "variants": bench.vary()}
     for kind in KINDS:
         rows = bench.plain(kind)
         plain = scorer.match(rows)
 
-        def add(method: str, scores: Scores, note: str = "", base: Scores = plain) -> None:
-            lines.append((kind, method, scores, base, note))  # noqa: B023
+        def add(method: str, scores: Scores, note: str = "") -> None:
+            lines.append((kind, method, scores, plain, note))  # noqa: B023
 
-        def expand(rows: np.ndarray) -> tuple[Scores, str]:
+        def expand(rows: np.ndarray, scorer: Scorer = scorer) -> tuple[Scores, str]:
             grid = [(n, alpha) for n in NEIGHBOURS for alpha in ALPHAS]
             options = {(0, 0.0): scorer.match(rows)}
             return cross_fit(options | {one: scorer.expand(rows, *one) for one in grid})
@@ -450,28 +460,32 @@ def measure(bench: Bench, args: argparse.Namespace) -> list[tuple[str, str, Scor
             for method, values in (("median", KERNELS), ("NLM", STRENGTHS)):
                 tried = {v: scorer.match(bench.clean_classically(kind, method, v)) for v in values}
                 add(method, *cross_fit(tried))
-        if kind in BLENDED and not args.quick:
-            add("flips and crops of the query, 4", scorer.match(average(rows, bench.blend(kind))))
-    if args.quick:
-        return lines
-    edits = bench.embed_index(edits=True)
-    mean = average(index, edits)
-    for kind in KINDS:
-        rows = bench.plain(kind)
-        plain = scorer.match(rows)
-        lines.append((kind, "index: mean of 4 edits", scorer.score(rows @ mean.T), plain, ""))
-        stack = np.stack([rows @ one.T for one in (index, *np.moveaxis(edits, 1, 0))])
-        lines.append((kind, "index: 4 vectors a picture", scorer.score(stack.max(0)), plain, ""))
-    if args.few:
-        few = bench.plain("occlusion")[: args.few]
-        base = scorer.match(few)
-        for method in PAINTERS:
-            scores = scorer.match(bench.paint(method))
-            lines.append(("occlusion", f"painted: {method}", scores, base, f"n {len(few)}"))
-        few = bench.plain("clean")[: args.few]
-        base = scorer.match(few)
-        scores = scorer.match(average(few, bench.vary()))
-        lines.append(("clean", "variants of the query, 4", scores, base, f"n {len(few)}"))
+        if denoiser:
+            denoised: dict[object, Scores] = {(0.0, 0.0): plain}
+            for sigma in SIGMAS:
+                clean = denoiser.denoise(rows, sigma)
+                for share in SHARES:
+                    mixed = (1 - share) * rows + share * clean
+                    mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
+                    denoised[sigma, share] = scorer.match(mixed)
+            add("denoiser over vectors, sigma and share chosen", *cross_fit(denoised))
+        if args.quick:
+            continue
+        add("query: mean with 3 edits", scorer.match(average(rows, bench.blend(kind))))
+        if kind == "clean":
+            varied = bench.vary()[bench.set.queries]
+            add("query: mean with 3 variants", scorer.match(average(rows, varied)))
+        if kind == "occlusion":
+            for painter in PAINTERS:
+                add(f"painted: {painter}", scorer.match(bench.paint(painter)))
+        for name, others in more.items():
+            mean = Scorer(bench.set, average(index, others))
+            add(f"index: mean with 3 {name}", mean.match(rows))
+            stack = np.stack([rows @ one.T for one in (index, *np.moveaxis(others, 1, 0))])
+            add(f"index: itself and 3 {name}", scorer.score(stack.max(0)))
+            if used.any():
+                add(f"restored; index: mean with 3 {name}", mean.match(options[1.0]))
+            add(f"index: mean with 3 {name}, then alpha-QE", *expand(rows, mean))
     return lines
 
 
@@ -518,10 +532,9 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("build") / "diffusion-helps")
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--queries", type=int, default=500)
-    parser.add_argument("--few", type=int, default=40)
     parser.add_argument("--short", type=int, default=96)
     parser.add_argument("--every", type=int, default=5, help="of photos64-val, each such picture")
-    parser.add_argument("--quick", action="store_true", help="no flips, crops, index, painting")
+    parser.add_argument("--quick", action="store_true", help="no edits, index, variants, painting")
     parser.add_argument("--sets", default="", help="names of some sets, with commas between")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -532,7 +545,7 @@ def main() -> None:
         if args.sets and one.name not in args.sets.split(","):
             continue
         bench = Bench(args, one)
-        compute_vectors(bench, args.few, args.quick)
+        compute_vectors(bench, args.quick)
         lines = results[one.name] = measure(bench, args)
         print(f"\n{one.name}: {len(one.pictures)} pictures, {len(one.queries)} queries, ", end="")
         print(f"seed {args.seed}\n")

@@ -67,8 +67,8 @@ def compute_views(args: argparse.Namespace) -> dict[str, np.ndarray]:
         rows.setdefault("degraded", []).append(embed([degrade(crops[0], rng) for _ in crops]))
         for regime in ("near", "concept"):
             seeds = [args.views * number + i for i in range(args.views)]
-            drawn = draw_variants(model, picture, rows["itself"][-1][0], seeds, regime)
-            rows.setdefault(regime, []).append(embed(drawn))
+            variants = draw_variants(model, picture, rows["itself"][-1][0], seeds, regime)
+            rows.setdefault(regime, []).append(embed(variants))
     stacks = {kind: np.stack(parts) for kind, parts in rows.items()}
     np.savez(path, **stacks)  # type: ignore[arg-type]
     return stacks

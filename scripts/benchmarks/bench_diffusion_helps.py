@@ -307,8 +307,8 @@ class Bench:
         def make() -> dict[str, np.ndarray]:
             model, rows = self.model("photo"), []
             for picture, vector in zip(self.set.pictures, self.embed_index(), strict=True):
-                drawn = draw_variants(model, Image.fromarray(picture), vector, [0, 1, 2])
-                rows.append(self.embed([np.asarray(one) for one in drawn]))
+                variants = draw_variants(model, Image.fromarray(picture), vector, [0, 1, 2])
+                rows.append(self.embed([np.asarray(one) for one in variants]))
             return {"rows": np.stack(rows)}
 
         return self.keep("variants", make)["rows"]

@@ -11,7 +11,7 @@ side of `--short` pixels at most, as small copies from the web have.
 Hyperparameters of the rivals are chosen on one half of the queries and used on the other, both
 ways, so that every query is measured with values that it did not choose. Intervals are for 95 %:
 paired bootstrap over queries of the difference to the plain search. The denoiser over vectors is
-trained on 4,000 pictures of photos144. All vectors are kept in `--cache`, so that the command can
+trained on 4,000 pictures of photos144. All vectors are cached in `--cache`, so that the command can
 be interrupted and goes on. One thread.
 """
 
@@ -318,16 +318,16 @@ class Bench:
         path = self.args.data / "photos144-open-0.zip"
         if not path.exists():
             return None
-        kept = self.folder.parent / f"photos144-{self.args.short}-{self.args.seed}.npy"
-        if not kept.exists():
+        cached = self.folder.parent / f"photos144-{self.args.short}-{self.args.seed}.npy"
+        if not cached.exists():
             with zipfile.ZipFile(path) as file:
                 names = sorted(name for name in file.namelist() if name.endswith(".webp"))
                 chosen = np.random.default_rng(self.args.seed).permutation(len(names))[:TRAINED]
                 opened = (Image.open(io.BytesIO(file.read(names[i]))) for i in chosen)
                 pictures = [fit(one, self.args.short) for one in opened]
             with torch.inference_mode():
-                np.save(kept, self.embed(pictures))
-        return VectorDenoiser.fit(np.load(kept), self.args.seed)
+                np.save(cached, self.embed(pictures))
+        return VectorDenoiser.fit(np.load(cached), self.args.seed)
 
 
 class Scorer:

@@ -91,6 +91,7 @@ HIT = {
     "evidence": {
         "verdict": "edited",
         "inliers": 148,
+        "matches": 152,
         "agreement": 0.943,
         "query_overlap": 1.0,
         "hit_overlap": 0.2508,

@@ -120,6 +120,8 @@ def _describe(
         reply["metadata"] = asdict(_make_metadata(frame, facts, length, kind))
         reply["description"] = Description().to_json()  # it was read, and says nothing
         blobs.append(images.thumbnail(frame.image))
+    if job["features"] == "compact":
+        job = job | {"features": "frame"}
     add_pixels(job, frame.image, reply, blobs)
     return blobs
 

@@ -7,8 +7,10 @@ A. Zisserman, "Three things everyone should know to improve object retrieval", C
 There are two kinds. Compact features are stored for every picture, at most 4 KB: few points, spread
 over the picture, each with a code of 128 bits: the signs of a fixed projection of its RootSIFT
 descriptor, as in H. Jegou, M. Douze and C. Schmid, "Hamming embedding and weak geometric
-consistency", ECCV 2008. Dense features are of a query, or of a hit that is looked at closely: more
-points with whole descriptors. `scripts/train/local_features.py` makes the projection.
+consistency", ECCV 2008. Those of a frame of a film have more points, at most 9 KB, so that it can
+be looked at closely without decoding the film. Dense features are of a query, or of a hit that is
+looked at closely: more points with whole descriptors. `scripts/train/local_features.py` makes the
+projection.
 """
 
 from __future__ import annotations
@@ -27,11 +29,11 @@ if TYPE_CHECKING:
 
 BITS = 128
 """Bits of a code."""
-COMPACT_COUNT, DENSE_COUNT = 160, 1000
-"""Points of a picture at most."""
-MOST_COMPACT, MOST_DENSE = 240, 1200
+COMPACT_COUNT, FRAME_COUNT, DENSE_COUNT = 160, 400, 1000
+"""Points of a picture at most. The index has the first `COMPACT_COUNT` of a frame."""
+MOST_COMPACT, MOST_FRAME, MOST_DENSE = 240, 1000, 1200
 """Points that are described, of which those are chosen: the strongest. Describing takes longest."""
-COMPACT_SIDE, DENSE_SIDE, QUERY_SIDE = 256, 512, 400
+COMPACT_SIDE, FRAME_SIDE, DENSE_SIDE, QUERY_SIDE = 256, 400, 512, 400
 """Most pixels of the long side of the picture in which they are found. A query that is smaller than
 the last one is enlarged to it."""
 CONTRAST, DENSE_CONTRAST = 0.03, 0.015
@@ -81,6 +83,10 @@ class LocalFeatures:
             raise ValueError("compact features have no descriptors")
         return normalize_descriptors(self.descriptors)
 
+    def cut(self, count: int) -> LocalFeatures:
+        """Return compact features of the first points alone. count: how many at most."""
+        return LocalFeatures(self.width, self.height, self.points[:count], self.codes[:count])
+
     def mirror(self) -> LocalFeatures:
         """Return the dense features of the picture mirrored left to right.
 
@@ -99,18 +105,22 @@ class LocalFeatures:
 
 
 def extract(normalized: Image, kind: str) -> bytes:
-    """Return features of a normalized picture, packed. kind: `compact`, `dense`, or `query` for
-    dense ones of a picture that is enlarged if it is small."""
-    if kind == "compact":
-        return extract_compact(normalized)
+    """Return features of a normalized picture, packed. kind: `compact`, `frame` for compact ones of
+    a frame of a film, `dense`, or `query` for dense ones of a picture that is enlarged if it is
+    small."""
+    if kind in ("compact", "frame"):
+        return extract_compact(normalized, kind == "frame")
     return extract_dense(normalized, kind == "query")
 
 
-def extract_compact(normalized: Image) -> bytes:
+def extract_compact(normalized: Image, is_frame: bool = False) -> bytes:
     """Return the compact features of a normalized picture, packed; a few bytes if it has none."""
-    grey = _scale(normalized, COMPACT_SIDE, enlarge=False)
-    points, responses, descriptors = _detect(grey, CONTRAST, MOST_COMPACT)
-    chosen = spread(points, responses, grey.shape, COMPACT_COUNT)
+    side, contrast, most, count = COMPACT_SIDE, CONTRAST, MOST_COMPACT, COMPACT_COUNT
+    if is_frame:
+        side, contrast, most, count = FRAME_SIDE, DENSE_CONTRAST, MOST_FRAME, FRAME_COUNT
+    grey = _scale(normalized, side, enlarge=False)
+    points, responses, descriptors = _detect(grey, contrast, most)
+    chosen = spread(points, responses, grey.shape, count)
     codes = project(descriptors[chosen])
     height, width = grey.shape
     return pack(LocalFeatures(width, height, points[chosen], codes))

@@ -45,6 +45,9 @@ LEAST_CONTRAST = 4.0
 """Standard deviation of grey levels from which on a block shows anything."""
 WHOLE_SIDE = 96
 """Pixels of the long side at which the ways to lay one whole picture on another are compared."""
+NEAR = 0.25
+"""Share of the width of a hit by which things may move between two frames, and still tell that the
+frames are near in time."""
 EQUAL = 0.6
 """Correlation of two blocks from which on they show the same."""
 
@@ -56,7 +59,8 @@ class Alignment:
     matrix: (3, 3), from pixels of the query to those of the hit; it turns the query over if
     mirrored. inliers: distinct points that agree. agreement: share of the blocks with content that
     show the same, 0 to 1. blocks: how many there are. color_distance: mean CIEDE2000 of what lies
-    on each other.
+    on each other. matches: points that look the same, and lie within `NEAR` of where the matrix
+    takes them, as those of what moved do.
     """
 
     matrix: Matrix
@@ -65,6 +69,7 @@ class Alignment:
     agreement: float
     blocks: int
     color_distance: float
+    matches: int = 0
 
 
 def match_codes(query: Codes, hit: Codes) -> Pairs:
@@ -78,6 +83,14 @@ def match_codes(query: Codes, hit: Codes) -> Pairs:
     best = bits.argmin(0)
     near = np.flatnonzero(bits[best, np.arange(len(hit))] <= MOST_BITS)
     return np.stack([best[near], near], axis=1)
+
+
+def match_points(query: LocalFeatures, hit: LocalFeatures) -> Pairs:
+    """Return pairs of points that look the same: by descriptors, or by codes if the features of the
+    hit are compact."""
+    if hit.descriptors is None:
+        return match_codes(query.codes, hit.codes)
+    return match_descriptors(query, hit)
 
 
 def match_descriptors(query: LocalFeatures, hit: LocalFeatures) -> Pairs:
@@ -152,11 +165,12 @@ def _count_different(codes: Codes) -> int:
 
 
 def align(query: LocalFeatures, hit: LocalFeatures, mirrored: bool = False) -> Alignment | None:
-    """Return how a query lies on a hit, by their dense features; None if nothing tells.
+    """Return how a query lies on a hit; None if nothing tells.
 
-    mirrored: `query` is the mirrored one; the matrix is of the query itself.
+    query: its dense features. hit: dense ones too, or compact ones with pixels. mirrored: `query`
+    is the mirrored one; the matrix is of the query itself.
     """
-    pairs = match_descriptors(query, hit)
+    every = pairs = match_points(query, hit)
     best, pairs = _align_part(query, hit, pairs, mirrored)
     for _ in range(MOST_PARTS - 1):
         if best is None or len(pairs) < LEAST_PART:
@@ -166,7 +180,17 @@ def align(query: LocalFeatures, hit: LocalFeatures, mirrored: bool = False) -> A
             break
         if part.agreement * part.blocks > best.agreement * best.blocks:
             best = part
-    return best
+    return None if best is None else replace(best, matches=_count_near(query, hit, every, best))
+
+
+def _count_near(query: LocalFeatures, hit: LocalFeatures, pairs: Pairs, best: Alignment) -> int:
+    """Return how many pairs of points are within `NEAR` of where an alignment takes them."""
+    points = np.column_stack([query.points[pairs[:, 0], :2], np.ones(len(pairs))])
+    if best.mirrored:
+        points[:, 0] = query.width - points[:, 0]
+    moved = points @ best.matrix.T
+    error = moved[:, :2] / moved[:, 2:] - hit.points[pairs[:, 1], :2]
+    return int((np.hypot(*error.T) < NEAR * hit.width).sum())
 
 
 def _align_part(

@@ -6,17 +6,20 @@ features say which of them are worth a look; those are decoded again, and compar
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import BinaryIO, Protocol
 
 import numpy as np
+from PIL import Image
 
 from search.catalog.reads import CatalogReader
 from search.media.decoder_pool import (
@@ -27,7 +30,13 @@ from search.media.decoder_pool import (
     Features,
 )
 from search.media.frames import request_frame
-from search.media.local_features import LocalFeatures, unpack, unpack_dense
+from search.media.local_features import (
+    COMPACT_COUNT,
+    Codes,
+    LocalFeatures,
+    unpack,
+    unpack_dense,
+)
 from search.media.open_file import FilePlace, read_first
 from search.media.thumbnails import Thumbnails
 from search.querying.geometry import (
@@ -75,10 +84,13 @@ LEAST_SHOWN = 0.4
 EQUAL_AGREEMENT, EQUAL_COLORS = 0.95, 1.5
 """Least agreement, and greatest distance of colors (CIEDE2000), of equal pixels."""
 COLOR_SCALE = 5.0
-"""Distance of colors (CIEDE2000) that halves the strength of evidence: of the frames of a film that
-show one scene, the nearest in time should come first (chosen by `scripts/bench films`)."""
+"""Distance of colors (CIEDE2000) that halves the strength of evidence."""
 LEAST_BLOCKS, WHOLE_BLOCKS = 4, 16
 """Blocks with content that must be compared, with points and without."""
+
+
+Shares = tuple[int, int]
+"""Points that a picture shares with a query, and with the mirrored query."""
 
 
 class VerifierParts(Protocol):
@@ -186,21 +198,21 @@ class Verifier:
             *candidates[:NEAREST],
             *(one for one in candidates[NEAREST:] if one.row_id in shared),
         ]
-        shares = self._count_shared(queries, [one.row_id for one in chosen])
-        counts = {row_id: max(share) for row_id, share in shares.items()}
-        evidence = {one.row_id: _no_evidence(one) for one in chosen}
+        stored = self._load_compact([one.row_id for one in chosen])
+        shares = {
+            row_id: _count_shared(queries, hit.cut(COMPACT_COUNT)) for row_id, hit in stored.items()
+        }
         first = {one.row_id for one in candidates[:FIRST]}
-        close = [
-            one
-            for one in sorted(chosen, key=lambda one: -counts.get(one.row_id, 0))
-            if counts.get(one.row_id, 0) >= LEAST_POINTS or one.row_id in first
-        ][:CLOSE]
-        close += [one for one in chosen if one.row_id in first and one not in close]
+        close = _choose_close(chosen, shares, first)
+        evidence = {one.row_id: _no_evidence(one) for one in chosen}
+        proven = self._check_frames(queries, close, stored, shares, first, end)
+        evidence |= proven
+        if proven:  # the film is found, and need not be decoded
+            close = [one for one in close if one.summary.time is None]
         is_proven = False
         for place, (one, begun) in enumerate(self._begin_all(close)):
-            count = counts.get(one.row_id, 0)
-            late = place > 0 and self._clock() > end
-            needless = is_proven and count < MORE_POINTS and one.row_id not in first
+            late = (place > 0 or bool(proven)) and self._clock() > end
+            needless = is_proven and _is_doubtful(one, shares, first)
             features = None if late or needless else self._take(begun, end if place else end + 10)
             if features is None:
                 if begun is not None:
@@ -208,12 +220,53 @@ class Verifier:
                 if not needless:
                     del evidence[one.row_id]
                 continue
-            plain, mirrored = shares.get(one.row_id, (0, 0))
-            compared = _compare(queries, features, mirrored > plain, one.row_id in first)
+            compared = _compare_with(queries, one, features, shares, first)
             if compared is not None:
-                evidence[one.row_id] = judge(one, *compared, features)
-                is_proven |= evidence[one.row_id].verdict == "edited"
+                evidence[one.row_id] = compared
+                is_proven |= compared.verdict == "edited"
         return evidence
+
+    def _check_frames(
+        self,
+        queries: Sequence[QueryFeatures],
+        close: Sequence[Candidate],
+        stored: Mapping[int, LocalFeatures],
+        shares: Mapping[int, Shares],
+        first: Collection[int],
+        end: float,
+    ) -> dict[int, Evidence]:
+        """Return the evidence for the frames of films that are proven by what the library has of
+        them: compact features and a thumbnail. Nothing of a film is decoded.
+
+        close: candidates, the likeliest first. end: when the last one may be compared, by the
+        clock; the first one always is.
+        """
+        proven = dict[int, Evidence]()
+        frames = [one for one in close if one.summary.time is not None]
+        for place, one in enumerate(frames):
+            if place > 0 and self._clock() > end:
+                break
+            if proven and _is_doubtful(one, shares, first):
+                continue
+            pixels = self._read_pixels(one.summary.id)
+            if pixels is None or one.row_id not in stored:
+                continue
+            features = replace(stored[one.row_id], pixels=pixels)
+            compared = _compare_with(queries, one, features, shares, first)
+            if compared is not None and compared.verdict == "edited":
+                proven[one.row_id] = compared
+        return proven
+
+    def _read_pixels(self, picture_id: str) -> Codes | None:
+        """Return the pixels of a thumbnail, (h, w, 3); None if there is none."""
+        data = self._parts.thumbnails.read(picture_id)
+        if data is None:
+            return None
+        try:
+            with Image.open(io.BytesIO(data), formats=("WEBP",)) as thumbnail:
+                return np.asarray(thumbnail.convert("RGB"))
+        except (OSError, ValueError):  # a damaged one, which `lookalike check` makes again
+            return None
 
     @staticmethod
     def rank(
@@ -240,21 +293,13 @@ class Verifier:
                 kinds[row_id] = "copy" if is_copy else "similar"
         return kinds
 
-    def _count_shared(
-        self, queries: Sequence[QueryFeatures], row_ids: Sequence[int]
-    ) -> dict[int, tuple[int, int]]:
-        """Return how many points of pictures lie as those of a query do, and as those of the
-        mirrored query, by compact features."""
-        counts: dict[int, tuple[int, int]] = {}
+    def _load_compact(self, row_ids: Sequence[int]) -> dict[int, LocalFeatures]:
+        """Return the compact features of pictures that have any, by row id."""
+        features = dict[int, LocalFeatures]()
         for row_id, data in self._parts.reader.load_features(row_ids).items():
-            try:
-                hit = unpack(data)
-            except ValueError:
-                continue
-            both = [[_count_pairs(one, hit) for one, _ in query.list_both()] for query in queries]
-            if both:
-                counts[row_id] = max(one[0] for one in both), max(one[1] for one in both)
-        return counts
+            with suppress(ValueError):  # damaged
+                features[row_id] = unpack(data)
+        return features
 
     def _begin_all(
         self, candidates: Sequence[Candidate]
@@ -306,6 +351,49 @@ class Verifier:
         if isinstance(result, DecodeFailure) or result.features is None:
             return None
         return unpack_dense(result.features)
+
+
+def _choose_close(
+    chosen: Sequence[Candidate], shares: Mapping[int, Shares], first: Collection[int]
+) -> list[Candidate]:
+    """Return the candidates that are compared closely, the likeliest first, at most `CLOSE` and
+    those of `first`. shares: see `_count_shared`. first: row ids of the first by vector."""
+    by_points = sorted(chosen, key=lambda one: -_count_points(one, shares))
+    close = [
+        one
+        for one in by_points
+        if _count_points(one, shares) >= LEAST_POINTS or one.row_id in first
+    ][:CLOSE]
+    return close + [one for one in chosen if one.row_id in first and one not in close]
+
+
+def _count_points(one: Candidate, shares: Mapping[int, Shares]) -> int:
+    return max(shares.get(one.row_id, (0, 0)))
+
+
+def _is_doubtful(one: Candidate, shares: Mapping[int, Shares], first: Collection[int]) -> bool:
+    """Return whether a candidate is not worth a comparison once another one is proven."""
+    return one.row_id not in first and _count_points(one, shares) < MORE_POINTS
+
+
+def _compare_with(
+    queries: Sequence[QueryFeatures],
+    one: Candidate,
+    features: LocalFeatures,
+    shares: Mapping[int, Shares],
+    first: Collection[int],
+) -> Evidence | None:
+    """Return the evidence for a candidate of these features; None if nothing tells."""
+    plain, mirrored = shares.get(one.row_id, (0, 0))
+    compared = _compare(queries, features, mirrored > plain, one.row_id in first)
+    return None if compared is None else judge(one, *compared, features)
+
+
+def _count_shared(queries: Sequence[QueryFeatures], hit: LocalFeatures) -> Shares:
+    """Return how many points of a picture lie as those of a query do, and as those of the mirrored
+    query, by compact features: the most of any query."""
+    both = [[_count_pairs(one, hit) for one, _ in query.list_both()] for query in queries]
+    return max((one[0] for one in both), default=0), max((one[1] for one in both), default=0)
 
 
 def _count_pairs(query: LocalFeatures, hit: LocalFeatures) -> int:
@@ -383,6 +471,7 @@ def judge(
     return Evidence(
         verdict=verdict,
         inliers=alignment.inliers,
+        matches=alignment.matches,
         agreement=alignment.agreement,
         query_overlap=query_overlap,
         hit_overlap=hit_overlap,
@@ -429,15 +518,23 @@ def rank_by_evidence(
             return 0, 0.0
         own = evidence.get(one.row_id)
         rank = ranks.get(own.verdict if own else None, 3)
-        strength = 0.0 if own is None or rank == 3 else measure_strength(own)
+        is_frame = one.summary.time is not None
+        strength = 0.0 if own is None or rank == 3 else measure_strength(own, is_frame)
         return rank, -strength
 
     return sorted(candidates, key=key)
 
 
-def measure_strength(evidence: Evidence) -> float:
+def measure_strength(evidence: Evidence, is_frame: bool = False) -> float:
     """Return how strong evidence is: the more points agree, the more of the pixels, the more of one
-    picture is in the other, and the nearer the colors are."""
+    picture is in the other, and the nearer the colors are.
+
+    is_frame: of a film. Of the frames that show one scene, the nearest in time should come first.
+    Points of what moved tell it, since they are not far; colors do not, since what moves covers
+    other parts (`scripts/bench films`).
+    """
     contained = max(evidence.query_overlap, evidence.hit_overlap)
+    if is_frame:
+        return math.sqrt((evidence.matches + 10) * evidence.agreement) * contained
     closeness = 1 / (1 + (evidence.color_distance or 0.0) / COLOR_SCALE)
     return math.sqrt(evidence.inliers + 10) * evidence.agreement * contained**2 * closeness

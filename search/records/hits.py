@@ -47,7 +47,9 @@ class Evidence:
 
     verdict: `edited`, the same picture, perhaps changed; `photographed_again`, another photograph
     of the same object; `alike`, neither is proven. inliers: distinct points that lie in both as one
-    transform says. agreement: share of the parts that lie on each other and show the same, 0 to 1.
+    transform says. matches: points that look the same and lie at most a quarter of the width from
+    there, so also those of what moved between two frames of a film. agreement: share of the parts
+    that lie on each other and show the same, 0 to 1.
     query_overlap, hit_overlap: shares of the query and of the hit that show what the other does, 0
     to 1. query_outline: the corners of the hit in the query, hit_outline: those of the query in the
     hit, as shares of width and height, from the upper left corner of the picture that they are of
@@ -58,6 +60,7 @@ class Evidence:
 
     verdict: Verdict
     inliers: int = 0
+    matches: int = 0
     agreement: float = 0.0
     query_overlap: float = 0.0
     hit_overlap: float = 0.0

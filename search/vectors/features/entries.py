@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from search.media.local_features import BITS, Codes, find_words, unpack
+from search.media.local_features import BITS, COMPACT_COUNT, Codes, find_words, unpack
 from search.types import RowIds
 
 CODE_BYTES = BITS // 8
@@ -33,7 +33,7 @@ def list_entries(features: Mapping[int, bytes]) -> tuple[RowIds, RowIds, Codes]:
     ids, codes = [np.zeros(0, np.int64)], [np.zeros((0, CODE_BYTES), np.uint8)]
     for row_id, data in features.items():
         try:
-            own = unpack(data).codes[: 1 << POINT_BITS]
+            own = unpack(data).codes[:COMPACT_COUNT]
         except ValueError:
             continue
         ids.append((row_id << POINT_BITS) + np.arange(len(own), dtype=np.int64))

@@ -9,6 +9,7 @@ from PIL import Image, ImageOps
 
 from search.media import local_features
 from search.media.local_features import LocalFeatures, extract, pack, unpack, unpack_dense
+from search.vectors.features.entries import POINT_BITS, list_entries
 
 PICTURE = SAMPLES / "dress" / "01.jpg"
 
@@ -29,19 +30,30 @@ def test_compact_features_take_at_most_4_kb_and_are_spread_over_the_picture() ->
     assert counts.min() > len(features) / 10
 
 
-def test_compact_features_are_read_as_they_were_packed() -> None:
-    features = unpack(extract(open_sample(), "compact"))
+def test_a_frame_has_more_points_and_the_index_only_the_first_of_them() -> None:
+    data = extract(open_sample(), "frame")
+    features = unpack(data)
+    assert len(data) <= 9000 and 300 <= len(features) <= local_features.FRAME_COUNT
+    _, ids, codes = list_entries({7: data})
+    assert len(ids) == local_features.COMPACT_COUNT and (ids >> POINT_BITS == 7).all()
+    first = features.cut(local_features.COMPACT_COUNT).codes
+    assert sorted(map(bytes, codes)) == sorted(map(bytes, first))
+
+
+@pytest.mark.parametrize("kind", ["compact", "frame"])
+def test_compact_features_are_read_as_they_were_packed(kind: str) -> None:
+    features = unpack(extract(open_sample(), kind))
     again = unpack(pack(features))
     assert np.allclose(again.points, features.points, atol=0.01)
     assert (again.codes == features.codes).all()
     assert (again.width, again.height) == (features.width, features.height)
 
 
-@pytest.mark.parametrize("kind", ["compact", "dense", "query"])
+@pytest.mark.parametrize("kind", ["compact", "frame", "dense", "query"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (64, 64), (2000, 3)])
 def test_a_blank_or_tiny_picture_has_no_points(kind: str, size: tuple[int, int]) -> None:
     data = extract(Image.new("RGB", size, "red"), kind)
-    features = unpack(data) if kind == "compact" else unpack_dense(data)
+    features = unpack(data) if kind in ("compact", "frame") else unpack_dense(data)
     assert len(features) == 0
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers.project import SAMPLES
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
-from search.media.local_features import LocalFeatures, extract, unpack_dense
+from search.media.local_features import LocalFeatures, extract, unpack, unpack_dense
 from search.querying.geometry import (
+    Alignment,
     align,
     align_whole,
     count_distinct,
@@ -47,6 +50,25 @@ def test_a_crop_lies_where_it_was_cut() -> None:
     expected = [(0.25, 0.25), (0.75, 0.25), (0.75, 0.5), (0.25, 0.5)]
     assert np.abs(corners - expected).max() < 0.01
     assert measure_overlap(corners) == pytest.approx(0.125, abs=0.01)
+
+
+def test_a_crop_lies_on_compact_features_with_pixels() -> None:
+    picture, stranger = open_sample(), open_sample("shoes/01.jpg")
+    width, height = picture.size
+    box = (width // 8, height // 8, width * 7 // 8, height * 7 // 8)
+    query = describe(picture.crop(box), "query")
+
+    def align_compact(one: Image.Image) -> Alignment | None:
+        points = unpack(extract(one, "compact"))
+        return align(query, replace(points, pixels=describe(one).pixels))
+
+    alignment = align_compact(picture)
+    assert alignment is not None and alignment.inliers > 20 and alignment.agreement > 0.9
+    corners = outline(alignment.matrix, query, unpack(extract(picture, "compact")))
+    expected = [(0.125, 0.125), (0.875, 0.125), (0.875, 0.875), (0.125, 0.875)]
+    assert np.abs(corners - expected).max() < 0.02
+    other = align_compact(stranger)
+    assert other is None or other.inliers < 8
 
 
 def test_strangers_do_not_agree() -> None:

@@ -289,7 +289,6 @@ def test_evidence_orders_what_is_proven_before_what_is_alike(engine: Engine) -> 
 
 
 def test_of_copies_the_whole_and_the_nearest_in_color_come_first() -> None:
-    """As of the frames of a film that show one scene."""
     parts = {"inliers": 100, "agreement": 0.7}
     whole = Evidence("edited", **parts, query_overlap=1.0, hit_overlap=0.5, color_distance=4.0)
     strengths = [
@@ -297,6 +296,14 @@ def test_of_copies_the_whole_and_the_nearest_in_color_come_first() -> None:
         for change in ({}, {"query_overlap": 0.8}, {"color_distance": 9.0}, {"inliers": 60})
     ]
     assert strengths[0] > max(strengths[1:])
+
+
+def test_of_frames_those_come_first_whose_moved_points_are_near() -> None:
+    """Even if what moves hides less of the scene in another frame, so that more pixels agree."""
+    parts = {"inliers": 40, "query_overlap": 1.0, "hit_overlap": 0.5}
+    near = Evidence("edited", matches=120, agreement=0.6, color_distance=8.0, **parts)
+    far = Evidence("edited", matches=70, agreement=0.7, color_distance=4.0, **parts)
+    assert measure_strength(near, is_frame=True) > measure_strength(far, is_frame=True)
 
 
 def test_hits_are_the_same_after_json(engine: Engine) -> None:

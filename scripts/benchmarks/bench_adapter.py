@@ -17,15 +17,21 @@ Vectors are shared with `scripts/bench diffusion-helps` by --cache.
 from __future__ import annotations
 
 import argparse
-import io
-import zipfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
-from bench_diffusion_helps import KINDS, Bench, Scorer, fit, interval, read_sets, show
-from drawn_views import crop, degrade, draw_variants
+from bench_diffusion_helps import (
+    KINDS,
+    Bench,
+    Scorer,
+    interval,
+    make_parser,
+    read_sets,
+    sample_pictures,
+    show,
+)
+from drawn_views import crop, degrade, draw_variants, embed_pictures
 from PIL import Image
 
 from diffusion import load
@@ -50,25 +56,19 @@ def compute_views(args: argparse.Namespace) -> dict[str, np.ndarray]:
             return dict(file)
     args.cache.mkdir(parents=True, exist_ok=True)
     mini, model = Mini(), load("photo")
-    with zipfile.ZipFile(args.data / "photos144-open-1.zip") as file:
-        names = sorted(name for name in file.namelist() if name.endswith(".webp"))
-        chosen = np.random.default_rng(args.seed).permutation(len(names))[: args.pictures]
-        pictures = [fit(Image.open(io.BytesIO(file.read(names[i]))), args.short) for i in chosen]
-
-    def embed(images: Sequence[Image.Image]) -> np.ndarray:
-        return mini.embed([mini.preprocessing(one) for one in images])
-
+    pictures = sample_pictures(args.data / "photos144-open-1.zip", args.pictures, args)
     rows: dict[str, list[np.ndarray]] = {}
     for number, pixels in enumerate(pictures):
         picture, rng = Image.fromarray(pixels), np.random.default_rng([args.seed, number])
-        rows.setdefault("itself", []).append(embed([picture]))
+        rows.setdefault("itself", []).append(embed_pictures(mini, [picture]))
         crops = [crop(picture, rng) for _ in range(args.views)]
-        rows.setdefault("crops", []).append(embed(crops))
-        rows.setdefault("degraded", []).append(embed([degrade(crops[0], rng) for _ in crops]))
+        rows.setdefault("crops", []).append(embed_pictures(mini, crops))
+        copies = [degrade(crops[0], rng) for _ in crops]
+        rows.setdefault("degraded", []).append(embed_pictures(mini, copies))
         for regime in ("near", "concept"):
             seeds = [args.views * number + i for i in range(args.views)]
             variants = draw_variants(model, picture, rows["itself"][-1][0], seeds, regime)
-            rows.setdefault(regime, []).append(embed(variants))
+            rows.setdefault(regime, []).append(embed_pictures(mini, variants))
     stacks = {kind: np.stack(parts) for kind, parts in rows.items()}
     np.savez(path, **stacks)  # type: ignore[arg-type]
     return stacks
@@ -124,19 +124,10 @@ def measure(bench: Bench, matrix: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    root = Path(__file__).resolve().parents[3]
-    parser.add_argument("--data", type=Path, default=root / "shared" / "data")
-    parser.add_argument("--cache", type=Path, default=Path("build") / "diffusion-helps")
+    parser = make_parser(__doc__)
     parser.add_argument("--pictures", type=int, default=600)
     parser.add_argument("--views", type=int, default=3)
     parser.add_argument("--runs", type=int, default=3, help="seeds of the training")
-    parser.add_argument("--queries", type=int, default=500)
-    parser.add_argument("--short", type=int, default=96)
-    parser.add_argument("--every", type=int, default=5, help="of photos64-val, each such picture")
-    parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)
     benches = [Bench(args, one) for one in read_sets(args)]

@@ -19,15 +19,17 @@ Draws share the pool, so that intervals tell nothing of other pools. --short: a 
 from __future__ import annotations
 
 import argparse
-import io
-import zipfile
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "train"))
+
 import numpy as np
-from drawn_views import crop, degrade, draw_variants
+from drawn_views import crop, degrade, draw_variants, embed_pictures
 from PIL import Image
+from retrieval import HELD_OUT, Load, archive, folder
 from scipy.stats import t
 
 from diffusion import Denoiser, load
@@ -45,45 +47,29 @@ KINDS: dict[str, tuple[str, ...]] = {
     "mixes with neighbours": ("mixes",),
 }
 STRENGTHS = (1e-4, 1e-3, 1e-2)
-HELD_OUT = 20  # classes of photos64, the first of the sorted ones
 SHORT = 12  # pictures a class of the short form
-
-Opener = Callable[[], Image.Image]
 
 
 @dataclass
 class Part:
     """Pictures with their classes, (n,)."""
 
-    pictures: list[Opener]
+    pictures: list[Load]
     labels: np.ndarray
 
 
-def read_folder(folder: Path, least: int, most: int | None) -> Part:
-    """Read the pictures of a class-per-folder tree, at most so many a class from a place on."""
-    pictures: list[Opener] = []
-    labels = []
-    for label, path in enumerate(sorted(path for path in folder.iterdir() if path.is_dir())):
-        files = sorted(path.glob("*.jpg"))[least:most]
-        pictures += [lambda file=file: Image.open(file) for file in files]  # type: ignore[misc]
-        labels += [label] * len(files)
-    return Part(pictures, np.array(labels))
+def select(loads: Sequence[Load], labels: np.ndarray, least: int, most: int | None) -> Part:
+    """Return of each class the pictures from a place to another one."""
+    chosen = np.concatenate(
+        [np.flatnonzero(labels == label)[least:most] for label in np.unique(labels)]
+    )
+    return Part([loads[i] for i in chosen], labels[chosen])
 
 
-def read_zips(paths: Sequence[Path], least: int, most: int | None) -> Part:
-    """Read pictures of the held-out classes of photos64, as `read_folder` does."""
-    by_class: dict[str, list[bytes]] = {}
-    for path in paths:
-        with zipfile.ZipFile(path) as file:
-            for name in sorted(n for n in file.namelist() if n.endswith(".jpg")):
-                by_class.setdefault(name.split("/")[0], []).append(file.read(name))
-    pictures: list[Opener] = []
-    labels = []
-    for label, name in enumerate(sorted(by_class)[:HELD_OUT]):
-        files = by_class[name][least:most]
-        pictures += [lambda data=data: Image.open(io.BytesIO(data)) for data in files]  # type: ignore[misc]
-        labels += [label] * len(files)
-    return Part(pictures, np.array(labels))
+def read_classes(paths: Sequence[Path]) -> tuple[list[Load], np.ndarray]:
+    """Return the pictures of the held-out classes of zips of photos64, and their classes."""
+    parts = [archive(path, slice(0, HELD_OUT), sys.maxsize) for path in paths]
+    return [load for loads, _ in parts for load in loads], np.concatenate([of for _, of in parts])
 
 
 def read_sets(args: argparse.Namespace) -> dict[str, dict[str, Part]]:
@@ -92,16 +78,17 @@ def read_sets(args: argparse.Namespace) -> dict[str, dict[str, Part]]:
     clothing = args.data / "clothing"
     if clothing.is_dir():
         sets["clothing"] = {
-            "pool": read_folder(clothing / "train", 0, args.pool),
-            "validation": read_folder(clothing / "validation", 0, most),
-            "test": read_folder(clothing / "test", 0, most),
+            "pool": select(*folder(clothing / "train"), 0, args.pool),
+            "validation": select(*folder(clothing / "validation"), 0, most),
+            "test": select(*folder(clothing / "test"), 0, most),
         }
     zips = sorted(args.data.glob("photos64-train-*.zip"))
     if zips and (args.data / "photos64-val.zip").exists():
+        training = read_classes(zips)
         sets["photos64"] = {
-            "pool": read_zips(zips, 0, args.pool),
-            "validation": read_zips(zips, args.pool, args.pool + (most or 20)),
-            "test": read_zips([args.data / "photos64-val.zip"], 0, most),
+            "pool": select(*training, 0, args.pool),
+            "validation": select(*training, args.pool, args.pool + (most or 20)),
+            "test": select(*read_classes([args.data / "photos64-val.zip"]), 0, most),
         }
     return {name: sets[name] for name in args.sets.split(",") if name in sets}
 
@@ -113,14 +100,6 @@ class Bench:
         self.args, self.mini = args, Mini()
         self._model: list[Denoiser] = []
 
-    def embed(self, pictures: Sequence[Image.Image]) -> np.ndarray:
-        """Return (n, dim) vectors."""
-        rows = []
-        for i in range(0, len(pictures), 16):
-            part = [picture.convert("RGB") for picture in pictures[i : i + 16]]
-            rows.append(self.mini.embed([self.mini.preprocessing(one) for one in part]))
-        return np.concatenate(rows)
-
     def compute(self, name: str, part: Part, view: str) -> np.ndarray:
         """Return (pictures, views, dim) vectors of one view; `itself` has one."""
         args = self.args
@@ -130,7 +109,7 @@ class Bench:
             rows = []
             for i, opener in enumerate(part.pictures):
                 picture = opener().convert("RGB")
-                rows.append(self.embed(self._draw(view, picture, i)))
+                rows.append(embed_pictures(self.mini, self._draw(view, picture, i)))
             np.save(path, np.stack(rows))
             print(f"  {path.stem}", flush=True)
         return np.load(path)
@@ -153,8 +132,9 @@ class Bench:
             return [edit(picture) for _ in range(n)]
         if not self._model:
             self._model.append(load("photo"))
+        vector = embed_pictures(self.mini, [picture])[0]
         seeds = [n * number + i for i in range(n)]
-        return draw_variants(self._model[0], picture, self.embed([picture])[0], seeds)
+        return draw_variants(self._model[0], picture, vector, seeds)
 
 
 def mix(rows: np.ndarray, n: int, seed: int) -> np.ndarray:

@@ -28,7 +28,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from drawn_views import draw_variants
+from drawn_views import draw_variants, embed_pictures
 from PIL import Image
 from vector_denoiser import VectorDenoiser
 
@@ -151,6 +151,14 @@ def fit(picture: Image.Image, short: int) -> Picture:
     return np.asarray(picture.convert("RGB").resize(size, Image.Resampling.LANCZOS))
 
 
+def sample_pictures(path: Path, count: int, args: argparse.Namespace) -> list[Picture]:
+    """Return pictures of a zip of photos144, at most so many."""
+    with zipfile.ZipFile(path) as file:
+        names = sorted(name for name in file.namelist() if name.endswith(".webp"))
+        chosen = np.random.default_rng(args.seed).permutation(len(names))[:count]
+        return [fit(Image.open(io.BytesIO(file.read(names[i]))), args.short) for i in chosen]
+
+
 def edit(picture: Picture) -> list[Picture]:
     """Return three classical edits of a picture: mirrored, and cropped to 80 % at two corners."""
     h, w = picture.shape[:2]
@@ -189,11 +197,9 @@ class Bench:
 
     def embed(self, pictures: Sequence[Picture]) -> np.ndarray:
         """Return vectors, (n, dim) of unit length."""
-        rows = []
-        for i in range(0, len(pictures), 16):
-            part = [Image.fromarray(np.ascontiguousarray(p)) for p in pictures[i : i + 16]]
-            rows.append(self.mini.embed([self.mini.preprocessing(p) for p in part]))
-        return np.concatenate(rows)
+        return embed_pictures(
+            self.mini, [Image.fromarray(np.ascontiguousarray(one)) for one in pictures]
+        )
 
     def embed_index(self, edits: bool = False) -> np.ndarray:
         """Return (n, dim) vectors of the library, or (n, 3, dim) of the edits of its pictures."""
@@ -308,7 +314,7 @@ class Bench:
             model, rows = self.model("photo"), []
             for picture, vector in zip(self.set.pictures, self.embed_index(), strict=True):
                 variants = draw_variants(model, Image.fromarray(picture), vector, [0, 1, 2])
-                rows.append(self.embed([np.asarray(one) for one in variants]))
+                rows.append(embed_pictures(self.mini, variants))
             return {"rows": np.stack(rows)}
 
         return self.keep("variants", make)["rows"]
@@ -320,11 +326,7 @@ class Bench:
             return None
         cached = self.folder.parent / f"photos144-{self.args.short}-{self.args.seed}.npy"
         if not cached.exists():
-            with zipfile.ZipFile(path) as file:
-                names = sorted(name for name in file.namelist() if name.endswith(".webp"))
-                chosen = np.random.default_rng(self.args.seed).permutation(len(names))[:TRAINED]
-                opened = (Image.open(io.BytesIO(file.read(names[i]))) for i in chosen)
-                pictures = [fit(one, self.args.short) for one in opened]
+            pictures = sample_pictures(path, TRAINED, self.args)
             with torch.inference_mode():
                 np.save(cached, self.embed(pictures))
         return VectorDenoiser.fit(np.load(cached), self.args.seed)
@@ -426,6 +428,7 @@ def measure(bench: Bench, args: argparse.Namespace) -> list[tuple[str, str, Scor
     lines = []
     denoiser = None if args.quick else bench.fit_denoiser()
     more = {} if args.quick else {"edits": bench.embed_index(edits=True), "variants": bench.vary()}
+    means = {name: Scorer(bench.set, average(index, others)) for name, others in more.items()}
     for kind in KINDS:
         rows = bench.plain(kind)
         plain = scorer.match(rows)
@@ -473,13 +476,13 @@ def measure(bench: Bench, args: argparse.Namespace) -> list[tuple[str, str, Scor
             continue
         add("query: mean with 3 edits", scorer.match(average(rows, bench.blend(kind))))
         if kind == "clean":
-            varied = bench.vary()[bench.set.queries]
+            varied = more["variants"][bench.set.queries]
             add("query: mean with 3 variants", scorer.match(average(rows, varied)))
         if kind == "occlusion":
             for painter in PAINTERS:
                 add(f"painted: {painter}", scorer.match(bench.paint(painter)))
         for name, others in more.items():
-            mean = Scorer(bench.set, average(index, others))
+            mean = means[name]
             add(f"index: mean with 3 {name}", mean.match(rows))
             stack = np.stack([rows @ one.T for one in (index, *np.moveaxis(others, 1, 0))])
             add(f"index: itself and 3 {name}", scorer.score(stack.max(0)))
@@ -523,20 +526,26 @@ def draw(path: Path, results: dict[str, list[tuple[str, str, Scores, Scores, str
     figure.savefig(path, dpi=90)
 
 
-def main() -> None:
+def make_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser of the options that say which sets there are, and where vectors are kept."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     root = Path(__file__).resolve().parents[3]
     parser.add_argument("--data", type=Path, default=root / "shared" / "data")
     parser.add_argument("--cache", type=Path, default=Path("build") / "diffusion-helps")
-    parser.add_argument("--plot", type=Path)
     parser.add_argument("--queries", type=int, default=500)
     parser.add_argument("--short", type=int, default=96)
     parser.add_argument("--every", type=int, default=5, help="of photos64-val, each such picture")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser
+
+
+def main() -> None:
+    parser = make_parser(__doc__)
+    parser.add_argument("--plot", type=Path)
     parser.add_argument("--quick", action="store_true", help="no edits, index, variants, painting")
     parser.add_argument("--sets", default="", help="names of some sets, with commas between")
-    parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)

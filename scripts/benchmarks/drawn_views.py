@@ -1,11 +1,12 @@
-"""Views of a picture for the measurements of augmentation: variants, crops, and degraded copies."""
+"""Views of a picture, and their vectors: variants, crops, and degraded copies.
+
+The measurements of augmentation share them.
+"""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 import torch
 from PIL import Image, ImageEnhance, ImageFilter
@@ -13,9 +14,20 @@ from PIL import Image, ImageEnhance, ImageFilter
 from diffusion import Denoiser
 from diffusion.data import to_bytes, to_unit
 from diffusion.sampling.variants import REGIMES, denoise_states
+from search.embedders.mini import Mini
+from search.media.edits import compress, shrink
 
 SIDE = 128  # px, of variants
 LEAST = 0.6  # side of a crop, as a share
+
+
+def embed_pictures(mini: Mini, pictures: Sequence[Image.Image]) -> np.ndarray:
+    """Return vectors, (n, dim) of unit length, sixteen pictures at a time."""
+    rows = []
+    for i in range(0, len(pictures), 16):
+        part = [picture.convert("RGB") for picture in pictures[i : i + 16]]
+        rows.append(mini.embed([mini.preprocessing(one) for one in part]))
+    return np.concatenate(rows)
 
 
 @torch.inference_mode()
@@ -58,9 +70,6 @@ def degrade(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
     if kind == 2:
         return ImageEnhance.Brightness(picture).enhance(rng.uniform(0.15, 0.5))
     if kind == 3:
-        out = io.BytesIO()
-        picture.save(out, "JPEG", quality=int(rng.integers(5, 25)))
-        return Image.open(out).convert("RGB")
+        return compress(picture, int(rng.integers(5, 25)))
     share = rng.uniform(0.2, 0.5)
-    small = cv2.resize(np.asarray(picture), None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
-    return Image.fromarray(small).resize(picture.size, Image.Resampling.BICUBIC)
+    return shrink(picture, share)

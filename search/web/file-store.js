@@ -106,3 +106,14 @@ function finish(request) {
     request.onerror = () => reject(request.error);
   });
 }
+
+/**
+ * Return a file of its contents.
+ * @param {string} data Base64.
+ * @param {string} name
+ * @param {string} type MIME type.
+ */
+export function decodeFile(data, name, type) {
+  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+  return new File([bytes], name, { type });
+}

@@ -53,8 +53,7 @@ export function buildQuery(route) {
     const weight = term.weight === 1 ? {} : { weight: term.weight };
     if (isWords(term)) return { text: term.what, ...weight };
     const file = parseFile(term.what);
-    const crop = term.crop ? { crop: term.crop.map((share) => `${share}%`) } : {};
-    return { image: file === null ? term.what : files.indexOf(file), ...weight, ...crop };
+    return { image: file === null ? term.what : files.indexOf(file), ...weight, ...writeCrop(term) };
   };
   const { k, where, min, kind, isFolded, sort } = route;
   /** @type {(term: QueryTerm) => boolean} */
@@ -71,4 +70,13 @@ export function buildQuery(route) {
     ...(isFolded ? { collapse: true } : {}),
     ...(sort && sort !== 'score' ? { sort } : {}),
   };
+}
+
+/**
+ * Return the crop of a picture as the API takes it.
+ * @param {QueryTerm} term
+ * @returns {{ crop?: string[] }}
+ */
+export function writeCrop({ crop }) {
+  return crop ? { crop: crop.map((share) => `${share}%`) } : {};
 }

@@ -3,10 +3,12 @@
 // original stays beside it.
 
 import { getElement, moveFocus } from './dom.js';
+import { decodeFile } from './file-store.js';
 import { translate, translator } from './i18n.js';
 import { PaintingDialog } from './painting-dialog.js';
 import { loadPicture } from './picture-pixels.js';
 import { formatProblem, toProblem } from './problems.js';
+import { writeCrop } from './query.js';
 
 /** @import { Api } from './api.js' */
 /** @import { FileStore } from './file-store.js' */
@@ -133,7 +135,7 @@ export class Restoration {
     try {
       const { png } = await api.restore(await addresses.findSource(term.what), writeCrop(term));
       if (png === null || term.what !== this.#term?.what) return;
-      const [number] = files.add([decodePng(png, translate('restored_name'))]);
+      const [number] = files.add([decodeFile(png, translate('restored_name'), 'image/png')]);
       this.#callbacks.onChange({ ...term, what: `file:${number}`, crop: null, from: { term } });
     } catch (error) {
       this.#callbacks.showToast(formatProblem(toProblem(error), translator));
@@ -163,7 +165,7 @@ export class Restoration {
         const source = await addresses.findSource(term.what);
         const { png } = await api.restore(source, writeCrop(term), signal, mask);
         if (png === null || signal.aborted) return;
-        const [drawn, painted] = files.add([new File([mask], 'mask.png'), decodePng(png, translate('painted_name'))]);
+        const [drawn, painted] = files.add([new File([mask], 'mask.png'), decodeFile(png, translate('painted_name'), 'image/png')]);
         const { weight } = shown;
         const crop = isPainted ? shown.crop : null; // of what was painted over: it has the same sides
         this.#callbacks.onChange({ what: `file:${painted}`, weight, crop, from: { term, mask: drawn } });
@@ -183,22 +185,4 @@ export class Restoration {
  */
 function getKey(origin) {
   return JSON.stringify([origin?.term.what, origin?.term.crop]);
-}
-
-/**
- * Return the crop of a picture as the API takes it.
- * @param {QueryTerm} term
- */
-function writeCrop({ crop }) {
-  return crop ? { crop: crop.map((share) => `${share}%`) } : {};
-}
-
-/**
- * Return a picture of the API as a file.
- * @param {string} png Base64.
- * @param {string} name
- */
-function decodePng(png, name) {
-  const bytes = Uint8Array.from(atob(png), (letter) => letter.charCodeAt(0));
-  return new File([bytes], name, { type: 'image/png' });
 }

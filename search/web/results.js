@@ -107,7 +107,7 @@ export class Results {
     if (!hasFiles) {
       document.body.classList.remove('has-request');
       this.#list([]);
-      placeholder.show('image', translate('lost_upload'), translate('lost_upload_hint'));
+      placeholder.show('image', translate('problem_picture_lost'), translate('lost_upload_hint'));
       return;
     }
     if (route.terms.length) panel.show(route.terms);

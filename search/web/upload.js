@@ -1,6 +1,7 @@
 // Pictures that are brought to the page: dropped, pasted, chosen, or taken by a camera.
 
 import { getElement } from './dom.js';
+import { decodeFile } from './file-store.js';
 import { DRAG_TYPE } from './grid.js';
 import { parseFileAddress } from './paths.js';
 import { isAddress } from './route.js';
@@ -30,9 +31,7 @@ function parseOwnAddress(text) {
  */
 function parseDataUrl(text) {
   const [, type, data] = text.match(/^data:(image\/[\w.+-]+);base64,(.*)$/s) ?? [];
-  if (!data) return null;
-  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
-  return new File([bytes], type.replace('/', '.'), { type });
+  return data ? decodeFile(data, type.replace('/', '.'), type) : null;
 }
 
 /**

@@ -1,7 +1,8 @@
 """Verification: find pictures that share points with a query, and check hits by geometry.
 
 Candidates come from the vectors and from the index of local features. Their stored, compact
-features say which of them are worth a look; those are decoded again, and compared closely.
+features say which of them are worth a look. Those are decoded again, and compared closely; frames
+of films first by what the library has of them.
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ from search.media.decoder_pool import (
 from search.media.frames import request_frame
 from search.media.local_features import (
     COMPACT_COUNT,
-    Codes,
     LocalFeatures,
     unpack,
     unpack_dense,
@@ -54,6 +54,7 @@ from search.querying.geometry import (
 from search.querying.query import Term
 from search.querying.steps import Candidate, ResolvedTerm
 from search.records.hits import Evidence, Kind, Outline, Verdict
+from search.types import Pixels
 from search.vectors.features.replica import FeatureReplica
 
 log = logging.getLogger(__name__)
@@ -257,7 +258,7 @@ class Verifier:
                 proven[one.row_id] = compared
         return proven
 
-    def _read_pixels(self, picture_id: str) -> Codes | None:
+    def _read_pixels(self, picture_id: str) -> Pixels | None:
         """Return the pixels of a thumbnail, (h, w, 3); None if there is none."""
         data = self._parts.thumbnails.read(picture_id)
         if data is None:

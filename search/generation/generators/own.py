@@ -116,11 +116,7 @@ class OwnGenerator:
     @property
     def is_readable(self) -> bool:
         """Whether the weights are a checkpoint, as far as its description tells."""
-        try:
-            self._read_config()
-        except CheckpointError:
-            return False
-        return True
+        return self.native_size is not None
 
     def fetch(self) -> Iterator[Progress]:
         """See `Generator`. The weights are in the package, or in a file of the user."""

@@ -8,7 +8,8 @@ film; a sync that was interrupted reads it again, and embeds what has no vector 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -32,6 +33,7 @@ MOST_WORDS = 20_000
 """Characters of the words of a frame."""
 MOST_FAILED = 3
 """Parts that fail one after the other, until the film is given up."""
+THINNED = "from {} on, not every scene is indexed: its pictures take too long to decode"
 NO_FRAMES = "no picture in it can be decoded"
 
 
@@ -101,15 +103,21 @@ class FilmReader:
         words, failures: get the words of all parts, and what went wrong in some.
         """
         batch, blank, before = list[DecodedPicture](), list[DecodedPicture](), None
-        has_content = False
+        has_content = is_thinned = False
         for start, part in self._read_parts(path, film):
             if isinstance(part, DecodeFailure):
                 failures.append(part)
                 reason = f"what is at {format_time(start)} could not be read: {part.reason}"
                 counts.skips.append(Skip(entry.path, reason, part.code))
                 continue
-            words += part.film.words if part.film else ()
-            for frame in part.film.frames if part.film else ():
+            if part.film is None:
+                continue
+            if part.film.is_thinned and not is_thinned:
+                is_thinned = True
+                reason = THINNED.format(format_time(start))
+                counts.skips.append(Skip(entry.path, reason, "film_thinned"))
+            words += part.film.words
+            for frame in part.film.frames:
                 grid = _read_grid(frame)
                 if before is not None and grid is not None and is_near_equal(before, grid):
                     continue  # across the border of two parts
@@ -134,27 +142,36 @@ class FilmReader:
         duration = film.film.duration if film.film else None
         if duration is not None:  # one more, since some say too little
             starts = starts[: int(duration // PART_SECONDS) + 2]
-        sources = (
-            (
-                start,
-                DecodeRequest(
-                    path,
-                    film=FilmSpan(film.id, probe, start, start + PART_SECONDS),
-                    features="compact",
-                ),
-            )
-            for start in starts
-        )
+        spans = {start: FilmSpan(film.id, probe, start, start + PART_SECONDS) for start in starts}
         prefetch = 2 * getattr(self._decoders, "workers", 2)
-        parts = iter(self._decoders.load(sources, self._steps, prefetch=prefetch))
         failed = 0
-        for start, part in parts:
+        for start, part in self._load_parts(path, spans.items(), prefetch):
             yield start, part
+            span = spans[start]
+            while (resume := _get_resume(part)) is not None:  # the time of a request was over
+                span = replace(span, resume=resume)
+                ((_, part),) = self._load_parts(path, [(start, span)], 1)
+                yield resume, part
             failed = failed + 1 if isinstance(part, DecodeFailure) else 0
             if failed == MOST_FAILED:
                 return  # what is left would fail as well
             if isinstance(part, DecodedPicture) and part.film and part.film.has_ended:
                 return
+
+    def _load_parts(
+        self, path: str, spans: Iterable[tuple[float, FilmSpan]], prefetch: int
+    ) -> Iterator[tuple[float, DecodedPicture | DecodeFailure]]:
+        """Yield what was read of each part, by its start."""
+        sources = (
+            (start, DecodeRequest(path, film=span, features="compact")) for start, span in spans
+        )
+        return iter(self._decoders.load(sources, self._steps, prefetch=prefetch))
+
+
+def _get_resume(part: DecodedPicture | DecodeFailure) -> float | None:
+    if isinstance(part, DecodeFailure) or part.film is None:
+        return None
+    return part.film.resume
 
 
 def _read_grid(frame: DecodedPicture) -> Grid | None:

@@ -120,12 +120,15 @@ class DecodeRequest:
 class FilmContent:
     """What was read of a film. duration: in seconds, None if it does not tell. words: texts by
     their time in seconds. frames: pictures of a part, each with its time. has_ended: the film ends
-    in this part."""
+    in this part. resume: the part was read to this time in seconds; None if it was read to its end.
+    is_thinned: frames were left out, since decoding them takes too long."""
 
     duration: float | None = None
     words: tuple[tuple[float, str], ...] = ()
     frames: tuple[DecodedPicture, ...] = ()
     has_ended: bool = False
+    resume: float | None = None
+    is_thinned: bool = False
 
 
 @dataclass(frozen=True)
@@ -528,4 +531,6 @@ def _read_film(
         _read_words(film.get("words", ())),
         tuple(frames),
         bool(film.get("has_ended")),
+        film.get("resume"),
+        bool(film.get("is_thinned")),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import os
 import time
 from collections.abc import Callable
@@ -32,7 +33,7 @@ Reply = tuple[dict[str, Any], list[bytes]]
 PART = 2**20  # bytes that are read at once
 ANIMATION = FilmFacts(None, (0, 0))
 LAST_SHARE = 0.9
-"""Share of the deadline of a part after which no further frame of it is described."""
+"""Share of the deadline of a part after which its other frames are left to a further request."""
 CHANGED = "it has changed since it was indexed; index its folder again"
 
 
@@ -65,7 +66,8 @@ def _inspect(file: BinaryIO, limits: Limits) -> Reply:
 
 
 def _read_part(job: dict[str, Any], file: BinaryIO, limits: Limits) -> Reply:
-    """Return the frames of a part of a film, each with what the job asks for."""
+    """Return the frames of a part of a film, each with what the job asks for. `resume` in the reply
+    is the time from which the part must be read on."""
     span = job["film"]
     end = time.monotonic() + LAST_SHARE * job["seconds"]
     _require_probe(file, span["probe"])
@@ -73,16 +75,25 @@ def _read_part(job: dict[str, Any], file: BinaryIO, limits: Limits) -> Reply:
     replies, blobs = list[dict[str, Any]](), list[bytes]()
     with Film(file, limits) as film:
         facts = film.describe()
-        part = film.read_part(span["start"], span["stop"])
+        part = film.read_part(span["start"], span["stop"], span["resume"])
+    resume = part.resume
     for frame in part.frames:
-        if time.monotonic() > end:  # what is there is better than nothing
+        if replies and time.monotonic() > end:
+            resume = frame.time
             break
         reply: dict[str, Any] = {"id": frame_id(span["content"], frame.time), "time": frame.time}
         reply["grid"] = frame.grid.astype("<i2").tobytes().hex()
         own = _describe(job, frame, reply, facts, length)
         replies.append(reply | {"count": len(own)})
         blobs += own
-    document = {"frames": replies, "words": part.words, "has_ended": part.has_ended}
+    until = math.inf if resume is None else resume
+    document = {
+        "frames": replies,
+        "words": [(at, text) for at, text in part.words if span["resume"] <= at < until],
+        "has_ended": part.has_ended and resume is None,
+        "resume": resume,
+        "is_thinned": part.is_thinned,
+    }
     return {"id": span["content"], "film": document}, blobs
 
 

@@ -63,8 +63,9 @@ LOOK_SECONDS = 0.2
 PART_DEADLINES = 4.0
 """Deadline of a part, as a multiple of that of a picture."""
 WORK_SHARE = 0.5
-"""Share of the time of a picture that decoding a part may take on the processor, and of the time of
-a part that it may take by the clock; what is left is for its frames."""
+"""Share of the time of a picture that decoding a part may take on the processor, for frames between
+key frames and for key frames each, and of the time of a part that it may take by the clock; what is
+left is for describing its frames."""
 MOST_BETWEEN = 600.0
 """Most seconds after a key frame that are decoded."""
 HEADER = 2**22
@@ -111,11 +112,15 @@ class FilmFrame:
 
 @dataclass(frozen=True)
 class FilmPart:
-    """Frames and words of a part. has_ended: the film ends in it."""
+    """Frames and words of a part. has_ended: the film ends in it. resume: the part was read to this
+    time in seconds, and must be read on from there; None if it was read to its end. is_thinned:
+    frames were left out, since decoding them takes too long."""
 
     frames: list[FilmFrame]
     words: list[tuple[float, str]]
     has_ended: bool
+    resume: float | None = None
+    is_thinned: bool = False
 
 
 @dataclass
@@ -129,17 +134,34 @@ class _Key:
 
 
 class WorkLimit:
-    """Until when a part of a film is decoded: by the processor's time, so that the same film gives
-    the same frames on a busy machine, and by the clock, so that the deadline is held."""
+    """How long a part of a film is decoded.
+
+    The time of the processor decides what is left out, so that a film gives the same frames on a
+    busy machine. The clock decides when a request ends, so that its deadline is held; the part is
+    then read on by another request, and nothing is left out. resume, is_thinned: as of `FilmPart`.
+    """
 
     def __init__(self, seconds: float) -> None:
         """seconds: the deadline of one picture."""
         self._cpu = time.process_time() + WORK_SHARE * seconds
         self._clock = time.monotonic() + WORK_SHARE * PART_DEADLINES * seconds
+        self.resume: float | None = None
+        self.is_thinned = False
 
-    def is_over(self) -> bool:
-        """Return whether no more is to be decoded."""
-        return time.process_time() > self._cpu or time.monotonic() > self._clock
+    def is_costly(self) -> bool:
+        """Return whether only key frames are to be decoded from here on."""
+        if time.process_time() <= self._cpu:
+            return False
+        self.is_thinned = True
+        return True
+
+    def is_over(self, at: float) -> bool:
+        """Return whether this request ends. at: seconds of the film, from where the next one reads
+        on."""
+        if time.monotonic() <= self._clock:
+            return False
+        self.resume = at
+        return True
 
 
 class Film:
@@ -265,20 +287,20 @@ class Film:
 
     # parts ----------------------------------------------------------------------------------------
 
-    def read_part(self, start: float, stop: float) -> FilmPart:
+    def read_part(self, start: float, stop: float, resume: float = 0.0) -> FilmPart:
         """Return the frames from key frames at `start` until before `stop`, in seconds, with what
         follows them until the next key frame, and the words in that time.
 
-        Near-equal frames that follow one another are left out. If there are too many frames, those
-        that differ least from the frame before them are dropped. Decoding ends with its share of
-        the deadline: frames that it did not reach are left out, those between key frames first.
+        resume: leave out what is before this time, in seconds; an earlier request read it. Near-
+        equal frames that follow one another are left out. If there are too many frames, those that
+        differ least from the frame before them are dropped. See `WorkLimit` for how much is
+        decoded. Raises FilmError if the time was over before anything new was reached.
         """
-        end = WorkLimit(self._limits.seconds)
-        keys, words, has_ended = self._list_keys(start, stop, end)
-        most = max(1, round(FRAMES_PER_HOUR * (stop - start) / 3600))
+        limit = WorkLimit(self._limits.seconds)
+        keys, words, has_ended = self._list_keys(start, stop, limit)
+        most = max(1, round(FRAMES_PER_HOUR * (stop - max(start, resume)) / 3600))
         frames = list[FilmFrame]()
-        candidates = self._iterate_frames(keys, end)
-        for frame in candidates:
+        for frame in self._iterate_frames(keys, resume, limit):
             if frames:
                 frame.change = measure_change(frames[-1].grid, frame.grid)
                 if is_near_equal(frames[-1].grid, frame.grid):
@@ -290,14 +312,18 @@ class Film:
                 if least < len(frames):
                     before, after = frames[least - 1], frames[least]
                     after.change = measure_change(before.grid, after.grid)
-        return FilmPart(frames, words, has_ended)
+        if limit.resume is None:
+            return FilmPart(frames, words, has_ended, None, limit.is_thinned)
+        if limit.resume <= max(start, resume):
+            raise FilmError("decoding took too long", "decode_timeout")
+        return FilmPart(frames, words, False, limit.resume, limit.is_thinned)
 
     def _list_keys(
-        self, start: float, stop: float, end: WorkLimit
+        self, start: float, stop: float, limit: WorkLimit
     ) -> tuple[list[_Key], list[tuple[float, str]], bool]:
         """Return the key frames of a part, its words, and whether the film ends in it.
 
-        Only subtitles are decoded. end: when to stop reading.
+        Only subtitles are decoded.
         """
         keys, words, characters = list[_Key](), list[tuple[float, str]](), 0
         count = intra = 0
@@ -324,7 +350,7 @@ class Film:
                     keys.append(_Key(at, packet))
             elif keys:
                 keys[-1].largest = max(keys[-1].largest, packet.size)
-            if end.is_over() or at > stop + MOST_BETWEEN:
+            if limit.is_over(last) or at > stop + MOST_BETWEEN:
                 break
         else:
             if keys:
@@ -334,28 +360,35 @@ class Film:
             keys[-1].until = min(keys[-1].until, last)
         return keys, words, False
 
-    def _iterate_frames(self, keys: list[_Key], end: WorkLimit) -> Iterator[FilmFrame]:
+    def _iterate_frames(
+        self, keys: list[_Key], resume: float, limit: WorkLimit
+    ) -> Iterator[FilmFrame]:
         """Yield frames in the order of time: key frames, and those between them where these are far
-        apart or a scene seems to change."""
-        began, done = time.process_time(), 0
-        skip = 1
+        apart or a scene seems to change. resume: seconds from which frames count."""
+        spent, count, skip = 0.0, 0, 1
         for number, key in enumerate(keys):
-            if number % skip:
+            if key.until <= resume:
                 continue
-            if end.is_over():
+            if limit.is_over(key.time):
                 return
             is_far = key.until - key.time > GAP_SECONDS
             may_cut = key.largest > CUT_SHARE * key.packet.size and key.until - key.time > 1.0
-            if (is_far or may_cut) and math.isfinite(key.until):
-                yield from self._decode_between(key, end)
+            if (is_far or may_cut) and math.isfinite(key.until) and not limit.is_costly():
+                yield from self._decode_between(key, resume, limit)
+                if limit.resume is not None:
+                    return
                 continue
+            if number % skip or is_before(key.time, resume):
+                continue
+            began = time.process_time()
             frame = self._decode_key(key)
+            spent, count = spent + time.process_time() - began, count + 1
             if frame is not None:
                 yield frame
-            done += 1
-            if done == 8:  # key frames alone may be too much, as of a film of 8K
-                needed = (time.process_time() - began) / done * len(keys)
+            if count == 8:  # key frames alone may be too much, as of a film of 8K
+                needed = spent / count * len(keys)
                 skip = max(1, math.ceil(needed / max(1e-3, WORK_SHARE * self._limits.seconds)))
+                limit.is_thinned |= skip > 1
 
     def _decode_key(self, key: _Key) -> FilmFrame | None:
         """Decode one key frame without what is around it."""
@@ -373,16 +406,16 @@ class Film:
                 codec.flush_buffers()
         return self._make_frame(frames[0], key.time) if frames else None
 
-    def _decode_between(self, key: _Key, end: WorkLimit) -> Iterator[FilmFrame]:
+    def _decode_between(self, key: _Key, resume: float, limit: WorkLimit) -> Iterator[FilmFrame]:
         """Yield a key frame, and frames behind it where a scene changes, or else so often that
-        none are further apart than `GAP_SECONDS`."""
+        none are further apart than `GAP_SECONDS`. resume: seconds from which frames count."""
         length = key.until - key.time
         step = length / math.ceil(length / GAP_SECONDS)
         last_target = key.until - step if length > GAP_SECONDS else key.until
         target, looked = key.time, -math.inf
         before: Grid | None = None
         for frame, at in self._decode_from(key.time, "NONREF"):
-            if at >= key.until - 1e-6 or end.is_over():
+            if at >= key.until - 1e-6 or limit.is_over(at) or limit.is_costly():
                 return
             if at < target - 1e-6 and at - looked < LOOK_SECONDS:
                 continue
@@ -391,7 +424,8 @@ class Film:
             is_cut = before is not None and measure_change(before, grid) >= CUT_CHANGE
             before = grid
             if at >= target - 1e-6 or is_cut:
-                picture = self._make_frame(frame, at, grid)
+                is_new = not is_before(at, resume)
+                picture = self._make_frame(frame, at, grid) if is_new else None
                 if picture is not None:
                     yield picture
                 if at >= target - 1e-6:
@@ -542,6 +576,11 @@ def _damage() -> tuple[type[Exception], ...]:
     import av
 
     return (av.FFmpegError, ValueError, EOFError, OSError)
+
+
+def is_before(at: float, resume: float) -> bool:
+    """Whether a frame is before a time; times of frames are rounded to milliseconds."""
+    return at < resume - 1e-3
 
 
 def make_grid(frame: av.VideoFrame) -> Grid:

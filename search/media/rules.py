@@ -50,12 +50,14 @@ class Limits:
 @dataclass(frozen=True)
 class FilmSpan:
     """A part of a film that is to be read. content: SHA-256 of its bytes. probe: of the file (see
-    `search.media.probe`), in hexadecimal digits. start, stop: in seconds."""
+    `search.media.probe`), in hexadecimal digits. start, stop: in seconds. resume: seconds until
+    which an earlier request read the part."""
 
     content: str
     probe: str
     start: float
     stop: float
+    resume: float = 0.0
 
 
 @dataclass(frozen=True)

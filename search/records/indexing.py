@@ -22,6 +22,7 @@ SKIP_CODES: Mapping[str, str] = MappingProxyType(
         "not_a_film": "not a film, or one whose beginning or index is missing",
         "no_video": "a film without a picture that can be decoded, such as sound alone",
         "film_encrypted": "an encrypted film",
+        "film_thinned": "a film that takes too long to decode; some of its scenes are not indexed",
         "source_denied": "object storage or a web site denied it",
         "source_missing": "there is no such bucket, folder, object or picture of a site",
         "source_unavailable": "object storage or a web site gives no answer",

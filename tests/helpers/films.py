@@ -128,13 +128,16 @@ def write_film(
 
 
 SCENE_SECONDS = 4.0
+SCENE_RATE = 8
 SIZE = (320, 180)
 
 
 def make_film(path: Path, seeds: range, codec: str = "libx264", **options: Any) -> Path:
-    """Write a film of one scene for each seed, each of `SCENE_SECONDS`, 8 frames a second."""
+    """Write a film of a scene for each seed, of `SCENE_SECONDS` at `SCENE_RATE` frames a second."""
     scenes = [Scene(make_picture(seed), SCENE_SECONDS) for seed in seeds]
-    return write_film(path, draw_scenes(scenes, SIZE, 8), codec, rate=8, **options)
+    return write_film(
+        path, draw_scenes(scenes, SIZE, SCENE_RATE), codec, rate=SCENE_RATE, **options
+    )
 
 
 def take_screenshot(seed: int, share: float = 0.5) -> Image.Image:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.films import (
+    SCENE_RATE,
     SCENE_SECONDS,
     SIZE,
     make_film,
@@ -18,6 +19,7 @@ from helpers.films import (
 )
 from PIL import Image
 
+from search.errors import FilmError
 from search.media import films
 from search.media.decoder_pool import (
     DecodedPicture,
@@ -30,6 +32,8 @@ from search.media.films import Film, is_near_equal, read_subtitles
 from search.media.rules import FilmSpan, FrameAt, Limits
 
 LIMITS = Limits(seconds=20.0)
+PACKETS = round(4 * SCENE_SECONDS * SCENE_RATE)
+"""Packets of a film of four scenes."""
 
 
 @pytest.fixture(scope="module")
@@ -207,11 +211,65 @@ def test_a_huge_resolution_is_refused(tmp_path: Path, film: Path) -> None:
     assert isinstance(failure, DecodeFailure) and failure.code == "picture_too_large"
 
 
-def test_a_film_is_decoded_within_its_share_of_the_deadline(tmp_path: Path) -> None:
-    options = {"preset": "ultrafast", "g": "9999", "sc_threshold": "0"}
-    path = make_film(tmp_path / "slow.mkv", range(4), options=options)
-    with path.open("rb") as file, Film(file, replace(LIMITS, seconds=0.0)) as film:
-        assert len(film.read_part(0, 120).frames) <= 1
+class Clock:
+    """Stands for the module `time`. wall, cpu: seconds that each look at the clock, or at the time
+    of the processor, takes. free: first looks at the clock that take none, while packets are
+    listed."""
+
+    def __init__(self, wall: float = 0.0, cpu: float = 0.0, free: int = 0) -> None:
+        self._steps, self._wall, self._cpu, self._free = (wall, cpu), 0.0, 0.0, free
+
+    def monotonic(self) -> float:
+        self._free -= 1
+        self._wall += self._steps[0] if self._free < 0 else 0.0
+        return self._wall
+
+    def process_time(self) -> float:
+        self._cpu += self._steps[1]
+        return self._cpu
+
+
+def read_on_a_busy_machine(path: Path, limits: Limits, seconds: float) -> tuple[list[float], int]:
+    """Return the times of the frames of a film, and how many requests read them. seconds: what each
+    look at the clock takes."""
+    times, requests, resume = list[float](), 0, 0.0
+    while True:
+        with path.open("rb") as file, Film(file, limits) as film, pytest.MonkeyPatch.context() as m:
+            m.setattr(films, "time", Clock(wall=seconds, free=PACKETS))
+            part = film.read_part(0, 120, resume)
+        times += [one.time for one in part.frames]
+        requests += 1
+        if part.resume is None:
+            return times, requests
+        assert part.resume > resume and not part.has_ended
+        resume = part.resume
+
+
+@pytest.mark.parametrize(("key_frames", "seconds"), [("8", 5.0), ("32", 1.0)])
+def test_a_busy_machine_loses_no_frames(
+    pool: DecoderPool, tmp_path: Path, key_frames: str, seconds: float
+) -> None:
+    options = {"preset": "ultrafast", "g": key_frames, "sc_threshold": "0"}
+    path = make_film(tmp_path / "film.mkv", range(4), options=options)
+    times, requests = read_on_a_busy_machine(path, LIMITS, seconds)
+    assert requests > 1 and times == list_times(read_part(pool, path))
+
+
+def test_a_film_that_is_never_reached_is_a_failure(tmp_path: Path, film: Path) -> None:
+    with pytest.raises(FilmError, match="too long") as failure:
+        read_on_a_busy_machine(film, LIMITS, 1e6)
+    assert failure.value.skip_code == "decode_timeout"
+
+
+def test_a_film_that_is_slow_to_decode_keeps_its_key_frames(
+    pool: DecoderPool, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = list_times(read_part(pool, film))
+    monkeypatch.setattr(films, "time", Clock(cpu=LIMITS.seconds))
+    with film.open("rb") as file, Film(file, LIMITS) as opened:
+        part = opened.read_part(0, 120)
+    assert part.is_thinned and part.resume is None
+    assert 0 < len(part.frames) < len(every) and {one.time for one in part.frames} <= {*every}
 
 
 @pytest.mark.parametrize(

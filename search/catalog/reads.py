@@ -175,8 +175,8 @@ class CatalogReader:
         return next((root for root, one in self.list_roots().items() if one == path), None)
 
     def visible_ids(self, space: Space) -> RowIds | None:
-        """Return the row ids that searches show and that have a vector under the space, or None
-        for all."""
+        """Return the row ids that searches show and that have a vector under the space, ascending,
+        or None for all."""
         hidden = () if self.shows_hidden else tuple(self.hidden_ids())
         if not hidden:
             return None

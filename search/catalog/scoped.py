@@ -66,7 +66,8 @@ class CollectionReader(CatalogReader):
 
         query = select(vectors.c.picture).where(vectors.c.space == space.id)
         with self.database.read() as c:
-            row_ids = c.scalars(self.limit(query, vectors.c.picture)).all()
+            query = self.limit(query, vectors.c.picture).order_by(vectors.c.picture)
+            row_ids = c.scalars(query).all()
         return np.fromiter(row_ids, np.int64, len(row_ids))
 
     def load_vectors(self, space: Space, row_ids: Collection[int]) -> tuple[list[int], Vectors]:

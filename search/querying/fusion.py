@@ -8,16 +8,19 @@ many pictures have change little, and words that few have change much.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from search.catalog.full_text import Phrase
 from search.catalog.reads import CatalogReader
 from search.querying.query import Query
-from search.querying.steps import Candidate
 from search.querying.words import split_phrases
 from search.types import RowIds
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 DAMPING = 60
 """k of the paper: the larger, the less the first ranks count."""
@@ -29,8 +32,8 @@ MOST_MATCHES = 10_000
 
 @dataclass(frozen=True)
 class TextMatches:
-    """Pictures that have the words of a text, each tier better than the next, as (n,) row ids; no
-    picture is in two. weight: of the text in the query, above 0."""
+    """Pictures that have the words of a text, each tier better than the next, as (n,) row ids,
+    ascending; no picture is in two. weight: of the text in the query, above 0."""
 
     tiers: tuple[RowIds, ...]
     weight: float = 1.0
@@ -43,7 +46,7 @@ class TextMatches:
         some, ranks, before = np.asarray(row_ids, np.int64), dict[int, float](), 0
         for tier in self.tiers:
             shared = before + (len(tier) + 1) / 2
-            ranks |= dict.fromkeys(some[np.isin(some, tier)].tolist(), shared)
+            ranks |= dict.fromkeys(some[are_in(some, tier)].tolist(), shared)
             before += len(tier)
         return ranks
 
@@ -63,22 +66,25 @@ class TextMatcher:
         matches = []
         for term in query.terms:
             if term.text is not None and term.weight > 0:
-                tiers = tuple(self._find_tiers(split_phrases(term.text)))
-                if tiers:
+                if tiers := self._find_tiers(split_phrases(term.text)):
                     matches.append(TextMatches(tiers, term.weight))
         return matches
 
-    def _find_tiers(self, phrases: Sequence[Phrase]) -> Iterable[RowIds]:
-        import numpy as np
+    def _find_tiers(self, phrases: Sequence[Phrase]) -> tuple[RowIds, ...]:
+        """Return what matches a text, as `TextMatches.tiers`; kept in memory until the catalog
+        changes."""
 
-        every = self.find(phrases)
-        if len(every):
-            yield every
-        if len(phrases) > 1:
-            some = self._find(phrases, MOST_MATCHES, "or")
-            rest = some[~np.isin(some, every)]
-            if len(rest):
-                yield rest
+        def find() -> tuple[RowIds, ...]:
+            every = self.find(phrases)[::-1]
+            tiers = [every]
+            if len(phrases) > 1:
+                some = self._find(phrases, MOST_MATCHES, "or")[::-1]
+                tiers.append(some[~are_in(some, every)])
+            return tuple(tier for tier in tiers if len(tier))
+
+        reader = self._reader
+        key = "tiers", tuple(phrases), reader.part
+        return reader.database.answers.get(key, find, lambda tiers: sum(t.nbytes for t in tiers))
 
     def find(self, phrases: Sequence[Phrase], most: int = MOST_MATCHES) -> RowIds:
         """Return the pictures that have all phrases, (n,) row ids, newest first, at most `most`."""
@@ -106,19 +112,33 @@ def select_matched(matches: Sequence[TextMatches], visible: RowIds | None) -> Ro
     """Return the pictures that match any text, (n,) row ids. visible: of these; None for all."""
     import numpy as np  # slow to import, and not every query has a text
 
-    matched: RowIds = np.unique(np.concatenate([tier for one in matches for tier in one.tiers]))
-    return matched if visible is None else np.intersect1d(matched, visible)
+    matched: RowIds = np.sort(np.concatenate([tier for one in matches for tier in one.tiers]))
+    if len(matches) > 1:
+        matched = np.unique(matched)
+    return matched if visible is None else matched[are_in(matched, visible)]
 
 
-def fuse(candidates: Sequence[Candidate], matches: Sequence[TextMatches]) -> list[Candidate]:
-    """Return candidates in the order of their fused ranks.
+def are_in(some: RowIds, row_ids: RowIds) -> npt.NDArray[np.bool_]:
+    """Return which of some row ids are among others, which are ascending. Faster than `np.isin`
+    where those are many."""
+    import numpy as np
 
-    candidates: by vector, best first. Of equal sums the better one by vector comes first.
+    if not len(row_ids):
+        return np.zeros(len(some), bool)
+    places = np.searchsorted(row_ids, some).clip(max=len(row_ids) - 1)
+    is_in: npt.NDArray[np.bool_] = row_ids[places] == some
+    return is_in
+
+
+def fuse(row_ids: Sequence[int], matches: Sequence[TextMatches]) -> list[int]:
+    """Return pictures in the order of their fused ranks.
+
+    row_ids: by vector, best first. Of equal sums the better one by vector comes first.
     """
-    scores = {one.row_id: 1 / (DAMPING + rank) for rank, one in enumerate(candidates, 1)}
+    scores = {row_id: 1 / (DAMPING + rank) for rank, row_id in enumerate(row_ids, 1)}
     for one in matches:
-        add_ranks(scores, one.rank(list(scores)), one.weight)
-    return sorted(candidates, key=lambda one: -scores[one.row_id])
+        add_ranks(scores, one.rank(row_ids), one.weight)
+    return sorted(row_ids, key=lambda row_id: -scores[row_id])
 
 
 def add_ranks(scores: dict[int, float], ranks: Mapping[int, float], weight: float) -> None:

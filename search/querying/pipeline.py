@@ -370,12 +370,16 @@ class Searcher:
         row_ids = list(dict.fromkeys([*row_ids, *self._select_visible(shared)]))
         query_ids = {term.picture_id for term in resolved}
         ranked = max(ranked, len(row_ids))
-        candidates = self._ranker.rank(vector, row_ids, ranked, query_ids)
-        if (seen := _find_seen(query, parsed)) is not None:
+        if (seen := _find_seen(query, parsed)) is None:
+            needed = count if verifier is None else ranked
+            candidates = self._ranker.rank(vector, row_ids, needed, query_ids, matches)
+        else:
             chosen = selection.choose(seen)
             seen = {row_id: probability for row_id, probability in seen.items() if row_id in chosen}
+            candidates = self._ranker.rank(vector, row_ids, ranked, query_ids)
             candidates = self._label_ranker.rank(seen, candidates, ranked)
-        candidates = fuse(candidates, matches)
+            by_id = {one.row_id: one for one in candidates}
+            candidates = [by_id[row_id] for row_id in fuse(list(by_id), matches)]
         kinds: dict[int, Kind] = dict.fromkeys(identical, "identical")
         evidence: dict[int, Evidence] = {}
         if verifier is not None:

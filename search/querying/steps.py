@@ -7,6 +7,7 @@ catalog, the disk or the network, which that thread never waits for.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from search.embedders.models import Models
 from search.errors import EmptyError, NotFoundError, QueryError
 from search.media.images import pixel_hash
 from search.media.sources import PictureResolver
+from search.querying.fusion import TextMatches, fuse
 from search.querying.query import Term, combine
 from search.querying.words import unquote
 from search.records.browsing import Sort
@@ -202,19 +204,42 @@ class Ranker:
         self._reader, self._space = reader, space
 
     def rank(
-        self, vector: Vectors, row_ids: Sequence[int], k: int, query_ids: Collection[str | None]
+        self,
+        vector: Vectors,
+        row_ids: Sequence[int],
+        k: int,
+        query_ids: Collection[str | None],
+        matches: Sequence[TextMatches] = (),
     ) -> list[Candidate]:
         """Return the best k pictures by cosine with `vector`, best first.
 
-        query_ids: ids of pictures of the query; of equal scores, they come first. Pictures that
-        were deleted meanwhile are left out.
+        query_ids: ids of pictures of the query; of equal scores, they come first. matches: of texts
+        of the query, which are fused with the order by vector. Pictures that were deleted meanwhile
+        are left out.
         """
         present, stored = self._reader.load_vectors(self._space, row_ids)
         scores = dict(zip(present, rescore(vector, stored).tolist(), strict=True))
-        best = sorted(present, key=lambda n: (-scores[n], n))[:k]
-        summaries = self._reader.describe(best)
-        order = sorted(summaries, key=lambda n: (-scores[n], summaries[n].id not in query_ids, n))
-        return [Candidate(n, summaries[n], scores[n]) for n in order]
+        own = self._find_equals(scores, query_ids)
+        order = sorted(present, key=lambda n: (-scores[n], n not in own, n))
+        order = fuse(order, matches) if matches else order
+        candidates = list[Candidate]()
+        while order and len(candidates) < k:  # describing costs more than ranking
+            missing = k - len(candidates)
+            summaries = self._reader.describe(order[:missing])
+            candidates += [
+                Candidate(n, summaries[n], scores[n]) for n in order[:missing] if n in summaries
+            ]
+            order = order[missing:]
+        return candidates
+
+    def _find_equals(
+        self, scores: Mapping[int, float], query_ids: Collection[str | None]
+    ) -> set[int]:
+        """Return the pictures of the query that have the score of another picture."""
+        count = Counter(scores.values())
+        equal = [row_id for row_id, score in scores.items() if count[score] > 1]
+        names = self._reader.picture_ids(equal) if equal and any(query_ids) else {}
+        return {row_id for row_id, name in names.items() if name in query_ids}
 
 
 class LabelRanker:

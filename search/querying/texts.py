@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -36,6 +36,26 @@ class ParsedText:
     vector: tuple[float, ...] | None
     named: tuple[int, ...]
     seen: Mapping[int, float] | None = None
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Pictures that a word which is not known finds by their full text or their labels.
+
+    has_name: whether some have it in their full text. by_label: probability of those that have a
+    label for it. direction: unit mean of their vectors, (dim,), read only; None without pictures.
+    """
+
+    row_ids: tuple[int, ...] = ()
+    has_name: bool = False
+    by_label: Mapping[int, float] = field(default_factory=dict)
+    direction: Vectors | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes in memory, about."""
+        vector = 0 if self.direction is None else self.direction.nbytes
+        return 64 * (len(self.row_ids) + 2 * len(self.by_label)) + vector
 
 
 class TextReader:
@@ -74,17 +94,14 @@ class TextReader:
         named: dict[int, None] = {}
         names, labelled = list[str](), dict[str, Mapping[int, float]]()
         for other in others:
-            by_name = self._matcher.find(split_phrases(other), MOST_NAMED).tolist()
-            by_label = self._find_labelled(other, vocabulary) if vocabulary else {}
-            numbers, stored = self._reader.load_vectors(self._space, {*by_name, *by_label})
-            if numbers:
-                if by_name:
+            examples = self._find_examples(other, vocabulary)
+            if examples.direction is not None:
+                if examples.has_name:
                     names.append(other)
-                if by_label:
-                    labelled[other] = by_label
-                named |= dict.fromkeys(numbers)
-                mean = stored.mean(0)
-                rows.append(mean / max(float(np.linalg.norm(mean)), 1e-6))
+                if examples.by_label:
+                    labelled[other] = examples.by_label
+                named |= dict.fromkeys(examples.row_ids)
+                rows.append(examples.direction)
         unknown = tuple(other for other in others if other not in {*names, *labelled})
         near = vocabulary.nearest(*unknown) if vocabulary and unknown else []
         understood = Understood(
@@ -102,6 +119,23 @@ class TextReader:
         if not words and len(others) == 1:
             ranked = labelled.get(others[0])
         return ParsedText(understood, vector, tuple(named), ranked)
+
+    def _find_examples(self, text: str, vocabulary: Vocabulary | None) -> Examples:
+        """Return the pictures that an unknown word finds; kept in memory until the catalog
+        changes."""
+
+        def find() -> Examples:
+            by_name = self._matcher.find(split_phrases(text), MOST_NAMED).tolist()
+            by_label = self._find_labelled(text, vocabulary) if vocabulary else {}
+            row_ids, stored = self._reader.load_vectors(self._space, {*by_name, *by_label})
+            if not row_ids:
+                return Examples()
+            mean = stored.mean(0)
+            direction = mean / max(float(np.linalg.norm(mean)), 1e-6)
+            return Examples(tuple(row_ids), bool(by_name), by_label, direction)
+
+        key = "examples", text, self._space.id, self._reader.part
+        return self._reader.database.answers.get(key, find, lambda one: one.size)
 
     def _find_labelled(self, name: str, vocabulary: Vocabulary) -> Mapping[int, float]:
         """Return the pictures that have a label for a name that is no word: row id -> probability,

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, insert, inspect, select
 
 from search.catalog import schema
+from search.catalog.sql import write_name_key
 from search.media.colors import RANK_SHARES, color_of_cell, hue_of
 
 
@@ -27,6 +28,7 @@ def create(connection: Connection) -> None:
     add_full_text(connection)
     add_listings(connection)
     add_sites(connection)
+    index_file_names(connection)
     connection.execute(insert(schema.meta).values(key="library", value=uuid.uuid4().hex))
 
 
@@ -919,6 +921,12 @@ def add_collections(connection: Connection) -> None:
     _add_column(connection, "roots", "collection", "TEXT")
 
 
+def index_file_names(connection: Connection) -> None:
+    """Without this index, a page of pictures by name reads all files."""
+    key = write_name_key(connection.dialect.name, "path")
+    _run(connection, f"CREATE INDEX IF NOT EXISTS files_name ON files (({key}))")
+
+
 class Migration(NamedTuple):
     """version: of the schema after it. apply: changes a catalog of the version before."""
 
@@ -955,6 +963,7 @@ MIGRATIONS = (
     Migration(27, add_sites),
     Migration(28, add_films),
     Migration(29, add_collections),
+    Migration(30, index_file_names),
 )
 """Never edited, only extended at the end."""
 NEWEST = MIGRATIONS[-1].version

@@ -100,23 +100,33 @@ def _compile_base_name(element: base_name, compiler: Any, **options: Any) -> str
     return str(compiler.process(name, **options))
 
 
-class path_order(FunctionElement[str]):
-    """A `path_text` that is sorted by its bytes. Those of a character that is not ASCII come last.
+class name_key(FunctionElement[bytes]):
+    """The name of a file, with small letters for the capital ones of ASCII, as bytes: a name need
+    not be UTF-8.
 
-    path_order(path_text(files.c.path))
+    name_key(files.c.path)
     """
 
-    type = PlainText()
-    name = "path_order"
+    type = LargeBinary()
+    name = "name_key"
     inherit_cache = True
 
 
-@compiles(path_order)
-def _compile_path_order(element: path_order, compiler: Any, **options: Any) -> str:
+@compiles(name_key)
+def _compile_name_key(element: name_key, compiler: Any, **options: Any) -> str:
     (path,) = element.clauses
-    if compiler.dialect.name == "postgresql":  # where these bytes are escaped by a backslash
-        path = func.replace(path, "\\", "~").collate("C")
-    return str(compiler.process(path, **options))
+    return write_name_key(compiler.dialect.name, str(compiler.process(path, **options)))
+
+
+def write_name_key(dialect: str, column: str) -> str:
+    """Return the SQL of `name_key`, without parameters, so that an index may serve it. column: SQL
+    of a path."""
+    if dialect == "postgresql":  # "escape" leaves only ASCII
+        name = f"regexp_replace(encode({column}, 'escape'), '^.*/', '')"
+        return f"decode(lower({name}), 'escape')"
+    path = f"CAST({column} AS TEXT)"
+    name = f"substr({path}, length(rtrim({path}, replace({path}, '/', ''))) + 1)"
+    return f"CAST(lower({name}) AS BLOB)"
 
 
 class first_folder(FunctionElement[bytes]):

@@ -347,8 +347,9 @@ CREATE TABLE films (
 );
 CREATE INDEX films_content ON films (content);
 """,
+    29: "ALTER TABLE roots ADD COLUMN collection TEXT;",
 }
-OLD_VERSIONS = tuple(range(1, 29))
+OLD_VERSIONS = tuple(range(1, 30))
 TABLES = {  # of the present version, by their names in older ones
     **{name: name for name in "meta roots pictures colors".split()},
     **dict.fromkeys(("models", "spaces"), "spaces"),

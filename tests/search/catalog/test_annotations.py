@@ -265,6 +265,7 @@ def test_hidden_pictures_are_shown_on_request_alone(engine: Engine, folder: Path
     assert engine.picture(identity(1)).annotations.hidden is False
 
 
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
 @both
 def test_a_migrated_catalog_has_the_same_tables_on_each_database(library: Open) -> None:
     engine = library()

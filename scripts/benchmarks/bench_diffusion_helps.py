@@ -28,7 +28,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from drawn_views import draw_variants, embed_pictures
+from drawn_views import degrade, draw_variants, embed_pictures
 from PIL import Image
 from vector_denoiser import VectorDenoiser
 
@@ -201,16 +201,35 @@ class Bench:
             self.mini, [Image.fromarray(np.ascontiguousarray(one)) for one in pictures]
         )
 
-    def embed_index(self, edits: bool = False) -> np.ndarray:
-        """Return (n, dim) vectors of the library, or (n, 3, dim) of the edits of its pictures."""
+    def embed_index(self) -> np.ndarray:
+        """Return (n, dim) vectors of the library."""
+        return self.keep("index", lambda: {"rows": self.embed(self.set.pictures)})["rows"]
 
-        def make() -> dict[str, np.ndarray]:
-            if not edits:
-                return {"rows": self.embed(self.set.pictures)}
-            rows = self.embed([one for p in self.set.pictures for one in edit(p)])
-            return {"rows": rows.reshape(len(self.set.pictures), 3, -1)}
+    def embed_edits(self) -> np.ndarray:
+        """Return (n, 3, dim) vectors of the edits of the library's pictures."""
+        return self.embed_three("index edits", lambda i: edit(self.set.pictures[i]))
 
-        return self.keep("index edits" if edits else "index", make)["rows"]
+    def embed_degraded(self) -> np.ndarray:
+        """Return (n, 3, dim) vectors of copies of the library's pictures that are degraded by
+        chance (`drawn_views.degrade`), with other seeds than the queries."""
+
+        def make(i: int) -> list[Picture]:
+            rng = np.random.default_rng([self.args.seed + 1, i])
+            picture = Image.fromarray(self.set.pictures[i])
+            return [np.asarray(degrade(picture, rng)) for _ in range(3)]
+
+        return self.embed_three("index degraded", make)
+
+    def embed_three(self, name: str, make: Callable[[int], list[Picture]]) -> np.ndarray:
+        """Return vectors of three pictures for each of the library, (n, 3, dim). make: returns the
+        three of a place in the library."""
+
+        def embed() -> dict[str, np.ndarray]:
+            count = len(self.set.pictures)
+            rows = self.embed([one for i in range(count) for one in make(i)])
+            return {"rows": rows.reshape(count, 3, -1)}
+
+        return self.keep(name, embed)["rows"]
 
     def degrade(self, kind: str) -> list[Picture]:
         """Return the queries of a kind; each has noise of its own seed."""
@@ -415,7 +434,8 @@ def compute_vectors(bench: Bench, is_quick: bool) -> None:
         return
     for kind in KINDS:
         bench.blend(kind)
-    bench.embed_index(edits=True)
+    bench.embed_edits()
+    bench.embed_degraded()
     bench.vary()
     for method in PAINTERS:
         bench.paint(method)
@@ -427,7 +447,13 @@ def measure(bench: Bench, args: argparse.Namespace) -> list[tuple[str, str, Scor
     scorer = Scorer(bench.set, index)
     lines = []
     denoiser = None if args.quick else bench.fit_denoiser()
-    more = {} if args.quick else {"edits": bench.embed_index(edits=True), "variants": bench.vary()}
+    more = dict[str, np.ndarray]()
+    if not args.quick:
+        more = {
+            "edits": bench.embed_edits(),
+            "degraded copies": bench.embed_degraded(),
+            "variants": bench.vary(),
+        }
     means = {name: Scorer(bench.set, average(index, others)) for name, others in more.items()}
     for kind in KINDS:
         rows = bench.plain(kind)

@@ -9,6 +9,7 @@ import stat
 from search.media import films, raw
 from search.media.films import is_film_name as is_film_name
 from search.media.images import SUFFIXES
+from search.media.subtitles import SUBTITLE_FORMATS
 
 ENDINGS = frozenset(suffix[1:] for suffix in SUFFIXES)
 NO_SUFFIX, LINK, OTHER, SYSTEM_FOLDER = "no_suffix", "link", "other", "system_folder"
@@ -63,7 +64,7 @@ def is_picture_name(name: str) -> bool:
 
 def is_subtitle_name(name: str) -> bool:
     """Whether a name ends like that of subtitles beside a film; False without PyAV."""
-    return films.IS_INSTALLED and name.lower().endswith(tuple(films.SUBTITLE_FORMATS))
+    return films.IS_INSTALLED and name.lower().endswith(tuple(SUBTITLE_FORMATS))
 
 
 def may_be_picture(name: str) -> bool:

@@ -79,9 +79,9 @@ def decode(
     if picture_id in job["known"]:
         return {"id": picture_id, "probe": probe}, []
     if job["subtitles"]:
-        from search.media import films
+        from search.media import subtitles
 
-        return {"id": picture_id, "words": films.read_subtitles(data, job["subtitles"])}, []
+        return {"id": picture_id, "words": subtitles.read_subtitles(data, job["subtitles"])}, []
     if job["sidecar"]:
         return {"id": picture_id, "description": descriptions.parse_xmp(data).to_json()}, []
     if job["describe"]:

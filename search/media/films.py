@@ -27,6 +27,7 @@ from PIL import Image
 from search.errors import FilmError, SizeError
 from search.media.images import LONG, SHORT, scale_to_limits
 from search.media.rules import Limits
+from search.media.subtitles import MOST_WORDS, read_texts
 
 if TYPE_CHECKING:
     import av
@@ -38,8 +39,6 @@ SUFFIXES = frozenset(
 )
 FORMATS = "mov,matroska,webm,avi,flv,mpegts,mpeg,mpegvideo,m4v,asf,ogg"
 """Demuxers of FFmpeg that may read a file. Playlists (HLS, DASH, concat) open other files."""
-SUBTITLE_FORMATS = {".srt": "srt", ".ass": "ass", ".ssa": "ass", ".vtt": "webvtt"}
-"""Endings of files of subtitles, and the demuxers that read them."""
 PART_SECONDS = 60.0
 """Seconds of a film that one request reads."""
 MOST_SECONDS = 24 * 3600.0
@@ -71,13 +70,9 @@ MOST_BETWEEN = 600.0
 HEADER = 2**22
 """Bytes at the beginning and the end of a file where the index of an MP4 may be."""
 ENCRYPTED = "it is encrypted, so that it cannot be read; index a copy without protection"
-MOST_WORDS = 2**20
-"""Characters of subtitles of a part, or of a file of subtitles."""
 TAGS = "title artist album_artist album show episode_id description synopsis comment genre".split()
 DATES = ("com.apple.quicktime.creationdate", "creation_time", "date")
 PLACE = re.compile(r"([+-]\d+(?:\.\d+)?)([+-]\d+(?:\.\d+)?)")
-MARKUP = re.compile(r"\{[^}]*\}|\\[Nnh]")
-"""Marks of style in subtitles, and breaks of their lines."""
 Grid = npt.NDArray[np.int16]
 
 
@@ -334,7 +329,7 @@ class Film:
                 continue
             if packet.stream.type == "subtitle":
                 if start <= at < stop and characters < MOST_WORDS:
-                    texts = _read_texts(packet)
+                    texts = read_texts(packet)
                     characters += sum(map(len, texts))
                     words += [(at, text) for text in texts]
                 continue
@@ -598,67 +593,6 @@ def is_near_equal(one: Grid, other: Grid) -> bool:
     """Whether two frames show the same, apart from noise."""
     difference = np.abs(one - other)
     return bool(difference.mean() < LEAST_CHANGE and difference.max() < LEAST_CELL)
-
-
-def read_subtitles(data: bytes, suffix: str) -> list[tuple[float, str]]:
-    """Return the texts of a file of subtitles with their times in seconds.
-
-    suffix: its ending, a key of `SUBTITLE_FORMATS`. Raises FilmError.
-    """
-    import io
-
-    import av
-
-    text = _decode_text(data)
-    words, characters = list[tuple[float, str]](), 0
-    options = {"protocol_whitelist": "none"}
-    try:
-        file = io.BytesIO(text.encode())
-        demuxer = SUBTITLE_FORMATS[suffix]
-        with av.open(file, "r", format=demuxer, options=options) as container:
-            for packet in container.demux(container.streams.subtitles):
-                if not packet.size or packet.pts is None or packet.time_base is None:
-                    continue
-                texts = _read_texts(packet)
-                characters += sum(map(len, texts))
-                if characters > MOST_WORDS:
-                    break
-                words += [(float(packet.pts * packet.time_base), one) for one in texts]
-    except MemoryError:
-        raise
-    except Exception as error:
-        reason = getattr(error, "strerror", None) or error
-        raise FilmError(f"not subtitles that can be read: {reason}", "not_a_film") from error
-    return words
-
-
-def _decode_text(data: bytes) -> str:
-    """Return a text of an unknown encoding: UTF-8, UTF-16, else GB 18030 (common in China), else
-    Windows-1252 (Western Europe)."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16", "replace")
-    for encoding in ("utf-8-sig", "gb18030"):
-        with suppress(UnicodeDecodeError):
-            return data.decode(encoding)
-    return data.decode("cp1252", "replace")
-
-
-def _read_texts(packet: av.Packet[Any]) -> list[str]:
-    """Return the texts of a packet of subtitles, without their marks; none for pictures."""
-    try:
-        decoded = packet.decode()
-    except MemoryError:
-        raise
-    except Exception:  # a damaged one
-        return []
-    texts = []
-    for one in decoded:
-        value = getattr(one, "dialogue", None)
-        if isinstance(value, bytes):
-            text = " ".join(MARKUP.sub(" ", value.decode("utf-8", "replace")).split())
-            if text:
-                texts.append(text[:2000])
-    return texts
 
 
 def _read_date(metadata: dict[str, str]) -> str | None:

@@ -28,8 +28,9 @@ from search.media.decoder_pool import (
     DecoderPool,
     FilmContent,
 )
-from search.media.films import Film, is_near_equal, read_subtitles
+from search.media.films import Film, is_near_equal
 from search.media.rules import FilmSpan, FrameAt, Limits
+from search.media.subtitles import read_subtitles
 
 LIMITS = Limits(seconds=20.0)
 PACKETS = round(4 * SCENE_SECONDS * SCENE_RATE)

@@ -212,7 +212,9 @@ class PictureList:
         place, file = places.alias(), files.alias()
         row_id, pages = place.c.picture, list[list[tuple[bytes, int]]]()
         with self._reader.database.read() as c:
-            for part, prefix, key in self._list_parts(c, sort.key, file):
+            parts = self._list_parts(c, sort.key, file)
+            offset, skip = (skip, 0) if len(parts) == 1 else (0, skip)  # SQL skips faster
+            for part, prefix, key in parts:
                 query = self._select_first(place, file, sort.key).where(part)
                 if after is not None:
                     rest = _encode_key(after.key)
@@ -224,7 +226,7 @@ class PictureList:
                     elif (prefix > rest) == sort.reverse:
                         continue  # all of the part is before that place
                 query = query.add_columns(key).order_by(*_list_order(key, row_id, sort.reverse))
-                rows = c.execute(query.limit(skip + count)).all()
+                rows = c.execute(query.offset(offset).limit(skip + count)).all()
                 pages.append([(prefix + bytes(row[1]), row[0]) for row in rows])
         merged = heapq.merge(*pages, reverse=sort.reverse)
         page = itertools.islice(merged, skip, skip + count)

@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
+from typer.testing import CliRunner
+
+from search.cli.app import app
+
 ROOT = Path(__file__).resolve().parents[1]
-COMMAND = Path(sys.executable).with_name("lookalike")
 HEAD = """# Command line
 
 `lookalike` is the command; `python -m search` is the same. `--json` prints one JSON document on
@@ -25,15 +25,10 @@ command. `scripts/write_cli_docs.py` writes this page.
 
 def show_help(words: tuple[str, ...], home: Path) -> str:
     """Return the help of a command, in lines of 100 characters."""
-    environment = {**os.environ, "COLUMNS": "100", "TERM": "dumb", "LOOKALIKE_HOME": str(home)}
-    done = subprocess.run(
-        [COMMAND, *words, "--help"],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=ROOT,
-        check=True,
-    )
+    environment = {"COLUMNS": "100", "TERM": "dumb", "LOOKALIKE_HOME": str(home)}
+    done = CliRunner().invoke(app, [*words, "--help"], "lookalike", env=environment)
+    if done.exit_code:
+        raise SystemExit(f"`lookalike {' '.join(words)} --help` fails: {done.output}")
     return done.stdout
 
 

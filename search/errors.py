@@ -21,6 +21,7 @@
     │       ├── NeighbourError  no picture of the library that variants could start from
     │       └── GeneratorError  a generator of variants that there is not
     ├── ModelError          a model that is unknown, cannot be loaded, or is not the library's
+    │   └── DeviceMemoryError   the device has too little memory for a model
     ├── BusyError           the queue is full
     ├── RemoteError         object storage or a site that gives no answer, or a wrong one
     │   ├── RemoteDeniedError   object storage or a site that denies access
@@ -183,6 +184,12 @@ class ModelError(LookalikeError):
     """A model that is unknown, cannot be loaded, or is not the library's."""
 
     code = "model_unavailable"
+
+
+class DeviceMemoryError(ModelError):
+    """The device has too little memory for what a model computes."""
+
+    code = "device_memory"
 
 
 class BusyError(LookalikeError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import re
 import threading
 import time
 from collections import deque
@@ -20,7 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from search.errors import LibraryError
+from search.errors import DeviceMemoryError, LibraryError
 
 if TYPE_CHECKING:
     import faiss
@@ -33,6 +34,9 @@ PATIENCE = 0.25  # seconds that other work waits for urgent work to come
 RECENT = 5.0  # seconds since somebody asked
 SHARE = 0.25  # of the time that other work gets while urgent work never ends
 CREDIT = 0.1  # seconds that one kind of work may owe the other
+
+LITTLE_MEMORY = re.compile(r"out of memory|can't allocate memory", re.IGNORECASE)
+"""What errors of torch say if a device has too little memory."""
 
 Piece = Callable[[], None]
 _inference = threading.local()  # `threads`: size of the OpenMP pool, on an inference thread
@@ -111,7 +115,7 @@ class Runtime:
             try:
                 future.set_result(work())
             except BaseException as error:
-                future.set_exception(error)
+                future.set_exception(explain_error(error))
 
         with self._change:
             if self._closed:
@@ -123,7 +127,7 @@ class Runtime:
     def run(self, work: Callable[[], T], urgent: bool = False) -> T:
         """Queue a piece of work and wait for its result. The inference thread does it at once."""
         if threading.current_thread() is self._thread:
-            return work()
+            return work()  # what is wrong is explained where this piece was submitted
         return self.submit(work, urgent).result()
 
     def run_in_pieces(self, work: Iterator[T | None], urgent: bool = False) -> T | None:
@@ -218,6 +222,19 @@ class Runtime:
             piece()
         finally:
             self._urgent = False
+
+
+def explain_error(error: BaseException) -> BaseException:
+    """Return a DeviceMemoryError for an error of torch that says so, else the error itself."""
+    # torch has an error for CUDA alone; on a Mac and on a CPU it is a RuntimeError
+    if not isinstance(error, RuntimeError) or not LITTLE_MEMORY.search(str(error)):
+        return error
+    explained = DeviceMemoryError(
+        "the device has too little memory for the model: close other programs that use it, or "
+        "choose a smaller model, or give --device cpu (LOOKALIKE_DEVICE)"
+    )
+    explained.__cause__ = error
+    return explained
 
 
 def flops(call: Callable[[], torch.Tensor]) -> tuple[int, torch.Tensor]:

@@ -11,11 +11,23 @@ from dataclasses import dataclass
 
 import torch
 
-from diffusion.errors import ConfigError
+from diffusion.errors import ConfigError, TrainingError
 from diffusion.model.precision import supports_bf16
 from diffusion.training.options import PRECISIONS
 
 REPEATS = 2  # timed calls of each setting, after one that warms up
+
+
+@contextmanager
+def explain_memory() -> Iterator[None]:
+    """Within, an error of a GPU that has too little memory becomes a TrainingError."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise TrainingError(
+            "the GPU has too little memory: give a smaller --batch, --size or --preset, share a "
+            "batch between passes by --accumulate, or close other programs that use it"
+        ) from error
 
 
 @dataclass(frozen=True)

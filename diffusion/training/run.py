@@ -24,7 +24,14 @@ from diffusion.model.presets import Config, preset
 from diffusion.plots import tile_pictures
 from diffusion.sampling.sample import MAX_GUIDANCE, sample
 from diffusion.training import augment
-from diffusion.training.devices import Speed, World, choose_device, choose_speed, default_speed
+from diffusion.training.devices import (
+    Speed,
+    World,
+    choose_device,
+    choose_speed,
+    default_speed,
+    explain_memory,
+)
 from diffusion.training.folder import Folder
 from diffusion.training.inputs import OnProgress, read_inputs
 from diffusion.training.options import Options, Progress
@@ -51,6 +58,7 @@ FREE = {
 class Run:
     """One training in one folder; `go` does it. Set `stop` to end it after the current step."""
 
+    @explain_memory()
     def __init__(self, options: Options, on_progress: OnProgress | None = None) -> None:
         """Read the data, and the folder of an earlier start. on_progress: called with how many
         files of how many are read or encoded. Raises DiffusionError."""
@@ -105,8 +113,9 @@ class Run:
         self.steps = self._resume(earlier) if earlier else options.steps
 
     def go(self) -> Iterator[Progress]:
-        """Train to the end. Raises TrainingError when the loss is not finite, and DiffusionError
-        when the disk is full. The folder then holds the last good state."""
+        """Train to the end. Raises TrainingError when the loss is not finite or the device has too
+        little memory, and DiffusionError when the disk is full. The folder then holds the last good
+        state."""
         trainer, threads = self.trainer, torch.get_num_threads()
         if self.steps is not None and trainer.step >= self.steps:
             message = (
@@ -127,7 +136,8 @@ class Run:
         if speed.threads:
             torch.set_num_threads(speed.threads)
         try:
-            yield from self._loop()
+            with explain_memory():
+                yield from self._loop()
         except GeneratorExit:  # at a yield, between two steps
             if trainer.is_finite():
                 self._save()

@@ -55,6 +55,7 @@ CODES = {
     "library_unusable": "the library's folder or its database cannot be used",
     "mask_invalid": "the mask is of another size than its picture, or all black or all white",
     "method_not_allowed": "the address does not take this method",
+    "device_memory": "the device of the model has too little memory",
     "model_unavailable": "a model is unknown, cannot be loaded, or is not the library's",
     "generator_unknown": "there is no such generator of variants",
     "no_neighbours": "the library has no picture that variants could start from",

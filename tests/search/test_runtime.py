@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 import search.runtime
-from search.errors import LibraryError
+from search.errors import DeviceMemoryError, LibraryError
 from search.runtime import SHARE, Runtime
 
 
@@ -253,3 +253,23 @@ def test_a_command_ends_without_a_last_garbage_collection() -> None:
     for code, output in ((CYCLE, b"collected"), (tuned, b"")):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
         assert done.stdout == output
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA out of memory. Tried to allocate 20.00 MiB.",
+        "MPS backend out of memory (MPS allocated: 9.07 GB)",
+        "[enforce fail at alloc_cpu.cpp:83] err == 0. DefaultCPUAllocator: can't allocate memory",
+    ],
+)
+def test_too_little_memory_is_explained(runtime: Runtime, message: str) -> None:
+    def embed(message: str) -> None:
+        raise RuntimeError(message)
+
+    for urgent in (True, False):
+        with pytest.raises(DeviceMemoryError, match="--device cpu") as failure:
+            runtime.run(lambda: embed(message), urgent)
+        assert str(failure.value.__cause__) == message
+    with pytest.raises(RuntimeError, match="wrong shape"):
+        runtime.run(lambda: embed("wrong shape"))

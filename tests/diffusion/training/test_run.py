@@ -96,6 +96,20 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "run"
 
 
+def test_a_run_that_needs_too_much_memory_says_what_to_change(tmp_path: Path) -> None:
+    run = Run(options(paint(tmp_path / "data", 4), tmp_path / "run", steps=4))
+    advance = run.trainer.advance
+
+    def run_out(planned: int) -> torch.Tensor:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    run.trainer.advance = run_out  # type: ignore[method-assign]
+    with pytest.raises(TrainingError, match="--batch"):
+        finish(run)
+    run.trainer.advance = advance  # type: ignore[method-assign]
+    assert finish(run)[-1].finished
+
+
 def test_a_run_leaves_what_it_promises(whole: Path) -> None:
     paths = {path.relative_to(whole).as_posix() for path in whole.rglob("*") if path.is_file()}
     grids = {name for name in paths if name.startswith("grids/")}

@@ -27,7 +27,7 @@ from search.errors import (
     QueryError,
     StorageError,
 )
-from search.files import absolute_path, delete_partials
+from search.files import absolute_path, delete_partials, find_shown
 from search.library import Library, LibraryView, answer_query
 from search.media.object_urls import is_remote, is_site_url, relative_place, resolve_place
 from search.media.urls import is_address
@@ -969,7 +969,7 @@ class Engine:
         from search.media.images import content_hash
 
         try:
-            picture_id = content_hash(Path(path).read_bytes())
+            picture_id = content_hash(Path(find_shown(os.fspath(path))).read_bytes())
         except OSError as error:
             reason = error.strerror or error
             raise InputError(f"{path} cannot be read: {reason}; give a file or an id") from error

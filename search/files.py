@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PARTIAL_SECONDS = 600.0
+_SHOWN_BYTE = re.compile(r"\\x([89a-f][0-9a-f])")
 
 
 @contextmanager
@@ -66,3 +69,25 @@ def absolute_path(path: str | os.PathLike[str]) -> str:
 def shown(path: str) -> str:
     """Convert a file system path to text. Bytes that are not UTF-8 become \\xNN."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def parse_shown(text: str) -> str:
+    """Return the file system path that `shown` converts to a text, with bytes that are not UTF-8 as
+    `os.fsdecode` has them. A text without \\xNN stays as it is.
+
+    A name may also hold the characters \\xNN themselves; `find_shown` tells the two apart.
+    """
+    if sys.platform == "win32":  # names are Unicode there, and `\\` is between folders
+        return text
+    path = _SHOWN_BYTE.sub(lambda match: os.fsdecode(bytes.fromhex(match[1])), text)
+    try:
+        return path if path != text and shown(path) == text else text
+    except UnicodeEncodeError:  # half a character
+        return text
+
+
+def find_shown(text: str) -> str:
+    """Return the path that a text names: itself, if there is such a file or folder; otherwise as
+    `parse_shown`."""
+    path = parse_shown(text)
+    return text if path == text or os.path.lexists(text) else path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -13,6 +14,7 @@ from sqlalchemy import (
     Text as PlainText,
     case,
     func,
+    literal,
     literal_column,
 )
 from sqlalchemy.ext.compiler import compiles
@@ -175,10 +177,12 @@ def _compile_matches(element: matches, compiler: Any, **options: Any) -> str:
     return str(compiler.process(text.like(like, escape="\\"), **options))
 
 
-def glob(pattern: str, escaped: bool = True) -> tuple[str, str]:
+def glob(pattern: str, escaped: bool = True) -> tuple[ColumnElement[str], str]:
     """Return a glob as a pattern of LIKE and as a regular expression of PostgreSQL.
 
-    escaped: the text that is compared is a `path_text`, which PostgreSQL has with escaped bytes.
+    escaped: the text that is compared is a `path_text`, which PostgreSQL has with escaped bytes;
+    the pattern may then have bytes that are not UTF-8, as `os.fsdecode` returns them. SQLite takes
+    one such byte for any other.
     """
     lowered = "".join(c.lower() if c.isascii() else c for c in pattern)
     like, parts = "", list[str]()
@@ -191,11 +195,12 @@ def glob(pattern: str, escaped: bool = True) -> tuple[str, str]:
         elif c == "?":
             parts.append(".")
         elif escaped and (c == "\\" or not c.isascii()):
-            octets = "".join("\\\\" if one == 92 else f"\\{one:03o}" for one in c.encode())
+            octets = "".join("\\\\" if one == 92 else f"\\{one:03o}" for one in os.fsencode(c))
             parts.append(re.escape(octets))
         else:
             parts.append(re.escape(c))
-    return like, f"^{''.join(parts)}$"
+    # SQLite takes text as UTF-8 alone, and bytes as they are
+    return literal(os.fsencode(like)).cast(PlainText), f"^{''.join(parts)}$"
 
 
 def is_not(criterion: ColumnElement[Any]) -> ColumnElement[bool]:

@@ -9,7 +9,7 @@ from search.catalog.reads import CatalogReader
 from search.catalog.writes import Root
 from search.embedders.models import Models
 from search.errors import InputError, NotFoundError
-from search.files import absolute_path
+from search.files import absolute_path, find_shown
 from search.media.object_urls import is_remote, parse_remote, relative_place
 from search.media.thumbnails import Thumbnails
 from search.vectors.base import StoreManager
@@ -28,7 +28,7 @@ def forget(
     caller holds the write lock. Raises NotFoundError if the library has neither.
     """
     text = os.fspath(path)
-    place = parse_remote(text) if is_remote(text) else absolute_path(text)
+    place = parse_remote(text) if is_remote(text) else find_shown(absolute_path(text))
     roots = catalog.roots()
 
     def touches(root: Root) -> bool:

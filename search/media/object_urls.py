@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 
 from search.errors import InputError
+from search.files import find_shown
 from search.media.urls import parse_url, shorten_url
 
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
@@ -122,11 +123,11 @@ def relative_place(place: str, folder: str) -> str | None:
 
 def resolve_place(path: str | os.PathLike[str]) -> str:
     """Return the URL of object storage or of a site in its normal form, or a path without links
-    and `~`.
+    and `~`. A path may be as `shown` returns it.
 
     Raises InputError for a URL that cannot be used.
     """
     text = os.fspath(path)
     if is_remote(text):
         return parse_remote(text)
-    return os.path.realpath(os.path.expanduser(text))
+    return os.path.realpath(find_shown(os.path.expanduser(text)))

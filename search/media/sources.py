@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from search.errors import InputError, NotFoundError, PictureError, SizeError
-from search.files import absolute_path
+from search.files import absolute_path, find_shown
 from search.media.decoder_pool import (
     DecodedPicture,
     DecodeFailure,
@@ -195,7 +195,10 @@ class PictureResolver:
 
 
 def find_file(image: object) -> str:
-    """Return the absolute path of a file. Raises InputError, NotFoundError when it is missing."""
+    """Return the absolute path of a file, which may be as `shown` returns it.
+
+    Raises InputError, NotFoundError when it is missing.
+    """
     if not isinstance(image, str | PathLike):
         raise InputError(
             f"{type(image).__name__} is no picture; give a path, URL, `id:ID`, bytes, PIL picture, "
@@ -206,7 +209,7 @@ def find_file(image: object) -> str:
             f"{image} is in object storage, which searches do not read; give `id:ID` of a picture "
             "of the library, or a file on this machine"
         )
-    full = absolute_path(image)
+    full = find_shown(absolute_path(image))
     if os.path.isdir(full):
         raise InputError(f"{full} is a folder; give a picture (`lookalike index` takes folders)")
     if not os.path.exists(full):

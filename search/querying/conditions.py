@@ -24,6 +24,8 @@ MAX_PARTS = 200
 """Comparisons of a tree at most."""
 MAX_VALUE = 1000
 """Characters of a value at most."""
+MAX_PATH = 4096
+"""As MAX_VALUE, of a path."""
 _PLAIN = re.compile(r"""[^\s()"'][^\s()]*""")
 
 
@@ -32,8 +34,8 @@ class Comparison:
     """A field of a picture that is compared with a value.
 
     field: a name of `search.querying.fields.FIELDS`, or another spelling of one. value: as it is
-    written in a condition. Raises ConditionError for an unknown field, an operator that the field
-    does not take, and a value that it cannot have.
+    written in a condition; of a path, bytes that are not UTF-8 become \\xNN. Raises ConditionError
+    for an unknown field, an operator that the field does not take, and a value that it cannot have.
     """
 
     field: str
@@ -45,8 +47,9 @@ class Comparison:
     def __post_init__(self) -> None:
         from search.querying.fields import check_comparison
 
-        object.__setattr__(self, "value", str(self.value).strip())
-        object.__setattr__(self, "field", check_comparison(self.field, self.operator, self.value))
+        name, value = check_comparison(self.field, self.operator, str(self.value))
+        object.__setattr__(self, "field", name)
+        object.__setattr__(self, "value", value)
 
     def __str__(self) -> str:
         return f"{self.field}{self.operator}{quote(self.value)}"

@@ -24,6 +24,7 @@ from search.catalog.schema import (
 )
 from search.catalog.sql import first_folder
 from search.errors import QueryError, UnknownFieldError
+from search.files import parse_shown
 from search.media.colors import CELLS, SHADES, near_cells, parse_color
 from search.media.object_urls import join_place
 from search.querying.conditions import Comparison
@@ -113,8 +114,8 @@ class FacetCounter:
     def folders(self, selection: Selection, path: str | None) -> tuple[FolderCount, ...]:
         """Return the folders directly in a folder that have pictures, by name.
 
-        path: absolute; None for the indexed folders. Kept in memory until the catalog changes.
-        Raises QueryError for a relative path.
+        path: absolute, perhaps as `shown` returns it; None for the indexed folders. Kept in memory
+        until the catalog changes. Raises QueryError for a relative path.
         """
         return self._reader.database.answers.get(
             ("folders", path, selection.key),
@@ -131,8 +132,9 @@ class FacetCounter:
             raise QueryError(f"{path} is not absolute; give the path of a folder from the root on")
         folder = path.rstrip("/")
         children = dict[str, FolderCount]()
-        for root, below in split_folder(folder, listed):
-            if below is None and listed[root] != folder:
+        readings = dict.fromkeys((folder, parse_shown(folder)))
+        for root, below in (pair for one in readings for pair in split_folder(one, listed)):
+            if below is None and listed[root] not in readings:
                 continue  # an indexed folder within the folder
             inner = "" if below is None else os.fsdecode(below[0])
             for name, count, has_folders in self._list_children(selection, root, inner):

@@ -41,9 +41,10 @@ from search.errors import (
     UnknownFieldError,
     UnsupportedConditionError,
 )
+from search.files import parse_shown, shown
 from search.media.colors import near_cells, parse_color
 from search.querying import values
-from search.querying.conditions import MAX_VALUE, OPERATORS, And, Condition, Not, Or
+from search.querying.conditions import MAX_PATH, MAX_VALUE, OPERATORS, And, Condition, Not, Or
 from search.querying.words import split_phrases
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ class Field:
 
     parse: value as text -> what `compile` takes; raises ValueError. compile: takes that, one of
     `= < <= > >=` and the scope. values, example: for messages and docs. ordered: whether it takes
-    `< <= > >=`. choices: all values, if they can be listed.
+    `< <= > >=`. choices: all values, if they can be listed. is_path: a value is a path or a part of
+    one, whose spaces at its ends count, and which has \\xNN for a byte that is not UTF-8.
     """
 
     parse: Callable[[str], Any]
@@ -102,6 +104,7 @@ class Field:
     example: str
     ordered: bool = False
     choices: Sequence[str] = ()
+    is_path: bool = False
 
 
 def compile_condition(condition: Condition, scope: Scope) -> Criterion:
@@ -121,8 +124,9 @@ def compile_condition(condition: Condition, scope: Scope) -> Criterion:
     return is_not(criterion) if condition.operator == "!=" else criterion
 
 
-def check_comparison(name: str, sign: str, value: str) -> str:
-    """Return the field's own name. Raises ConditionError as `Comparison` does."""
+def check_comparison(name: str, sign: str, value: str) -> tuple[str, str]:
+    """Return the field's own name, and the value as `Comparison` has it. Raises ConditionError as
+    that does."""
     name = name.casefold()
     name = ALIASES.get(name, name)
     if name not in FIELDS:
@@ -131,20 +135,22 @@ def check_comparison(name: str, sign: str, value: str) -> str:
     if sign not in OPERATORS or (sign not in ("=", "!=") and not field.ordered):
         signs = "= != < <= > >=" if field.ordered else "= !="
         raise ConditionValueError(f"{name}{sign}: {name} takes {signs}, such as {field.example}")
-    shown = value if len(value) <= 100 else f"{value[:100]}..."
     try:
+        value = shown(value) if field.is_path else value.strip()
         value.encode()
-        if "\0" in value or not 1 <= len(value) <= MAX_VALUE:
+        most = MAX_PATH if field.is_path else MAX_VALUE
+        if "\0" in value or not value.strip() or len(value) > most:
             raise ValueError
         field.parse(value)
     except (ValueError, OverflowError, InputError):
         near = get_close_matches(value.casefold(), field.choices, 1)
         advice = f"did you mean {near[0]}? It" if near else name
-        shown = shown.encode("utf-8", "replace").decode()
+        start = value if len(value) <= 100 else f"{value[:100]}..."
+        start = start.encode("utf-8", "replace").decode()
         raise ConditionValueError(
-            f"{name}{sign}{shown}: {advice} takes {field.values}, such as {field.example}"
+            f"{name}{sign}{start}: {advice} takes {field.values}, such as {field.example}"
         ) from None
-    return name
+    return name, value
 
 
 def describe_unknown(
@@ -154,8 +160,8 @@ def describe_unknown(
     there are; aliases: other spellings of them."""
     near = get_close_matches(name, [*known, *aliases], 1, 0.5)
     advice = f"did you mean {near[0]}? " if near else ""
-    shown = name[:100].encode("utf-8", "replace").decode()
-    return f"there is no {kind} {shown}; {advice}There are {', '.join(known)}"
+    start = name[:100].encode("utf-8", "replace").decode()
+    return f"there is no {kind} {start}; {advice}There are {', '.join(known)}"
 
 
 # criteria ----------------------------------------------------------------------------------------
@@ -304,15 +310,22 @@ def _anywhere(pattern: str) -> str:
     return pattern if pattern.startswith("/") or "://" in pattern else f"*/{pattern}"
 
 
+def _list_readings(value: str) -> list[str]:
+    """Return the paths that a value may stand for: itself, and one with bytes for \\xNN."""
+    return [*dict.fromkeys((value, parse_shown(value)))]
+
+
 def _compile_path(pattern: str, _: str, scope: Scope) -> Criterion:
-    return _in_files(_match_absolute(_anywhere(pattern), scope), scope)
+    held = (_match_absolute(_anywhere(one), scope) for one in _list_readings(pattern))
+    return _in_files(or_(*held), scope)
 
 
 def _compile_folder(pattern: str, _: str, scope: Scope) -> Criterion:
-    folder = pattern.rstrip("/")
-    if _anywhere(folder) == folder and not set("*?") & set(folder):
-        return _in_folder(folder, scope)
-    return _in_files(_match_absolute(f"{_anywhere(folder)}/*", scope), scope)
+    folders = _list_readings(pattern.rstrip("/"))
+    if _anywhere(folders[0]) == folders[0] and not set("*?") & set(folders[0]):
+        return or_(*(_in_folder(one, scope) for one in folders))
+    held = (_match_absolute(f"{_anywhere(one)}/*", scope) for one in folders)
+    return _in_files(or_(*held), scope)
 
 
 def _in_folder(folder: str, scope: Scope) -> Criterion:
@@ -346,7 +359,8 @@ def _compile_name(pattern: str, _: str, scope: Scope) -> Criterion:
     held = (
         # the end of the path is compared first, since its name takes long to find
         and_(matches(path, *glob(f"*{one}")), matches(base_name(path), *glob(one)))
-        for one in patterns
+        for reading in patterns
+        for one in _list_readings(reading)
     )
     criterion = _in_files(or_(*held), scope)
     if scope.reader.find_uploads_root() is None:
@@ -549,12 +563,12 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
             'added>="last week"',
             True,
         ),
-        "path": Field(values.parse_text, _compile_path, _GLOB, "path=holiday/*"),
-        "folder": Field(values.parse_text, _compile_folder, _GLOB, "folder=holiday"),
+        "path": Field(values.parse_text, _compile_path, _GLOB, "path=holiday/*", is_path=True),
+        "folder": Field(values.parse_text, _compile_folder, _GLOB, "folder=holiday", is_path=True),
         "collection": Field(
             values.parse_text, _compile_collection, "the name of a collection", "collection=Family"
         ),
-        "name": Field(values.parse_text, _compile_name, _GLOB, "name=IMG_*"),
+        "name": Field(values.parse_text, _compile_name, _GLOB, "name=IMG_*", is_path=True),
         "tag": Field(normalize_tag, _compile_tag, _GLOB, "tag=beach"),
         "rating": Field(values.parse_rating, _compile_rating, "0 to 5", "rating>=3", True),
         "album": Field(values.parse_text, _compile_album, _GLOB, "album=Lisbon"),

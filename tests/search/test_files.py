@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -65,3 +66,16 @@ def test_incomplete_files_go_once_they_are_old(tmp_path: Path) -> None:
         os.utime(path, (0, 0))
     files.delete_partials(tmp_path)
     assert not old.exists() and new.exists() and plain.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode on this system")
+def test_a_shown_path_is_read_back(tmp_path: Path) -> None:
+    for name in (b"caf\xe9", "照片".encode("gbk"), b"\xff\xfe\x80", b"a\xe9b\xc3\xa9"):
+        path = os.fsdecode(name)
+        assert files.parse_shown(files.shown(path)) == path
+    for text in ("café", r"\xc3\xa9", r"\x41", r"\xE9", "\\", "\ud800\\xe9"):
+        assert files.parse_shown(text) == text  # `shown` returns none of these for other paths
+    byte, text = tmp_path / os.fsdecode(b"\xe9"), tmp_path / r"\xe9"
+    assert files.find_shown(str(text)) == str(byte)
+    text.touch()
+    assert files.find_shown(str(text)) == str(text)

@@ -24,7 +24,7 @@ from search.api.schemas import (
     problems,
 )
 from search.engine import Engine
-from search.files import shown
+from search.files import find_shown, shown
 from search.records.status import RootStatus
 
 router = make_router(prefix="/api/v1/folders", tags=["folders"])
@@ -172,7 +172,7 @@ def _allow(here: Context, path: str) -> str:
     if not os.path.isabs(place):
         reason = "path: give the absolute path of a folder"
         raise Problem(400, reason, code="path_not_absolute")
-    place = os.path.realpath(place)
+    place = os.path.realpath(find_shown(place))
     if not os.path.isdir(place):
         raise Problem(404, "path: there is no such folder", code="folder_not_found")
     if place not in here.added:

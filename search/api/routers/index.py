@@ -22,7 +22,7 @@ from search.api.problems import Problem
 from search.api.roles import Needs, make_router, requires
 from search.api.schemas import IndexJson, JobJson, JobsJson, StartedJson, problems
 from search.errors import LookalikeError
-from search.files import shown
+from search.files import find_shown, shown
 from search.records.jobs import JobRecord
 
 router = make_router(prefix="/api/v1", tags=["jobs"])
@@ -38,14 +38,14 @@ CANCELLING = Needs("write", within=True)  # a job that another token started
 def resolve_path(here: Context, field: str, value: str) -> tuple[Path, list[Path]]:
     """Return the path of a field without links, and the indexed roots around it.
 
-    Raises Problem 400 for a path that is not absolute, and 403 for one that is not allowed. The
-    answer is the same whether or not a forbidden path exists.
+    The path may be as answers have it. Raises Problem 400 for one that is not absolute, and 403 for
+    one that is not allowed. The answer is the same whether or not a forbidden path exists.
     """
     path = "" if "\0" in value else os.path.expanduser(value)
     if not os.path.isabs(path):
         reason = f"{field}: give the absolute path of a folder"
         raise Problem(400, reason, code="path_not_absolute")
-    place = Path(os.path.realpath(path))
+    place = Path(os.path.realpath(find_shown(path)))
     roots = [Path(root.path) for root in here.engine.status().roots]
     is_allowed = any(place.is_relative_to(one) for one in here.allowed())
     if not is_allowed or not here.engine.is_within(str(place)):

@@ -51,15 +51,16 @@ class Cursor(NamedTuple):
 
     def encode(self, sort: Sort) -> str:
         """Return it as text for URLs."""
-        document = json.dumps([str(sort), *self], separators=(",", ":"))
-        return base64.urlsafe_b64encode(document.encode()).decode().rstrip("=")
+        # letters as they are, since the long path of a file would otherwise be twice as long
+        document = json.dumps([str(sort), *self], ensure_ascii=False, separators=(",", ":"))
+        return base64.urlsafe_b64encode(os.fsencode(document)).decode().rstrip("=")
 
     @classmethod
     def decode(cls, text: str, sort: Sort) -> Cursor:
         """Parse what `encode` returned for the same order. Raises QueryError."""
         try:
             data = base64.urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4))
-            name, phase, key, row_id = json.loads(data)
+            name, phase, key, row_id = json.loads(os.fsdecode(data))
             numbers = type(phase) is int and type(row_id) is int and abs(row_id) < 2**63
             if not numbers or not isinstance(key, str | float | int | None):
                 raise ValueError

@@ -30,6 +30,7 @@ from search.records.pictures import Picture
 router = make_router(prefix="/api/v1/images", tags=["images"])
 
 MAX_PAGES = 10**6
+MAX_CURSOR = 8192  # characters; the cursor after a path of 4,096 bytes has some 5,500
 
 
 def check_id(picture_id: str) -> str:
@@ -98,7 +99,7 @@ async def list_images(
     page: Annotated[int, Query(ge=1, le=MAX_PAGES)] = 1,
     where: Where = [],  # noqa: B006
     sort: Annotated[str | None, Query(max_length=100)] = None,
-    cursor: Annotated[str | None, Query(max_length=4096)] = None,
+    cursor: Annotated[str | None, Query(max_length=MAX_CURSOR)] = None,
     hidden: Annotated[bool, Query(description="List the hidden pictures instead.")] = False,
     album: Annotated[str | None, Query(max_length=MOST_TAG, description="Id or name.")] = None,
 ) -> JSONResponse:

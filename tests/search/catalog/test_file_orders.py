@@ -107,3 +107,17 @@ def test_names_that_are_not_utf_8_are_sorted(
 def test_a_cursor_without_a_name_is_refused(filled: Engine, cursor: str) -> None:
     with serving(filled) as client:  # its key is a number, nothing, and half a character
         problem(client.get(f"/api/v1/images?sort=name&cursor={cursor}"), 400, "cursor")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="paths may be shorter on this system")
+def test_a_cursor_after_the_longest_path_is_taken(filled: Engine, tmp_path: Path) -> None:
+    parts = ["長" * 80] * 8 + [os.fsdecode(b"\xe9" * 240)] * 7
+    deep = Path(tmp_path / "龍", *parts)
+    assert 3400 < len(os.fsencode(deep)) < 4000
+    paint(deep / "a.jpg", 8)
+    filled.sync(tmp_path / "龍")
+    cursor = filled.browse((), "-folder", size=1).next
+    with serving(filled) as client:
+        answer = client.get("/api/v1/images", params={"sort": "-folder", "cursor": cursor})
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["images"]) == 7

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ RULES = {
     "folder:PATH": "a file in this folder",
 }
 """Rule -> what it prefers."""
+_RULE = re.compile(r'\s*(?:"((?:[^"]|"")+)"\s*|([^,]*)),')
 
 
 @dataclass(frozen=True)
@@ -48,20 +50,23 @@ class KeepRules:
 
     @classmethod
     def parse(cls, text: str | Sequence[str] | None) -> KeepRules:
-        """Parse `largest,oldest,folder:PATH`, or a list of rules. Raises KeepRuleError."""
+        """Parse `largest,oldest,folder:PATH`, or a list of rules. In a text, a rule may stand in
+        quotes, as a folder with a comma must. Raises KeepRuleError."""
         if text is None:
             return cls()
-        texts = text.split(",") if isinstance(text, str) else list(text)
+        texts = _split_rules(text) if isinstance(text, str) else list(text)
         rules = []
         for one in texts:
-            name, colon, folder = one.strip().partition(":")
-            is_folder = name == "folder" and colon and folder.strip()
-            if not is_folder and (colon or f"{name}{colon}" not in RULES):
+            name, colon, folder = one.lstrip().partition(":")
+            name, folder = name.strip(), folder.lstrip()
+            is_folder = name == "folder" and folder
+            if not is_folder and (colon or name not in RULES):
                 raise KeepRuleError(
                     f"there is no rule {one.strip()[:100]!r}; give some of "
-                    f"{', '.join(RULES)}, with commas between them"
+                    f"{', '.join(RULES)}, with commas between them, and quotes around a rule with "
+                    "a comma"
                 )
-            rules.append(f"folder:{resolve_place(folder.strip())}" if is_folder else name)
+            rules.append(f"folder:{resolve_place(folder)}" if is_folder else name)
         if len(set(rules)) < len(rules):
             raise KeepRuleError("a rule is given twice; give each once")
         return cls(tuple(rules))
@@ -125,6 +130,12 @@ def stem_of(path: str) -> tuple[str, str, str]:
     folder, name = os.path.split(path)
     stem, ending = os.path.splitext(name.casefold())
     return folder, stem, ending
+
+
+def _split_rules(text: str) -> list[str]:
+    """Split a text at its commas but those in quotes. Two quotes in these are one."""
+    parts = _RULE.findall(f"{text},")
+    return [quoted.replace('""', '"') if quoted else plain.strip() for quoted, plain in parts]
 
 
 def _best(candidates: Sequence[Candidate], values: Sequence[object]) -> list[Candidate]:

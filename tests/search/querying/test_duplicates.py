@@ -218,7 +218,17 @@ def test_wrong_options_are_refused(album: Album, options: dict, message: str) ->
 
 
 @pytest.mark.parametrize(
-    "rules", ["biggest", "", "folder", "folder:", "largest:3", "oldest,,oldest"]
+    "rules",
+    [
+        "biggest",
+        "",
+        "folder",
+        "folder:",
+        "largest:3",
+        "oldest,,oldest",
+        '"oldest',
+        '"largest,oldest"',
+    ],
 )
 def test_a_wrong_rule_is_named(album: Album, rules: str) -> None:
     with pytest.raises(KeepRuleError, match="give some of largest, oldest, sharpest"):
@@ -234,6 +244,8 @@ def test_rules_choose_in_their_order(album: Album, folder: Path) -> None:
     album.add(folder / "large.jpg", turn(1), size=(800, 600), date="2024-01-01T00:00:00")
     album.add(folder / "in/old.jpg", turn(NEAR), date="2020-01-01T00:00:00")
     album.add(folder / "known.jpg", turn(1, 0), date="2022-01-01T00:00:00", exif={"ISO": 1, "F": 2})
+    comma = 'Smith, ""John '
+    album.add(folder / 'Smith, "John ' / "comma.jpg", turn(1), date="2023-01-01T00:00:00")
     engine = album.engine
     for rules, name in {
         "largest": "large.jpg",
@@ -243,6 +255,8 @@ def test_rules_choose_in_their_order(album: Album, folder: Path) -> None:
         "metadata,largest": "known.jpg",
         f"folder:{folder},oldest": "old.jpg",
         f"folder:{folder / 'none'},largest,oldest": "large.jpg",
+        f'largest,"folder:{folder / comma}"': "large.jpg",
+        f'"folder:{folder / comma}" , oldest': "comma.jpg",
     }.items():
         assert name_kept(engine.duplicates("copy", keep=rules)) == name, rules
     engine.tags.add([engine.duplicates("copy", keep="oldest").groups[0].pictures[0].id], ["a", "b"])

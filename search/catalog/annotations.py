@@ -104,8 +104,14 @@ def check_change(change: Change) -> None:
     rating = change.rating
     if isinstance(rating, int) and not RATINGS[0] <= rating <= RATINGS[1]:
         raise InputError(f"the rating is {rating}; give 0 to 5 stars")
-    if isinstance(change.caption, str) and len(change.caption) > MOST_CAPTION:
+    if not isinstance(change.caption, str):
+        return
+    if len(change.caption) > MOST_CAPTION:
         raise InputError(f"the caption has more than {MOST_CAPTION} characters; shorten it")
+    try:
+        change.caption.encode()
+    except UnicodeEncodeError:
+        raise InputError("the caption is not UTF-8; write it in a terminal that is") from None
 
 
 def apply_change(

@@ -12,9 +12,11 @@ from helpers.pictures import identity, paint
 from helpers.serving import events, serving
 
 from search import Engine
+from search.errors import InputError
 from search.files import shown
 from search.querying.conditions import Comparison, quote
 from search.querying.parser import parse_condition
+from search.records.annotations import Change
 from search.records.pictures import Picture
 
 BOTH = pytest.mark.catalogs("sqlite", "postgresql")
@@ -112,3 +114,8 @@ def test_a_folder_is_named_over_http_as_it_is_listed(filled: Engine, root: Path)
         assert events(client, answer.json()["job"])[-1]["event"] == "done"
         assert client.delete("/api/v1/folders", params={"path": text}).status_code == 204
         assert client.get("/api/v1/status").json()["roots"] == []
+
+
+def test_a_caption_that_is_not_utf_8_is_refused(filled: Engine) -> None:
+    with pytest.raises(InputError, match="not UTF-8"):
+        filled.tags.change([identity(0)], Change(caption=os.fsdecode(b"caf\xe9")))

@@ -88,6 +88,6 @@ def parse_shown(text: str) -> str:
 
 def find_shown(text: str) -> str:
     """Return the path that a text names: itself, if there is such a file or folder; otherwise as
-    `parse_shown`."""
-    path = parse_shown(text)
+    `parse_shown`. A URL stays as it is."""
+    path = text if "://" in text else parse_shown(text)
     return text if path == text or os.path.lexists(text) else path

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.errors import LookalikeError
+from search.files import find_shown
 from search.records.hits import Evidence, Hit, Hits, PagePicture
 from search.records.inbox import InboxFailure, InboxStatus
 from search.records.status import RootStatus, SpaceStatus, Status
@@ -263,6 +264,8 @@ def _hits(answer: dict[str, Any], query: Query) -> Hits:
 def _hit(document: dict[str, Any]) -> Hit:
     evidence = document.pop("evidence")
     fields = {name: _freeze(value) for name, value in document.items()}
+    # the bytes of a path that is not UTF-8, which `--print0` passes on
+    fields |= {"path": find_shown(fields["path"]), "paths": tuple(map(find_shown, fields["paths"]))}
     return Hit(**fields, evidence=evidence and Evidence.from_json(evidence))
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers.libraries import close_library, open_library
+from helpers.pictures import paint
 from helpers.project import SAMPLES
 from helpers.serving import serving
 from typer.testing import CliRunner
@@ -85,6 +87,26 @@ def test_the_server_gives_the_answer_of_the_command(
     for answer in answers:
         assert answer.pop("took_ms")["total"] > 0
     assert answers[0] == answers[1] and answers[0]["hits"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode on this system")
+def test_paths_are_printed_as_the_bytes_that_the_disk_has(
+    library: Callable[..., Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [b"caf\xe9.jpg", b"line\n.jpg", rb"text\xe9.jpg"]
+    for seed, name in enumerate(names):
+        paint(tmp_path / "old" / os.fsdecode(name), seed)
+    engine = library()
+    engine.sync(tmp_path / "old")
+    with (
+        publish(engine.settings, TOKEN) as publish_address,
+        serving(engine, Access(token="another", local_token=TOKEN)) as client,
+    ):
+        publish_address(str(client.base_url).rstrip("/"))
+        monkeypatch.setattr(Engine, "open", lambda **_: pytest.fail("opened"))
+        printed = run(engine, "search", "--where", "width>0", "--sort", "name", "--print0")
+    folder = os.fsencode(tmp_path / "old")
+    assert printed.stdout_bytes == b"".join(folder + b"/" + name + b"\0" for name in names)
 
 
 class _Lent:

@@ -26,7 +26,8 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 class String(TypeDecorator[str]):
     """Text of a column. On PostgreSQL it has no length, and is sorted by code points as in SQLite.
 
-    PostgreSQL stores no NUL, so that is left out there.
+    PostgreSQL stores no NUL, so that is left out there. Halves of characters, as of an argument
+    that is not UTF-8, become U+FFFD: no database takes them.
     """
 
     impl = PlainString
@@ -39,10 +40,14 @@ class String(TypeDecorator[str]):
         return dialect.type_descriptor(self.impl_instance)
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """Leave out what the database cannot store."""
-        if value is None or dialect.name != "postgresql":
-            return value
-        return value.replace("\0", "")
+        """Leave out or replace what the database cannot store."""
+        if value is None:
+            return None
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            value = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return value.replace("\0", "") if dialect.name == "postgresql" else value
 
 
 class Text(String):

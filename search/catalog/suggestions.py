@@ -34,6 +34,7 @@ from search.catalog.schema import (
     roots,
     tags,
 )
+from search.files import shown
 
 if TYPE_CHECKING:
     from search.catalog.reads import CatalogReader
@@ -131,8 +132,9 @@ class NameReader:
             return self._count_pictures(c, and_(date >= since, date < before))
 
     def folders(self, start: str, most: int) -> dict[str, int]:
-        """Return the names of folders of which a word begins with a text, and of how many of the
-        newest pictures with such a word they hold some file; the most frequent first."""
+        """Return the names of folders of which a word begins with a text, as `shown` returns them,
+        and of how many of the newest pictures with such a word they hold some file; the most
+        frequent first."""
         phrase = Phrase.of(start)
         if phrase is None:
             return {}
@@ -148,7 +150,7 @@ class NameReader:
         for (root, path), number in held.items():
             if self._reader.sees(root):
                 folder = os.path.join(os.path.basename(root), path)
-                names = {os.fsdecode(one) for one in folder.split(b"/") if one}
+                names = {shown(os.fsdecode(one)) for one in folder.split(b"/") if one}
                 counted.update({name: number for name in names if _begins(name, start)})
         return dict(counted.most_common(most))
 

@@ -12,7 +12,7 @@ from helpers.pictures import identity, paint
 from helpers.serving import events, serving
 
 from search import Engine
-from search.errors import InputError
+from search.errors import InputError, NotFoundError
 from search.files import shown
 from search.querying.conditions import Comparison, quote
 from search.querying.parser import parse_condition
@@ -94,6 +94,18 @@ def test_the_folder_tree_and_facets_lead_to_their_pictures(filled: Engine, root:
         assert len(find(filled, entry.where)) == entry.count == 1
 
 
+def test_suggestions_of_folders_are_text_and_lead_to_their_pictures(filled: Engine) -> None:
+    with serving(filled) as client:
+        for typed, count in (("caf", len(NAMES)), ("folder:caf", len(NAMES)), ("in", 0)):
+            answer = client.get("/api/v1/suggest", params={"q": typed})
+            assert answer.status_code == 200, answer.text
+            listed = [one for one in answer.json()["suggestions"] if one["kind"] == "folder"]
+            assert [one["text"] for one in listed] == [shown(ROOT)] * bool(count)
+            for one in listed:
+                params = {"where": one["insert"]}
+                assert client.get("/api/v1/images", params=params).json()["total"] == count
+
+
 def test_a_folder_is_named_over_http_as_it_is_listed(filled: Engine, root: Path) -> None:
     text = shown(str(root))
     with serving(filled) as client:
@@ -114,6 +126,25 @@ def test_a_folder_is_named_over_http_as_it_is_listed(filled: Engine, root: Path)
         assert events(client, answer.json()["job"])[-1]["event"] == "done"
         assert client.delete("/api/v1/folders", params={"path": text}).status_code == 204
         assert client.get("/api/v1/status").json()["roots"] == []
+
+
+@BOTH
+def test_names_that_are_not_utf_8_are_not_found(filled: Engine) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    for call in (
+        lambda: filled.run_saved_search(name),
+        lambda: filled.rename_saved_search(name, "other"),
+        lambda: filled.delete_saved_search(name),
+        lambda: filled.revoke_token(name),
+        lambda: filled.collections.find(name),
+        lambda: filled.collections.rename(name, "other"),
+        lambda: filled.albums.find(name),
+        lambda: filled.browse((), album=name),
+    ):
+        with pytest.raises((NotFoundError, InputError)):
+            call()
+    assert filled.tags.all(name) == []
+    assert filled.words(name).words == ()
 
 
 def test_a_caption_that_is_not_utf_8_is_refused(filled: Engine) -> None:

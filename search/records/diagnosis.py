@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from search.files import shown
+
 Condition = Literal["ok", "missing", "wrong"]
 
 
@@ -36,4 +38,9 @@ class Diagnosis:
 
     def to_json(self) -> dict[str, Any]:
         """Convert to JSON, as `doctor --json` prints it."""
-        return {"healthy": self.is_healthy, "findings": [asdict(one) for one in self.findings]}
+        findings = [
+            asdict(one)
+            | {"message": shown(one.message), "remedy": one.remedy and shown(one.remedy)}
+            for one in self.findings
+        ]
+        return {"healthy": self.is_healthy, "findings": findings}

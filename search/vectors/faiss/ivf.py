@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from search.files import shown
 from search.runtime import faiss
 from search.types import Vectors
 from search.vectors.base import Neighbours, RowIds, check_queries, no_neighbours
@@ -267,12 +268,14 @@ def map_lists(snapshot: Snapshot, sizes: RowIds, dim: int) -> Any:
     starts = np.concatenate([[0], np.cumsum(sizes * (dim + ID_BYTES))[:-1]])
     entries[:, 2] = snapshot.offsets["lists"] + starts
     lists.nlist, lists.code_size = len(sizes), dim
-    lists.filename, lists.totsize = str(snapshot.path), snapshot.path.stat().st_size
-    lists.read_only = True
+    lists.totsize, lists.read_only = snapshot.path.stat().st_size, True
     lists.prefetch_nthread = 0  # each search would start threads
     lists.lists.resize(len(sizes))
     faiss.memcpy(lists.lists.data(), faiss.swig_ptr(entries), entries.nbytes)
-    lists.do_mmap()
+    with snapshot.path.open("rb") as file:
+        path = str(snapshot.path)  # FAISS takes no other name than in UTF-8
+        lists.filename = path if path == shown(path) else f"/dev/fd/{file.fileno()}"
+        lists.do_mmap()
     return lists
 
 

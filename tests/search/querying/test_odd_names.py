@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -10,8 +11,10 @@ from pathlib import Path
 import pytest
 from helpers.pictures import identity, paint
 from helpers.serving import events, serving
+from typer.testing import CliRunner
 
 from search import Engine
+from search.cli.app import app
 from search.errors import InputError, NotFoundError
 from search.files import shown
 from search.querying.conditions import Comparison, quote
@@ -150,3 +153,18 @@ def test_names_that_are_not_utf_8_are_not_found(filled: Engine) -> None:
 def test_a_caption_that_is_not_utf_8_is_refused(filled: Engine) -> None:
     with pytest.raises(InputError, match="not UTF-8"):
         filled.tags.change([identity(0)], Change(caption=os.fsdecode(b"caf\xe9")))
+
+
+def test_the_folder_of_a_library_need_not_be_utf_8(
+    library: Callable[..., Engine], root: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / os.fsdecode(b"caf\xe9\n")
+    engine = library(home, index="ivf")
+    engine.sync(root)
+    assert engine.search(image=root / "plain.jpg", k=1)[0].id == identity(0)
+    assert engine.check(deep=True).problems == ()
+    json.dumps(engine.status().to_json(), ensure_ascii=False).encode()
+    options = ["--home", str(home), "doctor", "--json"]
+    printed = CliRunner().invoke(app, options).stdout_bytes
+    assert any(shown(str(home)) in one["message"] for one in json.loads(printed)["findings"])
+    engine.backup(tmp_path / os.fsdecode(b"\xe9.zip"))

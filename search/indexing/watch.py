@@ -20,6 +20,10 @@ LIMITS = {
     "Too many open files": "fs.inotify.max_user_instances",
 }
 """What an error of the system says -> the setting of Linux that allows more."""
+NOT_UTF_8 = "Unable to decode path"
+"""What the error says of a name that watchfiles cannot tell."""
+MOST_RESTARTS = 5
+"""Errors of such names in a row; a file has one as it changes, and a folder one each time."""
 
 
 def watch(
@@ -47,15 +51,21 @@ def watch(
             yield from _listen(current, list_folders, but, stop)
         except (OSError, UnicodeError, RuntimeError) as error:
             setting = next((name for text, name in LIMITS.items() if text in str(error)), None)
-            if setting is None:
+            if setting is not None:
+                report(
+                    "the system does not allow to watch so many folders, so they are looked at "
+                    f"every {poll_seconds:g} s; raise its setting {setting} "
+                    f"(`sudo sysctl {setting}=1048576`), then start again"
+                )
+            elif isinstance(error, UnicodeError) or NOT_UTF_8 in str(error):
+                report(
+                    "a folder whose name is not UTF-8 cannot be watched, so all are looked at "
+                    f"every {poll_seconds:g} s; rename it, then start again ({error})"
+                )
+            else:
                 raise InputError(
                     f"these folders cannot be watched: {error}; leave --watch out"
                 ) from error
-            report(
-                f"the system does not allow to watch so many folders, so they are looked at every "
-                f"{poll_seconds:g} s; raise its setting {setting} "
-                f"(`sudo sysctl {setting}=1048576`), then start again"
-            )
             while not stop.wait(poll_seconds):
                 yield from list_folders()
 
@@ -92,16 +102,19 @@ def _listen(
     # Where watchfiles ignores folders that may not be read, it also hides that watches run out.
     ignores_denied = False
     batches, is_listening, has_begun = start(ignores_denied), False, False
-    checked = time.monotonic()
+    checked, failures = time.monotonic(), 0
     while not stop.is_set():
         try:
             batch = next(batches, None)
         except (PermissionError, RuntimeError) as error:
             if isinstance(error, PermissionError) and not ignores_denied:
                 ignores_denied = True
-            elif not has_begun:
+            elif NOT_UTF_8 in str(error) and failures < MOST_RESTARTS:
+                failures += 1
+                stop.wait(0.2)
+            elif NOT_UTF_8 in str(error) or not has_begun:
                 raise
-            batches, is_listening = start(ignores_denied), False  # or a name is not UTF-8
+            batches, is_listening = start(ignores_denied), False
             continue
         if batch is None or list(list_folders()) != list(folders):
             return
@@ -112,4 +125,4 @@ def _listen(
                 yield folder
         if is_due or not is_listening:
             checked = time.monotonic()
-        is_listening = has_begun = True
+        is_listening, has_begun, failures = True, True, 0

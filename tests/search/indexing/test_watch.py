@@ -175,3 +175,21 @@ def test_a_server_follows_its_folders(engine: Engine, folder: Path) -> None:
         jobs = client.get("/api/v1/jobs").json()  # of the server before
         paint(folder / "d.jpg", 4)
         assert client.get("/api/v1/jobs").json() == jobs
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode on this system")
+@pytest.mark.parametrize("where", ["", "in"])
+def test_folders_that_are_not_utf_8_are_looked_at_again_and_again(
+    tmp_path: Path, where: str
+) -> None:
+    root, odd = tmp_path / "root", os.fsdecode(b"caf\xe9")
+    root = root if where else tmp_path / odd
+    (root / where / odd).mkdir(parents=True)
+    lines, stop = list[str](), threading.Event()
+    found = watch([root], tmp_path / "home", lines.append, stop, poll_seconds=0.01)
+    while not lines:
+        assert next(found) == root
+    assert next(found) == next(found) == root
+    stop.set()
+    assert list(found) == []
+    assert len(lines) == 1 and "not UTF-8" in lines[0]

@@ -66,6 +66,7 @@ def watch(
                 raise InputError(
                     f"these folders cannot be watched: {error}; leave --watch out"
                 ) from error
+            yield from list_folders()
             while not stop.wait(poll_seconds):
                 yield from list_folders()
 

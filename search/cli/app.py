@@ -153,8 +153,13 @@ def set_options(
     ] = False,
 ) -> None:
     """Find the pictures that look like this one, in your own folders."""
+    if logging.lastResort is not None:  # it writes warnings, unless a log is set up
+        logging.lastResort.setFormatter(output.LineFormatter())
     if verbose:
-        logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+        handler = logging.StreamHandler()
+        form = "%(asctime)s %(name)s: %(message)s"
+        handler.setFormatter(output.LineFormatter(form, datefmt="%H:%M:%S"))
+        logging.basicConfig(handlers=[handler])
         logging.getLogger("search").setLevel(logging.INFO)
     context.obj = {"home": home, "model": model, "device": device, "encode": Encoder(context)}
     if device:  # for the commands of diffusion too, unless they have one of their own

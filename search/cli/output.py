@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import time
@@ -74,6 +75,14 @@ def line(text: str) -> str:
     """Return text as one line for any terminal: characters that move the cursor are escaped."""
     plain = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown(text))
     return "".join(plain)
+
+
+class LineFormatter(logging.Formatter):
+    """Writes what is logged as `line` does, since it names files. Tracebacks keep their lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Format the message of a record as one line."""
+        return line(super().formatMessage(record))
 
 
 def note(text: str) -> None:

@@ -271,6 +271,12 @@ class Jobs:
                 job.change(state="cancelled", finished=time.time())
         return job
 
+    def is_cancelled(self, kind: str, root: str) -> bool:
+        """Return whether the last job of a kind that this server ran at a root was cancelled."""
+        with self._change:
+            own = [job for job in self._jobs.values() if (job.kind, job.root) == (kind, root)]
+        return bool(own) and own[-1].state == "cancelled"
+
     def count(self) -> Counter[str]:
         """Count the jobs of this server that wait and run, by state."""
         with self._change:

@@ -58,8 +58,11 @@ class Watcher:
 
 
 def watch_folders(engine: Engine, jobs: Jobs) -> Watcher:
-    """Return what starts a job for each change of the indexed folders, but for those that have a
-    schedule."""
+    """Return what starts a job for each change of the indexed folders.
+
+    Left out are folders that have a schedule, and those whose last job was cancelled, until
+    somebody starts another one or the server starts again.
+    """
 
     def list_folders() -> list[Path]:
         catalog = engine.library.catalog
@@ -70,7 +73,7 @@ def watch_folders(engine: Engine, jobs: Jobs) -> Watcher:
     def sync(folder: Path, stop: threading.Event) -> None:
         """Start a job, as soon as no other one is at the folder."""
         place = str(folder)
-        while not stop.is_set():
+        while not stop.is_set() and not jobs.is_cancelled("index", place):
             try:
                 jobs.start("index", place, place, lambda: engine.index(folder, still=True))
             except Problem as problem:

@@ -20,8 +20,11 @@ from helpers.project import ROOT
 from helpers.serving import serving, until
 
 from search import Engine, InputError
+from search.api.jobs import Jobs
+from search.api.watcher import watch_folders
 from search.indexing.stillness import STILL_SECONDS, wait_until_still
 from search.indexing.watch import watch
+from search.records.indexing import Progress
 from search.types import FileEntry, file_state
 
 Open = Callable[..., Engine]
@@ -175,6 +178,40 @@ def test_a_server_follows_its_folders(engine: Engine, folder: Path) -> None:
         jobs = client.get("/api/v1/jobs").json()  # of the server before
         paint(folder / "d.jpg", 4)
         assert client.get("/api/v1/jobs").json() == jobs
+
+
+def test_a_folder_whose_job_was_cancelled_waits_for_the_user(
+    engine: Engine, tmp_path: Path
+) -> None:
+    folders = [str(tmp_path / name) for name in ("a", "b", "c")]
+    for place in folders:
+        os.mkdir(place)
+        paint(Path(place, "a.jpg"), 1)
+        engine.sync(place)
+    jobs = Jobs()
+    begun = threading.Event()
+
+    def list_forever() -> Iterator[Progress]:
+        while True:
+            begun.set()
+            yield Progress("scan", 0, 0)
+
+    job = jobs.start("index", folders[1], folders[1], list_forever)
+    begun.wait(60)
+    assert not jobs.is_cancelled("index", folders[1])
+    watcher = watch_folders(engine, jobs)
+    jobs.cancel(job.id)
+    until(lambda: jobs.get(job.id).over, 60)
+    watcher.start()  # which looks at every folder once, in their order
+    try:
+        until(lambda: {one.path for one in jobs.all()} == set(folders), 60)
+        assert len(jobs.all()) == 3
+        again = jobs.start("index", folders[1], folders[1], lambda: engine.index(folders[1]))
+        until(lambda: jobs.get(again.id).over, 60)
+        assert not jobs.is_cancelled("index", folders[1])
+    finally:
+        watcher.stop()
+        jobs.close()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode on this system")

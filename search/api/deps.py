@@ -76,8 +76,9 @@ class Context:
     engine: limited to what the request may see. allow: folders and URLs of object storage that may
     be indexed; None for the defaults of loopback. added: folders that the owner allowed since.
     bodies: what is held of the bodies of requests. grant: what the request may do.
-    quick_searches: runs searches that wait for nothing, which more threads at once make slower:
-    they take the interpreter from each other.
+    quick_searches: runs searches that need neither a decoder nor the model. In a library on this
+    machine they wait for nothing, and more than one thread makes them slower: the threads take the
+    interpreter from each other.
     """
 
     engine: Engine
@@ -89,12 +90,13 @@ class Context:
     connected: Connected = field(default_factory=Connected)
     grant: Grant = OWNER
     searches: Turns = field(default_factory=lambda: Turns(8, 32))
-    quick_searches: Turns = field(default_factory=lambda: Turns(2, 0))
     looks: Turns = field(default_factory=lambda: Turns(8, 256))
     previews: Turns = field(default_factory=lambda: Turns(2, 64))
 
     def __post_init__(self) -> None:
         library = self.engine.library
+        is_local = self.engine.settings.catalog is None and self.engine.settings.store == "faiss"
+        self.quick_searches = Turns(1, 0) if is_local else self.searches
         if not library.database.read_only:
             self.jobs = Jobs(board=library.jobs)
         self.variant_cache = VariantCache(library.transient_items)

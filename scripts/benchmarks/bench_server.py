@@ -229,6 +229,7 @@ def main() -> None:
                 rate = (job.count_done() - before) / (time.perf_counter() - start_time)
                 rows.append(f"{f'{name}, indexing':32}{row}   indexed/s {rate:.1f}")
             job.cancel()
+            asker.run(4)  # until the batch that was begun is in the index
             for name, some in bodies.items():
                 print(f"{name:32}{saturate(address, args.clients, args.seconds / 3, some)}")
             print(*rows, sep="\n")

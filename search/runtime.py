@@ -97,12 +97,17 @@ class Runtime:
     def __init__(self, threads: int, clock: Callable[[], float] = time.monotonic) -> None:
         """threads: size of the OpenMP pool. clock: seconds, for the shares of the two kinds."""
         self._threads, self._closed, self._urgent = threads, False, False
-        self._coming, self._urgent_since = 0, -math.inf
+        self._coming, self._urgent_since, self._other_until = 0, -math.inf, -math.inf
         self._queries, self._others = deque[Piece](), deque[Piece]()  # urgent work, and all other
         self._share, self._since = FairShare(clock), 0.0
         self._change = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
+
+    @property
+    def has_other_work(self) -> bool:
+        """Whether work that is not urgent waits or is done, or was done in the last second."""
+        return bool(self._others) or time.monotonic() - self._other_until < 1
 
     def submit(self, work: Callable[[], T], urgent: bool = False) -> Future[T]:
         """Queue a piece of work; urgent pieces go before the others, and wait for the one at work:
@@ -209,10 +214,13 @@ class Runtime:
         while turn := self._take():
             piece, urgent = turn
             self._since = self._share.clock()
+            if not urgent:
+                self._other_until = math.inf
             self._do(piece, urgent)
             seconds = self._share.clock() - self._since  # or since the piece breathed
             if not urgent:
                 self._share.repay(seconds)
+                self._other_until = time.monotonic()
             elif self._others:
                 self._share.pass_over(seconds)
 

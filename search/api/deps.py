@@ -28,6 +28,7 @@ from search.api.text_jobs import TextJobs
 from search.api.variant_cache import VariantCache
 from search.engine import Engine
 from search.errors import FieldError
+from search.querying.query import Query
 
 T = TypeVar("T")
 Shape = TypeVar("Shape", bound=BaseModel)
@@ -76,9 +77,6 @@ class Context:
     engine: limited to what the request may see. allow: folders and URLs of object storage that may
     be indexed; None for the defaults of loopback. added: folders that the owner allowed since.
     bodies: what is held of the bodies of requests. grant: what the request may do.
-    quick_searches: runs searches that need neither a decoder nor the model. In a library on this
-    machine they wait for nothing, and more than one thread makes them slower: the threads take the
-    interpreter from each other.
     """
 
     engine: Engine
@@ -95,8 +93,9 @@ class Context:
 
     def __post_init__(self) -> None:
         library = self.engine.library
-        is_local = self.engine.settings.catalog is None and self.engine.settings.store == "faiss"
-        self.quick_searches = Turns(1, 0) if is_local else self.searches
+        settings = self.engine.settings
+        self._is_local = settings.catalog is None and settings.store == "faiss"
+        self._quick_searches = Turns(1, 0)
         if not library.database.read_only:
             self.jobs = Jobs(board=library.jobs)
         self.variant_cache = VariantCache(library.transient_items)
@@ -125,6 +124,18 @@ class Context:
         home = os.path.realpath(os.path.expanduser("~"))
         roots = [root.path for root in self.engine.status().roots]
         return [*([home] if os.path.isabs(home) else []), *roots, *self.added]
+
+    def choose_turns(self, query: Query) -> Turns:
+        """Return what runs a search.
+
+        One that needs neither a decoder nor the model waits for nothing in a library on this
+        machine. More than one of these at once are slower: the threads take the interpreter from
+        each other. While pictures are embedded they wait for that, and each pause serves all that
+        wait.
+        """
+        is_quick = self._is_local and query.is_stored and not query.where
+        is_alone = is_quick and not self.engine.library.runtime.has_other_work
+        return self._quick_searches if is_alone else self.searches
 
     async def look(self, call: Callable[[], T]) -> T:
         """Run a short call in a thread, off the event loop."""

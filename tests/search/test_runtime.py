@@ -46,6 +46,18 @@ def test_other_work_lets_one_pass_who_will_soon_ask(
     assert done == ["urgent", "other"]
 
 
+def test_it_tells_whether_other_work_goes_on(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime.run(lambda: None, urgent=True)
+    assert not runtime.has_other_work
+    assert runtime.run(lambda: runtime.has_other_work)
+    assert runtime.has_other_work  # the next piece is often submitted soon
+    now = search.runtime.time.monotonic()
+    monkeypatch.setattr(search.runtime.time, "monotonic", lambda: now + 2)
+    assert not runtime.has_other_work
+
+
 def test_its_patience_has_an_end(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search.runtime, "PATIENCE", 0.01)
     with runtime.expect_urgent():

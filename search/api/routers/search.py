@@ -76,8 +76,7 @@ async def search_images(request: Request, here: Here) -> JSONResponse:
     body = await read_body(request, here.engine.settings.upload_files, "query", with_mask=True)
     async with here.searches.admit():  # not before the body has come: it may come slowly
         query = Query.from_json(body.json or "{}", body.files, body.mask)
-        turns = here.quick_searches if query.is_stored and not query.where else here.searches
-        hits = await turns.run(lambda: here.engine.search(query))
+        hits = await here.choose_turns(query).run(lambda: here.engine.search(query))
     here.metrics.count_search(hits)
     return JSONResponse(hits.to_json())
 

@@ -16,6 +16,7 @@ import pytest
 from helpers.project import ROOT, SAMPLES, in_venv
 
 from search import Settings
+from search.querying.fields import FIELDS, HAS, IS, TYPES
 from search.records.indexing import SKIP_CODES
 
 README = (ROOT / "README.md").read_text()
@@ -45,6 +46,14 @@ def test_every_code_of_a_skipped_file_is_in_the_docs() -> None:
     assert {code: re.sub(r"\[(\w+)\]\(.*?\)", r"\1", text) for code, text in table.items()} == dict(
         SKIP_CODES
     )
+
+
+def test_every_field_of_a_condition_is_in_the_docs() -> None:
+    rows = re.findall(r"^\| (`.*?) \| (.*?) \| `", (ROOT / "docs/search.md").read_text(), re.M)
+    described = {name: values for names, values in rows for name in re.findall("`(.*?)`", names)}
+    assert set(FIELDS) <= set(described)
+    for field, choices in ("has", HAS), ("is", IS), ("type", TYPES):
+        assert set(choices) <= set(re.findall("[a-z_]+", described[field]))
 
 
 def test_every_setting_is_in_the_docs_with_its_meaning() -> None:

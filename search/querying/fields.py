@@ -46,6 +46,7 @@ from search.media.colors import near_cells, parse_color
 from search.querying import values
 from search.querying.conditions import MAX_PATH, MAX_VALUE, OPERATORS, And, Condition, Not, Or
 from search.querying.words import split_phrases
+from search.records.pictures import FRAME_TYPES
 
 if TYPE_CHECKING:
     from search.embedders.vocabulary import Vocabulary
@@ -60,7 +61,8 @@ RATIO_TOLERANCE = 0.02
 MOST_ROOTS = 50
 """Roots whose paths are part of a statement at most; of more, they are looked up."""
 SHAPES = ("landscape", "portrait", "square", "panorama")
-TYPES = ("jpeg", "png", "webp", "gif", "tiff", "bmp", "heif", "avif", "jxl")
+TYPES = ("jpeg", "png", "webp", "gif", "tiff", "bmp", "heif", "avif", "jxl", "raw", *FRAME_TYPES)
+"""What `Metadata.type` may be."""
 _COMPARE: Mapping[str, Callable[[Any, Any], Any]] = MappingProxyType(
     {"=": operator.eq, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 )

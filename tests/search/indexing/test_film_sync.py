@@ -53,6 +53,15 @@ def test_words_of_a_film_find_the_nearest_frame(engine: Engine, films: Path) -> 
         assert first.time == pytest.approx(at, abs=2.1), words
 
 
+def test_frames_are_selected_by_their_type(engine: Engine, films: Path) -> None:
+    engine.sync(films)
+    everything = engine.status().pictures
+    selected = engine.browse("type=film").total
+    assert 0 < selected == everything - engine.browse("type!=film").total
+    facet = next(one for one in engine.facets().fields["type"] if one.value == "film")
+    assert (facet.where, facet.count) == ("type=film", selected)
+
+
 def test_subtitles_beside_a_film_are_read_again_when_they_change(
     engine: Engine, films: Path
 ) -> None:

@@ -13,7 +13,10 @@ from search import Engine
 from search.catalog.listing import PictureList
 from search.errors import ConditionValueError, QueryError
 from search.media.colors import measure_distance, parse_color, to_lab
+from search.media.images import FORMATS
+from search.querying.fields import FIELDS
 from search.records.annotations import Change
+from search.records.pictures import FRAME_TYPES
 from search.types import FileEntry
 
 BOTH = pytest.mark.catalogs("sqlite", "postgresql")
@@ -379,3 +382,8 @@ def test_selective_conditions_use_an_index(filled: Engine, folder: Path) -> None
         if not any(index in step for step in plan):
             unused.append((text, plan))
     assert not unused
+
+
+def test_every_type_that_a_picture_may_have_is_a_condition() -> None:
+    stored = {name.lower() for name in (*FORMATS, "RAW", *FRAME_TYPES)}
+    assert stored <= set(FIELDS["type"].choices)

@@ -42,7 +42,7 @@ def page(home: Path) -> str:
         lines = "\n".join(line.rstrip() for line in text.strip().splitlines())
         parts.append(f"## `{line}`\n\n```text\n{lines}\n```\n")
         commands = text.partition("Commands:\n")[2]
-        for name in re.findall(r"^  (\w+) +[A-Z]", commands, re.MULTILINE):
+        for name in re.findall(r"^  ([\w-]+) +[A-Z]", commands, re.MULTILINE):
             add((*words, name))
 
     add(())

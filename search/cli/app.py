@@ -28,6 +28,7 @@ COMMANDS = {
     "search": "search.cli.search",
     "saved": "search.cli.saved",
     "duplicates": "search.cli.duplicates",
+    "count": "search.cli.counts",
     "words": "search.cli.search",
     "text": "search.cli.library",
     "sources": "search.cli.sources",
@@ -44,6 +45,7 @@ COMMANDS = {
     "variants": "search.cli.variants",
     "augment": "search.cli.variants",
     "status": "search.cli.library",
+    "left-out": "search.cli.counts",
     "doctor": "search.cli.doctor",
     "check": "search.cli.library",
     "calibrate": "search.cli.calibrate",
@@ -59,8 +61,9 @@ COMMANDS = {
     "token": "search.cli.tokens",
     "diffusion": "diffusion.cli.app",
 }
-"""Commands in the order of the help -> the module with the function of that name, or with a Typer
-`app` of subcommands. A module is imported when its command runs: all take as long as `status`."""
+"""Commands in the order of the help -> the module with the function of that name, with `_` for `-`,
+or with a Typer `app` of subcommands. A module is imported when its command runs: all take as long
+as `status`."""
 
 CLASSES = {"search": arguments.OrderedCommand}
 """Commands that parse their arguments in another way."""
@@ -92,7 +95,7 @@ def build_command(module: ModuleType, name: str) -> Any:
         group = typer.Typer(
             add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
         )
-        group.command(cls=CLASSES.get(name))(getattr(module, name))
+        group.command(cls=CLASSES.get(name))(getattr(module, name.replace("-", "_")))
     command = get_command(group)
     command.name = name
     return command

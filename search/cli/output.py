@@ -19,11 +19,12 @@ from search.files import shown
 from search.records.indexing import SKIP_CODES, IndexReport, Progress, Skip
 
 if TYPE_CHECKING:
+    from search.records.browsing import Facets
     from search.records.captions import CaptionReport, CaptionStatus
     from search.records.duplicates import Duplicate, Duplicates
     from search.records.hits import Hit, Hits
     from search.records.maintenance import CheckReport
-    from search.records.status import Status
+    from search.records.status import LeftOut, Status
     from search.records.texts import PictureText, TextReport, TextStatus
     from search.records.variants import AugmentReport, Variant, Variants
     from search.records.words import Words
@@ -96,10 +97,12 @@ def write(text: str) -> None:
     typer.echo(text)
 
 
-def write_file(file: Path, data: bytes) -> None:
-    """Write a file that the user has named. Raises StorageError."""
+def write_file(file: Path, data: bytes | Iterable[bytes]) -> None:
+    """Write a file that the user has named, whole or in pieces. Raises StorageError."""
     try:
-        file.write_bytes(data)
+        with file.open("wb") as stream:
+            for piece in (data,) if isinstance(data, bytes) else data:
+                stream.write(piece)
     except OSError as error:
         raise StorageError(
             f"cannot write {file}: {error.strerror}; give a file in a folder that is there"
@@ -464,6 +467,26 @@ def format_bytes(count: int) -> str:
             break
         value, unit = value / 1000, larger
     return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def print_facets(facets: Facets) -> None:
+    """Print the values of each field with the pictures that have them, most first."""
+    for name, values in facets.fields.items():
+        if values:
+            write(name)
+        for one in values:
+            write(f"{one.count:>9}  {line(one.value)}")
+    write(f"{facets.total:>9}  pictures")
+
+
+def print_left_out(left: LeftOut) -> None:
+    """Print files that no search can find: path, and kind or reason, a line each."""
+    for skip in left.skipped:
+        write(f"{line(skip.path)}: {line(skip.reason)}")
+    for one in left.left_out:
+        write(f"{line(one.path)}: {one.kind}")
+    if left.has_more:
+        note("there are more files; only the first of each kind are listed")
 
 
 def print_status(status: Status) -> None:

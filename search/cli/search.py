@@ -132,6 +132,10 @@ def search(
     csv_file: Annotated[
         Path | None, arguments.option("--csv", metavar="FILE", help="Write the answer as a table.")
     ] = None,
+    zip_file: Annotated[
+        Path | None,
+        arguments.option("--zip", metavar="FILE", help="Write the original files as an archive."),
+    ] = None,
     since: Annotated[
         str | None,
         typer.Option(
@@ -169,8 +173,9 @@ def search(
         mask=None if mask is None else str(mask),
     )
     query = replace(query, hidden=find_hidden, verify=verify)
-    # it sends no thumbnails, and what is saved there is saved here
-    server = find_server(context) if html_file is None and save is None else None
+    # it sends neither thumbnails nor files, and what is saved there is saved here
+    needs_engine = html_file is not None or zip_file is not None or save is not None
+    server = None if needs_engine else find_server(context)
     hits = server.search(query) if server else None
     if hits is None:
         with open_engine(context, one_shot=True) as engine:
@@ -179,6 +184,8 @@ def search(
                 engine.save_search(save, query)
             if html_file is not None:
                 sheets.write_contact_sheet(html_file, hits, engine)
+            if zip_file is not None:
+                output.write_file(zip_file, engine.archive(engine.select([one.id for one in hits])))
     if csv_file is not None:
         sheets.write_csv(csv_file, hits)
     if only_paths or print0:

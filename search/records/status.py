@@ -54,6 +54,14 @@ class LeftOut:
     left_out: tuple[LeftOutFile, ...] = ()
     has_more: bool = False
 
+    def __add__(self, other: LeftOut) -> LeftOut:
+        """Return the files of two folders."""
+        return LeftOut(
+            self.skipped + other.skipped,
+            self.left_out + other.left_out,
+            self.has_more or other.has_more,
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Convert to JSON, as `/folders/left-out` answers."""
         return {

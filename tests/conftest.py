@@ -65,14 +65,15 @@ unexcused: list[str] = []
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Record tests that were skipped although their data is there, or the browser or nginx that
-    `scripts/test` installs."""
+    """Record tests that were skipped although their data is there, or the browser, nginx or axe-core
+    that `scripts/test` installs."""
     if not report.skipped:
         return
     output = str(report.longrepr)
     installs = hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get")
     named = any(name in output for name in ("chromium-driver", "nginx"))
-    if ("../shared/data" in output and DATA.is_dir()) or (named and installs):
+    lacks_axe = "axe-core" in output and shutil.which("npm")
+    if ("../shared/data" in output and DATA.is_dir()) or (named and installs) or lacks_axe:
         unexcused.append(report.nodeid)
 
 

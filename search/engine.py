@@ -1005,6 +1005,15 @@ class Engine:
         with self.library.write_lock.borrow():
             return self._annotation_files().load(_local_path(source))
 
+    def dump_annotations(self) -> bytes:
+        """Return what people say of pictures, as `export_annotations` writes it to a `*.json`."""
+        return self._annotation_files().dump()
+
+    def load_annotations(self, data: bytes) -> AnnotationReport:
+        """Add what `dump_annotations` returned; what the library has stays. Raises InputError."""
+        with self.library.write_lock.borrow():
+            return self._annotation_files().load_json(data)
+
     def _annotation_files(self) -> AnnotationFiles:
         from search.indexing.annotation_files import AnnotationFiles
 

@@ -65,8 +65,8 @@ unexcused: list[str] = []
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Record tests that were skipped although their data is there, or the browser, nginx or axe-core
-    that `scripts/test` installs."""
+    """Record tests that were skipped although their data is there, or the browser, nginx or
+    axe-core that `scripts/test` installs."""
     if not report.skipped:
         return
     output = str(report.longrepr)

@@ -43,6 +43,21 @@ IMAGE = {
     "has_text": True,
     "time": None,
 }
+ANNOTATIONS = {
+    "version": 1,
+    "pictures": [
+        {
+            "id": ID,
+            "paths": FILES["paths"],
+            "tags": ["summer"],
+            "favourite": True,
+            "rating": 4,
+            "hidden": False,
+            "caption": None,
+            "albums": [{"id": ALBUM, "name": "Lisbon"}],
+        }
+    ],
+}
 LINE = {
     "text": "Summer sale",
     "confidence": 0.98,
@@ -249,6 +264,8 @@ ANSWERS: dict[str, Any] = {
         ],
     },
     "remove_duplicates": {"removed": [ID], "files": 1, "failed": [], "undo": REMOVAL},
+    "export_annotations": ANNOTATIONS,
+    "import_annotations": {"pictures": 1, "unknown": ["/home/ada/Pictures/gone.jpg"]},
     "list_tags": {"tags": [{"tag": "beach", "count": 3, "origins": {"person": 2, "file": 1}}]},
     "rename_tag": {"pictures": 3},
     "list_albums": {"albums": [LISBON]},
@@ -398,6 +415,7 @@ REQUESTS: dict[str, Any] = {
     "keep_image": {**URL, "source": "https://example.org/hats.html"},
     "preview_image": URL,
     "mark_image": {"favourite": True, "rating": 4},
+    "import_annotations": ANNOTATIONS,
     "change_images": {"ids": [ID], "add_tags": ["beach"], "rating": 4},
     "remove_images": {"ids": [ID]},
     "download_images": {"ids": [ID]},

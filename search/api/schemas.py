@@ -860,6 +860,36 @@ class LinkJson(BaseModel):
 # OpenAPI -----------------------------------------------------------------------------------------
 
 REFERENCE = "#/components/schemas/{model}"
+
+
+class AnnotatedPictureJson(BaseModel):
+    """What people say of a picture. paths: of its files, by which it is found if its id is not
+    known."""
+
+    id: str
+    paths: list[str]
+    tags: list[str]
+    favourite: bool
+    rating: int | None
+    hidden: bool
+    caption: str | None
+    albums: list[AlbumNameJson]
+
+
+class AnnotationsJson(BaseModel):
+    """What people say of all pictures of a library, as `lookalike tag export` writes it."""
+
+    version: int
+    pictures: list[AnnotatedPictureJson]
+
+
+class ImportedJson(BaseModel):
+    """pictures: how many were changed. unknown: paths of those that the library does not have."""
+
+    pictures: int
+    unknown: list[str]
+
+
 BY_REFERENCE: tuple[type[BaseModel], ...] = (
     ProblemJson,
     QueryJson,
@@ -940,6 +970,12 @@ def multipart(
         properties[field] = _refer(json)
         form["encoding"] = {field: {"contentType": "application/json"}}
     content = {"application/json": {"schema": _refer(json)}, "multipart/form-data": form}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def json_body(shape: type[BaseModel]) -> dict[str, Any]:
+    """Describe a body for OpenAPI that is JSON of a shape."""
+    content = {"application/json": {"schema": _refer(shape)}}
     return {"requestBody": {"required": True, "content": content}}
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,9 +71,7 @@ class AnnotationFiles:
         documents, unknown = list(self._list_documents()), list[str]()
         try:
             if target.suffix == JSON:
-                document = {"version": VERSION, "pictures": documents}
-                text = json.dumps(document, ensure_ascii=False, indent=1)
-                files.write(target, text.encode("utf-8", "backslashreplace"))
+                files.write(target, _make_json(documents))
             else:
                 unknown = self._write_sidecars(target, documents)
         except OSError as error:
@@ -81,32 +80,42 @@ class AnnotationFiles:
             ) from error
         return AnnotationReport(len(documents), tuple(unknown))
 
+    def dump(self) -> bytes:
+        """Return the JSON document."""
+        return _make_json(list(self._list_documents()))
+
+    def load_json(self, data: bytes) -> AnnotationReport:
+        """Add what a JSON document has, as `load`. Raises InputError for another one."""
+        unknown = list[str]()
+        with _explain_errors("the document"):
+            documents = self._match(json.loads(data), unknown)
+            self._add(documents)
+        return AnnotationReport(len(documents), tuple(sorted(unknown)))
+
     def load(self, source: Path) -> AnnotationReport:
         """Add what `export` wrote. What the library has already stays; texts and ratings in the
         files take the place of those it has.
 
         A picture is found by its id, else by its path. Raises InputError for what is no export.
         """
+        if not source.is_dir():
+            with _explain_errors(str(source)):
+                data = source.read_bytes()
+            return self.load_json(data)
         unknown = list[str]()
-        try:
-            if source.is_dir():
-                sidecars = dict(self._read_sidecars(source, unknown))
-                row_ids = {_show_mirrored(p): one for p, one in self._rows_by_path().items()}
-                documents = {row_ids[p]: one for p, one in sidecars.items() if p in row_ids}
-                unknown += [path for path in sidecars if path not in row_ids]
-            else:
-                documents = self._match(json.loads(source.read_bytes()), unknown)
-            for part in chunks(documents, PART):
-                with self._catalog.database.write() as c:
-                    import_annotations(
-                        c, {one: documents[one] for one in part}, self._catalog.now()
-                    )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(
-                f"{source} cannot be imported: {getattr(error, 'strerror', None) or error!r}; give "
-                "what `lookalike tag export` wrote"
-            ) from error
+        with _explain_errors(str(source)):
+            sidecars = dict(self._read_sidecars(source, unknown))
+            row_ids = {_show_mirrored(p): one for p, one in self._rows_by_path().items()}
+            documents = {row_ids[p]: one for p, one in sidecars.items() if p in row_ids}
+            unknown += [path for path in sidecars if path not in row_ids]
+            self._add(documents)
         return AnnotationReport(len(documents), tuple(sorted(unknown)))
+
+    def _add(self, documents: Mapping[int, Any]) -> None:
+        """Write what people say of pictures, by row id."""
+        for part in chunks(documents, PART):
+            with self._catalog.database.write() as c:
+                import_annotations(c, {one: documents[one] for one in part}, self._catalog.now())
 
     def _list_documents(self) -> Iterator[dict[str, Any]]:
         """Yield what people say of each picture, with its id and paths."""
@@ -179,6 +188,24 @@ class AnnotationFiles:
             else:
                 matched[row_id] = one
         return matched
+
+
+@contextmanager
+def _explain_errors(source: str) -> Iterator[None]:
+    """Raise InputError for errors of what is imported. source: its name."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"{source} cannot be imported: {getattr(error, 'strerror', None) or error!r}; give "
+            "what `lookalike tag export` wrote"
+        ) from error
+
+
+def _make_json(documents: list[dict[str, Any]]) -> bytes:
+    document = {"version": VERSION, "pictures": documents}
+    text = json.dumps(document, ensure_ascii=False, indent=1)
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _mirror(folder: Path, path: str) -> str:

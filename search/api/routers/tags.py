@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Path, Query, Response
+from fastapi import Path, Query, Request, Response
 from starlette.responses import JSONResponse
 
-from search.api.deps import Context, Here
+from search.api.deps import Context, Here, read_json
 from search.api.roles import make_router, requires
 from search.api.routers.images import check_id
 from search.api.schemas import (
     MOST_CHANGED,
     AlbumsJson,
+    AnnotationsJson,
     BatchJson,
     ChangedJson,
     ImageJson,
+    ImportedJson,
     MarksJson,
     NewAlbumJson,
     RenamedJson,
     RenameJson,
     TagsJson,
+    json_body,
     problems,
 )
 from search.errors import FieldError
@@ -29,6 +32,37 @@ from search.records.annotations import MOST_TAG, Album, Change, Changed
 router = make_router(prefix="/api/v1", tags=["annotations"])
 
 TagPath = Annotated[str, Path(min_length=1, max_length=MOST_TAG)]
+
+
+@router.get(
+    "/annotations",
+    summary="Download what people say of all pictures",
+    response_model=AnnotationsJson,
+    responses=problems(),
+)
+@requires("read")
+async def export_annotations(here: Here) -> Response:
+    """Tags, favourites, stars, captions, albums and hidden pictures, as `lookalike tag export`
+    writes them. Pictures of which nobody said anything are left out."""
+    data = await here.look(here.engine.dump_annotations)
+    headers = {"Content-Disposition": 'attachment; filename="lookalike-annotations.json"'}
+    return Response(data, media_type="application/json", headers=headers)
+
+
+@router.post(
+    "/annotations",
+    summary="Add what people said of pictures",
+    response_model=ImportedJson,
+    responses=problems(400, 413),
+    openapi_extra=json_body(AnnotationsJson),
+)
+@requires("write")
+async def import_annotations(request: Request, here: Here) -> JSONResponse:
+    """What the other route answers, perhaps of another library. A picture is found by its id, else
+    by its paths. What the library has stays; captions and stars take the place of those it has."""
+    data = await read_json(request, here.engine.settings.upload_bytes)
+    report = await here.look(lambda: here.engine.load_annotations(data))
+    return JSONResponse(report.to_json())
 
 
 @router.get("/tags", summary="List tags", response_model=TagsJson, responses=problems(400, 422))

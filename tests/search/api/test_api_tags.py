@@ -117,6 +117,34 @@ def test_albums(client: httpx.Client) -> None:
     assert client.get(ONE).json()["albums"] == []
 
 
+def test_what_people_say_is_downloaded_and_added_to_another_library(
+    client: httpx.Client, tmp_path: Path
+) -> None:
+    sent = {"add_tags": ["lake"], "rating": 3, "favourite": True, "caption": "By the lake"}
+    client.post(BATCH, json={"ids": [identity(2)], **sent})
+    downloaded = client.get("/api/v1/annotations")
+    assert "attachment" in downloaded.headers["Content-Disposition"]
+    assert identity(2) in {one["id"] for one in downloaded.json()["pictures"]}
+    for seed in range(2, 5):
+        paint(tmp_path / "pictures" / f"{seed}.jpg", seed)
+    engine = open_library(tmp_path / "home")
+    engine.sync(tmp_path / "pictures")
+    with serving(engine) as other:
+        report = other.post("/api/v1/annotations", content=downloaded.content).json()
+        assert report["pictures"] == 1
+        assert {Path(path).name for path in report["unknown"]} <= {"0.jpg", "1.jpg"}
+        image = other.get(TWO).json()
+        assert "lake" in image["tags"] and image["rating"] == 3
+        assert image["caption"] == "By the lake"
+        for wrong in (b"", b"[]", b"{}", b'{"version": 2, "pictures": []}', b"[" * 100_000):
+            answer = problem(other.post("/api/v1/annotations", content=wrong), 400)
+            assert "lookalike tag export" in answer["detail"]
+        bad = {"version": 1, "pictures": [{"id": identity(3), "tags": 5, "paths": []}]}
+        problem(other.post("/api/v1/annotations", json=bad), 400)
+        assert other.get(f"/api/v1/images/{identity(3)}").json()["tags"] == []
+    close_library(engine)
+
+
 def test_a_reader_changes_nothing(engine: Engine, client: httpx.Client) -> None:
     reader = bearer(engine.add_token("reader", "read"))
     before = client.get(ONE).json()
@@ -126,6 +154,7 @@ def test_a_reader_changes_nothing(engine: Engine, client: httpx.Client) -> None:
         ("PATCH", ONE, {"rating": 1}),
         ("POST", BATCH, {"ids": [identity(1)], "rating": 1}),
         ("PATCH", "/api/v1/tags/beach", {"name": "x"}),
+        ("POST", "/api/v1/annotations", {"version": 1, "pictures": []}),
         ("POST", "/api/v1/albums", {"name": "x"}),
         ("PATCH", "/api/v1/albums/x", {"name": "x"}),
         ("DELETE", "/api/v1/albums/x", None),

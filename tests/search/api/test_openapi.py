@@ -21,6 +21,7 @@ from search import Engine
 from search.api.examples import ANSWERS, REQUESTS
 from search.api.schemas import (
     AddressJson,
+    AnnotationsJson,
     AugmentJson,
     BatchJson,
     CaptionsJson,
@@ -93,6 +94,7 @@ def test_answers_have_the_shapes_of_the_document(
     name = client.get("/api/v1/images").json()["images"][0]["id"]
     answers = {
         "search_images": client.post("/api/v1/search", files=files(picture), data=text),
+        "export_annotations": client.get("/api/v1/annotations"),
         "list_words": client.get("/api/v1/words?prefix=ca"),
         "list_suggestions": client.get("/api/v1/suggest?q=ca"),
         "list_images": client.get("/api/v1/images"),
@@ -133,6 +135,7 @@ def test_examples_are_valid(document: dict[str, Any]) -> None:
         "start_captioning": CaptionsJson,
         "log_in": LoginJson,
         "mark_image": MarksJson,
+        "import_annotations": AnnotationsJson,
         "change_images": BatchJson,
         "remove_images": IdsJson,
         "download_images": IdsJson,

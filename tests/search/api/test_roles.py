@@ -23,6 +23,7 @@ from search.records.tokens import ROLES
 OWN = "f" * 64  # the server's own token
 DOCUMENT = "/openapi.json"  # FastAPI's own route, which holds no data and needs any token
 WRITING = {
+    ("POST", "/api/v1/annotations"),
     ("POST", "/api/v1/images"),
     ("DELETE", "/api/v1/images/{picture_id}"),
     ("POST", "/api/v1/index"),

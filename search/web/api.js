@@ -720,6 +720,15 @@ export class Api {
   }
 
   /**
+   * Add what people said of pictures, as the server's `/api/v1/annotations` answers it.
+   * @param {Blob} document
+   * @returns {Promise<{ pictures: number, unknown: string[] }>}
+   */
+  importAnnotations(document) {
+    return this.#requestJson('annotations', { method: 'POST', body: document, headers: { 'Content-Type': 'application/json' } });
+  }
+
+  /**
    * Start a job that reads the text in pictures.
    * @returns {Promise<{ job: string }>}
    */

@@ -1,5 +1,5 @@
-// The part of the library's panel that says which pictures were read for text and captioned, and that
-// starts either.
+// The part of the library's panel that says which pictures were read for text and captioned, that
+// starts either, and that saves and adds what people say of pictures.
 
 import { createElement, getElement } from './dom.js';
 import { translate, translator } from './i18n.js';
@@ -15,6 +15,7 @@ export class Descriptions {
   #textStart = getElement('text-start', HTMLButtonElement);
   #captionStart = getElement('caption-start', HTMLButtonElement);
   #models = getElement('caption-model', HTMLSelectElement);
+  #file = getElement('annotations-file', HTMLInputElement);
 
   /**
    * @param {Api} api
@@ -26,6 +27,8 @@ export class Descriptions {
     this.#textStart.addEventListener('click', () => this.#start(this.#textStart, () => api.readText()));
     this.#captionStart.addEventListener('click', () => this.#start(this.#captionStart, () => api.captionImages(this.model)));
     this.#models.addEventListener('change', () => this.#showHint());
+    getElement('annotations-add').addEventListener('click', () => this.#file.click());
+    this.#file.addEventListener('change', () => this.#addAnnotations());
   }
 
   /** The model that is chosen; empty for that of the server's settings. */
@@ -84,6 +87,24 @@ export class Descriptions {
   #showHint() {
     const isFetched = this.#models.selectedOptions[0]?.dataset.fetches !== undefined;
     getElement('caption-hint').textContent = translate(isFetched ? 'captions_fetch' : 'captions_hint');
+  }
+
+  /** Send the file that was chosen. */
+  async #addAnnotations() {
+    const [file] = this.#file.files ?? [];
+    this.#file.value = ''; // so that the same file can be chosen again
+    if (!file) return;
+    const state = getElement('annotations-state');
+    this.#problem.textContent = '';
+    try {
+      const { pictures, unknown } = await this.#api.importAnnotations(file);
+      const parts = [translate('annotations_added', { n: pictures })];
+      if (unknown.length) parts.push(translate('annotations_unknown', { n: unknown.length }));
+      state.textContent = parts.join(' · ');
+    } catch (error) {
+      state.textContent = '';
+      this.#problem.textContent = formatProblem(toProblem(error), translator);
+    }
   }
 
   /**

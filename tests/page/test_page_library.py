@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -425,3 +426,31 @@ def test_the_text_in_pictures_is_read_from_the_panel(
         assert "Reading the text" in page.read_text(".job")
         assert "1 picture read · 1 with text" in page.read_text(".job")
         page.wait_for("!document.getElementById('text-start').checkVisibility()")
+
+
+def test_what_people_say_is_saved_and_added(
+    page: Page, engine: Engine, folder: Path, tmp_path: Path
+) -> None:
+    paint(folder / "a.jpg", 1)
+    engine.sync(folder)
+    engine.tags.add([find_id(engine, "a")], ["lake"])
+    page.cdp("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    with owned(engine, page):
+        open_panel(page)
+        page.click("a[href='/api/v1/annotations']")
+        saved = tmp_path / "lookalike-annotations.json"
+        until(saved.exists, 60)
+        engine.tags.change([find_id(engine, "a")], Change(remove_tags=("lake",)))
+        document = json.loads(saved.read_text())
+        document["pictures"].append(
+            {**document["pictures"][0], "id": "0" * 64, "paths": ["/b.jpg"]}
+        )
+        saved.write_text(json.dumps(document))
+        page.find("#annotations-file").send_keys(str(saved))
+        state = "document.getElementById('annotations-state').textContent"
+        page.wait_for(f"{state} === '1 picture from the file · 1 not in this library'")
+        assert list(engine.picture(find_id(engine, "a")).annotations.tags) == ["lake"]
+        saved.write_text("{}")
+        page.find("#annotations-file").send_keys(str(saved))
+        page.wait_for("document.getElementById('descriptions-problem').textContent !== ''")
+        assert list_violations(page) == []

@@ -4,10 +4,10 @@ class, and how many of the class are before it.
     scripts/bench cutoff [FOLDER] [--words] [--photos DATA --classes 40 --seed 0]
 
 FOLDER has a folder for each class; the default are the sample pictures of the package. Each picture
-is a query; the picture itself is left out of its answer. The rule is that of `findCutoff` in
-search/web/cutoff.js: the largest relative drop among the first scores. Beside it stand rules with a
-fixed score. An answer in which no drop stands out has no divider, and counts only in the first
-column. Errors are standard errors over the queries.
+is a query; the picture itself is left out of its answer. The rule is that of `find_cutoff` in
+search/records/likeness.py, which the page has too: the largest relative drop among the first
+scores. Beside it stand rules with a fixed score. An answer in which no drop stands out has no
+divider, and counts only in the first column. Errors are standard errors over the queries.
 
 With --words, the queries are the names of the folders that are a known word of the model, and the
 files have other names, so that the full text finds none of them. Their scores are probabilities
@@ -30,9 +30,9 @@ from pathlib import Path
 
 import search
 from search import Engine
+from search.records.likeness import find_cutoff
 
 SAMPLES = Path(search.__file__).parent / "samples"
-FIRST, LEAST_DROP, LEAST_SCORE = 20, 0.04, 0.05  # as in search/web/cutoff.js
 FIXED = (0.6, 0.7, 0.8)
 FIXED_WORDS = (0.1, 0.2, 0.3, 0.5)
 
@@ -71,18 +71,6 @@ def main() -> None:
         )
     for name, rule in rules.items():
         print(f"| {name} | {' | '.join(_measure(rule, answers))} |")
-
-
-def find_cutoff(scores: Sequence[float]) -> int | None:
-    """Return how many hits are alike, as the page does; None if no drop stands out."""
-    best, count = LEAST_DROP, None
-    for place in range(1, min(len(scores), FIRST + 1)):
-        before = scores[place - 1]
-        if before < LEAST_SCORE:
-            break
-        if (drop := (before - scores[place]) / before) > best:
-            best, count = drop, place
-    return count
 
 
 def _write_photos(data: Path, folder: Path, count: int, seed: int) -> None:

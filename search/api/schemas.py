@@ -73,10 +73,12 @@ class AnswerJson(Hits):
     """The answer to a query: hits, best first, and the milliseconds of each stage.
 
     query: as it was understood. low_content: a picture of the query is blank.
-    pages: web pages that URLs of the query led to, and the picture of each that was taken.
+    pages: web pages that URLs of the query led to, and the picture of each that was taken. alike:
+    how many hits come before the first that is less alike; null if none stands out.
     """
 
     understood: tuple[UnderstoodJson, ...] = ()
+    alike: int | None = None
 
 
 @dataclass(frozen=True)

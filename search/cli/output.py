@@ -359,7 +359,14 @@ def print_hits(hits: Hits) -> None:
     if not hits:
         unknown = any(one.unknown and not one.words for one in hits.understood)
         write("nothing found" if unknown else "nothing at or above that score")
-    elif sys.stdout.isatty():
+        return
+    if hits.alike:
+        note(
+            f"the first {hits.alike} are alike, the others less"
+            if hits.alike > 1
+            else "the first is alike, the others less"
+        )
+    if sys.stdout.isatty():
         _print_table(hits)
     else:
         for hit in hits:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, overload
 
 from search.errors import NotFoundError, PictureError
 from search.files import shown
+from search.records.likeness import count_alike
 from search.records.words import Understood
 
 if TYPE_CHECKING:
@@ -123,6 +124,12 @@ class Hit:
     copies: tuple[str, ...] = ()
     evidence: Evidence | None = None
 
+    @property
+    def is_proven(self) -> bool:
+        """Whether a comparison shows that it is the query's picture or object."""
+        verdict = self.evidence.verdict if self.evidence else "alike"
+        return self.kind in ("identical", "copy") or verdict != "alike"
+
     def format_score(self, digits: int = 3) -> str:
         """Return the score as text; empty for a hit of conditions alone, which has none."""
         return "" if self.score is None else f"{self.score:.{digits}f}"
@@ -215,6 +222,16 @@ class Hits(Sequence[Hit]):
     def __iter__(self) -> Iterator[Hit]:
         return iter(self.hits)
 
+    @property
+    def alike(self) -> int | None:
+        """How many hits come before the first that is less alike, see `count_alike`. None if none
+        is, and for hits that are not in the order of their scores."""
+        if self.query.get("sort") not in (None, "score") or self.query.get("offset"):
+            return None
+        least = self.understood[0].least_probability if len(self.understood) == 1 else None
+        scores = [None if hit.low_content or hit.is_proven else hit.score for hit in self.hits]
+        return count_alike(scores, least)
+
     def to_json(self) -> dict[str, Any]:
         """Convert to JSON, as `search --json` prints it."""
         return {
@@ -224,6 +241,7 @@ class Hits(Sequence[Hit]):
             "understood": [one.to_json() for one in self.understood],
             "low_content": self.low_content,
             "pages": [asdict(one) for one in self.pages],
+            "alike": self.alike,
             "hits": [hit.to_json() for hit in self.hits],
         }
 

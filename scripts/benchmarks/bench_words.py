@@ -97,7 +97,7 @@ def measure(
     matcher, reader = TextMatcher(engine.library.reader), engine.library.reader
 
     def by_full_text(name: str) -> list[str]:
-        row_ids = matcher.find(split_phrases(name), DEPTHS[-1])
+        row_ids = matcher.find(split_phrases(name), DEPTHS[-1]).tolist()
         described = reader.describe(row_ids)
         return [described[row_id].paths[0] for row_id in row_ids]
 
@@ -107,7 +107,7 @@ def measure(
     def by_model(name: str) -> list[str]:
         with (
             mock.patch.object(TextMatcher, "match", return_value=[]),
-            mock.patch.object(TextMatcher, "find", return_value=[]),
+            mock.patch.object(TextMatcher, "find", return_value=np.empty(0, np.int64)),
         ):
             return fused(name)
 

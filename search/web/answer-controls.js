@@ -1,15 +1,21 @@
-// The controls of an answer: its conditions, the least score, copies folded, and scores as numbers.
+// The controls of an answer: its conditions, the kind of its pictures, the least score, copies folded, and scores as
+// numbers.
 
 import { describeCondition } from './conditions.js';
 import { createElement, createIcon, getElement } from './dom.js';
 import { translate, translator } from './i18n.js';
+import { isPictureQuery } from './query.js';
 
 /** @import { Route } from './route.js' */
 
 const KEY = 'lookalike.showNumbers';
 
+/** Kinds that a reader chooses from; none for all pictures. */
+const CHOICES = Object.freeze(/** @type {const} */ (['copy', 'identical']));
+
 export class AnswerControls {
   #minimum = getElement('min-score', HTMLInputElement);
+  #kind = getElement('kind', HTMLSelectElement);
   #fold = getElement('fold', HTMLInputElement);
   #numbers = getElement('show-numbers', HTMLInputElement);
   #conditions = getElement('conditions');
@@ -28,6 +34,9 @@ export class AnswerControls {
       const min = this.#minimum.valueAsNumber;
       onChange({ min: min > 0 ? min : null });
     });
+    const kinds = CHOICES.map((kind) => createElement('option', { value: kind, text: translate(`kind_of_${kind}`) }));
+    this.#kind.replaceChildren(createElement('option', { value: '', text: translate('kind_of_all') }), ...kinds);
+    this.#kind.addEventListener('change', () => onChange({ kind: this.#kind.value }));
     this.#fold.addEventListener('change', () => onChange({ isFolded: this.#fold.checked }));
     this.#numbers.checked = readFlag();
     this.#numbers.addEventListener('change', () => this.#showNumbers());
@@ -35,15 +44,19 @@ export class AnswerControls {
   }
 
   /** @param {Route} route */
-  show({ terms, where, min, isFolded, from, isHidden, newIn }) {
+  show({ terms, where, min, kind, isFolded, from, isHidden, newIn }) {
+    const choice = isPictureQuery({ terms }) ? CHOICES.find((one) => one === kind) : undefined;
     getElement('answer-controls').hidden = !terms.length || Boolean(newIn);
     this.#minimum.value = String(min ?? 0);
+    this.#kind.value = choice ?? '';
+    getElement('kind-control').hidden = !isPictureQuery({ terms });
     this.#fold.checked = isFolded;
     this.#showMinimum();
     const chips = where.map((condition) => {
       const others = where.filter((other) => other !== condition);
       return this.#createChip(describeCondition(condition, translator), condition, { where: others, from: '' });
     });
+    if (choice) chips.unshift(this.#createChip(translate(`kind_of_${choice}`), '', { kind: '' }));
     const month = from === 'none' ? translate('timeline_undated') : from && translator.formatMonth(from);
     if (from) chips.push(this.#createChip(translate('timeline_from', { month }), '', { from: '' }));
     if (isHidden) chips.push(this.#createChip(translate('hidden_pictures'), '', { isHidden: false }));

@@ -66,7 +66,7 @@ export function buildQuery(route) {
     k,
     ...(where.length ? { where } : {}),
     ...(min === null ? {} : { min_score: min }),
-    ...(kind ? { kind } : {}),
+    ...(kind && isPictureQuery(route) ? { kind } : {}),
     ...(isFolded ? { collapse: true } : {}),
     ...(sort && sort !== 'score' ? { sort } : {}),
   };

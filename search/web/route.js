@@ -4,7 +4,7 @@ export const DEFAULT_K = 200;
 export const MAX_K = 10_000;
 const ID_DIGITS = 16;
 export const SORT_KEYS = Object.freeze(/** @type {const} */ (['score', 'date', 'name', 'size', 'folder', 'color', 'added']));
-export const KINDS = Object.freeze(['copy', 'similar']);
+export const KINDS = Object.freeze(['identical', 'copy', 'similar']);
 export const DUPLICATE_KINDS = Object.freeze(/** @type {const} */ (['exact', 'copy', 'similar']));
 
 /** Which of several duplicates is kept; the first without a choice. */
@@ -34,7 +34,8 @@ export const KEEP_RULES = Object.freeze(/** @type {const} */ (['largest', 'oldes
  * @property {readonly string[]} where Conditions, such as `type=jpeg`.
  * @property {number} k Number of results, at most.
  * @property {number | null} min Least score.
- * @property {string} kind Least likeness of the results: `copy`, `similar`, or empty for any.
+ * @property {string} kind Which results of a picture: `identical` pixels, `copy` for edited ones too, `similar`, or empty
+ *   for any.
  * @property {boolean} isFolded Whether copies of one picture are shown as one.
  * @property {string} sort An order such as `-date`; empty for the best or the newest first.
  * @property {string} from Month at which a list by date begins, `none` for pictures without a date, or empty.

@@ -16,7 +16,7 @@ from selenium.common.exceptions import NoSuchElementException, StaleElementRefer
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.ui import WebDriverWait
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from helpers.project import ROOT
 
@@ -72,6 +72,10 @@ class Page:
             ignored_exceptions=[NoSuchElementException, StaleElementReferenceException],
         )
         waiting.until(lambda _: self.find(css).click() or True, css)
+
+    def choose_option(self, css: str, value: str) -> None:
+        """Choose the option with this value."""
+        Select(self.find(css)).select_by_value(value)
 
     def read_text(self, css: str) -> str:
         return str(self.evaluate("document.querySelector(arguments[0]).textContent", css))

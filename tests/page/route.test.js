@@ -16,6 +16,8 @@ test('an address and its route mean the same', () => {
     '/?see=fedcba9876543210',
     '/?t=2;;id:0123456789abcdef&t=-0.5;10,20,30.5,40;https://example.test/a.jpg&t=1;;red%20hat;%20no',
     '/?t=-1;;hat&w=type=jpeg&k=5&min=0.5&fold=1',
+    '/?q=id:0123456789abcdef&kind=identical&fold=1',
+    '/?q=id:0123456789abcdef&kind=copy',
     '/?w=color=%23c03020&w=camera=%22A%20%26%20B%22',
     '/?w=type=png&sort=-date&from=2024-05&hidden=1',
     '/?sort=date&from=none',
@@ -92,6 +94,13 @@ test('a file is named by its place among those that are sent, once', () => {
 test('conditions, the least score and folding are sent if they are set', () => {
   const query = buildQuery({ ...START, where: ['type=png'], min: 0.5, isFolded: true });
   assert.deepEqual(query, { terms: [], k: route.DEFAULT_K, where: ['type=png'], min_score: 0.5, collapse: true });
+});
+
+test('a kind is sent if a picture is searched for', () => {
+  assert.equal(buildQuery({ ...route.routeToPicture('abc'), kind: 'identical' }).kind, 'identical');
+  for (const terms of [[createTerm('hat')], [createTerm('hat'), createTerm('id:abc', -1)]]) {
+    assert.ok(!('kind' in buildQuery({ ...START, terms, kind: 'copy' })));
+  }
 });
 
 test('an order is sent, unless it is the usual one', () => {

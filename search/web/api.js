@@ -497,7 +497,7 @@ export class Api {
   /**
    * Change what people say of pictures.
    * @param {({ ids: string[] } & Change) | { changes: object[] }} change Or what undoes one.
-   * @returns {Promise<{ changed: number, undo: { changes: object[] } }>}
+   * @returns {Promise<{ changed: number, undo: { changes: { ids: string[] }[] } }>}
    */
   changeImages(change) {
     return this.#requestJson('images/batch', createJson(change));

@@ -542,6 +542,7 @@ class App {
 
   #handleListed() {
     this.#setNeighbours();
+    this.#selectionBar.show(); // what is selected may have other marks
     if (this.#route.see) this.#detail.setEvidence(this.#grid.items[this.#grid.find(this.#route.see)]);
     this.#finding.handleListed();
   }

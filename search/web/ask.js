@@ -7,8 +7,9 @@ const SHOWN_PICTURES = 6;
 const WAIT_MS = 150;
 
 /**
- * A question for a text. suggest: returns texts that there are already.
- * @typedef {{ title: string, label: string, confirm: string, value?: string, text?: string,
+ * A question for a text. suggest: returns texts that there are already. other: what a second button says, if there is
+ * one.
+ * @typedef {{ title: string, label: string, confirm: string, other?: string, value?: string, text?: string,
  *   suggest: (prefix: string) => Promise<string[]> }} TextQuestion
  */
 
@@ -24,6 +25,9 @@ export class AskDialog {
 
   #isConfirmed = false;
 
+  /** Whether the second button was pressed. */
+  #isOther = false;
+
   /** @type {(isConfirmed: boolean) => void} */
   #answer = () => {};
 
@@ -35,6 +39,12 @@ export class AskDialog {
     getElement('ask-form').addEventListener('submit', (event) => {
       event.preventDefault();
       this.#isConfirmed = true;
+      this.#dialog.close();
+    });
+    getElement('ask-other').addEventListener('click', () => {
+      if (!getElement('ask-form', HTMLFormElement).reportValidity()) return;
+      this.#isConfirmed = true;
+      this.#isOther = true;
       this.#dialog.close();
     });
     getElement('ask-cancel').addEventListener('click', () => this.#dialog.close());
@@ -49,14 +59,24 @@ export class AskDialog {
    * Ask for a text. Returns null if there is none.
    * @param {TextQuestion} question
    */
-  async askText({ title, label, confirm, suggest, value = '', text = '' }) {
+  async askText(question) {
+    return (await this.askChange(question))?.text ?? null;
+  }
+
+  /**
+   * Ask for a text, and for what to do with it. Returns null if there is none.
+   * @param {TextQuestion} question
+   * @returns {Promise<{ text: string, isOther: boolean } | null>} isOther: whether the second button was pressed.
+   */
+  async askChange({ title, label, confirm, suggest, other = '', value = '', text = '' }) {
     getElement('ask-label').textContent = label;
     this.#field.value = value;
     this.#suggest = suggest;
     getElement('ask-suggestions').replaceChildren();
     this.#showSuggestions();
-    const isConfirmed = await this.#open({ title, text, confirm, pictures: [] }, true);
-    return (isConfirmed && this.#field.value.trim()) || null;
+    const isConfirmed = await this.#open({ title, text, confirm, pictures: [] }, true, other);
+    const written = this.#field.value.trim();
+    return isConfirmed && written ? { text: written, isOther: this.#isOther } : null;
   }
 
   /**
@@ -70,9 +90,10 @@ export class AskDialog {
   /**
    * @param {Question} question
    * @param {boolean} isText
+   * @param {string} [other]
    * @returns {Promise<boolean>}
    */
-  #open({ title, text, confirm, pictures }, isText) {
+  #open({ title, text, confirm, pictures }, isText, other = '') {
     getElement('ask-title').textContent = title;
     getElement('ask-about').textContent = text;
     getElement('ask-about').hidden = !text;
@@ -80,11 +101,14 @@ export class AskDialog {
     this.#field.required = isText;
     const shown = pictures.slice(0, SHOWN_PICTURES).map((src) => createElement('img', { src, alt: '' }));
     getElement('ask-pictures').replaceChildren(...shown);
+    getElement('ask-other').textContent = other;
+    getElement('ask-other').hidden = !other;
     const button = getElement('ask-confirm');
     button.textContent = confirm || translate('add');
     return new Promise((resolve) => {
       this.#answer = resolve;
       this.#isConfirmed = false;
+      this.#isOther = false;
       this.#dialog.showModal();
       (isText ? this.#field : getElement('ask-cancel')).focus();
     });

@@ -1,6 +1,7 @@
-// What people say of the picture that is shown large, to be read and changed: favourite, stars, tags.
+// What people say of the picture that is shown large, to be read and changed: favourite, stars, tags,
+// albums.
 
-import { createElement, createIcon, getElement } from './dom.js';
+import { createElement, createIcon, getElement, moveFocus } from './dom.js';
 import { quoteValue } from './exposure.js';
 import { isAcceptKey, isCancelKey } from './keyboard.js';
 import { translate, translator } from './i18n.js';
@@ -27,6 +28,7 @@ export class Marks {
   #favourite = getElement('mark-favourite');
   #stars = getElement('mark-stars');
   #tags = getElement('mark-tags');
+  #albums = getElement('mark-albums');
   #caption = getElement('mark-caption', HTMLTextAreaElement);
   #field = getElement('mark-tag', HTMLInputElement);
   #timer = 0;
@@ -79,9 +81,15 @@ export class Marks {
     for (const [i, star] of [...this.#stars.children].entries()) {
       star.setAttribute('aria-pressed', String((image.rating ?? 0) > i));
     }
-    const tags = image.tags.map((tag) => this.#createTag(tag));
-    this.#tags.replaceChildren(...tags);
-    this.#tags.hidden = !tags.length;
+    const tags = image.tags.map((tag) =>
+      this.#createChip('tag', tag, translate('tag_remove', { tag }), { remove_tags: [tag] }));
+    const albums = (image.albums ?? []).map(({ id, name }) =>
+      this.#createChip('album', name, translate('album_leave', { album: name }), { remove_album: id }));
+    for (const [list, chips] of /** @type {const} */ ([[this.#tags, tags], [this.#albums, albums]])) {
+      moveFocus(list, this.#field);
+      list.replaceChildren(...chips);
+      list.hidden = !chips.length;
+    }
     this.#showCaption();
   }
 
@@ -120,12 +128,17 @@ export class Marks {
     return createElement('button', { type: 'button', class: 'icon', 'aria-label': label, title: label, click }, createIcon('star'));
   }
 
-  /** @param {string} tag */
-  #createTag(tag) {
-    const href = formatRoute(routeToCondition(`tag=${quoteValue(tag)}`));
-    const link = createElement('a', { href, text: tag, click: this.#callbacks.onFollow });
-    const label = translate('tag_remove', { tag });
-    const click = () => this.#change({ remove_tags: [tag] });
+  /**
+   * @param {'tag' | 'album'} field
+   * @param {string} name
+   * @param {string} label Of the button that removes it.
+   * @param {Change} removal
+   */
+  #createChip(field, name, label, removal) {
+    const href = formatRoute(routeToCondition(`${field}=${quoteValue(name)}`));
+    const icon = field === 'album' ? [createIcon('album')] : [];
+    const link = createElement('a', { href, click: this.#callbacks.onFollow }, ...icon, name);
+    const click = () => this.#change(removal);
     const properties = { type: 'button', class: 'icon write-action', 'aria-label': label, title: label, click };
     return createElement('li', {}, link, createElement('button', properties, createIcon('close')));
   }

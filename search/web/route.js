@@ -34,8 +34,7 @@ export const KEEP_RULES = Object.freeze(/** @type {const} */ (['largest', 'oldes
  * @property {readonly string[]} where Conditions, such as `type=jpeg`.
  * @property {number} k Number of results, at most.
  * @property {number | null} min Least score.
- * @property {string} kind Which results of a picture: `identical` pixels, `copy` for edited ones too, `similar`, or empty
- *   for any.
+ * @property {string} kind Which hits of a picture: `identical`, `copy` for edited ones too, `similar`; empty for any.
  * @property {boolean} isFolded Whether copies of one picture are shown as one.
  * @property {string} sort An order such as `-date`; empty for the best or the newest first.
  * @property {string} from Month at which a list by date begins, `none` for pictures without a date, or empty.

@@ -58,9 +58,9 @@ export class SelectionBar {
       'selection-more': () => this.#search(1),
       'selection-less': () => this.#search(AWAY),
       'selection-open': () => callbacks.onOpen(selection.selected[0]),
-      'selection-favourite': () => this.#change({ favourite: true }, 'favourites_added'),
-      'selection-tag': () => this.#addTag(),
-      'selection-album': () => this.#addToAlbum(),
+      'selection-favourite': () => this.#toggleFavourites(),
+      'selection-tag': () => this.#changeTag(),
+      'selection-album': () => this.#changeAlbum(),
       'selection-unhide': () => this.#change({ hidden: false }, 'unhidden'),
       'selection-hide': () => this.#change({ hidden: true }, 'hidden_now'),
       'selection-remove': () => this.#remove(),
@@ -103,6 +103,7 @@ export class SelectionBar {
     const all = this.#callbacks.countPictures();
     getElement('selection-all').textContent = translate('selection_all_n', { n: all });
     getElement('selection-all', HTMLButtonElement).disabled = size >= all;
+    getElement('selection-favourite').ariaPressed = this.#countFavourites();
     for (const id of ['selection-open', 'selection-reveal']) getElement(id, HTMLButtonElement).disabled = size !== 1;
     getElement('selection-less', HTMLButtonElement).disabled = !this.#callbacks.getTerms().some(({ weight }) => weight > 0);
   }
@@ -142,39 +143,65 @@ export class SelectionBar {
   /**
    * Change the selected pictures, and offer to undo it.
    * @param {Change} change
-   * @param {'favourites_added' | 'rated' | 'tagged' | 'album_added' | 'hidden_now' | 'unhidden'} text
+   * @param {'favourites_added' | 'favourites_removed' | 'rated' | 'tagged' | 'untagged' | 'album_added'
+   *   | 'album_removed' | 'hidden_now' | 'unhidden'} text
    * @param {Record<string, string>} [values]
+   * @param {boolean} [isRemoval] Whether only pictures that had something count.
    */
-  async #change(change, text, values = {}) {
+  async #change(change, text, values = {}, isRemoval = false) {
     const ids = this.#ids;
     const { undo } = await this.#api.changeImages({ ids, ...change });
+    const n = isRemoval ? new Set(undo.changes.flatMap((one) => one.ids)).size : ids.length;
+    if (!n) {
+      this.#callbacks.showToast(translate('nothing_removed'));
+      return;
+    }
     const act = () => this.#run(this.#bar, async () => {
       await this.#api.changeImages(undo);
       this.#callbacks.showToast(translate('change_undone'));
       this.#callbacks.onChange();
     });
-    this.#callbacks.showToast(translate(text, { n: ids.length, ...values }), { text: translate('undo'), act });
+    this.#callbacks.showToast(translate(text, { n, ...values }), { text: translate('undo'), act });
     this.#callbacks.onChange();
   }
 
-  async #addTag() {
-    const tag = await this.#ask.askText({
+  /** Return whether all selected pictures are favourites, or some: `mixed`. */
+  #countFavourites() {
+    const { selected } = this.#selection;
+    if (!selected.some(({ favourite }) => favourite)) return 'false';
+    return selected.every(({ favourite }) => favourite) ? 'true' : 'mixed';
+  }
+
+  /** Make all selected pictures favourites, or none of them if they all are. */
+  async #toggleFavourites() {
+    if (this.#countFavourites() === 'true') await this.#change({ favourite: false }, 'favourites_removed', {}, true);
+    else await this.#change({ favourite: true }, 'favourites_added');
+  }
+
+  async #changeTag() {
+    const answer = await this.#ask.askChange({
       title: translate('tag_title', { n: this.#selection.size }),
       label: translate('tag_label'),
       confirm: translate('add'),
+      other: translate('remove_yes'),
       suggest: async (prefix) => (await this.#api.fetchTags(prefix)).tags.map((one) => one.tag),
     });
-    if (tag) await this.#change({ add_tags: [tag] }, 'tagged', { tag });
+    const tag = answer?.text ?? '';
+    if (answer?.isOther) await this.#change({ remove_tags: [tag] }, 'untagged', { tag }, true);
+    else if (answer) await this.#change({ add_tags: [tag] }, 'tagged', { tag });
   }
 
-  async #addToAlbum() {
-    const album = await this.#ask.askText({
+  async #changeAlbum() {
+    const answer = await this.#ask.askChange({
       title: translate('album_title', { n: this.#selection.size }),
       label: translate('album_label'),
       confirm: translate('add'),
+      other: translate('take_out'),
       suggest: async () => (await this.#api.fetchAlbums()).albums.map(({ name }) => name),
     });
-    if (album) await this.#change({ album }, 'album_added', { album });
+    const album = answer?.text ?? '';
+    if (answer?.isOther) await this.#change({ remove_album: album }, 'album_removed', { album }, true);
+    else if (answer) await this.#change({ album }, 'album_added', { album });
   }
 
   /** Move the files of the selected pictures to the bin, once that is confirmed, and offer to undo it. */

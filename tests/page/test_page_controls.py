@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers.browsing import CHROMIUM, DRIVER, MISSING, Page
+from helpers.browsing import CHROMIUM, DRIVER, MISSING, QUIET, Page
 from helpers.libraries import close_library, find_id, open_library
 from helpers.project import SAMPLES
 from helpers.serving import show_library
 from PIL import Image
+from selenium.webdriver.common.keys import Keys
 
 from search import Engine
+from search.records.annotations import Change
 
 pytestmark = [
     pytest.mark.slow,
@@ -92,3 +94,111 @@ def test_copies_are_folded_and_unfolded(page: Page, base: str, engine: Engine) -
     page.click("#fold")
     page.wait_for_results("5 results")
     assert page.read_address() == start
+
+
+# the selection -----------------------------------------------------------------------------------
+
+
+def select_all(page: Page, base: str) -> None:
+    page.open(base)
+    page.press_keys("a", held=Keys.CONTROL)
+    page.wait_for("!document.getElementById('selection-bar').hidden")
+
+
+def wait_for_toast(page: Page, text: str) -> None:
+    page.wait_for("document.getElementById('toast').textContent.includes(arguments[0])", text)
+
+
+def undo(page: Page) -> None:
+    page.click("#toast button")
+    wait_for_toast(page, "Undone")
+    page.wait_for(QUIET)
+
+
+def test_a_tag_is_removed_from_the_selection(page: Page, base: str, engine: Engine) -> None:
+    ids = [find_id(engine, name) for name in ("one", "less")]
+    engine.tags.add(ids, ["blue"])
+    select_all(page, base)
+    page.click("#selection-tag")
+    page.wait_for("document.activeElement.id === 'ask-text'")
+    page.click("#ask-other")  # nothing is written yet
+    assert page.evaluate("document.getElementById('ask').open")
+    page.find("#ask-text").send_keys("blue")
+    page.click("#ask-other")
+    wait_for_toast(page, "2 pictures are not tagged “blue” any more")
+    assert [engine.picture(one).tags for one in ids] == [(), ()]
+    undo(page)
+    assert [engine.picture(one).tags for one in ids] == [("blue",), ("blue",)]
+    page.click("#selection-tag")
+    page.find("#ask-text").send_keys("red")
+    page.click("#ask-other")
+    wait_for_toast(page, "none of the selected pictures has it")
+
+
+def test_the_selection_is_taken_out_of_an_album(page: Page, base: str, engine: Engine) -> None:
+    one = find_id(engine, "one")
+    engine.tags.change([one], Change(album="Wardrobe"))
+    select_all(page, base)
+    page.click("#selection-album")
+    page.find("#ask-text").send_keys("Wardrobe")
+    page.click("#ask-other")
+    wait_for_toast(page, "1 picture is not in “Wardrobe” any more")
+    assert engine.picture(one).annotations.albums == ()
+    undo(page)
+    assert [album.name for album in engine.picture(one).annotations.albums] == ["Wardrobe"]
+    page.click("#selection-album")
+    page.find("#ask-text").send_keys("Nowhere")
+    page.click("#ask-other")
+    wait_for_toast(page, "Nowhere")  # there is no such album
+
+
+def test_the_mark_of_favourites_is_taken_off(page: Page, base: str, engine: Engine) -> None:
+    engine.tags.change([find_id(engine, "one")], Change(favourite=True))
+    pressed = "document.getElementById('selection-favourite').ariaPressed === arguments[0]"
+    select_all(page, base)
+    page.wait_for(pressed, "mixed")
+    page.click("#selection-favourite")
+    wait_for_toast(page, "favourites now")
+    page.wait_for(pressed, "true")
+    assert engine.browse("is=favourite").total == 5
+    page.click("#selection-favourite")
+    wait_for_toast(page, "5 pictures are no favourites any more")
+    page.wait_for(pressed, "false")
+    assert engine.browse("is=favourite").total == 0
+    undo(page)
+    assert engine.browse("is=favourite").total == 5
+
+
+def test_the_large_view_shows_the_albums_of_a_picture(
+    page: Page, base: str, engine: Engine
+) -> None:
+    one = find_id(engine, "one")
+    for album in ("Wardrobe", "To sell"):
+        engine.tags.change([one], Change(album=album))
+    chips = "[...document.querySelectorAll('#mark-albums li')].map(li => li.textContent)"
+    page.open(base, f"/?see={one[:16]}")
+    page.wait_for(f"{chips}.length === 2")
+    assert page.evaluate(chips) == ["To sell", "Wardrobe"]
+    page.click("[aria-label='Take out of the album To sell']")
+    page.wait_for(f"{chips}.length === 1")
+    assert [album.name for album in engine.picture(one).annotations.albums] == ["Wardrobe"]
+    page.wait_for("document.activeElement.id === 'mark-tag'")
+    page.click("#mark-albums a")
+    page.wait_for_results()
+    assert page.read_address() == "/?w=album%3DWardrobe"
+    assert page.evaluate(NAMES) == ["one.jpg"]
+
+
+def test_the_selected_picture_is_opened(page: Page, base: str) -> None:
+    page.open(base)
+    page.evaluate("document.querySelectorAll('#grid .tile-checkbox')[1].click()")
+    page.evaluate("document.querySelectorAll('#grid .tile-checkbox')[2].click()")
+    assert not page.find("#selection-open").is_enabled()  # it opens one
+    page.evaluate("document.querySelectorAll('#grid .tile-checkbox')[2].click()")
+    name = page.evaluate(NAMES)[1]
+    page.click("#selection-open")
+    page.wait_for("document.getElementById('detail').open")
+    page.wait_for("document.getElementById('detail-name').textContent === arguments[0]", name)
+    page.press_keys(Keys.ESCAPE)
+    page.wait_for("!document.getElementById('detail').open")
+    assert page.read_text("#selection-count") == "1 selected"

@@ -98,6 +98,7 @@ class App {
       onEnd: () => this.#results.loadMore(),
       onSelect: () => this.#selectionBar.show(),
       onSelectAll: () => this.#selectAll(),
+      onDelete: () => this.#selectionBar.remove(),
       onFavourite: (item) => this.#toggleFavourite(item, showToast),
     });
     const ask = new AskDialog();

@@ -6,7 +6,7 @@ import { getProof } from './evidence.js';
 import { formatClock } from './film-time.js';
 import { translate } from './i18n.js';
 import {
-  getDirection, getEnd, isBrowserShortcut, isCancelKey, isSelectAllKey, isSelectKey, opensElsewhere,
+  getDirection, getEnd, isBrowserShortcut, isCancelKey, isDeleteKey, isSelectAllKey, isSelectKey, opensElsewhere,
 } from './keyboard.js';
 import { findRowAt, findRowOf, findVertically, layoutSections } from './layout.js';
 import { getMediaType, shortenFolder, splitPath } from './paths.js';
@@ -34,6 +34,7 @@ export const DRAG_TYPE = 'application/x-lookalike'; // of a picture that is drag
  * @property {() => void} onEnd The last pictures come near.
  * @property {() => void} onSelect Other pictures are selected.
  * @property {(item: Item) => void} onFavourite A picture is to be a favourite, or none any more.
+ * @property {() => void} onDelete What is selected is to be removed.
  * @property {() => void} onSelectAll All pictures are to be selected, also those that are not loaded yet.
  */
 
@@ -510,7 +511,7 @@ export class Grid {
   }
 
   /**
-   * Select all, or nothing, wherever the focus is.
+   * Select all, or nothing, or remove what is selected, wherever the focus is.
    * @param {KeyboardEvent} event
    */
   #handlePageKey(event) {
@@ -521,6 +522,19 @@ export class Grid {
       event.preventDefault();
       this.#callbacks.onSelectAll();
     } else if (isCancelKey(event)) this.selection.clear();
+    else if (this.#isDeletion(event)) {
+      event.preventDefault();
+      this.#callbacks.onDelete();
+    }
+  }
+
+  /**
+   * Return whether a key removes what is selected: not a crop that has the focus, and not behind another list.
+   * @param {KeyboardEvent} event
+   */
+  #isDeletion(event) {
+    const isFree = isDeleteKey(event) && !isBrowserShortcut(event) && !event.defaultPrevented;
+    return isFree && this.selection.size > 0 && this.#list.checkVisibility();
   }
 
   #showSelection() {

@@ -12,6 +12,7 @@ export const SHORTCUTS = Object.freeze([
   { keys: ['Home', 'End'], text: 'key_ends' },
   { keys: ['Enter'], text: 'key_open' },
   { keys: ['Space', 'Ctrl A'], text: 'key_select' },
+  { keys: ['Delete'], text: 'key_bin' },
   { keys: ['+', '-', '0'], text: 'key_zoom' },
   { keys: ['T', 'F', 'S'], text: 'key_view' },
   { keys: ['1', '5'], text: 'key_stars' },

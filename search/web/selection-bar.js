@@ -63,7 +63,7 @@ export class SelectionBar {
       'selection-album': () => this.#changeAlbum(),
       'selection-unhide': () => this.#change({ hidden: false }, 'unhidden'),
       'selection-hide': () => this.#change({ hidden: true }, 'hidden_now'),
-      'selection-remove': () => this.#remove(),
+      'selection-remove': () => this.#removeFiles(),
       'selection-zip': () => this.#save('download'),
       'selection-csv': () => this.#save('csv'),
       'selection-sheet': () => this.#save('sheet'),
@@ -123,6 +123,12 @@ export class SelectionBar {
     } finally {
       control.ariaBusy = null;
     }
+  }
+
+  /** Remove the selected pictures as the button does, for who may. */
+  remove() {
+    const button = getElement('selection-remove');
+    if (!document.body.classList.contains('is-read-only')) this.#run(button, () => this.#removeFiles());
   }
 
   #clear() {
@@ -205,7 +211,7 @@ export class SelectionBar {
   }
 
   /** Move the files of the selected pictures to the bin, once that is confirmed, and offer to undo it. */
-  async #remove() {
+  async #removeFiles() {
     const ids = this.#ids;
     const isConfirmed = await this.#ask.confirm({
       title: translate('remove_files_title', { n: ids.length }),

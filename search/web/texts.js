@@ -590,6 +590,7 @@ export const EN = Object.freeze({
   key_stars: 'rate the large picture; the same key again takes it back',
   key_close: 'close what is open',
   key_crop: 'resize the crop',
+  key_bin: 'move the selection to the bin, after a question',
   key_delete: 'remove the crop',
   key_help: 'show this help',
 });
@@ -1138,6 +1139,7 @@ export const ZH = Object.freeze({
   key_stars: '为大图评分；再按一次取消',
   key_close: '关闭打开的窗口',
   key_crop: '调整裁剪框大小',
+  key_bin: '经确认后将所选图片移到回收站',
   key_delete: '移除裁剪框',
   key_help: '显示此帮助',
 });

@@ -189,6 +189,49 @@ def test_the_large_view_shows_the_albums_of_a_picture(
     assert page.evaluate(NAMES) == ["one.jpg"]
 
 
+def test_delete_asks_and_moves_the_selection_to_the_bin(
+    page: Page, base: str, engine: Engine, folder: Path, bin_folder: Path
+) -> None:
+    is_open = "document.getElementById('ask').open"
+    page.open(base)
+    page.press_keys(Keys.DELETE)  # nothing is selected
+    assert not page.evaluate(is_open)
+    page.evaluate("document.querySelector('#grid a').focus()")
+    page.press_keys(" ")
+    page.find("#words").send_keys("x", Keys.BACKSPACE)  # which is for the text
+    assert not page.evaluate(is_open)
+    page.evaluate("document.querySelector('#grid a').focus()")
+    page.press_keys(Keys.BACKSPACE)
+    page.wait_for(is_open)
+    assert page.read_text("#ask-title") == "Move 1 picture to the bin?"
+    page.press_keys(Keys.ESCAPE)
+    page.wait_for(f"!{is_open}")
+    assert len(list(folder.iterdir())) == 5
+    page.press_keys(Keys.DELETE)
+    page.wait_for(is_open)
+    page.click("#ask-confirm")
+    wait_for_toast(page, "in the bin")
+    assert len(list(folder.iterdir())) == 4 and len(list(bin_folder.iterdir())) == 1
+    undo(page)
+    assert len(list(folder.iterdir())) == 5
+
+
+def test_who_may_only_read_deletes_nothing(page: Page, engine: Engine) -> None:
+    with show_library(engine, page) as address:
+        page.open(address)
+        page.evaluate("document.body.classList.add('is-read-only')")
+        page.press_keys("a", held=Keys.CONTROL)
+        page.press_keys(Keys.DELETE)
+        assert not page.evaluate("document.getElementById('ask').open")
+
+
+def test_the_help_lists_the_key(page: Page, base: str) -> None:
+    page.open(base)
+    page.press_keys("?")
+    rows = page.read_text("#help-keys")
+    assert "Delete" in rows and "move the selection to the bin" in rows
+
+
 def test_the_selected_picture_is_opened(page: Page, base: str) -> None:
     page.open(base)
     page.evaluate("document.querySelectorAll('#grid .tile-checkbox')[1].click()")

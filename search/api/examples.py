@@ -434,6 +434,7 @@ REQUESTS: dict[str, Any] = {
     "rename_collection": {"name": "Family"},
     "start_index": {"path": "~/Pictures"},
     "allow_folder": {"path": "/mnt/photos"},
+    "reveal_file": {"path": "/home/ada/Pictures/drawing.psd"},
     "change_folder": {"path": "/home/ada/Pictures", "sync_hours": 24},
     "create_variants": {**URL, "n": 4, "regime": "near", "seed": 7},
     "restore_picture": {**URL, "estimate": True},

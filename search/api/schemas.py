@@ -743,6 +743,16 @@ class FolderPathJson(BaseModel):
     )
 
 
+class FilePathJson(BaseModel):
+    """A file."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    path: str = Field(
+        min_length=1, max_length=4096, description="Absolute; as `GET /folders/left-out` lists it."
+    )
+
+
 class FolderOptionsJson(BaseModel):
     """When an indexed folder is synced by itself."""
 

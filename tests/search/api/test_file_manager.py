@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 from helpers.pictures import paint
 from helpers.serving import problem, serving
@@ -77,6 +78,37 @@ def test_the_owner_shows_a_file(
         problem(client.post(place), 503, "did not open")
 
 
+def test_the_owner_shows_a_file_that_is_left_out(
+    engine: Engine, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(file_manager, "find_command", lambda path: ["true", path])
+    monkeypatch.setattr(file_manager, "show_file", lambda path: not shown.append(path))
+    paint(folder / "a.jpg", 7)
+    (folder / "drawing.psd").write_bytes(b"x")
+    (tmp_path / "secret.psd").write_bytes(b"x")
+    (folder / "link.psd").symlink_to(tmp_path / "secret.psd")
+    engine.sync(folder)
+    with serving(engine) as client:
+        left = client.get("/api/v1/folders/left-out", params={"path": str(folder)}).json()
+        assert str(folder / "drawing.psd") in [one["path"] for one in left["left_out"]]
+
+        def ask(path: object) -> httpx.Response:
+            return client.post("/api/v1/folders/reveal", json={"path": str(path)})
+
+        assert ask(folder / "drawing.psd").status_code == 204
+        assert shown == [str(folder / "drawing.psd")]
+        outside = (tmp_path / "secret.psd", tmp_path / "none", folder / ".." / "secret.psd")
+        for path in (*outside, folder / "link.psd"):
+            assert problem(ask(path), 403)["code"] == "folder_not_allowed"
+        for path in (folder, folder / "none.psd"):
+            problem(ask(path), 404)
+        for path in ("drawing.psd", "~/drawing.psd", "/a\0b"):
+            assert problem(ask(path), 400)["code"] == "path_not_absolute"
+        problem(client.post("/api/v1/folders/reveal", json={}), 422)
+        assert len(shown) == 1
+
+
 def test_a_server_for_other_machines_shows_no_files(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,3 +116,4 @@ def test_a_server_for_other_machines_shows_no_files(
     with serving(engine, Access(local=False)) as client:
         assert client.get("/api/v1/desktop").json() == {"shows_files": False}
         problem(client.post(f"/api/v1/images/{'0' * 64}/reveal"), 403)
+        problem(client.post("/api/v1/folders/reveal", json={"path": "/a"}), 403, "file manager")

@@ -57,6 +57,7 @@ OWNERS = {
     ("POST", "/api/v1/folders/allow"),
     ("GET", "/api/v1/desktop"),
     ("POST", "/api/v1/images/{picture_id}/reveal"),
+    ("POST", "/api/v1/folders/reveal"),
 }
 
 

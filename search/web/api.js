@@ -599,6 +599,14 @@ export class Api {
   }
 
   /**
+   * Show a file below an indexed folder in the file manager of the computer that the server runs on.
+   * @param {string} path
+   */
+  async revealFile(path) {
+    await this.#request('folders/reveal', createJson({ path }));
+  }
+
+  /**
    * Return a JPEG that any browser shows.
    * @param {Blob | string} source A file, or a URL.
    * @param {AbortSignal} signal

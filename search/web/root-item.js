@@ -1,7 +1,8 @@
 // An indexed folder in the library's panel: its state, and what can be done with it.
 
-import { createElement } from './dom.js';
 import { copyText } from './clipboard.js';
+import { canShowFiles } from './desktop.js';
+import { createElement, createIcon } from './dom.js';
 import { translate, translator } from './i18n.js';
 import { formatProblem, toProblem } from './problems.js';
 
@@ -131,7 +132,10 @@ export class RootItem {
 
   /** @param {HTMLElement} list */
   async #listLeftOut(list) {
-    const { skipped, left_out: others, has_more: hasMore } = await this.#api.fetchLeftOut(this.#root.path);
+    const { path: folder } = this.#root;
+    const left = await this.#api.fetchLeftOut(folder);
+    const showsFiles = !this.#isRemote && (await canShowFiles(this.#api));
+    const { skipped, left_out: others, has_more: hasMore } = left;
     const files = [
       ...skipped.map(({ path, reason, code }) => ({ path, text: describeSkip(code, reason) })),
       ...others.map(({ path, kind }) => ({ path, text: translate('left_out_kind', { kind: translateKind(kind) }) })),
@@ -143,11 +147,20 @@ export class RootItem {
         if (await copyText(path)) currentTarget.textContent = translate('path_copied');
       };
       const parts = [createElement('b', { text: path }), createElement('span', { text })];
-      return createElement('li', {}, createElement('div', {}, ...parts), createElement('button', { ...label, click }));
+      const buttons = [createElement('button', { ...label, click })];
+      if (showsFiles) buttons.push(this.#createReveal(path));
+      return createElement('li', {}, createElement('div', {}, ...parts), createElement('div', { class: 'buttons' }, ...buttons));
     });
     if (!items.length) items.push(createElement('li', { class: 'empty-note', text: translate('not_found_none') }));
     if (hasMore) items.push(createElement('li', { class: 'empty-note', text: translate('not_found_more') }));
     list.replaceChildren(...items);
+  }
+
+  /** @param {string} path */
+  #createReveal(path) {
+    const click = () => this.#run(() => this.#api.revealFile(path), false);
+    const properties = { type: 'button', class: 'button-secondary', title: translate('reveal'), 'aria-label': translate('reveal_path', { path }), click };
+    return createElement('button', properties, createIcon('folder'));
   }
 
   /**

@@ -2,6 +2,7 @@
 
 import { getAddress } from './api.js';
 import { copyText } from './clipboard.js';
+import { canShowFiles } from './desktop.js';
 import { saveImages } from './download.js';
 import { getElement, moveFocus } from './dom.js';
 import { translate, translator } from './i18n.js';
@@ -81,15 +82,10 @@ export class SelectionBar {
     });
   }
 
-  /** Offer the file manager where there is one, and to whom the library belongs. */
+  /** Offer the file manager where it shows files. */
   async #findDesktop() {
     this.#isDesktopKnown = true;
-    if (!isThisComputer(location.hostname)) return;
-    try {
-      getElement('selection-reveal').hidden = !(await this.#api.fetchDesktop()).shows_files;
-    } catch {
-      // a user of the server, who does not own it
-    }
+    getElement('selection-reveal').hidden = !(await canShowFiles(this.#api));
   }
 
   /** Show the bar if pictures are selected. */
@@ -253,12 +249,4 @@ export class SelectionBar {
   async #reveal() {
     await this.#api.revealImage(this.#ids[0]);
   }
-}
-
-/**
- * Return whether a host is the computer that the browser runs on.
- * @param {string} host
- */
-export function isThisComputer(host) {
-  return host === 'localhost' || host === '[::1]' || /^127(\.\d+){3}$/.test(host);
 }

@@ -22,7 +22,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from search import Engine
-from search.api import phone
+from search.api import file_manager, phone
 from search.api.auth import Access
 from search.indexing.texts import PictureTexts
 from search.records.annotations import Change
@@ -124,6 +124,30 @@ def test_options_of_a_folder(page: Page, engine: Engine, folder: Path) -> None:
         page.wait_for(DONE)
         assert engine.status().roots[0].exclude == ("private",)
         assert engine.status().pictures == 1
+
+
+def test_a_file_that_is_left_out_is_shown_in_the_file_manager(
+    page: Page, engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(file_manager, "show_file", lambda path: not shown.append(path))
+    paint(folder / "a.jpg", 1)
+    (folder / "drawing.psd").write_bytes(b"x")
+    engine.sync(folder)
+    button = f"#roots .skipped [aria-label='Show in the file manager: {folder / 'drawing.psd'}']"
+    for has_desktop in (False, True):
+        command = ["true"] if has_desktop else None
+        monkeypatch.setattr(file_manager, "find_command", lambda _, command=command: command)
+        with owned(engine, page):
+            open_panel(page)
+            page.click("#roots .options > summary")
+            page.click("#roots .left-out summary")
+            page.wait_for("document.querySelectorAll('#roots .skipped li').length === 1")
+            is_offered = page.evaluate("document.querySelector(arguments[0]) !== null", button)
+            assert is_offered == has_desktop
+            if has_desktop:
+                page.click(button)
+                until(lambda: shown == [str(folder / "drawing.psd")])
 
 
 def test_a_folder_is_removed_after_a_question(page: Page, engine: Engine, folder: Path) -> None:

@@ -31,6 +31,7 @@ import { Problem, isAbort } from './problems.js';
  * @property {number} height
  * @property {boolean} low_content
  * @property {boolean} [favourite]
+ * @property {{ name: string, score: number }[]} [labels] Of lists only: what the model sees, most probable first.
  * @property {number} [score]
  * @property {string[]} [copies]
  * @property {number | null} [time] Of a frame of a film, in seconds from the start.

@@ -87,9 +87,9 @@ class App {
     showBookmarklet();
     const settings = new SettingsDialog(() => this.#searchAgain());
     this.#choice = new CollectionChoice((where) => this.#enter({ ...this.#route, where, from: '', see: '' }));
-    const onStatus = (/** @type {Status} */ { model, roots }) => {
-      settings.showModel(model);
-      this.#choice.offer(roots);
+    const onStatus = (/** @type {Status} */ status) => {
+      settings.showStatus(status);
+      this.#choice.offer(status.roots);
     };
     this.#library = new LibraryDialog(this.#api, () => this.#handleLibraryChange(), onStatus);
     this.#grid = new Grid(getElement('grid'), {

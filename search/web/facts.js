@@ -3,8 +3,9 @@
 import { createElement, createPath } from './dom.js';
 import { describeExposure, describeLens, formatPlace, quoteValue } from './exposure.js';
 import { translate, translator } from './i18n.js';
-import { splitPath } from './paths.js';
 import { createLinkOut } from './links.js';
+import { splitPath } from './paths.js';
+import { getStorage, readPreferences } from './preferences.js';
 import { formatRoute, routeToCondition, shortenId } from './route.js';
 
 /** @import { Image } from './api.js' */
@@ -44,7 +45,8 @@ export function createFacts(image, score, onFollow) {
   add('fact_size', `${pixels}, ${translator.formatBytes(image.bytes)}`);
   add('fact_type', link(`type=${image.type}`, image.type.toUpperCase()));
   if (image.palette.length) add('fact_palette', createSwatches(image.palette, onFollow));
-  add('fact_labels', ...join(image.labels.map(({ name, score: probability }) =>
+  const labels = readPreferences(getStorage()).labels === 'off' ? [] : image.labels;
+  add('fact_labels', ...join(labels.map(({ name, score: probability }) =>
     link(`label=${quoteValue(name)}`, `${name} ${translator.formatPercent(probability)}`))));
   add('fact_content', image.low_content && translate('blank_picture'));
   add('fact_truncated', image.truncated && translate('truncated_picture'));

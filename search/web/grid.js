@@ -10,6 +10,7 @@ import {
 } from './keyboard.js';
 import { findRowAt, findRowOf, findVertically, layoutSections } from './layout.js';
 import { getMediaType, shortenFolder, splitPath } from './paths.js';
+import { getStorage, readPreferences } from './preferences.js';
 import { Selection } from './selection.js';
 
 /** @import { Item } from './api.js' */
@@ -23,6 +24,7 @@ const WIDE = 1700; // pixels: from this on they are higher
 const DIVIDER = 56; // pixels
 const BAR = 80; // pixels at the top of the window that the bar covers
 const LONG_PRESS_MS = 450;
+const LABELS = 2; // on a picture, at most
 const STILL = 12; // pixels that a finger may move in a long press
 export const DRAG_TYPE = 'application/x-lookalike'; // of a picture that is dragged within the page
 
@@ -66,6 +68,9 @@ export class Grid {
   #wasLongPress = false;
 
   #active = 0;
+
+  /** Whether pictures say what the model sees in them. */
+  #showsLabels = false;
 
   /** How many times as high as usual the rows are. */
   #factor = 1;
@@ -114,6 +119,7 @@ export class Grid {
   show(items, rating) {
     this.items = items;
     this.#rating = rating;
+    this.#showsLabels = readPreferences(getStorage()).labels === 'tiles';
     this.selection.setItems(items);
     this.#active = 0;
     for (const tile of this.#tiles.values()) discard(tile);
@@ -352,7 +358,8 @@ export class Grid {
     const proof = this.#rating && likeness !== 'own' ? getProof(item) : null;
     const proven = proof ? translate(`proof_${proof}`) : '';
     const copies = item.copies?.length ? translate('copies', { n: item.copies.length }) : '';
-    const label = [name, time, copies, near, proven, word, score && !item.low_content && translate('score', { score })].filter(Boolean).join(', ');
+    const seen = this.#showsLabels ? (item.labels ?? []).slice(0, LABELS).map((one) => one.name).join(', ') : '';
+    const label = [name, seen, time, copies, near, proven, word, score && !item.low_content && translate('score', { score })].filter(Boolean).join(', ');
     const image = createElement('img', { alt: '', decoding: 'async', draggable: 'false' });
     const frame = createElement('span', { class: 'frame' }, image);
     image.addEventListener('load', () => frame.classList.add('is-loaded'));
@@ -362,6 +369,7 @@ export class Grid {
     const properties = { href: this.#callbacks.getLink(item), 'aria-label': label, title: item.path, draggable: 'true' };
     const link = createElement('a', properties, frame);
     link.tabIndex = place === this.#active ? 0 : -1;
+    if (seen) frame.append(createElement('span', { class: 'frame-labels', 'aria-hidden': 'true', text: seen }));
     if (time) frame.append(createElement('span', { class: 'frame-time', 'aria-hidden': 'true', text: time }));
     if (this.#rating) {
       const kind = `likeness ${likeness === 'less' ? 'is-less' : ''}`;

@@ -1,10 +1,11 @@
-// What the reader prefers on this device: language, theme, cut-off, close comparison. Kept in localStorage.
+// What the reader prefers on this device: language, theme, cut-off, close comparison, labels. Kept in localStorage.
 
 /** @typedef {{ getItem(key: string): string | null, setItem(key: string, value: string): void }} KeyValues */
 /** @typedef {'auto' | 'en' | 'zh'} Language */
 /** @typedef {'system' | 'light' | 'dark'} Theme */
 /** @typedef {{ language: Language, theme: Theme, minScore: number, viewSize: number,
- *   showsFilters: boolean, showsText: boolean, verifies: boolean, expand: number }} Preferences */
+ *   showsFilters: boolean, showsText: boolean, verifies: boolean, expand: number,
+ *   labels: typeof LABELS[number] }} Preferences */
 
 const KEY = 'lookalike-preferences';
 
@@ -17,10 +18,13 @@ export const CUT_OFFS = Object.freeze([0, 0.3, 0.5, 0.7, 0.9]);
 /** How many pictures of the library are added to a query. */
 export const EXPANSIONS = Object.freeze([0, 3, 5, 10]);
 
+/** Where the labels are shown that the model sees: nowhere, in the large view, or on the pictures too. */
+export const LABELS = Object.freeze(/** @type {const} */ (['off', 'view', 'tiles']));
+
 /** @type {Readonly<Preferences>} */
 export const DEFAULTS = Object.freeze({
   language: 'auto', theme: 'system', minScore: 0, viewSize: 1, showsFilters: false, showsText: false, verifies: true,
-  expand: 0,
+  expand: 0, labels: 'view',
 });
 
 /**
@@ -48,6 +52,7 @@ export function readPreferences(storage) {
     showsText: choose([true, false], stored.showsText, DEFAULTS.showsText),
     verifies: choose([true, false], stored.verifies, DEFAULTS.verifies),
     expand: choose(EXPANSIONS, stored.expand, DEFAULTS.expand),
+    labels: choose(LABELS, stored.labels, DEFAULTS.labels),
   };
 }
 

@@ -3,8 +3,9 @@
 import { closeOnOutsideClick, createElement, getElement } from './dom.js';
 import { translate, translator } from './i18n.js';
 import { SHORTCUTS, isHelpKey } from './keyboard.js';
-import { CUT_OFFS, EXPANSIONS, getStorage, readPreferences, writePreferences } from './preferences.js';
+import { CUT_OFFS, EXPANSIONS, LABELS, getStorage, readPreferences, writePreferences } from './preferences.js';
 
+/** @import { Status } from './api.js' */
 /** @import { Preferences } from './preferences.js' */
 
 /** Show the page in the theme that the reader prefers. */
@@ -17,10 +18,10 @@ export class SettingsDialog {
   #dialog = getElement('settings', HTMLDialogElement);
   #onResults;
 
-  /** @param {() => void} onResults Results have another cut-off now, or are compared or not. */
+  /** @param {() => void} onResults Results have another cut-off now, are compared or not, or show labels or not. */
   constructor(onResults) {
     this.#onResults = onResults;
-    const { language, theme, minScore, verifies, expand } = readPreferences(getStorage());
+    const { language, theme, minScore, verifies, expand, labels } = readPreferences(getStorage());
     const languages = /** @type {const} */ (['auto', 'en', 'zh']);
     this.#fill('settings-language', languages.map((name) => [name, translate(`language_${name}`)]), language);
     const themes = /** @type {const} */ (['system', 'light', 'dark']);
@@ -46,6 +47,11 @@ export class SettingsDialog {
       this.#write({ expand: Number(value) });
       this.#onResults();
     });
+    this.#fill('settings-labels', LABELS.map((place) => [place, translate(`labels_${place}`)]), labels);
+    this.#listen('settings-labels', (value) => {
+      this.#write({ labels: /** @type {Preferences['labels']} */ (value) });
+      this.#onResults();
+    });
     this.#listen('settings-verify', (value) => {
       this.#write({ verifies: value === 'on' });
       this.#onResults();
@@ -57,9 +63,15 @@ export class SettingsDialog {
     closeOnOutsideClick(this.#dialog);
   }
 
-  /** @param {string | null} name The model that answers; null for an empty library. */
-  showModel(name) {
-    getElement('settings-model').textContent = name ?? translate('settings_no_model');
+  /**
+   * Show the model that answers, and whether text in pictures is read.
+   * @param {Status} status
+   */
+  showStatus({ model, texts: { enabled, installed, install, read } }) {
+    getElement('settings-model').textContent = model ?? translate('settings_no_model');
+    const reason = installed ? 'text_off' : 'text_not_installed';
+    const state = enabled && installed ? translate('text_on') : translate(reason, { command: install ?? '' });
+    getElement('settings-text').textContent = `${state} ${translate('text_read', { n: read })}`;
   }
 
   /**

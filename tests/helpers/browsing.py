@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,17 +65,24 @@ class Page:
 
     def click(self, css: str) -> None:
         """Click an element. Try again if the page replaces it meanwhile."""
+        self._retry(lambda: self.find(css).click(), css)
+
+    def _retry(self, act: Callable[[], None], what: str) -> None:
+        """Do something with an element, again if the page replaces it meanwhile."""
+        replaced = [NoSuchElementException, StaleElementReferenceException]
         waiting = WebDriverWait(
-            self.driver,
-            SECONDS,
-            poll_frequency=0.03,
-            ignored_exceptions=[NoSuchElementException, StaleElementReferenceException],
+            self.driver, SECONDS, poll_frequency=0.03, ignored_exceptions=replaced
         )
-        waiting.until(lambda _: self.find(css).click() or True, css)
+
+        def attempt(_: object) -> bool:
+            act()
+            return True
+
+        waiting.until(attempt, what)
 
     def choose_option(self, css: str, value: str) -> None:
         """Choose the option with this value."""
-        Select(self.find(css)).select_by_value(value)
+        self._retry(lambda: Select(self.find(css)).select_by_value(value), css)
 
     def read_text(self, css: str) -> str:
         return str(self.evaluate("document.querySelector(arguments[0]).textContent", css))

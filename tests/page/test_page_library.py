@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -130,7 +131,12 @@ def test_a_file_that_is_left_out_is_shown_in_the_file_manager(
     page: Page, engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[str] = []
-    monkeypatch.setattr(file_manager, "show_file", lambda path: not shown.append(path))
+
+    def show_file(path: str) -> bool:
+        shown.append(path)
+        return True
+
+    monkeypatch.setattr(file_manager, "show_file", show_file)
     paint(folder / "a.jpg", 1)
     (folder / "drawing.psd").write_bytes(b"x")
     engine.sync(folder)
@@ -157,7 +163,9 @@ def test_a_folder_is_removed_after_a_question(page: Page, engine: Engine, folder
         open_panel(page)
         page.click("#roots .options > summary")
         for answer in ("Keep it", "Remove"):
-            page.driver.find_element(By.XPATH, "//button[text()='Remove from the library']").click()
+            remove = (By.XPATH, "//button[text()='Remove from the library']")
+            page.wait_for("document.querySelector('#roots .root-options > .buttons button')")
+            page.driver.find_element(*remove).click()
             page.wait_for("document.activeElement.textContent === 'Keep it'")
             page.driver.find_element(By.XPATH, f"//button[text()='{answer}']").click()
         page.wait_for("document.querySelector('#roots .empty-note')")
@@ -223,6 +231,56 @@ def test_settings_are_kept_in_the_browser(page: Page, engine: Engine, folder: Pa
         page.click(".bar [data-settings]")
         Select(page.find("#settings-language")).select_by_visible_text("中文")
         page.wait_for("document.documentElement.lang === 'zh-CN'")
+        page.evaluate("localStorage.clear()")
+
+
+def test_the_settings_tell_whether_text_is_read(page: Page, engine: Engine, folder: Path) -> None:
+    paint(folder / "a.jpg", 1)
+    engine.sync(folder)
+    with owned(engine, page):
+        page.click(".bar [data-settings]")
+        state = "Off, since the setting ocr is off. 0 pictures read"
+        page.wait_for(
+            "document.getElementById('settings-text').textContent === arguments[0]", state
+        )
+    read = TextStatus(enabled=True, installed=True, read=7, with_text=2)
+    status = replace(engine.status(), texts=read)
+    engine.status = lambda *_, **__: status  # type: ignore[method-assign]
+    with owned(engine, page):
+        page.click(".bar [data-settings]")
+        state = "On, by the setting ocr. 7 pictures read"
+        page.wait_for(
+            "document.getElementById('settings-text').textContent === arguments[0]", state
+        )
+
+
+def test_labels_of_the_model_are_shown_where_the_reader_wants(
+    page: Page, engine: Engine, folder: Path
+) -> None:
+    shutil.copy(SAMPLES / "outwear" / "03.jpg", folder / "coat.jpg")
+    engine.sync(folder)
+    name = engine.picture(find_id(engine, "coat")).labels[0].name
+    facts = "document.getElementById('detail-facts').textContent"
+    tile = "document.querySelector('#grid .frame-labels')?.textContent ?? ''"
+    with owned(engine, page):
+        for where, has_fact, has_tile in (
+            ("view", True, False),
+            ("tiles", True, True),
+            ("off", False, False),
+        ):
+            page.click(".bar [data-settings]")
+            page.choose_option("#settings-labels", where)
+            page.click("#settings-close")
+            page.wait_for(f"{tile}.includes(arguments[0]) === arguments[1]", name, has_tile)
+            assert (f", {name}" in page.list_labels()[0].replace("coat.jpg", "")) == has_tile
+            page.click("#grid a")
+            page.wait_for(f"{facts}.includes('Folder')")
+            assert page.evaluate(f"{facts}.includes(arguments[0])", name) == has_fact
+            page.press_keys(Keys.ESCAPE)
+            page.wait_for("!document.getElementById('detail').open")
+        page.driver.refresh()
+        page.wait_for("document.querySelector('#grid li')")
+        assert page.evaluate("document.getElementById('settings-labels').value") == "off"
         page.evaluate("localStorage.clear()")
 
 

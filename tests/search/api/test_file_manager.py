@@ -82,8 +82,13 @@ def test_the_owner_shows_a_file_that_is_left_out(
     engine: Engine, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[str] = []
+
+    def show_file(path: str) -> bool:
+        shown.append(path)
+        return True
+
     monkeypatch.setattr(file_manager, "find_command", lambda path: ["true", path])
-    monkeypatch.setattr(file_manager, "show_file", lambda path: not shown.append(path))
+    monkeypatch.setattr(file_manager, "show_file", show_file)
     paint(folder / "a.jpg", 7)
     (folder / "drawing.psd").write_bytes(b"x")
     (tmp_path / "secret.psd").write_bytes(b"x")

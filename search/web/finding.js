@@ -104,8 +104,9 @@ export class Finding {
    */
   #jump(month) {
     const items = /** @type {readonly (Item & Partial<Image>)[]} */ (this.#grid.items);
-    const place = items.findIndex(({ taken }) => (month === 'none' ? !taken : taken?.startsWith(month)));
-    if (month && place > 0) this.#grid.scrollTo(place);
-    else this.#callbacks.onChange({ from: month });
+    const isStart = !month && !this.#route?.from; // of the list that is shown
+    const place = isStart ? 0 : items.findIndex(({ taken }) => (month === 'none' ? !taken : month && taken?.startsWith(month)));
+    if (place < 0) this.#callbacks.onChange({ from: month });
+    else if (place || this.#grid.firstPlace) this.#grid.scrollTo(place);
   }
 }

@@ -131,6 +131,18 @@ class Page:
         for kind in ("dragEnter", "dragOver", "drop"):
             self.cdp("Input.dispatchDragEvent", type=kind, x=800, y=400, data=data)
 
+    def drag_mouse(self, *points: tuple[float, float]) -> None:
+        """Press the mouse at the first point, move it over the others, and release it."""
+        kinds = ["mousePressed", *["mouseMoved"] * (len(points) - 1), "mouseReleased"]
+        for kind, (x, y) in zip(kinds, [*points, points[-1]], strict=True):
+            button = {"button": "left", "buttons": 1, "clickCount": 1}
+            self.cdp("Input.dispatchMouseEvent", type=kind, x=x, y=y, **button)
+
+    def turn_wheel(self, x: float, y: float, down: float) -> None:
+        """Turn the wheel over a point. down: pixels."""
+        more = {"deltaX": 0, "deltaY": down}
+        self.cdp("Input.dispatchMouseEvent", type="mouseWheel", x=x, y=y, **more)
+
     def cdp(self, command: str, **arguments: Any) -> Any:
         """Send a command of the DevTools protocol."""
         return self.driver.execute_cdp_cmd(command, arguments)

@@ -254,6 +254,46 @@ def test_the_timeline_goes_to_a_month(page: Page, base: str) -> None:
     assert page.evaluate("document.getElementById('timeline').hidden")
 
 
+def test_the_timeline_is_dragged_by_the_mouse(
+    page: Page, base: str, engine: Engine, folder: Path
+) -> None:
+    for number in range(48):  # so that there is something to scroll
+        exif = Image.Exif()
+        year, month = 2010 + number // 12, number % 12 + 1
+        exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = (
+            f"{year}:{month:02}:03 10:00:00"
+        )
+        color = (5 * number, 80, 255 - 5 * number)
+        Image.new("RGB", (90, 60), color).save(folder / f"m{number}.jpg", exif=exif)
+    engine.sync(folder)
+    page.open(base, "/?sort=-date")
+    page.wait_for("!document.getElementById('timeline').hidden")
+    edge = page.evaluate("document.getElementById('timeline').getBoundingClientRect().toJSON()")
+    x, top, high = edge["x"] + edge["width"] / 2, edge["y"], edge["height"]
+    value = "document.getElementById('timeline').getAttribute('aria-valuetext')"
+    first = (
+        "[...document.querySelectorAll('#grid li')].filter((one) =>"
+        " one.getBoundingClientRect().bottom > 100)[0].querySelector('a').title"
+    )
+    page.drag_mouse((x, top + 5), (x, top + 0.3 * high), (x, top + 0.5 * high))
+    page.wait_for(f"scrollY > 600 && {value}.includes('201')")
+    year = page.evaluate(value).split()[1].rstrip(",")
+    newest = 12 * (int(year) - 2010)
+    page.wait_for(f"{newest} <= Number({first}.match(/m(\\d+)/)[1])")
+    page.drag_mouse((x, top + 0.5 * high), (x, top + 1))
+    page.wait_for(f"scrollY < 600 && {value} === 'May 2024, 2 pictures'")
+    page.wait_for(f"/[ab].jpg$/.test({first})")
+    assert page.read_address() == "/?sort=-date"
+    page.find("#timeline").send_keys(Keys.END)
+    page.wait_for("scrollY > 600")
+    page.find("#timeline").send_keys(Keys.HOME)
+    page.wait_for(f"scrollY < 600 && {value} === 'May 2024, 2 pictures'")
+    page.open(base, "/?sort=-date&from=2012-01")
+    page.wait_for(QUIET)
+    page.drag_mouse((x, top + 0.5 * high), (x, top + 1))  # to pictures that the list leaves out
+    page.wait_for(f"{QUIET} && location.search === '?sort=-date'")
+
+
 def test_the_map_shows_where_pictures_were_taken(page: Page, base: str) -> None:
     page.open(base)
     page.click("#map-open")
@@ -272,6 +312,88 @@ def test_the_map_shows_where_pictures_were_taken(page: Page, base: str) -> None:
     assert "near=35.68" in page.evaluate("new URLSearchParams(location.search).get('w')")
     page.click("#map-open")  # under the present conditions
     page.wait_for("document.getElementById('map-summary').textContent === '1 picture'")
+
+
+def test_the_map_is_moved_by_mouse_wheel_and_keys(page: Page, base: str) -> None:
+    page.open(base)
+    page.click("#map-open")
+    page.wait_for("document.querySelectorAll('.map-group').length === 2")
+    page.wait_for("document.getElementById('map-summary').textContent === '3 pictures'")
+    places = (
+        "[...document.querySelectorAll('.map-group')].map((one) => {"
+        " const {x, y} = one.getBoundingClientRect(); return [x, y]; })"
+    )
+    edge = page.evaluate("document.getElementById('map-stage').getBoundingClientRect().toJSON()")
+    middle = edge["x"] + edge["width"] / 2, edge["y"] + edge["height"] / 2
+
+    def read_places(n: int = 2) -> list[list[float]]:
+        page.wait_for(f"{places}.length === arguments[0]", n)
+        listed: list[list[float]] = page.evaluate(f"{places}")
+        return listed
+
+    start = read_places()
+    page.drag_mouse(middle, (middle[0] + 20, middle[1] + 10), (middle[0] + 60, middle[1] + 40))
+    for before, after in zip(start, read_places(), strict=True):
+        assert after == pytest.approx([before[0] + 60, before[1] + 40], abs=1)
+    page.press_keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_DOWN)
+    for before, after in zip(start, read_places(), strict=True):
+        assert after[0] < before[0] + 60 and after[1] < before[1] + 40
+    page.click("#map-all")
+    page.wait_for("document.getElementById('map-summary').textContent === '3 pictures'")
+    fitted = read_places()
+    page.turn_wheel(*middle, 300)  # down: out
+    small = read_places()
+    assert small[1][0] - small[0][0] < 0.9 * (fitted[1][0] - fitted[0][0])
+    page.turn_wheel(*middle, -600)
+    large = read_places()
+    assert large[1][0] - large[0][0] > 1.1 * (fitted[1][0] - fitted[0][0])
+    assert page.evaluate("document.getElementById('map').open")
+
+
+def test_facts_of_a_picture_are_links(page: Page, base: str, engine: Engine) -> None:
+    picture = find_id(engine, "a")[:16]
+    facts = "[...document.querySelectorAll('#detail-facts a')]"
+    link = f"{facts}.find((one) => one.textContent.includes(arguments[0]))"
+    for text, condition, names in (
+        ("48.85000", "near=48.85,2.35,2km", "ab"),
+        ("May 6, 2024", "date=2024-05-06", "a"),
+        ("JPEG", "type=jpeg", "abcd"),
+        ("paris", "folder=", "ab"),
+    ):
+        page.open(base, f"/?see={picture}")
+        page.wait_for(link, text)
+        page.evaluate(f"{link}.click()", text)
+        page.wait_for(f"{QUIET} && {SET} === arguments[0]", names)
+        where = page.evaluate("new URLSearchParams(location.search).get('w')")
+        assert where.startswith(condition)
+        assert not page.evaluate("document.getElementById('detail').open")
+    page.open(base, f"/?see={picture}")
+    page.wait_for(link, "Map")
+    outside = page.evaluate(f"(one => [one.href, one.target, one.rel])({link})", "Map")
+    assert outside[0].startswith("https://www.openstreetmap.org/?mlat=48.85&mlon=2.35")
+    assert outside[1:] == ["_blank", "noopener noreferrer"]
+    page.click("#detail-facts .swatches a")
+    page.wait_for(QUIET)
+    assert "color=#" in page.evaluate("new URLSearchParams(location.search).get('w')")
+    page.wait_for(f"{SHOWN} === 'a'")
+
+
+def test_tags_are_completed(page: Page, base: str, engine: Engine) -> None:
+    engine.tags.add([find_id(engine, "b")], ["beach", "beach ball"])
+    engine.tags.add([find_id(engine, "c")], ["mountain"])
+    options = "[...document.querySelectorAll(arguments[0])].map((one) => one.value)"
+    page.open(base, f"/?see={find_id(engine, 'a')[:16]}")
+    page.wait_for("document.getElementById('marks').hidden === false")
+    page.find("#mark-tag").send_keys("bea")
+    page.wait_for(f"{options}.length === 2", "#known-tags option")
+    assert sorted(page.evaluate(options, "#known-tags option")) == ["beach", "beach ball"]
+    page.find("#mark-tag").send_keys("ch", Keys.ENTER)
+    page.wait_for("document.querySelector('#mark-tags a')?.textContent === 'beach'")
+    page.open(base)
+    page.press_keys("a", held=Keys.CONTROL)
+    page.click("#selection-tag")
+    page.find("#ask-text").send_keys("mou")
+    page.wait_for(f"{options}.join() === 'mountain'", "#ask-suggestions option")
 
 
 def test_the_size_of_pictures_is_kept(page: Page, base: str) -> None:

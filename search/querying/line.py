@@ -21,7 +21,7 @@ from lark import Lark, Token
 from search.errors import QueryError
 from search.media.urls import normalize_url
 from search.querying.conditions import Comparison, Condition, Not
-from search.querying.query import MAX_TERMS, Term
+from search.querying.query import Term
 from search.querying.words import unescape
 
 MAX_LINE = 4096
@@ -119,10 +119,8 @@ class _LineBuilder:
         self._where.append(Not(condition))
 
     def build(self) -> QueryLine:
-        """Return the whole line. Raises QueryError for more than `MAX_TERMS` terms."""
+        """Return the whole line."""
         self._end_term()
-        if len(self._terms) > MAX_TERMS:
-            raise QueryError(f"the query has more than {MAX_TERMS} terms; leave some out")
         return QueryLine(tuple(self._terms), tuple(self._where))
 
     def _read_image(self, token: Token) -> str | None:

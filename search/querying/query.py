@@ -102,13 +102,14 @@ class Term:
 class Query:
     """What to look for.
 
-    terms: what the pictures look like; without one, all pictures that hold the conditions are
-    listed. where: conditions that all hold, as text or as trees (`search.querying.conditions`).
-    k: hits at most, 1 to 10000. min_score: cosine below which there are no hits. model: whose
-    vectors are compared, by name or fingerprint, of those that the library answers with; None for
-    the library's own. sort: the order of the hits, which are the best ones in any order: a key of
-    `records.SORT_KEYS`, with `-` for the reverse. None is best first, and newest first without
-    terms. collapse: fold copies of a hit into it. kind: `identical` for pictures with the pixels
+    terms: what the pictures look like, at most 64; without one, all pictures that hold the
+    conditions are listed. where: conditions that all hold, as text or as trees
+    (`search.querying.conditions`). k: hits at most, 1 to 10000. min_score: cosine below which there
+    are no hits. model: whose vectors are compared, by name or fingerprint, of those that the
+    library answers with; None for the library's own. sort: the order of the hits, which are the
+    best ones in any order: a key of `records.SORT_KEYS`, with `-` for the reverse. None is best
+    first, and newest first without terms. collapse: fold copies of a hit into it. kind:
+    `identical` for pictures with the pixels
     of a picture of the query; `copy` for edited ones too, which are verified; `similar` for all
     that are verified, with their kind. offset: hits to leave out before the first. hidden: hidden
     pictures are found too. verify: compare the best hits with the pictures of the query point by
@@ -138,6 +139,11 @@ class Query:
     def __post_init__(self) -> None:
         if not self.terms and not self.where:
             raise QueryError("a query needs at least one picture, text or condition")
+        if len(self.terms) > MAX_TERMS:
+            raise QueryError(
+                f"the query has {len(self.terms)} terms (pictures, texts and vectors), and "
+                f"{MAX_TERMS} is the most; leave some out"
+            )
         if self.sort is not None and Sort.parse(self.sort).key == "score" and not self.terms:
             raise QueryError("sort by score needs a picture or a text; give another sort")
         if self.kind is not None and self.kind not in KINDS:
@@ -379,8 +385,8 @@ class QueryJson(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
-    terms: Annotated[list[TermJson], Field(max_length=MAX_TERMS)] | None = Field(
-        None, description="They add up. Without it, each uploaded file is one."
+    terms: Annotated[list[TermJson], Field(json_schema_extra={"maxItems": MAX_TERMS})] | None = (
+        Field(None, description="They add up. Without it, each uploaded file is one.")
     )
     line: Annotated[str, Field(max_length=4096)] | None = Field(
         None,

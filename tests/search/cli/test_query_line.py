@@ -6,12 +6,14 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from helpers.pictures import identity, paint
-from helpers.serving import serving
+from helpers.serving import files, problem, serving
 from typer.testing import CliRunner
 
-from search import Engine
+from search import Engine, QueryError
 from search.cli.app import app
+from search.querying.query import MAX_TERMS
 
 Open = Callable[..., Engine]
 
@@ -42,6 +44,27 @@ def test_every_interface_answers_a_line_alike(library: Open, home: Path, folder:
     run = CliRunner().invoke(app, ["--home", str(home), "search", "--query", line, "--json"])
     assert json.loads(run.stdout)["hits"][0]["id"] == identity(3)
     assert engine.search(line=line)[0].id == identity(3)
+
+
+@pytest.mark.parametrize("count", [MAX_TERMS + 1, 200])
+def test_every_interface_refuses_too_many_terms_alike(
+    library: Open, home: Path, folder: Path, count: int
+) -> None:
+    picture = paint(folder / "1.jpg", 1)
+    engine = library(upload_files=count)
+    engine.sync(folder)
+    with pytest.raises(QueryError) as caught:
+        engine.search([picture] * count)
+    message = str(caught.value)
+    assert f"has {count} terms" in message and f"{MAX_TERMS} is the most" in message
+    uploads = files(*[picture.read_bytes()] * count)
+    with serving(engine) as client:
+        problem(client.post("/api/v1/search", files=uploads), 400, message)
+        terms = [{"image": f"id:{identity(1)}"}] * count
+        problem(client.post("/api/v1/search", json={"terms": terms}), 400, message)
+    words = ["--home", str(home), "search", *[str(picture)] * count]
+    run = CliRunner().invoke(app, words)
+    assert isinstance(run.exception, QueryError) and str(run.exception) == message
 
 
 def test_a_condition_of_words_is_exact(library: Open, folder: Path) -> None:

@@ -650,6 +650,7 @@ class Engine:
         kind: str | None = None,
         *,
         min_score: float | None = None,
+        min_probability: float | None = None,
         where: str | Condition | Sequence[str | Condition] = (),
         folder: str | PathLike[str] | None = None,
         between: Sequence[str | PathLike[str]] | None = None,
@@ -663,18 +664,21 @@ class Engine:
 
         kind: `exact`, the same bytes or pixels; `copy`, the same picture, edited; `similar`,
         pictures much alike; None for all, each kind by itself. min_score: least cosine of any two
-        pictures of a group, from 0.85. where: conditions. folder: only files in it. between: two
-        folders; groups with files of both. keep: rules in their order, such as
-        "largest,oldest,folder:PATH,sharpest,metadata". sort: "bytes" or "score". page: from 1.
-        size: groups of a page, at most 1000. follow: takes the progress of `compare`, which is
-        run first for what was not compared yet. Raises LookalikeError.
+        pictures of a group, from 0.85. min_probability: instead of it, the least probability, 0 to
+        1, that one is a copy of the other; needs a calibration of the model (`calibrate`). where:
+        conditions. folder: only files in it. between: two folders; groups with files of both. keep:
+        rules in their order, such as "largest,oldest,folder:PATH,sharpest,metadata". sort: "bytes"
+        or "score". page: from 1. size: groups of a page, at most 1000. follow: takes the progress
+        of `compare`, which is run first for what was not compared yet. Raises LookalikeError.
 
         for group in engine.duplicates("copy", folder="~/Pictures").groups: ...
         """
         from search.querying.duplicates import DuplicateQuery
 
         options = (kind, min_score, where, folder, between, keep, sort, page, size)
-        query, space = DuplicateQuery.of(*options), self._compared_space()
+        query = DuplicateQuery.of(*options, min_probability=min_probability)
+        space = self._compared_space()
+        query = self.library.duplicates.set_least_score(query, space)
         if query.kind != "exact":
             follow(self.compare())
         return self.library.duplicates.find(query, space)

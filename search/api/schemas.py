@@ -661,7 +661,12 @@ class DuplicatesRemovalJson(BaseModel):
 
     groups: list[ReplacementJson] | None = Field(None, min_length=1, max_length=MOST_CHANGED)
     kind: Literal["exact", "copy", "similar"] | None = None
-    min_score: float | None = None
+    min_score: float | None = Field(None, description="Least cosine of any two of a group.")
+    min_probability: float | None = Field(
+        None,
+        description="Least probability, 0 to 1, that one of a group is a copy of another; instead "
+        "of `min_score`.",
+    )
     where: list[str] = Field([], max_length=64)
     folder: str | None = Field(None, max_length=4096)
     between: list[Annotated[str, Field(max_length=4096)]] | None = Field(
@@ -679,7 +684,7 @@ class DuplicatesRemovalJson(BaseModel):
 
     def options(self) -> dict[str, Any]:
         """Return the options of the list."""
-        names = "min_score where folder between keep".split()
+        names = "min_score min_probability where folder between keep".split()
         return {name: getattr(self, name) for name in names}
 
 

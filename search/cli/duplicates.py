@@ -33,6 +33,14 @@ def duplicates(
         float | None,
         typer.Option(metavar="S", help="Least cosine of any two of a group, 0.85 to 1."),
     ] = None,
+    min_probability: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P",
+            help="Least probability, 0 to 1, that one of a group is a copy of another; needs a "
+            "calibration of the model.",
+        ),
+    ] = None,
     folder: Annotated[
         str | None,
         arguments.option(
@@ -105,7 +113,12 @@ def duplicates(
         raise typer.BadParameter("without a terminal to ask on, give --yes")
     with open_engine(context) as engine:
         options: dict[str, Any] = {"min_score": min_score, "folder": folder, "between": between}
-        options |= {"where": where or (), "keep": keep, "sort": sort}
+        options |= {
+            "min_probability": min_probability,
+            "where": where or (),
+            "keep": keep,
+            "sort": sort,
+        }
         listed = engine.duplicates(kind, **options, size=1, follow=_follow)
         groups = islice(engine.iterate_duplicates(kind, **options), limit)
         listed = replace(listed, groups=tuple(groups), pages=1)

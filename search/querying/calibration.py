@@ -29,6 +29,8 @@ RIDGE = 1e-3
 """Weight of the squared coefficients of standardized features: bounds them where the classes are
 separable."""
 STEPS = 50
+OFFSET = 1e-3
+"""Added to a distance before its logarithm is taken, since that of equal vectors is 0."""
 Array = npt.NDArray[np.float64]
 
 
@@ -162,7 +164,29 @@ def calibration_error(probability: Array, is_copy: npt.NDArray[np.bool_], bins: 
 
 def to_distance(cosine: float) -> float:
     """Return the logarithm of the distance 1 - cosine, which separates copies better than it."""
-    return math.log(max(1.0 - cosine, 0.0) + 1e-3)
+    return math.log(max(1.0 - cosine, 0.0) + OFFSET)
+
+
+def find_least_cosine(calibration: Calibration, probability: float) -> float:
+    """Return the least cosine that has at least a probability, by a calibration of cosines.
+
+    probability: 0 to 1. Returns -1 where every cosine has it, and infinity where none has, as where
+    cosines say nothing of copies: their probability does not rise with them.
+    """
+    values, knots = calibration.values, calibration.knots
+    place = next((i for i, value in enumerate(values) if value >= probability), None)
+    if place is None:
+        return math.inf
+    if place == 0:
+        return -1.0
+    (weight,), (scale,), (mean,) = calibration.weights, calibration.scale, calibration.mean
+    if weight >= 0:  # of the distance
+        return math.inf
+    low, high = values[place - 1], values[place]
+    share = (probability - low) / (high - low)
+    log_odds = knots[place - 1] + share * (knots[place] - knots[place - 1])
+    distance = mean + scale * (log_odds - calibration.bias) / weight
+    return max(-1.0, 1.0 - (math.exp(distance) - OFFSET))
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from search.files import shown
 from search.media.images import SUFFIXES as PICTURES
 from search.media.object_urls import is_remote, join_place, resolve_place
 from search.media.raw import SUFFIXES as RAW
+from search.querying.calibration import find_least_cosine, load_calibrations
 from search.querying.conditions import Comparison, Condition, Or
 from search.querying.copies import are_bursts, are_copies, likeness_of
 from search.querying.keeping import Candidate, KeepRules, is_in, stem_of
@@ -69,7 +70,9 @@ class DuplicateQuery:
     """Which duplicates to list.
 
     kind: one of `records.DUPLICATE_KINDS`; None for all, one after the other. min_score: least
-    cosine of two pictures of a group. where: conditions that all pictures of a group hold. folder:
+    cosine of two pictures of a group; infinity for none. min_probability: the same by the least
+    probability that one is the other, edited, as the calibration of the model has it; see
+    `DuplicateFinder.set_least_score`. where: conditions that all pictures of a group hold. folder:
     only files in it. between: two folders: only files in them, and only groups with files of both.
     keep: rules, see `keeping.RULES`. sort: `bytes`, those that removing frees, or `score`, the
     likeness; greatest first. page: from 1. size: groups of a page.
@@ -84,6 +87,7 @@ class DuplicateQuery:
     sort: str = "bytes"
     page: int = 1
     size: int = 100
+    min_probability: float | None = None
 
     @classmethod
     def of(
@@ -97,6 +101,7 @@ class DuplicateQuery:
         sort: str = "bytes",
         page: int = 1,
         size: int = 100,
+        min_probability: float | None = None,
     ) -> DuplicateQuery:
         """Check what a user gives. Without `keep`, files of the first folder of `between` are kept.
 
@@ -105,8 +110,13 @@ class DuplicateQuery:
         known = next((one for one in DUPLICATE_KINDS if one == kind), None)
         if kind is not None and known is None:
             raise QueryError(f"kind {kind[:100]!r}: give one of {', '.join(DUPLICATE_KINDS)}")
-        if min_score is not None and kind == "exact":
-            raise QueryError("min_score is for copies and similar pictures; leave it out for exact")
+        if min_score is not None and min_probability is not None:
+            raise QueryError("give min_score or min_probability, not both")
+        name = "min_score" if min_score is not None else "min_probability"
+        if not (min_score is min_probability is None) and kind == "exact":
+            raise QueryError(f"{name} is for copies and similar pictures; leave it out for exact")
+        if min_probability is not None and not 0 <= min_probability <= 1:
+            raise QueryError(f"min_probability is {min_probability}; give 0 to 1")
         if min_score is not None and not FLOOR <= min_score <= 1:
             raise QueryError(f"min_score is {min_score}; give a cosine from {FLOOR} to 1")
         if sort not in SORTS:
@@ -125,7 +135,8 @@ class DuplicateQuery:
         two = None if pair is None else (pair[0], pair[1])
         conditions = list_conditions(where)
         read_where(conditions)  # a wrong one is told first, also if the library is empty
-        return cls(known, min_score, conditions, place, two, rules, sort, page, size)
+        options = (conditions, place, two, rules, sort, page, size, min_probability)
+        return cls(known, min_score, *options)
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -166,8 +177,27 @@ class DuplicateFinder:
         self._answers = OrderedDict[Hashable, list[RawGroup]]()
         self._lock = threading.Lock()
 
+    def set_least_score(self, query: DuplicateQuery, space: Space) -> DuplicateQuery:
+        """Return the query with the `min_score` of its `min_probability`, from `FLOOR` on.
+
+        The probability is of the cosine alone, as a search shows it for a hit that was not
+        compared. It rises with the cosine, so both limits are one. Raises QueryError for a model
+        without a calibration.
+        """
+        if query.min_probability is None:
+            return query
+        calibration = load_calibrations(self._reader, space).get("cosine")
+        if calibration is None:
+            raise QueryError(
+                f"min_probability needs a calibration of {space.name}, which has none; run "
+                "`lookalike calibrate`, or give min_score"
+            )
+        least = max(find_least_cosine(calibration, query.min_probability), FLOOR)
+        return replace(query, min_score=least, min_probability=None)
+
     def find(self, query: DuplicateQuery, space: Space) -> Duplicates:
         """Return a page of groups, of what was compared so far. Raises LookalikeError."""
+        query = self.set_least_score(query, space)
         groups = self._list(query, space)
         part = groups[(query.page - 1) * query.size : query.page * query.size]
         return Duplicates(

@@ -33,6 +33,13 @@ COMPARING: dict[int | str, dict[str, Any]] = {
     202: {"description": "Pictures are compared first", "model": StartedJson}
 }
 Score = Annotated[float | None, Query(description="Least cosine of any two of a group.")]
+Probability = Annotated[
+    float | None,
+    Query(
+        description="Least probability, 0 to 1, that one of a group is a copy of another; instead "
+        "of `min_score`. Needs a calibration of the model."
+    ),
+]
 Path = Annotated[str, Query(max_length=4096)]
 
 
@@ -47,6 +54,7 @@ async def list_duplicates(
     here: Here,
     kind: Annotated[DuplicateKind | None, Query(description="All kinds without it.")] = None,
     min_score: Score = None,
+    min_probability: Probability = None,
     where: Where = [],  # noqa: B006
     folder: Annotated[Path | None, Query(description="Only files in it.")] = None,
     between: Annotated[
@@ -64,7 +72,7 @@ async def list_duplicates(
     many pictures were not compared yet, a job compares them, and its id is the answer (202): ask
     again when it is done. What was compared is kept, and follows the library."""
     options: dict[str, Any] = {"min_score": min_score, "where": where, "folder": folder}
-    options |= {"keep": keep}
+    options |= {"keep": keep, "min_probability": min_probability}
     options |= {"between": between or None, "sort": sort, "page": page, "size": size}
     return await _answer(here, kind, lambda: here.engine.duplicates(kind, **options).to_json())
 

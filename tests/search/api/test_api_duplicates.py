@@ -53,6 +53,8 @@ def test_every_interface_lists_the_same(
     cases: list[tuple[dict[str, Any], list[str]]] = [
         ({}, []),
         ({"kind": "similar", "min_score": 0.9}, ["--kind", "similar", "--min-score", "0.9"]),
+        ({"min_probability": 0.95}, ["--min-probability", "0.95"]),
+        ({"kind": "copy", "min_probability": 0.5}, ["--kind", "copy", "--min-probability", ".5"]),
         ({"folder": str(folder), "sort": "score"}, ["--in", str(folder), "--sort", "score"]),
         ({"between": [str(other), str(folder)]}, ["--between", str(other), str(folder)]),
         (
@@ -78,6 +80,10 @@ def test_every_interface_lists_the_same(
     [
         ("kind=twin", 422, ""),
         ("min_score=0.1", 400, "0.85 to 1"),
+        ("min_probability=2", 400, "give 0 to 1"),
+        ("min_probability=0.9&min_score=0.9", 400, "not both"),
+        ("min_probability=0.9&kind=exact", 400, "leave it out"),
+        ("min_probability=high", 422, ""),
         ("keep=biggest", 400, "no rule 'biggest'"),
         ("sort=date", 400, "bytes, score"),
         ("between=/a", 400, "two folders"),
@@ -118,6 +124,33 @@ def test_all_of_a_kind_are_removed(
     for wrong in ({}, {"kind": "copy", "groups": []}, {"groups": [{"keep": 1}]}, {"keep": "x"}):
         problem(client.post(f"{URL}/remove", json=wrong), 422)
     problem(client.post(f"{URL}/remove", json={"kind": "copy", "keep": "x"}), 400, "no rule")
+
+
+def test_a_least_probability_limits_what_is_removed(
+    album: Album, client: httpx.Client, folder: Path, bin_folder: Path
+) -> None:
+    body = {"kind": "copy", "min_probability": 1}
+    assert client.post(f"{URL}/remove", json=body).json()["files"] == 0
+    problem(client.post(f"{URL}/remove", json=body | {"min_score": 0.9}), 400, "not both")
+    problem(client.post(f"{URL}/remove", json=body | {"min_probability": "1"}), 422)
+    words = ("--kind", "copy", "--remove", "--yes", "--json", "--min-probability")
+    assert json.loads(run(album.engine.home, *words, "1").stdout)["files"] == 0
+    assert (folder / "small.jpg").exists()
+    removal = client.post(f"{URL}/remove", json=body | {"min_probability": 0.9}).json()
+    assert removal["files"] == 1 and not (folder / "small.jpg").exists()
+
+
+def test_a_model_without_a_calibration_has_no_probabilities(
+    album: Album, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "search.querying.duplicates.load_calibrations", lambda reader, space: dict[str, Any]()
+    )
+    reason = "run `lookalike calibrate`, or give min_score"
+    problem(client.get(URL, params={"min_probability": 0.9}), 400, reason)
+    words = ["--home", str(album.engine.home), "duplicates", "--min-probability", "0.9"]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 1 and reason in str(done.exception)
 
 
 def test_long_comparisons_are_a_job(

@@ -12,6 +12,8 @@ from helpers.duplicates import Album, turn
 
 from search import Engine, NotFoundError, QueryError
 from search.errors import KeepRuleError
+from search.querying import duplicates as duplicates_module
+from search.querying.calibration import find_least_cosine, load_shipped, to_distance
 from search.querying.copies import likeness_of
 from search.querying.linkage import link_completely
 from search.records.annotations import Change
@@ -137,6 +139,44 @@ def test_the_least_score_sets_what_is_together(album: Album, folder: Path) -> No
     assert names(engine.duplicates("similar", min_score=0.88)) == []
 
 
+@BOTH
+def test_the_least_probability_stands_for_a_cosine(album: Album, folder: Path) -> None:
+    calibration = load_shipped()[album.space.fingerprint]["cosine"]
+    cosines = (0.999, 0.98, 0.95, 0.9)
+    for n, cosine in enumerate(cosines):
+        first, second = np.zeros((2, album.mini.dim), np.float32)
+        first[n] = second[n] = 1
+        second = cosine * first + np.sqrt(1 - cosine**2) * turn(aside=n)
+        for name, vector in (("a", first), ("b", second)):
+            album.add(folder / f"{n}{name}.jpg", vector)
+    probability = {c: calibration.predict({"distance": to_distance(c)}) for c in cosines}
+    assert probability[0.999] > 0.99 and probability[0.9] < 0.4
+    engine = album.engine
+    for least in (0.0, 0.3, 0.5, 0.9, 0.99, 1.0):
+        scores = [one.score for one in engine.duplicates("copy", min_probability=least).groups]
+        expected = sorted((c for c in cosines if probability[c] >= least), reverse=True)
+        assert sorted(scores, reverse=True) == pytest.approx(expected, abs=1e-3)
+        cosine = max(FLOOR, find_least_cosine(calibration, least))
+        if cosine <= 1:
+            assert engine.duplicates(min_probability=least) == engine.duplicates(min_score=cosine)
+
+
+def test_a_probability_needs_a_calibration(
+    album: Album, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    album.add(folder / "a.jpg", turn(1))
+    album.add(folder / "b.jpg", turn(0.99))
+    shipped = load_shipped()
+    calibrated = {n: one.to_json() for n, one in shipped[album.space.fingerprint].items()}
+    monkeypatch.setattr(duplicates_module, "load_calibrations", lambda reader, space: {})
+    with pytest.raises(QueryError, match="calibration of mini, which has none; run `lookalike cal"):
+        album.engine.duplicates(min_probability=0.5)
+    assert len(album.engine.duplicates().groups) == 1  # nothing else needs one
+    monkeypatch.undo()
+    album.engine.library.catalog.set_calibration(album.space, calibrated)
+    assert len(album.engine.duplicates(min_probability=0.5).groups) == 1
+
+
 # folders, conditions, order ----------------------------------------------------------------------
 
 
@@ -206,6 +246,11 @@ def test_pages_and_order(album: Album, folder: Path) -> None:
         ({"min_score": 0.5}, "from 0.85 to 1"),
         ({"kind": "copy", "min_score": 1.1}, "from 0.85 to 1"),
         ({"min_score": float("nan")}, "from 0.85 to 1"),
+        ({"kind": "exact", "min_probability": 0.9}, "min_probability is for copies"),
+        ({"min_probability": -0.1}, "give 0 to 1"),
+        ({"min_probability": 1.1}, "give 0 to 1"),
+        ({"min_probability": float("nan")}, "give 0 to 1"),
+        ({"min_score": 0.9, "min_probability": 0.9}, "not both"),
         ({"sort": "date"}, "bytes, score"),
         ({"page": 0}, "give 1 or more"),
         ({"size": 1001}, "1 to 1000"),

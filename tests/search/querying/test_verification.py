@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,8 +17,9 @@ from helpers.project import SAMPLES
 from PIL import Image, ImageDraw, ImageOps
 
 from search import Engine, Hits, Query, QueryError, Term
-from search.querying.steps import Candidate
-from search.querying.verification import measure_strength, rank_by_evidence
+from search.querying.pipeline import LibrarySearch
+from search.querying.steps import Candidate, TermResolver
+from search.querying.verification import Verifier, measure_strength, rank_by_evidence
 from search.records.hits import Evidence
 
 PATIENT = 120.0  # seconds, so that a slow machine verifies as much as a quick one
@@ -304,6 +306,52 @@ def test_of_frames_those_come_first_whose_moved_points_are_near() -> None:
     near = Evidence("edited", matches=120, agreement=0.6, color_distance=8.0, **parts)
     far = Evidence("edited", matches=70, agreement=0.7, color_distance=4.0, **parts)
     assert measure_strength(near, is_frame=True) > measure_strength(far, is_frame=True)
+
+
+def make_clock(*values: float) -> Callable[[], float]:
+    """Return a clock that shows these times, one a call, and the last one from then on."""
+    times = itertools.chain(values, itertools.repeat(values[-1]))
+    return lambda: next(times)
+
+
+@pytest.mark.parametrize(
+    ("clock", "compared"),
+    [
+        (make_clock(0), {0, 1, 2}),
+        (make_clock(0, 0, 2 * PATIENT), {0}),  # read to set the end, and to wait for the first
+    ],
+)
+def test_candidates_that_are_late_are_not_compared(
+    engine: Engine, clock: Callable[[], float], compared: set[int]
+) -> None:
+    parts, (space,) = engine.library, engine.library.reader.spaces()
+    terms = {0: Term(image=crop(0.5, 0.5, 0.5)(open_sample(NAMES[0])))}
+    resolver = TermResolver(parts.reader, parts.resolver, parts.models, space)
+    resolved = resolver.resolve(list(terms.values()), with_hash=True, with_features=True)
+    rows = [parts.reader.resolve(engine.search(SAMPLES / name, k=1)[0].id) for name in NAMES[:3]]
+    summaries = parts.reader.describe(rows)
+    candidates = [Candidate(row, summaries[row], 0.9) for row in rows]
+    verifier = Verifier(parts, PATIENT, clock)
+    evidence = verifier.check(verifier.collect(terms, resolved), candidates, rows)
+    assert set(evidence) == {rows[place] for place in compared}
+    assert evidence[rows[0]].verdict == "edited"
+    kinds = verifier.classify(candidates, evidence, identical=())
+    assert [kinds.get(row) for row in rows] == [
+        "copy",
+        *("similar" if place in compared else None for place in (1, 2)),
+    ]
+
+
+def test_a_search_without_time_to_verify_answers(engine: Engine) -> None:
+    searches = LibrarySearch(engine.library, verify_seconds=0)
+    picture = crop(0.5, 0.5, 0.5)(open_sample(NAMES[0]))
+    hits = searches.search(Query.of(picture, verify=True))
+    assert len(hits) == len(NAMES) and hits[0].path.endswith(name_file(NAMES[0]))
+    assert hits[0].kind == "copy"  # the likeliest one is compared, however late it is
+    late = [hit for hit in hits if hit.kind is None]
+    assert len(late) >= 2 and all(hit.evidence is None for hit in late)
+    similar = searches.search(Query.of(picture, kind="similar"))
+    assert len(similar) == len(hits) - len(late)
 
 
 def test_hits_are_the_same_after_json(engine: Engine) -> None:

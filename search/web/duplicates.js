@@ -281,13 +281,16 @@ export class DuplicatesView {
     try {
       const plans = removing.map(({ plan }) => plan);
       const n = plans.reduce((sum, { remove }) => sum + remove.length, 0);
-      const isConfirmed = await this.#ask.confirm({
+      const question = {
         title: translate('duplicates_remove_title', { n }),
         text: translate('duplicates_remove_text', { n: removing.length }),
         confirm: translate('remove_files'),
         pictures: plans.flatMap(({ pictures }) => pictures).slice(0, MOST_SHOWN).map(({ id }) => getAddress(id, 'thumbnail')),
-      });
-      if (isConfirmed) await this.#send(removing);
+      };
+      if (!(await this.#ask.confirm(question))) return;
+      const again = { ...question, title: translate('duplicates_remove_again', { n }), text: translate('duplicates_remove_again_text') };
+      if (removing.length > 1 && !(await this.#ask.confirm(again))) return;
+      await this.#send(removing);
     } catch (error) {
       this.#callbacks.showToast(formatProblem(toProblem(error), translator));
     } finally {

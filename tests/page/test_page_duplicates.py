@@ -140,6 +140,9 @@ def test_all_groups_that_are_shown_are_removed(
     page.click("#duplicates-all")
     page.wait_for("document.getElementById('ask').open")
     assert page.read_text("#ask-title") == "Move 3 files to the bin?"
+    page.click("#ask-confirm")
+    page.wait_for("document.getElementById('ask-title').textContent.startsWith('Really move 3')")
+    assert len(list(folder.rglob("*.jpg"))) == 7
     confirm(page)
     page.wait_for(f"{GROUPS} === 0 && !document.getElementById('duplicates-note').hidden")
     assert page.read_text("#duplicates-note") == "There are none."

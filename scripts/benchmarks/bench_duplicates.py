@@ -31,6 +31,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+from intervals import describe_share
 from PIL import Image, ImageDraw
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "train"))
@@ -139,14 +140,6 @@ def _compare(one: Likened, i: np.ndarray, other: Likened, j: np.ndarray) -> tupl
     return scores, yes
 
 
-def _interval(count: int, total: int) -> str:
-    """Return a share with its interval (Wilson)."""
-    z, share = 1.96, count / total
-    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
-    half = z * math.sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2) / (1 + z * z / total)
-    return f"{share:.3f} [{max(0.0, middle - half):.3f}, {min(1.0, middle + half):.3f}]"
-
-
 def measure_rule(folders: Sequence[Path], every: int, most: int, seed: int) -> None:
     """Print which edits and which strangers count as copies."""
     mini = Mini()
@@ -181,7 +174,8 @@ def measure_rule(folders: Sequence[Path], every: int, most: int, seed: int) -> N
             for q in queries.tolist()
         ]
         some, yes = _compare(Likened(mini, edits), np.arange(len(queries)), base, queries)
-        shares = _interval(int(yes.sum()), len(yes)), _interval(int((some > limit).sum()), len(yes))
+        counts = int(yes.sum()), int((some > limit).sum())
+        shares = tuple(describe_share(count, len(yes)) for count in counts)
         print(f"| {name} | {shares[0]} | {shares[1]} | {np.median(some):.3f} |", flush=True)
 
 

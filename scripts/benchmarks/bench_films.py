@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import math
 import random
 import resource
 import sys
@@ -27,6 +26,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from intervals import compute_interval
 from PIL import Image, ImageDraw, ImageFont
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -162,14 +162,6 @@ def take_strangers(count: int, size: tuple[int, int], rng: random.Random) -> lis
         for i in range(count)
     ]
     return list(draw_film(scenes, size, rng))
-
-
-def compute_interval(count: int, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share (Wilson, 1927)."""
-    z, share = 1.96, count / n
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return middle - half, middle + half
 
 
 def compress(picture: Image.Image) -> bytes:

@@ -74,7 +74,8 @@ def create_app(
     app.state.context = context = Context(engine, access, allow)
     app.state.schedule = SyncSchedule(engine, context.jobs)
     inbox = engine.inbox_folder
-    watchers = [watch_folders(engine, context.jobs)] if watch else []
+    context.watcher = watch_folders(engine, context.jobs) if watch else None
+    watchers = [context.watcher] if context.watcher else []
     app.state.watchers = [*watchers, *([watch_inbox(engine, inbox)] if inbox else [])]
     searches = search, saved, duplicates
     pictures = removal, downloads, tags, images, texts, films, captions, variants

@@ -9,7 +9,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from email.message import Message as EmailMessage
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Protocol, TypeVar
 
 import anyio
 from fastapi import Depends, Request
@@ -29,6 +29,7 @@ from search.api.variant_cache import VariantCache
 from search.engine import Engine
 from search.errors import FieldError
 from search.querying.query import Query
+from search.records.status import RootStatus
 
 T = TypeVar("T")
 Shape = TypeVar("Shape", bound=BaseModel)
@@ -61,6 +62,15 @@ class Turns:
         return await anyio.to_thread.run_sync(call, limiter=self._limiter)
 
 
+class Watched(Protocol):
+    """What watches folders, see `search.api.watcher`."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it watches now."""
+        ...
+
+
 @dataclass
 class Connected:
     """followers: how many requests follow jobs. stopping: whether the server stops, so that they
@@ -76,7 +86,8 @@ class Context:
 
     engine: limited to what the request may see. allow: folders and URLs of object storage that may
     be indexed; None for the defaults of loopback. added: folders that the owner allowed since.
-    bodies: what is held of the bodies of requests. grant: what the request may do.
+    watcher: what syncs folders as they change, if anything does. bodies: what is held of the bodies
+    of requests. grant: what the request may do.
     """
 
     engine: Engine
@@ -87,6 +98,7 @@ class Context:
     added: list[str] = field(default_factory=list)
     connected: Connected = field(default_factory=Connected)
     grant: Grant = OWNER
+    watcher: Watched | None = None
     searches: Turns = field(default_factory=lambda: Turns(8, 32))
     looks: Turns = field(default_factory=lambda: Turns(8, 256))
     previews: Turns = field(default_factory=lambda: Turns(2, 64))
@@ -136,6 +148,13 @@ class Context:
         is_quick = self._is_local and query.is_stored and not query.where
         is_alone = is_quick and not self.engine.library.runtime.has_other_work
         return self._quick_searches if is_alone else self.searches
+
+    def is_watched(self, root: RootStatus) -> bool:
+        """Return whether this server notices the changes of a folder now."""
+        is_alive = self.watcher is not None and self.watcher.is_alive
+        is_local = root.state == "online" and "://" not in root.path
+        is_paused = root.sync_hours is not None or self.jobs.is_cancelled("index", root.path)
+        return is_alive and is_local and not is_paused
 
     async def look(self, call: Callable[[], T]) -> T:
         """Run a short call in a thread, off the event loop."""

@@ -74,6 +74,7 @@ ROOT = {
     "left_out": {"raw": 3},
     "exclude": ["*.tmp"],
     "sync_hours": None,
+    "watched": True,
     "collection": "Family",
 }
 COLLECTION = {"name": "Family", "folders": [ROOT["path"]], "files": 112, "pictures": 110}

@@ -44,6 +44,11 @@ class Watcher:
         else:
             self._thread.start()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it watches now: it has neither failed nor been stopped."""
+        return self._thread.is_alive() and not self._stop.is_set()
+
     def stop(self) -> None:
         """End the thread, at once or after the current step."""
         self._stop.set()

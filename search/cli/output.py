@@ -511,6 +511,7 @@ def print_status(status: Status) -> None:
     for root in status.roots:
         hours = root.sync_hours
         schedule = "" if hours is None else f", synced every {hours} h" if hours else ", not synced"
+        schedule += ", watched" if root.watched else ""
         named = f", in the collection {line(root.collection)}" if root.collection else ""
         write(f"folder    {line(root.path)}: {root.files} files, {root.state}{schedule}{named}")
     if inbox := status.inbox:

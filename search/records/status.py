@@ -17,7 +17,8 @@ class RootStatus:
 
     left_out: files that are not read, by kind, when it was last listed. exclude: globs of files
     that are left out. sync_hours: a server syncs it every so many hours, 0 for never, None as it
-    changes. collection: the name of the one that it is in.
+    changes. collection: the name of the one that it is in. watched: whether the server that answers
+    notices its changes now.
     """
 
     path: str
@@ -27,6 +28,7 @@ class RootStatus:
     exclude: tuple[str, ...] = ()
     sync_hours: int | None = None
     collection: str | None = None
+    watched: bool = False
 
 
 class FolderGlance(NamedTuple):

@@ -148,10 +148,10 @@ import { Problem, isAbort } from './problems.js';
 /** @typedef {{ page: number, pages: number, total: number, bytes: number, groups: DuplicateGroup[] }} Duplicates */
 
 /**
- * An indexed folder. sync_hours: a server syncs it every so many hours, 0 for never, null as it changes.
- * collection: the name of the one that it is in.
+ * An indexed folder. sync_hours: a server syncs it every so many hours, 0 for never, null as it changes. watched:
+ * whether the server notices its changes now. collection: the name of the one that it is in.
  * @typedef {{
- *   path: string, state: string, files: number, exclude: string[], sync_hours: number | null,
+ *   path: string, state: string, files: number, exclude: string[], sync_hours: number | null, watched: boolean,
  *   collection: string | null,
  * }} Root
  */

@@ -69,6 +69,7 @@ export class RootItem {
 
   #describeSchedule() {
     const hours = this.#hours;
+    if (hours === null && !this.#root.watched) return translate('sync_unwatched');
     const when = hours === null ? 'sync_changes' : hours ? 'sync_hours' : 'sync_never';
     return translate('sync_state', { when: translate(when, { n: hours ?? 0 }) });
   }

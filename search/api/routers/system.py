@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 from fastapi import Request, Response
@@ -31,8 +32,10 @@ router = make_router(tags=["system"])
 )
 @requires("read", within=True)
 async def get_status(here: Here) -> JSONResponse:
-    """As `lookalike status --json`."""
-    return JSONResponse((await here.look(here.engine.status)).to_json())
+    """As `lookalike status --json`. Roots are `watched` if this server notices their changes."""
+    status = await here.look(here.engine.status)
+    roots = tuple(replace(root, watched=here.is_watched(root)) for root in status.roots)
+    return JSONResponse(replace(status, roots=roots).to_json())
 
 
 @router.post(

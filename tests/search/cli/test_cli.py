@@ -218,6 +218,7 @@ def test_status_and_check_tell_the_state(library: tuple[Path, Path]) -> None:
             "left_out": {},
             "exclude": [],
             "sync_hours": None,
+            "watched": False,
             "collection": None,
         }
     ]

@@ -164,12 +164,22 @@ def count_pictures(client: httpx.Client) -> int:
     return count
 
 
+def is_watched(client: httpx.Client) -> bool:
+    (root,) = client.get("/api/v1/status").json()["roots"]
+    watched: bool = root["watched"]
+    return watched
+
+
 def test_a_server_follows_its_folders(engine: Engine, folder: Path) -> None:
     paint(folder / "a.jpg", 1)
     engine.sync(folder)
     paint(folder / "b.jpg", 2)  # while no server ran
     with serving(engine, watch=True) as client:
         until(lambda: count_pictures(client) == 2, 60)
+        assert is_watched(client)
+        client.patch("/api/v1/folders", json={"path": str(folder), "sync_hours": 0})
+        assert not is_watched(client)
+        client.patch("/api/v1/folders", json={"path": str(folder), "sync_hours": None})
         paint(folder / "c.jpg", 3)
         until(lambda: count_pictures(client) == 3, 60)
         (folder / "a.jpg").unlink()
@@ -177,6 +187,7 @@ def test_a_server_follows_its_folders(engine: Engine, folder: Path) -> None:
     with serving(engine) as client:
         jobs = client.get("/api/v1/jobs").json()  # of the server before
         paint(folder / "d.jpg", 4)
+        assert not is_watched(client)
         assert client.get("/api/v1/jobs").json() == jobs
 
 

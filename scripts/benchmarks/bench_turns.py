@@ -1,6 +1,7 @@
 """Measure whether turned and mirrored queries pay in the vector index.
 
     scripts/bench turns [--data ../shared/data] [--queries 100] [--seed 0]
+                        [--only attacks|strangers]
 
 The library and the attacks are those of `scripts/bench copies`: photos-dev and clothing (test,
 train), 2,406 pictures, compared by cosines under `mini` alone, without verification. A query has 1
@@ -10,7 +11,8 @@ library counts by its best cosine.
 Printed are, for each attack and number of vectors, with 95 % intervals (Wilson): recall@1; how many
 queries the further vectors gain and lose at rank 1; recall at 20, the candidates by vector that a
 verified search checks; and how often another picture has a cosine that the calibration takes for a
-copy. Of strangers (see bench_copies.py), only the last. Then the time of a query, decoded.
+copy. Of strangers (see bench_copies.py; 4 for each query), only the last. Then the time of a query,
+decoded.
 """
 
 from __future__ import annotations
@@ -91,7 +93,10 @@ def report_strangers(cosines: np.ndarray, least: float) -> None:
     for count in VIEWS:
         best = take_best(cosines, count).max(1)
         wrong = describe_share(int((best >= least).sum()), len(best))
-        print(f"| strangers, median of the best {np.median(best):.3f} | {count} | | | | {wrong} |")
+        print(
+            f"| strangers, median of the best {np.median(best):.3f} | {count} | | | | {wrong} |",
+            flush=True,
+        )
 
 
 def time_query(mini: Mini, picture: Image.Image, library: np.ndarray, count: int) -> float:
@@ -112,6 +117,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=root.parent / "shared" / "data")
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=["attacks", "strangers"])
     options = parser.parse_args()
     mini = Mini()
     least = find_least_cosine(load_shipped()[mini.fingerprint]["cosine"], LIKELY)
@@ -125,7 +131,7 @@ def main() -> None:
     print("| query | vectors | R@1 | gained, lost | R@20 | another as near as a copy |")
     print("| --- | --- | --- | --- | --- | --- |")
     attacks = {name: one for some in list_attacks().values() for name, one in some.items()}
-    for name in ATTACKS:
+    for name in ATTACKS if options.only != "strangers" else ():
         edited = [
             attacks[name](
                 Image.open(p).convert("RGB"), random.Random(f"{options.seed} {name} {i}"), ()
@@ -133,6 +139,8 @@ def main() -> None:
             for i, p in enumerate(originals)
         ]
         report(name, compare(mini, edited, library), places, least)
+    if options.only == "attacks":
+        return
     strangers = load_strangers(options.data, 4 * options.queries, options.seed)
     report_strangers(compare(mini, strangers, library), least)
     for count in VIEWS:

@@ -729,7 +729,7 @@ def test_every_text_is_used(page: Page) -> None:
         if not name.startswith(
             (
                 *("problem_", "crop_", "left_out_", "skip_", "kind_"),
-                *("theme_", "language_", "likeness_", "suggested_"),
+                *("theme_", "language_", "likeness_", "suggested_", "labels_"),
             )
         )
     }

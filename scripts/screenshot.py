@@ -1,4 +1,5 @@
-"""Make the README's picture of the page, by searching the samples in a headless Chromium:
+"""Make the pictures of the page in the README and docs/page.md, by searching the samples in a
+headless Chromium:
 
     python scripts/screenshot.py [SAMPLE]
 
@@ -23,15 +24,22 @@ from selenium.webdriver.support.ui import WebDriverWait
 import search
 
 SAMPLES = Path(search.__file__).parent / "samples"
-OUT = Path(__file__).parent / "pictures" / "page.webp"
-WIDTH, HEIGHT = 1280, 800
+PICTURES = Path(__file__).parent / "pictures"
+VIEWS = {
+    "page": (1280, 800, 1, "light"),
+    "page_375_dark": (375, 812, 2, "dark"),
+    "page_768": (768, 1024, 1, "light"),
+    "page_2560_dark": (2560, 1440, 1, "dark"),
+    "page_200_percent": (640, 400, 2, "light"),
+}
+"""Name of a file -> width and height in CSS pixels, pixels for each, and color scheme."""
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --hide-scrollbars "
     "--disable-background-networking --disable-component-update --disable-sync"
 ).split()
 READY = """return !document.body.classList.contains('is-busy')
     && document.querySelector('#stage.is-ready')
-    && document.querySelectorAll('.is-loaded').length > 9
+    && document.querySelectorAll('.is-loaded').length > 1
     && [...document.images].every((image) => !image.src || image.complete)
     && document.getAnimations().every((one) => one.playState === 'finished')"""
 
@@ -49,33 +57,40 @@ def main() -> None:
         try:
             if server.stdout is None:
                 raise RuntimeError("the server has no output")
-            page = shoot(server.stdout.readline().strip(), sample, f"{folder}/profile")
+            pages = shoot(server.stdout.readline().strip(), sample, f"{folder}/profile")
         finally:
             server.terminate()
             server.communicate()
-    OUT.parent.mkdir(exist_ok=True)
-    page.save(OUT, "WebP", quality=82, method=6)
-    print(f"{OUT}: {OUT.stat().st_size // 1024} KiB")
+    for name, page in pages.items():
+        page.thumbnail((1280, 1280))
+        out = PICTURES / f"{name}.webp"
+        page.save(out, "WebP", quality=82, method=6)
+        print(f"{out}: {out.stat().st_size // 1024} KiB")
 
 
-def shoot(address: str, sample: Path, profile: str) -> Image.Image:
-    """What the page shows for a picture; twice, since the first search loads the model."""
+def shoot(address: str, sample: Path, profile: str) -> dict[str, Image.Image]:
+    """Return what the page shows for a picture, by the names of `VIEWS`."""
     options = webdriver.ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
     for flag in (*FLAGS, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     driver = webdriver.Chrome(options, webdriver.ChromeService("/usr/bin/chromedriver"))
     try:
-        size = {"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
-        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        for _ in range(2):
+        pages = {}
+        for name, (width, height, scale, scheme) in {"first": VIEWS["page"], **VIEWS}.items():
+            size = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": False}
+            driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+            features = [{"name": "prefers-color-scheme", "value": scheme}]
+            driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
             driver.get(address)
             driver.find_element(By.ID, "file").send_keys(str(sample))
             WebDriverWait(driver, 60).until(lambda driver: driver.execute_script(READY))
-        shot = driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
+            shot = driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
+            pages[name] = Image.open(io.BytesIO(b64decode(shot["data"]))).convert("RGB")
     finally:
         driver.quit()
-    return Image.open(io.BytesIO(b64decode(shot["data"]))).convert("RGB")
+    del pages["first"]  # the first search loads the model
+    return pages
 
 
 if __name__ == "__main__":

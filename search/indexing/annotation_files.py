@@ -84,10 +84,11 @@ class AnnotationFiles:
         """Return the JSON document."""
         return _make_json(list(self._list_documents()))
 
-    def load_json(self, data: bytes) -> AnnotationReport:
-        """Add what a JSON document has, as `load`. Raises InputError for another one."""
+    def load_json(self, data: bytes, source: str = "the document") -> AnnotationReport:
+        """Add what a JSON document has, as `load`. source: its name. Raises InputError for another
+        one."""
         unknown = list[str]()
-        with _explain_errors("the document"):
+        with _explain_errors(source):
             documents = self._match(json.loads(data), unknown)
             self._add(documents)
         return AnnotationReport(len(documents), tuple(sorted(unknown)))
@@ -101,7 +102,7 @@ class AnnotationFiles:
         if not source.is_dir():
             with _explain_errors(str(source)):
                 data = source.read_bytes()
-            return self.load_json(data)
+            return self.load_json(data, str(source))
         unknown = list[str]()
         with _explain_errors(str(source)):
             sidecars = dict(self._read_sidecars(source, unknown))

@@ -98,7 +98,7 @@ def test_no_sidecar_comes_into_an_indexed_folder(
 def test_what_is_no_export_is_refused(source: Engine, tmp_path: Path, text: str) -> None:
     file = tmp_path / "a.json"
     file.write_text(text)
-    with pytest.raises(InputError, match="cannot be imported"):
+    with pytest.raises(InputError, match=r"\.json cannot be imported"):
         source.import_annotations(file)
     with pytest.raises(InputError, match="No such file"):
         source.import_annotations(tmp_path / "none.json")

@@ -360,12 +360,9 @@ def print_hits(hits: Hits) -> None:
         unknown = any(one.unknown and not one.words for one in hits.understood)
         write("nothing found" if unknown else "nothing at or above that score")
         return
-    if hits.alike:
-        note(
-            f"the first {hits.alike} are alike, the others less"
-            if hits.alike > 1
-            else "the first is alike, the others less"
-        )
+    if alike := hits.alike:
+        first = "the first is" if alike == 1 else f"the first {alike} are"
+        note(f"{first} alike, the others less")
     if sys.stdout.isatty():
         _print_table(hits)
     else:

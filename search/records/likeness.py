@@ -39,10 +39,10 @@ def count_alike(scores: Sequence[float | None], least: float | None = None) -> i
     and those of which a comparison proves more. least: where scores are probabilities that a
     picture fits, from which on it does.
     """
-    places = [i for i, score in enumerate(scores) if score is not None]
+    rated = [(i, score) for i, score in enumerate(scores) if score is not None]
     if least is not None:
-        fits = [i for i in places if (scores[i] or 0) >= least]
-        return fits[-1] + 1 if fits and fits[-1] + 1 < len(scores) else None
-    rated = [i for i in places if (scores[i] or 0) < SAME]
-    cutoff = find_cutoff([scores[i] or 0.0 for i in rated])
-    return None if cutoff is None else rated[cutoff]
+        end = max((i + 1 for i, score in rated if score >= least), default=len(scores))
+        return end if end < len(scores) else None
+    others = [(i, score) for i, score in rated if score < SAME]
+    cutoff = find_cutoff([score for _, score in others])
+    return None if cutoff is None else others[cutoff][0]

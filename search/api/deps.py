@@ -9,7 +9,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from email.message import Message as EmailMessage
 from pathlib import Path
-from typing import Annotated, Protocol, TypeVar
+from typing import Annotated, TypeVar
 
 import anyio
 from fastapi import Depends, Request
@@ -26,6 +26,7 @@ from search.api.problems import Problem
 from search.api.shares import Shares
 from search.api.text_jobs import TextJobs
 from search.api.variant_cache import VariantCache
+from search.api.watcher import Watcher
 from search.engine import Engine
 from search.errors import FieldError
 from search.querying.query import Query
@@ -62,15 +63,6 @@ class Turns:
         return await anyio.to_thread.run_sync(call, limiter=self._limiter)
 
 
-class Watched(Protocol):
-    """What watches folders, see `search.api.watcher`."""
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether it watches now."""
-        ...
-
-
 @dataclass
 class Connected:
     """followers: how many requests follow jobs. stopping: whether the server stops, so that they
@@ -98,7 +90,7 @@ class Context:
     added: list[str] = field(default_factory=list)
     connected: Connected = field(default_factory=Connected)
     grant: Grant = OWNER
-    watcher: Watched | None = None
+    watcher: Watcher | None = None
     searches: Turns = field(default_factory=lambda: Turns(8, 32))
     looks: Turns = field(default_factory=lambda: Turns(8, 256))
     previews: Turns = field(default_factory=lambda: Turns(2, 64))

@@ -874,11 +874,6 @@ class LinkJson(BaseModel):
     qr: str | None
 
 
-# OpenAPI -----------------------------------------------------------------------------------------
-
-REFERENCE = "#/components/schemas/{model}"
-
-
 class AnnotatedPictureJson(BaseModel):
     """What people say of a picture. paths: of its files, by which it is found if its id is not
     known."""
@@ -907,6 +902,9 @@ class ImportedJson(BaseModel):
     unknown: list[str]
 
 
+# OpenAPI -----------------------------------------------------------------------------------------
+
+REFERENCE = "#/components/schemas/{model}"
 BY_REFERENCE: tuple[type[BaseModel], ...] = (
     ProblemJson,
     QueryJson,
@@ -990,14 +988,13 @@ def multipart(
     return {"requestBody": {"required": True, "content": content}}
 
 
-def json_body(shape: type[BaseModel]) -> dict[str, Any]:
-    """Describe a body for OpenAPI that is JSON of a shape."""
-    content = {"application/json": {"schema": _refer(shape)}}
+def json_body(shape: type[BaseModel], *others: str) -> dict[str, Any]:
+    """Describe a body for OpenAPI that is JSON of a shape. others: media types that have it too."""
+    schema = _refer(shape)
+    content = {kind: {"schema": schema} for kind in ("application/json", *others)}
     return {"requestBody": {"required": True, "content": content}}
 
 
 def ids_body(shape: type[IdsJson] = IdsJson) -> dict[str, Any]:
     """Describe a body for OpenAPI: ids of pictures as JSON, or in a form."""
-    schema = _refer(shape)
-    kinds = "application/json", "application/x-www-form-urlencoded"
-    return {"requestBody": {"required": True, "content": {k: {"schema": schema} for k in kinds}}}
+    return json_body(shape, "application/x-www-form-urlencoded")

@@ -13,8 +13,8 @@ from search.api.deps import Context, Here
 from search.api.problems import Problem
 from search.api.roles import make_router, requires
 from search.api.routers.images import check_id
+from search.api.routers.index import parse_path
 from search.api.schemas import DesktopJson, FilePathJson, problems
-from search.files import find_shown
 
 router = make_router(prefix="/api/v1", tags=["system"])
 
@@ -76,9 +76,7 @@ def _find_file(here: Context, value: str) -> str:
     Raises Problem 400 for a path that is not absolute, 403 for one that is not below an indexed
     folder, whether or not it is there, and 404 for one that is no file.
     """
-    if "\0" in value or not os.path.isabs(value):
-        raise Problem(400, "path: give the absolute path of a file", code="path_not_absolute")
-    path = os.path.realpath(find_shown(value))
+    path = parse_path("path", value, "file")
     roots = [root.path for root in here.engine.status().roots if "://" not in root.path]
     if not any(Path(path).is_relative_to(root) for root in roots):
         reason = "path: this file is in no indexed folder; index the folder first"

@@ -35,17 +35,24 @@ MAX_FOLLOWERS = 64
 CANCELLING = Needs("write", within=True)  # a job that another token started
 
 
+def parse_path(field: str, value: str, kind: str = "folder") -> str:
+    """Return the path of a field without links. It may be as answers have it.
+
+    kind: what it is the path of. Raises Problem 400 for one that is not absolute.
+    """
+    if "\0" in value or not os.path.isabs(value):
+        reason = f"{field}: give the absolute path of a {kind}"
+        raise Problem(400, reason, code="path_not_absolute")
+    return os.path.realpath(find_shown(value))
+
+
 def resolve_path(here: Context, field: str, value: str) -> tuple[Path, list[Path]]:
     """Return the path of a field without links, and the indexed roots around it.
 
     The path may be as answers have it. Raises Problem 400 for one that is not absolute, and 403 for
     one that is not allowed. The answer is the same whether or not a forbidden path exists.
     """
-    path = "" if "\0" in value else os.path.expanduser(value)
-    if not os.path.isabs(path):
-        reason = f"{field}: give the absolute path of a folder"
-        raise Problem(400, reason, code="path_not_absolute")
-    place = Path(os.path.realpath(find_shown(path)))
+    place = Path(parse_path(field, value if "\0" in value else os.path.expanduser(value)))
     roots = [Path(root.path) for root in here.engine.status().roots]
     is_allowed = any(place.is_relative_to(one) for one in here.allowed())
     if not is_allowed or not here.engine.is_within(str(place)):

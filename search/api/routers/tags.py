@@ -43,7 +43,7 @@ TagPath = Annotated[str, Path(min_length=1, max_length=MOST_TAG)]
 @requires("read")
 async def export_annotations(here: Here) -> Response:
     """Tags, favourites, stars, captions, albums and hidden pictures, as `lookalike tag export`
-    writes them. Pictures of which nobody said anything are left out."""
+    writes them. Pictures that have none of these are left out."""
     data = await here.look(here.engine.dump_annotations)
     headers = {"Content-Disposition": 'attachment; filename="lookalike-annotations.json"'}
     return Response(data, media_type="application/json", headers=headers)

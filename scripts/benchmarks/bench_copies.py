@@ -340,16 +340,23 @@ def measure_rivals(data: Path, count: int, seed: int) -> None:
     print(f"{'bytes a picture':<38}" + "".join(f"{one.bytes:>20}" for one in rivals.values()))
 
 
+Embed = Callable[[Sequence[Image.Image]], np.ndarray]
+
+
+def embed_in_batches(embed: Embed, images: Sequence[Image.Image]) -> np.ndarray:
+    """Return the rows of all pictures, (n, dim)."""
+    parts = [embed(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
+    return np.concatenate(parts)
+
+
 def open_networks(data: Path) -> dict[str, Rival]:
     """Return plain cosines under the teachers of `mini`."""
     import bench_models
     from networks import efficientnet, mobilenet
 
-    def make_rival(embed: Callable[[Sequence[Image.Image]], np.ndarray], dim: int) -> Rival:
+    def make_rival(embed: Embed, dim: int) -> Rival:
         return Rival(
-            lambda images: np.concatenate(
-                [embed(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
-            ),
+            lambda images: embed_in_batches(embed, images),
             lambda library, queries: (queries @ library.T).argmax(1),
             HALF * dim,
         )

@@ -31,11 +31,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from intervals import describe_share
 from PIL import Image, ImageDraw
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "train"))
 
+from intervals import describe_share
 from retrieval import HARD, PLAIN, cut, folder as open_folder, resaved
 from scale_library import RECIPE, file_names, fill, make_vectors, picture_id
 

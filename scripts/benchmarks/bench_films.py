@@ -26,14 +26,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from intervals import compute_interval
 from PIL import Image, ImageDraw, ImageFont
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "scripts" / "train")]
 
 import av  # noqa: E402
 from helpers.films import Scene, draw_scenes, make_picture, write_film  # noqa: E402
+from intervals import compute_interval  # noqa: E402
 
 import search  # noqa: E402
 from search import Engine  # noqa: E402

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from bench_copies import BATCH, list_pictures, load_strangers
+from bench_copies import embed_in_batches, list_pictures, load_strangers
 from copy_attacks import list_attacks
 from intervals import describe_share
 from PIL import Image, ImageOps
@@ -52,8 +52,9 @@ def list_views(picture: Image.Image) -> list[Image.Image]:
 
 def embed(mini: Mini, pictures: Sequence[Image.Image]) -> np.ndarray:
     """Return unit vectors, (n, dim)."""
-    parts = [pictures[i : i + BATCH] for i in range(0, len(pictures), BATCH)]
-    return np.concatenate([mini.embed([mini.preprocessing(one) for one in some]) for some in parts])
+    return embed_in_batches(
+        lambda some: mini.embed([mini.preprocessing(p) for p in some]), pictures
+    )
 
 
 def compare(mini: Mini, pictures: Sequence[Image.Image], library: np.ndarray) -> np.ndarray:

@@ -36,6 +36,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from goals import Pool, read_pool
+from intervals import describe_share
 from PIL import Image
 from retrieval import HELD_OUT, archive, folder
 from safetensors.torch import load_file
@@ -501,14 +502,6 @@ def write(
     print(f"labels: temperature {temperature:.2f}, threshold {threshold:.2f}")
 
 
-def wilson(successes: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927)."""
-    z = 1.96
-    middle = (successes + z * z / 2) / (n + z * z)
-    half = z / (n + z * z) * (successes * (n - successes) / n + z * z / 4) ** 0.5
-    return middle - half, middle + half
-
-
 def report(entries: list[Entry]) -> None:
     """Print the number of words that are used, by source."""
     nouns = [entry for entry in entries if entry.everyday]
@@ -527,10 +520,9 @@ def report(entries: list[Entry]) -> None:
     print(f"not measured: {sum(e.listed and not e.used for e in entries)} names")
     alike = [e for e in entries if e.right and len(e.classes) == 1]
     reliable = sum(e.precision >= RELIABLE for e in alike)
-    low, high = wilson(reliable, len(alike))
     print(
-        f"words of one class that could be measured: {len(alike)}; {reliable / len(alike):.3f} "
-        f"[{low:.3f}, {high:.3f}] have {RELIABLE} or more"
+        f"words of one class that could be measured: {len(alike)}; "
+        f"{describe_share(reliable, len(alike))} have {RELIABLE} or more"
     )
     print(f"names: {sum(len(e.names) for e in entries if e.used)}")
 

@@ -1,4 +1,4 @@
-"""Confidence intervals of shares, for the benchmarks."""
+"""Confidence intervals of shares, for trainings and benchmarks."""
 
 from __future__ import annotations
 

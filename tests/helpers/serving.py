@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import pytest
 import uvicorn
 
 from search import Engine
@@ -54,6 +55,14 @@ def show_library(engine: Engine, page: Page, **more: Any) -> Iterator[str]:
     with serving(engine, **more) as client:
         page.emulate_media(prefers_reduced_motion="reduce")
         yield str(client.base_url)
+
+
+@pytest.fixture
+def own_base(engine: Engine, page: Page) -> Iterator[str]:
+    """The address of a server over `engine`, which a file defines. The page forgets afterwards."""
+    with show_library(engine, page) as address:
+        yield address
+        page.evaluate("localStorage.clear()")
 
 
 def problem(response: httpx.Response, status: int, detail: str = "") -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from helpers.browsing import CHROMIUM, DRIVER, MISSING, QUIET, Page, list_violations
 from helpers.libraries import close_library, find_id, open_library
 from helpers.project import SAMPLES
-from helpers.serving import show_library
+from helpers.serving import own_base
 from PIL import ExifTags, Image
 from selenium.webdriver.common.keys import Keys
 
@@ -20,6 +20,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING),
 ]
+base = own_base
 
 PLACES = {"a": (48.85, 2.35), "b": (48.86, 2.36), "c": (35.68, 139.69)}
 
@@ -47,13 +48,6 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     engine.tags.change([find_id(engine, "03")], change)
     yield engine
     close_library(engine)
-
-
-@pytest.fixture
-def base(engine: Engine, page: Page) -> Iterator[str]:
-    with show_library(engine, page) as address:
-        yield address
-        page.evaluate("localStorage.clear()")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

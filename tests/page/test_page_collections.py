@@ -9,7 +9,7 @@ import pytest
 from helpers.browsing import CHROMIUM, DRIVER, MISSING, QUIET, Page, list_violations
 from helpers.libraries import close_library, open_library
 from helpers.pictures import identity, paint
-from helpers.serving import show_library
+from helpers.serving import own_base
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
@@ -22,6 +22,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING),
 ]
+base = own_base
 
 
 @pytest.fixture
@@ -33,12 +34,6 @@ def engine(home: Path, folder: Path) -> Iterator[Engine]:
         engine.sync(folder / name)
     yield engine
     close_library(engine)
-
-
-@pytest.fixture
-def base(engine: Engine, page: Page) -> Iterator[str]:
-    with show_library(engine, page) as address:
-        yield address
 
 
 def test_a_collection_is_chosen_and_stays(

@@ -10,7 +10,7 @@ import pytest
 from helpers.browsing import CHROMIUM, DRIVER, MISSING, QUIET, Page
 from helpers.libraries import close_library, find_id, open_library
 from helpers.project import SAMPLES
-from helpers.serving import show_library
+from helpers.serving import own_base, show_library
 from PIL import Image
 from selenium.webdriver.common.keys import Keys
 
@@ -21,6 +21,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING),
 ]
+base = own_base
 
 NAMES = "[...document.querySelectorAll('#grid a')].map(a => a.title.split('/').at(-1))"
 CHIPS = "[...document.querySelectorAll('#conditions li')].map(li => li.textContent)"
@@ -39,13 +40,6 @@ def engine(home: Path, folder: Path) -> Iterator[Engine]:
     engine.sync(folder)
     yield engine
     close_library(engine)
-
-
-@pytest.fixture
-def base(engine: Engine, page: Page) -> Iterator[str]:
-    with show_library(engine, page) as address:
-        yield address
-        page.evaluate("localStorage.clear()")
 
 
 # the answer --------------------------------------------------------------------------------------

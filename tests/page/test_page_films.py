@@ -9,7 +9,7 @@ import pytest
 from helpers.browsing import CHROMIUM, DRIVER, MISSING, Page, list_violations
 from helpers.films import make_film, take_screenshot
 from helpers.libraries import close_library, open_library
-from helpers.serving import show_library
+from helpers.serving import own_base
 from test_page_painting import draw, open_painting, paint_and_wait
 
 from search import Engine
@@ -22,6 +22,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING),
 ]
+base = own_base
 
 
 @pytest.fixture
@@ -33,12 +34,6 @@ def engine(home: Path, folder: Path) -> Iterator[Engine]:
     assert engine.sync(folder).skipped == ()
     yield engine
     close_library(engine)
-
-
-@pytest.fixture
-def base(engine: Engine, page: Page) -> Iterator[str]:
-    with show_library(engine, page) as address:
-        yield address
 
 
 def test_a_moment_shows_its_time_a_strip_and_the_film(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from helpers.browsing import CHROMIUM, DRIVER, MISSING, QUIET, Page, list_violations
 from helpers.libraries import close_library, find_id, open_library
-from helpers.serving import show_library
+from helpers.serving import own_base
 from PIL import ExifTags, Image
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
@@ -24,6 +24,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING),
 ]
+base = own_base
 
 # name: color, size, date, place, folder
 PHOTOS = {
@@ -56,12 +57,6 @@ def engine(home: Path, folder: Path) -> Iterator[Engine]:
     engine.sync(folder)
     yield engine
     close_library(engine)
-
-
-@pytest.fixture
-def base(engine: Engine, page: Page) -> Iterator[str]:
-    with show_library(engine, page) as address:
-        yield address
 
 
 def open_filters(page: Page) -> None:

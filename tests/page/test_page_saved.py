@@ -9,7 +9,7 @@ import pytest
 from helpers.browsing import CHROMIUM, DRIVER, MISSING, QUIET, Page, list_violations
 from helpers.libraries import close_library, open_library
 from helpers.pictures import jpeg
-from helpers.serving import serving, show_library
+from helpers.serving import own_base, serving
 from selenium.webdriver.common.keys import Keys
 
 from search import Engine, Query
@@ -20,6 +20,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING),
 ]
+base = own_base
 
 SHOWN = "[...document.querySelectorAll('#grid a')].map(a => a.title.split('/').at(-1)[0]).join('')"
 SAVED = "[...document.querySelectorAll('#saved-start-list li')].map(li => li.innerText.trim())"
@@ -33,12 +34,6 @@ def engine(home: Path, folder: Path) -> Iterator[Engine]:
     add(engine, folder, 1, 2, 3)
     yield engine
     close_library(engine)
-
-
-@pytest.fixture
-def base(engine: Engine, page: Page) -> Iterator[str]:
-    with show_library(engine, page) as address:
-        yield address
 
 
 def add(engine: Engine, folder: Path, *seeds: int) -> None:

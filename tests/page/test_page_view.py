@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from helpers.browsing import CHROMIUM, DRIVER, MISSING, QUIET, Page, list_violations
 from helpers.libraries import close_library, find_id, open_library
-from helpers.serving import show_library, until
+from helpers.serving import own_base, until
 from helpers.texts import CHINESE, ENGLISH, write_text
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
@@ -21,10 +21,11 @@ from search.records.texts import PictureText, TextLine
 TEXTS = (ENGLISH, CHINESE)
 SIZE = (640, 240)
 LINES = "[...document.querySelectorAll('.text-line')]"
-RECTANGLE = (
-    "(r => [r.x, r.y, r.width, r.height])"
-    "(document.querySelector(arguments[0]).getBoundingClientRect())"
+RECTANGLES = (
+    "arguments[0].map(css => document.querySelector(css).getBoundingClientRect())"
+    ".map(r => [r.x, r.y, r.width, r.height])"
 )
+"""Measured at once: the picture moves on its way to another zoom."""
 CAPTION = "document.getElementById('mark-caption').value"
 READY = "document.querySelector('#detail-image.is-ready')"
 PRESSED = "document.getElementById('detail-text-show').ariaPressed"
@@ -33,6 +34,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING),
 ]
+base = own_base
 
 
 def box(left: float, top: float, right: float, bottom: float) -> tuple[tuple[float, float], ...]:
@@ -56,13 +58,6 @@ def engine(home: Path, folder: Path) -> Iterator[Engine]:
     engine.library.texts.record({row_id: read})
     yield engine
     close_library(engine)
-
-
-@pytest.fixture
-def base(engine: Engine, page: Page) -> Iterator[str]:
-    with show_library(engine, page) as address:
-        yield address
-        page.evaluate("localStorage.clear()")
 
 
 def test_a_caption_of_a_model_is_marked(page: Page, base: str, engine: Engine) -> None:
@@ -113,11 +108,12 @@ def open_view(page: Page, base: str, engine: Engine, name: str = "text") -> None
 
 def check_boxes(page: Page) -> None:
     """Check that the frames are where the lines are on the picture."""
-    left, top, width, height = page.evaluate(RECTANGLE, "#detail-image")
-    for i, corners in enumerate((*BOXES, TALL), 1):
+    lines = [*BOXES, TALL]
+    frames = [f".text-line:nth-child({i})" for i in range(1, len(lines) + 1)]
+    (left, top, width, height), *rectangles = page.evaluate(RECTANGLES, ["#detail-image", *frames])
+    for corners, frame in zip(lines, rectangles, strict=True):
         (x0, y0), _, (x1, y1), _ = corners
         expected = [left + x0 * width, top + y0 * height, (x1 - x0) * width, (y1 - y0) * height]
-        frame = page.evaluate(RECTANGLE, f".text-line:nth-child({i})")
         assert frame == pytest.approx(expected, abs=1.5)
 
 
@@ -188,7 +184,7 @@ def test_two_fingers_zoom_at_their_middle(page: Page, base: str, engine: Engine)
     page.resize(390, 844, touch=True)
     open_view(page, base, engine)
     page.press_keys("t")
-    before = page.evaluate(RECTANGLE, "#detail-image")
+    (before,) = page.evaluate(RECTANGLES, ["#detail-image"])
     middle = before[0] + before[2] / 2
     touch(page, "touchStart", middle - 30)
     touch(page, "touchStart", middle - 30, middle + 30)
@@ -196,7 +192,7 @@ def test_two_fingers_zoom_at_their_middle(page: Page, base: str, engine: Engine)
     touch(page, "touchMove", middle - 90, middle + 90)
     page.wait_for("document.querySelector('#detail-stage.is-zoomed')")
     touch(page, "touchEnd")
-    after = page.evaluate(RECTANGLE, "#detail-image")
+    (after,) = page.evaluate(RECTANGLES, ["#detail-image"])
     assert after[2] == pytest.approx(3 * before[2], rel=0.02)
     assert after[0] + after[2] / 2 == pytest.approx(middle, abs=2)
     check_boxes(page)

@@ -117,6 +117,13 @@ def check_boxes(page: Page) -> None:
         assert frame == pytest.approx(expected, abs=1.5)
 
 
+def show_text(page: Page) -> None:
+    """Show the frames, once the text of the picture is there."""
+    page.wait_for("!document.getElementById('detail-text-show').hidden")
+    page.press_keys("t")
+    page.wait_for(f"{PRESSED} === 'true' && {LINES}.length === 3")
+
+
 # text in the picture -----------------------------------------------------------------------------
 
 
@@ -125,8 +132,7 @@ def test_text_is_framed_selected_and_copied(page: Page, base: str, engine: Engin
     open_view(page, base, engine)
     page.wait_for("!document.getElementById('detail-text-show').hidden")
     assert not page.find("#detail-text").is_displayed()
-    page.press_keys("t")
-    page.wait_for(f"{PRESSED} === 'true'")
+    show_text(page)
     check_boxes(page)
     line = page.find(".text-line")
     half = line.size["width"] // 2
@@ -159,8 +165,7 @@ def test_frames_follow_zoom_and_size(page: Page, base: str, engine: Engine) -> N
 
 def test_a_picture_without_text_offers_none(page: Page, base: str, engine: Engine) -> None:
     open_view(page, base, engine)
-    page.wait_for("!document.getElementById('detail-text-show').hidden")
-    page.press_keys("t")
+    show_text(page)
     step = Keys.ARROW_RIGHT if page.find("#detail-next").is_enabled() else Keys.ARROW_LEFT
     page.press_keys(step)
     page.wait_for("document.getElementById('detail-name').textContent === 'blank.png'")
@@ -183,7 +188,7 @@ def touch(page: Page, kind: str, *xs: float) -> None:
 def test_two_fingers_zoom_at_their_middle(page: Page, base: str, engine: Engine) -> None:
     page.resize(390, 844, touch=True)
     open_view(page, base, engine)
-    page.press_keys("t")
+    show_text(page)
     (before,) = page.evaluate(RECTANGLES, ["#detail-image"])
     middle = before[0] + before[2] / 2
     touch(page, "touchStart", middle - 30)

@@ -350,7 +350,7 @@ class RayCluster:
                 raise _describe(error) from error
             except self._ray.exceptions.RayError as error:
                 log.warning("a worker of Ray ended while it decoded: %s", error)
-                self.repeated += len(chunk.tasks)
+                self.repeated += 0 if attempt else len(chunk.tasks)
             if len(chunk.tasks) > 1 and attempt == TRIES - 2:
                 alone = [_Decoding([key], [task], chunk.steps) for key, task in _pairs(chunk)]
                 return [self._take_decoded(self._begin(one))[0] for one in alone]
@@ -430,6 +430,7 @@ class RayCluster:
 
     def _take_embedded(self, chunk: _Embedding) -> Analysis:
         """Wait for a chunk; send it to another actor if its own died."""
+        attempt = 0
         while chunk.result is None:
             try:
                 chunk.result = self._get(chunk.ref)
@@ -437,7 +438,8 @@ class RayCluster:
                 raise _describe(error) from error
             except self._ray.exceptions.RayError as error:
                 log.warning("a worker of Ray ended while it embedded: %s", error)
-                self.repeated += len(chunk.pixels)
+                self.repeated += 0 if attempt else len(chunk.pixels)
+                attempt += 1
                 self._loads[chunk.worker] -= 1
                 if isinstance(error, self._ray.exceptions.ActorUnavailableError):
                     time.sleep(PAUSE_SECONDS)  # it is back soon, or Ray says that it died

@@ -84,7 +84,7 @@ class Settings(BaseModel):
     """torch device that the model runs on."""
     backend: Literal["auto", "torch", "onnxruntime", "openvino", "torch-bf16"] = "auto"
     """What runs the model on a CPU: `torch`, `onnxruntime`, `openvino`, the quickest of them
-    (`auto`), or `torch-bf16`, whose vectors are a space of their own (see docs/models.md)."""
+    (`auto`), or `torch-bf16` for vectors of bfloat16 (see docs/models.md)."""
     checkpoint: Path | None = None
     """Weights of the diffusion model that makes variants."""
     generator: str = "lookalike"

@@ -1,10 +1,14 @@
 """Which of several backends runs a network on this machine: chosen by measurement, and cached.
 
-Backends: `torch`; `torch-bf16`, whose vectors differ a little, so that they are a space of their
-own; `onnxruntime` and `openvino`, whose vectors are those of torch to a cosine of
-`exports.MIN_COSINE`. `auto` is the quickest of all but `torch-bf16`. Only on a CPU: on another
-device torch runs everything. A program that ends after a few pictures runs a small network by
-`numpy`, since importing torch takes longer than that.
+Backends: `torch`, `onnxruntime` and `openvino`, whose vectors are those of torch to a cosine of
+`exports.MIN_COSINE`. `auto` is the quickest. Only on a CPU: on another device torch runs
+everything. A program that ends after a few pictures runs a small network by `numpy`, since
+importing torch takes longer than that.
+
+Vectors that were computed in bfloat16 differ a little, so they are a space of their own. A new
+library has them where the processor has instructions for bfloat16. On another processor the same
+library is searched and indexed in float32: the vectors agree to a cosine of
+`exports.MIN_COSINE_BF16`.
 """
 
 from __future__ import annotations
@@ -22,7 +26,12 @@ import numpy as np
 
 from search.embedders.inference import MOST
 from search.embedders.json_cache import JsonCache
-from search.embedders.measurements import EXPORTED, Measurements, choose_quickest
+from search.embedders.measurements import (
+    EXPORTED,
+    Measurements,
+    choose_quickest,
+    has_bf16_instructions,
+)
 from search.errors import ModelError
 from search.extras import describe_install
 from search.media.preprocessing import Preprocessing
@@ -41,7 +50,8 @@ log = logging.getLogger(__name__)
 class TorchNetwork(Protocol):
     """What an embedder has for other backends. All but `build_whole` belong to one thread.
 
-    name, fingerprint, preprocessing: as `Embedder` has them. torch_batch: pictures for one call of
+    name, fingerprint, preprocessing: as `Embedder` has them. bf16: whether its vectors are of the
+    space of bfloat16. torch_batch: pictures for one call of
     `run_torch`. measure_from: pictures of a run from which it pays to measure the backends, which
     takes some 20 s.
     """
@@ -49,6 +59,7 @@ class TorchNetwork(Protocol):
     name: str
     fingerprint: str
     preprocessing: Preprocessing
+    bf16: bool
     measure_from: int
 
     @property
@@ -106,10 +117,10 @@ class Backends:
         self.setting, self._folder, self._threads, self._run = setting, folder, threads, run
         self._measurements = Measurements(setting, cache or JsonCache(), threads)
 
-    @property
-    def is_bf16(self) -> bool:
-        """Whether new libraries get vectors of networks in bfloat16."""
-        return self.setting == "torch-bf16"
+    def prefers_bf16(self, device: str) -> bool:
+        """Whether new libraries get vectors of bfloat16. device: that runs the network."""
+        is_quicker = self.setting == "auto" and device == "cpu" and has_bf16_instructions()
+        return self.setting == "torch-bf16" or is_quicker
 
     def choose(self, network: TorchNetwork, count: int) -> str:
         """Return the backend that runs `count` pictures, measured if that pays."""
@@ -141,7 +152,9 @@ class Backends:
         folder = self._place(network.fingerprint, backend)
         record = self._measurements.read(network.fingerprint) or {"rates": {}}
         try:
-            run = exports.open_export(backend, folder, self._threads)
+            run = exports.open_export(
+                backend, folder, self._threads, network.bf16 and has_bf16_instructions()
+            )
         except Exception as error:  # whatever a damaged file raises
             shutil.rmtree(folder, ignore_errors=True)
             self._measurements.delete(network.fingerprint)
@@ -177,13 +190,13 @@ class Backends:
         if self.setting == "auto":
             self._run(network.load_torch)
             calls["torch"], batch = network.run_torch, min(MOST, network.torch_batch)
-        shape = network.preprocessing.shape
+        shape, bf16 = network.preprocessing.shape, network.bf16 and has_bf16_instructions()
         whole = network.build_whole()
         for name in self._candidates():
             folder = self._place(network.fingerprint, name)
             try:
-                exports.export(name, whole, shape, folder)
-                run = exports.open_export(name, folder, self._threads)
+                exports.export(name, whole, shape, folder, bf16)
+                run = exports.open_export(name, folder, self._threads, bf16)
                 sessions[name] = Session(run, 0.0, lambda: None)
                 calls[name] = sessions[name].run_at_once
             except Exception as error:

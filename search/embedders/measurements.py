@@ -50,6 +50,18 @@ class Measurements:
         return f"backend {self.setting} {fingerprint} {_name_machine()} {self._threads} {versions}"
 
 
+@cache
+def has_bf16_instructions() -> bool:
+    """Whether the processor has instructions for products of bfloat16 numbers. False where that
+    cannot be read: it is known on Linux alone."""
+    try:
+        with open("/proc/cpuinfo") as lines:
+            flags = next((one for one in lines if one.startswith("flags")), "")
+    except OSError:
+        return False
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags.split())
+
+
 def choose_quickest(rates: dict[str, float]) -> str | None:
     """Return the backend with the highest rate."""
     return max(rates, key=lambda name: rates[name], default=None)

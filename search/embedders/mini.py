@@ -59,6 +59,7 @@ class Mini:
     """
 
     batch = torch_batch = 16
+    bf16 = HAS_BF16
     measure_from = 500
 
     def __init__(

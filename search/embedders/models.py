@@ -175,9 +175,9 @@ class Models:
         return self.open_for(self.choose_space(serving))
 
     def open(self, name: str, bf16: bool | None = None) -> Embedder:
-        """Return the embedder of a name. bf16: with weights in bfloat16; None does as the setting
-        `backend` says. Raises ModelError."""
-        bf16 = (self._backends.is_bf16 if bf16 is None else bf16) and has_bf16(name)
+        """Return the embedder of a name. bf16: of the vectors of bfloat16; None does as for a new
+        library. Raises ModelError."""
+        bf16 = (self._prefers_bf16 if bf16 is None else bf16) and has_bf16(name)
         key = f"{name} in bfloat16" if bf16 else name
         with self._opening:
             if key not in self.opened:
@@ -187,16 +187,19 @@ class Models:
                 self.opened[key] = embedder
             return self.opened[key]
 
+    @property
+    def _prefers_bf16(self) -> bool:
+        """Whether new libraries get vectors of bfloat16."""
+        return self._backends.prefers_bf16(self._device)
+
     def _open_like(self, name: str, own: Space | None) -> Embedder:
-        """Return the embedder of a name; in bfloat16 where the library's vectors are so, and no
-        setting asks for another precision."""
-        plain = self.open(name)
-        if not own or own.name != name or self._backends.setting != "auto":
-            return plain
-        if own.fingerprint == plain.fingerprint:
-            return plain
-        rounded = self.open(name, bf16=True)
-        return rounded if rounded.fingerprint == own.fingerprint else plain
+        """Return the embedder of a name; in the precision of the library's vectors, unless the
+        setting asks for `torch-bf16`."""
+        preferred = self.open(name)
+        if not own or own.name != name or self._backends.setting == "torch-bf16":
+            return preferred
+        other = self.open(name, not self._prefers_bf16)
+        return other if other.fingerprint == own.fingerprint else preferred
 
     def open_captioner(self, name: str) -> CoCaCaptioner:
         """Return what makes captions, after `fetch_name`. name: as `coca.check_name` returns it.
@@ -237,9 +240,9 @@ class Models:
 
         Raises ModelError when there is none.
         """
-        is_bf16 = self._backends.is_bf16
-        versions = [(one, is_bf16) for one in (name, *EARLIER.get(name, ()))]
-        for version, bf16 in (*versions, (name, not is_bf16)):
+        preferred = self._prefers_bf16
+        versions = [(one, preferred) for one in (name, *EARLIER.get(name, ()))]
+        for version, bf16 in (*versions, (name, not preferred)):
             opened = self.open(version, bf16)
             earlier = opened.earlier_fingerprints if isinstance(opened, RuleEmbedder) else ()
             if fingerprint in (opened.fingerprint, *earlier):

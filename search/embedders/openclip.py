@@ -24,6 +24,7 @@ from search.embedders.inference import (
     to_unit_vectors,
 )
 from search.embedders.json_cache import JsonCache, hash_weights
+from search.embedders.measurements import has_bf16_instructions
 from search.embedders.openclip_models import Recipe, choose_default_tag
 from search.errors import ModelError
 from search.files import absolute_path
@@ -58,13 +59,12 @@ class OpenClip:
     ) -> None:
         """name: ARCH, ARCH:TAG or ARCH:/path/to/weights. cache: of hashes and tables of weights.
         breathe: called between the blocks of the network. backends: that may run it on a CPU; None
-        for torch alone. bf16: convert the weights to bfloat16; the vectors are a space of their
-        own then.
+        for torch alone. bf16: the vectors are those of bfloat16, a space of their own.
 
         Asks no hub. Raises ModelError for an unknown name, and when there are no weights.
         """
         self._cache = cache = cache or JsonCache()
-        self._device, self._breathe, self._bf16 = device, breathe, bf16
+        self._device, self._breathe, self.bf16 = device, breathe, bf16
         self._arch, self.name, self.path, recipe = _find_model(name, cache)
         config = openclip_models.read_config(self._arch)
         self.dim: int = config["embed_dim"]
@@ -80,8 +80,13 @@ class OpenClip:
         self.earlier_fingerprints = list_earlier_fingerprints(text)
         self._batch = 1
         self._model: Any = None
-        self.runner = Runner(self, backends if device == "cpu" and not bf16 else None, breathe)
+        self.runner = Runner(self, backends if device == "cpu" else None, breathe)
         self._tokenizer: Callable[[list[str]], torch.Tensor] | None = None
+
+    @property
+    def _computes_bf16(self) -> bool:
+        """Whether torch computes in bfloat16; without instructions for it, float32 is quicker."""
+        return self.bf16 and (self._device != "cpu" or has_bf16_instructions())
 
     @property
     def batch(self) -> int:
@@ -115,7 +120,7 @@ class OpenClip:
         model = self.load_torch()
         with torch.inference_mode(), autocast(self._device):
             x = self._normalize(pixels)
-            vectors = model.encode_image(x.bfloat16() if self._bf16 else x, normalize=True)
+            vectors = model.encode_image(x.bfloat16() if self._computes_bf16 else x, normalize=True)
         return (to_unit_vectors(vectors),)
 
     def build_whole(self) -> torch.nn.Module:
@@ -172,7 +177,7 @@ class OpenClip:
         if dim != self.dim:
             raise ValueError(f"its vectors have length {dim}, not {self.dim}")
         self._batch = choose_batch(cost, blocks, self._device)
-        if self._bf16:
+        if self._computes_bf16:
             model.visual.bfloat16()
         elif torch.device(self._device).type == "cpu":
             pack(model.visual)

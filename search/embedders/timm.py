@@ -32,6 +32,7 @@ from search.embedders.inference import (
     to_unit_vectors,
 )
 from search.embedders.json_cache import JsonCache, hash_weights
+from search.embedders.measurements import has_bf16_instructions
 from search.errors import ModelError
 from search.files import absolute_path
 from search.media.preprocessing import Preprocessing
@@ -118,7 +119,7 @@ class Timm:
         Asks no hub. Raises ModelError for an unknown name, and when there are no weights.
         """
         self._cache = cache = cache or JsonCache()
-        self._device, self._breathe, self._bf16 = device, breathe, bf16
+        self._device, self._breathe, self.bf16 = device, breathe, bf16
         backbone_name, path = split_name(name)
         self._backbone = backbone = describe_backbone(backbone_name, cache)
         self.dim, self.preprocessing = backbone.dim, backbone.preprocessing()
@@ -138,7 +139,12 @@ class Timm:
         self.earlier_fingerprints = list_earlier_fingerprints(text)
         self._batch = 1
         self._network: Any = None
-        self.runner = Runner(self, backends if device == "cpu" and not bf16 else None, breathe)
+        self.runner = Runner(self, backends if device == "cpu" else None, breathe)
+
+    @property
+    def _computes_bf16(self) -> bool:
+        """Whether torch computes in bfloat16; without instructions for it, float32 is quicker."""
+        return self.bf16 and (self._device != "cpu" or has_bf16_instructions())
 
     @property
     def batch(self) -> int:
@@ -173,7 +179,7 @@ class Timm:
         network = self.load_torch()
         with torch.inference_mode(), autocast(self._device):
             x = self._normalize(pixels)
-            vectors = network(x.bfloat16() if self._bf16 else x)
+            vectors = network(x.bfloat16() if self._computes_bf16 else x)
         return (to_unit_vectors(vectors),)
 
     def build_whole(self) -> torch.nn.Module:
@@ -222,7 +228,7 @@ class Timm:
         if dim != self.dim:
             raise ValueError(f"its vectors have length {dim}, not {self.dim}")
         self._batch = choose_batch(cost, blocks, self._device)
-        if self._bf16:
+        if self._computes_bf16:
             network.bfloat16()
         elif torch.device(self._device).type == "cpu":
             pack(network)

@@ -126,13 +126,15 @@ class EmbeddingWorker:
         for name, fingerprint in models:
             for _ in self._models.fetch_name(name):
                 pass
-            embedder = self._models.open(name)
-            if embedder.fingerprint != fingerprint:
+            try:
+                embedder = self._models.open_version(name, fingerprint)
+            except ModelError:
+                other = self._models.open(name).fingerprint
                 raise ModelError(
-                    f"{name} has the fingerprint {embedder.fingerprint} on {socket.gethostname()} "
+                    f"{name} has the fingerprint {other} on {socket.gethostname()} "
                     f"and {fingerprint} on the machine that indexes; install the same version and "
                     "weights on all nodes"
-                )
+                ) from None
             self._embedders[fingerprint] = embedder
 
     def is_ready(self) -> bool:

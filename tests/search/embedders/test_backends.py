@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import subprocess
@@ -17,9 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from search import Engine, ModelError
-from search.embedders import backends as module, exports
+from search.embedders import backends as module, exports, measurements, openclip, timm
 from search.embedders.backends import FEW, Backends, TorchNetwork
-from search.embedders.exports import MIN_COSINE, NEEDS, export_model
+from search.embedders.exports import MIN_COSINE, MIN_COSINE_BF16, NEEDS, export_model
 from search.embedders.json_cache import JsonCache
 from search.embedders.measurements import Measurements
 from search.embedders.mini import VERSIONS, Mini
@@ -36,6 +37,20 @@ Open = Callable[..., Engine]
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of exported networks and measurements that the tests of this module share."""
     return tmp_path_factory.mktemp("models")
+
+
+SetProcessor = Callable[[bool], None]
+
+
+@pytest.fixture
+def set_processor(monkeypatch: pytest.MonkeyPatch) -> SetProcessor:
+    """Sets whether the processor has instructions for bfloat16."""
+
+    def change(has_bf16: bool) -> None:
+        for one in (module, openclip, timm):
+            monkeypatch.setattr(one, "has_bf16_instructions", lambda: has_bf16)
+
+    return change
 
 
 def open_backends(setting: str, folder: Path, threads: int = 1) -> Backends:
@@ -124,15 +139,31 @@ def test_numpy_pads_a_picture_as_torch_does(version: str, side: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["openclip", "timm"])
-def test_bfloat16_has_a_space_of_its_own(kind: str, clip: str, timm_model: str) -> None:
-    opened = [
+def test_bfloat16_has_a_space_of_its_own(
+    kind: str, clip: str, timm_model: str, set_processor: SetProcessor
+) -> None:
+    plain, ours, slow = (
         OpenClip(clip, bf16=bf16) if kind == "openclip" else Timm(timm_model, bf16=bf16)
-        for bf16 in (False, True)
-    ]
-    plain, ours = opened
+        for bf16 in (False, True, True)
+    )
     pixels = draw_pixels(3, plain.preprocessing.shape)
+    set_processor(True)
     cosines = (ours.embed(pixels) * plain.embed(pixels)).sum(1)
-    assert 0.999 <= cosines.min() < 1 and ours.fingerprint != plain.fingerprint
+    assert 0.999 <= cosines.min() < 0.999999 and ours.fingerprint != plain.fingerprint
+    set_processor(False)  # float32 is quicker there
+    assert slow.fingerprint == ours.fingerprint
+    assert np.abs(slow.embed(pixels) - plain.embed(pixels)).max() < 1e-5
+
+
+@pytest.mark.parametrize("backend", EXPORTED)
+def test_an_exported_network_may_compute_in_bfloat16(
+    backend: str, timm_model: str, tmp_path: Path, set_processor: SetProcessor
+) -> None:
+    set_processor(True)
+    ours = Timm(timm_model, bf16=True, backends=open_backends(backend, tmp_path))
+    pixels = draw_pixels(3, ours.preprocessing.shape)
+    cosines = (ours.embed(pixels) * Timm(timm_model).embed(pixels)).sum(1)
+    assert ours.runner.load() is not ours.load_torch() and cosines.min() >= MIN_COSINE_BF16
 
 
 def test_texts_are_embedded_by_torch_under_any_backend(clip: str, cache: Path) -> None:
@@ -204,8 +235,8 @@ def test_a_backend_with_other_vectors_is_not_used(
 ) -> None:
     opened = exports.OPENERS["onnxruntime"]
 
-    def open_wrong(folder: Path, threads: int) -> exports.Run:
-        run = opened(folder, threads)
+    def open_wrong(folder: Path, threads: int, bf16: bool) -> exports.Run:
+        run = opened(folder, threads, bf16)
         return lambda pictures: [run(pictures)[0][:, ::-1]]
 
     monkeypatch.setitem(exports.OPENERS, "onnxruntime", open_wrong)
@@ -288,13 +319,49 @@ def test_openvino_reports_nothing_to_its_maker() -> None:
 # libraries ---------------------------------------------------------------------------------------
 
 
-def test_a_library_never_changes_to_bfloat16_by_itself(
-    library: Open, pictures: Path, timm_model: str
+@pytest.mark.parametrize("has_bf16", [False, True])
+def test_a_new_library_takes_bfloat16_where_the_processor_has_it(
+    library: Open, pictures: Path, timm_model: str, set_processor: SetProcessor, has_bf16: bool
 ) -> None:
+    set_processor(has_bf16)
+    first = library(model=timm_model)
+    assert first.sync(pictures).embedded == 3
+    fingerprint = first.status().fingerprint
+    assert fingerprint == Timm(timm_model, bf16=has_bf16).fingerprint
+    close_library(first)
+    for setting in ("auto", "torch", "onnxruntime"):  # it stays so, also on another processor
+        set_processor(not has_bf16)
+        same = library(model=timm_model, backend=setting)
+        assert same.sync(pictures).embedded == 0 and same.status().fingerprint == fingerprint
+        assert same.search(pictures / "a.png")[0].score == pytest.approx(1, abs=1e-3)
+        close_library(same)
+
+
+def test_processors_without_known_flags_have_no_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    flags = {"flags\t: fpu avx512_bf16 sse\n": True, "flags\t: fpu avx512f\n": False, "": False}
+    for line, expected in flags.items():
+        text = f"processor\t: 0\nmodel name\t: avx512_bf16\n{line}"
+        monkeypatch.setattr("builtins.open", lambda *_, text=text: io.StringIO(text))
+        assert measurements.has_bf16_instructions.__wrapped__() is expected
+
+    def fail(*_: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr("builtins.open", fail)
+    assert not measurements.has_bf16_instructions.__wrapped__()
+
+
+def test_a_library_never_changes_to_bfloat16_by_itself(
+    library: Open, pictures: Path, timm_model: str, set_processor: SetProcessor
+) -> None:
+    set_processor(True)
     plain = library(model=timm_model, backend="torch")
     assert plain.sync(pictures).embedded == 3
     before = plain.status().fingerprint
     close_library(plain)
+    again = library(model=timm_model)
+    assert again.sync(pictures).embedded == 0
+    close_library(again)
     changed = library(model=timm_model, backend="torch-bf16")
     assert changed.sync(pictures).embedded == 3  # the user says so
     fingerprint = changed.status().fingerprint

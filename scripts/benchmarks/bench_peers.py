@@ -99,7 +99,7 @@ def find_programs(args: argparse.Namespace, place: Path, weights: Path) -> dict[
     def ours(folder: Path, empty: Path) -> tuple[list[str], Path | None]:
         (empty / "models").symlink_to(models)
         command = [sys.executable, "-m", "search", "--home", str(empty), "--model", model]
-        return [*command, "index", str(folder)], None
+        return [*command, "index", "--no-ocr", str(folder)], None
 
     def rclip(folder: Path, empty: Path) -> tuple[list[str], Path | None]:
         for part in (place / "rclip").iterdir():

@@ -186,6 +186,7 @@ import { Problem, isAbort } from './problems.js';
  * @property {number} pictures
  * @property {number} files
  * @property {Root[]} roots
+ * @property {{ name: string, fingerprint: string }[]} spaces
  * @property {{ generation: unknown }} index
  * @property {TextStatus} texts
  */
@@ -907,11 +908,12 @@ function createForm(blobs, fields = {}, mask = undefined) {
  * @param {readonly Blob[]} blobs
  */
 function createSearch(query, blobs) {
-  const { minScore, expand } = readPreferences(getStorage());
+  const { minScore, expand, model } = readPreferences(getStorage());
   const hasPicture = blobs.length > 0 || Boolean(query.terms?.some((term) => 'image' in term));
   const isScored = hasPicture || Boolean(query.line || query.terms?.length);
   const sent = {
-    ...(minScore && isScored ? { min_score: minScore } : {}), ...(expand && hasPicture ? { expand } : {}), ...query,
+    ...(minScore && isScored ? { min_score: minScore } : {}), ...(expand && hasPicture ? { expand } : {}),
+    ...(model && isScored ? { model } : {}), ...query,
   };
   return blobs.length ? createForm(blobs, { query: sent }) : createJson(sent);
 }

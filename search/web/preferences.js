@@ -1,11 +1,11 @@
-// What the reader prefers on this device: language, theme, cut-off, close comparison, labels. Kept in localStorage.
+// What the reader prefers on this device: language, theme, cut-off, model and others. Kept in localStorage.
 
 /** @typedef {{ getItem(key: string): string | null, setItem(key: string, value: string): void }} KeyValues */
 /** @typedef {'auto' | 'en' | 'zh'} Language */
 /** @typedef {'system' | 'light' | 'dark'} Theme */
 /** @typedef {{ language: Language, theme: Theme, minScore: number, viewSize: number,
  *   showsFilters: boolean, showsText: boolean, verifies: boolean, expand: number,
- *   labels: typeof LABELS[number] }} Preferences */
+ *   model: string, labels: typeof LABELS[number] }} Preferences */
 
 const KEY = 'lookalike-preferences';
 
@@ -21,10 +21,11 @@ export const EXPANSIONS = Object.freeze([0, 3, 5, 10]);
 /** Where the labels are shown that the model sees: nowhere, in the large view, or on the pictures too. */
 export const LABELS = Object.freeze(/** @type {const} */ (['off', 'view', 'tiles']));
 
+/** model: the fingerprint of the model whose vectors are compared; empty for the library's own. */
 /** @type {Readonly<Preferences>} */
 export const DEFAULTS = Object.freeze({
   language: 'auto', theme: 'system', minScore: 0, viewSize: 1, showsFilters: false, showsText: false, verifies: true,
-  expand: 0, labels: 'view',
+  expand: 0, model: '', labels: 'view',
 });
 
 /**
@@ -52,6 +53,7 @@ export function readPreferences(storage) {
     showsText: choose([true, false], stored.showsText, DEFAULTS.showsText),
     verifies: choose([true, false], stored.verifies, DEFAULTS.verifies),
     expand: choose(EXPANSIONS, stored.expand, DEFAULTS.expand),
+    model: typeof stored.model === 'string' ? stored.model : DEFAULTS.model,
     labels: choose(LABELS, stored.labels, DEFAULTS.labels),
   };
 }

@@ -17,6 +17,8 @@ export function applyTheme() {
 export class SettingsDialog {
   #dialog = getElement('settings', HTMLDialogElement);
   #onResults;
+  /** The models of the list, as JSON. */
+  #models = '';
 
   /** @param {() => void} onResults Results have another cut-off now, are compared or not, or show labels or not. */
   constructor(onResults) {
@@ -52,6 +54,10 @@ export class SettingsDialog {
       this.#write({ labels: /** @type {Preferences['labels']} */ (value) });
       this.#onResults();
     });
+    this.#listen('settings-model', (value) => {
+      this.#write({ model: value });
+      this.#onResults();
+    });
     this.#listen('settings-verify', (value) => {
       this.#write({ verifies: value === 'on' });
       this.#onResults();
@@ -64,14 +70,29 @@ export class SettingsDialog {
   }
 
   /**
-   * Show the model that answers, and whether text in pictures is read.
+   * Show the models that answer, and whether text in pictures is read.
    * @param {Status} status
    */
-  showStatus({ model, texts: { enabled, installed, install, read } }) {
-    getElement('settings-model').textContent = model ?? translate('settings_no_model');
+  showStatus({ spaces, texts: { enabled, installed, install, read } }) {
+    this.#showModels(spaces);
     const reason = installed ? 'text_off' : 'text_not_installed';
     const state = enabled && installed ? translate('text_on') : translate(reason, { command: install ?? '' });
     getElement('settings-text').textContent = `${state} ${translate('text_read', { n: read })}`;
+  }
+
+  /**
+   * Offer the models whose vectors the pictures have, the library's own first.
+   * @param {Status['spaces']} spaces
+   */
+  #showModels(spaces) {
+    const models = spaces.map(({ name, fingerprint }, place) => [place ? fingerprint : '', name]);
+    const { model } = readPreferences(getStorage());
+    const isKnown = models.some(([value]) => value === model);
+    if (!isKnown && spaces.length) this.#write({ model: '' });
+    const signature = JSON.stringify(models);
+    if (signature === this.#models) return; // an open list would close
+    this.#models = signature;
+    this.#fill('settings-model', models.length ? models : [['', translate('settings_no_model')]], isKnown ? model : '');
   }
 
   /**

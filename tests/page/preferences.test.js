@@ -27,7 +27,7 @@ test('preferences are kept beside those that are kept', () => {
 });
 
 test('what is not known counts as not set', () => {
-  for (const text of ['no JSON', 'null', '7', '{"labels": "x"}', '{"theme": "pink", "language": ["zh"], "minScore": "0.5"}']) {
+  for (const text of ['no JSON', 'null', '7', '{"labels": "x"}', '{"model": 5}', '{"theme": "pink", "language": ["zh"], "minScore": "0.5"}']) {
     assert.deepEqual(readPreferences(createStorage(text)), DEFAULTS, text);
   }
 });

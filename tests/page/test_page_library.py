@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import httpx
@@ -22,7 +23,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
-from search import Engine
+from search import Engine, Hits
 from search.api import file_manager, phone
 from search.api.auth import Access
 from search.indexing.texts import PictureTexts
@@ -218,7 +219,7 @@ def test_settings_are_kept_in_the_browser(page: Page, engine: Engine, folder: Pa
         page.choose_file(SAMPLES / "hat" / "03.jpg")
         page.wait_for_results("22 results")
         page.click(".bar [data-settings]")
-        assert page.read_text("#settings-model") == "mini"
+        assert Select(page.find("#settings-model")).first_selected_option.text == "mini"
         Select(page.find("#settings-cut-off")).select_by_visible_text("50% or more")
         Select(page.find("#settings-theme")).select_by_visible_text("dark")
         page.wait_for("!document.getElementById('results-title').textContent.startsWith('22 ')")
@@ -232,6 +233,49 @@ def test_settings_are_kept_in_the_browser(page: Page, engine: Engine, folder: Pa
         Select(page.find("#settings-language")).select_by_visible_text("中文")
         page.wait_for("document.documentElement.lang === 'zh-CN'")
         page.evaluate("localStorage.clear()")
+
+
+def test_a_model_is_chosen_among_those_of_the_library(
+    page: Page, engine: Engine, folder: Path, home: Path
+) -> None:
+    for name in ("01", "02", "03"):
+        shutil.copy(SAMPLES / "hat" / f"{name}.jpg", folder / f"{name}.jpg")
+    engine.sync(folder)
+    close_library(engine)
+    with Engine.open(home, model="mini-1", ocr=False) as other:
+        other.sync(folder, beside=True)
+    with Engine.open(home, ocr=False) as both:
+        answers, search = list[str](), both.search
+
+        def note(*arguments: Any, **options: Any) -> Hits:
+            hits = search(*arguments, **options)
+            answers.append(hits.model)
+            return hits
+
+        both.search = note  # type: ignore[method-assign]
+        with owned(both, page) as base:
+            page.choose_file(SAMPLES / "hat" / "03.jpg")
+            page.wait_for_results("3 results")
+            assert set(answers) == {"mini"}
+            page.click(".bar [data-settings]")
+            models = Select(page.find("#settings-model"))
+            assert [one.text for one in models.options] == ["mini", "mini-1"]
+            answers.clear()
+            models.select_by_visible_text("mini-1")
+            until(lambda: "mini-1" in answers)
+            page.wait_for_results("3 results")
+            page.open(base)  # the choice holds
+            page.click(".bar [data-settings]")
+            chosen = Select(page.find("#settings-model")).first_selected_option.text
+            assert chosen == "mini-1"
+            both.forget_model("mini-1")  # it answers no more: the library's own does
+            page.open(base)
+            page.wait_for("document.getElementById('settings-model').options.length === 1")
+            answers.clear()
+            page.choose_file(SAMPLES / "hat" / "02.jpg")
+            page.wait_for_results("3 results")
+            assert set(answers) == {"mini"}
+            page.evaluate("localStorage.clear()")
 
 
 def test_the_settings_tell_whether_text_is_read(page: Page, engine: Engine, folder: Path) -> None:

@@ -85,7 +85,7 @@ class Library:
         one_shot: bool = False,
     ) -> None:
         """report: takes a line for the user, such as that another writer is waited for. one_shot:
-        the process ends after a few pictures.
+        the process runs one command and ends.
 
         Raises LibraryError, and ModelError for a model name that cannot be.
         """

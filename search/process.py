@@ -14,8 +14,10 @@ import sys
 
 SWITCH_INTERVAL = 0.0005  # seconds
 GC_OBJECTS = 200_000  # new objects until the garbage collector looks at them
-ALLOCATOR = ((-3, 64 << 20), (-1, 512 << 20))
-"""Parameters of `mallopt`: M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h, in bytes."""
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Parameters of `mallopt`, as malloc.h has them."""
+LARGE_BLOCK = 64 << 20
+"""Bytes from which a block has pages of its own, which go back to the system when it is freed."""
 
 
 def limit_blas() -> None:
@@ -26,6 +28,14 @@ def limit_blas() -> None:
     more time than the picture.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def keep_freed_memory(most: int) -> None:
+    """Let glibc keep memory that is freed, at most so many bytes: clearing new pages takes time.
+    Another C library keeps its ways."""
+    if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt"):
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
+        ctypes.CDLL(None).mallopt(M_TRIM_THRESHOLD, most)
 
 
 def tune_process() -> None:
@@ -40,9 +50,7 @@ def tune_process() -> None:
     exit it does not look at them either: the system takes the memory back at once.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt"):
-        for parameter, value in ALLOCATOR:
-            ctypes.CDLL(None).mallopt(parameter, value)
+    keep_freed_memory(512 << 20)
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.set_threshold(GC_OBJECTS, *gc.get_threshold()[1:])
     atexit.register(gc.freeze)  # the first that is registered runs last

@@ -147,13 +147,15 @@ def run(command: Command, folder: Path) -> tuple[float, float]:
 def find_backend(model: str, models: Path) -> str:
     """Return the backend that our runs took. models: the folder of its measurement."""
     from search.embedders.json_cache import JsonCache
-    from search.embedders.measurements import Measurements
+    from search.embedders.measurements import Measurements, has_bf16_instructions
     from search.embedders.registry import open_embedder
     from search.settings import Settings
 
-    fingerprint = open_embedder(model, "cpu").fingerprint
+    bf16 = has_bf16_instructions()
+    fingerprint = open_embedder(model, "cpu", bf16=bf16).fingerprint
     threads = Settings.load().threads
-    return Measurements("auto", JsonCache(models), threads).describe(fingerprint)
+    backend = Measurements("auto", JsonCache(models), threads).describe(fingerprint)
+    return f"{backend} in {'bfloat16' if bf16 else 'float32'}"
 
 
 def main() -> None:
@@ -195,8 +197,8 @@ def main() -> None:
                     flush=True,
                 )
         model = f"{ARCH}:{place / 'random.safetensors'}"
-        os.environ["LOOKALIKE_BACKEND"] = backend = find_backend(model, place / "models")
-        print(f"\nbackend of ours: {backend}")
+        (place / "notes").symlink_to(place / "models")
+        print(f"\nbackend of ours: {find_backend(model, place / 'models')}")
         print(f"{'ours alone':16}{'':24}{'D/s':>11}{'E/s':>9}{'both/s':>9}{'ratio':>7}")
         for folder in ("400 px", "12 megapixels"):
             few = place / "8"

@@ -112,7 +112,8 @@ class Backends:
     ) -> None:
         """setting: `auto` or the name of a backend. folder: of exported networks; None exports
         none. cache: of measurements. threads: that a network computes with. run: does a piece of
-        work on the inference thread. one_shot: the process ends after a few pictures."""
+        work on the inference thread. one_shot: the process runs one command, so that no query
+        waits while pictures are embedded."""
         self._one_shot = one_shot
         self.setting, self._folder, self._threads, self._run = setting, folder, threads, run
         self._measurements = Measurements(setting, cache or JsonCache(), threads)
@@ -159,7 +160,8 @@ class Backends:
             shutil.rmtree(folder, ignore_errors=True)
             self._measurements.delete(network.fingerprint)
             raise ModelError(f"{folder} cannot be run by {backend}: {error}") from error
-        return Session(run, record["rates"].get(backend, 0.0), breathe)
+        rate = np.inf if self._one_shot else record["rates"].get(backend, 0.0)
+        return Session(run, rate, breathe)
 
     def _candidates(self) -> tuple[str, ...]:
         """Return the exported backends that the setting allows. Raises ModelError for one that is
@@ -225,9 +227,10 @@ class Session:
     """An exported network, which pauses so that a query may go first."""
 
     def __init__(self, run: Any, rate: float, breathe: Callable[[], None]) -> None:
-        """run: of `exports.open_export`. rate: pictures a second, 0 if unknown."""
+        """run: of `exports.open_export`. rate: pictures a second, 0 if unknown; infinite for no
+        pauses within a batch."""
         self._run, self._breathe = run, breathe
-        self._step = max(1, min(MOST, int(rate * PIECE)))
+        self._step = int(max(1, min(MOST, rate * PIECE)))
 
     def run_at_once(self, pixels: Sequence[Pixels]) -> Outputs:
         """Return the outputs for n pictures, without a pause."""

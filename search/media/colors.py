@@ -123,10 +123,10 @@ def name_cell(cell: int) -> Mapping[str, float]:
     import numpy as np  # slow to import, and few need the names
 
     _, labs = _all_cells()
+    starts, targets = _all_shades()
+    distances = np.minimum.reduceat(measure_distance(targets, labs[cell][None]), starts)
     nearness = {}
-    for name, shades in SHADES.items():
-        targets = to_lab([_channels(shade) for shade in shades])
-        distance = float(np.min(measure_distance(targets, labs[cell][None])))
+    for name, distance in zip(SHADES, distances.tolist(), strict=True):
         step = next((i for i, bound in enumerate(NEAR) if distance <= bound), None)
         if step is not None:
             nearness[name] = 1 - (2 * step + 1) / (2 * len(NEAR))
@@ -157,6 +157,16 @@ def _all_cells() -> tuple[Any, Any]:
     cells = np.arange(CELLS)
     channels = [((cells >> shift & 31) << 3) + 4 for shift in (10, 5, 0)]
     return cells, to_lab(np.stack(channels, 1))
+
+
+@lru_cache(maxsize=1)
+def _all_shades() -> tuple[Any, Any]:
+    """Return the place of each name's first shade, and the shades of all names in CIELAB."""
+    import numpy as np
+
+    counts = [len(shades) for shades in SHADES.values()]
+    targets = to_lab([_channels(shade) for shades in SHADES.values() for shade in shades])
+    return np.cumsum([0, *counts[:-1]]), targets
 
 
 def to_lab(colors: Any) -> Any:

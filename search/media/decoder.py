@@ -26,11 +26,15 @@ from search.media.job_parts import add_pixels, read_file as read_file
 from search.media.probe import probe_data
 from search.media.reading import open_for_metadata, read_picture
 from search.media.rules import ANIMATED, Crop, Limits
+from search.process import keep_freed_memory
 
 try:
     import resource
 except ImportError:  # not on Windows: there only the deadline holds
     resource = None  # type: ignore[assignment]
+
+FREED_BYTES = 64 << 20
+"""Freed memory that a decoding process keeps."""
 
 
 def send(stream: BinaryIO, header: dict[str, Any], *blobs: bytes) -> None:
@@ -138,7 +142,9 @@ def answer(
 
 
 def limit(limits: Limits) -> None:
-    """Cap this process's address space, and yield to the inference thread."""
+    """Cap this process's address space, and yield to the inference thread. Memory that a picture
+    frees is kept for the next one: clearing new pages took a fifth of the time of a picture."""
+    keep_freed_memory(FREED_BYTES)
     Image.MAX_IMAGE_PIXELS = None  # `images.identify` holds the limit of the settings
     if resource is not None:
         try:

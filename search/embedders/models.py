@@ -49,6 +49,12 @@ def find_space(spaces: Sequence[Space], key: str) -> Space | None:
     return next((one for one in spaces if key in (one.name, one.fingerprint)), None)
 
 
+def _computes(embedder: Embedder, fingerprint: str) -> bool:
+    """Whether an embedder computes vectors of a fingerprint, or did under an earlier rule."""
+    earlier = embedder.earlier_fingerprints if isinstance(embedder, RuleEmbedder) else ()
+    return fingerprint in (embedder.fingerprint, *earlier)
+
+
 def describe_missing(name: str, serving: Sequence[Space]) -> str:
     """Return the message for a model that the library has no vectors of."""
     names = " and ".join(space.name for space in serving)
@@ -125,16 +131,22 @@ class Models:
         for done, total in hub.fetch(repo, files):
             yield Progress("fetch", done // MB, total // MB, repo)
 
-    def choose(self, own: Space | None, requested: str | None, changes: bool = False) -> Embedder:
+    def choose(
+        self,
+        own: Space | None,
+        requested: str | None,
+        changes: bool = False,
+        serving: Sequence[Space] = (),
+    ) -> Embedder:
         """Return the embedder for the next sync, after `fetch`.
 
         own, requested: as `fetch` takes them. changes: tell the user when the library gets another
-        model.
+        model. serving: the spaces that the library answers with.
         """
         name = requested or (own.name if own else None)
         if name is None:
             return self._auto()
-        embedder = self._open_like(name, own)
+        embedder = self.open_like(name, [own, *serving] if own else serving)
         if changes and own and own.fingerprint != embedder.fingerprint:
             if own.name != embedder.name:
                 new = f"instead of {own.name}, which answers until all pictures have vectors"
@@ -192,14 +204,15 @@ class Models:
         """Whether new libraries get vectors of bfloat16."""
         return self._backends.prefers_bf16(self._device)
 
-    def _open_like(self, name: str, own: Space | None) -> Embedder:
-        """Return the embedder of a name; in the precision of the library's vectors, unless the
-        setting asks for `torch-bf16`."""
+    def open_like(self, name: str, spaces: Sequence[Space]) -> Embedder:
+        """Return the embedder of a name; in the precision of the first of some spaces that is of
+        it, unless the setting asks for `torch-bf16`. Raises ModelError."""
         preferred = self.open(name)
-        if not own or own.name != name or self._backends.setting == "torch-bf16":
+        if not spaces or self._backends.setting == "torch-bf16":
             return preferred
-        other = self.open(name, not self._prefers_bf16)
-        return other if other.fingerprint == own.fingerprint else preferred
+        both = (preferred, self.open(name, not self._prefers_bf16))
+        like = (one for space in spaces for one in both if _computes(one, space.fingerprint))
+        return next(like, preferred)
 
     def open_captioner(self, name: str) -> CoCaCaptioner:
         """Return what makes captions, after `fetch_name`. name: as `coca.check_name` returns it.
@@ -244,8 +257,7 @@ class Models:
         versions = [(one, preferred) for one in (name, *EARLIER.get(name, ()))]
         for version, bf16 in (*versions, (name, not preferred)):
             opened = self.open(version, bf16)
-            earlier = opened.earlier_fingerprints if isinstance(opened, RuleEmbedder) else ()
-            if fingerprint in (opened.fingerprint, *earlier):
+            if _computes(opened, fingerprint):
                 return opened
         raise ModelError(
             f"the library was indexed with other weights of {name}; index its folders again "
@@ -281,7 +293,9 @@ class Models:
         if space := find_space(spaces, name):
             return space
         with suppress(ModelError):  # weights that are not here cannot be the library's
-            return find_space(spaces, self.open(check_name(name)).fingerprint)
+            opened = [self.open(check_name(name), bf16) for bf16 in (False, True)]
+            found = (find_space(spaces, one.fingerprint) for one in opened)
+            return next((space for space in found if space), None)
         return None
 
     def prepare(self, embedder: Embedder, count: int) -> None:

@@ -56,14 +56,15 @@ class SyncSpaces:
         A space whose weights are gone is left out, and the user is told. The caller holds the write
         lock. Raises ModelError for what was requested.
         """
-        own = self._models.choose(self._own, self._requested, changes=True)
+        serving = self._reader.spaces()
+        own = self._models.choose(self._own, self._requested, True, serving)
         others = {}
         if self._added:
-            added = self._models.open(self._added)
+            added = self._models.open_like(self._added, serving)
             others[added.fingerprint] = added
             if added.fingerprint == own.fingerprint:
                 self._serve(own)
-            elif not find_space(self._reader.spaces(), added.fingerprint):
+            elif not find_space(serving, added.fingerprint):
                 line = f"model: {own.name} stays; all pictures get vectors of {added.name} too"
                 self._models.say(line)
         for space in self._reader.spaces():

@@ -337,6 +337,33 @@ def test_a_new_library_takes_bfloat16_where_the_processor_has_it(
         close_library(same)
 
 
+@pytest.mark.parametrize("has_bf16", [False, True])
+def test_models_beside_keep_their_precision(
+    library: Open,
+    pictures: Path,
+    timm_model: str,
+    tmp_path: Path,
+    set_processor: SetProcessor,
+    has_bf16: bool,
+) -> None:
+    set_processor(has_bf16)
+    name = timm_model
+    library(model="mini").sync(pictures)
+    assert library(model=name).sync(pictures, beside=True).embedded == 3
+    fingerprints = [space.fingerprint for space in library().status().spaces]
+    set_processor(not has_bf16)
+    moved = tmp_path / "moved.safetensors"
+    moved.write_bytes(Path(name.split(":")[2]).read_bytes())
+    for other in (name, f"timm:{name.split(':')[1]}:{moved}"):  # in any spelling
+        again = library(model=other)
+        assert again.sync(pictures, beside=True).embedded == 0
+        assert [space.fingerprint for space in again.status().spaces] == fingerprints
+        assert len(again.search(pictures / "a.png")) == 3
+    changed = library(model=name)
+    assert changed.sync(pictures).embedded == 0  # it becomes the library's own
+    assert changed.status().fingerprint == fingerprints[1]
+
+
 def test_processors_without_known_flags_have_no_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     flags = {"flags\t: fpu avx512_bf16 sse\n": True, "flags\t: fpu avx512f\n": False, "": False}
     for line, expected in flags.items():

@@ -1,6 +1,6 @@
 // The albums, with their counts: open, make, rename and delete them.
 
-import { isSameCondition, writeCondition } from './conditions.js';
+import { isSameCondition, writeNameCondition } from './conditions.js';
 import { createElement, createIcon } from './dom.js';
 import { createTool } from './facet-list.js';
 import { translate, translator } from './i18n.js';
@@ -14,6 +14,7 @@ import { formatProblem, toProblem } from './problems.js';
  * @typedef {object} Callbacks
  * @property {(condition: string) => void} onToggle
  * @property {() => void} onEdit Albums were changed.
+ * @property {(name: string, other: string) => void} onRename An album has another name.
  * @property {ReturnType<import('./toast.js').createToast>} showToast
  */
 
@@ -65,7 +66,7 @@ export class AlbumList {
   /** @param {Album} album */
   #createRow(album) {
     const { name, count } = album;
-    const condition = writeCondition('album', '=', name.replaceAll('*', '?'));
+    const condition = writeNameCondition('album', name);
     const isActive = this.#where.some((one) => isSameCondition(one, condition));
     const button = createElement('button', {
       type: 'button', class: 'facet', 'aria-pressed': String(isActive), 'data-where': condition,
@@ -95,7 +96,8 @@ export class AlbumList {
   /** @param {Album} album */
   async #rename({ id, name }) {
     const other = await this.#askName(translate('album_rename', { name }), translate('rename'), name);
-    if (other && other !== name) await this.#change(() => this.#api.renameAlbum(id, other));
+    if (!other || other === name) return;
+    if (await this.#change(() => this.#api.renameAlbum(id, other))) this.#callbacks.onRename(name, other);
   }
 
   /**

@@ -61,6 +61,26 @@ export function toggleCondition(where, condition) {
 }
 
 /**
+ * Return conditions with another one in the place of one of them.
+ * @param {readonly string[]} where
+ * @param {string} condition
+ * @param {string} other
+ */
+export function exchangeCondition(where, condition, other) {
+  return where.map((one) => (isSameCondition(one, condition) ? other : one));
+}
+
+/**
+ * Write the condition that a picture has this tag or is in this album. A star in a condition stands
+ * for any text, so a star of the name becomes a question mark, which stands for one letter.
+ * @param {'tag' | 'album'} field
+ * @param {string} name
+ */
+export function writeNameCondition(field, name) {
+  return writeCondition(field, '=', name.replaceAll('*', '?'));
+}
+
+/**
  * Return conditions with another value of a field. Those of the same field and sign go.
  * @param {readonly string[]} where
  * @param {string} field

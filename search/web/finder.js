@@ -2,7 +2,7 @@
 // sidebar on wide screens, a sheet on others.
 
 import { AlbumList } from './album-list.js';
-import { isSameCondition, parseCondition, toggleCondition } from './conditions.js';
+import { exchangeCondition, isSameCondition, parseCondition, toggleCondition, writeNameCondition } from './conditions.js';
 import { createElement, getElement } from './dom.js';
 import { createFacetList, createTool } from './facet-list.js';
 import { FolderTree } from './folder-tree.js';
@@ -66,7 +66,9 @@ export class Finder {
     this.#callbacks = callbacks;
     const onToggle = (/** @type {string} */ condition) => this.#toggle(condition);
     this.#tree = new FolderTree(api, onToggle);
-    this.#albums = new AlbumList(api, ask, { ...callbacks, onToggle });
+    this.#albums = new AlbumList(api, ask, {
+      ...callbacks, onToggle, onRename: (name, other) => this.#follow('album', name, other),
+    });
     this.#ranges = new RangeForm(api, (where) => callbacks.onChange({ where, from: '' }));
     for (const name of GROUPS) this.#createGroup(name);
     this.#bodies.folder.append(this.#tree.element);
@@ -215,6 +217,19 @@ export class Finder {
     this.#callbacks.onChange({ where, from: '', see: '' });
   }
 
+  /**
+   * Keep the pictures of a tag or an album that has another name now.
+   * @param {'tag' | 'album'} field
+   * @param {string} name
+   * @param {string} other
+   */
+  #follow(field, name, other) {
+    const where = this.#route?.where ?? [];
+    const condition = writeNameCondition(field, name);
+    if (!where.some((one) => isSameCondition(one, condition))) return;
+    this.#callbacks.onChange({ where: exchangeCondition(where, condition, writeNameCondition(field, other)), from: '', see: '' });
+  }
+
   /** @param {string} tag */
   #createTagTools(tag) {
     return [createTool('edit', translate('tag_rename', { name: tag }), () => this.#renameTag(tag))];
@@ -231,6 +246,7 @@ export class Finder {
       const { pictures } = await this.#api.renameTag(tag, name);
       this.#callbacks.showToast(translate('tag_renamed', { n: pictures, name }));
       this.#callbacks.onEdit();
+      this.#follow('tag', tag, name);
     } catch (error) {
       this.#callbacks.showToast(formatProblem(toProblem(error), translator));
     }

@@ -29,12 +29,14 @@ test('a condition is read as the server reads it', () => {
 });
 
 test('conditions are added once, and taken back however they are written', () => {
-  const { toggleCondition, replaceCondition, findValue } = conditions;
+  const { exchangeCondition, toggleCondition, replaceCondition, findValue, writeNameCondition } = conditions;
   assert.deepEqual(toggleCondition(['tag=a'], 'tag=b'), ['tag=a', 'tag=b']);
   assert.deepEqual(toggleCondition(['tag:"a"', 'tag=b'], 'tag=a'), ['tag=b']);
   assert.deepEqual(toggleCondition(['not has=gps'], 'not has=gps'), []);
   assert.deepEqual(replaceCondition(['width>=5', 'width<=9', 'tag=a'], 'width', '>=', '7'), ['width<=9', 'tag=a', 'width>=7']);
   assert.deepEqual(replaceCondition(['width>=5'], 'width', '>=', ''), []);
+  assert.deepEqual(exchangeCondition(['tag:"a"', 'type=png'], 'tag=a', 'tag=b'), ['tag=b', 'type=png']);
+  assert.equal(writeNameCondition('album', 'a *'), 'album="a ?"');
   assert.equal(findValue(['date>=2024', 'date<=2025-01'], 'date', '<='), '2025-01');
   assert.equal(findValue(['date>=2024'], 'date', '<='), '');
 });

@@ -193,8 +193,13 @@ def test_albums_are_made_renamed_and_deleted(page: Page, base: str, engine: Engi
     page.press_keys("a", held=Keys.CONTROL)
     page.press_keys(*"Newer", Keys.ENTER)
     page.wait_for("document.querySelector('#finder [data-where=\"album=Newer\"]')")
-    assert {album.name for album in engine.albums.all()} == {"Lisbon", "Newer"}
-    page.click("#finder [aria-label='Delete album Lisbon']")
+    page.click("#finder [aria-label='Rename album Lisbon']")
+    page.press_keys("a", held=Keys.CONTROL)
+    page.press_keys(*"Porto", Keys.ENTER)
+    page.wait_for(f"{QUIET} && {PRESSED} === 'true'", "#finder [data-where='album=Porto']")
+    assert page.evaluate(SHOWN) == "a" and page.read_address() == "/?w=album%3DPorto"
+    assert {album.name for album in engine.albums.all()} == {"Porto", "Newer"}
+    page.click("#finder [aria-label='Delete album Porto']")
     page.click("#ask-confirm")
     page.wait_for(f"{QUIET} && {SHOWN}.length === 4")  # and its condition is gone
     assert [album.name for album in engine.albums.all()] == ["Newer"]
@@ -204,12 +209,14 @@ def test_tags_favourites_and_ratings(page: Page, base: str, engine: Engine) -> N
     ids = [find_id(engine, name) for name in "ab"]
     engine.tags.change(ids, Change(add_tags=("beach",)))
     engine.tags.change(ids[:1], Change(favourite=True, rating=4))
-    page.open(base)
+    page.open(base, "/?w=tag%3Dbeach")
     open_filters(page)
     page.click("#finder [aria-label='Rename tag beach']")
     page.press_keys("a", held=Keys.CONTROL)
     page.press_keys(*"strand", Keys.ENTER)
-    page.wait_for("document.querySelector('#finder [data-where=\"tag=strand\"]')")
+    page.wait_for(f"{QUIET} && {PRESSED} === 'true'", "#finder [data-where='tag=strand']")
+    assert page.evaluate(f"{SHOWN}.length") == 2 and page.read_address() == "/?w=tag%3Dstrand"
+    page.click("#finder [data-where='tag=strand']")
     assert engine.picture(ids[0]).tags == ("strand",)
     for condition in ("is=favourite", "rating=4"):
         page.click(f"#finder [data-where='{condition}']")

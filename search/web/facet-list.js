@@ -17,6 +17,7 @@ const FEW = 8; // values that are shown at first
  * @property {(condition: string) => void} onToggle
  * @property {(value: string) => Node[]} [createTools] Buttons beside a value.
  * @property {(name: string) => boolean} [accepts] Which conditions of the field are in this list.
+ * @property {string} [none] What is shown without a value.
  */
 
 /**
@@ -43,9 +44,9 @@ export function addActive(facets, where, field, accepts = () => true) {
  * @param {FacetListOptions} options
  * @returns {HTMLElement}
  */
-export function createFacetList({ field, facets, where, onToggle, createTools, accepts }) {
+export function createFacetList({ field, facets, where, onToggle, createTools, accepts, none = translate('filters_none') }) {
   const all = addActive(facets, where, field, accepts).filter((one) => one.where);
-  if (!all.length) return createElement('p', { class: 'hint', text: translate('filters_none') });
+  if (!all.length) return createElement('p', { class: 'hint', text: none });
   const isActive = (/** @type {Facet} */ one) => where.some((condition) => isSameCondition(condition, one.where));
   const list = createElement('ul', { class: field === 'color' ? 'facets color-facets' : 'facets', role: 'list' });
   const rows = all.map((one) => {

@@ -190,7 +190,7 @@ export class Finder {
     const hasCollection = fields.collection?.length || where.some((one) => parseCondition(one)?.field === 'collection');
     this.#bodies.collection.closest('details')?.toggleAttribute('hidden', !hasCollection);
     this.#bodies.tag.replaceChildren(createFacetList({
-      field: 'tag', facets: fields.tag ?? [], where, onToggle, createTools: (tag) => this.#createTagTools(tag),
+      field: 'tag', facets: fields.tag ?? [], where, onToggle, createTools: (tag) => this.#createTagTools(tag), none: translate('tag_none'),
     }));
     const isYear = (/** @type {string} */ value) => value.length <= 4;
     const years = where.map(parseCondition).filter((one) => one?.field === 'date' && one.sign === '=').map((one) => one?.value.slice(0, 4));

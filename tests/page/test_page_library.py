@@ -292,7 +292,7 @@ def test_the_settings_tell_whether_text_is_read(page: Page, engine: Engine, fold
     engine.status = lambda *_, **__: status  # type: ignore[method-assign]
     with owned(engine, page):
         page.click(".bar [data-settings]")
-        state = "On, by the setting ocr. 7 pictures read"
+        state = "On, since the setting ocr is on. 7 pictures read"
         page.wait_for(
             "document.getElementById('settings-text').textContent === arguments[0]", state
         )

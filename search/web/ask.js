@@ -111,6 +111,7 @@ export class AskDialog {
       this.#isOther = false;
       this.#dialog.showModal();
       (isText ? this.#field : getElement('ask-cancel')).focus();
+      if (isText) this.#field.select(); // what is typed replaces a proposed name
     });
   }
 

@@ -47,8 +47,7 @@ def save(page: Page, name: str) -> str:
     page.click("#search-save")
     page.wait_for(f"{OPEN_DIALOG} === 'ask'")
     proposed = str(page.evaluate("document.getElementById('ask-text').value"))
-    page.find("#ask-text").clear()
-    page.find("#ask-text").send_keys(name, Keys.ENTER)
+    page.press_keys(*name, Keys.ENTER)  # the proposed name is selected
     return proposed
 
 

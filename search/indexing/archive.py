@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Callable, Generator, Sequence
 from datetime import datetime
@@ -57,7 +58,7 @@ def stream_archive(
                 missing.append(f"{shown(picture.path)}: {error}")
                 continue
             with file:
-                info = zipfile.ZipInfo(names.add(_choose_name(picture)), _date(picture))
+                info = zipfile.ZipInfo(names.add(_choose_name(picture)), _date(picture, file))
                 info.external_attr = 0o644 << 16
                 left = info.file_size = _measure(picture, file)
                 with archive.open(info, "w") as entry:
@@ -107,12 +108,16 @@ def _choose_name(picture: Picture) -> str:
     return make_file_name(name, ENDINGS.get(kind, kind), picture.id[:12])
 
 
-def _date(picture: Picture) -> tuple[int, int, int, int, int, int]:
-    """Return when a picture was taken, as far as an archive can tell it."""
+def _date(picture: Picture, file: BinaryIO) -> tuple[int, int, int, int, int, int]:
+    """Return when a picture was taken, or else when its file was changed, as far as an archive can
+    tell it."""
     try:
         moment = datetime.fromisoformat(picture.metadata.taken or "")
     except ValueError:
-        return FIRST_YEAR, 1, 1, 0, 0, 0
+        try:
+            moment = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime)
+        except (OSError, ValueError, OverflowError):  # it is no file of this machine
+            return FIRST_YEAR, 1, 1, 0, 0, 0
     if not FIRST_YEAR <= moment.year <= LAST_YEAR:
         return FIRST_YEAR, 1, 1, 0, 0, 0
     return moment.year, moment.month, moment.day, moment.hour, moment.minute, moment.second

@@ -10,6 +10,7 @@ import resource
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,18 @@ def test_files_are_downloaded_as_an_archive(
     assert read_archive(form.content) == {"1.jpg": jpeg(1), "1 (2).JPG": jpeg(4)}
     form = client.post(f"{IMAGES}/download", data={"ids": f"{ids[0][:9]}\r\n{ids[1]}"})
     assert len(read_archive(form.content)) == 2
+
+
+def test_files_of_an_archive_have_the_date_of_their_files(
+    client: httpx.Client, folder: Path, engine: Engine
+) -> None:
+    """Where a picture does not say when it was taken."""
+    moment = datetime(2011, 5, 6, 7, 8, 10)
+    os.utime(paint(folder / "9.jpg", 9), (moment.timestamp(),) * 2)
+    engine.sync(folder)
+    data = client.post(f"{IMAGES}/download", json={"ids": [identity(9)]}).content
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.infolist()[0].date_time == moment.timetuple()[:6]
 
 
 def test_an_archive_names_what_it_lacks(client: httpx.Client, folder: Path, tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ sample pictures. The first listing compares all, in a process of its own; then 1
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import math
 import os
@@ -44,8 +43,9 @@ from search import Engine
 from search.catalog.writes import digest, pack
 from search.embedders.mini import Mini
 from search.media.colors import measure_distance, to_lab
+from search.media.images import thumbnail
 from search.querying.copies import likeness_of
-from search.querying.difference import SIDE, measure_difference
+from search.querying.difference import measure_difference, read_levels
 
 SAMPLES = Path(search.__file__).parent / "samples"
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -101,11 +101,7 @@ class Likened:
 
 def _draw_grid(picture: Image.Image) -> np.ndarray:
     """Return the grey levels of a picture, by way of a thumbnail as the library stores it."""
-    small, out = picture.copy(), io.BytesIO()
-    small.thumbnail((256, 256))
-    small.save(out, "WEBP")
-    grey = Image.open(out).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
-    return np.asarray(grey)
+    return read_levels(thumbnail(picture))
 
 
 def _draw_page(rng: random.Random, layout: str) -> Image.Image:

@@ -34,7 +34,7 @@ class Likeness:
 
     copy: float
     similar: float
-    difference: float = 0.5
+    difference: float = 0.42
     ratio: float = 1.25
     color: float = 20.0
 

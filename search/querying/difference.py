@@ -37,8 +37,9 @@ class ThumbnailComparer:
 
     The grey levels of two pictures, mirrored if that is nearer, are brought to the same mean and
     spread. Their difference is the mean of the `WORST` cells, in standard deviations of the grey
-    levels: 0 for equal pictures, some .1 after another compression or size, above .6 for other
-    pages of text in the same layout, above 1.3 for other photographs (`scripts/bench duplicates`).
+    levels: 0 for equal pictures, some .1 after another compression or size, above .4 for other
+    chats in the same layout, more for other pages of text and other photographs
+    (`scripts/bench duplicates`).
     """
 
     def __init__(self, read: Callable[[str], bytes]) -> None:
@@ -94,9 +95,7 @@ class ThumbnailComparer:
                 self._grids.move_to_end(picture_id)
                 return self._grids[picture_id]
         try:
-            with Image.open(io.BytesIO(self._read(picture_id))) as thumbnail:
-                grey = thumbnail.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
-                grid: Grid | None = np.asarray(grey)
+            grid: Grid | None = read_levels(self._read(picture_id))
         except (LookalikeError, OSError):  # its file is away, and there is no thumbnail
             grid = None
         with self._lock:
@@ -104,6 +103,16 @@ class ThumbnailComparer:
             while len(self._grids) > REMEMBERED:
                 self._grids.popitem(last=False)
         return grid
+
+
+def read_levels(thumbnail: bytes) -> Grid:
+    """Return the grey levels of a thumbnail, (SIDE, SIDE). Raises OSError for another file.
+
+    The filter is smooth: boxes of thumbnails of two sizes hold other parts of an edge, so that the
+    half size of a picture differed from it as much as another page of text.
+    """
+    with Image.open(io.BytesIO(thumbnail)) as picture:
+        return np.asarray(picture.convert("L").resize((SIDE, SIDE), Image.Resampling.HAMMING))
 
 
 def measure_difference(left: Grid, right: Grid) -> Vectors:

@@ -24,7 +24,8 @@ from search.catalog.writes import Space
 from search.types import RowIds, Vectors
 from search.vectors.replay import Run, run_here
 
-FORMAT = "1"
+FORMAT = "2"
+"""Of the file, and of how pictures are measured."""
 FLOOR = 0.85
 """Cosine below which no pair is kept."""
 NEAREST = 100

@@ -11,6 +11,7 @@ from helpers.project import SAMPLES
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from search.errors import NotFoundError
+from search.media.images import thumbnail
 from search.querying.copies import likeness_of
 from search.querying.difference import ThumbnailComparer
 
@@ -32,9 +33,7 @@ def measure(one: Image.Image, other: Image.Image) -> float:
     """Return the difference of the thumbnails of two pictures."""
     data = {}
     for name, picture in (("a" * 64, one), ("b" * 64, other)):
-        small = picture.copy()
-        small.thumbnail((256, 256))
-        data[name] = save(small)
+        data[name] = thumbnail(picture)
     comparer = ThumbnailComparer(lambda name: data[name])
     (difference,) = comparer.measure(["a" * 64], ["b" * 64])
     (again,) = comparer.measure(["b" * 64], ["a" * 64])
@@ -73,6 +72,18 @@ def draw_page(seed: int) -> Image.Image:
             draw.rectangle((x, y, min(x + width, 510), y + 9), fill="black")
             x += width + 8
     return page
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_half_the_size_of_a_small_picture_with_hard_edges_hardly_differs(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    picture = Image.new("RGB", (384, 256), "white")
+    draw = ImageDraw.Draw(picture)
+    for _ in range(30):
+        corners = rng.integers(0, (384, 256), (3, 2)).flatten().tolist()
+        draw.polygon(corners, tuple(rng.integers(0, 256, 3).tolist()))
+    half = picture.resize((192, 128), Image.Resampling.LANCZOS)
+    assert measure(picture, half) < LIMIT / 2
 
 
 def test_pages_of_other_text_in_one_layout_differ() -> None:

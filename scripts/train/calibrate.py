@@ -49,13 +49,13 @@ def main() -> None:
     shipped = json.loads(SHIPPED.read_text())
     fitted = shipped.setdefault(Mini().fingerprint, {})
     for name in [options.kind] if options.kind else FEATURES:
-        features = FEATURES[name]
+        names = FEATURES[name]
         pairs = [(one, pair) for one in entries if (pair := read_pair(name, one))]
-        x = read_features(name, [pair for _, pair in pairs])
+        x = read_features(names, [pair for _, pair in pairs])
         is_copy = np.array([one["is_copy"] for one, _ in pairs])
         halves = np.array([one["half"] for one, _ in pairs])
         weights = balance([one for one, _ in pairs])
-        names, train = list(features), np.repeat(halves == 0, weights)
+        train = np.repeat(halves == 0, weights)
         rows, truth = np.repeat(x, weights, 0), np.repeat(is_copy, weights)
         predicted = fit(names, rows[train], truth[train]).predict_all(rows[~train])
         error = calibration_error(predicted, truth[~train])

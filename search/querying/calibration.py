@@ -29,6 +29,8 @@ RIDGE = 1e-3
 """Weight of the squared coefficients of standardized features: bounds them where the classes are
 separable."""
 STEPS = 50
+COLOR_SCALE = 5.0
+"""Distance of colors (CIEDE2000) that halves their closeness."""
 OFFSET = 1e-3
 """Added to a distance before its logarithm is taken, since that of equal vectors is 0."""
 Array = npt.NDArray[np.float64]
@@ -206,26 +208,36 @@ def _read_agreement(pair: ScoredPair) -> float:
     return pair.evidence.agreement if pair.evidence else 0.0
 
 
+def _read_overlap(pair: ScoredPair) -> float:
+    return max(pair.evidence.query_overlap, pair.evidence.hit_overlap) if pair.evidence else 0.0
+
+
+def _measure_closeness(pair: ScoredPair) -> float:
+    """Return how near the colors are, 0 to 1; 0 where nothing overlaps."""
+    distance = pair.evidence.color_distance if pair.evidence else None
+    return 0.0 if distance is None else 1 / (1 + distance / COLOR_SCALE)
+
+
 def _is_edited(pair: ScoredPair) -> float:
     return float(pair.evidence is not None and pair.evidence.verdict == "edited")
 
 
-FEATURES: dict[str, dict[str, Callable[[ScoredPair], float]]] = {
-    "cosine": {"distance": lambda one: to_distance(one.score)},
-    "verified": {
-        "distance": lambda one: to_distance(one.score),
-        "inliers": _count_inliers,
-        "agreement": _read_agreement,
-        "edited": _is_edited,
-    },
+READERS: dict[str, Callable[[ScoredPair], float]] = {
+    "distance": lambda one: to_distance(one.score),
+    "inliers": _count_inliers,
+    "agreement": _read_agreement,
+    "overlap": _read_overlap,
+    "color": _measure_closeness,
+    "edited": _is_edited,
 }
-"""Calibrations by the evidence they need -> their features by name."""
+"""Features of a pair by name."""
+FEATURES: dict[str, tuple[str, ...]] = {"cosine": ("distance",), "verified": tuple(READERS)}
+"""Calibrations by the evidence they need -> names of the features that a new one is fitted to."""
 
 
-def read_features(kind: str, pairs: Sequence[ScoredPair]) -> Array:
-    """Return the features (n, f) of a kind of calibration."""
-    readers = FEATURES[kind].values()
-    return np.array([[read(one) for read in readers] for one in pairs], np.float64)
+def read_features(names: Sequence[str], pairs: Sequence[ScoredPair]) -> Array:
+    """Return features (n, f) of pairs, by names of `READERS`."""
+    return np.array([[READERS[name](one) for name in names] for one in pairs], np.float64)
 
 
 def estimate_probabilities(
@@ -243,7 +255,7 @@ def estimate_probabilities(
             if one is not None and (one.evidence is not None) == (kind == "verified")
         ]
         if chosen:
-            x = read_features(kind, [one for _, one in chosen])
+            x = read_features(calibration.features, [one for _, one in chosen])
             values = calibration.predict_all(x).tolist()
             for (i, _), value in zip(chosen, values, strict=True):
                 probabilities[i] = round(value, 4)

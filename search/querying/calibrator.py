@@ -79,15 +79,15 @@ class LibraryCalibrator:
             yield CalibrationProgress(place + 1, len(ids))
         fitted, errors = dict[str, Calibration](), dict[str, float]()
         usable = [one for one in pairs if one.hit.score is not None and not one.hit.low_content]
-        for name, features in FEATURES.items():
+        for name, names in FEATURES.items():
             chosen = [one for one in usable if name != "verified" or one.hit.evidence is not None]
             is_copy = np.array([one.is_copy for one in chosen], bool)
             places = np.array([one.picture for one in chosen])
             scored = [ScoredPair(one.hit.score or 0.0, one.hit.evidence) for one in chosen]
             try:
-                x = read_features(name, scored)
-                fitted[name] = fit(list(features), x, is_copy)
-                errors[name] = round(_measure(list(features), x, is_copy, places), 4)
+                x = read_features(names, scored)
+                fitted[name] = fit(names, x, is_copy)
+                errors[name] = round(_measure(names, x, is_copy, places), 4)
             except ValueError:
                 log.warning("no calibration by %s: its pairs are of one kind", name)
         if not fitted:

@@ -39,6 +39,7 @@ from search.media.local_features import (
 )
 from search.media.open_file import FilePlace, read_first
 from search.media.thumbnails import Thumbnails
+from search.querying.calibration import COLOR_SCALE
 from search.querying.geometry import (
     Alignment,
     Matrix,
@@ -84,8 +85,6 @@ LEAST_SHOWN = 0.4
 """The same for a frame of a film, whose camera may have moved on, if the pixels agree."""
 EQUAL_AGREEMENT, EQUAL_COLORS = 0.95, 1.5
 """Least agreement, and greatest distance of colors (CIEDE2000), of equal pixels."""
-COLOR_SCALE = 5.0
-"""Distance of colors (CIEDE2000) that halves the strength of evidence."""
 LEAST_BLOCKS, WHOLE_BLOCKS = 4, 16
 """Blocks with content that must be compared, with points and without."""
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from search.querying.calibration import (
+    FEATURES,
     Calibration,
+    ScoredPair,
     calibration_error,
+    estimate_probabilities,
     fit,
     fit_isotonic,
+    read_features,
     to_distance,
 )
+from search.records.hits import Evidence
 
 
 def draw_pairs(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -46,6 +53,22 @@ def test_a_calibration_is_stored_as_json() -> None:
 def test_one_kind_of_pairs_is_not_enough(value: bool) -> None:
     with pytest.raises(ValueError, match="both kinds"):
         fit(["a"], np.zeros((10, 1)), np.full(10, value))
+
+
+def test_a_calibration_reads_the_features_that_it_was_fitted_to() -> None:
+    """Libraries have stored ones of fewer features."""
+    rng = np.random.default_rng(0)
+    pairs, is_copy = list[ScoredPair](), rng.random(400) < 0.5
+    for copy in is_copy.tolist():
+        shown = Evidence(
+            "edited" if copy else "alike", int(40 * copy), agreement=0.9 * copy, query_overlap=copy
+        )
+        pairs.append(ScoredPair(float(rng.normal(0.6 + 0.2 * copy, 0.1)), shown))
+    for names in (("distance", "inliers", "agreement", "edited"), FEATURES["verified"]):
+        fitted = fit(names, read_features(names, pairs), is_copy)
+        stored = Calibration.from_json(json.loads(json.dumps(fitted.to_json())))
+        estimated = np.array(estimate_probabilities({"verified": stored}, pairs), float)
+        assert stored.features == names and ((estimated > 0.5) == is_copy).all()
 
 
 def test_separable_pairs_and_constant_features_have_bounded_weights() -> None:

@@ -294,8 +294,8 @@ class Models:
             return space
         with suppress(ModelError):  # weights that are not here cannot be the library's
             opened = [self.open(check_name(name), bf16) for bf16 in (False, True)]
-            found = (find_space(spaces, one.fingerprint) for one in opened)
-            return next((space for space in found if space), None)
+            matches = (find_space(spaces, one.fingerprint) for one in opened)
+            return next((space for space in matches if space), None)
         return None
 
     def prepare(self, embedder: Embedder, count: int) -> None:

@@ -123,8 +123,9 @@ class Engine:
 
         model: for a new library, or to change to; None takes the library's own. more: other
         settings by name; `say`, a function that takes the rare line for the user; and `one_shot`,
-        True for a program that ends after a few pictures: `mini` then embeds them without torch,
-        whose import takes longer. Raises LookalikeError.
+        True for a program that runs one command and ends: `mini` embeds a few pictures without
+        torch, whose import takes longer, and an exported network pauses for no query. Raises
+        LookalikeError.
         """
         report, one_shot = more.pop("say", lambda _: None), bool(more.pop("one_shot", False))
         settings = Settings.load(home=home, model=model, device=device, **more)
@@ -480,6 +481,7 @@ class Engine:
         expand: int = 0,
         restore: bool = False,
         mask: ImageSource | None = None,
+        fuse: Mapping[str, float] | None = None,
     ) -> Hits:
         """Find the pictures that look most like a query, best first.
 
@@ -491,7 +493,7 @@ class Engine:
         min_score: cosine in [-1, 1]. model: whose vectors are compared, by name or fingerprint;
         `status().spaces` lists them. where: conditions, such as "type=jpeg and width>=1000"; alone,
         it lists the pictures that hold them. sort, collapse, kind, offset, verify, expand,
-        restore, mask: see `Query`.
+        restore, mask, fuse: see `Query`.
         hidden: hidden pictures are found too. line: more terms and conditions, such as "2:beach -
         people date:2024" (`search.querying.line`). Raises LookalikeError.
         """
@@ -503,10 +505,13 @@ class Engine:
             if query is not None and image is not None:
                 raise QueryError("give one picture or a list of them, not both `query` and `image`")
             image = image if query is None else query
-            query = Query.of(image, text=text, vector=vector, crop=crop, mask=mask, **more)
+            query = Query.of(
+                image, text=text, vector=vector, crop=crop, mask=mask, fuse=fuse, **more
+            )
         elif (
             image is not None
             or mask is not None
+            or fuse
             or (text, vector, crop) != (None,) * 3
             or (k, *(value for name, value in more.items() if name != "k" and value)) != (10,)
         ):

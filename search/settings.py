@@ -79,7 +79,8 @@ class Settings(BaseModel):
     """Database of the catalog, as `postgresql+psycopg://USER@HOST/DATABASE` (see docs/scale.md). By
     default it is a SQLite file in `home`."""
     model: str | None = None
-    """Model for a new library, or to change to: `auto`, `mini`, or one of open_clip or timm."""
+    """Model for a new library, or to change to: `auto`, `mini`, `diffusion`, or one of open_clip or
+    timm."""
     device: str = "cpu"
     """torch device that the model runs on."""
     backend: Literal["auto", "torch", "onnxruntime", "openvino", "torch-bf16"] = "auto"

@@ -145,6 +145,22 @@ def file_stem(argument: str) -> str:
     return plain or "picture"
 
 
+def parse_weights(values: Sequence[str]) -> dict[str, float]:
+    """Return the weights of `NAME=WEIGHT`, by name. Raises BadParameter for anything else."""
+    weights = dict[str, float]()
+    for value in values:
+        name, equals, weight = value.rpartition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"--fuse {value}: give MODEL=WEIGHT, such as diffusion=0.2")
+        try:
+            weights[name] = float(weight)
+        except ValueError:
+            weights[name] = 0.0
+        if not 0 < weights[name] < float("inf"):
+            raise typer.BadParameter(f"--fuse {value}: give a weight above 0")
+    return weights
+
+
 def _parse_weight(value: str) -> float:
     try:
         weight = float(value)

@@ -98,6 +98,13 @@ def search(
             metavar="N", help="Add the N nearest pictures of the library to the query, 0 to 100."
         ),
     ] = 0,
+    fuse: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL=WEIGHT",
+            help="Compare pictures under another model of the library too, such as diffusion=0.2.",
+        ),
+    ] = None,
     restore: Annotated[
         bool,
         typer.Option(
@@ -171,6 +178,7 @@ def search(
         expand=expand,
         restore=restore,
         mask=None if mask is None else str(mask),
+        fuse=arguments.parse_weights(fuse or ()),
     )
     query = replace(query, hidden=find_hidden, verify=verify)
     # it sends neither thumbnails nor files, and what is saved there is saved here

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
-from search.embedders import mini, openclip, timm
+from search.embedders import diffusion, mini, openclip, timm
 from search.embedders.backends import Backends
 from search.embedders.base import Embedder
 from search.embedders.json_cache import JsonCache
@@ -55,9 +55,11 @@ class Kind(Protocol):
         ...
 
 
-KINDS: Mapping[str, Kind] = MappingProxyType({"mini": mini, "mini-1": mini, "timm": timm})
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {"mini": mini, "mini-1": mini, "diffusion": diffusion, "timm": timm}
+)
 """First part of a name, before a colon -> kind. All other names are of open_clip."""
-NAMES = f"auto, {mini.NAMES}, {openclip.NAMES}, or {timm.NAMES}"
+NAMES = f"auto, {mini.NAMES}, {diffusion.NAMES}, {openclip.NAMES}, or {timm.NAMES}"
 
 
 def _find_kind(name: str) -> Kind:
@@ -66,8 +68,6 @@ def _find_kind(name: str) -> Kind:
 
 def check_name(name: str) -> str:
     """Return a valid name, with an absolute path. Raises ModelError with a list of names."""
-    if name.partition(":")[0] == "diffusion":
-        raise ModelError(f"model {name} is not part of this version; give one of: {NAMES}")
     try:
         return _find_kind(name).check_name(name)
     except ModelError as error:

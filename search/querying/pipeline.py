@@ -174,8 +174,40 @@ class Ranking:
     evidence: Mapping[int, Evidence] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class ModelQuery:
+    """A query under one model.
+
+    space: of the model. terms: of the query, resolved. embedder: None if all terms are vectors.
+    vector: (dim,) that stands for the terms, if it is known. weight: of its cosines.
+    """
+
+    space: Space
+    retriever: Retriever
+    store: VectorStore
+    terms: Sequence[ResolvedTerm]
+    embedder: Embedder | None
+    vector: Vectors | None = None
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which pictures are retrieved.
+
+    first: how many are looked at first. ranked: how many must hold the conditions. among: these row
+    ids instead. selection: the conditions; None if all retrieved pictures hold them.
+    """
+
+    first: int
+    ranked: int
+    among: Sequence[int] | None
+    selection: Selection | None
+
+
 class Searcher:
-    """Answers queries under one model. Threads may share it."""
+    """Answers queries under one model, and with `Query.fuse` under others as well. Threads may
+    share it."""
 
     def __init__(
         self,
@@ -192,9 +224,7 @@ class Searcher:
         self._reader = parts.reader.with_hidden() if hidden else parts.reader
         self._texts = TextReader(self._reader, parts.models, space)
         self._matcher = TextMatcher(self._reader)
-        self._terms = TermResolver(parts.reader, parts.resolver, parts.models, space)
         self._embedder = QueryEmbedder()
-        self._retriever = Retriever(parts.indexes, space)
         self._ranker, self._label_ranker = Ranker(parts.reader, space), LabelRanker(parts.reader)
         self._filter, self._describer = ScoreFilter(), HitDescriber()
         self._grouper = CopyGrouper(parts.reader, space, lambda: parts.comparer)
@@ -239,7 +269,7 @@ class Searcher:
 
         None for all unless the query is one picture with content: a sum of terms is no picture.
         """
-        if query.expand:  # the score is not that of the pair
+        if query.expand or query.fuse:  # the score is not that of the pair
             return [None] * len(candidates)
         term = query.terms[0] if len(query.terms) == 1 else None
         if term is None or term.image is None or term.weight <= 0 or ranking.low_content:
@@ -290,14 +320,22 @@ class Searcher:
         if not terms:  # no word is known
             return Ranking([])
         is_compared = query.kind is not None or query.verify
-        resolved = self._terms.resolve(list(terms.values()), is_compared, query.verifies)
+        other_spaces, parts = self._choose_others(query), self._parts
+        resolver = TermResolver(
+            parts.reader, parts.resolver, parts.models, self.space, other_spaces
+        )
+        resolved = resolver.resolve(list(terms.values()), is_compared, query.verifies)
         pages = tuple(
             PagePicture(i, fetched.page, fetched.url)
             for i, term in zip(terms, resolved, strict=True)
             if (fetched := term.fetched) and fetched.page
         )
-        needs_model = any(term.vector is None for term in resolved)
-        embedder = self._models.open_for(self.space) if needs_model else None
+        own = self._open_model_query(self.space, resolved)
+        pictured = [term.fused for term in resolved if term.fused]
+        others = [
+            self._open_model_query(space, [fused[i] for fused in pictured], query.fuse[name])
+            for i, (space, name) in enumerate(zip(other_spaces, query.fuse, strict=True))
+        ]
         only_names = len(parsed) == len(query.terms) and not any(
             one.understood.words for one in parsed.values()
         )
@@ -312,7 +350,7 @@ class Searcher:
             chosen = selection.choose(among)
             among = [row_id for row_id in among if row_id in chosen]
         matches = self._matcher.match(query)
-        ranked = max(count, DEPTH) if matches else count
+        ranked = max(count, DEPTH) if matches or others else count
         verifier: Verifier | None = None
         pictures: list[QueryFeatures] = []
         shared: list[int] = []
@@ -328,51 +366,36 @@ class Searcher:
             ranked = max(ranked, VERIFIED)
         # most conditions hold for enough of the nearest pictures
         first = ranked if selection.criterion is None else min(max(4 * ranked, NEAREST), MAX_K)
-        store, visible = self._retriever.open_store(), self._reader.visible_ids(self.space)
+        store, visible = own.store, self._reader.visible_ids(self.space)
         is_limited = selection.criterion is not None and among is None
         known = selection.find_row_ids() if is_limited else None
         # a server counts as slowly as it searches
         if known is not None and not store.remote and FEW * len(known) <= store.count:
             first, visible, is_limited = ranked, known, False
         clock.begin("embed")
-
-        expanded: Vectors | None = None
         if query.expand and among is None:
-            expanded = self._expand(query, resolved, embedder, store)
-
-        def embed() -> Vectors:
-            return self._embedder.embed(resolved, embedder) if expanded is None else expanded
-
-        def embed_and_retrieve() -> tuple[Vectors, list[int]]:
-            vector = embed()
-            clock.begin("search")
-            return vector, self._retriever.retrieve(store, vector, first, among, visible)
-
-        if store.remote:
-            vector = self._runtime.run(embed, urgent=True)
-            clock.begin("search")
-            row_ids = self._retrieve_remotely(store, vector, first, among, visible)
-        else:  # one task, since two might each wait for a task of somebody else
-            vector, row_ids = self._runtime.run(embed_and_retrieve, urgent=True)
-        if is_limited:
-            chosen = selection.choose(row_ids)
-            if len(chosen) >= ranked or len(row_ids) < first:
-                row_ids = [row_id for row_id in row_ids if row_id in chosen][: 2 * ranked + 10]
-            else:  # the condition holds for few pictures, or for others than the nearest
-                row_ids = self._retrieve(store, vector, ranked, selection.row_ids())
+            own = replace(own, vector=self._expand(query, own))
+        scope = Scope(first, ranked, among, selection if is_limited else None)
+        vector, row_ids = self._find(own, scope, visible, clock)
+        rivals = list[tuple[Space, Vectors, float]]()
+        for other in others:
+            is_known = known is not None and visible is known
+            allowed = known if is_known else self._reader.visible_ids(other.space)
+            other_vector, other_ids = self._find(other, scope, allowed, clock)
+            rivals.append((other.space, other_vector, other.weight))
+            row_ids += other_ids
         if matches and among is None:
             matched = select_matched(matches, visible)
             if is_limited:  # else `visible` has the selected ones alone
                 chosen = selection.choose(matched.tolist())
                 matched = matched[[row_id in chosen for row_id in matched.tolist()]]
-            row_ids += self._retrieve(store, vector, count, matched)
-            row_ids = list(dict.fromkeys(row_ids))
+            row_ids += self._retrieve(own, vector, count, matched)
         row_ids = list(dict.fromkeys([*row_ids, *self._select_visible(shared)]))
         query_ids = {term.picture_id for term in resolved}
         ranked = max(ranked, len(row_ids))
         if (seen := _find_seen(query, parsed)) is None:
             needed = count if verifier is None else ranked
-            candidates = self._ranker.rank(vector, row_ids, needed, query_ids, matches)
+            candidates = self._ranker.rank(vector, row_ids, needed, query_ids, matches, rivals)
         else:
             chosen = selection.choose(seen)
             seen = {row_id: probability for row_id, probability in seen.items() if row_id in chosen}
@@ -394,22 +417,75 @@ class Searcher:
         blank = any(is_low_content(term.pixels) for term in resolved if term.pixels is not None)
         return Ranking(candidates, blank, pages, kinds=kinds, evidence=evidence)
 
-    def _expand(
-        self,
-        query: Query,
-        resolved: Sequence[ResolvedTerm],
-        embedder: Embedder | None,
-        store: VectorStore,
-    ) -> Vectors:
+    def _choose_others(self, query: Query) -> list[Space]:
+        """Return the spaces of the models that a query fuses. Raises QueryError for a model that
+        does not serve."""
+        spaces = self._reader.spaces() if query.fuse else []
+        others = list[Space]()
+        for name in query.fuse:
+            space = find_space(spaces, name)
+            if space is None:
+                raise QueryError(describe_missing(name, spaces))
+            if space in (self.space, *others):
+                raise QueryError(f"fuse names {name}, whose vectors are compared already")
+            others.append(space)
+        return others
+
+    def _open_model_query(
+        self, space: Space, terms: Sequence[ResolvedTerm], weight: float = 1.0
+    ) -> ModelQuery:
+        """Open what answers terms under a model."""
+        retriever = Retriever(self._parts.indexes, space)
+        needs_model = any(term.vector is None for term in terms)
+        embedder = self._models.open_for(space) if needs_model else None
+        return ModelQuery(space, retriever, retriever.open_store(), terms, embedder, None, weight)
+
+    def _find(
+        self, query: ModelQuery, scope: Scope, visible: RowIds | None, clock: Stopwatch
+    ) -> tuple[Vectors, list[int]]:
+        """Return the vector of a query, (dim,), and row ids of the nearest pictures.
+
+        visible: row ids that may be returned; None for all. clock: is told when a stage begins.
+        """
+        store, retriever, first, among = query.store, query.retriever, scope.first, scope.among
+
+        def embed() -> Vectors:
+            if query.vector is not None:
+                return query.vector
+            return self._embedder.embed(query.terms, query.embedder)
+
+        def embed_and_retrieve() -> tuple[Vectors, list[int]]:
+            vector = embed()
+            clock.begin("search")
+            return vector, retriever.retrieve(store, vector, first, among, visible)
+
+        clock.begin("embed")
+        if store.remote:
+            vector = self._runtime.run(embed, urgent=True)
+            clock.begin("search")
+            row_ids = self._retrieve_remotely(query, vector, first, among, visible)
+        else:  # one task, since two might each wait for a task of somebody else
+            vector, row_ids = self._runtime.run(embed_and_retrieve, urgent=True)
+        if scope.selection is not None:
+            chosen, ranked = scope.selection.choose(row_ids), scope.ranked
+            if len(chosen) >= ranked or len(row_ids) < first:
+                row_ids = [row_id for row_id in row_ids if row_id in chosen][: 2 * ranked + 10]
+            else:  # the condition holds for few pictures, or for others than the nearest
+                row_ids = self._retrieve(query, vector, ranked, scope.selection.row_ids())
+        return vector, row_ids
+
+    def _expand(self, query: Query, own: ModelQuery) -> Vectors:
         """Return the vector of a query, (dim,), expanded by the nearest pictures that searches
         show, whether they hold the conditions or not. Pictures of the query itself do not count."""
-        vector = self._runtime.run(lambda: self._embedder.embed(resolved, embedder), urgent=True)
-        named = (*(term.picture_id for term in query.terms), *(one.picture_id for one in resolved))
-        own = tuple({one for one in named if one})
-        count = query.expand + len(own)
-        row_ids = self._retrieve(store, vector, count, self._reader.visible_ids(self.space))
+        vector = self._runtime.run(
+            lambda: self._embedder.embed(own.terms, own.embedder), urgent=True
+        )
+        named = (*(term.picture_id for term in query.terms), *(one.picture_id for one in own.terms))
+        ids = tuple({one for one in named if one})
+        count = query.expand + len(ids)
+        row_ids = self._retrieve(own, vector, count, self._reader.visible_ids(self.space))
         names = self._reader.picture_ids(row_ids)
-        others = [row_id for row_id, name in names.items() if not name.startswith(own)]
+        others = [row_id for row_id, name in names.items() if not name.startswith(ids)]
         _, stored = self._reader.load_vectors(self.space, sorted(others))
         best = np.argsort(-rescore(vector, stored), kind="stable")[: query.expand]
         return expand_vector(vector, stored[best])
@@ -431,17 +507,17 @@ class Searcher:
         return [int(row_id) for row_id in some[np.isin(some, visible)]]
 
     def _retrieve(
-        self, store: VectorStore, vector: Vectors, k: int, selected: RowIds | None
+        self, query: ModelQuery, vector: Vectors, k: int, selected: RowIds | None
     ) -> list[int]:
         """Retrieve from selected pictures; None for all. Raises StoreError."""
-        if store.remote:
-            return self._retrieve_remotely(store, vector, k, None, selected)
-        work = partial(self._retriever.retrieve, store, vector, k, None, selected)
+        if query.store.remote:
+            return self._retrieve_remotely(query, vector, k, None, selected)
+        work = partial(query.retriever.retrieve, query.store, vector, k, None, selected)
         return self._runtime.run(work, urgent=True)
 
     def _retrieve_remotely(
         self,
-        store: VectorStore,
+        query: ModelQuery,
         vector: Vectors,
         k: int,
         among: Sequence[int] | None,
@@ -451,13 +527,14 @@ class Searcher:
 
         Raises StoreError.
         """
+        retrieve = query.retriever.retrieve
         try:
-            return self._retriever.retrieve(store, vector, k, among, visible)
+            return retrieve(query.store, vector, k, among, visible)
         except StoreError:
-            other = self._retriever.open_store()
+            other = query.retriever.open_store()
         if other.remote:
-            return self._retriever.retrieve(other, vector, k, among, visible)
-        work = partial(self._retriever.retrieve, other, vector, k, among, visible)
+            return retrieve(other, vector, k, among, visible)
+        work = partial(retrieve, other, vector, k, among, visible)
         return self._runtime.run(work, urgent=True)
 
 

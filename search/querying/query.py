@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from os import fspath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -28,6 +28,7 @@ MAX_K = 10_000
 MAX_TERMS = 64
 MAX_ADDRESSES = 4
 MAX_EXPAND = 100
+MAX_FUSE = 10.0
 MAX_TEXT = 1000
 
 
@@ -118,7 +119,10 @@ class Query:
     answered, 0 to 100 (`search.querying.expansion`); scores are cosines with the sum then. 0 is the
     plain query. restore: brighten the dark pictures of the query and denoise the noisy ones before
     they are embedded (`search.generation.restoration`). mask: with restore, a picture of the size
-    of the query's only picture; that is painted over where the mask is white.
+    of the query's only picture; that is painted over where the mask is white. fuse: other models
+    that the library answers with -> weight, above 0 and at most 10. The pictures of the query are
+    compared under them too, and a score is the weighted mean of the cosines, with weight 1 for
+    `model`. A picture without a vector of such a model is compared under the others.
     """
 
     terms: tuple[Term, ...]
@@ -135,6 +139,7 @@ class Query:
     expand: int = 0
     restore: bool = False
     mask: ImageSource | None = None
+    fuse: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.terms and not self.where:
@@ -174,6 +179,10 @@ class Query:
             raise QueryError(f"offset is {self.offset}; with k it is at most {MAX_K}")
         if self.min_score is not None and not -1 <= self.min_score <= 1:
             raise QueryError(f"min_score is {self.min_score}; give a cosine from -1 to 1")
+        if self.fuse and not any(term.image is not None for term in self.terms):
+            raise QueryError("fuse compares pictures under other models; give a picture")
+        if not all(0 < weight <= MAX_FUSE for weight in self.fuse.values()):
+            raise QueryError(f"fuse {dict(self.fuse)}: give weights above 0, at most {MAX_FUSE:g}")
 
     @property
     def has_picture(self) -> bool:
@@ -214,6 +223,7 @@ class Query:
         expand: int = 0,
         restore: bool = False,
         mask: ImageSource | None = None,
+        fuse: Mapping[str, float] | None = None,
     ) -> Query:
         """A query of pictures and texts, one or several, which add up; a crop belongs to the only
         picture. line: more terms and conditions, see `search.querying.line`; it may name files."""
@@ -233,7 +243,7 @@ class Query:
         more_terms, conditions = read_line(line, files=True)
         conditions = (*list_conditions(where), *conditions)
         more = (conditions, sort, collapse, kind, offset, hidden, verify, expand, restore, mask)
-        return cls((*terms, *more_terms), k, min_score, model, *more)
+        return cls((*terms, *more_terms), k, min_score, model, *more, dict(fuse or {}))
 
     @classmethod
     def from_json(
@@ -262,7 +272,7 @@ class Query:
         conditions = (*request.where, *conditions)
         more = (conditions, request.sort, request.collapse, request.kind, request.offset)
         last = (request.hidden, request.verify, request.expand, request.restore, mask)
-        return cls(parsed, request.k, request.min_score, request.model, *more, *last)
+        return cls(parsed, request.k, request.min_score, request.model, *more, *last, request.fuse)
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON of the query, the same in every interface."""
@@ -282,6 +292,7 @@ class Query:
             "verify": self.verify,
             "expand": self.expand,
             "restore": self.restore,
+            "fuse": dict(self.fuse),
         }
         return document | {name: value for name, value in optional.items() if value}
 
@@ -425,6 +436,11 @@ class QueryJson(BaseModel):
         description="Brighten the dark pictures of the query, and remove the noise of noisy ones; "
         "`query.restored` of the answer says what was done. An uploaded file `mask` also paints "
         "over the parts of the picture where the mask is white.",
+    )
+    fuse: Annotated[dict[str, float], Field(max_length=4)] = Field(
+        {},
+        description="Other models of `spaces` in the status and their weights, above 0: the "
+        "pictures of the query are compared under them too, and scores are weighted means.",
     )
     verify: bool = Field(
         False,

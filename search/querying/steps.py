@@ -43,7 +43,8 @@ class ResolvedTerm:
     pixels: prepared for the model. vector: (dim,) of unit length. picture_id: SHA-256 of the file
     that the pixels come from, if it is a file. fetched: where a URL led to. pixel_hash: of the
     whole picture, if it was requested. features: packed local features of the picture, if they were
-    requested and the picture was decoded.
+    requested and the picture was decoded. fused: a picture under each of the other models that the
+    query fuses.
     """
 
     weight: float
@@ -54,6 +55,7 @@ class ResolvedTerm:
     fetched: FetchedPicture | None = None
     pixel_hash: str | None = None
     features: bytes | None = None
+    fused: tuple[ResolvedTerm, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,16 @@ class TermResolver:
     """Step 1, resolve: decode pictures, and look up stored vectors."""
 
     def __init__(
-        self, reader: CatalogReader, resolver: PictureResolver, models: Models, space: Space
+        self,
+        reader: CatalogReader,
+        resolver: PictureResolver,
+        models: Models,
+        space: Space,
+        others: Sequence[Space] = (),
     ) -> None:
-        """space: whose vectors are searched."""
+        """space: whose vectors are searched. others: those that the query fuses with it."""
         self._reader, self._resolver = reader, resolver
-        self._models, self._space = models, space
+        self._models, self._space, self._others = models, space, others
 
     def resolve(
         self, terms: Sequence[Term], with_hash: bool = False, with_features: bool = False
@@ -91,13 +98,17 @@ class TermResolver:
             return ResolvedTerm(term.weight, text=term.text)
         if term.picture_id is not None and term.crop is None:
             pixels = self._reader.find_pixel_hash(term.picture_id) if with_hash else None
-            vector = self._read_stored(term.picture_id)
-            return ResolvedTerm(term.weight, vector=vector, pixel_hash=pixels)
-        preprocessing = self._models.open_for(self._space).preprocessing
+            vector, *others = (
+                self._read_stored(term.picture_id, space) for space in (self._space, *self._others)
+            )
+            fused = tuple(ResolvedTerm(term.weight, vector=other) for other in others)
+            return ResolvedTerm(term.weight, vector=vector, pixel_hash=pixels, fused=fused)
+        spaces = (self._space, *self._others)
+        preprocessings = [self._models.open_for(space).preprocessing for space in spaces]
         with_image = with_hash and term.crop is None
         resolved = self._resolver.resolve(
             term.image,
-            [preprocessing],
+            preprocessings,
             term.crop,
             with_image,
             features="query" if with_features and term.weight > 0 else None,
@@ -109,12 +120,13 @@ class TermResolver:
             fetched=resolved.fetched,
             pixel_hash=pixel_hash(resolved.image) if resolved.image else None,
             features=resolved.features,
+            fused=tuple(ResolvedTerm(term.weight, one) for one in resolved.prepared[1:]),
         )
 
-    def _read_stored(self, picture_id: str) -> Vectors:
+    def _read_stored(self, picture_id: str, space: Space) -> Vectors:
         """Return the stored vector (dim,) of a picture. Raises NotFoundError."""
         row_id = self._reader.resolve(picture_id)
-        present, stored = self._reader.load_vectors(self._space, [row_id])
+        present, stored = self._reader.load_vectors(space, [row_id])
         if not present:
             raise NotFoundError(f"picture {picture_id} has no vector yet; index its folder again")
         row: Vectors = stored[0]
@@ -210,15 +222,22 @@ class Ranker:
         k: int,
         query_ids: Collection[str | None],
         matches: Sequence[TextMatches] = (),
+        others: Sequence[tuple[Space, Vectors, float]] = (),
     ) -> list[Candidate]:
         """Return the best k pictures by cosine with `vector`, best first.
 
         query_ids: ids of pictures of the query; of equal scores, they come first. matches: of texts
-        of the query, which are fused with the order by vector. Pictures that were deleted meanwhile
-        are left out.
+        of the query, which are fused with the order by vector. others: other models, each with the
+        query's vector and the weight of its cosines. Pictures that were deleted meanwhile are left
+        out.
         """
-        present, stored = self._reader.load_vectors(self._space, row_ids)
-        scores = dict(zip(present, rescore(vector, stored).tolist(), strict=True))
+        scores = self._score(self._space, vector, row_ids)
+        present, weights = list(scores), dict.fromkeys(scores, 1.0)
+        for space, other_vector, weight in others:
+            for n, cosine in self._score(space, other_vector, present).items():
+                scores[n] += weight * cosine
+                weights[n] += weight
+        scores = {n: score / weights[n] for n, score in scores.items()}
         own = self._find_equals(scores, query_ids)
         order = sorted(present, key=lambda n: (-scores[n], n not in own, n))
         order = fuse(order, matches) if matches else order
@@ -231,6 +250,11 @@ class Ranker:
             ]
             order = order[missing:]
         return candidates
+
+    def _score(self, space: Space, vector: Vectors, row_ids: Sequence[int]) -> dict[int, float]:
+        """Return the cosine of each picture that has a vector of a space, by row id."""
+        present, stored = self._reader.load_vectors(space, row_ids)
+        return dict(zip(present, rescore(vector, stored).tolist(), strict=True))
 
     def _find_equals(
         self, scores: Mapping[int, float], query_ids: Collection[str | None]

@@ -334,7 +334,7 @@ def test_broken_pictures_are_skipped_with_their_reason(tmp_path: Path) -> None:
         (("variants", str(SAMPLES / "hat/01.jpg"), "-o", str(SAMPLES / "LICENSE")), 2, "is a file"),
         (("--device", "foo", "search", str(SAMPLES / "hat/01.jpg")), 1, "the device 'foo'"),
         (("--model", "nonsense", "status"), 1, "there is no model nonsense"),
-        (("--model", "diffusion", "status"), 1, "not part of this version"),
+        (("--model", "diffusion:x", "status"), 1, "diffusion takes no file"),
         (("--model", "mini:/nowhere", "search", str(SAMPLES / "hat/01.jpg")), 1, "index FOLDER"),
         (("frobnicate",), 2, "No such command"),
         (("search", "a.jpg", "--mask", "b.png"), 2, "give restore with it"),

@@ -17,6 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from search.embedders.base import Embedder
+from search.embedders.diffusion import DiffusionEmbedder
 from search.embedders.mini import Mini
 from search.embedders.openclip import OpenClip
 from search.embedders.timm import Timm
@@ -58,6 +59,7 @@ OPENERS: dict[str, Callable[[Path], Embedder]] = {
     "mini in numpy": open_mini_in_numpy,
     "openclip": lambda path: OpenClip(f"ViT-S-32-alt:{path}"),
     "timm": lambda path: Timm(f"timm:test_vit.r160_in1k:{path}"),
+    "diffusion": lambda path: DiffusionEmbedder(weights=path),
     "in memory": MeanColor,
 }
 """Implementation -> how to open it with weights of a file."""
@@ -83,6 +85,7 @@ def weights(
         "mini in numpy": SHIPPED,
         "openclip": Path(clip.split(":")[1]),
         "timm": Path(timm_model.split(":")[2]),
+        "diffusion": DiffusionEmbedder().path,
     }[kind]
 
 

@@ -248,7 +248,8 @@ export class Results {
       .map((proof) => translate(`proofs_${proof}`, { n: proofs[proof] }));
     const summary = [count, ...proven, time, answer.model].filter(Boolean).join(' · ');
     const { newIn: name } = route;
-    this.#showHeading(translate(name ? 'saved_only_new_title' : 'results', { n: hits.length, name }), summary);
+    const title = name ? 'saved_only_new_title' : hits.length < route.k ? 'results' : 'results_first';
+    this.#showHeading(translate(title, { n: hits.length, name }), summary);
     getElement('more').hidden = Boolean(name) || hits.length < route.k || route.k >= MAX_K;
     this.#showReading(hits.length ? reading : '');
     if (!hits.length) this.#parts.placeholder.show('search', translate(name ? 'saved_none_new' : 'no_results'), reading || this.#adviseOnNone(route));

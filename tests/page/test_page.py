@@ -1010,7 +1010,7 @@ def test_thousands_of_results_scroll_with_few_nodes(page: Page, crowd: httpx.Cli
 def test_more_is_shown_on_demand(page: Page, crowd: httpx.Client) -> None:
     first = hashlib.sha256((0).to_bytes(4, "big")).hexdigest()
     page.open(str(crowd.base_url), f"/?q=id:{first[:16]}")
-    page.wait_for_results("200 results")
+    page.wait_for_results("The first 200 results")
     page.click("#more")
     page.wait_for_results("1,000 results")
     assert page.read_address().endswith("&k=1000")

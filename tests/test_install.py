@@ -156,3 +156,21 @@ def test_run_serves_what_it_indexed(tmp_path: Path) -> None:
         finally:
             process.terminate()
     assert process.returncode == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="there are no links here")
+def test_set_up_leaves_the_environment_of_another_clone_alone(tmp_path: Path) -> None:
+    clone, other = tmp_path / "clone", tmp_path / "other"
+    (clone / "scripts").mkdir(parents=True)
+    for name in ("scripts/setup", "pyproject.toml"):
+        shutil.copy(ROOT / name, clone / name)
+    (other / "bin").mkdir(parents=True)
+    (other / "bin" / "python").write_text('#!/bin/sh\necho "$@" >> called\n')
+    (other / "bin" / "python").chmod(0o755)
+    (clone / ".venv").symlink_to(other)
+    done = subprocess.run(
+        [clone / "scripts" / "setup"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 1 and "remove the link" in done.stderr
+    assert "install" not in (tmp_path / "called").read_text()
+    assert not list(other.glob(".installed*"))

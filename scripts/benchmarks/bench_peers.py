@@ -155,7 +155,8 @@ def find_backend(model: str, models: Path) -> str:
     fingerprint = open_embedder(model, "cpu", bf16=bf16).fingerprint
     threads = Settings.load().threads
     backend = Measurements("auto", JsonCache(models), threads).describe(fingerprint)
-    return f"{backend} in {'bfloat16' if bf16 else 'float32'}"
+    rounds = bf16 and backend != "onnxruntime"
+    return f"{backend} in {'bfloat16' if rounds else 'float32'}"
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ COMMANDS = {
     "saved": "search.cli.saved",
     "duplicates": "search.cli.duplicates",
     "count": "search.cli.counts",
+    "places": "search.cli.counts",
     "words": "search.cli.search",
     "text": "search.cli.library",
     "sources": "search.cli.sources",

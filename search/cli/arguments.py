@@ -145,19 +145,19 @@ def file_stem(argument: str) -> str:
     return plain or "picture"
 
 
-def parse_weights(values: Sequence[str]) -> dict[str, float]:
-    """Return the weights of `NAME=WEIGHT`, by name. Raises BadParameter for anything else."""
+def parse_fuse(values: Sequence[str]) -> dict[str, float]:
+    """Return the weights of `MODEL=WEIGHT`, by model. Raises BadParameter for anything else."""
     weights = dict[str, float]()
     for value in values:
-        name, equals, weight = value.rpartition("=")
-        if not equals or not name:
+        model, _, weight = value.rpartition("=")
+        if not model:
             raise typer.BadParameter(f"--fuse {value}: give MODEL=WEIGHT, such as diffusion=0.2")
+        if model in weights:
+            raise typer.BadParameter(f"--fuse {value}: {model} is named twice; give it once")
         try:
-            weights[name] = float(weight)
+            weights[model] = float(weight)
         except ValueError:
-            weights[name] = 0.0
-        if not 0 < weights[name] < float("inf"):
-            raise typer.BadParameter(f"--fuse {value}: give a weight above 0")
+            raise typer.BadParameter(f"--fuse {value}: {weight!r} is no weight") from None
     return weights
 
 

@@ -1,4 +1,4 @@
-"""Commands that count: count, left-out."""
+"""Commands that count: count, places, left-out."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 from search.cli import arguments, output
 from search.cli.arguments import AsJson
 from search.cli.session import open_engine
+from search.records.browsing import MOST_CELLS, WORLD, Bounds
 
 
 def count(
@@ -31,6 +32,33 @@ def count(
     with open_engine(context) as engine:
         facets = engine.facets(where or (), fields or ())
     output.print_json(facets) if as_json else output.print_facets(facets)
+
+
+def places(
+    context: typer.Context,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="EXPR", help="Only pictures that hold a condition, as in search. Repeatable."
+        ),
+    ] = None,
+    bounds: Annotated[
+        str | None,
+        typer.Option(metavar="WEST,SOUTH,EAST,NORTH", help="Only there; in degrees."),
+    ] = None,
+    cells: Annotated[
+        int, typer.Option(metavar="N", help=f"Cells from west to east, 1 to {MOST_CELLS}.")
+    ] = 16,
+    as_json: AsJson = False,
+) -> None:
+    """Count the pictures by the place where they were taken, in groups by the cells of a grid."""
+    part = WORLD if bounds is None else Bounds.parse(bounds)
+    with open_engine(context) as engine:
+        groups = engine.places(part, cells, where or ())
+    if as_json:
+        output.print_json({"groups": [vars(one) for one in groups]})
+    else:
+        output.print_places(groups)
 
 
 def left_out(

@@ -19,7 +19,7 @@ from search.files import shown
 from search.records.indexing import SKIP_CODES, IndexReport, Progress, Skip
 
 if TYPE_CHECKING:
-    from search.records.browsing import Facets
+    from search.records.browsing import Facets, PlaceGroup
     from search.records.captions import CaptionReport, CaptionStatus
     from search.records.duplicates import Duplicate, Duplicates
     from search.records.hits import Hit, Hits
@@ -481,6 +481,14 @@ def print_facets(facets: Facets) -> None:
         for one in values:
             write(f"{one.count:>9}  {line(one.value)}")
     write(f"{facets.total:>9}  pictures")
+
+
+def print_places(groups: Sequence[PlaceGroup]) -> None:
+    """Print groups of pictures, most pictures first, each with the condition of its middle."""
+    for one in groups:
+        write(f"{one.pictures:>9}  near={one.latitude:.4f},{one.longitude:.4f}")
+    if not groups:
+        note("no picture says where it was taken")
 
 
 def print_left_out(left: LeftOut) -> None:

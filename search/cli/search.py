@@ -102,7 +102,8 @@ def search(
         list[str] | None,
         typer.Option(
             metavar="MODEL=WEIGHT",
-            help="Compare pictures under another model of the library too, such as diffusion=0.2.",
+            help="Compare pictures under another model too, by its name in `status`; WEIGHT is "
+            "above 0, at most 10: diffusion=0.2. Repeatable.",
         ),
     ] = None,
     restore: Annotated[
@@ -178,7 +179,7 @@ def search(
         expand=expand,
         restore=restore,
         mask=None if mask is None else str(mask),
-        fuse=arguments.parse_weights(fuse or ()),
+        fuse=arguments.parse_fuse(fuse or ()),
     )
     query = replace(query, hidden=find_hidden, verify=verify)
     # it sends neither thumbnails nor files, and what is saved there is saved here

@@ -31,6 +31,7 @@ from search.embedders.measurements import (
     Measurements,
     choose_quickest,
     has_bf16_instructions,
+    is_cpu,
 )
 from search.errors import ModelError
 from search.extras import describe_install
@@ -120,8 +121,8 @@ class Backends:
 
     def prefers_bf16(self, device: str) -> bool:
         """Whether new libraries get vectors of bfloat16. device: that runs the network."""
-        is_quicker = self.setting == "auto" and device == "cpu" and has_bf16_instructions()
-        return self.setting == "torch-bf16" or is_quicker
+        is_preferred = self.setting == "auto" and is_cpu(device) and has_bf16_instructions()
+        return self.setting == "torch-bf16" or is_preferred
 
     def choose(self, network: TorchNetwork, count: int) -> str:
         """Return the backend that runs `count` pictures, measured if that pays."""

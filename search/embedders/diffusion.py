@@ -75,10 +75,14 @@ class DiffusionEmbedder:
         if self._features is None:
             from diffusion import load
             from diffusion.evaluation.features import Features
+            from diffusion.model.checkpoint import shipped_path
             from search.runtime import torch  # noqa: F401
 
             names = ("block", "sigma", "noises", "seed", "grid")
             try:
+                model_file = shipped_path(self._config["model"]).read_bytes()
+                if hashlib.sha256(model_file).hexdigest() != self._config["sha256"]:
+                    raise ModelError("they were fitted to another version of the diffusion model")
                 model = load(self._config["model"], self._device)
                 self._features = Features(model, *(self._config[name] for name in names))
             except Exception as error:  # of the file, of its checkpoint, or of the device
@@ -114,7 +118,7 @@ class DiffusionEmbedder:
 def check_name(name: str) -> str:
     """Return the name. Raises ModelError for one with a file: the model that ships is used."""
     if name != NAME:
-        raise ModelError(f"{name} is no name of a model: diffusion takes no file")
+        raise ModelError(f"{name}: the model diffusion takes no file; give diffusion")
     return name
 
 

@@ -40,7 +40,7 @@ class Measurements:
 
     def describe(self, fingerprint: str, device: str = "cpu") -> str:
         """Return the backend that runs many pictures of a model on a device; open nothing."""
-        if self.setting == "torch-bf16" or device != "cpu":
+        if self.setting == "torch-bf16" or not is_cpu(device):
             return self.setting if self.setting == "torch-bf16" else "torch"
         record = None if self.setting == "torch" else self.read(fingerprint)
         return (record and choose_quickest(record["rates"])) or "torch"
@@ -48,6 +48,11 @@ class Measurements:
     def _key(self, fingerprint: str) -> str:
         versions = [_find_version(name) for name in ("torch", *EXPORTED)]
         return f"backend {self.setting} {fingerprint} {_name_machine()} {self._threads} {versions}"
+
+
+def is_cpu(device: str) -> bool:
+    """Whether a device of torch is the processor: `cpu`, or `cpu:0`."""
+    return device.partition(":")[0] == "cpu"
 
 
 @cache

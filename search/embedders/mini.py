@@ -21,6 +21,7 @@ from safetensors import safe_open
 from search.embedders.backends import Backends, Runner
 from search.embedders.base import list_earlier_fingerprints, make_fingerprint
 from search.embedders.json_cache import JsonCache
+from search.embedders.measurements import is_cpu
 from search.embedders.vocabulary import Vocabulary
 from search.errors import ModelError
 from search.files import absolute_path
@@ -94,7 +95,7 @@ class Mini:
         parts = f"mini {digest} {self.preprocessing}"
         self.fingerprint = make_fingerprint(parts, VERSIONS[version])
         self.earlier_fingerprints = list_earlier_fingerprints(parts)
-        self.runner = Runner(self, backends if device == "cpu" else None, breathe)
+        self.runner = Runner(self, backends if is_cpu(device) else None, breathe)
 
     def embed(self, pixels: Sequence[Pixels]) -> Vectors:
         """n prepared pictures, each (size, size, 3) uint8 -> (n, 512) float32 of unit length."""

@@ -49,8 +49,8 @@ def find_space(spaces: Sequence[Space], key: str) -> Space | None:
     return next((one for one in spaces if key in (one.name, one.fingerprint)), None)
 
 
-def _computes(embedder: Embedder, fingerprint: str) -> bool:
-    """Whether an embedder computes vectors of a fingerprint, or did under an earlier rule."""
+def _has_fingerprint(embedder: Embedder, fingerprint: str) -> bool:
+    """Whether an embedder has a fingerprint, or had it under an earlier decode rule."""
     earlier = embedder.earlier_fingerprints if isinstance(embedder, RuleEmbedder) else ()
     return fingerprint in (embedder.fingerprint, *earlier)
 
@@ -210,9 +210,9 @@ class Models:
         preferred = self.open(name)
         if not spaces or self._backends.setting == "torch-bf16":
             return preferred
-        both = (preferred, self.open(name, not self._prefers_bf16))
-        like = (one for space in spaces for one in both if _computes(one, space.fingerprint))
-        return next(like, preferred)
+        opened = (preferred, self.open(name, not self._prefers_bf16))
+        pairs = ((one, space.fingerprint) for space in spaces for one in opened)
+        return next((one for one, key in pairs if _has_fingerprint(one, key)), preferred)
 
     def open_captioner(self, name: str) -> CoCaCaptioner:
         """Return what makes captions, after `fetch_name`. name: as `coca.check_name` returns it.
@@ -257,7 +257,7 @@ class Models:
         versions = [(one, preferred) for one in (name, *EARLIER.get(name, ()))]
         for version, bf16 in (*versions, (name, not preferred)):
             opened = self.open(version, bf16)
-            if _computes(opened, fingerprint):
+            if _has_fingerprint(opened, fingerprint):
                 return opened
         raise ModelError(
             f"the library was indexed with other weights of {name}; index its folders again "

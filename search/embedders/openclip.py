@@ -24,7 +24,7 @@ from search.embedders.inference import (
     to_unit_vectors,
 )
 from search.embedders.json_cache import JsonCache, hash_weights
-from search.embedders.measurements import has_bf16_instructions
+from search.embedders.measurements import has_bf16_instructions, is_cpu
 from search.embedders.openclip_models import Recipe, choose_default_tag
 from search.errors import ModelError
 from search.files import absolute_path
@@ -80,13 +80,13 @@ class OpenClip:
         self.earlier_fingerprints = list_earlier_fingerprints(text)
         self._batch = 1
         self._model: Any = None
-        self.runner = Runner(self, backends if device == "cpu" else None, breathe)
+        self.runner = Runner(self, backends if is_cpu(device) else None, breathe)
         self._tokenizer: Callable[[list[str]], torch.Tensor] | None = None
 
     @property
     def _computes_bf16(self) -> bool:
         """Whether torch computes in bfloat16; without instructions for it, float32 is quicker."""
-        return self.bf16 and (self._device != "cpu" or has_bf16_instructions())
+        return self.bf16 and (not is_cpu(self._device) or has_bf16_instructions())
 
     @property
     def batch(self) -> int:

@@ -32,7 +32,7 @@ from search.embedders.inference import (
     to_unit_vectors,
 )
 from search.embedders.json_cache import JsonCache, hash_weights
-from search.embedders.measurements import has_bf16_instructions
+from search.embedders.measurements import has_bf16_instructions, is_cpu
 from search.errors import ModelError
 from search.files import absolute_path
 from search.media.preprocessing import Preprocessing
@@ -139,12 +139,12 @@ class Timm:
         self.earlier_fingerprints = list_earlier_fingerprints(text)
         self._batch = 1
         self._network: Any = None
-        self.runner = Runner(self, backends if device == "cpu" else None, breathe)
+        self.runner = Runner(self, backends if is_cpu(device) else None, breathe)
 
     @property
     def _computes_bf16(self) -> bool:
         """Whether torch computes in bfloat16; without instructions for it, float32 is quicker."""
-        return self.bf16 and (self._device != "cpu" or has_bf16_instructions())
+        return self.bf16 and (not is_cpu(self._device) or has_bf16_instructions())
 
     @property
     def batch(self) -> int:

@@ -159,6 +159,7 @@ class _Decoding:
     tasks: list[DecodeTask]
     steps: tuple[Preprocessing, ...]
     ref: Any = None
+    is_repeated: bool = False
 
 
 @dataclass
@@ -170,6 +171,7 @@ class _Embedding:
     worker: int = -1
     ref: Any = None
     result: Analysis | None = field(default=None, repr=False)
+    is_repeated: bool = False
 
 
 class RayCluster:
@@ -352,9 +354,12 @@ class RayCluster:
                 raise _describe(error) from error
             except self._ray.exceptions.RayError as error:
                 log.warning("a worker of Ray ended while it decoded: %s", error)
-                self.repeated += 0 if attempt else len(chunk.tasks)
+                self._count_repeated(chunk, len(chunk.tasks))
             if len(chunk.tasks) > 1 and attempt == TRIES - 2:
-                alone = [_Decoding([key], [task], chunk.steps) for key, task in _pairs(chunk)]
+                alone = [
+                    _Decoding([key], [task], chunk.steps, is_repeated=True)
+                    for key, task in _pairs(chunk)
+                ]
                 return [self._take_decoded(self._begin(one))[0] for one in alone]
             if attempt < TRIES - 1:
                 self._begin(chunk)
@@ -432,7 +437,6 @@ class RayCluster:
 
     def _take_embedded(self, chunk: _Embedding) -> Analysis:
         """Wait for a chunk; send it to another actor if its own died."""
-        attempt = 0
         while chunk.result is None:
             try:
                 chunk.result = self._get(chunk.ref)
@@ -440,8 +444,7 @@ class RayCluster:
                 raise _describe(error) from error
             except self._ray.exceptions.RayError as error:
                 log.warning("a worker of Ray ended while it embedded: %s", error)
-                self.repeated += 0 if attempt else len(chunk.pixels)
-                attempt += 1
+                self._count_repeated(chunk, len(chunk.pixels))
                 self._loads[chunk.worker] -= 1
                 if isinstance(error, self._ray.exceptions.ActorUnavailableError):
                     time.sleep(PAUSE_SECONDS)  # it is back soon, or Ray says that it died
@@ -452,6 +455,11 @@ class RayCluster:
                 self._loads[chunk.worker] -= 1
                 chunk.ref = None
         return chunk.result
+
+    def _count_repeated(self, chunk: _Decoding | _Embedding, count: int) -> None:
+        """Count the pictures of a chunk that is sent again, once."""
+        self.repeated += 0 if chunk.is_repeated else count
+        chunk.is_repeated = True
 
     def _get(self, ref: Any) -> Any:
         """Return a result of Ray. Raises ClusterError when no node is alive any more."""

@@ -143,7 +143,7 @@ def answer(
 
 def limit(limits: Limits) -> None:
     """Cap this process's address space, and yield to the inference thread. Memory that a picture
-    frees is kept for the next one: clearing new pages took a fifth of the time of a picture."""
+    frees is kept for the next one: clearing new pages takes a fifth of the time of a picture."""
     keep_freed_memory(FREED_BYTES)
     Image.MAX_IMAGE_PIXELS = None  # `images.identify` holds the limit of the settings
     if resource is not None:

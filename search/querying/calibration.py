@@ -268,7 +268,9 @@ def load_calibrations(reader: CatalogReader, space: Space) -> dict[str, Calibrat
     stored = reader.calibration(space)
     if stored is None:
         return load_shipped().get(space.fingerprint, {})
-    return {name: Calibration.from_json(fields) for name, fields in stored.items()}
+    fitted = {name: Calibration.from_json(fields) for name, fields in stored.items()}
+    # a newer version may have fitted one to features that are not known here
+    return {name: one for name, one in fitted.items() if READERS.keys() >= set(one.features)}
 
 
 @cache

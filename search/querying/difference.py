@@ -108,8 +108,8 @@ class ThumbnailComparer:
 def read_levels(thumbnail: bytes) -> Grid:
     """Return the grey levels of a thumbnail, (SIDE, SIDE). Raises OSError for another file.
 
-    The filter is smooth: boxes of thumbnails of two sizes hold other parts of an edge, so that the
-    half size of a picture differed from it as much as another page of text.
+    The filter is smooth: boxes of thumbnails of two sizes hold other parts of an edge, by which the
+    half size of a picture differs from it as much as another page of text does.
     """
     with Image.open(io.BytesIO(thumbnail)) as picture:
         return np.asarray(picture.convert("L").resize((SIDE, SIDE), Image.Resampling.HAMMING))

@@ -377,12 +377,12 @@ class Searcher:
             own = replace(own, vector=self._expand(query, own))
         scope = Scope(first, ranked, among, selection if is_limited else None)
         vector, row_ids = self._find(own, scope, visible, clock)
-        rivals = list[tuple[Space, Vectors, float]]()
+        other_vectors = list[tuple[Space, Vectors, float]]()
         for other in others:
             is_known = known is not None and visible is known
             allowed = known if is_known else self._reader.visible_ids(other.space)
             other_vector, other_ids = self._find(other, scope, allowed, clock)
-            rivals.append((other.space, other_vector, other.weight))
+            other_vectors.append((other.space, other_vector, other.weight))
             row_ids += other_ids
         if matches and among is None:
             matched = select_matched(matches, visible)
@@ -395,7 +395,9 @@ class Searcher:
         ranked = max(ranked, len(row_ids))
         if (seen := _find_seen(query, parsed)) is None:
             needed = count if verifier is None else ranked
-            candidates = self._ranker.rank(vector, row_ids, needed, query_ids, matches, rivals)
+            candidates = self._ranker.rank(
+                vector, row_ids, needed, query_ids, matches, other_vectors
+            )
         else:
             chosen = selection.choose(seen)
             seen = {row_id: probability for row_id, probability in seen.items() if row_id in chosen}

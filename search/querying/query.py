@@ -28,7 +28,10 @@ MAX_K = 10_000
 MAX_TERMS = 64
 MAX_ADDRESSES = 4
 MAX_EXPAND = 100
-MAX_FUSE = 10.0
+MAX_FUSED = 4
+"""Models that a query is compared under beside its own."""
+MAX_WEIGHT = 10.0
+"""Weight of such a model; the own one has 1."""
 MAX_TEXT = 1000
 
 
@@ -120,9 +123,10 @@ class Query:
     plain query. restore: brighten the dark pictures of the query and denoise the noisy ones before
     they are embedded (`search.generation.restoration`). mask: with restore, a picture of the size
     of the query's only picture; that is painted over where the mask is white. fuse: other models
-    that the library answers with -> weight, above 0 and at most 10. The pictures of the query are
-    compared under them too, and a score is the weighted mean of the cosines, with weight 1 for
-    `model`. A picture without a vector of such a model is compared under the others.
+    that the library answers with, at most 4, by name or fingerprint -> weight, above 0 and at most
+    10. The pictures of the query are compared under them too, without `expand`, and a score is the
+    weighted mean of the cosines, with weight 1 for `model`. A picture without a vector of such a
+    model is compared under the others; one without a vector of `model` is not found.
     """
 
     terms: tuple[Term, ...]
@@ -139,7 +143,7 @@ class Query:
     expand: int = 0
     restore: bool = False
     mask: ImageSource | None = None
-    fuse: Mapping[str, float] = field(default_factory=dict)
+    fuse: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if not self.terms and not self.where:
@@ -179,10 +183,14 @@ class Query:
             raise QueryError(f"offset is {self.offset}; with k it is at most {MAX_K}")
         if self.min_score is not None and not -1 <= self.min_score <= 1:
             raise QueryError(f"min_score is {self.min_score}; give a cosine from -1 to 1")
-        if self.fuse and not any(term.image is not None for term in self.terms):
+        if self.fuse and not self.has_picture:
             raise QueryError("fuse compares pictures under other models; give a picture")
-        if not all(0 < weight <= MAX_FUSE for weight in self.fuse.values()):
-            raise QueryError(f"fuse {dict(self.fuse)}: give weights above 0, at most {MAX_FUSE:g}")
+        if len(self.fuse) > MAX_FUSED:
+            raise QueryError(f"fuse names {len(self.fuse)} models; give at most {MAX_FUSED}")
+        if not all(0 < weight <= MAX_WEIGHT for weight in self.fuse.values()):
+            raise QueryError(
+                f"fuse {dict(self.fuse)}: give weights above 0, at most {MAX_WEIGHT:g}"
+            )
 
     @property
     def has_picture(self) -> bool:
@@ -437,10 +445,12 @@ class QueryJson(BaseModel):
         "`query.restored` of the answer says what was done. An uploaded file `mask` also paints "
         "over the parts of the picture where the mask is white.",
     )
-    fuse: Annotated[dict[str, float], Field(max_length=4)] = Field(
+    fuse: dict[str, float] = Field(
         {},
-        description="Other models of `spaces` in the status and their weights, above 0: the "
-        "pictures of the query are compared under them too, and scores are weighted means.",
+        max_length=MAX_FUSED,
+        description="Other models of `spaces` in the status and their weights, above 0 and at "
+        f"most {MAX_WEIGHT:g}: the pictures of the query are compared under them too, and scores "
+        "are weighted means.",
     )
     verify: bool = Field(
         False,

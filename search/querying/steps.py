@@ -128,7 +128,9 @@ class TermResolver:
         row_id = self._reader.resolve(picture_id)
         present, stored = self._reader.load_vectors(space, [row_id])
         if not present:
-            raise NotFoundError(f"picture {picture_id} has no vector yet; index its folder again")
+            raise NotFoundError(
+                f"picture {picture_id} has no vector of {space.name} yet; index its folder again"
+            )
         row: Vectors = stored[0]
         return row
 

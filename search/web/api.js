@@ -291,7 +291,7 @@ export class Api {
    * @param {readonly Blob[]} blobs As `search` takes them.
    */
   async saveSearch(name, query, blobs) {
-    await this.#request(`searches/${encodeURIComponent(name)}`, { ...createSearch(query, blobs), method: 'PUT' });
+    await this.#request(`searches/${encodeURIComponent(name)}`, { ...createSearch(query, blobs, false), method: 'PUT' });
   }
 
   /**
@@ -906,14 +906,15 @@ function createForm(blobs, fields = {}, mask = undefined) {
  * Write a query, with what the reader prefers for all of them.
  * @param {Query} query
  * @param {readonly Blob[]} blobs
+ * @param {boolean} [withModel] With the model that is preferred: not in a query that is saved, which others open too.
  */
-function createSearch(query, blobs) {
+function createSearch(query, blobs, withModel = true) {
   const { minScore, expand, model } = readPreferences(getStorage());
   const hasPicture = blobs.length > 0 || Boolean(query.terms?.some((term) => 'image' in term));
   const isScored = hasPicture || Boolean(query.line || query.terms?.length);
   const sent = {
     ...(minScore && isScored ? { min_score: minScore } : {}), ...(expand && hasPicture ? { expand } : {}),
-    ...(model && isScored ? { model } : {}), ...query,
+    ...(withModel && model && isScored ? { model } : {}), ...query,
   };
   return blobs.length ? createForm(blobs, { query: sent }) : createJson(sent);
 }

@@ -16,7 +16,7 @@ import { MAX_K, KINDS, START, shortenId } from './route.js';
  * @typedef {{
  *   terms: SavedTerm[], k: number, min_score: number | null, where?: string[], sort?: string | null,
  *   kind?: string | null, collapse?: boolean, model?: string | null, offset?: number, hidden?: boolean,
- *   restore?: boolean,
+ *   restore?: boolean, fuse?: Record<string, number>,
  * }} SavedQuery
  */
 
@@ -26,7 +26,7 @@ import { MAX_K, KINDS, START, shortenId } from './route.js';
  */
 
 /** Parts of a query that the page has no form for. */
-const OTHER_PARTS = Object.freeze(/** @type {const} */ (['model', 'offset', 'hidden', 'restore']));
+const OTHER_PARTS = Object.freeze(/** @type {const} */ (['model', 'fuse', 'offset', 'hidden', 'restore']));
 
 /** @typedef {typeof OTHER_PARTS[number] | 'vector' | 'crop' | 'kind'} LeftOut */
 

@@ -81,18 +81,26 @@ export class SettingsDialog {
   }
 
   /**
-   * Offer the models whose vectors the pictures have, the library's own first.
+   * Offer the model of the server, and those whose vectors the pictures have.
    * @param {Status['spaces']} spaces
    */
   #showModels(spaces) {
-    const models = spaces.map(({ name, fingerprint }, place) => [place ? fingerprint : '', name]);
+    const own = translate(spaces.length ? 'settings_model_server' : 'settings_no_model');
+    const named = spaces.map(({ name, fingerprint }) => {
+      const isTwin = spaces.some((other) => other.name === name && other.fingerprint !== fingerprint);
+      return [fingerprint, isTwin ? `${name} (${fingerprint.slice(0, 4)})` : name];
+    });
+    const models = [['', own], ...named];
     const { model } = readPreferences(getStorage());
     const isKnown = models.some(([value]) => value === model);
-    if (!isKnown && spaces.length) this.#write({ model: '' });
     const signature = JSON.stringify(models);
-    if (signature === this.#models) return; // an open list would close
-    this.#models = signature;
-    this.#fill('settings-model', models.length ? models : [['', translate('settings_no_model')]], isKnown ? model : '');
+    if (signature !== this.#models) { // else an open list would close
+      this.#models = signature;
+      this.#fill('settings-model', models, isKnown ? model : '');
+    }
+    if (isKnown || !spaces.length) return;
+    this.#write({ model: '' });
+    this.#onResults(); // what was searched under a model that is gone
   }
 
   /**

@@ -219,7 +219,8 @@ def test_settings_are_kept_in_the_browser(page: Page, engine: Engine, folder: Pa
         page.choose_file(SAMPLES / "hat" / "03.jpg")
         page.wait_for_results("22 results")
         page.click(".bar [data-settings]")
-        assert Select(page.find("#settings-model")).first_selected_option.text == "mini"
+        models = [one.text for one in Select(page.find("#settings-model")).options]
+        assert models == ["that of the server", "mini"]
         Select(page.find("#settings-cut-off")).select_by_visible_text("50% or more")
         Select(page.find("#settings-theme")).select_by_visible_text("dark")
         page.wait_for("!document.getElementById('results-title').textContent.startsWith('22 ')")
@@ -259,7 +260,8 @@ def test_a_model_is_chosen_among_those_of_the_library(
             assert set(answers) == {"mini"}
             page.click(".bar [data-settings]")
             models = Select(page.find("#settings-model"))
-            assert [one.text for one in models.options] == ["mini", "mini-1"]
+            texts = [one.text for one in models.options]
+            assert texts == ["that of the server", "mini", "mini-1"]
             answers.clear()
             models.select_by_visible_text("mini-1")
             until(lambda: "mini-1" in answers)
@@ -270,7 +272,7 @@ def test_a_model_is_chosen_among_those_of_the_library(
             assert chosen == "mini-1"
             both.forget_model("mini-1")  # it answers no more: the library's own does
             page.open(base)
-            page.wait_for("document.getElementById('settings-model').options.length === 1")
+            page.wait_for("document.getElementById('settings-model').options.length === 2")
             answers.clear()
             page.choose_file(SAMPLES / "hat" / "02.jpg")
             page.wait_for_results("3 results")

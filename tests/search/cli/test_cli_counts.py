@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from helpers.pictures import paint
 from helpers.texts import ENGLISH, write_text
+from PIL import ExifTags, Image
 from test_cli import run
 
 from search import Engine
@@ -27,8 +28,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+def run_json_of(home: Path, *words: str | Path) -> Any:
+    return json.loads(run(home, *words, "--json").stdout)
+
+
 def run_json(place: Path, *words: str | Path) -> Any:
-    return json.loads(run(place / "home", *words, "--json").stdout)
+    return run_json_of(place / "home", *words)
 
 
 def test_pictures_are_counted_by_what_they_have(place: Path) -> None:
@@ -83,3 +88,25 @@ def test_text_in_pictures_is_read_last_and_found(
     assert answer["hits"][0]["path"] == str(title)
     done = run(home, "index", title.parent, "--no-ocr", "--ocr-again", code=2)
     assert b"give one of them" in done.stderr
+
+
+def test_pictures_are_counted_by_place(place: Path) -> None:
+    home = place / "places"
+    assert run_json_of(home, "places") == {"groups": []}
+    for name, latitude in (("a", 48.85), ("b", 48.85), ("c", 10.0)):
+        path = paint(place / "taken" / f"{name}.jpg", ord(name))
+        with Image.open(path) as picture:
+            exif = picture.getexif()
+            exif.get_ifd(ExifTags.IFD.GPSInfo).update(
+                {1: "N", 2: (latitude, 0.0, 0.0), 3: "E", 4: (2.35, 0.0, 0.0)}
+            )
+            picture.save(path, exif=exif)
+    run(home, "index", place / "taken")
+    groups = run_json_of(home, "places")["groups"]
+    assert [(one["pictures"], one["latitude"]) for one in groups] == [(2, 48.85), (1, 10.0)]
+    lines = run(home, "places", "--bounds", "0,40,5,50").stdout.decode().split()
+    assert lines == ["2", "near=48.8500,2.3500"]
+    assert len(run_json_of(home, "search", "--where", lines[1])["hits"]) == 2
+    assert run_json_of(home, "places", "--where", "name=c.jpg")["groups"][0]["pictures"] == 1
+    assert b"WEST,SOUTH,EAST,NORTH" in run(home, "places", "--bounds", "1,2", code=2).stderr
+    assert b"64" in run(home, "places", "--cells", "65", code=2).stderr

@@ -166,6 +166,23 @@ def test_an_exported_network_may_compute_in_bfloat16(
     assert ours.runner.load() is not ours.load_torch() and cosines.min() >= MIN_COSINE_BF16
 
 
+@pytest.mark.parametrize("bf16, hint", [(False, "f32"), (True, "bf16")])
+def test_openvino_is_told_the_precision(
+    bf16: bool, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default it takes bfloat16 where the processor has it."""
+    hints = list[str]()
+
+    def compile_model(path: str, device: str, options: dict[str, str]) -> object:
+        hints.append(options["INFERENCE_PRECISION_HINT"])
+        return SimpleNamespace(create_infer_request=object)
+
+    core = SimpleNamespace(compile_model=compile_model)
+    monkeypatch.setattr(exports, "import_openvino", lambda: SimpleNamespace(Core=lambda: core))
+    exports.open_export("openvino", tmp_path, 1, bf16)
+    assert hints == [hint]
+
+
 def test_texts_are_embedded_by_torch_under_any_backend(clip: str, cache: Path) -> None:
     ours = OpenClip(clip, backends=open_backends("onnxruntime", cache))
     ours.embed(draw_pixels(1, ours.preprocessing.shape))

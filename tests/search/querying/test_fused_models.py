@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from helpers.libraries import close_library
 from helpers.pictures import identity, jpeg, paint
+from typer import BadParameter
 
-from search import Engine, Query
-from search.cli.arguments import parse_weights
+from search import Engine, Query, Term
+from search.cli.arguments import parse_fuse
 from search.errors import FieldError, NotFoundError, QueryError
 from search.querying import pipeline
 
@@ -79,9 +80,11 @@ def test_conditions_hold_under_all_models(both: Engine) -> None:
 
 
 def test_words_are_compared_under_the_own_model_alone(both: Engine) -> None:
-    query = {"image": jpeg(3), "text": "7"}
-    hits = both.search(**query, fuse={OTHER: 1.0}, k=100)
-    assert {hit.id for hit in hits} == {hit.id for hit in both.search(**query, k=100)}
+    own = score(both, "mini", image=jpeg(3), text="red")
+    other = score(both, OTHER, image=jpeg(3))
+    hits = both.search(image=jpeg(3), text="red", fuse={OTHER: 3.0}, k=100)
+    expected = {n: (own[n] + 3 * other[n]) / 4 for n in own}
+    assert {hit.id: hit.score for hit in hits} == pytest.approx(expected, abs=1e-5)
     assert both.search(jpeg(3), verify=True, fuse={OTHER: 1.0})[0].kind == "identical"
 
 
@@ -95,6 +98,10 @@ def test_what_cannot_be_fused_is_refused(both: Engine) -> None:
     refuse("weights above 0", image=jpeg(0), fuse={OTHER: 0.0})
     refuse("weights above 0", image=jpeg(0), fuse={OTHER: float("nan")})
     refuse("give a picture", text="7", fuse={OTHER: 1.0})
+    with pytest.raises(QueryError, match="give a picture"):
+        Query((Term(text="red"), Term(jpeg(0), weight=-1)), fuse={OTHER: 1.0})
+    refuse("at most 4", image=jpeg(0), fuse=dict.fromkeys("abcde", 1.0))
+    refuse("at most 10", image=jpeg(0), fuse={OTHER: 10.1})
     refuse("give nothing beside it", query=Query.of(jpeg(0)), fuse={OTHER: 1.0})
     with pytest.raises(FieldError, match="fuse"):
         Query.from_json({"fuse": {OTHER: "much"}}, [jpeg(0)])
@@ -106,15 +113,19 @@ def test_a_query_without_a_vector_of_the_other_model_says_so(both: Engine, folde
     both.keep(data)  # the other model gets it at the next `index`
     hit = both.search(data, fuse={OTHER: 1.0})[0]
     assert hit.score == pytest.approx(1, abs=1e-3)  # under the own model alone
-    with pytest.raises(NotFoundError, match="has no vector yet"):
+    with pytest.raises(NotFoundError, match="has no vector of mini-1 yet"):
         both.search(f"id:{hit.id}", fuse={OTHER: 1.0})
 
 
 def test_weights_are_given_on_the_command_line() -> None:
-    assert parse_weights(["diffusion=0.2", "ViT-B-32:/a=b/w=1"]) == {
+    assert parse_fuse(["diffusion=0.2", "ViT-B-32:/a=b/w=1"]) == {
         "diffusion": 0.2,
         "ViT-B-32:/a=b/w": 1.0,
     }
-    for wrong in ("diffusion", "=1", "diffusion=", "diffusion=-1", "diffusion=x"):
-        with pytest.raises(Exception, match="--fuse"):
-            parse_weights([wrong])
+    for wrong in (["diffusion"], ["=1"], ["diffusion="], ["diffusion=x"], ["a=1", "a=2"]):
+        with pytest.raises(BadParameter, match="--fuse"):
+            parse_fuse(wrong)
+
+
+def test_a_query_can_be_a_key() -> None:
+    assert len({Query((Term(text="red"),)), Query((Term(text="red"),))}) == 1

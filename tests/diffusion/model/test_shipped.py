@@ -60,7 +60,7 @@ def test_guidance_by_the_weak_model_needs_no_condition(model: Denoiser) -> None:
 def test_all_weights_together_are_small() -> None:
     root = Path(diffusion.__file__).parents[1]
     weights = [*root.glob("*/weights/*.safetensors"), *root.glob("*/*/weights/*.safetensors")]
-    assert len(weights) == 9 and sum(path.stat().st_size for path in weights) < 80_000_000
+    assert len(weights) > 8 and sum(path.stat().st_size for path in weights) < 80_000_000
 
 
 @pytest.mark.parametrize("sigma", [0.3, 1.0, 3.0])

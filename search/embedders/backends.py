@@ -30,7 +30,7 @@ from search.embedders.measurements import (
     EXPORTED,
     Measurements,
     choose_quickest,
-    has_bf16_instructions,
+    is_bf16_quick,
     is_cpu,
 )
 from search.errors import ModelError
@@ -121,7 +121,7 @@ class Backends:
 
     def prefers_bf16(self, device: str) -> bool:
         """Whether new libraries get vectors of bfloat16. device: that runs the network."""
-        is_preferred = self.setting == "auto" and is_cpu(device) and has_bf16_instructions()
+        is_preferred = self.setting == "auto" and is_cpu(device) and is_bf16_quick(device)
         return self.setting == "torch-bf16" or is_preferred
 
     def choose(self, network: TorchNetwork, count: int) -> str:
@@ -154,9 +154,8 @@ class Backends:
         folder = self._place(network.fingerprint, backend)
         record = self._measurements.read(network.fingerprint) or {"rates": {}}
         try:
-            run = exports.open_export(
-                backend, folder, self._threads, network.bf16 and has_bf16_instructions()
-            )
+            bf16 = network.bf16 and is_bf16_quick()
+            run = exports.open_export(backend, folder, self._threads, bf16)
         except Exception as error:  # whatever a damaged file raises
             shutil.rmtree(folder, ignore_errors=True)
             self._measurements.delete(network.fingerprint)
@@ -193,7 +192,7 @@ class Backends:
         if self.setting == "auto":
             self._run(network.load_torch)
             calls["torch"], batch = network.run_torch, min(MOST, network.torch_batch)
-        shape, bf16 = network.preprocessing.shape, network.bf16 and has_bf16_instructions()
+        shape, bf16 = network.preprocessing.shape, network.bf16 and is_bf16_quick()
         whole = network.build_whole()
         for name in self._candidates():
             folder = self._place(network.fingerprint, name)

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from diffusion.evaluation.features import Features
 
 HAS_BF16 = False
-NAMES = "diffusion"
-NAME = "diffusion"
+NAME = NAMES = "diffusion"
 TERMS = "its weights may be used commercially (trained on openly licensed pictures)"
 
 

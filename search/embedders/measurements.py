@@ -55,6 +55,11 @@ def is_cpu(device: str) -> bool:
     return device.partition(":")[0] == "cpu"
 
 
+def is_bf16_quick(device: str = "cpu") -> bool:
+    """Whether a device computes in bfloat16 quicker than in float32."""
+    return not is_cpu(device) or has_bf16_instructions()
+
+
 @cache
 def has_bf16_instructions() -> bool:
     """Whether the processor has instructions for products of bfloat16 numbers. False where that

@@ -207,12 +207,17 @@ class Models:
     def open_like(self, name: str, spaces: Sequence[Space]) -> Embedder:
         """Return the embedder of a name; in the precision of the first of some spaces that is of
         it, unless the setting asks for `torch-bf16`. Raises ModelError."""
-        preferred = self.open(name)
-        if not spaces or self._backends.setting == "torch-bf16":
-            return preferred
-        opened = (preferred, self.open(name, not self._prefers_bf16))
-        pairs = ((one, space.fingerprint) for space in spaces for one in opened)
-        return next((one for one, key in pairs if _has_fingerprint(one, key)), preferred)
+        if self._backends.setting == "torch-bf16":
+            return self.open(name)
+        pairs = ((one, space) for space in spaces for one in self._open_both(name))
+        like = (one for one, space in pairs if _has_fingerprint(one, space.fingerprint))
+        return next(like, None) or self.open(name)
+
+    def _open_both(self, name: str) -> Iterator[Embedder]:
+        """Yield the embedders of a name in the preferred and in the other precision. Raises
+        ModelError."""
+        for bf16 in (self._prefers_bf16, not self._prefers_bf16):
+            yield self.open(name, bf16)
 
     def open_captioner(self, name: str) -> CoCaCaptioner:
         """Return what makes captions, after `fetch_name`. name: as `coca.check_name` returns it.
@@ -253,12 +258,10 @@ class Models:
 
         Raises ModelError when there is none.
         """
-        preferred = self._prefers_bf16
-        versions = [(one, preferred) for one in (name, *EARLIER.get(name, ()))]
-        for version, bf16 in (*versions, (name, not preferred)):
-            opened = self.open(version, bf16)
-            if _has_fingerprint(opened, fingerprint):
-                return opened
+        for version in (name, *EARLIER.get(name, ())):
+            for opened in self._open_both(version):
+                if _has_fingerprint(opened, fingerprint):
+                    return opened
         raise ModelError(
             f"the library was indexed with other weights of {name}; index its folders again "
             "(this computes new vectors and nothing else)"
@@ -293,7 +296,7 @@ class Models:
         if space := find_space(spaces, name):
             return space
         with suppress(ModelError):  # weights that are not here cannot be the library's
-            opened = [self.open(check_name(name), bf16) for bf16 in (False, True)]
+            opened = self._open_both(check_name(name))
             matches = (find_space(spaces, one.fingerprint) for one in opened)
             return next((space for space in matches if space), None)
         return None

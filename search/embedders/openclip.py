@@ -24,7 +24,7 @@ from search.embedders.inference import (
     to_unit_vectors,
 )
 from search.embedders.json_cache import JsonCache, hash_weights
-from search.embedders.measurements import has_bf16_instructions, is_cpu
+from search.embedders.measurements import is_bf16_quick, is_cpu
 from search.embedders.openclip_models import Recipe, choose_default_tag
 from search.errors import ModelError
 from search.files import absolute_path
@@ -85,8 +85,8 @@ class OpenClip:
 
     @property
     def _computes_bf16(self) -> bool:
-        """Whether torch computes in bfloat16; without instructions for it, float32 is quicker."""
-        return self.bf16 and (not is_cpu(self._device) or has_bf16_instructions())
+        """Whether torch computes in bfloat16."""
+        return self.bf16 and is_bf16_quick(self._device)
 
     @property
     def batch(self) -> int:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from search import Engine, ModelError
-from search.embedders import backends as module, exports, measurements, openclip, timm
+from search.embedders import backends as module, exports, measurements
 from search.embedders.backends import FEW, Backends, TorchNetwork
 from search.embedders.exports import MIN_COSINE, MIN_COSINE_BF16, NEEDS, export_model
 from search.embedders.json_cache import JsonCache
@@ -47,8 +47,7 @@ def set_processor(monkeypatch: pytest.MonkeyPatch) -> SetProcessor:
     """Sets whether the processor has instructions for bfloat16."""
 
     def change(has_bf16: bool) -> None:
-        for one in (module, openclip, timm):
-            monkeypatch.setattr(one, "has_bf16_instructions", lambda: has_bf16)
+        monkeypatch.setattr(measurements, "has_bf16_instructions", lambda: has_bf16)
 
     return change
 

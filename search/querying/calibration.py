@@ -209,13 +209,17 @@ def _read_agreement(pair: ScoredPair) -> float:
 
 
 def _read_overlap(pair: ScoredPair) -> float:
-    return max(pair.evidence.query_overlap, pair.evidence.hit_overlap) if pair.evidence else 0.0
+    return pair.evidence.overlap if pair.evidence else 0.0
 
 
-def _measure_closeness(pair: ScoredPair) -> float:
-    """Return how near the colors are, 0 to 1; 0 where nothing overlaps."""
+def measure_closeness(distance: float) -> float:
+    """Return how near colors are, 1 for equal ones down to 0. distance: CIEDE2000."""
+    return 1 / (1 + distance / COLOR_SCALE)
+
+
+def _read_closeness(pair: ScoredPair) -> float:
     distance = pair.evidence.color_distance if pair.evidence else None
-    return 0.0 if distance is None else 1 / (1 + distance / COLOR_SCALE)
+    return 0.0 if distance is None else measure_closeness(distance)  # nothing overlaps
 
 
 def _is_edited(pair: ScoredPair) -> float:
@@ -227,7 +231,7 @@ READERS: dict[str, Callable[[ScoredPair], float]] = {
     "inliers": _count_inliers,
     "agreement": _read_agreement,
     "overlap": _read_overlap,
-    "color": _measure_closeness,
+    "color": _read_closeness,
     "edited": _is_edited,
 }
 """Features of a pair by name."""

@@ -234,14 +234,10 @@ class Ranker:
         out.
         """
         scores = self._score(self._space, vector, row_ids)
-        present, weights = list(scores), dict.fromkeys(scores, 1.0)
-        for space, other_vector, weight in others:
-            for n, cosine in self._score(space, other_vector, present).items():
-                scores[n] += weight * cosine
-                weights[n] += weight
-        scores = {n: score / weights[n] for n, score in scores.items()}
+        if others:
+            scores = self._average(scores, others)
         own = self._find_equals(scores, query_ids)
-        order = sorted(present, key=lambda n: (-scores[n], n not in own, n))
+        order = sorted(scores, key=lambda n: (-scores[n], n not in own, n))
         order = fuse(order, matches) if matches else order
         candidates = list[Candidate]()
         while order and len(candidates) < k:  # describing costs more than ranking
@@ -252,6 +248,17 @@ class Ranker:
             ]
             order = order[missing:]
         return candidates
+
+    def _average(
+        self, scores: Mapping[int, float], others: Sequence[tuple[Space, Vectors, float]]
+    ) -> dict[int, float]:
+        """Return the weighted means of cosines and of those under other models, by row id."""
+        totals, weights = dict(scores), dict.fromkeys(scores, 1.0)
+        for space, vector, weight in others:
+            for n, cosine in self._score(space, vector, list(scores)).items():
+                totals[n] += weight * cosine
+                weights[n] += weight
+        return {n: total / weights[n] for n, total in totals.items()}
 
     def _score(self, space: Space, vector: Vectors, row_ids: Sequence[int]) -> dict[int, float]:
         """Return the cosine of each picture that has a vector of a space, by row id."""

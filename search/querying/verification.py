@@ -39,7 +39,7 @@ from search.media.local_features import (
 )
 from search.media.open_file import FilePlace, read_first
 from search.media.thumbnails import Thumbnails
-from search.querying.calibration import COLOR_SCALE
+from search.querying.calibration import measure_closeness
 from search.querying.geometry import (
     Alignment,
     Matrix,
@@ -533,8 +533,8 @@ def measure_strength(evidence: Evidence, is_frame: bool = False) -> float:
     Points of what moved tell it, since they are not far; colors do not, since what moves covers
     other parts (`scripts/bench films`).
     """
-    contained = max(evidence.query_overlap, evidence.hit_overlap)
+    contained = evidence.overlap
     if is_frame:
         return math.sqrt((evidence.matches + 10) * evidence.agreement) * contained
-    closeness = 1 / (1 + (evidence.color_distance or 0.0) / COLOR_SCALE)
+    closeness = measure_closeness(evidence.color_distance or 0.0)
     return math.sqrt(evidence.inliers + 10) * evidence.agreement * contained**2 * closeness

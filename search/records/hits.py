@@ -72,6 +72,11 @@ class Evidence:
     cosine: float | None = None
     term: int | None = None
 
+    @property
+    def overlap(self) -> float:
+        """The larger share: 1 if one picture lies in the other whole."""
+        return max(self.query_overlap, self.hit_overlap)
+
     def to_json(self) -> dict[str, Any]:
         """Convert to JSON, as a part of a hit."""
         digits = {"agreement": 3, "query_overlap": 4, "hit_overlap": 4, "color_distance": 2}

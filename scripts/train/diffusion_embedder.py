@@ -212,6 +212,11 @@ def cut_half(picture: Image.Image, side: int) -> Image.Image:
     return picture.crop((half * side, 0, half * (1 + side), picture.height))
 
 
+def embed_part(embed: Callable[[Sequence[Load]], Rows], part: Part) -> tuple[Rows, Rows | None]:
+    """Return the vectors of the index and of the queries of a part; None without queries."""
+    return embed(part.index), embed(part.queries) if part.queries else None
+
+
 def gather(parts: Sequence[Part], collect: Collect) -> list[tuple[dict, dict]]:
     """Return the features of the index and of the queries of each part."""
     return [(collect(one.index), collect(one.queries) if one.queries else {}) for one in parts]
@@ -255,10 +260,7 @@ def main() -> None:
         parts = [loads[i : i + 16] for i in range(0, len(loads), 16)]
         return np.concatenate([mini.embed([mini.preprocessing(f()) for f in p]) for p in parts])
 
-    own = [
-        (embed_mini(one.index), embed_mini(one.queries) if one.queries else None)
-        for one in selection
-    ]
+    own = [embed_part(embed_mini, one) for one in selection]
     print(
         f"{args.noises} noises, {args.dims} dimensions, PCA of {args.pictures} pictures, seed "
         f"{args.seed}\n{'':<36}"
@@ -306,15 +308,9 @@ def main() -> None:
         ]
         return project(torch.cat(rows).numpy(), fit)
 
-    def embed_both(part: Part) -> list[tuple[Rows, Rows | None]]:
-        return [
-            (one(part.index), one(part.queries) if part.queries else None)
-            for one in (embed_mini, embed)
-        ]
-
     print(f"{'':<32}{'n':>6}{'mini':>24}{'diffusion':>24}{f'fused {weight:g}':>24}{'gain':>26}")
     for part in report:
-        rows = embed_both(part)
+        rows = [embed_part(one, part) for one in (embed_mini, embed)]
         alone = [score(part, *one) for one in rows]
         both = fuse(part, rows, weight)
         columns = [*alone, both, both - alone[0]]

@@ -11,6 +11,13 @@ from search.cli.arguments import AsJson
 from search.cli.session import open_engine
 from search.records.browsing import MOST_CELLS, WORLD, Bounds
 
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="EXPR", help="Only pictures that hold a condition, as in search. Repeatable."
+    ),
+]
+
 
 def count(
     context: typer.Context,
@@ -20,12 +27,7 @@ def count(
             metavar="FIELD...", help="Such as type, year, camera or tag; without any, all of them."
         ),
     ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="EXPR", help="Only pictures that hold a condition, as in search. Repeatable."
-        ),
-    ] = None,
+    where: Where = None,
     as_json: AsJson = False,
 ) -> None:
     """Count the pictures by the values that they have: types, years, cameras, folders, colors..."""
@@ -36,12 +38,7 @@ def count(
 
 def places(
     context: typer.Context,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="EXPR", help="Only pictures that hold a condition, as in search. Repeatable."
-        ),
-    ] = None,
+    where: Where = None,
     bounds: Annotated[
         str | None,
         typer.Option(metavar="WEST,SOUTH,EAST,NORTH", help="Only there; in degrees."),
